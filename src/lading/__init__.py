@@ -1,0 +1,46 @@
+"""lading takes a trained model from the training environment into production and keeps it safe there.
+
+Importing it loads the standard library and numpy only; each public name loads its own file when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lading.bundle import Bundle
+    from lading.client import Client
+    from lading.errors import LadingError
+    from lading.pack import pack
+    from lading.ref import Ref
+    from lading.registry import Registry
+    from lading.signature import Signature, Tensor
+    from lading.verify import verify
+
+__version__ = "0.1.0"
+__all__ = ["Bundle", "Client", "LadingError", "Ref", "Registry", "Signature", "Tensor", "pack", "verify"]
+
+_HOME = {
+    "Bundle": "bundle",
+    "Client": "client",
+    "LadingError": "errors",
+    "Ref": "ref",
+    "Registry": "registry",
+    "Signature": "signature",
+    "Tensor": "signature",
+    "pack": "pack",
+    "verify": "verify",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lading' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"lading.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,59 @@
+"""Evidence: the measured result of a check, with where it was measured. Measures nothing itself."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["passed", "failed", "noted", "skipped"]
+
+
+class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model ran on: the software and the machine's kind, never its name or address."""
+
+    lading: str
+    python: str
+    onnxruntime: str
+    numpy: str
+    os: str
+    arch: str
+    image: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits that stand for exactly these values."""
+        text = msgspec.json.encode(self, order="sorted")
+        return hashlib.sha256(text).hexdigest()[:12]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at. ``noted`` is a difference that is no failure by itself."""
+
+    name: str
+    outcome: Outcome
+    expected: str = ""
+    found: str = ""
+    hint: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The checks of one bundle on one runtime. ``numbers`` has units in its keys (``latency_p99_ms``)."""
+
+    bundle: str
+    name: str
+    fingerprint: Fingerprint
+    checks: tuple[Check, ...]
+    numbers: dict[str, float]
+    measured_at: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether no check failed."""
+        return all(check.outcome != "failed" for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.outcome == "failed")

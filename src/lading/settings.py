@@ -1,0 +1,86 @@
+"""What can be set: each option declared once, with its default, unit and help.
+
+Flags of the command line (``--max-queue``) and variables (``LADING_MAX_QUEUE``) follow from the fields;
+nothing else in lading reads the environment for a setting. Reads no configuration file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lading.errors import InvalidSetting
+
+
+def option(default: Any, text: str, *, at_least: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """Declare one setting: its default, one sentence of help, its least value or its choices."""
+    return field(default=default, metadata={"help": text, "at_least": at_least, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """Settings of ``lading serve``; raises `InvalidSetting` when a value is out of range."""
+
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(8000, "REST port; 0 takes a free one.", at_least=0)
+    threads: int = option(0, "ONNX Runtime threads; 0 takes the CPUs of the cgroup.", at_least=0)
+    default_model: str = option("", "Model at the root routes; empty: the first that was named.")
+    max_body_bytes: int = option(32 * 2**20, "Largest request body in bytes (413 above).", at_least=1)
+    max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)
+    deadline_s: float = option(30.0, "Seconds until a request is given up (504).", at_least=0.001)
+    drain_delay_s: float = option(0.0, "Seconds to serve on, not ready, after SIGTERM.", at_least=0)
+    drain_timeout_s: float = option(30.0, "Seconds to finish what is in hand when draining.", at_least=0)
+    keep_alive_s: float = option(75.0, "Seconds an idle connection is kept.", at_least=0)
+    log_level: str = option("info", "Least level to log.", choices=("debug", "info", "warning", "error"))
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            _check(variable(one.name), getattr(self, one.name), one.metadata)
+
+
+def variable(name: str) -> str:
+    """Give the environment variable of the setting `name`."""
+    return f"LADING_{name.upper()}"
+
+
+def serve_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> ServeSettings:
+    """Combine what was `given` (flags; None is not given), the environment, and the defaults, in that order.
+
+    Raises `InvalidSetting` naming the variable.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    for one in fields(ServeSettings):
+        text = environ.get(variable(one.name))
+        if one.name not in values and text is not None:
+            values[one.name] = _read(variable(one.name), text, type(one.default))
+    return ServeSettings(**values)
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Give the folder of the embedded registry: ``~/.lading``."""
+    return Path(environ.get("HOME") or "~").expanduser() / ".lading"
+
+
+def registry_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """Give the registry to use: what was given, else ``LADING_REGISTRY``, else ``~/.lading``."""
+    return given or environ.get("LADING_REGISTRY") or str(home(environ))
+
+
+def _read(name: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        words = {int: "a whole number", float: "a number"}
+        raise InvalidSetting(f"`{name}`", expected=words[kind], found=f"`{text}`") from None
+
+
+def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
+    least, choices = rules["at_least"], rules["choices"]
+    if least is not None and not value >= least:
+        raise InvalidSetting(f"`{name}`", expected=f"at least {least}", found=f"`{value}`")
+    if choices and value not in choices:
+        expected = "one of " + ", ".join(f"`{choice}`" for choice in choices)
+        raise InvalidSetting(f"`{name}`", expected=expected, found=f"`{value}`")
