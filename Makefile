@@ -1,0 +1,53 @@
+# Every target does its own set-up: it works in a fresh clone on a machine with Python 3.11 or newer.
+SHELL := /bin/bash
+BIN := .venv/bin
+READY := .venv/.installed
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve check fix test bench lint services lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY)  ## train, pack, verify, push, serve, predict, refuse, drain (PORT=8000)
+	@$(BIN)/python examples/demo.py --port $(PORT)
+
+serve: $(READY)  ## the same models, kept running with their page of documentation; Ctrl-C drains
+	@$(BIN)/python examples/demo.py --port $(PORT) --keep
+
+check: lint  ## format, lint, strict types, import contracts, fast tests: under two minutes
+	$(BIN)/pytest -q -m "alone and not slow"
+	$(BIN)/pytest -q -n 2 -m "not alone and not slow"
+
+fix: $(READY)  ## mend format and lint, write the generated pages of docs/reference again
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/python scripts/reference.py
+
+test: lint services  ## everything, slow tests and real services included: what CI runs
+	$(BIN)/pytest -q -m alone
+	$(BIN)/pytest -q -n 2 -m "not alone" --durations 10
+
+bench: $(READY)  ## measure
+	@if [ -d benchmarks ]; then $(BIN)/python benchmarks; \
+	else echo "bench: nothing measured; the benchmarks come with the data plane"; fi
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+services:
+	@scripts/services
+
+lock: $(READY)  ## resolve requirements/*.txt again from pyproject.toml
+	scripts/lock
+
+clean:  ## remove what was built; the environment in .venv stays
+	rm -rf build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/dev.txt pyproject.toml scripts/setup
+	@PYTHON="$(PYTHON)" scripts/setup
