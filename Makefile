@@ -18,7 +18,7 @@ serve: $(READY)  ## the same models, kept running with their page of documentati
 
 check: lint  ## format, lint, strict types, import contracts, fast tests: under two minutes
 	$(BIN)/pytest -q -m "alone and not slow"
-	$(BIN)/pytest -q -n 2 -m "not alone and not slow"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone and not slow"
 
 fix: $(READY)  ## mend format and lint, write the generated pages of docs/reference again
 	$(BIN)/ruff check --fix-only --quiet .
@@ -27,7 +27,7 @@ fix: $(READY)  ## mend format and lint, write the generated pages of docs/refere
 
 test: lint services  ## everything, slow tests and real services included: what CI runs
 	$(BIN)/pytest -q -m alone
-	$(BIN)/pytest -q -n 2 -m "not alone" --durations 10
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone" --durations 10
 
 bench: $(READY)  ## measure
 	@if [ -d benchmarks ]; then $(BIN)/python benchmarks; \

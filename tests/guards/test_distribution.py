@@ -1,0 +1,93 @@
+"""What a user installs: the wheel, and a serving host with nothing of the training side on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRAINING_SIDE = {"scikit-learn", "pandas", "onnx", "skl2onnx", "pyarrow", "scipy", "joblib"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distribution")]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(ROOT)]
+    subprocess.run(pip, check=True)
+    (found,) = out.glob("lading-*.whl")
+    return found
+
+
+def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    source = ROOT / "src"
+    modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    assert modules <= names
+    assert "lading/py.typed" in names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory, wheel) -> Path:
+    """Make a serving host: a new environment with the serving lock and the wheel, nothing else."""
+    where = tmp_path_factory.mktemp("host") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(where)], check=True)
+    pip = [str(where / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--requirement", str(ROOT / "requirements" / "serve.txt")], check=True)
+    subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
+    return where / "bin"
+
+
+def test_the_serving_extra_is_complete_and_installs_nothing_of_the_training_side(host):
+    listed = subprocess.run(
+        [str(host / "python"), "-m", "pip", "list", "--format", "json"], capture_output=True, check=True
+    )
+    assert not {package["name"].lower() for package in json.loads(listed.stdout)} & TRAINING_SIDE
+    subprocess.run([str(host / "python"), "-m", "pip", "check"], check=True)
+
+
+def test_a_serving_host_verifies_pushes_and_serves_a_bundle_packed_elsewhere(host, tmp_path):
+    from making import linear_bundle
+
+    bundle = linear_bundle(tmp_path / "iris.bundle").path
+    environ = {**os.environ, "HOME": str(tmp_path), "LADING_REGISTRY": str(tmp_path / "registry")}
+    environ.pop("PYTHONPATH", None)
+    lading = str(host / "lading")
+    subprocess.run([lading, "verify", str(bundle)], env=environ, check=True, capture_output=True)
+    subprocess.run([lading, "push", str(bundle)], env=environ, check=True, capture_output=True)
+    server = subprocess.Popen(
+        [lading, "serve", "iris:1", "--port", "0"], env=environ, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        url = listening(server)
+        body = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2]]}).encode()
+        request = urllib.request.Request(f"{url}/predict", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert len(json.load(answer)["prediction"]) == 3
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=30)
+    assert server.returncode == 0
+
+
+def listening(server: subprocess.Popen[str]) -> str:
+    """Read the server's words until it says where it listens."""
+    said = []
+    for line in server.stderr:
+        said.append(line)
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        if found:
+            return found.group()
+    raise AssertionError(f"the server ended without listening:\n{''.join(said)}")

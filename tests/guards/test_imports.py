@@ -1,0 +1,91 @@
+"""What may import what, and what an import costs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "lading"
+CORE = ("errors", "ref", "signature", "settings", "parity", "evidence", "bundle", "release", "gates")
+
+
+def fresh(code: str) -> str:
+    """Run `code` in a new interpreter and give what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def contract(name: str) -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    return next(one for one in contracts if one["id"] == name)
+
+
+def present(names: tuple[str, ...]) -> set[str]:
+    return {
+        f"lading.{name}"
+        for name in names
+        if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name / "__init__.py").exists()
+    }
+
+
+def test_the_import_contracts_hold():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_module_of_the_core_stands_behind_its_fence():
+    assert set(contract("core")["source_modules"]) == present(CORE)
+
+
+def test_the_server_is_fenced_from_what_makes_and_moves_models():
+    makers = ("convert", "pack", "train", "deploy", "rollout", "hub")
+    if present(("server",)):
+        assert contract("server")["source_modules"] == ["lading.server"]
+        assert present(makers) <= set(contract("server")["forbidden_modules"])
+
+
+def test_importing_lading_loads_the_standard_library_and_numpy_only():
+    tops = fresh("import sys, lading; print(*{name.partition('.')[0] for name in sys.modules})").split()
+    foreign = {
+        top for top in tops if top not in sys.stdlib_module_names and not top.startswith("__editable__")
+    }
+    assert foreign <= {"lading", "numpy", "_virtualenv", "_distutils_hack", "__main__"}
+
+
+@pytest.mark.alone
+def test_importing_lading_costs_under_60_ms_more_than_numpy():
+    code = "import time; start = time.perf_counter(); import numpy{}; print(time.perf_counter() - start)"
+    plain, ours = [], []
+    for _ in range(9):  # interleaved, so that a slow moment of the machine falls on both
+        plain.append(float(fresh(code.format(""))))
+        ours.append(float(fresh(code.format(", lading"))))
+    assert statistics.median(ours) - statistics.median(plain) < 0.060
+
+
+@pytest.mark.parametrize("command", ["--version", "--help"])
+def test_the_command_line_answers_without_loading_a_runtime_or_a_framework(command):
+    code = (
+        "import sys\nfrom lading.cli import main\n"
+        f"try: main([{command!r}])\nexcept SystemExit: pass\n"
+        "print('\\n', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = set(fresh(code).splitlines()[-1].split())
+    assert not loaded & {
+        "onnx",
+        "onnxruntime",
+        "sklearn",
+        "skl2onnx",
+        "pandas",
+        "fastapi",
+        "uvicorn",
+        "sqlalchemy",
+    }
