@@ -26,7 +26,7 @@ def linear_model(
     scale: float = 1.0,
     dtype: str = "float32",
 ) -> bytes:
-    """Build ``softmax(X @ W * scale + b)`` as ONNX: ``label`` int64 [batch], ``probabilities`` [batch, classes].
+    """Build ``softmax(X @ W + b)`` as ONNX; outputs ``label`` int64 and ``probabilities``.
 
     Another `seed` gives other weights; the same arguments give the same bytes.
     """

@@ -25,7 +25,8 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── DuplicateEntry          one name twice
     │   ├── ArchiveInvalid          not a tar file of the bundle's form
     │   ├── ExternalDataEscapes     the model reads a file outside the bundle
-    │   └── SamplesInvalid          golden samples that are unreadable or do not fit the signature
+    │   ├── SamplesInvalid          golden samples that are unreadable or do not fit the signature
+    │   └── RequirementsInvalid     requirements.txt is not sorted lines of name==version
     ├── ConversionError           the model cannot be packed truthfully
     │   ├── ConverterMissing        no converter knows this model
     │   ├── ConverterFailed         the converter gave up
@@ -209,6 +210,10 @@ class SamplesInvalid(BundleError):
     """Golden samples that are unreadable or do not fit the signature."""
 
 
+class RequirementsInvalid(BundleError):
+    """``requirements.txt`` is not sorted lines of ``name==version``."""
+
+
 class ConversionError(LadingError):
     """The model cannot be packed truthfully."""
 
@@ -378,9 +383,13 @@ class ServerUnavailable(UnavailableError):
 
 
 class RemoteError(LadingError):
-    """A server answered the client with an error; ``status`` is its HTTP status."""
+    """A server answered the client with an error.
+
+    ``status`` is its HTTP status; ``code`` the class that the server named, such as ``ValueRefused``.
+    """
 
     status: int = 0
+    code: str = ""
 
 
 class RunFailed(LadingError):

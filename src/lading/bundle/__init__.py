@@ -1,0 +1,43 @@
+"""The artefact: one packed model version, described rule by rule in FORMAT.md.
+
+Reading a bundle executes nothing: no pickle, no import, no session. Whether the model runs and answers
+as it should is for verify and the server to find out.
+"""
+
+from __future__ import annotations
+
+from lading.bundle.archive import BlobInfo
+from lading.bundle.manifest import (
+    FORMAT,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    REQUIREMENTS_FILE,
+    SAMPLES_FILE,
+    Draft,
+    FileEntry,
+    Manifest,
+    Training,
+    canonical_json,
+)
+from lading.bundle.reader import Bundle
+from lading.bundle.samples import MAX_ROWS, Samples
+from lading.bundle.writer import unpack_tar, write_bundle
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST_FILE",
+    "MAX_ROWS",
+    "MODEL_FILE",
+    "REQUIREMENTS_FILE",
+    "SAMPLES_FILE",
+    "BlobInfo",
+    "Bundle",
+    "Draft",
+    "FileEntry",
+    "Manifest",
+    "Samples",
+    "Training",
+    "canonical_json",
+    "unpack_tar",
+    "write_bundle",
+]

@@ -1,0 +1,292 @@
+"""The tar form of a bundle: one possible sequence of bytes per bundle, and the reading of hostile ones.
+
+Headers are made and read by hand: the standard library's bytes differ between Python versions, and its
+reader takes far more than the format has. Knows no digests but those that the manifest gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lading.bundle.manifest import (
+    MANIFEST_FILE,
+    MAX_MANIFEST_BYTES,
+    Manifest,
+    check_file_name,
+    read_manifest,
+    too_large,
+)
+from lading.errors import (
+    ArchiveInvalid,
+    BundleError,
+    DigestMismatch,
+    DuplicateEntry,
+    FileMissing,
+    FileUnexpected,
+    LinkRefused,
+    PathUnsafe,
+    SizeMismatch,
+    SpecialFileRefused,
+)
+
+BLOCK = 512
+CHUNK = 2**20
+PREFIX = "lading/bundles"
+END = bytes(2 * BLOCK)
+
+_FILE, _DIRECTORY = b"0", b"5"
+_FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
+_REFUSED: Mapping[bytes, tuple[type[BundleError], str]] = {
+    b"1": (LinkRefused, "a hard link"),
+    b"2": (LinkRefused, "a symbolic link"),
+    b"3": (SpecialFileRefused, "a character device"),
+    b"4": (SpecialFileRefused, "a block device"),
+    b"6": (SpecialFileRefused, "a FIFO"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """The tar form of a bundle as bytes: its own sha256 (not the bundle's digest) and its length."""
+
+    digest: str
+    size: int
+
+
+Read = Callable[[str], Iterator[bytes]]
+"""Gives the bytes of a file of the bundle, piece by piece."""
+
+
+def write_archive(out: BinaryIO, manifest: Manifest, data: bytes, read: Read) -> BlobInfo:
+    """Write the one tar form of a bundle; `data` is its manifest's bytes, `read` gives the other files.
+
+    Raises `DigestMismatch` if a file is not what the manifest says; then `out` holds no whole archive.
+    """
+    hasher, size = hashlib.sha256(), 0
+
+    def put(piece: bytes) -> None:
+        nonlocal size
+        out.write(piece)
+        hasher.update(piece)
+        size += len(piece)
+
+    for name in _directories(manifest.name):
+        put(_header(name, 0, _DIRECTORY))
+    root = f"{PREFIX}/{manifest.name}"
+    put(_header(f"{root}/{MANIFEST_FILE}", len(data), _FILE) + data + _padding(len(data)))
+    for name, entry in sorted(manifest.files.items()):
+        put(_header(f"{root}/{name}", entry.size, _FILE))
+        content, length = hashlib.sha256(), 0
+        for piece in read(name):
+            put(piece)
+            content.update(piece)
+            length += len(piece)
+        if (content.hexdigest(), length) != (entry.sha256, entry.size):
+            raise DigestMismatch(f"`{name}`", expected=f"`{entry.sha256}`", found=f"`{content.hexdigest()}`")
+        put(_padding(length))
+    put(END)
+    return BlobInfo(f"sha256:{hasher.hexdigest()}", size)
+
+
+def read_archive(
+    source: BinaryIO, digest: str | None, create: Callable[[str, Iterator[bytes]], None]
+) -> Manifest:
+    """Read a tar of a bundle from a stream, handing each file to `create` under its plain name.
+
+    Nothing is handed over before the manifest has been read and found valid (and, where `digest` is
+    given, to be the one expected); only the sizes that it names are read after it. File digests are the
+    caller's to check. Raises a `BundleError` per broken rule.
+    """
+    members = _Members(source)
+    name, data = _read_head(members)
+    manifest = read_manifest(data, digest)
+    if manifest.name != name:
+        where = f"the tar of `{manifest.name}`"
+        raise ArchiveInvalid(where, expected=f"`{PREFIX}/{manifest.name}/`", found=f"`{PREFIX}/{name}/`")
+    create(MANIFEST_FILE, iter([data]))
+    order = []
+    while (member := members.next()) is not None:
+        file = _member_of(member, name, manifest)
+        order.append(file)
+        create(file, members.content(member.size))
+    missing = sorted(manifest.files.keys() - set(order))
+    if missing:
+        raise FileMissing(f"`{missing[0]}`", expected="as the manifest says", found="no such member")
+    if order != sorted(order):
+        raise ArchiveInvalid("members of the tar", expected="sorted names", found=", ".join(order))
+    members.finish()
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    kind: bytes
+    size: int
+
+
+class _Members:
+    """Reads member after member from a stream that need not be seekable."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._seen: set[str] = set()
+
+    def next(self) -> _Member | None:
+        """Read the next header; None at the end mark."""
+        block = self._exactly(BLOCK)
+        if block == END[:BLOCK]:
+            return None
+        member = _parse(block)
+        if member.name in self._seen:
+            raise DuplicateEntry("members of the tar", expected="each once", found=f"`{member.name}` twice")
+        self._seen.add(member.name)
+        return member
+
+    def content(self, size: int) -> Iterator[bytes]:
+        """Give the bytes of the member just read, then check and skip its padding."""
+        left = size
+        while left:
+            piece = self._exactly(min(left, CHUNK))
+            left -= len(piece)
+            yield piece
+        if any(self._exactly(len(_padding(size)))):
+            raise ArchiveInvalid("padding in the tar", expected="zeros", found="other bytes")
+
+    def finish(self) -> None:
+        """Check that the second block of zeros is there and nothing after it."""
+        if self._exactly(BLOCK) != END[:BLOCK]:
+            raise ArchiveInvalid("the end of the tar", expected="two blocks of zeros", found="one")
+        if self._source.read(1):
+            raise ArchiveInvalid("the end of the tar", expected="nothing after it", found="more bytes")
+
+    def _exactly(self, size: int) -> bytes:
+        pieces, left = [], size
+        while left:
+            piece = self._source.read(left)
+            if not piece:
+                raise ArchiveInvalid("the tar", expected=f"{left} more bytes", found="its end")
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+
+def _read_head(members: _Members) -> tuple[str, bytes]:
+    """Read the directories and ``bundle.json``; give the bundle's name and the manifest's bytes."""
+    path, name = PREFIX.split("/"), ""
+    for depth in range(1, 4):
+        member = members.next()
+        name = member.name.removesuffix("/").rpartition("/")[2] if member else ""
+        expected = "/".join([*path, name][:depth]) + "/"
+        if member is None or member.kind != _DIRECTORY or member.name != expected:
+            found = f"`{member.name}`" if member else "its end"
+            raise ArchiveInvalid("the tar", expected=f"the directory `{expected}` first", found=found)
+    member = members.next()
+    if member is None or member.name != f"{PREFIX}/{name}/{MANIFEST_FILE}" or member.kind != _FILE:
+        found = f"`{member.name}`" if member else "the end"
+        raise FileMissing(f"`{MANIFEST_FILE}`", expected="the first file of the tar", found=found)
+    if member.size > MAX_MANIFEST_BYTES:
+        raise too_large(MANIFEST_FILE, member.size, MAX_MANIFEST_BYTES)
+    return name, b"".join(members.content(member.size))
+
+
+def _member_of(member: _Member, name: str, manifest: Manifest) -> str:
+    """Give the plain file name of a member that the manifest names, with the size that it names."""
+    root = f"{PREFIX}/{name}/"
+    file = member.name.removeprefix(root)
+    if not member.name.startswith(root) or member.kind != _FILE or file not in manifest.files:
+        raise FileUnexpected(f"`{member.name}`", expected="only files that the manifest names", found="it")
+    check_file_name(file, "member of the tar")
+    want = manifest.files[file].size
+    if member.size != want:
+        raise SizeMismatch(f"`{file}`", expected=f"{want} bytes", found=str(member.size))
+    return file
+
+
+def _parse(block: bytes) -> _Member:
+    """Read a header block, refusing what is dangerous by its own name and all else that is not canonical."""
+    if _checksum(block) != _octal(block[148:156]):
+        hint = "a compressed tar? the format is uncompressed" if block[:2] == b"\x1f\x8b" else None
+        raise ArchiveInvalid("the tar", expected="a header", found="other bytes", hint=hint)
+    kind = _FILE if block[156:157] == b"\0" else block[156:157]
+    prefix = _text(block[345:500])
+    name = f"{prefix}/{_text(block[:100])}" if prefix else _text(block[:100])
+    if kind in _REFUSED:
+        error, what = _REFUSED[kind]
+        raise error(f"`{name}`", expected="a plain file", found=what)
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name or "//" in name:
+        raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=f"`{name}`")
+    size = _octal(block[124:136])
+    if kind not in (_FILE, _DIRECTORY) or size is None or block != _header_or_none(name, size, kind):
+        raise ArchiveInvalid(
+            f"`{name}`",
+            expected="the header that the format gives it",
+            found=f"another (type `{kind.decode('latin-1')}`)",
+            hint="write it with `Bundle.write_tar`",
+        )
+    return _Member(name, kind, size)
+
+
+def _header_or_none(name: str, size: int, kind: bytes) -> bytes | None:
+    try:
+        return _header(name, size, kind)
+    except PathUnsafe:
+        return None
+
+
+def _header(name: str, size: int, kind: bytes) -> bytes:
+    """Make the ustar header of a member: mode by kind; time, owner and devices are zero and unnamed."""
+    prefix, base = _split(name.encode("ascii", "replace"))
+    mode = _DIRECTORY_MODE if kind == _DIRECTORY else _FILE_MODE
+    fields = [
+        base.ljust(100, b"\0"),
+        b"%07o\0" % mode,
+        b"%07o\0" % 0,  # user
+        b"%07o\0" % 0,  # group
+        b"%011o\0" % size,
+        b"%011o\0" % 0,  # time
+        b" " * 8,  # the checksum is taken over blanks
+        kind,
+        bytes(100),  # link target
+        b"ustar\x0000",
+        bytes(32 + 32),  # user and group names
+        b"%07o\0" % 0 * 2,  # device numbers
+        prefix.ljust(155, b"\0"),
+        bytes(12),
+    ]
+    block = b"".join(fields)
+    return block[:148] + b"%06o\0 " % _checksum(block) + block[156:]
+
+
+def _split(name: bytes) -> tuple[bytes, bytes]:
+    """Split a name of more than 100 bytes before its last part, as ustar does."""
+    if len(name) <= 100:
+        return b"", name
+    prefix, _, base = name.rstrip(b"/").rpartition(b"/")
+    if len(prefix) > 155 or len(base) > 100 or name.endswith(b"/"):
+        raise PathUnsafe("member of the tar", expected="a shorter name", found=f"{len(name)} bytes")
+    return prefix, base
+
+
+def _directories(name: str) -> list[str]:
+    return ["lading/", f"{PREFIX}/", f"{PREFIX}/{name}/"]
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % BLOCK)
+
+
+def _checksum(block: bytes) -> int:
+    return sum(block[:148]) + 8 * 0x20 + sum(block[156:])
+
+
+def _octal(field: bytes) -> int | None:
+    digits = field.rstrip(b"\0 ")
+    return int(digits, 8) if digits and all(0x30 <= digit < 0x38 for digit in digits) else None
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("ascii", "replace")

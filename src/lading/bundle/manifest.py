@@ -1,0 +1,296 @@
+"""``bundle.json``: its keys, its canonical bytes and the rules on its values. Reads no other file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from lading.errors import (
+    DigestMismatch,
+    DuplicateEntry,
+    FileMissing,
+    FormatUnsupported,
+    ManifestInvalid,
+    ManifestNotCanonical,
+    PathUnsafe,
+    TooLarge,
+    UnknownKey,
+)
+from lading.parity import Tolerance
+from lading.ref import check_name
+from lading.signature import BATCH, Signature, Tensor
+
+FORMAT = 1
+MANIFEST_FILE = "bundle.json"
+MODEL_FILE = "model.onnx"
+SAMPLES_FILE = "samples.npz"
+REQUIREMENTS_FILE = "requirements.txt"
+REQUIRED_FILES = (MODEL_FILE, REQUIREMENTS_FILE, SAMPLES_FILE)
+
+MAX_MANIFEST_BYTES = 8 * 2**20
+# Eleven octal digits: what the size field of a ustar header holds.
+MAX_FILE_BYTES = 8 * 2**30 - 1
+_LIMITS = {SAMPLES_FILE: 64 * 2**20, REQUIREMENTS_FILE: 4 * 2**20}
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the model was trained; ``packages`` maps distribution names to versions."""
+
+    python: str
+    platform: str
+    framework: str
+    packages: dict[str, str]
+    git_commit: str | None = None
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one file of the bundle must be: 64 hexadecimal digits and a length in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a packer says of a model; `write_bundle` adds the rest of the manifest.
+
+    ``labels`` maps the text of a class value to its display name; ``expected_from`` names who computed
+    the golden outputs ("scikit-learn 1.9.1").
+    """
+
+    name: str
+    runtime: str
+    signature: Signature
+    labels: dict[str, str]
+    purpose: str
+    owner: str
+    description: str
+    metrics: dict[str, float]
+    tolerance: Tolerance
+    expected_from: str
+    training: Training
+
+
+class Manifest(Draft, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The content of ``bundle.json``. ``seal`` is the sha256 of the canonical manifest without that key."""
+
+    format: int
+    files: dict[str, FileEntry]
+    seal: str
+
+
+def canonical_json(value: object) -> bytes:
+    """Encode `value` as the format does: keys sorted, no spaces, UTF-8, shortest floats.
+
+    Raises `ManifestInvalid` for NaN, infinities, lone surrogates and what JSON does not have.
+    """
+    try:
+        plain = msgspec.to_builtins(value, str_keys=True)
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ManifestInvalid(_at("$"), expected="values that JSON can hold", found=str(error)) from None
+
+
+def seal_manifest(draft: Draft, files: dict[str, FileEntry]) -> Manifest:
+    """Make the manifest of `draft` and `files`: the format number and the seal are added, rules checked."""
+    fields = {name: getattr(draft, name) for name in Draft.__struct_fields__}
+    unsealed = Manifest(**fields, format=FORMAT, files=files, seal="")
+    # Through JSON and back, so that a draft of wrong types is refused here and not by who reads it.
+    tree = _parse(canonical_json(unsealed))
+    manifest = msgspec.structs.replace(_convert(tree), seal=_seal_of(tree))
+    _check_values(manifest)
+    return manifest
+
+
+def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
+    """Read the bytes of ``bundle.json`` and hold them to every rule; `digest` is the one expected."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise too_large(MANIFEST_FILE, len(data), MAX_MANIFEST_BYTES)
+    if digest is not None and manifest_digest(data) != digest:
+        raise DigestMismatch(f"`{MANIFEST_FILE}`", expected=f"`{digest}`", found=f"`{manifest_digest(data)}`")
+    tree = _parse(data)
+    if type(tree.get("format")) is not int or tree["format"] != FORMAT:
+        found = f"`{tree['format']}`" if "format" in tree else "none"
+        hint = "a newer lading may read it" if found != "none" else None
+        raise FormatUnsupported(_at("$.format"), expected=f"`{FORMAT}`", found=found, hint=hint)
+    manifest = _convert(tree)
+    _check_canonical(manifest, data)
+    if manifest.seal != _seal_of(tree):
+        raise DigestMismatch(
+            _at("$.seal"),
+            expected=f"`{_seal_of(tree)}`, the sha256 of the rest",
+            found=f"`{manifest.seal}`",
+            hint="the manifest was changed after it was written",
+        )
+    _check_values(manifest)
+    return manifest
+
+
+def manifest_digest(data: bytes) -> str:
+    """Give the bundle digest: the sha256 of the bytes of ``bundle.json``."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def size_limit(name: str) -> int:
+    """Give the most bytes that the file `name` may have."""
+    return MAX_MANIFEST_BYTES if name == MANIFEST_FILE else _LIMITS.get(name, MAX_FILE_BYTES)
+
+
+def too_large(name: str, size: int, limit: int) -> TooLarge:
+    """Say that the file `name` is above the reader's limit."""
+    return TooLarge(f"`{name}`", expected=f"at most {limit} bytes", found=f"{size}")
+
+
+def check_file_name(name: str, where: str) -> None:
+    """Check that `name` is one plain name of a file inside the bundle; raises `PathUnsafe`."""
+    if not _FILE_NAME.fullmatch(name):
+        raise PathUnsafe(
+            where,
+            expected="a plain file name: `[A-Za-z0-9_][A-Za-z0-9._-]{0,99}`",
+            found=f"`{name}`",
+        )
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    def constant(text: str) -> object:
+        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="finite numbers", found=f"`{text}`")
+
+    try:
+        tree = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=constant)
+    except UnicodeDecodeError as error:
+        found = f"another byte at {error.start}"
+        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="UTF-8", found=found) from None
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="JSON", found=str(error)) from None
+    if not isinstance(tree, dict):
+        raise ManifestInvalid(_at("$"), expected="an object", found=type(tree).__name__)
+    return tree
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+        raise DuplicateEntry(f"`{MANIFEST_FILE}`", expected="each key once", found=f"`{twice}` twice")
+    return tree
+
+
+def _convert(tree: dict[str, Any]) -> Manifest:
+    try:
+        return msgspec.convert(tree, Manifest, strict=True)
+    except (msgspec.ValidationError, OverflowError) as error:
+        sentence, _, path = str(error).partition(" - at ")
+        # msgspec gives one exception class for every disagreement; test_bundle holds it to this wording.
+        if sentence.startswith("Object contains unknown field"):
+            found = sentence.removeprefix("Object contains unknown field ")
+            where = _at(path.strip("`") or "$")
+            raise UnknownKey(where, expected="only keys of the format", found=found) from None
+        raise ManifestInvalid(f"{_at(path.strip('`') or '$')}: {sentence}") from None
+
+
+def _check_canonical(manifest: Manifest, data: bytes) -> None:
+    canonical = canonical_json(manifest)
+    if canonical == data:
+        return
+    pairs = zip(canonical, data, strict=False)
+    at = next((at for at, (want, have) in enumerate(pairs) if want != have), min(len(canonical), len(data)))
+    raise ManifestNotCanonical(
+        f"`{MANIFEST_FILE}`",
+        expected="sorted keys, no spaces, no key left at its default, shortest numbers",
+        found=f"other bytes from position {at}",
+    )
+
+
+def _seal_of(tree: dict[str, Any]) -> str:
+    rest = {key: value for key, value in tree.items() if key != "seal"}
+    return hashlib.sha256(canonical_json(rest)).hexdigest()
+
+
+def _check_values(manifest: Manifest) -> None:
+    check_name(manifest.name, _at("$.name"))
+    _refuse_unless(manifest.runtime == "onnx", "$.runtime", "`onnx`", f"`{manifest.runtime}`")
+    for key in ("purpose", "owner", "expected_from"):
+        text = getattr(manifest, key)
+        _refuse_unless(
+            bool(text.strip()) and text.isprintable(), f"$.{key}", "one line of text", ascii(text)[:80]
+        )
+    for key, value in manifest.metrics.items():
+        _refuse_unless(math.isfinite(value), f"$.metrics.{key}", "a finite number", str(value))
+    for key in ("rtol", "atol", "max_label_flips"):
+        value = getattr(manifest.tolerance, key)
+        least = math.isfinite(value) and value >= 0
+        _refuse_unless(least, f"$.tolerance.{key}", "a finite number, 0 or more", str(value))
+    _check_tensors("inputs", manifest.signature.inputs)
+    _check_tensors("outputs", manifest.signature.outputs)
+    _check_files(manifest.files)
+
+
+def _check_tensors(side: str, tensors: tuple[Tensor, ...]) -> None:
+    path = f"$.signature.{side}"
+    _refuse_unless(bool(tensors), path, "at least one", "none")
+    _check_unique(path, (tensor.name for tensor in tensors))
+    for at, tensor in enumerate(tensors):
+        _check_tensor(f"{path}[{at}]", tensor)
+
+
+def _check_tensor(path: str, tensor: Tensor) -> None:
+    named = bool(tensor.name) and "\0" not in tensor.name
+    _refuse_unless(named, f"{path}.name", "a name", ascii(tensor.name))
+    for at, size in enumerate(tensor.shape):
+        place = f"{path}.shape[{at}]"
+        known = bool(size) if isinstance(size, str) else size >= 1
+        _refuse_unless(known, place, "a name, or a size of 1 or more", f"`{size}`")
+        _refuse_unless(size != BATCH or at == 0, place, f"`{BATCH}` as the first dimension only", f"`{size}`")
+    floating = tensor.dtype.startswith("float")
+    _refuse_unless(
+        floating or not tensor.allows_nan, f"{path}.allows_nan", "`true` for floats only", f"`{tensor.dtype}`"
+    )
+    if tensor.columns:
+        _check_unique(f"{path}.columns", tensor.columns)
+        last = tensor.shape[-1] if tensor.shape else None
+        named = last == len(tensor.columns)
+        _refuse_unless(named, f"{path}.columns", f"{last} names", str(len(tensor.columns)))
+
+
+def _check_files(files: dict[str, FileEntry]) -> None:
+    for name in REQUIRED_FILES:
+        if name not in files:
+            raise FileMissing(_at("$.files"), expected=f"`{name}`", found=", ".join(sorted(files)) or "none")
+    for name, entry in files.items():
+        check_file_name(name, _at("$.files"))
+        _refuse_unless(name != MANIFEST_FILE, "$.files", "every other file", f"`{name}` itself")
+        hexadecimal = _SHA256.fullmatch(entry.sha256) is not None
+        expected = "64 hexadecimal digits"
+        _refuse_unless(hexadecimal, f"$.files.{name}.sha256", expected, f"`{entry.sha256[:80]}`")
+        _refuse_unless(entry.size >= 0, f"$.files.{name}.size", "0 or more", str(entry.size))
+        if entry.size > size_limit(name):
+            raise too_large(name, entry.size, size_limit(name))
+    # On a file system that folds case two such names would be one file.
+    _check_unique("$.files", (name.lower() for name in (*files, MANIFEST_FILE)))
+
+
+def _check_unique(path: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DuplicateEntry(_at(path), expected="each name once", found=f"`{name}` twice")
+        seen.add(name)
+
+
+def _refuse_unless(holds: bool, path: str, expected: str, found: str) -> None:
+    if not holds:
+        raise ManifestInvalid(_at(path), expected=expected, found=found)
+
+
+def _at(path: str) -> str:
+    return f"`{MANIFEST_FILE}` at `{path}`"

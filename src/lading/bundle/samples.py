@@ -1,0 +1,223 @@
+"""``samples.npz``: golden inputs and the outputs expected of them, as deterministic bytes.
+
+Reads and writes one kind of zip (stored entries) of one kind of array (plain dtypes). It never unpickles,
+never inflates and never trusts a length: what a header claims is compared with the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib import format as npy
+
+from lading.bundle.manifest import SAMPLES_FILE, size_limit, too_large
+from lading.errors import DuplicateEntry, InputError, SamplesInvalid
+from lading.signature import Array, Signature, Tensor, cast_array
+
+MAX_ROWS = 256
+_DOS_1980 = 0x0021  # 1 January 1980, the earliest date that zip knows
+_MAX_HEADER = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Golden rows by tensor name, in the signature's order; strings are object arrays of ``str``.
+
+    Every array of a batched tensor has ``rows`` rows; where nothing is batched ``rows`` is 1.
+    """
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    rows: int
+
+
+def encode_samples(signature: Signature, samples: Samples) -> bytes:
+    """Give the bytes of ``samples.npz``; the same arrays give the same bytes. Raises `SamplesInvalid`."""
+    given = {**_keyed("input", samples.inputs), **_keyed("output", samples.outputs)}
+    entries, total = [], 0
+    wanted = list(_entries(signature))
+    unknown = given.keys() - {(side, tensor.name) for _, side, tensor in wanted}
+    if unknown:
+        side, name = min(unknown)
+        raise SamplesInvalid(f"golden {side}s", expected="those of the signature", found=f"`{name}`")
+    for name, side, tensor in wanted:
+        if (side, tensor.name) not in given:
+            raise SamplesInvalid(f"golden {side} `{tensor.name}`", expected=f"`{tensor}`", found="none")
+        array = given[side, tensor.name]
+        _check_array(side, tensor, array)
+        total += array.size * (4 * _longest(array) if tensor.dtype == "string" else array.itemsize)
+        if total > size_limit(SAMPLES_FILE):
+            raise too_large(SAMPLES_FILE, total, size_limit(SAMPLES_FILE))
+        entries.append((name, _npy(array)))
+    _check_rows(signature, samples)
+    return _zip(entries)
+
+
+def decode_samples(signature: Signature, data: bytes) -> Samples:
+    """Read the bytes of ``samples.npz`` and check that they fit `signature`.
+
+    Raises `SamplesInvalid`, `DuplicateEntry`, `TooLarge`.
+    """
+    if len(data) > size_limit(SAMPLES_FILE):
+        raise too_large(SAMPLES_FILE, len(data), size_limit(SAMPLES_FILE))
+    members = _unzip(data)
+    wanted = list(_entries(signature))
+    for name in members.keys() - {name for name, _, _ in wanted}:
+        raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected="an entry per input and output", found=f"`{name}`")
+    sides: dict[str, dict[str, Array]] = {"input": {}, "output": {}}
+    for name, side, tensor in wanted:
+        if name not in members:
+            raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected=f"`{name}`, `{tensor}`", found="no such entry")
+        sides[side][tensor.name] = _array(name, side, tensor, members[name])
+    arrays = [array for _, side, tensor in wanted if tensor.batched for array in [sides[side][tensor.name]]]
+    samples = Samples(sides["input"], sides["output"], len(arrays[0]) if arrays else 1)
+    _check_rows(signature, samples)
+    return samples
+
+
+def _entries(signature: Signature) -> Iterator[tuple[str, str, Tensor]]:
+    """Give entry name, side and tensor in order; names are by index, for a tensor may be called anything."""
+    for side, tensors in (("input", signature.inputs), ("output", signature.outputs)):
+        for at, tensor in enumerate(tensors):
+            yield f"{side}_{at}.npy", side, tensor
+
+
+def _keyed(side: str, arrays: Mapping[str, Array]) -> dict[tuple[str, str], Array]:
+    return {(side, name): array for name, array in arrays.items()}
+
+
+def _check_array(side: str, tensor: Tensor, array: Array) -> None:
+    where = f"golden {side} `{tensor.name}`"
+    if array.dtype != tensor.numpy_dtype:
+        raise SamplesInvalid(where, expected=f"`{tensor}`", found=f"dtype `{array.dtype}`")
+    # An output may be NaN (and then must be NaN where it is served); an input only where it is allowed.
+    taken = tensor if side == "input" else _with_nan(tensor)
+    try:
+        cast_array(taken, array)
+    except InputError as error:
+        raise SamplesInvalid(where, expected=f"`{tensor}`", found=error.found) from None
+
+
+def _with_nan(tensor: Tensor) -> Tensor:
+    fields = {name: getattr(tensor, name) for name in ("name", "dtype", "shape")}
+    return Tensor(**fields, allows_nan=True)
+
+
+def _check_rows(signature: Signature, samples: Samples) -> None:
+    if not 1 <= samples.rows <= MAX_ROWS:
+        expected = f"1 to {MAX_ROWS} golden rows"
+        raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected=expected, found=str(samples.rows))
+    for _, side, tensor in _entries(signature):
+        rows = (
+            len((samples.inputs if side == "input" else samples.outputs)[tensor.name]) if tensor.shape else 1
+        )
+        if tensor.batched and rows != samples.rows:
+            where = f"golden {side} `{tensor.name}`"
+            raise SamplesInvalid(where, expected=f"{samples.rows} rows", found=str(rows))
+
+
+def _longest(array: Array) -> int:
+    return max((len(text) for text in array.flat), default=0)
+
+
+def _npy(array: Array) -> bytes:
+    """Encode as ``.npy`` 1.0; by hand, because numpy's padding has changed between versions."""
+    plain = array.astype(f"<U{max(1, _longest(array))}") if array.dtype.kind == "O" else array
+    plain = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<")).reshape(array.shape)
+    header = f"{{'descr': '{plain.dtype.str}', 'fortran_order': False, 'shape': {plain.shape!r}, }}"
+    padding = -(10 + len(header) + 1) % 64
+    head = struct.pack("<6sBBH", b"\x93NUMPY", 1, 0, len(header) + padding + 1)
+    return head + header.encode("ascii") + b" " * padding + b"\n" + plain.tobytes()
+
+
+def _array(name: str, side: str, tensor: Tensor, data: memoryview) -> Array:
+    """Read one ``.npy`` entry whose dtype, shape and length are exactly what they must be."""
+    where = f"`{SAMPLES_FILE}` entry `{name}`"
+    stream = io.BytesIO(data[:_MAX_HEADER])
+    try:
+        version = npy.read_magic(stream)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(stream)
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise SamplesInvalid(where, expected="a plain numpy array", found=str(error)[:200]) from None
+    fits = dtype.kind == "U" and dtype.isnative if tensor.dtype == "string" else dtype == tensor.numpy_dtype
+    if dtype.hasobject or not fits:
+        hint = "pickled objects are never read" if dtype.hasobject else None
+        raise SamplesInvalid(where, expected=f"`{tensor}`", found=f"dtype `{dtype.str}`", hint=hint)
+    body = data[stream.tell() :]
+    if any(size < 0 for size in shape) or _product(shape) * dtype.itemsize != len(body):
+        expected = f"as many bytes as `{dtype.str}` of shape {list(shape)} has"
+        raise SamplesInvalid(where, expected=expected, found=str(len(body)))
+    flat = np.frombuffer(body, dtype) if dtype.itemsize else np.zeros(_product(shape), dtype)
+    array = _strings(where, flat) if tensor.dtype == "string" else flat.copy()
+    array = array.reshape(shape, order="F" if fortran else "C")
+    array = np.ascontiguousarray(array).reshape(shape)
+    _check_array(side, tensor, array)
+    return array
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1  # of Python integers: numpy's would wrap around
+    for size in shape:
+        product *= size
+    return product
+
+
+def _strings(where: str, flat: Array) -> Array:
+    try:
+        return flat.astype(object)
+    except ValueError as error:  # a code point above U+10FFFF
+        raise SamplesInvalid(where, expected="Unicode text", found=str(error)) from None
+
+
+def _unzip(data: bytes) -> dict[str, memoryview]:
+    where = f"`{SAMPLES_FILE}`"
+    members: dict[str, memoryview] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            _check_infos(where, infos, len(data))
+            for info in infos:
+                members[info.filename] = memoryview(archive.read(info))
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError, struct.error) as error:
+        raise SamplesInvalid(where, expected="a zip of stored entries", found=str(error)) from None
+    return members
+
+
+def _check_infos(where: str, infos: list[zipfile.ZipInfo], size: int) -> None:
+    seen: set[str] = set()
+    for info in infos:
+        if info.filename in seen:
+            raise DuplicateEntry(where, expected="each entry once", found=f"`{info.filename}` twice")
+        seen.add(info.filename)
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            found = f"`{info.filename}` compressed"
+            hint = "np.savez writes stored entries, np.savez_compressed does not"
+            raise SamplesInvalid(where, expected="stored entries only", found=found, hint=hint)
+        if info.flag_bits & 0x1:
+            raise SamplesInvalid(where, expected="plain entries", found=f"`{info.filename}` encrypted")
+    # Entries that share bytes would otherwise make much out of little.
+    if sum(info.file_size for info in infos) > size:
+        raise SamplesInvalid(where, expected="entries that do not overlap", found="more bytes than the file")
+
+
+def _zip(entries: list[tuple[str, bytes]]) -> bytes:
+    """Write a zip of stored entries dated 1980; by hand, so that no library version changes a byte."""
+    body, directory = bytearray(), bytearray()
+    for name, data in entries:
+        encoded = name.encode("ascii")
+        # version 2.0, no flags, stored, time 0, date, crc, both sizes, name length, no extra field
+        fields = struct.pack(
+            "<HHHHHIIIHH", 20, 0, 0, 0, _DOS_1980, zlib.crc32(data), len(data), len(data), len(encoded), 0
+        )
+        where = struct.pack("<HHHII", 0, 0, 0, 0, len(body))
+        directory += b"PK\x01\x02" + struct.pack("<H", 20) + fields + where + encoded
+        body += b"PK\x03\x04" + fields + encoded + data
+    end = struct.pack("<HHHHIIH", 0, 0, len(entries), len(entries), len(directory), len(body), 0)
+    return bytes(body + directory + b"PK\x05\x06" + end)
