@@ -17,6 +17,7 @@ from lading.bundle.manifest import (
     Manifest,
     check_file_name,
     read_manifest,
+    shown,
     too_large,
 )
 from lading.errors import (
@@ -142,7 +143,9 @@ class _Members:
             return None
         member = _parse(block)
         if member.name in self._seen:
-            raise DuplicateEntry("members of the tar", expected="each once", found=f"`{member.name}` twice")
+            raise DuplicateEntry(
+                "members of the tar", expected="each once", found=f"{shown(member.name)} twice"
+            )
         self._seen.add(member.name)
         return member
 
@@ -182,11 +185,11 @@ def _read_head(members: _Members) -> tuple[str, bytes]:
         name = member.name.removesuffix("/").rpartition("/")[2] if member else ""
         expected = "/".join([*path, name][:depth]) + "/"
         if member is None or member.kind != _DIRECTORY or member.name != expected:
-            found = f"`{member.name}`" if member else "its end"
+            found = shown(member.name) if member else "its end"
             raise ArchiveInvalid("the tar", expected=f"the directory `{expected}` first", found=found)
     member = members.next()
     if member is None or member.name != f"{PREFIX}/{name}/{MANIFEST_FILE}" or member.kind != _FILE:
-        found = f"`{member.name}`" if member else "the end"
+        found = shown(member.name) if member else "the end"
         raise FileMissing(f"`{MANIFEST_FILE}`", expected="the first file of the tar", found=found)
     if member.size > MAX_MANIFEST_BYTES:
         raise too_large(MANIFEST_FILE, member.size, MAX_MANIFEST_BYTES)
@@ -198,7 +201,7 @@ def _member_of(member: _Member, name: str, manifest: Manifest) -> str:
     root = f"{PREFIX}/{name}/"
     file = member.name.removeprefix(root)
     if not member.name.startswith(root) or member.kind != _FILE or file not in manifest.files:
-        raise FileUnexpected(f"`{member.name}`", expected="only files that the manifest names", found="it")
+        raise FileUnexpected(shown(member.name), expected="only files that the manifest names", found="it")
     check_file_name(file, "member of the tar")
     want = manifest.files[file].size
     if member.size != want:
@@ -216,13 +219,13 @@ def _parse(block: bytes) -> _Member:
     name = f"{prefix}/{_text(block[:100])}" if prefix else _text(block[:100])
     if kind in _REFUSED:
         error, what = _REFUSED[kind]
-        raise error(f"`{name}`", expected="a plain file", found=what)
+        raise error(shown(name), expected="a plain file", found=what)
     if name.startswith("/") or ".." in name.split("/") or "\\" in name or "//" in name:
-        raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=f"`{name}`")
+        raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=shown(name))
     size = _octal(block[124:136])
     if kind not in (_FILE, _DIRECTORY) or size is None or block != _header_or_none(name, size, kind):
         raise ArchiveInvalid(
-            f"`{name}`",
+            shown(name),
             expected="the header that the format gives it",
             found=f"another (type `{kind.decode('latin-1')}`)",
             hint="write it with `Bundle.write_tar`",

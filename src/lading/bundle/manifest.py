@@ -122,13 +122,14 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
         found = f"`{tree['format']}`" if "format" in tree else "none"
         hint = "a newer lading may read it" if found != "none" else None
         raise FormatUnsupported(_at("$.format"), expected=f"`{FORMAT}`", found=found, hint=hint)
+    seal = _seal_of(tree)
     manifest = _convert(tree)
     _check_canonical(manifest, data)
-    if manifest.seal != _seal_of(tree):
+    if manifest.seal != seal:
         raise DigestMismatch(
             _at("$.seal"),
-            expected=f"`{_seal_of(tree)}`, the sha256 of the rest",
-            found=f"`{manifest.seal}`",
+            expected=f"`{seal}`, the sha256 of the rest",
+            found=shown(manifest.seal[:80]),
             hint="the manifest was changed after it was written",
         )
     _check_values(manifest)
@@ -156,8 +157,13 @@ def check_file_name(name: str, where: str) -> None:
         raise PathUnsafe(
             where,
             expected="a plain file name: `[A-Za-z0-9_][A-Za-z0-9._-]{0,99}`",
-            found=f"`{name}`",
+            found=shown(name),
         )
+
+
+def shown(name: str) -> str:
+    """Give a name from a bundle as a message shows it: no control character reaches a terminal."""
+    return f"`{name}`" if name.isprintable() else ascii(name)
 
 
 def _parse(data: bytes) -> dict[str, Any]:
@@ -179,9 +185,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     tree = dict(pairs)
     if len(tree) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for at, key in enumerate(keys) if key in keys[:at])
-        raise DuplicateEntry(f"`{MANIFEST_FILE}`", expected="each key once", found=f"`{twice}` twice")
+        _check_unique("$", (key for key, _ in pairs))
     return tree
 
 
@@ -283,7 +287,7 @@ def _check_unique(path: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DuplicateEntry(_at(path), expected="each name once", found=f"`{name}` twice")
+            raise DuplicateEntry(_at(path), expected="each name once", found=f"{shown(name)} twice")
         seen.add(name)
 
 

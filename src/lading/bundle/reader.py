@@ -6,7 +6,9 @@ Opening costs one pass of sha256 over the files; nothing is executed and no mode
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import mmap
 import os
 import re
@@ -28,6 +30,7 @@ from lading.bundle.manifest import (
     Manifest,
     manifest_digest,
     read_manifest,
+    shown,
     size_limit,
     too_large,
 )
@@ -107,10 +110,9 @@ def check_requirements(data: bytes) -> None:
     except UnicodeDecodeError as error:
         raise RequirementsInvalid(where, expected="ASCII", found=f"another byte at {error.start}") from None
     for at, line in enumerate(lines, 1):
-        if not _REQUIREMENT.fullmatch(line.removesuffix("\n")) or not line.endswith("\n"):
-            raise RequirementsInvalid(
-                f"{where} line {at}", expected="`name==version`", found=ascii(line)[:80]
-            )
+        if not line.endswith("\n") or not _REQUIREMENT.fullmatch(line.removesuffix("\n")):
+            place = f"{where} line {at}"
+            raise RequirementsInvalid(place, expected="`name==version`", found=ascii(line[:80]))
     if sorted(set(lines)) != lines:
         raise RequirementsInvalid(where, expected="sorted lines, each once", found="another order")
 
@@ -138,7 +140,7 @@ def _check_kinds(folder: int) -> None:
 
 
 def _check_kind(name: str, status: os.stat_result) -> None:
-    where, kind = f"`{name}`", stat.S_IFMT(status.st_mode)
+    where, kind = shown(name), stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFLNK:
         raise LinkRefused(where, expected="a plain file", found="a symbolic link")
     if kind == stat.S_IFDIR:
@@ -158,7 +160,7 @@ def _check_names(folder: int, manifest: Manifest) -> None:
     if missing:
         raise FileMissing(f"`{min(missing)}`", expected="as the manifest says", found="no such file")
     if extra:
-        raise FileUnexpected(f"`{min(extra)}`", expected="only files that the manifest names", found="it")
+        raise FileUnexpected(shown(min(extra)), expected="only files that the manifest names", found="it")
 
 
 def _check_file(folder: int, name: str, entry: FileEntry) -> None:
@@ -198,13 +200,17 @@ def _pieces(folder: int, name: str) -> Iterator[bytes]:
             yield piece
 
 
-def _open(folder: int, name: str) -> BinaryIO:
+def _open(folder: int, name: str) -> io.BufferedReader:
     # Neither follows a link nor waits for the other end of a FIFO that took the file's place just now.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(name, flags, dir_fd=folder)
     except FileNotFoundError:
         raise FileMissing(f"`{name}`", expected="a file of the bundle", found="no such file") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise LinkRefused(f"`{name}`", expected="a plain file", found="a symbolic link") from None
     file = os.fdopen(descriptor, "rb")
     try:
         _check_kind(name, os.fstat(descriptor))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib import format as npy
 
-from lading.bundle.manifest import SAMPLES_FILE, size_limit, too_large
+from lading.bundle.manifest import SAMPLES_FILE, shown, size_limit, too_large
 from lading.errors import DuplicateEntry, InputError, SamplesInvalid
 from lading.signature import Array, Signature, Tensor, cast_array
 
@@ -45,7 +45,7 @@ def encode_samples(signature: Signature, samples: Samples) -> bytes:
     unknown = given.keys() - {(side, tensor.name) for _, side, tensor in wanted}
     if unknown:
         side, name = min(unknown)
-        raise SamplesInvalid(f"golden {side}s", expected="those of the signature", found=f"`{name}`")
+        raise SamplesInvalid(f"golden {side}s", expected="those of the signature", found=shown(name))
     for name, side, tensor in wanted:
         if (side, tensor.name) not in given:
             raise SamplesInvalid(f"golden {side} `{tensor.name}`", expected=f"`{tensor}`", found="none")
@@ -69,7 +69,7 @@ def decode_samples(signature: Signature, data: bytes) -> Samples:
     members = _unzip(data)
     wanted = list(_entries(signature))
     for name in members.keys() - {name for name, _, _ in wanted}:
-        raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected="an entry per input and output", found=f"`{name}`")
+        raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected="an entry per input and output", found=shown(name))
     sides: dict[str, dict[str, Array]] = {"input": {}, "output": {}}
     for name, side, tensor in wanted:
         if name not in members:
@@ -114,10 +114,9 @@ def _check_rows(signature: Signature, samples: Samples) -> None:
         expected = f"1 to {MAX_ROWS} golden rows"
         raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected=expected, found=str(samples.rows))
     for _, side, tensor in _entries(signature):
-        rows = (
-            len((samples.inputs if side == "input" else samples.outputs)[tensor.name]) if tensor.shape else 1
-        )
-        if tensor.batched and rows != samples.rows:
+        arrays = samples.inputs if side == "input" else samples.outputs
+        rows = len(arrays[tensor.name]) if tensor.batched else samples.rows
+        if rows != samples.rows:
             where = f"golden {side} `{tensor.name}`"
             raise SamplesInvalid(where, expected=f"{samples.rows} rows", found=str(rows))
 
@@ -194,14 +193,14 @@ def _check_infos(where: str, infos: list[zipfile.ZipInfo], size: int) -> None:
     seen: set[str] = set()
     for info in infos:
         if info.filename in seen:
-            raise DuplicateEntry(where, expected="each entry once", found=f"`{info.filename}` twice")
+            raise DuplicateEntry(where, expected="each entry once", found=f"{shown(info.filename)} twice")
         seen.add(info.filename)
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            found = f"`{info.filename}` compressed"
+            found = f"{shown(info.filename)} compressed"
             hint = "np.savez writes stored entries, np.savez_compressed does not"
             raise SamplesInvalid(where, expected="stored entries only", found=found, hint=hint)
         if info.flag_bits & 0x1:
-            raise SamplesInvalid(where, expected="plain entries", found=f"`{info.filename}` encrypted")
+            raise SamplesInvalid(where, expected="plain entries", found=f"{shown(info.filename)} encrypted")
     # Entries that share bytes would otherwise make much out of little.
     if sum(info.file_size for info in infos) > size:
         raise SamplesInvalid(where, expected="entries that do not overlap", found="more bytes than the file")
