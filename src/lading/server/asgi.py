@@ -1,0 +1,126 @@
+"""Hosts the application under ASGI 3, so that any ASGI server can; uvicorn does here.
+
+Documentation pages go to a FastAPI application that is built when first asked for, because nothing else
+needs it and importing it takes longer than loading a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from lading.server.app import App, Exchange
+from lading.server.dataplane import Job
+from lading.server.http import Request, Response
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_DOCS = ("/docs", "/openapi.json")
+
+
+class AsgiHost:
+    """The ASGI application over an `App`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
+        self._docs: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request; only HTTP is spoken."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        self._loop = asyncio.get_running_loop()
+        path = scope["path"]
+        if path.startswith(_DOCS):
+            await self._documentation(scope, receive, send)
+            return
+        request = Request(scope["method"], path, b"", dict(scope["headers"]), scope["query_string"])
+        body = await self._read(request, receive)
+        if body is None:
+            await _send(request, _done(self._app.refuse_body(request, None)), send, close=True)
+            return
+        request.body = body
+        await _send(request, await self._exchange(request), send)
+
+    async def _exchange(self, request: Request) -> Response:
+        exchange = self._app.begin(request, self._deliver)
+        if exchange.response is None:
+            exchange.waiter = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait_for(exchange.waiter, self._app.limits.deadline_s)
+            except TimeoutError:
+                return self._app.give_up(exchange)
+            except asyncio.CancelledError:
+                assert exchange.job is not None
+                exchange.job.cancelled = True
+                raise
+        assert exchange.response is not None
+        return exchange.response
+
+    async def _read(self, request: Request, receive: Receive) -> bytes | None:
+        """Give the whole body, or None as soon as it is known to be larger than the limit."""
+        limit = self._app.limits.max_body_bytes
+        length = request.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
+            return None
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise asyncio.CancelledError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                return None
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts) if len(parts) > 1 else parts[0]
+
+    def _from_thread(self, jobs: list[Job]) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._finish, jobs)
+
+    def _finish(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._app.finish(job.context)
+            waiter = job.context.waiter
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _documentation(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._docs is None:
+            from lading.server.docs import documentation
+
+            self._docs = documentation(self._app)
+        await self._docs(scope, receive, send)
+
+
+def _done(exchange: Exchange) -> Response:
+    assert exchange.response is not None
+    return exchange.response
+
+
+async def _send(request: Request, response: Response, send: Send, *, close: bool = False) -> None:
+    length = str(len(response.body)).encode()
+    headers = [(b"content-type", response.content_type), (b"content-length", length), *response.headers]
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b"" if request.method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

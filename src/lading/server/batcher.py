@@ -1,0 +1,219 @@
+"""Dynamic batching for one loaded version: what waits while the model is busy runs as one.
+
+Work-conserving: an idle model runs what comes at once, and no timer ever holds a request back unless
+``max_queue_delay_ms`` asks for it. The limit on merged rows follows the latency target by additive
+increase and multiplicative decrease (Crankshaw et al., Clipper, NSDI 2017, section 4.3).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.errors import DeadlineExceeded, LadingError, QueueFull, RunFailed
+from lading.server.dataplane import Job
+from lading.server.states import Served
+from lading.signature import Array
+
+Deliver = Callable[[list[Job]], None]
+"""Takes finished jobs back to where their clients wait; called in the batcher's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much may wait and how much may run as one. Times in seconds, sizes in rows."""
+
+    max_queue: int = 1024
+    max_rows: int = 1024
+    latency_target_s: float = 0.05
+    max_delay_s: float = 0.0
+
+
+@dataclass(slots=True)
+class RowLimit:
+    """The rows that may run as one: one step up when a full run met the target, down a quarter when not."""
+
+    most: int
+    target_s: float
+    rows: int = 32
+    step: int = 8
+
+    def observe(self, rows: int, took_s: float) -> None:
+        """Learn from one run of `rows` rows."""
+        if took_s > self.target_s:
+            self.rows = max(1, min(self.rows, rows) * 3 // 4)
+        elif rows >= self.rows:
+            self.rows = min(self.most, self.rows + self.step)
+
+
+class Batcher:
+    """Runs the jobs of one version in a thread of its own, merging those that wait together."""
+
+    def __init__(self, served: Served, limits: BatchLimits) -> None:
+        self._served = served
+        self._limits = limits
+        self._limit = RowLimit(limits.max_rows, limits.latency_target_s, min(32, limits.max_rows))
+        self._waiting: queue.SimpleQueue[tuple[Job, Deliver] | None] = queue.SimpleQueue()
+        self._held: tuple[Job, Deliver] | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._merges = served.signature.batched and limits.max_rows > 1
+
+    @property
+    def depth(self) -> int:
+        """How many jobs wait."""
+        return self._waiting.qsize()
+
+    def submit(self, job: Job, deliver: Deliver) -> None:
+        """Queue `job`; `deliver` is called with it once it has a result or an error. Raises `QueueFull`."""
+        if self._waiting.qsize() >= self._limits.max_queue:
+            raise QueueFull(
+                f"queue of `{self._served.label}`",
+                expected=f"fewer than {self._limits.max_queue} waiting requests",
+                found=f"{self._waiting.qsize()}",
+                hint="retry after the time in `retry-after`, or raise `max_queue`",
+            )
+        self._waiting.put((job, deliver))
+        if self._thread is None:
+            self._start()
+
+    def stop(self) -> None:
+        """Finish what waits, then end the thread."""
+        self._waiting.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                name = f"batcher {self._served.label}"
+                self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            first = self._held or self._waiting.get()
+            self._held = None
+            if first is None:
+                return
+            taken = self._gather(first)
+            live = [pair for pair in taken if _still_wanted(pair[0])]
+            if live:
+                self._run([job for job, _ in live])
+            _deliver(taken)
+
+    def _gather(self, first: tuple[Job, Deliver]) -> list[tuple[Job, Deliver]]:
+        """Take what waits and fits together with `first`, up to the row limit."""
+        taken, rows = [first], first[0].rows
+        if not self._merges:
+            return taken
+        until = time.monotonic() + self._limits.max_delay_s
+        while rows < self._limit.rows:
+            pair = self._next(until)
+            if pair is None:
+                break
+            if rows + pair[0].rows > self._limit.rows or not _compatible(first[0], pair[0]):
+                self._held = pair
+                break
+            taken.append(pair)
+            rows += pair[0].rows
+        return taken
+
+    def _next(self, until: float) -> tuple[Job, Deliver] | None:
+        """Give the next waiting job without waiting, or within the delay that was asked for."""
+        try:
+            left = until - time.monotonic() if self._limits.max_delay_s else 0.0
+            pair = self._waiting.get(timeout=left) if left > 0 else self._waiting.get_nowait()
+        except queue.Empty:
+            return None
+        if pair is None:
+            self._waiting.put(None)  # The end: leave it for the main loop, after this run.
+        return pair
+
+    def _run(self, jobs: list[Job]) -> None:
+        began = time.perf_counter()
+        run_jobs(self._served, jobs)
+        self._limit.observe(sum(job.rows for job in jobs), time.perf_counter() - began)
+
+
+def run_jobs(served: Served, jobs: list[Job]) -> None:
+    """Run `jobs` as one and give each its result.
+
+    Where that fails each runs alone, so that one bad request never fails its neighbours.
+    """
+    if len(jobs) > 1:
+        try:
+            outputs = served.run(_merged(jobs), _wanted(jobs))
+            _split(served, jobs, outputs)
+        except (LadingError, ValueError):
+            for job in jobs:
+                run_one(served, job)
+    else:
+        run_one(served, jobs[0])
+
+
+def run_one(served: Served, job: Job) -> None:
+    """Run one job alone; a failure becomes the job's error."""
+    try:
+        job.result = served.run(job.inputs, job.outputs)
+    except LadingError as error:
+        job.error = error
+
+
+def _merged(jobs: list[Job]) -> dict[str, Array]:
+    names = jobs[0].inputs
+    return {name: np.concatenate([job.inputs[name] for job in jobs]) for name in names}
+
+
+def _wanted(jobs: list[Job]) -> Sequence[str] | None:
+    """Name every output that one of `jobs` asks for; None where one asks for all."""
+    wanted: dict[str, None] = {}
+    for job in jobs:
+        if job.outputs is None:
+            return None
+        wanted.update(dict.fromkeys(job.outputs))
+    return tuple(wanted)
+
+
+def _split(served: Served, jobs: list[Job], outputs: dict[str, Array]) -> None:
+    rows = sum(job.rows for job in jobs)
+    for name, array in outputs.items():
+        if array.shape[:1] != (rows,):
+            raise RunFailed(
+                f"output `{name}` of `{served.label}`", expected=f"{rows} rows", found=f"{array.shape}"
+            )
+    start = 0
+    for job in jobs:
+        names = outputs if job.outputs is None else job.outputs
+        job.result = {name: outputs[name][start : start + job.rows] for name in names}
+        start += job.rows
+
+
+def _compatible(one: Job, other: Job) -> bool:
+    """Tell whether the arrays of both have the same size in every dimension but the batch."""
+    return all(array.shape[1:] == other.inputs[name].shape[1:] for name, array in one.inputs.items())
+
+
+def _still_wanted(job: Job) -> bool:
+    if job.cancelled:
+        return False
+    if job.deadline and time.monotonic() > job.deadline:
+        job.error = DeadlineExceeded(
+            f"model `{job.served.label}`", expected="an answer in time", found="a full queue"
+        )
+        return False
+    return True
+
+
+def _deliver(pairs: list[tuple[Job, Deliver]]) -> None:
+    """Hand jobs back, grouped by where they wait, so that each place is woken once."""
+    groups: dict[int, tuple[Deliver, list[Job]]] = {}
+    for job, deliver in pairs:
+        groups.setdefault(id(deliver), (deliver, []))[1].append(job)
+    for deliver, jobs in groups.values():
+        deliver(jobs)

@@ -1,0 +1,164 @@
+"""The documentation pages: `/docs` and `/openapi.json`, written by FastAPI from the routes and the bundles.
+
+The pages need nothing from the internet: Swagger UI's files come from an installed package.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from starlette.requests import Request as PageRequest
+
+import lading
+from lading.server.app import App
+from lading.server.protocols import book
+from lading.server.states import Served, State
+from lading.signature import Signature, Tensor
+
+_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
+
+
+def documentation(app: App) -> Callable[..., Awaitable[None]]:
+    """Build the FastAPI application of the pages; what they show follows the models that are loaded."""
+    pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @pages.get("/openapi.json")
+    async def openapi(_request: PageRequest) -> JSONResponse:
+        return JSONResponse(describe(app))
+
+    @pages.get("/docs")
+    async def docs(_request: PageRequest) -> HTMLResponse:
+        script, style = (f"/docs/{name}" for name in _ASSETS)
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="lading",
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="data:,",
+        )
+
+    @pages.get("/docs/{name}", response_model=None)
+    async def asset(name: str) -> FileResponse | JSONResponse:
+        if name not in _ASSETS:
+            return JSONResponse({"error": f"`/docs/{name}`: expected a page, found none"}, 404)
+        return FileResponse(_assets() / name)
+
+    return pages
+
+
+def _assets() -> Path:
+    # The package is only a folder of files: finding it without importing spares its imports.
+    spec = importlib.util.find_spec("swagger_ui_bundle")
+    assert spec is not None
+    assert spec.origin is not None
+    found = sorted(Path(spec.origin).parent.glob("vendor/swagger-ui-*"))
+    return found[-1]
+
+
+def describe(app: App) -> dict[str, Any]:
+    """Write the OpenAPI document: every route, and for the default model what it takes and gives."""
+    document = get_openapi(title="lading", version=lading.__version__, routes=[])
+    paths: dict[str, Any] = {}
+    for route in app.router.routes:
+        served = _described(app, route.pattern)
+        operation: dict[str, Any] = {
+            "summary": route.summary,
+            "operationId": f"{route.method} {route.pattern}",
+            "tags": [route.protocol],
+            "responses": _responses(served, route.pattern),
+        }
+        names = [part[1:-1] for part in route.pattern.split("/") if part.startswith("{")]
+        if names:
+            operation["parameters"] = [_parameter(name, served) for name in names]
+        if route.method == "POST" and served is not None:
+            operation["requestBody"] = _request_body(served)
+        paths.setdefault(route.pattern or "/", {})[route.method.lower()] = operation
+    document["paths"] = paths
+    return document
+
+
+def _described(app: App, _pattern: str) -> Served | None:
+    ready = [one for versions in app.plane.models.values() for one in versions if one.state is State.READY]
+    return next((one for one in ready if one.name == app.plane.default_model), ready[0] if ready else None)
+
+
+def _parameter(name: str, served: Served | None) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1} if name == "version" else {"type": "string"}
+    parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
+    if served is not None:
+        parameter["example"] = {"name": served.name, "version": served.version}.get(name, "live")
+    return parameter
+
+
+def _request_body(served: Served) -> dict[str, Any]:
+    first = {tensor.name: served.samples.inputs[tensor.name][:1] for tensor in served.signature.inputs}
+    rows = orjson.loads(book.dumps(book.sample_rows(served, first)))
+    schema = {
+        "type": "object",
+        "required": ["data"],
+        "additionalProperties": False,
+        "properties": {
+            "data": _data_schema(served.signature),
+            "outputs": {"type": "array", "items": {"enum": [one.name for one in served.signature.outputs]}},
+        },
+    }
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": {"data": rows}}}}
+
+
+def _data_schema(signature: Signature) -> dict[str, Any]:
+    if len(signature.inputs) == 1:
+        return tensor_schema(signature.inputs[0])
+    row = {
+        "type": "object",
+        "required": [one.name for one in signature.inputs],
+        "properties": {one.name: _row_schema(one) for one in signature.inputs},
+    }
+    return {"type": "array", "minItems": 1, "items": row}
+
+
+def _row_schema(tensor: Tensor) -> dict[str, Any]:
+    shape = () if tensor.scalar_rows else tensor.shape[1:]
+    return tensor_schema(msgspec.structs.replace(tensor, shape=shape))
+
+
+def tensor_schema(tensor: Tensor) -> dict[str, Any]:
+    """Write the JSON schema of a whole tensor."""
+    if tensor.dtype == "bool":
+        schema: dict[str, Any] = {"type": "boolean"}
+    elif tensor.dtype == "string":
+        schema = {"type": "string"}
+    else:
+        schema = {"type": "number" if tensor.dtype.startswith("float") else "integer", "format": tensor.dtype}
+    if tensor.allows_nan:
+        schema["nullable"] = True
+    for size in reversed(tensor.shape):
+        schema = {"type": "array", "items": schema}
+        if isinstance(size, int):
+            schema |= {"minItems": size, "maxItems": size}
+        else:
+            schema["minItems"] = 1
+    return schema
+
+
+def _responses(served: Served | None, pattern: str) -> dict[str, Any]:
+    refusal = {"application/json": {"schema": {"type": "object"}}}
+    responses: dict[str, Any] = {
+        "200": {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}},
+        "4XX": {"description": "One sentence: where, expected, found", "content": refusal},
+        "503": {"description": "Not ready: loading, draining or failed", "content": refusal},
+    }
+    if served is not None and pattern.endswith(("/predict", "/predict/test")):
+        primary = served.signature.primary
+        value = served.samples.outputs[primary.name][:1]
+        example = orjson.loads(book.dumps({"prediction": value}))
+        responses["200"]["content"]["application/json"]["example"] = example
+    return responses

@@ -1,0 +1,107 @@
+"""Requests, responses and routes as handlers see them; bound to no server. Reads no sockets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import msgspec
+
+from lading.errors import LadingError, MethodRefused, RouteNotFound
+
+if TYPE_CHECKING:
+    from lading.server.dataplane import DataPlane, Job
+
+JSON = b"application/json"
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One whole HTTP request. Header names are lower case; ``params`` are the parts of the route."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    query: bytes = b""
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Response:
+    """One whole HTTP response; its length and the common headers are the transport's to add."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Handler = Callable[[Request, "DataPlane"], "Response | Job"]
+Refuse = Callable[[LadingError], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and a path pattern (``/models/{name}/predict``), who answers, and how refusals look."""
+
+    method: str
+    pattern: str
+    handler: Handler
+    refuse: Refuse
+    protocol: str
+    summary: str = ""
+
+
+class Router:
+    """Finds the route of a request; remembers what it found, up to a limit."""
+
+    _REMEMBERED = 4096
+
+    def __init__(self, routes: Iterable[Route], refuse: Refuse) -> None:
+        self.routes = tuple(routes)
+        self.refuse = refuse
+        self._compiled = [(_compile(route.pattern), route) for route in self.routes]
+        self._found: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """Give the route and its parameters; raises `RouteNotFound` or `MethodRefused`."""
+        key = (method, path)
+        found = self._found.get(key)
+        if found is None:
+            found = self._search("GET" if method == "HEAD" else method, path)
+            if len(self._found) >= self._REMEMBERED:
+                self._found.clear()
+            self._found[key] = found
+        return found
+
+    def _search(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        allowed = []
+        for pattern, route in self._compiled:
+            match = pattern.fullmatch(path)
+            if match is None:
+                continue
+            if route.method == method:
+                return route, {name: unquote(part) for name, part in match.groupdict().items()}
+            allowed.append(route.method)
+        if not allowed:
+            raise RouteNotFound(
+                f"`{path}`", expected="a route of this server", found="none", hint="see `/docs`"
+            )
+        error = MethodRefused(f"`{path}`", expected=" or ".join(sorted(set(allowed))), found=method)
+        error.allowed = tuple(sorted(set(allowed)))
+        raise error
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", pattern)
+    text = "".join(f"(?P<{part}>[^/:]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    return re.compile(text)
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Encode a plain value as JSON."""
+    return Response(msgspec.json.encode(value), status)

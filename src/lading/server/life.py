@@ -1,0 +1,187 @@
+"""The life of a serving process: start-up, main loop, drain, end.
+
+Listens at once and loads meanwhile, so that probes get an honest 503; answers 200 on `/health` only when
+every wanted version has replayed its golden samples.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from lading.bundle import Bundle
+from lading.errors import InvalidSetting, UsageError
+from lading.ref import Ref
+from lading.server.app import App, Limits
+from lading.server.asgi import AsgiHost
+from lading.server.batcher import BatchLimits
+from lading.server.dataplane import DataPlane
+from lading.server.http import Request, Response, Route, Router
+from lading.server.manager import Manager, Wanted
+from lading.server.metrics import Metrics
+from lading.server.protocols import book
+from lading.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from lading.registry import Registry
+
+log = logging.getLogger("lading.server")
+
+
+def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str | None = None) -> int:
+    """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
+
+    A `Path` is the directory of a bundle, a `Ref` a version in the registry. Raises `NotFound` or
+    `UnavailableError` when a reference cannot be resolved, `InvalidSetting` when the port is taken.
+    """
+    _set_up_logging(settings.log_level)
+    if not refs:
+        hint = (
+            "name a model (`lading serve iris:1`) or the directory of a bundle (`lading serve ./iris.bundle`)"
+        )
+        raise UsageError("`lading serve`", expected="at least one model", found="none", hint=hint)
+    wanted = resolve_all(refs, registry_url)
+    plane = DataPlane(settings.default_model or wanted[0].name)
+    manager = Manager(plane, threads=settings.threads, drain_timeout_s=settings.drain_timeout_s)
+    manager.want(wanted)
+    app = make_app(plane, settings)
+    listener = _listen(settings)
+    server = Server(uvicorn_config(app, settings), manager, settings.drain_delay_s)
+    manager.start()
+    host, port = listener.getsockname()[:2]
+    log.info("listening on http://%s:%d (documentation: /docs)", host, port)
+    server.run(sockets=[listener])
+    app.close()
+    manager.close()
+    log.info("drained; bye")
+    return 0
+
+
+def resolve_all(refs: Sequence[Ref | Path], registry_url: str | None) -> list[Wanted]:
+    """Find out what each reference names; nothing is opened yet but bundle directories' manifests."""
+    registry: Registry | None = None
+    wanted = []
+    for ref in refs:
+        if isinstance(ref, Path):
+            wanted.append(_from_directory(ref))
+            continue
+        if registry is None:
+            from lading.registry import Registry
+
+            registry = Registry.open(registry_url)
+        version = registry.resolve(ref)
+        pinned = Ref(version.name, digest=version.digest)
+        opened = _opener(registry, pinned)
+        wanted.append(Wanted(version.name, version.version, version.digest, opened, version.tags))
+    return wanted
+
+
+def make_app(plane: DataPlane, settings: ServeSettings) -> App:
+    """Put the protocols, the metrics and the limits together."""
+    metrics = Metrics(plane)
+    router = Router((*book.routes(), _metrics_route(metrics)), book.refuse)
+    limits = Limits(settings.max_body_bytes, settings.deadline_s, BatchLimits(max_queue=settings.max_queue))
+    return App(plane, router, metrics, limits)
+
+
+def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:
+    """Set uvicorn up for the application."""
+    return uvicorn.Config(
+        AsgiHost(app),
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(settings.keep_alive_s),
+        timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which drains before it goes.
+
+    On the first SIGTERM or SIGINT every version says that it is not ready, and answers on for
+    ``drain_delay_s``, in which load balancers take the replica out; then the listener closes and what is
+    in hand is finished. A second signal ends the wait.
+    """
+
+    def __init__(self, config: uvicorn.Config, manager: Manager, drain_delay_s: float) -> None:
+        super().__init__(config)
+        self._manager = manager
+        self._drain_delay_s = drain_delay_s
+        self._draining = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin to drain; called by the signal handler in the main thread."""
+        # The signal is not put into uvicorn's list of captured ones: it would be raised again at the end,
+        # and the process would not exit with 0.
+        if self._draining:
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT
+            return
+        self._draining = True
+        threading.Thread(target=self._drain, name="drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        log.info("draining: not ready any more, serving on for %g s", self._drain_delay_s)
+        self._manager.drain("the server is stopping")
+        timer = threading.Timer(self._drain_delay_s, self._close)
+        timer.daemon = True
+        timer.start()
+
+    def _close(self) -> None:
+        self.should_exit = True
+
+
+def _from_directory(path: Path) -> Wanted:
+    bundle = Bundle.open(path)
+    return Wanted(bundle.manifest.name, 0, bundle.digest, lambda: Bundle.open(path, digest=bundle.digest))
+
+
+def _opener(registry: Registry, ref: Ref) -> Callable[[], Bundle]:
+    return lambda: registry.fetch(ref)
+
+
+def _metrics_route(metrics: Metrics) -> Route:
+    def page(_request: Request, _plane: DataPlane) -> Response:
+        return Response(metrics.page(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+
+    return Route("GET", "/metrics", page, book.refuse, "metrics", "Counts for Prometheus")
+
+
+def _listen(settings: ServeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"`{settings.host}:{settings.port}`"
+        hint = "choose another `--port`; 0 takes a free one"
+        raise InvalidSetting(where, expected="a free address", found=error.strerror, hint=hint) from None
+    listener.listen(2048)
+    return listener
+
+
+def _set_up_logging(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger("lading")
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False
+    logging.getLogger("uvicorn.error").addHandler(handler)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

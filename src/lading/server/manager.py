@@ -1,0 +1,216 @@
+"""Converges the loaded versions on the wanted ones, one step at a time.
+
+`decide` is a pure function of a snapshot (TensorFlow Serving's aspired versions); `Manager` carries its
+steps out in a thread. Knows no protocol and no registry: what to open comes in as a function.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.bundle import Bundle
+from lading.errors import LadingError, RunFailed
+from lading.runtime import Runtime, load_runtime
+from lading.server.dataplane import DataPlane
+from lading.server.states import Cost, Served, State
+from lading.signature import Array
+from lading.verify import replay
+
+log = logging.getLogger("lading.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A version that should be ready: what it is, and how its bundle is opened (and checked)."""
+
+    name: str
+    version: int
+    digest: str
+    open: Callable[[], Bundle]
+    tags: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What tells one wanted version from another."""
+        return (self.name, self.version, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load this wanted version."""
+
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Drain this version and give its memory back."""
+
+    served: Served
+
+
+Step = Load | Unload
+
+
+def decide(wanted: Sequence[Wanted], present: Sequence[Served]) -> Step | None:
+    """Choose the next step, at most one, from what is wanted and what is there.
+
+    Loading goes before unloading, so that a version is never taken away before what follows it is ready;
+    one that follows nothing wanted of its model goes at once. A failed version is neither retried nor
+    taken for ready: the old one stays.
+    """
+    held = {(one.name, one.version, one.digest): one for one in present if one.state is not State.UNLOADED}
+    for one in wanted:
+        if one.key not in held:
+            return Load(one)
+    keys = {one.key for one in wanted}
+    for key, served in held.items():
+        if key in keys:
+            continue
+        successors = [held[one.key] for one in wanted if one.name == served.name]
+        if served.state is State.FAILED or all(one.state is State.READY for one in successors):
+            return Unload(served)
+    return None
+
+
+class Manager:
+    """Carries out the steps of `decide` in a thread, and publishes what is there to the data plane."""
+
+    def __init__(self, plane: DataPlane, *, threads: int = 0, drain_timeout_s: float = 30.0) -> None:
+        self._plane = plane
+        self._threads = threads
+        self._drain_timeout_s = drain_timeout_s
+        self._wanted: tuple[Wanted, ...] = ()
+        self._present: list[Served] = []
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="manager", daemon=True)
+
+    def want(self, wanted: Sequence[Wanted]) -> None:
+        """State what should be ready from now on; returns at once."""
+        with self._changed:
+            self._wanted = tuple(wanted)
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        """Begin converging."""
+        self._thread.start()
+
+    def drain(self, reason: str) -> None:
+        """Mark every version as draining: it answers what comes, and says that it is not ready."""
+        with self._changed:
+            self._stopping = True
+            for served in self._present:
+                if served.state is State.READY:
+                    served.advance(State.DRAINING, reason)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Unload everything that is not in hand any more; call after `drain`."""
+        self._thread.join(self._drain_timeout_s)
+        for served in self._present:
+            if served.state is State.DRAINING and not served.unload(self._drain_timeout_s):
+                log.warning("%s still has requests in hand after %g s", served.label, self._drain_timeout_s)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                step = None if self._stopping else decide(self._wanted, self._present)
+                if step is None:
+                    if self._stopping:
+                        return
+                    self._changed.wait()
+                    continue
+            self._carry_out(step)
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Load(wanted):
+                self._load(wanted)
+            case Unload(served):
+                self._unload(served)
+
+    def _load(self, wanted: Wanted) -> None:
+        served = Served(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)
+        self._present.append(served)
+        self._publish()
+        began = time.monotonic()
+        try:
+            rows = load(served, wanted, self._threads)
+        except LadingError as error:
+            served.fail(error)
+            log.error("%s refused: %s", served.label, error)  # noqa: TRY400 - the sentence says it all
+            return
+        except Exception as error:
+            # Whatever goes wrong here must show as a failed version, not as a server that waits forever.
+            log.exception("%s failed to load", served.label)
+            served.fail(RunFailed(f"loading `{served.label}`", found=f"{type(error).__name__}: {error}"))
+            return
+        took = time.monotonic() - began
+        log.info("%s is ready: %d golden rows agree, %.2f s", served.label, rows, took)
+
+    def _unload(self, served: Served) -> None:
+        if served.state is State.READY:
+            served.advance(State.DRAINING, "another version took over")
+        if served.state is State.DRAINING and not served.unload(self._drain_timeout_s):
+            log.warning("%s still has requests in hand; it stays until they end", served.label)
+            return
+        self._present.remove(served)
+        self._publish()
+        log.info("%s is unloaded", served.label)
+
+    def _publish(self) -> None:
+        self._plane.publish(self._present)
+
+
+def load(served: Served, wanted: Wanted, threads: int) -> int:
+    """Open, load, prove and warm one version until it is ready; give the number of golden rows replayed."""
+    bundle = wanted.open()
+    runtime = load_runtime(bundle, threads=threads)
+    try:
+        served.adopt(bundle, runtime)
+        served.advance(State.WARMING)
+        parity = replay(runtime, bundle)
+        served.cost = measure(served, runtime)
+    except BaseException:
+        runtime.close()
+        raise
+    served.advance(State.READY)
+    return parity.rows
+
+
+def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:
+    """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost."""
+    one = _sample_of(served, 1)
+    first = _fastest(runtime, one, budget_s)
+    if not served.signature.batched:
+        return Cost(first, 0.0)
+    many = _fastest(runtime, _sample_of(served, 32), budget_s)
+    return Cost(first, max(0.0, many - first) / 31)
+
+
+def _sample_of(served: Served, rows: int) -> dict[str, Array]:
+    """Repeat the golden inputs up to `rows` rows; whole as they are where there is no batch dimension."""
+    samples = served.samples
+    if not served.signature.batched:
+        return dict(samples.inputs)
+    at = np.arange(rows) % samples.rows
+    return {name: array[at] for name, array in samples.inputs.items()}
+
+
+def _fastest(runtime: Runtime, inputs: dict[str, Array], budget_s: float) -> float:
+    fastest, until = float("inf"), time.perf_counter() + budget_s
+    for _ in range(50):
+        began = time.perf_counter()
+        runtime.run(inputs, None)
+        ended = time.perf_counter()
+        fastest = min(fastest, ended - began)
+        if ended > until:
+            break
+    return fastest

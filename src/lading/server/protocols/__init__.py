@@ -1,0 +1,48 @@
+"""The contract of a wire protocol: its routes, its bodies, its errors, over the one data plane.
+
+Each other file here is one protocol. A protocol decodes a request into a `Job` or answers at once; it
+never runs a model and never touches a socket.
+"""
+
+from __future__ import annotations
+
+from lading import errors
+from lading.errors import LadingError
+
+STATUS: dict[type[LadingError], int] = {
+    errors.UsageError: 400,
+    errors.BundleError: 503,
+    errors.ConversionError: 500,
+    errors.VerificationError: 503,
+    errors.InputError: 400,
+    errors.NotFound: 404,
+    errors.MethodRefused: 405,
+    errors.MediaTypeRefused: 415,
+    errors.BodyTooLarge: 413,
+    errors.QueueFull: 429,
+    errors.DeadlineExceeded: 504,
+    errors.ConflictError: 409,
+    errors.UnavailableError: 503,
+    errors.RemoteError: 502,
+    errors.RunFailed: 500,
+}
+"""HTTP status by error; a class that is not named has that of the nearest one above it."""
+
+
+def status_of(error: LadingError) -> int:
+    """Give the HTTP status of `error`."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    raise AssertionError(f"{type(error).__name__} has no HTTP status")
+
+
+def error_headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:
+    """Give the headers that go with `error`: ``retry-after`` or ``allow``."""
+    if isinstance(error, errors.QueueFull):
+        return ((b"retry-after", str(error.retry_after_s).encode()),)
+    if isinstance(error, errors.UnavailableError):
+        return ((b"retry-after", b"1"),)
+    if isinstance(error, errors.MethodRefused):
+        return ((b"allow", ", ".join(error.allowed).encode()),)
+    return ()
