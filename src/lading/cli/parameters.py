@@ -1,0 +1,150 @@
+"""What arguments and options mean: references, bundle directories, metrics, and how each is completed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from lading.errors import LadingError
+from lading.ref import Ref
+from lading.settings import registry_url
+
+if TYPE_CHECKING:
+    from lading.bundle import Bundle
+    from lading.registry import Registry
+
+
+class RefType(click.ParamType):  # type: ignore[type-arg]
+    """A reference, completed from the registry."""
+
+    name = "ref"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ref:  # noqa: ARG002
+        """Read a reference; raises `InvalidReference`."""
+        return value if isinstance(value, Ref) else Ref.parse(value)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """List the references of the registry that begin with `incomplete`."""
+        return [CompletionItem(ref) for ref in _known(ctx, incomplete)]
+
+
+class BundleType(RefType):
+    """A bundle's directory or a reference.
+
+    It is a directory where it has a `/` or holds a `bundle.json`, else a reference; `iris:3` and
+    `iris@sha256:…` are always references.
+    """
+
+    name = "bundle"
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Ref | Path:
+        """Read a directory or a reference; raises `InvalidReference`."""
+        if isinstance(value, Ref | Path):
+            return value
+        path = Path(value).expanduser()
+        if "/" in value or value in (".", "..", "~") or (path / "bundle.json").is_file():
+            if not path.exists():
+                self.fail(f"directory `{value}` does not exist", param, ctx)
+            return path
+        return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """List references beside directories."""
+        return [CompletionItem(incomplete, type="dir"), *super().shell_complete(ctx, param, incomplete)]
+
+
+class NameType(click.ParamType):  # type: ignore[type-arg]
+    """A model's name, completed from the registry."""
+
+    name = "name"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """List the models of the registry."""
+        return [CompletionItem(name) for name in _known(ctx, incomplete) if ":" not in name]
+
+
+class MetricType(click.ParamType):  # type: ignore[type-arg]
+    """A metric and its value: ``accuracy=0.97``."""
+
+    name = "name=number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """Read ``name=number``."""
+        name, equals, number = str(value).partition("=")
+        try:
+            if not equals or not name:
+                raise ValueError
+            return name, float(number)
+        except ValueError:
+            self.fail(f"expected `name=number`, found `{value}`", param, ctx)
+
+
+class DirectoryType(click.Path):
+    """A bundle's directory that is there."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False, path_type=Path)
+
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+registry_option = click.option(
+    "--registry",
+    metavar="URL",
+    help="Registry to use: a folder. [env: LADING_REGISTRY; default: ~/.lading]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
+
+
+def open_registry(url: str | None) -> Registry:
+    """Open the registry that was given, or the default one."""
+    from lading.registry import Registry
+
+    return Registry.open(registry_url(url))
+
+
+def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
+    """Open a bundle's directory, or fetch what a reference names; every rule of the format is checked."""
+    if isinstance(source, Path):
+        from lading.bundle import Bundle
+
+        return Bundle.open(source)
+    with open_registry(registry) as opened:
+        return opened.fetch(source)
+
+
+def _known(ctx: click.Context, incomplete: str) -> list[str]:
+    """List names, and behind a `:` versions and tags; completing never makes a registry nor an error."""
+    url = registry_url(ctx.params.get("registry"))
+    if "://" not in url and not Path(url).expanduser().is_dir():
+        return []
+    try:
+        with open_registry(url) as registry:
+            found = registry.models()
+            name, colon, _ = incomplete.partition(":")
+            if colon and name in found:
+                versions = registry.versions(name)
+                pins = [str(one.version) for one in versions] + [tag for one in versions for tag in one.tags]
+                found = [f"{name}:{pin}" for pin in pins]
+    except LadingError:  # the shell has no place for a sentence
+        return []
+    return [ref for ref in found if ref.startswith(incomplete)]

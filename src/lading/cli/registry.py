@@ -1,0 +1,326 @@
+"""``lading push pull list show tag remove gc matrix``: what is kept, and what is known of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lading.cli import printing
+from lading.cli.command import Command
+from lading.cli.parameters import (
+    DirectoryType,
+    NameType,
+    RefType,
+    json_option,
+    open_registry,
+    registry_option,
+)
+from lading.errors import UsageError
+from lading.ref import Ref, check_tag
+
+if TYPE_CHECKING:
+    from lading.evidence import Evidence, Fingerprint
+    from lading.registry import ModelVersion, Registry
+
+
+@click.command(
+    "push",
+    short_help="Put a bundle into the registry as a new version.",
+    cls=Command,
+    examples=(
+        "lading push iris.bundle",
+        "lading push iris.bundle --tag stable",
+    ),
+)
+@click.argument("directory", type=DirectoryType(), metavar="DIR")
+@click.option("--tag", "tags", multiple=True, help="Tag to move to this version; may be repeated.")
+@registry_option
+@json_option
+def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: bool) -> None:
+    """Put the bundle in DIR into the registry and print its reference.
+
+    The format and every digest are checked; nothing is run, since every server proves the bundle again
+    where it loads it. Pushing the same bundle again gives the same version.
+    """
+    from lading.bundle import Bundle
+
+    for tag in tags:
+        check_tag(tag)
+    bundle = Bundle.open(directory)
+    with open_registry(registry) as opened, printing.busy(f"pushing {bundle.manifest.name}"):
+        version = opened.push(bundle, tags=tags)
+    ref = f"{version.name}:{version.version}"
+    if as_json:
+        printing.as_json(version)
+    else:
+        printing.data(ref)
+    printing.remark(f"pushed `{ref}`, {printing.size(version.size_bytes)}, {version.digest}")
+    printing.remark(f"next: lading verify {ref} && lading serve {ref}")
+
+
+@click.command(
+    "pull",
+    short_help="Write a version's bundle into a directory.",
+    cls=Command,
+    examples=("lading pull iris:1 --to ./iris.bundle",),
+)
+@click.argument("ref", type=RefType())
+@click.option(
+    "--to",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Directory to make; it must not be there.",
+)
+@registry_option
+@json_option
+def pull(ref: Ref, to: Path, registry: str | None, as_json: bool) -> None:
+    """Write the bundle that REF names into a directory of its own and print that."""
+    with open_registry(registry) as opened, printing.busy(f"pulling {ref}"):
+        bundle = opened.pull(ref, to)
+    if as_json:
+        printing.as_json({"path": str(bundle.path), "name": bundle.manifest.name, "digest": bundle.digest})
+    else:
+        printing.data(str(bundle.path))
+    printing.remark(f"pulled `{ref}`, {bundle.digest}")
+
+
+@click.command(
+    "list",
+    short_help="List the models, or the versions of one.",
+    cls=Command,
+    examples=(
+        "lading list",
+        "lading list iris --json",
+    ),
+)
+@click.argument("name", type=NameType(), required=False)
+@registry_option
+@json_option
+def list_models(name: str | None, registry: str | None, as_json: bool) -> None:
+    """List the models of the registry, each with its newest version, or all versions of NAME."""
+    with open_registry(registry) as opened:
+        if name is not None:
+            versions = opened.versions(name)
+        else:
+            versions = [opened.versions(model)[-1] for model in opened.models()]
+    if as_json:
+        printing.as_json({"versions" if name is not None else "models": versions})
+        return
+    if not versions:
+        printing.remark("the registry is empty; `lading push DIR` fills it")
+        return
+    printing.table(
+        ("ref", "tags", "purpose", "owner", "size", "pushed", "digest"), [_row(one) for one in versions]
+    )
+
+
+@click.command(
+    "show",
+    short_help="Show one version.",
+    cls=Command,
+    examples=(
+        "lading show iris:1",
+        "lading show iris:live --json",
+    ),
+)
+@click.argument("ref", type=RefType())
+@registry_option
+@json_option
+def show(ref: Ref, registry: str | None, as_json: bool) -> None:
+    """Show what the registry knows of the version that REF names."""
+    with open_registry(registry) as opened:
+        version = opened.resolve(ref)
+        evidence = opened.evidence(version.digest)
+    if as_json:
+        measured = [_cell(one, f"{version.name}:{version.version}") for one in evidence]
+        printing.as_json({"version": version, "evidence": measured})
+        return
+    printing.facts(
+        [
+            ("ref", f"{version.name}:{version.version}"),
+            ("digest", version.digest),
+            ("tags", ", ".join(version.tags)),
+            ("purpose", version.purpose),
+            ("owner", version.owner),
+            ("description", version.description),
+            ("metrics", ", ".join(f"{name}={value:g}" for name, value in version.metrics.items())),
+            ("size", printing.size(version.size_bytes)),
+            ("pushed", version.pushed_at),
+            *((f"on {_machine(one.fingerprint)}", _outcome(one)) for one in evidence),
+        ]
+    )
+
+
+@click.command(
+    "tag",
+    short_help="Move a tag to a version, or take it away.",
+    cls=Command,
+    examples=(
+        "lading tag iris:2 stable",
+        "lading tag iris stable --remove",
+    ),
+)
+@click.argument("ref", type=RefType())
+@click.argument("tag")
+@click.option("--remove", "gone", is_flag=True, help="Take the tag away from the model that REF names.")
+@registry_option
+@json_option
+def tag(ref: Ref, tag: str, gone: bool, registry: str | None, as_json: bool) -> None:
+    """Move TAG to the version that REF names.
+
+    `live` and `candidate` belong to releases and are refused.
+    """
+    check_tag(tag)
+    with open_registry(registry) as opened:
+        if gone:
+            _untag(opened, ref, tag)
+            said: Any = {"name": ref.name, "tag": tag, "removed": True}
+            shown = f"{ref.name}:{tag}"
+        else:
+            said = opened.tag(ref, tag)
+            shown = f"{said.name}:{said.version}"
+    if as_json:
+        printing.as_json(said)
+    else:
+        printing.data(shown)
+    printing.remark(f"`{ref.name}:{tag}` {'is gone' if gone else f'is now `{shown}`'}")
+
+
+@click.command("remove", short_help="Forget a version.", cls=Command, examples=("lading remove iris:1",))
+@click.argument("ref", type=RefType())
+@registry_option
+@json_option
+def remove(ref: Ref, registry: str | None, as_json: bool) -> None:
+    """Forget the version that REF names; its number is never used again.
+
+    A version that has a tag is refused. `lading gc` gives the space back.
+    """
+    if ref.version is None and ref.digest is None:
+        hint = f"`lading list {ref.name}` shows the versions"
+        raise UsageError(
+            f"reference `{ref}`", expected="one version, such as `iris:1`", found="a name or tag", hint=hint
+        )
+    with open_registry(registry) as opened:
+        version = opened.resolve(ref)
+        opened.remove(ref)
+    if as_json:
+        printing.as_json(version)
+    else:
+        printing.data(f"{version.name}:{version.version}")
+    printing.remark("removed; `lading gc` gives the space back")
+
+
+@click.command(
+    "gc",
+    short_help="Remove what no version names.",
+    cls=Command,
+    examples=(
+        "lading gc --dry-run",
+        "lading gc",
+    ),
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option(
+    "--older-than-s",
+    type=click.FloatRange(min=0),
+    metavar="NUMBER",
+    default=3600,
+    show_default=True,
+    help="Leave alone what is younger: a push may be under way.",
+)
+@registry_option
+@json_option
+def gc(dry_run: bool, older_than_s: float, registry: str | None, as_json: bool) -> None:
+    """Remove blobs that no version names, files of broken pushes, and stale caches."""
+    with open_registry(registry) as opened, printing.busy("collecting"):
+        report = opened.gc(dry_run=dry_run, older_than_s=older_than_s)
+    if as_json:
+        printing.as_json({"dry_run": dry_run, "report": report})
+    else:
+        for one in report.removed:
+            printing.data(str(one))
+    done = "would remove" if dry_run else "removed"
+    freed = printing.size(report.freed_bytes)
+    printing.remark(
+        f"{done} {len(report.removed)}, kept {report.kept}, {freed} {'to free' if dry_run else 'freed'}"
+    )
+
+
+@click.command(
+    "matrix",
+    short_help="Show which bundles hold on which runtimes.",
+    cls=Command,
+    examples=(
+        "lading matrix",
+        "lading matrix iris --json",
+    ),
+)
+@click.argument("name", type=NameType(), required=False)
+@registry_option
+@json_option
+def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
+    """Show the evidence of every version of the registry, or of NAME, for each runtime it was verified on."""
+    with open_registry(registry) as opened:
+        names = [name] if name is not None else opened.models()
+        versions = [version for model in names for version in opened.versions(model)]
+        evidence = [(one, opened.evidence(one.digest)) for one in versions]
+    if as_json:
+        cells = [_cell(one, f"{of.name}:{of.version}") for of, found in evidence for one in found]
+        printing.as_json({"bundles": [f"{of.name}:{of.version}" for of in versions], "evidence": cells})
+        return
+    runtimes = {one.fingerprint.id: one.fingerprint for _, found in evidence for one in found}
+    if not runtimes:
+        printing.remark("nothing was verified yet; `lading verify REF` records evidence")
+        return
+    header = ["ref", *(_machine(one) for one in runtimes.values())]
+    printing.table(header, [_line(of, found, list(runtimes)) for of, found in evidence])
+
+
+def _untag(registry: Registry, ref: Ref, tag: str) -> None:
+    if ref != Ref(ref.name):
+        raise UsageError(
+            f"reference `{ref}`", expected=f"`{ref.name}` alone, for a tag is the model's", found=f"`{ref}`"
+        )
+    registry.untag(ref.name, tag)
+
+
+def _row(one: ModelVersion) -> tuple[str, ...]:
+    return (
+        f"{one.name}:{one.version}",
+        ", ".join(one.tags),
+        one.purpose,
+        one.owner,
+        printing.size(one.size_bytes),
+        one.pushed_at[:16].replace("T", " "),
+        printing.short(one.digest),
+    )
+
+
+def _line(of: ModelVersion, found: list[Evidence], runtimes: list[str]) -> list[str]:
+    outcome = {one.fingerprint.id: _outcome(one) for one in found}
+    return [f"{of.name}:{of.version}", *(outcome.get(runtime, "–") for runtime in runtimes)]
+
+
+def _outcome(one: Evidence) -> str:
+    return "holds" if one.holds else "fails: " + ", ".join(check.name for check in one.failures)
+
+
+def _machine(one: Fingerprint) -> str:
+    image = f", image {printing.short(one.image)}" if one.image else ""
+    return f"ORT {one.onnxruntime}, Python {one.python}, {one.os} {one.arch}{image}"
+
+
+def _cell(one: Evidence, ref: str) -> dict[str, Any]:
+    return {
+        "ref": ref,
+        "bundle": one.bundle,
+        "runtime": one.fingerprint.id,
+        "fingerprint": one.fingerprint,
+        "holds": one.holds,
+        "failed": [check.name for check in one.failures],
+        "numbers": one.numbers,
+        "measured_at": one.measured_at,
+    }

@@ -1,0 +1,71 @@
+"""``lading serve``: its flags are the fields of `ServeSettings`; everything else is the server's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lading.cli.command import Command
+from lading.cli.parameters import BundleType, registry_option
+from lading.ref import Ref
+from lading.settings import ServeSettings, registry_url, serve_settings, variable
+
+_METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command` one option for each field of `ServeSettings`, with its help, default and variable."""
+    for one in reversed(fields(ServeSettings)):
+        command = _option(one)(command)
+    return command
+
+
+def _option(one: Field[Any]) -> Callable[..., Any]:
+    shown = f"default: {one.default}; " if one.default != "" else ""
+    return click.option(
+        "--" + one.name.replace("_", "-"),
+        one.name,
+        type=_kind(one),
+        metavar=_METAVARS.get(type(one.default)) if not one.metadata["choices"] else None,
+        help=f"{one.metadata['help']}  [{shown}env: {variable(one.name)}]",
+    )
+
+
+def _kind(one: Field[Any]) -> Any:
+    least, choices = one.metadata["at_least"], one.metadata["choices"]
+    if choices:
+        return click.Choice(choices)
+    if isinstance(one.default, int):
+        return click.IntRange(min=least)
+    if isinstance(one.default, float):
+        return click.FloatRange(min=least)
+    return str
+
+
+@click.command(
+    "serve",
+    short_help="Serve models until SIGTERM, then drain.",
+    cls=Command,
+    examples=(
+        "lading serve iris:1",
+        "lading serve ./iris.bundle --port 9000",
+    ),
+)
+@click.argument("refs", nargs=-1, type=BundleType(), metavar="[DIR|REF]...")
+@settings_options
+@registry_option
+@click.pass_context
+def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | None, **given: Any) -> None:
+    """Serve the models that REFs name, or bundles from their directories.
+
+    Each is proved by its golden samples before it is ready. SIGTERM or Ctrl-C drains: nothing that was
+    accepted is dropped.
+    """
+    settings = serve_settings(given)
+    from lading.server import serve as run
+
+    ctx.exit(run(settings, refs, registry_url(registry)))

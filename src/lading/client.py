@@ -1,0 +1,348 @@
+"""A client of one lading server: typed answers over one kept connection, and errors of lading's own tree.
+
+Only connecting is tried again, and only for GETs: a prediction is sent once, so that a caller who must
+not ask twice never does. Knows the native routes; has no asynchronous twin and imports no pandas.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import numpy as np
+
+from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
+from lading.ref import Ref
+
+CONNECT_TRIES = 3
+"""How often a GET tries to connect, 0.1 s and then 0.2 s apart."""
+
+_LATER = (429, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one request gave: ``values`` has one entry a row, of the primary output or of labels.
+
+    ``outputs`` holds each output that was asked for by name; ``values`` is then that of the first.
+    """
+
+    values: list[Any]
+    outputs: dict[str, list[Any]]
+    model: str
+    digest: str
+    request_id: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.values[row]
+
+
+class Client:
+    """Ask the server at `url` for predictions of `model`, or of its default model.
+
+    ``model`` is ``iris``, ``iris:3`` or ``iris:live``. Without it the server is asked once which model is
+    the default, and that one is used from then on. ``headers`` go with every request. One client may be
+    used by several threads. Raises `RemoteError` where the server answers with an error, with its
+    sentence, hint, ``status`` and ``code``, and `ServerUnavailable` where it cannot be reached, does not
+    answer in ``timeout_s``, or says that it is not ready (503).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | Ref | None = None,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        ref = Ref.parse(model) if isinstance(model, str) else model
+        self._prefix = None if ref is None else _prefix(ref)
+        self._timeout_s = timeout_s
+        try:
+            self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+        except httpx.InvalidURL as reason:
+            raise _bad_url(url, str(reason)) from None
+        base = self._http.base_url
+        if base.scheme not in ("http", "https") or not base.host:
+            self._http.close()
+            raise _bad_url(url, "another form")
+        # A password in the address stays out of every message.
+        self._shown = str(base.copy_with(userinfo=b"")).rstrip("/")
+
+    def predict(self, data: Any, outputs: Sequence[str] | None = None) -> Prediction:
+        """Predict for `data`: rows (lists, or objects by column), an array, a data frame, or inputs by name.
+
+        NaN and missing values are sent as ``null``. ``outputs`` names those wanted instead of the primary
+        one. Raises `ValueRefused` for what JSON cannot hold, such as infinity.
+        """
+        body: dict[str, Any] = {"data": plain(data)}
+        if outputs is not None:
+            body["outputs"] = list(outputs)
+        return self._post("predict", body)
+
+    def predict_label(self, data: Any) -> Prediction:
+        """Predict the label of each row of `data`, by the name it has in the bundle."""
+        return self._post("predict/label", {"data": plain(data)})
+
+    def metadata(self) -> dict[str, Any]:
+        """Give name, version, digest, inputs and outputs of the model, with a sample of each."""
+        return self._object(self._get(f"{self._model_prefix()}/metadata"))
+
+    def labels(self) -> dict[str, str]:
+        """Give the label of each class value. Raises `RemoteError` (404) where the model has none."""
+        return self._object(self._get(f"{self._model_prefix()}/label"))
+
+    def health(self) -> dict[str, Any]:
+        """Give what the server says of its health; not being ready (503) is an answer, no error."""
+        answer = self._try_get("/health")
+        body = self._decode(answer)
+        if isinstance(body, dict) and "health" in body:
+            return body
+        self._check(answer)
+        raise self._odd(answer)
+
+    def models(self) -> list[dict[str, Any]]:
+        """List what the server holds: name, version, digest, state, default, purpose, owner."""
+        body = self._object(self._get("/models"))
+        found = body.get("models")
+        return found if isinstance(found, list) else []
+
+    def close(self) -> None:
+        """Close the connection; doing it twice is no error."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _model_prefix(self) -> str:
+        if self._prefix is None:
+            found = [one["name"] for one in self.models() if one.get("default")]
+            if not found:
+                raise ServerUnavailable(f"`{self._shown}` has no default model", hint="give `model=`")
+            self._prefix = _prefix(Ref(found[0]))
+        return self._prefix
+
+    def _post(self, route: str, body: dict[str, Any]) -> Prediction:
+        path = f"{self._model_prefix()}/{route}"
+        try:
+            content = msgspec.json.encode(body)
+        except UnicodeEncodeError:
+            raise ValueRefused("`$.data`", expected="text", found="a lone surrogate") from None
+        answer = self._send("POST", path, content=content, headers={"content-type": "application/json"})
+        self._check(answer)
+        found = self._object(answer)
+        outputs = found.get("outputs", {})
+        values = found["prediction"] if "prediction" in found else next(iter(outputs.values()), None)
+        if not isinstance(values, list) or not isinstance(outputs, dict):
+            raise self._odd(answer)
+        names = ("x-lading-model", "x-lading-digest", "x-request-id")
+        return Prediction(values, outputs, *(answer.headers.get(name, "") for name in names))
+
+    def _get(self, path: str) -> httpx.Response:
+        answer = self._try_get(path)
+        self._check(answer)
+        return answer
+
+    def _try_get(self, path: str) -> httpx.Response:
+        for left in reversed(range(CONNECT_TRIES)):
+            try:
+                return self._send("GET", path)
+            except ServerUnavailable as error:
+                if not left or not isinstance(error.__cause__, httpx.ConnectError):
+                    raise
+            time.sleep(0.1 * (CONNECT_TRIES - left))
+        raise AssertionError("the last try returns or raises")
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **content)
+        except httpx.TimeoutException as error:
+            expected = f"an answer within {self._timeout_s:g} s"
+            raise ServerUnavailable(f"`{self._shown}`", expected=expected, found="none") from error
+        except httpx.ConnectError as error:
+            hint = "is the server running there? start one with `lading serve`"
+            raise ServerUnavailable(f"`{self._shown}` cannot be reached ({error})", hint=hint) from error
+        except httpx.TransportError as error:
+            found = str(error) or type(error).__name__
+            raise ServerUnavailable(f"`{self._shown}`", expected="an answer", found=found) from error
+
+    def _check(self, answer: httpx.Response) -> None:
+        """Raise what the server's error says; lading's own sentence where it has one."""
+        if answer.is_success:
+            return
+        body = self._decode(answer)
+        said = body if isinstance(body, dict) else {}
+        where = said.get("error") or said.get("reason")
+        if not isinstance(where, str):
+            where = f"`{answer.request.url.copy_with(userinfo=b'')}` answered {answer.status_code}"
+        hint = said.get("hint")
+        if answer.status_code == 503:
+            raise ServerUnavailable(where, hint=hint)
+        error = RemoteError(where, hint=hint)
+        error.status = answer.status_code
+        error.code = str(said.get("code", ""))
+        raise error
+
+    def _decode(self, answer: httpx.Response) -> Any:
+        try:
+            return msgspec.json.decode(answer.content)
+        except msgspec.DecodeError:
+            return None
+
+    def _object(self, answer: httpx.Response) -> dict[str, Any]:
+        body = self._decode(answer)
+        if not isinstance(body, dict):
+            raise self._odd(answer)
+        return body
+
+    def _odd(self, answer: httpx.Response) -> RemoteError:
+        found = answer.headers.get("content-type", "something else")
+        hint = "is this a lading server?"
+        error = RemoteError(f"`{self._shown}`", expected="JSON of lading", found=f"`{found}`", hint=hint)
+        error.status = answer.status_code
+        return error
+
+
+def may_work_later(error: RemoteError) -> bool:
+    """Tell whether the same request may succeed later: the queue was full or the deadline passed."""
+    return error.status in _LATER
+
+
+def plain(data: Any) -> Any:
+    """Turn arrays, data frames and rows into the JSON value of ``data``, without changing a value.
+
+    Data frames and arrays are known by their methods. Raises `ValueRefused` with the path of the first
+    value that JSON cannot hold.
+    """
+    try:
+        return _plain(data)
+    except _Unsendable as bad:
+        path = "$.data" + "".join(reversed(bad.path))
+        raise ValueRefused(f"`{path}`", expected="a value that JSON can hold", found=bad.found) from None
+
+
+class _Unsendable(Exception):
+    """A value that JSON cannot hold; the path grows from its end as the lists around it are left."""
+
+    def __init__(self, found: str) -> None:
+        self.found = found
+        self.path: list[str] = []
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind is float:
+        return _number(value)
+    if value is None or kind is str or kind is bool:
+        return value
+    if kind is int or isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        return _number(float(value))
+    if isinstance(value, list | tuple):
+        return _entries(value)
+    return _members(value) if isinstance(value, Mapping) else _foreign(value)
+
+
+def _integer(value: int) -> int | bool:
+    if not -(2**63) <= value < 2**64:
+        raise _Unsendable(f"{int(value)}, which has more than 64 bits,")
+    return int(value)
+
+
+def _number(value: float) -> float | None:
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise _Unsendable("infinity" if value > 0 else "-infinity")
+    return value
+
+
+def _entries(values: Sequence[Any]) -> list[Any]:
+    sent = []
+    for at, item in enumerate(values):
+        try:
+            sent.append(_plain(item))
+        except _Unsendable as bad:
+            bad.path.append(f"[{at}]")
+            raise
+    return sent
+
+
+def _members(values: Mapping[Any, Any]) -> dict[str, Any]:
+    sent = {}
+    for key, item in values.items():
+        try:
+            sent[str(key)] = _plain(item)
+        except _Unsendable as bad:
+            bad.path.append(f".{key}")
+            raise
+    return sent
+
+
+def _foreign(value: Any) -> Any:
+    """Read what other libraries give: polars and pandas frames, arrays, series, numpy scalars, pandas.NA."""
+    kind = type(value)
+    if hasattr(value, "to_dicts"):
+        return _plain(value.to_dicts())
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        return _records(value)
+    if isinstance(value, np.ndarray) and _sendable(value):
+        return value.tolist()
+    # Bytes and dates have no such method, or come out of it as themselves.
+    for name in ("tolist", "to_list", "item"):
+        if hasattr(value, name):
+            inner = getattr(value, name)()
+            if type(inner) is not kind:
+                return _plain(inner)
+    if kind.__name__ in ("NAType", "NaTType"):
+        return None
+    raise _Unsendable(f"a `{kind.__name__}`")
+
+
+def _records(frame: Any) -> Any:
+    columns = [str(column) for column in frame.columns]
+    for column in columns:
+        if columns.count(column) > 1:  # pandas would leave all but the last of them out
+            raise _Unsendable(f"two columns called `{column}`")
+    return _plain(frame.to_dict(orient="records"))
+
+
+def _sendable(array: np.ndarray[Any, Any]) -> bool:
+    """Tell whether `array` holds numbers only and none of them needs a second look."""
+    return array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.isfinite(array).all()))
+
+
+def _prefix(ref: Ref) -> str:
+    name = f"/models/{quote(ref.name)}"
+    if ref.digest is not None:
+        hint = f"give `{ref.name}:<version>`"
+        raise UsageError(f"model `{ref}`", expected="a name, version or tag", found="a digest", hint=hint)
+    if ref.version is not None:
+        return f"{name}/versions/{ref.version}"
+    return name if ref.tag is None else f"{name}/tags/{quote(ref.tag)}"
+
+
+def _bad_url(url: str, found: str) -> InvalidSetting:
+    shown = url.rpartition("@")[2]
+    return InvalidSetting(f"server address `{shown}`", expected="`http://host:port`", found=found)
