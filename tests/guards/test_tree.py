@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ def offenders(pattern: re.Pattern[bytes], but: set[str] = frozenset()) -> list[s
     return found
 
 
+def lock_text(lock: str) -> str:
+    return (ROOT / "requirements" / f"{lock}.txt").read_text()
+
+
 def test_no_path_of_one_machine_is_in_any_file():
     assert offenders(HOMES, {"tests/guards/test_tree.py"}) == []
 
@@ -72,14 +77,20 @@ def test_scripts_can_be_run():
 
 @pytest.mark.parametrize("lock", ["dev", "serve", "pack"])
 def test_a_lock_pins_every_package_to_one_version(lock):
-    lines = (ROOT / "requirements" / f"{lock}.txt").read_text().splitlines()
-    pins = [line.partition("#")[0].strip() for line in lines]
+    pins = [line.partition("#")[0].strip() for line in lock_text(lock).splitlines()]
     assert [pin for pin in pins if pin and not re.fullmatch(r"[a-z0-9._-]+==[\w.+!]+", pin)] == []
 
 
+@pytest.mark.parametrize("lock", ["dev", "serve", "pack"])
+def test_a_lock_covers_what_pyproject_asks_for(lock):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + project["optional-dependencies"][lock]
+    names = {re.match(r"[a-z0-9._-]+", one).group() for one in asked} - {"lading"}
+    assert names <= set(re.findall(r"^([a-z0-9._-]+)==", lock_text(lock), re.MULTILINE)), "run `make lock`"
+
+
 def test_the_serving_lock_holds_nothing_of_the_training_side():
-    pins = (ROOT / "requirements" / "serve.txt").read_text()
-    names = set(re.findall(r"^([a-z0-9._-]+)==", pins, re.MULTILINE))
+    names = set(re.findall(r"^([a-z0-9._-]+)==", lock_text("serve"), re.MULTILINE))
     assert not names & {
         "scikit-learn",
         "pandas",
