@@ -1,0 +1,396 @@
+"""Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
+
+This file holds the two contracts and the `Registry` over them; ``sqlite`` with ``catalog`` and ``folder``
+implement them for one machine. Deciding what is live is not its part: releases move the tags `live` and
+`candidate`. It never runs a model.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
+
+import msgspec
+
+from lading.errors import InvalidSetting, LadingError, RegistryUnavailable, UsageError
+from lading.ref import Ref, check_tag
+from lading.settings import registry_url
+
+if TYPE_CHECKING:
+    from lading.bundle import Bundle
+    from lading.evidence import Evidence
+    from lading.registry.cache import BundleCache
+
+RELEASE_TAGS = frozenset({"live", "candidate"})
+"""Tags that only a release moves."""
+
+_PUSH_TRIES = 5
+
+
+class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle on its way into the catalog: a version but for its number and its tags."""
+
+    name: str
+    digest: str
+    blob: str
+    size_bytes: int
+    purpose: str
+    owner: str
+    description: str
+    pushed_at: str
+    metrics: dict[str, float]
+
+
+class ModelVersion(NewVersion, frozen=True, kw_only=True):
+    """One version of a model. ``digest`` names the bundle, ``blob`` its tar; ``pushed_at`` is ISO 8601, UTC.
+
+    ``tags`` are those of the moment when it was asked for; all else never changes.
+    """
+
+    version: int
+    tags: tuple[str, ...] = ()
+
+    @property
+    def ref(self) -> Ref:
+        """The reference ``name:version``."""
+        return Ref(self.name, version=self.version)
+
+
+class StoredBlob(msgspec.Struct, frozen=True):
+    """A blob in a store; ``modified_at`` is a Unix time, moved on when the blob is put again."""
+
+    digest: str
+    size_bytes: int
+    modified_at: float
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """One thing that `gc` removed: a ``temporary file``, a ``blob`` or an ``unpacked bundle``."""
+
+    kind: str
+    name: str
+    size_bytes: int
+
+
+class GcReport(msgspec.Struct, frozen=True):
+    """What `gc` removed, or would with ``dry_run``, and how many blobs it kept."""
+
+    removed: tuple[Removed, ...]
+    kept: int
+
+    @property
+    def freed_bytes(self) -> int:
+        """The size of all that was removed."""
+        return sum(one.size_bytes for one in self.removed)
+
+
+class Store(Protocol):
+    """Blobs by digest (``sha256:…``). A blob that can be seen is whole. Raises `RegistryUnavailable`."""
+
+    @property
+    def where(self) -> str:
+        """What a message calls it: a folder or URL."""
+
+    def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
+        """Keep what `write` writes, all or nothing; a blob that is there and whole is only made young again.
+
+        `write` may be called again after a fault, or not at all. Raises `SizeMismatch` or `DigestMismatch`
+        if it writes something else, and then keeps nothing.
+        """
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob for reading; its bytes are not checked. Raises `BlobNotFound`."""
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the blob is there."""
+
+    def delete(self, digest: str) -> bool:
+        """Remove the blob; tell whether there was one."""
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        """List all blobs in order of their digests."""
+
+    def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:
+        """Remove what broken-off writes left before the Unix time `before`; never a write under way."""
+
+
+class Catalog(Protocol):
+    """Rows about versions, tags and evidence. Raises `RegistryUnavailable`.
+
+    Every method is one transaction, and those that write run alone. What is not there is answered with None
+    or False: `Registry` knows the words.
+    """
+
+    @property
+    def where(self) -> str:
+        """What a message calls it: a folder or URL."""
+
+    def add(
+        self, new: NewVersion, tags: Sequence[str], still_stored: Callable[[], bool]
+    ) -> ModelVersion | None:
+        """Give a version the next number and tag it; the same digest again keeps its version.
+
+        None, and nothing is written, if `still_stored` says inside the transaction that the blob is gone.
+        """
+
+    def find(self, ref: Ref) -> ModelVersion | None:
+        """Find the version that a reference names; a bare name means the highest."""
+
+    def models(self) -> list[str]:
+        """List the names that have a version, sorted."""
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """List the versions of a model, lowest first."""
+
+    def tag(self, name: str, version: int, tag: str) -> ModelVersion | None:
+        """Move a tag to a version; None if the version is not there."""
+
+    def untag(self, name: str, tag: str) -> bool:
+        """Remove a tag; tell whether there was one."""
+
+    def remove(self, name: str, version: int) -> tuple[str, ...] | None:
+        """Forget a version unless it has tags; give these, or None if it is not there."""
+
+    def record(self, evidence: Evidence) -> None:
+        """Add one piece of evidence."""
+
+    def evidence(self, digest: str | None, *, history: bool) -> list[Evidence]:
+        """List evidence in the order of recording: the last per bundle and fingerprint, or all of it."""
+
+    def kept(self) -> tuple[set[str], set[str]]:
+        """Give the digests of all blobs and of all bundles that versions name."""
+
+    def discard(self, blob: str, delete: Callable[[str], bool]) -> bool:
+        """Call `delete` on a blob inside a transaction in which no version names it; tell whether it did."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+
+class Registry:
+    """Models, their versions and tags, and their bundles. One object per process; threads may share it."""
+
+    def __init__(
+        self, catalog: Catalog, store: Store, cache: BundleCache, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._cache = cache
+        self._clock = clock
+
+    @classmethod
+    def open(cls, url: str | None = None, *, store: str | None = None) -> Registry:
+        """Open the registry in a folder: `url`, else ``LADING_REGISTRY``, else ``~/.lading``.
+
+        It is made if it is not there. `store` keeps the blobs in another folder. Raises `InvalidSetting`
+        and `RegistryUnavailable`.
+        """
+        root = _folder(registry_url(url), "registry")
+        # Imported here: SQLAlchemy takes longer to load than all the rest of a registry.
+        from lading.registry.cache import BundleCache
+        from lading.registry.folder import FolderStore
+        from lading.registry.sqlite import open_sqlite
+
+        blobs = _folder(store, "store") if store is not None else root / "blobs"
+        return cls(open_sqlite(root), FolderStore(blobs), BundleCache(root / "cache"))
+
+    @property
+    def where(self) -> str:
+        """The folder or URL of the catalog."""
+        return self._catalog.where
+
+    def push(self, bundle: Bundle, *, tags: Sequence[str] = ()) -> ModelVersion:
+        """Keep a bundle as the next version of its model, and move `tags` there.
+
+        The same bundle again keeps its version. Raises `UsageError` for tags that are a release's own.
+        """
+        for tag in tags:
+            _check_free(tag)
+        blob = bundle.write_tar(cast("BinaryIO", _Nowhere()))
+        manifest = bundle.manifest
+        new = NewVersion(
+            name=manifest.name,
+            digest=bundle.digest,
+            blob=blob.digest,
+            size_bytes=blob.size,
+            purpose=manifest.purpose,
+            owner=manifest.owner,
+            description=manifest.description,
+            pushed_at=_iso(self._clock()),
+            metrics=manifest.metrics,
+        )
+        for _ in range(_PUSH_TRIES):
+            self._store.put(bundle.write_tar, blob.digest, blob.size)
+            # A `gc` at the same time may take the blob, which no version names yet: then it is put again.
+            version = self._catalog.add(new, tags, lambda: self._store.has(blob.digest))
+            if version is not None:
+                return version
+        raise RegistryUnavailable(
+            f"store `{self._store.where}`", expected="to keep a blob", found="it gone each time it was put"
+        )
+
+    def resolve(self, ref: Ref | str) -> ModelVersion:
+        """Find the version that `ref` means; a bare name means the tag `live`, else the highest version.
+
+        Raises `ModelNotFound`, `VersionNotFound` or `TagNotFound` with what is near instead.
+        """
+        ref = _read(ref)
+        found = self._catalog.find(Ref(ref.name, tag="live")) if _is_bare(ref) else None
+        found = found or self._catalog.find(ref)
+        if found is None:
+            raise self._missing(ref)
+        return found
+
+    def fetch(self, ref: Ref | str) -> Bundle:
+        """Open the bundle of `ref` from the cache, unpacked there by the first who asks.
+
+        Every byte is checked against the digest in the catalog. Raises `BundleError` and `BlobNotFound`.
+        """
+        version = self.resolve(ref)
+        return self._cache.bundle(version.digest, lambda to: self._unpack(version, to))
+
+    def pull(self, ref: Ref | str, to: Path) -> Bundle:
+        """Unpack the bundle of `ref` to a folder of its own. Raises `DestinationExists`."""
+        version = self.resolve(ref)
+        try:
+            return self._unpack(version, to)
+        except OSError as error:
+            where = f"pull of `{version.ref}` to `{to}`"
+            raise UsageError(where, expected="a place to write", found=str(error)) from error
+
+    def models(self) -> list[str]:
+        """List the names of all models."""
+        return self._catalog.models()
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """List the versions of a model, lowest first. Raises `ModelNotFound`."""
+        found = self._catalog.versions(name)
+        if not found:
+            raise self._missing(_read(name))
+        return found
+
+    def tag(self, ref: Ref | str, tag: str, *, release: bool = False) -> ModelVersion:
+        """Move a tag to a version. `live` and `candidate` need `release`, which only a release gives."""
+        check_tag(tag) if release else _check_free(tag)
+        while True:
+            version = self.resolve(ref)
+            tagged = self._catalog.tag(version.name, version.version, tag)
+            # None: it was removed since. Then `resolve` finds another or has the right words.
+            if tagged is not None:
+                return tagged
+
+    def untag(self, name: str, tag: str, *, release: bool = False) -> None:
+        """Remove a tag. Raises `TagNotFound`; `live` and `candidate` need `release`."""
+        check_tag(tag) if release else _check_free(tag)
+        if not self._catalog.untag(name, tag):
+            raise self._missing(Ref(_read(name).name, tag=tag))
+
+    def record(self, evidence: Evidence) -> None:
+        """Keep evidence about a bundle, pushed or not; the last per bundle and fingerprint counts."""
+        for key, number in evidence.numbers.items():
+            if not math.isfinite(number):
+                where = f"evidence of `{evidence.name}`, `{key}`"
+                raise UsageError(where, expected="a finite number", found=f"`{number}`")
+        self._catalog.record(evidence)
+
+    def evidence(self, digest: str | None = None, *, history: bool = False) -> list[Evidence]:
+        """List the last evidence per bundle and fingerprint, or all of it; of one bundle or of every one."""
+        return self._catalog.evidence(digest, history=history)
+
+    def remove(self, ref: Ref | str) -> None:
+        """Forget a version, named by number or digest; its number is never given again.
+
+        `gc` frees its bytes. Raises `StillInUse` if it has tags.
+        """
+        from lading.registry.missing import still_tagged
+
+        ref = _read(ref)
+        if ref.version is None and ref.digest is None:
+            raise UsageError("remove", expected=f"a version, as in `{ref.name}:3`", found=f"`{ref}`")
+        version = self.resolve(ref)
+        tags = self._catalog.remove(version.name, version.version)
+        if tags is None:
+            raise self._missing(ref)
+        if tags:
+            raise still_tagged(version, tags)
+
+    def gc(self, *, dry_run: bool = False, older_than_s: float = 3600) -> GcReport:
+        """Remove temporary files, and blobs and unpacked bundles that no version names.
+
+        Only what is older than `older_than_s` goes. May run at any time: a push or fetch under way is not
+        disturbed, however small `older_than_s` is.
+        """
+        before = self._clock() - older_than_s
+        removed = self._store.sweep(before, dry_run=dry_run)
+        blobs, bundles = self._catalog.kept()
+        kept = 0
+        for blob in self._store.blobs():
+            unnamed = blob.digest not in blobs and blob.modified_at <= before
+            if unnamed and (dry_run or self._catalog.discard(blob.digest, self._store.delete)):
+                removed.append(Removed("blob", blob.digest, blob.size_bytes))
+            else:
+                kept += 1
+        removed += self._cache.sweep(bundles, before, dry_run=dry_run)
+        return GcReport(tuple(removed), kept)
+
+    def close(self) -> None:
+        """Let go of the catalog's connections; the registry opens them again when used."""
+        self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _unpack(self, version: ModelVersion, to: Path) -> Bundle:
+        from lading.bundle import unpack_tar
+        from lading.registry.cache import hinted
+
+        hint = f"blob `{version.blob}` in store `{self._store.where}` is damaged: push the bundle again"
+        with self._store.open(version.blob) as source, hinted(hint):
+            return unpack_tar(source, to, digest=version.digest)
+
+    def _missing(self, ref: Ref) -> LadingError:
+        from lading.registry.missing import missing
+
+        return missing(ref, self.models(), self._catalog.versions(ref.name), self.where)
+
+
+class _Nowhere:
+    """Where a tar is written to only for its digest."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def _folder(url: str, what: str) -> Path:
+    if "://" in url:
+        raise InvalidSetting(what, expected="a folder", found=f"`{url}`")
+    return Path(url).expanduser().absolute()
+
+
+def _read(ref: Ref | str) -> Ref:
+    return ref if isinstance(ref, Ref) else Ref.parse(ref)
+
+
+def _is_bare(ref: Ref) -> bool:
+    return ref.version is None and ref.tag is None and ref.digest is None
+
+
+def _check_free(tag: str) -> None:
+    if check_tag(tag) in RELEASE_TAGS:
+        raise UsageError(
+            f"tag `{tag}`",
+            expected="a tag that is not a release's own",
+            found=f"`{tag}`",
+            hint="`lading release` moves `live` and `candidate`",
+        )
+
+
+def _iso(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,36 @@
+"""From what the operating system says to `RegistryUnavailable` with a hint. Retries nothing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lading.errors import RegistryUnavailable
+
+_HINTS = {
+    errno.ENOENT: "was it moved or removed while in use?",
+    errno.ENOTDIR: "name a folder with `LADING_REGISTRY` or `--registry`",
+    errno.EACCES: "run as a user who may read and write it, or name another with `LADING_REGISTRY`",
+    errno.EPERM: "run as a user who may read and write it, or name another with `LADING_REGISTRY`",
+    errno.EROFS: "a registry is written to even when serving: put it on a writable file system",
+    errno.ENOSPC: "free some space, for example with `lading gc`",
+    errno.EDQUOT: "free some space, for example with `lading gc`",
+}
+
+
+@contextmanager
+def registry_faults(where: str) -> Iterator[None]:
+    """Turn any `OSError` inside into `RegistryUnavailable` that names `where`."""
+    try:
+        yield
+    except OSError as error:
+        raise unavailable(where, error) from error
+
+
+def unavailable(where: str, error: OSError) -> RegistryUnavailable:
+    """Describe an `OSError` met in the registry at `where`."""
+    text = (error.strerror or str(error)).lower()
+    found = f"{text} at `{error.filename}`" if error.filename else text
+    hint = _HINTS.get(error.errno) if error.errno is not None else None
+    return RegistryUnavailable(f"registry `{where}`", expected="to read and write it", found=found, hint=hint)

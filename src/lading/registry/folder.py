@@ -1,0 +1,175 @@
+"""Blobs in a folder: ``<root>/sha256/ab/abcd…``, written under ``<root>/tmp`` first.
+
+A blob under its own name is always whole. Knows nothing of bundles, names or versions, and does not check
+the bytes that it gives out: their reader knows the digests and does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from lading.errors import BlobNotFound, DigestMismatch, SizeMismatch
+from lading.ref import is_digest
+from lading.registry import Removed, StoredBlob
+from lading.registry.claim import claim, discard_if_abandoned
+from lading.registry.faults import registry_faults, unavailable
+
+
+class FolderStore:
+    """A `Store` in the folder `root`, made at the first write. Safe among processes of one machine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._blobs = root / "sha256"
+        self._temporary = root / "tmp"
+
+    @property
+    def where(self) -> str:
+        """Give the folder as text."""
+        return str(self._root)
+
+    def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
+        """Write under a temporary name, check, sync and rename; a whole blob is only made young again."""
+        path = self._path(digest)
+        with registry_faults(self.where):
+            if _refresh(path, digest):
+                return
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._temporary / f"{path.name}.{secrets.token_hex(4)}"
+            with claim(temporary) as file:
+                sink = _HashingFile(file)
+                write(cast("BinaryIO", sink))
+                sink.check(digest, size_bytes)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            _sync_folder(path.parent)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob for reading. Raises `BlobNotFound`."""
+        path = self._path(digest)
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            raise BlobNotFound(
+                f"blob `{digest}`",
+                expected=f"a file `{path}`",
+                found="none",
+                hint="push the bundle again: it gets its old version and its blob back",
+            ) from None
+        except OSError as error:
+            raise unavailable(self.where, error) from error
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the blob is there."""
+        with registry_faults(self.where):
+            return self._path(digest).is_file()
+
+    def delete(self, digest: str) -> bool:
+        """Remove the blob; tell whether there was one."""
+        with registry_faults(self.where):
+            try:
+                self._path(digest).unlink()
+            except FileNotFoundError:
+                return False
+            return True
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        """List all blobs in order of their digests."""
+        for path in _files(self._blobs, self.where):
+            with registry_faults(self.where):
+                blob = _stored(path)
+            if blob is not None:
+                yield blob
+
+    def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:
+        """Remove temporary files older than `before` whose writers are dead."""
+        removed = []
+        for path in _files(self._temporary, self.where):
+            with registry_faults(self.where):
+                try:
+                    found = path.stat()
+                except FileNotFoundError:
+                    continue
+                if found.st_mtime <= before and (dry_run or discard_if_abandoned(path)):
+                    removed.append(Removed("temporary file", path.name, found.st_size))
+        return removed
+
+    def _path(self, digest: str) -> Path:
+        name = digest.removeprefix("sha256:")
+        return self._blobs / name[:2] / name
+
+
+class _HashingFile:
+    """A file to write to that counts and hashes what goes through."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self._size += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def check(self, digest: str, size_bytes: int) -> None:
+        """Raise `SizeMismatch` or `DigestMismatch` if something else than the announced blob was written."""
+        if self._size != size_bytes:
+            raise SizeMismatch(f"blob `{digest}`", expected=f"{size_bytes} bytes", found=f"{self._size}")
+        found = f"sha256:{self._hash.hexdigest()}"
+        if found != digest:
+            raise DigestMismatch("blob", expected=f"`{digest}`", found=f"`{found}`")
+
+
+def _refresh(path: Path, digest: str) -> bool:
+    """Make a blob that is there whole and young again, so that `gc` leaves it; tell whether there is one.
+
+    One that was damaged on the disk counts as absent: pushing its bundle again heals it.
+    """
+    try:
+        with path.open("rb") as file:
+            if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != digest:
+                return False
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _files(folder: Path, where: str) -> Iterator[Path]:
+    try:
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        raise unavailable(where, error) from error
+
+
+def _stored(path: Path) -> StoredBlob | None:
+    """Describe a blob, or None for a file that is no blob or is gone since it was listed."""
+    digest = f"sha256:{path.name}"
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return StoredBlob(digest, found.st_size, found.st_mtime) if is_digest(digest) else None
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only when its folder is.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,252 @@
+"""What every catalog keeps to: versions count 1, 2, 3 … and never change; tags move; evidence adds up."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from lading.evidence import Check, Evidence, Fingerprint
+from lading.ref import Ref
+from lading.registry import NewVersion
+
+
+def new(name: str = "iris", bundle: int = 1, **changes) -> NewVersion:
+    fields = {
+        "name": name,
+        "digest": f"sha256:{bundle:064x}",
+        "blob": f"sha256:{bundle + 1000:064x}",
+        "size_bytes": 2**33 + bundle,
+        "purpose": "classification",
+        "owner": "ml@example.com",
+        "description": "Blüten; 'quoted' \"twice\"\n",
+        "pushed_at": "2026-11-20T08:00:00Z",
+        "metrics": {"accuracy": 0.1 + 0.2, "f1": 1e-300},
+    }
+    return NewVersion(**{**fields, **changes})
+
+
+def add(catalog, name: str = "iris", bundle: int = 1, tags=()):
+    return catalog.add(new(name, bundle), tags, lambda: True)
+
+
+def evidence(bundle: int = 1, image: str | None = None, at: str = "2026-11-20T08:00:00Z") -> Evidence:
+    fingerprint = Fingerprint(
+        lading="0.1.0",
+        python="3.11.7",
+        onnxruntime="1.30",
+        numpy="2.4",
+        os="linux",
+        arch="x86_64",
+        image=image,
+    )
+    return Evidence(
+        bundle=f"sha256:{bundle:064x}",
+        name="iris",
+        fingerprint=fingerprint,
+        checks=(Check("golden", "passed", "within 1e-5", "3e-8"),),
+        numbers={"latency_p99_ms": 0.25},
+        measured_at=at,
+    )
+
+
+def test_versions_count_from_one_for_each_model(catalog):
+    assert [add(catalog, "iris", number).version for number in (1, 2, 3)] == [1, 2, 3]
+    assert add(catalog, "wine", 4).version == 1
+
+
+def test_a_version_comes_out_as_it_went_in_also_elsewhere(open_catalog):
+    added = add(open_catalog(), tags=["good"])
+    found = open_catalog().find(Ref("iris", version=1))
+    assert found == added
+    for field in new().__struct_fields__:
+        assert getattr(found, field) == getattr(new(), field)
+    assert found.tags == ("good",)
+
+
+def test_the_same_digest_again_keeps_its_version_and_takes_the_tags(catalog):
+    first = add(catalog)
+    add(catalog, bundle=2, tags=["good"])
+    again = catalog.add(new(description="changed"), ["good", "new"], lambda: True)
+    assert again.version == first.version == 1
+    assert again.description == first.description
+    assert again.tags == ("good", "new")
+    assert catalog.find(Ref("iris", version=2)).tags == ()
+
+
+def test_the_same_digest_under_another_name_is_a_version_there(catalog):
+    add(catalog)
+    assert add(catalog, "other").version == 1
+    assert catalog.models() == ["iris", "other"]
+
+
+def test_nothing_is_added_when_the_blob_is_gone(catalog):
+    assert catalog.add(new(), ["good"], lambda: False) is None
+    assert catalog.models() == []
+    assert catalog.untag("iris", "good") is False
+    assert add(catalog).version == 1
+
+
+def test_a_failure_inside_adding_leaves_nothing(catalog):
+    class StoreAwayError(Exception):
+        pass
+
+    def fail():
+        raise StoreAwayError
+
+    with pytest.raises(StoreAwayError):
+        catalog.add(new(), ["good"], fail)
+    assert catalog.models() == []
+    assert add(catalog).version == 1
+
+
+@pytest.mark.parametrize(
+    ("ref", "version"),
+    [
+        ("iris", 3),
+        ("iris:1", 1),
+        ("iris:good", 2),
+        (f"iris@sha256:{2:064x}", 2),
+        ("iris:4", None),
+        ("iris:bad", None),
+        (f"iris@sha256:{9:064x}", None),
+        ("wine", None),
+        ("wine:1", None),
+        ("wine:good", None),
+        (f"wine@sha256:{2:064x}", None),
+    ],
+)
+def test_a_reference_finds_its_version_or_nothing(catalog, ref, version):
+    for number in (1, 2, 3):
+        add(catalog, bundle=number, tags=["good"] if number == 2 else [])
+    found = catalog.find(Ref.parse(ref))
+    assert (found.version if found else None) == version
+
+
+def test_the_highest_version_is_the_highest_number_not_text(catalog):
+    for number in range(1, 12):
+        add(catalog, bundle=number)
+    assert catalog.find(Ref("iris")).version == 11
+    assert [one.version for one in catalog.versions("iris")] == list(range(1, 12))
+
+
+def test_a_tag_names_one_version_and_moves(catalog):
+    add(catalog)
+    add(catalog, bundle=2)
+    assert catalog.tag("iris", 1, "good").tags == ("good",)
+    assert catalog.tag("iris", 2, "good").version == 2
+    assert [one.tags for one in catalog.versions("iris")] == [(), ("good",)]
+    assert catalog.untag("iris", "good") is True
+    assert catalog.untag("iris", "good") is False
+    assert [one.tags for one in catalog.versions("iris")] == [(), ()]
+
+
+def test_a_version_that_is_not_there_takes_no_tag(catalog):
+    add(catalog)
+    assert catalog.tag("iris", 2, "good") is None
+    assert catalog.tag("wine", 1, "good") is None
+    assert catalog.find(Ref("iris", tag="good")) is None
+
+
+def test_tags_of_two_models_do_not_mix(catalog):
+    add(catalog, tags=["good"])
+    add(catalog, "wine", 2, tags=["good", "old"])
+    assert catalog.find(Ref("iris", tag="good")).tags == ("good",)
+    assert catalog.untag("iris", "old") is False
+
+
+def test_a_removed_number_is_never_given_again(catalog):
+    for number in (1, 2):
+        add(catalog, bundle=number)
+    assert catalog.remove("iris", 2) == ()
+    assert catalog.find(Ref("iris", version=2)) is None
+    assert add(catalog, bundle=2).version == 3
+    for number in (1, 3):
+        catalog.remove("iris", number)
+    assert catalog.models() == []
+    assert catalog.versions("iris") == []
+    assert add(catalog, bundle=1).version == 4
+
+
+def test_a_tagged_version_is_not_removed(catalog):
+    add(catalog, tags=["a", "b"])
+    assert catalog.remove("iris", 1) == ("a", "b")
+    assert catalog.find(Ref("iris")).version == 1
+    assert catalog.remove("iris", 2) is None
+
+
+def test_what_versions_name_is_kept(catalog):
+    add(catalog)
+    add(catalog, "wine", 2)
+    assert catalog.kept() == ({new().blob, new(bundle=2).blob}, {new().digest, new(bundle=2).digest})
+    catalog.remove("iris", 1)
+    assert catalog.kept() == ({new(bundle=2).blob}, {new(bundle=2).digest})
+
+
+def test_only_a_blob_that_no_version_names_is_discarded(catalog):
+    add(catalog)
+    deleted = []
+
+    def delete(digest: str) -> bool:
+        deleted.append(digest)
+        return True
+
+    assert catalog.discard(new().blob, delete) is False
+    assert catalog.discard(new(bundle=2).blob, delete) is True
+    assert deleted == [new(bundle=2).blob]
+    assert catalog.discard(new(bundle=2).blob, lambda _: False) is False
+
+
+def test_discarding_a_blob_and_adding_its_version_never_overlap(open_catalog):
+    inside, order = threading.Event(), []
+
+    def delete(_: str) -> bool:
+        inside.set()
+        # Long enough for the other thread to add, if it could.
+        threading.Event().wait(0.3)
+        order.append("deleted")
+        return True
+
+    def stored() -> bool:
+        order.append("asked")
+        return False
+
+    remover = threading.Thread(target=open_catalog().discard, args=(new().blob, delete))
+    other = open_catalog()
+    remover.start()
+    assert inside.wait(5)
+    assert other.add(new(), [], stored) is None
+    remover.join()
+    assert order == ["deleted", "asked"]
+
+
+def test_the_last_evidence_per_bundle_and_fingerprint_counts_and_history_is_kept(catalog):
+    first = evidence(at="2026-11-20T08:00:00Z")
+    elsewhere, other = evidence(image="sha256:1"), evidence(bundle=2)
+    again = evidence(at="2026-11-20T09:00:00Z")
+    for one in (first, elsewhere, other, again):
+        catalog.record(one)
+    assert catalog.evidence(None, history=False) == [elsewhere, other, again]
+    assert catalog.evidence(first.bundle, history=False) == [elsewhere, again]
+    assert catalog.evidence(first.bundle, history=True) == [first, elsewhere, again]
+    assert catalog.evidence(f"sha256:{9:064x}", history=False) == []
+
+
+def test_many_threads_count_without_gap_or_double(open_catalog):
+    shared, numbers = open_catalog(), []
+
+    def run(offset: int) -> None:
+        numbers.extend(add(shared, bundle=offset + at).version for at in range(10))
+
+    threads = [threading.Thread(target=run, args=(offset,)) for offset in (100, 200, 300, 400)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 41))
+
+
+def test_a_closed_catalog_opens_again_when_used(catalog):
+    add(catalog)
+    catalog.close()
+    assert catalog.models() == ["iris"]
