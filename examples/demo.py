@@ -1,0 +1,221 @@
+"""The life of two models in one folder: train, pack, verify, push, serve, predict, refuse, drain.
+
+Every step is a command that you could type; each is really run, in ``.demo``, and says in one line what it
+did. With ``--keep`` the server stays up after the models are served, until Ctrl-C. Uses no network but
+127.0.0.1 and no registry but the one in its folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lading import Client
+
+HERE = Path(__file__).parent
+FOLDER = HERE.parent / ".demo"
+SERVE = "lading serve iris:1 progression:1 --port {port}"
+
+
+class Story:
+    """Runs one command after another and tells each in two lines; ends the demo if one goes another way."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        binaries = Path(sys.executable).parent
+        self.environ = {
+            **os.environ,
+            "LADING_REGISTRY": str(FOLDER / "registry"),
+            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def tell(self, sentence: str, command: str | None = None) -> None:
+        """Print a step: what was done, and the command that did it."""
+        self.step += 1
+        print(
+            f"{self.step:>2}  {sentence}", *([f"      $ {command}"] if command else []), sep="\n", flush=True
+        )
+
+    def run(self, command: str, say: Callable[[str], str], *, expect: int = 0) -> None:
+        """Run `command`, expect its exit code, and tell what `say` makes of its words."""
+        done = subprocess.run(
+            shlex.split(command), cwd=FOLDER, env=self.environ, capture_output=True, text=True, check=False
+        )
+        if done.returncode != expect:
+            print(f"    $ {command}\n{done.stdout}{done.stderr}", file=sys.stderr)
+            sys.exit(f"demo: expected exit code {expect}, found {done.returncode}")
+        self.tell(say(done.stderr if expect else done.stdout), command)
+
+
+def prepare() -> None:
+    """Start from an empty folder with the two training scripts in it."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    for script in ("train_iris.py", "progression.py"):
+        shutil.copy(HERE / script, FOLDER)
+
+
+def make(story: Story) -> None:
+    """Train, pack, verify and push both models."""
+    story.run("python train_iris.py", lambda out: f"trained and packed from Python: {out.strip()}")
+    story.run("python progression.py", lambda out: f"trained on numbers and categories: {out.strip()}")
+    story.run(
+        "lading pack progression:model --name progression --samples progression.csv"
+        " --owner ml@example.com --purpose regression --metric r2=0.489",
+        lambda out: f"packed from the command line: {Path(out.strip()).name}",
+    )
+    for name in ("iris", "progression"):
+        story.run(f"lading verify {name}.bundle", lambda _, name=name: f"verified {name} on this machine")
+        story.run(f"lading push {name}.bundle", lambda out: f"pushed: {' '.join(out.split())}")
+
+
+def free_port(wanted: int) -> int:
+    """Give `wanted` if it is free on 127.0.0.1, else say so and give a free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+            print(f"    port {wanted} is taken here; using {probe.getsockname()[1]}", flush=True)
+        return int(probe.getsockname()[1])
+
+
+def start(story: Story, port: int) -> subprocess.Popen[bytes]:
+    """Start the server in a session of its own, so that Ctrl-C reaches it as one drain, through here."""
+    command = SERVE.format(port=port)
+    with (FOLDER / "serve.log").open("wb") as log:
+        server = subprocess.Popen(
+            shlex.split(command),
+            cwd=FOLDER,
+            env=story.environ,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    started = time.monotonic()
+    while not ready(port):
+        if server.poll() is not None or time.monotonic() - started > 60:
+            server.kill()
+            sys.exit(f"demo: the server did not become ready\n{(FOLDER / 'serve.log').read_text()}")
+        time.sleep(0.02)
+    seconds = time.monotonic() - started
+    story.tell(f"both models replayed their golden samples and are ready after {seconds:.2f} s", command)
+    return server
+
+
+def ready(port: int) -> bool:
+    """Tell whether the server says that it is ready."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) != 0:
+            return False
+    with Client(f"http://127.0.0.1:{port}") as client:
+        return client.health()["health"] == "ok"
+
+
+def predict(story: Story, url: str) -> None:
+    """Predict from the command line and from Python, by list and by column name."""
+    write("flower.json", [[5.1, 3.5, 1.4, 0.2]])
+    story.run(
+        f"lading predict {url} --input flower.json", lambda out: f"iris answered probabilities: {out.strip()}"
+    )
+    story.run(f"lading predict {url} --input flower.json --label", lambda out: f"and by label: {out.strip()}")
+    story.run(
+        f"lading predict {url} --model progression --input progression.csv",
+        lambda out: (
+            f"progression answered all {len(out.split())} rows of the table, the first with {out.split()[0]}"
+        ),
+    )
+    with Client(url, model="iris") as client:
+        found = client.predict_label([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]])
+    story.tell(
+        f"the Python client got {list(found)} from {found.model}",
+        f"python -c 'import lading; print(*lading.Client(\"{url}\").predict_label([[5.1, 3.5, 1.4, 0.2]]))'",
+    )
+
+
+def refuse(story: Story, url: str) -> None:
+    """Show what is not let through: values of another type, a missing column, changed bytes."""
+    write("wrong.json", [[5.1, 3.5, "1.4", 0.2]])
+    story.run(f"lading predict {url} --input wrong.json", refused, expect=1)
+    write("short.json", [{"age": 50.0, "sex": "group 1"}])
+    story.run(f"lading predict {url} --model progression --input short.json", refused, expect=1)
+    shutil.copytree(FOLDER / "iris.bundle", FOLDER / "tampered.bundle")
+    model = FOLDER / "tampered.bundle" / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.chmod(0o644)
+    model.write_bytes(content)
+    story.run("lading verify ./tampered.bundle", refused, expect=1)
+    story.run("lading serve ./tampered.bundle --port 0", refused, expect=1)
+
+
+def refused(words: str) -> str:
+    """Give the sentence of a refusal."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return "refused: " + next((line for line in lines if "expected" in line), lines[0])
+
+
+def write(name: str, rows: object) -> None:
+    """Write rows as JSON into the demo's folder."""
+    (FOLDER / name).write_text(json.dumps(rows) + "\n", encoding="utf-8")
+
+
+def drain(story: Story, server: subprocess.Popen[bytes]) -> None:
+    """Ask the server to end and wait until it has finished what it has in hand."""
+    server.send_signal(signal.SIGTERM)
+    code = server.wait(timeout=60)
+    story.tell(f"drained on SIGTERM, exit code {code}", f"kill -TERM {server.pid}")
+    if code != 0:
+        sys.exit(f"demo: expected exit code 0 of the server, found {code}")
+
+
+def keep(server: subprocess.Popen[bytes], url: str) -> None:
+    """Wait until Ctrl-C or SIGTERM, or until the server ends by itself."""
+    print(f"\n    {url}/docs    Ctrl-C drains and ends\n", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        print()
+        return
+    sys.exit(f"demo: the server ended by itself with exit code {code}; see .demo/serve.log")
+
+
+def main() -> None:
+    """Tell the story."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8000, help="port to serve on")
+    parser.add_argument("--keep", action="store_true", help="serve until Ctrl-C")
+    given = parser.parse_args()
+    story = Story()
+    prepare()
+    print(f"    in {FOLDER.name}/, with LADING_REGISTRY={FOLDER.name}/registry\n")
+    make(story)
+    port = free_port(given.port)
+    server = start(story, port)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        if given.keep:
+            keep(server, url)
+        else:
+            predict(story, url)
+            refuse(story, url)
+        drain(story, server)
+    finally:
+        if server.poll() is None:
+            server.kill()
+
+
+if __name__ == "__main__":
+    main()
