@@ -13,17 +13,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lading.errors import BodyTooLarge, DeadlineExceeded, LadingError, ModelNotReady, RunFailed
-from lading.server.batcher import Batcher, BatchLimits, Deliver, run_one
-from lading.server.dataplane import DataPlane, Job
+from lading.errors import BodyTooLarge, LadingError, ModelNotReady, RunFailed
+from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response, Route, Router
+from lading.server.job import Deliver, Job
 from lading.server.metrics import Metrics
-from lading.server.states import Served
 
 log = logging.getLogger("lading.server")
-
-INLINE_S = 0.0002
-"""A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,24 +39,14 @@ class Exchange:
     waiter: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request may take: bytes, seconds, places in the queue."""
-
-    max_body_bytes: int
-    deadline_s: float
-    batch: BatchLimits
-
-
 class App:
     """Answers requests over the data plane; holds the routes of every protocol."""
 
-    def __init__(self, plane: DataPlane, router: Router, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, plane: DataPlane, router: Router, metrics: Metrics, max_body_bytes: int) -> None:
         self.plane = plane
         self.router = router
         self.metrics = metrics
-        self.limits = limits
-        self._batchers: dict[Served, Batcher] = {}
+        self.max_body_bytes = max_body_bytes
         self._ids = _request_ids()
 
     def begin(self, request: Request, deliver: Deliver) -> Exchange:
@@ -72,11 +58,7 @@ class App:
         given = request.headers.get(b"x-request-id", b"")
         exchange = Exchange(request, given if 0 < len(given) <= 128 else next(self._ids), time.perf_counter())
         try:
-            outcome = self._route(exchange)
-            if isinstance(outcome, Response):
-                self._answer(exchange, outcome)
-            else:
-                self._run(exchange, outcome, deliver)
+            self._start(exchange, deliver)
         except LadingError as error:
             self._refuse(exchange, error)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
@@ -95,7 +77,7 @@ class App:
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
             self._fail(exchange)
         finally:
-            job.served.give_back()
+            self.plane.release(job)
         assert exchange.response is not None
         return exchange.response
 
@@ -104,10 +86,7 @@ class App:
         job = exchange.job
         assert job is not None
         job.cancelled = True
-        expected = f"an answer within {self.limits.deadline_s:g} s"
-        self._refuse(
-            exchange, DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
-        )
+        self._refuse(exchange, self.plane.too_late(job))
         assert exchange.response is not None
         return exchange.response
 
@@ -115,7 +94,7 @@ class App:
         """Answer a body that is larger than the limit, without having read it."""
         exchange = Exchange(request, next(self._ids), time.perf_counter())
         found = f"{size}" if size is not None else "more"
-        expected = f"at most {self.limits.max_body_bytes} bytes"
+        expected = f"at most {self.max_body_bytes} bytes"
         hint = "send fewer rows at a time, or raise `max_body_bytes`"
         error = BodyTooLarge("request body", expected=expected, found=found, hint=hint)
         try:
@@ -125,46 +104,29 @@ class App:
         self._refuse(exchange, error)
         return exchange
 
-    def close(self) -> None:
-        """Finish what waits in every batcher."""
-        for batcher in self._batchers.values():
-            batcher.stop()
-
-    def _route(self, exchange: Exchange) -> Response | Job:
+    def _handle(self, exchange: Exchange) -> Response | Job:
         request = exchange.request
-        route, params = self.router.find(request.method, request.path)
-        exchange.route, request.params = route, params
-        outcome = route.handler(request, self.plane)
-        if isinstance(outcome, Job):
-            try:
-                outcome.served.take()
-            except ModelNotReady:
-                # The version was unloaded after it had been found: what replaced it is found now.
-                outcome = route.handler(request, self.plane)
-                if isinstance(outcome, Job):
-                    outcome.served.take()
-        return outcome
+        exchange.route, request.params = self.router.find(request.method, request.path)
+        return exchange.route.handler(request, self.plane)
 
     def _run(self, exchange: Exchange, job: Job, deliver: Deliver) -> None:
         exchange.job = job
         job.context = exchange
-        served = job.served
-        if served.cost.of(job.rows) < INLINE_S:
-            run_one(served, job)
+        if self.plane.start(job, deliver):
             self.finish(exchange)
-            return
-        job.deadline = time.monotonic() + self.limits.deadline_s
-        try:
-            self._batcher(served).submit(job, deliver)
-        except LadingError:
-            served.give_back()
-            raise
 
-    def _batcher(self, served: Served) -> Batcher:
-        found = self._batchers.get(served)
-        if found is None:
-            found = self._batchers.setdefault(served, Batcher(served, self.limits.batch))
-        return found
+    def _start(self, exchange: Exchange, deliver: Deliver) -> None:
+        outcome = self._handle(exchange)
+        if isinstance(outcome, Response):
+            self._answer(exchange, outcome)
+            return
+        try:
+            self._run(exchange, outcome, deliver)
+        except ModelNotReady:
+            # The version was unloaded after it had been found: what replaced it is found now.
+            again = self._handle(exchange)
+            assert isinstance(again, Job)
+            self._run(exchange, again, deliver)
 
     def _answer(self, exchange: Exchange, response: Response) -> None:
         job, route = exchange.job, exchange.route

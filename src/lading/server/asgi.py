@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from lading.server.app import App, Exchange
-from lading.server.dataplane import Job
 from lading.server.http import Request, Response
+from lading.server.job import Job
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,7 +55,7 @@ class AsgiHost:
         if exchange.response is None:
             exchange.waiter = asyncio.get_running_loop().create_future()
             try:
-                await asyncio.wait_for(exchange.waiter, self._app.limits.deadline_s)
+                await asyncio.wait_for(exchange.waiter, self._app.plane.deadline_s)
             except TimeoutError:
                 return self._app.give_up(exchange)
             except asyncio.CancelledError:
@@ -67,7 +67,7 @@ class AsgiHost:
 
     async def _read(self, request: Request, receive: Receive) -> bytes | None:
         """Give the whole body, or None as soon as it is known to be larger than the limit."""
-        limit = self._app.limits.max_body_bytes
+        limit = self._app.max_body_bytes
         length = request.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
             return None

@@ -10,18 +10,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lading.errors import DeadlineExceeded, LadingError, QueueFull, RunFailed
-from lading.server.dataplane import Job
+from lading.server.job import Deliver, Job
 from lading.server.states import Served
 from lading.signature import Array
-
-Deliver = Callable[[list[Job]], None]
-"""Takes finished jobs back to where their clients wait; called in the batcher's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,10 @@ class Batcher:
     def _run(self, jobs: list[Job]) -> None:
         began = time.perf_counter()
         run_jobs(self._served, jobs)
-        self._limit.observe(sum(job.rows for job in jobs), time.perf_counter() - began)
+        took_s, rows = time.perf_counter() - began, sum(job.rows for job in jobs)
+        for job in jobs:
+            job.run_s, job.merged_rows = took_s, rows
+        self._limit.observe(rows, took_s)
 
 
 def run_jobs(served: Served, jobs: list[Job]) -> None:

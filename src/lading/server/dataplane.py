@@ -5,45 +5,42 @@ Holds no protocol: it knows arrays, names and errors, and neither JSON nor statu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import threading
+import time
+from collections.abc import Mapping, Sequence
 
-from lading.errors import LadingError, ModelNotFound, OutputUnknown, TagNotFound, VersionNotFound
+from lading.errors import (
+    DeadlineExceeded,
+    ModelNotFound,
+    OutputUnknown,
+    QueueFull,
+    TagNotFound,
+    VersionNotFound,
+)
+from lading.server.batcher import Batcher, BatchLimits, run_one
+from lading.server.job import Deliver, Job
 from lading.server.states import Served, State, not_ready
 from lading.signature import Array
 
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One accepted prediction: a version, checked inputs, and how its outputs become an answer.
-
-    ``outputs`` names the outputs to compute, all where it is None. ``encode`` runs in the thread that
-    answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``context`` is the host's own.
-    """
-
-    served: Served
-    inputs: Mapping[str, Array]
-    outputs: Sequence[str] | None
-    encode: Callable[[dict[str, Array]], Any]
-    rows: int = 1
-    deadline: float = 0.0
-    cancelled: bool = False
-    result: dict[str, Array] | None = None
-    error: LadingError | None = None
-    context: Any = None
+INLINE_S = 0.0002
+"""A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
 
 
 class DataPlane:
-    """The versions that answer, by model name.
+    """The versions that answer, by model name, and the way a job takes to one of them.
 
     Readers take no lock: `publish` replaces the whole table, so that a request sees it before or after a
     change and never in between.
     """
 
-    def __init__(self, default_model: str = "") -> None:
+    def __init__(
+        self, default_model: str = "", *, batch: BatchLimits | None = None, deadline_s: float = 30.0
+    ) -> None:
         self._default = default_model
         self._models: dict[str, tuple[Served, ...]] = {}
+        self._batch = batch or BatchLimits()
+        self._batchers: dict[Served, Batcher] = {}
+        self.deadline_s = deadline_s
 
     def publish(self, versions: Sequence[Served]) -> None:
         """Make `versions` the ones that requests find; newest last within a model."""
@@ -104,6 +101,82 @@ class DataPlane:
         if served.state is not State.READY:
             raise not_ready(served)
         return served
+
+    def start(self, job: Job, deliver: Deliver) -> bool:
+        """Run `job` here if that is cheaper than handing it over, else queue it; tell whether it is done.
+
+        A queued job comes back through `deliver`, in another thread and perhaps among others. Either way
+        the caller calls `release`, once. Raises `ModelNotReady` and `QueueFull`; then there is nothing to
+        release.
+        """
+        served = job.served
+        served.take()
+        if served.cost.of(job.rows) < INLINE_S:
+            run_one(served, job)
+            return True
+        job.deadline = time.monotonic() + self.deadline_s
+        try:
+            self._batcher(served).submit(job, deliver)
+        except QueueFull:
+            served.give_back()
+            raise
+        return False
+
+    def run(self, job: Job) -> dict[str, Array]:
+        """Run `job` and wait for its outputs; for callers that have a thread of their own.
+
+        Raises whatever refuses or fails it, `DeadlineExceeded` among them.
+        """
+        waiting = _Waiting(self)
+        if not self.start(job, waiting.deliver):
+            waiting.wait(job, self.deadline_s)
+        self.release(job)
+        if job.error is not None:
+            raise job.error
+        assert job.result is not None
+        return job.result
+
+    def release(self, job: Job) -> None:
+        """Let go of the version that `job` had in hand."""
+        job.served.give_back()
+
+    def too_late(self, job: Job) -> DeadlineExceeded:
+        """Say that `job` was not answered in time."""
+        expected = f"an answer within {self.deadline_s:g} s"
+        return DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
+
+    def close(self) -> None:
+        """Finish what waits in every batcher."""
+        for batcher in self._batchers.values():
+            batcher.stop()
+
+    def _batcher(self, served: Served) -> Batcher:
+        found = self._batchers.get(served)
+        if found is None:
+            found = self._batchers.setdefault(served, Batcher(served, self._batch))
+        return found
+
+
+class _Waiting:
+    """A thread that waits for one job; whoever comes last, it or the batcher, lets go of the version."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    def deliver(self, jobs: list[Job]) -> None:
+        with self._lock:
+            self._done.set()
+            if jobs[0].cancelled:
+                self._plane.release(jobs[0])
+
+    def wait(self, job: Job, timeout_s: float) -> None:
+        self._done.wait(timeout_s)
+        with self._lock:
+            if not self._done.is_set():
+                job.cancelled = True
+                raise self._plane.too_late(job)
 
 
 def check_outputs(served: Served, names: Sequence[str]) -> None:

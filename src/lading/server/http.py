@@ -13,7 +13,8 @@ import msgspec
 from lading.errors import LadingError, MethodRefused, RouteNotFound
 
 if TYPE_CHECKING:
-    from lading.server.dataplane import DataPlane, Job
+    from lading.server.dataplane import DataPlane
+    from lading.server.job import Job
 
 JSON = b"application/json"
 

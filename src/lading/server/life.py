@@ -21,7 +21,7 @@ import uvicorn
 from lading.bundle import Bundle
 from lading.errors import InvalidSetting, UsageError
 from lading.ref import Ref
-from lading.server.app import App, Limits
+from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.batcher import BatchLimits
 from lading.server.dataplane import DataPlane
@@ -50,7 +50,7 @@ def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str
         )
         raise UsageError("`lading serve`", expected="at least one model", found="none", hint=hint)
     wanted = resolve_all(refs, registry_url)
-    plane = DataPlane(settings.default_model or wanted[0].name)
+    plane = make_plane(settings, wanted[0].name)
     manager = Manager(plane, threads=settings.threads, drain_timeout_s=settings.drain_timeout_s)
     manager.want(wanted)
     app = make_app(plane, settings)
@@ -60,7 +60,7 @@ def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d (documentation: /docs)", host, port)
     server.run(sockets=[listener])
-    app.close()
+    plane.close()
     manager.close()
     log.info("drained; bye")
     return 0
@@ -85,12 +85,17 @@ def resolve_all(refs: Sequence[Ref | Path], registry_url: str | None) -> list[Wa
     return wanted
 
 
+def make_plane(settings: ServeSettings, default_model: str = "") -> DataPlane:
+    """Make the data plane with the limits that are set."""
+    batch = BatchLimits(max_queue=settings.max_queue)
+    return DataPlane(settings.default_model or default_model, batch=batch, deadline_s=settings.deadline_s)
+
+
 def make_app(plane: DataPlane, settings: ServeSettings) -> App:
     """Put the protocols, the metrics and the limits together."""
     metrics = Metrics(plane)
     router = Router((*book.routes(), _metrics_route(metrics)), book.refuse)
-    limits = Limits(settings.max_body_bytes, settings.deadline_s, BatchLimits(max_queue=settings.max_queue))
-    return App(plane, router, metrics, limits)
+    return App(plane, router, metrics, settings.max_body_bytes)
 
 
 def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:

@@ -15,8 +15,9 @@ import numpy as np
 import orjson
 
 from lading.errors import BodyInvalid, InvalidReference, LabelsNotFound, LadingError
-from lading.server.dataplane import DataPlane, Job, check_outputs, rows_in
+from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response, Route, json_response
+from lading.server.job import Job
 from lading.server.protocols import error_headers, status_of
 from lading.server.states import Served, State
 from lading.signature import Array, Tensor

@@ -1,0 +1,187 @@
+"""Merging, limits and failures, with a real model and real threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lading.errors import DeadlineExceeded, QueueFull, RunFailed
+from lading.runtime import load_runtime
+from lading.server.batcher import Batcher, BatchLimits, RowLimit, run_jobs
+from lading.server.job import Job
+from lading.server.states import Served, State
+from making import linear_bundle
+
+
+class Observed(Served):
+    """A served version that records the rows of each run and can be held up."""
+
+    def watch(self) -> None:
+        self.runs: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.began = threading.Event()
+
+    def run(self, inputs, outputs=None):
+        self.began.set()
+        assert self.gate.wait(10)
+        self.runs.append(len(inputs["X"]))
+        return super().run(inputs, outputs)
+
+
+@pytest.fixture
+def served(tmp_path):
+    bundle = linear_bundle(tmp_path / "iris")
+    one = Observed("iris", 1, bundle.digest)
+    one.watch()
+    one.adopt(bundle, load_runtime(bundle, threads=1))
+    one.advance(State.READY)
+    return one
+
+
+def job(served, rows: int = 1, outputs=("probabilities",), seed: int = 0) -> Job:
+    data = np.random.default_rng(seed).standard_normal((rows, 4)).astype(np.float32)
+    return Job(served, {"X": data}, outputs, lambda outputs: outputs, rows)
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.calls = 0
+        self.deliver = self._deliver
+
+    def _deliver(self, jobs: list[Job]) -> None:
+        self.calls += 1
+        self.jobs += jobs
+
+    def wait(self, count: int) -> None:
+        until = time.monotonic() + 10
+        while len(self.jobs) < count:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+
+def test_what_waits_while_the_model_is_busy_runs_as_one_and_each_gets_its_own_rows(served):
+    batcher, sink = Batcher(served, BatchLimits()), Sink()
+    served.gate.clear()
+    first = job(served)
+    batcher.submit(first, sink.deliver)
+    assert served.began.wait(10)
+    jobs = [job(served, rows=rows, seed=rows) for rows in (1, 3, 2)]
+    for one in jobs:
+        batcher.submit(one, sink.deliver)
+    served.gate.set()
+    sink.wait(4)
+    assert served.runs == [1, 6]
+    assert sink.calls == 2
+    for one in jobs:
+        alone = Served.run(served, one.inputs, one.outputs)
+        np.testing.assert_allclose(one.result["probabilities"], alone["probabilities"], rtol=1e-6)
+    batcher.stop()
+
+
+def test_an_idle_model_runs_what_comes_at_once(served):
+    batcher, sink = Batcher(served, BatchLimits()), Sink()
+    for seed in range(3):
+        batcher.submit(job(served, seed=seed), sink.deliver)
+        sink.wait(seed + 1)
+    assert served.runs == [1, 1, 1]
+    batcher.stop()
+
+
+def test_merged_rows_stay_within_the_limit(served):
+    batcher, sink = Batcher(served, BatchLimits(max_rows=4)), Sink()
+    served.gate.clear()
+    for _ in range(6):
+        batcher.submit(job(served, rows=2), sink.deliver)
+    served.gate.set()
+    sink.wait(6)
+    assert max(served.runs) <= 4
+    assert sum(served.runs) == 12
+    batcher.stop()
+
+
+def test_a_full_queue_refuses_with_the_time_to_retry(served):
+    batcher, sink = Batcher(served, BatchLimits(max_queue=2)), Sink()
+    served.gate.clear()
+    batcher.submit(job(served), sink.deliver)
+    assert served.began.wait(10)
+    batcher.submit(job(served), sink.deliver)
+    batcher.submit(job(served), sink.deliver)
+    with pytest.raises(QueueFull, match="fewer than 2 waiting") as caught:
+        batcher.submit(job(served), sink.deliver)
+    assert caught.value.retry_after_s >= 1
+    served.gate.set()
+    sink.wait(3)
+    batcher.stop()
+
+
+def test_a_cancelled_job_is_not_run(served):
+    batcher, sink = Batcher(served, BatchLimits()), Sink()
+    served.gate.clear()
+    batcher.submit(job(served), sink.deliver)
+    assert served.began.wait(10)
+    gone = job(served)
+    gone.cancelled = True
+    batcher.submit(gone, sink.deliver)
+    served.gate.set()
+    sink.wait(2)
+    assert served.runs == [1]
+    assert gone.result is None
+    batcher.stop()
+
+
+def test_a_job_past_its_deadline_gets_the_error_and_is_not_run(served):
+    batcher, sink = Batcher(served, BatchLimits()), Sink()
+    late = job(served)
+    late.deadline = time.monotonic() - 1
+    batcher.submit(late, sink.deliver)
+    sink.wait(1)
+    assert isinstance(late.error, DeadlineExceeded)
+    assert served.runs == []
+    batcher.stop()
+
+
+def test_one_bad_request_does_not_fail_its_neighbours(served):
+    good, bad = job(served, seed=1), job(served, seed=2)
+    bad.inputs = {"X": np.zeros((1, 5), np.float32)}
+    run_jobs(served, [good, bad])
+    assert good.error is None
+    assert good.result["probabilities"].shape == (1, 3)
+    assert isinstance(bad.error, RunFailed)
+
+
+def test_jobs_that_ask_for_different_outputs_each_get_theirs(served):
+    one, other, everything = job(served, outputs=("label",)), job(served), job(served, outputs=None)
+    run_jobs(served, [one, other, everything])
+    assert set(one.result) == {"label"}
+    assert set(other.result) == {"probabilities"}
+    assert set(everything.result) == {"label", "probabilities"}
+
+
+def test_what_waits_is_finished_when_the_batcher_stops(served):
+    batcher, sink = Batcher(served, BatchLimits(max_rows=2)), Sink()
+    served.gate.clear()
+    for _ in range(5):
+        batcher.submit(job(served), sink.deliver)
+    threading.Timer(0.02, served.gate.set).start()
+    batcher.stop()
+    assert len(sink.jobs) == 5
+    assert all(one.result is not None for one in sink.jobs)
+
+
+def test_the_row_limit_rises_by_steps_and_falls_by_a_quarter():
+    limit = RowLimit(most=64, target_s=0.01, rows=32, step=8)
+    limit.observe(rows=10, took_s=0.001)
+    assert limit.rows == 32
+    for _ in range(10):
+        limit.observe(rows=limit.rows, took_s=0.001)
+    assert limit.rows == 64
+    limit.observe(rows=64, took_s=0.02)
+    assert limit.rows == 48
+    for _ in range(50):
+        limit.observe(rows=limit.rows, took_s=0.02)
+    assert limit.rows == 1

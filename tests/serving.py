@@ -1,0 +1,80 @@
+"""A real server in a process of its own, for tests: started on a free port, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+
+@dataclass
+class ServerProcess:
+    """A running ``lading serve``; ``lines`` is what it has said on stderr so far."""
+
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+    url: str = ""
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+    def wait_until(self, condition: object, timeout_s: float = 20.0) -> None:
+        assert callable(condition)
+        until = time.monotonic() + timeout_s
+        while not condition():
+            assert self.process.poll() is None, f"the server ended:\n{self.said}"
+            assert time.monotonic() < until, f"not within {timeout_s} s:\n{self.said}"
+            time.sleep(0.005)
+
+    def wait_ready(self) -> None:
+        self.wait_until(lambda: httpx.get(f"{self.url}/health").status_code == 200)
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+
+@contextlib.contextmanager
+def serving(
+    *refs: Path | str, flags: tuple[str, ...] = (), environ: dict[str, str] | None = None, ready: bool = True
+) -> Iterator[ServerProcess]:
+    """Run ``lading serve REF…`` until the block ends; wait for it to be ready unless told otherwise."""
+    command = [sys.executable, "-m", "lading", "serve", *map(str, refs), "--port", "0", *flags]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
+    )
+    server = ServerProcess(process)
+    reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
+    reader.start()
+    try:
+        server.wait_until(lambda: re.search(r"http://[\w.:]+:\d+", server.said))
+        found = re.search(r"http://[\w.:]+:\d+", server.said)
+        assert found is not None
+        server.url = found.group()
+        if ready:
+            server.wait_ready()
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        reader.join(5)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        lines.append(line)
