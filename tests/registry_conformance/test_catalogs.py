@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from lading.errors import BlobNotFound
 from lading.evidence import Check, Evidence, Fingerprint
 from lading.ref import Ref
 from lading.registry import NewVersion
@@ -27,7 +28,7 @@ def new(name: str = "iris", bundle: int = 1, **changes) -> NewVersion:
 
 
 def add(catalog, name: str = "iris", bundle: int = 1, tags=()):
-    return catalog.add(new(name, bundle), tags, lambda: True)
+    return catalog.add(new(name, bundle), tags, lambda: None)
 
 
 def evidence(bundle: int = 1, image: str | None = None, at: str = "2026-11-20T08:00:00Z") -> Evidence:
@@ -67,7 +68,7 @@ def test_a_version_comes_out_as_it_went_in_also_elsewhere(open_catalog):
 def test_the_same_digest_again_keeps_its_version_and_takes_the_tags(catalog):
     first = add(catalog)
     add(catalog, bundle=2, tags=["good"])
-    again = catalog.add(new(description="changed"), ["good", "new"], lambda: True)
+    again = catalog.add(new(description="changed"), ["good", "new"], lambda: None)
     assert again.version == first.version == 1
     assert again.description == first.description
     assert again.tags == ("good", "new")
@@ -80,23 +81,14 @@ def test_the_same_digest_under_another_name_is_a_version_there(catalog):
     assert catalog.models() == ["iris", "other"]
 
 
-def test_nothing_is_added_when_the_blob_is_gone(catalog):
-    assert catalog.add(new(), ["good"], lambda: False) is None
-    assert catalog.models() == []
-    assert catalog.untag("iris", "good") is False
-    assert add(catalog).version == 1
-
-
-def test_a_failure_inside_adding_leaves_nothing(catalog):
-    class StoreAwayError(Exception):
-        pass
-
+def test_nothing_is_added_when_the_blob_cannot_be_ensured(catalog):
     def fail():
-        raise StoreAwayError
+        raise BlobNotFound("blob", expected="it", found="none")
 
-    with pytest.raises(StoreAwayError):
+    with pytest.raises(BlobNotFound):
         catalog.add(new(), ["good"], fail)
     assert catalog.models() == []
+    assert catalog.untag("iris", "good") is False
     assert add(catalog).version == 1
 
 
@@ -207,17 +199,16 @@ def test_discarding_a_blob_and_adding_its_version_never_overlap(open_catalog):
         order.append("deleted")
         return True
 
-    def stored() -> bool:
-        order.append("asked")
-        return False
+    def ensure() -> None:
+        order.append("ensured")
 
     remover = threading.Thread(target=open_catalog().discard, args=(new().blob, delete))
     other = open_catalog()
     remover.start()
     assert inside.wait(5)
-    assert other.add(new(), [], stored) is None
+    other.add(new(), [], ensure)
     remover.join()
-    assert order == ["deleted", "asked"]
+    assert order == ["deleted", "ensured"]
 
 
 def test_the_last_evidence_per_bundle_and_fingerprint_counts_and_history_is_kept(catalog):

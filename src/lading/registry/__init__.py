@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 
 import msgspec
 
-from lading.errors import InvalidSetting, LadingError, RegistryUnavailable, UsageError
+from lading.errors import InvalidSetting, LadingError, UsageError
 from lading.ref import Ref, check_tag
 from lading.settings import registry_url
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 RELEASE_TAGS = frozenset({"live", "candidate"})
 """Tags that only a release moves."""
-
-_PUSH_TRIES = 5
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,12 +127,11 @@ class Catalog(Protocol):
     def where(self) -> str:
         """What a message calls it: a folder or URL."""
 
-    def add(
-        self, new: NewVersion, tags: Sequence[str], still_stored: Callable[[], bool]
-    ) -> ModelVersion | None:
+    def add(self, new: NewVersion, tags: Sequence[str], ensure_stored: Callable[[], object]) -> ModelVersion:
         """Give a version the next number and tag it; the same digest again keeps its version.
 
-        None, and nothing is written, if `still_stored` says inside the transaction that the blob is gone.
+        `ensure_stored` is called inside the transaction, where no `discard` can run; if it raises, nothing
+        is added.
         """
 
     def find(self, ref: Ref) -> ModelVersion | None:
@@ -223,15 +220,13 @@ class Registry:
             pushed_at=_iso(self._clock()),
             metrics=manifest.metrics,
         )
-        for _ in range(_PUSH_TRIES):
+
+        def put() -> None:
             self._store.put(bundle.write_tar, blob.digest, blob.size)
-            # A `gc` at the same time may take the blob, which no version names yet: then it is put again.
-            version = self._catalog.add(new, tags, lambda: self._store.has(blob.digest))
-            if version is not None:
-                return version
-        raise RegistryUnavailable(
-            f"store `{self._store.where}`", expected="to keep a blob", found="it gone each time it was put"
-        )
+
+        put()
+        # A `gc` since then may have taken the blob, which no version named: then it is put once more.
+        return self._catalog.add(new, tags, lambda: None if self._store.has(blob.digest) else put())
 
     def resolve(self, ref: Ref | str) -> ModelVersion:
         """Find the version that `ref` means; a bare name means the tag `live`, else the highest version.
@@ -326,7 +321,7 @@ class Registry:
         """
         before = self._clock() - older_than_s
         removed = self._store.sweep(before, dry_run=dry_run)
-        blobs, bundles = self._catalog.kept()
+        blobs, _ = self._catalog.kept()
         kept = 0
         for blob in self._store.blobs():
             unnamed = blob.digest not in blobs and blob.modified_at <= before
@@ -334,7 +329,7 @@ class Registry:
                 removed.append(Removed("blob", blob.digest, blob.size_bytes))
             else:
                 kept += 1
-        removed += self._cache.sweep(bundles, before, dry_run=dry_run)
+        removed += self._cache.sweep(lambda: self._catalog.kept()[1], before, dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
     def close(self) -> None:

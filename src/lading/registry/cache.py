@@ -7,7 +7,6 @@ one that was changed since is refused.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,11 +16,10 @@ from pathlib import Path
 
 from lading.bundle import Bundle
 from lading.errors import BundleError
+from lading.ref import is_digest
 from lading.registry import Removed
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
-
-_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class BundleCache:
@@ -41,15 +39,18 @@ class BundleCache:
             with hinted(f"remove `{path}`: it is unpacked again from the store"):
                 return Bundle.open(path, digest=digest)
 
-    def sweep(self, wanted: set[str], before: float, *, dry_run: bool) -> list[Removed]:
+    def sweep(self, wanted: Callable[[], set[str]], before: float, *, dry_run: bool) -> list[Removed]:
         """Remove what is older than `before` and not `wanted`, and what broken-off unpackings left."""
-        removed = []
+        removed, keep = [], wanted()
         with registry_faults(str(self._root)):
             for path in _entries(self._root, before):
-                if _HEX.fullmatch(path.name) and f"sha256:{path.name}" not in wanted:
-                    removed.append(Removed("unpacked bundle", f"sha256:{path.name}", _size(path)))
-                    if not dry_run:
-                        self._remove(path)
+                digest = f"sha256:{path.name}"
+                # Asked again for each: meanwhile it may have been pushed.
+                if not is_digest(digest) or digest in keep or digest in wanted():
+                    continue
+                removed.append(Removed("unpacked bundle", digest, _size(path)))
+                if not dry_run:
+                    self._remove(path)
             for path in _entries(self._unpacking, before):
                 size = _size(path)
                 if dry_run or self._clear(path):

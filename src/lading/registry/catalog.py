@@ -68,24 +68,15 @@ class SqlCatalog:
                 metadata.create_all(connection)
                 connection.execute(insert(schema).values(version=SCHEMA))
 
-    def add(
-        self, new: NewVersion, tags: Sequence[str], still_stored: Callable[[], bool]
-    ) -> ModelVersion | None:
+    def add(self, new: NewVersion, tags: Sequence[str], ensure_stored: Callable[[], object]) -> ModelVersion:
         """Give a version the next number and tag it, or find the one of this digest and tag that."""
         with self._write() as connection:
-            if not still_stored():
-                return None
-            pin = Ref(new.name, digest=new.digest)
-            found = _find(connection, pin)
-            if found is None:
-                fields = {**msgspec.structs.asdict(new), "metrics": _text(new.metrics)}
-                number = _next_version(connection, new.name)
-                connection.execute(insert(versions).values(version=number, **fields))
-            else:
-                number = found.version
+            ensure_stored()
+            number = _number(connection, new)
             for tag in tags:
                 _move_tag(connection, new.name, tag, number)
-            return _find(connection, pin)
+            (added,) = _select(connection, Ref(new.name, version=number))
+            return added
 
     def find(self, ref: Ref) -> ModelVersion | None:
         """Find the version that a reference names; a bare name means the highest."""
@@ -190,11 +181,26 @@ def _is_outage(error: DBAPIError | PoolTimeout) -> bool:
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or type(error) is DatabaseError
 
 
+def _number(connection: Connection, new: NewVersion) -> int:
+    """Give the version that has the digest already, or add one."""
+    known = _find(connection, Ref(new.name, digest=new.digest))
+    if known is not None:
+        return known.version
+    number = _next_version(connection, new.name)
+    fields = {**msgspec.structs.asdict(new), "metrics": _text(new.metrics)}
+    connection.execute(insert(versions).values(version=number, **fields))
+    return number
+
+
 def _find(connection: Connection, ref: Ref) -> ModelVersion | None:
+    found = _select(connection, ref)
+    return found[0] if found else None
+
+
+def _select(connection: Connection, ref: Ref) -> list[ModelVersion]:
     query = select(versions).where(versions.c.name == ref.name, *_pinned(ref))
     query = query.order_by(versions.c.version.desc()).limit(1)
-    found = _with_tags(connection, ref.name, connection.execute(query).mappings().all())
-    return found[0] if found else None
+    return _with_tags(connection, ref.name, connection.execute(query).mappings().all())
 
 
 def _pinned(ref: Ref) -> list[ColumnElement[bool]]:

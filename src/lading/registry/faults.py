@@ -10,6 +10,7 @@ from lading.errors import RegistryUnavailable
 
 _HINTS = {
     errno.ENOENT: "was it moved or removed while in use?",
+    errno.EEXIST: "name a folder with `LADING_REGISTRY` or `--registry`",
     errno.ENOTDIR: "name a folder with `LADING_REGISTRY` or `--registry`",
     errno.EACCES: "run as a user who may read and write it, or name another with `LADING_REGISTRY`",
     errno.EPERM: "run as a user who may read and write it, or name another with `LADING_REGISTRY`",

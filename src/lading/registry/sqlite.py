@@ -7,39 +7,59 @@ from __future__ import annotations
 
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from lading.registry.catalog import ALONE, SqlCatalog
 from lading.registry.claim import claim
 from lading.registry.faults import registry_faults
 
-_BUSY_TIMEOUT_S = 30.0
+BUSY_TIMEOUT_S = 30.0
+"""How long a transaction waits for its turn before the catalog counts as unavailable."""
 
 
-def open_sqlite(root: Path) -> SqlCatalog:
+def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCatalog:
     """Open ``catalog.db`` in the folder `root`; make both if they are not there."""
-    engine = sqlite_engine(root / "catalog.db")
+    path = root / "catalog.db"
+    engine = sqlite_engine(path, busy_timeout_s)
     catalog = SqlCatalog(engine, str(root))
     with registry_faults(str(root)):
         root.mkdir(parents=True, exist_ok=True)
-    if catalog.schema_version() is None:
-        _create(catalog, engine, root)
+        there = path.exists()
+    if not there or catalog.schema_version() is None:
+        _create(catalog, engine, path)
     return catalog
 
 
-def sqlite_engine(path: Path) -> Engine:
-    """Make an engine that begins writing transactions at once and alone, and waits its turn."""
-    url = URL.create("sqlite", database=str(path))
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _prepare)
+def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
+    """Make an engine that begins writing transactions at once and alone, and waits its turn.
+
+    It never makes the file, and lets go of connections to a file that was removed or replaced since.
+    """
+    url = URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
+    engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
+
+    def connect(connection: SqliteConnection, record: ConnectionPoolEntry) -> None:
+        _prepare(connection)
+        record.info["file"] = _identity(path)
+
+    def checkout(_: SqliteConnection, record: ConnectionPoolEntry, __: object) -> None:
+        if record.info["file"] != _identity(path):
+            raise DisconnectionError("the file is another")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "checkout", checkout)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _create(catalog: SqlCatalog, engine: Engine, root: Path) -> None:
+def _create(catalog: SqlCatalog, engine: Engine, path: Path) -> None:
     # Two processes that switch one new file to WAL at a time refuse each other without waiting.
-    with registry_faults(str(root)), claim(root / "catalog.lock"):
+    with registry_faults(str(path.parent)), claim(path.with_suffix(".lock")):
+        path.touch()
         if catalog.schema_version() is None:
             connection = engine.raw_connection()
             try:
@@ -49,13 +69,22 @@ def _create(catalog: SqlCatalog, engine: Engine, root: Path) -> None:
             catalog.create()
 
 
-def _prepare(connection: SqliteConnection, _: object) -> None:
+def _prepare(connection: SqliteConnection) -> None:
     # The driver begins transactions too late (https://docs.sqlalchemy.org/en/21/dialects/sqlite.html).
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        # Opening it again says what is the matter.
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _begin(connection: Connection) -> None:
