@@ -76,5 +76,5 @@ def serving(
 
 def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
     assert process.stderr is not None
-    for line in process.stderr:
+    while line := process.stderr.readline():
         lines.append(line)

@@ -105,7 +105,8 @@ class LadingError(Exception):
             parts.append(f"expected {self.expected}")
         if self.found is not None:
             parts.append(f"found {self.found}")
-        return f"{self.where}: {', '.join(parts)}" if parts else self.where
+        text = f"{self.where}: {', '.join(parts)}" if parts else self.where
+        return text if text.isprintable() else _printable(text)
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
@@ -113,6 +114,11 @@ class LadingError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments do not survive pickling between workers otherwise.
         return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _printable(text: str) -> str:
+    # What was found may be hostile: no line break, escape sequence or lone surrogate of it is passed on.
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _rebuild(kind: type[LadingError], fields: dict[str, object]) -> LadingError:

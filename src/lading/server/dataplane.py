@@ -25,6 +25,8 @@ from lading.signature import Array
 INLINE_S = 0.0002
 """A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
 
+_ANSWERING = (State.READY, State.DRAINING)
+
 
 class DataPlane:
     """The versions that answer, by model name, and the way a job takes to one of them.
@@ -89,16 +91,19 @@ class DataPlane:
             raise TagNotFound(
                 f"model `{versions[0].name}`", expected="a tag that is served here", found=f"`{tag}`"
             )
-        ready = [served for served in versions if served.state is State.READY]
-        return ready[-1] if ready else versions[-1]
+        for state in _ANSWERING:
+            for served in reversed(versions):
+                if served.state is state:
+                    return served
+        return versions[-1]
 
     def resolve(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
-        """Give the ready version meant.
+        """Give the version meant, ready or draining: what drains answers until it is gone.
 
         Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
         """
         served = self.find(name, version, tag)
-        if served.state is not State.READY:
+        if served.state not in _ANSWERING:
             raise not_ready(served)
         return served
 
