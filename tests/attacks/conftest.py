@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from making import linear_bundle
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory):
+    return linear_bundle(tmp_path_factory.mktemp("pristine") / "iris.bundle").path
+
+
+@pytest.fixture
+def bundle(pristine, tmp_path):
+    """Give the path of a good bundle, alone in a directory of its own, to be spoiled by the test."""
+    return shutil.copytree(pristine, tmp_path / "case" / "iris.bundle")
