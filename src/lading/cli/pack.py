@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     short_help="Pack a trained model into a bundle with its proof.",
     cls=Command,
     examples=(
-        "lading pack iris_svc.onnx --name iris --labels label.json \\\n"
-        "  --owner ml@example.com --purpose classification",
-        "lading pack train:pipeline --name churn --samples train.csv \\\n"
-        "  --owner ml@example.com --purpose classification --metric accuracy=0.97",
+        (
+            "lading pack iris_svc.onnx --name iris --labels label.json \\\n"
+            "  --owner ml@example.com --purpose classification"
+        ),
+        (
+            "lading pack train:pipeline --name churn --samples train.csv \\\n"
+            "  --owner ml@example.com --purpose classification --metric accuracy=0.97"
+        ),
     ),
 )
 @click.argument("model")
@@ -91,9 +95,9 @@ def pack(model: str, **options: Any) -> None:
     The golden samples are answered by the framework itself and kept in the bundle; a model that answers
     otherwise after conversion is refused. Prints the bundle's directory.
     """
+    _check_model(model)
     from lading.pack import pack as pack_model
 
-    _check_model(model)
     as_json = options.pop("as_json")
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from lading.ref import Ref
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.cli.rows import Rows
-    from lading.signature import Array, Signature
+    from lading.signature import Array, Signature, Tensor
 
 
 class TargetType(BundleType):
@@ -134,50 +135,63 @@ def _run(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
 
     bundle = open_bundle(target, options["registry"])
     signature = bundle.manifest.signature
-    asked = _asked(bundle, options)
+    asked = [_label_output(bundle)] if options["label"] else _asked(signature, options["outputs"])
     given = None if options["sample"] else rows.read(options["source"], lambda: signature)
     inputs = bundle.samples().inputs if given is None else _cast(given, signature)
     with printing.busy(f"loading {target}"):
         runtime = load_runtime(bundle)
     try:
         replay(runtime, bundle)
-        found = runtime.run(inputs, asked)
+        found = runtime.run(inputs, [tensor.name for tensor in asked])
     finally:
         runtime.close()
-    said: dict[str, Any] = {
-        "model": str(target) if isinstance(target, Ref) else bundle.manifest.name,
-        "digest": bundle.digest,
-    }
+    said: dict[str, Any] = {"model": bundle.manifest.name, "digest": bundle.digest}
     if options["outputs"]:
-        return {**said, "outputs": {name: _values(found[name]) for name in asked}}
-    values = _values(found[asked[0]])
+        return {**said, "outputs": {tensor.name: _values(found[tensor.name]) for tensor in asked}}
+    only = asked[0]
     if options["label"]:
-        labels = bundle.manifest.labels
-        values = [labels.get(str(value), str(value)) for value in values]
-    return {**said, "prediction": values}
+        return {**said, "prediction": _labels(bundle, only, found[only.name])}
+    return {**said, "prediction": _values(found[only.name])}
 
 
-def _asked(bundle: Bundle, options: dict[str, Any]) -> list[str]:
-    signature = bundle.manifest.signature
-    known = [tensor.name for tensor in signature.outputs]
-    if options["label"]:
-        if "label" not in known:
-            raise LabelsNotFound(
-                f"model `{bundle.manifest.name}`",
-                expected="an output `label`",
-                found=", ".join(f"`{name}`" for name in known),
-            )
-        return ["label"]
-    for name in options["outputs"]:
+def _asked(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:
+    known = {tensor.name: tensor for tensor in signature.outputs}
+    for name in names:
         if name not in known:
-            raise OutputUnknown(
-                f"output `{name}`", expected=", ".join(f"`{one}`" for one in known), found=f"`{name}`"
-            )
-    return list(options["outputs"]) or [signature.primary.name]
+            raise OutputUnknown("`--output`", expected=_quoted(known), found=f"`{name}`")
+    return [known[name] for name in names] or [signature.primary]
+
+
+def _label_output(bundle: Bundle) -> Tensor:
+    """Give the output that tells the label: itself, or scores by class; as the server does."""
+    known = {tensor.name: tensor for tensor in bundle.manifest.signature.outputs}
+    for name in ("label", "probabilities", "scores"):
+        if name in known and (name == "label" or known[name].columns):
+            return known[name]
+    where = f"model `{bundle.manifest.name}`"
+    raise LabelsNotFound(where, expected="an output `label`", found=_quoted(known))
+
+
+def _labels(bundle: Bundle, tensor: Tensor, found: Array) -> list[Any]:
+    classes = _values(found)
+    if tensor.name != "label":
+        classes = [tensor.columns[at] for at in found.argmax(axis=-1)]
+    names = bundle.manifest.labels
+
+    def name(value: Any) -> Any:
+        return [name(one) for one in value] if isinstance(value, list) else names.get(str(value), value)
+
+    return [name(value) for value in classes]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _cast(given: Rows, signature: Signature) -> dict[str, Array]:
-    return signature.cast(given.arrays) if given.arrays is not None else signature.cast_rows(given.data)
+    if given.arrays is not None:
+        return signature.cast(given.arrays)
+    return signature.cast_rows(given.data)
 
 
 def _values(array: Array) -> list[Any]:

@@ -51,9 +51,9 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     bundle = Bundle.open(directory)
     with open_registry(registry) as opened, printing.busy(f"pushing {bundle.manifest.name}"):
         version = opened.push(bundle, tags=tags)
-    ref = f"{version.name}:{version.version}"
+    ref = str(version.ref)
     if as_json:
-        printing.as_json(version)
+        printing.as_json(_shown(version))
     else:
         printing.data(ref)
     printing.remark(f"pushed `{ref}`, {printing.size(version.size_bytes)}, {version.digest}")
@@ -107,7 +107,7 @@ def list_models(name: str | None, registry: str | None, as_json: bool) -> None:
         else:
             versions = [opened.versions(model)[-1] for model in opened.models()]
     if as_json:
-        printing.as_json({"versions" if name is not None else "models": versions})
+        printing.as_json({"versions" if name is not None else "models": [_shown(one) for one in versions]})
         return
     if not versions:
         printing.remark("the registry is empty; `lading push DIR` fills it")
@@ -135,12 +135,12 @@ def show(ref: Ref, registry: str | None, as_json: bool) -> None:
         version = opened.resolve(ref)
         evidence = opened.evidence(version.digest)
     if as_json:
-        measured = [_cell(one, f"{version.name}:{version.version}") for one in evidence]
-        printing.as_json({"version": version, "evidence": measured})
+        measured = [_cell(one, str(version.ref)) for one in evidence]
+        printing.as_json({"version": _shown(version), "evidence": measured})
         return
     printing.facts(
         [
-            ("ref", f"{version.name}:{version.version}"),
+            ("ref", str(version.ref)),
             ("digest", version.digest),
             ("tags", ", ".join(version.tags)),
             ("purpose", version.purpose),
@@ -177,11 +177,10 @@ def tag(ref: Ref, tag: str, gone: bool, registry: str | None, as_json: bool) -> 
     with open_registry(registry) as opened:
         if gone:
             _untag(opened, ref, tag)
-            said: Any = {"name": ref.name, "tag": tag, "removed": True}
-            shown = f"{ref.name}:{tag}"
+            shown, said = f"{ref.name}:{tag}", {"name": ref.name, "tag": tag, "removed": True}
         else:
-            said = opened.tag(ref, tag)
-            shown = f"{said.name}:{said.version}"
+            version = opened.tag(ref, tag)
+            shown, said = str(version.ref), _shown(version)
     if as_json:
         printing.as_json(said)
     else:
@@ -198,18 +197,13 @@ def remove(ref: Ref, registry: str | None, as_json: bool) -> None:
 
     A version that has a tag is refused. `lading gc` gives the space back.
     """
-    if ref.version is None and ref.digest is None:
-        hint = f"`lading list {ref.name}` shows the versions"
-        raise UsageError(
-            f"reference `{ref}`", expected="one version, such as `iris:1`", found="a name or tag", hint=hint
-        )
     with open_registry(registry) as opened:
         version = opened.resolve(ref)
         opened.remove(ref)
     if as_json:
-        printing.as_json(version)
+        printing.as_json(_shown(version))
     else:
-        printing.data(f"{version.name}:{version.version}")
+        printing.data(str(version.ref))
     printing.remark("removed; `lading gc` gives the space back")
 
 
@@ -238,10 +232,11 @@ def gc(dry_run: bool, older_than_s: float, registry: str | None, as_json: bool) 
     with open_registry(registry) as opened, printing.busy("collecting"):
         report = opened.gc(dry_run=dry_run, older_than_s=older_than_s)
     if as_json:
-        printing.as_json({"dry_run": dry_run, "report": report})
-    else:
-        for one in report.removed:
-            printing.data(str(one))
+        said = {"dry_run": dry_run, "freed_bytes": report.freed_bytes, "kept": report.kept}
+        printing.as_json({**said, "removed": report.removed})
+    elif report.removed:
+        rows = [(one.kind, one.name, printing.size(one.size_bytes)) for one in report.removed]
+        printing.table(("what", "name", "size"), rows)
     done = "would remove" if dry_run else "removed"
     freed = printing.size(report.freed_bytes)
     printing.remark(
@@ -268,8 +263,8 @@ def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
         versions = [version for model in names for version in opened.versions(model)]
         evidence = [(one, opened.evidence(one.digest)) for one in versions]
     if as_json:
-        cells = [_cell(one, f"{of.name}:{of.version}") for of, found in evidence for one in found]
-        printing.as_json({"bundles": [f"{of.name}:{of.version}" for of in versions], "evidence": cells})
+        cells = [_cell(one, str(of.ref)) for of, found in evidence for one in found]
+        printing.as_json({"bundles": [str(of.ref) for of in versions], "evidence": cells})
         return
     runtimes = {one.fingerprint.id: one.fingerprint for _, found in evidence for one in found}
     if not runtimes:
@@ -277,6 +272,12 @@ def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
         return
     header = ["ref", *(_machine(one) for one in runtimes.values())]
     printing.table(header, [_line(of, found, list(runtimes)) for of, found in evidence])
+
+
+def _shown(version: ModelVersion) -> dict[str, Any]:
+    import msgspec
+
+    return {"ref": str(version.ref), **msgspec.structs.asdict(version)}
 
 
 def _untag(registry: Registry, ref: Ref, tag: str) -> None:
@@ -289,7 +290,7 @@ def _untag(registry: Registry, ref: Ref, tag: str) -> None:
 
 def _row(one: ModelVersion) -> tuple[str, ...]:
     return (
-        f"{one.name}:{one.version}",
+        str(one.ref),
         ", ".join(one.tags),
         one.purpose,
         one.owner,
@@ -301,7 +302,7 @@ def _row(one: ModelVersion) -> tuple[str, ...]:
 
 def _line(of: ModelVersion, found: list[Evidence], runtimes: list[str]) -> list[str]:
     outcome = {one.fingerprint.id: _outcome(one) for one in found}
-    return [f"{of.name}:{of.version}", *(outcome.get(runtime, "–") for runtime in runtimes)]
+    return [str(of.ref), *(outcome.get(runtime, "–") for runtime in runtimes)]
 
 
 def _outcome(one: Evidence) -> str:

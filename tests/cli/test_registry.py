@@ -1,0 +1,105 @@
+"""Push, pull, list, show, tag, remove, gc and inspect."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_pushing_prints_the_reference_and_nothing_else(lading, bundle):
+    code, out, said = lading("push", bundle.path, "--tag", "stable")
+    assert (code, out) == (0, "iris:1\n")
+    assert bundle.digest in said
+    assert lading("push", bundle.path)[1] == "iris:1\n"
+
+
+def test_pushing_a_broken_bundle_is_refused(lading, bundle):
+    model = bundle.path / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    code, out, said = lading("push", bundle.path)
+    assert (code, out) == (1, "")
+    assert "model.onnx" in said
+
+
+def test_listing_shows_newest_versions_or_all_of_one(lading, filled):
+    _, out, _ = lading("list")
+    assert [line.split()[0] for line in out.splitlines()] == ["ref", "iris:2"]
+    _, out, _ = lading("list", "iris")
+    assert [line.split()[0] for line in out.splitlines()] == ["ref", "iris:1", "iris:2"]
+    _, out, _ = lading("list", "--json")
+    assert [one["ref"] for one in json.loads(out)["models"]] == ["iris:2"]
+    _, out, _ = lading("list", "iris", "--json")
+    assert [one["tags"] for one in json.loads(out)["versions"]] == [["stable"], []]
+
+
+def test_an_empty_registry_is_no_error(lading):
+    assert lading("list")[:2] == (0, "")
+    assert lading("matrix")[:2] == (0, "")
+    assert json.loads(lading("list", "--json")[1]) == {"models": []}
+
+
+def test_what_is_not_there_ends_with_3_and_what_is_near(lading, filled):
+    code, out, said = lading("show", "irsi")
+    assert (code, out) == (3, "")
+    assert "hint: did you mean `iris`?" in said
+    assert lading("show", "iris:7")[0] == 3
+    assert lading("list", "none")[0] == 3
+    assert lading("pull", "iris:none", "--to", "x")[0] == 3
+
+
+def test_showing_tells_what_is_known(lading, filled, bundle):
+    _, out, _ = lading("show", "iris:stable")
+    assert "iris:1" in out
+    assert bundle.digest in out
+    shown = json.loads(lading("show", "iris:stable", "--json")[1])
+    assert shown["version"]["digest"] == bundle.digest
+    assert shown["evidence"] == []
+
+
+def test_tags_move_and_go(lading, filled):
+    assert lading("tag", "iris:2", "stable")[:2] == (0, "iris:2\n")
+    assert json.loads(lading("show", "iris:stable", "--json")[1])["version"]["version"] == 2
+    assert lading("tag", "iris", "stable", "--remove")[0] == 0
+    assert lading("show", "iris:stable")[0] == 3
+    assert lading("tag", "iris", "stable", "--remove")[0] == 3
+    assert lading("tag", "iris:1", "stable", "--remove")[0] == 2
+    code, _, said = lading("tag", "iris:1", "live")
+    assert code == 2
+    assert "release" in said
+
+
+def test_pulling_gives_the_same_bundle(lading, filled, bundle, tmp_path):
+    code, out, _ = lading("pull", "iris:1", "--to", tmp_path / "pulled")
+    assert (code, out) == (0, f"{tmp_path / 'pulled'}\n")
+    assert json.loads(lading("inspect", tmp_path / "pulled", "--json")[1])["digest"] == bundle.digest
+    assert lading("pull", "iris:1", "--to", tmp_path / "pulled")[0] == 1
+
+
+def test_removing_forgets_and_gc_frees(lading, filled, bundle):
+    assert lading("remove", "iris:1")[0] == 1
+    assert lading("remove", "iris:2")[:2] == (0, "iris:2\n")
+    report = json.loads(lading("gc", "--dry-run", "--older-than-s", "0", "--json")[1])
+    assert report["dry_run"] is True
+    assert [one["kind"] for one in report["removed"]] == ["blob"]
+    code, out, said = lading("gc", "--older-than-s", "0")
+    assert code == 0
+    assert "blob" in out
+    assert "kept 1" in said
+    assert lading("pull", "iris:1", "--to", "back")[0] == 0
+
+
+def test_inspecting_shows_the_manifest(lading, bundle):
+    _, out, _ = lading("inspect", bundle.path)
+    for text in (bundle.digest, "classification", "0=setosa", "float32 [batch, 4]", "model.onnx"):
+        assert text in out
+    shown = json.loads(lading("inspect", bundle.path, "--json")[1])
+    assert shown["manifest"] == json.loads((bundle.path / "bundle.json").read_bytes())
+
+
+def test_a_directory_is_told_from_a_reference(lading, bundle, filled, tmp_path):
+    """A name alone is a directory only where that holds a bundle."""
+    (tmp_path / "iris").mkdir()
+    assert json.loads(lading("inspect", "iris", "--json")[1])["digest"] != bundle.digest
+    (tmp_path / "iris").rmdir()
+    bundle.path.rename(tmp_path / "iris")
+    assert json.loads(lading("inspect", "iris", "--json")[1])["digest"] == bundle.digest
+    assert json.loads(lading("inspect", "iris:2", "--json")[1])["digest"] != bundle.digest

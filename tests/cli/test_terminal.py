@@ -1,0 +1,85 @@
+"""Colour on terminals, and completion in a real shell."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def on_a_terminal(*arguments, **environ):
+    """Run a command on a terminal of its own; give what stands there."""
+    host, terminal = pty.openpty()
+    settings = {**os.environ, "TERM": "xterm", "COLUMNS": "100", **environ}
+    done = subprocess.Popen(
+        [sys.executable, "-m", "lading", *arguments], stdout=terminal, stderr=terminal, env=settings
+    )
+    done.wait(60)
+    os.close(terminal)
+    said = b""
+    while True:
+        try:
+            chunk = os.read(host, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not chunk:
+            break
+        said += chunk
+    os.close(host)
+    return said.decode()
+
+
+def test_colour_goes_to_terminals_only_and_no_color_is_obeyed(filled, lading):
+    assert "\x1b[" in on_a_terminal("show", "none")
+    assert "\x1b[" in on_a_terminal("list")
+    assert "\x1b[3" not in on_a_terminal("show", "none", NO_COLOR="1")
+    assert "\x1b[3" not in on_a_terminal("list", NO_COLOR="1")
+    assert "\x1b" not in lading("list")[1]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_printed(lading, shell):
+    code, out, _ = lading("completion", shell)
+    assert code == 0
+    assert "_LADING_COMPLETE" in out
+
+
+def test_bash_completes_commands_and_references_with_colons(filled, tmp_path):
+    script = tmp_path / "completion.bash"
+    with script.open("w") as file:
+        subprocess.run([sys.executable, "-m", "lading", "completion", "bash"], stdout=file, check=True)
+    assert complete(script, "lading", "ver") == ["verify"]
+    assert complete(script, "lading", "show", "ir") == ["iris"]
+    assert complete(script, "lading", "show", "iris:") == ["iris:1", "iris:2", "iris:stable"]
+    assert "--port" in complete(script, "lading", "serve", "--po")
+
+
+def complete(script, *words):
+    line = " ".join(f"'{word}'" for word in words)
+    code = (
+        f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _lading_completion lading '' '';"
+        " printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", code], capture_output=True, text=True, env={**os.environ, "PATH": path}, check=True
+    )
+    return sorted(done.stdout.split())
+
+
+def test_completing_makes_no_registry(lading, registry, tmp_path):
+    environ = {
+        **os.environ,
+        "_LADING_COMPLETE": "bash_complete",
+        "COMP_WORDS": "lading show i",
+        "COMP_CWORD": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "lading"], capture_output=True, text=True, env=environ, check=True
+    )
+    assert done.stdout.strip() == ""
+    assert not registry.exists()

@@ -1,0 +1,289 @@
+"""The client against real servers: a lading of its own, one that is not lading, and none at all."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lading import Client
+from lading.client import may_work_later, plain
+from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
+from lading.registry import Registry
+from making import IRIS, IRIS_COLUMNS, linear_bundle, linear_rows
+from serving import serving
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return linear_bundle(tmp_path_factory.mktemp("client") / "iris.bundle")
+
+
+@pytest.fixture(scope="module")
+def url(bundle, tmp_path_factory):
+    """A server of two versions of iris and a regressor-like model without columns or labels."""
+    folder = tmp_path_factory.mktemp("registry")
+    with Registry.open(str(folder)) as registry:
+        registry.push(bundle)
+        registry.push(linear_bundle(folder / "second", seed=1), tags=("stable",))
+        registry.push(linear_bundle(folder / "plain", "plain", features=2, classes=2, labels=False))
+    refs = ("iris:1", "iris:2", "plain:1")
+    with serving(*refs, flags=("--registry", str(folder), "--default-model", "plain")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def client(url):
+    with Client(url, model="iris:1") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def golden(bundle):
+    return bundle.samples()
+
+
+def test_predictions_are_those_of_the_training_environment(client, golden):
+    found = client.predict(golden.inputs["X"])
+    np.testing.assert_allclose(found.values, golden.outputs["probabilities"], rtol=1e-5)
+    assert len(found) == golden.rows
+
+
+def test_one_row_in_is_one_result_out(client, url):
+    assert len(client.predict([[5.1, 3.5, 1.4, 0.2]]).values) == 1
+    with Client(url) as of_default:
+        assert np.shape(of_default.predict([[1.0, 2.0]]).values) == (1, 2)
+
+
+def test_a_prediction_names_the_bundle_that_gave_it(client, bundle):
+    found = client.predict(linear_rows(rows=1))
+    assert (found.model, found.digest) == ("iris:1", bundle.digest)
+    assert found.request_id
+    assert found[0] == next(iter(found)) == found.values[0]
+
+
+def test_arrays_lists_objects_and_data_frames_give_the_same(client):
+    rows = linear_rows(rows=3)
+    frame = pd.DataFrame(rows, columns=IRIS_COLUMNS)
+    forms = [rows, rows.tolist(), [*rows], tuple(map(tuple, rows)), frame, frame.to_dict(orient="records")]
+    answers = [client.predict(form).values for form in [*forms, {"X": rows}]]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_named_outputs_come_by_name(client, golden):
+    found = client.predict(golden.inputs["X"], outputs=["label", "probabilities"])
+    assert list(found.outputs) == ["label", "probabilities"]
+    assert found.values == found.outputs["label"] == golden.outputs["label"].tolist()
+
+
+def test_labels_come_by_their_names(client, golden):
+    expected = [IRIS[at] for at in golden.outputs["label"]]
+    assert client.predict_label(golden.inputs["X"]).values == expected
+    assert client.labels() == dict(zip("012", IRIS, strict=True))
+
+
+@pytest.mark.parametrize("ref", ["iris:2", "iris:stable", "iris"])
+def test_versions_and_tags_are_reached_by_reference(url, ref):
+    with Client(url, model=ref) as client:
+        assert client.predict(linear_rows(rows=1)).model == "iris:2"
+
+
+def test_what_a_model_is_can_be_asked(client, bundle):
+    found = client.metadata()
+    assert (found["name"], found["version"], found["digest"]) == ("iris", 1, bundle.digest)
+    assert [one["name"] for one in found["inputs"]] == ["X"]
+    assert {one["name"] for one in client.models()} == {"iris", "plain"}
+    assert client.health()["health"] == "ok"
+
+
+def test_a_refused_value_comes_with_its_sentence_and_code(client):
+    with pytest.raises(RemoteError, match=r"`\$\.data\[0\]") as caught:
+        client.predict([[5.1, "wide", 1.4, 0.2]])
+    assert (caught.value.status, caught.value.code) == (400, "ValueRefused")
+    assert not may_work_later(caught.value)
+
+
+def test_an_unknown_model_is_not_found(url):
+    with Client(url, model="irsi") as client, pytest.raises(RemoteError) as caught:
+        client.predict([[1.0]])
+    assert (caught.value.status, caught.value.code) == (404, "ModelNotFound")
+
+
+def test_labels_of_a_model_without_any_are_not_found(url):
+    with Client(url, model="plain") as client, pytest.raises(RemoteError) as caught:
+        client.labels()
+    assert caught.value.status == 404
+
+
+def test_threads_share_one_client(client):
+    answers: list[list[float]] = []
+
+    def ask():
+        answers.append(client.predict([[1.0, 2.0, 3.0, 4.0]]).values[0])
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 8
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_a_server_that_went_away_is_unavailable(tmp_path):
+    folder = linear_bundle(tmp_path / "iris.bundle").path
+    with serving(folder, ready=False) as server:
+        server.wait_ready()
+        with Client(server.url) as client:
+            assert client.predict(linear_rows(rows=1)).model == "iris"
+    with Client(server.url) as client, pytest.raises(ServerUnavailable):
+        client.health()
+
+
+def test_nan_and_missing_values_are_sent_as_null():
+    frame = pd.DataFrame({"a": [1.5, np.nan], "b": pd.array([1, pd.NA], dtype="Int64"), "c": ["x", None]})
+    assert plain(frame) == [{"a": 1.5, "b": 1, "c": "x"}, {"a": None, "b": None, "c": None}]
+    assert plain(np.array([[1.0, np.nan]], dtype=np.float32)) == [[1.0, None]]
+    assert plain([float("nan"), pd.NaT, np.float64("nan")]) == [None, None, None]
+
+
+def test_numpy_scalars_and_subclasses_become_plain_values():
+    sent = plain([np.float32(0.5), np.int8(-3), np.bool_(True), np.str_("a"), np.array(["b"], dtype=object)])
+    assert sent == [0.5, -3, True, "a", ["b"]]
+    assert [type(one) for one in sent] == [float, int, bool, str, list]
+    assert plain(pd.Series([1, 2])) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (np.array([[1.0, np.inf]]), r"`\$\.data\[0\]\[1\]`.*infinity"),
+        ([{"a": [1.0, float("-inf")]}], r"`\$\.data\[0\]\.a\[1\]`.*-infinity"),
+        ([b"text"], r"`\$\.data\[0\]`.*`bytes`"),
+        ([[2**64]], r"`\$\.data\[0\]\[0\]`.*64 bits"),
+        ([{1, 2}], "`set`"),
+        ([np.datetime64("2026-11-20")], "`date`"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns called `a`"),
+    ],
+)
+def test_what_json_cannot_hold_is_refused_with_its_path(data, sentence):
+    with pytest.raises(ValueRefused, match=sentence):
+        plain(data)
+
+
+def test_a_lone_surrogate_is_refused(client):
+    with pytest.raises(ValueRefused, match="surrogate"):
+        client.predict([["\ud800"]])
+
+
+@given(st.lists(st.floats(width=32, allow_infinity=False), min_size=1))
+def test_floats_arrive_as_they_were(values):
+    array = np.array(values, dtype=np.float32)
+    sent = msgspec.json.decode(msgspec.json.encode(plain(array)))
+    arrived = np.array([np.nan if one is None else one for one in sent], dtype=np.float32)
+    assert np.array_equal(array, arrived, equal_nan=True)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1)))
+def test_integers_arrive_as_they_were(values):
+    assert msgspec.json.decode(msgspec.json.encode(plain(np.array(values, dtype=np.int64)))) == values
+
+
+def test_a_server_that_is_not_there_is_unavailable(free_port):
+    client = Client(f"http://127.0.0.1:{free_port}", model="iris")
+    with client, pytest.raises(ServerUnavailable, match="cannot be reached") as caught:
+        client.predict([[1.0]])
+    assert "lading serve" in (caught.value.hint or "")
+
+
+def test_a_get_waits_for_a_server_that_is_just_starting(free_port):
+    starting = threading.Timer(0.15, lambda: servers.append(_other_server(free_port, b'{"health":"ok"}')))
+    servers: list[http.server.HTTPServer] = []
+    starting.start()
+    with Client(f"http://127.0.0.1:{free_port}", model="iris") as client:
+        with pytest.raises(ServerUnavailable):
+            client.predict([[1.0]])  # sent once, whatever happens
+        assert client.health() == {"health": "ok"}
+    starting.join()
+    servers[0].shutdown()
+    servers[0].server_close()
+
+
+def test_a_server_that_does_not_answer_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with Client(address, timeout_s=0.2) as client, pytest.raises(ServerUnavailable, match=r"0\.2 s"):
+            client.health()
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1, 2]", b'{"something": "else"}'])
+def test_a_server_that_is_not_lading_is_told_apart(free_port, body):
+    other = _other_server(free_port, body)
+    try:
+        with Client(f"http://127.0.0.1:{free_port}", model="iris") as client:
+            with pytest.raises(RemoteError, match="expected JSON of lading") as caught:
+                client.health()
+            assert caught.value.hint == "is this a lading server?"
+            with pytest.raises(RemoteError):
+                client.predict([[1.0]])
+    finally:
+        other.shutdown()
+        other.server_close()
+
+
+def test_a_password_in_the_address_is_never_shown(free_port):
+    with (
+        Client(f"http://ann:secret@127.0.0.1:{free_port}") as client,
+        pytest.raises(ServerUnavailable) as caught,
+    ):
+        client.predict([[1.0]])
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InvalidSetting) as bad:
+        Client("ftp://ann:secret@127.0.0.1")
+    assert "secret" not in str(bad.value)
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "http://", "ftp://host", "http://host:port"])
+def test_an_address_that_is_none_is_wrong_use(url):
+    with pytest.raises(InvalidSetting, match="expected `http://host:port`"):
+        Client(url)
+
+
+def test_a_digest_is_no_route(url):
+    with pytest.raises(UsageError, match="found a digest"):
+        Client(url, model="iris@sha256:" + "0" * 64)
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def _other_server(port: int, body: bytes) -> http.server.HTTPServer:
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - the standard library's name
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", port), Other)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server
