@@ -1,0 +1,125 @@
+"""The papers say what is there: generated pages, public names, settings, links, and README's commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lading
+from lading.settings import ServeSettings, variable
+
+ROOT = Path(__file__).parents[2]
+PAPERS = ["README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "FORMAT.md"]
+PAGES = [ROOT / name for name in PAPERS] + sorted((ROOT / "docs").rglob("*.md"))
+
+
+def test_the_generated_pages_of_the_reference_are_what_the_code_says():
+    script = ROOT / "scripts" / "reference.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", lading.__all__)
+def test_a_public_name_and_its_public_members_have_a_docstring(name):
+    thing = getattr(lading, name)
+    assert inspect.getdoc(thing)
+    if inspect.isclass(thing):
+        members = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        calls = {key: getattr(value, "__func__", value) for key, value in members.items()}
+        bare = [
+            key
+            for key, value in calls.items()
+            if (inspect.isfunction(value) or isinstance(value, property)) and not inspect.getdoc(value)
+        ]
+        assert bare == []
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    for one in dataclasses.fields(ServeSettings):
+        assert f"`{variable(one.name)}`" in page
+        assert one.metadata["help"] in page
+
+
+def test_every_paper_is_there():
+    assert [path.name for path in PAGES if not path.read_text().strip()] == []
+
+
+def test_every_link_between_pages_leads_somewhere():
+    link = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+    targets = [(page, target) for page in PAGES for target in link.findall(page.read_text())]
+    assert [(page.name, target) for page, target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_make_target_that_a_paper_names_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", page.read_text(), re.MULTILINE))
+        assert {first or second for first, second in named} <= targets, page.name
+
+
+@pytest.mark.parametrize("paper", ["ARCHITECTURE.md"])
+def test_every_file_and_test_that_a_paper_names_exists(paper):
+    text = (ROOT / paper).read_text()
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in tests] == []
+    files = re.findall(r"`((?:tests|docs|scripts|src)/[\w/.]+)`", text)
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+def blocks(paper: str) -> list[str]:
+    return re.findall(r"^```bash\n(.*?)^```", (ROOT / paper).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_both_readmes_show_the_same_commands():
+    def bare(paper: str) -> list[str]:
+        lines = "\n".join(blocks(paper)).splitlines()
+        return [line.partition("  #")[0].rstrip() for line in lines]
+
+    assert bare("README.md") == bare("README.ko.md")
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
+    (story,) = [block for block in blocks("README.md") if "lading pack" in block]
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    port = free_port()
+    environ = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "LADING_REGISTRY": str(tmp_path / "registry"),
+        "LADING_PORT": str(port),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    # A reader waits until the server says that it is ready; nothing else is added to the commands.
+    wait = f"until curl -sf http://127.0.0.1:{port}/health > health; do sleep 0.1; done"
+    story = story.replace(":8000", f":{port}").replace(" &\n", f" &\n{wait}\n")
+    script = f"set -euo pipefail\ntrap 'kill %1; wait %1' EXIT\n{story}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '{"prediction":[0.97' in done.stdout
+    assert '{"prediction":"setosa"}' in done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
