@@ -1,7 +1,79 @@
-"""Whether a bundle holds on this machine."""
+"""Whether a bundle holds on this machine: every check in order, as evidence (docs/reference/verify.md).
+
+Records nothing (the registry does) and fetches nothing. A failed check is said in the evidence, not raised.
+"""
 
 from __future__ import annotations
 
-from lading.verify.golden import replay, replay_alone
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
-__all__ = ["replay", "replay_alone"]
+from lading.bundle import Bundle
+from lading.evidence import Evidence
+from lading.gates import Gates, judge
+from lading.runtime import cpu_limit, fingerprint
+from lading.verify.golden import replay, replay_alone
+from lading.verify.report import Report
+
+__all__ = ["CHECKS", "Measured", "replay", "replay_alone", "verify"]
+
+CHECKS = (
+    "files",
+    "format",
+    "onnx",
+    "opset",
+    "session",
+    "signature",
+    "golden",
+    "batch",
+    "latency",
+    "memory",
+    "size",
+    "environment",
+)
+"""The names of the checks in the order in which they run; gates come after them under their own names."""
+
+
+class Measured(Protocol):
+    """Anything with the metrics of a version, such as the registry's `ModelVersion`."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics by name."""
+        ...
+
+
+def verify(
+    bundle: Bundle | Path | str,
+    *,
+    gates: Gates | None = None,
+    live: Measured | None = None,
+    threads: int = 0,
+) -> Evidence:
+    """Run every check of a bundle here and give the evidence; it holds if none failed.
+
+    A bundle that was opened is opened again, so that its files are looked at now. `live` is the version that
+    serves, for gates that compare with it; ``threads`` 0 takes the CPUs of the cgroup. A check that another
+    one stands on is skipped when that one did not pass. Raises `ExtraMissing` without ONNX Runtime.
+    """
+    where = fingerprint()
+    report = Report()
+    opened = report.open(bundle)
+    if opened is not None:
+        report.examine(opened, threads or cpu_limit())
+    else:
+        report.skip_from("onnx", CHECKS, because="the bundle could not be opened")
+    checks = list(report.checks)
+    if gates is not None and opened is not None:
+        checks += judge(gates, report.numbers, opened.manifest.metrics, live.metrics if live else None)
+    digest, name = report.identity(bundle)
+    return Evidence(
+        bundle=digest,
+        name=name,
+        fingerprint=where,
+        checks=tuple(checks),
+        numbers=report.numbers,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,169 @@
+"""Gates: limits that numbers must meet, read from TOML. Measures nothing and knows no registry.
+
+max_latency_p99_ms = 5
+max_size_mb = 50
+max_memory_mb = 200
+min_metric.accuracy = 0.9
+max_metric.rmse = 0.5
+no_worse_than_live.accuracy = 0.01
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lading.errors import InvalidSetting
+from lading.evidence import Check
+
+_NUMBERS = {
+    "max_latency_p99_ms": "latency_p99_ms",
+    "max_size_mb": "size_mb",
+    "max_memory_mb": "memory_mb",
+}
+_TABLES = ("min_metric", "max_metric", "no_worse_than_live")
+
+
+class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The limits of one file; what is None or empty is not limited.
+
+    ``max_latency_p99_ms`` is of one row. ``no_worse_than_live`` holds the drop that is allowed in a metric
+    where higher is better.
+    """
+
+    max_latency_p99_ms: float | None = None
+    max_size_mb: float | None = None
+    max_memory_mb: float | None = None
+    min_metric: dict[str, float] = {}
+    max_metric: dict[str, float] = {}
+    no_worse_than_live: dict[str, float] = {}
+
+    @classmethod
+    def read(cls, path: Path | str) -> Gates:
+        """Read a TOML file; raises `InvalidSetting` naming the file and the key."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+            raise InvalidSetting(
+                f"gates `{path}`", expected="a TOML file", found=str(found).lower()
+            ) from None
+        return cls.parse(text, where=path.name)
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "gates") -> Gates:
+        """Read TOML text; unknown keys and limits that are no numbers raise `InvalidSetting`."""
+        try:
+            tree = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidSetting(f"`{where}`", expected="TOML", found=str(error)) from None
+        fields: dict[str, Any] = {}
+        for key, value in tree.items():
+            if key in _TABLES:
+                fields[key] = _table(where, key, value)
+            elif key in _NUMBERS:
+                fields[key] = _limit(where, key, value, at_least=0)
+            else:
+                raise _unknown(where, key)
+        return cls(**fields)
+
+
+def judge(
+    gates: Gates,
+    numbers: Mapping[str, float],
+    metrics: Mapping[str, float],
+    live_metrics: Mapping[str, float] | None = None,
+) -> tuple[Check, ...]:
+    """Compare measured `numbers` and the bundle's `metrics` with every gate.
+
+    `live_metrics` None says that nothing is live. A number or metric that is missing fails its gate: what was
+    not measured is not proved.
+    """
+    checks = []
+    for gate, number in _NUMBERS.items():
+        limit = getattr(gates, gate)
+        if limit is not None:
+            checks.append(_at_most(gate, limit, numbers.get(number), f"`{number}` was not measured"))
+    for name, limit in gates.min_metric.items():
+        checks.append(_at_least(f"min_metric.{name}", limit, metrics.get(name), _not_stated(name, metrics)))
+    for name, limit in gates.max_metric.items():
+        checks.append(_at_most(f"max_metric.{name}", limit, metrics.get(name), _not_stated(name, metrics)))
+    for name, drop in gates.no_worse_than_live.items():
+        checks.append(_against_live(name, drop, metrics, live_metrics))
+    return tuple(checks)
+
+
+def _at_most(gate: str, limit: float, value: float | None, missing: str) -> Check:
+    # Written so that NaN, which is neither more nor less, fails.
+    holds = value is not None and value <= limit
+    return _check(gate, holds, f"at most {limit:g}", missing if value is None else f"{value:g}")
+
+
+def _at_least(gate: str, limit: float, value: float | None, missing: str) -> Check:
+    holds = value is not None and value >= limit
+    return _check(gate, holds, f"at least {limit:g}", missing if value is None else f"{value:g}")
+
+
+def _against_live(
+    name: str, drop: float, metrics: Mapping[str, float], live: Mapping[str, float] | None
+) -> Check:
+    gate = f"no_worse_than_live.{name}"
+    if live is None:
+        return Check(gate, "noted", found="no live version to compare with")
+    if name not in live:
+        return Check(gate, "noted", found=f"the live version states no metric `{name}`")
+    least = live[name] - drop
+    value = metrics.get(name)
+    # 0.93 - 0.02 is a little more than 0.91 in binary: the last digits must not decide.
+    holds = value is not None and (value >= least or math.isclose(value, least, rel_tol=1e-9))
+    expected = f"at least {least:g} (live has {live[name]:g})"
+    return _check(gate, holds, expected, _not_stated(name, metrics) if value is None else f"{value:g}")
+
+
+def _check(gate: str, holds: bool, expected: str, found: str) -> Check:
+    hint = (
+        "" if holds or not found.startswith("no metric") else "state it when packing: `--metric NAME=NUMBER`"
+    )
+    return Check(gate, "passed" if holds else "failed", expected=expected, found=found, hint=hint)
+
+
+def _not_stated(name: str, metrics: Mapping[str, float]) -> str:
+    stated = ", ".join(f"`{one}`" for one in metrics) or "none"
+    return f"no metric `{name}` in the bundle, which states {stated}"
+
+
+def _table(where: str, key: str, value: Any) -> dict[str, float]:
+    if not isinstance(value, dict) or not value:
+        expected = f"metrics with their limits, as `{key}.accuracy = 0.01`"
+        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
+    least = 0 if key == "no_worse_than_live" else None
+    return {name: _limit(where, f"{key}.{name}", limit, at_least=least) for name, limit in value.items()}
+
+
+def _limit(where: str, key: str, value: Any, *, at_least: float | None = None) -> float:
+    expected = "a number" if at_least is None else f"a number of at least {at_least:g}"
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (at_least is not None and value < at_least):
+        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
+    return float(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "an empty table" if not value else "a table"
+    return "`true`" if value is True else "`false`" if value is False else f"`{value}`"
+
+
+def _unknown(where: str, key: str) -> InvalidSetting:
+    known = [*_NUMBERS, *_TABLES]
+    near = difflib.get_close_matches(key.partition(".")[0], known, n=1)
+    expected = "one of " + ", ".join(f"`{one}`" for one in known)
+    hint = f"did you mean `{near[0]}`?" if near else "the gates are described in docs/reference/gates.md"
+    return InvalidSetting(f"`{where}`", expected=expected, found=f"`{key}`", hint=hint)
