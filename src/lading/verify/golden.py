@@ -140,6 +140,4 @@ def _limits(tolerance: Tolerance) -> str:
 
 
 def _count(parity: Parity) -> str:
-    return (
-        f"{parity.label_flips} labels of {parity.rows} rows differ, largest error {parity.max_abs_error:.3g}"
-    )
+    return f"labels differing: {parity.label_flips} in {parity.rows} rows, largest error {parity.max_abs_error:.3g}"

@@ -90,8 +90,9 @@ class Report:
 
         def agree() -> str:
             check_signature(manifest.signature, runtime[0].inputs, runtime[0].outputs)
+            signature = manifest.signature
             return (
-                f"{len(manifest.signature.inputs)} inputs and {len(manifest.signature.outputs)} outputs agree"
+                f"{_count(len(signature.inputs), 'input')}, {_count(len(signature.outputs), 'output')} agree"
             )
 
         self._check("signature", "the model's names, dtypes and shapes", agree, needs=("session",))
@@ -109,8 +110,8 @@ class Report:
         worst = (
             f"; least agreeing: {parity.worst[0]}" if parity.worst and parity.worst[0].excess > 0.5 else ""
         )
-        flips = f"{parity.label_flips} labels differ"
-        return f"{parity.rows} rows, largest error {parity.max_abs_error:.3g}, {flips}{worst}"
+        flips = f"{_count(parity.label_flips, 'label')} differing"
+        return f"{_count(parity.rows, 'row')}, largest error {parity.max_abs_error:.3g}, {flips}{worst}"
 
     def _latency(self, runtime: Runtime, bundle: Bundle) -> str:
         numbers = measure.latency(runtime, bundle)
@@ -169,6 +170,10 @@ def _batch(runtime: Runtime, bundle: Bundle) -> str | Check:
         return _skipped("batch", "the model has no batch dimension, so requests are never merged")
     parity = replay_alone(runtime, bundle)
     return f"{parity.rows} rows alone and together, largest difference {parity.max_abs_error:.3g}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _failed(name: str, expected: str, error: LadingError | OSError) -> Check:
