@@ -12,20 +12,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIMIT_BYTES = 1_000_000
 
-# Spelled in pieces, so that this file itself is clean.
+# Spelled in pieces, so that this file itself is clean. An attack's own host is called `x`.
 HOMES = re.compile(
-    rb"/(?:home|Users)/\w+/|/root/" + rb"\w|/work/|/opt/(?:pypi|wheels)|/tmp/" + rb"(?:lading|house)"
+    rb"/(?:home|Users)/\w+/|/root/\w|/wor" + rb"k/|/op" + rb"t/(?:pypi|wheels)|/tmp/(?:lading|house)"
 )
 INDEXES = re.compile(
-    rb"--?(?:extra-)?index-url|--find-links|--trusted-host|files\.python" + rb"hosted|file:///"
+    rb"(?:index-url|--find-links|--trusted-host)[ =](?!http://x/)|files\.python"
+    + rb"hosted|file:"
+    + rb"///\w"
 )
 NOISE = re.compile(
     r"(^|/)(__pycache__|\.ipynb_checkpoints|\.venv|node_modules|\.DS_Store|.*\.egg-info|build|dist|\.demo)(/|$)"
     r"|\.(pyc|pyo|orig|rej|swp|log|tmp|bak|db|sqlite)$"
 )
 CONFLICT = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
-# These options are named here and there because they are kept out: by the script, and by this file.
-MAY_NAME_INDEXES = {"scripts/lock", "tests/guards/test_tree.py"}
 
 
 def tracked() -> list[Path]:
@@ -36,14 +36,9 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def offenders(pattern: re.Pattern[bytes], but: set[str] = frozenset()) -> list[str]:
-    found = []
-    for path in tracked():
-        name = path.relative_to(ROOT).as_posix()
-        hit = None if name in but else pattern.search(path.read_bytes())
-        if hit:
-            found.append(f"{name}: {hit.group().decode(errors='replace')}")
-    return found
+def offenders(pattern: re.Pattern[bytes]) -> list[str]:
+    hits = [(path.relative_to(ROOT).as_posix(), pattern.search(path.read_bytes())) for path in tracked()]
+    return [f"{name}: {hit.group().decode(errors='replace')}" for name, hit in hits if hit]
 
 
 def lock_text(lock: str) -> str:
@@ -51,11 +46,11 @@ def lock_text(lock: str) -> str:
 
 
 def test_no_path_of_one_machine_is_in_any_file():
-    assert offenders(HOMES, {"tests/guards/test_tree.py"}) == []
+    assert offenders(HOMES) == []
 
 
 def test_no_package_index_is_in_any_file():
-    assert offenders(INDEXES, MAY_NAME_INDEXES) == []
+    assert offenders(INDEXES) == []
 
 
 def test_no_file_is_over_one_megabyte():
