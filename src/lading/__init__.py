@@ -6,6 +6,8 @@ Importing it loads the standard library and numpy only; each public name loads i
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +34,21 @@ _HOME = {
     "pack": "pack",
     "verify": "verify",
 }
+
+
+class _FrontDoor(ModuleType):
+    """Keeps ``lading.pack`` and ``lading.verify`` functions.
+
+    Importing the file of the same name would otherwise bind the module over the function: `lading.verify(…)`
+    would work or not depending on what was imported before.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor
 
 
 def __getattr__(name: str) -> object:

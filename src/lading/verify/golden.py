@@ -140,4 +140,5 @@ def _limits(tolerance: Tolerance) -> str:
 
 
 def _count(parity: Parity) -> str:
-    return f"labels differing: {parity.label_flips} in {parity.rows} rows, largest error {parity.max_abs_error:.3g}"
+    flips = f"labels differing: {parity.label_flips} in {parity.rows} rows"
+    return f"{flips}, largest error {parity.max_abs_error:.3g}"
