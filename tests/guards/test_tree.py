@@ -12,14 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIMIT_BYTES = 1_000_000
 
-# Spelled in pieces, so that this file itself is clean. An attack's own host is called `x`.
-HOMES = re.compile(
-    rb"/(?:home|Users)/\w+/|/root/\w|/wor" + rb"k/|/op" + rb"t/(?:pypi|wheels)|/tmp/(?:lading|house)"
-)
+# In brackets where a pattern would find itself. An attack's own host is called `x`.
+HOMES = re.compile(rb"/(?:home|Users)/\w+/|/root/\w|/[w]ork/|/[o]pt/(?:pypi|wheels)|/tmp/(?:lading|house)")
 INDEXES = re.compile(
-    rb"(?:index-url|--find-links|--trusted-host)[ =](?!http://x/)|files\.python"
-    + rb"hosted|file:"
-    + rb"///\w"
+    rb"(?:index-url|find-links|trusted-host)(?:[ =]+|=\")(?:https?|file):(?!//x/)|[p]ythonhosted|[f]ile:///(?:opt|work|root|home)"
 )
 NOISE = re.compile(
     r"(^|/)(__pycache__|\.ipynb_checkpoints|\.venv|node_modules|\.DS_Store|.*\.egg-info|build|dist|\.demo)(/|$)"
