@@ -47,7 +47,10 @@ Refuse = Callable[[LadingError], Response]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path pattern (``/models/{name}/predict``), who answers, and how refusals look."""
+    """A method and a path pattern (``/models/{name}/predict``), who answers, and how refusals look.
+
+    A ``hot`` route is one that clients call for predictions; the fast lane answers it.
+    """
 
     method: str
     pattern: str
@@ -55,17 +58,23 @@ class Route:
     refuse: Refuse
     protocol: str
     summary: str = ""
+    hot: bool = False
 
 
 class Router:
-    """Finds the route of a request; remembers what it found, up to a limit."""
+    """Finds the route of a request; remembers what it found, up to a limit.
+
+    ``beyond`` are routes whose pattern is only a prefix: they take, in any method, what no other route of
+    that prefix takes, so that a protocol can refuse it in its own words.
+    """
 
     _REMEMBERED = 4096
 
-    def __init__(self, routes: Iterable[Route], refuse: Refuse) -> None:
+    def __init__(self, routes: Iterable[Route], refuse: Refuse, beyond: Iterable[Route] = ()) -> None:
         self.routes = tuple(routes)
         self.refuse = refuse
-        self._compiled = [(_compile(route.pattern), route) for route in self.routes]
+        self.beyond = tuple(beyond)
+        self._compiled = [(_compile(route), route) for route in self.routes]
         self._found: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
@@ -88,6 +97,9 @@ class Router:
             if route.method == method:
                 return route, {name: unquote(part) for name, part in match.groupdict().items()}
             allowed.append(route.method)
+        for route in self.beyond:
+            if path[: len(route.pattern)].lower() == route.pattern:
+                return route, {}
         if not allowed:
             raise RouteNotFound(
                 f"`{path}`", expected="a route of this server", found="none", hint="see `/docs`"
@@ -97,10 +109,10 @@ class Router:
         raise error
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", pattern)
+def _compile(route: Route) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", route.pattern)
     text = "".join(f"(?P<{part}>[^/:]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
-    return re.compile(text)
+    return re.compile(text, re.IGNORECASE if route.any_case else 0)
 
 
 def json_response(value: Any, status: int = 200) -> Response:
