@@ -202,7 +202,7 @@ def _compatible(one: Job, other: Job) -> bool:
 def _still_wanted(job: Job) -> bool:
     if job.cancelled:
         return False
-    if job.deadline and time.monotonic() > job.deadline:
+    if job.overdue(time.monotonic()):
         job.error = DeadlineExceeded(
             f"model `{job.served.label}`", expected="an answer in time", found="a full queue"
         )

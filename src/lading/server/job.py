@@ -33,6 +33,10 @@ class Job:
     run_s: float = 0.0
     merged_rows: int = 0
 
+    def overdue(self, now: float) -> bool:
+        """Tell whether the deadline has passed at `now`, on the monotonic clock."""
+        return 0.0 < self.deadline < now
+
 
 Deliver = Callable[[list[Job]], None]
 """Takes finished jobs back to where their clients wait; called in whatever thread ran them."""

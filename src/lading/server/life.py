@@ -6,6 +6,7 @@ every wanted version has replayed its golden samples.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -25,6 +26,7 @@ from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.batcher import BatchLimits
 from lading.server.dataplane import DataPlane
+from lading.server.fastlane import FastLane, fast_lane
 from lading.server.http import Request, Response, Route, Router
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics
@@ -102,7 +104,7 @@ def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:
     """Set uvicorn up for the application."""
     return uvicorn.Config(
         AsgiHost(app),
-        http="httptools",
+        http=fast_lane(app),
         loop="uvloop",
         ws="none",
         lifespan="off",
@@ -127,6 +129,14 @@ class Server(uvicorn.Server):
         self._manager = manager
         self._drain_delay_s = drain_delay_s
         self._draining = False
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections ten times a second; tell whether to end."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, FastLane):
+                connection.sweep(now)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to drain; called by the signal handler in the main thread."""

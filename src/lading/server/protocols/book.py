@@ -38,7 +38,7 @@ def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
 
     def route(method: str, pattern: str, handler: Any, summary: str) -> Route:
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary)
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, hot=method == "POST")
 
     for place in _PLACES:
         flat = place == ""
