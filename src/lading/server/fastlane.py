@@ -187,7 +187,7 @@ class FastLane(HttpToolsProtocol):
             super().shutdown()
 
     def sweep(self, now: float) -> None:
-        """End what lasts too long: a job past its deadline, a connection idle, or half a request, beyond its time."""
+        """End what lasts too long: a job past its deadline, an idle connection, half a request."""
         pending = self._pending
         if pending is not None and not pending.response_complete:
             job = pending.exchange.job

@@ -50,6 +50,7 @@ class Route:
     """A method and a path pattern (``/models/{name}/predict``), who answers, and how refusals look.
 
     A ``hot`` route is one that clients call for predictions; the fast lane answers it.
+    ``any_case`` routes take their path in upper and lower case alike.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Route:
     protocol: str
     summary: str = ""
     hot: bool = False
+    any_case: bool = False
 
 
 class Router:
