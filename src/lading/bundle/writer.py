@@ -83,7 +83,7 @@ def _beside(dest: Path) -> Iterator[Path]:
         raise _exists(dest)
     parent = dest.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", suffix=".tmp", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{dest.name[:64]}.", suffix=".tmp", dir=parent))
     try:
         yield folder
         folder.chmod(0o755)
