@@ -389,10 +389,7 @@ class ServerUnavailable(UnavailableError):
 
 
 class RemoteError(LadingError):
-    """A server answered the client with an error.
-
-    ``status`` is its HTTP status; ``code`` the class that the server named, such as ``ValueRefused``.
-    """
+    """A server answered the client with an error; ``status`` is its HTTP status, ``code`` its name."""
 
     status: int = 0
     code: str = ""

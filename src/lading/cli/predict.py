@@ -10,7 +10,7 @@ import click
 
 from lading.cli import printing
 from lading.cli.command import Command
-from lading.cli.parameters import BundleType, json_option, open_bundle, registry_option
+from lading.cli.parameters import BundleType, json_option, open_bundle, open_registry, registry_option
 from lading.errors import LabelsNotFound, OutputUnknown
 from lading.ref import Ref
 
@@ -133,7 +133,7 @@ def _run(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
     from lading.runtime import load_runtime
     from lading.verify import replay
 
-    bundle = open_bundle(target, options["registry"])
+    bundle, name = _open(target, options["registry"])
     signature = bundle.manifest.signature
     asked = [_label_output(bundle)] if options["label"] else _asked(signature, options["outputs"])
     given = None if options["sample"] else rows.read(options["source"], lambda: signature)
@@ -145,13 +145,23 @@ def _run(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
         found = runtime.run(inputs, [tensor.name for tensor in asked])
     finally:
         runtime.close()
-    said: dict[str, Any] = {"model": bundle.manifest.name, "digest": bundle.digest}
+    said: dict[str, Any] = {"model": name, "digest": bundle.digest}
     if options["outputs"]:
         return {**said, "outputs": {tensor.name: _values(found[tensor.name]) for tensor in asked}}
     only = asked[0]
     if options["label"]:
         return {**said, "prediction": _labels(bundle, only, found[only.name])}
     return {**said, "prediction": _values(found[only.name])}
+
+
+def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
+    """Open the bundle, and name it as a server would: ``iris:3``, or ``iris`` from a directory."""
+    if isinstance(target, Path):
+        bundle = open_bundle(target, url)
+        return bundle, bundle.manifest.name
+    with open_registry(url) as registry:
+        version = registry.resolve(target)
+        return registry.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
 
 
 def _asked(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:

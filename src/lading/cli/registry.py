@@ -149,7 +149,7 @@ def show(ref: Ref, registry: str | None, as_json: bool) -> None:
             ("metrics", ", ".join(f"{name}={value:g}" for name, value in version.metrics.items())),
             ("size", printing.size(version.size_bytes)),
             ("pushed", version.pushed_at),
-            *((f"on {_machine(one.fingerprint)}", _outcome(one)) for one in evidence),
+            *(("evidence", f"{_outcome(one)} on {_machine(one.fingerprint)}") for one in evidence),
         ]
     )
 

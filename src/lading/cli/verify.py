@@ -15,7 +15,7 @@ from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
-    from lading.evidence import Check, Evidence
+    from lading.evidence import Evidence
     from lading.gates import Gates
     from lading.registry import ModelVersion
     from lading.signature import Tensor
@@ -79,11 +79,20 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
     if as_json:
         printing.as_json({"holds": evidence.holds, "evidence": evidence})
     else:
-        rows = [(one.name, one.outcome, one.expected, one.found, one.hint) for one in evidence.checks]
-        printing.table(("check", "outcome", "expected", "found", "hint"), rows)
+        _show(evidence)
     if not evidence.holds:
         raise _refusal(evidence)
     printing.remark(f"`{evidence.name}` holds here: {len(evidence.checks)} checks on {_machine(evidence)}")
+
+
+def _show(evidence: Evidence) -> None:
+    header = ["check", "outcome", "expected", "found"]
+    rows = [[one.name, one.outcome, one.expected, one.found] for one in evidence.checks]
+    if any(one.hint for one in evidence.checks):
+        header.append("hint")
+        for row, one in zip(rows, evidence.checks, strict=True):
+            row.append(one.hint)
+    printing.table(header, rows)
 
 
 def _evidence(source: Ref | Path, gates: Gates | None, url: str | None) -> Evidence:
@@ -91,9 +100,9 @@ def _evidence(source: Ref | Path, gates: Gates | None, url: str | None) -> Evide
 
     if isinstance(source, Path):
         with printing.busy(f"verifying {source}"):
-            return verify_bundle(source, gates=gates, live=_live(_name_in(source), url) if gates else None)
+            return verify_bundle(source, gates=gates, live=_live(_name_in(source), gates, url))
     with open_registry(url) as registry, printing.busy(f"verifying {source}"):
-        live = _live(source.name, url) if gates else None
+        live = _live(source.name, gates, url)
         evidence = verify_bundle(registry.fetch(source), gates=gates, live=live)
         registry.record(evidence)
     printing.remark("evidence recorded in the registry")
@@ -111,8 +120,9 @@ def _name_in(path: Path) -> str | None:
         return None
 
 
-def _live(name: str | None, url: str | None) -> ModelVersion | None:
-    if name is None:
+def _live(name: str | None, gates: Gates | None, url: str | None) -> ModelVersion | None:
+    """Give the live version where a gate compares with it."""
+    if name is None or gates is None or not gates.no_worse_than_live:
         return None
     with open_registry(url) as registry:
         try:
@@ -122,11 +132,12 @@ def _live(name: str | None, url: str | None) -> ModelVersion | None:
 
 
 def _refusal(evidence: Evidence) -> VerificationError:
-    failed = evidence.failures
-    names = ", ".join(check.name for check in failed)
-    first: Check = failed[0]
+    first, *more = evidence.failures
+    others = f" and {', '.join(f'`{check.name}`' for check in more)}" if more else ""
     return VerificationError(
-        f"`{evidence.name}` is refused: {len(failed)} of {len(evidence.checks)} checks failed ({names})",
+        f"`{evidence.name}` does not hold here, check `{first.name}`{others}",
+        expected=first.expected or None,
+        found=first.found or None,
         hint=first.hint or None,
     )
 

@@ -1,0 +1,110 @@
+"""The main story: an .onnx file becomes a proved, running service, is asked, and drains."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from serving import serving
+
+ROW = "[[5.1, 3.5, 1.4, 0.2]]"
+PACK = (
+    "lading pack $DATA/iris_svc.onnx --name iris --labels $DATA/label.json"
+    " --owner ml@example.com --purpose classification --metric accuracy=0.97"
+)
+
+
+def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(shell):
+    shell.write("rows.json", ROW)
+
+    packed = shell.must(PACK)
+    assert packed.out == "iris.bundle\n"
+    assert "golden samples:" in packed.said
+    assert "next: lading verify iris.bundle && lading push iris.bundle" in packed.said
+
+    shown = shell.must("lading inspect iris.bundle --json").json
+    assert shown["manifest"]["labels"]["0"] == "setosa"
+    assert shown["manifest"]["metrics"] == {"accuracy": 0.97}
+
+    verified = shell.must("lading verify iris.bundle")
+    assert "failed" not in verified.out
+    assert "golden" in verified.out
+
+    assert shell.must("lading push iris.bundle --tag stable").out == "iris:1\n"
+    assert "iris:1" in shell.must("lading list").out
+    assert shown["digest"] in shell.must("lading show iris:stable").out
+
+    assert shell.must("lading verify iris:1 --json").json["holds"] is True
+    matrix = shell.must("lading matrix").out.splitlines()
+    assert matrix[0].startswith("ref")
+    assert matrix[1].split() == ["iris:1", "holds"]
+    assert shell.must("lading matrix --json").json["evidence"][0]["bundle"] == shown["digest"]
+
+    here = json.loads(shell.must("lading predict iris:1 --input rows.json").out)
+    assert here == pytest.approx([0.97093, 0.01558, 0.01348], abs=1e-5)
+    assert shell.must("lading predict iris:stable -i rows.json --json").json["model"] == "iris:1"
+    assert shell.must("lading predict iris:1 --input rows.json --label").out == '"setosa"\n'
+
+    with serving("iris:1", environ=shell.environ) as server:
+        asked = shell.must(f"lading predict {server.url} --input rows.json --json").json
+        assert asked["prediction"] == [here]
+        assert (asked["model"], asked["digest"]) == ("iris:1", shown["digest"])
+        by_label = shell.must(f"lading predict {server.url} --model iris:stable --input rows.json --label")
+        assert by_label.out == '"setosa"\n'
+        curl = f"curl -s -H 'content-type: application/json' -d '{{\"data\": {ROW}}}' {server.url}/predict"
+        assert shell.must(curl).json["prediction"] == here
+        assert server.stop() == 0
+
+
+def test_packing_and_pushing_can_be_put_together(shell):
+    assert shell.must(f'lading push "$({PACK})"').out == "iris:1\n"
+    assert shell.must(f'lading push "$({PACK} -o again)"').out == "iris:1\n", (
+        "the same model, the same digest"
+    )
+
+
+def test_a_bundle_is_served_from_its_directory_without_a_registry(shell):
+    shell.must(PACK)
+    shell.write("rows.csv", "5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n")
+    with serving(shell.folder / "iris.bundle", environ=shell.environ) as server:
+        asked = shell.must(f"lading predict {server.url} --input rows.csv --label").out
+        assert asked == '"setosa"\n"virginica"\n'
+        assert server.stop() == 0
+    assert not (shell.folder / "registry").exists()
+
+
+def test_a_python_object_is_packed_from_the_folder_one_stands_in(shell):
+    shell.write(
+        "train.py",
+        "from sklearn.datasets import load_iris\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "data = load_iris(as_frame=True)\n"
+        "rows = data.data\n"
+        "rows.to_csv('rows.csv', index=False)\n"
+        "model = LogisticRegression(max_iter=500).fit(rows, data.target)\n",
+    )
+    shell.must("python train.py")
+    what = "--owner ml@example.com --purpose classification --samples rows.csv"
+    shell.must(f"lading pack train:model --name iris {what}")
+    found = shell.must("lading inspect iris.bundle --json").json["manifest"]
+    assert found["expected_from"].startswith("scikit-learn")
+    assert len(shell.must("lading predict iris.bundle --input rows.csv --label").out.splitlines()) == 150
+
+
+def test_gates_turn_numbers_into_an_exit_code(shell):
+    shell.must(PACK)
+    shell.write("kind.toml", "max_size_mb = 100\n[min_metric]\naccuracy = 0.9\n")
+    shell.write("strict.toml", "[min_metric]\naccuracy = 0.99\n")
+    shell.must("lading verify iris.bundle --gates kind.toml")
+    assert "accuracy" in shell.refused("lading verify iris.bundle --gates strict.toml")
+    shell.write("wrong.toml", "max_sise_mb = 100\n")
+    assert "max_sise_mb" in shell.refused("lading verify iris.bundle --gates wrong.toml", code=2)
+
+
+def test_a_reader_that_goes_away_is_no_error(shell):
+    shell.must(PACK)
+    done = shell.run("lading inspect iris.bundle --json | head -c 1; echo ${PIPESTATUS[0]}")
+    assert done.said == ""
+    done = shell.run("lading predict iris.bundle --sample | (exec <&-; sleep 1); echo ${PIPESTATUS[0]}")
+    assert (done.out, done.said) == ("141\n", "")
