@@ -24,6 +24,7 @@ class ServerProcess:
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
     url: str = ""
+    _grpc = re.compile(r"grpc://([\w.:]+:\d+)")
 
     @property
     def said(self) -> str:
@@ -36,6 +37,13 @@ class ServerProcess:
             assert self.process.poll() is None, f"the server ended:\n{self.said}"
             assert time.monotonic() < until, f"not within {timeout_s} s:\n{self.said}"
             time.sleep(0.005)
+
+    def grpc_target(self) -> str:
+        """Wait until gRPC answers as well; give its address."""
+        self.wait_until(lambda: self._grpc.search(self.said))
+        found = self._grpc.search(self.said)
+        assert found is not None
+        return found.group(1)
 
     def wait_ready(self) -> None:
         self.wait_until(lambda: httpx.get(f"{self.url}/health").status_code == 200)

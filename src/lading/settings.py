@@ -26,9 +26,11 @@ class ServeSettings:
 
     host: str = option("127.0.0.1", "Address to listen on.")
     port: int = option(8000, "REST port; 0 takes a free one.", at_least=0)
+    grpc_port: int = option(8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1)
+    grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
     threads: int = option(0, "ONNX Runtime threads; 0 takes the CPUs of the cgroup.", at_least=0)
     default_model: str = option("", "Model at the root routes; empty: the first that was named.")
-    max_body_bytes: int = option(32 * 2**20, "Largest request body in bytes (413 above).", at_least=1)
+    max_body_bytes: int = option(32 * 2**20, "Largest request body or gRPC message in bytes.", at_least=1)
     max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)
     deadline_s: float = option(30.0, "Seconds until a request is given up (504).", at_least=0.001)
     drain_delay_s: float = option(0.0, "Seconds to serve on, not ready, after SIGTERM.", at_least=0)

@@ -27,6 +27,7 @@ from lading.server.asgi import AsgiHost
 from lading.server.batcher import BatchLimits
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
+from lading.server.grpcdoor import GrpcDoor
 from lading.server.http import Request, Response, Route, Router
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics
@@ -57,11 +58,14 @@ def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str
     manager.want(wanted)
     app = make_app(plane, settings)
     listener = _listen(settings)
-    server = Server(uvicorn_config(app, settings), manager, settings.drain_delay_s)
+    door = GrpcDoor(plane, app.metrics, settings)
+    server = Server(uvicorn_config(app, settings), manager, door, settings)
     manager.start()
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d (documentation: /docs)", host, port)
+    door.open()
     server.run(sockets=[listener])
+    door.close(settings.drain_timeout_s)
     plane.close()
     manager.close()
     log.info("drained; bye")
@@ -124,10 +128,14 @@ class Server(uvicorn.Server):
     in hand is finished. A second signal ends the wait.
     """
 
-    def __init__(self, config: uvicorn.Config, manager: Manager, drain_delay_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, manager: Manager, door: GrpcDoor, settings: ServeSettings
+    ) -> None:
         super().__init__(config)
         self._manager = manager
-        self._drain_delay_s = drain_delay_s
+        self._door = door
+        self._drain_delay_s = settings.drain_delay_s
+        self._drain_timeout_s = settings.drain_timeout_s
         self._draining = False
 
     async def on_tick(self, counter: int) -> bool:
@@ -158,6 +166,7 @@ class Server(uvicorn.Server):
 
     def _close(self) -> None:
         self.should_exit = True
+        self._door.close(self._drain_timeout_s)
 
 
 def _from_directory(path: Path) -> Wanted:

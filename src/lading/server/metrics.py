@@ -69,7 +69,7 @@ class Stats:
     rows: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[int | str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     latency: Histogram = field(default_factory=Histogram)
 

@@ -1,0 +1,90 @@
+"""The contract of a gRPC service: its methods over the one data plane, and the status of every error.
+
+Each other file named after a protocol is one service's calls; `serving` runs them, `messages` knows their
+wire. A method decodes a message into a `Job` or answers at once, as a REST handler does; it never runs a
+model and never touches a socket. Imported only by a process that serves gRPC, because grpcio takes long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from lading import errors
+from lading.errors import LadingError
+
+if TYPE_CHECKING:
+    from lading.server.dataplane import DataPlane
+    from lading.server.job import Job
+    from lading.server.metrics import Metrics
+
+STATUS: dict[type[LadingError], grpc.StatusCode] = {
+    errors.UsageError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BundleError: grpc.StatusCode.UNAVAILABLE,
+    errors.ConversionError: grpc.StatusCode.INTERNAL,
+    errors.VerificationError: grpc.StatusCode.UNAVAILABLE,
+    errors.InputError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.MethodRefused: grpc.StatusCode.UNIMPLEMENTED,
+    errors.MediaTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.ConflictError: grpc.StatusCode.ABORTED,
+    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.RemoteError: grpc.StatusCode.UNAVAILABLE,
+    errors.RunFailed: grpc.StatusCode.INTERNAL,
+}
+"""gRPC status by error; a class that is not named has that of the nearest one above it."""
+
+
+def status_of(error: LadingError) -> grpc.StatusCode:
+    """Give the gRPC status of `error`."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return STATUS[kind]
+    raise AssertionError(f"{type(error).__name__} has no gRPC status")
+
+
+def details_of(error: LadingError) -> str:
+    """Write what the client reads: the sentence, and the hint on a line of its own."""
+    return str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method may look at: the data plane, the counts, and the caller's metadata."""
+
+    plane: DataPlane
+    metrics: Metrics
+    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
+
+
+Answer = Callable[[Any, Call], "Any | Job"]
+"""Takes the request message; gives the response message, or a job whose ``encode`` gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One unary method: its name on the wire and who answers it."""
+
+    name: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: its full name in the protos, and its methods.
+
+    ``protocol`` labels its counts. Methods of the proto that are not listed answer UNIMPLEMENTED.
+    ``protos`` names the descriptor set under ``_proto`` that describes it. ``details`` writes an error's
+    text where the protocol's clients expect another than lading's own.
+    """
+
+    name: str
+    protocol: str
+    protos: str
+    methods: tuple[Method, ...]
+    details: Callable[[LadingError], str] = details_of
