@@ -14,7 +14,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from lading.registry.catalog import ALONE, SqlCatalog
-from lading.registry.claim import claim
+from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
 
 BUSY_TIMEOUT_S = 30.0
@@ -29,6 +29,8 @@ def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCat
     with registry_faults(str(root)):
         root.mkdir(parents=True, exist_ok=True)
         there = path.exists()
+        if _lock(path).exists():
+            discard_if_abandoned(_lock(path))
     if not there or catalog.schema_version() is None:
         _create(catalog, engine, path)
     return catalog
@@ -58,7 +60,7 @@ def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
 
 def _create(catalog: SqlCatalog, engine: Engine, path: Path) -> None:
     # Two processes that switch one new file to WAL at a time refuse each other without waiting.
-    with registry_faults(str(path.parent)), claim(path.with_suffix(".lock")):
+    with registry_faults(str(path.parent)), claim(_lock(path)):
         path.touch()
         if catalog.schema_version() is None:
             connection = engine.raw_connection()
@@ -76,6 +78,10 @@ def _prepare(connection: SqliteConnection) -> None:
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
+
+
+def _lock(path: Path) -> Path:
+    return path.with_suffix(".lock")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
