@@ -92,6 +92,28 @@ def test_a_python_object_is_packed_from_the_folder_one_stands_in(shell):
     assert len(shell.must("lading predict iris.bundle --input rows.csv --label").out.splitlines()) == 150
 
 
+def test_a_model_that_float32_cannot_hold_is_packed_in_float64_and_says_so(shell):
+    shell.write(
+        "train.py",
+        "import numpy as np\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\n"
+        "from sklearn.tree import DecisionTreeRegressor\n"
+        "rows = 1e9 + np.arange(64.0)[:, None]\n"
+        "np.savez('rows.npz', rows)\n"
+        "model = make_pipeline(StandardScaler(), DecisionTreeRegressor()).fit(rows, np.arange(64.0) % 7)\n",
+    )
+    what = "--owner ml@example.com --purpose regression --samples rows.npz"
+    shell.must("python train.py")
+    packed = shell.must(f"lading pack train:model --name tree {what} --json")
+    assert packed.json["signature"]["inputs"][0]["dtype"] == "float64"
+    assert "note: " in packed.said
+    assert "float32" in packed.said
+    refused = shell.refused(f"lading pack train:model --name tree --dtype float32 -o other {what}")
+    assert "float32" in refused
+    assert not (shell.folder / "other").exists()
+
+
 def test_gates_turn_numbers_into_an_exit_code(shell):
     shell.must(PACK)
     shell.write("kind.toml", "max_size_mb = 100\n[min_metric]\naccuracy = 0.9\n")

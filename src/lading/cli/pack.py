@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,8 +103,8 @@ def pack(model: str, **options: Any) -> None:
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)
     with printing.busy(f"packing {model}"):
-        bundle = pack_model(model, **options)
-    _say(bundle, options["dtype"])
+        bundle = pack_model(model, **options, on_note=_note)
+    _say(bundle)
     if as_json:
         printing.as_json(_summary(bundle))
     else:
@@ -131,21 +132,20 @@ def _tolerance(options: dict[str, Any]) -> Tolerance | None:
     return Tolerance(**given) if given else None
 
 
-def _say(bundle: Bundle, asked: str) -> None:
+def _note(sentence: str) -> None:
+    printing.remark(f"note: {sentence}")
+
+
+def _say(bundle: Bundle) -> None:
     manifest = bundle.manifest
     kinds = sorted({tensor.dtype for tensor in manifest.signature.inputs})
-    why = ""
-    if asked == "auto" and "float64" in kinds:
-        why = " (float32 did not keep parity)"
-    elif asked == "auto" and "float32" in kinds:
-        why = " (it keeps parity)"
     rows = bundle.samples().rows
-    printing.remark(f"packed `{manifest.name}` as {', '.join(kinds)}{why}")
-    printing.remark(
-        f"golden samples: {rows} row{'' if rows == 1 else 's'}, answered by {manifest.expected_from}"
-    )
+    count = f"{rows} row{'' if rows == 1 else 's'}"
+    printing.remark(f"packed `{manifest.name}`, inputs {', '.join(kinds)}")
+    printing.remark(f"golden samples: {count}, answered by {manifest.expected_from}")
     printing.remark(f"digest: {bundle.digest}")
-    printing.remark(f"next: lading verify {bundle.path} && lading push {bundle.path}")
+    where = shlex.quote(str(bundle.path))
+    printing.remark(f"next: lading verify {where} && lading push {where}")
 
 
 def _summary(bundle: Bundle) -> dict[str, Any]:
