@@ -1,0 +1,335 @@
+"""ONNX graphs as every converter needs them: run, edited at their ends, and written one way only.
+
+Changes no arithmetic inside a graph. Knows no framework and no samples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lading.errors import ConverterFailed, ExtraMissing
+from lading.signature import BATCH, Array, DType, Tensor
+
+CHUNK_ROWS = 4096
+"""Rows that are run at once: pairwise distances to a large training set stay small enough for memory."""
+
+IR_VERSION = 8
+"""That of opset 18: what converted models need at most, and every ONNX Runtime since 1.14 reads."""
+
+_INNER = "/"
+
+Evaluate = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+def import_onnx() -> Any:
+    """Import onnx; raises `ExtraMissing`."""
+    try:
+        import onnx
+    except ImportError as error:
+        hint = "pip install 'lading[pack]'"
+        raise ExtraMissing("onnx", expected="to import", found=str(error), hint=hint) from None
+    return onnx
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime, its telemetry off; raises `ExtraMissing`."""
+    # Since 1.30 it writes below ~/.cache and calls home unless this is set before the import.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    try:
+        import onnxruntime
+    except ImportError as error:
+        hint = "pip install 'lading[pack]'"
+        raise ExtraMissing("ONNX Runtime", expected="to import", found=str(error), hint=hint) from None
+    return onnxruntime
+
+
+def dtype_of(elem_type: int) -> DType | None:
+    """Give the signature's dtype of an ONNX element type; None where a signature cannot name it."""
+    proto = import_onnx().TensorProto
+    names: dict[int, DType] = {
+        proto.BOOL: "bool",
+        proto.INT8: "int8",
+        proto.INT16: "int16",
+        proto.INT32: "int32",
+        proto.INT64: "int64",
+        proto.UINT8: "uint8",
+        proto.UINT16: "uint16",
+        proto.UINT32: "uint32",
+        proto.UINT64: "uint64",
+        proto.FLOAT16: "float16",
+        proto.FLOAT: "float32",
+        proto.DOUBLE: "float64",
+        proto.STRING: "string",
+    }
+    return names.get(elem_type)
+
+
+def elem_type_of(dtype: str) -> int:
+    """Give the ONNX element type of a signature's dtype."""
+    proto = import_onnx().TensorProto
+    wanted = {"float32": proto.FLOAT, "float64": proto.DOUBLE, "string": proto.STRING}
+    return int(wanted.get(dtype) or getattr(proto, dtype.upper()))
+
+
+def dtype_of_array(array: Array) -> DType:
+    """Give the signature's dtype of what a session answered."""
+    return "string" if array.dtype.kind in "OUS" else array.dtype.name  # type: ignore[return-value]
+
+
+def evaluator(title: str, model: bytes) -> Evaluate:
+    """Open a session on `model` and give the function that runs it; both raise `ConverterFailed`.
+
+    Rows of batched inputs are run in chunks. `title` names the estimator in the message.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # what it would log it also raises
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no base below Exception
+        expected = f"a model that ONNX Runtime {ort.__version__} loads"
+        raise ConverterFailed(f"`{title}`", expected=expected, found=_line(error)) from error
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            values = session.run(names, dict(inputs))
+        except Exception as error:
+            expected = "a converted model that runs on the samples"
+            raise ConverterFailed(f"`{title}`", expected=expected, found=_line(error)) from error
+        return dict(zip(names, values, strict=True))
+
+    return run
+
+
+def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array], *, chunk: int = CHUNK_ROWS) -> dict[str, Array]:
+    """Run rows in chunks and join the answers; every input and output must have the batch first."""
+    rows = len(next(iter(inputs.values())))
+    parts = [
+        run({name: array[start : start + chunk] for name, array in inputs.items()})
+        for start in range(0, rows, chunk)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def append(model: Any, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
+    """Add a node at the end and give the name of its only output."""
+    onnx = import_onnx()
+    name = free_name(model, op.lower())
+    model.graph.node.append(onnx.helper.make_node(op, list(inputs), [name], domain=domain, **attributes))
+    return name
+
+
+def constant(model: Any, values: Array) -> str:
+    """Add an initializer and give its name."""
+    onnx = import_onnx()
+    name = free_name(model, "constant")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+    return name
+
+
+def free_name(model: Any, wish: str) -> str:
+    """Give a value name that the graph does not use yet."""
+    taken = _names(model.graph)
+    return next(name for name in (f"{wish}_{at}" for at in range(len(taken) + 1)) if name not in taken)
+
+
+def declare(model: Any, side: str, tensors: Iterable[Tensor]) -> None:
+    """Replace the declared inputs or outputs (`side`) of the graph by `tensors`."""
+    onnx = import_onnx()
+    values = [
+        onnx.helper.make_tensor_value_info(tensor.name, elem_type_of(tensor.dtype), list(tensor.shape))
+        for tensor in tensors
+    ]
+    side_of_graph = getattr(model.graph, side)
+    del side_of_graph[:]
+    side_of_graph.extend(values)
+
+
+def rename_inner(model: Any, keep: Mapping[str, str]) -> None:
+    """Rename the values in `keep`, and every other one so that no later name can clash with it."""
+    graph = model.graph
+    names = {name: keep.get(name, f"{_INNER}{name}") for name in _outer_names(graph)}
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+    for value in (*graph.initializer, *graph.node):
+        if hasattr(value, "op_type"):
+            rename_in_node(value, names)
+        else:
+            value.name = names[value.name]
+    del graph.value_info[:]
+
+
+def write(model: Any) -> bytes:
+    """Give the bytes of the model in canonical form: the same content always gives the same bytes.
+
+    skl2onnx keeps sets on its way: the order of nodes and opsets follows the hash seed of the process.
+    """
+    onnx = import_onnx()
+    _sort_nodes(model.graph)
+    used = {node.domain for node in _all_nodes(model.graph)} | {""}
+    opsets = sorted({(one.domain, one.version) for one in model.opset_import if one.domain in used})
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
+    for field in ("producer_name", "producer_version", "domain", "doc_string", "model_version"):
+        model.ClearField(field)
+    del model.metadata_props[:]
+    model.ir_version = IR_VERSION
+    model.graph.name = "model"
+    model.graph.ClearField("doc_string")
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def tensors_of(values: Iterable[Any]) -> list[tuple[str, DType | None, tuple[int | str | None, ...] | None]]:
+    """Read declared inputs or outputs as (name, dtype, shape); None for what is not a tensor or not said."""
+    found: list[tuple[str, DType | None, tuple[int | str | None, ...] | None]] = []
+    for value in values:
+        if value.type.WhichOneof("value") != "tensor_type":
+            found.append((value.name, None, None))
+            continue
+        kind = value.type.tensor_type
+        shape = tuple(_dim(dim) for dim in kind.shape.dim) if kind.HasField("shape") else None
+        found.append((value.name, dtype_of(kind.elem_type), shape))
+    return found
+
+
+def observe_shapes(
+    declared: Mapping[str, tuple[int | str | None, ...] | None],
+    small: Mapping[str, Array],
+    large: Mapping[str, Array],
+) -> dict[str, tuple[int | str, ...]]:
+    """Tell the shapes of outputs from two runs of different row counts.
+
+    The first dimension is the batch where it followed the rows; another dimension that changed keeps the
+    name it was declared with, else it is called after the output.
+    """
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for name, array in large.items():
+        said = declared.get(name)
+        sizes: list[int | str] = []
+        for axis, size in enumerate(array.shape):
+            before = small[name].shape[axis] if axis < small[name].ndim else None
+            word = said[axis] if said is not None and axis < len(said) else None
+            named = word if isinstance(word, str) and word != BATCH else f"{name}_{axis}"
+            if before == size:
+                sizes.append(word if isinstance(word, str) and word != BATCH else size)
+            else:
+                sizes.append(BATCH if axis == 0 else named)
+        shapes[name] = tuple(sizes)
+    return shapes
+
+
+def _dim(dim: Any) -> int | str | None:
+    kind = dim.WhichOneof("value")
+    if kind == "dim_value":
+        return int(dim.dim_value) if dim.dim_value > 0 else None
+    return str(dim.dim_param) if kind == "dim_param" and dim.dim_param else None
+
+
+def _sort_nodes(graph: Any) -> None:
+    """Order nodes by depth first from the outputs, initializers by name; what no output needs is dropped."""
+    makers = {name: node for node in graph.node for name in node.output if name}
+    ordered: list[Any] = []
+    state: dict[int, bool] = {}
+    for output in graph.output:
+        stack = [(makers.get(output.name), False)]
+        while stack:
+            node, ready = stack.pop()
+            if node is None or state.get(id(node), False):
+                continue
+            if ready:
+                state[id(node)] = True
+                ordered.append(node)
+                continue
+            stack.append((node, True))
+            stack.extend((makers.get(name), False) for name in reversed(_needs(node)))
+    needed = {name for node in ordered for name in _needs(node)} | {output.name for output in graph.output}
+    copies = [_copy(node) for node in ordered]
+    kept = sorted((_copy(one) for one in graph.initializer if one.name in needed), key=lambda one: one.name)
+    counts: dict[str, int] = {}
+    for node in copies:
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+        node.name = f"{node.op_type}_{counts[node.op_type]}"
+        node.ClearField("doc_string")
+    for field, values in (("node", copies), ("initializer", kept)):
+        target = getattr(graph, field)
+        del target[:]
+        target.extend(values)
+
+
+def _copy(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def _needs(node: Any) -> list[str]:
+    """List the values that a node reads, those that its subgraphs capture included."""
+    names = [name for name in node.input if name]
+    for inner in _subgraphs(node):
+        names.extend(_captured(inner))
+    return names
+
+
+def _captured(graph: Any) -> list[str]:
+    own = {one.name for one in (*graph.input, *graph.initializer)}
+    names: list[str] = []
+    for node in graph.node:
+        names.extend(name for name in _needs(node) if name not in own)
+        own.update(node.output)
+    names.extend(output.name for output in graph.output if output.name not in own)
+    return names
+
+
+def _subgraphs(node: Any) -> list[Any]:
+    found = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return found + [graph for attribute in node.attribute for graph in attribute.graphs]
+
+
+def _all_nodes(graph: Any) -> Iterable[Any]:
+    for node in graph.node:
+        yield node
+        for inner in _subgraphs(node):
+            yield from _all_nodes(inner)
+
+
+def _outer_names(graph: Any) -> list[str]:
+    values = [one.name for one in (*graph.input, *graph.initializer, *graph.output)]
+    return values + [name for node in graph.node for name in (*node.input, *node.output) if name]
+
+
+def _names(graph: Any) -> set[str]:
+    names = set(_outer_names(graph))
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            names |= _names(inner)
+    return names
+
+
+def rename_in_node(node: Any, names: Mapping[str, str]) -> None:
+    """Rename values where the node reads or gives them, and where its subgraphs read them."""
+    for side in (node.input, node.output):
+        for at, name in enumerate(side):
+            side[at] = names.get(name, name)
+    for inner in _subgraphs(node):
+        _rename_captured(inner, names)
+
+
+def _rename_captured(graph: Any, names: Mapping[str, str]) -> None:
+    """Rename what a subgraph takes from outside; its own values keep their names."""
+    own = {one.name for one in (*graph.input, *graph.initializer)}
+    own |= {name for node in graph.node for name in node.output}
+    outside = {name: new for name, new in names.items() if name not in own}
+    for node in graph.node:
+        rename_in_node(node, outside)
+    for output in graph.output:
+        output.name = outside.get(output.name, output.name)
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).partition("\nStacktrace:")[0].split())
+    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -1,0 +1,181 @@
+"""Samples in memory: as the framework takes them and, column by column, as a model's inputs.
+
+Reads no file and draws nothing; `lading.pack` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from lading.errors import SamplesRefused
+from lading.signature import BATCH, Array, Tensor
+
+Kind = Literal["array", "frame", "named"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of samples. Every array has the rows first.
+
+    ``array``: one array called ``X``. ``frame``: one ``[rows]`` array per column of a data frame. ``named``:
+    one array per input, as an ONNX file has them. Numbers are as given; texts are object arrays of ``str``.
+    """
+
+    kind: Kind
+    arrays: dict[str, Array]
+    pandas_dtypes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def numeric(self) -> bool:
+        """Whether every array holds numbers (no texts, no booleans)."""
+        return all(array.dtype.kind in "iuf" for array in self.arrays.values())
+
+    def take(self, index: Array) -> Table:
+        """Give the rows at `index`."""
+        return self.with_arrays({name: array[index] for name, array in self.arrays.items()})
+
+    def with_arrays(self, arrays: dict[str, Array]) -> Table:
+        """Give a table of the same form with other values."""
+        return replace(self, arrays=arrays)
+
+    def framework_rows(self) -> Any:
+        """Give what the framework's own predict takes: an array, or a data frame of the original dtypes."""
+        if self.kind != "frame":
+            return self.arrays["X"]
+        import pandas as pd
+
+        columns = {
+            name: pd.Series(array, dtype=self.pandas_dtypes[name]) for name, array in self.arrays.items()
+        }
+        return pd.DataFrame(columns)
+
+    def has_nan(self, name: str | None = None) -> bool:
+        """Whether a value (of the array `name`) is missing."""
+        arrays = self.arrays.values() if name is None else [self.arrays[name]]
+        return any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)
+
+    def feed(self, inputs: tuple[Tensor, ...]) -> dict[str, Array]:
+        """Give one array per input of a signature, in the dtypes of the samples."""
+        if self.kind == "frame" and len(inputs) == 1 and inputs[0].columns:
+            stacked = np.column_stack([self.arrays[column] for column in inputs[0].columns])
+            return {inputs[0].name: stacked}  # [rows, columns]
+        if len(inputs) == 1 and len(self.arrays) == 1:
+            only = next(iter(self.arrays.values()))
+            return {inputs[0].name: _shaped(only, inputs[0])}
+        return {tensor.name: _shaped(self.arrays[tensor.name], tensor) for tensor in inputs}
+
+
+def make_table(samples: Any, title: str) -> Table:
+    """Read an array, a data frame, a series, lists of rows, or a mapping of arrays.
+
+    Raises `SamplesRefused` naming the model `title`.
+    """
+    if isinstance(samples, Table):
+        return samples
+    if isinstance(samples, Mapping):
+        arrays = {str(name): _plain(name, np.asarray(array), title) for name, array in samples.items()}
+        table = Table("named", arrays)
+    elif hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
+        table = _frame_table(samples, title)
+    elif hasattr(samples, "toarray"):
+        table = Table("array", {"X": _plain("X", samples.toarray(), title)})
+    else:
+        table = _array_table(np.asarray(samples), title)
+    _check_rows(table, title)
+    return table
+
+
+def _array_table(array: Array, title: str) -> Table:
+    if array.dtype.kind == "O" and array.ndim == 2:
+        columns = [_plain(at, _inferred(array[:, at]), title) for at in range(array.shape[1])]
+        kinds = {column.dtype.kind for column in columns}
+        if len(kinds) > 1:
+            hint = "give a pandas DataFrame whose columns have one kind each, and train on one"
+            found = "an array that mixes numbers and texts"
+            raise SamplesRefused(
+                f"samples of `{title}`", expected="one kind of value", found=found, hint=hint
+            )
+        return Table("array", {"X": np.column_stack(columns)})
+    return Table("array", {"X": _plain("X", array, title)})
+
+
+def _inferred(values: Array) -> Array:
+    return values if any(isinstance(value, str) for value in values) else np.asarray(values.tolist())
+
+
+def _frame_table(frame: Any, title: str) -> Table:
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) != len(names):
+        raise SamplesRefused(f"samples of `{title}`", expected="each column once", found="a column twice")
+    import pandas as pd
+
+    frame = pd.DataFrame(frame).reset_index(drop=True)
+    frame.columns = pd.Index(names)
+    arrays = {name: _plain(name, _column(frame[name]), title) for name in names}
+    return Table("frame", arrays, {name: frame[name].dtype for name in names})
+
+
+def _column(series: Any) -> Array:
+    import pandas as pd
+
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        dtype = dtype.categories.dtype
+    if pd.api.types.is_bool_dtype(dtype):
+        return np.asarray(series.to_numpy())
+    if pd.api.types.is_numeric_dtype(dtype):
+        kind = np.float64 if series.isna().any() else getattr(dtype, "numpy_dtype", dtype)
+        return np.asarray(series.to_numpy(dtype=kind, na_value=np.nan if series.isna().any() else None))
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return np.asarray(series.to_numpy())
+    return np.asarray(series.to_numpy(dtype=object))
+
+
+def _plain(name: object, array: Array, title: str) -> Array:
+    """Hold an array to the kinds that a tensor can have; texts become object arrays of ``str``."""
+    where = f"samples of `{title}`, column `{name}`"
+    if array.dtype.kind in "biuf":
+        if array.dtype == np.float16 or array.dtype.itemsize <= 8:
+            return array
+    elif array.dtype.kind in "US":
+        return array.astype(str).astype(object)
+    elif array.dtype.kind == "O":
+        return _texts(array, where)
+    hint = "give numbers, booleans or texts; a date becomes a number, e.g. days since a day"
+    raise SamplesRefused(where, expected="numbers, booleans or texts", found=f"`{array.dtype}`", hint=hint)
+
+
+def _texts(array: Array, where: str) -> Array:
+    for at, value in np.ndenumerate(array):
+        if not isinstance(value, str):
+            missing = value is None or (isinstance(value, float) and np.isnan(value))
+            found = f"{'a missing value' if missing else type(value).__name__} in row {at[0]}"
+            hint = "ONNX texts cannot be missing: fill them, in training as well" if missing else None
+            raise SamplesRefused(where, expected="texts only", found=found, hint=hint)
+    return array
+
+
+def _shaped(array: Array, tensor: Tensor) -> Array:
+    """Make ``[rows, 1]`` of ``[rows]`` where the input wants it."""
+    column = array.ndim == 1 and len(tensor.shape) == 2 and tensor.shape[0] == BATCH
+    return array.reshape(-1, 1) if column else array
+
+
+def _check_rows(table: Table, title: str) -> None:
+    where = f"samples of `{title}`"
+    if not table.arrays or any(array.ndim == 0 for array in table.arrays.values()):
+        raise SamplesRefused(where, expected="rows of values", found="a single value or none")
+    sizes = {len(array) for array in table.arrays.values()}
+    if len(sizes) > 1 and table.kind != "named":
+        raise SamplesRefused(where, expected="columns of one length", found=f"lengths {sorted(sizes)}")
+    if 0 in sizes:
+        raise SamplesRefused(where, expected="at least one row", found="none")

@@ -1,0 +1,39 @@
+"""How near each row lies to another label, by the framework's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lading.signature import Array
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Per row the distance to the next label and the size of the numbers that decide it."""
+
+    distance: Array
+    size: Array
+
+
+def margins(outputs: Mapping[str, Array]) -> Margins | None:
+    """Give the margins by probabilities, scores or distances; None where none of them is there.
+
+    Of several targets the nearest counts. Scores of two classes are one signed number each.
+    """
+    for name, sign in (("probabilities", 1.0), ("scores", 1.0), ("distances", -1.0)):
+        values = outputs.get(name)
+        if values is None or values.dtype.kind != "f":
+            continue
+        values = values.astype(np.float64) * sign
+        if values.ndim == 1 or values.shape[-1] == 1:
+            flat = np.abs(values.reshape(len(values), -1)).min(axis=1)
+            return Margins(flat, flat)
+        top = np.sort(values, axis=-1)[..., -2:].reshape(len(values), -1, 2)  # [rows, targets, 2]
+        distance = top[..., 1] - top[..., 0]
+        nearest = distance.argmin(axis=1)
+        rows = np.arange(len(values))
+        return Margins(distance[rows, nearest], np.abs(top[rows, nearest]).max(axis=1))
+    return None

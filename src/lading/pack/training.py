@@ -1,0 +1,56 @@
+"""The training environment: what was installed, and the commit. No clock, host name, user or path."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from importlib import metadata
+
+from lading.bundle import Training
+
+
+def describe_training(framework: str, packages: tuple[str, ...]) -> Training:
+    """Describe this environment; `packages` are the distributions whose versions matter to the model."""
+    versions = {name: version for name in packages if (version := _version(name)) is not None}
+    kind = f"{platform.system().lower()}-{platform.machine().lower()}"
+    return Training(
+        python=platform.python_version(),
+        platform=kind,
+        framework=framework,
+        packages=versions,
+        git_commit=_git_commit(),
+    )
+
+
+def requirements() -> str:
+    """List everything that is installed here as ``name==version`` lines, sorted."""
+    found: dict[str, str] = {}
+    for one in metadata.distributions():
+        name = one.metadata["Name"]
+        if name:
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), one.version)
+    return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Give the commit of the working directory; None outside a repository or without git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607 - the user's own git, wherever it is
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    commit = done.stdout.strip()
+    return commit if done.returncode == 0 and re.fullmatch(r"[0-9a-f]{40,64}", commit) else None
