@@ -82,7 +82,7 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
     with pytest.raises(InvalidSetting, match="found no such file or directory"):
         Gates.read(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidSetting, match="found bytes that are not UTF-8"):
+    with pytest.raises(InvalidSetting, match="found bytes not in UTF-8"):
         Gates.read(tmp_path / "bytes.toml")
 
 

@@ -50,10 +50,12 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        except OSError as error:
+            found = str(error.strerror).lower()
+            raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found=found) from None
+        except UnicodeDecodeError:
             raise InvalidSetting(
-                f"gates `{path}`", expected="a TOML file", found=str(found).lower()
+                f"gates `{path}`", expected="a TOML file", found="bytes not in UTF-8"
             ) from None
         return cls.parse(text, where=path.name)
 
