@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,14 +57,15 @@ def compare(
 ) -> Parity:
     """Compare `found` with `expected` output by output; each array has the batch dimension first.
 
-    NaN agrees with NaN and an infinity with the same infinity. Another dtype or shape never agrees.
+    NaN agrees with NaN and an infinity with the same infinity. Another shape or kind of dtype (float,
+    integer, text) never agrees, nor does an output that was not found; another width of float may.
     """
     worst: list[Deviation] = []
     rows, max_abs_error, label_flips, holds = 0, 0.0, 0, True
     for tensor in outputs:
-        want, have = expected[tensor.name], found[tensor.name]
+        want, have = expected[tensor.name], found.get(tensor.name)
         rows = max(rows, len(want) if want.ndim else 1)
-        if want.shape != have.shape or want.dtype.kind != have.dtype.kind:
+        if have is None or want.shape != have.shape or want.dtype.kind != have.dtype.kind:
             holds = False
             worst.append(Deviation(tensor.name, 0, _form(want), _form(have), float("inf")))
             continue
@@ -72,7 +74,7 @@ def compare(
             max_abs_error = max(max_abs_error, error)
             holds = holds and bool((excess <= 1.0).all())
         else:
-            flipped = _by_row(want != have)
+            flipped = _by_row(np.asarray(want != have))
             label_flips += int(flipped.sum())
             excess = flipped.astype(np.float64) * 2
         worst.extend(_worst(tensor, want, have, excess, show))
@@ -96,7 +98,8 @@ def _excess(want: Array, have: Array, tolerance: Tolerance) -> tuple[NDArray[np.
 
 def _by_row(values: Array, reduce: Any = np.any) -> Array:
     """Reduce every axis but the first; a scalar is one row."""
-    flat = values.reshape(values.shape[0], -1) if values.ndim else values.reshape(1, 1)
+    rows, *sizes = values.shape or (1,)
+    flat = values.reshape(rows, math.prod(sizes))  # -1 would not do where there are no rows
     if flat.shape[1] == 0:
         return np.zeros(flat.shape[0], dtype=flat.dtype)
     return np.asarray(reduce(flat, axis=1))  # [rows]
@@ -116,5 +119,5 @@ def _plain(array: Array, row: int) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _form(array: Array) -> str:
-    return f"{array.dtype} {list(array.shape)}"
+def _form(array: Array | None) -> str:
+    return "no such output" if array is None else f"{array.dtype} {list(array.shape)}"

@@ -37,7 +37,7 @@ class Ref:
         if not colon:
             return cls(name)
         if rest.isascii() and rest.isdigit():
-            if int(rest) < 1 or rest[0] == "0":
+            if rest[0] == "0" or len(rest) > 18:
                 raise _refused(text, f"version `{rest}`; versions count 1, 2, 3 …")
             return cls(name, version=int(rest))
         if not _NAME.fullmatch(rest):

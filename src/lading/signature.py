@@ -93,7 +93,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for tensor in self.inputs:
             if tensor.name == name:
                 return tensor
-        raise InputUnknown(f"input `{name}`", expected=_names(self.inputs), found=f"`{name}`")
+        raise InputUnknown(f"input {quoted(name)}", expected=_names(self.inputs), found=quoted(name))
 
     def cast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Check one array per input and cast each without change; inputs come out in signature order.
@@ -133,7 +133,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check_sizes(self, arrays: Mapping[str, Array]) -> None:
         """Check that dimensions of one name have one size across inputs; raises `ShapeRefused`."""
-        if len(self.inputs) == 1:
+        if len(self.inputs) == 1 and len(self.inputs[0].shape) == len(set(self.inputs[0].shape)):
             return
         seen: dict[str, tuple[int, str]] = {}
         for tensor in self.inputs:
@@ -211,10 +211,8 @@ def cast_json(
     ``columns`` are the keys to name in the path of the last axis when the rows came as objects.
     Raises `ValueRefused`, `ShapeRefused`, `EmptyInput`, each with the path of the first offender.
     """
-    kind = _json_type(tensor.dtype, len(tensor.shape), tensor.allows_nan)
     try:
-        typed = msgspec.convert(value, kind, strict=True)
-        wide = np.array(typed, dtype=_wide(tensor))
+        wide = np.array(_typed(tensor, value), dtype=_wide(tensor))
     except (msgspec.ValidationError, ValueError, OverflowError):
         raise _explain(tensor, value, path, columns) from None
     if not _fits(tensor.shape, wide.shape):
@@ -232,7 +230,10 @@ def describe(value: object) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case int():
+            # Python refuses to write out integers of thousands of digits, and nobody reads them.
+            return f"{value}" if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
+        case float():
             return f"{value!r}"
         case str():
             return "a string"
@@ -246,8 +247,30 @@ def describe(value: object) -> str:
 
 def missing(tensor: Tensor, where: str, given: Sequence[str]) -> InputMissing:
     """Say that input `tensor` is not in what `where` gives."""
-    found = ", ".join(f"`{name}`" for name in given) if given else "none"
+    found = _listed(given)
     return InputMissing(f"input `{tensor.name}` in {where}", expected=f"`{tensor}`", found=found)
+
+
+def _typed(tensor: Tensor, value: object) -> object:
+    kind = _json_type(tensor.dtype, len(tensor.shape), tensor.allows_nan)
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError:
+        if "int" not in tensor.dtype:
+            raise
+        return msgspec.convert(_whole(value, len(tensor.shape)), kind, strict=True)
+
+
+def _whole(value: object, depth: int) -> object:
+    """Write ``2.0`` as 2, which is the same number; data frames send integers so."""
+    if isinstance(value, list):
+        return [_whole(one, depth - 1) for one in value] if depth else value
+    return int(value) if isinstance(value, float) and _is_whole(value) else value
+
+
+def _is_whole(value: float) -> bool:
+    # Past 2**53 the float may stand for another integer than the caller wrote.
+    return value.is_integer() and abs(value) <= 2**53
 
 
 @lru_cache(maxsize=256)
@@ -258,7 +281,7 @@ def _json_type(dtype: DType, ndim: int, allows_nan: bool) -> Any:
         kind = str
     else:
         kind = float if dtype.startswith("float") else int
-    if allows_nan:
+    if allows_nan and kind is float:
         kind = kind | None
     for _ in range(ndim):
         kind = list[kind]
@@ -300,17 +323,24 @@ def _convert(tensor: Tensor, array: Array) -> Array:
             back = cast.astype(array.dtype)
             # A cast that wraps can come back to the same bits, so signs are compared as well.
             changed = (back != array) | ((cast < 0) != (array < 0))
-            if target.kind == "f" and array.dtype.kind in "iu":
-                # 2**63 as float64 does not fit back into int64: compared as floats it would look equal.
-                changed |= np.abs(cast.astype(np.float64)) >= _float_limit(array.dtype)
+            # Out of range a cast between float and integer gives what the processor likes (2**63 as
+            # float64 saturates to the nearest int64 on ARM, and comes back): so ranges are compared.
+            if array.dtype.kind == "f":
+                changed |= _beyond(array, target)
+            elif target.kind == "f":
+                changed |= _beyond(cast, array.dtype)
     if changed.any():
         at = _index(changed)
         raise _refused(tensor, f"{array[at]!s}", at)
     return cast
 
 
-def _float_limit(dtype: np.dtype[Any]) -> float:
-    return float(2.0 ** (8 * dtype.itemsize - (1 if dtype.kind == "i" else 0)))
+def _beyond(floats: Array, integer: np.dtype[Any]) -> Array:
+    """Tell which floats no value of the `integer` dtype is; the bounds are powers of two, so exact."""
+    wide = floats.astype(np.float64)
+    high = 2.0 ** (8 * integer.itemsize - (integer.kind == "i"))
+    low = -high if integer.kind == "i" else 0.0
+    return np.asarray(~((wide >= low) & (wide < high)))
 
 
 def _strings(tensor: Tensor, array: Array) -> Array:
@@ -338,7 +368,7 @@ def _unfit_text(text: str) -> bool:
 
 
 def _dtype_name(array: Array) -> str:
-    return "string" if array.dtype.kind in "USO" else array.dtype.name
+    return "string" if array.dtype.kind in "US" else array.dtype.name
 
 
 def _index(mask: Array) -> tuple[int, ...]:
@@ -366,7 +396,7 @@ def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
     raise ShapeRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"shape `{list(shape)}`")
 
 
-def _check_keys(rows: list[dict[str, object]], columns: tuple[str, ...], path: str) -> None:
+def _check_keys(rows: Sequence[object], columns: tuple[str, ...], path: str) -> None:
     wanted = set(columns)
     for at, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -376,11 +406,11 @@ def _check_keys(rows: list[dict[str, object]], columns: tuple[str, ...], path: s
             continue
         absent = [column for column in columns if column not in row]
         if absent:
-            given = ", ".join(f"`{key}`" for key in row) or "none"
+            given = _listed(list(row))
             raise InputMissing(f"`{path}[{at}]`", expected=f"column `{absent[0]}`", found=f"columns {given}")
         unknown = next(key for key in row if key not in wanted)
         expected = "the columns " + ", ".join(f"`{column}`" for column in columns)
-        raise InputUnknown(f"`{path}[{at}]`", expected=expected, found=f"column `{unknown}`")
+        raise InputUnknown(f"`{path}[{at}]`", expected=expected, found=f"column {quoted(unknown)}")
 
 
 def _cast_column(tensor: Tensor, values: list[object], path: str, at: int | None = None) -> Array:
@@ -410,6 +440,17 @@ def _names(tensors: Sequence[Tensor]) -> str:
     return ", ".join(f"`{tensor.name}`" for tensor in tensors)
 
 
+def quoted(name: str) -> str:
+    """Give a name that a caller sent as a message shows it: short and printable."""
+    short = name if len(name) <= 80 else f"{name[:80]}…"
+    return f"`{short}`" if short.isprintable() else f"`{ascii(short)[1:-1]}`"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > 12 else ""
+    return ", ".join(quoted(name) for name in names[:12]) + more if names else "none"
+
+
 def _explain(
     tensor: Tensor, value: object, path: str, columns: tuple[str, ...] | None
 ) -> ValueRefused | ShapeRefused | EmptyInput:
@@ -419,8 +460,9 @@ def _explain(
         return EmptyInput(where, expected=f"{expected} with at least one row", found=f"none at `{path}`")
     for kind, found, place in _offences(tensor, value, tensor.shape, path, columns):
         return kind(where, expected=expected, found=f"{found} at `{place}`")
-    # Only sizes that differ between rows of a dynamic dimension are left.
-    return ShapeRefused(where, expected=expected, found=f"rows of different lengths at `{path}`")
+    # Only the sizes of dynamic dimensions are left: they differ, or an empty list hides the next one.
+    found = f"lists of different lengths, or empty ones, at `{path}`"
+    return ShapeRefused(where, expected=expected, found=found)
 
 
 def _offences(
@@ -443,8 +485,8 @@ def _offences(
         yield ShapeRefused, f"{len(value)} value{'' if len(value) == 1 else 's'}", path
         return
     for at, item in enumerate(value):
-        last = len(shape) == 1 and columns
-        place = f"{path}.{columns[at]}" if last and columns else f"{path}[{at}]"
+        named = columns is not None and len(shape) == 1 and at < len(columns)
+        place = f"{path}.{columns[at]}" if columns and named else f"{path}[{at}]"
         yield from _offences(tensor, item, shape[1:], place, columns)
 
 
@@ -452,7 +494,7 @@ def _bad_scalar(tensor: Tensor, value: object) -> str | None:
     """Describe `value` if it is not a JSON scalar of the tensor's dtype, else None."""
     dtype = tensor.dtype
     if value is None:
-        return None if tensor.allows_nan else "null"
+        return None if tensor.allows_nan and dtype.startswith("float") else "null"
     if dtype in ("bool", "string"):
         if not isinstance(value, bool if dtype == "bool" else str):
             return describe(value)
@@ -464,15 +506,21 @@ def _bad_scalar(tensor: Tensor, value: object) -> str | None:
 
 
 def _bad_number(tensor: Tensor, value: float) -> str | None:
+    beyond = f"{describe(value)}, which is beyond {tensor.dtype},"
     if tensor.dtype.startswith("float"):
-        if isinstance(value, float) and math.isnan(value):
-            return None if tensor.allows_nan else "NaN"
-        limit = float(np.finfo(tensor.numpy_dtype).max)
-        unlimited = isinstance(value, float) and math.isinf(value)
-        with np.errstate(over="ignore"):
-            over = not unlimited and (abs(value) > limit * 2 or np.isinf(tensor.numpy_dtype.type(value)))
-        return f"{value!r}, which is beyond {tensor.dtype}," if over else None
+        if isinstance(value, float) and not math.isfinite(value):
+            return "NaN" if math.isnan(value) and not tensor.allows_nan else None
+        try:
+            with np.errstate(over="ignore"):
+                over = np.isinf(np.float64(value).astype(tensor.numpy_dtype))
+        except OverflowError:  # an integer beyond every float
+            return beyond
+        return beyond if over else None
     info = np.iinfo(tensor.numpy_dtype)
     if isinstance(value, float) and not value.is_integer():
-        return f"{value!r}"
-    return None if info.min <= value <= info.max else f"{value!r}, which is beyond {tensor.dtype},"
+        return describe(value)
+    if not info.min <= value <= info.max:
+        return beyond
+    if isinstance(value, float) and not _is_whole(value):
+        return f"{describe(value)}, a float too large to be one integer,"
+    return None
