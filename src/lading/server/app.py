@@ -1,7 +1,7 @@
 """The application: from a whole request to a whole response, whatever server hosts it.
 
-A host (`asgi`, later a protocol class) calls `begin`. The exchange it gets back has its response, or is
-on its way through a batcher and comes back to the host's `deliver`; `finish` then makes the response.
+A host (`asgi`, `fastlane`) calls `begin`. It gets the response, or None while the request's job is on its
+way through a batcher; the job comes back to the host's `deliver`, and `finish` makes the response.
 """
 
 from __future__ import annotations
@@ -10,33 +10,16 @@ import itertools
 import logging
 import os
 import time
-from dataclasses import dataclass
-from typing import Any
 
 from lading.errors import BodyTooLarge, LadingError, ModelNotReady, RunFailed
 from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response, Route, Router
+from lading.server.http import Request, Response, Router
 from lading.server.job import Deliver, Job
 from lading.server.metrics import Metrics
 
 log = logging.getLogger("lading.server")
 
-
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """One request on its way.
-
-    ``response`` is there once it is answered; until then ``job`` is under way. ``waiter`` is the host's own.
-    """
-
-    request: Request
-    request_id: bytes
-    began: float
-    route: Route | None = None
-    job: Job | None = None
-    response: Response | None = None
-    error: LadingError | None = None
-    waiter: Any = None
+_LONGEST_ID = 128
 
 
 class App:
@@ -49,117 +32,99 @@ class App:
         self.max_body_bytes = max_body_bytes
         self._ids = _request_ids()
 
-    def begin(self, request: Request, deliver: Deliver) -> Exchange:
-        """Answer `request` at once, or start its job.
+    def begin(self, request: Request, deliver: Deliver) -> Response | None:
+        """Answer `request` at once, or start its job and give None.
 
-        A started job comes back through `deliver`, in another thread and among others, with the exchange as
-        its ``context``; the host then calls `finish`, once for each.
+        A started job comes back through `deliver`, in another thread and among others, with ``request`` in
+        it; the host then calls `finish`, once for each. The route may be set already.
         """
+        request.began = time.perf_counter()
         given = request.headers.get(b"x-request-id", b"")
-        exchange = Exchange(request, given if 0 < len(given) <= 128 else next(self._ids), time.perf_counter())
+        request.request_id = given if 0 < len(given) <= _LONGEST_ID else next(self._ids)
         try:
-            self._start(exchange, deliver)
+            if request.route is None:
+                request.route, request.params = self.router.find(request.method, request.path)
+            outcome = request.route.handler(request, self.plane)
+            if type(outcome) is Job:
+                return self._start(request, outcome, deliver)
+            assert isinstance(outcome, Response)
+            return self._answer(request, outcome)
         except LadingError as error:
-            self._refuse(exchange, error)
+            return self._refuse(request, error)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
-            self._fail(exchange)
-        return exchange
+            return self._fail(request)
 
-    def finish(self, exchange: Exchange) -> Response:
-        """Make the response of an exchange whose job is done, and let go of the version it ran on."""
-        job = exchange.job
-        assert job is not None
+    def finish(self, job: Job) -> Response:
+        """Make the response of a job that is done, and let go of the version it ran on."""
+        request: Request = job.request
         try:
-            if exchange.response is None:
-                self._answer(exchange, _outcome(job))
+            return request.response or self._answer(request, _outcome(job))
         except LadingError as error:
-            self._refuse(exchange, error)
+            return self._refuse(request, error)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
-            self._fail(exchange)
+            return self._fail(request)
         finally:
             self.plane.release(job)
-        assert exchange.response is not None
-        return exchange.response
 
-    def give_up(self, exchange: Exchange) -> Response:
-        """Answer an exchange whose job takes longer than it may; the job is skipped if it has not begun."""
-        job = exchange.job
-        assert job is not None
+    def give_up(self, job: Job) -> Response:
+        """Answer a request whose job takes longer than it may; the job is skipped if it has not begun."""
         job.cancelled = True
-        self._refuse(exchange, self.plane.too_late(job))
-        assert exchange.response is not None
-        return exchange.response
+        return self._refuse(job.request, self.plane.too_late(job))
 
-    def refuse_body(self, request: Request, size: int | None) -> Exchange:
+    def refuse_body(self, request: Request) -> Response:
         """Answer a body that is larger than the limit, without having read it."""
-        exchange = Exchange(request, next(self._ids), time.perf_counter())
-        found = f"{size}" if size is not None else "more"
+        request.began, request.request_id = time.perf_counter(), next(self._ids)
+        try:
+            request.route, _ = self.router.find(request.method, request.path)
+        except LadingError:
+            request.route = None  # The body is refused either way; only the form of the refusal differs.
+        length = request.headers.get(b"content-length", b"more").decode("latin-1")
         expected = f"at most {self.max_body_bytes} bytes"
         hint = "send fewer rows at a time, or raise `max_body_bytes`"
-        error = BodyTooLarge("request body", expected=expected, found=found, hint=hint)
+        return self._refuse(request, BodyTooLarge("request body", expected=expected, found=length, hint=hint))
+
+    def _start(self, request: Request, job: Job, deliver: Deliver) -> Response | None:
+        request.job, job.request = job, request
         try:
-            exchange.route, _ = self.router.find(request.method, request.path)
-        except LadingError:
-            exchange.route = None  # The body is refused either way; only the form of the refusal differs.
-        self._refuse(exchange, error)
-        return exchange
-
-    def _handle(self, exchange: Exchange) -> Response | Job:
-        request = exchange.request
-        exchange.route, request.params = self.router.find(request.method, request.path)
-        return exchange.route.handler(request, self.plane)
-
-    def _run(self, exchange: Exchange, job: Job, deliver: Deliver) -> None:
-        exchange.job = job
-        job.context = exchange
-        if self.plane.start(job, deliver):
-            self.finish(exchange)
-
-    def _start(self, exchange: Exchange, deliver: Deliver) -> None:
-        outcome = self._handle(exchange)
-        if isinstance(outcome, Response):
-            self._answer(exchange, outcome)
-            return
-        try:
-            self._run(exchange, outcome, deliver)
+            done = self.plane.start(job, deliver)
         except ModelNotReady:
             # The version was unloaded after it had been found: what replaced it is found now.
-            again = self._handle(exchange)
+            assert request.route is not None
+            again = request.route.handler(request, self.plane)
             assert isinstance(again, Job)
-            self._run(exchange, again, deliver)
+            request.job, again.request, job = again, request, again
+            done = self.plane.start(job, deliver)
+        return self.finish(job) if done else None
 
-    def _answer(self, exchange: Exchange, response: Response) -> None:
-        job, route = exchange.job, exchange.route
-        headers = (*response.headers, (b"x-request-id", exchange.request_id))
+    def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
+        job, route = request.job, request.route
+        protocol = route.protocol if route is not None else "http"
+        response.request_id = request.request_id
         if job is not None:
-            headers = (*job.served.headers, *headers)
-        response.headers = headers
-        exchange.response = response
-        if route is None:
-            stats = self.metrics.stats("", 0, "http")
-        elif job is None:
-            stats = self.metrics.stats("", 0, route.protocol)
-        else:
-            stats = self.metrics.stats(job.served.name, job.served.version, route.protocol)
+            response.served = job.served
+            stats = self.metrics.of(job.served, protocol)
             stats.rows += job.rows
+        else:
+            stats = self.metrics.stats("", 0, protocol)
         stats.statuses[response.status] += 1
-        stats.received_bytes += len(exchange.request.body)
+        stats.received_bytes += len(request.body)
         stats.sent_bytes += len(response.body)
-        stats.latency.observe(time.perf_counter() - exchange.began)
-        if exchange.error is not None:
-            stats.errors[type(exchange.error).__name__] += 1
+        stats.latency.observe(time.perf_counter() - request.began)
+        if error is not None:
+            stats.errors[type(error).__name__] += 1
+        request.response = response
+        return response
 
-    def _refuse(self, exchange: Exchange, error: LadingError) -> None:
-        exchange.error = error
-        refuse = exchange.route.refuse if exchange.route is not None else self.router.refuse
-        self._answer(exchange, refuse(error))
+    def _refuse(self, request: Request, error: LadingError) -> Response:
+        refuse = request.route.refuse if request.route is not None else self.router.refuse
+        return self._answer(request, refuse(error), error)
 
-    def _fail(self, exchange: Exchange) -> None:
+    def _fail(self, request: Request) -> Response:
         # A defect of ours: the client gets a sentence and an id, the log gets the traceback.
-        request_id = exchange.request_id.decode("latin-1")
+        request_id = request.request_id.decode("latin-1")
         log.exception("request %s failed", request_id)  # noqa: LOG004 - called in the handler
         hint = f"the server's log has it under x-request-id {request_id}"
-        self._refuse(exchange, RunFailed("internal error", hint=hint))
+        return self._refuse(request, RunFailed("internal error", hint=hint))
 
 
 def _outcome(job: Job) -> Response:

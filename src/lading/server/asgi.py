@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from lading.server.app import App, Exchange
+from lading.server.app import App
 from lading.server.http import Request, Response
 from lading.server.job import Job
 
@@ -45,25 +45,26 @@ class AsgiHost:
         request = Request(scope["method"], path, b"", dict(scope["headers"]), scope["query_string"])
         body = await self._read(request, receive)
         if body is None:
-            await _send(request, _done(self._app.refuse_body(request, None)), send, close=True)
+            await _send(request, self._app.refuse_body(request), send, close=True)
             return
         request.body = body
-        await _send(request, await self._exchange(request), send)
+        await _send(request, await self._respond(request), send)
 
-    async def _exchange(self, request: Request) -> Response:
-        exchange = self._app.begin(request, self._deliver)
-        if exchange.response is None:
-            exchange.waiter = asyncio.get_running_loop().create_future()
-            try:
-                await asyncio.wait_for(exchange.waiter, self._app.plane.deadline_s)
-            except TimeoutError:
-                return self._app.give_up(exchange)
-            except asyncio.CancelledError:
-                assert exchange.job is not None
-                exchange.job.cancelled = True
-                raise
-        assert exchange.response is not None
-        return exchange.response
+    async def _respond(self, request: Request) -> Response:
+        response = self._app.begin(request, self._deliver)
+        if response is not None:
+            return response
+        assert request.job is not None
+        request.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)
+        except TimeoutError:
+            return request.response or self._app.give_up(request.job)
+        except asyncio.CancelledError:
+            request.job.cancelled = True
+            raise
+        assert request.response is not None
+        return request.response
 
     async def _read(self, request: Request, receive: Receive) -> bytes | None:
         """Give the whole body, or None as soon as it is known to be larger than the limit."""
@@ -90,8 +91,8 @@ class AsgiHost:
 
     def _finish(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self._app.finish(job.context)
-            waiter = job.context.waiter
+            self._app.finish(job)
+            waiter: asyncio.Future[None] = job.request.waiter
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -103,14 +104,8 @@ class AsgiHost:
         await self._docs(scope, receive, send)
 
 
-def _done(exchange: Exchange) -> Response:
-    assert exchange.response is not None
-    return exchange.response
-
-
 async def _send(request: Request, response: Response, send: Send, *, close: bool = False) -> None:
-    length = str(len(response.body)).encode()
-    headers = [(b"content-type", response.content_type), (b"content-length", length), *response.headers]
+    headers = response.all_headers()
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

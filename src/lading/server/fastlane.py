@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lading.errors import LadingError
-from lading.server.app import App, Exchange
-from lading.server.http import Request, Response, Route
+from lading.server.app import App
+from lading.server.http import JSON, Request, Response, Route
 from lading.server.job import Job
 
 _REMEMBERED = 4096
+
+
+class Hot(NamedTuple):
+    """A request line that names a hot route, and what the router made of it."""
+
+    method: str
+    path: str
+    route: Route
+    params: Mapping[str, str]
 
 
 class Lane:
@@ -28,7 +38,7 @@ class Lane:
         self.app = app
         self.deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._routes: dict[tuple[bytes, bytes], Route | None] = {}
+        self._routes: dict[tuple[bytes, bytes], Hot | None] = {}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._head = b""
 
@@ -36,14 +46,16 @@ class Lane:
         """Take the loop to which threads hand finished jobs."""
         self._loop = loop
 
-    def is_hot(self, method: bytes, url: bytes) -> bool:
-        """Tell whether a request line is that of a hot route; remembers the answer."""
+    def find(self, method: bytes, url: bytes) -> Hot | None:
+        """Give the hot route of a request line, None where it has none; remembers the answer."""
         key = (method, url)
-        if key not in self._routes:
+        try:
+            return self._routes[key]
+        except KeyError:
             if len(self._routes) >= _REMEMBERED:
                 self._routes.clear()
-            self._routes[key] = self._find(method, url)
-        return self._routes[key] is not None
+            found = self._routes[key] = self._find(method, url)
+            return found
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """Give the status line and the default headers of a 200 that carries JSON; made once a second."""
@@ -53,14 +65,14 @@ class Lane:
             self._default_headers = default_headers
         return self._head
 
-    def _find(self, method: bytes, url: bytes) -> Route | None:
+    def _find(self, method: bytes, url: bytes) -> Hot | None:
         if b"?" in url or b"%" in url or not url.isascii():
             return None
         try:
-            route, _ = self.app.router.find(method.decode("ascii"), url.decode("ascii"))
+            route, params = self.app.router.find(method.decode("ascii"), url.decode("ascii"))
         except LadingError:
             return None  # Not hot: the application refuses it with its sentence.
-        return route if route.hot else None
+        return Hot(method.decode("ascii"), url.decode("ascii"), route, params) if route.hot else None
 
     def _from_thread(self, jobs: list[Job]) -> None:
         assert self._loop is not None
@@ -68,9 +80,8 @@ class Lane:
 
     def _finish(self, jobs: list[Job]) -> None:
         for job in jobs:
-            exchange: Exchange = job.context
-            self.app.finish(exchange)
-            exchange.waiter.done()
+            self.app.finish(job)
+            job.request.waiter.done()
 
 
 class _Never:
@@ -83,18 +94,11 @@ class _Never:
 class PendingAnswer:
     """A hot request whose job is under way; to uvicorn it looks like the cycle of an unfinished response."""
 
-    __slots__ = (
-        "_connection",
-        "disconnected",
-        "exchange",
-        "keep_alive",
-        "message_event",
-        "response_complete",
-    )
+    __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "request", "response_complete")
 
-    def __init__(self, connection: FastLane, exchange: Exchange, *, keep_alive: bool) -> None:
+    def __init__(self, connection: FastLane, request: Request, *, keep_alive: bool) -> None:
         self._connection = connection
-        self.exchange = exchange
+        self.request = request
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
@@ -108,7 +112,8 @@ class PendingAnswer:
 
     def give_up(self, app: App) -> None:
         """Answer without the job, which has taken too long."""
-        app.give_up(self.exchange)
+        assert self.request.job is not None
+        app.give_up(self.request.job)
         self.done()
 
 
@@ -163,21 +168,21 @@ class FastLane(HttpToolsProtocol):
             return
         self._hot = None
         keep_alive = self.parser.should_keep_alive() and not self._closing
-        exchange = self.lane.app.begin(request, self.lane.deliver)
-        if exchange.response is not None:
-            self._write(exchange.response, keep_alive=keep_alive)
+        response = self.lane.app.begin(request, self.lane.deliver)
+        if response is not None:
+            self._write(response, keep_alive=keep_alive)
             return
-        self._pending = PendingAnswer(self, exchange, keep_alive=keep_alive)
-        exchange.waiter = self._pending
+        self._pending = PendingAnswer(self, request, keep_alive=keep_alive)
+        request.waiter = self._pending
         self.cycle = self._pending  # type: ignore[assignment]
 
     # What uvicorn calls on the connection.
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the job whose client has gone."""
-        if self._pending is not None and self._pending.exchange.job is not None:
+        if self._pending is not None and self._pending.request.job is not None:
             self._pending.response_complete = True
-            self._pending.exchange.job.cancelled = True
+            self._pending.request.job.cancelled = True
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -190,7 +195,7 @@ class FastLane(HttpToolsProtocol):
         """End what lasts too long: a job past its deadline, an idle connection, half a request."""
         pending = self._pending
         if pending is not None and not pending.response_complete:
-            job = pending.exchange.job
+            job = pending.request.job
             if job is not None and job.overdue(time.monotonic()):
                 pending.give_up(self.lane.app)
         elif self._idle_since and now - self._idle_since > self.timeout_keep_alive:
@@ -201,7 +206,7 @@ class FastLane(HttpToolsProtocol):
     def answer_later(self, pending: PendingAnswer) -> None:
         """Write the answer of a job, then go on with what was pipelined behind it."""
         self._pending = None
-        response = pending.exchange.response
+        response = pending.request.response
         assert response is not None
         if pending.disconnected or self.transport.is_closing():
             return
@@ -210,39 +215,45 @@ class FastLane(HttpToolsProtocol):
 
     def _as_hot(self) -> Request | None:
         """Give the request if it can take this lane."""
+        parser = self.parser
+        hot = self.lane.find(parser.get_method(), self.url)
+        if hot is None or parser.get_http_version() != "1.1" or parser.should_upgrade():
+            return None
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            return None
-        if self.expect_100_continue or self.flow.write_paused:
-            return None
-        parser, lane = self.parser, self.lane
-        method = parser.get_method()
-        if not lane.is_hot(method, self.url) or parser.get_http_version() != "1.1" or parser.should_upgrade():
+        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
             return None
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"0")
-        if b"transfer-encoding" in headers or not length.isdigit() or int(length) > lane.app.max_body_bytes:
+        if self.expect_100_continue or b"transfer-encoding" in headers or not length.isdigit():
             return None
-        return Request(method.decode("ascii"), self.url.decode("ascii"), b"", headers)
+        if int(length) > self.lane.app.max_body_bytes:
+            return None
+        return Request(hot.method, hot.path, b"", headers, b"", hot.params, hot.route)
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
-        lines = [b"%b: %b\r\n" % header for header in response.headers]
-        if not keep_alive:
-            lines.append(b"connection: close\r\n")
-        body = response.body
-        if response.status == 200 and response.content_type == b"application/json":
-            head = self.lane.head(self.server_state.default_headers)
-            text = b"%b%d\r\n%b\r\n%b" % (head, len(body), b"".join(lines), body)
-        else:
-            default = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-            kind = b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type, len(body))
-            text = b"".join((STATUS_LINE[response.status], default, kind, *lines, b"\r\n", body))
-        self.transport.write(text)
+        body, served = response.body, response.served
+        parts = [
+            self._head(response),
+            b"%d\r\nx-request-id: %b\r\n" % (len(body), response.request_id),
+            served.header_block if served is not None else b"",
+            b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
+            body,
+        ]
+        self.transport.write(b"".join(parts))
         self.server_state.total_requests += 1
         # One sweep a second closes idle connections: a timer for every answer would cost 1–2 µs.
         self._idle_since = self.loop.time()
         if not keep_alive:
             self.transport.close()
+
+    def _head(self, response: Response) -> bytes:
+        """Give the beginning of an answer, up to the value of its content-length."""
+        default_headers = self.server_state.default_headers
+        if response.status == 200 and response.content_type is JSON and not response.headers:
+            return self.lane.head(default_headers)
+        given = (*default_headers, (b"content-type", response.content_type), *response.headers)
+        lines = b"".join(b"%b: %b\r\n" % header for header in given)
+        return b"%b%bcontent-length: " % (STATUS_LINE[response.status], lines)
 
 
 def fast_lane(app: App) -> type[FastLane]:

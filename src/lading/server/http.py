@@ -15,13 +15,18 @@ from lading.errors import LadingError, MethodRefused, RouteNotFound
 if TYPE_CHECKING:
     from lading.server.dataplane import DataPlane
     from lading.server.job import Job
+    from lading.server.states import Served
 
 JSON = b"application/json"
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One whole HTTP request. Header names are lower case; ``params`` are the parts of the route."""
+    """One whole HTTP request, and how far its answer is.
+
+    Header names are lower case; ``params`` are the parts of the route. What follows them is the
+    application's, and ``waiter`` the host's.
+    """
 
     method: str
     path: str
@@ -29,16 +34,39 @@ class Request:
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     query: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
+    route: Route | None = None
+    request_id: bytes = b""
+    began: float = 0.0
+    job: Job | None = None
+    response: Response | None = None
+    waiter: Any = None
 
 
 @dataclass(slots=True, eq=False)
 class Response:
-    """One whole HTTP response; its length and the common headers are the transport's to add."""
+    """One whole HTTP response.
+
+    Its length and the common headers (the version that answered, the request's id) are the host's to add.
+    """
 
     body: bytes = b""
     status: int = 200
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    served: Served | None = None
+    request_id: bytes = b""
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """Give every header but those of the transport itself."""
+        given = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+            *self.headers,
+        ]
+        if self.served is not None:
+            given += self.served.headers
+        given.append((b"x-request-id", self.request_id))
+        return given
 
 
 Handler = Callable[[Request, "DataPlane"], "Response | Job"]

@@ -16,7 +16,7 @@ class Job:
     """One accepted prediction: a version, checked inputs, and how its outputs become an answer.
 
     ``outputs`` names the outputs to compute, all where it is None. ``encode`` runs in the thread that
-    answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``context`` is the host's own.
+    answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``request`` is the host's own.
     ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether.
     """
 
@@ -29,7 +29,7 @@ class Job:
     cancelled: bool = False
     result: dict[str, Array] | None = None
     error: LadingError | None = None
-    context: Any = None
+    request: Any = None
     run_s: float = 0.0
     merged_rows: int = 0
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lading.server.states import State
+from lading.server.states import Served, State
 
 if TYPE_CHECKING:
     from lading.server.dataplane import DataPlane
@@ -84,6 +84,7 @@ class Metrics(Collector):
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._stats: dict[Key, Stats] = {}
+        self._known: dict[tuple[Served, str], Stats] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -92,6 +93,13 @@ class Metrics(Collector):
         key = (model, str(version) if version else "", protocol)
         found = self._stats.get(key)
         return found if found is not None else self._stats.setdefault(key, Stats())
+
+    def of(self, served: Served, protocol: str) -> Stats:
+        """Give the counts of a version; quicker than `stats`, for every request asks."""
+        found = self._known.get((served, protocol))
+        if found is None:
+            found = self._known[served, protocol] = self.stats(served.name, served.version, protocol)
+        return found
 
     def page(self) -> bytes:
         """Write everything in Prometheus' text format."""

@@ -10,6 +10,7 @@ import enum
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lading.bundle import Bundle, Manifest, Samples
 from lading.errors import LadingError, ModelNotReady
@@ -50,7 +51,8 @@ class Served:
     """One version of a model in this process.
 
     ``name``, ``version`` and ``digest`` are known from the start; everything else once it has loaded.
-    A bundle that was served from a directory, outside a registry, has version 0.
+    A bundle that was served from a directory, outside a registry, has version 0. ``plans`` is where
+    protocols keep what they prepare once for a version.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Served:
     signature: Signature = field(default_factory=lambda: Signature(inputs=(), outputs=()))
     labels: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    header_block: bytes = b""
+    plans: dict[Any, Any] = field(default_factory=dict)
     _samples: Samples | None = None
     _runtime: Runtime | None = None
     _in_hand: int = 0
@@ -110,6 +114,7 @@ class Served:
             (b"x-lading-model", self.label.encode()),
             (b"x-lading-digest", self.digest.encode()),
         )
+        self.header_block = b"".join(b"%b: %b\r\n" % header for header in self.headers)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run the model; the caller has it in hand (`take`)."""
