@@ -19,6 +19,7 @@ from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response, Route, json_response
 from lading.server.job import Job
 from lading.server.protocols import error_headers, status_of
+from lading.server.protocols.rows import quick_reader
 from lading.server.states import Served, State
 from lading.signature import Array, Tensor
 
@@ -31,6 +32,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     outputs: tuple[str, ...] | None = None
 
 
+_FLAT, _ROWS = ("book", "flat"), ("book", "rows")
 _decoder = msgspec.json.Decoder(_Body)
 
 
@@ -70,12 +72,63 @@ def refuse(error: LadingError) -> Response:
     return response
 
 
+class _Plan:
+    """What is prepared once for a version: how its bodies are read and its answers written."""
+
+    __slots__ = ("_flat", "_quick", "names", "served")
+
+    def __init__(self, served: Served, *, flat: bool) -> None:
+        primary = served.signature.primary
+        self.served = served
+        self.names = (primary.name,)
+        self._quick = quick_reader(served.signature)
+        self._flat = flat and primary.batched
+
+    def job(self, body: bytes) -> Job:
+        """Read a body; raises `InputError`."""
+        served = self.served
+        if self._quick is not None:
+            try:
+                inputs, rows, asked = self._quick(body)
+            except ValueError:  # msgspec's errors are ValueErrors, numpy's for ragged rows too.
+                return self._slow_job(body)
+        else:
+            return self._slow_job(body)
+        return self.job_of(inputs, rows) if asked is None else _asked_job(served, inputs, rows, asked)
+
+    def job_of(self, inputs: dict[str, Array], rows: int) -> Job:
+        """Make the job for the primary output."""
+        encode = self._encode_flat if self._flat and rows == 1 else self._encode
+        return Job(self.served, inputs, self.names, encode, rows)
+
+    def _slow_job(self, body: bytes) -> Job:
+        """Read what the typed way does not: objects, several inputs; and find the words for what is wrong."""
+        read = _read(body)
+        inputs = self.served.signature.cast_rows(read.data)
+        rows = rows_in(self.served, inputs)
+        return (
+            self.job_of(inputs, rows)
+            if read.outputs is None
+            else _asked_job(self.served, inputs, rows, read.outputs)
+        )
+
+    def _encode(self, outputs: dict[str, Array]) -> Response:
+        return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]]))
+
+    def _encode_flat(self, outputs: dict[str, Array]) -> Response:
+        return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]][0]))
+
+
+def _plan(served: Served, *, flat: bool) -> _Plan:
+    plan: _Plan | None = served.plans.get(_FLAT if flat else _ROWS)
+    if plan is None:
+        plan = served.plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
+    return plan
+
+
 def _predict(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
     def predict(request: Request, plane: DataPlane) -> Job:
-        served = _resolve(request, plane)
-        body = _read(request.body)
-        inputs = served.signature.cast_rows(body.data)
-        return _job(served, inputs, body.outputs, flat=flat)
+        return _plan(_resolve(request, plane), flat=flat).job(request.body)
 
     return predict
 
@@ -94,7 +147,7 @@ def _predict_label(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 def _predict_test(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
     def predict_test(request: Request, plane: DataPlane) -> Job:
         served = _resolve(request, plane)
-        return _job(served, _first_sample(served), None, flat=flat)
+        return _plan(served, flat=flat).job_of(_first_sample(served), 1)
 
     return predict_test
 
@@ -107,23 +160,13 @@ def _predict_test_label(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
     return predict_test_label
 
 
-def _job(served: Served, inputs: dict[str, Array], asked: Sequence[str] | None, *, flat: bool) -> Job:
-    rows = rows_in(served, inputs)
-    if asked is not None:
-        check_outputs(served, asked)
-
-        def encode_named(outputs: dict[str, Array]) -> Response:
-            return Response(dumps({"outputs": {name: outputs[name] for name in asked}}))
-
-        return Job(served, inputs, asked, encode_named, rows)
-    primary = served.signature.primary
-    flatten = flat and rows == 1 and primary.batched
+def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: Sequence[str]) -> Job:
+    check_outputs(served, asked)
 
     def encode(outputs: dict[str, Array]) -> Response:
-        value = outputs[primary.name]
-        return Response(dumps({"prediction": value[0] if flatten else value}))
+        return Response(dumps({"outputs": {name: outputs[name] for name in asked}}))
 
-    return Job(served, inputs, (primary.name,), encode, rows)
+    return Job(served, inputs, asked, encode, rows)
 
 
 def _label_job(served: Served, inputs: dict[str, Array], *, flat: bool) -> Job:
@@ -294,12 +337,17 @@ def _summary(served: Served, plane: DataPlane) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    name: str | None
-    version: int | None
-    tag: str | None
+    name: str | None = None
+    version: int | None = None
+    tag: str | None = None
+
+
+_ROOT = _Address()
 
 
 def _address(request: Request) -> _Address:
+    if not request.params:
+        return _ROOT
     version = request.params.get("version")
     if version is not None and not (version.isascii() and version.isdigit()):
         raise InvalidReference(f"`{request.path}`", expected="a version number", found=f"`{version}`")
