@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lading.parity import Tolerance, compare
+from lading.signature import Tensor
+
+EXACT = Tolerance(rtol=0, atol=0)
+KINDS = {"f": "float64", "i": "int64", "u": "uint64", "b": "bool", "O": "string"}
+
+
+def judged(want, have, tolerance=EXACT, **options):
+    want, have = np.asarray(want), np.asarray(have)
+    tensor = Tensor(name="y", dtype=KINDS[want.dtype.kind], shape=("batch",))
+    return compare([tensor], {"y": want}, {"y": have}, tolerance, **options)
+
+
+@pytest.mark.parametrize(
+    ("want", "have"),
+    [
+        ([1.0, np.nan], [1.0, np.nan]),
+        ([np.inf, -np.inf], [np.inf, -np.inf]),
+        ([0.0], [-0.0]),
+        ([1, 2], [1, 2]),
+        ([True], [True]),
+        (np.array(["a", ""], object), np.array(["a", ""], object)),
+        (np.zeros((0, 3)), np.zeros((0, 3))),
+        (np.zeros((3, 0)), np.zeros((3, 0))),
+        (np.float64(1), np.float64(1)),
+        (np.array("a", object), np.array("a", object)),
+    ],
+)
+def test_equal_outputs_agree_exactly(want, have):
+    parity = judged(want, have)
+    assert parity.holds
+    assert (parity.max_abs_error, parity.label_flips, parity.worst) == (0.0, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("want", "have"),
+    [
+        ([1.0], [np.nan]),
+        ([np.nan], [1.0]),
+        ([np.inf], [-np.inf]),
+        ([np.inf], [1e308]),
+        ([1e308], [np.inf]),
+        ([1e308], [-1e308]),
+        ([1.0], [1.0 + 1e-15]),
+        ([0.0], [5e-324]),
+        ([1], [2]),
+        ([2**63 - 1], [2**63 - 2]),
+        ([True], [False]),
+        (np.array(["a"], object), np.array(["b"], object)),
+        ([1], [1.0]),
+        ([1.0], [1]),
+        ([1.0, 2.0], [1.0]),
+        ([[1.0]], [1.0]),
+        (np.array(["1"], object), [1]),
+        (np.float64(1), np.float64(2)),
+        (np.array("a", object), np.array("b", object)),
+    ],
+)
+def test_outputs_that_differ_never_agree_exactly(want, have):
+    parity = judged(want, have)
+    assert not parity.holds
+    assert parity.worst[0].output == "y"
+    assert parity.worst[0].row == 0
+    assert parity.worst[0].excess > 1
+
+
+def test_an_output_that_is_missing_does_not_agree():
+    tensors = [Tensor(name=name, dtype="float32", shape=("batch",)) for name in "ab"]
+    one = np.ones(2, "f4")
+    parity = compare(tensors, {"a": one, "b": one}, {"a": one}, EXACT)
+    assert not parity.holds
+    assert "no such output" in str(parity.worst[0])
+
+
+def test_the_tolerance_is_atol_plus_rtol_times_what_was_expected():
+    tolerance = Tolerance(rtol=0.1, atol=1.0)
+    assert judged([100.0], [111.0], tolerance).holds
+    assert judged([100.0], [89.0], tolerance).holds
+    assert not judged([100.0], [111.1], tolerance).holds
+    assert judged([100.0], [111.0], tolerance).worst[0].excess == pytest.approx(1.0)
+
+
+def test_the_worst_rows_come_first_with_one_entry_a_row():
+    want = np.zeros((10, 3))
+    have = want.copy()
+    have[7], have[2, 1], have[4, 0] = 5.0, 9.0, 1.0
+    parity = judged(want, have, Tolerance(rtol=0, atol=0.5))
+    assert [one.row for one in parity.worst] == [2, 7, 4]
+    assert parity.worst[0].expected == [0, 0, 0]
+    assert parity.worst[0].found == [0, 9, 0]
+    assert parity.max_abs_error == 9.0
+    assert len(judged(want, have, show=1).worst) == 1
+    assert str(parity.worst[0]) == "output `y`, row 2: expected [0.0, 0.0, 0.0], found [0.0, 9.0, 0.0]"
+
+
+def test_as_many_labels_may_flip_as_the_tolerance_says():
+    want, have = np.arange(10), np.arange(10)
+    have[[3, 8]] = 0
+    assert judged(want, have, Tolerance(max_label_flips=2)).holds
+    parity = judged(want, have, Tolerance(max_label_flips=1))
+    assert not parity.holds
+    assert parity.label_flips == 2
+    assert [one.row for one in parity.worst] == [3, 8]
+
+
+def test_flips_are_counted_by_row():
+    assert judged([[1, 2], [3, 4]], [[0, 0], [3, 4]]).label_flips == 1
+
+
+def test_another_width_of_float_agrees_within_the_tolerance():
+    want = np.array([0.1, 0.2])
+    assert judged(want, want.astype("f4"), Tolerance()).holds
+    assert not judged(want, want.astype("f4"), EXACT).holds
+
+
+FLOATS = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 3)), elements=st.floats())
+
+
+@given(FLOATS)
+def test_any_floats_agree_with_themselves(array):
+    assert judged(array, array.copy()).holds
+
+
+@given(FLOATS, st.data())
+def test_the_verdict_is_numpys_verdict_and_nothing_warns(want, data):
+    have = data.draw(hnp.arrays(np.float64, want.shape, elements=st.floats()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parity = judged(want, have, Tolerance(rtol=1e-3, atol=1e-6))
+    # Where an expected value is infinite, numpy's tolerance is infinite and ours is none.
+    with np.errstate(all="ignore"):
+        close = np.isclose(have, want, rtol=1e-3, atol=1e-6, equal_nan=True)
+    assert parity.holds == bool(close.all())
+    assert parity.holds == (not parity.worst or parity.worst[0].excess <= 1.0)
