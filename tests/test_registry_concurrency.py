@@ -62,8 +62,10 @@ def test_two_push_while_others_list_pull_and_collect_and_no_version_is_lost_or_d
     ]
     for process in pushers + watchers:
         process.start()
-    numbers = [pushed.get(timeout=120) for _ in pushers]
-    stop.set()
+    try:
+        numbers = [pushed.get(timeout=60) for _ in pushers]
+    finally:
+        stop.set()
     listings, wrong = seen.get(timeout=60)
     collections = rounds.get(timeout=60)
     for process in pushers + watchers:
