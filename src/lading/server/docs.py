@@ -6,6 +6,7 @@ The pages need nothing from the internet: Swagger UI's files come from an instal
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,12 @@ def describe(app: App) -> dict[str, Any]:
             "tags": [route.protocol],
             "responses": _responses(served, route.pattern),
         }
-        names = [part[1:-1] for part in route.pattern.split("/") if part.startswith("{")]
+        names = re.findall(r"\{(\w+)\}", route.pattern)
         if names:
             operation["parameters"] = [_parameter(name, served) for name in names]
-        if route.method == "POST" and served is not None:
+        if route.method == "POST" and route.protocol != book.PROTOCOL:
+            operation["requestBody"] = _any_body()
+        elif route.method == "POST" and served is not None:
             operation["requestBody"] = _request_body(served)
         paths.setdefault(route.pattern or "/", {})[route.method.lower()] = operation
     document["paths"] = paths
@@ -112,6 +115,11 @@ def _request_body(served: Served) -> dict[str, Any]:
         },
     }
     return {"required": True, "content": {"application/json": {"schema": schema, "example": {"data": rows}}}}
+
+
+def _any_body() -> dict[str, Any]:
+    # What other protocols take is theirs to specify; their documents say it better than a schema here.
+    return {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 
 
 def _data_schema(signature: Signature) -> dict[str, Any]:
