@@ -24,7 +24,7 @@ from lading import Client
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".demo"
-SERVE = "lading serve iris:1 progression:1 --port {port}"
+SERVE = "lading serve iris:1 progression:1 --port {port} --grpc-port {grpc_port}"
 
 
 class Story:
@@ -93,7 +93,7 @@ def free_port(wanted: int) -> int:
 
 def start(story: Story, port: int) -> subprocess.Popen[bytes]:
     """Start the server in a session of its own, so that Ctrl-C reaches it as one drain, through here."""
-    command = SERVE.format(port=port)
+    command = SERVE.format(port=port, grpc_port=free_port(port + 1))
     with (FOLDER / "serve.log").open("wb") as log:
         server = subprocess.Popen(
             shlex.split(command),
@@ -163,7 +163,9 @@ def refuse(story: Story, url: str) -> None:
 def refused(words: str) -> str:
     """Give the sentence of a refusal."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return "refused: " + next((line for line in lines if "expected" in line), lines[0])
+    return "refused: " + next((line for line in lines if "expected" in line), lines[0]).removeprefix(
+        "error: "
+    )
 
 
 def write(name: str, rows: object) -> None:

@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -68,10 +70,14 @@ def test_a_serving_host_verifies_pushes_and_serves_a_bundle_packed_elsewhere(hos
     subprocess.run([lading, "verify", str(bundle)], env=environ, check=True, capture_output=True)
     subprocess.run([lading, "push", str(bundle)], env=environ, check=True, capture_output=True)
     server = subprocess.Popen(
-        [lading, "serve", "iris:1", "--port", "0"], env=environ, stderr=subprocess.PIPE, text=True
+        [lading, "serve", "iris:1", "--port", "0", "--grpc-port", "0"],
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         url = listening(server)
+        wait_until_ready(url)
         body = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2]]}).encode()
         request = urllib.request.Request(f"{url}/predict", body, {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -91,3 +97,16 @@ def listening(server: subprocess.Popen[str]) -> str:
         if found:
             return found.group()
     raise AssertionError(f"the server ended without listening:\n{''.join(said)}")
+
+
+def wait_until_ready(url: str) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=10).close()
+        except urllib.error.HTTPError as error:
+            assert time.monotonic() < until, error.read()
+            error.close()
+            time.sleep(0.05)
+        else:
+            return

@@ -99,6 +99,7 @@ def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
         "HOME": str(tmp_path),
         "LADING_REGISTRY": str(tmp_path / "registry"),
         "LADING_PORT": str(port),
+        "LADING_GRPC_PORT": "0",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     # A reader waits until the server says that it is ready; nothing else is added to the commands.
