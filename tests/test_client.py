@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading import Client
-from lading.client import may_work_later, plain
+from lading.client import plain
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
 from lading.registry import Registry
 from making import IRIS, IRIS_COLUMNS, linear_bundle, linear_rows
@@ -108,7 +108,6 @@ def test_a_refused_value_comes_with_its_sentence_and_code(client):
     with pytest.raises(RemoteError, match=r"`\$\.data\[0\]") as caught:
         client.predict([[5.1, "wide", 1.4, 0.2]])
     assert (caught.value.status, caught.value.code) == (400, "ValueRefused")
-    assert not may_work_later(caught.value)
 
 
 def test_an_unknown_model_is_not_found(url):

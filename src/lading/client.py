@@ -24,8 +24,6 @@ from lading.ref import Ref
 CONNECT_TRIES = 3
 """How often a GET tries to connect, 0.1 s and then 0.2 s apart."""
 
-_LATER = (429, 503, 504)
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -219,11 +217,6 @@ class Client:
         error = RemoteError(f"`{self._shown}`", expected="JSON of lading", found=f"`{found}`", hint=hint)
         error.status = answer.status_code
         return error
-
-
-def may_work_later(error: RemoteError) -> bool:
-    """Tell whether the same request may succeed later: the queue was full or the deadline passed."""
-    return error.status in _LATER
 
 
 def plain(data: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 import pytest
 
@@ -131,3 +133,14 @@ def test_nothing_at_all_is_answered_with_the_help(lading):
 
 def test_the_version_is_told(lading):
     assert lading("--version") == (0, "lading 0.1.0\n", "")
+
+
+def test_serving_without_its_extra_says_what_to_install(lading, bundle, monkeypatch):
+    # Python's own way to say that a module is not installed; uninstalling it would harm the other tests.
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    for name in [name for name in sys.modules if name.startswith("lading.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    code, _, said = lading("serve", bundle.path)
+    assert code == 2
+    assert "no module `uvicorn`" in said
+    assert "hint: pip install 'lading[serve]'" in said

@@ -74,6 +74,7 @@ def test_a_bundle_is_served_from_its_directory_without_a_registry(shell):
     assert not (shell.folder / "registry").exists()
 
 
+@pytest.mark.slow
 def test_a_python_object_is_packed_from_the_folder_one_stands_in(shell):
     shell.write(
         "train.py",
@@ -92,6 +93,7 @@ def test_a_python_object_is_packed_from_the_folder_one_stands_in(shell):
     assert len(shell.must("lading predict iris.bundle --input rows.csv --label").out.splitlines()) == 150
 
 
+@pytest.mark.slow
 def test_a_model_that_float32_cannot_hold_is_packed_in_float64_and_says_so(shell):
     shell.write(
         "train.py",
@@ -114,6 +116,7 @@ def test_a_model_that_float32_cannot_hold_is_packed_in_float64_and_says_so(shell
     assert not (shell.folder / "other").exists()
 
 
+@pytest.mark.slow
 def test_gates_turn_numbers_into_an_exit_code(shell):
     shell.must(PACK)
     shell.write("kind.toml", "max_size_mb = 100\n[min_metric]\naccuracy = 0.9\n")

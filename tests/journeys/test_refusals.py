@@ -17,6 +17,8 @@ from lading.errors import ServerUnavailable
 from making import linear_bundle
 from serving import serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bundle(shell):

@@ -31,6 +31,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.NotFound: NOT_FOUND,
     errors.MethodRefused: REFUSED,
     errors.MediaTypeRefused: REFUSED,
+    errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.QueueFull: UNAVAILABLE,
     errors.DeadlineExceeded: UNAVAILABLE,
@@ -83,9 +84,7 @@ def report(error: BaseException, *, debug: bool) -> int:
         case click.Abort() | KeyboardInterrupt():
             return INTERRUPTED
         case click.ClickException():
-            # click's own suggestion is left out of the sentence; it is the hint.
-            said = error.message if isinstance(error, click.NoSuchOption) else error.format_message()
-            printing.error(_QUOTED.sub(r"`\1`", _lower(said)), _usage_hint(error))
+            printing.error(_sentence(error), _usage_hint(error))
             return error.exit_code
     if debug:
         traceback.print_exception(error, file=sys.stderr)
@@ -126,7 +125,13 @@ def _usage_hint(error: click.ClickException) -> str | None:
     return f"see `{context.command_path} --help`" if context is not None else None
 
 
+def _sentence(error: click.ClickException) -> str:
+    """Write click's sentence as one of lading's: values in backticks; its suggestion is the hint."""
+    if isinstance(error, click.NoSuchOption):
+        return f"no such option `{error.option_name}`"
+    return _QUOTED.sub(r"`\1`", _lower(error.format_message()))
+
+
 def _lower(sentence: str) -> str:
-    """Write click's sentences as lading's own: no capital at the start, no full stop at the end."""
     text = sentence.strip().removesuffix(".")
     return text[:1].lower() + text[1:]

@@ -11,6 +11,7 @@ import click
 
 from lading.cli.command import Command
 from lading.cli.parameters import BundleType, registry_option
+from lading.errors import ExtraMissing
 from lading.ref import Ref
 from lading.settings import ServeSettings, registry_url, serve_settings, variable
 
@@ -66,6 +67,12 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     accepted is dropped.
     """
     settings = serve_settings(given)
-    from lading.server import serve as run
-
+    try:
+        from lading.server import serve as run
+    except ModuleNotFoundError as error:
+        if (error.name or "lading").startswith("lading"):
+            raise
+        hint = "pip install 'lading[serve]'"
+        found = f"no module `{error.name}`"
+        raise ExtraMissing("`lading serve`", expected="the extra `serve`", found=found, hint=hint) from None
     ctx.exit(run(settings, refs, registry_url(registry)))
