@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -523,3 +524,43 @@ RESHAPE = (
 )
 def test_a_message_of_onnx_runtime_becomes_one_clean_sentence(said, sentence_of_ours):
     assert sentence(ValueError(said)) == sentence_of_ours
+
+
+def test_runs_through_bound_buffers_answer_as_runs_without(tmp_path):
+    runtime = opened(tmp_path, linear_model())
+    random = np.random.default_rng(7)
+    for rows in (1, 2, 8, 9):
+        inputs = [{"X": random.standard_normal((rows, 4)).astype(np.float32)} for _ in range(4)]
+        plain = [runtime.run(one, ["probabilities"]) for one in inputs]  # A list of names is never bound.
+        bound = [runtime.run(one, ("probabilities",)) for one in inputs]
+        for one, other in zip(plain, bound, strict=True):
+            np.testing.assert_array_equal(one["probabilities"], other["probabilities"])
+
+
+def test_a_bound_buffer_takes_no_array_of_another_form(tmp_path):
+    runtime = opened(tmp_path, linear_model())
+    good = {"X": np.ones((1, 4), np.float32)}
+    runtime.run(good, ("label",))
+    for wrong in (np.ones((1, 1), np.float32), np.ones((1, 4), np.float64), np.ones((4,), np.float32)):
+        with pytest.raises(RunFailed):
+            runtime.run({"X": wrong}, ("label",))
+
+
+def test_threads_share_the_bound_buffers_without_mixing_answers(tmp_path):
+    runtime = opened(tmp_path, linear_model())
+    inputs = [{"X": np.full((1, 4), at, np.float32)} for at in range(8)]
+    expected = [runtime.run(one, ["probabilities"])["probabilities"] for one in inputs]
+    wrong: list[int] = []
+
+    def ask(at: int) -> None:
+        for _ in range(300):
+            found = runtime.run(inputs[at], ("probabilities",))["probabilities"]
+            if not np.array_equal(found, expected[at]):
+                wrong.append(at)
+
+    threads = [threading.Thread(target=ask, args=(at,)) for at in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert wrong == []
