@@ -46,7 +46,7 @@ def host(tmp_path_factory, wheel) -> Path:
     """Make a serving host: a new environment with the serving lock and the wheel, nothing else."""
     where = tmp_path_factory.mktemp("host") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(where)], check=True)
-    pip = [str(where / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(where / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
     subprocess.run([*pip, "--requirement", str(ROOT / "requirements" / "serve.txt")], check=True)
     subprocess.run([*pip, "--no-deps", str(wheel)], check=True)
     return where / "bin"
@@ -101,12 +101,15 @@ def listening(server: subprocess.Popen[str]) -> str:
 
 def wait_until_ready(url: str) -> None:
     until = time.monotonic() + 30
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=10).close()
-        except urllib.error.HTTPError as error:
-            assert time.monotonic() < until, error.read()
-            error.close()
-            time.sleep(0.05)
-        else:
-            return
+    while (found := health(url)) != "ok":
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
+
+
+def health(url: str) -> str:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:
+            return json.load(answer)["health"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)["reason"]
