@@ -57,6 +57,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   └── RouteNotFound
     ├── MethodRefused             the route is there, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
+    ├── NotSupported              the protocol has it, this server does not do it
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
     │   ├── QueueFull
@@ -340,6 +341,10 @@ class MethodRefused(LadingError):
 
 class MediaTypeRefused(LadingError):
     """A content type that the route does not read."""
+
+
+class NotSupported(LadingError):
+    """The protocol has it, this server does not do it."""
 
 
 class LimitError(LadingError):

@@ -32,6 +32,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.MethodRefused: REFUSED,
     errors.MediaTypeRefused: REFUSED,
     errors.NotSupported: REFUSED,
+    errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.QueueFull: UNAVAILABLE,
     errors.DeadlineExceeded: UNAVAILABLE,

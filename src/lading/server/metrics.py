@@ -101,6 +101,11 @@ class Metrics(Collector):
             found = self._known[served, protocol] = self.stats(served.name, served.version, protocol)
         return found
 
+    def of_version(self, model: str, version: int) -> list[Stats]:
+        """Give the counts of one version, one for each protocol that was spoken to it."""
+        key = (model, str(version) if version else "")
+        return [stats for known, stats in list(self._stats.items()) if known[:2] == key]
+
     def page(self) -> bytes:
         """Write everything in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
 from lading.server.dataplane import DataPlane
-from lading.server.states import State
+from lading.server.protocols.oip.facts import server_ready
 
 _POLL_S = 0.1
 """How long a watcher may learn of a change late; a check is always right."""
@@ -60,7 +60,7 @@ class Health:
             self._refresh()
 
     def _refresh(self) -> None:
-        ready = all_ready(self._plane)
+        ready = server_ready(self._plane)
         with self._lock:
             if ready is self._last:
                 return
@@ -68,9 +68,3 @@ class Health:
             kinds = health_pb2.HealthCheckResponse
             for name in self._services:
                 self._servicer.set(name, kinds.SERVING if ready else kinds.NOT_SERVING)
-
-
-def all_ready(plane: DataPlane) -> bool:
-    """Tell whether there is a model, and every model has a version that is ready."""
-    models = plane.models.values()
-    return bool(models) and all(any(one.state is State.READY for one in versions) for versions in models)

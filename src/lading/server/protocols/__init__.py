@@ -18,6 +18,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.NotFound: 404,
     errors.MethodRefused: 405,
     errors.MediaTypeRefused: 415,
+    errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
     errors.QueueFull: 429,
     errors.DeadlineExceeded: 504,

@@ -1,0 +1,126 @@
+"""What the protocol tells about server and models, as plain values that REST and gRPC write alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lading
+from lading.errors import NotSupported
+from lading.server.dataplane import DataPlane
+from lading.server.metrics import Metrics
+from lading.server.protocols.oip.tensors import DATATYPES, wire_shape
+from lading.server.states import Served, State
+from lading.signature import Tensor
+
+EXTENSIONS = ("binary_tensor_data", "classification", "parameters", "statistics")
+PLATFORM = "onnxruntime_onnx"
+
+_STATES = {
+    State.LOADING: "LOADING",
+    State.WARMING: "LOADING",
+    State.READY: "READY",
+    State.DRAINING: "UNLOADING",
+    State.UNLOADED: "UNAVAILABLE",
+    State.FAILED: "UNAVAILABLE",
+}
+"""The words of the repository extension."""
+
+
+def find(plane: DataPlane, name: str, version: str = "") -> Served:
+    """Give the version meant, ready or not; a `version` that is not a number is a tag."""
+    if version.isascii() and version.isdigit():
+        return plane.find(name, int(version))
+    return plane.find(name, tag=version or None)
+
+
+def resolve(plane: DataPlane, name: str, version: str = "") -> Served:
+    """Give the ready version meant."""
+    if version.isascii() and version.isdigit():
+        return plane.resolve(name, int(version))
+    return plane.resolve(name, tag=version or None)
+
+
+def server_ready(plane: DataPlane) -> bool:
+    """Tell whether there is a model, and every model has a version that is ready."""
+    models = plane.models.values()
+    return bool(models) and all(any(one.state is State.READY for one in versions) for versions in models)
+
+
+def server_metadata() -> dict[str, Any]:
+    """Name the server and its extensions."""
+    return {"name": "lading", "version": lading.__version__, "extensions": list(EXTENSIONS)}
+
+
+def model_metadata(plane: DataPlane, served: Served) -> dict[str, Any]:
+    """Describe one version, and name those that are beside it; raises `ModelNotReady` while it loads."""
+    signature = served.manifest.signature
+    return {
+        "name": served.name,
+        "versions": [str(one.version) for one in plane.versions(served.name)],
+        "platform": PLATFORM,
+        "inputs": [_tensor(one) for one in signature.inputs],
+        "outputs": [_tensor(one) for one in signature.outputs],
+    }
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": wire_shape(tensor)}
+
+
+def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
+    """List every version, or only those that are ready."""
+    return [
+        {
+            "name": one.name,
+            "version": str(one.version),
+            "state": _STATES[one.state],
+            "reason": one.reason,
+        }
+        for versions in plane.models.values()
+        for one in versions
+        if one.state is State.READY or not ready
+    ]
+
+
+def no_loading(name: str) -> NotSupported:
+    """Say that models come and go by releases, not by this protocol."""
+    return NotSupported(
+        f"model `{name}`",
+        expected="models as this server was told to serve them",
+        found="a request to load or unload one",
+        hint="start the server with the models it should serve",
+    )
+
+
+def statistics(plane: DataPlane, metrics: Metrics, name: str = "", version: str = "") -> list[dict[str, Any]]:
+    """Count what versions did over every protocol; durations in nanoseconds, as the extension has them."""
+    if not name:
+        wanted = [one for versions in plane.models.values() for one in versions]
+    else:
+        wanted = [find(plane, name, version)] if version else list(plane.versions(name))
+    return [_counts(served, metrics) for served in wanted]
+
+
+def _counts(served: Served, metrics: Metrics) -> dict[str, Any]:
+    counts = metrics.of_version(served.name, served.version)
+    succeeded = sum(n for one in counts for status, n in one.statuses.items() if status in (200, "OK"))
+    failed = sum(n for one in counts for n in one.errors.values())
+    took_s = sum(one.latency.total for one in counts)
+    # Latency is kept for answers of every kind together; the parts of it that nobody measures stay 0.
+    none = {"count": 0, "ns": 0}
+    stats = dict.fromkeys(("queue", "compute_input", "compute_infer", "compute_output"), none)
+    return {
+        "name": served.name,
+        "version": str(served.version),
+        "last_inference": 0,
+        "inference_count": sum(one.rows for one in counts),
+        "execution_count": succeeded,
+        "inference_stats": {
+            "success": {"count": succeeded, "ns": int(took_s * 1e9)},
+            "fail": {"count": failed, "ns": 0},
+            **stats,
+            "cache_hit": none,
+            "cache_miss": none,
+        },
+        "batch_stats": [],
+    }
