@@ -54,7 +54,7 @@ def _typed(tensor: Tensor) -> Any:
             meta = msgspec.Meta(min_length=size, max_length=size)
         else:
             meta = msgspec.Meta(min_length=1 if size == BATCH else 0)
-        kind = Annotated[list[kind], meta]  # type: ignore[valid-type]
+        kind = Annotated[list[kind], meta]
     return kind
 
 
