@@ -32,7 +32,6 @@ EXIT: dict[type[LadingError], int] = {
     errors.MethodRefused: REFUSED,
     errors.MediaTypeRefused: REFUSED,
     errors.NotSupported: REFUSED,
-    errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.QueueFull: UNAVAILABLE,
     errors.DeadlineExceeded: UNAVAILABLE,
