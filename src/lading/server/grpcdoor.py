@@ -72,9 +72,10 @@ class GrpcDoor:
 
 def services() -> Iterator[Service]:
     """List the services of every protocol that has gRPC."""
-    from lading.server.grpc import oip
+    from lading.server.grpc import oip, tfs
 
     yield oip.service()
+    yield from tfs.services()
 
 
 def _hold(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from lading import errors
@@ -40,12 +41,10 @@ _STATES = {
     State.READY: "AVAILABLE",
     State.DRAINING: "UNLOADING",
     State.UNLOADED: "END",
-    State.FAILED: "END",
 }
 _STATUS: dict[type[LadingError], int] = {
     errors.RouteNotFound: 400,
     errors.MethodRefused: 400,
-    errors.TagNotFound: 400,
 }
 """Where TensorFlow Serving has another HTTP status for the same fact than the other protocols here."""
 
@@ -123,23 +122,20 @@ def regress(request: Request, plane: DataPlane) -> Job:
 def status(request: Request, plane: DataPlane) -> Response:
     """Show the state of every version, newest first, or of the one that is named."""
     name, version, label = _address(request)
-    shown = [_status(one) for one in versions_of(plane, name, version, label)]
+    shown = [_shown(one) for one in versions_of(plane, name, version, label)]
     return _pretty({"model_version_status": shown})
 
 
 def metadata(request: Request, plane: DataPlane) -> Response:
     """Show the signature as TensorFlow's SignatureDef."""
     served = resolve(request, plane)
-    definition = {
-        "inputs": {tensor.name: _tensor_info(tensor) for tensor in served.signature.inputs},
-        "outputs": {tensor.name: _tensor_info(tensor) for tensor in served.signature.outputs},
-        "method_name": "tensorflow/serving/predict",
-    }
     return _pretty(
         {
             "model_spec": {"name": served.name, "signature_name": "", "version": str(served.version)},
             # The map is a message inside a message of the same name: the doubling is the protocol's.
-            "metadata": {"signature_def": {"signature_def": {tfs_examples.DEFAULT_SIGNATURE: definition}}},
+            "metadata": {
+                "signature_def": {"signature_def": {tfs_examples.DEFAULT_SIGNATURE: signature_def(served)}}
+            },
         }
     )
 
@@ -169,7 +165,7 @@ def resolve_spec(plane: DataPlane, name: str, version: int | None, label: str | 
         which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise ModelNotFound(f"Servable not found for request: {which}") from None
     except TagNotFound:
-        raise TagNotFound(f"Unrecognized servable version label: {label}") from None
+        raise InvalidReference(f"Unrecognized servable version label: {label}") from None
 
 
 def versions_of(plane: DataPlane, name: str, version: int | None, label: str | None) -> list[Served]:
@@ -183,7 +179,7 @@ def versions_of(plane: DataPlane, name: str, version: int | None, label: str | N
     except ModelNotFound:
         raise ModelNotFound(f"Could not find any versions of model {name}") from None
     except TagNotFound:
-        raise TagNotFound(f"Unrecognized servable version label: {label}") from None
+        raise InvalidReference(f"Unrecognized servable version label: {label}") from None
 
 
 def _tag(plane: DataPlane, name: str, label: str | None) -> str | None:
@@ -206,15 +202,38 @@ def _address(request: Request) -> tuple[str, int | None, str | None]:
     return params["name"], int(version), None
 
 
-def _status(served: Served) -> dict[str, Any]:
-    failed = served.state is State.FAILED
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """The state of a version in TensorFlow Serving's words; ``code`` is a number of gRPC's."""
+
+    state: str
+    code: int = 0
+    word: str = "OK"
+    message: str = ""
+
+
+def version_status(served: Served) -> VersionStatus:
+    """Tell the state of a version; one that failed says why."""
+    if served.state is State.FAILED:
+        return VersionStatus("END", 9, "FAILED_PRECONDITION", served.reason)
+    return VersionStatus(_STATES[served.state])
+
+
+def _shown(served: Served) -> dict[str, Any]:
+    status = version_status(served)
     return {
         "version": str(served.version),
-        "state": _STATES[served.state],
-        "status": {
-            "error_code": "FAILED_PRECONDITION" if failed else "OK",
-            "error_message": served.reason if failed else "",
-        },
+        "state": status.state,
+        "status": {"error_code": status.word, "error_message": status.message},
+    }
+
+
+def signature_def(served: Served) -> dict[str, Any]:
+    """Write the signature as the JSON of TensorFlow's SignatureDef."""
+    return {
+        "inputs": {tensor.name: _tensor_info(tensor) for tensor in served.signature.inputs},
+        "outputs": {tensor.name: _tensor_info(tensor) for tensor in served.signature.outputs},
+        "method_name": "tensorflow/serving/predict",
     }
 
 
