@@ -1,0 +1,101 @@
+"""Arrays checked against a tensor: taken as they are, cast without change, or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lading.errors import EmptyInput, ShapeRefused, ValueRefused
+from lading.signature.tensor import Array, Tensor, describe, fits, unfit_text
+
+
+def cast_array(tensor: Tensor, array: Array) -> Array:
+    """Check shape and values of `array` and cast it to the tensor's dtype without changing a value.
+
+    Floats may round to the nearest float of a narrower kind, as every literal does; they may not
+    overflow. Integers, booleans and strings keep their value exactly. Raises `ValueRefused`,
+    `ShapeRefused`, `EmptyInput`.
+    """
+    _check_shape(tensor, array.shape)
+    cast = array if array.dtype == tensor.numpy_dtype else _convert(tensor, array)
+    if tensor.dtype == "string":
+        _check_strings(tensor, cast)
+    elif not tensor.allows_nan and cast.dtype.kind == "f" and np.isnan(cast).any():
+        raise _refused(tensor, "NaN", _index(np.isnan(cast)))
+    return cast
+
+
+def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if fits(tensor.shape, shape):
+        return
+    if tensor.batched and shape and shape[0] == 0:
+        raise EmptyInput(f"input `{tensor.name}`", expected="at least one row", found="none")
+    raise ShapeRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"shape `{list(shape)}`")
+
+
+def _convert(tensor: Tensor, array: Array) -> Array:
+    target = tensor.numpy_dtype
+    kinds = array.dtype.kind + target.kind
+    if tensor.dtype == "string":
+        return _strings(tensor, array)
+    if array.dtype.kind not in "biuf" or "b" in kinds:
+        raise _refused(tensor, f"`{_dtype_name(array)}`", None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(target)
+        if kinds == "ff":
+            changed = np.isinf(cast) & ~np.isinf(array)
+        else:
+            back = cast.astype(array.dtype)
+            # A cast that wraps can come back to the same bits, so signs are compared as well.
+            changed = (back != array) | ((cast < 0) != (array < 0))
+            # Out of range a cast between float and integer gives what the processor likes (2**63 as
+            # float64 saturates to the nearest int64 on ARM, and comes back): so ranges are compared.
+            if array.dtype.kind == "f":
+                changed |= _beyond(array, target)
+            elif target.kind == "f":
+                changed |= _beyond(cast, array.dtype)
+    if changed.any():
+        at = _index(changed)
+        raise _refused(tensor, f"{array[at]!s}", at)
+    return cast
+
+
+def _beyond(floats: Array, integer: np.dtype[Any]) -> Array:
+    """Tell which floats no value of the `integer` dtype is; the bounds are powers of two, so exact."""
+    wide = floats.astype(np.float64)
+    high = 2.0 ** (8 * integer.itemsize - (integer.kind == "i"))
+    low = -high if integer.kind == "i" else 0.0
+    return np.asarray(~((wide >= low) & (wide < high)))
+
+
+def _strings(tensor: Tensor, array: Array) -> Array:
+    if array.dtype.kind == "S":
+        try:
+            return np.char.decode(array, "utf-8").astype(object)
+        except UnicodeDecodeError:
+            raise _refused(tensor, "bytes that are not UTF-8", None) from None
+    if array.dtype.kind != "U":
+        raise _refused(tensor, f"`{_dtype_name(array)}`", None)
+    return array.astype(object)
+
+
+def _check_strings(tensor: Tensor, array: Array) -> None:
+    for at, text in np.ndenumerate(array):
+        if not isinstance(text, str):
+            raise _refused(tensor, describe(text), at)
+        if unfit_text(text):
+            raise _refused(tensor, "a string with a NUL or a lone surrogate", at)
+
+
+def _dtype_name(array: Array) -> str:
+    return "string" if array.dtype.kind in "US" else array.dtype.name
+
+
+def _index(mask: Array) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
+
+
+def _refused(tensor: Tensor, found: str, at: tuple[int, ...] | None) -> ValueRefused:
+    place = f" at {list(at)}" if at is not None else ""
+    return ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"{found}{place}")

@@ -1,0 +1,115 @@
+"""One named input or output: its dtype, its shape and how a message shows it. Casts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lading.errors import InputMissing
+
+DType = Literal[
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64", "string",
+]  # fmt: skip
+DTYPES: tuple[DType, ...] = get_args(DType)
+Array = NDArray[Any]
+
+BATCH = "batch"
+"""The name of the dimension along which rows are independent; always the first where it stands."""
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """One named input or output.
+
+    ``shape`` holds sizes and names; a name is a dynamic dimension, and equal names are equal sizes within
+    one request. ``columns`` names the entries of the last axis. ``allows_nan`` is true where the golden
+    samples held missing values: JSON ``null`` and NaN are then taken for them, and refused otherwise.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int | str, ...]
+    columns: tuple[str, ...] = ()
+    allows_nan: bool = False
+
+    @property
+    def batched(self) -> bool:
+        """Whether the first dimension is the batch."""
+        return bool(self.shape) and self.shape[0] == BATCH
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The dtype that arrays of this tensor have; ``object`` (of ``str``) for strings."""
+        return np.dtype(object) if self.dtype == "string" else np.dtype(self.dtype)
+
+    @property
+    def scalar_rows(self) -> bool:
+        """Whether a row of it is one value: shape ``[batch]`` or ``[batch, 1]``."""
+        return self.batched and self.shape[1:] in ((), (1,))
+
+    def __str__(self) -> str:
+        return f"{self.dtype} [{', '.join(str(size) for size in self.shape)}]"
+
+
+def fits(shape: tuple[int | str, ...], found: tuple[int, ...]) -> bool:
+    """Tell whether an array of shape `found` is one of `shape`; a batch of no rows is not."""
+    return (
+        len(shape) == len(found)
+        and all(isinstance(want, str) or want == size for want, size in zip(shape, found, strict=True))
+        and not (shape and shape[0] == BATCH and found[0] == 0)
+    )
+
+
+def describe(value: object) -> str:
+    """Name a JSON value as a message does: "a string", "1.5", "null", "a list"."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            # Python refuses to write out integers of thousands of digits, and nobody reads them.
+            return f"{value}" if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
+        case float():
+            return f"{value!r}"
+        case str():
+            return "a string"
+        case list():
+            return "an empty list" if not value else "a list"
+        case dict():
+            return "an object"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def missing(tensor: Tensor, where: str, given: Sequence[str]) -> InputMissing:
+    """Say that input `tensor` is not in what `where` gives."""
+    found = listed(given)
+    return InputMissing(f"input `{tensor.name}` in {where}", expected=f"`{tensor}`", found=found)
+
+
+def quoted(name: str) -> str:
+    """Give a name that a caller sent as a message shows it: short and printable."""
+    short = name if len(name) <= 80 else f"{name[:80]}…"
+    return f"`{short}`" if short.isprintable() else f"`{ascii(short)[1:-1]}`"
+
+
+def names_of(tensors: Sequence[Tensor]) -> str:
+    """Give the names of `tensors` as a message lists them."""
+    return ", ".join(f"`{tensor.name}`" for tensor in tensors)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Give names that a caller sent as a message lists them: a dozen at most."""
+    more = ", …" if len(names) > 12 else ""
+    return ", ".join(quoted(name) for name in names[:12]) + more if names else "none"
+
+
+def unfit_text(text: str) -> bool:
+    """Tell whether a model cannot be given this text."""
+    # ONNX strings are UTF-8 without NUL: ONNX Runtime cuts at NUL and cannot encode surrogates.
+    return (not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)) or "\0" in text
