@@ -127,18 +127,20 @@ class DataPlane:
             raise
         return False
 
-    def run(self, job: Job) -> dict[str, Array]:
+    def run(self, job: Job, timeout_s: float | None = None) -> dict[str, Array]:
         """Run `job` and wait for its outputs; for callers that have a thread of their own.
 
-        Raises whatever refuses or fails it, `DeadlineExceeded` among them.
+        Waits ``deadline_s``, or less where the client waits no longer than `timeout_s`. Raises whatever
+        refuses or fails the job, `DeadlineExceeded` among them, also for a job that somebody cancelled.
         """
         waiting = _Waiting(self)
         if not self.start(job, waiting.deliver):
-            waiting.wait(job, self.deadline_s)
+            waiting.wait(job, self.deadline_s if timeout_s is None else min(timeout_s, self.deadline_s))
         self.release(job)
         if job.error is not None:
             raise job.error
-        assert job.result is not None
+        if job.result is None:
+            raise self.too_late(job)
         return job.result
 
     def release(self, job: Job) -> None:
@@ -169,18 +171,19 @@ class _Waiting:
         self._plane = plane
         self._lock = threading.Lock()
         self._done = threading.Event()
+        self._gone = False
 
     def deliver(self, jobs: list[Job]) -> None:
         with self._lock:
             self._done.set()
-            if jobs[0].cancelled:
+            if self._gone:
                 self._plane.release(jobs[0])
 
     def wait(self, job: Job, timeout_s: float) -> None:
         self._done.wait(timeout_s)
         with self._lock:
             if not self._done.is_set():
-                job.cancelled = True
+                self._gone = job.cancelled = True
                 raise self._plane.too_late(job)
 
 

@@ -140,7 +140,12 @@ class _Exchange:
 
     def _run(self, job: Job) -> Any:
         self._job = job
-        return job.encode(self._call.plane.run(job))
+        self._context.add_callback(self._client_gone)  # A client that gives up leaves the queue.
+        return job.encode(self._call.plane.run(job, self._context.time_remaining()))
+
+    def _client_gone(self) -> None:
+        assert self._job is not None
+        self._job.cancelled = True
 
     def _refuse(self, error: LadingError) -> None:
         status = status_of(error)

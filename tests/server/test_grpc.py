@@ -1,0 +1,322 @@
+"""The gRPC foundation over real sockets: statuses, counts, limits, health, reflection, drain."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from hosting import served_from
+
+from lading import errors
+from lading.errors import InvalidSetting, RunFailed
+from lading.server.dataplane import DataPlane
+from lading.server.grpc import STATUS, Method, Service, messages, status_of
+from lading.server.grpc.serving import GrpcServer
+from lading.server.grpcdoor import GrpcDoor, services
+from lading.server.job import Job
+from lading.server.life import make_plane
+from lading.server.metrics import Metrics
+from lading.server.states import Cost, Served, State
+from lading.settings import ServeSettings
+from making import linear_bundle
+from serving import serving
+
+ROOT = Path(__file__).parents[2]
+OIP = "inference.GRPCInferenceService"
+
+
+@contextlib.contextmanager
+def grpc_serving(
+    plane: DataPlane, *more: Service, settings: ServeSettings | None = None
+) -> Iterator[tuple[grpc.Channel, Metrics]]:
+    """Serve `plane` on a free port of this process."""
+    metrics = Metrics(plane)
+    server = GrpcServer(plane, metrics, settings or ServeSettings(), more or tuple(services()))
+    port = server.start("127.0.0.1", 0)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel, metrics
+    finally:
+        server.stop(1)
+
+
+def ask(channel: grpc.Channel, method: str, timeout: float = 10, **given: Any) -> Any:
+    wire = messages.service("oip", OIP).methods_by_name[method]
+    kinds = [messages.message("oip", kind.full_name) for kind in (wire.input_type, wire.output_type)]
+    call = channel.unary_unary(
+        f"/{OIP}/{method}",
+        request_serializer=kinds[0].SerializeToString,
+        response_deserializer=kinds[1].FromString,
+    )
+    return call.with_call(kinds[0](**given), timeout=timeout)
+
+
+def one_row(model: str = "iris", rows: int = 1) -> dict[str, Any]:
+    data = np.ones((rows, 4), np.float32)
+    given = {"name": "X", "datatype": "FP32", "shape": data.shape}
+    return {"model_name": model, "inputs": [given], "raw_input_contents": [data.tobytes()]}
+
+
+@pytest.fixture
+def iris(tmp_path) -> Served:
+    return served_from(linear_bundle(tmp_path / "iris"), 3)
+
+
+def plane_of(*versions: Served, **settings: Any) -> DataPlane:
+    plane = make_plane(ServeSettings(**settings))
+    plane.publish(versions)
+    return plane
+
+
+def test_every_error_has_a_status():
+    assert {kind.__name__ for kind in errors.leaves() if status_of(kind("x")) is grpc.StatusCode.OK} == set()
+    assert all(isinstance(status, grpc.StatusCode) for status in STATUS.values())
+
+
+def test_an_answer_names_the_version_and_the_request(iris):
+    with grpc_serving(plane_of(iris)) as (channel, metrics):
+        _, call = ask(channel, "ModelInfer", **one_row())
+        told = dict(call.trailing_metadata())
+        assert told["x-lading-model"] == "iris:3"
+        assert told["x-lading-digest"] == iris.digest
+        assert told["x-request-id"]
+        ask(channel, "ModelInfer", **one_row(rows=4))
+        counted = metrics.stats("iris", 3, "oip-grpc")
+        assert counted.rows == 5
+        assert counted.statuses == {"OK": 2}
+
+
+def test_the_callers_request_id_comes_back(iris):
+    with grpc_serving(plane_of(iris)) as (channel, _):
+        call = channel.unary_unary(f"/{OIP}/ServerLive")
+        _, done = call.with_call(b"", metadata=(("x-request-id", "mine"),), timeout=5)
+        assert dict(done.trailing_metadata())["x-request-id"] == "mine"
+
+
+def test_a_refusal_is_a_sentence_with_its_hint_and_is_counted():
+    with grpc_serving(plane_of()) as (channel, metrics), pytest.raises(grpc.RpcError) as refused:
+        ask(channel, "ModelInfer", model_name="nope")
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert "`nope`" in refused.value.details()
+    assert metrics.stats("", 0, "oip-grpc").errors == {"ModelNotFound": 1}
+
+
+def test_a_defect_is_a_sentence_and_no_traceback(caplog):
+    def broken(_message: Any, _call: Any) -> Any:
+        raise ZeroDivisionError("secret")
+
+    service = Service(OIP, "oip-grpc", "oip", (Method("ServerLive", broken),))
+    with grpc_serving(plane_of(), service) as (channel, _), pytest.raises(grpc.RpcError) as failed:
+        ask(channel, "ServerLive")
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    assert "x-request-id" in failed.value.details()
+    assert "secret" not in failed.value.details()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_message_over_the_limit_is_refused_and_others_go_on(iris):
+    with grpc_serving(plane_of(iris), settings=ServeSettings(max_body_bytes=1000)) as (channel, _):
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(channel, "ModelInfer", **one_row(rows=1000))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert ask(channel, "ModelInfer", **one_row(rows=10))
+
+
+def test_a_message_larger_than_grpcios_own_limit_of_4_mb_is_taken(iris):
+    with grpc_serving(plane_of(iris)) as (channel, _):
+        answer, _ = ask(channel, "ModelInfer", outputs=[{"name": "label"}], **one_row(rows=400_000))
+        assert answer.outputs[0].shape == [400_000]
+
+
+def slow(served: Served, seconds: float) -> threading.Event:
+    """Make `served` take its time, as a large model does; gives the event that ends the wait."""
+    run, go = served.run, threading.Event()
+
+    def wait_and_run(*given: Any) -> Any:
+        go.wait(seconds)
+        return run(*given)
+
+    # A real model that takes seconds would keep one of two CPUs busy for every other test.
+    served.run = wait_and_run  # type: ignore[method-assign]
+    served.cost = Cost(seconds, 0)
+    return go
+
+
+def test_a_client_with_a_short_deadline_gets_it_and_the_version_is_let_go(iris):
+    go = slow(iris, 5)
+    plane = plane_of(iris)
+    with grpc_serving(plane) as (channel, _):
+        with pytest.raises(grpc.RpcError) as late:
+            ask(channel, "ModelInfer", timeout=0.2, **one_row())
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        go.set()
+        iris.advance(State.DRAINING)
+        assert iris.unload(5)
+
+
+def test_the_servers_own_deadline_is_a_sentence(iris):
+    go = slow(iris, 5)
+    with grpc_serving(plane_of(iris, deadline_s=0.1)) as (channel, _):
+        with pytest.raises(grpc.RpcError) as late:
+            ask(channel, "ModelInfer", **one_row())
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "within 0.1 s" in late.value.details()
+        go.set()
+
+
+def test_a_full_queue_is_resource_exhausted(iris):
+    go = slow(iris, 5)
+    with grpc_serving(plane_of(iris, max_queue=1)) as (channel, _):
+        codes: list[Any] = []
+
+        def one() -> None:
+            try:
+                ask(channel, "ModelInfer", **one_row())
+                codes.append(grpc.StatusCode.OK)
+            except grpc.RpcError as error:
+                codes.append(error.code())
+
+        threads = [threading.Thread(target=one) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        while len(codes) < 3:
+            time.sleep(0.01)
+        go.set()
+        for thread in threads:
+            thread.join()
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+def test_a_client_that_goes_leaves_the_queue(iris):
+    ran: list[Job] = []
+    go = slow(iris, 5)
+    plane = plane_of(iris)
+    start = plane.start
+
+    def note(job: Job, deliver: Any) -> bool:
+        ran.append(job)
+        return start(job, deliver)
+
+    plane.start = note  # type: ignore[method-assign]  # Only looks at what passes.
+    with grpc_serving(plane) as (channel, _):
+        call = channel.unary_unary(f"/{OIP}/ModelInfer")
+        text = messages.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
+        first, second = call.future(text), call.future(text)
+        while len(ran) < 2:
+            time.sleep(0.01)
+        second.cancel()
+        while not any(job.cancelled for job in ran):
+            time.sleep(0.01)
+        go.set()
+        assert first.result(5) or not first.exception()
+    iris.advance(State.DRAINING)
+    assert iris.unload(5)
+
+
+def test_health_follows_the_models_and_tells_watchers(iris):
+    other = Served("other", 1, "sha256:0")
+    plane = plane_of(iris, other)
+    kinds = health_pb2.HealthCheckResponse
+    with grpc_serving(plane) as (channel, _):
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        def status(service: str) -> int:
+            return int(stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status)
+
+        assert status("") == status(OIP) == kinds.NOT_SERVING
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=OIP), timeout=10)
+        assert next(watch).status == kinds.NOT_SERVING
+        plane.publish([iris])
+        assert status("") == status(OIP) == kinds.SERVING
+        assert next(watch).status == kinds.SERVING
+        iris.advance(State.DRAINING)
+        assert status("") == kinds.NOT_SERVING
+        assert next(watch).status == kinds.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as unknown:
+            status("no.Service")
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+        watch.cancel()
+
+
+def test_reflection_tells_every_service_and_message(iris):
+    with grpc_serving(plane_of(iris)) as (channel, _):
+        database = ProtoReflectionDescriptorDatabase(channel)
+        names = database.get_services()
+        assert {OIP, "grpc.health.v1.Health"} <= set(names)
+        pool = descriptor_pool.DescriptorPool(database)
+        for name in names:
+            assert pool.FindServiceByName(name).methods
+        request = pool.FindMessageTypeByName("inference.ModelInferRequest")
+        assert request.fields_by_name["raw_input_contents"].number == 7
+
+
+def test_a_method_that_is_not_there_is_unimplemented(iris):
+    with grpc_serving(plane_of(iris)) as (channel, _), pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(f"/{OIP}/ModelStreamInfer")(b"", timeout=5)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_descriptor_sets_are_what_the_protos_say():
+    command = [sys.executable, str(ROOT / "scripts" / "protos.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_taken_port_is_refused_before_anything_starts(iris):
+    plane = plane_of(iris)
+    one = GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=0))
+    with pytest.raises(InvalidSetting, match=f"127.0.0.1:{one.port}"):
+        GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=one.port))
+    port = one.port
+    one.open()
+    one.close(1)
+    again = GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=port))
+    again.close(1)
+
+
+def test_no_grpc_is_a_setting(iris):
+    plane = plane_of(iris)
+    door = GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=-1))
+    door.open()
+    assert door.port == -1
+    door.close(1)
+
+
+def test_a_failed_run_is_internal():
+    assert status_of(RunFailed("x")) is grpc.StatusCode.INTERNAL
+
+
+@pytest.mark.slow
+def test_calls_are_answered_through_a_drain(tmp_path):
+    linear_bundle(tmp_path / "iris")
+    with serving(tmp_path / "iris", flags=("--drain-delay-s", "0.5")) as server:
+        with grpc.insecure_channel(server.grpc_target()) as channel:
+            assert ask(channel, "ModelInfer", **one_row())
+            stopped: list[int] = []
+            stopper = threading.Thread(target=lambda: stopped.append(server.stop()))
+            stopper.start()
+            until, failed = time.monotonic() + 0.4, []
+            stub = health_pb2_grpc.HealthStub(channel)
+            while time.monotonic() < until:
+                try:
+                    ask(channel, "ModelInfer", **one_row())
+                except grpc.RpcError as error:
+                    failed.append(error.details())
+            status = stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status
+            assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+            stopper.join()
+        assert stopped == [0]
+    assert "Traceback" not in server.said
+    assert failed == []
