@@ -1,0 +1,113 @@
+"""A listening application in a thread of this process, and a socket client that sends what it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lading.server.app import App
+from lading.server.asgi import AsgiHost
+from lading.server.grpcdoor import GrpcDoor
+from lading.server.life import Server, uvicorn_config
+from lading.server.manager import Manager
+from lading.settings import ServeSettings
+
+
+@dataclass
+class Answer:
+    """One HTTP answer as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    version: str = "HTTP/1.1"
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Wire:
+    """One connection; reads answers byte by byte as HTTP/1.1 says."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address, timeout=10)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def answer(self, *, head: bool = False) -> Answer:
+        line = self.file.readline().decode().rstrip()
+        assert line, "the connection was closed without an answer"
+        version, status, _ = line.split(" ", 2)
+        headers: dict[str, str] = {}
+        while (row := self.file.readline().decode().rstrip()) != "":
+            name, _, value = row.partition(": ")
+            headers[name] = value
+        body = b"" if head or status == "100" else self._body(headers)
+        return Answer(int(status), headers, body, version)
+
+    def _body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") == "chunked":
+            parts = []
+            while size := int(self.file.readline(), 16):
+                parts.append(self.file.read(size))
+                self.file.readline()
+            self.file.readline()
+            return b"".join(parts)
+        return self.file.read(int(headers.get("content-length", "0")))
+
+    def is_closed(self) -> bool:
+        return self.file.read(1) == b""
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+@dataclass
+class Listening:
+    """Where the application listens."""
+
+    address: tuple[str, int]
+    server: Server
+
+    @contextlib.contextmanager
+    def wire(self) -> Iterator[Wire]:
+        wire = Wire(self.address)
+        try:
+            yield wire
+        finally:
+            wire.close()
+
+
+@contextlib.contextmanager
+def listening(app: App, settings: ServeSettings, *, lane: bool) -> Iterator[Listening]:
+    """Serve `app` on a free port, through the fast lane or under plain ASGI, until the block ends."""
+    config = uvicorn_config(app, settings)
+    if not lane:
+        config.http = "httptools"
+        config.app = AsgiHost(app)
+    door = GrpcDoor(app.plane, app.metrics, settings)
+    server = Server(config, Manager(app.plane), door, settings)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(512)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    until = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    try:
+        yield Listening(listener.getsockname(), server)
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        assert not thread.is_alive()

@@ -1,0 +1,273 @@
+"""HTTP as clients speak it, well and badly: one suite over the fast lane and over plain ASGI."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from hosting import hosted, served_from
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sockets import Wire, listening
+
+from lading.settings import ServeSettings
+from making import linear_bundle
+
+BODY = b'{"data":[[5.1,3.5,1.4,0.2]]}'
+SETTINGS = {"max_body_bytes": 4096, "deadline_s": 1.0, "keep_alive_s": 1.0, "grpc_port": -1}
+
+
+def request(
+    body: bytes = BODY, path: str = "/predict", method: str = "POST", version: str = "1.1", **headers: str
+) -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "host: lading", f"content-length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    return served_from(linear_bundle(tmp_path_factory.mktemp("http") / "iris"))
+
+
+@pytest.fixture(scope="module")
+def expected(served):
+    return served.run({"X": np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)})["probabilities"][0].tolist()
+
+
+@pytest.fixture(scope="module", params=["lane", "asgi"])
+def host(request, served):
+    app = hosted(served, **SETTINGS).app
+    with listening(app, ServeSettings(**SETTINGS), lane=request.param == "lane") as where:
+        yield where
+
+
+def right(answer, expected) -> bool:
+    return answer.status == 200 and np.allclose(answer.json()["prediction"], expected, rtol=1e-6)
+
+
+def test_a_connection_is_kept_for_the_next_request(host, expected):
+    with host.wire() as wire:
+        for _ in range(3):
+            wire.send(request())
+            answer = wire.answer()
+            assert right(answer, expected)
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["x-lading-model"] == "iris:1"
+            assert answer.headers["x-lading-digest"].startswith("sha256:")
+            assert answer.headers["date"]
+
+
+def test_the_caller_s_request_id_comes_back(host):
+    with host.wire() as wire:
+        wire.send(request(X_Request_ID="caller-7"))
+        assert wire.answer().headers["x-request-id"] == "caller-7"
+        wire.send(request())
+        assert wire.answer().headers["x-request-id"] not in ("", "caller-7")
+
+
+def test_connection_close_is_honoured(host, expected):
+    with host.wire() as wire:
+        wire.send(request(connection="close"))
+        answer = wire.answer()
+        assert right(answer, expected)
+        assert answer.headers["connection"] == "close"
+        assert wire.is_closed()
+
+
+def test_http_1_0_is_answered_and_closed(host, expected):
+    with host.wire() as wire:
+        wire.send(request(version="1.0"))
+        assert right(wire.answer(), expected)
+        assert wire.is_closed()
+
+
+def test_ten_pipelined_requests_are_answered_in_order(host, expected):
+    with host.wire() as wire:
+        wire.send(b"".join(request(x_request_id=str(at)) for at in range(10)))
+        for at in range(10):
+            answer = wire.answer()
+            assert right(answer, expected)
+            assert answer.headers["x-request-id"] == str(at)
+
+
+def test_hot_and_other_routes_can_be_pipelined_in_any_order(host):
+    paths = ["/predict", "/health", "/predict", "/nowhere", "/predict", "/metadata"]
+    with host.wire() as wire:
+        parts = [
+            request(b"", path, "GET", x_request_id=path)
+            if path in ("/health", "/metadata")
+            else request(path=path, x_request_id=path)
+            for path in paths
+        ]
+        wire.send(b"".join(parts))
+        for path in paths:
+            answer = wire.answer()
+            assert answer.headers["x-request-id"] == path
+            assert answer.status == (404 if path == "/nowhere" else 200)
+
+
+def test_expect_100_continue_is_answered_before_the_body(host, expected):
+    with host.wire() as wire:
+        whole = request(expect="100-continue")
+        head, body = whole[: -len(BODY)], whole[-len(BODY) :]
+        wire.send(head)
+        assert wire.answer().status == 100
+        wire.send(body)
+        assert right(wire.answer(), expected)
+
+
+def test_a_chunked_body_is_read(host, expected):
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY[:7], BODY[7:20], BODY[20:]))
+    head = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n"
+    with host.wire() as wire:
+        wire.send(head + chunks + b"0\r\n\r\n")
+        assert right(wire.answer(), expected)
+        wire.send(request())
+        assert right(wire.answer(), expected)
+
+
+def test_a_request_may_come_byte_by_byte(host, expected):
+    with host.wire() as wire:
+        for byte in request():
+            wire.send(bytes([byte]))
+        assert right(wire.answer(), expected)
+
+
+def test_head_gives_the_headers_of_get(host):
+    with host.wire() as wire:
+        wire.send(request(b"", "/health", "HEAD"))
+        answer = wire.answer(head=True)
+        assert answer.status == 200
+        assert int(answer.headers["content-length"]) > 0
+        wire.send(request(b"", "/health", "GET"))
+        assert wire.answer().json()["health"] == "ok"
+
+
+def test_a_query_does_not_change_the_route(host, expected):
+    with host.wire() as wire:
+        wire.send(request(path="/predict?trace=1"))
+        assert right(wire.answer(), expected)
+
+
+def test_an_escaped_path_finds_its_route(host):
+    with host.wire() as wire:
+        wire.send(request(path="/models/%69ris/predict"))
+        assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_413_and_others_see_no_error(host, expected, chunked):
+    big = b"[" * 5000
+    if chunked:
+        data = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (
+            len(big),
+            big,
+        )
+    else:
+        data = request(big)
+    with host.wire() as other, host.wire() as wire:
+        wire.send(data)
+        answer = wire.answer()
+        assert answer.status == 413
+        assert answer.json()["code"] == "BodyTooLarge"
+        other.send(request())
+        assert right(other.answer(), expected)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\ncontent-length: many\r\n\r\n",
+        b"POST /predict HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /predict HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused_and_closed(host, expected, data):
+    with host.wire() as wire:
+        wire.send(data)
+        assert wire.answer().status == 400
+        assert wire.is_closed()
+    with host.wire() as wire:
+        wire.send(request())
+        assert right(wire.answer(), expected)
+
+
+# Plain uvicorn has no such limit; a proxy before it has.
+@pytest.mark.parametrize("host", ["lane"], indirect=True)
+def test_half_a_request_keeps_nobody_waiting_and_is_closed_in_time(host, expected):
+    with host.wire() as half:
+        half.send(request()[:-5])
+        with host.wire() as wire:
+            wire.send(request())
+            assert right(wire.answer(), expected)
+        began = time.monotonic()
+        half.socket.settimeout(5)
+        assert half.is_closed()
+        assert time.monotonic() - began < 4
+
+
+def test_an_idle_connection_is_closed_in_time(host):
+    with host.wire() as wire:
+        wire.send(request())
+        wire.answer()
+        wire.socket.settimeout(5)
+        assert wire.is_closed()
+
+
+def test_a_reset_harms_nobody(host, expected):
+    for at in (5, 60, len(request()) - 1, len(request())):
+        wire = Wire(host.address)
+        linger = (1).to_bytes(4, "little") + (0).to_bytes(4, "little")
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        wire.send(request()[:at])
+        wire.close()
+    with host.wire() as wire:
+        wire.send(request())
+        assert right(wire.answer(), expected)
+
+
+def test_many_connections_in_a_row_leave_nothing_behind(host, expected):
+    for _ in range(500):
+        with host.wire() as wire:
+            wire.send(request(connection="close"))
+            assert wire.answer().status == 200
+    until = time.monotonic() + 5
+    while len(host.server.server_state.connections) > 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_client_that_reads_slowly_gets_everything(host):
+    rows = [[1.0, 2.0, 3.0, 4.0]] * 150
+    body = json.dumps({"data": rows}, separators=(",", ":")).encode()
+    count = 400
+    with host.wire() as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+        sender = threading.Thread(target=lambda: wire.send(request(body, "/models/iris/predict") * count))
+        sender.start()
+        for at in range(count):
+            if at % 100 == 0:
+                time.sleep(0.05)
+            assert len(wire.answer().json()["prediction"]) == 150
+        sender.join(5)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=1, max_size=200), st.integers(0, 200))
+def test_no_bytes_hang_or_break_the_server(host, expected, noise, cut):
+    whole = request()
+    with host.wire() as wire:
+        wire.send(whole[:cut] + noise)
+        wire.socket.shutdown(socket.SHUT_WR)
+        while chunk := wire.socket.recv(65536):
+            assert b" 500 " not in chunk.split(b"\r\n", 1)[0]
+    with host.wire() as wire:
+        wire.send(whole)
+        assert right(wire.answer(), expected)
