@@ -48,9 +48,8 @@ class GrpcDoor:
 
     def close(self, grace_s: float) -> None:
         """Take no more calls and finish those in hand within `grace_s`."""
-        if self._thread is None:
-            return
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         if self._server is not None:
             self._server.stop(grace_s)
         if self._held is not None:
