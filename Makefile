@@ -5,10 +5,10 @@ READY := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test bench lint services lock clean
+.PHONY: help demo serve check fix test test-clients bench lint services lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY)  ## train, pack, verify, push, serve, predict, refuse, drain (PORT=8000)
 	@$(BIN)/python examples/demo.py --port $(PORT)
@@ -28,6 +28,10 @@ fix: $(READY)  ## mend format and lint, write the generated pages of docs/refere
 test: lint services  ## everything, slow tests and real services included: what CI runs
 	$(BIN)/pytest -q -m alone
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone" --durations 10
+
+test-clients: $(READY)  ## the clients people already have, each in an environment of its own
+	scripts/clients
+	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients
 
 bench: $(READY)  ## measure
 	@if [ -d benchmarks ]; then $(BIN)/python benchmarks; \
