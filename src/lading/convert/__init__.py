@@ -79,10 +79,10 @@ def open_model(model: Any) -> Trained:
 
     if is_sklearn(model):
         return SklearnModel(model)
-    kind = type(model)
+    kind = model if isinstance(model, type) else type(model)
     raise ConverterMissing(
         f"`{kind.__qualname__}`",
         expected="a scikit-learn estimator or pipeline, or the path of an `.onnx` file",
-        found=f"`{kind.__module__}.{kind.__qualname__}`",
+        found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
         hint="export the model to ONNX with its own framework, and pack that file",
     )

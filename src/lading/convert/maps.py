@@ -12,7 +12,7 @@ def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
     """Make every output of the model a tensor; give the class values of each that was a ``ZipMap``.
 
     A ``ZipMap`` (one ``{class: probability}`` per row) becomes the ``[batch, classes]`` tensor in front of
-    it; a ``SequenceConstruct`` of ``[batch, classes]`` tensors becomes ``[batch, targets, classes]``. The graph's
+    it; a ``SequenceConstruct`` of such tensors becomes ``[batch, targets, classes]``. The graph's
     outputs keep their names and order. Raises `ConverterFailed` naming the model `title`.
     """
     makers = {name: node for node in model.graph.node for name in node.output}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -42,11 +42,10 @@ def repaired_converters() -> dict[Any, Any]:
         ensemble.GradientBoostingRegressor,
         ensemble.IsolationForest,
     )
-    wrapped = {kind: (_with_plain_attributes, kind) for kind in plain}
-    wrapped.update({kind: (_in_single_precision, kind) for kind in single})
+    wrapped = dict.fromkeys(plain, _with_plain_attributes) | dict.fromkeys(single, _in_single_precision)
+    wrapped[ensemble.VotingClassifier] = _without_flattening
     return {
-        kind: partial(wrapper, get_converter(f"Sklearn{kind.__name__}"))
-        for kind, (wrapper, _) in wrapped.items()
+        kind: partial(wrapper, get_converter(f"Sklearn{kind.__name__}")) for kind, wrapper in wrapped.items()
     }
 
 
@@ -56,17 +55,37 @@ def _with_plain_attributes(convert: Any, scope: Any, operator: Any, container: A
     The converter of histogram gradient boosting (skl2onnx 1.20) passes numpy booleans, and protobuf refuses
     them.
     """
-    add_node = container.add_node
 
-    def add_plain(op_type: str, *values: Any, **attributes: Any) -> Any:
-        plain = {name: _without_booleans(value) for name, value in attributes.items()}
-        return add_node(op_type, *values, **plain)
+    def plain(attributes: dict[str, Any]) -> dict[str, Any]:
+        return {name: _without_booleans(value) for name, value in attributes.items()}
 
-    container.add_node = add_plain
+    with _changed_attributes(container, plain):
+        convert(scope, operator, container)
+
+
+def _without_flattening(convert: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Convert a vote whose ``flatten_transform`` is at its default: of matter to `transform` only."""
+    model = operator.raw_operator
+    flatten, model.flatten_transform = model.flatten_transform, False
     try:
         convert(scope, operator, container)
     finally:
-        del container.add_node
+        model.flatten_transform = flatten
+
+
+@contextlib.contextmanager
+def _changed_attributes(container: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    """Let `change` see the attributes of every node before it is made."""
+    add_node = container.add_node
+
+    def add_changed(*values: Any, **attributes: Any) -> Any:
+        return add_node(*values, **change(attributes))
+
+    container.add_node = add_changed
+    try:
+        yield
+    finally:
+        container.add_node = add_node
 
 
 def _without_booleans(value: Any) -> Any:
@@ -78,15 +97,17 @@ def _without_booleans(value: Any) -> Any:
 def _in_single_precision(convert: Any, scope: Any, operator: Any, container: Any) -> None:
     """Round to float32 in front of a tree, as scikit-learn's trees do, and go on in float64 after it.
 
-    skl2onnx 1.20 compares float64 features with thresholds that were rounded to float32 instead: a row that
-    lies exactly between two training values takes the other branch.
+    skl2onnx 1.20 compares float64 features with thresholds that were rounded to float32 instead, and in
+    trees of several targets float32 features with thresholds that were rounded up: a row that lies exactly
+    between two training values takes the other branch.
     """
     from skl2onnx.common._apply_operation import apply_cast
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     given = operator.inputs[0]
     if not isinstance(given.type, DoubleTensorType):
-        convert(scope, operator, container)
+        with _changed_attributes(container, _rounded_down):
+            convert(scope, operator, container)
         return
     onnx_float, onnx_double = 1, 11  # TensorProto.FLOAT and DOUBLE
     single = scope.declare_local_variable("single", FloatTensorType(given.type.shape))
@@ -97,7 +118,8 @@ def _in_single_precision(convert: Any, scope: Any, operator: Any, container: Any
     for (at, _), one in zip(wide, narrow, strict=True):
         operator.outputs.set_element(at, one)
     try:
-        convert(scope, operator, container)
+        with _changed_attributes(container, _rounded_down):
+            convert(scope, operator, container)
     finally:
         operator.inputs.set_element(0, given)
         for at, one in wide:
@@ -106,3 +128,14 @@ def _in_single_precision(convert: Any, scope: Any, operator: Any, container: Any
         apply_cast(scope, one.full_name, to.full_name, container, to=onnx_double)
     for one in (single, *narrow):
         one.init_status(is_fed=True)
+
+
+def _rounded_down(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Make each threshold the largest float32 not above it: ``x <= t`` is then the same for every x."""
+    thresholds = attributes.get("nodes_values")
+    if thresholds is None:
+        return attributes
+    wide = np.asarray(thresholds, dtype=np.float64)
+    narrow = wide.astype(np.float32)
+    below = np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow)
+    return {**attributes, "nodes_values": below.tolist()}

@@ -5,6 +5,7 @@ Answers always come from the estimator itself. Nothing is fitted, and no parity 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -74,7 +75,10 @@ class SklearnModel:
                 expected="rows that the estimator itself answers",
                 found=f"{type(error).__name__}: {_line(error)}",
             ) from error
-        return {name: _plain(value, table.rows, name, self.title) for name, value in found.items()}
+        plain = {name: _plain(value, table.rows, name, self.title) for name, value in found.items()}
+        if "label" in plain and plain["label"].ndim > 1 and not isinstance(self.model.classes_, list):
+            self.class_values = ()  # classes_ of a multi-label model are its targets
+        return plain
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:
         """Give the ways to convert: forms of the inputs, each in every float dtype."""
@@ -107,7 +111,7 @@ class SklearnModel:
             try:
                 with quiet_converters():
                     return skl2onnx.convert_sklearn(
-                        self.model,
+                        _without_search(self.model),
                         initial_types=types,
                         name="model",
                         options=_options(self.model),
@@ -132,7 +136,10 @@ class SklearnModel:
         return list(zip(wanted, own, strict=False))
 
     def _columns(self, expected: dict[str, Array]) -> dict[str, tuple[str, ...]]:
-        columns = {"probabilities": self.class_values, "features": _feature_names(self.model)}
+        columns: dict[str, tuple[str, ...]] = {
+            "probabilities": self.class_values,
+            "features": _feature_names(self.model),
+        }
         if "label" in expected and getattr(_last(self.model), "decision_function_shape", "ovr") != "ovo":
             columns["scores"] = self.class_values
         if self.role == "mixture":
@@ -231,7 +238,7 @@ def _plain(value: Any, rows: int, name: str, title: str) -> Array:
 def _class_values(model: Any) -> tuple[str, ...]:
     """Give the texts of the classes in column order; of several targets only where all agree."""
     classes = getattr(model, "classes_", None)
-    if classes is None:
+    if classes is None or getattr(_last(model), "multilabel_", False):
         return ()
     if isinstance(classes, list):
         texts = {tuple(_class_text(value) for value in one) for one in classes}
@@ -258,6 +265,17 @@ def _last(model: Any) -> Any:
     return _last(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
+def _without_search(model: Any) -> Any:
+    """Give the model with each search in its place replaced by the best estimator that it found."""
+    if hasattr(model, "best_estimator_"):
+        return _without_search(model.best_estimator_)
+    if not hasattr(model, "steps"):
+        return model
+    steps = [(name, _without_search(step)) for name, step in model.steps]
+    same = all(new is old for (_, new), (_, old) in zip(steps, model.steps, strict=True))
+    return model if same else type(model)(steps)
+
+
 def _title(model: Any) -> str:
     name = type(model).__name__
     if hasattr(model, "best_estimator_"):
@@ -267,20 +285,23 @@ def _title(model: Any) -> str:
     return name if not isinstance(model, str) else model
 
 
-def _options(model: Any) -> dict[int, dict[str, Any]]:
+def _options(model: Any) -> dict[Any, dict[str, Any]]:
     """Ask for plain tensors, and for scores where there are no probabilities, if the converter can."""
     from skl2onnx._supported_operators import _get_sklearn_operator_name
     from skl2onnx.common._registration import get_converter
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
     last = _last(model)
+    # Everywhere the same lower case: the default, en_US.UTF-8, is missing in most containers.
+    texts = {kind: {"locale": "C.UTF-8"} for kind in (CountVectorizer, TfidfVectorizer)}
     try:
         allowed = get_converter(_get_sklearn_operator_name(type(last))).get_allowed_options() or {}
     except (ValueError, RuntimeError, AttributeError):
-        return {}
+        return texts
     wanted = {"zipmap": False}
     if not hasattr(last, "predict_proba"):
         wanted["raw_scores"] = True
-    return {id(last): {name: value for name, value in wanted.items() if name in allowed}}
+    return {**texts, id(last): {name: value for name, value in wanted.items() if name in allowed}}
 
 
 def _kinds() -> dict[str, Any]:
@@ -348,10 +369,8 @@ def _import_skl2onnx() -> Any:
 
 def _failure(title: str, error: Exception) -> ConverterFailed | ConverterMissing:
     if type(error).__name__ in ("MissingShapeCalculator", "MissingConverter"):
-        found = "none"
-        for part in str(error).split("'"):
-            if part.startswith("<class"):
-                found = "none for `" + part.removeprefix("<class ").strip("<>'\" ") + "`"
+        kind = re.search(r"<class '([^']+)'>", str(error))
+        found = f"none for `{kind.group(1)}`" if kind else "none"
         return ConverterMissing(f"`{title}`", expected="a converter of skl2onnx", found=found, hint=_HINT)
     found = f"{type(error).__name__}: {_line(error.__cause__ or error)}"
     return ConverterFailed(f"`{title}`", expected="skl2onnx to convert it", found=found, hint=_HINT)

@@ -54,9 +54,14 @@ class Table:
         import pandas as pd
 
         columns = {
-            name: pd.Series(array, dtype=self.pandas_dtypes[name]) for name, array in self.arrays.items()
+            name: pd.Series(array, dtype=self._dtype(name, array)) for name, array in self.arrays.items()
         }
         return pd.DataFrame(columns)
+
+    def _dtype(self, name: str, array: Array) -> Any:
+        """Give the column's own dtype, unless fractions were put where whole numbers were."""
+        dtype = self.pandas_dtypes[name]
+        return array.dtype if array.dtype.kind == "f" and getattr(dtype, "kind", "f") in "iu" else dtype
 
     def has_nan(self, name: str | None = None) -> bool:
         """Whether a value (of the array `name`) is missing."""

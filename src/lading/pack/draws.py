@@ -6,6 +6,9 @@ column: beyond it many estimators refuse to answer, and nobody trained there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from lading.convert import Table
@@ -15,6 +18,8 @@ from lading.signature import Array
 SEED = 20240229
 UNSEEN_TEXT = "lading: a text that was never seen"
 _FEW_VALUES = 20
+_FEW_COLUMNS = 64
+_LARGE = 100  # below the largest of every integer dtype
 
 
 def between(table: Table, rows: int) -> Table:
@@ -38,15 +43,36 @@ def recombined(table: Table, rows: int) -> Table:
     return table.with_arrays({name: _each_column(array, column) for name, array in table.arrays.items()})
 
 
-def unseen_texts(table: Table, rows: int = 4) -> dict[str, Table]:
-    """Give, for each column of texts, a few sample rows that hold a text there which no sample has."""
-    tables = {}
+def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:
+    """Give a few sample rows with one value that no sample has: what is unseen, and the rows.
+
+    An unknown category, and a fraction or another whole number where all samples are whole: converters look
+    categories up as integers, and 1.5 would become 1.
+    """
+    few = table.take(np.arange(min(rows, table.rows)))
     for name, array in table.arrays.items():
-        if array.dtype.kind != "O":
+        flat = array.reshape(len(array), -1)  # [count, columns]
+        if flat.shape[1] > _FEW_COLUMNS:
             continue
-        few = table.take(np.arange(min(rows, table.rows)))
-        tables[name] = few.with_arrays({**few.arrays, name: np.full_like(few.arrays[name], UNSEEN_TEXT)})
-    return tables
+        for at in range(flat.shape[1]):
+            where = f"column `{name}`" if flat.shape[1] == 1 else f"column {at} of `{name}`"
+            for kind, value in _unseen_values(flat[:, at]):
+                fraction = isinstance(value, float | np.floating) and array.dtype.kind in "iu"
+                changed = few.arrays[name].astype(np.float64 if fraction else array.dtype)
+                changed.reshape(len(changed), -1)[:, at] = value
+                yield f"{kind} in {where}", few.with_arrays({**few.arrays, name: changed})
+
+
+def _unseen_values(values: Array) -> Iterator[tuple[str, Any]]:
+    if values.dtype.kind == "O":
+        yield "an unseen text", UNSEEN_TEXT
+        return
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if values.dtype.kind not in "iuf" or not len(known) or not (known == np.round(known)).all():
+        return
+    if len(np.unique(known)) <= _FEW_VALUES and known.max() < _LARGE:
+        yield "an unseen number", known.max() + 1
+    yield "a fraction", known.min() + 0.5
 
 
 def synthetic(table: Table, rows: int, title: str) -> Table:
@@ -106,7 +132,7 @@ class _Draw:
         at = random.integers(0, max(1, len(points) - 1), self.rows)
         halfway = (points[at] + points[np.minimum(at + 1, len(points) - 1)]) / 2
         mixed = np.choose(self.style, [line, anywhere, halfway, near])
-        return np.clip(mixed, points[0], points[-1])
+        return np.asarray(np.clip(mixed, points[0], points[-1]))
 
 
 def _each_column(array: Array, draw: object) -> Array:

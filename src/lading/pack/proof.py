@@ -11,25 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lading.convert import Conversion, Plan, Table, Trained
+from lading.convert import Conversion, Plan, Trained
 from lading.convert import graph as onnx_graph
 from lading.errors import ConversionError, ConverterFailed, InputError, ParityLost
 from lading.pack.margins import margins
+from lading.pack.trial import Trial, stacked
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.signature import Array, Signature, Tensor
 
 _ALONE_ROWS = 8
 _TIE_SHARE = 0.01
 _SHOWN_ROWS = 3
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Rows and what the framework answered for them; the first `given` are samples, the others were drawn."""
-
-    table: Table
-    expected: dict[str, Array]
-    given: int
 
 
 @dataclass(frozen=True)
@@ -82,8 +74,11 @@ def prove(trained: Trained, plan: Plan, trial: Trial, tolerance: Tolerance | Non
     head = {name: array[: trial.given] for name, array in trial.expected.items()}
     conversion = plan.convert(given, head)
     signature = conversion.signature
+    tolerance = tolerance or usual_tolerance(
+        {tensor.name: trial.expected[tensor.name] for tensor in signature.outputs}
+    )
+    trial = _admitted(trial, signature)
     expected = {tensor.name: _like(tensor, trial.expected[tensor.name]) for tensor in signature.outputs}
-    tolerance = tolerance or usual_tolerance(expected)
     try:
         inputs = signature.cast(trial.table.feed(signature.inputs))
     except InputError as error:
@@ -98,11 +93,42 @@ def prove(trained: Trained, plan: Plan, trial: Trial, tolerance: Tolerance | Non
     return Proof(plan, conversion, tolerance, parity, ties)
 
 
+def unrefused(trained: Trained, proof: Proof, trial: Trial) -> list[str]:
+    """Say which values the framework refuses and the packed model does not: nothing proves those answers."""
+    signature = proof.conversion.signature
+    run = onnx_graph.evaluator(trained.title, proof.conversion.model)
+    notes = []
+    for one in trial.beyond:
+        if one.expected is not None:
+            continue
+        try:
+            run(signature.cast(one.table.feed(signature.inputs)))
+        except (InputError, ConverterFailed):
+            continue  # refused by the packed model as well
+        notes.append(f"{one.title}: {trained.title} refuses it, the packed model answers something")
+    return notes
+
+
+def _admitted(trial: Trial, signature: Signature) -> Trial:
+    """Add to the rows what lies beyond the samples, as far as the framework and the signature let it in."""
+    table, expected = trial.table, trial.expected
+    for one in trial.beyond:
+        if one.expected is None:
+            continue
+        try:
+            signature.cast(one.table.feed(signature.inputs))
+        except InputError:
+            continue
+        table = table.with_arrays(stacked(table.arrays, one.table.arrays))
+        expected = stacked(expected, one.expected)
+    return Trial(table, expected, trial.given)
+
+
 def usual_tolerance(expected: Mapping[str, Array]) -> Tolerance:
     """Give the tolerance for outputs of this size.
 
     A number may be off by a ten-thousandth of itself, and near zero by a hundred-thousandth of what is usual
-    in the output (in its smallest column), rounded down to a power of ten. It is the same in float32 and
+    in the output (in its smallest column), rounded up to a power of ten. It is the same in float32 and
     float64: it says what a caller may rely on, not what the dtype could do. Single precision keeps seven
     digits, of which long sums lose two or three.
     """
@@ -113,7 +139,7 @@ def usual_tolerance(expected: Mapping[str, Array]) -> Tolerance:
             scales.append(_usual_size(array))
     if scales:
         smallest = min(scales)
-    power = float(np.floor(np.log10(smallest * 1e-5) + 1e-9))
+    power = np.ceil(np.log10(smallest * 1e-5) - 1e-9)
     # Written as text and read again: 10.0 ** -5 is not the float nearest to 1e-05 on every machine.
     return Tolerance(rtol=1e-4, atol=float(f"1e{int(power)}"))
 
@@ -194,11 +220,11 @@ def _excess(proof: Proof) -> float:
 
 
 def _notes(proof: Proof, failed: Sequence[Proof]) -> list[str]:
-    return [
-        f"{one.plan.dtype} does not keep parity with {one.plan.form}: {one.parity.worst[0]}; "
-        f"packed in {proof.plan.dtype} with {proof.plan.form}"
-        for one in failed
-    ]
+    if not failed:
+        return []
+    ways = " nor ".join(f"{one.plan.dtype} with {one.plan.form}" for one in failed)
+    where = f"parity does not hold in {ways} ({failed[0].parity.worst[0]})"
+    return [f"{where}; packed in {proof.plan.dtype} with {proof.plan.form}"]
 
 
 def _tie_note(proof: Proof, trial: Trial) -> str:
@@ -227,6 +253,10 @@ def _lost(trained: Trained, best: Proof, failed: Sequence[Proof], trial: Trial) 
 def _row(deviation: Deviation, trial: Trial) -> str:
     if deviation.excess == float("inf") and deviation.output.startswith("input"):
         return f"{deviation.output}: expected {deviation.expected}, found {deviation.found}"
+    if deviation.row >= trial.table.rows:
+        return (
+            f"output `{deviation.output}`, for an unseen value: {deviation.expected} became {deviation.found}"
+        )
     drawn = deviation.row >= trial.given
     where = f"drawn row {deviation.row - trial.given}" if drawn else f"row {deviation.row}"
     values = ", ".join(
