@@ -25,6 +25,13 @@ from lading.server.protocols import book
 from lading.server.states import Served, State
 from lading.signature import Signature, Tensor
 
+# The version that Swagger UI 4 shows; it refuses 3.1.
+_OPENAPI = "3.0.3"
+_ABOUT = (
+    "The routes at the root answer for the default model; the same routes are under `/models/{name}`, and "
+    "under `/models/{name}/versions/{version}`. Examples are golden samples of the model that is loaded."
+)
+_ANY_BODY = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
@@ -67,10 +74,12 @@ def _assets() -> Path:
 
 def describe(app: App) -> dict[str, Any]:
     """Write the OpenAPI document: every route, and for the default model what it takes and gives."""
-    document = get_openapi(title="lading", version=lading.__version__, routes=[])
+    document = get_openapi(
+        title="lading", version=lading.__version__, openapi_version=_OPENAPI, routes=[], description=_ABOUT
+    )
     paths: dict[str, Any] = {}
-    for route in app.router.routes:
-        served = _described(app, route.pattern)
+    for route in sorted(app.router.routes, key=lambda route: _order(route.pattern)):
+        served = _described(app)
         operation: dict[str, Any] = {
             "summary": route.summary,
             "operationId": f"{route.method} {route.pattern}",
@@ -89,7 +98,12 @@ def describe(app: App) -> dict[str, Any]:
     return document
 
 
-def _described(app: App, _pattern: str) -> Served | None:
+def _order(pattern: str) -> tuple[int, int]:
+    """Put the short routes first: those at the root, then those of a model, then those of a version."""
+    return pattern.count("{"), 0 if pattern.endswith("/predict") else 1
+
+
+def _described(app: App) -> Served | None:
     ready = [one for versions in app.plane.models.values() for one in versions if one.state is State.READY]
     return next((one for one in ready if one.name == app.plane.default_model), ready[0] if ready else None)
 
@@ -166,7 +180,8 @@ def _responses(served: Served | None, pattern: str) -> dict[str, Any]:
     }
     if served is not None and pattern.endswith(("/predict", "/predict/test")):
         primary = served.signature.primary
-        value = served.samples.outputs[primary.name][:1]
+        first = served.samples.outputs[primary.name][:1]
+        value = first if "{" in pattern else first[0]
         example = orjson.loads(book.dumps({"prediction": value}))
         responses["200"]["content"]["application/json"]["example"] = example
     return responses

@@ -1,0 +1,53 @@
+"""The documentation page and the OpenAPI document: complete, true, and without the internet."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hosting import hosted, served_from
+from making import linear_bundle
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    return hosted(served_from(linear_bundle(tmp_path_factory.mktemp("docs") / "iris"), 1, ("live",)))
+
+
+@pytest.fixture(scope="module")
+def document(iris):
+    return iris.get("/openapi.json").json()
+
+
+def test_every_route_is_in_the_document(iris, document):
+    assert document["openapi"].startswith("3.0."), "Swagger UI 4 shows no other version"
+    for route in iris.app.router.routes:
+        assert route.method.lower() in document["paths"][route.pattern]
+
+
+def test_every_example_of_a_prediction_works_as_it_stands(iris, document):
+    tried = 0
+    for path, operations in document["paths"].items():
+        operation = operations.get("post")
+        if operation is None or operation["tags"] != ["native"]:
+            continue
+        for parameter in operation.get("parameters", ()):
+            path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))  # noqa: PLW2901
+        body = operation["requestBody"]["content"]["application/json"]["example"]
+        answer = iris.post(path, body)
+        assert answer.status_code == 200, answer.text
+        shown = operation["responses"]["200"]["content"]["application/json"].get("example")
+        if shown is not None:
+            assert len(answer.json()["prediction"]) == len(shown["prediction"])
+        tried += 1
+    assert tried == 8
+
+
+def test_the_page_loads_nothing_from_elsewhere(iris):
+    page = iris.get("/docs").text
+    assert not re.search(r"https?://", page)
+    for asset in re.findall(r'"(/docs/[^"]+)"', page):
+        answer = iris.get(asset)
+        assert answer.status_code == 200
+        assert len(answer.content) > 1000
+    assert iris.get("/docs/other.js").status_code == 404
