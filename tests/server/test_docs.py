@@ -6,6 +6,7 @@ import re
 
 import pytest
 from hosting import hosted, served_from
+
 from making import linear_bundle
 
 
