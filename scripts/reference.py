@@ -21,7 +21,7 @@ from lading import errors
 from lading.cli import exits
 from lading.cli.group import group
 from lading.server.protocols import status_of
-from lading.settings import ServeSettings, variable
+from lading.settings import ServeSettings, variables
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by scripts/reference.py from the code; `make fix` writes it again. -->"
@@ -35,7 +35,8 @@ def settings_page() -> Iterator[str]:
     for one in dataclasses.fields(ServeSettings):
         flag = f"`--{one.name.replace('_', '-')}`"
         default = f"`{one.default}`" if one.default != "" else "empty"
-        yield f"| {flag} | `{variable(one.name)}` | {default} | {one.metadata['help']}{_rule(one.metadata)} |"
+        named = ", ".join(f"`{name}`" for name in variables(one))
+        yield f"| {flag} | {named} | {default} | {one.metadata['help']}{_rule(one.metadata)} |"
     yield ""
     yield "For every command, `LADING_REGISTRY` names the registry; the default is the folder `~/.lading`."
 

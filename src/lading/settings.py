@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from lading.errors import InvalidSetting
 
 
-def option(default: Any, text: str, *, at_least: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """Declare one setting: its default, one sentence of help, its least value or its choices."""
-    return field(default=default, metadata={"help": text, "at_least": at_least, "choices": choices})
+def option(
+    default: Any,
+    text: str,
+    *,
+    at_least: float | None = None,
+    choices: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
+) -> Any:
+    """Declare one setting: its default, one sentence of help, its least value or its choices.
+
+    ``also`` are variables by which a platform sets it; `LADING_…` wins over them.
+    """
+    rules = {"help": text, "at_least": at_least, "choices": choices, "also": also}
+    return field(default=default, metadata=rules)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +36,9 @@ class ServeSettings:
     """Settings of ``lading serve``; raises `InvalidSetting` when a value is out of range."""
 
     host: str = option("127.0.0.1", "Address to listen on.")
-    port: int = option(8000, "REST port; 0 takes a free one.", at_least=0)
+    port: int = option(
+        8000, "REST port; 0 takes a free one.", at_least=0, also=("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")
+    )
     grpc_port: int = option(8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1)
     grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
     threads: int = option(0, "ONNX Runtime threads; 0 takes the CPUs of the cgroup.", at_least=0)
@@ -37,6 +50,12 @@ class ServeSettings:
     drain_timeout_s: float = option(30.0, "Seconds to finish what is in hand when draining.", at_least=0)
     keep_alive_s: float = option(75.0, "Seconds an idle connection is kept.", at_least=0)
     log_level: str = option("info", "Least level to log.", choices=("debug", "info", "warning", "error"))
+    vertex_health_route: str = option(
+        "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
+    )
+    vertex_predict_route: str = option(
+        "", "Path of Vertex AI's predict route; empty: none.", also=("AIP_PREDICT_ROUTE",)
+    )
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -48,6 +67,11 @@ def variable(name: str) -> str:
     return f"LADING_{name.upper()}"
 
 
+def variables(one: Field[Any]) -> tuple[str, ...]:
+    """Give the variables that set a field, the strongest first."""
+    return (variable(one.name), *one.metadata["also"])
+
+
 def serve_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> ServeSettings:
     """Combine what was `given` (flags; None is not given), the environment, and the defaults, in that order.
 
@@ -55,9 +79,9 @@ def serve_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.env
     """
     values = {name: value for name, value in given.items() if value is not None}
     for one in fields(ServeSettings):
-        text = environ.get(variable(one.name))
-        if one.name not in values and text is not None:
-            values[one.name] = _read(variable(one.name), text, type(one.default))
+        given_by = next((name for name in variables(one) if name in environ), None)
+        if one.name not in values and given_by is not None:
+            values[one.name] = _read(given_by, environ[given_by], type(one.default))
     return ServeSettings(**values)
 
 

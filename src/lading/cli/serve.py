@@ -13,7 +13,7 @@ from lading.cli.command import Command
 from lading.cli.parameters import BundleType, registry_option
 from lading.errors import ExtraMissing
 from lading.ref import Ref
-from lading.settings import ServeSettings, registry_url, serve_settings, variable
+from lading.settings import ServeSettings, registry_url, serve_settings, variables
 
 _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
@@ -32,7 +32,7 @@ def _option(one: Field[Any]) -> Callable[..., Any]:
         one.name,
         type=_kind(one),
         metavar=_METAVARS.get(type(one.default)) if not one.metadata["choices"] else None,
-        help=f"{one.metadata['help']}  [{shown}env: {variable(one.name)}]",
+        help=f"{one.metadata['help']}  [{shown}env: {', '.join(variables(one))}]",
     )
 
 

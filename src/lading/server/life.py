@@ -31,7 +31,7 @@ from lading.server.grpcdoor import GrpcDoor
 from lading.server.http import Request, Response, Route, Router
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics
-from lading.server.protocols import book, oip, tfs
+from lading.server.protocols import book, invocations, mlflow, oip, tfs, vertex
 from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -100,7 +100,15 @@ def make_plane(settings: ServeSettings, default_model: str = "") -> DataPlane:
 def make_app(plane: DataPlane, settings: ServeSettings) -> App:
     """Put the protocols, the metrics and the limits together."""
     metrics = Metrics(plane)
-    routes = (*book.routes(), *tfs.routes(), *oip.routes(metrics), _metrics_route(metrics))
+    routes = (
+        *vertex.routes(settings),  # First: whoever sets a path means this path.
+        *book.routes(),
+        *tfs.routes(),
+        *oip.routes(metrics),
+        *invocations.routes(),
+        *mlflow.routes(),
+        _metrics_route(metrics),
+    )
     router = Router(routes, book.refuse, beyond=tfs.beyond())
     return App(plane, router, metrics, settings.max_body_bytes)
 

@@ -33,7 +33,7 @@ _FIELDS = {
 _TAGS = {"float32": b"\x2a", "float64": b"\x32"}
 """Tags of the packed fields (5 and 6, length-delimited) whose bytes are the array's own."""
 
-_MOST_VALUES = 2**24
+_MOST_VALUES = 2**22
 """Most values that a short list may stand for: a shape of a few bytes could ask for any memory."""
 
 

@@ -163,6 +163,12 @@ def row_body(outputs: Mapping[str, Array]) -> bytes:
     return _write({"predictions": listed}, outputs)
 
 
+def whole_body(outputs: Mapping[str, Array]) -> bytes:
+    """Write predictions that are not one for each row: the value where there is one, else by name."""
+    plain = {name: _plain(name, array) for name, array in outputs.items()}
+    return _write({"predictions": plain if len(plain) > 1 else next(iter(plain.values()))}, outputs)
+
+
 def column_body(outputs: Mapping[str, Array]) -> bytes:
     """Write whole outputs: the value where there is one, else an object by output name."""
     plain = {name: _plain(name, array) for name, array in outputs.items()}

@@ -1,0 +1,57 @@
+"""What Amazon SageMaker asks of a container: ``/ping``, and answers as CSV where CSV is accepted.
+
+``/invocations`` itself is in `invocations`, because MLflow has it too. Hosting many models behind one
+endpoint (``/models``) is not spoken: that path lists lading's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from lading.errors import ModelNotReady
+from lading.server.dataplane import DataPlane
+from lading.server.http import Request, Response
+from lading.server.states import State
+from lading.signature import Array
+
+
+def ping(_request: Request, plane: DataPlane) -> Response:
+    """Answer 200 and nothing more when every model is ready; raises `ModelNotReady` when one is not."""
+    check_ready(plane)
+    return Response(b"", content_type=b"text/plain; charset=utf-8")
+
+
+def check_ready(plane: DataPlane) -> None:
+    """Raise `ModelNotReady` unless there are models and all of them are ready."""
+    everything = [served for versions in plane.models.values() for served in versions]
+    if not everything:
+        raise ModelNotReady("no model is loaded")
+    for served in everything:
+        if served.state is not State.READY:
+            reason = served.reason or f"`{served.label}` is {served.state.word}"
+            raise ModelNotReady(reason)
+
+
+def wants_csv(accept: bytes) -> bool:
+    """Tell whether a client accepts CSV rather than JSON: whichever it names first."""
+    for one in accept.decode("latin-1").split(","):
+        kind = one.partition(";")[0].strip().lower()
+        if kind == "text/csv":
+            return True
+        if kind in ("application/json", "*/*", "application/*"):
+            return False
+    return False
+
+
+def csv_response(outputs: Sequence[Array]) -> Response:
+    """Write outputs side by side, one line a row, no header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = max((len(array) for array in outputs if array.ndim), default=1)
+    # Shortest text that reads back as the same number: str() of a numpy scalar gives it for each width.
+    columns = [array.reshape(rows, -1).astype(str if array.dtype != object else object) for array in outputs]
+    for at in range(rows):
+        writer.writerow([cell for column in columns for cell in column[at]])
+    return Response(text.getvalue().encode(), content_type=b"text/csv; charset=utf-8")

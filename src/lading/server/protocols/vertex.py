@@ -1,0 +1,62 @@
+"""Vertex AI's contract for a container: a health and a predict route whose paths the platform chooses.
+
+The paths come from the settings; where there are none, neither are these routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lading.errors import BodyInvalid, InvalidSetting, LadingError
+from lading.server.dataplane import DataPlane
+from lading.server.http import Request, Response, Route, json_response
+from lading.server.job import Job
+from lading.server.protocols import error_headers, frames, invocations, sagemaker, status_of, tfs_json
+from lading.settings import ServeSettings
+
+PROTOCOL = "vertex"
+
+
+def routes(settings: ServeSettings) -> Iterator[Route]:
+    """List the routes at the paths that are set."""
+    if path := _path("vertex_health_route", settings.vertex_health_route):
+        yield Route("GET", path, health, refuse, PROTOCOL, "200 when every model is ready")
+    if path := _path("vertex_predict_route", settings.vertex_predict_route):
+        yield Route("POST", path, predict, refuse, PROTOCOL, "Predict instances")
+
+
+def _path(name: str, given: str) -> str:
+    if given and not given.startswith("/"):
+        raise InvalidSetting(f"`{name}`", expected="a path that begins with `/`", found=f"`{given}`")
+    return given
+
+
+def refuse(error: LadingError) -> Response:
+    """Answer an error; the platform passes the body on to the caller as it is."""
+    response = json_response({"error": str(error)}, status_of(error))
+    response.headers = error_headers(error)
+    return response
+
+
+def health(_request: Request, plane: DataPlane) -> Response:
+    """Answer 200 when every model is ready."""
+    sagemaker.check_ready(plane)
+    return json_response({"health": "ok"})
+
+
+def predict(request: Request, plane: DataPlane) -> Job:
+    """Predict with the default model: ``instances`` in, ``predictions`` out, one for each."""
+    served = plane.resolve()
+    document = tfs_json.loads(request.body)
+    instances, parameters = document.get("instances"), document.get("parameters") or {}
+    if not isinstance(instances, list):
+        raise BodyInvalid("`$.instances`", expected="a list of instances", found="none")
+    if not isinstance(parameters, dict):
+        raise BodyInvalid("`$.parameters`", expected="an object", found="something else")
+    try:
+        if any(tensor.dtype == "string" for tensor in served.signature.inputs):
+            instances = tfs_json.decoded(instances)
+        inputs = frames.from_rows(served.signature, instances, "$.instances")
+    except RecursionError:
+        raise BodyInvalid("`$.instances`", expected="rows", found="values nested too deeply") from None
+    return invocations.job(served, inputs, invocations.asked_outputs(served, parameters))
