@@ -40,18 +40,26 @@ class DataPlane:
     ) -> None:
         self._default = default_model
         self._models: dict[str, tuple[Served, ...]] = {}
+        self._ready: dict[str | None, Served] = {}
         self._batch = batch or BatchLimits()
         self._batchers: dict[Served, Batcher] = {}
         self.deadline_s = deadline_s
 
     def publish(self, versions: Sequence[Served]) -> None:
-        """Make `versions` the ones that requests find; newest last within a model."""
+        """Make `versions` the ones that requests find; newest last within a model.
+
+        To be called again whenever one of them has become ready or has ceased to be.
+        """
         models: dict[str, tuple[Served, ...]] = {}
         for served in versions:
             models[served.name] = (*models.get(served.name, ()), served)
-        self._models = models
         if not self._default and versions:
             self._default = versions[0].name
+        self._models = models
+        ready: dict[str | None, Served] = {one.name: one for one in versions if one.state is State.READY}
+        if self._default in ready:
+            ready[None] = ready[self._default]
+        self._ready = ready
 
     @property
     def models(self) -> Mapping[str, tuple[Served, ...]]:
@@ -102,6 +110,10 @@ class DataPlane:
 
         Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
         """
+        if version is None and tag is None:
+            quick = self._ready.get(name)
+            if quick is not None and quick.state is State.READY:
+                return quick
         served = self.find(name, version, tag)
         if served.state not in _ANSWERING:
             raise not_ready(served)
@@ -115,15 +127,19 @@ class DataPlane:
         release.
         """
         served = job.served
-        served.take()
         if served.cost.of(job.rows) < INLINE_S:
+            # Not counted as in hand: the thread that runs it holds the session itself.
             run_one(served, job)
+            if job.error is not None and served.state > State.DRAINING:
+                raise not_ready(served)
             return True
+        served.take()
+        job.taken = True
         job.deadline = time.monotonic() + self.deadline_s
         try:
             self._batcher(served).submit(job, deliver)
         except QueueFull:
-            served.give_back()
+            self.release(job)
             raise
         return False
 
@@ -144,8 +160,10 @@ class DataPlane:
         return job.result
 
     def release(self, job: Job) -> None:
-        """Let go of the version that `job` had in hand."""
-        job.served.give_back()
+        """Let go of the version, if `job` had it in hand."""
+        if job.taken:
+            job.taken = False
+            job.served.give_back()
 
     def too_late(self, job: Job) -> DeadlineExceeded:
         """Say that `job` was not answered in time."""

@@ -1,6 +1,6 @@
 """The fast lane: hot routes answered inside uvicorn's protocol class, without a scope or a task.
 
-Everything that is not plainly a hot request (other routes, `Expect`, chunked bodies, HTTP/1.0, upgrades,
+Everything that is not plainly a hot request (other routes, `Expect`, chunked bodies, upgrades,
 what is pipelined behind an unfinished answer, a client that does not read) goes the way uvicorn made for
 it, to the same application under ASGI. Parsing, keep-alive, flow control and shutdown stay uvicorn's.
 """
@@ -217,7 +217,7 @@ class FastLane(HttpToolsProtocol):
         """Give the request if it can take this lane."""
         parser = self.parser
         hot = self.lane.find(parser.get_method(), self.url)
-        if hot is None or parser.get_http_version() != "1.1" or parser.should_upgrade():
+        if hot is None or parser.should_upgrade():
             return None
         cycle = self.cycle
         if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:

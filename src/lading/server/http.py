@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 JSON = b"application/json"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Request:
     """One whole HTTP request, and how far its answer is.
 
@@ -35,14 +35,14 @@ class Request:
     query: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
     route: Route | None = None
-    request_id: bytes = b""
-    began: float = 0.0
-    job: Job | None = None
-    response: Response | None = None
-    waiter: Any = None
+    request_id: bytes = field(default=b"", init=False)
+    began: float = field(default=0.0, init=False)
+    job: Job | None = field(default=None, init=False)
+    response: Response | None = field(default=None, init=False)
+    waiter: Any = field(default=None, init=False)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Response:
     """One whole HTTP response.
 
@@ -53,8 +53,8 @@ class Response:
     status: int = 200
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    served: Served | None = None
-    request_id: bytes = b""
+    served: Served | None = field(default=None, init=False)
+    request_id: bytes = field(default=b"", init=False)
 
     def all_headers(self) -> list[tuple[bytes, bytes]]:
         """Give every header but those of the transport itself."""

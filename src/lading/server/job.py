@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lading.errors import LadingError
@@ -11,12 +11,13 @@ from lading.server.states import Served
 from lading.signature import Array
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Job:
     """One accepted prediction: a version, checked inputs, and how its outputs become an answer.
 
     ``outputs`` names the outputs to compute, all where it is None. ``encode`` runs in the thread that
     answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``request`` is the host's own.
+    What has a default and no place in the constructor costs nothing until it is set.
     ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether.
     """
 
@@ -25,13 +26,14 @@ class Job:
     outputs: Sequence[str] | None
     encode: Callable[[dict[str, Array]], Any]
     rows: int = 1
-    deadline: float = 0.0
-    cancelled: bool = False
-    result: dict[str, Array] | None = None
-    error: LadingError | None = None
-    request: Any = None
-    run_s: float = 0.0
-    merged_rows: int = 0
+    deadline: float = field(default=0.0, init=False)
+    cancelled: bool = field(default=False, init=False)
+    result: dict[str, Array] | None = field(default=None, init=False)
+    error: LadingError | None = field(default=None, init=False)
+    request: Any = field(default=None, init=False)
+    run_s: float = field(default=0.0, init=False)
+    merged_rows: int = field(default=0, init=False)
+    taken: bool = field(default=False, init=False)
 
     def overdue(self, now: float) -> bool:
         """Tell whether the deadline has passed at `now`, on the monotonic clock."""

@@ -152,6 +152,7 @@ class Manager:
             log.exception("%s failed to load", served.label)
             served.fail(RunFailed(f"loading `{served.label}`", found=f"{type(error).__name__}: {error}"))
             return
+        self._publish()
         took = time.monotonic() - began
         log.info("%s is ready: %d golden rows agree, %.2f s", served.label, rows, took)
 

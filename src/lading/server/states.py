@@ -117,9 +117,11 @@ class Served:
         self.header_block = b"".join(b"%b: %b\r\n" % header for header in self.headers)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
-        """Run the model; the caller has it in hand (`take`)."""
-        assert self._runtime is not None
-        return self._runtime.run(inputs, outputs)
+        """Run the model; raises `ModelNotReady` where it has been unloaded meanwhile, and `RunFailed`."""
+        runtime = self._runtime
+        if runtime is None:
+            raise not_ready(self)
+        return runtime.run(inputs, outputs)
 
     def take(self) -> None:
         """Count one request in; a version is not unloaded while it has any in hand."""
