@@ -32,15 +32,24 @@ class Hot(NamedTuple):
 
 
 class Lane:
-    """What the connections of one event loop share: the application, its hot routes, the way back."""
+    """What the connections of one event loop share: the application, its hot routes, the way back.
+
+    ``small_digits`` is how many digits a content-length may have without need to look at its value.
+    """
 
     def __init__(self, app: App) -> None:
         self.app = app
         self.deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
+        self.now = 1.0
+        self.small_digits = len(str(app.max_body_bytes)) - 1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._routes: dict[tuple[bytes, bytes], Hot | None] = {}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._head = b""
+
+    def tick(self, now: float) -> None:
+        """Set the time that connections note: ten times a second is enough for their limits."""
+        self.now = now
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the loop to which threads hand finished jobs."""
@@ -128,7 +137,8 @@ class FastLane(HttpToolsProtocol):
         self._hot: Request | None = None
         self._pending: PendingAnswer | None = None
         self._closing = False
-        self._idle_since = self.loop.time()
+        self._names: dict[bytes, bytes] = {}
+        self._idle_since = self.lane.now
         self._receiving_since = 0.0
 
     # The parser's callbacks, in their order.
@@ -136,20 +146,24 @@ class FastLane(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note the beginning; uvicorn's scope is built only if the request turns out not to be hot."""
         self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
+        self._names = {}
         self._hot = None
         self._idle_since = 0.0
-        self._receiving_since = self.loop.time()
+        self._receiving_since = self.lane.now
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; of one that comes twice the last, for no handler reads a list."""
+        self._names[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Choose the lane."""
         self._hot = self._as_hot()
         if self._hot is None:
-            url, headers, expect = self.url, self.headers, self.expect_100_continue
+            url = self.url
             super().on_message_begin()
-            self.url, self.expect_100_continue = url, expect
-            self.headers.extend(headers)
+            self.url = url
+            for name, value in self._names.items():
+                super().on_header(name, value)
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -222,11 +236,13 @@ class FastLane(HttpToolsProtocol):
         cycle = self.cycle
         if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
             return None
-        headers = dict(self.headers)
+        headers = self._names
         length = headers.get(b"content-length", b"0")
-        if self.expect_100_continue or b"transfer-encoding" in headers or not length.isdigit():
+        if b"transfer-encoding" in headers or b"expect" in headers:
             return None
-        if int(length) > self.lane.app.max_body_bytes:
+        if len(length) > self.lane.small_digits and (
+            not length.isdigit() or int(length) > self.lane.app.max_body_bytes
+        ):
             return None
         return Request(hot.method, hot.path, b"", headers, b"", hot.params, hot.route)
 
@@ -242,7 +258,7 @@ class FastLane(HttpToolsProtocol):
         self.transport.write(b"".join(parts))
         self.server_state.total_requests += 1
         # One sweep a second closes idle connections: a timer for every answer would cost 1–2 µs.
-        self._idle_since = self.loop.time()
+        self._idle_since = self.lane.now
         if not keep_alive:
             self.transport.close()
 

@@ -146,10 +146,14 @@ class Server(uvicorn.Server):
         self._drain_delay_s = settings.drain_delay_s
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining = False
+        kind = config.http
+        self._lane = kind.lane if isinstance(kind, type) and issubclass(kind, FastLane) else None
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections ten times a second; tell whether to end."""
         now = asyncio.get_running_loop().time()
+        if self._lane is not None:
+            self._lane.tick(now)
         for connection in list(self.server_state.connections):
             if isinstance(connection, FastLane):
                 connection.sweep(now)
