@@ -64,7 +64,8 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   └── DeadlineExceeded
     ├── ConflictError             somebody else's state stands in the way
     │   ├── DestinationExists
-    │   └── StillInUse
+    │   ├── StillInUse
+    │   └── StaleRelease            the release was changed by somebody else meanwhile
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── RegistryUnavailable
@@ -375,6 +376,10 @@ class DestinationExists(ConflictError):
 
 class StillInUse(ConflictError):
     """A version, release or replica still names it."""
+
+
+class StaleRelease(ConflictError):
+    """The release was changed by somebody else meanwhile."""
 
 
 class UnavailableError(LadingError):

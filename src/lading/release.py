@@ -1,0 +1,375 @@
+"""A release: the wish that a version serves under a model's name, how it gets there, and what came of it.
+
+Pure words and functions: what follows from a change (`begin`, `changed`), the chain of events (`link`,
+`verify_chain`), the split of traffic (`split`). Keeps nothing, reads no clock and draws no number itself;
+whether a candidate is good enough is the verdict's part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypedDict, get_args
+
+import msgspec
+
+from lading.errors import InvalidSetting, UsageError
+
+Mode = Literal["live", "shadow", "canary", "ab"]
+Side = Literal["live", "candidate"]
+ReleaseState = Literal["running", "paused", "live", "rolled_back", "superseded", "refused"]
+"""``running`` and ``paused`` have a candidate; the others are ended and have none."""
+EventKind = Literal[
+    "released",
+    "step",
+    "paused",
+    "resumed",
+    "promoted",
+    "rolled_back",
+    "refused",
+    "superseded",
+    "ready",
+    "failed",
+]
+
+OPEN_STATES: frozenset[ReleaseState] = frozenset({"running", "paused"})
+NO_HASH = "0" * 64
+"""What the first event of a chain carries as the hash of the one before."""
+
+LATENCY_BOUNDS_S: tuple[float, ...] = tuple(
+    float(f"{50e-6 * (60 / 50e-6) ** (number / 39):.3g}") for number in range(40)
+)
+"""Upper bounds of the latency bins, 50 µs to 60 s, each 1.43 times the last; one more bin is above all."""
+
+_DEFAULT_STEPS: dict[Mode, tuple[int, ...]] = {
+    "live": (100,),
+    "shadow": (0,),
+    "canary": (5, 25, 50, 100),
+    "ab": (50,),
+}
+
+
+class HeaderRule(msgspec.Struct, frozen=True):
+    """Requests whose header `header` equals `equals` go to one side, whatever the weight."""
+
+    header: str
+    equals: str
+    side: Side
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a version becomes live. ``steps`` are percent of traffic; left empty, the usual ones of the mode.
+
+    ``gates`` are limits of live evidence by name. Raises `InvalidSetting`.
+    """
+
+    mode: Mode
+    steps: tuple[int, ...] = ()
+    hold_s: float = 60.0
+    min_requests: int = 500
+    no_traffic_timeout_s: float = 3600.0
+    gates: dict[str, float] = {}
+    rules: tuple[HeaderRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        _one_of("mode", self.mode, get_args(Mode))
+        if not self.steps:
+            msgspec.structs.force_setattr(self, "steps", _DEFAULT_STEPS[self.mode])
+        rising = all(low < high for low, high in zip(self.steps, self.steps[1:], strict=False))
+        if not rising or not all(0 <= step <= 100 for step in self.steps):
+            _refuse("steps", "percentages from 0 to 100, each above the one before", list(self.steps))
+        if self.mode != "canary" and len(self.steps) != 1:
+            _refuse("steps", f"one step in mode `{self.mode}`", list(self.steps))
+        if self.mode in ("live", "shadow") and self.steps != _DEFAULT_STEPS[self.mode]:
+            _refuse("steps", f"{_DEFAULT_STEPS[self.mode][0]} in mode `{self.mode}`", list(self.steps))
+        for name in ("hold_s", "min_requests", "no_traffic_timeout_s"):
+            if not getattr(self, name) >= 0:
+                _refuse(name, "at least 0", getattr(self, name))
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """One release of a model; ``number`` counts 1, 2, 3 … per model, and the highest is the current one.
+
+    ``live`` and ``candidate`` are versions. ``replaces`` is what was live when it was made.
+    ``weight_percent`` is the candidate's share now. ``runtime`` is the id of the fingerprint that the version
+    was proved on. Times are ISO 8601, UTC. ``epoch`` grows by one with every change.
+    """
+
+    name: str
+    number: int
+    live: int | None
+    candidate: int | None
+    plan: Plan
+    step: int
+    weight_percent: float
+    state: ReleaseState
+    reason: str
+    actor: str
+    runtime: str | None
+    replaces: int | None
+    created_at: str
+    changed_at: str
+    step_started_at: str
+    epoch: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a candidate is still on its way."""
+        return self.state in OPEN_STATES
+
+
+class Changes(TypedDict, total=False):
+    """What a change may set; the rest follows (see `changed`)."""
+
+    step: int
+    weight_percent: float
+    state: ReleaseState
+    reason: str
+    live: int | None
+    candidate: int | None
+
+
+class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as its author knows it. ``version`` is the one it is about: else the candidate, else live."""
+
+    kind: EventKind
+    actor: str
+    reason: str = ""
+    from_: str = ""
+    to: str = ""
+    evidence: dict[str, Any] = {}
+    fingerprint: str = ""
+    version: int | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """One thing that happened to a release; never changed. ``seq`` counts 1, 2, 3 … per model.
+
+    ``hash`` is the sha256 of the canonical JSON of all else, which holds the hash of the event before.
+    """
+
+    name: str
+    number: int
+    seq: int
+    at: str
+    actor: str
+    kind: EventKind
+    from_: str
+    to: str
+    reason: str
+    evidence: dict[str, Any]
+    digest: str
+    fingerprint: str
+    previous: str
+    hash: str
+
+
+class ShadowCounts(msgspec.Struct, frozen=True):
+    """Copies sent to the candidate: same answer, another, not sent for lack of time, failed."""
+
+    agreed: int = 0
+    differed: int = 0
+    dropped: int = 0
+    failed: int = 0
+
+
+class FeedbackCounts(msgspec.Struct, frozen=True):
+    """Answers of which the truth came later."""
+
+    right: int = 0
+    wrong: int = 0
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Live traffic of one version on one replica for ``seconds`` from the Unix time ``at``, whole seconds.
+
+    ``latency`` counts per bin (see `latency_bin`); ``outputs`` per label or bin of values; ``errors`` per
+    class name. ``id`` lets a window be sent twice and count once.
+    """
+
+    name: str
+    release: int
+    version: int
+    digest: str
+    replica: str
+    at: float
+    seconds: float
+    requests: int = 0
+    errors: dict[str, int] = {}
+    latency: tuple[int, ...] = ()
+    outputs: dict[str, int] = {}
+    shadow: ShadowCounts = ShadowCounts()
+    feedback: FeedbackCounts = FeedbackCounts()
+    id: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
+
+
+def latency_bin(seconds: float) -> int:
+    """Give the bin of a latency, 0 … ``len(LATENCY_BOUNDS_S)``: the first whose bound is not below it."""
+    return bisect_left(LATENCY_BOUNDS_S, seconds)
+
+
+def split(key: bytes | None, name: str, weight_percent: float, draw: Callable[[], float]) -> Side:
+    """Choose the side of a request: by its key, the same everywhere and always, else by `draw` from [0, 1).
+
+    A key that has gone to the candidate stays there while the weight grows.
+    """
+    if weight_percent <= 0:
+        return "live"
+    if key is None:
+        fraction = draw()
+    else:
+        # The zero byte is in no name: `ab` with `c` and `a` with `bc` differ.
+        digest = hashlib.sha256(name.encode() + b"\0" + key).digest()
+        fraction = int.from_bytes(digest[:8]) / 2**64
+    # The rounding of the highest fractions to 1.0 must not keep a key from a weight of 100.
+    return "candidate" if fraction * 100 < weight_percent or weight_percent >= 100 else "live"
+
+
+def begin(
+    before: Release | None, name: str, version: int, plan: Plan, *, actor: str, at: str, runtime: str | None
+) -> Release:
+    """Give the release of `version` that follows `before`, the current one. Raises `UsageError`."""
+    live = before.live if before is not None else None
+    at_once = plan.mode == "live"
+    if not at_once and live is None:
+        raise UsageError(
+            f"release of `{name}:{version}`, mode `{plan.mode}`",
+            expected="a live version beside it",
+            found="none",
+            hint=f"`lading release {name}:{version}` makes it live at once",
+        )
+    if not at_once and live == version:
+        where = f"release of `{name}:{version}`, mode `{plan.mode}`"
+        raise UsageError(where, expected="another version than the live one", found=f"`{version}`")
+    return Release(
+        name=name,
+        number=before.number + 1 if before is not None else 1,
+        live=version if at_once else live,
+        candidate=None if at_once else version,
+        plan=plan,
+        step=0,
+        weight_percent=0.0 if at_once else float(plan.steps[0]),
+        state="live" if at_once else "running",
+        reason="",
+        actor=actor,
+        runtime=runtime,
+        replaces=live,
+        created_at=at,
+        changed_at=at,
+        step_started_at=at,
+        epoch=1,
+    )
+
+
+def changed(release: Release, changes: Changes, at: str) -> Release:
+    """Give the release after a change; raises `UsageError` if states or steps do not lead there.
+
+    What follows of itself need not be said: a step brings its weight; ``live`` makes the candidate live;
+    an end takes candidate and weight away; ``refused`` and ``rolled_back`` of a release that went live at
+    once bring back what it replaced.
+    """
+    state = changes.get("state", release.state)
+    step = changes.get("step", release.step)
+    _check_state(release, state)
+    _check_step(release, step)
+    follows: dict[str, Any] = {"changed_at": at, "epoch": release.epoch + 1}
+    if step != release.step:
+        follows |= {"weight_percent": float(release.plan.steps[step]), "step_started_at": at}
+    if state not in OPEN_STATES:
+        follows |= {"candidate": None, "weight_percent": 0.0}
+    if state == "live" and release.candidate is not None:
+        follows["live"] = release.candidate
+    if release.state == "live" and state != "live":
+        follows["live"] = release.replaces
+    done: Release = msgspec.structs.replace(release, **{**follows, **changes})
+    if not 0 <= done.weight_percent <= 100:
+        _refuse("weight_percent", "0 to 100", done.weight_percent)
+    if (done.candidate is None) == done.is_open:
+        where = f"release {release.number} of `{release.name}`, state `{done.state}`"
+        words = ("a candidate", "none") if done.is_open else ("no candidate", f"`{done.candidate}`")
+        raise UsageError(where, expected=words[0], found=words[1])
+    return done
+
+
+def rollback_target(releases: Sequence[Release]) -> int | None:
+    """Give the version to go back to: with a candidate on its way what is live, else what was live before.
+
+    `releases` are those of one model, newest first.
+    """
+    if not releases:
+        return None
+    now = releases[0]
+    if now.is_open:
+        return now.live
+    known = (version for one in releases for version in (one.live, one.replaces))
+    return next((version for version in known if version not in (None, now.live)), None)
+
+
+def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str, digest: str) -> Event:
+    """Make the event that follows `previous` in the chain of the release's model."""
+    event = Event(
+        name=release.name,
+        number=release.number,
+        seq=previous.seq + 1 if previous is not None else 1,
+        at=at,
+        actor=draft.actor,
+        kind=draft.kind,
+        from_=draft.from_,
+        to=draft.to,
+        reason=draft.reason,
+        # As it comes out of JSON, so that an event is the same before and after it was kept.
+        evidence=msgspec.json.decode(msgspec.json.encode(draft.evidence)),
+        digest=digest,
+        fingerprint=draft.fingerprint or release.runtime or "",
+        previous=previous.hash if previous is not None else NO_HASH,
+        hash="",
+    )
+    return msgspec.structs.replace(event, hash=event_hash(event))
+
+
+def event_hash(event: Event) -> str:
+    """Give the sha256 of the canonical JSON (keys sorted, no spaces) of all of an event but its hash."""
+    fields = msgspec.to_builtins(event)
+    del fields["hash"]
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def verify_chain(events: Iterable[Event]) -> Event | None:
+    """Give the first event that was changed, or stands where another was left out; None if all is whole.
+
+    Events of several models may be mixed; those of one are in their order, from the first on.
+    """
+    last: dict[str, Event] = {}
+    for event in events:
+        before = last.get(event.name)
+        seq, previous = (before.seq + 1, before.hash) if before is not None else (1, NO_HASH)
+        if (event.seq, event.previous, event.hash) != (seq, previous, event_hash(event)):
+            return event
+        last[event.name] = event
+    return None
+
+
+def _check_state(release: Release, state: ReleaseState) -> None:
+    _one_of("state", state, get_args(ReleaseState))
+    undone = release.state == "live" and state in ("refused", "rolled_back")
+    if not (release.is_open or state == release.state or undone):
+        where = f"release {release.number} of `{release.name}`"
+        raise UsageError(where, expected="one that is not ended", found=f"state `{release.state}`")
+
+
+def _check_step(release: Release, step: int) -> None:
+    last = min(release.step + 1, len(release.plan.steps) - 1)
+    if not 0 <= step <= last:
+        where = f"release {release.number} of `{release.name}`, step"
+        raise UsageError(where, expected=f"at most {last}: none is skipped", found=f"{step}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        _refuse(name, "one of " + ", ".join(f"`{choice}`" for choice in choices), value)
+
+
+def _refuse(name: str, expected: str, found: object) -> None:
+    raise InvalidSetting(f"`{name}` of a release", expected=expected, found=f"`{found}`")
