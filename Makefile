@@ -31,7 +31,7 @@ test: lint services  ## everything, slow tests and real services included: what 
 
 test-clients: $(READY)  ## the clients people already have, each in an environment of its own
 	scripts/clients
-	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients
+	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients tests/server/test_nodes.py
 
 bench: $(READY)  ## measure
 	@if [ -d benchmarks ]; then $(BIN)/python benchmarks; \
