@@ -48,7 +48,7 @@ class Trial:
 
 def gather(trained: Trained, table: Table, tell: Note) -> Trial:
     """Gather the rows to compare: the samples, and rows drawn between them if the framework answers those."""
-    head = trained.outputs(table.take(np.arange(1))) if table.kind != "named" else {}
+    head = trained.outputs(table.take(np.arange(min(2, table.rows)))) if table.kind != "named" else {}
     # An answer of a million columns (hashed texts) is compared on fewer rows, so that it fits into memory.
     width = max([1, *(np.size(array[0]) for array in head.values())])
     most = min(MAX_GIVEN_ROWS, max(_FEW_ROWS, MAX_VALUES // width))
