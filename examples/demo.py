@@ -17,7 +17,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lading import Client
@@ -46,15 +47,17 @@ class Story:
             f"{self.step:>2}  {sentence}", *([f"      $ {command}"] if command else []), sep="\n", flush=True
         )
 
-    def run(self, command: str, say: Callable[[str], str], *, expect: int = 0) -> None:
-        """Run `command`, expect its exit code, and tell what `say` makes of its words."""
+    def run(self, command: str, say: Callable[[str], str], *, expect: int = 0) -> str:
+        """Run `command`, expect its exit code, tell what `say` makes of its words, and give them."""
         done = subprocess.run(
             shlex.split(command), cwd=FOLDER, env=self.environ, capture_output=True, text=True, check=False
         )
         if done.returncode != expect:
             print(f"    $ {command}\n{done.stdout}{done.stderr}", file=sys.stderr)
             sys.exit(f"demo: expected exit code {expect}, found {done.returncode}")
-        self.tell(say(done.stderr if expect else done.stdout), command)
+        words = done.stderr if expect else done.stdout
+        self.tell(say(words), command)
+        return words
 
 
 def prepare() -> None:
@@ -68,10 +71,10 @@ def prepare() -> None:
 def make(story: Story) -> None:
     """Train, pack, verify and push both models."""
     story.run("python train_iris.py", lambda out: f"trained and packed from Python: {out.strip()}")
-    story.run("python progression.py", lambda out: f"trained on numbers and categories: {out.strip()}")
+    told = story.run("python progression.py", lambda out: f"trained on numbers and categories: {out.strip()}")
     story.run(
         "lading pack progression:model --name progression --samples progression.csv"
-        " --owner ml@example.com --purpose regression --metric r2=0.489",
+        f" --owner ml@example.com --purpose regression --metric r2={told.split()[-1]}",
         lambda out: f"packed from the command line: {Path(out.strip()).name}",
     )
     for name in ("iris", "progression"):
@@ -91,8 +94,12 @@ def free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def start(story: Story, port: int) -> subprocess.Popen[bytes]:
-    """Start the server in a session of its own, so that Ctrl-C reaches it as one drain, through here."""
+@contextmanager
+def serving(story: Story, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve both models, ready, for the time of the block; nothing of it stays behind, whatever happens.
+
+    The server has a session of its own, so that Ctrl-C reaches it as one drain, through here.
+    """
     command = SERVE.format(port=port, grpc_port=free_port(port + 1))
     with (FOLDER / "serve.log").open("wb") as log:
         server = subprocess.Popen(
@@ -103,15 +110,24 @@ def start(story: Story, port: int) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
         )
+    try:
+        seconds = wait_until_ready(server, port)
+        story.tell(f"both models replayed their golden samples and are ready after {seconds:.2f} s", command)
+        yield server
+    finally:
+        if server.poll() is None:
+            server.terminate()
+            server.wait(timeout=60)
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> float:
+    """Wait until the server is ready; give the seconds that it took."""
     started = time.monotonic()
     while not ready(port):
         if server.poll() is not None or time.monotonic() - started > 60:
-            server.kill()
             sys.exit(f"demo: the server did not become ready\n{(FOLDER / 'serve.log').read_text()}")
         time.sleep(0.02)
-    seconds = time.monotonic() - started
-    story.tell(f"both models replayed their golden samples and are ready after {seconds:.2f} s", command)
-    return server
+    return time.monotonic() - started
 
 
 def ready(port: int) -> bool:
@@ -156,6 +172,7 @@ def refuse(story: Story, url: str) -> None:
     content[len(content) // 2] ^= 1
     model.chmod(0o644)
     model.write_bytes(content)
+    story.tell("flipped one bit of model.onnx in a copy of the bundle: tampered.bundle")
     story.run("lading verify ./tampered.bundle", refused, expect=1)
     story.run("lading serve ./tampered.bundle --port 0", refused, expect=1)
 
@@ -185,7 +202,6 @@ def drain(story: Story, server: subprocess.Popen[bytes]) -> None:
 def keep(server: subprocess.Popen[bytes], url: str) -> None:
     """Wait until Ctrl-C or SIGTERM, or until the server ends by itself."""
     print(f"\n    {url}/docs    Ctrl-C drains and ends\n", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = server.wait()
     except KeyboardInterrupt:
@@ -205,19 +221,20 @@ def main() -> None:
     print(f"    in {FOLDER.name}/, with LADING_REGISTRY={FOLDER.name}/registry\n")
     make(story)
     port = free_port(given.port)
-    server = start(story, port)
     url = f"http://127.0.0.1:{port}"
-    try:
+    with serving(story, port) as server:
         if given.keep:
             keep(server, url)
         else:
             predict(story, url)
             refuse(story, url)
         drain(story, server)
-    finally:
-        if server.poll() is None:
-            server.kill()
 
 
 if __name__ == "__main__":
-    main()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -120,6 +120,20 @@ def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
     assert '{"prediction":"setosa"}' in done.stdout
 
 
+@pytest.mark.slow
+def test_the_demo_tells_its_story_to_the_end():
+    demo = [sys.executable, str(ROOT / "examples" / "demo.py"), "--port", str(free_port())]
+    done = subprocess.run(demo, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for sentence in (
+        "are ready after",
+        "found a string at `$.data[0][2]`",
+        "`model.onnx`: expected",
+        "drained",
+    ):
+        assert sentence in done.stdout
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
