@@ -88,6 +88,11 @@ class Served:
         return self.bundle.manifest
 
     @property
+    def in_memory(self) -> bool:
+        """Whether the model is still loaded."""
+        return self._runtime is not None
+
+    @property
     def samples(self) -> Samples:
         """The golden samples of the bundle."""
         if self._samples is None:

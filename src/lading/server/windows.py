@@ -1,0 +1,149 @@
+"""Windows of live traffic: what a release's verdict is reached from, counted by the second.
+
+The hot path only appends to a list; a background thread makes the counts. Kept in memory until they are
+taken (`take`) and dropped by the oldest beyond a limit, for the catalog may be away.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
+from lading.server.states import Served
+from lading.signature import Array, Tensor
+
+_MOST_WINDOWS = 600
+_MOST_ROWS = 20_000
+_BINS = 10
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to one version since the last window. Appending is atomic; nothing else is needed."""
+
+    answered: list[tuple[float, Array | None, str]] = field(default_factory=list)
+    shadows: Counter[str] = field(default_factory=Counter)
+    feedback: Counter[bool] = field(default_factory=Counter)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to tell."""
+        return not (self.answered or self.shadows or self.feedback)
+
+
+class Windows:
+    """The tallies of this process, by release and version, and the windows made of them."""
+
+    def __init__(self, replica: str) -> None:
+        self._replica = replica
+        self._tallies: dict[tuple[int, Served], Tally] = {}
+        self._ready: deque[Window] = deque(maxlen=_MOST_WINDOWS)
+        self._began = time.time()
+        self._lock = threading.Lock()
+        self._binners: dict[Served, Binner] = {}
+
+    def tally(self, release: int, served: Served) -> Tally:
+        """Give the tally of a version under a release."""
+        found = self._tallies.get((release, served))
+        return found if found is not None else self._tallies.setdefault((release, served), Tally())
+
+    def cut(self, now: float) -> None:
+        """End the running second: make a window of every tally that has something to tell."""
+        with self._lock:
+            tallies, self._tallies = self._tallies, {}
+            began, self._began = self._began, now
+        for (release, served), tally in tallies.items():
+            if not tally.empty:
+                self._ready.append(self._window(release, served, tally, began, now - began))
+
+    def take(self) -> list[Window]:
+        """Take the finished windows out; `put_back` what could not be delivered."""
+        with self._lock:
+            taken = list(self._ready)
+            self._ready.clear()
+        return taken
+
+    def put_back(self, windows: Sequence[Window]) -> None:
+        """Keep `windows` for the next time, the oldest first to be dropped."""
+        with self._lock:
+            self._ready.extendleft(reversed(windows[-_MOST_WINDOWS + len(self._ready) :]))
+
+    def binner(self, served: Served) -> Binner:
+        """Give what names the outputs of a version."""
+        found = self._binners.get(served)
+        if found is None:
+            self._binners = {one: binner for one, binner in self._binners.items() if one.in_memory}
+            found = self._binners[served] = Binner(served)
+        return found
+
+    def _window(self, release: int, served: Served, tally: Tally, at: float, seconds: float) -> Window:
+        answered = tally.answered
+        latency = np.array([one[0] for one in answered])
+        bins = np.searchsorted(np.array(LATENCY_BOUNDS_S), latency, side="left")
+        counts = np.bincount(bins, minlength=len(LATENCY_BOUNDS_S) + 1)
+        outputs = [one[1] for one in answered if one[1] is not None]
+        return Window(
+            name=served.name,
+            release=release,
+            version=served.version,
+            digest=served.digest,
+            replica=self._replica,
+            at=float(int(at)),
+            seconds=round(seconds, 3),
+            requests=len(answered),
+            errors=dict(Counter(one[2] for one in answered if one[2])),
+            latency=tuple(int(count) for count in counts) if answered else (),
+            outputs=self.binner(served).count(outputs) if outputs else {},
+            shadow=ShadowCounts(**tally.shadows),
+            feedback=FeedbackCounts(right=tally.feedback[True], wrong=tally.feedback[False]),
+        )
+
+
+class Binner:
+    """Names the primary outputs of a version: by label, or by the tenth of the golden values they fall in."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._tensor: Tensor = served.signature.primary
+        self._edges: Array | None = None
+        if not (self._tensor.columns or self._tensor.dtype in ("string", "bool") or self._is_label):
+            golden = served.samples.outputs[self._tensor.name].astype(np.float64).reshape(-1)
+            finite = golden[np.isfinite(golden)]
+            quantiles = np.linspace(0, 1, _BINS + 1)[1:-1]
+            self._edges = np.unique(np.quantile(finite, quantiles)) if finite.size else np.zeros(1)
+
+    @property
+    def _is_label(self) -> bool:
+        return self._tensor.name == "label" or self._tensor.dtype.startswith(("int", "uint"))
+
+    def count(self, outputs: Sequence[Array]) -> dict[str, int]:
+        """Count the rows of `outputs` by name, up to a limit of rows."""
+        flat = np.concatenate([one.reshape(len(one) if one.ndim else 1, -1) for one in outputs])[:_MOST_ROWS]
+        if self._edges is not None:
+            values = flat.astype(np.float64).reshape(-1)
+            return self._by_bin(values)
+        names, counts = np.unique(self.names(flat), return_counts=True)
+        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+
+    def names(self, rows: Array) -> Array:
+        """Give the label of each row, as text; `rows` is ``[rows, outputs]``."""
+        tensor, labels = self._tensor, self._served.labels
+        if tensor.columns and tensor.name in ("probabilities", "scores"):
+            keys = np.array(tensor.columns)[rows.argmax(axis=-1)]
+        else:
+            keys = rows[:, 0].astype(str)
+        return np.array([labels.get(key, key) for key in keys.tolist()], dtype=str)
+
+    def _by_bin(self, values: Array) -> dict[str, int]:
+        edges = self._edges
+        assert edges is not None
+        bins = np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
+        named = {f"bin {at}": int(count) for at, count in enumerate(bins) if count}
+        missing = int(np.isnan(values).sum())
+        return {**named, "nan": missing} if missing else named
