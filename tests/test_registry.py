@@ -31,6 +31,7 @@ from lading.registry import Registry
 from lading.registry.cache import BundleCache
 from lading.registry.folder import FolderStore
 from lading.registry.sqlite import open_sqlite
+from lading.registry.tables import SCHEMA
 from making import linear_bundle
 
 NOBODY = 65534
@@ -186,8 +187,8 @@ def test_a_newer_catalog_is_refused_and_left_alone(root, bundle):
     with Registry.open(str(root)) as registry:
         registry.push(bundle)
     with contextlib.closing(sqlite3.connect(root / "catalog.db", isolation_level=None)) as newer:
-        newer.execute("UPDATE lading_schema SET version = 2")
-    with pytest.raises(RegistryUnavailable, match="expected catalog schema 1, found 2") as caught:
+        newer.execute("UPDATE lading_schema SET version = version + 1")
+    with pytest.raises(RegistryUnavailable, match=f"expected catalog schema {SCHEMA}, found {SCHEMA + 1}") as caught:
         Registry.open(str(root))
     assert "upgrade" in caught.value.hint
 

@@ -1,8 +1,8 @@
 """Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
 
-This file holds the two contracts and the `Registry` over them; ``sqlite`` with ``catalog`` and ``folder``
-implement them for one machine. Deciding what is live is not its part: releases move the tags `live` and
-`candidate`. It never runs a model.
+This file holds the two contracts and the `Registry` over them, of which the part about releases is in
+``releases``; ``catalog`` over ``sqlite`` or ``postgres``, and ``folder``, implement them. It decides nothing
+about releases, which move the tags `live` and `candidate`, and never runs a model.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 
 import msgspec
 
-from lading.errors import InvalidSetting, LadingError, UsageError
+from lading.errors import InvalidSetting, UsageError
 from lading.ref import Ref, check_tag
+from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, ReleaseCatalog, Releases
 from lading.settings import registry_url
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """One thing that `gc` removed: a ``temporary file``, a ``blob`` or an ``unpacked bundle``."""
+    """What `gc` removed: a ``temporary file``, ``blob`` or ``unpacked bundle``, or rows of one kind."""
 
     kind: str
     name: str
@@ -116,11 +117,11 @@ class Store(Protocol):
         """Remove what broken-off writes left before the Unix time `before`; never a write under way."""
 
 
-class Catalog(Protocol):
-    """Rows about versions, tags and evidence. Raises `RegistryUnavailable`.
+class Catalog(ReleaseCatalog, Protocol):
+    """Rows about versions, tags and evidence, and about releases. Raises `RegistryUnavailable`.
 
-    Every method is one transaction, and those that write run alone. What is not there is answered with None
-    or False: `Registry` knows the words.
+    Every method is one transaction; two that change the same model wait for each other. What is not there is
+    answered with None or False: `Registry` knows the words.
     """
 
     @property
@@ -149,17 +150,20 @@ class Catalog(Protocol):
     def untag(self, name: str, tag: str) -> bool:
         """Remove a tag; tell whether there was one."""
 
-    def remove(self, name: str, version: int) -> tuple[str, ...] | None:
-        """Forget a version unless it has tags; give these, or None if it is not there."""
+    def remove(self, name: str, version: int, *, keep_releases: int) -> tuple[str, ...] | None:
+        """Forget a version unless a tag, one of the last releases or a running replica names it.
 
-    def record(self, evidence: Evidence) -> None:
+        Give what does, or None if it is not there.
+        """
+
+    def record(self, one: Evidence) -> None:
         """Add one piece of evidence."""
 
     def evidence(self, digest: str | None, *, history: bool) -> list[Evidence]:
         """List evidence in the order of recording: the last per bundle and fingerprint, or all of it."""
 
     def kept(self) -> tuple[set[str], set[str]]:
-        """Give the digests of all blobs and of all bundles that versions name."""
+        """Give the digests of all blobs that versions name, and of all bundles that they or replicas do."""
 
     def discard(self, blob: str, delete: Callable[[str], bool]) -> bool:
         """Call `delete` on a blob inside a transaction in which no version names it; tell whether it did."""
@@ -168,16 +172,15 @@ class Catalog(Protocol):
         """Let go of all connections."""
 
 
-class Registry:
-    """Models, their versions and tags, and their bundles. One object per process; threads may share it."""
+class Registry(Releases):
+    """Models, their versions, bundles and releases. One object per process; threads may share it."""
 
     def __init__(
         self, catalog: Catalog, store: Store, cache: BundleCache, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._catalog = catalog
+        super().__init__(catalog, clock)
         self._store = store
         self._cache = cache
-        self._clock = clock
 
     @classmethod
     def open(cls, url: str | None = None, *, store: str | None = None) -> Registry:
@@ -299,22 +302,23 @@ class Registry:
     def remove(self, ref: Ref | str) -> None:
         """Forget a version, named by number or digest; its number is never given again.
 
-        `gc` frees its bytes. Raises `StillInUse` if it has tags.
+        `gc` frees its bytes. Raises `StillInUse` if a tag, one of the model's last releases or a running
+        replica names it.
         """
-        from lading.registry.missing import still_tagged
+        from lading.registry.missing import still_used
 
         ref = _read(ref)
         if ref.version is None and ref.digest is None:
             raise UsageError("remove", expected=f"a version, as in `{ref.name}:3`", found=f"`{ref}`")
         version = self.resolve(ref)
-        tags = self._catalog.remove(version.name, version.version)
-        if tags is None:
+        uses = self._catalog.remove(version.name, version.version, keep_releases=KEPT_RELEASES)
+        if uses is None:
             raise self._missing(ref)
-        if tags:
-            raise still_tagged(version, tags)
+        if uses:
+            raise still_used(version, uses)
 
     def gc(self, *, dry_run: bool = False, older_than_s: float = 3600) -> GcReport:
-        """Remove temporary files, and blobs and unpacked bundles that no version names.
+        """Remove temporary files, blobs and unpacked bundles that no version names, and rows of old traffic.
 
         Only what is older than `older_than_s` goes. May run at any time: a push or fetch under way is not
         disturbed, however small `older_than_s` is.
@@ -330,6 +334,7 @@ class Registry:
             else:
                 kept += 1
         removed += self._cache.sweep(lambda: self._catalog.kept()[1], before, dry_run=dry_run)
+        removed += self._catalog.prune(KEPT_DAYS * 86400, dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
     def close(self) -> None:
@@ -349,11 +354,6 @@ class Registry:
         hint = f"blob `{version.blob}` in store `{self._store.where}` is damaged: push the bundle again"
         with self._store.open(version.blob) as source, hinted(hint):
             return unpack_tar(source, to, digest=version.digest)
-
-    def _missing(self, ref: Ref) -> LadingError:
-        from lading.registry.missing import missing
-
-        return missing(ref, self.models(), self._catalog.versions(ref.name), self.where)
 
 
 class _Nowhere:

@@ -31,14 +31,14 @@ def missing(ref: Ref, models: Sequence[str], versions: Sequence[ModelVersion], w
     return VersionNotFound(f"model `{ref.name}`", expected=wanted, found=f"version{plural} {found}")
 
 
-def still_tagged(version: ModelVersion, tags: Sequence[str]) -> StillInUse:
-    """Say that tags keep a version."""
-    names = _listed(tags)
+def still_used(version: ModelVersion, uses: Sequence[str]) -> StillInUse:
+    """Say what keeps a version."""
+    tagged = all(use.startswith("tag ") for use in uses)
     return StillInUse(
         f"version `{version.ref}`",
-        expected="no tags",
-        found=names,
-        hint="move them to another version first",
+        expected="nothing that names it",
+        found=", ".join(uses[-_SHOWN:]),
+        hint="move them to another version first" if tagged else "release another version first",
     )
 
 

@@ -13,9 +13,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from lading.registry.catalog import ALONE, SqlCatalog
+from lading.registry.catalog import SqlCatalog
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
+from lading.registry.transactions import KIND
 
 BUSY_TIMEOUT_S = 30.0
 """How long a transaction waits for its turn before the catalog counts as unavailable."""
@@ -95,5 +96,5 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _begin(connection: Connection) -> None:
     # Begun deferred, a transaction that reads and then writes fails without waiting if another wrote since.
-    alone = connection.get_execution_options().get(ALONE)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if alone else "BEGIN")
+    reads = connection.get_execution_options().get(KIND, "read") == "read"
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

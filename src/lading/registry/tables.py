@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 """The schema that this lading writes; a catalog of a higher number is refused."""
 
 metadata = MetaData(
@@ -36,6 +37,8 @@ models = Table(
     metadata,
     Column("name", String(63), primary_key=True),
     Column("last_version", Integer, nullable=False),
+    # The current release; 0 before the first. That there is exactly one is thereby not to be broken.
+    Column("last_release", Integer, nullable=False, default=0, server_default="0"),
 )
 
 versions = Table(
@@ -73,4 +76,76 @@ evidence = Table(
     Column("body", Text, nullable=False),  # JSON
     Index("ix_evidence_digest_fingerprint", "digest", "fingerprint"),
     sqlite_autoincrement=True,
+)
+
+# No foreign key to versions: history outlives them. The tags, which move along, have one.
+releases = Table(
+    "releases",
+    metadata,
+    Column("name", String(63), ForeignKey("models.name"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("live", Integer),
+    Column("candidate", Integer),
+    Column("plan", Text, nullable=False),  # JSON
+    Column("step", Integer, nullable=False),
+    Column("weight_percent", Float(53), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("runtime", String(12)),
+    Column("replaces", Integer),
+    Column("created_at", String(32), nullable=False),
+    Column("changed_at", String(32), nullable=False),
+    Column("step_started_at", String(32), nullable=False),
+    Column("epoch", Integer, nullable=False),
+)
+
+# Only ever added to: triggers refuse the rest.
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("from_", Text, nullable=False),
+    Column("to", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("digest", String(71), nullable=False),
+    Column("fingerprint", String(12), nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("name", "seq"),
+    sqlite_autoincrement=True,
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("at", Float(53), nullable=False),  # Unix time
+    Column("body", Text, nullable=False),  # JSON
+    Index("ix_windows_name_release_at", "name", "release", "at"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("what", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Float(53), nullable=False),  # Unix time of the database
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("last_seen_at", Float(53), nullable=False),  # Unix time of the database
+    Column("body", Text, nullable=False),  # JSON
 )

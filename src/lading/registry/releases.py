@@ -1,0 +1,254 @@
+"""The releases of a registry: what is wanted of every model, what happened, what runs and how it fares.
+
+Decides neither who is released nor when: a person or the rollout driver does, and a server only follows.
+What a change leads to is decided by the pure functions of ``lading.release``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, Unpack
+
+import msgspec
+
+from lading.errors import LadingError, StaleRelease, UsageError, VersionNotFound
+from lading.ref import Ref
+from lading.release import Changes, EventDraft, Plan, Release, begin, changed, rollback_target
+
+if TYPE_CHECKING:
+    from lading.registry import Catalog, Removed
+    from lading.release import Event, Window
+    from lading.replica import Replica
+
+KEPT_RELEASES = 10
+"""Versions that a model's last releases name cannot be removed: one can go back to them."""
+KEPT_DAYS = 30.0
+"""How long windows of ended releases and gone replicas are kept."""
+
+Written = Sequence[tuple[Release, EventDraft]]
+
+
+class ReleaseCatalog(Protocol):
+    """Rows about releases and what runs: a part of `Catalog`, to whose rules it keeps."""
+
+    def write_releases(
+        self, name: str, decide: Callable[[Release | None], Written], at: str
+    ) -> Release | None:
+        """Write what `decide` makes of the current release, which nobody changes meanwhile.
+
+        Each release with its event; the last is current from then on, and the tags `live` and `candidate`
+        are where it says. None, and nothing is written, if the model or a version is not there.
+        """
+
+    def append_event(self, release: Release, draft: EventDraft, at: str) -> Event | None:
+        """Add an event that changes no release; None if its version is not there."""
+
+    def current_releases(self, name: str | None) -> list[Release]:
+        """List the current release of every model that has one, or of one, by name."""
+
+    def releases(self, name: str) -> list[Release]:
+        """List the releases of a model, newest first."""
+
+    def events(self, name: str | None) -> list[Event]:
+        """List the events of a model or of all, in the order in which they were added."""
+
+    def add_windows(self, some: Sequence[Window]) -> None:
+        """Add windows; one that is there already (by its id) stays as it is."""
+
+    def windows(self, name: str, release: int, since: float | None) -> list[Window]:
+        """List the windows of a release that began at `since` or later, oldest first."""
+
+    def lease(self, what: str, holder: str, ttl_s: float) -> bool:
+        """Take or renew a lease, unless another holds one that has not run out; tell whether it is held."""
+
+    def release_lease(self, what: str, holder: str) -> None:
+        """Give a lease back, if it is held."""
+
+    def beat(self, replica: Replica) -> None:
+        """Keep what a replica says of itself, and when by the catalog's clock."""
+
+    def replicas(self, silent_s: float) -> list[Replica]:
+        """List the replicas that beat within the last `silent_s`, by id."""
+
+    def forget(self, replica_id: str) -> bool:
+        """Take a replica off the list; tell whether it was there."""
+
+    def prune(self, age_s: float, *, dry_run: bool) -> list[Removed]:
+        """Remove windows of ended releases and gone replicas that are older than `age_s`."""
+
+
+class Releases:
+    """What a `Registry` knows of releases and of what runs."""
+
+    def __init__(self, catalog: Catalog, clock: Callable[[], float]) -> None:
+        self._catalog = catalog
+        self._clock = clock
+
+    def release(
+        self, name: str, version: int, plan: Plan | None = None, *, actor: str, runtime: str | None = None
+    ) -> Release:
+        """Begin a release of a version: at once live without a plan. One still on its way is superseded.
+
+        `runtime` is the id of the fingerprint that the version was proved on. Raises `VersionNotFound`, and
+        `UsageError` for a candidate beside nothing or beside itself.
+        """
+        draft = EventDraft(kind="released", actor=actor, to=str(version), version=version)
+        return self._begin(name, plan or Plan(mode="live"), draft, runtime)
+
+    def rollback(
+        self, name: str, *, to: int | None = None, actor: str, runtime: str | None = None
+    ) -> Release:
+        """Release an old version again, at once: `to`, else what was live before or beside a candidate.
+
+        Without `runtime` it names the one that this version was last released with.
+        """
+        history = self.releases(name)
+        target = to if to is not None else rollback_target(history)
+        if target is None:
+            raise VersionNotFound(
+                f"rollback of `{name}`",
+                expected="a version that was live before",
+                found="none",
+                hint=f"`lading rollback {name} --to N` names one",
+            )
+        proved = next((one.runtime for one in history if target in (one.candidate, one.live)), None)
+        draft = EventDraft(kind="rolled_back", actor=actor, to=str(target), version=target)
+        return self._begin(name, Plan(mode="live"), draft, runtime or proved)
+
+    def change(self, release: Release, *, event: EventDraft, **changes: Unpack[Changes]) -> Release:
+        """Change a release, with its event, if it is still as `release` says; else raise `StaleRelease`.
+
+        A step brings its weight; a state brings what follows from it (see `lading.release.changed`).
+        """
+        at = self._now()
+
+        def decide(current: Release | None) -> Written:
+            if current is None or (current.number, current.epoch) != (release.number, release.epoch):
+                raise _stale(release, current)
+            done = changed(current, changes, at)
+            about = event.version or current.candidate or done.live
+            return [(done, msgspec.structs.replace(event, version=about))]
+
+        return self._written(release.name, changes.get("candidate") or release.candidate, decide, at)
+
+    def note(self, release: Release, event: EventDraft) -> Event:
+        """Add an event to the history that changes no release, such as ``ready``."""
+        added = self._catalog.append_event(release, event, self._now())
+        if added is None:
+            raise self._missing(Ref(release.name, version=event.version or release.candidate or release.live))
+        return added
+
+    def current(self, name: str) -> Release | None:
+        """Give the current release of a model, if it ever had one."""
+        found = self._catalog.current_releases(name)
+        return found[0] if found else None
+
+    def wanted(self) -> list[Release]:
+        """List the current release of every model that has one, by name."""
+        return self._catalog.current_releases(None)
+
+    def releases(self, name: str) -> list[Release]:
+        """List the releases of a model, newest first. Raises `ModelNotFound`."""
+        found = self._catalog.releases(name)
+        if not found and not self._catalog.versions(name):
+            raise self._missing(Ref(name))
+        return found
+
+    def events(self, name: str | None = None) -> list[Event]:
+        """List the events of a model, or of all, as they happened; `verify_chain` tells if they are whole."""
+        return self._catalog.events(name)
+
+    def add_windows(self, windows: Sequence[Window]) -> None:
+        """Keep windows of live traffic. The same window again, as after an outage, counts once."""
+        self._catalog.add_windows(windows)
+
+    def windows(self, name: str, release: int, since: float | None = None) -> list[Window]:
+        """List the windows of a release that began at the Unix time `since` or later, oldest first."""
+        return self._catalog.windows(name, release, since)
+
+    def lease(self, what: str, holder: str, ttl_s: float) -> bool:
+        """Take or renew a lease by the catalog's clock; tell whether `holder` holds it now.
+
+        It may run out while its holder sleeps: what is done under it must be safe against another holder,
+        as `change` is.
+        """
+        if not (ttl_s > 0 and math.isfinite(ttl_s)):
+            raise UsageError(f"lease `{what}`", expected="a time above 0", found=f"`{ttl_s}`")
+        return self._catalog.lease(what, holder, ttl_s)
+
+    def release_lease(self, what: str, holder: str) -> None:
+        """Give a lease back, so that another need not wait until it runs out."""
+        self._catalog.release_lease(what, holder)
+
+    def beat(self, replica: Replica) -> None:
+        """Keep what a replica says of itself, and that it lives."""
+        self._catalog.beat(replica)
+
+    def replicas(self, *, include_gone_days: float = 7.0) -> list[Replica]:
+        """List replicas by id, those gone for as many days included; `Replica.gone` tells them apart."""
+        from lading.replica import GONE_AFTER_S
+
+        return self._catalog.replicas(max(GONE_AFTER_S, include_gone_days * 86400))
+
+    def forget(self, replica_id: str) -> bool:
+        """Take a replica off the list; tell whether it was there. One that beats again comes back."""
+        return self._catalog.forget(replica_id)
+
+    def _begin(self, name: str, plan: Plan, draft: EventDraft, runtime: str | None) -> Release:
+        """Write the release of `draft.version`, after the end of one that is still on its way."""
+        at, version = self._now(), draft.version
+        assert version is not None
+
+        def decide(current: Release | None) -> Written:
+            new = begin(current, name, version, plan, actor=draft.actor, at=at, runtime=runtime)
+            live = "" if current is None or current.live is None else str(current.live)
+            evidence = {"mode": plan.mode, "steps": list(plan.steps), "gates": plan.gates}
+            first = (new, msgspec.structs.replace(draft, from_=live, evidence=evidence))
+            if current is None or not current.is_open:
+                return [first]
+            return [(changed(current, {"state": "superseded"}, at), _superseded(current, new)), first]
+
+        return self._written(name, version, decide, at)
+
+    def _written(
+        self, name: str, version: int | None, decide: Callable[[Release | None], Written], at: str
+    ) -> Release:
+        written = self._catalog.write_releases(name, decide, at)
+        if written is None:
+            raise self._missing(Ref(name, version=version))
+        return written
+
+    def _now(self) -> str:
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _missing(self, ref: Ref) -> LadingError:
+        from lading.registry.missing import missing
+
+        models, versions = self._catalog.models(), self._catalog.versions(ref.name)
+        return missing(ref, models, versions, self._catalog.where)
+
+
+def _superseded(old: Release, new: Release) -> EventDraft:
+    return EventDraft(
+        kind="superseded",
+        actor=new.actor,
+        reason=f"release {new.number} took its place",
+        from_=str(old.candidate),
+        to=str(new.candidate or new.live),
+        version=old.candidate,
+    )
+
+
+def _stale(release: Release, current: Release | None) -> StaleRelease:
+    found = "no release"
+    if current is not None:
+        found = f"release {current.number}, change {current.epoch}, by `{current.actor}`"
+    return StaleRelease(
+        f"release {release.number} of `{release.name}`",
+        expected=f"change {release.epoch} of it to be the last",
+        found=found,
+        hint="look at it again: `lading rollout status " + release.name + "`",
+    )

@@ -1,0 +1,73 @@
+"""Transactions of a catalog in SQL, and what becomes of their faults. Knows no table.
+
+`read` sees one moment. `write` locks the rows that it says; `alone` runs while no other `alone` does. How an
+engine does so is its own part (``sqlite``, ``postgres``): it sees the execution option `KIND`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from lading.errors import RegistryUnavailable
+
+Kind = Literal["read", "write", "alone"]
+KIND = "lading_kind"
+"""Execution option that tells an engine what kind of transaction begins."""
+
+_HINTS = {
+    "locked": "another process holds it for long; try again",
+    "readonly": "run as a user who may write there: a registry is written to even when serving",
+    "unable to open": "run as a user who may read and write there, or name another with `LADING_REGISTRY`",
+    "full": "free some space, for example with `lading gc`",
+    "not a database": "it is no catalog of lading: name another folder with `LADING_REGISTRY`",
+    "malformed": "the catalog is damaged: restore it from a backup; the blobs are not touched by this",
+}
+
+
+class Transactions:
+    """Runs transactions over an engine; `where` is the registry's name in messages."""
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        self._engine = engine
+        self._where = where
+
+    @property
+    def where(self) -> str:
+        """Name the registry in messages."""
+        return self._where
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self, kind: Kind) -> Iterator[Connection]:
+        """Run one transaction; commits at the end. Raises `RegistryUnavailable`."""
+        engine = self._engine.execution_options(**{KIND: kind})
+        with catalog_faults(self._where), engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def catalog_faults(where: str) -> Iterator[None]:
+    """Turn what a database says of itself, not of a statement, into `RegistryUnavailable`."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        if not _is_outage(error):
+            raise
+        text = str(getattr(error, "orig", None) or error)
+        hint = next((hint for word, hint in _HINTS.items() if word in text), None)
+        where = f"catalog of registry `{where}`"
+        raise RegistryUnavailable(where, expected="an answer", found=text, hint=hint) from error
+
+
+def _is_outage(error: DBAPIError | PoolTimeout) -> bool:
+    # The subclasses of DatabaseError but OperationalError are faults of a statement, which are ours.
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or type(error) is DatabaseError

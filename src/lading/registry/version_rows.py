@@ -1,0 +1,93 @@
+"""Rows of models, versions and tags, read and written within a transaction that the caller holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
+
+from lading.ref import Ref
+from lading.registry import ModelVersion, NewVersion
+from lading.registry.tables import models, tags, versions
+
+
+def lock_model(connection: Connection, name: str) -> int | None:
+    """Hold the model's row to the end of the transaction; give the number of its last release.
+
+    Whoever moves tags, removes versions or changes releases does so first. None if there is no such model.
+    """
+    query = select(models.c.last_release).where(models.c.name == name).with_for_update()
+    number = connection.execute(query).scalar()
+    return None if number is None else int(number)
+
+
+def number_of(connection: Connection, new: NewVersion) -> int:
+    """Give the version that has the digest already, or add one."""
+    known = find(connection, Ref(new.name, digest=new.digest))
+    if known is not None:
+        return known.version
+    number = _next_version(connection, new.name)
+    fields = {**msgspec.structs.asdict(new), "metrics": text(new.metrics)}
+    connection.execute(insert(versions).values(version=number, **fields))
+    return number
+
+
+def find(connection: Connection, ref: Ref) -> ModelVersion | None:
+    """Find the version that a reference names; a bare name means the highest."""
+    query = select(versions).where(versions.c.name == ref.name, *_pinned(ref))
+    query = query.order_by(versions.c.version.desc()).limit(1)
+    found = with_tags(connection, ref.name, connection.execute(query).mappings().all())
+    return found[0] if found else None
+
+
+def with_tags(connection: Connection, name: str, rows: Sequence[RowMapping]) -> list[ModelVersion]:
+    """Make versions of a model's rows."""
+    if not rows:
+        return []
+    query = select(tags.c.version, tags.c.tag).where(tags.c.name == name).order_by(tags.c.tag)
+    tagged = connection.execute(query).all()
+    return [
+        ModelVersion(
+            **{
+                **row,
+                "metrics": msgspec.json.decode(row["metrics"], type=dict[str, float]),
+                "tags": tuple(tag for version, tag in tagged if version == row["version"]),
+            }
+        )
+        for row in rows
+    ]
+
+
+def move_tag(connection: Connection, name: str, tag: str, version: int | None) -> bool:
+    """Put a tag to a version, or with None take it away; tell whether it was there before."""
+    query = delete(tags).where(tags.c.name == name, tags.c.tag == tag)
+    there = connection.execute(query).rowcount > 0
+    if version is not None:
+        connection.execute(insert(tags).values(name=name, tag=tag, version=version))
+    return there
+
+
+def text(value: object) -> str:
+    """Write a value as JSON for a column."""
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _pinned(ref: Ref) -> list[ColumnElement[bool]]:
+    if ref.version is not None:
+        return [versions.c.version == ref.version]
+    if ref.digest is not None:
+        return [versions.c.digest == ref.digest]
+    if ref.tag is not None:
+        tagged = select(tags.c.version).where(tags.c.name == ref.name, tags.c.tag == ref.tag)
+        return [versions.c.version == tagged.scalar_subquery()]
+    return []
+
+
+def _next_version(connection: Connection, name: str) -> int:
+    query = update(models).where(models.c.name == name).values(last_version=models.c.last_version + 1)
+    number = connection.execute(query.returning(models.c.last_version)).scalar()
+    if number is None:
+        connection.execute(insert(models).values(name=name, last_version=1))
+        return 1
+    return int(number)
