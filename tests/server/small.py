@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 _VALUES: dict[str, list[Any]] = {"string": ["a", "b", "c"], "bool": [True, False, True]}
 
 
-def half_plus_two(path: Path) -> Bundle:
+def half_plus_two(path: Path, name: str = "half") -> Bundle:
     """Write the model of TensorFlow Serving's own examples: ``y = x / 2 + 2``."""
     nodes = [node("Mul", "x half", "h"), node("Add", "h two", "y")]
     inputs, outputs = [tensor("x", "float32", "batch")], [tensor("y", "float32", "batch")]
     constants = {"half": np.array(0.5, np.float32), "two": np.array(2, np.float32)}
     model = graph(nodes, inputs, outputs, constants=constants)
     rows = {"x": np.array([1, 2, 5], np.float32)}
-    return bundle_of(path, model, Signature(tuple(inputs), tuple(outputs)), rows, name="half")
+    return bundle_of(path, model, Signature(tuple(inputs), tuple(outputs)), rows, name=name)
 
 
 def echo(path: Path, name: str, dtype: str = "float32", output: str = "y") -> Bundle:
