@@ -41,15 +41,18 @@ class App:
         request.began = time.perf_counter()
         given = request.headers.get(b"x-request-id", b"")
         request.request_id = given if 0 < len(given) <= _LONGEST_ID else next(self._ids)
+        plane = self.plane.seen_by(request.headers)
         try:
             if request.route is None:
                 request.route, request.params = self.router.find(request.method, request.path)
-            outcome = request.route.handler(request, self.plane)
+            outcome = request.route.handler(request, plane)
             if type(outcome) is Job:
                 return self._start(request, outcome, deliver)
             assert isinstance(outcome, Response)
             return self._answer(request, outcome)
         except LadingError as error:
+            if plane is not self.plane:
+                plane.saw_refusal(time.perf_counter() - request.began, type(error).__name__)
             return self._refuse(request, error)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
             return self._fail(request)
@@ -90,7 +93,7 @@ class App:
         except ModelNotReady:
             # The version was unloaded after it had been found: what replaced it is found now.
             assert request.route is not None
-            again = request.route.handler(request, self.plane)
+            again = request.route.handler(request, self.plane.seen_by(request.headers))
             assert isinstance(again, Job)
             request.job, again.request, job = again, request, again
             done = self.plane.start(job, deliver)
@@ -113,6 +116,9 @@ class App:
         if error is not None:
             stats.errors[type(error).__name__] += 1
         request.response = response
+        if job is not None:
+            reason = type(error).__name__ if error is not None else ""
+            self.plane.saw(job, request.request_id, time.perf_counter() - request.began, reason)
         return response
 
     def _refuse(self, request: Request, error: LadingError) -> Response:

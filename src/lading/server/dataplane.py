@@ -5,9 +5,12 @@ Holds no protocol: it knows arrays, names and errors, and neither JSON nor statu
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 
 from lading.errors import (
     DeadlineExceeded,
@@ -20,12 +23,41 @@ from lading.errors import (
 from lading.server.batcher import Batcher, BatchLimits, run_one
 from lading.server.job import Deliver, Job
 from lading.server.states import Served, State, not_ready
+from lading.server.traffic import Headers, Traffic
+from lading.server.witness import Witness
 from lading.signature import Array
 
 INLINE_S = 0.0002
 """A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
 
 _ANSWERING = (State.READY, State.DRAINING)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What requests find at one moment: versions by model, and what releases want of their traffic.
+
+    ``ready`` is the version that answers when nothing else is said, by model; None stands for the default.
+    """
+
+    models: Mapping[str, tuple[Served, ...]]
+    traffic: Mapping[str, Traffic]
+    ready: Mapping[str | None, Served]
+    splits: bool
+
+    @classmethod
+    def of(cls, versions: Sequence[Served], traffic: Mapping[str, Traffic], default: str) -> Table:
+        """Make the table of this moment."""
+        models: dict[str, tuple[Served, ...]] = {}
+        ready: dict[str | None, Served] = {}
+        for served in versions:
+            models[served.name] = (*models.get(served.name, ()), served)
+            wanted = traffic.get(served.name)
+            if served.state is State.READY and (wanted is None or wanted.live in (None, served.version)):
+                ready[served.name] = served
+        if default in ready:
+            ready[None] = ready[default]
+        return cls(models, traffic, ready, any(one.splits for one in traffic.values()))
 
 
 class DataPlane:
@@ -36,35 +68,66 @@ class DataPlane:
     """
 
     def __init__(
-        self, default_model: str = "", *, batch: BatchLimits | None = None, deadline_s: float = 30.0
+        self,
+        default_model: str = "",
+        *,
+        batch: BatchLimits | None = None,
+        deadline_s: float = 30.0,
+        witness: Witness | None = None,
     ) -> None:
         self._default = default_model
-        self._models: dict[str, tuple[Served, ...]] = {}
-        self._ready: dict[str | None, Served] = {}
+        self._table = Table.of((), {}, default_model)
         self._batch = batch or BatchLimits()
         self._batchers: dict[Served, Batcher] = {}
+        self._caller: Headers | None = None
+        self._resolved: Served | None = None
         self.deadline_s = deadline_s
+        self.witness = witness
 
-    def publish(self, versions: Sequence[Served]) -> None:
+    def publish(self, versions: Sequence[Served], traffic: Mapping[str, Traffic] | None = None) -> None:
         """Make `versions` the ones that requests find; newest last within a model.
 
         To be called again whenever one of them has become ready or has ceased to be.
         """
-        models: dict[str, tuple[Served, ...]] = {}
-        for served in versions:
-            models[served.name] = (*models.get(served.name, ()), served)
         if not self._default and versions:
             self._default = versions[0].name
-        self._models = models
-        ready: dict[str | None, Served] = {one.name: one for one in versions if one.state is State.READY}
-        if self._default in ready:
-            ready[None] = ready[self._default]
-        self._ready = ready
+        self._table = Table.of(versions, traffic or {}, self._default)
+
+    def seen_by(self, headers: Headers) -> DataPlane:
+        """Give the data plane as this caller sees it: releases that split send it to its side."""
+        if not self._table.splits:
+            return self
+        view = copy(self)
+        view._caller = headers  # noqa: SLF001 - a copy of its own kind
+        return view
+
+    def saw(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
+        """Take note of an answer, for the release that its model has; does nothing where it has none."""
+        traffic = self._table.traffic.get(job.served.name)
+        if traffic is None or self.witness is None:
+            return
+        self.witness.saw(traffic, job, request_id, latency_s, error)
+        if traffic.shadows and not error and job.served.version == traffic.live:
+            candidate = self._numbered(job.served.name, traffic.candidate)
+            if candidate is not None:
+                self.witness.copy(traffic, job, candidate)
+
+    def saw_refusal(self, latency_s: float, error: str) -> None:
+        """Take note of a request that this caller's version did not take: one that takes less is worse."""
+        served = self._resolved
+        traffic = self._table.traffic.get(served.name) if served is not None else None
+        if served is not None and traffic is not None and self.witness is not None:
+            self.witness.refused(traffic, served, latency_s, error)
 
     @property
     def models(self) -> Mapping[str, tuple[Served, ...]]:
         """Every version this server holds, ready or not."""
-        return self._models
+        return self._table.models
+
+    @property
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What releases want of the requests, by model."""
+        return self._table.traffic
 
     @property
     def default_model(self) -> str:
@@ -73,9 +136,10 @@ class DataPlane:
 
     def versions(self, name: str) -> tuple[Served, ...]:
         """Give the versions of `name`, ready or not; raises `ModelNotFound`."""
-        found = self._models.get(name)
+        models = self._table.models
+        found = models.get(name)
         if found is None:
-            given = ", ".join(f"`{model}`" for model in self._models) or "none"
+            given = ", ".join(f"`{model}`" for model in models) or "none"
             raise ModelNotFound(
                 f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
             )
@@ -92,16 +156,19 @@ class DataPlane:
             raise VersionNotFound(
                 f"model `{versions[0].name}`", expected=f"version {given}", found=f"{version}"
             )
+        traffic = self._table.traffic.get(versions[0].name)
         if tag is not None:
+            number = traffic.tagged(tag) if traffic is not None else None
             for served in versions:
-                if tag in served.tags:
+                if served.version == number if traffic and number else tag in served.tags:
                     return served
             raise TagNotFound(
                 f"model `{versions[0].name}`", expected="a tag that is served here", found=f"`{tag}`"
             )
+        candidate = traffic.candidate if traffic is not None else None
         for state in _ANSWERING:
             for served in reversed(versions):
-                if served.state is state:
+                if served.state is state and served.version != candidate:
                     return served
         return versions[-1]
 
@@ -111,13 +178,28 @@ class DataPlane:
         Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
         """
         if version is None and tag is None:
-            quick = self._ready.get(name)
+            quick = self._table.ready.get(name) if self._caller is None else self._side(name)
             if quick is not None and quick.state is State.READY:
                 return quick
         served = self.find(name, version, tag)
         if served.state not in _ANSWERING:
             raise not_ready(served)
         return served
+
+    def _side(self, name: str | None) -> Served | None:
+        """Give the version on the caller's side of the release; live where the candidate is not ready."""
+        table = self._table
+        traffic = table.traffic.get(name if name is not None else self._default)
+        if traffic is None or self._caller is None or traffic.side(self._caller, random.random) == "live":
+            self._resolved = table.ready.get(name)
+            return self._resolved
+        candidate = self._numbered(traffic.name, traffic.candidate)
+        ready = candidate is not None and candidate.state is State.READY
+        self._resolved = candidate if ready else table.ready.get(name)
+        return self._resolved
+
+    def _numbered(self, name: str, version: int | None) -> Served | None:
+        return next((one for one in self._table.models.get(name, ()) if one.version == version), None)
 
     def start(self, job: Job, deliver: Deliver) -> bool:
         """Run `job` here if that is cheaper than handing it over, else queue it; tell whether it is done.

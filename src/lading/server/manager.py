@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from lading.errors import LadingError, RunFailed
 from lading.runtime import Runtime, load_runtime
 from lading.server.dataplane import DataPlane
 from lading.server.states import Cost, Served, State
+from lading.server.traffic import Traffic
 from lading.signature import Array
 from lading.verify import replay
 
@@ -63,7 +64,7 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served]) -> Step | None:
 
     Loading goes before unloading, so that a version is never taken away before what follows it is ready;
     one that follows nothing wanted of its model goes at once. A failed version is neither retried nor
-    taken for ready: the old one stays.
+    taken for ready: where nothing else of its model is ready, the old one stays.
     """
     held = {(one.name, one.version, one.digest): one for one in present if one.state is not State.UNLOADED}
     for one in wanted:
@@ -73,8 +74,9 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served]) -> Step | None:
     for key, served in held.items():
         if key in keys:
             continue
-        successors = [held[one.key] for one in wanted if one.name == served.name]
-        if served.state is State.FAILED or all(one.state is State.READY for one in successors):
+        successors = {held[one.key].state for one in wanted if one.name == served.name}
+        settled = successors <= {State.READY, State.FAILED}
+        if served.state is State.FAILED or not successors or (settled and State.READY in successors):
             return Unload(served)
     return None
 
@@ -87,15 +89,18 @@ class Manager:
         self._threads = threads
         self._drain_timeout_s = drain_timeout_s
         self._wanted: tuple[Wanted, ...] = ()
+        self._traffic: Mapping[str, Traffic] = {}
         self._present: list[Served] = []
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="manager", daemon=True)
 
-    def want(self, wanted: Sequence[Wanted]) -> None:
-        """State what should be ready from now on; returns at once."""
+    def want(self, wanted: Sequence[Wanted], traffic: Mapping[str, Traffic] | None = None) -> None:
+        """State what should be ready from now on, and how releases share its traffic; returns at once."""
         with self._changed:
             self._wanted = tuple(wanted)
+            self._traffic = traffic or {}
+            self._publish()
             self._changed.notify_all()
 
     def start(self) -> None:
@@ -167,7 +172,7 @@ class Manager:
         log.info("%s is unloaded", served.label)
 
     def _publish(self) -> None:
-        self._plane.publish(self._present)
+        self._plane.publish(self._present, self._traffic)
 
 
 def load(served: Served, wanted: Wanted, threads: int) -> int:
