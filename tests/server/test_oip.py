@@ -160,7 +160,7 @@ def test_an_array_at_an_odd_address_is_read_right(asked):
 def test_infinities_travel_as_bare_tokens(asked):
     body = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[Infinity,-Infinity,1]}]}'
     answer = asked.post("/v2/models/echo-float32/infer", content=body)
-    assert b"[Infinity, -Infinity, 1.0]" in answer.content
+    assert b"[Infinity,-Infinity,1.0]" in answer.content
 
 
 def test_nan_is_refused_where_the_golden_samples_hold_none(asked):

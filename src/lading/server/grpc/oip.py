@@ -18,7 +18,7 @@ from lading.server.dataplane import check_outputs, rows_in
 from lading.server.grpc import Call, Method, Service, messages
 from lading.server.job import Job
 from lading.server.protocols.oip import facts, tensors
-from lading.server.protocols.oip.wanted import WantedOutput, compute
+from lading.server.protocols.oip.wanted import WantedOutput, all_outputs, compute
 from lading.server.states import Served, State
 from lading.signature import Array, DType, Tensor
 
@@ -174,9 +174,9 @@ def _texts(tensor: Tensor, values: Sequence[bytes]) -> Array:
     return tensors.strings(texts)
 
 
-def _wanted(served: Served, outputs: Sequence[Any]) -> list[WantedOutput]:
+def _wanted(served: Served, outputs: Sequence[Any]) -> Sequence[WantedOutput]:
     if not outputs:
-        return [WantedOutput(tensor) for tensor in served.signature.outputs]
+        return all_outputs(served, binary=False)
     check_outputs(served, [one.name for one in outputs])
     known = {tensor.name: tensor for tensor in served.signature.outputs}
     return [

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 
 from lading.errors import BodyInvalid, InputUnknown, MediaTypeRefused, ShapeRefused
 from lading.server.dataplane import check_outputs, rows_in
 from lading.server.http import Request, Response
 from lading.server.job import Job
 from lading.server.protocols.oip import jsontext, tensors
-from lading.server.protocols.oip.wanted import WantedOutput, compute
+from lading.server.protocols.oip.wanted import WantedOutput, all_outputs, compute
 from lading.server.states import Served
 from lading.signature import Array, Tensor
 
@@ -156,14 +155,13 @@ def _raw(served: Served, body: bytes) -> Job:
     if tensor.dtype == "string":
         body = len(body).to_bytes(4, "little") + body
     arrays = served.signature.cast({tensor.name: tensors.from_bytes(tensor, shape, body)})
-    wanted = [WantedOutput(one, binary=True) for one in served.signature.outputs]
-    return _job(served, arrays, wanted, "")
+    return _job(served, arrays, all_outputs(served, binary=True), "")
 
 
-def _wanted(served: Served, body: _Body) -> list[WantedOutput]:
+def _wanted(served: Served, body: _Body) -> Sequence[WantedOutput]:
     binary = _flag(body.parameters, "binary_data_output", "$.parameters")
     if not body.outputs:
-        return [WantedOutput(tensor, binary=bool(binary)) for tensor in served.signature.outputs]
+        return all_outputs(served, binary=bool(binary))
     check_outputs(served, [one.name for one in body.outputs])
     known = {tensor.name: tensor for tensor in served.signature.outputs}
     return [
@@ -207,10 +205,10 @@ def _encode(head: dict[str, Any], wanted: Sequence[WantedOutput], arrays: Sequen
             tensor["parameters"] = {"binary_data_size": len(data)}
             behind.append(data)
         else:
-            tensor["data"] = jsontext.write_data(array)
+            tensor["data"] = jsontext.flat(array)
         shown.append(tensor)
-    text = orjson.dumps({**head, "outputs": shown})
-    if not any(one.binary for one in wanted):
+    text = jsontext.dumps({**head, "outputs": shown})
+    if not behind:
         return Response(text)
     headers = ((LENGTH, b"%d" % len(text)),)
     return Response(b"".join((text, *behind)), content_type=BINARY, headers=headers)

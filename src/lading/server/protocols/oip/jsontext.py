@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -23,33 +23,44 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
     Raises `ValueRefused` and `ShapeRefused` with the path of the first offender.
     """
     if isinstance(data, msgspec.Raw):
-        quick = _quick(tensor, data)
+        quick = _quick(tensor, data, len(shape))
         if quick is not None:
-            if quick.size != prod(shape):
-                raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", quick.size)
-            return quick.reshape(shape)
+            if quick.ndim != 1 and quick.shape == tuple(shape):
+                return quick
+            if quick.ndim == 1:
+                if quick.size != prod(shape):
+                    raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", quick.size)
+                return quick.reshape(shape)
         data = msgspec.json.decode(data)
     if not isinstance(data, list):
         data = [data] if not shape else data
     nested = isinstance(data, list) and bool(data) and isinstance(data[0], list)
     if nested and _depth(data) == len(shape):
         return _cast(tensor, msgspec.structs.replace(tensor, shape=tuple(shape)), data, path)
-    flat = _flatten(data) if nested else data
-    if isinstance(flat, list) and len(flat) != prod(shape):
-        raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", len(flat))
+    values = _flatten(data) if nested else data
+    if isinstance(values, list) and len(values) != prod(shape):
+        raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", len(values))
     row = msgspec.structs.replace(tensor, shape=(prod(shape),))
-    return _cast(tensor, row, flat, path).reshape(shape)
+    return _cast(tensor, row, values, path).reshape(shape)
 
 
-def write_data(array: Array) -> orjson.Fragment:
-    """Write the values of `array` as one flat list."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    kind = flat.dtype.kind
-    if kind == "f" and not np.isfinite(flat).all():
-        return orjson.Fragment(json.dumps(flat.tolist()))
-    return orjson.Fragment(
-        orjson.dumps(flat.tolist() if kind == "O" else flat, option=orjson.OPT_SERIALIZE_NUMPY)
-    )
+def dumps(value: Any) -> bytes:
+    """Write a value that holds numpy arrays and strings; numbers that JSON does not have as bare tokens."""
+    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" not in text:
+        return text
+    # orjson writes NaN and infinities as null; nothing else here is ever null, but a text may hold the word.
+    return json.dumps(value, default=_listed, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def flat(array: Array) -> Any:
+    """Give the values of `array` as `dumps` takes them, in one list."""
+    values = array.reshape(-1)
+    return values.tolist() if values.dtype.kind == "O" else values
+
+
+def _listed(value: Array) -> Any:
+    return value.tolist()
 
 
 def loads_with_nan(text: bytes | memoryview) -> Any:
@@ -58,20 +69,33 @@ def loads_with_nan(text: bytes | memoryview) -> Any:
 
 
 @cache
-def _decoder(dtype: DType) -> msgspec.json.Decoder[Any]:
-    kinds: dict[str, Any] = {"b": bool, "O": str, "f": float, "i": int, "u": int}
-    kind = kinds[np.dtype(object if dtype == "string" else dtype).kind]
-    return msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
+def _decoder(dtype: DType, depth: int) -> Callable[[msgspec.Raw], Any]:
+    kind: Any = _value(dtype)
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind).decode
 
 
-def _quick(tensor: Tensor, text: msgspec.Raw) -> Array | None:
-    """Read a flat list in one typed pass; None where it is not plainly one, or a value needs a look."""
+def _value(dtype: DType) -> Any:
+    """Give the type of one value with its range, so that what decodes needs no second look."""
+    if dtype in ("bool", "string"):
+        return bool if dtype == "bool" else str
+    if dtype.startswith("float"):
+        most = float(np.finfo(dtype).max)
+        return Annotated[float, msgspec.Meta(ge=-most, le=most)]
+    info = np.iinfo(dtype)
+    # msgspec bounds integers by int64; wider ones are left to the slow way.
+    return Annotated[int, msgspec.Meta(ge=max(int(info.min), -(2**63)), le=min(int(info.max), 2**63 - 1))]
+
+
+def _quick(tensor: Tensor, text: msgspec.Raw, dimensions: int) -> Array | None:
+    """Read a list, flat or nested, in one typed pass; None where it is neither, or a value needs a look."""
+    nested = dimensions > 1 and bytes(memoryview(text)[1:2]) == b"["
     try:
-        with np.errstate(over="ignore"):
-            array = np.array(_decoder(tensor.dtype).decode(text), tensor.numpy_dtype)
-    except (msgspec.DecodeError, ValueError, OverflowError):
+        values = _decoder(tensor.dtype, dimensions if nested else 1)(text)
+        return np.array(values, tensor.numpy_dtype)
+    except (msgspec.DecodeError, ValueError):
         return None
-    return array if array.dtype.kind != "f" or np.isfinite(array).all() else None
 
 
 def _cast(tensor: Tensor, shaped: Tensor, value: Any, path: str) -> Array:

@@ -40,7 +40,21 @@ class WantedOutput:
         return tensors.classify(served, self.tensor, array, self.classes) if self.classes else array
 
 
+def all_outputs(served: Served, *, binary: bool) -> tuple[WantedOutput, ...]:
+    """Give every output of `served` in one form; made once."""
+    key = (WantedOutput, binary)
+    found: tuple[WantedOutput, ...] | None = served.plans.get(key)
+    if found is None:
+        found = tuple(WantedOutput(tensor, binary) for tensor in served.signature.outputs)
+        served.plans[key] = found
+    return found
+
+
 def compute(served: Served, wanted: Sequence[WantedOutput]) -> tuple[str, ...] | None:
     """Name the outputs to compute; None for all, which lets requests of one kind run together."""
+    if len(wanted) == len(served.signature.outputs) and wanted is all_outputs(
+        served, binary=wanted[0].binary
+    ):
+        return None
     names = tuple(dict.fromkeys(one.tensor.name for one in wanted))
     return None if len(names) == len(served.signature.outputs) else names
