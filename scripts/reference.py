@@ -21,7 +21,7 @@ from lading import errors
 from lading.cli import exits
 from lading.cli.group import group
 from lading.server.protocols import status_of
-from lading.settings import ServeSettings, variables
+from lading.settings import ServeSettings, StoreSettings, variables
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by scripts/reference.py from the code; `make fix` writes it again. -->"
@@ -34,11 +34,18 @@ def settings_page() -> Iterator[str]:
     yield from ("before anything starts.", "", "| flag | variable | default | meaning |", "|---|---|---|---|")
     for one in dataclasses.fields(ServeSettings):
         flag = f"`--{one.name.replace('_', '-')}`"
-        default = f"`{one.default}`" if one.default != "" else "empty"
-        named = ", ".join(f"`{name}`" for name in variables(one))
-        yield f"| {flag} | {named} | {default} | {one.metadata['help']}{_rule(one.metadata)} |"
-    yield ""
-    yield "For every command, `LADING_REGISTRY` names the registry; the default is the folder `~/.lading`."
+        yield f"| {flag} | {_row(one)} |"
+    yield from ("", "# Settings of every command", "")
+    yield "`LADING_REGISTRY` names the registry; the default is the folder `~/.lading`. Only variables:"
+    yield from ("", "| variable | default | meaning |", "|---|---|---|")
+    for one in dataclasses.fields(StoreSettings):
+        yield f"| {_row(one)} |"
+
+
+def _row(one: dataclasses.Field[Any]) -> str:
+    default = f"`{one.default}`" if one.default != "" else "empty"
+    named = ", ".join(f"`{name}`" for name in variables(one))
+    return f"{named} | {default} | {one.metadata['help']}{_rule(one.metadata)}"
 
 
 def _rule(rules: Any) -> str:

@@ -62,6 +62,24 @@ class ServeSettings:
             _check(variable(one.name), getattr(self, one.name), one.metadata)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Settings of every command that moves bundles; raises `InvalidSetting` when a value is out of range."""
+
+    store: str = option("", "Store of the blobs: a folder, `oci://…` or `s3://…`; empty: beside the catalog.")
+    cache: str = option("", "Folder of unpacked bundles; empty: `cache` in the folder of the registry.")
+    cache_max_bytes: int = option(
+        20 * 2**30, "Bytes of unpacked bundles to keep; what is in use is never removed.", at_least=0
+    )
+    insecure_registries: str = option(
+        "", "Hosts, separated by commas, of OCI registries without TLS; this machine's own always are."
+    )
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            _check(variable(one.name), getattr(self, one.name), one.metadata)
+
+
 def variable(name: str) -> str:
     """Give the environment variable of the setting `name`."""
     return f"LADING_{name.upper()}"
@@ -77,12 +95,13 @@ def serve_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.env
 
     Raises `InvalidSetting` naming the variable.
     """
-    values = {name: value for name, value in given.items() if value is not None}
-    for one in fields(ServeSettings):
-        given_by = next((name for name in variables(one) if name in environ), None)
-        if one.name not in values and given_by is not None:
-            values[one.name] = _read(given_by, environ[given_by], type(one.default))
-    return ServeSettings(**values)
+    named = {name: value for name, value in given.items() if value is not None}
+    return ServeSettings(**{**_from(environ, ServeSettings), **named})
+
+
+def store_settings(environ: Mapping[str, str] = os.environ) -> StoreSettings:
+    """Combine the environment and the defaults. Raises `InvalidSetting` naming the variable."""
+    return StoreSettings(**_from(environ, StoreSettings))
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -93,6 +112,16 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 def registry_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
     """Give the registry to use: what was given, else ``LADING_REGISTRY``, else ``~/.lading``."""
     return given or environ.get("LADING_REGISTRY") or str(home(environ))
+
+
+def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettings]) -> dict[str, Any]:
+    """Read the fields that the environment sets."""
+    found = {}
+    for one in fields(settings):
+        given_by = next((name for name in variables(one) if name in environ), None)
+        if given_by is not None:
+            found[one.name] = _read(given_by, environ[given_by], type(one.default))
+    return found
 
 
 def _read(name: str, text: str, kind: type) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import lading
-from lading.settings import ServeSettings, variable
+from lading.settings import ServeSettings, StoreSettings, variable
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ["README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "FORMAT.md"]
@@ -46,7 +46,7 @@ def test_a_public_name_and_its_public_members_have_a_docstring(name):
 
 def test_every_setting_is_documented():
     page = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    for one in dataclasses.fields(ServeSettings):
+    for one in (*dataclasses.fields(ServeSettings), *dataclasses.fields(StoreSettings)):
         assert f"`{variable(one.name)}`" in page
         assert one.metadata["help"] in page
 
