@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lading.bundle import Bundle
-from lading.errors import LadingError, RunFailed
+from lading.errors import LadingError, RunFailed, UnavailableError
 from lading.runtime import Runtime, load_runtime
 from lading.server.dataplane import DataPlane
 from lading.server.states import Cost, Served, State
@@ -66,7 +67,7 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served]) -> Step | None:
     one that follows nothing wanted of its model goes at once. A failed version is neither retried nor
     taken for ready: where nothing else of its model is ready, the old one stays.
     """
-    held = {(one.name, one.version, one.digest): one for one in present if one.state is not State.UNLOADED}
+    held = {one.key: one for one in present if one.state is not State.UNLOADED}
     for one in wanted:
         if one.key not in held:
             return Load(one)
@@ -91,6 +92,7 @@ class Manager:
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
         self._present: list[Served] = []
+        self._tries: Counter[tuple[str, int, str]] = Counter()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="manager", daemon=True)
@@ -148,6 +150,9 @@ class Manager:
         began = time.monotonic()
         try:
             rows = load(served, wanted, self._threads)
+        except UnavailableError as error:
+            self._try_again(served, error)
+            return
         except LadingError as error:
             served.fail(error)
             log.error("%s refused: %s", served.label, error)  # noqa: TRY400 - the sentence says it all
@@ -158,8 +163,25 @@ class Manager:
             served.fail(RunFailed(f"loading `{served.label}`", found=f"{type(error).__name__}: {error}"))
             return
         self._publish()
+        self._tries.pop(served.key, None)
         took = time.monotonic() - began
         log.info("%s is ready: %d golden rows agree, %.2f s", served.label, rows, took)
+
+    def _try_again(self, served: Served, error: LadingError) -> None:
+        """Give up for now, and have `decide` load it anew after a while that doubles up to half a minute."""
+        served.fail(error)
+        wait_s = min(0.5 * 2 ** self._tries[served.key], 30.0)
+        self._tries[served.key] += 1
+        log.warning("%s cannot be loaded now, next try in %g s: %s", served.label, wait_s, error.message)
+        timer = threading.Timer(wait_s, self._forget, (served,))
+        timer.daemon = True
+        timer.start()
+
+    def _forget(self, served: Served) -> None:
+        with self._changed:
+            if served in self._present:
+                self._present.remove(served)
+            self._changed.notify_all()
 
     def _unload(self, served: Served) -> None:
         if served.state is State.READY:

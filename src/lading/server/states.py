@@ -88,6 +88,16 @@ class Served:
         return self.bundle.manifest
 
     @property
+    def key(self) -> tuple[str, int, str]:
+        """What tells one version from another."""
+        return (self.name, self.version, self.digest)
+
+    @property
+    def in_hand(self) -> int:
+        """How many requests wait for the model or run in a thread of its own."""
+        return self._in_hand
+
+    @property
     def in_memory(self) -> bool:
         """Whether the model is still loaded."""
         return self._runtime is not None
