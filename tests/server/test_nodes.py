@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from lading.parity import compare
-from lading.server.grpc import messages
+from lading.server.grpc import messages, tfs_tensors
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
 from lading.signature import Tensor
 from node_cases import NodeCase, bundle_name, node_cases, pack_all
@@ -128,6 +128,23 @@ def send_grpc(call: Any, case: NodeCase) -> dict[str, Any]:
     }
 
 
+def send_tfs(call: Any, case: NodeCase, *, content: bool) -> dict[str, Any]:
+    """Send by TensorFlow Serving's Predict, numbers as bytes (`content`) or in the field of their type."""
+    request = messages.message("tfs", "tensorflow.serving.PredictRequest")()
+    request.model_spec.name = bundle_name(case.name)
+    for tensor, array, _ in declared(case):
+        proto = request.inputs[tensor.name]
+        if content and tensor.dtype != "string":
+            proto.dtype = tfs_tensors.type_number(tensor.dtype)
+            proto.tensor_content = to_bytes(array)
+            for size in array.shape:
+                proto.tensor_shape.dim.add().size = size
+        else:
+            tfs_tensors.to_proto(tensor, array, proto)
+    answer = call(request, timeout=30)
+    return {name: tfs_tensors.to_array(_output(case, name), proto) for name, proto in answer.outputs.items()}
+
+
 def _output(case: NodeCase, name: str) -> Tensor:
     assert case.signature is not None
     return next(one for one in case.signature.outputs if one.name == name)
@@ -180,6 +197,18 @@ def test_grpc_gives_the_published_outputs(nodes):
             response_deserializer=answer.FromString,
         )
         each(nodes, lambda case: send_grpc(call, case))
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_tensorflow_servings_grpc_gives_the_published_outputs(nodes, content):
+    answer = messages.message("tfs", "tensorflow.serving.PredictResponse")
+    with grpc.insecure_channel(nodes.server.grpc_target()) as channel:
+        call = channel.unary_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+        each(nodes, lambda case: send_tfs(call, case, content=content))
 
 
 def test_what_is_not_served_is_listed_with_its_reason(nodes):

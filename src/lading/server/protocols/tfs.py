@@ -53,7 +53,8 @@ def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
 
     def route(method: str, pattern: str, handler: Any, summary: str) -> Route:
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, any_case=True)
+        hot = method == "POST"
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, any_case=True, hot=hot)
 
     for place in _PLACES:
         yield route("POST", f"{place}:predict", predict, "Predict, by row or by column")
