@@ -26,11 +26,11 @@ HEAD = """# scikit-learn: what can be packed
 
 <!-- Written by scripts/sklearn_table.py, which packs every estimator; run it again after an upgrade. -->
 
-Measured with scikit-learn {sklearn} and skl2onnx {skl2onnx}: every estimator that `all_estimators` lists and
-that fits a small table with default parameters. *float32* and *float64* are packed bundles; each was then asked
-for 50 rows that packing had not seen, through the same path as a request, and gave the estimator's own answers
-within the bundle's tolerance on all of them. *refused* is a `ConversionError` and no bundle. There is nothing
-between the two: **rows answered wrongly by a packed bundle: {wrong}**.
+Measured with scikit-learn {sklearn} and skl2onnx {skl2onnx}: every estimator that `all_estimators` lists
+and that fits a small table with default parameters. *float32* and *float64* are packed bundles; each was then
+asked for 50 rows that packing had not seen, through the same path as a request, and gave the estimator's own
+answers within the bundle's tolerance on all of them. *refused* is a `ConversionError` and no bundle. There is
+nothing between the two: **rows answered wrongly by a packed bundle: {wrong}**.
 
 A refusal here is about default parameters on this table; with others, or in a pipeline, the proof is made
 anew.

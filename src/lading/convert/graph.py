@@ -107,11 +107,16 @@ def evaluator(title: str, model: bytes) -> Evaluate:
 
 
 def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array], *, chunk: int = CHUNK_ROWS) -> dict[str, Array]:
-    """Run rows in chunks and join the answers; every input and output must have the batch first."""
+    """Run rows in chunks and join the answers; all at once where an output does not have the batch first."""
     rows = len(next(iter(inputs.values())))
-    parts = [
+    first = run({name: array[:chunk] for name, array in inputs.items()})
+    if rows <= chunk:
+        return first
+    if any(array.ndim == 0 or len(array) != chunk for array in first.values()):
+        return run(inputs)
+    parts = [first] + [
         run({name: array[start : start + chunk] for name, array in inputs.items()})
-        for start in range(0, rows, chunk)
+        for start in range(chunk, rows, chunk)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

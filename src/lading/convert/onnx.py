@@ -138,7 +138,8 @@ class OnnxFile:
         """Give each output's name in the bundle: `label` and `probabilities` (or `scores`) where they are."""
         declared = graph.tensors_of(self._model.graph.output)
         names = {name: name for name, _, _ in declared}
-        if len(declared) != 2:
+        taken = {tensor.name for tensor in self._own_inputs}
+        if len(declared) != 2 or taken & {"label", "probabilities", "scores"}:
             return names
         (label, kind, _), (score, other, _) = declared
         mapped = score in self._columns

@@ -99,10 +99,9 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 
 def _golden(trained: Trained, trial: Trial, proof: Proof, *, synthetic: bool) -> Samples:
     """Take the golden rows, in the signature's dtypes, with the framework's answers."""
-    table = trial.table.take(np.arange(trial.given))
-    expected = {key: value[: trial.given] for key, value in trial.expected.items()}
+    table, expected = trial.samples()
     if not proof.conversion.signature.batched:
-        return _one_call(table, expected, proof)
+        return _one_call(trained, table, expected, proof)
     if synthetic:
         table = draws.synthetic(table, DRAWN_ROWS, trained.title)
         expected = trained.outputs(table)
@@ -112,8 +111,15 @@ def _golden(trained: Trained, trial: Trial, proof: Proof, *, synthetic: bool) ->
     return _samples(proof.conversion.signature, table.take(rows), _at(expected, rows), len(rows))
 
 
-def _one_call(table: Table, expected: Mapping[str, Array], proof: Proof) -> Samples:
-    return _samples(proof.conversion.signature, table, expected, 1)
+def _one_call(trained: Trained, table: Table, expected: Mapping[str, Array], proof: Proof) -> Samples:
+    """Take all rows as one call, where an output belongs to the whole call and not to a row."""
+    signature = proof.conversion.signature
+    batched = any(tensor.batched for tensor in signature.inputs)
+    rows = table.rows if batched else 1
+    if rows > MAX_ROWS:
+        table = table.take(np.arange(MAX_ROWS))
+        rows, expected = MAX_ROWS, trained.outputs(table)
+    return _samples(signature, table, expected, rows)
 
 
 def _samples(signature: Signature, table: Table, expected: Mapping[str, Array], rows: int) -> Samples:

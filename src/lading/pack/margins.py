@@ -25,7 +25,7 @@ def margins(outputs: Mapping[str, Array]) -> Margins | None:
     """
     for name, sign in (("probabilities", 1.0), ("scores", 1.0), ("distances", -1.0)):
         values = outputs.get(name)
-        if values is None or values.dtype.kind != "f":
+        if values is None or values.dtype.kind != "f" or not values.ndim:
             continue
         values = values.astype(np.float64) * sign
         if values.ndim == 1 or values.shape[-1] == 1:

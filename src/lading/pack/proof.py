@@ -28,7 +28,8 @@ _SHOWN_ROWS = 3
 class Proof:
     """One conversion and how well it agrees.
 
-    ``ties`` marks rows whose label fell the other way in a near tie.
+    ``ties`` marks rows whose label fell the other way in a near tie; ``alone`` says that `parity` is that of
+    rows run one by one with the same rows among others.
     """
 
     plan: Plan
@@ -36,6 +37,7 @@ class Proof:
     tolerance: Tolerance
     parity: Parity
     ties: Array
+    alone: bool = False
 
 
 def choose(
@@ -64,15 +66,13 @@ def choose(
     if tied is not None:
         return tied, [*_notes(tied, failed), _tie_note(tied, trial)]
     if failed:
-        raise _lost(trained, min(failed, key=_excess), failed, trial)
+        raise _lost(trained, min(failed, key=_excess), failed, trial, dtypes)
     raise refusals[0] if refusals else ConverterFailed(f"`{trained.title}`", expected="a way to convert it")
 
 
 def prove(trained: Trained, plan: Plan, trial: Trial, tolerance: Tolerance | None) -> Proof:
     """Convert as `plan` says and compare all rows with the framework's answers; raises `ConversionError`."""
-    given = trial.table.take(np.arange(trial.given))
-    head = {name: array[: trial.given] for name, array in trial.expected.items()}
-    conversion = plan.convert(given, head)
+    conversion = plan.convert(*trial.samples())
     signature = conversion.signature
     tolerance = tolerance or usual_tolerance(
         {tensor.name: trial.expected[tensor.name] for tensor in signature.outputs}
@@ -89,7 +89,9 @@ def prove(trained: Trained, plan: Plan, trial: Trial, tolerance: Tolerance | Non
     ties = near_ties(expected, found, tolerance)
     parity = compare(signature.outputs, expected, _excused(expected, found, ties), tolerance)
     if parity.holds and batched:
-        parity = _check_alone(signature, run, inputs, found, ties, tolerance) or parity
+        alone = _check_alone(signature, run, inputs, found, ties, tolerance)
+        if alone is not None:
+            return Proof(plan, conversion, tolerance, alone, ties, alone=True)
     return Proof(plan, conversion, tolerance, parity, ties)
 
 
@@ -151,10 +153,10 @@ def near_ties(expected: Mapping[str, Array], found: Mapping[str, Array], toleran
     a hundred is excused so, or a rule for ties that differs from the framework's would pass for rounding.
     """
     label = expected.get("label")
-    rows = len(next(iter(expected.values())))
+    rows = len(label) if label is not None and label.ndim else 1
     none = np.zeros(rows, dtype=bool)
     known = margins(expected)
-    if label is None or known is None or found["label"].shape != label.shape:
+    if label is None or known is None or found["label"].shape != label.shape or len(known.distance) != rows:
         return none
     flipped = (label != found["label"]).reshape(rows, -1).any(axis=1)
     ties = flipped & (known.distance <= 2 * (tolerance.atol + tolerance.rtol * known.size))
@@ -200,7 +202,8 @@ def _like(tensor: Tensor, array: Array) -> Array:
 
 def _usual_size(array: Array) -> float:
     """Give the median size of the numbers in the smallest column that is no mere noise beside the largest."""
-    flat = np.abs(array.astype(np.float64)).reshape(len(array), -1)  # [rows, columns]
+    wide = np.abs(np.atleast_1d(array).astype(np.float64))
+    flat = wide.reshape(len(wide), -1)  # [rows, columns]
     medians = []
     for column in flat.T:
         known = column[np.isfinite(column) & (column > 0)]
@@ -235,12 +238,21 @@ def _tie_note(proof: Proof, trial: Trial) -> str:
     )
 
 
-def _lost(trained: Trained, best: Proof, failed: Sequence[Proof], trial: Trial) -> ParityLost:
+def _lost(
+    trained: Trained, best: Proof, failed: Sequence[Proof], trial: Trial, dtypes: tuple[str, ...]
+) -> ParityLost:
     tolerance = best.tolerance
     tried = ", ".join(dict.fromkeys(proof.plan.dtype for proof in failed))
+    if best.alone:
+        return ParityLost(
+            f"`{trained.title}` in {tried}",
+            expected="the same answer for a row alone and among others",
+            found=str(best.parity.worst[0]),
+            hint="a model whose answers depend on the other rows, or on chance, cannot be served",
+        )
     rows = "; ".join(_row(deviation, trial) for deviation in best.parity.worst[:_SHOWN_ROWS])
     hint = "give a tolerance if that is near enough; else retrain without the part that is converted wrongly"
-    if "float64" not in tried:
+    if "float64" not in dtypes:
         hint = f"dtype='auto' tries float64 as well; {hint}"
     return ParityLost(
         f"`{trained.title}` in {tried}",

@@ -45,6 +45,13 @@ class Trial:
     given: int
     beyond: tuple[Beyond, ...] = ()
 
+    def samples(self) -> tuple[Table, dict[str, Array]]:
+        """Give the samples alone, and what the framework answered for them."""
+        if self.given == self.table.rows:
+            return self.table, self.expected
+        table = self.table.take(np.arange(self.given))
+        return table, {name: array[: self.given] for name, array in self.expected.items()}
+
 
 def gather(trained: Trained, table: Table, tell: Note) -> Trial:
     """Gather the rows to compare: the samples, and rows drawn between them if the framework answers those."""
