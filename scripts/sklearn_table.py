@@ -91,7 +91,7 @@ def _reason(why: str) -> str:
     if kind == "ParityLost":
         found = re.sub(r" \(.*", "", found.split("; ")[0])
         found = f"other answers: {re.sub(r'row [0-9]+', 'rows', found)}"
-    found = re.sub(r"\s+", " ", found).replace("|", "\\|")
+    found = re.sub(r" (You may raise|Non-zero status).*", "", re.sub(r"\s+", " ", found)).replace("|", "\\|")
     return f"{kind}: {found[:140]}" if why else ""
 
 
