@@ -41,7 +41,10 @@ class ServeSettings:
     )
     grpc_port: int = option(8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1)
     grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
-    threads: int = option(0, "ONNX Runtime threads; 0 takes the CPUs of the cgroup.", at_least=0)
+    workers: int = option(1, "Processes that serve, on the same ports.", at_least=1)
+    threads: int = option(
+        0, "ONNX Runtime threads of a worker; 0 takes its share of the cgroup's CPUs.", at_least=0
+    )
     default_model: str = option("", "Model at the root routes; empty: the first that was named.")
     max_body_bytes: int = option(32 * 2**20, "Largest request body or gRPC message in bytes.", at_least=1)
     max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)
@@ -49,6 +52,11 @@ class ServeSettings:
     drain_delay_s: float = option(0.0, "Seconds to serve on, not ready, after SIGTERM.", at_least=0)
     drain_timeout_s: float = option(30.0, "Seconds to finish what is in hand when draining.", at_least=0)
     keep_alive_s: float = option(75.0, "Seconds an idle connection is kept.", at_least=0)
+    metrics_names: str = option(
+        "lading",
+        "Names on /metrics: ours, or those of another server.",
+        choices=("lading", "triton", "tfs", "all"),
+    )
     log_level: str = option("info", "Least level to log.", choices=("debug", "info", "warning", "error"))
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
@@ -122,6 +130,17 @@ def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettin
         if given_by is not None:
             found[one.name] = _read(given_by, environ[given_by], type(one.default))
     return found
+
+
+def store_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Give where blobs are kept: what was given, else ``LADING_STORE``; None leaves it to the registry."""
+    return given or environ.get("LADING_STORE") or None
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Give the folder of unpacked bundles: ``LADING_CACHE``; None leaves it to the registry."""
+    named = environ.get("LADING_CACHE")
+    return Path(named).expanduser().absolute() if named else None
 
 
 def _read(name: str, text: str, kind: type) -> Any:

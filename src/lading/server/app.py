@@ -106,19 +106,16 @@ class App:
         if job is not None:
             response.served = job.served
             stats = self.metrics.of(job.served, protocol)
-            stats.rows += job.rows
         else:
             stats = self.metrics.stats("", 0, protocol)
-        stats.statuses[response.status] += 1
-        stats.received_bytes += len(request.body)
-        stats.sent_bytes += len(response.body)
-        stats.latency.observe(time.perf_counter() - request.began)
+        took_s = time.perf_counter() - request.began
+        stats.answered(response.status, took_s, job, len(request.body), len(response.body))
         if error is not None:
-            stats.errors[type(error).__name__] += 1
+            stats.failed(error)
         request.response = response
         if job is not None:
             reason = type(error).__name__ if error is not None else ""
-            self.plane.saw(job, request.request_id, time.perf_counter() - request.began, reason)
+            self.plane.saw(job, request.request_id, took_s, reason)
         return response
 
     def _refuse(self, request: Request, error: LadingError) -> Response:

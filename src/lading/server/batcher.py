@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +51,12 @@ class RowLimit:
 class Batcher:
     """Runs the jobs of one version in a thread of its own, merging those that wait together."""
 
-    def __init__(self, served: Served, limits: BatchLimits) -> None:
+    def __init__(
+        self, served: Served, limits: BatchLimits, ran: Callable[[int, float], None] | None = None
+    ) -> None:
+        """Run for `served`; `ran` is told of each run's rows and seconds, in the batcher's thread."""
         self._served = served
+        self._ran = ran
         self._limits = limits
         self._limit = RowLimit(limits.max_rows, limits.latency_target_s, min(32, limits.max_rows))
         self._waiting: queue.SimpleQueue[tuple[Job, Deliver] | None] = queue.SimpleQueue()
@@ -75,6 +79,7 @@ class Batcher:
                 found=f"{self._waiting.qsize()}",
                 hint="retry after the time in `retry-after`, or raise `max_queue`",
             )
+        job.queued_at = time.perf_counter()
         self._waiting.put((job, deliver))
         if self._thread is None:
             self._start()
@@ -137,7 +142,9 @@ class Batcher:
         run_jobs(self._served, jobs)
         took_s, rows = time.perf_counter() - began, sum(job.rows for job in jobs)
         for job in jobs:
-            job.run_s, job.merged_rows = took_s, rows
+            job.run_s, job.merged_rows, job.queued_s = took_s, rows, began - job.queued_at
+        if self._ran is not None:
+            self._ran(rows, took_s)
         self._limit.observe(rows, took_s)
 
 

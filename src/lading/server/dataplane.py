@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -79,6 +79,7 @@ class DataPlane:
         self._table = Table.of((), {}, default_model)
         self._batch = batch or BatchLimits()
         self._batchers: dict[Served, Batcher] = {}
+        self.on_run: Callable[[Served, int, float], None] = _nobody
         self._caller: Headers | None = None
         self._resolved: Served | None = None
         self.deadline_s = deadline_s
@@ -211,7 +212,9 @@ class DataPlane:
         served = job.served
         if served.cost.of(job.rows) < INLINE_S:
             # Not counted as in hand: the thread that runs it holds the session itself.
+            began = time.perf_counter()
             run_one(served, job)
+            job.run_s = time.perf_counter() - began
             if job.error is not None and served.state > State.DRAINING:
                 raise not_ready(served)
             return True
@@ -252,6 +255,11 @@ class DataPlane:
         expected = f"an answer within {self.deadline_s:g} s"
         return DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
 
+    def depth(self, served: Served) -> int:
+        """Count the jobs that wait for `served`."""
+        found = self._batchers.get(served)
+        return found.depth if found is not None else 0
+
     def close(self) -> None:
         """Finish what waits in every batcher."""
         for batcher in self._batchers.values():
@@ -260,8 +268,13 @@ class DataPlane:
     def _batcher(self, served: Served) -> Batcher:
         found = self._batchers.get(served)
         if found is None:
-            found = self._batchers.setdefault(served, Batcher(served, self._batch))
+            made = Batcher(served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s))
+            found = self._batchers.setdefault(served, made)
         return found
+
+
+def _nobody(_served: Served, _rows: int, _took_s: float) -> None:
+    """Take no notice of a run."""
 
 
 class _Waiting:

@@ -18,7 +18,8 @@ class Job:
     ``outputs`` names the outputs to compute, all where it is None. ``encode`` runs in the thread that
     answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``request`` is the host's own.
     What has a default and no place in the constructor costs nothing until it is set.
-    ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether.
+    ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether;
+    ``merged_rows`` is 0 where it did not go through the queue, ``queued_s`` is how long it was there.
     """
 
     served: Served
@@ -33,6 +34,8 @@ class Job:
     request: Any = field(default=None, init=False)
     run_s: float = field(default=0.0, init=False)
     merged_rows: int = field(default=0, init=False)
+    queued_at: float = field(default=0.0, init=False)
+    queued_s: float = field(default=0.0, init=False)
     taken: bool = field(default=False, init=False)
 
     def overdue(self, now: float) -> bool:

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -25,12 +25,14 @@ from lading.ref import Ref
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.batcher import BatchLimits
+from lading.server.cells import Cells
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
 from lading.server.grpcdoor import GrpcDoor
-from lading.server.http import Request, Response, Route, Router
+from lading.server.http import Handler, Request, Response, Route, Router
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics
+from lading.server.metrics.page import CONTENT_TYPE, page
 from lading.server.protocols import book, invocations, mlflow, oip, tfs, vertex
 from lading.settings import ServeSettings
 
@@ -59,7 +61,7 @@ def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str
     app = make_app(plane, settings)
     listener = _listen(settings)
     door = GrpcDoor(plane, app.metrics, settings)
-    server = Server(uvicorn_config(app, settings), manager, door, settings)
+    server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics)
     manager.start()
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d (documentation: /docs)", host, port)
@@ -97,9 +99,9 @@ def make_plane(settings: ServeSettings, default_model: str = "") -> DataPlane:
     return DataPlane(settings.default_model or default_model, batch=batch, deadline_s=settings.deadline_s)
 
 
-def make_app(plane: DataPlane, settings: ServeSettings) -> App:
-    """Put the protocols, the metrics and the limits together."""
-    metrics = Metrics(plane)
+def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = None) -> App:
+    """Put the protocols, the metrics and the limits together; workers count into `cells` that they share."""
+    metrics = Metrics(plane, cells)
     routes = (
         *vertex.routes(settings),  # First: whoever sets a path means this path.
         *book.routes(),
@@ -107,7 +109,7 @@ def make_app(plane: DataPlane, settings: ServeSettings) -> App:
         *oip.routes(metrics),
         *invocations.routes(),
         *mlflow.routes(),
-        _metrics_route(metrics),
+        *_metrics_routes(metrics, settings.metrics_names),
     )
     router = Router(routes, book.refuse, beyond=tfs.beyond())
     return App(plane, router, metrics, settings.max_body_bytes)
@@ -138,9 +140,15 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, manager: Manager, door: GrpcDoor, settings: ServeSettings
+        self,
+        config: uvicorn.Config,
+        manager: Manager,
+        door: GrpcDoor,
+        settings: ServeSettings,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(config)
+        self._metrics = metrics
         self._manager = manager
         self._door = door
         self._drain_delay_s = settings.drain_delay_s
@@ -157,6 +165,8 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, FastLane):
                 connection.sweep(now)
+        if self._metrics is not None:
+            self._metrics.publish(len(self.server_state.connections))
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -191,11 +201,19 @@ def _opener(registry: Registry, ref: Ref) -> Callable[[], Bundle]:
     return lambda: registry.fetch(ref)
 
 
-def _metrics_route(metrics: Metrics) -> Route:
-    def page(_request: Request, _plane: DataPlane) -> Response:
-        return Response(metrics.page(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:
+    def page_of(names: str) -> Handler:
+        def answer(_request: Request, _plane: DataPlane) -> Response:
+            metrics.publish()
+            return Response(page(metrics.summary(), names), content_type=CONTENT_TYPE)
 
-    return Route("GET", "/metrics", page, book.refuse, "metrics", "Counts for Prometheus")
+        return answer
+
+    summary = "Counts for Prometheus"
+    yield Route("GET", "/metrics", page_of(names), book.refuse, "metrics", summary)
+    # Where TensorFlow Serving has them; whoever asks there wants its names.
+    summary = "Counts for Prometheus by TensorFlow Serving's names"
+    yield Route("GET", "/monitoring/prometheus/metrics", page_of("tfs"), book.refuse, "metrics", summary)
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

@@ -22,7 +22,7 @@ from lading.server.grpc import Call, Method, Service, messages, status_of
 from lading.server.grpc.health import Health
 from lading.server.grpc.reflection import add_reflection
 from lading.server.job import Job
-from lading.server.metrics import Metrics
+from lading.server.metrics import Metrics, Stats
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
@@ -73,49 +73,56 @@ class GrpcServer:
             request = messages.message(service.protos, wire.input_type.full_name)
             methods[method.name] = grpc.unary_unary_rpc_method_handler(
                 self._method(service, method),
-                request_deserializer=request.FromString,
-                response_serializer=_serialize,
+                request_deserializer=_reader(request.FromString),
+                response_serializer=self._write,
             )
         return grpc.method_handlers_generic_handler(service.name, methods)
 
     def _method(self, service: Service, method: Method) -> Run:
-        def answer(message: Any, context: grpc.ServicerContext) -> Any:
-            return _Exchange(self, service, method, context).answer(message)
+        def answer(given: tuple[Any, int], context: grpc.ServicerContext) -> tuple[Any, Stats]:
+            message, size = given
+            return _Exchange(self, service, method, context, size).answer(message)
 
         return answer
 
-    def count(self, service: Service, job: Job | None, began: float, outcome: tuple[str, str]) -> None:
-        """Count one call: its status, and the error's name or nothing."""
+    def _write(self, answer: tuple[Any, Stats]) -> bytes:
+        message, stats = answer
+        data: bytes = message.SerializeToString()
+        with self._counting:
+            stats.sent(len(data))
+        return data
+
+    def count(self, call: _Exchange, service: Service, status: str, error: LadingError | None) -> Stats:
+        """Count one call: its status, and the error where there is one."""
+        job = call.job
         name, version = (job.served.name, job.served.version) if job is not None else ("", 0)
-        status, reason = outcome
         with self._counting:  # Many threads count into one place; adding is not atomic in Python.
             stats = self._metrics.stats(name, version, service.protocol)
-            stats.statuses[status] += 1
-            stats.latency.observe(time.perf_counter() - began)
-            if job is not None:
-                stats.rows += job.rows
-            if reason:
-                stats.errors[reason] += 1
+            stats.answered(status, time.perf_counter() - call.began, job, call.size, 0)
+            if error is not None:
+                stats.failed(error)
+        return stats
 
 
 class _Exchange:
     """One call on its way."""
 
     def __init__(
-        self, server: GrpcServer, service: Service, method: Method, context: grpc.ServicerContext
+        self, server: GrpcServer, service: Service, method: Method, context: grpc.ServicerContext, size: int
     ) -> None:
+        self.size = size
         self._server = server
         self._service = service
         self._method = method
         self._context = context
-        self._began = time.perf_counter()
-        self._job: Job | None = None
+        self.began = time.perf_counter()
+        self.job: Job | None = None
         metadata = {one.key: one.value for one in context.invocation_metadata()}
         self._call = Call(server._plane, server._metrics, metadata)  # noqa: SLF001 - one file, one thing
         given = metadata.get("x-request-id", "")
         self._request_id = given if isinstance(given, str) and 0 < len(given) <= 128 else os.urandom(8).hex()
 
-    def answer(self, message: Any) -> Any:
+    def answer(self, message: Any) -> tuple[Any, Stats]:
         """Give the response, or end the call with the status of what went wrong."""
         try:
             response = self._respond(message)
@@ -125,8 +132,7 @@ class _Exchange:
             log.exception("gRPC call %s of %s failed", self._request_id, self._method.name)
             hint = f"the server's log has it under x-request-id {self._request_id}"
             self._refuse(RunFailed("internal error", hint=hint))
-        self._finish("OK", "")
-        return response
+        return response, self._finish("OK")
 
     def _respond(self, message: Any) -> Any:
         outcome = self._method.answer(message, self._call)
@@ -139,30 +145,25 @@ class _Exchange:
             return self._run(self._method.answer(message, self._call))
 
     def _run(self, job: Job) -> Any:
-        self._job = job
+        self.job = job
         self._context.add_callback(self._client_gone)  # A client that gives up leaves the queue.
         return job.encode(self._call.plane.run(job, self._context.time_remaining()))
 
     def _client_gone(self) -> None:
-        assert self._job is not None
-        self._job.cancelled = True
+        assert self.job is not None
+        self.job.cancelled = True
 
     def _refuse(self, error: LadingError) -> None:
         status = status_of(error)
-        self._finish(status.name, type(error).__name__)
+        self._finish(status.name, error)
         self._context.abort(status, self._service.details(error))
 
-    def _finish(self, status: str, reason: str) -> None:
+    def _finish(self, status: str, error: LadingError | None = None) -> Stats:
         served = (
-            [(key.decode(), value.decode()) for key, value in self._job.served.headers] if self._job else []
+            [(key.decode(), value.decode()) for key, value in self.job.served.headers] if self.job else []
         )
         self._context.set_trailing_metadata((*served, ("x-request-id", self._request_id)))
-        self._server.count(self._service, self._job, self._began, (status, reason))
-
-
-def _serialize(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
+        return self._server.count(self, self._service, status, error)
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:
@@ -174,3 +175,8 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 5000),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
+
+
+def _reader(parse: Callable[[bytes], Any]) -> Callable[[bytes], tuple[Any, int]]:
+    # grpcio reads in a thread of its own and writes in the call's: only what they give can carry a size.
+    return lambda data: (parse(data), len(data))

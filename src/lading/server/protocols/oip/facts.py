@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import lading
 from lading.errors import NotSupported
 from lading.server.dataplane import DataPlane
-from lading.server.metrics import Metrics
+from lading.server.metrics import Metrics, Summary
+from lading.server.metrics.counts import Histogram
 from lading.server.protocols.oip.tensors import DATATYPES, wire_shape
 from lading.server.states import Served, State
 from lading.signature import Tensor
@@ -98,29 +100,41 @@ def statistics(plane: DataPlane, metrics: Metrics, name: str = "", version: str 
         wanted = [one for versions in plane.models.values() for one in versions]
     else:
         wanted = [find(plane, name, version)] if version else list(plane.versions(name))
-    return [_counts(served, metrics) for served in wanted]
+    summary = metrics.summary()
+    return [_counts(served, summary) for served in wanted]
 
 
-def _counts(served: Served, metrics: Metrics) -> dict[str, Any]:
-    counts = metrics.of_version(served.name, served.version)
-    succeeded = sum(n for one in counts for status, n in one.statuses.items() if status in (200, "OK"))
-    failed = sum(n for one in counts for n in one.errors.values())
-    took_s = sum(one.latency.total for one in counts)
-    # Latency is kept for answers of every kind together; the parts of it that nobody measures stay 0.
-    none = {"count": 0, "ns": 0}
-    stats = dict.fromkeys(("queue", "compute_input", "compute_infer", "compute_output"), none)
+def _counts(served: Served, summary: Summary) -> dict[str, Any]:
+    """Count what happened to a version in all workers; decoding and encoding are not timed and stay 0."""
+    of = (served.name, str(served.version))
+    counts = [one for key, one in summary.requests.items() if key[:2] == of]
+    run_s, _, by_rows = summary.runs_of().get(of, (0.0, 0, []))
+    lasts = [one.last_request_at for one in summary.versions if (one.model, one.version) == of]
+    none = _duration(0, 0.0)
     return {
         "name": served.name,
         "version": str(served.version),
-        "last_inference": 0,
+        "last_inference": int(max(lasts, default=0.0) * 1000),
         "inference_count": sum(one.rows for one in counts),
-        "execution_count": succeeded,
+        "execution_count": sum(by_rows),
         "inference_stats": {
-            "success": {"count": succeeded, "ns": int(took_s * 1e9)},
-            "fail": {"count": failed, "ns": 0},
-            **stats,
+            "success": _durations(one.good for one in counts),
+            "fail": _durations(one.bad for one in counts),
+            "queue": _durations(one.queued for one in counts),
+            "compute_input": none,
+            "compute_infer": _duration(sum(by_rows), run_s),
+            "compute_output": none,
             "cache_hit": none,
             "cache_miss": none,
         },
         "batch_stats": [],
     }
+
+
+def _durations(histograms: Iterable[Histogram]) -> dict[str, int]:
+    found = list(histograms)
+    return _duration(sum(one.count for one in found), sum(one.total_s for one in found))
+
+
+def _duration(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": int(seconds * 1e9)}
