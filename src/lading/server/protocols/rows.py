@@ -14,12 +14,19 @@ import numpy as np
 
 from lading.signature import BATCH, Array, Signature, Tensor
 
-ReadRows = Callable[[bytes], "tuple[dict[str, Array], int, tuple[str, ...] | None]"]
-"""From a body ``{"data": rows, "outputs"?: names}`` to inputs, the number of rows, and the names."""
+ReadRows = Callable[[bytes], "tuple[dict[str, Array], int, Any]"]
+"""From a body ``{"data": rows, "outputs"?: names}`` to inputs, the number of rows, and what stood beside."""
+
+OUTPUTS: tuple[str, Any, Any] = ("outputs", tuple[str, ...] | None, None)
+"""What may stand beside the rows of a native body: name, type, default."""
 
 
-def quick_reader(signature: Signature) -> ReadRows | None:
-    """Make the typed reader for rows as lists; None where rows have no typed form.
+def quick_reader(
+    signature: Signature, *, rows: str = "data", beside: tuple[str, Any, Any] = OUTPUTS
+) -> ReadRows | None:
+    """Make the typed reader of bodies with rows as lists; None where rows have no typed form.
+
+    `rows` is the key of the rows, `beside` the one other key that a body may have.
 
     What it makes raises `msgspec.DecodeError` (or `ValueError` for ragged rows) on everything that it
     leaves to the slow way.
@@ -31,17 +38,18 @@ def quick_reader(signature: Signature) -> ReadRows | None:
         return None
     kind: Any = msgspec.defstruct(
         "Body",
-        [("data", _typed(tensor)), ("outputs", tuple[str, ...] | None, None)],
+        [("rows", _typed(tensor)), ("beside", beside[1], beside[2])],
+        rename={"rows": rows, "beside": beside[0]},
         forbid_unknown_fields=True,
     )
     decode = msgspec.json.Decoder(kind).decode
     name, dtype = tensor.name, tensor.numpy_dtype
     array = np.array
 
-    def read(text: bytes) -> tuple[dict[str, Array], int, tuple[str, ...] | None]:
+    def read(text: bytes) -> tuple[dict[str, Array], int, Any]:
         body = decode(text)
-        rows = body.data
-        return {name: array(rows, dtype)}, len(rows), body.outputs
+        lists = body.rows
+        return {name: array(lists, dtype)}, len(lists), body.beside
 
     return read
 

@@ -25,6 +25,7 @@ from lading.server.dataplane import DataPlane, rows_in
 from lading.server.http import Request, Response, Route, json_response
 from lading.server.job import Job
 from lading.server.protocols import error_headers, status_of, tfs_examples, tfs_json
+from lading.server.protocols.rows import quick_reader
 from lading.server.protocols.tfs_words import TYPES
 from lading.server.states import Served, State
 from lading.signature import Array, Tensor
@@ -35,6 +36,7 @@ _PLACES = (_MODEL, f"{_MODEL}/versions/{{version}}", f"{_MODEL}/labels/{{label}}
 _ALIASES = {"stable": "live", "canary": "candidate"}
 """The labels that TensorFlow Serving's guides use, and the tags that mean the same here."""
 
+_QUICK = ("tfs", "rows")
 _STATES = {
     State.LOADING: "LOADING",
     State.WARMING: "LOADING",
@@ -81,6 +83,9 @@ def refuse(error: LadingError) -> Response:
 def predict(request: Request, plane: DataPlane) -> Job:
     """Predict instances (by row) or inputs (by column); the answer has every output, in the same format."""
     served = resolve(request, plane)
+    inputs = _quick_inputs(served, request.body)
+    if inputs is not None:
+        return Job(served, inputs, None, _encode_rows, rows_in(served, inputs))
     try:
         body = tfs_json.read_predict(request.body)
         tfs_examples.check_signature(body.signature_name)
@@ -94,6 +99,28 @@ def predict(request: Request, plane: DataPlane) -> Job:
         return Response(writer(outputs))
 
     return Job(served, inputs, None, encode, rows_in(served, inputs))
+
+
+def _quick_inputs(served: Served, body: bytes) -> dict[str, Array] | None:
+    """Read plain instances in one typed pass; None for what needs the whole reader, or its words."""
+    try:
+        quick = served.plans[_QUICK]
+    except KeyError:
+        beside = ("signature_name", str, "")
+        quick = served.plans[_QUICK] = quick_reader(served.signature, rows="instances", beside=beside)
+    if quick is None:
+        return None
+    inputs: dict[str, Array]
+    try:
+        inputs, _, signature_name = quick(body)
+    except ValueError:  # msgspec's errors are ValueErrors, numpy's for ragged rows too.
+        return None
+    tfs_examples.check_signature(signature_name)
+    return None if tfs_json.may_be_lax(served.signature.inputs[0], inputs) else inputs
+
+
+def _encode_rows(outputs: dict[str, Array]) -> Response:
+    return Response(tfs_json.row_body(outputs))
 
 
 def classify(request: Request, plane: DataPlane) -> Job:

@@ -245,6 +245,12 @@ def _check_strictness(signature: Signature, value: Any, cast: Mapping[str, Array
             return
 
 
+def may_be_lax(tensor: Tensor, inputs: Mapping[str, Array]) -> bool:
+    """Tell whether a float input holds a number that as an integer that server would refuse."""
+    array = inputs[tensor.name]
+    return array.dtype.kind == "f" and _may_be_lax(tensor, array)
+
+
 def _may_be_lax(tensor: Tensor, array: Array) -> bool:
     if array.dtype.kind in "iu":
         return True
