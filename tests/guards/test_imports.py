@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
-CORE = ("errors", "ref", "signature", "settings", "parity", "evidence", "bundle", "release", "replica", "gates")
+CORE = tuple("errors ref signature settings parity evidence bundle release replica gates".split())
 
 
 def fresh(code: str) -> str:
