@@ -236,15 +236,16 @@ def _plain(value: Any) -> Any:
 def health(_request: Request, plane: DataPlane) -> Response:
     """Say whether every model is ready; 503 and the reason where one is not."""
     everything = [served for versions in plane.models.values() for served in versions]
-    return _health(everything)
+    return _health(everything, plane.worker)
 
 
 def model_health(request: Request, plane: DataPlane) -> Response:
     """Say whether this model is ready."""
-    return _health([_find(request, plane)])
+    return _health([_find(request, plane)], plane.worker)
 
 
-def _health(everything: Sequence[Served]) -> Response:
+def _health(everything: Sequence[Served], worker: int) -> Response:
+    who = {"worker": worker} if worker else {}  # Each worker speaks for itself.
     models = [{"name": one.name, "version": one.version, "state": one.state.word} for one in everything]
     for state, word in (
         (State.FAILED, "failed"),
@@ -255,10 +256,10 @@ def _health(everything: Sequence[Served]) -> Response:
         for one in everything:
             if one.state is state:
                 reason = one.reason or f"`{one.label}` is {one.state.word}"
-                return json_response({"health": word, "reason": reason, "models": models}, 503)
+                return json_response({"health": word, "reason": reason, "models": models, **who}, 503)
     if not models:
-        return json_response({"health": "empty", "reason": "no model is loaded", "models": []}, 503)
-    return json_response({"health": "ok", "models": models})
+        return json_response({"health": "empty", "reason": "no model is loaded", "models": [], **who}, 503)
+    return json_response({"health": "ok", "models": models, **who})
 
 
 def metadata(request: Request, plane: DataPlane) -> Response:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from lading.server.protocols.matrix import LEAST_BYTES, matrix_reader
 from lading.signature import BATCH, Array, Signature, Tensor
 
 ReadRows = Callable[[bytes], "tuple[dict[str, Array], int, Any]"]
@@ -45,8 +46,13 @@ def quick_reader(
     decode = msgspec.json.Decoder(kind).decode
     name, dtype = tensor.name, tensor.numpy_dtype
     array = np.array
+    matrix = matrix_reader(tensor, rows)
 
     def read(text: bytes) -> tuple[dict[str, Array], int, Any]:
+        if matrix is not None and len(text) >= LEAST_BYTES:
+            whole = matrix.read(text)
+            if whole is not None:
+                return {name: whole}, len(whole), beside[2]
         body = decode(text)
         lists = body.rows
         return {name: array(lists, dtype)}, len(lists), body.beside
