@@ -2,4 +2,7 @@
 
 import os
 
+from postgres_server import postgres  # noqa: F401 - a fixture
+from store_servers import oci_server, oci_url, s3_server, s3_url  # noqa: F401 - fixtures
+
 os.environ.setdefault("LADING_GRPC_PORT", "0")

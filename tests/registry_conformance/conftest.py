@@ -10,22 +10,24 @@ from collections.abc import Callable
 
 import pytest
 
-from lading.registry import Catalog, Registry, Store
+from lading.registry import Catalog, Registry, Store, places
 from lading.registry.cache import BundleCache
-from lading.registry.folder import FolderStore
+from lading.registry.postgres import open_postgres
 from lading.registry.sqlite import open_sqlite
 
-CATALOGS = ["sqlite"]
-STORES = ["folder"]
+CATALOGS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+STORES = ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("oci", "s3"))]
+TICK_S = {"folder": 0.05, "oci": 0.05, "s3": 1.1}
+"""How long to wait until a store shows another time for a blob."""
 
 
 @pytest.fixture(params=CATALOGS)
 def open_catalog(request, tmp_path) -> Callable[[], Catalog]:
     opened: list[Catalog] = []
+    url = request.getfixturevalue("postgres").database() if request.param == "postgresql" else None
 
     def opens() -> Catalog:
-        assert request.param == "sqlite"
-        opened.append(open_sqlite(tmp_path / "registry"))
+        opened.append(open_sqlite(tmp_path / "registry") if url is None else open_postgres(url))
         return opened[-1]
 
     yield opens
@@ -35,11 +37,24 @@ def open_catalog(request, tmp_path) -> Callable[[], Catalog]:
 
 @pytest.fixture(params=STORES)
 def open_store(request, tmp_path) -> Callable[[], Store]:
-    def opens() -> Store:
-        assert request.param == "folder"
-        return FolderStore(tmp_path / "registry" / "blobs")
+    if request.param == "folder":
+        url = str(tmp_path / "registry" / "blobs")
+    else:
+        url = request.getfixturevalue(f"{request.param}_url")
+    opened: list[Store] = []
 
-    return opens
+    def opens() -> Store:
+        opened.append(places.open_store(url, str(tmp_path)))
+        return opened[-1]
+
+    yield opens
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def tick_s(request) -> float:
+    return TICK_S[request.node.callspec.params["open_store"]]
 
 
 @pytest.fixture

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 
 import msgspec
 
-from lading.errors import InvalidSetting, UsageError
+from lading.errors import UsageError
 from lading.ref import Ref, check_tag
 from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, ReleaseCatalog, Releases
-from lading.settings import registry_url
+from lading.settings import registry_url, store_url
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.evidence import Evidence
     from lading.registry.cache import BundleCache
+    from lading.registry.progress import OnProgress
 
 RELEASE_TAGS = frozenset({"live", "candidate"})
 """Tags that only a release moves."""
@@ -101,8 +102,11 @@ class Store(Protocol):
         if it writes something else, and then keeps nothing.
         """
 
+    def label(self, version: ModelVersion) -> None:
+        """Say beside the blob which version it is, where people look without the catalog; or do nothing."""
+
     def open(self, digest: str) -> BinaryIO:
-        """Open a blob for reading; its bytes are not checked. Raises `BlobNotFound`."""
+        """Open a blob for reading; its bytes need not be checked. Raises `BlobNotFound`."""
 
     def has(self, digest: str) -> bool:
         """Tell whether the blob is there."""
@@ -115,6 +119,9 @@ class Store(Protocol):
 
     def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:
         """Remove what broken-off writes left before the Unix time `before`; never a write under way."""
+
+    def close(self) -> None:
+        """Let go of all connections; they open again when used."""
 
 
 class Catalog(ReleaseCatalog, Protocol):
@@ -184,30 +191,33 @@ class Registry(Releases):
 
     @classmethod
     def open(cls, url: str | None = None, *, store: str | None = None) -> Registry:
-        """Open the registry in a folder: `url`, else ``LADING_REGISTRY``, else ``~/.lading``.
+        """Open the registry at `url`, else ``LADING_REGISTRY``, else ``~/.lading``.
 
-        It is made if it is not there. `store` keeps the blobs in another folder. Raises `InvalidSetting`
-        and `RegistryUnavailable`.
+        A folder, made if it is not there, or ``postgresql://…``. `store`, else ``LADING_STORE``, says where
+        the blobs are, if not in the folder. Raises `InvalidSetting` and `RegistryUnavailable`.
         """
-        root = _folder(registry_url(url), "registry")
         # Imported here: SQLAlchemy takes longer to load than all the rest of a registry.
         from lading.registry.cache import BundleCache
-        from lading.registry.folder import FolderStore
-        from lading.registry.sqlite import open_sqlite
+        from lading.registry.places import cache_of, open_catalog, open_store
 
-        blobs = _folder(store, "store") if store is not None else root / "blobs"
-        return cls(open_sqlite(root), FolderStore(blobs), BundleCache(root / "cache"))
+        at = registry_url(url)
+        blobs = open_store(store_url(store), at)
+        return cls(open_catalog(at), blobs, BundleCache(cache_of(at)))
 
     @property
     def where(self) -> str:
         """The folder or URL of the catalog."""
         return self._catalog.where
 
-    def push(self, bundle: Bundle, *, tags: Sequence[str] = ()) -> ModelVersion:
+    def push(
+        self, bundle: Bundle, *, tags: Sequence[str] = (), on_progress: OnProgress | None = None
+    ) -> ModelVersion:
         """Keep a bundle as the next version of its model, and move `tags` there.
 
         The same bundle again keeps its version. Raises `UsageError` for tags that are a release's own.
         """
+        from lading.registry.progress import told_writing
+
         for tag in tags:
             _check_free(tag)
         blob = bundle.write_tar(cast("BinaryIO", _Nowhere()))
@@ -224,12 +234,17 @@ class Registry(Releases):
             metrics=manifest.metrics,
         )
 
+        def write(out: BinaryIO) -> None:
+            bundle.write_tar(told_writing(out, on_progress, blob.size))
+
         def put() -> None:
-            self._store.put(bundle.write_tar, blob.digest, blob.size)
+            self._store.put(write, blob.digest, blob.size)
 
         put()
         # A `gc` since then may have taken the blob, which no version named: then it is put once more.
-        return self._catalog.add(new, tags, lambda: None if self._store.has(blob.digest) else put())
+        version = self._catalog.add(new, tags, lambda: None if self._store.has(blob.digest) else put())
+        self._store.label(version)
+        return version
 
     def resolve(self, ref: Ref | str) -> ModelVersion:
         """Find the version that `ref` means; a bare name means the tag `live`, else the highest version.
@@ -251,11 +266,11 @@ class Registry(Releases):
         version = self.resolve(ref)
         return self._cache.bundle(version.digest, lambda to: self._unpack(version, to))
 
-    def pull(self, ref: Ref | str, to: Path) -> Bundle:
+    def pull(self, ref: Ref | str, to: Path, *, on_progress: OnProgress | None = None) -> Bundle:
         """Unpack the bundle of `ref` to a folder of its own. Raises `DestinationExists`."""
         version = self.resolve(ref)
         try:
-            return self._unpack(version, to)
+            return self._unpack(version, to, on_progress)
         except OSError as error:
             where = f"pull of `{version.ref}` to `{to}`"
             raise UsageError(where, expected="a place to write", found=str(error)) from error
@@ -338,8 +353,9 @@ class Registry(Releases):
         return GcReport(tuple(removed), kept)
 
     def close(self) -> None:
-        """Let go of the catalog's connections; the registry opens them again when used."""
+        """Let go of the connections to catalog and store; the registry opens them again when used."""
         self._catalog.close()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -347,13 +363,14 @@ class Registry(Releases):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _unpack(self, version: ModelVersion, to: Path) -> Bundle:
+    def _unpack(self, version: ModelVersion, to: Path, on_progress: OnProgress | None = None) -> Bundle:
         from lading.bundle import unpack_tar
         from lading.registry.cache import hinted
+        from lading.registry.progress import told_reading
 
         hint = f"blob `{version.blob}` in store `{self._store.where}` is damaged: push the bundle again"
         with self._store.open(version.blob) as source, hinted(hint):
-            return unpack_tar(source, to, digest=version.digest)
+            return unpack_tar(told_reading(source, on_progress, version.size_bytes), to, digest=version.digest)
 
 
 class _Nowhere:
@@ -361,12 +378,6 @@ class _Nowhere:
 
     def write(self, data: bytes) -> int:
         return len(data)
-
-
-def _folder(url: str, what: str) -> Path:
-    if "://" in url:
-        raise InvalidSetting(what, expected="a folder", found=f"`{url}`")
-    return Path(url).expanduser().absolute()
 
 
 def _read(ref: Ref | str) -> Ref:

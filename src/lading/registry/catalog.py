@@ -11,40 +11,17 @@ from collections.abc import Callable, Sequence
 import msgspec
 from sqlalchemy import delete, func, insert, or_, select
 
-from lading.errors import RegistryUnavailable
 from lading.evidence import Evidence
 from lading.ref import Ref
 from lading.registry import ModelVersion, NewVersion
 from lading.registry.fleet_rows import SqlFleet, replicas_with, running_digests
 from lading.registry.release_rows import SqlReleases
-from lading.registry.tables import SCHEMA, evidence, metadata, releases, schema, versions
+from lading.registry.tables import evidence, releases, versions
 from lading.registry.version_rows import find, lock_model, move_tag, number_of, text, with_tags
 
 
 class SqlCatalog(SqlReleases, SqlFleet):
     """A `Catalog` over an engine; `where` is its name in messages."""
-
-    def schema_version(self) -> int | None:
-        """Give the schema that is there, None before `create`. Raises `RegistryUnavailable` if too new."""
-        with self.transaction("read") as connection:
-            if not connection.dialect.has_table(connection, schema.name):
-                return None
-            found = int(connection.execute(select(schema.c.version)).scalar_one())
-        if found > SCHEMA:
-            raise RegistryUnavailable(
-                f"registry `{self._where}`",
-                expected=f"catalog schema {SCHEMA}",
-                found=f"{found}, written by a newer lading",
-                hint="upgrade lading here: `pip install --upgrade lading`",
-            )
-        return found
-
-    def create(self) -> None:
-        """Make all tables in one transaction, unless another process just did."""
-        with self.transaction("alone") as connection:
-            if not connection.dialect.has_table(connection, schema.name):
-                metadata.create_all(connection)
-                connection.execute(insert(schema).values(version=SCHEMA))
 
     def add(self, new: NewVersion, tags: Sequence[str], ensure_stored: Callable[[], object]) -> ModelVersion:
         """Give a version the next number and tag it, or find the one of this digest and tag that."""

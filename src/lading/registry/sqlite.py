@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from lading.registry.catalog import SqlCatalog
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
+from lading.registry.schema import bring_up_to_date, schema_version
 from lading.registry.transactions import KIND
 
 BUSY_TIMEOUT_S = 30.0
@@ -32,8 +33,10 @@ def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCat
         there = path.exists()
         if _lock(path).exists():
             discard_if_abandoned(_lock(path))
-    if not there or catalog.schema_version() is None:
+    if not there or schema_version(catalog) is None:
         _create(catalog, engine, path)
+    else:
+        bring_up_to_date(catalog)
     return catalog
 
 
@@ -63,13 +66,13 @@ def _create(catalog: SqlCatalog, engine: Engine, path: Path) -> None:
     # Two processes that switch one new file to WAL at a time refuse each other without waiting.
     with registry_faults(str(path.parent)), claim(_lock(path)):
         path.touch()
-        if catalog.schema_version() is None:
+        if schema_version(catalog) is None:
             connection = engine.raw_connection()
             try:
                 connection.cursor().execute("PRAGMA journal_mode = WAL")
             finally:
                 connection.close()
-            catalog.create()
+            bring_up_to_date(catalog)
 
 
 def _prepare(connection: SqliteConnection) -> None:

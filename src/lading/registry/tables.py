@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Float,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 
 SCHEMA = 2
@@ -100,7 +102,6 @@ releases = Table(
     Column("epoch", Integer, nullable=False),
 )
 
-# Only ever added to: triggers refuse the rest.
 events = Table(
     "events",
     metadata,
@@ -122,6 +123,33 @@ events = Table(
     UniqueConstraint("name", "seq"),
     sqlite_autoincrement=True,
 )
+
+# Events are only ever added to. Whoever owns the database can take a trigger away; the chain then tells.
+APPEND_ONLY = {
+    "sqlite": (
+        """
+        CREATE TRIGGER events_no_update BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'events are never changed'); END
+        """,
+        """
+        CREATE TRIGGER events_no_delete BEFORE DELETE ON events
+        BEGIN SELECT RAISE(ABORT, 'events are never changed'); END
+        """,
+    ),
+    "postgresql": (
+        """
+        CREATE FUNCTION events_are_never_changed() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'events are never changed'; END $$
+        """,
+        """
+        CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+        FOR EACH STATEMENT EXECUTE FUNCTION events_are_never_changed()
+        """,
+    ),
+}
+for _dialect, _statements in APPEND_ONLY.items():
+    for _statement in _statements:
+        event.listen(events, "after_create", DDL(_statement).execute_if(dialect=_dialect))
 
 windows = Table(
     "windows",

@@ -6,9 +6,9 @@ engine does so is its own part (``sqlite``, ``postgres``): it sees the execution
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
@@ -27,15 +27,36 @@ _HINTS = {
     "full": "free some space, for example with `lading gc`",
     "not a database": "it is no catalog of lading: name another folder with `LADING_REGISTRY`",
     "malformed": "the catalog is damaged: restore it from a backup; the blobs are not touched by this",
+    "onnection refused": "is PostgreSQL running there? `pg_isready` asks it",
+    "authentication failed": "give the password in `PGPASSWORD` or `~/.pgpass`",
+    "permission denied": "the user needs the right to read and write, and once to create tables",
+    'database "': "create it first: `createdb`",
+    "lock timeout": "another process holds it for long; try again",
+    "read-only": "this is a standby or read-only: name the primary with `LADING_REGISTRY`",
 }
+
+_OUTAGES = ("08", "25006", "42501", "53", "57", "58", "55P03")
+"""SQLSTATEs that say something of the server and not of the statement: gone, full, read-only, not allowed.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
 
 
 class Transactions:
-    """Runs transactions over an engine; `where` is the registry's name in messages."""
+    """Runs transactions over an engine; `where` is the registry's name in messages.
 
-    def __init__(self, engine: Engine, where: str) -> None:
+    `options` are execution options for transactions of a kind.
+    """
+
+    def __init__(
+        self, engine: Engine, where: str, *, options: Mapping[Kind, Mapping[str, Any]] | None = None
+    ) -> None:
         self._engine = engine
         self._where = where
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        self._engines = {
+            kind: engine.execution_options(**{KIND: kind}, **(options or {}).get(kind, {})) for kind in kinds
+        }
 
     @property
     def where(self) -> str:
@@ -49,8 +70,7 @@ class Transactions:
     @contextmanager
     def transaction(self, kind: Kind) -> Iterator[Connection]:
         """Run one transaction; commits at the end. Raises `RegistryUnavailable`."""
-        engine = self._engine.execution_options(**{KIND: kind})
-        with catalog_faults(self._where), engine.begin() as connection:
+        with catalog_faults(self._where), self._engines[kind].begin() as connection:
             yield connection
 
 
@@ -62,12 +82,16 @@ def catalog_faults(where: str) -> Iterator[None]:
     except (DBAPIError, PoolTimeout) as error:
         if not _is_outage(error):
             raise
-        text = str(getattr(error, "orig", None) or error)
+        # PostgreSQL says it in several lines.
+        text = " ".join(str(getattr(error, "orig", None) or error).split())
         hint = next((hint for word, hint in _HINTS.items() if word in text), None)
         where = f"catalog of registry `{where}`"
         raise RegistryUnavailable(where, expected="an answer", found=text, hint=hint) from error
 
 
 def _is_outage(error: DBAPIError | PoolTimeout) -> bool:
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_OUTAGES)
     # The subclasses of DatabaseError but OperationalError are faults of a statement, which are ours.
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or type(error) is DatabaseError

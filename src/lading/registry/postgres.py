@@ -1,0 +1,84 @@
+"""The catalog of many machines: PostgreSQL, over psycopg. Keeps no bytes of bundles: a store does.
+
+A server that goes away is noticed within seconds and found again by the next transaction; nothing is retried
+here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from lading.errors import ExtraMissing, InvalidSetting
+from lading.registry.catalog import SqlCatalog
+from lading.registry.schema import bring_up_to_date
+from lading.registry.transactions import KIND
+
+CONNECT_TIMEOUT_S = 5
+LOCK_TIMEOUT_S = 30
+"""How long a transaction waits for its turn before the catalog counts as unavailable."""
+SILENCE_S = 10
+"""How long a server may leave bytes unacknowledged before its connection counts as broken."""
+
+_LOCK = 0x6C6164696E67
+"""The advisory lock of transactions that run alone: ``lading`` as a number."""
+
+
+def open_postgres(url: str) -> SqlCatalog:
+    """Open the catalog in the database that `url` names; make its tables if they are not there.
+
+    ``postgresql://user@host:5432/database`` with libpq's parameters as its query. Raises `InvalidSetting`,
+    `ExtraMissing` and `RegistryUnavailable`.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        found = f"`{url.partition('://')[0]}://…`"
+        raise InvalidSetting("registry", expected="postgresql://user@host/database", found=found) from None
+    where = parsed.render_as_string(hide_password=True)
+    catalog = SqlCatalog(
+        postgres_engine(parsed),
+        where,
+        # What a method reads in two queries is of one moment.
+        options={"read": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}},
+    )
+    bring_up_to_date(catalog)
+    return catalog
+
+
+def postgres_engine(url: URL) -> Engine:
+    """Make an engine whose connections are tried before use, and whose waits are bounded."""
+    try:
+        import psycopg  # noqa: F401 - only to say what is missing
+    except ImportError:
+        raise ExtraMissing(
+            "a registry in PostgreSQL",
+            expected="psycopg",
+            found="none",
+            hint="`pip install 'lading[postgres]'`",
+        ) from None
+    settings = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "lading",
+        "keepalives_idle": SILENCE_S,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": SILENCE_S * 1000,
+    }
+    given = {name for name in settings if name in url.query}
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        pool_timeout=LOCK_TIMEOUT_S,
+        connect_args={name: value for name, value in settings.items() if name not in given},
+    )
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    kind = connection.get_execution_options().get(KIND, "read")
+    if kind != "read":
+        lock = f"; SELECT pg_advisory_xact_lock({_LOCK})" if kind == "alone" else ""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'{lock}")
