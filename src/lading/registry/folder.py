@@ -11,13 +11,17 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from lading.errors import BlobNotFound, DigestMismatch, SizeMismatch
+from lading.errors import BlobNotFound
 from lading.ref import is_digest
 from lading.registry import Removed, StoredBlob
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults, unavailable
+from lading.registry.tally import Tally
+
+if TYPE_CHECKING:
+    from lading.registry import ModelVersion
 
 
 class FolderStore:
@@ -43,13 +47,16 @@ class FolderStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._temporary / f"{path.name}.{secrets.token_hex(4)}"
             with claim(temporary) as file:
-                sink = _HashingFile(file)
+                sink = _TalliedFile(file)
                 write(cast("BinaryIO", sink))
-                sink.check(digest, size_bytes)
+                sink.tally.check(digest, size_bytes)
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.replace(path)
             _sync_folder(path.parent)
+
+    def label(self, version: ModelVersion) -> None:
+        """Do nothing: the catalog says it."""
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading. Raises `BlobNotFound`."""
@@ -101,37 +108,30 @@ class FolderStore:
                     removed.append(Removed("temporary file", path.name, found.st_size))
         return removed
 
+    def close(self) -> None:
+        """Do nothing: there are no connections."""
+
     def _path(self, digest: str) -> Path:
         name = digest.removeprefix("sha256:")
         return self._blobs / name[:2] / name
 
 
-class _HashingFile:
+class _TalliedFile:
     """A file to write to that counts and hashes what goes through."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
-        self._size = 0
+        self.tally = Tally()
 
     def write(self, data: bytes) -> int:
-        self._hash.update(data)
-        self._size += len(data)
+        self.tally.add(data)
         return self._file.write(data)
 
     def tell(self) -> int:
-        return self._size
+        return self.tally.size_bytes
 
     def flush(self) -> None:
         self._file.flush()
-
-    def check(self, digest: str, size_bytes: int) -> None:
-        """Raise `SizeMismatch` or `DigestMismatch` if something else than the announced blob was written."""
-        if self._size != size_bytes:
-            raise SizeMismatch(f"blob `{digest}`", expected=f"{size_bytes} bytes", found=f"{self._size}")
-        found = f"sha256:{self._hash.hexdigest()}"
-        if found != digest:
-            raise DigestMismatch("blob", expected=f"`{digest}`", found=f"`{found}`")
 
 
 def _refresh(path: Path, digest: str) -> bool:

@@ -1,0 +1,250 @@
+"""Blobs in a repository of an OCI registry: each one the layer of an artifact that other tools read too.
+
+The tag ``blob-<64 hexadecimal digits>`` names the artifact of a blob; ``<name>-<version>`` names it as well
+once the catalog has given the version its number (docs/reference/stores.md). What an interrupted upload
+left is the registry's own to forget.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import msgspec
+
+from lading.errors import BlobNotFound, RegistryUnavailable
+from lading.registry import Removed, StoredBlob
+from lading.registry.distribution import MANIFEST, Document, Repository, digest_of
+from lading.registry.uploading import SessionLost
+
+if TYPE_CHECKING:
+    from lading.registry import ModelVersion
+
+# https://github.com/modelpack/model-spec/blob/main/docs/spec.md
+ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
+CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
+LAYER_TYPE = "application/vnd.cncf.model.weight.v1.tar"
+
+CREATED = "org.opencontainers.image.created"
+TITLE = "org.opencontainers.image.title"
+UPLOADS = 3
+"""How often an upload is begun when the registry forgets it half way."""
+
+_TAG = re.compile(r"blob-([0-9a-f]{64})")
+_AT_ONCE = 8
+
+
+class OciStore:
+    """A `Store` in a repository of an OCI registry. Safe among machines."""
+
+    def __init__(
+        self, repository: Repository, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._repository = repository
+        self._clock = clock
+
+    @property
+    def where(self) -> str:
+        """Give the store as a URL."""
+        return f"oci://{self._repository.host}/{self._repository.name}"
+
+    def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
+        """Upload the blob unless it is there, then the artifact that shows it, with the time of now."""
+        found = self._repository.blob_size(digest)
+        if found != size_bytes:
+            self._upload(write, digest, size_bytes, heal=found is not None)
+        old = self._artifact(digest)
+        if old is None:
+            config = self._repository.put_blob(_config(digest, {}))
+            self._replace(None, _artifact(digest, size_bytes, config, len(_config(digest, {})), {}))
+        else:
+            self._replace(old, old.manifest)
+
+    def label(self, version: ModelVersion) -> None:
+        """Write into the artifact what a version says of it, and tag it ``<name>-<version>``."""
+        old = self._artifact(version.blob)
+        if old is None:
+            raise self._not_found(version.blob)
+        labels = _labels(version)
+        # Pushed again, it has kept its version: then all is said already.
+        if labels.items() <= old.manifest["annotations"].items():
+            return
+        config = _config(version.blob, labels)
+        stored = self._repository.put_blob(config)
+        new = _artifact(version.blob, version.size_bytes, stored, len(config), labels)
+        self._replace(old, new)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob for reading; its digest is checked at its end. Raises `BlobNotFound`."""
+        return self._repository.open_blob(digest)
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the blob and its artifact are there."""
+        return self._repository.blob_size(digest) is not None and self._artifact(digest) is not None
+
+    def delete(self, digest: str) -> bool:
+        """Remove artifact and blob; tell if there were any. The registry frees the bytes later."""
+        artifact = self._artifact(digest)
+        if artifact is not None:
+            self._repository.delete_manifest(artifact.document.digest)
+        return self._repository.delete_blob(digest) or artifact is not None
+
+    def blobs(self) -> Iterator[StoredBlob]:
+        """List all blobs that have an artifact, in order of their digests."""
+        tags = (_TAG.fullmatch(tag) for tag in self._repository.tags())
+        digests = [f"sha256:{tag[1]}" for tag in tags if tag is not None]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for artifact in pool.map(self._artifact, digests):
+                if artifact is not None:
+                    yield artifact.stored()
+
+    def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:  # noqa: ARG002 - as Store says
+        """Do nothing: a registry does not list uploads, and forgets broken-off ones by itself."""
+        return []
+
+    def close(self) -> None:
+        """Let go of all connections; they open again when used."""
+        self._repository.close()
+
+    def _upload(
+        self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int, *, heal: bool
+    ) -> None:
+        if heal:
+            self._repository.delete_blob(digest)
+        for number in range(1, UPLOADS + 1):
+            upload = self._repository.upload(size_bytes)
+            try:
+                write(cast("BinaryIO", upload))
+                upload.finish(digest, size_bytes)
+                break
+            except SessionLost as lost:
+                # It may have been the answer to the last request that was lost.
+                if self._repository.blob_size(digest) == size_bytes:
+                    break
+                if number == UPLOADS:
+                    raise lost.error from lost
+            except BaseException:
+                upload.cancel()
+                raise
+        found = self._repository.blob_size(digest)
+        if found != size_bytes:
+            raise RegistryUnavailable(
+                f"store `{self.where}`",
+                expected=f"blob `{digest}` of {size_bytes} bytes after its upload",
+                found="none" if found is None else f"{found} bytes",
+                hint="the registry's own storage is damaged: remove the blob there and collect its garbage",
+            )
+
+    def _artifact(self, digest: str) -> _Artifact | None:
+        document = self._repository.manifest(_tag(digest))
+        return None if document is None else _Artifact.read(document, digest, self.where)
+
+    def _replace(self, old: _Artifact | None, manifest: dict[str, Any]) -> None:
+        """Show `manifest`, as of now, in the place of the old one."""
+        now = self._clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
+        annotations = {**manifest["annotations"], CREATED: now}
+        data = msgspec.json.encode({**manifest, "annotations": annotations}, order="sorted")
+        # The tag that shows the blob comes last.
+        for tag in (*_version_tags(annotations), _tag(manifest["layers"][0]["digest"])):
+            self._repository.put_manifest(tag, data, MANIFEST)
+        if old is not None and old.document.digest != digest_of(data):
+            # A registry that deletes nothing keeps it, untagged, until it collects its garbage.
+            with contextlib.suppress(RegistryUnavailable):
+                self._repository.delete_manifest(old.document.digest)
+
+    def _not_found(self, digest: str) -> BlobNotFound:
+        hint = "push the bundle again: it gets its old version and its blob back"
+        return BlobNotFound(f"blob `{digest}`", expected=f"it in `{self.where}`", found="none", hint=hint)
+
+
+class _Artifact(msgspec.Struct, frozen=True):
+    document: Document
+    digest: str
+    manifest: dict[str, Any]
+    size_bytes: int
+    modified_at: float
+
+    @classmethod
+    def read(cls, document: Document, digest: str, where: str) -> _Artifact:
+        """Read the manifest under a blob's tag. Raises `RegistryUnavailable` for what lading never wrote."""
+        try:
+            manifest = msgspec.json.decode(document.data, type=dict[str, Any])
+            (layer,) = manifest["layers"]
+            modified = datetime.fromisoformat(manifest["annotations"][CREATED])
+            if layer["digest"] != digest:
+                raise ValueError(layer["digest"])
+            return cls(document, digest, manifest, int(layer["size"]), modified.timestamp())
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+            raise RegistryUnavailable(
+                f"store `{where}`",
+                expected=f"an artifact of lading under the tag `{_tag(digest)}`",
+                found=f"another manifest ({error})",
+                hint="remove that tag and push the bundle again",
+            ) from error
+
+    def stored(self) -> StoredBlob:
+        return StoredBlob(self.digest, self.size_bytes, self.modified_at)
+
+
+def _tag(digest: str) -> str:
+    return digest.replace("sha256:", "blob-")
+
+
+def _version_tags(annotations: dict[str, str]) -> tuple[str, ...]:
+    if "lading.version" not in annotations:
+        return ()
+    return (f"{annotations['lading.name']}-{annotations['lading.version']}",)
+
+
+def _labels(version: ModelVersion) -> dict[str, str]:
+    """Say of a version what people look for beside its bytes."""
+    return {
+        TITLE: f"{version.name} {version.version}",
+        "org.opencontainers.image.description": version.description,
+        "org.opencontainers.image.authors": version.owner,
+        "org.opencontainers.image.version": str(version.version),
+        "lading.name": version.name,
+        "lading.version": str(version.version),
+        "lading.digest": version.digest,
+        "lading.purpose": version.purpose,
+        "lading.owner": version.owner,
+    }
+
+
+def _config(digest: str, labels: dict[str, str]) -> bytes:
+    """Write the configuration of a model (https://github.com/modelpack/model-spec/blob/main/docs/config.md)."""
+    descriptor = {"name": labels["lading.name"], "version": labels["lading.version"]} if labels else {}
+    if labels:
+        descriptor["description"] = labels["org.opencontainers.image.description"]
+    config = {
+        "descriptor": {**descriptor, **({"authors": [labels["lading.owner"]]} if labels else {})},
+        "config": {"format": "onnx"},
+        "modelfs": {"type": "layers", "diffIds": [digest]},
+    }
+    return msgspec.json.encode(config, order="sorted")
+
+
+def _artifact(
+    digest: str, size_bytes: int, config: str, config_bytes: int, labels: dict[str, str]
+) -> dict[str, Any]:
+    name = f"{labels['lading.name']}-{labels['lading.version']}" if labels else digest[7:]
+    file = f"{name}.bundle.tar"
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, "digest": config, "size": config_bytes},
+        "layers": [
+            {
+                "mediaType": LAYER_TYPE,
+                "digest": digest,
+                "size": size_bytes,
+                "annotations": {TITLE: file, "org.cncf.model.filepath": file},
+            }
+        ],
+        "annotations": labels,
+    }

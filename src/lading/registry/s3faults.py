@@ -1,0 +1,39 @@
+"""From what S3 and botocore say to `RegistryUnavailable` with a hint. Retries nothing: botocore does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lading.errors import RegistryUnavailable
+
+_HINTS = {
+    "NoSuchBucket": "make the bucket, or name another in `LADING_STORE`",
+    "AccessDenied": "the credentials need GetObject, PutObject, DeleteObject and ListBucket there",
+    "403": "the credentials need GetObject, PutObject, DeleteObject and ListBucket there",
+    "InvalidAccessKeyId": "check `AWS_ACCESS_KEY_ID` or the profile",
+    "SignatureDoesNotMatch": "check `AWS_SECRET_ACCESS_KEY` or the profile",
+    "NoCredentialsError": "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile or a role",
+    "EndpointConnectionError": "is the store running, and is `AWS_ENDPOINT_URL` right?",
+}
+
+
+@contextmanager
+def s3_faults(where: str) -> Iterator[None]:
+    """Turn any error of botocore or of its connection into `RegistryUnavailable` that names `where`."""
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    try:
+        yield
+    except (ClientError, BotoCoreError, HTTPClientError) as error:
+        name = code_of(error) or type(error).__name__
+        found = " ".join(str(error).split())
+        raise RegistryUnavailable(
+            f"store `{where}`", expected="to read and write it", found=found, hint=_HINTS.get(name)
+        ) from error
+
+
+def code_of(error: Exception) -> str:
+    """Give S3's name of an error, such as ``NoSuchKey``; empty if it did not come from S3."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

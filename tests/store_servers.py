@@ -1,0 +1,178 @@
+"""Real servers for stores: docker-registry, moto's S3, and a proxy that cuts connections. On 127.0.0.1 only."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+AWS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+NUMBERS = itertools.count(1)
+MOTO = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print("listening on 127.0.0.1:%d" % server.get_host_and_port()[1], file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+
+
+class Server:
+    """A process that says on stderr where it listens; its output is kept in a file."""
+
+    def __init__(self, command: list[str], folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        self.address = self._wait()
+
+    def _wait(self) -> str:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self._process.poll() is None:
+            found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log.read_text())
+            if found:
+                return found[1]
+            time.sleep(0.02)
+        self.stop()
+        raise AssertionError(f"it does not listen:\n{self.log.read_text()}")
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        """End the process and wait for it."""
+        self._process.send_signal(how)
+        self._process.communicate(timeout=30)
+
+
+def docker_registry(folder: Path, *, address: str = "127.0.0.1:0", more: str = "") -> Server:
+    """Start the registry of the Debian package `docker-registry`; `more` is appended to its configuration."""
+    program = shutil.which("docker-registry")
+    assert program, "docker-registry is missing: `make services` installs it"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.yml"
+    config.write_text(
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder / 'data'}\n"
+        f"  delete:\n    enabled: true\nhttp:\n  addr: {address}\n  secret: one\n{more}"
+    )
+    return Server([program, "serve", str(config)], folder, "docker-registry")
+
+
+def moto(folder: Path) -> Server:
+    """Start moto's server of S3; what it keeps is gone with it."""
+    return Server([sys.executable, "-c", MOTO], folder, "moto")
+
+
+class Proxy:
+    """Passes connections on to a server until `cut_after` bytes went up or down in one of them.
+
+    A connection is cut without a word, `cuts` times in all; later ones pass.
+    """
+
+    def __init__(self, server: str) -> None:
+        host, _, port = server.rpartition(":")
+        self._server = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cut_after: int | None = None
+        self.cuts = 0
+        self.bytes_up = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._pass, args=(client,), daemon=True).start()
+
+    def _pass(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._server)
+        except OSError:
+            client.close()
+            return
+        both = (client, server)
+        for source, sink in (both, both[::-1]):
+            threading.Thread(target=self._copy, args=(source, sink, both), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket, both: tuple[socket.socket, ...]) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 14):
+                sink.sendall(data)
+                passed += len(data)
+                if source is both[0]:
+                    self.bytes_up += len(data)
+                if self.cut_after is not None and passed >= self.cut_after and self.cuts > 0:
+                    self.cuts -= 1
+                    break
+        for one in both:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        source.close()
+
+
+@contextlib.contextmanager
+def proxy(server: str) -> Iterator[Proxy]:
+    """Give a proxy before `server` and close it in the end."""
+    opened = Proxy(server)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def oci_server(tmp_path_factory) -> Iterator[Server]:
+    server = docker_registry(tmp_path_factory.mktemp("registry"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory) -> Iterator[Server]:
+    server = moto(tmp_path_factory.mktemp("moto"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def oci_url(oci_server) -> str:
+    """Give the URL of an empty store in a repository of its own."""
+    return f"oci://{oci_server.address}/models/r{next(NUMBERS)}"
+
+
+@pytest.fixture
+def s3_url(s3_server, monkeypatch) -> str:
+    """Give the URL of an empty store in a bucket of its own, with the environment that leads there."""
+    from lading.registry.s3 import s3_client
+
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://{s3_server.address}"}.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{next(NUMBERS)}"
+    client = s3_client(os.environ)
+    client.create_bucket(Bucket=bucket)
+    client.close()
+    return f"s3://{bucket}/some/prefix"
