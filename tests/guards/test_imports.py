@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
-CORE = tuple("errors ref signature settings parity evidence bundle release replica gates".split())
+WORDS = ("errors", "ref", "signature", "settings", "parity", "evidence")
+CORE = (*WORDS, "bundle", "release", "replica", "gates")
 
 
 def fresh(code: str) -> str:
