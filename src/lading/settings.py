@@ -48,6 +48,13 @@ class ServeSettings:
     default_model: str = option("", "Model at the root routes; empty: the first that was named.")
     max_body_bytes: int = option(32 * 2**20, "Largest request body or gRPC message in bytes.", at_least=1)
     max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)
+    max_batch_rows: int = option(1024, "Most rows that run as one; 1 merges no requests.", at_least=1)
+    latency_target_ms: float = option(
+        50.0, "Milliseconds that a merged run may take; the rows merged follow it.", at_least=0.1
+    )
+    max_queue_delay_ms: float = option(
+        0.0, "Milliseconds to wait for more requests to merge; 0 never waits.", at_least=0
+    )
     deadline_s: float = option(30.0, "Seconds until a request is given up (504).", at_least=0.001)
     drain_delay_s: float = option(0.0, "Seconds to serve on, not ready, after SIGTERM.", at_least=0)
     drain_timeout_s: float = option(30.0, "Seconds to finish what is in hand when draining.", at_least=0)
