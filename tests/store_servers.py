@@ -1,4 +1,4 @@
-"""Real servers for stores: docker-registry, moto's S3, and a proxy that cuts connections. On 127.0.0.1 only."""
+"""Real servers for stores, on 127.0.0.1 only: docker-registry, moto's S3, a proxy that cuts connections."""
 
 from __future__ import annotations
 

@@ -78,10 +78,10 @@ def test_a_writer_that_breaks_off_leaves_nothing(store):
     assert store.sweep(time.time() + 1, dry_run=False) == []
 
 
-def test_putting_again_keeps_the_blob_and_makes_it_young(store):
+def test_putting_again_keeps_the_blob_and_makes_it_young(store, tick_s):
     put(store)
     (first,) = store.blobs()
-    time.sleep(0.05)
+    time.sleep(tick_s)
     put(store)
     (again,) = store.blobs()
     assert again.digest == first.digest == DIGEST
