@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ _NUMBERS = {
     "max_memory_mb": "memory_mb",
 }
 _TABLES = ("min_metric", "max_metric", "no_worse_than_live")
+_LIVE = "live"
+"""The table of limits on live traffic, which the verdict reads; one file may hold both."""
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,33 +50,62 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def read(cls, path: Path | str) -> Gates:
         """Read a TOML file; raises `InvalidSetting` naming the file and the key."""
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            found = str(error.strerror).lower()
-            raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found=found) from None
-        except UnicodeDecodeError:
-            raise InvalidSetting(
-                f"gates `{path}`", expected="a TOML file", found="bytes not in UTF-8"
-            ) from None
-        return cls.parse(text, where=path.name)
+        return cls.parse(read_text(path), where=path.name)
 
     @classmethod
     def parse(cls, text: str, *, where: str = "gates") -> Gates:
         """Read TOML text; unknown keys and limits that are no numbers raise `InvalidSetting`."""
-        try:
-            tree = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidSetting(f"`{where}`", expected="TOML", found=str(error)) from None
         fields: dict[str, Any] = {}
-        for key, value in tree.items():
+        for key, value in tree_of(text, where=where).items():
             if key in _TABLES:
                 fields[key] = _table(where, key, value)
             elif key in _NUMBERS:
-                fields[key] = _limit(where, key, value, at_least=0)
-            else:
-                raise _unknown(where, key)
+                fields[key] = limit_of(where, key, value, at_least=0)
+            elif key != _LIVE:
+                raise unknown(where, key, [*_NUMBERS, *_TABLES, _LIVE], page="docs/reference/gates.md")
         return cls(**fields)
+
+
+def read_text(path: Path) -> str:
+    """Read a gates file as text; raises `InvalidSetting` naming it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        found = str(error.strerror).lower()
+        raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found=found) from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found="bytes not in UTF-8") from None
+
+
+def tree_of(text: str, *, where: str) -> dict[str, Any]:
+    """Read TOML; raises `InvalidSetting`."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSetting(f"`{where}`", expected="TOML", found=str(error)) from None
+
+
+def limit_of(
+    where: str, key: str, value: Any, *, at_least: float | None = None, at_most: float | None = None
+) -> float:
+    """Give `value` as a number within its range; raises `InvalidSetting` naming the file and the key."""
+    expected = "a number" if at_least is None else f"a number of at least {at_least:g}"
+    if at_most is not None:
+        expected += f" and at most {at_most:g}"
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    low = number and at_least is not None and value < at_least
+    high = number and at_most is not None and value > at_most
+    if not number or low or high:
+        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
+    return float(value)
+
+
+def unknown(where: str, key: str, known: Sequence[str], *, page: str) -> InvalidSetting:
+    """Make the error of a key that is not one of `known`; `page` describes them."""
+    near = difflib.get_close_matches(key.partition(".")[0], known, n=1)
+    expected = "one of " + ", ".join(f"`{one}`" for one in known)
+    hint = f"did you mean `{near[0]}`?" if near else f"the gates are described in {page}"
+    return InvalidSetting(f"`{where}`", expected=expected, found=f"`{key}`", hint=hint)
 
 
 def judge(
@@ -146,26 +177,10 @@ def _table(where: str, key: str, value: Any) -> dict[str, float]:
         expected = f"metrics with their limits, as `{key}.accuracy = 0.01`"
         raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
     least = 0 if key == "no_worse_than_live" else None
-    return {name: _limit(where, f"{key}.{name}", limit, at_least=least) for name, limit in value.items()}
-
-
-def _limit(where: str, key: str, value: Any, *, at_least: float | None = None) -> float:
-    expected = "a number" if at_least is None else f"a number of at least {at_least:g}"
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or (at_least is not None and value < at_least):
-        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
-    return float(value)
+    return {name: limit_of(where, f"{key}.{name}", limit, at_least=least) for name, limit in value.items()}
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "an empty table" if not value else "a table"
     return "`true`" if value is True else "`false`" if value is False else f"`{value}`"
-
-
-def _unknown(where: str, key: str) -> InvalidSetting:
-    known = [*_NUMBERS, *_TABLES]
-    near = difflib.get_close_matches(key.partition(".")[0], known, n=1)
-    expected = "one of " + ", ".join(f"`{one}`" for one in known)
-    hint = f"did you mean `{near[0]}`?" if near else "the gates are described in docs/reference/gates.md"
-    return InvalidSetting(f"`{where}`", expected=expected, found=f"`{key}`", hint=hint)

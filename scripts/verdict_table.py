@@ -1,0 +1,211 @@
+"""Simulate releases; write the table of docs/reference/verdict.md: how often the verdict is right, how soon.
+
+    python scripts/verdict_table.py            writes the table into the page
+    python scripts/verdict_table.py --print    prints it
+
+Draws traffic by the second for many runs at once and asks, at every second, what `lading.verdict.judge` would
+say; a test holds that both agree. Serves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass, field
+from math import erf, log, sqrt
+from pathlib import Path
+
+import numpy as np
+
+from lading.release import LATENCY_BOUNDS_S
+from lading.verdict import LiveGates, applicable
+from lading.verdict.checks import check
+from lading.verdict.counts import Side
+from lading.verdict.sequential import Floats
+from lading.verdict.streams import Traffic
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "verdict.md"
+COMMAND = "python scripts/verdict_table.py"
+SEED, RUNS = 20261120, 1000
+SECONDS, LIVE_RATE, CANDIDATE_RATE = 160, 400.0, 100.0
+RATED = 0.5
+OUTPUTS = (0.5, 0.3, 0.15, 0.05)
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Case:
+    """A candidate, by what it is worse in; live fails 0.2 %, takes 3 ms (p99 10 ms) and is right in 90 %."""
+
+    name: str
+    stands: str  # "within", "at" or "outside" the limit
+    error: float = 0.002
+    slowdown: float = 1.0
+    outputs: tuple[float, ...] = OUTPUTS
+    accuracy: float = 0.9
+    agreement: float | None = None  # a shadow release where it is not None
+    asked: tuple[str, ...] = ()
+    gates: dict[str, float] = field(default_factory=dict)
+
+
+ACCURACY = ("max_accuracy_drop",)
+CASES = (
+    Case("equal", "within"),
+    Case("equal, accuracy asked for", "within", asked=ACCURACY),
+    Case("errors +0.5 points", "at", error=0.007),
+    Case("errors +1 point", "outside", error=0.012),
+    Case("errors +2 points", "outside", error=0.022),
+    Case("errors +5 points", "outside", error=0.052),
+    Case("latency × 1.2", "within", slowdown=1.2),
+    Case("latency × 1.5", "at", slowdown=1.5),
+    Case("latency × 2", "outside", slowdown=2.0),
+    Case("outputs shifted by 0.1", "at", outputs=(0.4, 0.3, 0.25, 0.05)),
+    Case("outputs shifted by 0.2", "outside", outputs=(0.3, 0.3, 0.25, 0.15)),
+    Case("accuracy −2 points", "at", accuracy=0.88, asked=ACCURACY),
+    Case("accuracy −5 points", "outside", accuracy=0.85, asked=ACCURACY),
+    Case("shadow: agrees in 97 %", "within", agreement=0.97),
+    Case("shadow: agrees in 90 %", "at", agreement=0.9),
+    Case("shadow: agrees in 85 %", "outside", agreement=0.85),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Shares of the runs of a case, and the candidate's requests until half of the verdicts were reached."""
+
+    case: Case
+    promoted: float
+    rolled_back: float
+    requests: float
+
+    @property
+    def held(self) -> float:
+        """The share without a verdict at the end."""
+        return max(0.0, 1 - self.promoted - self.rolled_back)
+
+
+def latency_shares(slowdown: float) -> Floats:
+    """Give the share of each bin for log-normal latencies: median 3 ms, sigma 0.52, times `slowdown`."""
+    below = [
+        0.5 * (1 + erf(log(bound / (0.003 * slowdown)) / (0.52 * sqrt(2)))) for bound in LATENCY_BOUNDS_S
+    ]
+    return np.diff([0.0, *below, 1.0])
+
+
+def draw(rng: np.random.Generator, case: Case, runs: int, rate: float, *, seconds: int = SECONDS) -> Side:
+    """Draw one side's traffic: Poisson arrivals, independent requests."""
+    # Poisson counts of each bin are independent and sum to Poisson arrivals.
+    latency = rng.poisson(rate * latency_shares(case.slowdown), (runs, seconds, len(LATENCY_BOUNDS_S) + 1))
+    requests = latency.sum(axis=-1)
+    rated = rng.binomial(requests, RATED)
+    right = rng.binomial(rated, case.accuracy)
+    agreed = rng.binomial(requests, 0.0 if case.agreement is None else case.agreement)
+    disagreed = np.zeros_like(requests) if case.agreement is None else requests - agreed
+    counts = (
+        requests,
+        rng.binomial(requests, case.error),
+        latency,
+        rng.multinomial(requests, case.outputs),
+        right,
+        rated - right,
+        agreed,
+        disagreed,
+        np.minimum(rng.binomial(requests, case.error), disagreed),
+    )
+    return Side(*(count.astype(np.float64) for count in counts))
+
+
+def simulate(case: Case, runs: int, rng: np.random.Generator) -> Outcome:
+    """Run a case `runs` times."""
+    decided = [_decide(case, rng, min(_AT_ONCE, runs - done)) for done in range(0, runs, _AT_ONCE)]
+    action, requests = (np.concatenate(each) for each in zip(*decided, strict=True))
+    reached = requests[action != 0]
+    return Outcome(
+        case,
+        promoted=float((action > 0).mean()),
+        rolled_back=float((action < 0).mean()),
+        requests=float(np.median(reached)) if len(reached) else float("nan"),
+    )
+
+
+def _decide(case: Case, rng: np.random.Generator, runs: int) -> tuple[Floats, Floats]:
+    """Give for each run +1, -1 or 0 (promoted, rolled back, held) and the requests it took."""
+    mode = "canary" if case.agreement is None else "shadow"
+    live = draw(rng, CASES[0], runs, LIVE_RATE)
+    candidate = draw(rng, case, runs, CANDIDATE_RATE)
+    traffic = Traffic(live, candidate, live, np.arange(float(SECONDS)), shadow=mode == "shadow")
+    gates = LiveGates.of(case.gates)
+    judged = applicable(mode)
+    harm = np.zeros((runs, SECONDS), dtype=bool)
+    proved = np.ones((runs, SECONDS), dtype=bool)
+    for gate in judged:
+        found = check(gate, gates, traffic, gates.alpha / len(judged))
+        harm |= _by_second(found.harm >= found.log_threshold, found.blocks.edges)
+        if gate not in ACCURACY or gate in case.asked:
+            assert found.proof is not None
+            proved &= _by_second(found.proof >= 1, found.blocks.edges)
+    first_harm, first_proof = (np.where(is_.any(1), is_.argmax(1), SECONDS) for is_ in (harm, proved))
+    at = np.minimum(first_harm, first_proof)
+    action = np.where(at == SECONDS, 0, np.where(first_harm <= first_proof, -1, 1))
+    upto = traffic.tried.cumsum(axis=1)
+    return action, upto[np.arange(runs), np.minimum(at, SECONDS - 1)]
+
+
+def _by_second(states: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Give the state of the last block that had ended by each second; before the first, not."""
+    ended = np.zeros((len(edges), SECONDS + 1), dtype=np.int64)
+    runs = np.arange(len(edges))[:, None]
+    np.maximum.at(ended, (runs, edges), np.arange(edges.shape[1]))
+    last = np.maximum.accumulate(ended, axis=1)[:, 1:]
+    return np.concatenate([np.zeros((len(edges), 1), dtype=bool), states], axis=1)[runs, last]
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """Write the outcomes as a table in Markdown."""
+    lines = [
+        "| candidate | limit | promoted | rolled back | held | median requests |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for one in outcomes:
+        shares = " | ".join(f"{100 * share:.1f} %" for share in (one.promoted, one.rolled_back, one.held))
+        stands = {"within": "kept", "at": "reached exactly", "outside": "broken"}[one.case.stands]
+        requests = "–" if np.isnan(one.requests) else f"{one.requests:,.0f}"
+        lines.append(f"| {one.case.name} | {stands} | {shares} | {requests} |")
+    return "\n".join(lines)
+
+
+def marked(rows: str) -> str:
+    """Put the table between the marks by which the page is found again."""
+    begin = f"<!-- made by `{COMMAND}`: seed {SEED}, {RUNS:,} runs a line -->"
+    return f"{begin}\n{rows}\n<!-- end of the table -->"
+
+
+def outcomes(runs: int = RUNS, seed: int = SEED) -> list[Outcome]:
+    """Simulate every case, each with numbers of its own."""
+    streams = np.random.SeedSequence(seed).spawn(len(CASES))
+    return [
+        simulate(case, runs, np.random.default_rng(one)) for case, one in zip(CASES, streams, strict=True)
+    ]
+
+
+def main() -> int:
+    """Simulate, and write or print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--print", action="store_true", help="print the table, change nothing")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    given = parser.parse_args()
+    rows = table(outcomes(given.runs))
+    if given.print:
+        print(rows)
+        return 0
+    text = PAGE.read_text(encoding="utf-8")
+    pattern = re.compile(r"<!-- made by .*?<!-- end of the table -->", re.DOTALL)
+    PAGE.write_text(pattern.sub(lambda _: marked(rows), text), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""The verdict on a candidate: promote, hold or roll back, from windows of live traffic and limits.
+
+Pure: reads no clock and no catalog, carries nothing out. Evidence is that of the running step; the tests
+behind it stay valid however often one looks (`sequential`). What is claimed, and what is not, is in
+docs/reference/verdict.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from lading.release import Plan, Window
+from lading.verdict.checks import Finding, check
+from lading.verdict.counts import names_of, side_of
+from lading.verdict.gates import GATES, LiveGates, parse_live, read_live
+from lading.verdict.streams import Traffic
+from lading.verdict.words import measured, number, observed, values
+
+__all__ = ["Action", "LiveGates", "Verdict", "judge", "parse_live", "read_live"]
+
+Action = Literal["promote", "hold", "roll_back"]
+_ONLY_SHADOW = ("min_agreement",)
+_NEVER_SHADOW = ("max_latency_p99_ratio", "max_latency_p50_ratio")
+_MOST_LOG_E = math.log(1e12)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What to do, why in words, and the numbers behind it. ``promote`` means: go to the next step."""
+
+    action: Action
+    reasons: tuple[str, ...]
+    numbers: dict[str, float]
+
+
+def judge(
+    plan_gates: Mapping[str, float],
+    live_windows: Sequence[Window],
+    candidate_windows: Sequence[Window],
+    now: float,
+    step_started_at: float,
+    plan: Plan,
+) -> Verdict:
+    """Judge the running step of a release at the Unix time `now`.
+
+    ``plan_gates`` are the limits that were asked for (`read_live`); the others have their defaults. Windows
+    are those of the release; live's from before the step serve a step that leaves live no traffic. Raises
+    `InvalidSetting` for a gate that there is not.
+    """
+    gates = LiveGates.of(plan_gates, where="plan")
+    traffic = _traffic(live_windows, candidate_windows, now, step_started_at, plan)
+    judged = [gate for gate in applicable(plan.mode) if gates.judged(gate)]
+    alpha = gates.alpha / max(1, len(judged) * len(plan.steps))
+    findings = [check(gate, gates, traffic, alpha) for gate in judged]
+    numbers = {
+        "candidate.requests": float(traffic.tried.sum()),
+        "live.requests": float(traffic.live.requests.sum()),
+        "step.age_s": now - step_started_at,
+    }
+    harmful: list[str] = []
+    missing = _too_early(traffic, now - step_started_at, plan)
+    kept: list[str] = []
+    for finding in findings:
+        numbers |= _numbers(finding, traffic)
+        words = observed(finding.gate, gates, traffic)
+        if (found := _harm(finding)) >= finding.log_threshold:
+            harmful.append(f"{words}; {_certain(found, finding, gates.alpha)}")
+        elif _needs_proof(finding.gate, plan_gates, traffic) and not _proved(finding):
+            missing.append(f"{words}; {_not_yet(finding, traffic)}")
+        else:
+            kept.append(f"{words}; {_kept(finding, gates.beta)}")
+    if harmful:
+        return Verdict("roll_back", tuple(harmful), numbers)
+    if (quiet := _quiet_for(candidate_windows, now, step_started_at)) >= plan.no_traffic_timeout_s:
+        return Verdict("roll_back", (_no_traffic(quiet, plan),), numbers)
+    return Verdict("hold" if missing else "promote", (*missing, *kept), numbers)
+
+
+def applicable(mode: str) -> tuple[str, ...]:
+    """Give the gates that a mode can be judged by: a copy waits its turn, so its latency says nothing."""
+    out = _NEVER_SHADOW if mode == "shadow" else _ONLY_SHADOW
+    return tuple(gate for gate in GATES if gate not in out)
+
+
+def _traffic(
+    live: Sequence[Window], candidate: Sequence[Window], now: float, since: float, plan: Plan
+) -> Traffic:
+    names = names_of(live, candidate)
+    before = [window for window in live if window.at < since]
+    live = [window for window in live if since <= window.at <= now]
+    candidate = [window for window in candidate if since <= window.at <= now]
+    times = np.unique(np.array([window.at for window in (*live, *candidate)], dtype=np.float64))
+    earlier = np.unique(np.array([window.at for window in before], dtype=np.float64))
+    return Traffic(
+        live=side_of(live, times, names),
+        candidate=side_of(candidate, times, names),
+        before=side_of(before, earlier, names),
+        ages=times - since,
+        shadow=plan.mode == "shadow",
+    )
+
+
+def _too_early(traffic: Traffic, age_s: float, plan: Plan) -> list[str]:
+    reasons = []
+    requests = int(traffic.tried.sum())
+    if age_s < plan.hold_s:
+        reasons.append(f"not enough yet: {age_s:,.0f} s of the {plan.hold_s:,.0f} s that the step is held")
+    if requests < plan.min_requests:
+        noun = "copies" if traffic.shadow else "requests"
+        reasons.append(f"not enough yet: {requests:,} of {plan.min_requests:,} {noun} to the candidate")
+    return reasons
+
+
+def _needs_proof(gate: str, asked: Mapping[str, float], traffic: Traffic) -> bool:
+    if traffic.live_is_gone:  # it was proved in the step before, where live could be compared with
+        return False
+    if gate in asked:
+        return True
+    if gate == "max_output_shift":
+        return bool(traffic.live.outputs.sum() + traffic.candidate.outputs.sum() > 0)
+    return gate != "max_accuracy_drop"
+
+
+def _harm(finding: Finding) -> float:
+    # The highest so far: what was certain once stays so, and the answer does not depend on when one looked.
+    return float(finding.harm.max(initial=0.0))
+
+
+def _proof(finding: Finding) -> float:
+    return float(finding.proof[0, -1]) if finding.proof is not None and finding.proof.size else 0.0
+
+
+def _proved(finding: Finding) -> bool:
+    return _proof(finding) >= 1
+
+
+def _certain(found: float, finding: Finding, alpha: float) -> str:
+    e_value, threshold = number(math.exp(min(found, _MOST_LOG_E))), number(math.exp(finding.log_threshold))
+    return f"harm is certain beyond {100 * (1 - alpha):g} % (e-value {e_value} ≥ {threshold})"
+
+
+def _not_yet(finding: Finding, traffic: Traffic) -> str:
+    proof = _proof(finding)
+    text = f"not enough yet: {100 * max(proof, 0):.0f} % of the evidence that the limit is kept"
+    seen = float(measured(finding.gate, traffic).sum())
+    if proof < 0.1 or not seen:
+        return text
+    more = seen * (1 / proof - 1)
+    digits = max(0, len(str(int(more))) - 2)
+    return f"{text}, about {max(1, round(more, -digits)):,.0f} more to go"
+
+
+def _kept(finding: Finding, beta: float) -> str:
+    if _proved(finding):
+        return f"within the limit, certain beyond {100 * (1 - beta):g} %"
+    return "no sign of harm"
+
+
+def _numbers(finding: Finding, traffic: Traffic) -> dict[str, float]:
+    found = {
+        **values(finding.gate, traffic),
+        "count": float(measured(finding.gate, traffic).sum()),
+        "harm_e_value": math.exp(min(_harm(finding), _MOST_LOG_E)),
+        "harm_threshold": math.exp(finding.log_threshold),
+        "proof": _proof(finding),
+    }
+    return {f"{finding.gate}.{name}": value for name, value in found.items()}
+
+
+def _quiet_for(candidate: Sequence[Window], now: float, since: float) -> float:
+    at = max(
+        (window.at for window in candidate if since <= window.at <= now and _asked(window)), default=since
+    )
+    return now - at
+
+
+def _asked(window: Window) -> bool:
+    copies = window.shadow
+    return bool(window.requests or copies.agreed or copies.differed or copies.failed)
+
+
+def _no_traffic(quiet_s: float, plan: Plan) -> str:
+    return (
+        f"no traffic: no request to the candidate for {quiet_s:,.0f} s, at most "
+        f"{plan.no_traffic_timeout_s:,.0f} s are waited"
+    )
