@@ -59,6 +59,12 @@ class SqlFleet(Transactions):
         with self.transaction("write") as connection:
             connection.execute(delete(leases).where(leases.c.what == what, leases.c.holder == holder))
 
+    def lease_holder(self, what: str) -> str | None:
+        """Give who holds a lease now; None if nobody does."""
+        with self.transaction("read") as connection:
+            held = (leases.c.what == what, leases.c.expires_at > _now(connection))
+            return connection.execute(select(leases.c.holder).where(*held)).scalar()
+
     def beat(self, replica: Replica) -> None:
         """Keep what a replica says of itself, and when."""
         with self.transaction("write") as connection:

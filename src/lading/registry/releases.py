@@ -66,6 +66,9 @@ class ReleaseCatalog(Protocol):
     def release_lease(self, what: str, holder: str) -> None:
         """Give a lease back, if it is held."""
 
+    def lease_holder(self, what: str) -> str | None:
+        """Give who holds a lease now; None if nobody does."""
+
     def beat(self, replica: Replica) -> None:
         """Keep what a replica says of itself, and when by the catalog's clock."""
 
@@ -87,18 +90,31 @@ class Releases:
         self._clock = clock
 
     def release(
-        self, name: str, version: int, plan: Plan | None = None, *, actor: str, runtime: str | None = None
+        self,
+        name: str,
+        version: int,
+        plan: Plan | None = None,
+        *,
+        actor: str,
+        runtime: str | None = None,
+        reason: str = "",
     ) -> Release:
         """Begin a release of a version: at once live without a plan. One still on its way is superseded.
 
         `runtime` is the id of the fingerprint that the version was proved on. Raises `VersionNotFound`, and
         `UsageError` for a candidate beside nothing or beside itself.
         """
-        draft = EventDraft(kind="released", actor=actor, to=str(version), version=version)
+        draft = EventDraft(kind="released", actor=actor, reason=reason, to=str(version), version=version)
         return self._begin(name, plan or Plan(mode="live"), draft, runtime)
 
     def rollback(
-        self, name: str, *, to: int | None = None, actor: str, runtime: str | None = None
+        self,
+        name: str,
+        *,
+        to: int | None = None,
+        actor: str,
+        runtime: str | None = None,
+        reason: str = "",
     ) -> Release:
         """Release an old version again, at once: `to`, else what was live before or beside a candidate.
 
@@ -114,7 +130,7 @@ class Releases:
                 hint=f"`lading rollback {name} --to N` names one",
             )
         proved = next((one.runtime for one in history if target in (one.candidate, one.live)), None)
-        draft = EventDraft(kind="rolled_back", actor=actor, to=str(target), version=target)
+        draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
         return self._begin(name, Plan(mode="live"), draft, runtime or proved)
 
     def change(self, release: Release, *, event: EventDraft, **changes: Unpack[Changes]) -> Release:
@@ -182,6 +198,10 @@ class Releases:
         """Give a lease back, so that another need not wait until it runs out."""
         self._catalog.release_lease(what, holder)
 
+    def lease_holder(self, what: str) -> str | None:
+        """Give who holds a lease now; None if nobody does, or it has run out."""
+        return self._catalog.lease_holder(what)
+
     def beat(self, replica: Replica) -> None:
         """Keep what a replica says of itself, and that it lives."""
         self._catalog.beat(replica)
@@ -203,6 +223,7 @@ class Releases:
 
         def decide(current: Release | None) -> Written:
             new = begin(current, name, version, plan, actor=draft.actor, at=at, runtime=runtime)
+            new = msgspec.structs.replace(new, reason=draft.reason)
             live = "" if current is None or current.live is None else str(current.live)
             evidence = {"mode": plan.mode, "steps": list(plan.steps), "gates": plan.gates}
             first = (new, msgspec.structs.replace(draft, from_=live, evidence=evidence))

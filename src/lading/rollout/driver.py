@@ -1,0 +1,125 @@
+"""The rollout driver: moves traffic to a candidate step by step, as live evidence allows.
+
+Reads windows, asks for the verdict and writes the change with its event in one transaction, under a lease
+that one process holds at a time. The lease only saves work: what keeps a step from being skipped or taken
+twice is that each change is one compare-and-set, so that a driver that is killed, or was asleep while
+another took over, leaves a release from which the next one goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lading.errors import ConflictError, LadingError, RegistryUnavailable
+from lading.release import Release
+from lading.rollout.moves import Move, apply, decide, paused
+from lading.rollout.reading import Reading, assess
+
+if TYPE_CHECKING:
+    from lading.registry import Registry
+
+log = logging.getLogger("lading.rollout")
+
+LEASE = "rollout"
+LEASE_S = 5.0
+"""A killed leader is replaced once its lease has run out, within 10 s in all."""
+
+
+class Driver:
+    """Drives every open release of a registry while it holds the lease.
+
+    ``share`` is the part of the time that may go into judging one release: a rollout of many hours has many
+    windows, and the driver lives beside a server.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        holder: str,
+        *,
+        interval_s: float = 1.0,
+        share: float = 0.1,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._holder = holder
+        self._interval_s = interval_s
+        self._share = share
+        self._clock = clock
+        self._leading = False
+        self._reading = Reading(registry)
+        self._rest_until: dict[str, float] = {}
+
+    def turn(self) -> list[Release]:
+        """Drive each open release by at most one move, if this process leads; give those that changed."""
+        leading = self._registry.lease(LEASE, self._holder, LEASE_S)
+        if leading != self._leading:
+            self._leading = leading
+            log.info("%s", "driving the rollouts" if leading else "another process drives the rollouts")
+        if not leading:
+            return []
+        running = [one for one in self._registry.wanted() if one.state == "running"]
+        self._reading.keep(running)
+        changed = (self._drive(one) for one in running if self._rested(one.name))
+        return [one for one in changed if one is not None]
+
+    def run(self, stop: threading.Event) -> None:
+        """Take turns until `stop` is set; a catalog that is away is waited for."""
+        away = False
+        while not stop.is_set():
+            try:
+                self.turn()
+                away = False
+            except RegistryUnavailable as error:
+                if not away:
+                    log.warning("the catalog is away; rollouts wait: %s", error.message)
+                away = True
+            except Exception:
+                # The edge of a thread: nobody else would say so, and all rollouts would stand still for good.
+                log.exception("a turn of the rollouts failed; the next one tries again")
+            stop.wait(self._interval_s)
+        if self._leading:
+            try:
+                self._registry.release_lease(LEASE, self._holder)
+            except RegistryUnavailable:
+                log.info("the lease was not given back; it runs out by itself")
+
+    def _rested(self, name: str) -> bool:
+        return time.monotonic() >= self._rest_until.get(name, 0.0)
+
+    def _drive(self, release: Release) -> Release | None:
+        began = time.monotonic()
+        move = self._judged(release)
+        ended = time.monotonic()
+        self._rest_until[release.name] = ended + (ended - began) * (1 / self._share - 1)
+        if move is None:
+            return None
+        try:
+            done = apply(self._registry, release, move)
+        except ConflictError:
+            log.info("release %d of %s was changed meanwhile", release.number, release.name)
+            return None
+        log.info("%s: %s %s: %s", release.name, move.event.kind, move.event.to, move.event.reason)
+        return done
+
+    def _judged(self, release: Release) -> Move | None:
+        """Choose the move; a release that cannot be judged is paused, and is no hindrance to the others."""
+        try:
+            verdict = assess(release, self._reading.windows(release), self._clock())
+        except RegistryUnavailable:
+            raise
+        except LadingError as error:
+            return paused(release, self._holder, f"cannot be judged: {error.message}")
+        return decide(release, verdict, self._holder)
+
+
+def holder_here() -> str:
+    """Make a name for a driver of this process that no other has, whatever host names and ids repeat."""
+    return f"driver@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(2)}"

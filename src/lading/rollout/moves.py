@@ -1,0 +1,115 @@
+"""What may happen to a release on its way: pure decisions, each at most one change of it with its event.
+
+Reads no registry and no clock; `apply` writes a move as one compare-and-set, so that whoever was slower is
+told and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lading.errors import UsageError
+from lading.release import Changes, EventDraft, Release
+from lading.verdict import Verdict
+
+if TYPE_CHECKING:
+    from lading.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One change of a release: what to set, and how the event calls it."""
+
+    changes: Changes
+    event: EventDraft
+
+
+def decide(release: Release, verdict: Verdict, actor: str) -> Move | None:
+    """Choose what follows from the verdict, at most one move; None is to wait.
+
+    A canary goes up one step, from the last one to live. Shadow and A/B releases are never promoted by
+    themselves, for the one has answered nobody and the other was made to be compared by people; harm takes
+    them back all the same.
+    """
+    if release.state != "running":
+        return None
+    reason = "; ".join(verdict.reasons)
+    if verdict.action == "roll_back":
+        return rolled_back(release, actor, reason, verdict)
+    if verdict.action != "promote" or release.plan.mode != "canary":
+        return None
+    return promoted(release, actor, reason, verdict)
+
+
+def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
+    """Give the next step up: the next weight of the plan, or live after the last. Raises `UsageError`."""
+    if not release.is_open:
+        raise _refused(release, "a candidate on its way")
+    steps, evidence = release.plan.steps, _evidence(verdict)
+    if release.plan.mode == "canary" and release.step + 1 < len(steps):
+        step = release.step + 1
+        event = EventDraft(
+            kind="step",
+            actor=actor,
+            reason=reason,
+            from_=f"{release.weight_percent:g} %",
+            to=f"{steps[step]:g} %",
+            evidence=evidence,
+        )
+        return Move({"step": step, "state": "running"}, event)
+    event = EventDraft(
+        kind="promoted",
+        actor=actor,
+        reason=reason,
+        from_=str(release.live),
+        to=str(release.candidate),
+        evidence=evidence,
+    )
+    return Move({"state": "live", "reason": reason}, event)
+
+
+def rolled_back(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
+    """Give the move that takes the candidate out of traffic. Raises `UsageError`."""
+    if not release.is_open:
+        raise _refused(release, "a candidate on its way")
+    event = EventDraft(
+        kind="rolled_back",
+        actor=actor,
+        reason=reason,
+        from_=str(release.candidate),
+        to=str(release.live),
+        evidence=_evidence(verdict),
+    )
+    return Move({"state": "rolled_back", "reason": reason}, event)
+
+
+def paused(release: Release, actor: str, reason: str) -> Move:
+    """Give the move that leaves the weight as it is until `resumed`. Raises `UsageError`."""
+    if release.state != "running":
+        raise _refused(release, "state `running`")
+    return Move({"state": "paused", "reason": reason}, EventDraft(kind="paused", actor=actor, reason=reason))
+
+
+def resumed(release: Release, actor: str, reason: str) -> Move:
+    """Give the move that lets a paused release go on. Raises `UsageError`."""
+    if release.state != "paused":
+        raise _refused(release, "state `paused`")
+    return Move(
+        {"state": "running", "reason": reason}, EventDraft(kind="resumed", actor=actor, reason=reason)
+    )
+
+
+def apply(registry: Registry, release: Release, move: Move) -> Release:
+    """Write a move and its event; raises `StaleRelease` where somebody was quicker."""
+    return registry.change(release, event=move.event, **move.changes)
+
+
+def _evidence(verdict: Verdict | None) -> dict[str, object]:
+    return dict(verdict.numbers) if verdict is not None else {}
+
+
+def _refused(release: Release, expected: str) -> UsageError:
+    where = f"release {release.number} of `{release.name}`"
+    hint = f"`lading rollout status {release.name}` shows where it stands"
+    return UsageError(where, expected=expected, found=f"state `{release.state}`", hint=hint)
