@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lading.server.addresses import hold
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.grpcdoor import GrpcDoor
@@ -94,7 +95,7 @@ def listening(app: App, settings: ServeSettings, *, lane: bool) -> Iterator[List
     if not lane:
         config.http = "httptools"
         config.app = AsgiHost(app)
-    door = GrpcDoor(app.plane, app.metrics, settings)
+    door = GrpcDoor(app.plane, app.metrics, settings, hold(settings))
     server = Server(config, Manager(app.plane), door, settings)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -21,6 +21,7 @@ from hosting import served_from
 
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
+from lading.server.addresses import hold
 from lading.server.dataplane import DataPlane
 from lading.server.grpc import STATUS, Method, Service, messages, status_of
 from lading.server.grpc.serving import GrpcServer
@@ -274,21 +275,25 @@ def test_the_descriptor_sets_are_what_the_protos_say():
     assert done.returncode == 0, done.stderr
 
 
+def door_of(plane: DataPlane, settings: ServeSettings) -> GrpcDoor:
+    return GrpcDoor(plane, Metrics(plane), settings, hold(settings))
+
+
 def test_a_taken_port_is_refused_before_anything_starts(iris):
     plane = plane_of(iris)
-    one = GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=0))
+    one = door_of(plane, ServeSettings(grpc_port=0))
     with pytest.raises(InvalidSetting, match=f"127.0.0.1:{one.port}"):
-        GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=one.port))
+        door_of(plane, ServeSettings(grpc_port=one.port))
     port = one.port
     one.open()
     one.close(1)
-    again = GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=port))
+    again = door_of(plane, ServeSettings(grpc_port=port))
     again.close(1)
 
 
 def test_no_grpc_is_a_setting(iris):
     plane = plane_of(iris)
-    door = GrpcDoor(plane, Metrics(plane), ServeSettings(grpc_port=-1))
+    door = door_of(plane, ServeSettings(grpc_port=-1))
     door.open()
     assert door.port == -1
     door.close(1)

@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from lading.server.life import serve
+from collections.abc import Sequence
+from pathlib import Path
+
+from lading.ref import Ref
+from lading.server.seat import Seat
+from lading.settings import ServeSettings
 
 __all__ = ["serve"]
+
+
+def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str | None = None) -> int:
+    """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
+
+    With several workers this process only looks after them: what serves is imported in each of them, and
+    must not be before they are forked. Raises what `life.serve` and `workers.supervise` raise.
+    """
+    if settings.workers == 1:
+        return _serve(settings, refs, registry_url)
+    from lading.server.workers import supervise
+
+    return supervise(settings, lambda seat: _serve(settings, refs, registry_url, seat))
+
+
+def _serve(
+    settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str | None, seat: Seat | None = None
+) -> int:
+    from lading.server.life import serve as live
+
+    return live(settings, refs, registry_url, seat)

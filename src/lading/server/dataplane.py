@@ -63,8 +63,9 @@ class Table:
 class DataPlane:
     """The versions that answer, by model name, and the way a job takes to one of them.
 
-    Readers take no lock: `publish` replaces the whole table, so that a request sees it before or after a
-    change and never in between.
+    ``worker`` is the number of this process among those that serve together, 0 where it is alone.
+    ``on_run`` is told of every run that came out of a queue. Readers take no lock: `publish` replaces the
+    whole table, so that a request sees it before or after a change and never in between.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class DataPlane:
         self._table = Table.of((), {}, default_model)
         self._batch = batch or BatchLimits()
         self._batchers: dict[Served, Batcher] = {}
+        self.worker = 0
         self.on_run: Callable[[Served, int, float], None] = _nobody
         self._caller: Headers | None = None
         self._resolved: Served | None = None

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lading.errors import InvalidSetting
 from lading.server.dataplane import DataPlane
 from lading.server.metrics import Metrics
 from lading.settings import ServeSettings
@@ -25,13 +24,15 @@ log = logging.getLogger("lading.server")
 
 
 class GrpcDoor:
-    """The gRPC side of one process; does nothing where ``grpc_port`` is -1."""
+    """The gRPC side of one process at the address that is `held`; does nothing where that is None."""
 
-    def __init__(self, plane: DataPlane, metrics: Metrics, settings: ServeSettings) -> None:
+    def __init__(
+        self, plane: DataPlane, metrics: Metrics, settings: ServeSettings, held: socket.socket | None
+    ) -> None:
         self._plane = plane
         self._metrics = metrics
         self._settings = settings
-        self._held = _hold(settings.host, settings.grpc_port) if settings.grpc_port >= 0 else None
+        self._held = held
         self._server: GrpcServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -75,25 +76,3 @@ def services() -> Iterator[Service]:
 
     yield oip.service()
     yield from tfs.services()
-
-
-def _hold(host: str, port: int) -> socket.socket:
-    """Hold the address without listening, so that gRPC can listen beside it (SO_REUSEPORT).
-
-    Raises `InvalidSetting` where another process has it.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    held = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if port:  # Sharing is for our own workers: another server's port is taken, even if it would share.
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((host, port))
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, port))
-    except OSError as error:
-        held.close()
-        hint = "choose another `--grpc-port`; 0 takes a free one, -1 serves no gRPC"
-        where = f"`{host}:{port}`"
-        raise InvalidSetting(where, expected="a free address", found=error.strerror, hint=hint) from None
-    return held

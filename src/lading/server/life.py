@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,20 +18,24 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from lading.bundle import Bundle
-from lading.errors import InvalidSetting, UsageError
+from lading.errors import UsageError
 from lading.ref import Ref
+from lading.runtime import cpu_limit
+from lading.server.addresses import hold, listen
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.batcher import BatchLimits
-from lading.server.cells import Cells
+from lading.server.cells import Cells, SharedCells
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
 from lading.server.grpcdoor import GrpcDoor
 from lading.server.http import Handler, Request, Response, Route, Router
+from lading.server.logs import set_up_logging
 from lading.server.manager import Manager, Wanted
-from lading.server.metrics import Metrics
+from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
 from lading.server.protocols import book, invocations, mlflow, oip, tfs, vertex
+from lading.server.seat import Seat
 from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -42,29 +44,42 @@ if TYPE_CHECKING:
 log = logging.getLogger("lading.server")
 
 
-def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str | None = None) -> int:
+def serve(
+    settings: ServeSettings,
+    refs: Sequence[Ref | Path],
+    registry_url: str | None = None,
+    seat: Seat | None = None,
+) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
 
-    A `Path` is the directory of a bundle, a `Ref` a version in the registry. Raises `NotFound` or
-    `UnavailableError` when a reference cannot be resolved, `InvalidSetting` when the port is taken.
+    One of several workers has a `seat`, and with it the addresses that they share. A `Path` is the
+    directory of a bundle, a `Ref` a version in the registry. Raises `NotFound` or `UnavailableError` when a
+    reference cannot be resolved, `InvalidSetting` when the port is taken.
     """
-    _set_up_logging(settings.log_level)
+    worker = seat.number if seat is not None else 0
+    set_up_logging(settings.log_level, worker)
     if not refs:
         hint = (
             "name a model (`lading serve iris:1`) or the directory of a bundle (`lading serve ./iris.bundle`)"
         )
         raise UsageError("`lading serve`", expected="at least one model", found="none", hint=hint)
-    wanted = resolve_all(refs, registry_url)
+    wanted = resolve_all(refs, registry_url) if seat is None else _agreed(seat, refs, registry_url)
     plane = make_plane(settings, wanted[0].name)
-    manager = Manager(plane, threads=settings.threads, drain_timeout_s=settings.drain_timeout_s)
+    plane.worker = worker
+    threads = settings.threads or max(1, cpu_limit() // settings.workers)
+    manager = Manager(plane, threads=threads, drain_timeout_s=settings.drain_timeout_s)
     manager.want(wanted)
-    app = make_app(plane, settings)
-    listener = _listen(settings)
-    door = GrpcDoor(plane, app.metrics, settings)
+    app = make_app(plane, settings, _shared_cells(seat) if seat is not None else None)
+    listener = listen(settings) if seat is None else seat.listener
+    door = GrpcDoor(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
     server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics)
     manager.start()
-    host, port = listener.getsockname()[:2]
-    log.info("listening on http://%s:%d (documentation: /docs)", host, port)
+    if seat is None:
+        host, port = listener.getsockname()[:2]
+        log.info("listening on http://%s:%d (documentation: /docs)", host, port)
+    else:
+        seat.settle(manager.settled)
+        seat.wait_for_turn()
     door.open()
     server.run(sockets=[listener])
     door.close(settings.drain_timeout_s)
@@ -93,9 +108,49 @@ def resolve_all(refs: Sequence[Ref | Path], registry_url: str | None) -> list[Wa
     return wanted
 
 
+def _agreed(seat: Seat, refs: Sequence[Ref | Path], registry_url: str | None) -> list[Wanted]:
+    """Serve what the first worker found out, in all of them: a tag may move while they start."""
+    found: list[Wanted] = []
+
+    def choose() -> list[tuple[str, int, str, list[str]]]:
+        found.extend(resolve_all(refs, registry_url))
+        return [(one.name, one.version, one.digest, list(one.tags)) for one in found]
+
+    seat.listen()
+    chosen = seat.agree(choose)
+    return found or [
+        Wanted(name, version, digest, _opener_of(ref, name, digest, registry_url), tuple(tags))
+        for ref, (name, version, digest, tags) in zip(refs, chosen, strict=True)
+    ]
+
+
+def _opener_of(ref: Ref | Path, name: str, digest: str, registry_url: str | None) -> Callable[[], Bundle]:
+    if isinstance(ref, Path):
+        return lambda: Bundle.open(ref, digest=digest)
+
+    def fetch() -> Bundle:
+        from lading.registry import Registry
+
+        with Registry.open(registry_url) as registry:
+            return registry.fetch(Ref(name, digest=digest))
+
+    return fetch
+
+
+def _shared_cells(seat: Seat) -> SharedCells:
+    cells = SharedCells(seat.memory, seat.number)
+    cells.clear(is_gauge)
+    return cells
+
+
 def make_plane(settings: ServeSettings, default_model: str = "") -> DataPlane:
     """Make the data plane with the limits that are set."""
-    batch = BatchLimits(max_queue=settings.max_queue)
+    batch = BatchLimits(
+        max_queue=settings.max_queue,
+        max_rows=settings.max_batch_rows,
+        latency_target_s=settings.latency_target_ms / 1000,
+        max_delay_s=settings.max_queue_delay_ms / 1000,
+    )
     return DataPlane(settings.default_model or default_model, batch=batch, deadline_s=settings.deadline_s)
 
 
@@ -171,6 +226,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to drain; called by the signal handler in the main thread."""
+        if sig == signal.SIGINT and self._metrics is not None and self._metrics.worker:
+            return  # Ctrl-C reaches the supervisor as well, and it asks by SIGTERM.
         # The signal is not put into uvicorn's list of captured ones: it would be raised again at the end,
         # and the process would not exit with 0.
         if self._draining:
@@ -214,29 +271,3 @@ def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:
     # Where TensorFlow Serving has them; whoever asks there wants its names.
     summary = "Counts for Prometheus by TensorFlow Serving's names"
     yield Route("GET", "/monitoring/prometheus/metrics", page_of("tfs"), book.refuse, "metrics", summary)
-
-
-def _listen(settings: ServeSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        where = f"`{settings.host}:{settings.port}`"
-        hint = "choose another `--port`; 0 takes a free one"
-        raise InvalidSetting(where, expected="a free address", found=error.strerror, hint=hint) from None
-    listener.listen(2048)
-    return listener
-
-
-def _set_up_logging(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    root = logging.getLogger("lading")
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
-    logging.getLogger("uvicorn.error").addHandler(handler)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -83,7 +83,10 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served]) -> Step | None:
 
 
 class Manager:
-    """Carries out the steps of `decide` in a thread, and publishes what is there to the data plane."""
+    """Carries out the steps of `decide` in a thread, and publishes what is there to the data plane.
+
+    ``settled`` is set once there was nothing left to do: every wanted version is ready or has failed.
+    """
 
     def __init__(self, plane: DataPlane, *, threads: int = 0, drain_timeout_s: float = 30.0) -> None:
         self._plane = plane
@@ -94,6 +97,7 @@ class Manager:
         self._present: list[Served] = []
         self._tries: Counter[tuple[str, int, str]] = Counter()
         self._changed = threading.Condition()
+        self.settled = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="manager", daemon=True)
 
@@ -130,6 +134,7 @@ class Manager:
             with self._changed:
                 step = None if self._stopping else decide(self._wanted, self._present)
                 if step is None:
+                    self.settled.set()
                     if self._stopping:
                         return
                     self._changed.wait()

@@ -101,6 +101,11 @@ class Metrics:
         self._cpu_before_s = self._cpu[0]
         plane.on_run = self._ran
 
+    @property
+    def worker(self) -> int:
+        """The number of this worker; 0 where it is alone."""
+        return self._cells.worker
+
     def stats(self, model: str, version: int, protocol: str) -> Stats:
         """Give the counts of one model version over one protocol in this process."""
         key = (model, str(version) if model else "", protocol)

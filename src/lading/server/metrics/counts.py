@@ -44,12 +44,12 @@ _STATUS_OTHER = len(STATUSES) - 1
 _REASONS = len(STATUSES)
 _REASON_AT = {reason: _REASONS + at for at, reason in enumerate(REASONS)}
 _REASON_OTHER = _REASONS + len(REASONS) - 1
-_ROWS = _REASON_OTHER + 1
-_RECEIVED = _ROWS + 1
-_SENT = _ROWS + 2
-_QUEUED_ROWS = _ROWS + 3
-_RUN_S = _ROWS + 4
-_BATCH = _ROWS + 5  # Runs by rows; what was above all bounds comes last, here and below.
+_MORE_ROWS = _REASON_OTHER + 1
+_RECEIVED = _MORE_ROWS + 1
+_SENT = _MORE_ROWS + 2
+_QUEUED_ROWS = _MORE_ROWS + 3
+_RUN_S = _MORE_ROWS + 4
+_BATCH = _MORE_ROWS + 5  # Runs by rows; what was above all bounds comes last, here and below.
 _HISTOGRAM = len(BOUNDS_S) + 2  # The bins, one above them all, the sum.
 _GOOD_S = _BATCH + len(BATCH_BOUNDS) + 1
 _BAD_S = _GOOD_S + _HISTOGRAM
@@ -105,7 +105,7 @@ class Requests:
     @property
     def rows(self) -> int:
         """Rows predicted."""
-        return int(self._cells[_ROWS])
+        return self.rows_at_once + int(self._cells[_QUEUED_ROWS])
 
     @property
     def received_bytes(self) -> int:
@@ -120,7 +120,7 @@ class Requests:
     @property
     def rows_at_once(self) -> int:
         """Rows that were predicted without a queue."""
-        return int(self._cells[_ROWS] - self._cells[_QUEUED_ROWS])
+        return int(self._cells[_BATCH] + self._cells[_MORE_ROWS])
 
     @property
     def run_s(self) -> float:
@@ -174,10 +174,13 @@ class Stats(Requests):
         if job is None:
             return
         rows = job.rows
-        cells[_ROWS] += rows
         if not job.merged_rows:
             cells[_RUN_S] += job.run_s
-            cells[_BATCH + (0 if rows == 1 else bisect_left(BATCH_BOUNDS, rows))] += 1
+            if rows == 1:
+                cells[_BATCH] += 1  # Its rows need no adding up.
+            else:
+                cells[_BATCH + bisect_left(BATCH_BOUNDS, rows)] += 1
+                cells[_MORE_ROWS] += rows
         else:
             cells[_QUEUED_ROWS] += rows
             cells[_QUEUE_S + bisect_left(BOUNDS_S, job.queued_s)] += 1

@@ -1,0 +1,118 @@
+"""A worker's place: what it has from its supervisor, and what they say to each other.
+
+Lines of JSON over a socket pair. To the supervisor: ``ask`` (what shall be served?), ``chosen``, ``waiting``
+(to accept), ``settled`` (every version is ready or has failed), ``refused``. To the worker: ``choose``,
+``chosen``, ``accept``. Where the line ends the supervisor is gone, and the worker drains.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import queue
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lading.errors import LadingError
+from lading.server.cells import SharedMemory
+
+Message = tuple[str, Any]
+
+
+class Line:
+    """One end of the line; keeps what came of a message that is not whole yet."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self._rest = b""
+
+    def send(self, word: str, value: Any = None) -> bool:
+        """Say one thing; False where nobody is there to hear it."""
+        try:
+            self.socket.sendall(json.dumps([word, value]).encode() + b"\n")
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> list[Message] | None:
+        """Wait for what is said next; None where the other end is gone."""
+        try:
+            data = self.socket.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return list(_messages(lines))
+
+
+def _messages(lines: list[bytes]) -> Iterator[Message]:
+    for line in lines:
+        word, value = json.loads(line)
+        yield word, value
+
+
+@dataclass
+class Seat:
+    """The place of worker `number`, from 1: the sockets and the memory that all share, and the line."""
+
+    number: int
+    listener: socket.socket
+    held: socket.socket | None
+    memory: SharedMemory
+    line: Line
+    _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
+    _turn: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self) -> None:
+        """Begin to hear the supervisor, in a thread."""
+        threading.Thread(target=self._hear, name="supervisor", daemon=True).start()
+
+    def agree(self, choose: Callable[[], Any]) -> Any:
+        """Give what all workers serve: what the first of them chose, so that no two ever differ."""
+        self.line.send("ask")
+        word, value = self._answers.get()
+        if word == "choose":
+            value = choose()
+            self.line.send("chosen", value)
+        return value
+
+    def settle(self, settled: threading.Event) -> None:
+        """Tell the supervisor, once `settled` is set, that this worker is as ready as it will be."""
+
+        def tell() -> None:
+            settled.wait()
+            self.line.send("settled")
+
+        threading.Thread(target=tell, name="settle", daemon=True).start()
+
+    def wait_for_turn(self) -> None:
+        """Wait until this worker may accept connections: when it cannot refuse what another would answer."""
+        self.line.send("waiting")
+        self._turn.wait()
+
+    def refuse(self, error: LadingError) -> None:
+        """Tell the supervisor why this worker cannot serve."""
+        self.line.send("refused", base64.b64encode(pickle.dumps(error)).decode())
+
+    def _hear(self) -> None:
+        while (messages := self.line.receive()) is not None:
+            for message in messages:
+                if message[0] == "accept":
+                    self._turn.set()
+                else:
+                    self._answers.put(message)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def refusal(value: str) -> LadingError:
+    """Give the error of a ``refused`` message; it comes from a process that we forked, and nobody else."""
+    error = pickle.loads(base64.b64decode(value))  # noqa: S301 - our own child wrote it
+    assert isinstance(error, LadingError)
+    return error
