@@ -107,10 +107,14 @@ def test_blobs_can_be_kept_in_another_folder(root, tmp_path, bundle):
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "oci://host/repo", "http://host"])
-def test_a_form_that_this_lading_does_not_know_is_refused(root, url):
+def test_a_registry_of_a_form_that_this_lading_does_not_know_is_refused(url):
     with pytest.raises(InvalidSetting, match="expected a folder"):
         Registry.open(url)
-    with pytest.raises(InvalidSetting, match="expected a folder"):
+
+
+@pytest.mark.parametrize("url", ["http://host", "s3://", "oci://host", "oci://host/Upper", "oci:///repo"])
+def test_a_store_of_a_form_that_this_lading_does_not_know_is_refused(root, url):
+    with pytest.raises(InvalidSetting, match="expected"):
         Registry.open(str(root), store=url)
     assert not root.exists()
 

@@ -19,7 +19,7 @@ import msgspec
 from lading.errors import UsageError
 from lading.ref import Ref, check_tag
 from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, ReleaseCatalog, Releases
-from lading.settings import registry_url, store_url
+from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
@@ -202,7 +202,8 @@ class Registry(Releases):
 
         at = registry_url(url)
         blobs = open_store(store_url(store), at)
-        return cls(open_catalog(at), blobs, BundleCache(cache_of(at)))
+        cache = BundleCache(cache_of(at), max_bytes=store_settings().cache_max_bytes)
+        return cls(open_catalog(at), blobs, cache)
 
     @property
     def where(self) -> str:
@@ -264,7 +265,9 @@ class Registry(Releases):
         Every byte is checked against the digest in the catalog. Raises `BundleError` and `BlobNotFound`.
         """
         version = self.resolve(ref)
-        return self._cache.bundle(version.digest, lambda to: self._unpack(version, to))
+        return self._cache.bundle(
+            version.digest, lambda to: self._unpack(version, to), size_bytes=version.size_bytes
+        )
 
     def pull(self, ref: Ref | str, to: Path, *, on_progress: OnProgress | None = None) -> Bundle:
         """Unpack the bundle of `ref` to a folder of its own. Raises `DestinationExists`."""
@@ -370,7 +373,9 @@ class Registry(Releases):
 
         hint = f"blob `{version.blob}` in store `{self._store.where}` is damaged: push the bundle again"
         with self._store.open(version.blob) as source, hinted(hint):
-            return unpack_tar(told_reading(source, on_progress, version.size_bytes), to, digest=version.digest)
+            return unpack_tar(
+                told_reading(source, on_progress, version.size_bytes), to, digest=version.digest
+            )
 
 
 class _Nowhere:

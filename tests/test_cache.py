@@ -1,0 +1,165 @@
+"""The cache of unpacked bundles: bounded, shared between processes, and never a half bundle in it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lading.bundle import Bundle
+from lading.errors import RegistryUnavailable
+from lading.registry.cache import BundleCache
+from making import linear_bundle
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory) -> list[Bundle]:
+    folder = tmp_path_factory.mktemp("bundles")
+    return [linear_bundle(folder / str(seed), seed=seed) for seed in range(4)]
+
+
+def unpacking(bundle: Bundle, calls: list[str]):
+    def unpack(to: Path) -> Bundle:
+        calls.append(bundle.digest)
+        shutil.copytree(bundle.path, to)
+        return Bundle.open(to)
+
+    return unpack
+
+
+def size_of(bundle: Bundle) -> int:
+    return sum(path.stat().st_size for path in bundle.path.iterdir())
+
+
+def fetch(cache: BundleCache, bundle: Bundle, calls: list[str] | None = None) -> Bundle:
+    unpack = unpacking(bundle, [] if calls is None else calls)
+    return cache.bundle(bundle.digest, unpack, size_bytes=size_of(bundle))
+
+
+def cached(root: Path) -> set[str]:
+    return {f"sha256:{path.name}" for path in root.iterdir() if path.name != "unpacking"}
+
+
+def age(root: Path, bundle: Bundle, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(root / bundle.digest.removeprefix("sha256:"), (then, then))
+
+
+def test_the_least_recently_opened_goes_when_there_is_no_room(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]) * 5 // 2)
+    for number, bundle in enumerate(bundles[:2]):
+        fetch(cache, bundle)
+        age(tmp_path, bundle, 100 - number)
+    fetch(cache, bundles[0])  # opened again: now the other is the oldest
+    fetch(cache, bundles[2])
+    assert cached(tmp_path) == {bundles[0].digest, bundles[2].digest}
+
+
+def test_what_is_in_use_stays_however_little_room_there_is(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=0)
+    held = [fetch(cache, bundle) for bundle in bundles[:2]]
+    assert cached(tmp_path) == {bundle.digest for bundle in bundles[:2]}
+    assert cache.sweep(set, time.time() + 1, dry_run=False) == []
+    assert all(bundle.samples().rows for bundle in held)
+    held.clear()
+    gc.collect()
+    fetch(cache, bundles[2])
+    assert cached(tmp_path) == {bundles[2].digest}
+
+
+def test_what_another_process_has_in_use_stays_until_it_is_killed(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=0)
+    path = fetch(cache, bundles[0]).path
+    gc.collect()
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom lading.registry.cache import BundleCache\n"
+        "held = BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], None)\nprint('open', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), bundles[0].digest]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "open\n"
+        fetch(cache, bundles[1])
+        assert path.exists()
+        process.kill()
+        process.wait()
+    gc.collect()
+    fetch(cache, bundles[2])
+    assert cached(tmp_path) == {bundles[2].digest}
+
+
+def test_many_who_ask_at_once_have_it_unpacked_once(bundles, tmp_path):
+    calls, found = [], []
+
+    def run() -> None:
+        found.append(fetch(BundleCache(tmp_path), bundles[0], calls).digest)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [bundles[0].digest] * 8
+    assert calls == [bundles[0].digest]
+
+
+def test_bundles_come_and_go_under_many_hands_and_every_one_given_out_is_whole(bundles, tmp_path):
+    failures = []
+
+    def run(turn: int) -> None:
+        cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]))
+        for at in range(25):
+            bundle = bundles[(turn + at) % len(bundles)]
+            try:
+                assert fetch(cache, bundle).samples().rows == 16
+            except Exception as error:  # noqa: BLE001 - shown by the assertion below
+                failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from lading.registry.cache import BundleCache
+
+def unpack(to):
+    to.mkdir()
+    (to / "bundle.json").write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], unpack)
+"""
+
+
+def test_a_kill_while_unpacking_leaves_no_half_bundle_and_the_next_goes_on(bundles, tmp_path):
+    command = [sys.executable, "-c", DYING, str(tmp_path), bundles[0].digest]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert cached(tmp_path) == set()
+    assert fetch(BundleCache(tmp_path), bundles[0]).digest == bundles[0].digest
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+def test_a_failed_unpacking_leaves_nothing(bundles, tmp_path):
+    def unpack(to: Path) -> Bundle:
+        to.mkdir()
+        raise RegistryUnavailable("the store", expected="it", found="none")
+
+    with pytest.raises(RegistryUnavailable, match="the store"):
+        BundleCache(tmp_path).bundle(bundles[0].digest, unpack)
+    assert cached(tmp_path) == set()
+    assert list((tmp_path / "unpacking").iterdir()) == []
