@@ -12,8 +12,6 @@ import pytest
 
 from lading.registry import Catalog, Registry, Store, places
 from lading.registry.cache import BundleCache
-from lading.registry.postgres import open_postgres
-from lading.registry.sqlite import open_sqlite
 
 CATALOGS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 STORES = ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("oci", "s3"))]
@@ -22,12 +20,18 @@ TICK_S = {"folder": 0.05, "oci": 0.05, "s3": 1.1}
 
 
 @pytest.fixture(params=CATALOGS)
-def open_catalog(request, tmp_path) -> Callable[[], Catalog]:
+def catalog_url(request, tmp_path) -> str:
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").database()
+    return str(tmp_path / "registry")
+
+
+@pytest.fixture
+def open_catalog(catalog_url) -> Callable[[], Catalog]:
     opened: list[Catalog] = []
-    url = request.getfixturevalue("postgres").database() if request.param == "postgresql" else None
 
     def opens() -> Catalog:
-        opened.append(open_sqlite(tmp_path / "registry") if url is None else open_postgres(url))
+        opened.append(places.open_catalog(catalog_url))
         return opened[-1]
 
     yield opens
