@@ -1,0 +1,185 @@
+"""The page of results: budgets, tables, a chart; with machine, versions and date."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from workloads import Series, Start
+
+DOCS = Path(__file__).parent.parent / "docs"
+_LIBRARIES = ("onnxruntime", "numpy", "uvicorn", "uvloop", "httptools", "fastapi", "gunicorn", "grpcio")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that one run measured."""
+
+    cost: dict[str, float]
+    floor_ms: float
+    start: Start
+    row: dict[str, Series]
+    rpc: dict[str, Series]
+    matrix: dict[str, Series]
+    merged: dict[int, dict[str, Series]]
+    workers: dict[str, Series]
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One promise, what was found, and whether it holds."""
+
+    what: str
+    promised: str
+    found: str
+    met: bool
+
+
+def budgets(results: Results) -> list[Budget]:
+    """Compare what was measured with the budgets."""
+    row, rpc, matrix = results.row, results.rpc, results.matrix
+    own = results.cost["request"] - results.cost["model"]
+    many, alone = results.merged[64], results.merged[1]
+    json_ms = 4000 / matrix["lading JSON"].rate / 4  # Four connections, one core.
+    return [
+        _at_least("JSON, one row: times FastAPI + gunicorn", 8, row["lading"].rate / row["fastapi"].rate),
+        _at_least(
+            "JSON, one row: share of a bare httptools echo", 0.3, row["lading"].rate / row["echo"].rate
+        ),
+        _at_least("gRPC, one row: share of a bare grpcio echo", 0.6, rpc["lading"].rate / rpc["echo"].rate),
+        _at_most("own cost a request, µs (no network, no model)", 10, own),
+        _at_most("start to first prediction, s", 0.6, results.start.seconds),
+        _at_most("resident memory with one small model, MB", 120, results.start.resident_mb),
+        _at_most("1,000 × 30 JSON: times the fastest parse and the model", 1.5, json_ms / results.floor_ms),
+        _at_least(
+            "1,000 × 30: binary, times JSON", 5, matrix["lading binary"].rate / matrix["lading JSON"].rate
+        ),
+        _at_least(
+            "model of 1 ms, 64 connections: merging, times none", 2, many["on"].rate / many["off"].rate
+        ),
+        _at_most("the same: p99 with merging, times without", 1, many["on"].p99_ms / many["off"].p99_ms),
+        _at_most(
+            "the same, 1 connection: p50, times without", 1.05, alone["on"].p50_ms / alone["off"].p50_ms
+        ),
+        _at_most("requests that failed in all rounds", 0, _failed(results)),
+    ]
+
+
+def table(found: list[Budget]) -> str:
+    """Write the budgets as a table of Markdown."""
+    rows = [
+        f"| {one.what} | {one.promised} | {one.found} | {'yes' if one.met else '**no**'} |" for one in found
+    ]
+    return "\n".join(("| what | budget | found | met |", "|---|---|---|---|", *rows))
+
+
+def write(results: Results, found: list[Budget]) -> None:
+    """Write docs/benchmarks.md and its chart."""
+    DOCS.mkdir(exist_ok=True)
+    row = results.row
+    bars = {
+        "bare httptools echo": row["echo"].rate,
+        "lading": row["lading"].rate,
+        "FastAPI + gunicorn": row["fastapi"].rate,
+    }
+    (DOCS / "benchmarks.svg").write_text(chart("One row of JSON, one core, requests/s", bars))
+    (DOCS / "benchmarks.md").write_text(_page(results, found))
+
+
+def chart(title: str, bars: dict[str, float]) -> str:
+    """Draw horizontal bars as SVG."""
+    longest, height = max(bars.values()), 34 * len(bars) + 44
+    lines = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{height}" font-family="sans-serif" '
+            'font-size="14">'
+        ),
+        f'<rect width="720" height="{height}" fill="#ffffff"/>',
+        f'<text x="12" y="24" font-weight="bold" fill="#222222">{title}</text>',
+    ]
+    for at, (name, value) in enumerate(bars.items()):
+        top, width = 40 + 34 * at, 400 * value / longest
+        colour = "#1f6feb" if name.startswith("lading") else "#9aa4b2"
+        lines += [
+            f'<text x="12" y="{top + 17}" fill="#222222">{name}</text>',
+            f'<rect x="220" y="{top}" width="{width:.0f}" height="24" rx="3" fill="{colour}"/>',
+            f'<text x="{228 + width:.0f}" y="{top + 17}" fill="#222222">{value:,.0f}</text>',
+        ]
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def machine() -> str:
+    """Say what machine this is, without its name."""
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
+
+
+def _page(results: Results, found: list[Budget]) -> str:
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    start = results.start
+    parts = [
+        "# Benchmarks",
+        (
+            f"Written by `make bench` on {today}: {machine()}; Python {platform.python_version()}, {libraries}. "
+            f"Medians of {results.rounds} interleaved rounds of {results.seconds:g} s. The server had one core, the load "
+            "the other. Machines differ; ratios hold."
+        ),
+        "![One row of JSON](benchmarks.svg)",
+        "## Budgets",
+        table(found),
+        "## One row of JSON, 32 connections, a 4-16-3 network",
+        _rates(results.row),
+        "## One row over gRPC (Open Inference Protocol), 8 connections of 4 calls",
+        _rates(results.rpc),
+        "## 1,000 × 30, 4 connections, a 30-16-2 network",
+        _rates(results.matrix),
+        f"The fastest way known to read that text into an array, and the model: {results.floor_ms:.2f} ms.",
+        "## A model of about 1 ms (a layer of 2,600 × 2,600 weights), merging on and off",
+        *(
+            f"{count} connection{'s' * (count > 1)}:\n\n{_rates(one)}"
+            for count, one in results.merged.items()
+        ),
+        "## One worker and two, sharing both cores with the load",
+        _rates(results.workers),
+        "## Inside the process",
+        (
+            f"One request, without network: {results.cost['request']:.1f} µs of CPU, of which the model "
+            f"{results.cost['model']:.1f} µs. From the command to the first prediction {start.seconds:.2f} s; "
+            f"{start.resident_mb:.0f} MB resident, gRPC included."
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rates(series: dict[str, Series]) -> str:
+    rows = [
+        f"| {name} | {one.rate:,.0f} | {one.p50_ms:.2f} | {one.p99_ms:.2f} |" for name, one in series.items()
+    ]
+    return "\n".join(("| | requests/s | p50 ms | p99 ms |", "|---|---|---|---|", *rows))
+
+
+def _failed(results: Results) -> float:
+    groups = [results.row, results.rpc, results.matrix, results.workers, *results.merged.values()]
+    return float(sum(one.failed for group in groups for one in group.values()))
+
+
+def _at_least(what: str, least: float, found: float) -> Budget:
+    return Budget(what, f"≥ {least:g}", f"{found:.2f}", found >= least)
+
+
+def _at_most(what: str, most: float, found: float) -> Budget:
+    return Budget(what, f"≤ {most:g}", f"{found:.2f}", found <= most)
