@@ -25,7 +25,7 @@ Block = Any
 _NAMES_SIZE = 256 * 1024
 _CELLS_SIZE = 4 * 1024 * 1024  # Pages that nothing was written to take no memory.
 _SEGMENT_SIZE = mmap.PAGESIZE + _NAMES_SIZE + _CELLS_SIZE
-_NAMES_USED, _CELLS_USED, _PID, _STARTS = range(4)
+_NAMES_USED, _CELLS_USED, _PID, _STARTS, _CONNECTIONS = range(5)
 
 
 class Cells(Protocol):
@@ -82,12 +82,14 @@ class SharedMemory:
     def began(self, worker: int, pid: int) -> None:
         """Note that `worker` runs as the process `pid`."""
         header = self.segments[worker - 1].header
+        header[_CONNECTIONS] = 0
         header[_PID] = pid
         header[_STARTS] += 1
 
     def ended(self, worker: int) -> None:
         """Note that `worker` is gone: what it had in hand is no more, what it counted stays."""
-        self.segments[worker - 1].header[_PID] = 0
+        header = self.segments[worker - 1].header
+        header[_PID] = header[_CONNECTIONS] = 0
 
 
 class Segment:
@@ -158,6 +160,15 @@ class SharedCells:
             for name, block in self._own.blocks().items():
                 if wanted(name):
                     block[:] = memoryview(bytes(block.nbytes)).cast("d")
+
+    def set_connections(self, count: int) -> None:
+        """Let the others know how many connections this worker has, from when it accepts any."""
+        self._own.header[_CONNECTIONS] = count + 1
+
+    def least_connections(self) -> int:
+        """Give the connections of whichever worker that accepts has the fewest; 0 where none accepts."""
+        accepting = [one.header[_CONNECTIONS] for one in self._segments if one.header[_CONNECTIONS]]
+        return min(accepting, default=1) - 1
 
     def everyone(self) -> list[Worker]:
         """Give every worker, those that are being replaced too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from lading.server.batcher import BatchLimits
 from lading.server.cells import Cells, SharedCells
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
+from lading.server.gate import Balance, Gate
 from lading.server.grpcdoor import GrpcDoor
 from lading.server.http import Handler, Request, Response, Route, Router
 from lading.server.logs import set_up_logging
@@ -69,10 +71,11 @@ def serve(
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
     manager = Manager(plane, threads=threads, drain_timeout_s=settings.drain_timeout_s)
     manager.want(wanted)
-    app = make_app(plane, settings, _shared_cells(seat) if seat is not None else None)
+    cells = _shared_cells(seat) if seat is not None else None
+    app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
     door = GrpcDoor(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
-    server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics)
+    server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics, cells)
     manager.start()
     if seat is None:
         host, port = listener.getsockname()[:2]
@@ -201,9 +204,12 @@ class Server(uvicorn.Server):
         door: GrpcDoor,
         settings: ServeSettings,
         metrics: Metrics | None = None,
+        balance: Balance | None = None,
     ) -> None:
         super().__init__(config)
         self._metrics = metrics
+        self._balance = balance
+        self._gate: Gate | None = None
         self._manager = manager
         self._door = door
         self._drain_delay_s = settings.drain_delay_s
@@ -211,6 +217,20 @@ class Server(uvicorn.Server):
         self._draining = False
         kind = config.http
         self._lane = kind.lane if isinstance(kind, type) and issubclass(kind, FastLane) else None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept: by uvicorn's own means, or through the gate where workers share the socket."""
+        if self._balance is None or sockets is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        self._gate = Gate(sockets[0], self._make_protocol, self._balance, self.config.ssl)
+        self._gate.open()
+        self.servers.append(self._gate)  # type: ignore[arg-type]
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        kind: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections ten times a second; tell whether to end."""
@@ -222,6 +242,8 @@ class Server(uvicorn.Server):
                 connection.sweep(now)
         if self._metrics is not None:
             self._metrics.publish(len(self.server_state.connections))
+        if self._gate is not None:
+            self._gate.count(len(self.server_state.connections))
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002

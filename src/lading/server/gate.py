@@ -1,0 +1,118 @@
+"""Accepts connections from the socket that all workers share, so that each gets its part of them.
+
+uvloop would take all that wait at once, and eight clients that come together would end up with one worker.
+Here a worker takes one connection at a time, and leaves it to the others for a moment while it has more than
+one of them. Listening sockets of their own (SO_REUSEPORT) would do no better with few clients, and what
+waits on one is reset when its worker is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol
+
+log = logging.getLogger("lading.server")
+
+PATIENCE_S = 0.005
+"""How long a connection is left to workers that have fewer; then they are too busy to take it."""
+
+_NO_DESCRIPTORS_S = 0.5
+
+
+class Balance(Protocol):
+    """What a worker knows of how many connections the workers have."""
+
+    def set_connections(self, count: int) -> None:
+        """Let the others know how many this worker has."""
+        ...
+
+    def least_connections(self) -> int:
+        """Give the connections of whichever worker that accepts has the fewest."""
+        ...
+
+
+class Gate:
+    """Accepts until it is closed; uvicorn treats it as one of its servers."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], Any],
+        balance: Balance,
+        encryption: ssl.SSLContext | None = None,
+    ) -> None:
+        self._listener = listener
+        self._make_protocol = make_protocol
+        self._balance = balance
+        self._encryption = encryption
+        self._loop = asyncio.get_running_loop()
+        self._connections = 0
+        self._closed = False
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Begin to accept."""
+        self._listener.setblocking(False)
+        self.count(0)
+        self._loop.add_reader(self._listener.fileno(), self._ready)
+
+    def count(self, connections: int) -> None:
+        """Set right how many connections there are; called some times a second."""
+        self._connections = connections + len(self._connecting)
+        self._balance.set_connections(self._connections)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._listener.fileno())
+
+    async def wait_closed(self) -> None:
+        """Wait for the connections that are being made."""
+        await asyncio.gather(*self._connecting)
+
+    def _ready(self) -> None:
+        if self._connections <= self._balance.least_connections():
+            self._accept()
+        else:
+            self._pause(PATIENCE_S)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener.fileno())
+        self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._listener.fileno(), self._ready)
+            self._accept()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # Another worker was quicker, or the client has gone.
+        except OSError as error:
+            log.warning("cannot accept connections: %s", error.strerror)  # No descriptors left, most likely.
+            self._pause(_NO_DESCRIPTORS_S)
+            return
+        connection.setblocking(False)
+        self._connections += 1
+        self._balance.set_connections(self._connections)
+        task = self._loop.create_task(self._connect(connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            _, protocol = await self._loop.connect_accepted_socket(
+                self._make_protocol, connection, ssl=self._encryption
+            )
+        except OSError:  # The client went, or does not speak TLS; it is nobody else's matter.
+            connection.close()
+            return
+        if self._closed:
+            protocol.shutdown()
