@@ -73,16 +73,18 @@ def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> S
 
     requests = by_second(_column(windows, "requests"))
     failed = _column(windows, "shadow.failed")
+    agreed, disagreed = _column(windows, "shadow.agreed"), _column(windows, "shadow.differed") + failed
+    copies = by_second(agreed + disagreed)
     errors = (sum(window.errors.values()) if window.errors else 0 for window in windows)
     return Side(
         requests=requests,
         errors=by_second(np.fromiter(errors, np.float64, len(windows))),
         latency=_latency(windows, index, len(times)),
-        outputs=_outputs(windows, index, requests, names),
+        outputs=_outputs(windows, index, np.maximum(requests, copies), names),
         right=by_second(_column(windows, "feedback.right")),
         wrong=by_second(_column(windows, "feedback.wrong")),
-        agreed=by_second(_column(windows, "shadow.agreed")),
-        disagreed=by_second(_column(windows, "shadow.differed") + failed),
+        agreed=by_second(agreed),
+        disagreed=by_second(disagreed),
         failed=by_second(failed),
     )
 
@@ -154,7 +156,7 @@ def blocks_of(counts: Sequence[Floats], ages: Floats) -> Blocks:
     the age (a minute at most): there is no need to look at an hour by the second. What is left over at the
     end waits for its block to fill.
     """
-    enough = np.maximum(np.searchsorted(ages, ages + np.clip(ages / 100, 1.0, 60.0)), 1)
+    enough = np.searchsorted(ages + 1, ages + np.clip(ages / 100, 1.0, 60.0) - 1e-6) + 1
     runs = [_edges([count[run] for count in counts], enough) for run in range(len(counts[0]))]
     edges = np.zeros((len(runs), max(map(len, runs))), dtype=np.int64)
     for run, found in enumerate(runs):
@@ -165,7 +167,7 @@ def blocks_of(counts: Sequence[Floats], ages: Floats) -> Blocks:
 
 def _edges(counts: Sequence[Floats], enough: Indices) -> list[int]:
     seconds = len(enough)
-    following = np.minimum(np.maximum(enough, np.arange(1, seconds + 1)), seconds + 1)
+    following = enough
     for count in counts:
         upto = np.concatenate([[0.0], count.cumsum()])
         following = np.maximum(following, np.searchsorted(upto, upto[:-1] + LEAST_PER_BLOCK - 1e-9))
