@@ -39,7 +39,8 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── GoldenMismatch          the golden samples give other answers here
     │   ├── BatchMismatch           one row alone and among others give different answers
     │   ├── EnvironmentMismatch     a library that training and serving share differs
-    │   └── GateNotMet              a number outside its limit
+    │   ├── GateNotMet              a number outside its limit
+    │   └── HistoryBroken           an event of a release that was changed or left out
     ├── InputError                a request that does not fit the signature
     │   ├── BodyInvalid             not the JSON, CSV or frame that the protocol describes
     │   ├── ValueRefused            a value that is of another type or would change
@@ -61,6 +62,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
     │   ├── QueueFull
+    │   ├── MemoryShort             a model that would need more memory than there is
     │   └── DeadlineExceeded
     ├── ConflictError             somebody else's state stands in the way
     │   ├── DestinationExists
@@ -274,6 +276,10 @@ class GateNotMet(VerificationError):
     """A number outside its limit."""
 
 
+class HistoryBroken(VerificationError):
+    """An event in the history of a model's releases was changed afterwards, or left out."""
+
+
 class InputError(LadingError):
     """A request that does not fit the signature."""
 
@@ -360,6 +366,10 @@ class QueueFull(LimitError):
     """More requests wait than ``max_queue``; try again after ``retry_after_s``."""
 
     retry_after_s: int = 1
+
+
+class MemoryShort(LimitError):
+    """A model that would need more memory than there is."""
 
 
 class DeadlineExceeded(LimitError):

@@ -45,6 +45,12 @@ class ServeSettings:
     threads: int = option(
         0, "ONNX Runtime threads of a worker; 0 takes its share of the cgroup's CPUs.", at_least=0
     )
+    keep: int = option(0, "Former versions to keep loaded, for instant rollback (follow mode).", at_least=0)
+    swap: str = option(
+        "beside",
+        "Load the next version beside the old one, or replace it where memory holds only one.",
+        choices=("beside", "replace"),
+    )
     default_model: str = option("", "Model at the root routes; empty: the first that was named.")
     max_body_bytes: int = option(32 * 2**20, "Largest request body or gRPC message in bytes.", at_least=1)
     max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)

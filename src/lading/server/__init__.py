@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lading.ref import Ref
 from lading.server.seat import Seat
 from lading.settings import ServeSettings
 
-__all__ = ["serve"]
+__all__ = ["Companion", "serve"]
+
+Companion = Callable[[str, threading.Event], None]
+"""Runs beside a server that follows, under the server's name, until the event is set."""
 
 
-def serve(settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str | None = None) -> int:
+def serve(
+    settings: ServeSettings,
+    refs: Sequence[Ref | Path],
+    registry_url: str | None = None,
+    companions: Sequence[Companion] = (),
+) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
+
+    Without `refs` follow the releases of the registry, with `companions` (the rollout driver) beside.
 
     With several workers this process only looks after them: what serves is imported in each of them, and
     must not be before they are forked. Raises what `life.serve` and `workers.supervise` raise.
     """
     if settings.workers == 1:
-        return _serve(settings, refs, registry_url)
+        return _serve(settings, refs, registry_url, None, companions)
     from lading.server.workers import supervise
 
-    return supervise(settings, lambda seat: _serve(settings, refs, registry_url, seat))
+    return supervise(settings, lambda seat: _serve(settings, refs, registry_url, seat, companions))
 
 
 def _serve(
-    settings: ServeSettings, refs: Sequence[Ref | Path], registry_url: str | None, seat: Seat | None = None
+    settings: ServeSettings,
+    refs: Sequence[Ref | Path],
+    registry_url: str | None,
+    seat: Seat | None,
+    companions: Sequence[Companion],
 ) -> int:
     from lading.server.life import serve as live
 
-    return live(settings, refs, registry_url, seat)
+    return live(settings, refs, registry_url, seat, companions)

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 
-from lading.errors import BodyTooLarge, LadingError, ModelNotReady, RunFailed
+from lading.errors import BodyTooLarge, LadingError, ModelNotReady, NotFound, RunFailed
 from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response, Router
 from lading.server.job import Deliver, Job
@@ -107,7 +107,8 @@ class App:
             response.served = job.served
             stats = self.metrics.of(job.served, protocol)
         else:
-            stats = self.metrics.stats("", 0, protocol)
+            name, version = self._about(request) if error is not None else ("", 0)
+            stats = self.metrics.stats(name, version, protocol)
         took_s = time.perf_counter() - request.began
         stats.answered(response.status, took_s, job, len(request.body), len(response.body))
         if error is not None:
@@ -117,6 +118,19 @@ class App:
             reason = type(error).__name__ if error is not None else ""
             self.plane.saw(job, request.request_id, took_s, reason)
         return response
+
+    def _about(self, request: Request) -> tuple[str, int]:
+        """Give the model and version that a refused request was about; nothing where there is none."""
+        route, params = request.route, request.params
+        if route is None or not (route.hot or "name" in params):
+            return "", 0
+        version = params.get("version", "")
+        number = int(version) if version.isdecimal() else None
+        try:
+            served = self.plane.find(params.get("name"), number, params.get("tag", params.get("label")))
+        except NotFound:
+            return "", 0
+        return served.name, served.version
 
     def _refuse(self, request: Request, error: LadingError) -> Response:
         refuse = request.route.refuse if request.route is not None else self.router.refuse

@@ -85,6 +85,7 @@ class DataPlane:
         self._caller: Headers | None = None
         self._resolved: Served | None = None
         self.deadline_s = deadline_s
+        self.away_since: float | None = None  # Unix time since when the catalog has not answered.
         self.witness = witness
 
     def publish(self, versions: Sequence[Served], traffic: Mapping[str, Traffic] | None = None) -> None:

@@ -10,10 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lading.errors import BundleError, ConflictError, LadingError, RegistryUnavailable, VerificationError
+from lading.errors import (
+    BundleError,
+    ConflictError,
+    LadingError,
+    MemoryShort,
+    RegistryUnavailable,
+    VerificationError,
+)
 from lading.ref import Ref
 from lading.release import EventDraft, Release
 from lading.server.dataplane import DataPlane
@@ -21,13 +28,17 @@ from lading.server.manager import Manager, Wanted
 from lading.server.states import Served, State
 from lading.server.traffic import Traffic
 from lading.server.witness import Witness
+from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
 
 log = logging.getLogger("lading.server")
 
-_PERMANENT = (BundleError, VerificationError)
+Companion = Callable[[str, threading.Event], None]
+"""Runs beside a server that follows, under the server's name, until the event is set: the rollout driver."""
+
+_PERMANENT = (BundleError, VerificationError, MemoryShort)
 """What will not go away by trying again: such a release is refused. The rest is tried again."""
 
 
@@ -60,7 +71,8 @@ class Follower:
         self.away_since: float | None = None
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Read the releases once, so that what they want is loaded first of all, and begin to follow."""
+        self._turn()
         self._thread.start()
 
     def stop(self) -> None:
@@ -84,12 +96,12 @@ class Follower:
             self._tell_windows()
         except RegistryUnavailable as error:
             if self.away_since is None:
-                self.away_since = time.time()
+                self.away_since = self._plane.away_since = time.time()
                 log.warning("the catalog is away; serving on with what is loaded: %s", error.message)
             return
         if self.away_since is not None:
             log.info("the catalog is back after %.0f s", time.time() - self.away_since)
-            self.away_since = None
+            self.away_since = self._plane.away_since = None
 
     def converge(self, releases: Sequence[Release]) -> None:
         """Have the manager load what `releases` want, if that has changed since the last time."""
@@ -162,3 +174,40 @@ class Follower:
         except ConflictError:
             log.info("release %d of %s was changed meanwhile", release.number, release.name)
         log.error("%s is refused: %s", served.label, failure.message)
+
+
+class Following:
+    """What follow mode runs beside the server: the follower, and the companions it was given."""
+
+    def __init__(
+        self,
+        registry_url: str | None,
+        manager: Manager,
+        plane: DataPlane,
+        settings: ServeSettings,
+        companions: Sequence[Companion],
+    ) -> None:
+        from lading.registry import Registry
+
+        assert plane.witness is not None
+        self._registry = Registry.open(registry_url)
+        self._stop = threading.Event()
+        replica = plane.witness.replica
+        self._follower = Follower(
+            self._registry, manager, plane, plane.witness, replica=replica, keep=settings.keep
+        )
+        self._follower.start()
+        self._threads = [
+            threading.Thread(target=one, args=(replica, self._stop), name="companion", daemon=True)
+            for one in companions
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Tell the catalog what is left to tell, and end."""
+        self._stop.set()
+        self._follower.stop()
+        for thread in self._threads:
+            thread.join(5)
+        self._registry.close()

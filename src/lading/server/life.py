@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import socket
 import threading
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from lading.bundle import Bundle
-from lading.errors import UsageError
 from lading.ref import Ref
 from lading.runtime import cpu_limit
 from lading.server.addresses import hold, listen
@@ -29,6 +29,7 @@ from lading.server.batcher import BatchLimits
 from lading.server.cells import Cells, SharedCells
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
+from lading.server.follow import Companion, Following
 from lading.server.gate import Balance, Gate
 from lading.server.grpcdoor import GrpcDoor
 from lading.server.http import Handler, Request, Response, Route, Router
@@ -38,6 +39,7 @@ from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
 from lading.server.protocols import book, invocations, mlflow, oip, tfs, vertex
 from lading.server.seat import Seat
+from lading.server.witness import Witness
 from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -51,8 +53,11 @@ def serve(
     refs: Sequence[Ref | Path],
     registry_url: str | None = None,
     seat: Seat | None = None,
+    companions: Sequence[Companion] = (),
 ) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
+
+    Without `refs` it follows the releases of the registry, and `companions` run beside it.
 
     One of several workers has a `seat`, and with it the addresses that they share. A `Path` is the
     directory of a bundle, a `Ref` a version in the registry. Raises `NotFound` or `UnavailableError` when a
@@ -60,22 +65,27 @@ def serve(
     """
     worker = seat.number if seat is not None else 0
     set_up_logging(settings.log_level, worker)
+    witness = Witness(replica_id(worker))
     if not refs:
-        hint = (
-            "name a model (`lading serve iris:1`) or the directory of a bundle (`lading serve ./iris.bundle`)"
-        )
-        raise UsageError("`lading serve`", expected="at least one model", found="none", hint=hint)
-    wanted = resolve_all(refs, registry_url) if seat is None else _agreed(seat, refs, registry_url)
-    plane = make_plane(settings, wanted[0].name)
+        wanted = []
+    else:
+        wanted = resolve_all(refs, registry_url) if seat is None else _agreed(seat, refs, registry_url)
+    plane = make_plane(settings, wanted[0].name if wanted else "", witness)
     plane.worker = worker
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
-    manager = Manager(plane, threads=threads, drain_timeout_s=settings.drain_timeout_s)
+    manager = Manager(
+        plane,
+        threads=threads,
+        drain_timeout_s=settings.drain_timeout_s,
+        replace=settings.swap == "replace",
+    )
     manager.want(wanted)
     cells = _shared_cells(seat) if seat is not None else None
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
     door = GrpcDoor(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
     server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics, cells)
+    following = None if refs else Following(registry_url, manager, plane, settings, companions)
     manager.start()
     if seat is None:
         host, port = listener.getsockname()[:2]
@@ -86,7 +96,10 @@ def serve(
     door.open()
     server.run(sockets=[listener])
     door.close(settings.drain_timeout_s)
+    if following is not None:
+        following.stop()
     plane.close()
+    witness.stop()
     manager.close()
     log.info("drained; bye")
     return 0
@@ -146,7 +159,13 @@ def _shared_cells(seat: Seat) -> SharedCells:
     return cells
 
 
-def make_plane(settings: ServeSettings, default_model: str = "") -> DataPlane:
+def replica_id(worker: int) -> str:
+    """Name this process, as no other is: by its host, and by chance."""
+    name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    return f"{name}-{worker}" if worker else name
+
+
+def make_plane(settings: ServeSettings, default_model: str = "", witness: Witness | None = None) -> DataPlane:
     """Make the data plane with the limits that are set."""
     batch = BatchLimits(
         max_queue=settings.max_queue,
@@ -154,7 +173,8 @@ def make_plane(settings: ServeSettings, default_model: str = "") -> DataPlane:
         latency_target_s=settings.latency_target_ms / 1000,
         max_delay_s=settings.max_queue_delay_ms / 1000,
     )
-    return DataPlane(settings.default_model or default_model, batch=batch, deadline_s=settings.deadline_s)
+    name = settings.default_model or default_model
+    return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, witness=witness)
 
 
 def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = None) -> App:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lading.bundle import Bundle
-from lading.errors import LadingError, RunFailed, UnavailableError
+from lading.errors import LadingError, MemoryShort, RunFailed, UnavailableError
 from lading.runtime import Runtime, load_runtime
+from lading.runtime.memory import memory_available, memory_needed
 from lading.server.dataplane import DataPlane
 from lading.server.states import Cost, Served, State
 from lading.server.traffic import Traffic
@@ -60,18 +61,21 @@ class Unload:
 Step = Load | Unload
 
 
-def decide(wanted: Sequence[Wanted], present: Sequence[Served]) -> Step | None:
+def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool = False) -> Step | None:
     """Choose the next step, at most one, from what is wanted and what is there.
 
     Loading goes before unloading, so that a version is never taken away before what follows it is ready;
     one that follows nothing wanted of its model goes at once. A failed version is neither retried nor
     taken for ready: where nothing else of its model is ready, the old one stays.
+
+    With `replace` the old one goes first, which needs memory for one only and leaves a gap between them.
     """
     held = {one.key: one for one in present if one.state is not State.UNLOADED}
+    keys = {one.key for one in wanted}
     for one in wanted:
         if one.key not in held:
-            return Load(one)
-    keys = {one.key for one in wanted}
+            former = [served for key, served in held.items() if key not in keys and served.name == one.name]
+            return Unload(former[0]) if replace and former else Load(one)
     for key, served in held.items():
         if key in keys:
             continue
@@ -88,8 +92,11 @@ class Manager:
     ``settled`` is set once there was nothing left to do: every wanted version is ready or has failed.
     """
 
-    def __init__(self, plane: DataPlane, *, threads: int = 0, drain_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, plane: DataPlane, *, threads: int = 0, drain_timeout_s: float = 30.0, replace: bool = False
+    ) -> None:
         self._plane = plane
+        self._replace = replace
         self._threads = threads
         self._drain_timeout_s = drain_timeout_s
         self._wanted: tuple[Wanted, ...] = ()
@@ -132,7 +139,7 @@ class Manager:
     def _work(self) -> None:
         while True:
             with self._changed:
-                step = None if self._stopping else decide(self._wanted, self._present)
+                step = None if self._stopping else decide(self._wanted, self._present, replace=self._replace)
                 if step is None:
                     self.settled.set()
                     if self._stopping:
@@ -205,6 +212,7 @@ class Manager:
 def load(served: Served, wanted: Wanted, threads: int) -> int:
     """Open, load, prove and warm one version until it is ready; give the number of golden rows replayed."""
     bundle = wanted.open()
+    check_memory(served, bundle)
     runtime = load_runtime(bundle, threads=threads)
     try:
         served.adopt(bundle, runtime)
@@ -216,6 +224,20 @@ def load(served: Served, wanted: Wanted, threads: int) -> int:
         raise
     served.advance(State.READY)
     return parity.rows
+
+
+def check_memory(served: Served, bundle: Bundle) -> None:
+    """Raise `MemoryShort` where loading the model would need more memory than there is."""
+    files = bundle.manifest.files
+    needed = memory_needed(sum(entry.size for name, entry in files.items() if name != "samples.npz"))
+    available = memory_available()
+    if available is not None and needed > available:
+        raise MemoryShort(
+            f"loading `{served.label}`",
+            expected=f"{needed / 1e6:,.0f} MB of free memory",
+            found=f"{available / 1e6:,.0f} MB",
+            hint="give the server more memory, or have it replace the old version (`--swap replace`)",
+        )
 
 
 def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:

@@ -30,6 +30,7 @@ class Witness:
     """The live evidence of one process."""
 
     def __init__(self, replica: str) -> None:
+        self.replica = replica
         self.windows = Windows(replica)
         self.shadows = Shadows(self.windows)
         self._answered: OrderedDict[tuple[str, bytes], Answered] = OrderedDict()

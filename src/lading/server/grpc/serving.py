@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from lading.errors import LadingError, ModelNotReady, RunFailed
+from lading.errors import LadingError, ModelNotReady, NotFound, RunFailed
 from lading.server.dataplane import DataPlane
 from lading.server.grpc import Call, Method, Service, messages, status_of
 from lading.server.grpc.health import Health
@@ -95,7 +95,7 @@ class GrpcServer:
     def count(self, call: _Exchange, service: Service, status: str, error: LadingError | None) -> Stats:
         """Count one call: its status, and the error where there is one."""
         job = call.job
-        name, version = (job.served.name, job.served.version) if job is not None else ("", 0)
+        name, version = (job.served.name, job.served.version) if job is not None else call.about
         with self._counting:  # Many threads count into one place; adding is not atomic in Python.
             stats = self._metrics.stats(name, version, service.protocol)
             stats.answered(status, time.perf_counter() - call.began, job, call.size, 0)
@@ -117,6 +117,7 @@ class _Exchange:
         self._context = context
         self.began = time.perf_counter()
         self.job: Job | None = None
+        self.about = ("", 0)
         metadata = {one.key: one.value for one in context.invocation_metadata()}
         self._call = Call(server._plane, server._metrics, metadata)  # noqa: SLF001 - one file, one thing
         given = metadata.get("x-request-id", "")
@@ -127,6 +128,7 @@ class _Exchange:
         try:
             response = self._respond(message)
         except LadingError as error:
+            self.about = self._about(message)
             self._refuse(error)
         except Exception:  # logged with its traceback, answered with a sentence
             log.exception("gRPC call %s of %s failed", self._request_id, self._method.name)
@@ -152,6 +154,17 @@ class _Exchange:
     def _client_gone(self) -> None:
         assert self.job is not None
         self.job.cancelled = True
+
+    def _about(self, message: Any) -> tuple[str, int]:
+        """Give the model and version that a refused call was about; nothing where there is none."""
+        spec = getattr(message, "model_spec", None)
+        name = spec.name if spec is not None else getattr(message, "model_name", "")
+        version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")
+        try:
+            served = self._call.plane.find(name, int(version) if version.isdecimal() else None)
+        except NotFound:
+            return "", 0
+        return served.name, served.version
 
     def _refuse(self, error: LadingError) -> None:
         status = status_of(error)

@@ -21,6 +21,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
     errors.QueueFull: 429,
+    errors.MemoryShort: 503,
     errors.DeadlineExceeded: 504,
     errors.ConflictError: 409,
     errors.UnavailableError: 503,

@@ -6,6 +6,7 @@ always one result a row. Everything said about a model is read from its bundle.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -234,32 +235,48 @@ def _plain(value: Any) -> Any:
 
 
 def health(_request: Request, plane: DataPlane) -> Response:
-    """Say whether every model is ready; 503 and the reason where one is not."""
+    """Say whether every model answers; 503 and the reason where one does not.
+
+    A model under a release answers while any of its versions is ready: a candidate that is loading or has
+    failed takes no replica out of traffic.
+    """
     everything = [served for versions in plane.models.values() for served in versions]
-    return _health(everything, plane.worker)
+    deciding = [
+        served
+        for name, versions in plane.models.items()
+        for served in versions
+        if name not in plane.traffic or all(one.state is not State.READY for one in versions)
+    ]
+    return _health(everything, deciding, plane)
 
 
 def model_health(request: Request, plane: DataPlane) -> Response:
-    """Say whether this model is ready."""
-    return _health([_find(request, plane)], plane.worker)
+    """Say whether this version is ready."""
+    served = _find(request, plane)
+    return _health([served], [served], plane)
 
 
-def _health(everything: Sequence[Served], worker: int) -> Response:
-    who = {"worker": worker} if worker else {}  # Each worker speaks for itself.
-    models = [{"name": one.name, "version": one.version, "state": one.state.word} for one in everything]
+def _health(everything: Sequence[Served], deciding: Sequence[Served], plane: DataPlane) -> Response:
+    shown: dict[str, Any] = {
+        "models": [{"name": one.name, "version": one.version, "state": one.state.word} for one in everything]
+    }
+    if plane.worker:
+        shown["worker"] = plane.worker  # Each worker speaks for itself.
+    if plane.away_since is not None:
+        shown["catalog"] = f"away for {time.time() - plane.away_since:.0f} s; serving on with what is loaded"
     for state, word in (
         (State.FAILED, "failed"),
         (State.LOADING, "loading"),
         (State.WARMING, "loading"),
         (State.DRAINING, "draining"),
     ):
-        for one in everything:
+        for one in deciding:
             if one.state is state:
                 reason = one.reason or f"`{one.label}` is {one.state.word}"
-                return json_response({"health": word, "reason": reason, "models": models, **who}, 503)
-    if not models:
-        return json_response({"health": "empty", "reason": "no model is loaded", "models": [], **who}, 503)
-    return json_response({"health": "ok", "models": models, **who})
+                return json_response({"health": word, "reason": reason, **shown}, 503)
+    if not everything:
+        return json_response({"health": "empty", "reason": "no model is loaded", **shown}, 503)
+    return json_response({"health": "ok", **shown})
 
 
 def metadata(request: Request, plane: DataPlane) -> Response:
