@@ -9,6 +9,7 @@ from lading.registry import NewVersion
 from lading.registry.places import open_catalog
 from lading.registry.releases import Releases
 from lading.release import EventDraft
+from lading.replica import Replica
 
 
 def new_version(name: str = "iris", bundle: int = 1) -> NewVersion:
@@ -56,3 +57,8 @@ def open_and_count(url: str, results: Any) -> None:
     except BaseException as error:  # the test shows it
         results.put(repr(error))
         raise
+
+
+def replica(name: str = "a") -> Replica:
+    """Make up a replica."""
+    return Replica(id=name)

@@ -33,7 +33,7 @@ def open_postgres(url: str) -> SqlCatalog:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         found = f"`{url.partition('://')[0]}://…`"
         raise InvalidSetting("registry", expected="postgresql://user@host/database", found=found) from None
     where = parsed.render_as_string(hide_password=True)
@@ -41,9 +41,13 @@ def open_postgres(url: str) -> SqlCatalog:
         postgres_engine(parsed),
         where,
         # What a method reads in two queries is of one moment.
-        options={"read": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}},
+        options={"read": {"isolation_level": "REPEATABLE READ"}},
     )
-    bring_up_to_date(catalog)
+    try:
+        bring_up_to_date(catalog)
+    except BaseException:
+        catalog.close()
+        raise
     return catalog
 
 
