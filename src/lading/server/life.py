@@ -37,7 +37,7 @@ from lading.server.logs import set_up_logging
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
-from lading.server.protocols import book, invocations, mlflow, oip, tfs, vertex
+from lading.server.protocols import book, feedback, invocations, mlflow, oip, tfs, vertex
 from lading.server.seat import Seat
 from lading.server.witness import Witness
 from lading.settings import ServeSettings
@@ -183,6 +183,7 @@ def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = No
     routes = (
         *vertex.routes(settings),  # First: whoever sets a path means this path.
         *book.routes(),
+        *feedback.routes(),
         *tfs.routes(),
         *oip.routes(metrics),
         *invocations.routes(),

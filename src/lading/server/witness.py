@@ -5,7 +5,7 @@ On the path of every request, so it appends and leaves; what takes longer is don
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 from lading.server.job import Job
@@ -33,6 +33,7 @@ class Witness:
         self.replica = replica
         self.windows = Windows(replica)
         self.shadows = Shadows(self.windows)
+        self.unclaimed: deque[tuple[str, str, tuple[str, ...]]] = deque(maxlen=_REMEMBERED)
         self._answered: OrderedDict[tuple[str, bytes], Answered] = OrderedDict()
 
     def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
@@ -58,10 +59,17 @@ class Witness:
             self.shadows.copy(traffic.release, job, candidate)
 
     def learn(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Take the truth about an answer of this process: its labels by name, one a row.
+        """Take the truth about an answer: its labels by name, one a row; one truth counts once.
 
-        Tell whether the answer was given here; one truth counts once.
+        Tell whether this process gave the answer; what it did not is kept for others (`unclaimed`).
         """
+        if self.claim(name, request_id, truth):
+            return True
+        self.unclaimed.append((name, request_id.decode("latin-1"), truth))
+        return False
+
+    def claim(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
+        """Count the truth about an answer of this process; tell whether it was one."""
         answered = self._answered.pop((name, request_id), None)
         if answered is None:
             return False
