@@ -36,7 +36,9 @@ def settings_page() -> Iterator[str]:
         flag = f"`--{one.name.replace('_', '-')}`"
         yield f"| {flag} | {_row(one)} |"
     yield from ("", "# Settings of every command", "")
-    yield "`LADING_REGISTRY` names the registry; the default is the folder `~/.lading`. Only variables:"
+    yield "`LADING_REGISTRY` names the registry; the default is the folder `~/.lading`."
+    yield "`LADING_ACTOR` is who you are in the history of releases; the default is your login name. The rest"
+    yield "is variables only:"
     yield from ("", "| variable | default | meaning |", "|---|---|---|")
     for one in dataclasses.fields(StoreSettings):
         yield f"| {_row(one)} |"

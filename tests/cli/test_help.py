@@ -4,53 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 
 import click
 import pytest
 
-from lading.cli.command import Command
-from lading.cli.group import SECTIONS, group
-from lading.settings import ServeSettings, variable
+from lading.cli.command import Command, Group
+from lading.cli.group import SECTIONS
+from lading.settings import ServeSettings, variables
 
-COMMANDS = [command for _, commands in SECTIONS for command in commands]
-names = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+
+def below(path: tuple[str, ...], command: click.Command):
+    """Give a command with its words, and those below it."""
+    path = (*path, command.name)
+    yield path, command
+    for one in getattr(command, "commands", {}).values():
+        yield from below(path, one)
+
+
+COMMANDS = [one for _, commands in SECTIONS for command in commands for one in below((), command)]
+names = pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
 
 
 @names
-def test_every_command_has_a_text_and_an_example_in_its_help(lading, command):
-    code, out, _ = lading(command.name, "--help")
+def test_every_command_has_a_text_and_an_example_in_its_help(lading, path, command):
+    code, out, _ = lading(*path, "--help")
     assert code == 0
-    assert re.search(rf"^Examples?:\n  .*lading {command.name}\b", out, re.MULTILINE)
+    assert re.search(rf"^Examples?:\n  .*lading {' '.join(path)}\b", out, re.MULTILINE)
     assert command.help
     assert command.short_help
 
 
 @names
-def test_every_option_has_help(command):
+def test_every_option_has_help(path, command):
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, option.name
 
 
 @names
-def test_every_example_is_a_right_command_line(command, monkeypatch, tmp_path):
+def test_every_example_is_a_right_command_line(path, command, monkeypatch, tmp_path):
     for name in ("iris_svc.onnx", "label.json", "train.csv", "gates.toml", "rows.json", "rows.csv"):
         (tmp_path / name).touch()
     (tmp_path / "iris.bundle").mkdir()
-    assert isinstance(command, Command)
+    assert isinstance(command, Command | Group)
     for example in command.examples:
-        words = example.replace("\\\n", "").partition("lading ")[2].partition(" > ")[0].split()
-        found, _, rest = group.resolve_command(click.Context(group), words)
-        assert found == command.name
-        command.make_context(command.name, rest)
+        words = shlex.split(example.replace("\\\n", "").partition("lading ")[2].partition(" > ")[0])
+        assert tuple(words[: len(path)]) == path
+        command.make_context(command.name, words[len(path) :])
 
 
 @names
-def test_every_command_but_those_that_stay_or_print_scripts_speaks_json(command):
-    has = any("--json" in option.opts for option in command.params)
-    assert has == (command.name not in ("serve", "completion"))
+def test_every_command_but_those_that_stay_or_print_scripts_speaks_json(path, command):
+    if not isinstance(command, click.Group):
+        has = any("--json" in option.opts for option in command.params)
+        assert has == (path not in (("serve",), ("rollout", "run"), ("completion",)))
 
 
 def test_the_flags_of_serve_are_the_settings(lading):
@@ -58,7 +68,7 @@ def test_the_flags_of_serve_are_the_settings(lading):
     text = " ".join(out.split())
     for one in dataclasses.fields(ServeSettings):
         assert f"--{one.name.replace('_', '-')} " in text
-        assert f"env: {variable(one.name)}]" in text
+        assert f"env: {', '.join(variables(one))}]" in text
         assert one.metadata["help"] in text
         assert one.default == "" or f"default: {one.default};" in text
 

@@ -1,10 +1,13 @@
-"""The class of every command: a click command that shows examples below its text."""
+"""The classes of every command and group: click's, with examples in the help and did-you-mean."""
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import click
+
+from lading.cli import exits
 
 
 class Command(click.Command):
@@ -16,6 +19,40 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples before the options, where people look first."""
+        write_examples(formatter, self.examples)
+        super().format_options(ctx, formatter)
+
+
+class Group(click.Group):
+    """A group of commands with examples and a suggestion for a mistyped command."""
+
+    def __init__(self, *arguments: Any, examples: tuple[str, ...] = (), **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.examples = examples
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; click before 8.4 suggests nothing, so the suggestion is made here."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
+            nearest = difflib.get_close_matches(name, list(self.commands), n=1)
+            raise exits.WrongUse(f"no such command `{name}`", exits.did_you_mean(nearest), ctx)
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options of the group; nothing at all is answered with the help."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(exits.WRONG_USE)
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """List the commands in the order in which people need them."""
+        return list(self.commands)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples before the options and commands."""
         write_examples(formatter, self.examples)
         super().format_options(ctx, formatter)
 

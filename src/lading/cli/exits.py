@@ -34,6 +34,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.QueueFull: UNAVAILABLE,
+    errors.MemoryShort: UNAVAILABLE,
     errors.DeadlineExceeded: UNAVAILABLE,
     errors.ConflictError: REFUSED,
     errors.UnavailableError: UNAVAILABLE,

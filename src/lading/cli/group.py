@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 import lading
-from lading.cli import completion, exits, pack, predict, registry, serve, verify
-from lading.cli.command import write_examples
+from lading.cli import completion, exits, history, pack, predict, registry, release, rollout, serve, verify
+from lading.cli.command import Group
 
 EXAMPLES = (
     "lading pack model.onnx --name iris --owner ml@example.com --purpose classification",
@@ -32,11 +30,12 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Run", (serve.serve, predict.predict)),
+    ("Release", (release.release, rollout.rollout, release.rollback, history.history)),
     ("Other", (completion.completion,)),
 )
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The group of all commands: shown by section, with a suggestion for a mistyped one."""
 
     def invoke(self, ctx: click.Context) -> object:
@@ -46,27 +45,6 @@ class Commands(click.Group):
         except BrokenPipeError:
             # Raised on as click's own exit: click would otherwise end with 1, which here means refused.
             raise click.exceptions.Exit(exits.broken_pipe()) from None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; click before 8.4 suggests nothing, so the suggestion is made here."""
-        name = args[0]
-        if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
-            raise exits.WrongUse(f"no such command `{name}`", exits.did_you_mean(_nearest(name, self)), ctx)
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options of the group; nothing at all is answered with the help."""
-        if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help(), err=True)
-            ctx.exit(exits.WRONG_USE)
-        return super().parse_args(ctx, args)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples before the options and commands."""
-        write_examples(formatter, EXAMPLES)
-        super().format_options(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write one list of commands for each section."""
@@ -78,7 +56,11 @@ class Commands(click.Group):
                 formatter.write_dl(rows)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    examples=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(lading.__version__, prog_name="lading", message="%(prog)s %(version)s")
 def group() -> None:
     """Take a trained model into production: packed with proof, verified where it runs, served.
@@ -90,7 +72,3 @@ def group() -> None:
 for _, _commands in SECTIONS:
     for _command in _commands:
         group.add_command(_command)
-
-
-def _nearest(name: str, among: click.Group) -> list[str]:
-    return difflib.get_close_matches(name, list(among.commands), n=1)

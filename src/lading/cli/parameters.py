@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +116,25 @@ registry_option = click.option(
     help="Registry to use: a folder. [env: LADING_REGISTRY; default: ~/.lading]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
+
+
+actor_option = click.option(
+    "--actor",
+    metavar="NAME",
+    help="Who does this, for the history.  [env: LADING_ACTOR; default: your login name]",
+)
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
+
+
+def actor_here(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Give who acts: what was given, else ``LADING_ACTOR``, else the login name."""
+    named = given or environ.get("LADING_ACTOR")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that nobody has
+        return f"uid {os.getuid()}"
 
 
 def open_registry(url: str | None) -> Registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -54,6 +55,7 @@ def _kind(one: Field[Any]) -> Any:
     examples=(
         "lading serve iris:1",
         "lading serve ./iris.bundle --port 9000",
+        "lading serve",
     ),
 )
 @click.argument("refs", nargs=-1, type=BundleType(), metavar="[DIR|REF]...")
@@ -61,7 +63,10 @@ def _kind(one: Field[Any]) -> Any:
 @registry_option
 @click.pass_context
 def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | None, **given: Any) -> None:
-    """Serve the models that REFs name, or bundles from their directories.
+    """Serve the models that REFs name, or bundles from their directories; without any, follow the releases.
+
+    A server that follows has what `lading release` wants of every model of the registry within seconds, and
+    drives rollouts where no other process does.
 
     Each is proved by its golden samples before it is ready. SIGTERM or Ctrl-C drains: nothing that was
     accepted is dropped.
@@ -69,10 +74,25 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     settings = serve_settings(given)
     try:
         from lading.server import serve as run
+
+        url = registry_url(registry)
+        ctx.exit(run(settings, refs, url, () if refs else (rollout_driver(url),)))
     except ModuleNotFoundError as error:
         if (error.name or "lading").startswith("lading"):
             raise
         hint = "pip install 'lading[serve]'"
         found = f"no module `{error.name}`"
         raise ExtraMissing("`lading serve`", expected="the extra `serve`", found=found, hint=hint) from None
-    ctx.exit(run(settings, refs, registry_url(registry)))
+
+
+def rollout_driver(url: str) -> Callable[[str, threading.Event], None]:
+    """Give what drives the rollouts of the registry at `url` beside a server; the server knows none of it."""
+
+    def drive(replica: str, stop: threading.Event) -> None:
+        from lading.registry import Registry
+        from lading.rollout import Driver, holder_here
+
+        with Registry.open(url) as registry:
+            Driver(registry, holder_here(replica)).run(stop)
+
+    return drive

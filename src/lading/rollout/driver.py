@@ -120,6 +120,7 @@ class Driver:
         return decide(release, verdict, self._holder)
 
 
-def holder_here() -> str:
-    """Make a name for a driver of this process that no other has, whatever host names and ids repeat."""
-    return f"driver@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(2)}"
+def holder_here(replica: str = "") -> str:
+    """Make a name for a driver that no other has, whatever names of hosts and numbers of processes repeat."""
+    where = replica or f"{socket.gethostname()}:{os.getpid()}"
+    return f"driver@{where}-{secrets.token_hex(2)}"

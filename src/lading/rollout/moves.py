@@ -34,12 +34,12 @@ def decide(release: Release, verdict: Verdict, actor: str) -> Move | None:
     """
     if release.state != "running":
         return None
-    reason = "; ".join(verdict.reasons)
     if verdict.action == "roll_back":
-        return rolled_back(release, actor, reason, verdict)
+        return rolled_back(release, actor, "; ".join(verdict.reasons), verdict)
     if verdict.action != "promote" or release.plan.mode != "canary":
         return None
-    return promoted(release, actor, reason, verdict)
+    requests = verdict.numbers.get("candidate.requests", 0)
+    return promoted(release, actor, f"no harm seen in {requests:,.0f} requests", verdict)
 
 
 def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
@@ -106,7 +106,7 @@ def apply(registry: Registry, release: Release, move: Move) -> Release:
 
 
 def _evidence(verdict: Verdict | None) -> dict[str, object]:
-    return dict(verdict.numbers) if verdict is not None else {}
+    return {"reasons": list(verdict.reasons), **verdict.numbers} if verdict is not None else {}
 
 
 def _refused(release: Release, expected: str) -> UsageError:
