@@ -69,7 +69,7 @@ def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> S
     index = np.searchsorted(times, _column(windows, "at"))
 
     def by_second(values: Floats) -> Floats:
-        return np.bincount(index, weights=values, minlength=len(times)).astype(np.float64)[None]
+        return np.bincount(index, weights=values, minlength=len(times)).astype(np.float64, copy=False)[None]
 
     requests = by_second(_column(windows, "requests"))
     failed = _column(windows, "shadow.failed")
@@ -101,7 +101,7 @@ def _latency(windows: Sequence[Window], index: Indices, seconds: int) -> Floats:
     )
     place = index[counted][:, None] * BINS + np.arange(BINS)
     sums = np.bincount(place.reshape(-1), weights=flat, minlength=seconds * BINS)
-    return sums.astype(np.float64).reshape(1, seconds, BINS)
+    return sums.astype(np.float64, copy=False).reshape(1, seconds, BINS)
 
 
 def _outputs(windows: Sequence[Window], index: Indices, requests: Floats, names: Sequence[str]) -> Floats:
@@ -112,7 +112,7 @@ def _outputs(windows: Sequence[Window], index: Indices, requests: Floats, names:
     columns = [column.get(name, other) for name in chain.from_iterable(each)]
     counts = np.fromiter(chain.from_iterable(one.values() for one in each), np.float64, len(columns))
     place = np.repeat(index, [len(one) for one in each]) * width + np.array(columns, dtype=np.int64)
-    flat = np.bincount(place, weights=counts, minlength=seconds * width).astype(np.float64)
+    flat = np.bincount(place, weights=counts, minlength=seconds * width).astype(np.float64, copy=False)
     sums = flat.reshape(1, seconds, width)
     # The rows of one request are not independent: together they weigh as much as one request.
     total = sums.sum(axis=-1)
@@ -125,11 +125,12 @@ class Blocks:
     """Where blocks begin and end among the seconds, ``[runs, blocks + 1]``; the last may be empty."""
 
     edges: Indices
-    _summed: list[tuple[Floats, Floats]] = field(default_factory=list)
+    # By identity, and kept with what they were made of: the gates ask for the same sums many times.
+    _summed: list[tuple[Floats, Floats, Floats]] = field(default_factory=list)
 
     def past(self, values: Floats) -> Floats:
         """Sum `values` over all seconds before each block, ``[runs, blocks, ...]``."""
-        return np.asarray(np.cumsum(self.sums(values), axis=1) - self.sums(values))
+        return self._of(values)[1]
 
     def past_of_epoch(self, values: Floats) -> Floats:
         """Sum `values` over the seconds from the begin of each block's epoch to the block."""
@@ -138,15 +139,19 @@ class Blocks:
 
     def sums(self, values: Floats) -> Floats:
         """Sum `values` over the seconds of each block, ``[runs, blocks, ...]``."""
-        for known, found in self._summed:
+        return self._of(values)[0]
+
+    def _of(self, values: Floats) -> tuple[Floats, Floats]:
+        for known, sums, past in self._summed:
             if known is values:
-                return found
+                return sums, past
         runs, seconds, *rest = values.shape
         upto = np.zeros((runs, seconds + 1, *rest))
         np.cumsum(values, axis=1, out=upto[:, 1:])
         sums = np.diff(upto[np.arange(runs)[:, None], self.edges], axis=1)
-        self._summed.append((values, sums))
-        return np.asarray(sums)
+        past = np.cumsum(sums, axis=1) - sums
+        self._summed.append((values, sums, past))
+        return sums, past
 
 
 def blocks_of(counts: Sequence[Floats], ages: Floats) -> Blocks:

@@ -18,7 +18,7 @@ from lading.release import LATENCY_BOUNDS_S
 from lading.verdict.counts import BINS, Blocks, Side, blocks_of
 from lading.verdict.sequential import Floats, Stream, highest_rate, radius
 
-_BIN_RATIO = LATENCY_BOUNDS_S[1] / LATENCY_BOUNDS_S[0]
+_BIN_RATIO = (LATENCY_BOUNDS_S[-1] / LATENCY_BOUNDS_S[0]) ** (1 / (len(LATENCY_BOUNDS_S) - 1))
 TAIL = {"max_latency_p99_ratio": 0.01, "max_latency_p50_ratio": 0.5}
 _COUNTED = ("max_output_shift", "max_accuracy_drop", "min_agreement")
 Booleans = NDArray[np.bool_]
