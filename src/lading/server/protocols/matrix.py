@@ -51,7 +51,7 @@ class MatrixReader:
         # Each row has its length, and there is no list but them: so each holds numbers only.
         if np.count_nonzero(characters == _BRACKET) != count + 1:
             return None
-        if not all(len(row) == columns for row in rows):
+        if set(map(len, rows)) != {columns}:
             return None
         wide = np.frombuffer(rows.as_buffer(of_type="d"))
         if wide.size != count * columns:
