@@ -29,7 +29,6 @@ class Finding:
     harm: Floats
     proof: Floats | None
     log_threshold: float
-    log_e_safe: Floats | None = None
 
 
 def check(gate: str, gates: LiveGates, traffic: Traffic, alpha: float) -> Finding:
@@ -49,7 +48,7 @@ def check(gate: str, gates: LiveGates, traffic: Traffic, alpha: float) -> Findin
     if gate == "max_output_shift":
         return Finding(gate, blocks, harm, shift_proof(limit, traffic, blocks, gates.beta), threshold)
     safe = _log_e(gate, limit, traffic, blocks, "safe", by_epoch=False).cumsum(axis=-1)
-    return Finding(gate, blocks, harm, safe / math.log(1 / gates.beta), threshold, safe)
+    return Finding(gate, blocks, harm, safe / math.log(1 / gates.beta), threshold)
 
 
 def _log_e(
@@ -72,7 +71,7 @@ def _agreement(limit: float, traffic: Traffic, alpha: float, beta: float) -> Fin
         one_sample(whole, limit, "harm"), one_sample(by_epoch, limit, "harm"), threshold / LEAST_BLOCKS
     )
     safe = one_sample(whole, limit, "safe").cumsum(axis=-1)
-    return Finding("min_agreement", blocks, harm, safe / math.log(1 / beta), threshold, safe)
+    return Finding("min_agreement", blocks, harm, safe / math.log(1 / beta), threshold)
 
 
 def _after_live(gate: str, limit: float, traffic: Traffic, alpha: float) -> Finding:
