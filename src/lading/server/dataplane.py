@@ -87,6 +87,8 @@ class DataPlane:
         self.deadline_s = deadline_s
         self.away_since: float | None = None  # Unix time since when the catalog has not answered.
         self.witness = witness
+        if witness is not None:
+            witness.windows.live_of = self._live
 
     def publish(self, versions: Sequence[Served], traffic: Mapping[str, Traffic] | None = None) -> None:
         """Make `versions` the ones that requests find; newest last within a model.
@@ -201,6 +203,10 @@ class DataPlane:
         ready = candidate is not None and candidate.state is State.READY
         self._resolved = candidate if ready else table.ready.get(name)
         return self._resolved
+
+    def _live(self, name: str) -> Served | None:
+        traffic = self._table.traffic.get(name)
+        return self._numbered(name, traffic.live) if traffic is not None else None
 
     def _numbered(self, name: str, version: int | None) -> Served | None:
         return next((one for one in self._table.models.get(name, ()) if one.version == version), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,9 +38,14 @@ class Tally:
 
 
 class Windows:
-    """The tallies of this process, by release and version, and the windows made of them."""
+    """The tallies of this process, by release and version, and the windows made of them.
+
+    ``live_of`` gives the live version of a model: the outputs of all its versions are counted by the bins of
+    that one's golden values, or they could not be compared.
+    """
 
     def __init__(self, replica: str) -> None:
+        self.live_of: Callable[[str], Served | None] = lambda _name: None
         self._replica = replica
         self._tallies: dict[tuple[int, Served], Tally] = {}
         self._ready: deque[Window] = deque(maxlen=_MOST_WINDOWS)
@@ -79,7 +84,7 @@ class Windows:
         found = self._binners.get(served)
         if found is None:
             self._binners = {one: binner for one, binner in self._binners.items() if one.in_memory}
-            found = self._binners[served] = Binner(served)
+            found = self._binners[served] = Binner(served, self.live_of(served.name) or served)
         return found
 
     def _window(self, release: int, served: Served, tally: Tally, at: float, seconds: float) -> Window:
@@ -106,14 +111,18 @@ class Windows:
 
 
 class Binner:
-    """Names the primary outputs of a version: by label, or by the tenth of the golden values they fall in."""
+    """Names the primary outputs of a version: by label, or by the tenth of the golden values they fall in.
 
-    def __init__(self, served: Served) -> None:
+    The golden values are those of `live`, where its output is of the same kind.
+    """
+
+    def __init__(self, served: Served, live: Served) -> None:
         self._served = served
         self._tensor: Tensor = served.signature.primary
         self._edges: Array | None = None
         if not (self._tensor.columns or self._tensor.dtype in ("string", "bool") or self._is_label):
-            golden = served.samples.outputs[self._tensor.name].astype(np.float64).reshape(-1)
+            like = live if live.signature.primary == self._tensor else served
+            golden = like.samples.outputs[self._tensor.name].astype(np.float64).reshape(-1)
             finite = golden[np.isfinite(golden)]
             quantiles = np.linspace(0, 1, _BINS + 1)[1:-1]
             self._edges = np.unique(np.quantile(finite, quantiles)) if finite.size else np.zeros(1)

@@ -66,7 +66,8 @@ def next_to_accept(workers: Sequence[Worker]) -> Worker | None:
     accepting = [one for one in workers if one.accepting]
     if accepting and not any(one.settled for one in accepting):
         return None
-    return next((one for one in waiting if one.settled or not accepting), None)
+    settled = [one for one in waiting if one.settled]
+    return next(iter(settled or (waiting if not accepting else [])), None)
 
 
 def wait_s(failures: int) -> float:

@@ -1,0 +1,95 @@
+"""Windows of live traffic: what is counted, and by which names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hosting import served_from
+
+from graphs import bundle_of, graph, node, tensor
+from lading.release import LATENCY_BOUNDS_S, latency_bin
+from lading.server.windows import Binner, Windows
+from lading.signature import Signature
+from making import linear_bundle
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return served_from(linear_bundle(tmp_path_factory.mktemp("windows") / "iris"))
+
+
+def regressor(folder, scale: float, version: int):
+    """Load ``value = scale * X``, whose golden values are 0 … 99 times the scale."""
+    constants = {"scale": np.array(scale, np.float32)}
+    x, value = tensor("X", "float32", "batch", 1), tensor("value", "float32", "batch", 1)
+    model = graph([node("Mul", "X scale", "value")], [x], [value], constants=constants)
+    inputs = {"X": np.arange(100, dtype=np.float32).reshape(-1, 1)}
+    signature = Signature(inputs=(x,), outputs=(value,))
+    return served_from(bundle_of(folder / str(version), model, signature, inputs), version)
+
+
+def test_a_window_holds_what_was_seen_since_the_last(classifier):
+    windows = Windows("replica-1")
+    tally = windows.tally(7, classifier)
+    probabilities = classifier.samples.outputs["probabilities"]
+    for at in range(5):
+        tally.answered.append((0.001 * (at + 1), probabilities[at : at + 1], ""))
+    tally.answered.append((0.5, None, "RunFailed"))
+    tally.feedback[True] += 2
+    windows.cut(windows._began + 1.0)
+    (window,) = windows.take()
+    assert (window.name, window.release, window.version, window.replica) == ("iris", 7, 1, "replica-1")
+    assert window.requests == 6
+    assert window.errors == {"RunFailed": 1}
+    assert sum(window.latency) == 6
+    assert len(window.latency) == len(LATENCY_BOUNDS_S) + 1
+    assert window.latency[latency_bin(0.5)] == 1
+    assert sum(window.outputs.values()) == 5
+    assert window.feedback.right == 2
+    assert windows.take() == []
+
+
+def test_nothing_seen_makes_no_window(classifier):
+    windows = Windows("replica-1")
+    windows.tally(1, classifier)
+    windows.cut(windows._began + 1.0)
+    assert windows.take() == []
+
+
+def test_what_could_not_be_delivered_is_kept_the_newest_first_of_all(classifier):
+    windows = Windows("replica-1")
+    for second in range(700):
+        windows.tally(1, classifier).answered.append((0.001, None, ""))
+        windows.cut(float(1000 + second))
+    taken = windows.take()
+    assert len(taken) == 600
+    windows.tally(1, classifier).answered.append((0.001, None, ""))
+    windows.cut(2000.0)
+    windows.put_back(taken)
+    again = windows.take()
+    assert len(again) == 600
+    assert [one.at for one in again] == sorted(one.at for one in again)
+    assert again[-1].at == 1699.0, "the newest is the one that was cut last"
+
+
+def test_classes_are_counted_by_their_names(classifier):
+    probabilities = classifier.samples.outputs["probabilities"]
+    expected = [("setosa", "versicolor", "virginica")[at] for at in probabilities.argmax(axis=1)]
+    counted = Binner(classifier, classifier).count([probabilities[:4], probabilities[4:]])
+    assert counted == {name: expected.count(name) for name in set(expected)}
+
+
+def test_values_of_a_candidate_are_counted_by_the_bins_of_live(tmp_path):
+    live, candidate = regressor(tmp_path, 1.0, 1), regressor(tmp_path, 2.0, 2)
+    values = np.arange(100, dtype=np.float32).reshape(-1, 1)
+    same = Binner(live, live).count([values])
+    assert len(same) == 10
+    assert set(same.values()) == {10}
+    assert Binner(candidate, live).count([values]) == same
+    shifted = Binner(candidate, live).count([values * 2])
+    assert shifted["bin 9"] > 50
+
+
+def test_missing_values_are_counted_as_such(tmp_path):
+    live = regressor(tmp_path, 1.0, 1)
+    assert Binner(live, live).count([np.array([[np.nan], [50.0]], np.float32)])["nan"] == 1
