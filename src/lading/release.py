@@ -8,7 +8,7 @@ whether a candidate is good enough is the verdict's part.
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypedDict, get_args
@@ -202,7 +202,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, int] = {}
     shadow: ShadowCounts = ShadowCounts()
     feedback: FeedbackCounts = FeedbackCounts()
-    id: str = msgspec.field(default_factory=lambda: secrets.token_hex(8))
+    id: str = msgspec.field(default_factory=lambda: os.urandom(8).hex())
 
 
 def latency_bin(seconds: float) -> int:

@@ -26,8 +26,9 @@ class SqlCatalog(SqlReleases, SqlFleet):
     def add(self, new: NewVersion, tags: Sequence[str], ensure_stored: Callable[[], object]) -> ModelVersion:
         """Give a version the next number and tag it, or find the one of this digest and tag that."""
         with self.transaction("alone") as connection:
-            lock_model(connection, new.name)
             ensure_stored()
+            # Only now: it may take long, and releases of the model need not wait for it.
+            lock_model(connection, new.name)
             number = number_of(connection, new)
             for tag in tags:
                 move_tag(connection, new.name, tag, number)

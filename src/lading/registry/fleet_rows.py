@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from lading.registry import Removed
 from lading.registry.tables import leases, releases, replicas, windows
@@ -136,8 +135,14 @@ def _prune(
 
 
 def _insert(connection: Connection, table: Table) -> Any:
-    # Both have the same ON CONFLICT, but SQLAlchemy has it apart for each.
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    # Both have the same ON CONFLICT, but SQLAlchemy has it apart for each, and each takes long to load.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def _now(connection: Connection) -> ColumnElement[float]:

@@ -17,6 +17,7 @@ from lading.registry.catalog import SqlCatalog
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
 from lading.registry.schema import bring_up_to_date, schema_version
+from lading.registry.tables import SCHEMA
 from lading.registry.transactions import KIND
 
 BUSY_TIMEOUT_S = 30.0
@@ -33,10 +34,15 @@ def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCat
         there = path.exists()
         if _lock(path).exists():
             discard_if_abandoned(_lock(path))
-    if not there or schema_version(catalog) is None:
-        _create(catalog, engine, path)
-    else:
-        bring_up_to_date(catalog)
+    try:
+        found = schema_version(catalog) if there else None
+        if found is None:
+            _create(catalog, engine, path)
+        elif found < SCHEMA:
+            bring_up_to_date(catalog)
+    except BaseException:
+        catalog.close()
+        raise
     return catalog
 
 

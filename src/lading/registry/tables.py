@@ -149,7 +149,8 @@ APPEND_ONLY = {
 }
 for _dialect, _statements in APPEND_ONLY.items():
     for _statement in _statements:
-        event.listen(events, "after_create", DDL(_statement).execute_if(dialect=_dialect))
+        _ddl = DDL(_statement)  # type: ignore[no-untyped-call]
+        event.listen(events, "after_create", _ddl.execute_if(dialect=_dialect))
 
 windows = Table(
     "windows",
