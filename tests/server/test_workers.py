@@ -242,7 +242,8 @@ def test_a_worker_killed_under_load_is_replaced_within_a_second_and_others_see_n
         hit = [one for one in clients if one.worker == 1]
         others = [one for one in clients if one.worker != 1]
         assert [one.breaks for one in others if one.breaks] == []
-        assert all(len(one.breaks) == 1 for one in hit), [one.breaks for one in hit]
+        # At most the request that it had in hand: an idle connection is opened again by the client itself.
+        assert all(len(one.breaks) <= 1 for one in hit), [one.breaks for one in hit]
         assert [one.refused for one in clients if one.refused] == []
         assert all(one.answered > 10 for one in clients)
         assert fresh > 0
