@@ -149,21 +149,28 @@ class Metrics:
         for name in self._shown.keys() - present.keys():
             self._shown.pop(name)[_STATE] = 0.0
             self._answered.pop(name, None)
+        rows = self._rows_by_version()
         for name, served in present.items():
             if name not in self._shown:
                 self._shown[name] = self._cells.block(name, 4)
-            self._show(name, served)
+            self._show(name, served, rows.get(name[1:3], 0))
         if self._known:  # What is unloaded must not be kept in memory by its counts.
             held = set(present.values())
             for known in [one for one in self._known if one[0] not in held]:
                 self._known.pop(known, None)
 
-    def _show(self, name: Name, served: Served) -> None:
+    def _rows_by_version(self) -> dict[Name, int]:
+        # In one pass: looking through all counts for each version stops a server of 1,000 models for seconds.
+        rows: dict[Name, int] = {}
+        for known, stats in list(self._stats.items()):
+            rows[known[:2]] = rows.get(known[:2], 0) + stats.rows
+        return rows
+
+    def _show(self, name: Name, served: Served, answered: int) -> None:
         block = self._shown[name]
         block[_STATE] = served.state + 1.0
         block[_IN_HAND] = served.in_hand
         block[_QUEUED] = self._plane.depth(served)
-        answered = sum(stats.rows for known, stats in list(self._stats.items()) if known[:2] == name[1:3])
         if answered != self._answered.get(name, 0):
             self._answered[name] = answered
             block[_LAST] = time.time()
