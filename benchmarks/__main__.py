@@ -37,7 +37,7 @@ def measure(folder: Path, rounds: int, seconds: float) -> page.Results:
     say("own cost")
     small, wide, costly = models.small(folder), models.wide(folder), models.costly(folder)
     cost = workloads.own_cost(small)
-    floor = workloads.floor_ms(wide)
+    matrix_us, floor = workloads.matrix_cost(wide), workloads.floor_ms(wide)
     say("start-up")
     start = workloads.start_up(small, rounds)
     say("one row of JSON")
@@ -52,7 +52,7 @@ def measure(folder: Path, rounds: int, seconds: float) -> page.Results:
         merged[connections] = workloads.merging(costly, connections, rounds, seconds)
     say("two workers")
     workers = workloads.two_workers(small, rounds, seconds)
-    return page.Results(cost, floor, start, row, rpc, matrix, merged, workers, rounds, seconds)
+    return page.Results(cost, matrix_us, floor, start, row, rpc, matrix, merged, workers, rounds, seconds)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,8 @@ def http(
         data.write_bytes(body)
         lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in given.items()]
         script.write_text(_LUA.format(path=data, headers="\n".join(lines)))
-        command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-        out = _run([*command, "-s", str(script), url])
+        wrk = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency"]
+        out = _run(["taskset", "-c", LOAD_CORE, *wrk, "-s", str(script), url])
     failed = sum(int(count) for count in re.findall(r"(?:connect|read|write|timeout) (\d+)", out))
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     return Load(

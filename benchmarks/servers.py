@@ -48,10 +48,13 @@ def running(
     environ: dict[str, str] | None = None,
     probe: str = "/health",
     cores: str = SERVER_CORE,
-    ports: tuple[int, int] | None = None,
+    grpc_only: bool = False,
 ) -> Iterator[Running]:
-    """Run `command` until the block ends; ``{port}`` and ``{grpc}`` in it are free ports."""
-    port, grpc_port = ports or (free_port(), free_port())
+    """Run `command` until the block ends; ``{port}`` and ``{grpc}`` in it are free ports.
+
+    It is ready when `probe` is answered with 200; without one, when the port takes a connection.
+    """
+    port, grpc_port = free_port(), free_port()
     filled = [part.format(port=port, grpc=grpc_port) for part in command]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environ or {})}
     began = time.monotonic()
@@ -59,7 +62,7 @@ def running(
         ["taskset", "-c", cores, *filled], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait(process, port if probe else grpc_port, probe)
+        _wait(process, grpc_port if grpc_only else port, probe)
         yield Running(process, port, grpc_port, time.monotonic() - began)
     finally:
         process.terminate()

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import servers
@@ -90,7 +90,7 @@ def one_row_grpc(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]
     message = _infer_message(bundle)
     with started(
         lading=(servers.lading(bundle), {}),
-        echo=(servers.echo_grpc(), {"probe": ""}),
+        echo=(servers.echo_grpc(), {"probe": "", "grpc_only": True}),
     ) as up:
         time.sleep(1)  # gRPC opens a moment after REST.
         method = "/inference.GRPCInferenceService/ModelInfer"
@@ -103,17 +103,8 @@ def one_row_grpc(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]
 
 def matrices(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]:
     """1,000 × 30 as JSON and as binary tensors, 4 connections."""
-    data = np.random.default_rng(0).standard_normal((1000, 30)).round(6).astype(np.float32)
-    text = json.dumps({"data": data.astype(float).round(6).tolist()}, separators=(",", ":")).encode()
-    name = _input_name(bundle)
-    shape = {
-        "name": name,
-        "shape": [1000, 30],
-        "datatype": "FP32",
-        "parameters": {"binary_data_size": data.nbytes},
-    }
-    outputs = [{"name": "probabilities", "parameters": {"binary_data": True}}]
-    head = json.dumps({"inputs": [shape], "outputs": outputs}).encode()
+    data, text = _matrix()
+    head = _infer_head(bundle, data)
     environ = {"MODEL": str(bundle / "model.onnx"), "PYTHONPATH": ""}
     with started(
         lading=(servers.lading(bundle), {}), fastapi=(servers.fastapi(), {"environ": environ})
@@ -189,38 +180,82 @@ def start_up(bundle: Path, rounds: int) -> Start:
 
 def own_cost(bundle: Path) -> dict[str, float]:
     """Microseconds of CPU for one request inside the process: all of it, and the model alone."""
-    import uvicorn.server
+    with _Inside(bundle) as inside:
+        inputs = {name: array[:1] for name, array in inside.samples.items()}
+        request = inside.request(f"/models/{inside.name}/predict", ROW)
+        return {"request": inside.cost(request), "model": inside.model_cost(inputs)}
 
-    from lading.bundle import Bundle
-    from lading.server.life import make_app, make_plane, uvicorn_config
-    from lading.server.manager import Wanted, load
-    from lading.server.states import Served
-    from lading.settings import ServeSettings
 
-    settings = ServeSettings(grpc_port=-1)
-    opened = Bundle.open(bundle)
-    served = Served(opened.manifest.name, 1, opened.digest)
-    load(served, Wanted(served.name, 1, served.digest, lambda: opened), 1)
-    plane = make_plane(settings)
-    plane.publish([served])
-    config = uvicorn_config(make_app(plane, settings), settings)
-    config.load()
-    head = f"POST /models/{served.name}/predict HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-    request = f"{head}Content-Length: {len(ROW)}\r\n\r\n".encode() + ROW
-    inputs = {name: array[:1] for name, array in opened.samples().inputs.items()}
-    names = (served.signature.primary.name,)
-
-    async def measure() -> dict[str, float]:
-        state = uvicorn.server.ServerState()
-        state.default_headers = [(b"date", b"Fri, 20 Nov 2026 08:00:00 GMT")]
-        connection = config.http_protocol_class(config=config, server_state=state, app_state={})
-        connection.connection_made(_Nowhere())
+def matrix_cost(bundle: Path) -> dict[str, float]:
+    """Microseconds of CPU for 1,000 × 30 inside the process, as JSON and as binary tensors."""
+    data, text = _matrix()
+    with _Inside(bundle) as inside:
+        head = _infer_head(bundle, data)
+        binary = {"Inference-Header-Content-Length": str(len(head))}
+        name = inside.name
+        as_json = inside.request(f"/models/{name}/predict", text)
+        as_binary = inside.request(f"/v2/models/{name}/infer", head + data.tobytes(), binary)
+        inputs = {_input_name(bundle): data}
         return {
-            "request": _fastest(lambda: connection.data_received(request)),
-            "model": _fastest(lambda: served.run(inputs, names)),
+            "json": inside.cost(as_json, 50),
+            "binary": inside.cost(as_binary, 50),
+            "model": inside.model_cost(inputs, 50),
         }
 
-    return asyncio.run(measure())
+
+class _Inside:
+    """The server's own code from received bytes to written bytes, without a network."""
+
+    def __init__(self, bundle: Path) -> None:
+        from lading.bundle import Bundle
+        from lading.server.life import make_app, make_plane, uvicorn_config
+        from lading.server.manager import Wanted, load
+        from lading.server.states import Served
+        from lading.settings import ServeSettings
+
+        settings = ServeSettings(grpc_port=-1)
+        opened = Bundle.open(bundle)
+        self.name = opened.manifest.name
+        self.samples = opened.samples().inputs
+        self._served = Served(self.name, 1, opened.digest)
+        load(self._served, Wanted(self.name, 1, opened.digest, lambda: opened), 1)
+        plane = make_plane(settings)
+        plane.publish([self._served])
+        self._config = uvicorn_config(make_app(plane, settings), settings)
+        self._config.load()
+        self._loop = asyncio.new_event_loop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._loop.close()
+
+    def request(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+        given = {"Host": "bench", "Content-Type": "application/json", **(headers or {})}
+        lines = [f"{name}: {value}" for name, value in {**given, "Content-Length": str(len(body))}.items()]
+        return ("\r\n".join([f"POST {path} HTTP/1.1", *lines]) + "\r\n\r\n").encode() + body
+
+    def cost(self, request: bytes, repeat: int = 4000) -> float:
+        import uvicorn.server
+
+        state = uvicorn.server.ServerState()
+        state.default_headers = [(b"date", b"Fri, 20 Nov 2026 08:00:00 GMT")]
+
+        async def measure() -> float:
+            make: Any = self._config.http_protocol_class
+            connection = make(config=self._config, server_state=state, app_state={})
+            nowhere = _Nowhere()
+            connection.connection_made(nowhere)
+            connection.data_received(request)
+            assert b" 200 " in nowhere.last[:16], nowhere.last[:300]
+            return _fastest(lambda: connection.data_received(request), repeat=repeat)
+
+        return self._loop.run_until_complete(measure())
+
+    def model_cost(self, inputs: dict[str, Any], repeat: int = 4000) -> float:
+        names = (self._served.signature.primary.name,)
+        return _fastest(lambda: self._served.run(inputs, names), repeat=repeat)
 
 
 def floor_ms(bundle: Path) -> float:
@@ -230,8 +265,7 @@ def floor_ms(bundle: Path) -> float:
     from lading.bundle import Bundle
     from lading.runtime import load_runtime
 
-    data = np.random.default_rng(0).standard_normal((1000, 30)).round(6)
-    text = json.dumps({"data": data.tolist()}, separators=(",", ":")).encode()
+    _, text = _matrix()
     opened = Bundle.open(bundle)
     runtime = load_runtime(opened, threads=1)
     name = opened.manifest.signature.inputs[0].name
@@ -249,7 +283,7 @@ class _Nowhere(asyncio.Transport):
         return default
 
     def write(self, data: Any) -> None:
-        pass
+        self.last = data
 
     def is_closing(self) -> bool:
         return False
@@ -266,6 +300,24 @@ def _fastest(act: Callable[[], object], *, repeat: int = 4000, rounds: int = 15)
             act()
         fastest = min(fastest, (time.process_time() - began) / repeat)
     return fastest * 1e6
+
+
+def _matrix() -> tuple[np.ndarray, bytes]:
+    data = np.random.default_rng(0).standard_normal((1000, 30)).round(6)
+    return data.astype(np.float32), json.dumps({"data": data.tolist()}, separators=(",", ":")).encode()
+
+
+def _infer_head(bundle: Path, data: np.ndarray) -> bytes:
+    """Write the JSON that goes before binary tensors."""
+    parameters = {"binary_data_size": data.nbytes}
+    tensor = {
+        "name": _input_name(bundle),
+        "shape": list(data.shape),
+        "datatype": "FP32",
+        "parameters": parameters,
+    }
+    outputs = [{"name": "probabilities", "parameters": {"binary_data": True}}]
+    return json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
 
 
 def _input_name(bundle: Path) -> str:
