@@ -63,7 +63,9 @@ class Server:
         self._process.communicate(timeout=30)
 
 
-def docker_registry(folder: Path, *, address: str = "127.0.0.1:0", more: str = "") -> Server:
+def docker_registry(
+    folder: Path, *, address: str = "127.0.0.1:0", more: str = "", deletes: bool = True
+) -> Server:
     """Start the registry of the Debian package `docker-registry`; `more` is appended to its configuration."""
     program = shutil.which("docker-registry")
     assert program, "docker-registry is missing: `make services` installs it"
@@ -71,7 +73,7 @@ def docker_registry(folder: Path, *, address: str = "127.0.0.1:0", more: str = "
     config = folder / "config.yml"
     config.write_text(
         f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder / 'data'}\n"
-        f"  delete:\n    enabled: true\nhttp:\n  addr: {address}\n  secret: one\n{more}"
+        f"  delete:\n    enabled: {str(deletes).lower()}\nhttp:\n  addr: {address}\n  secret: one\n{more}"
     )
     return Server([program, "serve", str(config)], folder, "docker-registry")
 
@@ -84,7 +86,7 @@ def moto(folder: Path) -> Server:
 class Proxy:
     """Passes connections on to a server until `cut_after` bytes went up or down in one of them.
 
-    A connection is cut without a word, `cuts` times in all; later ones pass.
+    A connection is cut without a word, `cuts` times in all; later ones pass, or with `ends` none does.
     """
 
     def __init__(self, server: str) -> None:
@@ -94,6 +96,8 @@ class Proxy:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.cut_after: int | None = None
         self.cuts = 0
+        self.ends = False
+        self.gone = False
         self.bytes_up = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -108,6 +112,9 @@ class Proxy:
                 threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client: socket.socket) -> None:
+        if self.gone:
+            client.close()
+            return
         try:
             server = socket.create_connection(self._server)
         except OSError:
@@ -121,12 +128,16 @@ class Proxy:
         passed = 0
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 14):
+                cuts = self.cuts > 0 and self.cut_after is not None and passed + len(data) >= self.cut_after
+                if cuts:
+                    self.cuts -= 1
+                    self.gone = self.ends
+                    data = data[: (self.cut_after or 0) - passed]
                 sink.sendall(data)
                 passed += len(data)
                 if source is both[0]:
                     self.bytes_up += len(data)
-                if self.cut_after is not None and passed >= self.cut_after and self.cuts > 0:
-                    self.cuts -= 1
+                if cuts:
                     break
         for one in both:
             with contextlib.suppress(OSError):

@@ -31,7 +31,7 @@ LAYER_TYPE = "application/vnd.cncf.model.weight.v1.tar"
 
 CREATED = "org.opencontainers.image.created"
 TITLE = "org.opencontainers.image.title"
-UPLOADS = 3
+UPLOADS = 5
 """How often an upload is begun when the registry forgets it half way."""
 
 _TAG = re.compile(r"blob-([0-9a-f]{64})")

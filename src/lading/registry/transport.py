@@ -168,12 +168,9 @@ class Transport:
         if kind == "basic" and credentials is not None and credentials.user:
             self._authorization = credentials.basic
         elif kind == "bearer":
-            with self._turn:
-                self._authorization = (
-                    f"Bearer {self._token(dict(_CHALLENGE.findall(challenge)), credentials)}"
-                )
+            self._authorization = "Bearer " + self._token(dict(_CHALLENGE.findall(challenge)), credentials)
         else:
-            raise self._refused("GET", f"{self.base}/v2/", response)
+            raise self._refused(response.request.method, str(response.request.url), response)
 
     def _token(self, challenge: dict[str, str], credentials: Credentials | None) -> str:
         realm, doing = challenge.get("realm", ""), "get a token"
