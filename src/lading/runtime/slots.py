@@ -25,28 +25,27 @@ class Slot:
 
     def __init__(self, session: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         binding = session.io_binding()
-        self._inputs = {name: np.empty_like(array, order="C") for name, array in inputs.items()}
-        self._outputs = {name: np.empty_like(array, order="C") for name, array in outputs.items()}
-        for name, array in self._inputs.items():
+        self._inputs = tuple((name, np.empty_like(array, order="C")) for name, array in inputs.items())
+        self._outputs = tuple((name, np.empty_like(array, order="C")) for name, array in outputs.items())
+        for name, array in self._inputs:
             binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        for name, array in self._outputs.items():
+        for name, array in self._outputs:
             binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         self._run = session._sess.run_with_iobinding  # noqa: SLF001 - the public one only adds a check
         self._binding = binding._iobinding  # noqa: SLF001
 
-    def fill(self, inputs: Mapping[str, Array]) -> bool:
-        """Copy the inputs in; tell whether they are of this form, for numpy would cast and broadcast."""
-        for name, buffer in self._inputs.items():
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+        """Compute; the arrays given back are the caller's own.
+
+        None where an input is not of this form, for numpy would cast and broadcast it.
+        """
+        for name, buffer in self._inputs:
             array = inputs[name]
             if type(array) is not np.ndarray or array.shape != buffer.shape or array.dtype != buffer.dtype:
-                return False
+                return None
             buffer[...] = array
-        return True
-
-    def run(self) -> dict[str, Array]:
-        """Compute; the arrays given back are the caller's own."""
         self._run(self._binding, None)
-        return {name: buffer.copy() for name, buffer in self._outputs.items()}
+        return {name: buffer.copy() for name, buffer in self._outputs}
 
 
 class Slots:
@@ -72,7 +71,7 @@ class Slots:
         if slot is None or free is None:
             return None
         try:
-            return slot.run() if slot.fill(inputs) else None
+            return slot.run(inputs)
         finally:
             free.append(slot)
 

@@ -47,7 +47,12 @@ class App:
                 request.route, request.params = self.router.find(request.method, request.path)
             outcome = request.route.handler(request, plane)
             if type(outcome) is Job:
-                return self._start(request, outcome, deliver)
+                request.job, outcome.request = outcome, request
+                try:
+                    done = self.plane.start(outcome, deliver)
+                except ModelNotReady:
+                    outcome, done = self._again(request, deliver)
+                return self.finish(outcome) if done else None
             assert isinstance(outcome, Response)
             return self._answer(request, outcome)
         except LadingError as error:
@@ -61,13 +66,18 @@ class App:
         """Make the response of a job that is done, and let go of the version it ran on."""
         request: Request = job.request
         try:
-            return request.response or self._answer(request, _outcome(job))
+            if request.response is not None:
+                return request.response
+            if job.error is not None or job.result is None:
+                return self._answer(request, _failed(job))
+            return self._answer(request, job.encode(job.result))
         except LadingError as error:
             return self._refuse(request, error)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
             return self._fail(request)
         finally:
-            self.plane.release(job)
+            if job.taken:
+                self.plane.release(job)
 
     def give_up(self, job: Job) -> Response:
         """Answer a request whose job takes longer than it may; the job is skipped if it has not begun."""
@@ -86,18 +96,13 @@ class App:
         hint = "send fewer rows at a time, or raise `max_body_bytes`"
         return self._refuse(request, BodyTooLarge("request body", expected=expected, found=length, hint=hint))
 
-    def _start(self, request: Request, job: Job, deliver: Deliver) -> Response | None:
+    def _again(self, request: Request, deliver: Deliver) -> tuple[Job, bool]:
+        """Start anew where the version was unloaded after it was found: what replaced it is found now."""
+        assert request.route is not None
+        job = request.route.handler(request, self.plane.seen_by(request.headers))
+        assert isinstance(job, Job)
         request.job, job.request = job, request
-        try:
-            done = self.plane.start(job, deliver)
-        except ModelNotReady:
-            # The version was unloaded after it had been found: what replaced it is found now.
-            assert request.route is not None
-            again = request.route.handler(request, self.plane.seen_by(request.headers))
-            assert isinstance(again, Job)
-            request.job, again.request, job = again, request, again
-            done = self.plane.start(job, deliver)
-        return self.finish(job) if done else None
+        return job, self.plane.start(job, deliver)
 
     def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
         job, route = request.job, request.route
@@ -144,13 +149,10 @@ class App:
         return self._refuse(request, RunFailed("internal error", hint=hint))
 
 
-def _outcome(job: Job) -> Response:
+def _failed(job: Job) -> Response:
     if job.error is not None:
         raise job.error
-    if job.result is None:
-        return Response(status=499)  # The client has gone; nobody reads this, but it is counted.
-    response: Response = job.encode(job.result)
-    return response
+    return Response(status=499)  # The client has gone; nobody reads this, but it is counted.
 
 
 def _request_ids() -> itertools.chain[bytes]:
