@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 import click
@@ -83,6 +83,23 @@ def busy(text: str) -> Iterator[None]:
 
     with Console(stderr=True).status(escape(clean(text))):
         yield
+
+
+@contextlib.contextmanager
+def moving(text: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal's stderr how far a transfer is; give what to call with bytes done and in all."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    words = TextColumn(escape(clean(text)))
+    columns = (words, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def clean(text: str) -> str:

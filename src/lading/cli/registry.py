@@ -49,8 +49,8 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     for tag in tags:
         check_tag(tag)
     bundle = Bundle.open(directory)
-    with open_registry(registry) as opened, printing.busy(f"pushing {bundle.manifest.name}"):
-        version = opened.push(bundle, tags=tags)
+    with open_registry(registry) as opened, printing.moving(f"pushing {bundle.manifest.name}") as told:
+        version = opened.push(bundle, tags=tags, on_progress=told)
     ref = str(version.ref)
     if as_json:
         printing.as_json(_shown(version))
@@ -78,8 +78,8 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
 @json_option
 def pull(ref: Ref, to: Path, registry: str | None, as_json: bool) -> None:
     """Write the bundle that REF names into a directory of its own and print that."""
-    with open_registry(registry) as opened, printing.busy(f"pulling {ref}"):
-        bundle = opened.pull(ref, to)
+    with open_registry(registry) as opened, printing.moving(f"pulling {ref}") as told:
+        bundle = opened.pull(ref, to, on_progress=told)
     if as_json:
         printing.as_json({"path": str(bundle.path), "name": bundle.manifest.name, "digest": bundle.digest})
     else:
