@@ -1,0 +1,99 @@
+"""Swapping a 20 MB model again and again: memory comes back, and answers stay quick meanwhile."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphs import bundle_of, graph, node, tensor
+from lading.bundle import Bundle
+from lading.server.dataplane import DataPlane
+from lading.server.job import Job
+from lading.server.manager import Manager, Wanted
+from lading.server.states import State
+from lading.signature import Signature
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+SWAPS = int(os.environ.get("LADING_TEST_SWAPS", "120"))
+
+
+def heavy(folder: Path, seed: int) -> Bundle:
+    """Write a bundle whose model has 20 MB of weights."""
+    weights = np.random.default_rng(seed).standard_normal((4, 1_250_000)).astype(np.float32) / 1000
+    x, y = tensor("X", "float32", "batch", 4), tensor("Y", "float32", "batch", 1)
+    nodes = [
+        node("MatMul", "X W", "wide"),
+        node("ReduceMean", "wide", "Y", axes=[1], keepdims=1),
+    ]
+    model = graph(nodes, [x], [y], constants={"W": weights})
+    inputs = {"X": np.random.default_rng(seed).standard_normal((2, 4)).astype(np.float32)}
+    return bundle_of(folder / str(seed), model, Signature(inputs=(x,), outputs=(y,)), inputs, name="heavy")
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
+    bundles = [heavy(tmp_path, seed) for seed in (1, 2)]
+    plane = DataPlane()
+    manager = Manager(plane, threads=1)
+
+    def swap_to(number: int) -> None:
+        bundle = bundles[number % 2]
+        opened = lambda: Bundle.open(bundle.path, digest=bundle.digest)  # noqa: E731
+        manager.want([Wanted("heavy", number, bundle.digest, opened)])
+        until = time.monotonic() + 30
+        while [one.version for one in plane.models.get("heavy", ()) if one.state is State.READY] != [number]:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        while len(plane.versions("heavy")) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+    swap_to_first(manager, swap_to)
+    calm = latencies(plane, threading.Event(), count=200)
+    stop, swapping = threading.Event(), []
+    asking = threading.Thread(target=lambda: swapping.extend(latencies(plane, stop)))
+    asking.start()
+    after_five = 0.0
+    for number in range(2, SWAPS + 2):
+        swap_to(number)
+        if number == 6:
+            after_five = resident_mb()
+    stop.set()
+    asking.join()
+    at_the_end = resident_mb()
+    manager.drain("done")
+    manager.close()
+    p99_calm, p99_swapping = np.quantile(calm, 0.99) * 1000, np.quantile(swapping, 0.99) * 1000
+    print(
+        f"{SWAPS} swaps: {after_five:.0f} MB after 5, {at_the_end:.0f} MB at the end; "
+        f"p99 {p99_calm:.1f} ms calm, {p99_swapping:.1f} ms swapping, {len(swapping)} requests"
+    )
+    assert at_the_end <= after_five * 1.1
+    assert len(swapping) > SWAPS
+
+
+def swap_to_first(manager: Manager, swap_to) -> None:
+    manager.start()
+    swap_to(1)
+
+
+def latencies(plane: DataPlane, stop: threading.Event, count: int = 10**9) -> list[float]:
+    """Ask one request after the other; none may fail."""
+    row = {"X": np.ones((1, 4), np.float32)}
+    found: list[float] = []
+    while len(found) < count and not stop.is_set():
+        began = time.perf_counter()
+        job = Job(plane.resolve("heavy"), row, ("Y",), lambda outputs: outputs)
+        outputs = plane.run(job)
+        found.append(time.perf_counter() - began)
+        assert outputs["Y"].shape == (1, 1)
+    return found
