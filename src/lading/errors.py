@@ -55,6 +55,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── TagNotFound
     │   ├── BlobNotFound
     │   ├── LabelsNotFound          the model has no labels
+    │   ├── ReplicaNotFound         the inventory lists no such server
     │   └── RouteNotFound
     ├── MethodRefused             the route is there, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
@@ -334,6 +335,10 @@ class BlobNotFound(NotFound):
 
 class LabelsNotFound(NotFound):
     """The model has no labels."""
+
+
+class ReplicaNotFound(NotFound):
+    """The inventory lists no such server, or more than one of that name."""
 
 
 class RouteNotFound(NotFound):

@@ -24,6 +24,8 @@ class ReplicaModel(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = ""
     owner: str = ""
     input_format: str = ""
+    version_text: str = ""
+    """What a foreign server calls a version that is no number; ``version`` is 0 then."""
     requests: int = 0
     last_request_at: str | None = None
 
@@ -31,6 +33,7 @@ class ReplicaModel(msgspec.Struct, frozen=True, kw_only=True):
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
     """One running server and what it runs on. What a foreign server does not tell is empty, 0 or None.
 
+    ``software`` is what answers there, with its version. ``stopped_at`` is set by a server that drained.
     ``silent_s`` is how long ago it beat last, by the catalog's clock: the registry fills it in, as it does
     ``last_seen_at``, so that hosts whose clocks differ agree on who is gone.
     """
@@ -38,6 +41,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     host: str = ""
     address: str = ""
+    grpc_address: str = ""
     pattern: Pattern = "load"
     os: str = ""
     kernel: str = ""
@@ -45,6 +49,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float = 0
     memory_bytes: int = 0
     python: str = ""
+    software: str = ""
     lading: str = ""
     packages: dict[str, str] = {}
     onnxruntime: str = ""
@@ -52,6 +57,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     image: str | None = None
     started_at: str = ""
+    stopped_at: str = ""
     last_seen_at: str = ""
     silent_s: float = 0.0
     models: tuple[ReplicaModel, ...] = ()
@@ -59,5 +65,6 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def gone(self) -> bool:
-        """Whether it did not beat for `GONE_AFTER_S`."""
-        return self.silent_s > GONE_AFTER_S
+        """Whether it said goodbye or did not beat for `GONE_AFTER_S`; a foreign server never beats."""
+        silent = self.silent_s > GONE_AFTER_S
+        return self.pattern != "foreign" and (bool(self.stopped_at) or silent)

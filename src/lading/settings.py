@@ -92,6 +92,9 @@ class StoreSettings:
     cache_max_bytes: int = option(
         20 * 2**30, "Bytes of unpacked bundles to keep; what is in use is never removed.", at_least=0
     )
+    gone_days: float = option(
+        7.0, "Days that the inventory keeps a server after it was last heard of.", at_least=0
+    )
     insecure_registries: str = option(
         "", "Hosts, separated by commas, of OCI registries without TLS; this machine's own always are."
     )
@@ -133,6 +136,11 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 def registry_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
     """Give the registry to use: what was given, else ``LADING_REGISTRY``, else ``~/.lading``."""
     return given or environ.get("LADING_REGISTRY") or str(home(environ))
+
+
+def registry_given(given: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether anybody has chosen the registry, so that it is not the default one."""
+    return bool(given or environ.get("LADING_REGISTRY"))
 
 
 def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettings]) -> dict[str, Any]:

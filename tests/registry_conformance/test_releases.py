@@ -235,12 +235,12 @@ def test_windows_are_pruned_by_age_but_not_those_of_a_release_on_its_way(release
     old = [window(release=number, at=now - 2 * DAY_S) for number in (1, 2)]
     releases.add_windows([*old, window(release=1, at=now)])
     releases.beat(Replica(id="a"))
-    assert [one.name for one in catalog.prune(DAY_S, dry_run=True)] == ["1 windows"]
-    assert [one.name for one in catalog.prune(DAY_S, dry_run=False)] == ["1 windows"]
-    assert catalog.prune(DAY_S, dry_run=False) == []
+    assert [one.name for one in catalog.prune(DAY_S, DAY_S, dry_run=True)] == ["1 windows"]
+    assert [one.name for one in catalog.prune(DAY_S, DAY_S, dry_run=False)] == ["1 windows"]
+    assert catalog.prune(DAY_S, DAY_S, dry_run=False) == []
     assert releases.windows("iris", 2) == [old[1]]
     releases.change(release, state="live", event=STEP)
-    assert [(one.kind, one.name) for one in catalog.prune(-1.0, dry_run=False)] == [
+    assert [(one.kind, one.name) for one in catalog.prune(-1.0, -1.0, dry_run=False)] == [
         ("old windows", "2 windows"),
         ("old replicas", "1 replicas"),
     ]

@@ -41,8 +41,8 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options of the group; nothing at all is answered with the help."""
-        if not args and not ctx.resilient_parsing:
+        """Read the options of a group; nothing at all is answered with the help, unless it does something."""
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(exits.WRONG_USE)
         return super().parse_args(ctx, args)

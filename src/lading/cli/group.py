@@ -5,7 +5,19 @@ from __future__ import annotations
 import click
 
 import lading
-from lading.cli import completion, exits, history, pack, predict, registry, release, rollout, serve, verify
+from lading.cli import (
+    completion,
+    exits,
+    history,
+    inventory,
+    pack,
+    predict,
+    registry,
+    release,
+    rollout,
+    serve,
+    verify,
+)
 from lading.cli.command import Group
 
 EXAMPLES = (
@@ -31,6 +43,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ),
     ("Run", (serve.serve, predict.predict)),
     ("Release", (release.release, rollout.rollout, release.rollback, history.history)),
+    ("See", (inventory.inventory,)),
     ("Other", (completion.completion,)),
 )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,11 @@ from lading.cli.command import Command
 from lading.cli.parameters import BundleType, registry_option
 from lading.errors import ExtraMissing
 from lading.ref import Ref
-from lading.settings import ServeSettings, registry_url, serve_settings, variables
+from lading.settings import ServeSettings, registry_given, registry_url, serve_settings, variables
+
+if TYPE_CHECKING:
+    from lading.server import Companion
+    from lading.server.status import Status
 
 _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
@@ -76,7 +80,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         from lading.server import serve as run
 
         url = registry_url(registry)
-        ctx.exit(run(settings, refs, url, () if refs else (rollout_driver(url),)))
+        ctx.exit(run(settings, refs, url, tuple(beside(refs, url, chosen=registry_given(registry)))))
     except ModuleNotFoundError as error:
         if (error.name or "lading").startswith("lading"):
             raise
@@ -85,14 +89,37 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         raise ExtraMissing("`lading serve`", expected="the extra `serve`", found=found, hint=hint) from None
 
 
-def rollout_driver(url: str) -> Callable[[str, threading.Event], None]:
-    """Give what drives the rollouts of the registry at `url` beside a server; the server knows none of it."""
+def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[Companion]:
+    """Choose what runs beside a server; the server itself knows none of it.
 
-    def drive(replica: str, stop: threading.Event) -> None:
+    One that follows drives rollouts. All are in the inventory of their registry; bundles from directories
+    have none, unless somebody has `chosen` one.
+    """
+    if not refs:
+        yield rollout_driver(url)
+    if not refs or chosen or any(isinstance(one, Ref) for one in refs):
+        yield inventory_beat(url)
+
+
+def rollout_driver(url: str) -> Companion:
+    """Give what drives the rollouts of the registry at `url`."""
+
+    def drive(status: Status, stop: threading.Event) -> None:
         from lading.registry import Registry
         from lading.rollout import Driver, holder_here
 
         with Registry.open(url) as registry:
-            Driver(registry, holder_here(replica)).run(stop)
+            Driver(registry, holder_here(status.replica)).run(stop)
 
     return drive
+
+
+def inventory_beat(url: str) -> Companion:
+    """Give what keeps the server in the inventory of the registry at `url`."""
+
+    def keep(status: Status, stop: threading.Event) -> None:
+        from lading.inventory import Beat
+
+        Beat(url, status).run(stop)
+
+    return keep

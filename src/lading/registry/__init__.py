@@ -352,7 +352,7 @@ class Registry(Releases):
             else:
                 kept += 1
         removed += self._cache.sweep(lambda: self._catalog.kept()[1], before, dry_run=dry_run)
-        removed += self._catalog.prune(KEPT_DAYS * 86400, dry_run=dry_run)
+        removed += self._catalog.prune(KEPT_DAYS * 86400, store_settings().gone_days * 86400, dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
     def close(self) -> None:

@@ -81,18 +81,18 @@ class SqlFleet(Transactions):
         with self.transaction("write") as connection:
             return connection.execute(delete(replicas).where(replicas.c.id == replica_id)).rowcount > 0
 
-    def prune(self, age_s: float, *, dry_run: bool) -> list[Removed]:
-        """Remove windows of ended releases and gone replicas that are older than `age_s`."""
+    def prune(self, windows_s: float, replicas_s: float, *, dry_run: bool) -> list[Removed]:
+        """Remove windows of ended releases and gone replicas that are older than that."""
         with self.transaction("write") as connection:
-            before = connection.execute(select(_now(connection))).scalar_one() - age_s
+            now = connection.execute(select(_now(connection))).scalar_one()
             running = exists().where(
                 releases.c.name == windows.c.name,
                 releases.c.number == windows.c.release,
                 releases.c.state.in_(OPEN_STATES),
             )
             old: list[tuple[str, Table, tuple[ColumnElement[bool], ...]]] = [
-                ("windows", windows, (windows.c.at < before, ~running)),
-                ("replicas", replicas, (replicas.c.last_seen_at < before,)),
+                ("windows", windows, (windows.c.at < now - windows_s, ~running)),
+                ("replicas", replicas, (replicas.c.last_seen_at < now - replicas_s,)),
             ]
             return [
                 Removed(f"old {kind}", f"{count} {kind}", 0)
@@ -104,12 +104,13 @@ class SqlFleet(Transactions):
 def replicas_with(connection: Connection, digest: str) -> list[str]:
     """List the ids of the running replicas that have a bundle loaded."""
     running = _replicas(connection, GONE_AFTER_S)
-    return [one.id for one in running if any(model.digest == digest for model in one.models)]
+    return [one.id for one in running if not one.gone and any(model.digest == digest for model in one.models)]
 
 
 def running_digests(connection: Connection) -> set[str]:
     """Give the digests of all bundles that running replicas have loaded."""
-    return {model.digest for one in _replicas(connection, GONE_AFTER_S) for model in one.models}
+    running = (one for one in _replicas(connection, GONE_AFTER_S) if not one.gone)
+    return {model.digest for one in running for model in one.models}
 
 
 def _replicas(connection: Connection, silent_s: float) -> list[Replica]:

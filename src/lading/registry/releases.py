@@ -16,6 +16,7 @@ import msgspec
 from lading.errors import LadingError, StaleRelease, UsageError, VersionNotFound
 from lading.ref import Ref
 from lading.release import Changes, EventDraft, Plan, Release, begin, changed, rollback_target
+from lading.settings import store_settings
 
 if TYPE_CHECKING:
     from lading.registry import Catalog, Removed
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 KEPT_RELEASES = 10
 """Versions that a model's last releases name cannot be removed: one can go back to them."""
 KEPT_DAYS = 30.0
-"""How long windows of ended releases and gone replicas are kept."""
+"""How long windows of ended releases are kept."""
 
 Written = Sequence[tuple[Release, EventDraft]]
 
@@ -78,8 +79,8 @@ class ReleaseCatalog(Protocol):
     def forget(self, replica_id: str) -> bool:
         """Take a replica off the list; tell whether it was there."""
 
-    def prune(self, age_s: float, *, dry_run: bool) -> list[Removed]:
-        """Remove windows of ended releases and gone replicas that are older than `age_s`."""
+    def prune(self, windows_s: float, replicas_s: float, *, dry_run: bool) -> list[Removed]:
+        """Remove windows of ended releases and gone replicas that are older than that."""
 
 
 class Releases:
@@ -129,7 +130,7 @@ class Releases:
                 found="none",
                 hint=f"`lading rollback {name} --to N` names one",
             )
-        proved = next((one.runtime for one in history if target in (one.candidate, one.live)), None)
+        proved = next((one.runtime for one in history if one.released == target), None)
         draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
         return self._begin(name, Plan(mode="live"), draft, runtime or proved)
 
@@ -206,11 +207,15 @@ class Releases:
         """Keep what a replica says of itself, and that it lives."""
         self._catalog.beat(replica)
 
-    def replicas(self, *, include_gone_days: float = 7.0) -> list[Replica]:
-        """List replicas by id, those gone for as many days included; `Replica.gone` tells them apart."""
+    def replicas(self, *, include_gone_days: float | None = None) -> list[Replica]:
+        """List replicas by id, those gone for as many days included; `Replica.gone` tells them apart.
+
+        Without a number of days: for as long as they are kept, which ``LADING_GONE_DAYS`` says.
+        """
         from lading.replica import GONE_AFTER_S
 
-        return self._catalog.replicas(max(GONE_AFTER_S, include_gone_days * 86400))
+        days = store_settings().gone_days if include_gone_days is None else include_gone_days
+        return self._catalog.replicas(max(GONE_AFTER_S, days * 86400))
 
     def forget(self, replica_id: str) -> bool:
         """Take a replica off the list; tell whether it was there. One that beats again comes back."""

@@ -77,7 +77,7 @@ def look(registry: Registry, reading: Reading, name: str, now: float) -> Snapsho
     windows = reading.windows(release) if release.is_open else []
     verdict = assess(release, windows, now) if release.is_open else None
     driver = registry.lease_holder(LEASE)
-    servers = sum(not one.gone for one in registry.replicas(include_gone_days=0))
+    servers = sum(not one.gone and one.pattern != "foreign" for one in registry.replicas(include_gone_days=0))
     return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
 
 

@@ -1,4 +1,4 @@
-"""How much memory a process may still take here: what the machine has, and what the cgroup allows."""
+"""How much memory a process may take here: what the machine has, and what the cgroup allows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ _GROUPS = (
 def memory_available(groups: Sequence[tuple[str, str]] = _GROUPS) -> int | None:
     """Give the bytes that can still be taken, None where neither the kernel nor a cgroup tells."""
     found = [_of_group(*paths) for paths in groups]
-    known = [one for one in (_of_machine(), *found) if one is not None]
+    known = [one for one in (_machine("MemAvailable:"), *found) if one is not None]
     return min(known) if known else None
+
+
+def memory_limit(groups: Sequence[tuple[str, str]] = _GROUPS) -> int:
+    """Give the bytes that the machine has or a cgroup allows, whichever is less; 0 where neither tells."""
+    limits = [_number(limit) for limit, _ in groups]
+    known = [one for one in (_machine("MemTotal:"), *limits) if one is not None]
+    return min(known, default=0)
 
 
 def memory_needed(model_bytes: int) -> int:
@@ -26,19 +33,23 @@ def memory_needed(model_bytes: int) -> int:
     return 2 * model_bytes + 16 * 2**20
 
 
-def _of_machine() -> int | None:
+def _machine(what: str) -> int | None:
     path = Path("/proc/meminfo")
     if not path.is_file():
         return None
     for line in path.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(what):
             return int(line.split()[1]) * 1024
     return None
 
 
 def _of_group(limit: str, usage: str) -> int | None:
+    most, used = _number(limit), _number(usage)
+    return max(0, most - used) if most is not None and used is not None else None
+
+
+def _number(file: str) -> int | None:
     try:
-        most, used = Path(limit).read_text().strip(), int(Path(usage).read_text())
+        return int(Path(file).read_text())
     except (OSError, ValueError):
-        return None  # No such cgroup here.
-    return None if most == "max" else max(0, int(most) - used)
+        return None  # No such cgroup here, or `max`.

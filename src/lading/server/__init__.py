@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lading.ref import Ref
+from lading.server.companions import Companion
 from lading.server.seat import Seat
 from lading.settings import ServeSettings
 
 __all__ = ["Companion", "serve"]
-
-Companion = Callable[[str, threading.Event], None]
-"""Runs beside a server that follows, under the server's name, until the event is set."""
 
 
 def serve(
@@ -24,7 +21,7 @@ def serve(
 ) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
 
-    Without `refs` follow the releases of the registry, with `companions` (the rollout driver) beside.
+    Without `refs` follow the releases of the registry. `companions` run beside it, in every worker.
 
     With several workers this process only looks after them: what serves is imported in each of them, and
     must not be before they are forked. Raises what `life.serve` and `workers.supervise` raise.

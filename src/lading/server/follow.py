@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lading.errors import (
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
 
 log = logging.getLogger("lading.server")
-
-Companion = Callable[[str, threading.Event], None]
-"""Runs beside a server that follows, under the server's name, until the event is set: the rollout driver."""
 
 _PERMANENT = (BundleError, VerificationError, MemoryShort)
 """What will not go away by trying again: such a release is refused. The rest is tried again."""
@@ -177,7 +174,7 @@ class Follower:
 
 
 class Following:
-    """What follow mode runs beside the server: the follower, and the companions it was given."""
+    """The follower of a serving process, with the registry that it reads."""
 
     def __init__(
         self,
@@ -185,29 +182,18 @@ class Following:
         manager: Manager,
         plane: DataPlane,
         settings: ServeSettings,
-        companions: Sequence[Companion],
     ) -> None:
         from lading.registry import Registry
 
         assert plane.witness is not None
         self._registry = Registry.open(registry_url)
-        self._stop = threading.Event()
         replica = plane.witness.replica
         self._follower = Follower(
             self._registry, manager, plane, plane.witness, replica=replica, keep=settings.keep
         )
         self._follower.start()
-        self._threads = [
-            threading.Thread(target=one, args=(replica, self._stop), name="companion", daemon=True)
-            for one in companions
-        ]
-        for thread in self._threads:
-            thread.start()
 
     def stop(self) -> None:
         """Tell the catalog what is left to tell, and end."""
-        self._stop.set()
         self._follower.stop()
-        for thread in self._threads:
-            thread.join(5)
         self._registry.close()

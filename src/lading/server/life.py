@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -27,9 +27,10 @@ from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.batcher import BatchLimits
 from lading.server.cells import Cells, SharedCells
+from lading.server.companions import Companion, Companions
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
-from lading.server.follow import Companion, Following
+from lading.server.follow import Following
 from lading.server.gate import Balance, Gate
 from lading.server.grpcdoor import GrpcDoor
 from lading.server.http import Handler, Request, Response, Route, Router
@@ -38,7 +39,8 @@ from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
 from lading.server.protocols import book, feedback, invocations, mlflow, oip, tfs, vertex
-from lading.server.seat import Seat
+from lading.server.seat import Seat, replica_id
+from lading.server.status import Place, Status, pattern_of, url
 from lading.server.witness import Witness
 from lading.settings import ServeSettings
 
@@ -57,7 +59,7 @@ def serve(
 ) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
 
-    Without `refs` it follows the releases of the registry, and `companions` run beside it.
+    Without `refs` it follows the releases of the registry. `companions` run beside it.
 
     One of several workers has a `seat`, and with it the addresses that they share. A `Path` is the
     directory of a bundle, a `Ref` a version in the registry. Raises `NotFound` or `UnavailableError` when a
@@ -65,11 +67,9 @@ def serve(
     """
     worker = seat.number if seat is not None else 0
     set_up_logging(settings.log_level, worker)
-    witness = Witness(replica_id(worker))
-    if not refs:
-        wanted = []
-    else:
-        wanted = resolve_all(refs, registry_url) if seat is None else _agreed(seat, refs, registry_url)
+    replica = replica_id() if seat is None else seat.replica
+    witness = Witness(f"{replica}-{worker}" if worker else replica)
+    wanted = resolve_all(refs, registry_url) if seat is None else _agreed(seat, refs, registry_url)
     plane = make_plane(settings, wanted[0].name if wanted else "", witness)
     plane.worker = worker
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
@@ -85,8 +85,11 @@ def serve(
     listener = listen(settings) if seat is None else seat.listener
     door = GrpcDoor(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
     server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics, cells)
-    following = None if refs else Following(registry_url, manager, plane, settings, companions)
+    following = None if refs else Following(registry_url, manager, plane, settings)
+    place = _place(settings, refs, seat, replica, listener, door.port)
+    beside = Companions(companions, Status(place, plane, app.metrics))
     manager.start()
+    beside.start()
     if seat is None:
         host, port = listener.getsockname()[:2]
         log.info("listening on http://%s:%d (documentation: /docs)", host, port)
@@ -98,6 +101,7 @@ def serve(
     door.close(settings.drain_timeout_s)
     if following is not None:
         following.stop()
+    beside.stop()
     plane.close()
     witness.stop()
     manager.close()
@@ -129,6 +133,8 @@ def _agreed(seat: Seat, refs: Sequence[Ref | Path], registry_url: str | None) ->
     found: list[Wanted] = []
 
     def choose() -> list[tuple[str, int, str, list[str]]]:
+        if not refs:
+            _check_registry(registry_url)
         found.extend(resolve_all(refs, registry_url))
         return [(one.name, one.version, one.digest, list(one.tags)) for one in found]
 
@@ -159,10 +165,32 @@ def _shared_cells(seat: Seat) -> SharedCells:
     return cells
 
 
-def replica_id(worker: int) -> str:
-    """Name this process, as no other is: by its host, and by chance."""
-    name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    return f"{name}-{worker}" if worker else name
+def _check_registry(registry_url: str | None) -> None:
+    """Raise what is wrong with the registry to follow, before any worker has begun."""
+    from lading.registry import Registry
+
+    Registry.open(registry_url).close()
+
+
+def _place(
+    settings: ServeSettings,
+    refs: Sequence[Ref | Path],
+    seat: Seat | None,
+    replica: str,
+    listener: socket.socket,
+    grpc_port: int,
+) -> Place:
+    """Gather what does not change any more."""
+    host, port = listener.getsockname()[:2]
+    hostname = socket.gethostname()
+    return Place(
+        replica=replica,
+        started_at=time.time() if seat is None else seat.started_at,
+        address=url(host, port, hostname),
+        grpc_address=url(host, grpc_port, hostname, "grpc") if grpc_port >= 0 else "",
+        pattern=pattern_of(refs),
+        settings=settings,
+    )
 
 
 def make_plane(settings: ServeSettings, default_model: str = "", witness: Witness | None = None) -> DataPlane:

@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import queue
+import secrets
 import signal
 import socket
 import threading
@@ -60,13 +61,18 @@ def _messages(lines: list[bytes]) -> Iterator[Message]:
 
 @dataclass
 class Seat:
-    """The place of worker `number`, from 1: the sockets and the memory that all share, and the line."""
+    """The place of worker `number`, from 1: the sockets and the memory that all share, and the line.
+
+    ``replica`` names the server that all workers are, which began at the Unix time ``started_at``.
+    """
 
     number: int
     listener: socket.socket
     held: socket.socket | None
     memory: SharedMemory
     line: Line
+    replica: str
+    started_at: float
     _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _turn: threading.Event = field(default_factory=threading.Event)
 
@@ -109,6 +115,11 @@ class Seat:
                 else:
                     self._answers.put(message)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def replica_id() -> str:
+    """Name a server, as no other is: by its host, and by chance."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 def refusal(value: str) -> LadingError:

@@ -25,7 +25,7 @@ from lading.errors import LadingError, UsageError
 from lading.server.addresses import hold, listen
 from lading.server.cells import SharedMemory
 from lading.server.logs import set_up_logging
-from lading.server.seat import Line, Message, Seat, refusal
+from lading.server.seat import Line, Message, Seat, refusal, replica_id
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
@@ -99,6 +99,7 @@ class Supervisor:
         self._listener = listen(settings)
         self._held = hold(settings)
         self._memory = SharedMemory(settings.workers)
+        self._replica, self._started_at = replica_id(), time.time()
         self._workers = [Worker(number) for number in range(1, settings.workers + 1)]
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -148,12 +149,16 @@ class Supervisor:
             return
         if not pid:
             ours.close()
-            self._be(Seat(worker.number, self._listener, self._held, self._memory, Line(theirs)))
+            self._be(self._seat(worker.number, Line(theirs)))
         theirs.close()
         self._memory.began(worker.number, pid)
         fresh = Worker(worker.number, pid, Line(ours), time.monotonic(), failures=worker.failures)
         self._workers[worker.number - 1] = fresh
         self._selector.register(ours, selectors.EVENT_READ, fresh)
+
+    def _seat(self, number: int, line: Line) -> Seat:
+        shared = (self._listener, self._held, self._memory)
+        return Seat(number, *shared, line, self._replica, self._started_at)
 
     def _be(self, seat: Seat) -> NoReturn:
         """Be a worker, in the forked process, until the end of it."""

@@ -106,6 +106,11 @@ class Metrics:
         """The number of this worker; 0 where it is alone."""
         return self._cells.worker
 
+    @property
+    def is_first(self) -> bool:
+        """Whether no worker with a lower number runs."""
+        return all(one.number >= self.worker for one in self._cells.everyone() if one.pid)
+
     def stats(self, model: str, version: int, protocol: str) -> Stats:
         """Give the counts of one model version over one protocol in this process."""
         key = (model, str(version) if model else "", protocol)
