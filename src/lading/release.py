@@ -119,6 +119,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a candidate is still on its way."""
         return self.state in OPEN_STATES
 
+    @property
+    def released(self) -> int | None:
+        """The version that ``runtime`` is about: the candidate or what became live; None after other ends."""
+        return self.candidate if self.is_open else self.live if self.state == "live" else None
+
 
 class Changes(TypedDict, total=False):
     """What a change may set; the rest follows (see `changed`)."""

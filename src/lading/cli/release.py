@@ -235,5 +235,5 @@ def _proof_words(registry: Registry, release: Release, evidence: Evidence | None
         (one for one in registry.evidence(version.digest) if one.fingerprint.id == release.runtime), None
     )
     if known is None:
-        return "no evidence of it is kept"
+        return "it serves already" if release.runtime is None else f"proved on runtime {release.runtime}"
     return f"proved on {machine(known.fingerprint)} ({release.runtime})"
