@@ -564,3 +564,17 @@ def test_threads_share_the_bound_buffers_without_mixing_answers(tmp_path):
     for one in threads:
         one.join()
     assert wrong == []
+
+
+def test_outputs_whose_size_depends_on_values_are_never_bound_wrongly(tmp_path):
+    # How many values are kept is known only when it has run; the first run has as many as rows.
+    inputs, outputs = [tensor("X", "float32", "batch")], [tensor("Y", "float32", "batch")]
+    nodes = [
+        node("Greater", "X zero", "kept"),
+        node("Compress", "X kept", "Y", axis=0),
+    ]
+    model = graph(nodes, inputs, outputs, constants={"zero": np.zeros((), np.float32)})
+    runtime = opened(tmp_path, model)
+    for values in ([1.0, 2.0], [3.0, -1.0], [-1.0, -1.0], [5.0, 6.0]):
+        found = runtime.run({"X": np.array(values, np.float32)}, ("Y",))["Y"]
+        assert found.tolist() == [one for one in values if one > 0]

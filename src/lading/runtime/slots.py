@@ -15,7 +15,10 @@ import numpy as np
 from lading.signature import Array, Tensor
 
 MAX_ROWS = 8
-_MAX_KEYS = 64
+_MOST_FORMS = 64
+
+Form = tuple[tuple[int, ...], Sequence[str]]
+"""The shape of the first input, and the outputs asked for."""
 
 
 class Slot:
@@ -49,21 +52,34 @@ class Slot:
 
 
 class Slots:
-    """The free slots of one session, by shape; made when first needed, from a run without one."""
+    """The free slots of one session, by shape; made when first needed, from a run without one.
 
-    def __init__(self, session: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    A form whose bound run fails is never bound again: the sizes of its outputs depend on more than its rows.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        failures: tuple[type[Exception], ...],
+    ) -> None:
         self._session = session
+        self._failures = failures
         self._first = inputs[0].name if inputs else ""
         self._names = {tensor.name for tensor in inputs}
         fixed = all(_one_dynamic(tensor) for tensor in (*inputs, *outputs))
-        self._usable = fixed and bool(inputs)
-        self._free: dict[tuple[tuple[int, ...], Sequence[str]], list[Slot]] = {}
+        batches = {tensor.shape[0] for tensor in (*inputs, *outputs) if tensor.shape}
+        self._usable = fixed and bool(inputs) and len(batches) == 1
+        self._free: dict[Form, list[Slot]] = {}
+        self._unfit: set[Form] = set()
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array] | None:
         """Compute through a free slot; None where there is none for such inputs and outputs."""
         if not self._usable or type(outputs) is not tuple or inputs.keys() != self._names:
             return None
-        free = self._free.get((getattr(inputs[self._first], "shape", ()), outputs))
+        form = (getattr(inputs[self._first], "shape", ()), outputs)
+        free = self._free.get(form)
         try:
             slot = free.pop() if free else None
         except IndexError:  # Another thread was quicker.
@@ -71,9 +87,14 @@ class Slots:
         if slot is None or free is None:
             return None
         try:
-            return slot.run(inputs)
-        finally:
-            free.append(slot)
+            results = slot.run(inputs)
+        except self._failures:
+            # Whether the input is at fault as well shows in the run without a slot, which follows.
+            self._unfit.add(form)
+            self._free.pop(form, None)
+            return None
+        free.append(slot)
+        return results
 
     def learn(
         self, inputs: Mapping[str, Array], outputs: Sequence[str], results: Mapping[str, Array]
@@ -82,12 +103,18 @@ class Slots:
         if not self._usable or type(outputs) is not tuple:
             return
         shape = inputs[self._first].shape
-        if shape[0] > MAX_ROWS or any(array.dtype == object for array in results.values()):
+        form = (shape, outputs)
+        steady = all(array.dtype != object and array.shape[:1] == shape[:1] for array in results.values())
+        if form in self._unfit or shape[0] > MAX_ROWS or not steady:
             return
-        key = (shape, outputs)
-        if key not in self._free and len(self._free) >= _MAX_KEYS:
+        if form not in self._free and len(self._free) >= _MOST_FORMS:
             return
-        self._free.setdefault(key, []).append(Slot(self._session, inputs, results))
+        try:
+            slot = Slot(self._session, inputs, results)
+        except self._failures:
+            self._unfit.add(form)
+            return
+        self._free.setdefault(form, []).append(slot)
 
 
 def _one_dynamic(tensor: Tensor) -> bool:
