@@ -187,6 +187,14 @@ class FeedbackCounts(msgspec.Struct, frozen=True):
     wrong: int = 0
 
 
+class Feedback(msgspec.Struct, frozen=True):
+    """The truth about one answer: its labels by name, one a row."""
+
+    name: str
+    request_id: str
+    truth: tuple[str, ...]
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Live traffic of one version on one replica for ``seconds`` from the Unix time ``at``, whole seconds.
 

@@ -196,3 +196,30 @@ def test_a_catalog_that_is_away_stops_nothing(following, monkeypatch):
             assert following.ask() == 1
     following.until(lambda: following.follower.away_since is None)
     following.until(lambda: sum(one.requests for one in following.registry.windows("iris", 1)) >= 50)
+
+
+def test_feedback_told_to_another_process_reaches_the_one_that_answered(following, tmp_path):
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+    following.ask(request_id=b"r-1")
+    other = Witness("replica-2")
+    plane = DataPlane(witness=other)
+    manager = Manager(plane, threads=1)
+    second = Follower(following.registry, manager, plane, other, replica="replica-2", interval_s=0.05)
+    manager.start()
+    second.start()
+    assert not other.learn("iris", b"r-1", ("setosa",))
+
+    def counted() -> int:
+        windows = following.registry.windows("iris", 1)
+        return sum(one.feedback.right + one.feedback.wrong for one in windows)
+
+    following.until(lambda: counted() == 1)
+    assert {
+        one.replica
+        for one in following.registry.windows("iris", 1)
+        if one.feedback.right + one.feedback.wrong
+    } == {"replica-1"}
+    second.stop()
+    manager.drain("done")
+    manager.close()

@@ -36,7 +36,7 @@ def test_a_window_holds_what_was_seen_since_the_last(classifier):
         tally.answered.append((0.001 * (at + 1), probabilities[at : at + 1], ""))
     tally.answered.append((0.5, None, "RunFailed"))
     tally.feedback[True] += 2
-    windows.cut(windows._began + 1.0)
+    windows.cut(windows._began + 1.0, last=True)
     (window,) = windows.take()
     assert (window.name, window.release, window.version, window.replica) == ("iris", 7, 1, "replica-1")
     assert window.requests == 6
@@ -52,7 +52,7 @@ def test_a_window_holds_what_was_seen_since_the_last(classifier):
 def test_nothing_seen_makes_no_window(classifier):
     windows = Windows("replica-1")
     windows.tally(1, classifier)
-    windows.cut(windows._began + 1.0)
+    windows.cut(windows._began + 1.0, last=True)
     assert windows.take() == []
 
 
@@ -60,11 +60,11 @@ def test_what_could_not_be_delivered_is_kept_the_newest_first_of_all(classifier)
     windows = Windows("replica-1")
     for second in range(700):
         windows.tally(1, classifier).answered.append((0.001, None, ""))
-        windows.cut(float(1000 + second))
+        windows.cut(float(1000 + second), last=True)
     taken = windows.take()
     assert len(taken) == 600
     windows.tally(1, classifier).answered.append((0.001, None, ""))
-    windows.cut(2000.0)
+    windows.cut(2000.0, last=True)
     windows.put_back(taken)
     again = windows.take()
     assert len(again) == 600
@@ -93,3 +93,15 @@ def test_values_of_a_candidate_are_counted_by_the_bins_of_live(tmp_path):
 def test_missing_values_are_counted_as_such(tmp_path):
     live = regressor(tmp_path, 1.0, 1)
     assert Binner(live, live).count([np.array([[np.nan], [50.0]], np.float32)])["nan"] == 1
+
+
+def test_what_is_added_late_to_a_second_is_counted_with_it(classifier):
+    windows = Windows("replica-1")
+    tally = windows.tally(1, classifier)
+    tally.answered.append((0.001, None, ""))
+    windows.cut(windows._began + 1.0)
+    assert windows.take() == [], "somebody may still hold the tally"
+    tally.answered.append((0.001, None, ""))
+    windows.cut(windows._began + 1.0)
+    (window,) = windows.take()
+    assert window.requests == 2

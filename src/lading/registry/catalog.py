@@ -14,13 +14,14 @@ from sqlalchemy import delete, func, insert, or_, select
 from lading.evidence import Evidence
 from lading.ref import Ref
 from lading.registry import ModelVersion, NewVersion
+from lading.registry.feedback_rows import SqlFeedback
 from lading.registry.fleet_rows import SqlFleet, replicas_with, running_digests
 from lading.registry.release_rows import SqlReleases
 from lading.registry.tables import evidence, releases, versions
 from lading.registry.version_rows import find, lock_model, move_tag, number_of, text, with_tags
 
 
-class SqlCatalog(SqlReleases, SqlFleet):
+class SqlCatalog(SqlReleases, SqlFleet, SqlFeedback):
     """A `Catalog` over an engine; `where` is its name in messages."""
 
     def add(self, new: NewVersion, tags: Sequence[str], ensure_stored: Callable[[], object]) -> ModelVersion:

@@ -46,7 +46,7 @@ class SqlFleet(Transactions):
     def lease(self, what: str, holder: str, ttl_s: float) -> bool:
         """Take or renew a lease, unless another holds one that has not run out; tell whether it is held."""
         with self.transaction("write") as connection:
-            now = _now(connection)
+            now = now_of(connection)
             query = _insert(connection, leases).values(what=what, holder=holder, expires_at=now + ttl_s)
             free = or_(leases.c.holder == holder, leases.c.expires_at <= now)
             values = {"holder": holder, "expires_at": query.excluded.expires_at}
@@ -61,13 +61,13 @@ class SqlFleet(Transactions):
     def lease_holder(self, what: str) -> str | None:
         """Give who holds a lease now; None if nobody does."""
         with self.transaction("read") as connection:
-            held = (leases.c.what == what, leases.c.expires_at > _now(connection))
+            held = (leases.c.what == what, leases.c.expires_at > now_of(connection))
             return connection.execute(select(leases.c.holder).where(*held)).scalar()
 
     def beat(self, replica: Replica) -> None:
         """Keep what a replica says of itself, and when."""
         with self.transaction("write") as connection:
-            values = {"last_seen_at": _now(connection), "body": text(replica)}
+            values = {"last_seen_at": now_of(connection), "body": text(replica)}
             query = _insert(connection, replicas).values(id=replica.id, **values)
             connection.execute(query.on_conflict_do_update(index_elements=["id"], set_=values))
 
@@ -84,7 +84,7 @@ class SqlFleet(Transactions):
     def prune(self, windows_s: float, replicas_s: float, *, dry_run: bool) -> list[Removed]:
         """Remove windows of ended releases and gone replicas that are older than that."""
         with self.transaction("write") as connection:
-            now = connection.execute(select(_now(connection))).scalar_one()
+            now = connection.execute(select(now_of(connection))).scalar_one()
             running = exists().where(
                 releases.c.name == windows.c.name,
                 releases.c.number == windows.c.release,
@@ -114,7 +114,7 @@ def running_digests(connection: Connection) -> set[str]:
 
 
 def _replicas(connection: Connection, silent_s: float) -> list[Replica]:
-    now = _now(connection)
+    now = now_of(connection)
     query = select(replicas.c.body, replicas.c.last_seen_at, (now - replicas.c.last_seen_at).label("silent"))
     query = query.where(replicas.c.last_seen_at >= now - silent_s).order_by(replicas.c.id)
     return [
@@ -146,7 +146,7 @@ def _insert(connection: Connection, table: Table) -> Any:
     return sqlite.insert(table)
 
 
-def _now(connection: Connection) -> ColumnElement[float]:
+def now_of(connection: Connection) -> ColumnElement[float]:
     """Give the Unix time of the database as an expression."""
     if connection.dialect.name == "postgresql":
         return func.date_part("epoch", func.clock_timestamp())

@@ -15,7 +15,7 @@ import msgspec
 
 from lading.errors import LadingError, StaleRelease, UsageError, VersionNotFound
 from lading.ref import Ref
-from lading.release import Changes, EventDraft, Plan, Release, begin, changed, rollback_target
+from lading.release import Changes, EventDraft, Feedback, Plan, Release, begin, changed, rollback_target
 from lading.settings import store_settings
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ class ReleaseCatalog(Protocol):
 
     def windows(self, name: str, release: int, since: float | None) -> list[Window]:
         """List the windows of a release that began at `since` or later, oldest first."""
+
+    def add_feedback(self, some: Sequence[Feedback]) -> None:
+        """Pass feedback on."""
+
+    def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
+        """Give the feedback that came after a mark, and the mark for the next time."""
 
     def lease(self, what: str, holder: str, ttl_s: float) -> bool:
         """Take or renew a lease, unless another holds one that has not run out; tell whether it is held."""
@@ -184,6 +190,17 @@ class Releases:
     def windows(self, name: str, release: int, since: float | None = None) -> list[Window]:
         """List the windows of a release that began at the Unix time `since` or later, oldest first."""
         return self._catalog.windows(name, release, since)
+
+    def add_feedback(self, some: Sequence[Feedback]) -> None:
+        """Pass on the truth about answers that other processes gave."""
+        self._catalog.add_feedback(some)
+
+    def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
+        """Give the feedback that came after a mark, and the mark for the next time.
+
+        Without a mark there is only the mark: begin with it.
+        """
+        return self._catalog.feedback(after)
 
     def lease(self, what: str, holder: str, ttl_s: float) -> bool:
         """Take or renew a lease by the catalog's clock; tell whether `holder` holds it now.

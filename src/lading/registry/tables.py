@@ -178,3 +178,13 @@ replicas = Table(
     Column("last_seen_at", Float(53), nullable=False),  # Unix time of the database
     Column("body", Text, nullable=False),  # JSON
 )
+
+# The truth about answers, on its way to the process that gave them; what nobody took is pruned.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float(53), nullable=False),  # Unix time of the database
+    Column("body", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)

@@ -62,6 +62,7 @@ class Follower:
         self._interval_s = interval_s
         self._known: dict[tuple[str, int], ModelVersion] = {}
         self._seen: tuple[Release, ...] | None = None
+        self._heard: int | None = None
         self._told: set[tuple[str, int, int]] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
@@ -81,7 +82,7 @@ class Follower:
         while not self._stop.is_set():
             self._turn()
             self._stop.wait(self._interval_s)
-        self._witness.windows.cut(time.time())
+        self._witness.windows.cut(time.time(), last=True)
         self._turn()
 
     def _turn(self) -> None:
@@ -91,6 +92,7 @@ class Follower:
             self.converge(releases)
             self._tell_failures(releases)
             self._tell_windows()
+            self._pass_feedback()
         except RegistryUnavailable as error:
             if self.away_since is None:
                 self.away_since = self._plane.away_since = time.time()
@@ -135,6 +137,19 @@ class Follower:
         except RegistryUnavailable:
             self._witness.windows.put_back(windows)
             raise
+
+    def _pass_feedback(self) -> None:
+        """Pass on the truth about answers of other processes, and take that about our own."""
+        unclaimed = self._witness.unclaimed
+        mine = [unclaimed.popleft() for _ in range(len(unclaimed))]
+        try:
+            self._registry.add_feedback(mine)
+        except RegistryUnavailable:
+            unclaimed.extendleft(reversed(mine))
+            raise
+        self._heard, others = self._registry.feedback(self._heard)
+        for one in others:
+            self._witness.claim(one.name, one.request_id.encode("latin-1"), one.truth)
 
     def _tell_failures(self, releases: Sequence[Release]) -> None:
         """Refuse a release whose version cannot be served here; and say once when a candidate is ready."""

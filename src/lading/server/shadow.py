@@ -75,17 +75,18 @@ class Shadows:
 
     def _run(self, copy: _Copy) -> None:
         job, candidate = copy.job, copy.candidate
-        tally = self._windows.tally(copy.release, candidate)
         assert job.result is not None
         began = time.perf_counter()
         try:
             outputs = candidate.run(job.inputs, tuple(job.result))
         except LadingError as error:
+            tally = self._windows.tally(copy.release, candidate)
             tally.shadows["failed"] += 1
             tally.answered.append((time.perf_counter() - began, None, type(error).__name__))
             return
         took_s = time.perf_counter() - began
         tensors = [one for one in job.served.signature.outputs if one.name in job.result]
+        tally = self._windows.tally(copy.release, candidate)
         parity = compare(tensors, job.result, outputs, job.served.manifest.tolerance)
         tally.shadows["agreed" if parity.holds else "differed"] += 1
         tally.answered.append((took_s, outputs.get(candidate.signature.primary.name), ""))

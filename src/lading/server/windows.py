@@ -48,6 +48,7 @@ class Windows:
         self.live_of: Callable[[str], Served | None] = lambda _name: None
         self._replica = replica
         self._tallies: dict[tuple[int, Served], Tally] = {}
+        self._ended: list[tuple[float, float, dict[tuple[int, Served], Tally]]] = []
         self._ready: deque[Window] = deque(maxlen=_MOST_WINDOWS)
         self._began = time.time()
         self._lock = threading.Lock()
@@ -58,14 +59,20 @@ class Windows:
         found = self._tallies.get((release, served))
         return found if found is not None else self._tallies.setdefault((release, served), Tally())
 
-    def cut(self, now: float) -> None:
-        """End the running second: make a window of every tally that has something to tell."""
+    def cut(self, now: float, *, last: bool = False) -> None:
+        """End the running second, and make windows of the one before it; with `last` of both.
+
+        A second is read only when the next has ended: whoever took its tally has added to it by then.
+        """
         with self._lock:
-            tallies, self._tallies = self._tallies, {}
-            began, self._began = self._began, now
-        for (release, served), tally in tallies.items():
-            if not tally.empty:
-                self._ready.append(self._window(release, served, tally, began, now - began))
+            ended, self._ended = self._ended, [(self._began, now, self._tallies)]
+            self._tallies, self._began = {}, now
+            if last:
+                ended, self._ended = ended + self._ended, []
+        for began, until, tallies in ended:
+            for (release, served), tally in tallies.items():
+                if not tally.empty:
+                    self._ready.append(self._window(release, served, tally, began, until - began))
 
     def take(self) -> list[Window]:
         """Take the finished windows out; `put_back` what could not be delivered."""

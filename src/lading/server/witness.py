@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
+from lading.release import Feedback
 from lading.server.job import Job
 from lading.server.shadow import Shadows
 from lading.server.states import Served
@@ -33,7 +34,7 @@ class Witness:
         self.replica = replica
         self.windows = Windows(replica)
         self.shadows = Shadows(self.windows)
-        self.unclaimed: deque[tuple[str, str, tuple[str, ...]]] = deque(maxlen=_REMEMBERED)
+        self.unclaimed: deque[Feedback] = deque(maxlen=_REMEMBERED)
         self._answered: OrderedDict[tuple[str, bytes], Answered] = OrderedDict()
 
     def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
@@ -65,7 +66,7 @@ class Witness:
         """
         if self.claim(name, request_id, truth):
             return True
-        self.unclaimed.append((name, request_id.decode("latin-1"), truth))
+        self.unclaimed.append(Feedback(name, request_id.decode("latin-1"), truth))
         return False
 
     def claim(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:

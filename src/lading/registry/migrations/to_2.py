@@ -1,4 +1,4 @@
-"""Schema 2: releases with their events, windows of live traffic, leases, replicas."""
+"""Schema 2: releases with their events, windows of live traffic, leases, replicas, feedback."""
 
 from __future__ import annotations
 
@@ -111,4 +111,12 @@ def _fleet(op: Operations) -> None:
         sa.Column("last_seen_at", sa.Float(53), nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_replicas"),
+    )
+    op.create_table(
+        "feedback",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_feedback"),
+        sqlite_autoincrement=True,
     )
