@@ -248,14 +248,18 @@ def test_windows_are_pruned_by_age_but_not_those_of_a_release_on_its_way(release
 
 def test_a_lease_has_one_holder_until_it_runs_out(releases, open_catalog):
     other = Releases(open_catalog(), time.time)
+    assert releases.lease_holder("rollout") is None
     assert releases.lease("rollout", "a", 0.5)
+    assert other.lease_holder("rollout") == "a"
     assert not other.lease("rollout", "b", 0.5)
     assert other.lease("something else", "b", 60)
     assert releases.lease("rollout", "a", 0.5)
     time.sleep(0.6)
+    assert other.lease_holder("rollout") is None
     assert other.lease("rollout", "b", 60)
     assert not releases.lease("rollout", "a", 60)
     releases.release_lease("rollout", "a")
+    assert releases.lease_holder("rollout") == "b"
     assert not releases.lease("rollout", "a", 60)
     other.release_lease("rollout", "b")
     assert releases.lease("rollout", "a", 60)
