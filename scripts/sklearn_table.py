@@ -30,7 +30,8 @@ Measured with scikit-learn {sklearn} and skl2onnx {skl2onnx}: every estimator th
 and that fits a small table with default parameters. *float32* and *float64* are packed bundles; each was then
 asked for 50 rows that packing had not seen, through the same path as a request, and gave the estimator's own
 answers within the bundle's tolerance on all of them. *refused* is a `ConversionError` and no bundle. There is
-nothing between the two: **rows answered wrongly by a packed bundle: {wrong}**.
+nothing between the two: **rows answered wrongly by a packed bundle: {wrong}**. (Where the estimator's own two
+best classes lie within the tolerance of each other, rounding decides the label, and it is not counted.)
 
 A refusal here is about default parameters on this table; with others, or in a pipeline, the proof is made
 anew.

@@ -130,20 +130,38 @@ def served_answers(bundle: Any, rows: Any) -> dict[str, Any]:
 
 
 def count_disagreements(bundle: Any, model: Any, rows: Any) -> int:
-    """Count the rows for which any output is outside the bundle's tolerance, or any label is another."""
+    """Count the rows for which any output is outside the bundle's tolerance, or any label is another.
+
+    Where the estimator's own two best classes lie within the tolerance, rounding decides the label.
+    """
     tolerance = bundle.manifest.tolerance
     rows = _answered(model, next(one.name for one in bundle.manifest.signature.outputs), rows)
     wrong = np.zeros(len(rows), dtype=bool)
-    for name, found in served_answers(bundle, rows).items():
+    if not len(rows):
+        return 0
+    served = served_answers(bundle, rows)
+    for name, found in served.items():
         expected = answers(model, name, rows)
         if found.shape != expected.shape:
             return len(rows)
         if expected.dtype.kind in "OUSb" or name == "label":
             agree = found.astype(str) == expected.astype(found.dtype).astype(str)
+            agree |= _ties(model, rows, tolerance).reshape(-1, *[1] * (agree.ndim - 1))
         else:
             agree = np.isclose(found, expected, rtol=tolerance.rtol, atol=tolerance.atol, equal_nan=True)
         wrong |= ~agree.reshape(len(rows), -1).all(axis=1)
     return int(wrong.sum())
+
+
+def _ties(model: Any, rows: Any, tolerance: Any) -> Any:
+    """Mark the rows whose two best classes are nearer to each other than twice the tolerance."""
+    if not hasattr(model, "predict_proba"):
+        return np.zeros(len(rows), dtype=bool)
+    best = np.sort(np.asarray(model.predict_proba(rows)), axis=-1)[..., -2:]  # [rows, 2]
+    if best.shape[-1] < 2:
+        return np.zeros(len(rows), dtype=bool)
+    near = 2 * (tolerance.atol + tolerance.rtol * best[..., 1])
+    return best[..., 1] - best[..., 0] <= near
 
 
 def _answered(model: Any, output: str, rows: Any) -> Any:

@@ -7,8 +7,10 @@ import onnx
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, VotingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -173,6 +175,32 @@ def test_a_vote_is_packed_and_left_as_it_was(tmp_path, voting):
     bundle = pack(model, name="m", samples=rows[:300], owner=OWNER, to=tmp_path / "b")
     assert count_disagreements(bundle, model, rows[300:]) == 0
     assert model[-1].flatten_transform
+
+
+def test_histogram_boosting_compares_in_float64_as_it_was_trained(tmp_path):
+    rows = np.round(np.random.default_rng(0).uniform(0, 4, (200, 3)), 2)
+    model = HistGradientBoostingRegressor(max_iter=8, random_state=0).fit(rows, rows.sum(axis=1))
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    assert shown(bundle, "inputs") == {"X": "float64 [batch, 3]"}
+    typed = np.round(np.random.default_rng(1).uniform(0, 4, (1500, 3)), 3)
+    assert count_disagreements(bundle, model, typed) == 0
+
+
+def test_discriminant_analysis_of_two_classes_keeps_its_odds(tmp_path):
+    rows, target = load_breast_cancer(return_X_y=True)
+    model = LinearDiscriminantAnalysis().fit(rows, target)
+    bundle = pack(model, name="m", samples=rows[:300], owner=OWNER, to=tmp_path / "b")
+    assert count_disagreements(bundle, model, rows[300:]) == 0
+
+
+def test_a_row_that_is_a_centre_has_a_distance(tmp_path):
+    rows = np.vstack([X, [[90.3, 70.7, 80.1, 60.9]]])
+    model = KMeans(3, random_state=0, n_init=3).fit(rows)
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    runtime = load_runtime(bundle)
+    found = runtime.run({"X": rows.astype(bundle.manifest.signature.inputs[0].dtype)})
+    runtime.close()
+    assert not np.isnan(found["distances"]).any()
 
 
 def test_a_column_called_like_an_output_is_refused(tmp_path):
@@ -345,7 +373,7 @@ def test_a_model_of_chance_or_of_the_other_rows_is_refused(packed):
 
 
 def test_golden_samples_of_large_rows_stay_small(packed):
-    shape = ["n", 3, 224, 224]
+    shape = ["n", 3, 180, 180]
     bundle = packed([node("Relu", ["a"], ["c"])], [value("a", FLOAT, shape)], [value("c", FLOAT, shape)])
     assert 1 <= bundle.samples().rows < 64
     assert (bundle.path / "samples.npz").stat().st_size <= 32 * 2**20 + 4096

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+_ONNX_FLOAT, _ONNX_DOUBLE = 1, 11  # TensorProto.FLOAT and DOUBLE
+
 
 @contextlib.contextmanager
 def quiet_converters() -> Iterator[None]:
@@ -25,10 +27,11 @@ def quiet_converters() -> Iterator[None]:
 
 def repaired_converters() -> dict[Any, Any]:
     """Give skl2onnx's ``custom_conversion_functions``: by estimator class, the wrapped converter."""
+    from skl2onnx._supported_operators import _get_sklearn_operator_name
     from skl2onnx.common._registration import get_converter
-    from sklearn import ensemble, tree
+    from sklearn import cluster, discriminant_analysis, ensemble, tree
 
-    plain = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
+    histogram = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
     single = (
         tree.DecisionTreeClassifier,
         tree.DecisionTreeRegressor,
@@ -42,25 +45,98 @@ def repaired_converters() -> dict[Any, Any]:
         ensemble.GradientBoostingRegressor,
         ensemble.IsolationForest,
     )
-    wrapped = dict.fromkeys(plain, _with_plain_attributes) | dict.fromkeys(single, _in_single_precision)
+    wrapped = dict.fromkeys(single, _in_single_precision) | dict.fromkeys(histogram, _in_given_precision)
+    wrapped |= dict.fromkeys((cluster.KMeans, cluster.MiniBatchKMeans), _with_roots_of_no_less_than_zero)
     wrapped[ensemble.VotingClassifier] = _without_flattening
+    wrapped[discriminant_analysis.LinearDiscriminantAnalysis] = _with_one_score_of_two
     return {
-        kind: partial(wrapper, get_converter(f"Sklearn{kind.__name__}")) for kind, wrapper in wrapped.items()
+        kind: partial(wrapper, get_converter(_get_sklearn_operator_name(kind)))
+        for kind, wrapper in wrapped.items()
     }
 
 
-def _with_plain_attributes(convert: Any, scope: Any, operator: Any, container: Any) -> None:
-    """Make integers of the booleans in lists of integers.
+def _in_given_precision(convert: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Compare float64 features with float64 thresholds, as histogram boosting does; it never rounds them.
 
-    The converter of histogram gradient boosting (skl2onnx 1.20) passes numpy booleans, and protobuf refuses
-    them.
+    skl2onnx 1.20 always rounds the thresholds to float32, and passes numpy booleans among the integers,
+    which protobuf refuses.
     """
+    from skl2onnx.common.data_types import DoubleTensorType
 
-    def plain(attributes: dict[str, Any]) -> dict[str, Any]:
-        return {name: _without_booleans(value) for name, value in attributes.items()}
+    if not isinstance(operator.inputs[0].type, DoubleTensorType):
+        with _changed_attributes(container, _without_booleans):
+            convert(scope, operator, container)
+        return
+    kind = "Classifier" if hasattr(operator.raw_operator, "classes_") else "Regressor"
+    with _single_outputs(scope, operator, container), _changed_attributes(container, _as_doubles):
+        # Version 3 of the operator is the first with float64 attributes; the wrapper takes no such argument.
+        convert._fct(scope, operator, container, f"TreeEnsemble{kind}", "ai.onnx.ml", 3)  # noqa: SLF001
 
-    with _changed_attributes(container, plain):
+
+def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Give the numbers of a tree ensemble as float64 tensors."""
+    from onnx import numpy_helper
+
+    changed = _without_booleans(attributes)
+    for name in _TREE_NUMBERS & changed.keys():
+        numbers = np.asarray(changed.pop(name), dtype=np.float64).ravel()
+        changed[f"{name}_as_tensor"] = numpy_helper.from_array(numbers, name)
+    return changed
+
+
+_TREE_NUMBERS = {"nodes_values", "nodes_hitrates", "base_values", "class_weights", "target_weights"}
+
+
+def _without_booleans(attributes: dict[str, Any]) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [int(one) if isinstance(one, bool | np.bool_) else one for one in value]
+
+    return {name: plain(value) for name, value in attributes.items()}
+
+
+def _with_one_score_of_two(convert: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Take the logistic of the one score of two classes.
+
+    skl2onnx 1.20 takes the softmax of it and its negative, which squares the odds.
+    """
+    two = len(operator.raw_operator.classes_) == 2
+
+    def logistic(attributes: dict[str, Any]) -> dict[str, Any]:
+        softmax = two and attributes.get("post_transform") == "SOFTMAX"
+        return {**attributes, "post_transform": "LOGISTIC"} if softmax else attributes
+
+    with _changed_attributes(container, logistic):
         convert(scope, operator, container)
+
+
+def _with_roots_of_no_less_than_zero(convert: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Keep a squared distance from falling below zero by rounding, as scikit-learn does.
+
+    skl2onnx 1.20 gives NaN for a row that is a centre.
+    """
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    double = isinstance(operator.inputs[0].type, DoubleTensorType)
+    add_node = container.add_node
+
+    def add_with_floor(op_type: str, inputs: Any, *rest: Any, **attributes: Any) -> Any:
+        if op_type == "Sqrt":
+            zero, floored = (scope.get_unique_variable_name(name) for name in ("zero", "floored"))
+            container.add_initializer(zero, _ONNX_DOUBLE if double else _ONNX_FLOAT, [1], [0.0])
+            given = inputs if isinstance(inputs, str) else inputs[0]
+            add_node(
+                "Max", [given, zero], [floored], op_version=13, name=scope.get_unique_operator_name("Max")
+            )
+            inputs = [floored]
+        return add_node(op_type, inputs, *rest, **attributes)
+
+    container.add_node = add_with_floor
+    try:
+        convert(scope, operator, container)
+    finally:
+        container.add_node = add_node
 
 
 def _without_flattening(convert: Any, scope: Any, operator: Any, container: Any) -> None:
@@ -88,12 +164,6 @@ def _changed_attributes(container: Any, change: Callable[[dict[str, Any]], dict[
         container.add_node = add_node
 
 
-def _without_booleans(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    return [int(one) if isinstance(one, bool | np.bool_) else one for one in value]
-
-
 def _in_single_precision(convert: Any, scope: Any, operator: Any, container: Any) -> None:
     """Round to float32 in front of a tree, as scikit-learn's trees do, and go on in float64 after it.
 
@@ -109,24 +179,34 @@ def _in_single_precision(convert: Any, scope: Any, operator: Any, container: Any
         with _changed_attributes(container, _rounded_down):
             convert(scope, operator, container)
         return
-    onnx_float, onnx_double = 1, 11  # TensorProto.FLOAT and DOUBLE
     single = scope.declare_local_variable("single", FloatTensorType(given.type.shape))
-    apply_cast(scope, given.full_name, single.full_name, container, to=onnx_float)
-    wide = [(at, one) for at, one in enumerate(operator.outputs) if isinstance(one.type, DoubleTensorType)]
-    narrow = [scope.declare_local_variable("single", FloatTensorType(one.type.shape)) for _, one in wide]
+    apply_cast(scope, given.full_name, single.full_name, container, to=_ONNX_FLOAT)
     operator.inputs.set_element(0, single)
-    for (at, _), one in zip(wide, narrow, strict=True):
-        operator.outputs.set_element(at, one)
     try:
-        with _changed_attributes(container, _rounded_down):
+        with _single_outputs(scope, operator, container), _changed_attributes(container, _rounded_down):
             convert(scope, operator, container)
     finally:
         operator.inputs.set_element(0, given)
+    single.init_status(is_fed=True)
+
+
+@contextlib.contextmanager
+def _single_outputs(scope: Any, operator: Any, container: Any) -> Iterator[None]:
+    """Let a converter give float32 where float64 was declared, and cast after it: trees give no other."""
+    from skl2onnx.common._apply_operation import apply_cast
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    wide = [(at, one) for at, one in enumerate(operator.outputs) if isinstance(one.type, DoubleTensorType)]
+    narrow = [scope.declare_local_variable("single", FloatTensorType(one.type.shape)) for _, one in wide]
+    for (at, _), one in zip(wide, narrow, strict=True):
+        operator.outputs.set_element(at, one)
+    try:
+        yield
+    finally:
         for at, one in wide:
             operator.outputs.set_element(at, one)
     for (_, to), one in zip(wide, narrow, strict=True):
-        apply_cast(scope, one.full_name, to.full_name, container, to=onnx_double)
-    for one in (single, *narrow):
+        apply_cast(scope, one.full_name, to.full_name, container, to=_ONNX_DOUBLE)
         one.init_status(is_fed=True)
 
 

@@ -17,7 +17,7 @@ from lading.signature import Array
 
 MAX_GIVEN_ROWS = 20_000
 """Samples beyond this many are left out of the proof, by a seeded choice."""
-DRAWN_ROWS = 2_000
+DRAWN_ROWS = 6_000
 MAX_VALUES = 20_000_000
 _FEW_ROWS = 8
 
