@@ -18,6 +18,7 @@ from lading.errors import (
     OperatorUnsupported,
     RunFailed,
     SignatureMismatch,
+    ValueRefused,
 )
 from lading.runtime import check_signature, cpu_limit, fingerprint, load_runtime
 from lading.runtime.complaint import sentence
@@ -578,3 +579,25 @@ def test_outputs_whose_size_depends_on_values_are_never_bound_wrongly(tmp_path):
     for values in ([1.0, 2.0], [3.0, -1.0], [-1.0, -1.0], [5.0, 6.0]):
         found = runtime.run({"X": np.array(values, np.float32)}, ("Y",))["Y"]
         assert found.tolist() == [one for one in values if one > 0]
+
+
+def test_a_category_that_the_model_does_not_know_is_the_callers_value(tmp_path):
+    from sklearn.preprocessing import OneHotEncoder
+
+    import lading
+
+    model = OneHotEncoder(sparse_output=False).fit([["red"], ["blue"]])
+    bundle = lading.pack(
+        model,
+        name="colours",
+        samples=[["red"], ["blue"]],
+        owner="t@example.com",
+        purpose="x",
+        to=tmp_path / "b",
+    )
+    runtime = load_runtime(bundle, threads=1)
+    name = bundle.manifest.signature.inputs[0].name
+    shape = (1, *bundle.manifest.signature.inputs[0].shape[1:])
+    assert runtime.run({name: np.full(shape, "red", object)})
+    with pytest.raises(ValueRefused, match="categories that it was trained with"):
+        runtime.run({name: np.full(shape, "green", object)})
