@@ -8,6 +8,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── InvalidReference        a model reference that cannot be read
     │   ├── InvalidName             a model or tag name outside the grammar
     │   ├── InvalidSetting          a flag, variable or file that says something impossible
+    │   ├── ImageInvalid            not a container image that one can be read from or built on
     │   └── ExtraMissing            a part of lading that is not installed here
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
@@ -54,6 +55,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── VersionNotFound
     │   ├── TagNotFound
     │   ├── BlobNotFound
+    │   ├── ImageNotFound           no such container image, or not for this platform
     │   ├── LabelsNotFound          the model has no labels
     │   ├── ReplicaNotFound         the inventory lists no such server
     │   └── RouteNotFound
@@ -151,6 +153,10 @@ class InvalidSetting(UsageError):
 
 class ExtraMissing(UsageError):
     """A part of lading that is not installed here."""
+
+
+class ImageInvalid(UsageError):
+    """Not a container image that one can be read from or built on."""
 
 
 class BundleError(LadingError):
@@ -331,6 +337,10 @@ class TagNotFound(NotFound):
 
 class BlobNotFound(NotFound):
     """The store does not hold these bytes."""
+
+
+class ImageNotFound(NotFound):
+    """No such container image, or none for this platform."""
 
 
 class LabelsNotFound(NotFound):

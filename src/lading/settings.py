@@ -164,6 +164,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     return Path(named).expanduser().absolute() if named else None
 
 
+def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Give the folder in which an image has its bundles: ``LADING_BUNDLES``, else ``/lading/bundles``."""
+    return Path(environ.get("LADING_BUNDLES") or "/lading/bundles")
+
+
 def _read(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)

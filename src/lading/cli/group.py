@@ -7,8 +7,10 @@ import click
 import lading
 from lading.cli import (
     completion,
+    deploy,
     exits,
     history,
+    image,
     inventory,
     pack,
     predict,
@@ -42,7 +44,9 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Run", (serve.serve, predict.predict)),
+    ("Ship", (image.image,)),
     ("Release", (release.release, rollout.rollout, release.rollback, history.history)),
+    ("Deploy", (deploy.deploy,)),
     ("See", (inventory.inventory,)),
     ("Other", (completion.completion,)),
 )

@@ -14,7 +14,14 @@ from lading.cli.command import Command
 from lading.cli.parameters import BundleType, registry_option
 from lading.errors import ExtraMissing
 from lading.ref import Ref
-from lading.settings import ServeSettings, registry_given, registry_url, serve_settings, variables
+from lading.settings import (
+    ServeSettings,
+    bundles_folder,
+    registry_given,
+    registry_url,
+    serve_settings,
+    variables,
+)
 
 if TYPE_CHECKING:
     from lading.server import Companion
@@ -69,6 +76,9 @@ def _kind(one: Field[Any]) -> Any:
 def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | None, **given: Any) -> None:
     """Serve the models that REFs name, or bundles from their directories; without any, follow the releases.
 
+    In an image that holds bundles (under `/lading/bundles`, or where `LADING_BUNDLES` says) it serves those
+    when no REF is given; a registry is not needed then.
+
     A server that follows has what `lading release` wants of every model of the registry within seconds, and
     drives rollouts where no other process does.
 
@@ -79,6 +89,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     try:
         from lading.server import serve as run
 
+        refs = refs or in_image()
         url = registry_url(registry)
         ctx.exit(run(settings, refs, url, tuple(beside(refs, url, chosen=registry_given(registry)))))
     except ModuleNotFoundError as error:
@@ -87,6 +98,12 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         hint = "pip install 'lading[serve]'"
         found = f"no module `{error.name}`"
         raise ExtraMissing("`lading serve`", expected="the extra `serve`", found=found, hint=hint) from None
+
+
+def in_image() -> tuple[Path, ...]:
+    """List the bundles that an image brought here, by name; none where this is no such image."""
+    folder = bundles_folder()
+    return tuple(sorted(path.parent for path in folder.glob("*/bundle.json"))) if folder.is_dir() else ()
 
 
 def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[Companion]:

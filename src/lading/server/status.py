@@ -16,10 +16,7 @@ from lading.replica import Pattern, ReplicaModel
 from lading.server.dataplane import DataPlane
 from lading.server.metrics import Metrics, Summary, VersionNow
 from lading.server.states import Served, State
-from lading.settings import ServeSettings
-
-IMAGE_BUNDLES = Path("/lading/bundles")
-"""Where an image has its bundles (DESIGN: model-in-image)."""
+from lading.settings import ServeSettings, bundles_folder
 
 _WORST_FIRST = (State.FAILED, State.LOADING, State.WARMING, State.DRAINING, State.READY, State.UNLOADED)
 
@@ -72,8 +69,9 @@ class Status:
         )
 
 
-def pattern_of(refs: Sequence[Ref | Path], bundles: Path = IMAGE_BUNDLES) -> Pattern:
+def pattern_of(refs: Sequence[Ref | Path], bundles: Path | None = None) -> Pattern:
     """Tell how the models come here: with the image, where all of them lie in its folder."""
+    bundles = (bundles or bundles_folder()).resolve()
     inside = [isinstance(ref, Path) and ref.resolve().is_relative_to(bundles) for ref in refs]
     return "in-image" if refs and all(inside) else "load"
 

@@ -1,0 +1,166 @@
+"""An image in an OCI layout: a folder with ``index.json`` and ``blobs/sha256/…``.
+
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+
+from lading.errors import ImageInvalid, ImageNotFound
+from lading.image import Blob, Descriptor, Index, canonical
+from lading.ref import is_digest
+from lading.registry.distribution import INDEX, Document, digest_of
+from lading.registry.tally import Tally
+
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+class LayoutImage:
+    """The image `tag` of the layout in `folder`, or its only one: a `Source` and a `Target`."""
+
+    def __init__(self, folder: Path, tag: str | None) -> None:
+        self._folder = folder
+        self._tag = tag
+
+    @property
+    def where(self) -> str:
+        """Give the name as skopeo and podman take it."""
+        return f"oci:{self._folder}" + (f":{self._tag}" if self._tag else "")
+
+    def root(self) -> Document:
+        """Read the manifest or index of the tag, or of the only image. Raises `ImageNotFound`."""
+        entries = self._index().manifests
+        found = [one for one in entries if self._tag is None or _tag_of(one) == self._tag]
+        if len(found) != 1:
+            tags = ", ".join(f"`{_tag_of(one)}`" for one in entries if _tag_of(one)) or "no tag"
+            expected = "a tag that is there" if self._tag else "one image, or its tag behind a `:`"
+            raise ImageNotFound(f"image `{self.where}`", expected=expected, found=tags)
+        return self.document(found[0].digest)
+
+    def document(self, digest: str) -> Document:
+        """Read a manifest by its digest. Raises `ImageNotFound`."""
+        with self.open(digest) as file:
+            data = file.read()
+        if digest_of(data) != digest:
+            raise ImageInvalid(f"`{self._path(digest)}`", expected=f"`{digest}`", found=digest_of(data))
+        said = msgspec.json.decode(data)
+        return Document(data, str(said.get("mediaType", "")) if isinstance(said, dict) else "", digest)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob. Raises `ImageNotFound`."""
+        try:
+            return self._path(digest).open("rb")
+        except FileNotFoundError:
+            where = f"image `{self.where}`"
+            raise ImageNotFound(where, expected=f"its part `{digest}`", found="no such file") from None
+
+    def blob(self, descriptor: Descriptor) -> Blob:
+        """Give a blob to put elsewhere."""
+
+        def write(out: BinaryIO) -> None:
+            with self.open(descriptor.digest) as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+
+        return Blob(descriptor, write)
+
+    def put(self, blob: Blob) -> int:
+        """Write a blob unless it is there; give the bytes written."""
+        named = blob.descriptor
+        path = self._path(named.digest)
+        if path.is_file() and path.stat().st_size == named.size:
+            return 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _appearing(path) as file:
+            sink = Tallied(file)
+            blob.write(cast("BinaryIO", sink))
+            sink.tally.check(named.digest, named.size)
+        return named.size
+
+    def put_document(self, data: bytes, media_type: str) -> int:
+        """Write a manifest; give the bytes written."""
+        return self.put(Blob(Descriptor(media_type, digest_of(data), len(data)), lambda out: out.write(data)))
+
+    def name(self, data: bytes, media_type: str) -> int:
+        """Write the last document, and lead the tag to it in ``index.json``; give the bytes written."""
+        sent = self.put_document(data, media_type)
+        marks = {REF_NAME: self._tag} if self._tag else None
+        entry = Descriptor(media_type, digest_of(data), len(data), annotations=marks)
+        others = [] if not self._index_file.exists() else self._index().manifests
+        kept = [one for one in others if _tag_of(one) != (self._tag or "")]
+        index = Index(schema_version=2, media_type=INDEX, manifests=[*kept, entry])
+        for path, text in (
+            (self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
+            (self._index_file, canonical(index)),
+        ):
+            with _appearing(path) as file:
+                file.write(text)
+        return sent
+
+    def close(self) -> None:
+        """Do nothing: every file is closed where it is used."""
+
+    @property
+    def _index_file(self) -> Path:
+        return self._folder / "index.json"
+
+    def _index(self) -> Index:
+        try:
+            return msgspec.json.decode(self._index_file.read_bytes(), type=Index)
+        except FileNotFoundError:
+            where = f"image `{self.where}`"
+            raise ImageNotFound(where, expected=f"`{self._index_file}`", found="no such file") from None
+        except msgspec.MsgspecError as error:
+            where = f"`{self._index_file}`"
+            raise ImageInvalid(where, expected="an index", found=f"other bytes ({error})") from error
+
+    def _path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise ImageInvalid(f"image `{self.where}`", expected="a sha256 digest", found=f"`{digest}`")
+        return self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+class Tallied:
+    """A file to write to that counts and hashes what goes through."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.tally = Tally()
+
+    def write(self, data: bytes) -> int:
+        """Write, count, hash."""
+        self.tally.add(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+    def tell(self) -> int:
+        """Give the number of bytes written."""
+        return self.tally.size_bytes
+
+
+@contextlib.contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _tag_of(entry: Descriptor) -> str:
+    return (entry.annotations or {}).get(REF_NAME, "")

@@ -1,0 +1,67 @@
+"""Bundles on their way into an image: from a directory or from the registry, where their blobs lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from lading.bundle import Bundle
+from lading.image import Origin
+from lading.image.build import BundleEntry, Part
+from lading.image.layout import Tallied
+
+if TYPE_CHECKING:
+    from lading.ref import Ref
+    from lading.registry import Registry
+
+
+def from_directory(path: Path) -> Part:
+    """Take a bundle from its directory, checked; it has no version number."""
+    bundle = Bundle.open(path)
+    blob = bundle.write_tar(cast("BinaryIO", Tallied(cast("BinaryIO", _Nowhere()))))
+    manifest = bundle.manifest
+    entry = BundleEntry(
+        name=manifest.name,
+        version=0,
+        digest=bundle.digest,
+        blob=blob.digest,
+        purpose=manifest.purpose,
+        owner=manifest.owner,
+        description=manifest.description,
+    )
+    return Part(entry, blob.size, bundle.write_tar)
+
+
+def from_registry(ref: Ref, registry: Registry, store: str | None) -> Part:
+    """Take a version from the registry; its bytes are only read if they must be sent."""
+    version = registry.resolve(ref)
+    entry = BundleEntry(
+        name=version.name,
+        version=version.version,
+        digest=version.digest,
+        blob=version.blob,
+        purpose=version.purpose,
+        owner=version.owner,
+        description=version.description,
+    )
+
+    def write(out: BinaryIO) -> None:
+        from lading.ref import Ref as Reference
+
+        registry.fetch(Reference(version.name, digest=version.digest)).write_tar(out)
+
+    origin = None
+    if store is not None and store.startswith("oci://"):
+        host, _, repository = store.removeprefix("oci://").partition("/")
+        origin = Origin(host, repository.strip("/"))
+    return Part(entry, version.size_bytes, write, origin)
+
+
+class _Nowhere:
+    """Where a tar is written to only for its digest."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,102 @@
+"""An image in a registry, to read from and to write to. Uploads only what the registry lacks."""
+
+from __future__ import annotations
+
+import shutil
+from typing import BinaryIO, cast
+
+from lading.errors import ImageNotFound, RegistryUnavailable
+from lading.image import Blob, Descriptor, Origin
+from lading.registry.distribution import Document, Repository, digest_of
+from lading.registry.uploading import SessionLost
+
+UPLOADS = 5
+"""How often an upload is begun when the registry forgets it half way."""
+
+
+class RemoteImage:
+    """The image that a tag or digest names in a repository: a `Source` and a `Target`."""
+
+    def __init__(self, repository: Repository, reference: str) -> None:
+        self.repository = repository
+        self._reference = reference
+
+    @property
+    def where(self) -> str:
+        """Give the name as it is pulled."""
+        mark = "@" if self._reference.startswith("sha256:") else ":"
+        return f"{self.repository.host}/{self.repository.name}{mark}{self._reference}"
+
+    @property
+    def origin(self) -> Origin:
+        """Give the repository as the place where blobs lie."""
+        return Origin(self.repository.host, self.repository.name)
+
+    def root(self) -> Document:
+        """Read the manifest or index. Raises `ImageNotFound`."""
+        return self._document(self._reference)
+
+    def document(self, digest: str) -> Document:
+        """Read a manifest by its digest. Raises `ImageNotFound`."""
+        return self._document(digest)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob; its digest is checked at its end."""
+        return self.repository.open_blob(digest)
+
+    def blob(self, descriptor: Descriptor) -> Blob:
+        """Give a blob to put elsewhere: taken over within the registry, else copied."""
+
+        def write(out: BinaryIO) -> None:
+            with self.open(descriptor.digest) as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+
+        return Blob(descriptor, write, self.origin)
+
+    def put(self, blob: Blob) -> int:
+        """Upload a blob unless it is here or in its origin; give the bytes sent."""
+        named = blob.descriptor
+        if self.repository.blob_size(named.digest) == named.size:
+            return 0
+        origin = blob.origin
+        near = origin is not None and origin.host == self.repository.host and origin != self.origin
+        if near and origin is not None and self.repository.mount(named.digest, origin.repository):
+            return 0
+        for left in reversed(range(UPLOADS)):
+            upload = self.repository.upload(named.size)
+            try:
+                blob.write(cast("BinaryIO", upload))
+                upload.finish(named.digest, named.size)
+                break
+            except SessionLost as lost:
+                if not left:
+                    raise lost.error from lost
+            except BaseException:
+                upload.cancel()
+                raise
+        return named.size
+
+    def put_document(self, data: bytes, media_type: str) -> int:
+        """Write a manifest under its digest; give the bytes sent."""
+        self.repository.put_manifest(digest_of(data), data, media_type)
+        return len(data)
+
+    def name(self, data: bytes, media_type: str) -> int:
+        """Write the last document under the tag; give the bytes sent."""
+        digest = self.repository.put_manifest(self._reference, data, media_type)
+        if self._reference.startswith("sha256:") and self._reference != digest:
+            where = f"image `{self.where}`"
+            raise RegistryUnavailable(where, expected="a tag to write to", found="a digest")
+        return len(data)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.repository.close()
+
+    def _document(self, reference: str) -> Document:
+        document = self.repository.manifest(reference)
+        if document is None:
+            tags = ", ".join(f"`{tag}`" for tag in self.repository.tags()[:5] if not tag.startswith("blob-"))
+            where = f"image `{self.where}`"
+            raise ImageNotFound(where, expected="one in the registry", found=f"tags {tags or 'none'}")
+        return document
