@@ -67,11 +67,13 @@ def test_packing_and_pushing_can_be_put_together(shell):
 def test_a_bundle_is_served_from_its_directory_without_a_registry(shell):
     shell.must(PACK)
     shell.write("rows.csv", "5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n")
-    with serving(shell.folder / "iris.bundle", environ=shell.environ) as server:
+    nowhere = {**shell.environ, "LADING_REGISTRY": "", "HOME": str(shell.folder)}
+    with serving(shell.folder / "iris.bundle", environ=nowhere) as server:
         asked = shell.must(f"lading predict {server.url} --input rows.csv --label").out
         assert asked == '"setosa"\n"virginica"\n'
         assert server.stop() == 0
     assert not (shell.folder / "registry").exists()
+    assert not (shell.folder / ".lading").exists()
 
 
 @pytest.mark.slow
