@@ -1,0 +1,213 @@
+"""Manifests of one model for Kubernetes: namespace, Deployment, Service, and what scales and guards them.
+
+Pure functions of a `Workload`. Applies nothing (``cluster`` does) and splits no traffic (``canary`` does).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lading.deploy import Workload
+from lading.deploy.pod import GRPC_PORT, HTTP_PORT, pod_spec, selector
+from lading.deploy.yamltext import Noted
+
+LEAST_PODS, MOST_PODS = 3, 10
+REGISTRY_PORTS = (443, 5000, 5432, 9000)
+"""HTTPS, OCI registries, PostgreSQL, S3 servers of one's own."""
+
+
+def manifests(work: Workload) -> list[Any]:
+    """Give all manifests of a model, in the order in which they are applied."""
+    return [
+        namespace(work),
+        network_policy(work),
+        deployment(work),
+        service(work),
+        autoscaler(work),
+        disruption_budget(work),
+    ]
+
+
+def namespace(work: Workload) -> Any:
+    """Give the namespace, which refuses pods that may do more than ours."""
+    why = "The cluster itself refuses pods here that want root, host paths or capabilities."
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": work.options.namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": Noted("restricted", why)},
+        },
+    }
+
+
+def deployment(work: Workload) -> Any:
+    """Give the Deployment. It has no number of replicas: the autoscaler's number would be undone by it."""
+    labels = {**selector(work), "app.kubernetes.io/version": str(work.version.version)}
+    return Noted(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {**_metadata(work), "annotations": about(work)},
+            "spec": {
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rollingUpdate": {
+                        "maxSurge": 1,
+                        "maxUnavailable": Noted(
+                            0,
+                            "A pod goes only after a new one is ready: a model that fails its proof "
+                            "stops here.",
+                        ),
+                    },
+                },
+                "minReadySeconds": 5,
+                "progressDeadlineSeconds": 600,
+                "revisionHistoryLimit": 5,
+                "selector": {"matchLabels": selector(work)},
+                "template": {
+                    "metadata": {"labels": labels, "annotations": about(work)},
+                    "spec": pod_spec(work),
+                },
+            },
+        },
+        "No `replicas`: the autoscaler decides, and applying this file again must not undo what it decided.",
+    )
+
+
+def service(work: Workload) -> Any:
+    """Give the Service: REST and gRPC."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(work),
+        "spec": {
+            "selector": selector(work),
+            "ports": [
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": "http"},
+                {
+                    "name": "grpc",
+                    "port": GRPC_PORT,
+                    "targetPort": "grpc",
+                    "appProtocol": Noted(
+                        "kubernetes.io/h2c",
+                        "Gateways speak HTTP/2 to it. Without one, a gRPC client stays with the pod "
+                        "it met first: use "
+                        "a headless Service and round robin, or a gateway.",
+                    ),
+                },
+            ],
+        },
+    }
+
+
+def autoscaler(work: Workload) -> Any:
+    """Give the autoscaler: at half of the CPUs asked for, 3 to 10 pods; a candidate begins with one."""
+    least: Any = LEAST_PODS
+    if work.side == "candidate":
+        least = Noted(1, "It grows with its share of the traffic.")
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _metadata(work),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": work.name},
+            "minReplicas": least,
+            "maxReplicas": MOST_PODS,
+            "metrics": [
+                {
+                    "type": "Resource",
+                    "resource": {
+                        "name": "cpu",
+                        "target": {
+                            "type": "Utilization",
+                            "averageUtilization": Noted(50, "Of the request; the other half carries a peak."),
+                        },
+                    },
+                }
+            ],
+        },
+    }
+
+
+def disruption_budget(work: Workload) -> Any:
+    """Give the budget for drains of nodes."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(work),
+        "spec": {
+            "maxUnavailable": Noted(
+                1, "Not minAvailable, which would block every drain when only so many run."
+            ),
+            "unhealthyPodEvictionPolicy": Noted(
+                "AlwaysAllow", "Pods that were never ready serve nobody, and must not hold a node."
+            ),
+            "selector": {"matchLabels": selector(work)},
+        },
+    }
+
+
+def network_policy(work: Workload) -> Any:
+    """Give what may reach the pods of the model, of both sides, and what they may reach."""
+    name = work.name.removesuffix("-canary") if work.side == "candidate" else work.name
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {**_metadata(work), "name": name},
+        "spec": {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": work.model}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "from": Noted(
+                        [{"namespaceSelector": {}}],
+                        "Every pod of this cluster; name your gateway's namespace to be stricter. "
+                        "Probes come anyway.",
+                    ),
+                    "ports": [_tcp("http"), _tcp("grpc")],
+                }
+            ],
+            "egress": _egress(work),
+        },
+    }
+
+
+def about(work: Workload) -> dict[str, Any]:
+    """Give what people want to know of the version, under the keys of the image's labels."""
+    version = work.version
+    return {
+        "com.lading.name": version.name,
+        "com.lading.version": str(version.version),
+        "com.lading.digest": version.digest,
+        "com.lading.purpose": version.purpose,
+        "com.lading.owner": version.owner,
+    }
+
+
+def _metadata(work: Workload) -> dict[str, Any]:
+    return {
+        "name": work.name,
+        "namespace": work.options.namespace,
+        "labels": {**selector(work), "app.kubernetes.io/managed-by": "lading"},
+    }
+
+
+def _egress(work: Workload) -> Any:
+    if not work.options.secret:
+        return Noted([], "Nothing at all: the bundle is in the image, and the server needs nobody.")
+    names = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    return [
+        {"ports": names},
+        {
+            "ports": Noted(
+                [_tcp(port) for port in REGISTRY_PORTS],
+                "Catalog and store; add `to` with their addresses, and take out the ports that you "
+                "do not use.",
+            )
+        },
+    ]
+
+
+def _tcp(port: str | int) -> dict[str, Any]:
+    return {"port": port, "protocol": "TCP"}

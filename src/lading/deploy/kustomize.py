@@ -1,0 +1,76 @@
+"""A kustomize folder: ``base/`` is lading's and written again each time, ``overlays/`` are the user's.
+
+An overlay that is there is never touched. Runs no kustomize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lading.deploy.yamltext import Noted, document, plain
+from lading.errors import InvalidSetting
+
+KUSTOMIZATION = "kustomization.yaml"
+_HEAD = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+
+
+def write_kustomize(folder: Path, manifests: Iterable[Any], namespace: str) -> list[Path]:
+    """Write the folder and give the paths that were written. Raises `InvalidSetting` where that fails."""
+    written = []
+    try:
+        for path, content in kustomize_files(list(manifests), namespace):
+            place = folder / path
+            if path.parts[0] == "overlays" and place.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(document(content), encoding="utf-8")
+            written.append(place)
+    except OSError as error:
+        raise InvalidSetting(
+            f"kustomize folder `{folder}`", expected="a place to write", found=str(error)
+        ) from error
+    return written
+
+
+def kustomize_files(manifests: list[Any], namespace: str) -> Iterator[tuple[Path, Any]]:
+    """Give each file of the folder: its path in it, and its content."""
+    names = [_file_name(plain(one)) for one in manifests]
+    for name, manifest in zip(names, manifests, strict=True):
+        yield Path("base") / name, manifest
+    yield (
+        Path("base") / KUSTOMIZATION,
+        Noted(
+            {**_HEAD, "resources": names}, "Written by `lading deploy kubernetes`; change things in overlays."
+        ),
+    )
+    yield Path("overlays/staging") / KUSTOMIZATION, _overlay(f"{namespace}-staging", _few_pods())
+    yield Path("overlays/production") / KUSTOMIZATION, _overlay(namespace, [])
+
+
+def _overlay(namespace: str, patches: list[Any]) -> Any:
+    content: dict[str, Any] = {**_HEAD, "namespace": namespace, "resources": ["../../base"]}
+    if patches:
+        content["patches"] = patches
+    return Noted(content, "Yours: lading writes this file once and then leaves it alone.")
+
+
+def _few_pods() -> list[Any]:
+    patch = [
+        {"op": "replace", "path": "/spec/minReplicas", "value": 1},
+        {"op": "replace", "path": "/spec/maxReplicas", "value": 2},
+    ]
+    why = "Staging proves that it works, not that it carries the load."
+    return [Noted({"target": {"kind": "HorizontalPodAutoscaler"}, "patch": _json(patch)}, why)]
+
+
+def _json(value: Any) -> str:
+    import msgspec
+
+    return msgspec.json.encode(value).decode()
+
+
+def _file_name(manifest: dict[str, Any]) -> str:
+    suffix = "-canary" if manifest["metadata"]["name"].endswith("-canary") else ""
+    return f"{manifest['kind'].lower()}{suffix}.yaml"
