@@ -12,6 +12,7 @@ from hosting import Asked, hosted, served_from
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading import errors
+from lading.server import dataplane
 from lading.server.cells import Cells, PrivateCells, SharedCells, SharedMemory
 from lading.server.grpc import STATUS as GRPC_STATUS
 from lading.server.job import Job
@@ -97,7 +98,7 @@ def test_versions_show_their_state_and_workers_what_they_use(iris):
 
 
 def test_what_went_through_the_queue_is_counted_as_queued(iris, monkeypatch):
-    monkeypatch.setattr("lading.server.dataplane.INLINE_S", 0.0)  # So that even this model is queued.
+    monkeypatch.setattr(dataplane, "INLINE_S", 0.0)  # So that even this model is queued.
     asked = hosted(iris)
     asked.post("/predict", {"data": [[1, 2, 3, 4]] * 3})
     found = scraped(asked)
@@ -328,7 +329,7 @@ def busy_page(iris: Served, monkeypatch) -> str:
     asked = hosted(iris, metrics_names="all")
     asked.post("/predict", ROW)
     asked.post("/predict", {"data": []})
-    monkeypatch.setattr("lading.server.dataplane.INLINE_S", 0.0)
+    monkeypatch.setattr(dataplane, "INLINE_S", 0.0)
     asked.post("/predict", ROW)
     stats = asked.app.metrics.of(iris, "native")
     stats.answered(500, 0.1, None, 0, 0)
