@@ -68,8 +68,6 @@ def test_a_bundle_is_served_from_its_directory_without_a_registry(shell):
     shell.must(PACK)
     shell.write("rows.csv", "5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n")
     nowhere = {**shell.environ, "LADING_REGISTRY": "", "HOME": str(shell.folder)}
-    # With a registry named the server would be in its inventory; here there is none to be in.
-    unregistered = {name: value for name, value in shell.environ.items() if name != "LADING_REGISTRY"}
     with serving(shell.folder / "iris.bundle", environ=nowhere) as server:
         asked = shell.must(f"lading predict {server.url} --input rows.csv --label").out
         assert asked == '"setosa"\n"virginica"\n'
