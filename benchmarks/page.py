@@ -156,9 +156,9 @@ def _page(results: Results, found: list[Budget]) -> str:
         _rates(results.matrix),
         (
             f"Inside the process: JSON {results.matrix_us['json'] / 1000:.2f} ms, binary "
-            f"{results.matrix_us['binary'] / 1000:.2f} ms, the model alone "
-            f"{results.matrix_us['model'] / 1000:.2f} ms. The fastest way known to read that text into an array, "
-            f"and the model: {results.floor_ms:.2f} ms."
+            f"{results.matrix_us['binary'] / 1000:.2f} ms, the model "
+            f"alone {results.matrix_us['model'] / 1000:.2f} ms. The fastest way known to read that text "
+            f"into an array, and the model: {results.floor_ms:.2f} ms."
         ),
         "## A model of about 1 ms (a layer of 2,600 × 2,600 weights), merging on and off",
         *(
