@@ -295,6 +295,7 @@ for at, (model, samples) in enumerate([(forest, X), (near, rows), (line, X)]):
 """
 
 
+@pytest.mark.slow
 def test_the_same_model_has_the_same_bytes_in_every_process(tmp_path):
     answers = []
     for seed in ("1", "3"):

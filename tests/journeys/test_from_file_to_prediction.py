@@ -15,6 +15,7 @@ PACK = (
 )
 
 
+@pytest.mark.slow
 def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(shell):
     shell.write("rows.json", ROW)
 
