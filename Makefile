@@ -42,8 +42,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-services:
+services: $(READY)
 	@scripts/services
+	@scripts/clients kubernetes gateway_api
 
 lock: $(READY)  ## resolve requirements/*.txt again from pyproject.toml
 	scripts/lock

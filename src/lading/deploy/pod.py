@@ -182,7 +182,7 @@ def probes(model: str) -> dict[str, Any]:
 def resources(work: Workload) -> dict[str, Any]:
     """Give what the pod needs; memory is what the model was measured to take and what the server takes."""
     memory = f"{memory_mib(work.memory_mb)}Mi"
-    how = "measured" if work.is_measured else "estimated from the size: run `lading verify`"
+    how = "measured" if work.is_measured else "estimated from its size: run `lading verify`"
     return {
         "requests": {
             "cpu": str(work.options.cpus),

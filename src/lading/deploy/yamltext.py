@@ -42,7 +42,7 @@ def documents(manifests: Iterable[Any]) -> str:
 def document(manifest: Any) -> str:
     """Write one manifest as YAML."""
     lines: list[str] = []
-    if isinstance(manifest, Noted):
+    while isinstance(manifest, Noted):
         lines += _comment(manifest.why, 0)
         manifest = manifest.value
     return "\n".join([*lines, *_lines(manifest, 0)]) + "\n"
@@ -52,7 +52,7 @@ def _lines(value: Any, depth: int) -> Iterator[str]:
     """Write a dictionary or list that is not empty; what it holds is indented by `depth` spaces."""
     pad = " " * depth
     for key, one in value.items() if isinstance(value, dict) else (("-", each) for each in value):
-        if isinstance(one, Noted):
+        while isinstance(one, Noted):
             yield from _comment(one.why, depth)
             one = one.value  # noqa: PLW2901 - the comment is written
         head = f"{pad}-" if key == "-" else f"{pad}{scalar(key)}:"
