@@ -41,6 +41,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── BatchMismatch           one row alone and among others give different answers
     │   ├── EnvironmentMismatch     a library that training and serving share differs
     │   ├── GateNotMet              a number outside its limit
+    │   ├── EvidenceFailed          it was verified on this very image, and did not hold
     │   └── HistoryBroken           an event of a release that was changed or left out
     ├── InputError                a request that does not fit the signature
     │   ├── BodyInvalid             not the JSON, CSV or frame that the protocol describes
@@ -281,6 +282,10 @@ class EnvironmentMismatch(VerificationError):
 
 class GateNotMet(VerificationError):
     """A number outside its limit."""
+
+
+class EvidenceFailed(VerificationError):
+    """The bundle was verified on this very image before, and did not hold."""
 
 
 class HistoryBroken(VerificationError):

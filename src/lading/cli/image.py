@@ -17,8 +17,10 @@ from lading.ref import Ref
 from lading.settings import store_url
 
 if TYPE_CHECKING:
+    from lading.bundle import Bundle
     from lading.image import Source
-    from lading.image.build import Part
+    from lading.image.build import BundleEntry, Part
+    from lading.image.contents import Listed
     from lading.registry import Registry
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -162,6 +164,179 @@ def base(
     printing.data(f"{built.image}@{built.digest}" if "@" not in built.image else built.image)
     versions = ", ".join(f"{name} {version}" for name, version in built.versions.items())
     printing.remark(f"{versions}: {printing.size(built.bytes_sent)} sent in {seconds:.1f} s")
+
+
+@image.command(
+    "inspect",
+    short_help="Show what is in an image.",
+    cls=Command,
+    examples=(
+        "lading image inspect registry.example.com/iris:3",
+        "lading image inspect docker-archive:iris.tar --json",
+    ),
+)
+@click.argument("image", metavar="IMAGE")
+@json_option
+def inspect(image: str, as_json: bool) -> None:
+    """Show an image's bundles, its runtime, and its size by layer; no layer is fetched."""
+    from lading.image.contents import inspect as read
+    from lading.image.places import open_source
+
+    contents = read(open_source(image))
+    if as_json:
+        printing.as_json(contents)
+        return
+    for one in contents.platforms:
+        printing.facts(
+            [
+                ("image", contents.image),
+                ("digest", one.digest),
+                ("platform", one.platform),
+                *(("bundle", f"{_named(entry)}  {entry.digest}") for entry in one.bundles),
+                ("purpose", ", ".join(entry.purpose for entry in one.bundles)),
+                ("owner", ", ".join(entry.owner for entry in one.bundles)),
+                ("runtime", ", ".join(f"{name} {version}" for name, version in one.versions.items())),
+                ("runtime id", one.runtime),
+                ("base", one.base),
+                ("size", printing.size(one.size_bytes)),
+            ]
+        )
+        printing.data("")
+        rows = [(printing.size(at.size_bytes), at.what, printing.short(at.digest)) for at in one.layers]
+        printing.table(("size", "layer", "digest"), rows)
+
+
+@image.command(
+    "list",
+    short_help="List the images of a repository.",
+    cls=Command,
+    examples=("lading image list registry.example.com/iris",),
+)
+@click.argument("repository", metavar="HOST/REPOSITORY")
+@json_option
+def list_images(repository: str, as_json: bool) -> None:
+    """List the images of a repository with their bundles; artifacts beside them are left out."""
+    from lading.image.contents import list_images as read
+    from lading.image.places import repository as open_repository
+
+    found = read(open_repository(repository))
+    if as_json:
+        printing.as_json(found)
+        return
+    header = ("tags", "bundles", "runtime", "size", "digest")
+    printing.table(header, [_listed(one) for one in found])
+
+
+@image.command(
+    "prune",
+    short_help="Remove images that nobody needs any more.",
+    cls=Command,
+    examples=(
+        "lading image prune registry.example.com/iris --dry-run",
+        "lading image prune registry.example.com/iris --keep 5",
+    ),
+)
+@click.argument("repository", metavar="HOST/REPOSITORY")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=10,
+    metavar="N",
+    help="Versions and releases of each model to keep images of.  [default: 10]",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@registry_option
+@json_option
+def prune(repository: str, keep: int, dry_run: bool, registry: str | None, as_json: bool) -> None:
+    """Remove the images of versions that no release, none of the last N and no running server names.
+
+    Bundles stay in the registry, so every image can be built again. Images without a bundle and those of
+    models that the registry does not know stay.
+    """
+    from lading.image.places import repository as open_repository
+    from lading.image.prune import prune as prune_images
+
+    with open_registry(registry) as opened:
+        pruned = prune_images(open_repository(repository), opened, keep=keep, dry_run=dry_run)
+    if as_json:
+        printing.as_json(pruned)
+        return
+    rows = [("remove", *_listed(one), "") for one in pruned.removed]
+    rows += [("keep", *_listed(one.image), "; ".join(one.kept_by)) for one in pruned.kept]
+    printing.table(("", "tags", "bundles", "runtime", "size", "digest", "kept by"), rows)
+    done = "would go" if dry_run else "removed"
+    printing.remark(f"{len(pruned.removed)} {done}, {len(pruned.kept)} kept")
+
+
+@image.command(
+    "verify",
+    short_help="Prove that image and bundle answer alike.",
+    cls=Command,
+    examples=("lading image verify registry.example.com/iris:3 --against iris:3",),
+)
+@click.argument("image", metavar="IMAGE")
+@click.option(
+    "--against", required=True, type=BundleType(), metavar="REF|DIR", help="The bundle to compare with."
+)
+@registry_option
+@json_option
+def verify(image: str, against: Ref | Path, registry: str | None, as_json: bool) -> None:
+    """Serve an image and, beside it, the bundle pulled at the start; both must answer bit by bit alike.
+
+    They are asked the golden rows and random ones over HTTP. The evidence is recorded for the image's
+    runtime (see `lading matrix`); a server in that image refuses a bundle whose last evidence failed.
+    Without podman or docker the bundle in the image is served by this machine's own runtime.
+    """
+    import tempfile
+
+    from lading.cli.verify import refusal, show
+    from lading.image.engine import find_engine
+    from lading.image.verify import verify_image
+
+    engine = find_engine()
+    if engine is None:
+        printing.remark("no podman or docker is here: the image's bundle is served by this machine's runtime")
+    with open_registry(registry) as opened, tempfile.TemporaryDirectory(prefix="lading-") as folder:
+        with printing.busy(f"verifying {image}"):
+            evidence = verify_image(image, _twin(against, opened, Path(folder) / "twin"), engine)
+        if isinstance(against, Ref):
+            opened.record(evidence)
+    if as_json:
+        printing.as_json({"holds": evidence.holds, "evidence": evidence})
+    else:
+        show(evidence)
+    if not evidence.holds:
+        raise refusal(evidence)
+    runtime = f"image `{evidence.fingerprint.image}`" if engine is not None else "this machine"
+    printing.remark(f"`{evidence.name}` answers alike from the image and as a pulled bundle, on {runtime}")
+
+
+def _twin(against: Ref | Path, registry: Registry, to: Path) -> Bundle:
+    """Pull the bundle as a server that loads at its start does; a directory is copied the same way."""
+    if isinstance(against, Ref):
+        return registry.pull(against, to)
+    import tempfile
+
+    from lading.bundle import Bundle, unpack_tar
+
+    with tempfile.TemporaryFile() as file:
+        Bundle.open(against).write_tar(file)
+        file.seek(0)
+        return unpack_tar(file, to)
+
+
+def _named(entry: BundleEntry) -> str:
+    return f"{entry.name}:{entry.version}" if entry.version else entry.name
+
+
+def _listed(one: Listed) -> tuple[str, ...]:
+    return (
+        ", ".join(one.tags),
+        ", ".join(_named(entry) for entry in one.bundles),
+        ", ".join(f"{name} {version}" for name, version in one.runtime.items()),
+        printing.size(one.size_bytes),
+        printing.short(one.digest),
+    )
 
 
 def _platform_here() -> str:

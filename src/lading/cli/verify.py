@@ -79,13 +79,14 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
     if as_json:
         printing.as_json({"holds": evidence.holds, "evidence": evidence})
     else:
-        _show(evidence)
+        show(evidence)
     if not evidence.holds:
-        raise _refusal(evidence)
+        raise refusal(evidence)
     printing.remark(f"`{evidence.name}` holds here: {len(evidence.checks)} checks on {_machine(evidence)}")
 
 
-def _show(evidence: Evidence) -> None:
+def show(evidence: Evidence) -> None:
+    """Write the checks of evidence as a table."""
     header = ["check", "outcome", "expected", "found"]
     rows = [[one.name, one.outcome, one.expected, one.found] for one in evidence.checks]
     if any(one.hint for one in evidence.checks):
@@ -131,7 +132,8 @@ def _live(name: str | None, gates: Gates | None, url: str | None) -> ModelVersio
             return None
 
 
-def _refusal(evidence: Evidence) -> VerificationError:
+def refusal(evidence: Evidence) -> VerificationError:
+    """Make the error that names the first check that failed, and the others."""
     first, *more = evidence.failures
     others = f" and {', '.join(f'`{check.name}`' for check in more)}" if more else ""
     return VerificationError(

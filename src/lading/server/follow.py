@@ -25,6 +25,7 @@ from lading.ref import Ref
 from lading.release import EventDraft, Release
 from lading.server.dataplane import DataPlane
 from lading.server.manager import Manager, Wanted
+from lading.server.objection import guarded
 from lading.server.states import Served, State
 from lading.server.traffic import Traffic
 from lading.server.witness import Witness
@@ -127,7 +128,8 @@ class Follower:
         if known is None:
             known = self._known[name, version] = self._registry.resolve(Ref(name, version=version))
         pinned = Ref(name, digest=known.digest)
-        return Wanted(name, version, known.digest, lambda: self._registry.fetch(pinned), known.tags)
+        wanted = Wanted(name, version, known.digest, lambda: self._registry.fetch(pinned), known.tags)
+        return guarded(wanted, self._registry.evidence)
 
     def _tell_windows(self) -> None:
         self._witness.windows.cut(time.time())

@@ -38,6 +38,7 @@ from lading.server.logs import set_up_logging
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
+from lading.server.objection import guarded_all
 from lading.server.protocols import book, feedback, invocations, mlflow, oip, tfs, vertex
 from lading.server.seat import Seat, replica_id
 from lading.server.status import Place, Status, pattern_of, url
@@ -79,7 +80,7 @@ def serve(
         drain_timeout_s=settings.drain_timeout_s,
         replace=settings.swap == "replace",
     )
-    manager.want(wanted)
+    manager.want(guarded_all(refs, wanted, registry_url))
     cells = _shared_cells(seat) if seat is not None else None
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
