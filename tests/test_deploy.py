@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.cli import main
+from lading.cli.serve import in_image
 from lading.deploy import Options, Workload, object_name, workload
 from lading.deploy.canary import canary_manifests, http_route, sides, weight_patch
 from lading.deploy.kserve import kserve_manifests
@@ -404,3 +406,10 @@ def test_the_patch_follows_the_release_as_it_moves(registry, capsys):
 def test_wrong_use_is_one_sentence(registry, capsys, arguments, sentence):
     assert deploy(*arguments) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_what_a_killed_pull_left_in_the_folder_of_bundles_is_not_served(tmp_path, monkeypatch):
+    monkeypatch.setenv("LADING_BUNDLES", str(tmp_path))
+    linear_bundle(tmp_path / "iris")
+    shutil.copytree(tmp_path / "iris", tmp_path / ".iris.x.tmp")
+    assert in_image() == (tmp_path / "iris",)

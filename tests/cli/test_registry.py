@@ -71,7 +71,6 @@ def test_pulling_gives_the_same_bundle(lading, filled, bundle, tmp_path):
     code, out, _ = lading("pull", "iris:1", "--to", tmp_path / "pulled")
     assert (code, out) == (0, f"{tmp_path / 'pulled'}\n")
     assert json.loads(lading("inspect", tmp_path / "pulled", "--json")[1])["digest"] == bundle.digest
-    assert lading("pull", "iris:1", "--to", tmp_path / "pulled")[0] == 1
 
 
 def test_removing_forgets_and_gc_frees(lading, filled, bundle):
@@ -103,3 +102,20 @@ def test_a_directory_is_told_from_a_reference(lading, bundle, filled, tmp_path):
     bundle.path.rename(tmp_path / "iris")
     assert json.loads(lading("inspect", "iris", "--json")[1])["digest"] == bundle.digest
     assert json.loads(lading("inspect", "iris:2", "--json")[1])["digest"] != bundle.digest
+
+
+def test_pulling_again_to_the_same_place_leaves_the_bundle_as_it_is(filled, lading, tmp_path):
+    to = tmp_path / "iris"
+    assert lading("pull", "iris:1", "--to", to)[0] == 0
+    before = (to / "bundle.json").stat().st_mtime_ns
+    code, out, _ = lading("pull", "iris:1", "--to", to)
+    assert (code, out.strip()) == (0, str(to))
+    assert (to / "bundle.json").stat().st_mtime_ns == before
+
+
+def test_pulling_over_another_or_a_damaged_bundle_is_refused(filled, lading, tmp_path):
+    to = tmp_path / "iris"
+    assert lading("pull", "iris:1", "--to", to)[0] == 0
+    assert lading("pull", "iris:2", "--to", to)[0] == 1
+    (to / "model.onnx").write_bytes(b"other")
+    assert lading("pull", "iris:1", "--to", to)[0] == 1

@@ -17,10 +17,11 @@ from lading.cli.parameters import (
     open_registry,
     registry_option,
 )
-from lading.errors import UsageError
+from lading.errors import BundleError, UsageError
 from lading.ref import Ref, check_tag
 
 if TYPE_CHECKING:
+    from lading.bundle import Bundle
     from lading.evidence import Evidence, Fingerprint
     from lading.registry import ModelVersion, Registry
 
@@ -72,14 +73,17 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Directory to make; it must not be there.",
+    help="Directory to make. If it is there, it must be that very bundle.",
 )
 @registry_option
 @json_option
 def pull(ref: Ref, to: Path, registry: str | None, as_json: bool) -> None:
-    """Write the bundle that REF names into a directory of its own and print that."""
+    """Write the bundle that REF names into a directory of its own and print that.
+
+    A directory that holds that very bundle already, whole, is left as it is: an init container may run again.
+    """
     with open_registry(registry) as opened, printing.moving(f"pulling {ref}") as told:
-        bundle = opened.pull(ref, to, on_progress=told)
+        bundle = _there(opened, ref, to) or opened.pull(ref, to, on_progress=told)
     if as_json:
         printing.as_json({"path": str(bundle.path), "name": bundle.manifest.name, "digest": bundle.digest})
     else:
@@ -278,6 +282,18 @@ def _shown(version: ModelVersion) -> dict[str, Any]:
     import msgspec
 
     return {"ref": str(version.ref), **msgspec.structs.asdict(version)}
+
+
+def _there(registry: Registry, ref: Ref, to: Path) -> Bundle | None:
+    """Give the bundle that REF names if `to` holds it; anything else there is for `pull` to refuse."""
+    from lading.bundle import Bundle
+
+    if not to.exists():
+        return None
+    try:
+        return Bundle.open(to, digest=registry.resolve(ref).digest)
+    except BundleError:
+        return None
 
 
 def _untag(registry: Registry, ref: Ref, tag: str) -> None:

@@ -103,7 +103,8 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
 def in_image() -> tuple[Path, ...]:
     """List the bundles that an image brought here, by name; none where this is no such image."""
     folder = bundles_folder()
-    return tuple(sorted(path.parent for path in folder.glob("*/bundle.json"))) if folder.is_dir() else ()
+    # What begins with a dot was left by a pull that was killed.
+    return tuple(sorted(path.parent for path in folder.glob("[!.]*/bundle.json"))) if folder.is_dir() else ()
 
 
 def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[Companion]:

@@ -51,14 +51,15 @@ def document(manifest: Any) -> str:
 def _lines(value: Any, depth: int) -> Iterator[str]:
     """Write a dictionary or list that is not empty; what it holds is indented by `depth` spaces."""
     pad = " " * depth
-    for key, one in value.items() if isinstance(value, dict) else (("-", each) for each in value):
+    is_list = not isinstance(value, dict)
+    for key, one in enumerate(value) if is_list else value.items():
         while isinstance(one, Noted):
             yield from _comment(one.why, depth)
             one = one.value  # noqa: PLW2901 - the comment is written
-        head = f"{pad}-" if key == "-" else f"{pad}{scalar(key)}:"
+        head = f"{pad}-" if is_list else f"{pad}{scalar(key)}:"
         if not isinstance(one, dict | list | tuple) or not one:
             yield f"{head} {scalar(one)}"
-        elif key == "-" and not _begins_noted(one):
+        elif is_list and not _begins_noted(one):
             first, *rest = _lines(one, depth + 2)
             yield f"{head} {first.lstrip()}"
             yield from rest
