@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 import yaml
@@ -365,6 +366,17 @@ def test_the_command_writes_yaml_to_stdout_and_words_to_stderr(registry, capsys)
         == "2"
     )
     assert "memory of `iris:2` is estimated" in said.err
+
+
+def test_as_json_it_is_a_list_that_kubectl_reads_and_needs_no_yaml(registry, capsys, monkeypatch):
+    arguments = ("iris:2", "--pattern", "in-image", "--image", IMAGE)
+    deploy(*arguments)
+    shown = list(yaml.safe_load_all(capsys.readouterr().out))
+    monkeypatch.setitem(sys.modules, "yaml", None)  # as where the extra is not installed
+    assert deploy(*arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"apiVersion": "v1", "kind": "List", "items": shown}
+    assert deploy(*arguments) == 2
+    assert "pip install 'lading[kubernetes]'" in capsys.readouterr().err
 
 
 def test_the_command_takes_both_sides_of_a_canary_from_the_release(registry, capsys):

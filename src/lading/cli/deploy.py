@@ -9,7 +9,7 @@ import click
 
 from lading.cli import printing
 from lading.cli.command import Command, Group
-from lading.cli.parameters import RefType, open_registry, registry_option
+from lading.cli.parameters import RefType, json_option, open_registry, registry_option
 from lading.errors import ExtraMissing, UsageError
 from lading.ref import Ref
 
@@ -87,6 +87,7 @@ def deploy() -> None:
     "--context", metavar="NAME", help="Context of the kubeconfig to apply to.  [default: the current one]"
 )
 @registry_option
+@json_option
 def kubernetes(ref: Ref, registry: str | None, **given: Any) -> None:
     """Write manifests that run the version that REF names; the defaults are for production.
 
@@ -163,32 +164,46 @@ def _patch(release: Release | None, ref: Ref, given: dict[str, Any]) -> None:
 
 def _write(manifests: list[Any], given: dict[str, Any]) -> None:
     """Bring the manifests to where they are wanted."""
-    from lading.deploy.yamltext import documents, plain
+    from lading.deploy.yamltext import plain
 
     if given["apply"]:
         from lading.deploy.cluster import KubernetesCluster, apply_all
 
         cluster = KubernetesCluster(given["context"])
-        for name in apply_all(cluster, [plain(one) for one in manifests]):
-            printing.data(name)
+        _say("applied", apply_all(cluster, [plain(one) for one in manifests]), given)
         printing.remark(f"applied to {cluster.where}")
-        return
+    elif given["folder"] is None and given["as_json"]:
+        printing.as_json({"apiVersion": "v1", "kind": "List", "items": [plain(one) for one in manifests]})
+    else:
+        _write_yaml(manifests, given)
+
+
+def _write_yaml(manifests: list[Any], given: dict[str, Any]) -> None:
+    from lading.deploy.kustomize import write_kustomize
+    from lading.deploy.yamltext import documents
+
     try:
         if given["folder"] is None:
             click.echo(printing.clean(documents(manifests)), nl=False, color=False)
             return
-        from lading.deploy.kustomize import write_kustomize
-
-        for path in write_kustomize(given["folder"], manifests, given["namespace"]):
-            printing.data(str(path))
-        printing.remark(f"next: kubectl apply -k {given['folder'] / 'overlays' / 'staging'}")
+        written = write_kustomize(given["folder"], manifests, given["namespace"])
     except ModuleNotFoundError as error:
         if error.name != "yaml":
             raise
-        hint = "pip install 'lading[kubernetes]'"
+        hint = "pip install 'lading[kubernetes]', or take `--json`, which kubectl reads too"
         raise ExtraMissing(
             "`lading deploy`", expected="the extra `kubernetes`", found="no module `yaml`", hint=hint
         ) from None
+    _say("written", [str(path) for path in written], given)
+    printing.remark(f"next: kubectl apply -k {given['folder'] / 'overlays' / 'staging'}")
+
+
+def _say(what: str, names: list[str], given: dict[str, Any]) -> None:
+    if given["as_json"]:
+        printing.as_json({what: names})
+        return
+    for name in names:
+        printing.data(name)
 
 
 def _options(given: dict[str, Any], image: str | None = None) -> Options:
