@@ -1,0 +1,125 @@
+"""Tiny base images for tests, and the real programs that images are tried with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lading.image import CONFIG, Blob, Descriptor, Index, Manifest, canonical
+from lading.image.layers import LayerFile, files_layer
+from lading.image.layout import LayoutImage
+from lading.registry.distribution import INDEX, MANIFEST, digest_of
+
+ROOT = Path(__file__).parents[1]
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+ROOTFS = ["base-files", "python3", "libstdc++6", "ca-certificates", "netbase"]
+
+
+def tiny_base(folder: Path, *architectures: str, env: tuple[str, ...] = ("PATH=/bin",)) -> str:
+    """Write a layout with an image of one small layer, for one platform or as an index; give its name."""
+    image = LayoutImage(folder, "base")
+    entries = []
+    data = b""
+    for architecture in architectures or ("amd64",):
+        scratch = folder.with_name(f"{folder.name}.{architecture}")
+        layer = files_layer({"etc/arch": LayerFile(architecture.encode())}, scratch, compress=False)
+        config = {
+            "architecture": architecture,
+            "os": "linux",
+            "created": "2026-01-02T03:04:05Z",
+            "config": {"Env": list(env), "Labels": {"of": "the base"}},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+            "history": [{"created": "2026-01-02T03:04:05Z", "created_by": "tests"}],
+        }
+        data = put_image(image, config, [layer.blob])
+        platform_said = {"os": "linux", "architecture": architecture}
+        entries.append(Descriptor(MANIFEST, digest_of(data), len(data), platform=platform_said))
+    if len(architectures) > 1:
+        attestation = {"os": "unknown", "architecture": "unknown"}
+        entries.append(Descriptor(MANIFEST, entries[0].digest, entries[0].size, platform=attestation))
+        image.name(canonical(Index(schema_version=2, media_type=INDEX, manifests=entries)), INDEX)
+    else:
+        image.name(data, MANIFEST)
+    return f"oci:{folder}:base"
+
+
+def put_image(image: LayoutImage, config: dict[str, Any], layers: list[Blob]) -> bytes:
+    """Write a configuration, layers and their manifest; give the manifest."""
+    text = canonical(config)
+    described = Descriptor(CONFIG, digest_of(text), len(text))
+    for blob in (*layers, Blob(described, lambda out: out.write(text))):
+        image.put(blob)
+    made = Manifest(
+        schema_version=2, media_type=MANIFEST, config=described, layers=[one.descriptor for one in layers]
+    )
+    data = canonical(made)
+    image.put_document(data, MANIFEST)
+    return data
+
+
+def cache_folder() -> Path:
+    """Give the folder in which what takes long to make is kept between test runs."""
+    folder = Path(tempfile.gettempdir()) / f"lading-tests-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def root_filesystem() -> Path:
+    """Give a root filesystem of Debian with Python as a tar, made once."""
+    path = cache_folder() / "bookworm.tar"
+    if not path.exists():
+        made = path.with_suffix(".making.tar")
+        command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(ROOTFS)}"]
+        run(*command, "bookworm", str(made), environ={"SOURCE_DATE_EPOCH": "0"})
+        made.replace(path)
+    return path
+
+
+def runtime_base() -> str:
+    """Build the runtime image of this lading as a layout, with no engine, once for these very sources."""
+    rootfs, pins = root_filesystem(), ROOT / "requirements" / "serve.txt"
+    files = sorted(path for path in (ROOT / "src" / "lading").rglob("*") if path.suffix in {".py", ".binpb"})
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in (*files, pins))).hexdigest()[:16]
+    folder = cache_folder() / f"runtime-{key}"
+    if not (folder / "index.json").exists():
+        for old in cache_folder().glob("runtime-*"):
+            shutil.rmtree(old)
+        lading(
+            "image",
+            "base",
+            "--from",
+            rootfs,
+            "--wheels",
+            pins,
+            "--to",
+            f"oci:{folder}:runtime",
+            "--compress",
+            "none",
+        )
+    return f"oci:{folder}:runtime"
+
+
+def lading(*arguments: object, environ: dict[str, str] | None = None, code: int = 0) -> str:
+    """Run lading as a process of its own and give its stdout."""
+    return run(sys.executable, "-m", "lading", *map(str, arguments), environ=environ, code=code)
+
+
+def run(*command: str, environ: dict[str, str] | None = None, code: int = 0) -> str:
+    """Run a program to its end and give its stdout."""
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environ or {})},
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
