@@ -1,4 +1,4 @@
-"""The life of two models in one folder: train, pack, verify, push, serve, predict, refuse, drain.
+"""The life of two models in one folder: train, pack, verify, push, serve, predict, refuse, drain, release.
 
 Every step is a command that you could type; each is really run, in ``.demo``, and says in one line what it
 did. With ``--keep`` the server stays up after the models are served, until Ctrl-C. Uses no network but
@@ -26,6 +26,16 @@ from lading import Client
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".demo"
 SERVE = "lading serve iris:1 progression:1 --port {port} --grpc-port {grpc_port}"
+FOLLOW = "lading serve --port {port} --grpc-port {grpc_port}"
+CANARY = "--canary 25,100 --hold 2s --min-requests 300 --gates gates.toml"
+GATES = """# What a candidate may cost, judged by live traffic.
+[live]
+max_error_increase = 0.02
+max_latency_p50_ratio = 3
+max_latency_p99_ratio = 3
+max_output_shift = 0.2
+max_accuracy_drop = 0.05
+"""
 
 
 class Story:
@@ -55,7 +65,7 @@ class Story:
         if done.returncode != expect:
             print(f"    $ {command}\n{done.stdout}{done.stderr}", file=sys.stderr)
             sys.exit(f"demo: expected exit code {expect}, found {done.returncode}")
-        words = done.stderr if expect else done.stdout
+        words = done.stderr if expect or not done.stdout else done.stdout
         self.tell(say(words), command)
         return words
 
@@ -64,7 +74,7 @@ def prepare() -> None:
     """Start from an empty folder with the two training scripts in it."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    for script in ("train_iris.py", "progression.py"):
+    for script in ("train_iris.py", "progression.py", "train_again.py", "callers.py"):
         shutil.copy(HERE / script, FOLDER)
 
 
@@ -95,12 +105,14 @@ def free_port(wanted: int) -> int:
 
 
 @contextmanager
-def serving(story: Story, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve both models, ready, for the time of the block; nothing of it stays behind, whatever happens.
+def serving(
+    story: Story, port: int, command: str = SERVE, what: str = "both models replayed their golden samples"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve, ready, for the time of the block; nothing of it stays behind, whatever happens.
 
     The server has a session of its own, so that Ctrl-C reaches it as one drain, through here.
     """
-    command = SERVE.format(port=port, grpc_port=free_port(port + 1))
+    command = command.format(port=port, grpc_port=free_port(port + 1))
     with (FOLDER / "serve.log").open("wb") as log:
         server = subprocess.Popen(
             shlex.split(command),
@@ -112,7 +124,7 @@ def serving(story: Story, port: int) -> Iterator[subprocess.Popen[bytes]]:
         )
     try:
         seconds = wait_until_ready(server, port)
-        story.tell(f"both models replayed their golden samples and are ready after {seconds:.2f} s", command)
+        story.tell(f"{what}, ready after {seconds:.2f} s", command)
         yield server
     finally:
         if server.poll() is None:
@@ -177,6 +189,62 @@ def refuse(story: Story, url: str) -> None:
     story.run("lading serve ./tampered.bundle --port 0", refused, expect=1)
 
 
+def release(story: Story, port: int) -> None:
+    """Release while requests flow: a better model goes live by itself, a broken one goes back."""
+    (FOLDER / "gates.toml").write_text(GATES, encoding="utf-8")
+    story.run("lading release iris:1", lambda _: "released iris:1: every server that follows will serve it")
+    what = "a server that follows the registry has loaded iris:1"
+    with serving(story, port, FOLLOW, what) as server:
+        with calling(story, port):
+            for kind, number, code in (("better", 2, 0), ("broken", 3, 1)):
+                release_again(story, kind, number, code)
+        story.run("lading history iris --check", lambda out: f"the history, whole:\n{indented(out)}")
+        story.run("lading inventory", lambda out: f"what runs:\n{indented(out)}")
+        drain(story, server)
+
+
+def release_again(story: Story, kind: str, number: int, code: int) -> None:
+    """Train another version and release it as a canary; `code` is 0 if it should go live, 1 if back."""
+    story.run(f"python train_again.py {kind}", lambda out: f"trained again: {out.strip()}")
+    story.run(f"lading push {kind}.bundle", lambda out: f"pushed: {' '.join(out.split())}")
+    command = f"lading release iris:{number} {CANARY}"
+    story.run(command, lambda _: f"iris:{number} gets 25 % of the requests, then all")
+    ending = "back" if code else "live"
+    story.run(
+        "lading rollout watch iris",
+        lambda out: f"iris:{number} went {ending} by itself: {last_line(out)}",
+        expect=code,
+    )
+
+
+@contextmanager
+def calling(story: Story, port: int) -> Iterator[None]:
+    """Have callers send requests for the time of the block, and tell what became of them."""
+    command = f"python callers.py {port}"
+    callers = subprocess.Popen(
+        shlex.split(command), cwd=FOLDER, env=story.environ, stdout=subprocess.PIPE, text=True
+    )
+    story.tell("callers send flowers, and tell later what some of them were", command)
+    try:
+        yield
+    finally:
+        callers.terminate()
+        told, _ = callers.communicate(timeout=60)
+    story.tell(f"the callers saw {told.strip()}")
+    if not told.strip().endswith(" 0 failed"):
+        sys.exit("demo: expected that no request fails because of a release")
+
+
+def last_line(words: str) -> str:
+    """Give the last line that says something."""
+    return [line.strip() for line in words.splitlines() if line.strip()][-1]
+
+
+def indented(words: str) -> str:
+    """Set a table off from the story."""
+    return "\n".join(f"        {line.rstrip()}" for line in words.splitlines() if line.strip())
+
+
 def refused(words: str) -> str:
     """Give the sentence of a refusal."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
@@ -229,6 +297,8 @@ def main() -> None:
             predict(story, url)
             refuse(story, url)
         drain(story, server)
+    if not given.keep:
+        release(story, port)
 
 
 if __name__ == "__main__":
