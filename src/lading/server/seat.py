@@ -7,10 +7,8 @@ Lines of JSON over a socket pair. To the supervisor: ``ask`` (what shall be serv
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import pickle
 import queue
 import secrets
 import signal
@@ -20,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lading import errors
 from lading.errors import LadingError
 from lading.server.cells import SharedMemory
 
@@ -105,7 +104,8 @@ class Seat:
 
     def refuse(self, error: LadingError) -> None:
         """Tell the supervisor why this worker cannot serve."""
-        self.line.send("refused", base64.b64encode(pickle.dumps(error)).decode())
+        said = {"expected": error.expected, "found": error.found, "hint": error.hint}
+        self.line.send("refused", [type(error).__name__, error.where, said])
 
     def _hear(self) -> None:
         while (messages := self.line.receive()) is not None:
@@ -122,8 +122,8 @@ def replica_id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
-def refusal(value: str) -> LadingError:
-    """Give the error of a ``refused`` message; it comes from a process that we forked, and nobody else."""
-    error = pickle.loads(base64.b64decode(value))  # noqa: S301 - our own child wrote it
-    assert isinstance(error, LadingError)
+def refusal(value: tuple[str, str, dict[str, str | None]]) -> LadingError:
+    """Give the error of a ``refused`` message."""
+    kind, where, said = value
+    error: LadingError = getattr(errors, kind)(where, **said)
     return error
