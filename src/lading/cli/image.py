@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform as machine
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,14 +76,12 @@ def build(
     from lading.image.places import open_source, open_target
 
     began = time.monotonic()
-    with open_registry(registry) as opened:
-        parts = _parts(bundles, opened)
+    with contextlib.ExitStack() as stack:
+        parts = [_part(one, registry, stack) for one in bundles]
         source, target = open_source(base), open_target(to)
-        try:
-            with printing.busy(f"building {to}"):
-                built = build_image(source, parts, target, platforms=platforms)
-        finally:
-            target.close()
+        stack.callback(target.close)
+        with printing.busy(f"building {to}"):
+            built = build_image(source, parts, target, platforms=platforms)
     seconds = round(time.monotonic() - began, 3)
     if as_json:
         import msgspec
@@ -343,11 +341,10 @@ def _platform_here() -> str:
     return f"linux/{_ARCHITECTURES.get(machine.machine(), machine.machine())}"
 
 
-def _parts(bundles: Sequence[Ref | Path], registry: Registry) -> list[Part]:
+def _part(bundle: Ref | Path, registry: str | None, stack: contextlib.ExitStack) -> Part:
     from lading.image.parts import from_directory, from_registry
 
-    store = store_url()
-    return [
-        from_directory(one) if isinstance(one, Path) else from_registry(one, registry, store)
-        for one in bundles
-    ]
+    if isinstance(bundle, Path):
+        return from_directory(bundle)
+    # Open until the image is built: only then is it known whether its bytes are needed.
+    return from_registry(bundle, stack.enter_context(open_registry(registry)), store_url())
