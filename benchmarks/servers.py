@@ -33,6 +33,12 @@ class Running:
         pids = [self.process.pid, *_children(self.process.pid)]
         return sum(_resident(pid) for pid in pids) / 1e6
 
+    @property
+    def proportional_mb(self) -> float:
+        """Memory of the process and its children, each page shared by several divided among them."""
+        pids = [self.process.pid, *_children(self.process.pid)]
+        return sum(_proportional(pid) for pid in pids) / 1e6
+
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
@@ -138,6 +144,11 @@ def _children(pid: int) -> list[int]:
         for child in (task / "children").read_text().split():
             found += [int(child), *_children(int(child))]
     return found
+
+
+def _proportional(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
 
 
 def _resident(pid: int) -> int:

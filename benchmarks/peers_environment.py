@@ -1,0 +1,55 @@
+"""Environments of the peers: one for each benchmarks/peers/<name>.txt, under .venv-peers/<name>.
+
+They are made again only where the list has changed, and hold nothing of lading.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+LISTS = Path(__file__).parent / "peers"
+CACHE = Path(__file__).parent.parent / ".venv-peers"
+
+
+def made(name: str) -> str:
+    """Make the environment of a peer; give the reason in one line if that cannot be done here."""
+    wanted, env = LISTS / f"{name}.txt", CACHE / name
+    done = env / ".installed"
+    if done.is_file() and done.read_text() == wanted.read_text():
+        return ""
+    shutil.rmtree(env, ignore_errors=True)
+    pip = [program(name, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for command in ([sys.executable, "-m", "venv", str(env)], [*pip, "--requirement", str(wanted)]):
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+        except subprocess.TimeoutExpired:
+            return "it took more than 15 minutes"
+        if ended.returncode:
+            return _reason(ended.stderr or ended.stdout)
+    done.write_text(wanted.read_text())
+    return ""
+
+
+def program(name: str, what: str) -> str:
+    """Give the path of a program in the environment of a peer."""
+    return str(CACHE / name / "bin" / what)
+
+
+def versions(name: str) -> str:
+    """Say what was installed: the packages that the list names, with their versions."""
+    lines = (LISTS / f"{name}.txt").read_text().splitlines()
+    packages = [line for line in lines if line and not line.startswith("#")]
+    script = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    found = subprocess.run(
+        [program(name, "python"), "-c", script, *packages], capture_output=True, text=True, check=True
+    )
+    return ", ".join(f"{one} {number}" for one, number in zip(packages, found.stdout.split(), strict=True))
+
+
+def _reason(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["it said nothing"])[-1]
