@@ -26,10 +26,11 @@ def push_all(root: str, paths: list[str], results: Any) -> None:
     results.put({version.digest: version.version for version in done})
 
 
-def push_until_killed(root: str, paths: list[str]) -> None:
-    """Push the bundles at `paths` one by one, and again from the first."""
+def push_until_killed(root: str, paths: list[str], began: Any) -> None:
+    """Push the bundles at `paths` one by one, and again from the first; set `began` before."""
     with Registry.open(root) as registry:
         bundles = [Bundle.open(path) for path in paths]
+        began.set()
         while True:
             for bundle in bundles:
                 registry.push(bundle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import shutil
 import signal
@@ -18,6 +19,8 @@ from making import linear_bundle
 
 PUSHES = 100
 MOMENTS = 400  # more than any of the acts has; each stops at its own end
+EVERY_MOMENT = bool(os.environ.get("LADING_TEST_EVERY_MOMENT"))
+"""Kill at each call and not at some of them: ten minutes instead of one."""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,7 @@ def check_working(root: Path, bundles: list[Bundle]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "step"),
-    [(pushing.push_one, 1), (pushing.open_new, 3), (pushing.fetch_one, 3), (pushing.collect_once, 3)],
+    [(pushing.push_one, 4), (pushing.open_new, 9), (pushing.fetch_one, 9), (pushing.collect_once, 9)],
 )
 def test_a_kill_at_any_moment_leaves_a_registry_that_works_and_gc_cleans(
     processes, bundles, tmp_path, act, step
@@ -136,7 +139,7 @@ def test_a_kill_at_any_moment_leaves_a_registry_that_works_and_gc_cleans(
             if act is pushing.collect_once:
                 registry.fetch(registry.push(bundles[2]).ref)
                 registry.remove("iris:2")
-    for moment in range(1, MOMENTS, step):
+    for moment in range(1, MOMENTS, 1 if EVERY_MOMENT else step):
         root = tmp_path / str(moment)
         if ready.exists():
             shutil.copytree(ready, root)
@@ -169,9 +172,11 @@ def test_pushers_killed_at_random_times_lose_nothing_that_was_listed(processes, 
     for turn in range(25):
         # The moments above are between calls; these fall inside them as well, in the midst of a commit.
         some = paths_of(bundles[turn * 4 : turn * 4 + 60])
-        child = processes.Process(target=pushing.push_until_killed, args=(str(root), some))
+        began = processes.Event()
+        child = processes.Process(target=pushing.push_until_killed, args=(str(root), some, began))
         child.start()
-        time.sleep(clock.uniform(0.02, 0.25))
+        assert began.wait(30)
+        time.sleep(clock.uniform(0.0, 0.25))
         child.kill()
         child.join(60)
         assert child.exitcode == -signal.SIGKILL

@@ -138,6 +138,7 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):
     assert answered[0] > 20
 
 
+@pytest.mark.alone
 def test_start_to_first_prediction_is_quick(tmp_path):
     linear_bundle(tmp_path / "iris")
     best = 10.0
