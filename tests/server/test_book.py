@@ -149,6 +149,7 @@ WRONG = [
     ({"data": [{"sepal_length": 1}]}, "InputMissing", "`$.data[0]`", "`sepal_width`"),
     ({"data": {"Y": [ROW]}}, "InputUnknown", "`Y`", "`X`"),
     ({"data": [ROW], "outputs": ["nothing"]}, "OutputUnknown", "`nothing`", "`label`"),
+    ({"data": [ROW], "outputs": []}, "BodyInvalid", "`$.outputs`", "none"),
     ({"dada": [ROW]}, "BodyInvalid", "body", "dada"),
     ({}, "BodyInvalid", "body", "data"),
 ]

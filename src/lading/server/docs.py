@@ -21,7 +21,8 @@ from starlette.requests import Request as PageRequest
 
 import lading
 from lading.server.app import App
-from lading.server.protocols import book
+from lading.server.http import Route
+from lading.server.protocols import book, mlflow
 from lading.server.states import Served, State
 from lading.signature import Signature, Tensor
 
@@ -31,7 +32,18 @@ _ABOUT = (
     "The routes at the root answer for the default model; the same routes are under `/models/{name}`, and "
     "under `/models/{name}/versions/{version}`. Examples are golden samples of the model that is loaded."
 )
-_ANY_BODY = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+_TEXT = "text/plain"
+# Routes that do not answer with an object of JSON, and what they answer with.
+_ANSWERS: dict[str, tuple[str, str]] = {
+    "/metrics": (_TEXT, "string"),
+    "/monitoring/prometheus/metrics": (_TEXT, "string"),
+    "/ping": (_TEXT, "string"),
+    "/version": (_TEXT, "string"),
+    "/v2/repository/index": ("application/json", "array"),
+}
+# The keys that every refusal of a protocol has; the others have those of the native one.
+_REFUSALS: dict[str, tuple[str, ...]] = {"oip": ("error",), "tfs": ("error",), "vertex": ("error",)}
+_MLFLOW_REFUSAL: tuple[str, ...] = ("error_code", "message")
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
@@ -84,7 +96,7 @@ def describe(app: App) -> dict[str, Any]:
             "summary": route.summary,
             "operationId": f"{route.method} {route.pattern}",
             "tags": [route.protocol],
-            "responses": _responses(served, route.pattern),
+            "responses": _responses(served, route),
         }
         names = re.findall(r"\{(\w+)\}", route.pattern)
         if names:
@@ -109,7 +121,8 @@ def _described(app: App) -> Served | None:
 
 
 def _parameter(name: str, served: Served | None) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 1} if name == "version" else {"type": "string"}
+    # A bundle that is served from its directory has no version, and shows 0.
+    schema = {"type": "integer", "minimum": 0} if name == "version" else {"type": "string"}
     parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
     if served is not None:
         parameter["example"] = {"name": served.name, "version": served.version}.get(name, "live")
@@ -125,7 +138,11 @@ def _request_body(served: Served) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "data": _data_schema(served.signature),
-            "outputs": {"type": "array", "items": {"enum": [one.name for one in served.signature.outputs]}},
+            "outputs": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"enum": [one.name for one in served.signature.outputs]},
+            },
         },
     }
     return {"required": True, "content": {"application/json": {"schema": schema, "example": {"data": rows}}}}
@@ -171,17 +188,37 @@ def tensor_schema(tensor: Tensor) -> dict[str, Any]:
     return schema
 
 
-def _responses(served: Served | None, pattern: str) -> dict[str, Any]:
-    refusal = {"application/json": {"schema": {"type": "object"}}}
+def _responses(served: Served | None, route: Route) -> dict[str, Any]:
+    kind, shape = _ANSWERS.get(route.pattern, ("application/json", "object"))
+    answer: dict[str, Any] = {"schema": {"type": shape}}
+    refusal = _refusal(route)
     responses: dict[str, Any] = {
-        "200": {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}},
+        "200": {"description": "Done", "content": {kind: answer}},
         "4XX": {"description": "One sentence: where, expected, found", "content": refusal},
         "503": {"description": "Not ready: loading, draining or failed", "content": refusal},
     }
-    if served is not None and pattern.endswith(("/predict", "/predict/test")):
+    if route.hot:
+        responses["500"] = {"description": "The model failed on this input", "content": refusal}
+        responses["504"] = {"description": "The deadline passed first", "content": refusal}
+    if route.protocol in ("oip", "tfs"):
+        responses["501"] = {"description": "What this server does not do", "content": refusal}
+    if route.pattern == "/invocations":
+        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    if served is not None and route.pattern.endswith(("/predict", "/predict/test")):
         primary = served.signature.primary
         first = served.samples.outputs[primary.name][:1]
-        value = first if "{" in pattern else first[0]
-        example = orjson.loads(book.dumps({"prediction": value}))
-        responses["200"]["content"]["application/json"]["example"] = example
+        value = first if "{" in route.pattern else first[0]
+        answer["example"] = orjson.loads(book.dumps({"prediction": value}))
     return responses
+
+
+def _refusal(route: Route) -> dict[str, Any]:
+    """Write how a route refuses: each protocol prescribes its own body."""
+    in_mlflow = route.refuse is mlflow.refuse
+    required = _MLFLOW_REFUSAL if in_mlflow else _REFUSALS.get(route.protocol, ("error", "code"))
+    keys = {name: {"type": "string"} for name in required}
+    schema = {"type": "object", "required": [*required], "properties": keys}
+    refusal: dict[str, Any] = {"application/json": {"schema": schema}}
+    if in_mlflow:
+        refusal[_TEXT] = {"schema": {"type": "string"}}
+    return refusal

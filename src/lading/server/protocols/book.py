@@ -162,6 +162,8 @@ def _predict_test_label(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 
 
 def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: Sequence[str]) -> Job:
+    if not asked:
+        raise BodyInvalid("`$.outputs`", expected="names of outputs, or no `outputs` at all", found="none")
     check_outputs(served, asked)
 
     def encode(outputs: dict[str, Array]) -> Response:
