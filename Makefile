@@ -5,7 +5,7 @@ READY := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test test-clients bench lint services lock clean
+.PHONY: help demo serve check fix test test-clients bench bench-release lint services lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,12 @@ test-clients: $(READY)  ## the clients people already have, each in an environme
 
 bench: $(READY)  ## measure the server against references, in one run
 	$(BIN)/python benchmarks
+
+bench-release: $(READY) services  ## measure what a new version costs by both release patterns, in real containers
+	$(BIN)/python benchmarks/release.py --write
+
+bench-peers: $(READY)  ## measure it beside MLServer, BentoML, LitServe and Triton
+	$(BIN)/python benchmarks/peers.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -5,13 +5,21 @@ They are made again only where the list has changed, and hold nothing of lading.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 LISTS = Path(__file__).parent / "peers"
 CACHE = Path(__file__).parent.parent / ".venv-peers"
+# What an interpreter must satisfy for a peer. The Python backend of Triton has an older Python linked in, without
+# a method that the standard library of 3.11.6 and later calls: it cannot start with that one.
+_MUST = {
+    "triton": "import inspect, multiprocessing.resource_tracker as one; "
+    "assert '_recursion_count' not in inspect.getsource(one); import ensurepip, venv"
+}
 
 
 def made(name: str) -> str:
@@ -21,8 +29,11 @@ def made(name: str) -> str:
     if done.is_file() and done.read_text() == wanted.read_text():
         return ""
     shutil.rmtree(env, ignore_errors=True)
+    python = next((one for one in _interpreters() if _fits(one, _MUST.get(name, ""))), "")
+    if not python:
+        return "no Python here is one that it can start with"
     pip = [program(name, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", str(env)], [*pip, "--requirement", str(wanted)]):
+    for command in ([python, "-m", "venv", str(env)], [*pip, "--requirement", str(wanted)]):
         try:
             ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
         except subprocess.TimeoutExpired:
@@ -47,6 +58,19 @@ def versions(name: str) -> str:
         [program(name, "python"), "-c", script, *packages], capture_output=True, text=True, check=True
     )
     return ", ".join(f"{one} {number}" for one, number in zip(packages, found.stdout.split(), strict=True))
+
+
+def _interpreters() -> Iterator[str]:
+    """Give the Pythons to try: our own, then those of the same version on the path."""
+    yield sys.executable
+    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        if (Path(folder) / minor).is_file():
+            yield str(Path(folder) / minor)
+
+
+def _fits(python: str, must: str) -> bool:
+    return subprocess.run([python, "-c", must], capture_output=True, check=False).returncode == 0
 
 
 def _reason(said: str) -> str:
