@@ -38,7 +38,13 @@ class Engine:
 
     def output(self, image: str, arguments: Sequence[str]) -> str:
         """Run an image to its end and give its stdout, however it ended."""
-        done = self._run("run", "--rm", *_HARDENED, image, *arguments, check=False)
+        started = self.start(image, arguments, environ={})
+        try:
+            # Not `run --rm`: podman may take 20 s to see the end of what it is attached to.
+            self._run("wait", started.id)
+            done = self._run("logs", started.id)
+        finally:
+            started.stop()
         if not done.stdout:
             where, found = f"`{' '.join(arguments)}` in the image", done.stderr.strip()[-500:]
             raise UsageError(where, expected="its answer", found=found or "nothing")
