@@ -137,6 +137,7 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
             leader.wait()
         server.wait_ready()
         assert server.stop() == 0
+        assert "starting another" in server.said, "a worker was killed"
     answers, broken = clients.answers, clients.broken
     print(f"{len(answers)} answers over {RELEASES} releases, {len(broken)} broken by the kill")
     assert len(answers) >= min(50_000, RELEASES * 1000)

@@ -12,15 +12,20 @@ import pytest
 
 from graphs import bundle_of, graph, node, tensor
 from lading.bundle import Bundle
+from lading.registry import Registry
+from lading.release import Plan
 from lading.server.dataplane import DataPlane
 from lading.server.job import Job
 from lading.server.manager import Manager, Wanted
 from lading.server.states import State
 from lading.signature import Signature
+from load import Clients, rest
+from serving import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SWAPS = int(os.environ.get("LADING_TEST_SWAPS", "120"))
+SERVER_SWAPS = 15
 
 
 def heavy(folder: Path, seed: int) -> Bundle:
@@ -79,6 +84,35 @@ def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
     )
     assert at_the_end <= after_five * 1.1
     assert len(swapping) > SWAPS
+
+
+def test_answers_stay_quick_while_a_server_swaps(tmp_path):
+    url = str(tmp_path / "registry")
+    with Registry.open(url) as registry:
+        for seed in (1, 2):
+            registry.push(heavy(tmp_path, seed))
+        registry.release("heavy", 1, Plan(mode="live"), actor="t")
+        clients = Clients()
+        with serving(
+            flags=("--grpc-port", "-1", "--threads", "1"), environ={"LADING_REGISTRY": url}
+        ) as server:
+            clients.start(rest(int(server.url.rpartition(":")[2]), "/models/heavy/predict"))
+            time.sleep(6)
+            swaps_began = time.time()
+            for number in range(SERVER_SWAPS):
+                registry.release("heavy", 2 - number % 2, Plan(mode="live"), actor="t")
+                time.sleep(1)
+            clients.stop()
+            assert server.stop() == 0
+    answers = clients.answers
+    assert {one.status for one in answers} == {200}
+    assert clients.broken == []
+    calm = [one.came_at - one.asked_at for one in answers if one.came_at < swaps_began][50:]
+    swapping = [one.came_at - one.asked_at for one in answers if one.asked_at > swaps_began]
+    p99_calm, p99_swapping = np.quantile(calm, 0.99) * 1000, np.quantile(swapping, 0.99) * 1000
+    print(f"{SERVER_SWAPS} releases: p99 {p99_calm:.1f} ms calm, {p99_swapping:.1f} ms swapping")
+    assert len({one.digest for one in answers}) == 2
+    assert p99_swapping <= 2 * p99_calm + 1
 
 
 def swap_to_first(manager: Manager, swap_to) -> None:
