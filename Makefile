@@ -5,7 +5,7 @@ READY := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test test-clients bench bench-release lint services lock clean
+.PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint services lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile

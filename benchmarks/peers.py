@@ -198,8 +198,9 @@ def _litserve(bundle: lading.Bundle) -> Contender:
 
 def _triton(bundle: lading.Bundle) -> Contender:
     command = [peers_environment.program("triton", "python"), str(REFERENCES / "triton_app.py")]
-    ports = ["{port}", "{grpc}", str(servers.free_port())]
-    return Contender([*command, *ports], "/v2/health/ready", environ=_model(bundle), **_oip(bundle))
+    return Contender(
+        [*command, "{port}", "{grpc}"], "/v2/health/ready", environ=_model(bundle), **_oip(bundle)
+    )
 
 
 PEERS: dict[str, Callable[[lading.Bundle], Contender]] = {

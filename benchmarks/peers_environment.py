@@ -14,8 +14,8 @@ from pathlib import Path
 
 LISTS = Path(__file__).parent / "peers"
 CACHE = Path(__file__).parent.parent / ".venv-peers"
-# What an interpreter must satisfy for a peer. The Python backend of Triton has an older Python linked in, without
-# a method that the standard library of 3.11.6 and later calls: it cannot start with that one.
+# What an interpreter must satisfy for a peer. The Python backend of Triton has an older Python linked in: it
+# lacks a method that the standard library of 3.11.6 and later calls, and cannot start with that one.
 _MUST = {
     "triton": "import inspect, multiprocessing.resource_tracker as one; "
     "assert '_recursion_count' not in inspect.getsource(one); import ensurepip, venv"

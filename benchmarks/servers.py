@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,7 +66,11 @@ def running(
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environ or {})}
     began = time.monotonic()
     process = subprocess.Popen(
-        ["taskset", "-c", cores, *filled], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ["taskset", "-c", cores, *filled],
+        env=variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
     )
     try:
         _wait(process, grpc_port if grpc_only else port, probe)
@@ -77,6 +82,9 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # Some leave processes of theirs behind when they are told to end.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def lading(bundle: Path, *flags: str) -> list[str]:

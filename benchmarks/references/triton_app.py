@@ -24,13 +24,13 @@ def predict(**rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"probabilities": session.run(["probabilities"], {name: rows[name]})[0]}
 
 
-http_port, grpc_port, metrics_port = map(int, sys.argv[1:])
+http_port, grpc_port = map(int, sys.argv[1:])
 config = TritonConfig(
     http_address="127.0.0.1",
     http_port=http_port,
     grpc_address="127.0.0.1",
     grpc_port=grpc_port,
-    metrics_port=metrics_port,
+    allow_metrics=False,
 )
 with Triton(config=config) as triton:
     triton.bind(
