@@ -23,6 +23,7 @@ import lading
 from lading.server.app import App
 from lading.server.http import Route
 from lading.server.protocols import book, mlflow
+from lading.server.protocols.oip import facts
 from lading.server.states import Served, State
 from lading.signature import Signature, Tensor
 
@@ -101,10 +102,8 @@ def describe(app: App) -> dict[str, Any]:
         names = re.findall(r"\{(\w+)\}", route.pattern)
         if names:
             operation["parameters"] = [_parameter(name, served) for name in names]
-        if route.method == "POST" and route.protocol != book.PROTOCOL:
-            operation["requestBody"] = _any_body()
-        elif route.method == "POST" and served is not None:
-            operation["requestBody"] = _request_body(served)
+        if route.method == "POST":
+            operation["requestBody"] = _request_body(route, served)
         paths.setdefault(route.pattern or "/", {})[route.method.lower()] = operation
     document["paths"] = paths
     return document
@@ -129,28 +128,52 @@ def _parameter(name: str, served: Served | None) -> dict[str, Any]:
     return parameter
 
 
-def _request_body(served: Served) -> dict[str, Any]:
-    first = {tensor.name: served.samples.inputs[tensor.name][:1] for tensor in served.signature.inputs}
-    rows = orjson.loads(book.dumps(book.sample_rows(served, first)))
+def _request_body(route: Route, served: Served | None) -> dict[str, Any]:
+    """Describe what a route takes: where it predicts, the rows of the model with an example that works."""
+    schema: dict[str, Any] = {"type": "object"}
+    example: dict[str, Any] | None = None
+    if served is not None and route.protocol == book.PROTOCOL:
+        schema, example = _native_body(served)
+    elif served is not None and route.pattern.endswith(("/invocations", ":predict")):
+        schema, example = _instances_body(served)
+    elif served is not None and route.pattern.endswith("/infer"):
+        example = _infer_example(served)
+    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    return {"required": True, "content": {"application/json": content}}
+
+
+def _native_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
+    names = [one.name for one in served.signature.outputs]
     schema = {
         "type": "object",
         "required": ["data"],
         "additionalProperties": False,
         "properties": {
             "data": _data_schema(served.signature),
-            "outputs": {
-                "type": "array",
-                "minItems": 1,
-                "items": {"enum": [one.name for one in served.signature.outputs]},
-            },
+            "outputs": {"type": "array", "minItems": 1, "items": {"enum": names}},
         },
     }
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": {"data": rows}}}}
+    return schema, {"data": _first_rows(served)}
 
 
-def _any_body() -> dict[str, Any]:
-    # What other protocols take is theirs to specify; their documents say it better than a schema here.
-    return {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+def _instances_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
+    # One of the forms that these protocols take; their documents list the others.
+    properties = {"instances": _data_schema(served.signature)}
+    return {"type": "object", "properties": properties}, {"instances": _first_rows(served)}
+
+
+def _infer_example(served: Served) -> dict[str, Any]:
+    def shown(tensor: Tensor) -> dict[str, Any]:
+        first = served.samples.inputs[tensor.name][:1]
+        data = orjson.loads(book.dumps(first.reshape(-1)))
+        return {**facts.described(tensor), "shape": [*first.shape], "data": data}
+
+    return {"inputs": [shown(one) for one in served.signature.inputs]}
+
+
+def _first_rows(served: Served) -> Any:
+    first = {tensor.name: served.samples.inputs[tensor.name][:1] for tensor in served.signature.inputs}
+    return orjson.loads(book.dumps(book.sample_rows(served, first)))
 
 
 def _data_schema(signature: Signature) -> dict[str, Any]:

@@ -60,12 +60,13 @@ def model_metadata(plane: DataPlane, served: Served) -> dict[str, Any]:
         "name": served.name,
         "versions": [str(one.version) for one in plane.versions(served.name)],
         "platform": PLATFORM,
-        "inputs": [_tensor(one) for one in signature.inputs],
-        "outputs": [_tensor(one) for one in signature.outputs],
+        "inputs": [described(one) for one in signature.inputs],
+        "outputs": [described(one) for one in signature.outputs],
     }
 
 
-def _tensor(tensor: Tensor) -> dict[str, Any]:
+def described(tensor: Tensor) -> dict[str, Any]:
+    """Give name, datatype and shape of a tensor as the protocol writes them."""
     return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": wire_shape(tensor)}
 
 
