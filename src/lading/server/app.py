@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Iterator
 
 from lading.errors import BodyTooLarge, LadingError, ModelNotReady, NotFound, RunFailed
 from lading.server.dataplane import DataPlane
@@ -78,6 +79,9 @@ class App:
         finally:
             if job.taken:
                 self.plane.release(job)
+            # A job and its request name each other: left so, only the garbage collector frees them, which
+            # costs a cheap request 4 µs.
+            request.job = None
 
     def give_up(self, job: Job) -> Response:
         """Answer a request whose job takes longer than it may; the job is skipped if it has not begun."""
@@ -155,7 +159,7 @@ def _failed(job: Job) -> Response:
     return Response(status=499)  # The client has gone; nobody reads this, but it is counted.
 
 
-def _request_ids() -> itertools.chain[bytes]:
+def _request_ids() -> Iterator[bytes]:
     """Count request ids up from a random beginning: unique across processes, and cheap."""
-    prefix = os.urandom(8).hex()
-    return itertools.chain(f"{prefix}-{number:x}".encode() for number in itertools.count())
+    prefix = os.urandom(8).hex().encode() + b"-%x"
+    return map(prefix.__mod__, itertools.count())

@@ -54,14 +54,15 @@ class AsgiHost:
         response = self._app.begin(request, self._deliver)
         if response is not None:
             return response
-        assert request.job is not None
+        job = request.job
+        assert job is not None
         request.waiter = asyncio.get_running_loop().create_future()
         try:
             await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)
         except TimeoutError:
-            return request.response or self._app.give_up(request.job)
+            return request.response or self._app.give_up(job)
         except asyncio.CancelledError:
-            request.job.cancelled = True
+            job.cancelled = True
             raise
         assert request.response is not None
         return request.response

@@ -376,6 +376,9 @@ def _address(request: Request) -> _Address:
 
 
 def _resolve(request: Request, plane: DataPlane) -> Served:
+    params = request.params
+    if "version" not in params and "tag" not in params:
+        return plane.resolve(params.get("name"))
     where = _address(request)
     return plane.resolve(where.name, where.version, where.tag)
 
