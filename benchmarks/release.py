@@ -217,7 +217,8 @@ def page(text: str) -> str:
         "# What a new version costs\n\n"
         f"Measured by `make bench-release` on {platform.system()} {platform.machine()}, Python "
         f"{platform.python_version()}: whole commands, against a docker-registry on the same "
-        "machine, the median of the rounds. The runtime is in the registry and on the host already. Machines differ; ratios hold.\n\n"
+        "machine, the median of the rounds. The runtime is in the registry and on the host already. "
+        "Machines differ; ratios hold.\n\n"
         f"{text}\n"
     )
 

@@ -40,7 +40,6 @@ class Engine:
         """Run an image to its end and give its stdout, however it ended."""
         started = self.start(image, arguments, environ={})
         try:
-            # Not `run --rm`: podman may take 20 s to see the end of what it is attached to.
             self._run("wait", started.id)
             done = self._run("logs", started.id)
         finally:
