@@ -101,8 +101,8 @@ def _page(results: Results) -> str:
             "prediction. Each peer runs in an environment of its own with one worker: MLServer predicts in "
             "its own process, BentoML in an `async` method, LitServe in its worker process. The wheel of "
             "nvidia-pytriton holds Triton without its ONNX Runtime backend, so Triton calls ONNX Runtime "
-            "in Python, through its dynamic batcher; with a backend of its own it is faster. How each is "
-            "written is in `benchmarks/references/`."
+            "in Python, through its dynamic batcher: Triton with a backend of its own was not measured. How "
+            "each is written is in `benchmarks/references/`."
         ),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"

@@ -1,7 +1,7 @@
 """A peer: Triton through nvidia-pytriton, with its dynamic batcher.
 
 The wheel holds Triton without its ONNX Runtime backend, so ONNX Runtime is called from Python, in a process
-beside Triton's: Triton with a backend of its own is faster than this.
+beside Triton's: this says nothing of Triton with a backend of its own.
 """
 
 import os
