@@ -53,7 +53,10 @@ def versions(name: str) -> str:
     """Say what was installed: Python and the packages that the list names, with their versions."""
     lines = (LISTS / f"{name}.txt").read_text().splitlines()
     packages = [line for line in lines if line and not line.startswith("#")]
-    script = "import sys; from importlib.metadata import version; print(sys.version.split()[0], *map(version, sys.argv[1:]))"
+    script = (
+        "import sys; from importlib.metadata import version; "
+        "print(sys.version.split()[0], *map(version, sys.argv[1:]))"
+    )
     found = subprocess.run(
         [program(name, "python"), "-c", script, *packages], capture_output=True, text=True, check=True
     )
