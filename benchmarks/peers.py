@@ -21,18 +21,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import models
 import numpy as np
+
+import lading
+import models
 import peers_environment
 import peers_page
 import servers
+from lading.runtime import load_runtime
+from load import http
 from peers_page import Results, Start
 from servers import Running, running
 from workloads import interleaved, started
-
-import lading
-from lading.runtime import load_runtime
-from load import http
 
 REFERENCES = Path(__file__).parent / "references"
 ROW = [5.1, 3.5, 1.4, 0.2]

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any, Self
 
 import numpy as np
+
 import servers
 from load import Load, grpc, http
 from servers import Running, running

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from small import echo, half_plus_two
-
 import lading.server.grpc
 from lading.signature import DTYPES
 from making import linear_bundle
 from serving import serving
+from small import echo, half_plus_two
 
 PROTOS = Path(lading.server.grpc.__file__).parent / "_proto" / "tfs.binpb"
 

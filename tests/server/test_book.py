@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hosting import hosted, served_from
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hosting import hosted, served_from
 from lading.server.states import Served, State
 from lading.signature import Tensor
 from making import linear_bundle

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from hosting import hosted, served_from
 
+from hosting import hosted, served_from
 from making import linear_bundle
 
 

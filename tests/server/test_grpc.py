@@ -17,8 +17,8 @@ import pytest
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from hosting import served_from
 
+from hosting import served_from
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
 from lading.server.addresses import hold

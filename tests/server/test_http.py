@@ -9,13 +9,13 @@ import time
 
 import numpy as np
 import pytest
-from hosting import hosted, served_from
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sockets import Wire, listening
 
+from hosting import hosted, served_from
 from lading.settings import ServeSettings
 from making import linear_bundle
+from sockets import Wire, listening
 
 BODY = b'{"data":[[5.1,3.5,1.4,0.2]]}'
 SETTINGS = {"max_body_bytes": 4096, "deadline_s": 1.0, "keep_alive_s": 1.0, "grpc_port": -1}

@@ -8,9 +8,9 @@ import timeit
 from pathlib import Path
 
 import pytest
-from hosting import Asked, hosted, served_from
 from prometheus_client.parser import text_string_to_metric_families
 
+from hosting import Asked, hosted, served_from
 from lading import errors
 from lading.server import dataplane
 from lading.server.cells import Cells, PrivateCells, SharedCells, SharedMemory

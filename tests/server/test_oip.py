@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hosting import Asked, hosted, served_from
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hosting import Asked, hosted, served_from
 from lading.server.protocols.oip.tensors import DATATYPES, to_bytes
 from lading.server.states import Served
 from lading.signature import DTYPES

@@ -8,15 +8,15 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from hosting import served_from
-from test_grpc import ask, grpc_serving, plane_of
 
+from hosting import served_from
 from lading.server.grpc.oip import _CONTENTS
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
 from lading.server.states import Served
 from lading.signature import DTYPES
 from making import linear_bundle
 from making_models import echo_bundle, echo_bundles, sum_bundle, values_of
+from test_grpc import ask, grpc_serving, plane_of
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hosting import hosted, served_from
-from small import echo
 
+from hosting import hosted, served_from
 from lading.errors import InvalidSetting
 from lading.server.protocols.sagemaker import wants_csv
 from lading.server.states import Served, State
 from lading.settings import serve_settings
 from making import linear_bundle
+from small import echo
 
 CSV = {"content-type": "text/csv"}
 TEXT = b"5.1,3.5,1.4,0.2\n6.3,3.3,6.0,2.5\n"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hosting import hosted, served_from
-from small import echo, echo_with_nan, half_plus_two, people
 
+from hosting import hosted, served_from
 from lading.server.states import Served, State
 from making import IRIS_COLUMNS, linear_bundle
+from small import echo, echo_with_nan, half_plus_two, people
 
 ROW = [5.1, 3.5, 1.4, 0.2]
 

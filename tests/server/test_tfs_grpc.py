@@ -7,11 +7,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from hosting import hosted, served_from
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import echo, half_plus_two, people
 
+from hosting import hosted, served_from
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
 from lading.server.grpc import messages, tfs, tfs_tensors
 from lading.server.grpc.serving import GrpcServer
@@ -19,6 +18,7 @@ from lading.server.states import Served, State
 from lading.settings import ServeSettings
 from lading.signature import DTYPES, Tensor
 from making import IRIS_COLUMNS, linear_bundle
+from small import echo, half_plus_two, people
 
 ROW = [5.1, 3.5, 1.4, 0.2]
 

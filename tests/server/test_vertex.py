@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hosting import hosted, served_from
-from small import people
 
+from hosting import hosted, served_from
 from lading.errors import InvalidSetting
 from lading.server.states import Served, State
 from lading.settings import serve_settings
 from making import IRIS_COLUMNS, linear_bundle
+from small import people
 
 PATH = "/v1/endpoints/12/deployedModels/34"
 ENVIRON = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hosting import served_from
 
 from graphs import bundle_of, graph, node, tensor
+from hosting import served_from
 from lading.release import LATENCY_BOUNDS_S, latency_bin
 from lading.server.windows import Binner, Windows
 from lading.signature import Signature
