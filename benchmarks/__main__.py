@@ -42,6 +42,8 @@ def measure(folder: Path, rounds: int, seconds: float) -> page.Results:
     start = workloads.start_up(small, rounds)
     say("one row of JSON")
     row = workloads.one_row_json(small, rounds, seconds)
+    say("a million requests")
+    soak = workloads.soak(small)
     say("one row over gRPC")
     rpc = workloads.one_row_grpc(small, rounds, seconds)
     say("matrices of 1,000 × 30")
@@ -52,7 +54,9 @@ def measure(folder: Path, rounds: int, seconds: float) -> page.Results:
         merged[connections] = workloads.merging(costly, connections, rounds, seconds)
     say("two workers")
     workers = workloads.two_workers(small, rounds, seconds)
-    return page.Results(cost, matrix_us, floor, start, row, rpc, matrix, merged, workers, rounds, seconds)
+    return page.Results(
+        cost, matrix_us, floor, start, soak, row, rpc, matrix, merged, workers, rounds, seconds
+    )
 
 
 if __name__ == "__main__":

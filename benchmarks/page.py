@@ -23,6 +23,7 @@ class Results:
     matrix_us: dict[str, float]
     floor_ms: float
     start: Start
+    soak: dict[str, float]
     row: dict[str, Series]
     rpc: dict[str, Series]
     matrix: dict[str, Series]
@@ -73,6 +74,11 @@ def budgets(results: Results) -> list[Budget]:
         _at_most("the same: p99 with merging, times without", 1, many["on"].p99_ms / many["off"].p99_ms),
         _at_most(
             "the same, 1 connection: p50, times without", 1.05, alone["on"].p50_ms / alone["off"].p50_ms
+        ),
+        _at_most(
+            "resident memory after 1,000,000 requests, times after 50,000",
+            1.05,
+            results.soak["late"] / results.soak["early"],
         ),
         _at_most("requests that failed in all rounds", 0, _failed(results)),
     ]
@@ -186,7 +192,7 @@ def _rates(series: dict[str, Series]) -> str:
 
 def _failed(results: Results) -> float:
     groups = [results.row, results.rpc, results.matrix, results.workers, *results.merged.values()]
-    return float(sum(one.failed for group in groups for one in group.values()))
+    return results.soak["failed"] + sum(one.failed for group in groups for one in group.values())
 
 
 def _at_least(what: str, least: float, found: float) -> Budget:

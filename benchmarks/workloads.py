@@ -179,6 +179,18 @@ def start_up(bundle: Path, rounds: int) -> Start:
     return Start(median(times), median(memory))
 
 
+def soak(bundle: Path, early: int = 50_000, late: int = 1_000_000) -> dict[str, float]:
+    """Give resident megabytes after `early` and after `late` requests, and how many of them failed."""
+    with running(servers.lading(bundle)) as up:
+        done, failed, resident = 0.0, 0, []
+        for goal in (early, late):
+            while done < goal:
+                load = http(up.url("/models/iris/predict"), ROW, seconds=2)
+                done, failed = done + load.rate * 2, failed + load.failed
+            resident.append(up.resident_mb)
+        return {"early": resident[0], "late": resident[1], "failed": failed, "requests": done}
+
+
 def own_cost(bundle: Path) -> dict[str, float]:
     """Microseconds of CPU for one request inside the process: all of it, and the model alone."""
     with _Inside(bundle) as inside:

@@ -86,7 +86,7 @@ def _ask_on(wire: socket.socket, request: bytes, seen: Answers, stop: threading.
         asked_at = time.time()
         try:
             wire.sendall(request)
-            text = _answer(wire)
+            text = read_answer(wire)
         except OSError:
             text = b""
         if not text:
@@ -100,7 +100,7 @@ def _ask_on(wire: socket.socket, request: bytes, seen: Answers, stop: threading.
             return
 
 
-def _answer(wire: socket.socket) -> bytes:
+def read_answer(wire: socket.socket) -> bytes:
     """Read one answer, head and body."""
     text = b""
     while b"\r\n\r\n" not in text:
