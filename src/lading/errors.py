@@ -8,8 +8,8 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── InvalidReference        a model reference that cannot be read
     │   ├── InvalidName             a model or tag name outside the grammar
     │   ├── InvalidSetting          a flag, variable or file that says something impossible
-    │   ├── ImageInvalid            not a container image that one can be read from or built on
-    │   └── ExtraMissing            a part of lading that is not installed here
+    │   ├── ExtraMissing            a part of lading that is not installed here
+    │   └── ImageInvalid            not a container image that one can be read from or built on
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
     │   ├── ManifestNotCanonical    the right content, but other bytes than its canonical form

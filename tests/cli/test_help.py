@@ -49,6 +49,11 @@ def test_every_example_is_a_right_command_line(path, command, monkeypatch, tmp_p
     for name in ("iris_svc.onnx", "label.json", "train.csv", "gates.toml", "rows.json", "rows.csv"):
         (tmp_path / name).touch()
     (tmp_path / "iris.bundle").mkdir()
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "wheels").mkdir()
+    for name in ("requirements/serve.txt", "rootfs.tar"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     assert isinstance(command, Command | Group)
     for example in command.examples:
         words = shlex.split(example.replace("\\\n", "").partition("lading ")[2].partition(" > ")[0])

@@ -126,7 +126,10 @@ def test_the_demo_tells_its_story_to_the_end():
     done = subprocess.run(demo, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     for sentence in (
-        "are ready after",
+        "ready after",
+        "iris:2 went live by itself",
+        "iris:3 went back by itself",
+        " 0 failed",
         "found a string at `$.data[0][2]`",
         "`model.onnx`: expected",
         "drained",

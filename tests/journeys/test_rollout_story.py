@@ -139,7 +139,7 @@ def test_bad_candidates_go_back_by_themselves_and_an_equal_one_goes_live_while_r
     registry = Registry.open(str(shell.folder / "registry"))
     registry.push(linear_bundle(shell.folder / "first"))
     shell.must("lading release iris:1")
-    ends, gates = {}, {"wrong by feedback": "max_output_shift = false\n"}
+    ends, gates = {}, {"wrong by feedback": "max_output_shift = false\nmax_accuracy_drop = 0.1\n"}
     with serving(environ=shell.environ) as server:
         with Load(server.url) as load:
             for way, bundle in candidates.items():

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
 from lading.errors import UsageError
+from lading.server import gate as gate_module
 from lading.server.gate import Gate
 from lading.server.workers import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
 from lading.settings import ServeSettings
@@ -117,7 +119,7 @@ def test_connections_beyond_the_share_of_a_worker_are_left_to_others_for_a_momen
         return [moment - began for moment in made], scales
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr("lading.server.gate.PATIENCE_S", 0.2)
+    monkey.setattr(gate_module, "PATIENCE_S", 0.2)
     try:
         moments, scales = asyncio.run(accept_three())
     finally:
@@ -134,13 +136,16 @@ def children(server: ServerProcess) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def all_accept(server: ServerProcess, workers: int) -> None:
-    """Wait until every worker has answered."""
+def all_accept(server: ServerProcess, workers: int, clients: Sequence[Client] = ()) -> None:
+    """Wait until every worker has answered, a new connection or one of `clients` on theirs.
+
+    A new connection goes where there are fewest: a worker that holds many may not see one for long.
+    """
     seen = set()
 
     def everyone() -> bool:
         seen.add(httpx.get(f"{server.url}/health").json().get("worker"))
-        return len(seen - {None}) == workers
+        return len((seen | {one.worker for one in clients}) - {None}) == workers
 
     server.wait_until(everyone)
 
@@ -234,7 +239,7 @@ def test_a_worker_killed_under_load_is_replaced_within_a_second_and_others_see_n
         fresh = new_connections_until_replaced(server, victim)
         replaced_s = time.monotonic() - died
         after = counted(server, "lading_requests_total")
-        all_accept(server, 2)
+        all_accept(server, 2, clients)
         time.sleep(0.3)
         stop.set()
         for one in clients:
