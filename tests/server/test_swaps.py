@@ -24,7 +24,7 @@ from serving import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-SWAPS = int(os.environ.get("LADING_TEST_SWAPS", "120"))
+SWAPS = int(os.environ.get("LADING_TEST_SWAPS", "60"))
 SERVER_SWAPS = 15
 
 
