@@ -223,7 +223,7 @@ class _Inside:
         from lading.bundle import Bundle
         from lading.server.life import make_app, make_plane, uvicorn_config
         from lading.server.manager import Wanted, load
-        from lading.server.states import Served
+        from lading.server.states import Cost, Served
         from lading.settings import ServeSettings
 
         settings = ServeSettings(grpc_port=-1)
@@ -232,6 +232,7 @@ class _Inside:
         self.samples = opened.samples().inputs
         self._served = Served(self.name, 1, opened.digest)
         load(self._served, Wanted(self.name, 1, opened.digest, lambda: opened), 1)
+        self._served.cost = Cost(0.0, 0.0)  # Run here, whatever it costs: there is nobody to hand it to.
         plane = make_plane(settings)
         plane.publish([self._served])
         self._config = uvicorn_config(make_app(plane, settings), settings)
