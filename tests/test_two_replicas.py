@@ -66,6 +66,15 @@ def sides(server: ServerProcess, count: int, keys: list[str] | None = None) -> l
     return found
 
 
+def is_share(servers: tuple[ServerProcess, ServerProcess], weight: int) -> bool:
+    """Tell whether the candidate's share of `REQUESTS` is within the binomial 99 % interval."""
+    found = [side for server in servers for side in sides(server, REQUESTS // 2)]
+    candidate = sum(side == "iris:2" for side in found)
+    sigma = math.sqrt(REQUESTS * weight / 100 * (1 - weight / 100))
+    print(f"{weight} % asked, {candidate / REQUESTS:.2%} of {REQUESTS:,} found")
+    return abs(candidate - REQUESTS * weight / 100) < 2.58 * sigma
+
+
 def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
     registry, servers = replicas
     keys = [f"user-{at}" for at in range(500)]
@@ -78,10 +87,8 @@ def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
         if step:
             release = registry.change(release, step=step, event=EventDraft(kind="step", actor="t"))
             time.sleep(2)  # Within which every server has converged.
-        found = [side for server in servers for side in sides(server, REQUESTS // 2)]
-        candidate = sum(side == "iris:2" for side in found)
-        sigma = math.sqrt(REQUESTS * weight / 100 * (1 - weight / 100))
-        assert abs(candidate - REQUESTS * weight / 100) < 2.58 * sigma, (weight, candidate)
+        # By chance one share in a hundred is outside its 99 % interval, and one in ten thousand twice.
+        assert is_share(servers, weight) or is_share(servers, weight), weight
         by_key = [sides(server, len(keys), keys) for server in servers]
         assert by_key[0] == by_key[1], "a key lands on the same side on every replica"
         now = {key for key, side in zip(keys, by_key[0], strict=True) if side == "iris:2"}
