@@ -98,6 +98,9 @@ class DataPlane:
         if not self._default and versions:
             self._default = versions[0].name
         self._table = Table.of(versions, traffic or {}, self._default)
+        # A version that is gone takes its queue and its thread along.
+        for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
+            self._batchers.pop(served).stop()
 
     def seen_by(self, headers: Headers) -> DataPlane:
         """Give the data plane as this caller sees it: releases that split send it to its side."""
