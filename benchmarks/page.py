@@ -59,12 +59,22 @@ def budgets(results: Results) -> list[Budget]:
         _at_most("start to first prediction, s", 0.6, results.start.seconds),
         _at_most("resident memory with one small model, MB", 120, results.start.resident_mb),
         _at_most(
-            "1,000 × 30 JSON: times the fastest parse and the model",
+            "1,000 × 30 JSON over the network: times the fastest parse and the model",
+            1.5,
+            1000 / results.matrix["lading JSON"].rate / results.floor_ms,
+        ),
+        _at_least(
+            "1,000 × 30 over the network: binary, times JSON",
+            5,
+            results.matrix["lading binary"].rate / results.matrix["lading JSON"].rate,
+        ),
+        _at_most(
+            "the same inside the process: JSON, times the fastest parse and the model",
             1.5,
             results.matrix_us["json"] / 1000 / results.floor_ms,
         ),
         _at_least(
-            "1,000 × 30: what JSON costs beyond the model, times binary",
+            "the same inside the process: what JSON costs beyond the model, times binary",
             5,
             beyond["json"] / beyond["binary"],
         ),
