@@ -5,12 +5,12 @@ READY := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint services lock clean
+.PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint services made-ahead load-generators lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY)  ## train, pack, verify, push, serve, predict, refuse, drain (PORT=8000)
+demo: $(READY)  ## train, pack, verify, push, serve, predict, refuse, release, roll back, drain (PORT=8000)
 	@$(BIN)/python examples/demo.py --port $(PORT)
 
 serve: $(READY)  ## the same models, kept running with their page of documentation; Ctrl-C drains
@@ -20,12 +20,13 @@ check: lint  ## format, lint, strict types, import contracts, fast tests: under 
 	$(BIN)/pytest -q -m "alone and not slow"
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone and not slow"
 
-fix: $(READY)  ## mend format and lint, write the generated pages of docs/reference again
+fix: $(READY)  ## mend format and lint, write the pages of docs/reference that follow from the code again
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/reference.py
 
-test: lint services  ## everything, slow tests and real services included: what CI runs
+test: $(READY)  ## all but test-clients, slow tests and real services included: what CI runs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint made-ahead
 	$(BIN)/pytest -q -m alone
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone" --durations 10
 
@@ -33,20 +34,26 @@ test-clients: $(READY)  ## the clients people already have, each in an environme
 	scripts/clients
 	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients tests/server/test_nodes.py
 
-bench: $(READY)  ## measure the server against references, in one run
-	$(BIN)/python benchmarks
+bench: $(READY) load-generators  ## measure the server against references, in one run
+	$(BIN)/python benchmarks --write
 
 bench-release: $(READY) services  ## measure what a new version costs by both release patterns, in real containers
 	$(BIN)/python benchmarks/release.py --write
 
-bench-peers: $(READY)  ## measure it beside MLServer, BentoML, LitServe and Triton
-	$(BIN)/python benchmarks/peers.py
+bench-peers: $(READY) load-generators  ## measure the server beside MLServer, BentoML, LitServe and Triton
+	$(BIN)/python benchmarks/peers.py --write
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+load-generators:
+	@command -v wrk >/dev/null && command -v h2load >/dev/null || scripts/apt-install wrk nghttp2-client
+
+made-ahead: services
+	@$(BIN)/python tests/imaging.py
 
 services: $(READY)
 	@scripts/services

@@ -16,7 +16,7 @@ def main() -> int:
     """Run everything; 1 if a budget is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round")
+    parser.add_argument("--seconds", type=float, default=2, help="seconds of load a round")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its chart")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -7,11 +7,13 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 
-from workloads import Series, Start
+from workloads import Series, Start, paired
 
 DOCS = Path(__file__).parent.parent / "docs"
+_rate, _p50, _p99 = attrgetter("rate"), attrgetter("p50_ms"), attrgetter("p99_ms")
 _LIBRARIES = ("onnxruntime", "numpy", "uvicorn", "uvloop", "httptools", "fastapi", "gunicorn", "grpcio")
 
 
@@ -46,27 +48,28 @@ class Budget:
 def budgets(results: Results) -> list[Budget]:
     """Compare what was measured with the budgets."""
     row, rpc = results.row, results.rpc
-    own = results.cost["request"] - results.cost["model"]
     many, alone = results.merged[64], results.merged[1]
     beyond = {name: results.matrix_us[name] - results.matrix_us["model"] for name in ("json", "binary")}
     return [
-        _at_least("JSON, one row: times FastAPI + gunicorn", 8, row["lading"].rate / row["fastapi"].rate),
+        _at_least("JSON, one row: times FastAPI + gunicorn", 8, paired(row["lading"], row["fastapi"], _rate)),
         _at_least(
-            "JSON, one row: share of a bare httptools echo", 0.3, row["lading"].rate / row["echo"].rate
+            "JSON, one row: share of a bare httptools echo", 0.3, paired(row["lading"], row["echo"], _rate)
         ),
-        _at_least("gRPC, one row: share of a bare grpcio echo", 0.6, rpc["lading"].rate / rpc["echo"].rate),
-        _at_most("own cost a request, µs (no network, no model)", 10, own),
+        _at_least(
+            "gRPC, one row: share of a bare grpcio echo", 0.6, paired(rpc["lading"], rpc["echo"], _rate)
+        ),
+        _at_most("own cost a request, µs (no network, no model)", 10, results.cost["own"]),
         _at_most("start to first prediction, s", 0.6, results.start.seconds),
         _at_most("resident memory with one small model, MB", 120, results.start.resident_mb),
         _at_most(
             "1,000 × 30 JSON over the network: times the fastest parse and the model",
             1.5,
-            1000 / results.matrix["lading JSON"].rate / results.floor_ms,
+            paired(results.matrix["parse and model alone"], results.matrix["lading JSON"], _rate),
         ),
         _at_least(
             "1,000 × 30 over the network: binary, times JSON",
             5,
-            results.matrix["lading binary"].rate / results.matrix["lading JSON"].rate,
+            paired(results.matrix["lading binary"], results.matrix["lading JSON"], _rate),
         ),
         _at_most(
             "the same inside the process: JSON, times the fastest parse and the model",
@@ -79,12 +82,10 @@ def budgets(results: Results) -> list[Budget]:
             beyond["json"] / beyond["binary"],
         ),
         _at_least(
-            "model of 1 ms, 64 connections: merging, times none", 2, many["on"].rate / many["off"].rate
+            "model of 1 ms, 64 connections: merging, times none", 2, paired(many["on"], many["off"], _rate)
         ),
-        _at_most("the same: p99 with merging, times without", 1, many["on"].p99_ms / many["off"].p99_ms),
-        _at_most(
-            "the same, 1 connection: p50, times without", 1.05, alone["on"].p50_ms / alone["off"].p50_ms
-        ),
+        _at_most("the same: p99 with merging, times without", 1, paired(many["on"], many["off"], _p99)),
+        _at_most("the same, 1 connection: p50, times without", 1.05, paired(alone["on"], alone["off"], _p50)),
         _at_most(
             "resident memory after 1,000,000 requests, times after 50,000",
             1.05,
@@ -158,8 +159,11 @@ def _page(results: Results, found: list[Budget]) -> str:
         "# Benchmarks",
         (
             f"Written by `make bench` on {today}: {machine()}; Python {platform.python_version()}, "
-            f"{libraries}. Medians of {results.rounds} interleaved rounds of {results.seconds:g} s. The "
-            "server had one core, the load the other. Machines differ; ratios hold."
+            f"{libraries}. Medians of interleaved rounds: {round(results.rounds * results.seconds)} of 1 s "
+            f"for one row and 1,000 × 30, {results.rounds} of {results.seconds:g} s for two workers, "
+            f"{4 * results.rounds} of {results.seconds:g} s for the model of 1 ms "
+            f"({12 * results.rounds} of 1 s with 1 connection). The server had one core, the load the other. "
+            "Machines differ; ratios hold: those over the network are medians of the ratios within a round."
         ),
         "![One row of JSON](benchmarks.svg)",
         "## Budgets",
@@ -185,8 +189,9 @@ def _page(results: Results, found: list[Budget]) -> str:
         _rates(results.workers),
         "## Inside the process",
         (
-            f"One request, without network: {results.cost['request']:.1f} µs of CPU, of which the model "
-            f"{results.cost['model']:.1f} µs. From the command to the first prediction "
+            f"One request by itself, without network: {results.cost['request']:.1f} µs of CPU, and "
+            f"{results.cost['own']:.1f} µs where the model's answer is given without running it. "
+            "From the command to the first prediction "
             f"{start.seconds:.2f} s; {start.resident_mb:.0f} MB resident, gRPC included."
         ),
     ]

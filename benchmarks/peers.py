@@ -57,8 +57,8 @@ class Contender:
 def main() -> int:
     """Run everything; 1 if a request failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parser.add_argument("--seconds", type=float, default=3, help="seconds of load a round")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
+    parser.add_argument("--seconds", type=float, default=2, help="seconds of load a round")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks-peers.md")
     parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS)}; all of them by default")
     given = parser.parse_args()

@@ -1,226 +1,250 @@
-"""What a new version costs by each release pattern, side by side with the Dockerfile way, on this machine.
+"""What a new version costs by both release patterns, beside Dockerfiles, on this machine.
 
-``lading image build`` (model-in-image), ``lading push`` and pull (model-load), and ``buildah bud`` of a
-Dockerfile that copies the model into a fresh image, each to a real registry on this machine.
-``--write`` puts the table into docs/benchmarks-release.md.
+Whole commands against a docker-registry on this machine, with every byte counted on its way; hosts are
+podman with a storage of its own, emptied where it says so. `release_ways` says what is run. ``--write`` puts
+tables, chart and advice into docs/benchmarks-release.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import http.client
 import json
-import platform
+import os
 import shutil
-import statistics
+import socket
 import sys
-import tarfile
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests")]
+# Behind: `load` is here and there.
+sys.path.append(str(ROOT / "tests"))
 
-import httpx  # noqa: E402
-
+import release_page  # noqa: E402
 from container_tools import containers  # noqa: E402
-from imaging import lading, root_filesystem, run, runtime_base  # noqa: E402
-from lading.image.places import open_source  # noqa: E402
+from imaging import run  # noqa: E402
+from lading.image.parts import from_directory  # noqa: E402
 from making import linear_bundle  # noqa: E402
-from serving import serving  # noqa: E402
-from store_servers import docker_registry, proxy  # noqa: E402
+from meter import Meter, metered  # noqa: E402
+from release_page import Cost, Results, Stage  # noqa: E402
+from release_ways import (  # noqa: E402
+    HARDENED,
+    Dockerfile,
+    ImageBuild,
+    Load,
+    Model,
+    Way,
+    WholeDockerfile,
+    Yard,
+    builder,
+    fill,
+    forget,
+)
+from store_servers import docker_registry  # noqa: E402
 
 SIZES = {"1 MB": (1024, 256), "200 MB": (25_000, 2_000)}
-PAGE = ROOT / "docs" / "benchmarks-release.md"
-FRESH = """FROM localhost/rootfs
-COPY opt /opt
-COPY usr /usr
-COPY bundle /lading/bundles/mega
-ENTRYPOINT ["lading"]
-CMD ["serve"]
-"""
-"""The book's shape: libraries and model copied into a fresh image. What pip would take is not counted."""
-
-DOCKERFILE = """FROM {base}
-COPY {bundle} /lading/bundles/mega
-ENTRYPOINT ["lading"]
-CMD ["serve"]
-"""
+LARGE_ROUNDS = 2
+LEAST_ROUNDS = {"1 MB": 3, "200 MB": 1}
+SECONDS = 270
+"""When no more rounds begin than the least."""
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
     options.add_argument("--write", action="store_true")
     chosen = options.parse_args()
+    began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="lading-release-"))
+    keep_bytecode(folder)
     server = docker_registry(folder / "registry")
+    results = Results(load=os.getloadavg()[0])
     try:
-        with proxy(server.address) as through, containers(folder / "containers", through.address):
-            base = f"{through.address}/runtime:1"
-            run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", runtime_base(), f"docker://{base}")
-            ready_context(folder, through.address)
-            rows = [
-                row for size in chosen.sizes for row in measure(folder, size, base, through, chosen.rounds)
-            ]
+        with metered(server.address) as meter, containers(folder / "containers", meter.address):
+            yard = Yard(folder, meter.address)
+            fill(yard)
+            for number, size in enumerate(chosen.sizes, 1):
+                until = began + SECONDS * number / len(chosen.sizes)
+                Study(yard, meter, results, size, chosen.rounds).run(until)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    text = table(rows)
-    print(text)
+    print(release_page.tables(results))
+    say(f"{time.monotonic() - began:.0f} s in all")
     if chosen.write:
-        PAGE.write_text(page(text))
+        release_page.write(results)
 
 
-def measure(folder: Path, size: str, base: str, through, rounds: int) -> Iterator[tuple[str, str, str, str]]:
-    """Measure one size of model; the median of the seconds, the largest of the bytes."""
-    features, classes = SIZES[size]
-    place = f"{through.address}/mega-{features}"
-    environ = {"LADING_REGISTRY": str(folder / f"models-{features}"), "LADING_STORE": f"oci://{place}-models"}
-    bundles = [
-        linear_bundle(
-            folder / f"{features}-{seed}",
-            "mega",
-            seed=seed,
-            features=features,
-            classes=classes,
-            labels=False,
-            rows=2,
-        ).path
-        for seed in range(rounds)
-    ]
-
-    def build(at: int) -> None:
-        lading("image", "build", bundles[at], "--base", base, "--to", f"{place}:{at}")
-
-    def bud(at: int) -> None:
-        context = folder / "context"
-        shutil.rmtree(context, ignore_errors=True)
-        shutil.copytree(bundles[at], context / "bundle")
-        (context / "Dockerfile").write_text(DOCKERFILE.format(base=base, bundle="bundle"))
-        run("buildah", "bud", "--quiet", "--layers=false", "--tag", f"{place}-bud:{at}", str(context))
-        run("buildah", "push", "--quiet", f"{place}-bud:{at}", f"docker://{place}-bud:{at}")
-
-    def fresh(at: int) -> None:
-        context = folder / "whole"
-        shutil.rmtree(context / "bundle", ignore_errors=True)
-        shutil.copytree(bundles[at], context / "bundle")
-        run("buildah", "bud", "--quiet", "--no-cache", "--tag", f"{place}-fresh:{at}", str(context))
-        run("buildah", "push", "--quiet", f"{place}-fresh:{at}", f"docker://{place}-fresh:{at}")
-
-    def push(at: int) -> None:
-        lading("push", bundles[at], environ=environ)
-
-    def image_of(at: int) -> None:
-        lading(
-            "image", "build", f"mega:{at + 1}", "--base", base, "--to", f"{place}-both:{at}", environ=environ
-        )
-
-    def pull_image(at: int) -> None:
-        run("podman", "pull", "--quiet", f"{place}:{at}")
-
-    def pull_bundle(at: int) -> None:
-        lading("pull", f"mega:{at + 1}", "--to", folder / f"pulled-{features}-{at}", environ=environ)
-
-    run("podman", "pull", "--quiet", base)  # A host that has the runtime already.
-    for name, act in (
-        ("in-image: `lading image build` of a folder, pushed", build),
-        ("in-image: `buildah bud` of libraries and model into a fresh image, pushed", fresh),
-        ("in-image: `buildah bud` of the model onto our runtime, pushed", bud),
-        ("load: `lading push` to the store", push),
-        ("in-image: `lading image build` of a version in that store", image_of),
-        ("in-image: pull where the runtime is", pull_image),
-        ("load: `lading pull`", pull_bundle),
-    ):
-        seconds, sent = timed(act, through, rounds)
-        yield size, name, f"{seconds:.2f} s", shown(sent) if "pull" not in name.split(":")[1] else "–"
-    yield (
-        size,
-        "in-image: `podman run` to first prediction",
-        f"{first_in_image(f'{place}:0', features):.2f} s",
-        "–",
-    )
-    for what in ("load: `lading serve`, cold cache, to first prediction", "load: the same, warm cache"):
-        yield size, what, f"{first_loaded(environ, features):.2f} s", "–"
+def keep_bytecode(folder: Path) -> None:
+    """Let Python keep what it compiled, as it does where lading is installed by pip."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
 
 
-def ready_context(folder: Path, address: str) -> None:
-    """Lay out what the book's Dockerfile copies, and have the root filesystem here and in the registry."""
-    whole, ground = folder / "whole", folder / "ground"
-    whole.mkdir()
-    ground.mkdir()
-    source = open_source(runtime_base())
-    for layer in json.loads(source.root().data)["layers"][1:]:
-        with source.open(layer["digest"]) as file, tarfile.open(fileobj=file) as archive:
-            archive.extractall(whole, filter="data")
-    (whole / "Dockerfile").write_text(FRESH)
-    shutil.copy(root_filesystem(), ground / "rootfs.tar")
-    (ground / "Dockerfile").write_text("FROM scratch\nADD rootfs.tar /\n")
-    run("buildah", "bud", "--quiet", "--tag", "localhost/rootfs", str(ground))
-    run("buildah", "push", "--quiet", "localhost/rootfs", f"docker://{address}/rootfs:1")
+class Study:
+    """One size of model, published and started by every way."""
+
+    def __init__(self, yard: Yard, meter: Meter, results: Results, size: str, rounds: int) -> None:
+        self._yard, self._meter, self._size = yard, meter, size
+        self._rounds = rounds if size == "1 MB" else min(rounds, LARGE_ROUNDS)
+        self._found: dict[tuple[str, Stage], list[Cost]] = defaultdict(list)
+        self._results = results
+        self._model = self._made()
+        kinds = (ImageBuild, Dockerfile, WholeDockerfile, Load)
+        self._ways: list[Way] = [kind(yard, self._model) for kind in kinds]
+        self._pods = 0
+
+    def run(self, until: float) -> None:
+        """Publish version after version by all ways, then start them; after `until` no round begins."""
+        builder(self._yard)
+        for at in range(self._rounds + 1):
+            for way in self._ways:
+                # The whole Dockerfile takes long and finds nothing old: two are enough.
+                if at < 2 or not isinstance(way, WholeDockerfile):
+                    self._publish(way, at)
+        self._both_patterns()
+        pods = {way: self._cold(way) for way in self._ways}
+        for way, pod in pods.items():
+            self._bring(way, 0, pod)
+        for turn in range(self._rounds):
+            if turn >= LEAST_ROUNDS[self._size] and time.monotonic() > until:
+                say(f"{self._size:>6}  only {turn} of {self._rounds} rounds: this machine is slow now")
+                break
+            for way, pod in pods.items():
+                self._turn(way, pod)
+        for (way_name, stage), costs in self._found.items():
+            self._results.costs[self._size, way_name, stage] = costs
+
+    def _made(self) -> Model:
+        features, classes = SIZES[self._size]
+        folder = self._yard.folder / self._size
+        folder.mkdir()
+        shape = {"features": features, "classes": classes, "labels": False, "rows": 2}
+        bundles = [
+            linear_bundle(folder / str(at), "mega", seed=at, **shape).path for at in range(self._rounds + 1)
+        ]
+        self._results.layers[self._size] = from_directory(bundles[0]).size_bytes
+        return Model(self._size, features, bundles)
+
+    def _publish(self, way: Way, at: int) -> None:
+        """Build and push. The first is not counted, for a new version finds an old one in the registry."""
+        if isinstance(way, Dockerfile):
+            way.ready(at)
+        built = self._cost(lambda: way.build(at))
+        pushed = self._cost(lambda: way.push(at))
+        # To the whole Dockerfile nothing is old.
+        if at or isinstance(way, WholeDockerfile):
+            if way.builds:
+                self._note(way, Stage.BUILD, built)
+                self._note(way, Stage.PUSH, pushed)
+            self._note(way, Stage.PUBLISH, built + pushed)
+
+    def _both_patterns(self) -> None:
+        """Make images of versions that the store has; and one image twice, for its digest."""
+        image, load = self._ways[0], self._ways[-1]
+        assert isinstance(image, ImageBuild)
+        assert isinstance(load, Load)
+        for at in range(self._rounds + 1):
+            cost = self._cost(lambda at=at: load.image_of(at, f"both-{self._model.features}"))
+            if at:
+                self._note(image, Stage.FROM_STORE, cost)
+        self._results.digests[self._size] = {image.push(0).strip() for _ in range(3)}
+
+    def _cold(self, way: Way) -> Path:
+        """Bring the first version to a host that has nothing, and once more."""
+        forget()
+        pod = self._pod()
+        self._note(way, Stage.COLD, self._cost(lambda: self._bring(way, 0, pod)))
+        self._note(way, Stage.WARM, self._cost(lambda: self._bring(way, 0, pod)))
+        return pod
+
+    def _turn(self, way: Way, pod: Path) -> None:
+        """Start the old version twice, then the new one, which the host gets now and loses again."""
+        other, new = self._pod(), self._pod()
+        with contextlib.ExitStack() as running:
+            self._note(way, Stage.FIRST, self._started(way.serve(0, pod), running))
+            fetched = self._cost(lambda: way.fetch(0, other))
+            self._note(way, Stage.SECOND, fetched + self._started(way.serve(0, other), running))
+        brought = self._cost(lambda: self._bring(way, 1, new))
+        self._note(way, Stage.NEW, brought)
+        with contextlib.ExitStack() as running:
+            self._note(way, Stage.NEW_FIRST, brought + self._started(way.serve(1, new), running))
+        way.drop(1, new)
+        if isinstance(way, Load):
+            way.drop(0, other)
+            self._shared(way)
+
+    def _shared(self, way: Load) -> None:
+        """Start it twice where replicas share a cache on the host; the first fills it."""
+        cache = self._pod()
+        cache.mkdir()
+        with contextlib.ExitStack() as running:
+            self._started(way.serve_cached(0, cache), running)
+            self._note(way, Stage.SHARED, self._started(way.serve_cached(0, cache), running))
+        shutil.rmtree(cache)
+
+    def _bring(self, way: Way, at: int, pod: Path) -> None:
+        way.pull(at)
+        way.fetch(at, pod)
+
+    def _started(self, what: list[str], running: contextlib.ExitStack) -> Cost:
+        """Start a container, until it answers a prediction; it ends with `running`."""
+        return self._cost(lambda: running.enter_context(container(what, self._model.features)))
+
+    def _cost(self, act: Callable[[], object]) -> Cost:
+        up, down, began = self._meter.up, self._meter.down, time.monotonic()
+        act()
+        return Cost(time.monotonic() - began, self._meter.up - up, self._meter.down - down)
+
+    def _note(self, way: Way, stage: Stage, cost: Cost) -> None:
+        self._found[way.name, stage].append(cost)
+        say(f"{self._size:>6}  {way.name:38} {stage.value:42} {cost.seconds:6.2f} s")
+
+    def _pod(self) -> Path:
+        self._pods += 1
+        return self._yard.folder / f"pod-{self._model.features}-{self._pods}"
 
 
-def timed(act: Callable[[int], None], through, rounds: int) -> tuple[float, int]:
-    seconds, sent = [], []
-    for at in range(rounds):
-        before, began = through.bytes_up, time.monotonic()
-        act(at)
-        seconds.append(time.monotonic() - began)
-        sent.append(through.bytes_up - before)
-    return statistics.median(seconds), statistics.median_low(sent)
+@contextlib.contextmanager
+def container(what: list[str], features: int) -> Iterator[None]:
+    """Run a container on a free port; given when it has answered a prediction."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    variables = (f"--env=LADING_PORT={port}", "--env=LADING_GRPC_PORT=-1", "--env=LADING_HOST=127.0.0.1")
+    identity = run("podman", "run", "--detach", *HARDENED, *variables, *what).strip()
+    try:
+        ask(port, features, identity)
+        yield
+    finally:
+        # Killed: how it drains is not measured here.
+        run("podman", "rm", "--force", "--time=0", identity)
 
 
-def first_in_image(image: str, features: int) -> float:
-    began = time.monotonic()
-    variables = ("--env=LADING_PORT=18437", "--env=LADING_GRPC_PORT=-1", "--env=LADING_HOST=127.0.0.1")
-    hardened = ("--network=host", "--read-only", "--cap-drop=all")
-    identity = run("podman", "run", "--detach", *hardened, *variables, image).strip()
-    ask("http://127.0.0.1:18437", features)
-    took = time.monotonic() - began
-    run("podman", "rm", "--force", "--time=10", identity)
-    return took
-
-
-def first_loaded(environ: dict[str, str], features: int) -> float:
-    began = time.monotonic()
-    with serving("mega:1", environ=environ) as server:
-        ask(server.url, features)
-        return time.monotonic() - began
-
-
-def ask(url: str, features: int) -> None:
+def ask(port: int, features: int, identity: str) -> None:
     until = time.monotonic() + 60
     body, headers = json.dumps({"data": [[0.5] * features]}), {"content-type": "application/json"}
     while time.monotonic() < until:
+        # Not httpx: making its client anew takes as long as the server's start would be disturbed by it.
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
-            if httpx.post(f"{url}/predict", content=body, headers=headers).is_success:
+            connection.request("POST", "/predict", body, headers)
+            if connection.getresponse().status == http.HTTPStatus.OK:
                 return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.01)
-    raise AssertionError(f"no prediction from {url}")
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.01)
+        finally:
+            connection.close()
+    raise AssertionError(run("podman", "logs", identity))
 
 
-def shown(sent: int) -> str:
-    return f"{sent / 1e6:.2f} MB" if sent > 1e5 else f"{sent / 1e3:.1f} kB"
-
-
-def table(rows: list[tuple[str, str, str, str]]) -> str:
-    lines = ["| model | what | time | sent to the registry |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def page(text: str) -> str:
-    return (
-        "# What a new version costs\n\n"
-        f"Measured by `make bench-release` on {platform.system()} {platform.machine()}, Python "
-        f"{platform.python_version()}: whole commands, against a docker-registry on the same "
-        "machine, the median of the rounds. The runtime is in the registry and on the host already. "
-        "Machines differ; ratios hold.\n\n"
-        f"{text}\n"
-    )
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measure what each further worker of `lading serve` takes in memory, with models of 200 MB.
 
-Two models, each with its weights in the model file and in external data: a chain of matrices, which ONNX
-Runtime repacks for its kernels, and a table of embeddings, which it uses as it lies. Prints Markdown. Linux.
+Two models, each with its weights in the model file and in external data, loaded by every worker for itself
+and shared: a chain of matrices, which ONNX Runtime repacks for its kernels, and a table of embeddings, which
+it uses as it lies. Prints Markdown. Linux.
 """
 
 from __future__ import annotations
@@ -73,10 +74,11 @@ def pack(folder: Path, built: Any, rows: np.ndarray[Any, Any], *, external: bool
     return where
 
 
-def proportional_mib(bundle: Path, workers: int) -> float:
+def proportional_mib(bundle: Path, workers: int, share: str) -> float:
     """Serve with `workers`, and sum the proportional set sizes of all processes."""
     command = [sys.executable, "-m", "lading", "serve", str(bundle), "--port", "0", "--grpc-port", "-1"]
-    server = subprocess.Popen([*command, "--workers", str(workers)], stderr=subprocess.PIPE, text=True)
+    flags = ["--workers", str(workers), "--share-weights", share]
+    server = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     ready, url = 0, ""
     for line in server.stderr:
@@ -99,15 +101,19 @@ def _pss(pid: int) -> int:
 
 def main() -> None:
     """Measure and print."""
-    print("| model of 200 MB | weights | 1 worker | 2 | 3 | each further |\n|---|---|---|---|---|---|")
+    print("| model of 200 MB | weights | shared | 1 worker | 2 | 3 | each further |")
+    print("|---|---|---|---|---|---|---|")
     for name, build in (("matrices", matrices), ("embeddings", embeddings)):
         for external in (False, True):
             with tempfile.TemporaryDirectory() as folder:
                 bundle = pack(Path(folder), *build(), external=external)
-                sizes = [proportional_mib(bundle, workers) for workers in (1, 2, 3)]
-            where = "external data" if external else "in the model file"
-            numbers = " | ".join(f"{size:.0f} MiB" for size in sizes)
-            print(f"| {name} | {where} | {numbers} | {sizes[2] - sizes[1]:.0f} MiB |", flush=True)
+                one = proportional_mib(bundle, 1, "on")
+                for share in ("on", "off"):
+                    sizes = [one, *(proportional_mib(bundle, workers, share) for workers in (2, 3))]
+                    where = "external data" if external else "in the model file"
+                    numbers = " | ".join(f"{size:.0f} MiB" for size in sizes)
+                    further = f"{sizes[2] - sizes[1]:.0f} MiB"
+                    print(f"| {name} | {where} | {share} | {numbers} | {further} |", flush=True)
 
 
 if __name__ == "__main__":

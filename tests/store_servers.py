@@ -83,23 +83,19 @@ def moto(folder: Path) -> Server:
     return Server([sys.executable, "-c", MOTO], folder, "moto")
 
 
-class Proxy:
-    """Passes connections on to a server until `cut_after` bytes went up or down in one of them.
-
-    A connection is cut without a word, `cuts` times in all; later ones pass, or with `ends` none does.
-    """
+class Relay:
+    """Accepts connections that are for `server` at an address of its own, and has `carry` pass them on."""
 
     def __init__(self, server: str) -> None:
         host, _, port = server.rpartition(":")
-        self._server = (host, int(port))
+        self.server = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cut_after: int | None = None
-        self.cuts = 0
-        self.ends = False
-        self.gone = False
-        self.bytes_up = 0
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def carry(self, client: socket.socket) -> None:
+        """Pass one connection on; called in a thread of its own."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Accept no more connections."""
@@ -109,14 +105,30 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                threading.Thread(target=self._pass, args=(client,), daemon=True).start()
+                threading.Thread(target=self.carry, args=(client,), daemon=True).start()
 
-    def _pass(self, client: socket.socket) -> None:
+
+class Proxy(Relay):
+    """Passes connections on to a server until `cut_after` bytes went up or down in one of them.
+
+    A connection is cut without a word, `cuts` times in all; later ones pass, or with `ends` none does.
+    """
+
+    def __init__(self, server: str) -> None:
+        self.cut_after: int | None = None
+        self.cuts = 0
+        self.ends = False
+        self.gone = False
+        self.bytes_up = 0
+        super().__init__(server)
+
+    def carry(self, client: socket.socket) -> None:
+        """Pass both ways, each in a thread."""
         if self.gone:
             client.close()
             return
         try:
-            server = socket.create_connection(self._server)
+            server = socket.create_connection(self.server)
         except OSError:
             client.close()
             return

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from lading.bundle import Bundle
-from lading.errors import RegistryUnavailable
+from lading.errors import DigestMismatch, RegistryUnavailable
 from lading.registry.cache import BundleCache
+from lading.registry.holds import hold
 from making import linear_bundle
 
 
@@ -163,3 +164,85 @@ def test_a_failed_unpacking_leaves_nothing(bundles, tmp_path):
         BundleCache(tmp_path).bundle(bundles[0].digest, unpack)
     assert cached(tmp_path) == set()
     assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+def damaged(cache: BundleCache, bundle: Bundle) -> Path:
+    """Have the bundle in the cache, with one byte changed and nobody who has it open."""
+    path = fetch(cache, bundle).path
+    gc.collect()
+    model = path / "model.onnx"
+    data = model.read_bytes()
+    model.chmod(0o644)
+    model.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    return path
+
+
+def test_a_damaged_bundle_is_unpacked_anew_by_the_first_of_many_who_open_it_at_once(bundles, tmp_path):
+    damaged(BundleCache(tmp_path), bundles[0])
+    calls, found, failures = [], [], []
+    together = threading.Barrier(8)
+
+    def run() -> None:
+        cache = BundleCache(tmp_path)
+        together.wait()
+        try:
+            found.append(Bundle.open(fetch(cache, bundles[0], calls).path).digest)
+        except Exception as error:  # noqa: BLE001 - shown by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert found == [bundles[0].digest] * 8
+    assert calls == [bundles[0].digest]
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+def test_a_damaged_bundle_waits_for_another_who_just_opens_it(bundles, tmp_path):
+    cache = BundleCache(tmp_path)
+    other = hold(damaged(cache, bundles[0]))
+    timer = threading.Timer(0.3, other.release)
+    timer.start()
+    assert fetch(cache, bundles[0]).digest == bundles[0].digest
+    timer.join()
+
+
+@pytest.mark.slow
+def test_a_damaged_bundle_that_somebody_has_open_is_refused_and_left_alone(bundles, tmp_path):
+    cache, calls = BundleCache(tmp_path), []
+    other = hold(damaged(cache, bundles[0]))
+    for _ in range(2):
+        with pytest.raises(DigestMismatch, match=r"model\.onnx") as caught:
+            fetch(cache, bundles[0], calls)
+    assert "unpacked again" in caught.value.hint
+    assert calls == []
+    other.release()
+    assert fetch(cache, bundles[0], calls).digest == bundles[0].digest
+    assert calls == [bundles[0].digest]
+
+
+def test_a_damaged_bundle_whose_store_is_damaged_too_is_unpacked_once_and_refused(bundles, tmp_path):
+    cache, calls = BundleCache(tmp_path), []
+    damaged(cache, bundles[0])
+
+    def unpack(to: Path) -> Bundle:
+        calls.append(to)
+        raise DigestMismatch("`model.onnx`", expected="`a`", found="`b`", hint="push it again")
+
+    with pytest.raises(DigestMismatch) as caught:
+        cache.bundle(bundles[0].digest, unpack)
+    assert caught.value.hint == "push it again"
+    assert len(calls) == 1
+    assert cached(tmp_path) == set()
+
+
+def test_a_damaged_bundle_that_cannot_be_removed_is_refused_with_what_is_wrong_with_it(bundles, tmp_path):
+    cache = BundleCache(tmp_path)
+    damaged(cache, bundles[0])
+    (tmp_path / "unpacking").rmdir()
+    (tmp_path / "unpacking").touch()  # in the way for root as well, whom a read-only folder would not stop
+    with pytest.raises(DigestMismatch, match=r"model\.onnx"):
+        fetch(cache, bundles[0])

@@ -372,6 +372,7 @@ def test_a_model_of_chance_or_of_the_other_rows_is_refused(packed):
             packed(nodes, [value("a", FLOAT, ["n", 3])], [value("c", FLOAT, ["n", 3])])
 
 
+@pytest.mark.slow
 def test_golden_samples_of_large_rows_stay_small(packed):
     shape = ["n", 3, 180, 180]
     bundle = packed([node("Relu", ["a"], ["c"])], [value("a", FLOAT, shape)], [value("c", FLOAT, shape)])

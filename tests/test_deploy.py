@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -210,12 +211,6 @@ def test_the_weights_are_those_of_the_release(state, weights):
     assert [one["weight"] for one in rule["backendRefs"]] == weights
 
 
-def test_the_route_covers_every_protocol_that_names_the_model():
-    (rule,) = weight_patch(release())["spec"]["rules"]
-    paths = [one["path"]["value"] for one in rule["matches"]]
-    assert paths == ["/models/iris", "/v2/models/iris", "/v1/models/iris"]
-
-
 def test_a_shadow_gets_a_copy_and_answers_nobody():
     (rule,) = weight_patch(release("shadow"))["spec"]["rules"]
     assert [one["name"] for one in rule["backendRefs"]] == ["iris"]
@@ -279,7 +274,31 @@ def test_every_model_name_gives_a_name_that_dns_allows(name):
 
 def test_two_models_never_meet_in_one_name():
     names = ["a.b", "a-b", "a_b", "a--b", "1ab", "x" * 60, "x" * 61]
-    assert len({object_name(one) for one in names}) == len(names)
+    names += ["iris", "iris-canary", "iris-canary-canary", "canary", object_name("a.b")]
+    found = [object_name(one, side) for one in names for side in ("live", "candidate")]
+    assert len({*found}) == 2 * len(names)
+
+
+def test_a_model_called_as_a_candidate_has_objects_and_kustomize_files_of_its_own(tmp_path):
+    """`iris-canary` beside `iris`, which has a candidate, and with a candidate itself."""
+    of_iris = canary_manifests(work(), work(number=2, side="candidate"), release(), "gateway")
+    options = Options(pattern="load", image=IMAGE)
+    named = {
+        side: workload(version(number, "iris-canary"), options, [], side)
+        for number, side in ((1, "live"), (2, "candidate"))
+    }
+    moving = msgspec.structs.replace(release(), name="iris-canary")
+    of_other = canary_manifests(named["live"], named["candidate"], moving, "gateway")
+    ours, others = (
+        {(one["kind"], one["metadata"]["name"]) for one in plain(found)} for found in (of_iris, of_other)
+    )
+    assert ours & others == {("Namespace", "models")}
+    written = write_kustomize(tmp_path, of_other, "models")
+    assert len({*written}) == len(written)
+    listed = yaml.safe_load((tmp_path / "base/kustomization.yaml").read_text())["resources"]
+    assert len({*listed}) == len(of_other)
+    read = [yaml.safe_load((tmp_path / "base" / one).read_text()) for one in listed]
+    assert read == plain(of_other)
 
 
 TEXT = st.text(max_size=20)
@@ -406,7 +425,7 @@ def test_the_patch_follows_the_release_as_it_moves(registry, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["iris"], "expected `--pattern`"),
+        (["iris"], "expected `--pattern in-image` or `--pattern load`"),
         (["iris", "--pattern", "load"], "expected `--image`"),
         (["iris:1", "--pattern", "load", "--image", IMAGE, "--canary"], "expected `iris` alone"),
         (["iris", "--pattern", "in-image", "--image", IMAGE, "--canary"], "expected `--canary-image`"),

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import pytest
 import yaml
 
 from lading.deploy import Options, workload
-from lading.deploy.canary import canary_manifests, weight_patch
+from lading.deploy.canary import canary_manifests, http_route, weight_patch
 from lading.deploy.kubernetes import manifests
 from lading.deploy.kustomize import write_kustomize
 from lading.deploy.yamltext import documents, plain
+from lading.registry import Registry
+from lading.release import HeaderRule, Plan
+from making import linear_bundle
 from test_deploy import IMAGE, release, version, work
 
 HERE = Path(__file__).parent
@@ -86,6 +90,9 @@ def judge_routes(routes: list[Any]) -> subprocess.CompletedProcess[str]:
 
 def test_every_route_passes_the_schema_of_the_gateway_api():
     routes = [plain(canary(mode=mode)[-1]) for mode in ("canary", "shadow", "ab")]
+    # As many header rules as fit into a route.
+    most = tuple(HeaderRule("x-user", str(one), "candidate") for one in range(15))
+    routes.append(plain(http_route(release(rules=most), work().options, "gateway")))
     done = judge_routes(routes)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
@@ -113,15 +120,20 @@ def test_kustomize_renders_the_folder(tmp_path, overlay, namespace, least):
     assert scalers["iris"]["spec"]["minReplicas"] == least
 
 
-@pytest.fixture(scope="module")
-def applied() -> dict[str, Any]:
-    """What a stateful API server (kmock) keeps after the official client applied, twice, and patched."""
-    moved = weight_patch(release(state="rolled_back"))
-    given = json.dumps({"manifests": plain(canary()), "patch": moved})
+def drive_cluster(**given: Any) -> Any:
+    """Have a stateful API server (kmock) take calls or commands, and tell what came of them."""
     script = HERE / "clients" / "kubernetes_apply.py"
-    done = run(KUBERNETES / "python", script, given=given, PYTHONPATH=str(HERE.parent / "src"))
+    source = str(HERE.parent / "src")
+    done = run(KUBERNETES / "python", script, given=json.dumps(given), PYTHONPATH=source)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def applied() -> dict[str, Any]:
+    """What is kept after the official client applied, twice, and patched."""
+    moved = weight_patch(release(state="rolled_back"))
+    return drive_cluster(manifests=plain(canary()), patch=moved)
 
 
 def test_applying_makes_every_object_as_the_manifest_says(applied):
@@ -153,3 +165,34 @@ def test_a_cluster_that_refuses_or_is_away_and_a_wrong_context_are_sentences(app
     assert "found 404 (" in applied["refused"]
     assert applied["away"].startswith("ServerUnavailable: Namespace `models`")
     assert applied["no_context"].startswith("InvalidSetting: kubeconfig: expected the context `other`")
+
+
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What came of each command when a release was applied, patched one step on, and applied another on."""
+    folder = tmp_path_factory.mktemp("stepped")
+    url = str(folder / "registry")
+    with Registry.open(url) as opened:
+        for seed in (0, 1):
+            opened.push(linear_bundle(folder / f"{seed}.bundle", seed=seed))
+        opened.release("iris", 1, Plan(mode="live"), actor="me")
+        opened.release("iris", 2, Plan(mode="canary", steps=(5, 25, 50, 100)), actor="me")
+    deploy = ("deploy", "kubernetes", "iris", "--apply", "--json")
+    both = (*deploy, "--pattern", "load", "--image", IMAGE, "--canary")
+    promote = ("rollout", "promote", "iris")
+    steps = (both, promote, (*deploy, "--print-patch"), promote, both)
+    return drive_cluster(
+        commands=[[sys.executable, "-m", "lading", *one, "--registry", url] for one in steps]
+    )
+
+
+def test_a_release_is_applied_again_after_lading_patched_its_route(stepped):
+    assert [one["code"] for one in stepped] == [0] * 5, [one["stderr"] for one in stepped]
+    routes = [one["kept"]["iris/httproutes"]["spec"] for one in stepped]
+    weights = [[one["weight"] for one in route["rules"][0]["backendRefs"]] for route in routes]
+    assert weights == [[95, 5], [95, 5], [75, 25], [75, 25], [50, 50]]
+
+
+def test_with_json_an_applied_patch_is_named_in_json(stepped):
+    assert json.loads(stepped[0]["stdout"])["applied"][-1] == "httproute/iris"
+    assert json.loads(stepped[2]["stdout"]) == {"patched": ["httproute/iris"]}

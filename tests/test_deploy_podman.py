@@ -1,24 +1,28 @@
-"""The Deployment run for real by ``podman play kube``: two replicas, rolled one at a time under load."""
+"""Deployments of both patterns run by ``podman play kube``: two replicas, rolled one at a time under load.
+
+Catalog and store are a PostgreSQL and a docker-registry of their own. What podman 4.3 cannot do is changed in
+the manifests, each with its reason (`for_podman`).
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
-from container_tools import containers
-from imaging import lading, run, runtime_base
-from lading.deploy import Options, workload
-from lading.deploy.kubernetes import deployment
-from lading.deploy.yamltext import document, plain
+from imaging import lading, run
+from lading.deploy import REGISTRY_SECRET, Pattern
 from lading.registry import Registry
 from making import linear_bundle
 
@@ -40,12 +44,14 @@ class Replica:
         self.folder, self.number, self.port = folder, number, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.file: Path | None = None
+        self.grace_s = 0
 
     def play(self, manifest: Any) -> None:
         self.file = (
             self.folder / f"{manifest['metadata']['annotations']['com.lading.version']}-{self.number}.yaml"
         )
-        self.file.write_text(document(for_podman(manifest, self.number, self.port)))
+        self.file.write_text(yaml.safe_dump(for_podman(manifest, self.number, self.port)))
+        self.grace_s = manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         run("podman", "play", "kube", "--quiet", str(self.file))
         until = time.monotonic() + 30
         while not self.is_ready():
@@ -59,15 +65,19 @@ class Replica:
             return False
 
     def down(self) -> None:
+        # podman's `--down` alone kills at once; Kubernetes gives a pod the time that the manifest says.
+        run("podman", "pod", "stop", f"--time={self.grace_s}", f"iris-{self.number}-pod-0")
         run("podman", "play", "kube", "--down", str(self.file))
 
 
 def for_podman(manifest: Any, number: int, port: int) -> Any:
-    """Change what podman 4.3 cannot do: two pods at one port, probes without curl in the image, emptyDir."""
+    """Change what podman 4.3 cannot do: two pods at one port, probes without curl in the image."""
     made = json.loads(json.dumps(manifest))
     made["metadata"]["name"] = f"iris-{number}"
     spec = made["spec"]["template"]["spec"]
     spec["hostNetwork"] = True
+    # podman starts an init container that ended well again and again if the pod is to be restarted always.
+    spec["restartPolicy"] = "OnFailure"
     (server,) = spec["containers"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         del server[probe]
@@ -79,9 +89,16 @@ def for_podman(manifest: Any, number: int, port: int) -> Any:
     }
     for one in server["env"]:
         one["value"] = settings.get(one["name"], one["value"])
-    # podman mounts a tmpfs at /tmp of a read-only container by itself.
-    del server["volumeMounts"], spec["volumes"], server["ports"]
+    del server["ports"]
+    # podman 4.3 makes one volume of all emptyDirs of a name, whatever pod they are of.
+    for named in (*spec["volumes"], *(at for one in both(spec) for at in one["volumeMounts"])):
+        named["name"] += f"-{number}"
     return made
+
+
+def both(spec: Any) -> list[Any]:
+    """Give all containers of a pod."""
+    return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
 class Endpoints:
@@ -120,33 +137,54 @@ class Endpoints:
         client.close()
 
 
+@dataclass(frozen=True)
+class Site:
+    """A catalog, a store, two versions of iris in them, and what makes their manifests."""
+
+    address: str
+    runtime: str
+    environ: dict[str, str]
+    refs: list[str]
+
+    def deployment(self, ref: str, pattern: Pattern) -> Any:
+        """Give the Deployment that `lading deploy kubernetes` prints for a version."""
+        image = self.runtime if pattern == "load" else self._built(ref)
+        options = ("--pattern", pattern, "--image", image, "--secret", REGISTRY_SECRET)
+        printed = lading("deploy", "kubernetes", ref, *options, environ=self.environ)
+        (found,) = [one for one in yaml.safe_load_all(printed) if one["kind"] == "Deployment"]
+        return found
+
+    def _built(self, ref: str) -> str:
+        to = f"{self.address}/deployed/{ref}"
+        options = ("--base", self.runtime, "--to", to, "--json")
+        built = json.loads(lading("image", "build", ref, *options, environ=self.environ))
+        return f"{self.address}/deployed/iris@{built['digest']}"
+
+    def patterns(self) -> set[str]:
+        """Tell which patterns the inventory knows replicas of that are not gone."""
+        with Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"]) as registry:
+            return {one.pattern for one in registry.replicas() if not one.gone}
+
+
 @pytest.fixture(scope="module")
-def deployments(oci_server, tmp_path_factory) -> Iterator[list[Any]]:
-    """The Deployments of two versions of iris, each of an image built and pushed without an engine."""
+def site(oci_server, runtime, podman, postgres, tmp_path_factory) -> Site:
     folder = tmp_path_factory.mktemp("deploy")
-    url = str(folder / "registry")
-    found = []
-    with containers(folder / "containers", oci_server.address), Registry.open(url) as registry:
-        for seed in (0, 1):
-            version = registry.push(linear_bundle(folder / f"{seed}.bundle", seed=seed))
-            to = f"{oci_server.address}/deployed/iris:{version.version}"
-            built = json.loads(
-                lading(
-                    "image",
-                    "build",
-                    version.ref,
-                    "--base",
-                    runtime_base(),
-                    "--to",
-                    to,
-                    "--json",
-                    "--registry",
-                    url,
-                )
-            )
-            image = f"{oci_server.address}/deployed/iris@{built['digest']}"
-            found.append(plain(deployment(workload(version, Options(pattern="in-image", image=image), []))))
-        yield found
+    environ = {
+        "LADING_REGISTRY": postgres.database(),
+        "LADING_STORE": f"oci://{oci_server.address}/deployed/models",
+    }
+    refs = [
+        lading("push", linear_bundle(folder / f"{seed}.bundle", seed=seed).path, environ=environ).strip()
+        for seed in (0, 1)
+    ]
+    # podman 4.3 wants of a Secret what stands under its `data`.
+    secret = folder / "secret.json"
+    data = {name: base64.b64encode(value.encode()).decode() for name, value in environ.items()}
+    secret.write_text(json.dumps(data))
+    run("podman", "secret", "create", REGISTRY_SECRET, str(secret))
+    digest = run("skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", f"docker://{runtime}")
+    pinned = f"{runtime.rpartition(':')[0]}@{digest.strip()}"
+    return Site(oci_server.address, pinned, environ, refs)
 
 
 def guards() -> set[str]:
@@ -158,12 +196,15 @@ def guards() -> set[str]:
     return set(run("podman", "inspect", "--format", shown, *servers).splitlines())
 
 
-def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(deployments, tmp_path):
-    first, second = deployments
+@pytest.mark.parametrize("pattern", ["in-image", "load"])
+def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(site, pattern, tmp_path):
+    deployments = [site.deployment(ref, pattern) for ref in site.refs]
+    digests = [one["metadata"]["annotations"]["com.lading.digest"] for one in deployments]
     replicas = [Replica(tmp_path, number) for number in (1, 2)]
     for one in replicas:
-        one.play(first)
+        one.play(deployments[0])
     assert guards() == {"65532:65532 true"}
+    assert site.patterns() == {pattern}
     endpoints = Endpoints(replicas)
     with endpoints.under_load():
         time.sleep(0.5)
@@ -172,13 +213,14 @@ def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(deployme
             endpoints.ready.remove(one)
             time.sleep(0.3)
             one.down()
-            one.play(second)
+            one.play(deployments[1])
             endpoints.ready.append(one)
         time.sleep(0.5)
     assert endpoints.failed == []
-    digests = [one["metadata"]["annotations"]["com.lading.digest"] for one in deployments]
     assert set(endpoints.seen[:20]) == {(1, digests[0]), (2, digests[0])}
     assert set(endpoints.seen[-20:]) == {(1, digests[1]), (2, digests[1])}
-    print(f"{len(endpoints.seen)} requests, none lost")
+    print(f"{pattern}: {len(endpoints.seen)} requests, none lost")
     for one in replicas:
         one.down()
+    # Each said goodbye: it was drained, not killed.
+    assert site.patterns() == set()

@@ -8,7 +8,9 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,7 @@ from lading.errors import (
     UsageError,
 )
 from lading.evidence import Check, Evidence
+from lading.image import Descriptor
 from lading.image.base import _look_for_python, chain_id
 from lading.image.build import BundleEntry, build
 from lading.image.contents import Listed, inspect
@@ -173,6 +176,51 @@ def test_a_docker_archive_holds_one_platform_and_replaces_no_file(tmp_path):
         open_target(f"docker-archive:{tmp_path / 'there.tar'}")
 
 
+def test_a_docker_archive_that_cannot_be_written_leaves_nothing_and_nobody_elses_part_alone(tmp_path):
+    theirs = tmp_path / ".iris.tar.part"
+    theirs.write_bytes(b"of another build")
+    made, _ = built(tmp_path)
+    layout = LayoutImage(tmp_path / "out", "iris")
+    writer = open_target(f"docker-archive:{tmp_path / 'iris.tar'}")
+    try:
+        said = json.loads(layout.root().data)
+        for one in (*said["layers"], said["config"]):
+            writer.put(layout.blob(Descriptor(one["mediaType"], one["digest"], one["size"])))
+        # A layer of 8 GiB, all holes.
+        big = Path(writer._folder.name) / "blobs" / "sha256" / ("0" * 64)
+        with big.open("wb") as file:
+            file.truncate(8 << 30)
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(NotSupported, match="expected at most 8589934591 bytes, as a tar holds"):
+            writer.name(layout.root().data, "application/vnd.oci.image.manifest.v1+json")
+        assert sorted(tmp_path.iterdir()) == before
+        big.unlink()
+        writer.name(layout.root().data, "application/vnd.oci.image.manifest.v1+json")
+    finally:
+        writer.close()
+    assert theirs.read_bytes() == b"of another build"
+    (one,) = inspect(open_source(f"docker-archive:{tmp_path / 'iris.tar'}")).platforms
+    assert one.bundles == made.bundles
+
+
+def test_builds_that_write_to_one_layout_at_once_keep_the_tags_of_each_other(tmp_path):
+    tags = [f"one-{number}" for number in range(8)]
+    ready = threading.Barrier(len(tags))
+
+    def name(tag: str) -> None:
+        ready.wait()
+        for again in range(5):
+            LayoutImage(tmp_path / "out", f"{tag}-{again}").name(
+                b"{}", "application/vnd.oci.image.manifest.v1+json"
+            )
+
+    with ThreadPoolExecutor(len(tags)) as pool:
+        list(pool.map(name, tags))
+    found = {one["annotations"]["org.opencontainers.image.ref.name"] for one in index_of(tmp_path / "out")}
+    assert found == {f"{tag}-{again}" for tag in tags for again in range(5)}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"blobs", "index.json", "oci-layout"}
+
+
 def test_an_artifact_is_no_base(tmp_path):
     image = LayoutImage(tmp_path / "artifact", None)
     part = from_directory(linear_bundle(tmp_path / "iris.bundle").path)
@@ -295,6 +343,29 @@ def test_a_wheel_that_leaves_its_folder_is_refused(tmp_path):
         unpack(found)
 
 
+@pytest.mark.parametrize("harm", ["no zip", "cut off", "damaged", "no RECORD"])
+def test_a_wheel_that_cannot_be_read_is_said(tmp_path, harm):
+    path = wheel(tmp_path, {"some/a.py": b"1" * 1000})
+    whole = path.read_bytes()
+    changed = {
+        "no zip": b"<html>404</html>",
+        "cut off": whole[:-30],
+        "damaged": whole.replace(b"1" * 1000, b"1" * 999 + b"2"),
+        "no RECORD": whole.replace(b"RECORD", b"DROCER"),
+    }
+    path.write_bytes(changed[harm])
+    (found,) = gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+    with pytest.raises(ImageInvalid, match=r"wheel `.*some_thing.*`: expected a ") as caught:
+        unpack(found)
+    assert ("RECORD" in str(caught.value)) is (harm == "no RECORD")
+
+
+def test_a_file_that_is_not_named_as_a_wheel_is_refused(tmp_path):
+    (tmp_path / "thing.whl").touch()
+    with pytest.raises(ImageInvalid, match=r"found `thing\.whl`"):
+        gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+
+
 def test_a_requirement_that_is_not_pinned_is_refused(tmp_path):
     (tmp_path / "serve.txt").write_text("numpy==2.0.0  # fine\nhttpx>=1\n")
     with pytest.raises(UsageError, match=r"found `httpx>=1`"):
@@ -339,6 +410,7 @@ def test_a_server_in_an_image_serves_its_bundles_without_a_registry(tmp_path):
         linear_bundle(tmp_path / "bundles" / name, name, seed=at)
     environ = {"LADING_BUNDLES": str(tmp_path / "bundles"), "HOME": str(tmp_path / "home")}
     with serving(environ=environ) as server:
+        server.wait_until(lambda: server.said.count("is ready") == 2)
         ready = [line for line in server.lines if "is ready" in line]
         assert [line.split("INFO ")[1].split(" is")[0] for line in ready] == ["iris", "wine"]
         assert server.stop() == 0
@@ -372,6 +444,7 @@ def failed_here(bundle) -> Evidence:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["reference", "directory"])
 def test_a_bundle_that_failed_on_this_image_is_refused_with_the_evidence(tmp_path, form):
     import httpx
@@ -403,6 +476,7 @@ def test_the_rows_to_compare_by_are_the_same_every_time_and_fit_the_signature(tm
         bundle.manifest.signature.cast(one)
 
 
+@pytest.mark.slow
 def test_servers_of_two_bundles_do_not_answer_alike(tmp_path):
     one, other = (linear_bundle(tmp_path / str(seed), seed=seed) for seed in (1, 2))
     with serving(one.path) as first, serving(other.path) as second:
@@ -411,6 +485,7 @@ def test_servers_of_two_bundles_do_not_answer_alike(tmp_path):
     assert (differing.differing, differing.check().outcome) == (differing.rows, "failed")
 
 
+@pytest.mark.slow
 def test_without_an_engine_the_bundle_of_the_image_is_served_here(tmp_path):
     made, _ = built(tmp_path)
     evidence = verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), None)
@@ -418,6 +493,7 @@ def test_without_an_engine_the_bundle_of_the_image_is_served_here(tmp_path):
     assert {"bundle", "equivalence"} <= {check.name for check in evidence.checks}
 
 
+@pytest.mark.slow
 def test_an_image_of_another_version_fails_the_comparison(tmp_path):
     made, _ = built(tmp_path)
     evidence = verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=5), None)

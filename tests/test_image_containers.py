@@ -2,134 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
 
-from container_tools import containers
-from imaging import ARCHITECTURE, lading, run, runtime_base
+from imaging import lading, run
 from lading.image.engine import Engine
-from lading.image.places import repository
-from lading.registry import Registry
 from lading.release import Plan
 from making import linear_bundle
 from serving import serving
+from yard import ROWS, address, answers, manifest_of, opened, said, started, wait_ready
 
 # All in one process: the runtime image is built once, and podman's folder is one.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
-
-
-@contextlib.contextmanager
-def opened(place: str):
-    """Open a repository and close its connections in the end."""
-    there = repository(place)
-    yield there
-    there.close()
-
-
-def manifest_of(place: str, reference: str) -> dict:
-    with opened(place) as there:
-        return json.loads(there.manifest(reference).data)
-
-
-ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
-HARDENED = ("--network=host", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
-
-
-@dataclass(frozen=True)
-class Yard:
-    """A registry of containers with the runtime in it, and one of models whose store is in there too."""
-
-    address: str
-    folder: Path
-    environ: dict[str, str]
-
-    @property
-    def runtime(self) -> str:
-        return f"{self.address}/runtime:1"
-
-    def lading(self, *arguments: object, code: int = 0) -> str:
-        return lading(*arguments, environ=self.environ, code=code)
-
-    def build(self, ref: str, to: str, *more: str) -> dict:
-        image = f"{self.address}/{to}"
-        return json.loads(
-            self.lading("image", "build", ref, "--base", self.runtime, "--to", image, "--json", *more)
-        )
-
-    def open(self) -> Registry:
-        return Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"])
-
-    def push(self, seed: int, name: str = "iris", **more) -> str:
-        """Pack another model and push it; give its reference."""
-        path = self.folder / f"{name}-{seed}.bundle"
-        if not path.exists():
-            linear_bundle(path, name, seed=seed, **more)
-        return self.lading("push", path).strip()
-
-
-@pytest.fixture(scope="module")
-def yard(oci_server, tmp_path_factory) -> Iterator[Yard]:
-    folder = tmp_path_factory.mktemp("yard")
-    address = oci_server.address
-    environ = {"LADING_REGISTRY": str(folder / "registry"), "LADING_STORE": f"oci://{address}/yard/models"}
-    with containers(folder / "containers", address):
-        yard = Yard(address, folder, environ)
-        base = runtime_base()
-        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", base, f"docker://{yard.runtime}")
-        yield yard
-
-
-@pytest.fixture(scope="module")
-def iris(yard) -> dict:
-    """Build the image of iris version 1."""
-    yard.push(1)
-    return {**yard.build("iris:1", "iris:1"), "ref": "iris:1"}
-
-
-def started(
-    image: str, *arguments: str, environ: dict[str, str] | None = None, options: tuple[str, ...] = ()
-):
-    given = {"LADING_PORT": "0", "LADING_GRPC_PORT": "0", "LADING_HOST": "127.0.0.1", **(environ or {})}
-    variables = [f"--env={name}={value}" for name, value in given.items()]
-    return run("podman", "run", "--detach", *HARDENED, *variables, *options, image, *arguments).strip()
-
-
-def said(identity: str) -> str:
-    done = subprocess.run(["podman", "logs", identity], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
-
-
-def address(identity: str, scheme: str) -> str:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        for line in said(identity).splitlines():
-            if f"listening on {scheme}://" in line:
-                return line.split(f"{scheme}://")[1].split()[0]
-        time.sleep(0.05)
-    raise AssertionError(said(identity))
-
-
-def wait_ready(url: str) -> None:
-    until = time.monotonic() + 30
-    while httpx.get(f"{url}/health").status_code != 200:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def answers(url: str) -> bytes:
-    body = {"data": ROWS, "outputs": ["label", "probabilities"]}
-    return httpx.post(f"{url}/models/iris/predict", json=body).content
 
 
 def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(yard, iris):
@@ -204,48 +94,6 @@ def test_a_new_version_is_an_image_in_a_second_and_the_same_every_time(yard):
     assert len({one["digest"] for one in runs}) == 1
     assert min(one["whole"] for one in runs) <= 1.0
     assert max(one["bytes_sent"] for one in runs) <= layer_bytes + 32 * 1024
-
-
-def test_other_tools_accept_the_image(yard, iris, tmp_path):
-    remote = f"docker://{iris['image']}"
-    told = json.loads(run("skopeo", "inspect", "--tls-verify=false", remote))
-    assert (told["Digest"], told["Architecture"]) == (iris["digest"], ARCHITECTURE)
-    assert told["Labels"]["com.lading.digest"] == iris["bundles"][0]["digest"]
-    # Without the option it compresses layers on the way, and so makes another image.
-    run(
-        "skopeo",
-        "copy",
-        "--quiet",
-        "--preserve-digests",
-        "--src-tls-verify=false",
-        remote,
-        f"oci:{tmp_path / 'copy'}:iris",
-    )
-    copied = json.loads((tmp_path / "copy" / "index.json").read_text())["manifests"]
-    assert [one["digest"] for one in copied] == [iris["digest"]]
-    run("umoci", "unpack", "--image", f"{tmp_path / 'copy'}:iris", str(tmp_path / "unpacked"))
-    inside = tmp_path / "unpacked" / "rootfs" / "lading" / "bundles" / "iris" / "bundle.json"
-    assert inside.read_bytes() == (yard.folder / "iris-1.bundle" / "bundle.json").read_bytes()
-    run("podman", "pull", "--quiet", iris["image"])
-    shutil.rmtree(tmp_path)
-
-
-def test_layouts_and_archives_are_run_as_they_are(yard, iris, tmp_path):
-    layout, archive = (
-        f"oci:{tmp_path / 'layout'}:iris",
-        f"docker-archive:{tmp_path / 'iris.tar'}:lading.test/iris:1",
-    )
-    for to in (layout, archive):
-        yard.lading("image", "build", "iris:1", "--base", yard.runtime, "--to", to)
-    contents = [json.loads(yard.lading("image", "inspect", one, "--json")) for one in (layout, archive)]
-    assert [one["platforms"][0]["bundles"] for one in contents] == [iris["bundles"]] * 2
-    run("podman", "load", "--quiet", "--input", str(tmp_path / "iris.tar"))
-    for image in (f"oci:{tmp_path / 'layout'}:iris", "lading.test/iris:1"):
-        identity = started(image)
-        url = "http://" + address(identity, "http")
-        wait_ready(url)
-        assert httpx.get(f"{url}/models/iris").json()["digest"] == iris["bundles"][0]["digest"]
-        run("podman", "rm", "--force", "--time=5", identity)
 
 
 def test_one_image_serves_several_bundles(yard, iris):
@@ -334,6 +182,13 @@ def test_prune_removes_images_that_nobody_needs_and_no_bundle(yard):
     with yard.open() as registry:
         registry.release("pruned", 2, Plan(mode="live"), actor="tests")
     place = f"{yard.address}/pruned"
+    with serving("pruned:1", environ=yard.environ) as server, yard.open() as registry:
+        # In the inventory, so that its image is needed to start it again.
+        server.wait_until(lambda: any(one.models for one in registry.replicas() if not one.gone))
+        used = json.loads(yard.lading("image", "prune", place, "--keep", "1", "--json"))
+        assert used["removed"] == []
+        assert any("replica" in why for one in used["kept"] for why in one["kept_by"])
+        server.stop()
     dry = json.loads(yard.lading("image", "prune", place, "--keep", "1", "--dry-run", "--json"))
     assert [one["tags"] for one in dry["removed"]] == [["1"]]
     with opened(place) as there:
@@ -375,6 +230,7 @@ def test_the_engine_says_what_went_wrong(yard):
 
 def test_no_variable_of_the_host_reaches_the_image(iris):
     assert "LADING_REGISTRY" not in os.environ
+    run("podman", "pull", "--quiet", iris["image"])
     env = json.loads(run("podman", "inspect", "--format", "{{json .Config.Env}}", iris["image"]))
     assert {one.partition("=")[0] for one in env} == {
         "LADING_HOST", "LADING_IMAGE", "ORT_DISABLE_TELEMETRY",

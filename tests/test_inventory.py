@@ -133,6 +133,11 @@ def test_models_that_all_lie_in_the_images_folder_came_with_the_image(tmp_path, 
     assert pattern_of([tmp_path / one for one in refs], tmp_path) == pattern
 
 
+def test_models_in_a_folder_that_is_mounted_there_were_pulled():
+    # As an init container's volume is; /proc is a mount on every Linux.
+    assert pattern_of([Path("/proc/iris")], Path("/proc")) == "load"
+
+
 def test_an_address_on_every_interface_is_shown_by_the_hosts_name():
     assert url("0.0.0.0", 80, "web") == "http://web:80"
     assert url("::1", 80, "web", "grpc") == "grpc://[::1]:80"
@@ -392,6 +397,10 @@ def test_an_address_that_cannot_be_is_refused_and_a_password_is_not_kept():
     for bad in ("127.0.0.1:8000", "ftp://x", "http://", "http://x:port"):
         with pytest.raises(InvalidSetting):
             adopt(bad)
+    for bad in ("http://me:secret@x:port", "http://me:sec/secret@x", "me:secret@x:8000", "ftp://me:secret@x"):
+        with pytest.raises(InvalidSetting, match="x") as refused:
+            adopt(bad)
+        assert "sec" not in str(refused.value)
     with answering(TRITON) as server:
         found = adopt(server.replace("http://", "http://me:secret@"))
     assert "secret" not in repr(found)

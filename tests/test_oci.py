@@ -1,70 +1,36 @@
-"""The OCI store before a real registry, cut off, stopped, damaged and locked, and other people's tools."""
+"""The OCI store before a real registry, cut off, stopped and damaged, and other people's tools."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import hashlib
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 import lading.registry.distribution
 import lading.registry.uploading
-from lading.errors import BlobNotFound, DigestMismatch, InvalidSetting, RegistryUnavailable
+from lading.errors import BlobNotFound, DigestMismatch, RegistryUnavailable
 from lading.registry import Registry
 from lading.registry.distribution import Repository, is_loopback
-from lading.registry.oci import ARTIFACT_TYPE, CONFIG_TYPE, LAYER_TYPE, OciStore
+from lading.registry.oci import ARTIFACT_TYPE, CONFIG_TYPE, LAYER_TYPE
 from lading.registry.retry import Retry
+from lading.registry.transport import Transport
 from making import linear_bundle
+from oci_stores import BODY, DIGEST, close_all, put, read, registry_of_its_own, repository_at, store_at
 from paging_registry import PagingRegistry
 from store_servers import docker_registry, proxy
-from token_server import TokenServer
 
 pytestmark = pytest.mark.slow
-
-BODY = random.Random(7).randbytes(20 << 20)
-DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
-QUICK = Retry(attempts=3, first_s=0.01)
-# bcrypt of `right`, the only form that docker-registry reads.
-HTPASSWD = "anna:$2a$05$IaqyyVtbX7PCaJIdi1HqNOP8/7JX/jY/z3W9I0e6MowoaSZXXsd.C\n"
-
-
-OPENED: list[Repository] = []
 
 
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    while OPENED:
-        OPENED.pop().close()
-
-
-def repository_at(address: str, name: str = "models", **options) -> Repository:
-    OPENED.append(Repository(address, name, **{"retry": QUICK, "environ": {}, **options}))
-    return OPENED[-1]
-
-
-def store_at(address: str, name: str = "models", **options) -> OciStore:
-    return OciStore(repository_at(address, name, **options))
-
-
-def put(store: OciStore, body: bytes = BODY) -> str:
-    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    store.put(lambda out: out.write(body), digest, len(body))
-    return digest
-
-
-def read(store: OciStore, digest: str = DIGEST) -> bytes:
-    with store.open(digest) as source:
-        return source.read()
+    close_all()
 
 
 @pytest.fixture
@@ -75,15 +41,6 @@ def name(oci_url) -> str:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     return linear_bundle(tmp_path_factory.mktemp("bundle") / "iris")
-
-
-@contextlib.contextmanager
-def registry_of_its_own(folder: Path, **options):
-    server = docker_registry(folder, **options)
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 # What others see
@@ -176,6 +133,44 @@ def test_a_bundle_that_was_removed_and_pushed_again_loses_its_old_tag(oci_url, b
         assert repository_of(oci_url).tags() == []
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_gc_that_removes_the_blob_before_any_request_of_a_push_disturbs_it_not(
+    oci_url, bundle, tmp_path, monkeypatch, there
+):
+    host, _, name = oci_url.partition("//")[2].partition("/")
+    collector, once = store_at(host, name), Transport.once
+    with Registry.open(str(tmp_path / "registry"), store=oci_url) as registry:
+        add, version, moments = registry._catalog.add, registry.push(bundle), 0
+        to_come: list[int] = []
+
+        def request(transport, *arguments, **options):
+            if to_come and to_come[0] == 0:
+                to_come.clear()
+                collector.delete(version.blob)
+            elif to_come:
+                to_come[0] -= 1
+            return once(transport, *arguments, **options)
+
+        def add_alone(*arguments):
+            # From here on no `gc` removes anything, and then the version is named.
+            reached.append(not to_come)
+            to_come.clear()
+            return add(*arguments)
+
+        monkeypatch.setattr(registry._catalog, "add", add_alone)
+        monkeypatch.setattr(Transport, "once", request)
+        reached = [True]
+        while reached[-1]:
+            registry.remove(version.ref)
+            if not there:
+                collector.delete(version.blob)
+            to_come[:] = [moments]
+            version = registry.push(bundle)
+            assert registry.pull(version.ref, tmp_path / str(moments)).digest == bundle.digest
+            moments += 1
+    assert moments > 4
+
+
 def test_a_blob_is_taken_over_from_another_repository_without_its_bytes(oci_server, name):
     digest = put(store_at(oci_server.address, name), b"a layer")
     image = repository_at(oci_server.address, f"{name}/image")
@@ -220,7 +215,7 @@ def test_an_upload_goes_on_within_the_piece_where_the_registry_kept_half_of_it()
         upload = repository.upload(len(BODY))
         upload.write(BODY)
         upload.finish(DIGEST, len(BODY))
-        assert repository.blob_size(DIGEST) == len(BODY)
+        assert repository.find_blob(DIGEST).size_bytes == len(BODY)
         assert server.seen.count("POST") == 1
         assert len(server.seen) == 5  # one piece went twice, the second time only its rest
         assert int(server.seen[3].split()[1].partition("-")[0]) >= (8 << 20) + 5_000_000
@@ -329,124 +324,6 @@ def test_bytes_behind_what_a_reader_needs_are_checked_as_well(oci_server, name, 
         data.write_bytes(b"a" * 2_999_999 + b"b")
         with pytest.raises(DigestMismatch, match=digest), store.open(digest) as source:
             source.read()
-
-
-# Who may
-
-
-@pytest.fixture
-def locked(tmp_path):
-    (tmp_path / "server").mkdir()
-    htpasswd = tmp_path / "server" / "htpasswd"
-    htpasswd.write_text(HTPASSWD)
-    more = f"auth:\n  htpasswd:\n    realm: tests\n    path: {htpasswd}\n"
-    with registry_of_its_own(tmp_path / "server", more=more) as server:
-        yield server
-
-
-def logged_in(folder: Path, key: str, **entry: str) -> dict[str, str]:
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"auths": {key: entry}}))
-    return {"DOCKER_CONFIG": str(folder)}
-
-
-def basic(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def test_who_is_logged_in_may_push_and_pull(locked, tmp_path):
-    environ = logged_in(tmp_path / "docker", locked.address, auth=basic("anna:right"))
-    store = store_at(locked.address, environ=environ)
-    assert read(store, put(store, b"mine")) == b"mine"
-
-
-def test_credentials_may_be_kept_for_a_part_of_a_registry(locked, tmp_path):
-    environ = logged_in(tmp_path / "docker", f"{locked.address}/team", auth=basic("anna:right"))
-    put(store_at(locked.address, "team/models", environ=environ), b"ours")
-    with pytest.raises(RegistryUnavailable, match="401"):
-        put(store_at(locked.address, "models", environ=environ), b"theirs")
-
-
-@pytest.mark.parametrize("kept", [{}, {"auth": basic("anna:wrong")}, {"auth": basic("otto:right")}])
-def test_wrong_or_no_credentials_are_said_with_what_to_do(locked, tmp_path, kept):
-    environ = logged_in(tmp_path / "docker", locked.address, **kept)
-    store = store_at(locked.address, environ=environ)
-    with pytest.raises(RegistryUnavailable, match="401 Unauthorized") as caught:
-        put(store, b"theirs")
-    assert f"docker login {locked.address}" in caught.value.hint
-    assert "wrong" not in str(caught.value)
-    assert basic("anna:wrong") not in str(caught.value)
-
-
-@pytest.mark.parametrize("table", ["credsStore", "credHelpers"])
-def test_a_credential_helper_is_asked(locked, tmp_path, monkeypatch, table):
-    helper = tmp_path / "docker-credential-tests"
-    helper.write_text(
-        '#!/bin/sh\nread host\necho "{\\"Username\\": \\"anna\\", \\"Secret\\": \\"right\\"}"\n'
-    )
-    helper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    host = locked.address
-    config = {"credsStore": "tests", "auths": {host: {}}}
-    if table == "credHelpers":
-        config = {"credHelpers": {host: "tests"}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    put(store_at(host, environ={"DOCKER_CONFIG": str(tmp_path)}), b"mine")
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ("{", "a readable JSON file"),
-        ('{"credHelpers": {"HOST": "nowhere-to-be-found"}}', "docker-credential-nowhere-to-be-found"),
-        ('{"credHelpers": {"HOST": "../evil"}}', "the end of a program's name"),
-        ('{"auths": {"HOST": {"auth": "?"}}}', "user:password in base64"),
-    ],
-)
-def test_credentials_that_cannot_be_read_are_refused_by_their_file(locked, tmp_path, config, words):
-    (tmp_path / "config.json").write_text(config.replace("HOST", locked.address))
-    with pytest.raises(InvalidSetting, match=r"config\.json") as caught:
-        put(store_at(locked.address, environ={"DOCKER_CONFIG": str(tmp_path)}), b"mine")
-    assert words in str(caught.value)
-
-
-@pytest.fixture
-def guarded(tmp_path):
-    (tmp_path / "server").mkdir()
-    tokens = TokenServer(tmp_path / "server", "anna", "right")
-    with registry_of_its_own(tmp_path / "server", more=tokens.config) as server:
-        server.tokens = tokens
-        yield server
-    tokens.shutdown()
-    tokens.server_close()
-
-
-@pytest.mark.parametrize("kept", [{"auth": basic("anna:right")}, {"identitytoken": "right"}])
-def test_a_token_is_got_for_credentials(guarded, tmp_path, kept):
-    environ = logged_in(tmp_path / "docker", guarded.address, **kept)
-    store = store_at(guarded.address, environ=environ)
-    digest = put(store, b"mine")
-    assert read(store, digest) == b"mine"
-    assert store.delete(digest)
-    method = "POST" if "identitytoken" in kept else "GET"
-    assert {asked[0] for asked in guarded.tokens.asked} == {method}
-    assert len(guarded.tokens.asked) < 12
-
-
-def test_who_is_not_known_may_pull_and_not_push(guarded, tmp_path):
-    environ = logged_in(tmp_path / "docker", guarded.address, auth=basic("anna:right"))
-    digest = put(store_at(guarded.address, environ=environ), b"mine")
-    stranger = store_at(guarded.address)
-    assert read(stranger, digest) == b"mine"
-    with pytest.raises(RegistryUnavailable, match="401") as caught:
-        put(stranger, b"theirs")
-    assert "docker login" in caught.value.hint
-
-
-def test_a_wrong_password_gets_no_token(guarded, tmp_path):
-    environ = logged_in(tmp_path / "docker", guarded.address, auth=basic("anna:wrong"))
-    with pytest.raises(RegistryUnavailable, match="401 UNAUTHORIZED: wrong password"):
-        put(store_at(guarded.address, environ=environ), b"mine")
 
 
 # Forms

@@ -7,16 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 import releasing
 from lading.errors import ExtraMissing, InvalidSetting, ModelNotFound, RegistryUnavailable
 from lading.registry import Registry
+from lading.registry import postgres as postgres_module
 from lading.registry.places import cache_of, open_catalog
 from lading.registry.releases import Releases
-from lading.release import EventDraft, Plan, verify_chain
+from lading.release import EventDraft, Feedback, Plan, verify_chain
 from making import linear_bundle
 
 pytestmark = pytest.mark.slow
@@ -70,6 +73,11 @@ def test_a_password_is_never_shown(home, tmp_path):
     assert "ann:***@127.0.0.1" in str(caught.value)
     assert "Connection refused" in str(caught.value)
     assert "pg_isready" in caught.value.hint
+    query = "user=ann&password=secret&passfile=/secret&sslpassword=secret&connect_timeout=3"
+    with pytest.raises(RegistryUnavailable, match="Connection refused") as caught:
+        Registry.open(f"postgresql://127.0.0.1:1/none?{query}", store=str(tmp_path))
+    assert "secret" not in str(caught.value)
+    assert "127.0.0.1:1/none?connect_timeout=3&user=ann" in str(caught.value)
     with pytest.raises(InvalidSetting) as refused:
         Registry.open("postgresql://ann:secret@host:port/none", store=str(tmp_path))
     assert "secret" not in str(refused.value)
@@ -122,6 +130,26 @@ def test_psycopg_that_is_not_there_names_the_extra():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{ExtraMissing.__name__} `pip install 'lading[postgres]'`\n"
+
+
+def test_a_catalog_that_is_not_asked_at_once_makes_its_tables_when_it_is_and_for_all_threads(postgres):
+    url = postgres.database()
+    postgres.stop()
+    try:
+        catalog = open_catalog(url, at_once=False)
+        with pytest.raises(RegistryUnavailable):
+            catalog.models()
+    finally:
+        postgres.start()
+    begin = threading.Barrier(8)
+
+    def ask(_number: int) -> list[str]:
+        begin.wait()
+        return catalog.models()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(8))) == [[]] * 8
+    catalog.close()
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
@@ -203,7 +231,7 @@ def test_a_server_that_does_not_answer_is_given_up(tmp_path):
 
 
 def test_a_lock_that_is_held_for_long_is_given_up(postgres, monkeypatch):
-    monkeypatch.setattr("lading.registry.postgres.LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_S", 1)
     catalog = open_catalog(postgres.database())
     catalog.add(releasing.new_version(), (), lambda: None)
     other = Releases(catalog, time.time)
@@ -223,3 +251,32 @@ def test_a_lock_that_is_held_for_long_is_given_up(postgres, monkeypatch):
         with pytest.raises(ModelNotFound):
             other.releases("wine")
     catalog.close()
+
+
+def test_feedback_that_is_committed_late_is_read_all_the_same(postgres):
+    url = postgres.database()
+    slow, quick, reader = (open_catalog(url) for _ in range(3))
+    inserted, go = threading.Event(), threading.Event()
+
+    def wait(_connection) -> None:
+        inserted.set()
+        go.wait(10)
+
+    mark, _ = reader.feedback(None)
+    event.listen(slow._engine, "commit", wait)
+    first, second = (Feedback("iris", number, ("setosa",)) for number in ("first", "second"))
+    threads = [threading.Thread(target=slow.add_feedback, args=([first],))]
+    threads[0].start()
+    assert inserted.wait(10)
+    threads.append(threading.Thread(target=quick.add_feedback, args=([second],)))
+    threads[1].start()
+    # Long enough for the second to be there before the first, if it could.
+    threads[1].join(0.5)
+    mark, read = reader.feedback(mark)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    read += reader.feedback(mark)[1]
+    assert read == [first, second]
+    for catalog in (slow, quick, reader):
+        catalog.close()

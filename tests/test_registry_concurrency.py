@@ -127,7 +127,7 @@ def check_working(root: Path, bundles: list[Bundle]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "step"),
-    [(pushing.push_one, 7), (pushing.open_new, 19), (pushing.fetch_one, 19), (pushing.collect_once, 19)],
+    [(pushing.push_one, 23), (pushing.open_new, 37), (pushing.fetch_one, 37), (pushing.collect_once, 37)],
 )
 def test_a_kill_at_any_moment_leaves_a_registry_that_works_and_gc_cleans(
     processes, bundles, tmp_path, act, step

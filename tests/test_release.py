@@ -150,6 +150,16 @@ def test_a_change_to_what_cannot_be_is_refused(changes, words):
     assert words in str(caught.value)
 
 
+def test_only_what_has_a_candidate_or_replaced_something_can_be_refused():
+    first = released(1)
+    assert not first.can_be_refused, "there is nothing to go back to"
+    second = released(2, before=first)
+    assert second.can_be_refused
+    assert canary().can_be_refused
+    for state in ("rolled_back", "refused"):
+        assert not changed(second, {"state": state}, "").can_be_refused
+
+
 def test_a_rollback_goes_to_what_stood_before():
     first, second = released(1), canary()
     assert rollback_target([]) is None

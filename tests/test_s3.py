@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import threading
@@ -16,7 +17,7 @@ from lading.registry import Registry
 from lading.registry.retry import Retry
 from lading.registry.s3 import S3Store, s3_client
 from making import linear_bundle
-from store_servers import proxy
+from store_servers import AWS, moto, proxy
 
 pytestmark = pytest.mark.slow
 
@@ -112,6 +113,30 @@ def test_parts_of_a_killed_writer_are_swept_and_those_of_one_at_work_are_not(ope
     assert read(working) == BODY
 
 
+@pytest.mark.parametrize("request_", ["ListParts", "AbortMultipartUpload"])
+def test_an_upload_that_is_completed_during_the_sweep_is_left_out(open_store, client, s3_url, request_):
+    begun = client.create_multipart_upload(**at(s3_url))
+    upload = {**at(s3_url), "UploadId": begun["UploadId"]}
+    part = client.upload_part(**upload, PartNumber=1, Body=BODY[:PART])
+    parts = [{"ETag": part["ETag"], "PartNumber": 1}]
+    left = {**at(s3_url), "Key": at(s3_url)["Key"] + ".left"}
+    client.create_multipart_upload(**left)
+    quiet = open_store(quiet_s=-10)
+    completed = []
+
+    def complete(**_given) -> None:
+        if not completed:
+            client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+            completed.append(True)
+
+    quiet._client.meta.events.register_first(f"before-call.s3.{request_}", complete)
+    (removed,) = quiet.sweep(time.time() + 10, dry_run=False)
+    assert removed.name == left["Key"]
+    assert completed
+    assert uploads(client, s3_url) == []
+    assert client.head_object(**at(s3_url))["ContentLength"] == PART
+
+
 @pytest.mark.parametrize("size", [1000, len(BODY)])
 def test_two_who_write_one_blob_at_once_both_succeed_and_the_first_stays(open_store, client, s3_url, size):
     body = BODY[:size]
@@ -191,6 +216,42 @@ def test_without_credentials_nothing_is_sent(open_store, monkeypatch):
     with pytest.raises(RegistryUnavailable, match=r"[Cc]redentials") as caught:
         open_store().has(DIGEST)
     assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+
+
+@pytest.fixture
+def guarded_url(tmp_path, monkeypatch):
+    """Give the URL of a bucket whose user has the rights that blobs need, but not those of `gc`."""
+    from botocore.session import get_session
+
+    # From then on moto asks who is allowed what: after the four requests below.
+    monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "4")
+    server = moto(tmp_path)
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://{server.address}"}.items():
+        monkeypatch.setenv(name, value)
+    clients = [s3_client(os.environ), get_session().create_client("iam", region_name="us-east-1")]
+    actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    clients[0].create_bucket(Bucket="guarded")
+    clients[1].create_user(UserName="ann")
+    clients[1].put_user_policy(UserName="ann", PolicyName="blobs", PolicyDocument=policy)
+    key = clients[1].create_access_key(UserName="ann")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    yield "s3://guarded"
+    for one in clients:
+        one.close()
+    server.stop()
+
+
+def test_the_rights_that_gc_needs_are_named_where_one_is_missing(guarded_url):
+    store = S3Store(guarded_url.removeprefix("s3://"))
+    put(store, BODY[:1000])
+    with pytest.raises(RegistryUnavailable, match="AccessDenied") as caught:
+        store.sweep(time.time(), dry_run=False)
+    for right in ("ListBucketMultipartUploads", "ListMultipartUploadParts", "AbortMultipartUpload"):
+        assert right in caught.value.hint
+    store.close()
 
 
 def test_a_registry_with_its_blobs_in_a_bucket_lives_its_life(s3_url, tmp_path):

@@ -60,12 +60,12 @@ def test_a_pull_killed_at_any_moment_leaves_nothing_half_and_the_next_one_comple
         assert whole.communicate()[0].strip() == bundle.digest
     lasts_s = time.monotonic() - started
     killed = 0
-    for step in range(1, 13):
+    for step in range(1, 8):
         with Registry.open(str(root)) as registry:
             registry._cache.sweep(set, time.time() + 10, dry_run=False)
         assert cached(root) == []
         with fetching(root) as process:
-            time.sleep(lasts_s * step / 12)
+            time.sleep(lasts_s * step / 7)
             process.kill()
             process.communicate()
         killed += process.returncode == -signal.SIGKILL
@@ -74,7 +74,7 @@ def test_a_pull_killed_at_any_moment_leaves_nothing_half_and_the_next_one_comple
         with Registry.open(str(root)) as registry:
             assert registry.fetch("iris:1").digest == bundle.digest
         assert list((root / "cache" / "unpacking").iterdir()) == []
-    assert killed >= 6
+    assert killed >= 3
 
 
 def test_two_processes_that_pull_at_once_download_once(root, bundle, request):

@@ -46,6 +46,7 @@ def home(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_nothing_is_written_to_a_fresh_home(tmp_path, home):
     bundle = linear_bundle(tmp_path / "b")
     command = [sys.executable, "-c", WITH_LADING, str(bundle.path)]

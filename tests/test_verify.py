@@ -347,6 +347,7 @@ def test_a_model_without_a_batch_dimension_is_measured_whole(tmp_path):
 # Numbers.
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_model_by_about_its_weights(tmp_path):
     small = verify(linear_bundle(tmp_path / "small")).numbers
     large = verify(linear_bundle(tmp_path / "large", features=2000, classes=2500, rows=2)).numbers

@@ -75,6 +75,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── RegistryUnavailable
+    │   │   └── CatalogTooNew
     │   └── ServerUnavailable       the client could not reach it, or it is draining
     ├── RemoteError               a server answered the client with an error
     └── RunFailed                 the runtime failed on input that fits the signature
@@ -422,6 +423,10 @@ class ModelNotReady(UnavailableError):
 
 class RegistryUnavailable(UnavailableError):
     """The catalog or the store does not answer."""
+
+
+class CatalogTooNew(RegistryUnavailable):
+    """A newer lading wrote the catalog: waiting does not help, an upgrade does."""
 
 
 class ServerUnavailable(UnavailableError):

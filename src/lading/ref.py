@@ -11,6 +11,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _GRAMMAR = "`iris`, `iris:3`, `iris:live` or `iris@sha256:…`"
 
+RELEASE_TAGS = frozenset({"live", "candidate"})
+"""Tags that only a release moves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -49,6 +52,12 @@ class Ref:
             return f"{self.name}@{self.digest}"
         pin = self.version if self.version is not None else self.tag
         return self.name if pin is None else f"{self.name}:{pin}"
+
+
+def version_number(text: str) -> int | None:
+    """Read the number of a version as requests write it, 0 for none; None for what is no number."""
+    # Python refuses to read thousands of digits, and no version has twenty.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def check_name(name: str, what: str = "model name") -> str:

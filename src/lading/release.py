@@ -120,6 +120,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in OPEN_STATES
 
     @property
+    def can_be_refused(self) -> bool:
+        """Whether refusing it leads somewhere: away from its candidate, or back to what it replaced."""
+        return self.is_open or (self.state == "live" and self.replaces is not None)
+
+    @property
     def released(self) -> int | None:
         """The version that ``runtime`` is about: the candidate or what became live; None after other ends."""
         return self.candidate if self.is_open else self.live if self.state == "live" else None

@@ -42,6 +42,9 @@ class ServeSettings:
     grpc_port: int = option(8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1)
     grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
     workers: int = option(1, "Processes that serve, on the same ports.", at_least=1)
+    share_weights: str = option(
+        "on", "Workers share a model's weights, by a copy of it in TMPDIR.", choices=("on", "off")
+    )
     threads: int = option(
         0, "ONNX Runtime threads of a worker; 0 takes its share of the cgroup's CPUs.", at_least=0
     )
@@ -56,7 +59,9 @@ class ServeSettings:
     max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)
     max_batch_rows: int = option(1024, "Most rows that run as one; 1 merges no requests.", at_least=1)
     latency_target_ms: float = option(
-        50.0, "Milliseconds that a merged run may take; the rows merged follow it.", at_least=0.1
+        50.0,
+        "Milliseconds that a merged run may take, or twice one row's; the rows merged follow it.",
+        at_least=0.1,
     )
     max_queue_delay_ms: float = option(
         0.0, "Milliseconds to wait for more requests to merge; 0 never waits.", at_least=0
@@ -88,7 +93,7 @@ class StoreSettings:
     """Settings of every command that moves bundles; raises `InvalidSetting` when a value is out of range."""
 
     store: str = option("", "Store of the blobs: a folder, `oci://…` or `s3://…`; empty: beside the catalog.")
-    cache: str = option("", "Folder of unpacked bundles; empty: `cache` in the folder of the registry.")
+    cache: str = option("", "Folder of unpacked bundles; empty: beside the registry, or in `~/.lading`.")
     cache_max_bytes: int = option(
         20 * 2**30, "Bytes of unpacked bundles to keep; what is in use is never removed.", at_least=0
     )

@@ -179,6 +179,11 @@ def test_external_data_beyond_the_end_of_its_file_is_refused(bundle, more):
     refused_both(with_weights(bundle, **more), ExternalDataEscapes, "at most 8 bytes of `weights`")
 
 
+def test_weights_packed_for_a_kernel_are_refused(bundle):
+    packed = {"prepacked_0": "MatMul+1|0;8;0"}
+    refused_both(with_weights(bundle, **packed), ModelInvalid, "packed for a kernel")
+
+
 def test_external_data_that_is_not_there_is_refused(bundle):
     with_weights(bundle)
     (bundle / "weights").unlink()

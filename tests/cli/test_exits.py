@@ -101,6 +101,12 @@ def test_every_exit_code_has_a_meaning():
         (["xyzzy"], "no such command `xyzzy`", "see `lading --help`"),
         (["serve", "--prot", "1"], "no such option `--prot`", "did you mean `--port`"),
         (["serve", "--port", "-1"], "invalid value for `--port`: -1", "see `lading serve --help`"),
+        (["serve", "--workers", "many"], "`--workers`: `many` is not a whole number", "see"),
+        (
+            ["image", "base", "--from", "none.tar.xz", "--wheels", ".", "--to", "oci:x"],
+            "file `none.tar.xz` does not exist",
+            "see",
+        ),
         (["serve", "--log-level", "loud"], "invalid value for `--log-level`", "see `lading serve --help`"),
         (["serve", "./none.bundle"], "directory `./none.bundle` does not exist", "see"),
         (["push", "none"], "does not exist", "see `lading push --help`"),

@@ -51,7 +51,7 @@ def test_every_example_is_a_right_command_line(path, command, monkeypatch, tmp_p
     (tmp_path / "iris.bundle").mkdir()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "wheels").mkdir()
-    for name in ("requirements/serve.txt", "rootfs.tar"):
+    for name in ("requirements/image.txt", "rootfs.tar"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     assert isinstance(command, Command | Group)

@@ -120,6 +120,27 @@ def test_a_foreign_server_is_adopted_asked_again_and_forgotten(lading, registry)
     assert lading("inventory", "forget", name)[0] == 3
 
 
+def test_an_adopted_address_where_lading_answers_now_is_told_in_its_row_and_the_others_are_asked(
+    lading, running
+):
+    first, second = dict(TRITON), dict(TRITON)
+    with answering(first) as changed, answering(second) as other:
+        for server in (changed, other):
+            assert lading("inventory", "adopt", server)[0] == 0
+        first["GET /v2"] = {"name": "lading", "version": "0.1.0"}
+        second["GET /v2"] = {"name": "triton", "version": "2.61.0"}
+        code, out, _ = lading("inventory", "--ask")
+        assert code == 0
+        told = json.loads(lading("inventory", "--ask", "--json")[1])["replicas"]
+    (row,) = [line for line in out.splitlines() if line.startswith(changed.removeprefix("http://"))][:1]
+    assert "asked again: expected a foreign server, found one of lading" in row
+    assert "2.61.0" in out
+    assert "web-1" in out
+    (one,) = [one for one in told if "not_asked" in one]
+    assert one["address"] == changed
+    assert "registers itself" in one["not_asked"]
+
+
 def test_what_does_not_answer_is_not_adopted(lading):
     with answering({}) as server:
         assert lading("inventory", "adopt", server)[0] == 1

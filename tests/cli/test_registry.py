@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_pushing_prints_the_reference_and_nothing_else(lading, bundle):
     code, out, said = lading("push", bundle.path, "--tag", "stable")
@@ -44,6 +46,14 @@ def test_what_is_not_there_ends_with_3_and_what_is_near(lading, filled):
     assert lading("show", "iris:7")[0] == 3
     assert lading("list", "none")[0] == 3
     assert lading("pull", "iris:none", "--to", "x")[0] == 3
+
+
+@pytest.mark.parametrize("ref", ["iris:3", "iris:1", "iris:stable", "none:1", f"iris@sha256:{1:064x}"])
+@pytest.mark.parametrize("command", ["list", "matrix"])
+def test_a_reference_where_a_name_belongs_is_wrong_use(lading, filled, command, ref):
+    code, out, said = lading(command, ref)
+    assert (code, out) == (2, "")
+    assert f"expected a model's name, found reference `{ref}`" in said
 
 
 def test_showing_tells_what_is_known(lading, filled, bundle):

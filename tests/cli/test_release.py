@@ -15,7 +15,7 @@ from cli.test_terminal import on_a_terminal
 from lading.bundle import write_bundle
 from lading.evidence import Check, Evidence, Fingerprint
 from lading.registry import Registry
-from lading.release import verify_chain
+from lading.release import EventDraft, verify_chain
 from lading.rollout import apply, promoted, rolled_back
 from lading.runtime import fingerprint
 from live_windows import EQUAL, Crowd
@@ -252,6 +252,7 @@ def test_status_shows_all_or_one_with_its_numbers(lading, proved):
 # Watching.
 
 
+@pytest.mark.slow
 def test_watching_into_a_pipe_writes_a_line_a_change_and_ends_with_the_release(lading, proved):
     lading("release", "iris:1")
     lading("release", "iris:2", "--canary", "5,100")
@@ -265,6 +266,7 @@ def test_watching_into_a_pipe_writes_a_line_a_change_and_ends_with_the_release(l
     assert "ended: `iris:2` is live" in said
 
 
+@pytest.mark.slow
 def test_watching_ends_with_1_where_the_version_did_not_become_live(lading, proved):
     lading("release", "iris:1")
     lading("release", "iris:2", "--shadow")
@@ -289,6 +291,7 @@ def later(act, after_s: float = 1.2) -> None:
     timer.start()
 
 
+@pytest.mark.slow
 def test_watching_on_a_terminal_shows_both_sides_and_the_verdict(lading, proved):
     lading("release", "iris:1")
     lading("release", "iris:2", "--canary", "5,100")
@@ -397,3 +400,25 @@ def test_a_history_that_was_changed_is_found_and_the_event_named(lading, proved,
     code, _, said = lading("history", "iris", "--check")
     assert code == 1
     assert f"history of `iris`, {named}" in said
+
+
+@pytest.mark.parametrize(("last", "changes"), [(3, 2), (2, 1)])
+def test_a_history_whose_end_was_cut_off_within_the_newest_release_is_found(
+    lading, proved, filled, last, changes
+):
+    lading("release", "iris:1")
+    lading("release", "iris:2", "--canary", "5,100")
+    lading("rollout", "promote", "iris")
+    lading("rollout", "pause", "iris")
+    proved.note(proved.current("iris"), EventDraft(kind="ready", actor="web-1"))
+    assert lading("history", "iris", "--check")[0] == 0
+    with sqlite3.connect(filled / "catalog.db") as connection:
+        for (guard,) in connection.execute(
+            "select name from sqlite_master where type = 'trigger'"
+        ).fetchall():
+            connection.execute(f"drop trigger {guard}")
+        connection.execute("delete from events where seq > ?", [last])
+    connection.close()
+    code, _, said = lading("history", "iris", "--check")
+    assert code == 1
+    assert f"history of `iris`, its end: expected 3 changes of release 2, found {changes}" in said

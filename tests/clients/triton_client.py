@@ -140,9 +140,11 @@ class Check:
 
     async def compressed(self) -> None:
         row = self.input("X", np.ones((1, 4), np.float32))
-        way = "response_compression_algorithm" if self.http else "compression_algorithm"
-        answer = await value(self.client.infer("iris", [row], **{way: "gzip"}))
-        assert answer.as_numpy("probabilities").shape == (1, 3)
+        prefixes = ("request_", "response_") if self.http else ("",)
+        for algorithm in ("gzip", "deflate"):
+            ways = {f"{prefix}compression_algorithm": algorithm for prefix in prefixes}
+            answer = await value(self.client.infer("iris", [row], **ways))
+            assert answer.as_numpy("probabilities").shape == (1, 3)
 
     async def everything(self) -> None:
         await self.echoes()

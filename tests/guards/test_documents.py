@@ -17,7 +17,15 @@ import lading
 from lading.settings import ServeSettings, StoreSettings, variable
 
 ROOT = Path(__file__).parents[2]
-PAPERS = ["README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "FORMAT.md"]
+PAPERS = [
+    "README.md",
+    "README.ko.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "FORMAT.md",
+]
 PAGES = [ROOT / name for name in PAPERS] + sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -102,10 +110,7 @@ def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
         "LADING_GRPC_PORT": "0",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    # A reader waits until the server says that it is ready; nothing else is added to the commands.
-    wait = f"until curl -sf http://127.0.0.1:{port}/health > health; do sleep 0.1; done"
-    story = story.replace(":8000", f":{port}").replace(" &\n", f" &\n{wait}\n")
-    script = f"set -euo pipefail\ntrap 'kill %1; wait %1' EXIT\n{story}"
+    script = f"set -euo pipefail\n{story.replace(':8000', f':{port}')}wait %1\n"
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=tmp_path,

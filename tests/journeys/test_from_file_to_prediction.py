@@ -58,6 +58,7 @@ def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(she
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_packing_and_pushing_can_be_put_together(shell):
     assert shell.must(f'lading push "$({PACK})"').out == "iris:1\n"
     assert shell.must(f'lading push "$({PACK} -o again)"').out == "iris:1\n", (

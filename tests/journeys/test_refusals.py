@@ -121,7 +121,9 @@ def test_an_interrupt_is_quiet(shell, bundle):
     environ = {**shell.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "lading", "predict", str(bundle.path), "--input", "-"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, env=environ, text=True, **pipes)
+    # A shell that runs the tests in the background has them ignore the signal, and children inherit that.
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen(command, env=environ, text=True, preexec_fn=heed, **pipes)  # noqa: PLW1509
     time.sleep(1)  # it waits for stdin
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=20)

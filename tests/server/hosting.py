@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,8 @@ from lading.bundle import Bundle
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.life import make_app, make_plane
-from lading.server.manager import Wanted, load
-from lading.server.states import Served
+from lading.server.manager import Wanted, prepare
+from lading.server.states import Cost, Served, State
 from lading.settings import ServeSettings
 
 
@@ -21,8 +22,23 @@ def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) ->
     """Load one version as the manager does, proof and all."""
     name = bundle.manifest.name
     served = Served(name, version, bundle.digest, tags=tags)
-    load(served, Wanted(name, version, bundle.digest, lambda: bundle, tags), threads=1)
+    prepare(served, Wanted(name, version, bundle.digest, lambda: bundle, tags), threads=1)
+    served.advance(State.READY)
     return served
+
+
+def slow(served: Served, seconds: float) -> threading.Event:
+    """Make `served` take its time, as a large model does; gives the event that ends the wait."""
+    run, go = served.run, threading.Event()
+
+    def wait_and_run(*given: Any) -> Any:
+        go.wait(seconds)
+        return run(*given)
+
+    # A real model that takes seconds would keep one of two CPUs busy for every other test.
+    served.run = wait_and_run  # type: ignore[method-assign]
+    served.cost = Cost(seconds, 0)
+    return go
 
 
 @dataclass

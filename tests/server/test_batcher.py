@@ -8,11 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from lading.errors import DeadlineExceeded, QueueFull, RunFailed
+from lading.errors import DeadlineExceeded, ModelNotReady, QueueFull, RunFailed
 from lading.runtime import load_runtime
 from lading.server.batcher import Batcher, BatchLimits, RowLimit, run_jobs
+from lading.server.dataplane import DataPlane
 from lading.server.job import Job
-from lading.server.states import Served, State
+from lading.server.states import Cost, Served, State
 from making import linear_bundle
 
 
@@ -145,6 +146,20 @@ def test_a_job_past_its_deadline_gets_the_error_and_is_not_run(served):
     batcher.stop()
 
 
+def test_a_defect_in_one_run_is_told_and_ends_no_thread(served, caplog):
+    batcher, sink = Batcher(served, BatchLimits()), Sink()
+    run, served.runs = served.runs, None  # Now it raises what nobody foresaw.
+    batcher.submit(job(served), sink.deliver)
+    sink.wait(1)
+    served.runs = run
+    batcher.submit(job(served), sink.deliver)
+    sink.wait(2)
+    assert isinstance(sink.jobs[0].error, RunFailed)
+    assert sink.jobs[1].result is not None
+    assert "AttributeError" in caplog.text
+    batcher.stop()
+
+
 def test_one_bad_request_does_not_fail_its_neighbours(served):
     good, bad = job(served, seed=1), job(served, seed=2)
     bad.inputs = {"X": np.zeros((1, 5), np.float32)}
@@ -185,3 +200,96 @@ def test_the_row_limit_rises_by_steps_and_falls_by_a_quarter():
     for _ in range(50):
         limit.observe(rows=limit.rows, took_s=0.02)
     assert limit.rows == 1
+
+
+def together(limits, served, *jobs):
+    plane = DataPlane("iris", batch=limits)
+    plane.publish([served])
+    plane.run_together(list(jobs))
+    return [one.error or one.result["probabilities"] for one in jobs]
+
+
+def test_a_model_too_slow_for_the_target_merges_within_twice_the_time_of_one_row(served):
+    served.cost = Cost(0.01, 0.0)
+    run = served.run
+
+    def slow(inputs, outputs=None):
+        time.sleep(0.01)
+        return run(inputs, outputs)
+
+    served.run = slow
+    batcher, sink = Batcher(served, BatchLimits(latency_target_s=0.001)), Sink()
+    for number in range(60):
+        batcher.submit(job(served, seed=number), sink.deliver)
+    sink.wait(60)
+    assert max(served.runs) >= 30
+    batcher.stop()
+
+
+def test_cheap_jobs_of_one_kind_run_as_one_and_each_gets_its_own(served):
+    alone = [served.run(one.inputs)["probabilities"] for one in (job(served, 1), job(served, 2))]
+    served.runs.clear()
+    jobs = [job(served, 1), job(served, 2), job(served, 1, outputs=("label", "probabilities"))]
+    one, two, three = together(BatchLimits(), served, *jobs)
+    assert sorted(served.runs) == [1, 3]  # What asks for other outputs runs apart.
+    assert np.allclose(one, alone[0], rtol=1e-6)
+    assert np.allclose(two, alone[1], rtol=1e-6)
+    assert np.allclose(three, alone[0], rtol=1e-6)
+    assert [one.together for one in jobs] == [3, -1, 0]
+
+
+def test_cheap_jobs_keep_the_row_limit_and_may_not_be_merged_at_all(served):
+    together(BatchLimits(max_rows=4), served, *[job(served, rows) for rows in (2, 3, 2, 1)])
+    assert served.runs == [4, 4]
+    served.runs.clear()
+    together(BatchLimits(max_rows=1), served, *[job(served, 1) for _ in range(3)])
+    assert served.runs == [1, 1, 1]
+
+
+def test_a_version_that_is_being_unloaded_takes_no_more(served):
+    served.advance(State.DRAINING)
+    runtime, closing, go = served._runtime, threading.Event(), threading.Event()
+
+    class Slow:
+        def close(self):
+            closing.set()
+            go.wait(5)
+            runtime.close()
+
+    served._runtime = Slow()
+    unloading = threading.Thread(target=served.unload, args=(5,))
+    unloading.start()
+    assert closing.wait(5)
+    with pytest.raises(ModelNotReady):
+        served.take()
+    go.set()
+    unloading.join()
+
+
+def test_one_bad_cheap_request_does_not_fail_its_neighbours(served):
+    good, bad = job(served, 1), job(served, 1)
+    bad.inputs = {"X": np.zeros((1, 3), np.float32)}
+    fitting, failed, other = together(BatchLimits(), served, good, bad, job(served, 1))
+    assert isinstance(failed, RunFailed)
+    assert fitting.shape == other.shape == (1, 3)
+
+
+def test_jobs_that_could_not_run_as_one_are_counted_as_the_runs_they_were(served):
+    def split(*given):
+        if len(given[0]["X"]) > 1:
+            raise RunFailed("rows", expected="one", found="more")
+        return Served.run(served, *given)
+
+    served.run = split
+    jobs = [job(served), job(served)]
+    together(BatchLimits(), served, *jobs)
+    assert [one.together for one in jobs] == [0, 0]
+    assert all(one.run_s > 0 for one in jobs)
+    runs, sink = [], Sink()
+    batcher = Batcher(served, BatchLimits(max_delay_s=0.05), lambda rows, _took_s: runs.append(rows))
+    for one in (job(served), job(served)):
+        batcher.submit(one, sink.deliver)
+    sink.wait(2)
+    batcher.stop()
+    assert runs == [1, 1]
+    assert [one.merged_rows for one in sink.jobs] == [1, 1]

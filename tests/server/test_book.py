@@ -241,6 +241,7 @@ rows = st.lists(
 bodies = st.fixed_dictionaries({"data": rows | json_values}) | json_values
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(bodies)
 def test_no_json_body_gives_a_5xx_or_another_dtype(iris, body):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lading.errors import RegistryUnavailable
+from lading.errors import RegistryUnavailable, TagNotFound
 from lading.registry import Registry
-from lading.release import HeaderRule, Plan
+from lading.release import EventDraft, HeaderRule, Plan, Window
+from lading.server import follow as follow_module
 from lading.server.dataplane import DataPlane
 from lading.server.follow import Follower
 from lading.server.job import Job
@@ -22,14 +23,37 @@ from lading.server.witness import Witness
 from making import linear_bundle
 
 
-class Following:
-    """A registry with three versions, and one process that follows it (without a wire)."""
+def three_versions(folder: Path) -> Registry:
+    """Make a registry with three versions of one model."""
+    registry = Registry.open(str(folder / "registry"))
+    for seed in (1, 2, 3):
+        registry.push(linear_bundle(folder / str(seed), seed=seed))
+    return registry
 
-    def __init__(self, folder: Path, keep: int = 0) -> None:
-        self.registry = Registry.open(str(folder / "registry"))
-        self.bundles = [linear_bundle(folder / str(seed), seed=seed) for seed in (1, 2, 3)]
-        for bundle in self.bundles:
-            self.registry.push(bundle)
+
+def damage(registry: Registry, ref: str) -> None:
+    """Change one byte of the blob of a version."""
+    digest = registry.resolve(ref).blob
+    blob = next(Path(registry.where).rglob(f"*{digest.removeprefix('sha256:')[4:]}*"))
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+
+
+def note_ready(registry: Registry, version: int, ago_s: float) -> None:
+    """Have another replica say that a version was ready, some time ago."""
+    clock, registry._clock = registry._clock, lambda: time.time() - ago_s
+    event = EventDraft(kind="ready", actor="replica-2", version=version)
+    registry.note(registry.current("iris"), event)
+    registry._clock = clock
+
+
+class Following:
+    """One process that follows a registry (without a wire), by default of three versions."""
+
+    def __init__(self, folder: Path, keep: int = 0, registry: Registry | None = None) -> None:
+        self.registry = registry or three_versions(folder)
         self.witness = Witness("replica-1")
         self.plane = DataPlane(witness=self.witness)
         self.manager = Manager(self.plane, threads=1)
@@ -149,12 +173,7 @@ def test_shadow_copies_are_compared_and_never_answer(following):
 def test_a_candidate_that_does_not_hold_gets_no_traffic_and_the_release_says_why(following):
     following.registry.release("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
-    digest = following.registry.resolve("iris:2").blob
-    blob = next(Path(following.registry.where).rglob(f"*{digest.removeprefix('sha256:')[4:]}*"))
-    content = bytearray(blob.read_bytes())
-    content[len(content) // 2] ^= 1
-    blob.chmod(0o644)
-    blob.write_bytes(content)
+    damage(following.registry, "iris:2")
     following.registry.release("iris", 2, Plan(mode="canary"), actor="t")
     following.until(lambda: following.registry.current("iris").state == "refused")
     release = following.registry.current("iris")
@@ -223,3 +242,208 @@ def test_feedback_told_to_another_process_reaches_the_one_that_answered(followin
     second.stop()
     manager.drain("done")
     manager.close()
+
+
+def refusals(registry: Registry) -> list[str]:
+    return [event.reason for event in registry.events("iris") if event.kind == "refused"]
+
+
+def test_a_live_version_that_fails_after_a_rollback_is_told_and_the_server_follows_on(tmp_path):
+    registry = three_versions(tmp_path)
+    registry.release("iris", 1, Plan(mode="live"), actor="t")
+    release = registry.release("iris", 2, Plan(mode="live"), actor="t")
+    registry.change(release, state="rolled_back", event=EventDraft(kind="rolled_back", actor="t"))
+    before = registry.current("iris")
+    assert (before.state, before.live, before.replaces) == ("rolled_back", 1, 1)
+    damage(registry, "iris:1")
+    following = Following(tmp_path, registry=registry)
+    try:
+        following.until(lambda: refusals(registry))
+        assert "replica-1" in refusals(registry)[0]
+        assert registry.current("iris") == before
+        registry.release("iris", 3, Plan(mode="live"), actor="t")
+        following.until(lambda: following.ready() == [3])
+        assert len(refusals(registry)) == 1
+    finally:
+        following.close()
+
+
+def test_one_server_on_which_a_version_fails_long_after_its_release_undoes_it_for_nobody(tmp_path):
+    registry = three_versions(tmp_path)
+    registry.release("iris", 1, Plan(mode="live"), actor="t")
+    registry.release("iris", 2, Plan(mode="live"), actor="t")
+    note_ready(registry, 2, ago_s=11 * 60)
+    before = registry.current("iris")
+    damage(registry, "iris:2")
+    following = Following(tmp_path, registry=registry)
+    try:
+        following.until(lambda: refusals(registry))
+        time.sleep(0.3)
+        assert registry.current("iris") == before
+        assert len(refusals(registry)) == 1
+        assert following.plane.find("iris", version=2).state is State.FAILED, "it stays visible here"
+    finally:
+        following.close()
+
+
+@pytest.mark.parametrize(("version", "ago_s"), [(2, 60), (1, 3600)])
+def test_a_release_of_a_moment_ago_is_refused_for_all(tmp_path, version, ago_s):
+    registry = three_versions(tmp_path)
+    registry.release("iris", 1, Plan(mode="live"), actor="t")
+    registry.release("iris", 2, Plan(mode="live"), actor="t")
+    note_ready(registry, version, ago_s)
+    damage(registry, "iris:2")
+    following = Following(tmp_path, registry=registry)
+    try:
+        following.until(lambda: registry.current("iris").state == "refused")
+        assert registry.current("iris").live == 1
+        following.until(lambda: following.ready() == [1])
+    finally:
+        following.close()
+
+
+def test_requests_that_are_answered_while_the_next_live_version_loads_are_counted(following, monkeypatch):
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+    fetch = following.registry.fetch
+
+    def fetch_slowly(ref):
+        time.sleep(0.5)
+        return fetch(ref)
+
+    monkeypatch.setattr(following.registry, "fetch", fetch_slowly)
+    release = following.registry.release("iris", 2, Plan(mode="live"), actor="t")
+    following.until(lambda: len(following.versions) == 2)
+    assert following.ask() == 1
+    following.until(lambda: following.ready() == [2])
+    following.until(lambda: following.registry.windows("iris", release.number))
+    (window,) = following.registry.windows("iris", release.number)
+    assert (window.version, window.requests, sum(window.outputs.values())) == (1, 1, 1)
+
+
+def test_what_nobody_foresaw_is_logged_once_and_the_follower_goes_on(following, monkeypatch, caplog):
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+
+    def fail(*_given: object) -> None:
+        raise ValueError("nobody foresaw this")
+
+    # There is no catalog of which it is known that it fails so.
+    with monkeypatch.context() as patch:
+        patch.setattr(following.registry, "wanted", fail)
+        following.ask()
+        following.until(lambda: "nobody foresaw this" in caplog.text)
+        following.until(lambda: following.registry.windows("iris", 1))
+        time.sleep(0.3)
+        assert [one.exc_info is not None for one in caplog.records if "the next turn" in one.message] == [
+            True
+        ]
+    following.registry.release("iris", 2, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [2])
+
+
+def test_a_catalog_that_answers_nonsense_does_not_keep_a_server_from_starting(tmp_path, monkeypatch):
+    registry = three_versions(tmp_path)
+    registry.release("iris", 1, Plan(mode="live"), actor="t")
+    wanted, nonsense = registry.wanted, iter([[None]])
+    monkeypatch.setattr(registry, "wanted", lambda: next(nonsense, None) or wanted())
+    following = Following(tmp_path, registry=registry)
+    try:
+        following.until(lambda: following.ready() == [1])
+    finally:
+        following.close()
+
+
+def test_a_window_that_the_catalog_does_not_take_takes_no_other_along(following, caplog):
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+
+    def window(**given) -> Window:
+        digest = following.registry.resolve("iris:1").digest
+        return Window(
+            name="iris", release=1, version=1, digest=digest, replica="r", at=1.0, seconds=1.0, **given
+        )
+
+    following.witness.windows.put_back([window(outputs={"\ud800": 1}), window(requests=7)])
+    following.until(lambda: following.registry.windows("iris", 1))
+    assert [one.requests for one in following.registry.windows("iris", 1)] == [7]
+    assert "telling what iris:1 answered failed" in caplog.text
+
+
+def test_a_former_version_that_was_removed_is_not_kept(tmp_path):
+    registry = three_versions(tmp_path)
+    for version in (1, *[2, 3] * 6):
+        registry.release("iris", version, Plan(mode="live"), actor="t")
+    registry.remove("iris:1")
+    following = Following(tmp_path, keep=5, registry=registry)
+    try:
+        following.until(lambda: following.ready() == [2, 3])
+    finally:
+        following.close()
+
+
+def test_what_is_counted_does_not_grow_while_the_catalog_is_away(following, monkeypatch):
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+    windows = following.witness.windows
+
+    def away(*_given: object) -> None:
+        raise RegistryUnavailable("the catalog", expected="an answer", found="none")
+
+    def kept() -> int:
+        tallies = [windows._tallies, *(one[2] for one in windows._ended)]
+        return sum(len(tally.answered) for each in tallies for tally in each.values())
+
+    # A PostgreSQL that is really stopped is in tests/registry_conformance; here the moment must be exact.
+    with monkeypatch.context() as patch:
+        patch.setattr(following.registry, "wanted", away)
+        for _ in range(50):
+            following.ask()
+        following.until(lambda: kept() == 0)
+    following.until(lambda: sum(one.requests for one in following.registry.windows("iris", 1)) == 50)
+
+
+@pytest.mark.parametrize("stumble", ["away", "changed"])
+def test_a_refusal_at_which_the_catalog_stumbles_is_made_the_next_time(following, monkeypatch, stumble):
+    registry = following.registry
+    registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+    damage(registry, "iris:2")
+    change, first = registry.change, iter([True])
+
+    def stumble_once(release, *, event, **changes):
+        if next(first, False):
+            if stumble == "away":
+                raise RegistryUnavailable("the catalog", expected="an answer", found="none")
+            change(release, step=1, event=EventDraft(kind="step", actor="driver"))
+        return change(release, event=event, **changes)
+
+    # The moment between reading a release and changing it cannot be hit by will.
+    monkeypatch.setattr(registry, "change", stumble_once)
+    registry.release("iris", 2, Plan(mode="canary"), actor="t")
+    following.until(lambda: registry.current("iris").state == "refused")
+
+
+def test_no_version_is_the_candidate_where_the_release_has_none(following):
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.until(lambda: following.ready() == [1])
+    release = following.registry.release("iris", 2, Plan(mode="ab"), actor="t")
+    following.until(lambda: following.ready() == [1, 2])
+    assert following.plane.find("iris", tag="candidate").version == 2
+    following.registry.change(release, state="live", event=EventDraft(kind="promoted", actor="t"))
+    following.until(lambda: following.ready() == [2])
+    with pytest.raises(TagNotFound):
+        following.plane.find("iris", tag="candidate")
+    assert following.plane.find("iris", tag="live").version == 2
+
+
+@pytest.mark.slow
+def test_a_free_tag_is_followed_where_it_is_moved(following, monkeypatch):
+    monkeypatch.setattr(follow_module, "_TAGS_S", 0.1)
+    following.registry.tag("iris:1", "stable")
+    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.release("iris", 2, Plan(mode="ab"), actor="t")
+    following.until(lambda: following.ready() == [1, 2])
+    assert following.plane.find("iris", tag="stable").version == 1
+    following.registry.tag("iris:2", "stable")
+    following.until(lambda: following.plane.find("iris", tag="stable").version == 2)

@@ -16,20 +16,24 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from hosting import served_from
+from hosting import served_from, slow
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
 from lading.server.addresses import hold
 from lading.server.dataplane import DataPlane
 from lading.server.grpc import STATUS, Method, Service, messages, status_of
+from lading.server.grpc.calls import CallThreads
 from lading.server.grpc.serving import GrpcServer
 from lading.server.grpcdoor import GrpcDoor, services
 from lading.server.job import Job
 from lading.server.life import make_plane
 from lading.server.metrics import Metrics
-from lading.server.states import Cost, Served, State
+from lading.server.states import Served, State
+from lading.server.traffic import Traffic
+from lading.server.witness import Witness
 from lading.settings import ServeSettings
 from making import linear_bundle
 from serving import serving
@@ -106,6 +110,63 @@ def test_the_callers_request_id_comes_back(iris):
         assert dict(done.trailing_metadata())["x-request-id"] == "mine"
 
 
+def test_a_release_splits_calls_by_their_metadata_and_sees_their_answers(iris, tmp_path):
+    candidate = served_from(linear_bundle(tmp_path / "next"), 4)
+    rule = (b"x-tier", b"gold", "candidate")
+    traffic = Traffic("iris", 1, "canary", 3, 4, 0.0, (rule,))
+    witness = Witness("here")
+    plane = DataPlane("iris", witness=witness)
+    plane.publish([iris, candidate], {"iris": traffic})
+    with grpc_serving(plane) as (channel, _):
+        told = []
+        for tier in ("gold", "tin", "gold"):
+            wire = messages.message("oip", "inference.ModelInferRequest")(**one_row())
+            call = channel.unary_unary(f"/{OIP}/ModelInfer")
+            metadata = (("x-tier", tier), ("x-request-id", f"of {tier}"))
+            _, done = call.with_call(wire.SerializeToString(), metadata=metadata, timeout=5)
+            told.append(dict(done.trailing_metadata())["x-lading-model"])
+        assert told == ["iris:4", "iris:3", "iris:4"]
+        with pytest.raises(grpc.RpcError):
+            ask(channel, "ModelInfer", model_name="iris")
+    witness.windows.cut(time.time(), last=True)
+    seen = {one.version: (one.requests, one.errors) for one in witness.windows.take()}
+    assert seen == {3: (2, {"InputMissing": 1}), 4: (2, {})}
+    assert witness.claim("iris", b"of tin", ("0",))
+
+
+def test_what_is_no_message_is_refused_in_a_sentence(iris):
+    with grpc_serving(plane_of(iris)) as (channel, metrics), pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(f"/{OIP}/ModelInfer")(b"\xff" * 9, timeout=5)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "expected this method's protobuf message" in refused.value.details()
+    assert metrics.stats("", 0, "oip-grpc").errors == {"BodyInvalid": 1}
+
+
+def test_threads_answer_everything_and_no_more_at_once_than_they_are():
+    threads, most, lock = CallThreads(3), [0, 0], threading.Lock()
+    done = threading.Semaphore(0)
+
+    def work(fails: bool) -> None:
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        time.sleep(0.01)
+        with lock:
+            most[0] -= 1
+        if fails:
+            raise ValueError("on purpose")
+
+    for at in range(30):
+        threads.submit(work, at % 7 == 0).add_done_callback(lambda _call: done.release())
+    assert all(done.acquire(timeout=5) for _ in range(30))
+    assert most[1] == 3
+    finished = threads.submit(work, False)
+    time.sleep(0.1)
+    finished.add_done_callback(lambda _call: done.release())
+    assert done.acquire(timeout=1)
+    threads.stop()
+
+
 def test_a_refusal_is_a_sentence_with_its_hint_and_is_counted():
     with grpc_serving(plane_of()) as (channel, metrics), pytest.raises(grpc.RpcError) as refused:
         ask(channel, "ModelInfer", model_name="nope")
@@ -139,20 +200,6 @@ def test_a_message_larger_than_grpcios_own_limit_of_4_mb_is_taken(iris):
     with grpc_serving(plane_of(iris)) as (channel, _):
         answer, _ = ask(channel, "ModelInfer", outputs=[{"name": "label"}], **one_row(rows=400_000))
         assert answer.outputs[0].shape == [400_000]
-
-
-def slow(served: Served, seconds: float) -> threading.Event:
-    """Make `served` take its time, as a large model does; gives the event that ends the wait."""
-    run, go = served.run, threading.Event()
-
-    def wait_and_run(*given: Any) -> Any:
-        go.wait(seconds)
-        return run(*given)
-
-    # A real model that takes seconds would keep one of two CPUs busy for every other test.
-    served.run = wait_and_run  # type: ignore[method-assign]
-    served.cost = Cost(seconds, 0)
-    return go
 
 
 def test_a_client_with_a_short_deadline_gets_it_and_the_version_is_let_go(iris):
@@ -204,24 +251,33 @@ def test_a_client_that_goes_leaves_the_queue(iris):
     ran: list[Job] = []
     go = slow(iris, 5)
     plane = plane_of(iris)
-    start = plane.start
+    run = plane.run
 
-    def note(job: Job, deliver: Any) -> bool:
+    def note(job: Job, patience: Any = None) -> Any:
         ran.append(job)
-        return start(job, deliver)
+        return run(job, patience)
 
-    plane.start = note  # type: ignore[method-assign]  # Only looks at what passes.
-    with grpc_serving(plane) as (channel, _):
+    plane.run = note  # type: ignore[method-assign]  # Only looks at what passes.
+    with grpc_serving(plane) as (channel, metrics):
         call = channel.unary_unary(f"/{OIP}/ModelInfer")
         text = messages.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
-        first, second = call.future(text), call.future(text)
-        while len(ran) < 2:
-            time.sleep(0.01)
+        calls = []
+        for at in range(2):
+            calls.append(call.future(text))
+            while len(ran) <= at:
+                time.sleep(0.01)
+            time.sleep(0.05)  # The first is running when the second comes.
+        first, second = calls
         second.cancel()
         while not any(job.cancelled for job in ran):
             time.sleep(0.01)
         go.set()
         assert first.result(5) or not first.exception()
+        counted = metrics.stats("iris", 3, "oip-grpc")
+        while sum(counted.statuses.values()) < 2:
+            time.sleep(0.01)
+        assert counted.statuses == {"OK": 1, "CANCELLED": 1}
+        assert counted.errors == {}
     iris.advance(State.DRAINING)
     assert iris.unload(5)
 
@@ -261,6 +317,15 @@ def test_reflection_tells_every_service_and_message(iris):
             assert pool.FindServiceByName(name).methods
         request = pool.FindMessageTypeByName("inference.ModelInferRequest")
         assert request.fields_by_name["raw_input_contents"].number == 7
+
+
+def test_reflection_has_its_newer_name_as_well(iris):
+    with grpc_serving(plane_of(iris)) as (channel, _):
+        call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = call(iter([asked.SerializeToString()]), timeout=5)
+        told = reflection_pb2.ServerReflectionResponse.FromString(answer).list_services_response
+        assert OIP in {service.name for service in told.service}
 
 
 def test_a_method_that_is_not_there_is_unimplemented(iris):

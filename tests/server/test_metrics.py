@@ -238,6 +238,19 @@ def test_rows_are_counted_once(iris, rows, merged):
     assert len(stats.runs_by_rows) == len(BATCH_BOUNDS) + 1
 
 
+def test_requests_that_ran_as_one_are_one_run_with_the_rows_of_all(iris):
+    stats = Stats(PrivateCells(1).block(("requests",), REQUESTS_SIZE))
+    jobs = [Job(iris, {}, None, dict, rows=rows) for rows in (1, 4, 2)]
+    jobs[0].run_s, jobs[0].together = 0.25, 7
+    jobs[1].together = jobs[2].together = -1
+    for job in jobs:
+        stats.answered(200, 0.5, job, 0, 0)
+    assert stats.rows == stats.rows_at_once == 7
+    assert stats.run_s == 0.25
+    assert {bound: n for bound, n in zip(BATCH_BOUNDS, stats.runs_by_rows, strict=False) if n} == {8: 1}
+    assert stats.queued.count == 0
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("kept", ["alone", "shared"])
 def test_counting_a_request_costs_about_a_microsecond_at_most(iris, kept):
@@ -296,8 +309,10 @@ def test_failures_have_the_reasons_that_triton_has(iris):
     for error in (errors.QueueFull("x"), errors.RunFailed("x"), errors.ValueRefused("x")):
         stats.answered(500, 0.1, None, 0, 0)
         stats.failed(error)
-    stats.answered(499, 0.1, None, 0, 0)
+    for protocol, status in (("oip", 499), ("native", 499), ("oip-grpc", "CANCELLED")):
+        metrics.of(iris, protocol).answered(status, 0.1, None, 0, 0)
     found = samples(page(metrics.summary(), "triton").decode())
+    assert found["nv_inference_request_failure{model=iris,reason=CANCELED,version=3}"] == 3
     reasons = {name.split("reason=")[1].split(",")[0] for name in found if "request_failure" in name}
     assert reasons == {"REJECTED", "BACKEND", "OTHER", "CANCELED"}
 

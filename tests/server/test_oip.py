@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,26 @@ def test_one_input_as_json_and_one_as_bytes_go_together(asked):
     assert shown["outputs"][1]["data"] == (a + b).reshape(-1).tolist()
 
 
+def test_the_same_json_before_other_bytes_is_answered_by_those(asked):
+    one = np.zeros((2, 2), np.float32)
+    size = {"parameters": {"binary_data_size": one.nbytes}}
+    inputs = [given_input(one, "float32", "b", **size), given_input(one, "float32", "a", **size)]
+    outputs = [{"name": "rest", "parameters": {"binary_data": True}}]
+    for number in range(4):
+        a, b = one + number, one + 10 * number
+        head = {"inputs": inputs, "outputs": outputs, **({"id": "7"} if number == 2 else {})}
+        shown, rest = behind(infer_binary(asked, "sum", head, b.tobytes(), a.tobytes()))
+        assert shown.get("id") == ("7" if number == 2 else None)
+        np.testing.assert_array_equal(np.frombuffer(rest, np.float32).reshape(2, 2), a - b)
+    head = {"inputs": inputs, "outputs": outputs}
+    for body, says in ((b"\0" * 28, "16 bytes"), (b"\0" * 36, "32 bytes behind the JSON")):
+        refused = infer_binary(asked, "sum", head, body)
+        assert refused.status_code == 400
+        assert says in refused.json()["error"]
+    spoilt = np.full((2, 2), np.nan, np.float32).tobytes()
+    assert "NaN" in infer_binary(asked, "sum", head, spoilt, spoilt).json()["error"]
+
+
 def test_an_output_says_for_itself_whether_it_is_binary(asked):
     a = np.ones((1, 2), np.float32)
     answer = infer(
@@ -111,6 +133,7 @@ def test_an_output_says_for_itself_whether_it_is_binary(asked):
         given_input(a, "float32", "b", data=[1, 1]),
         parameters={"binary_data_output": True, "unknown": "ignored", "priority": 3},
         outputs=[{"name": "total", "parameters": {"binary_data": False}}],
+        id=None,  # As clients write it that write every field.
     )
     assert LENGTH not in answer.headers
     assert answer.json()["outputs"] == [
@@ -343,9 +366,15 @@ def test_a_wrong_header_length_is_refused(asked, length):
     assert "inference-header-content-length" in answer.json()["error"]
 
 
-def test_a_compressed_body_is_refused_honestly(asked):
-    answer = asked.post("/v2/models/echo-float32/infer", content=b"x", headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_the_header_length_counts_the_body_as_it_was_before_it_was_compressed(asked, encoding):
+    values = np.array([1.5, -2.5, 4.0], np.float32).tobytes()
+    tensor = {"name": "x", "shape": [1, 3], "datatype": "FP32"}
+    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(values)}}]}).encode()
+    packed = {"gzip": gzip, "deflate": zlib}[encoding].compress(head + values)
+    headers = {LENGTH: str(len(head)), "content-encoding": encoding}
+    answer = asked.post("/v2/models/echo-float32/infer", content=packed, headers=headers)
+    assert answer.json()["outputs"][0]["data"] == [1.5, -2.5, 4.0]
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "0", "5", "50"]))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lading.errors import InputError
-from lading.server.protocols.matrix import LEAST_BYTES, matrix_reader
+from lading.server.protocols.matrix import LEAST_BYTES, NumberReader, matrix_reader
 from lading.server.protocols.rows import quick_reader
 from lading.signature import DTYPES, Signature, Tensor
 
@@ -85,9 +85,9 @@ BROKEN = [
 def test_what_is_no_matrix_is_refused_with_its_place(rows):
     body = large(rows)
     tensor = signature().inputs[0]
-    reader = matrix_reader(tensor, "data")
+    reader = matrix_reader(tensor)
     assert reader is not None
-    read = reader.read(body)
+    read = reader.matrix(body, "data", 3)
     if rows == [[1, 2, 10**30]]:
         assert read is None, "wider than simdjson's integers: read the usual way"
         return
@@ -105,19 +105,62 @@ def test_a_large_matrix_is_read_as_the_signature_reads_it():
     random = np.random.default_rng(3)
     data = random.standard_normal((500, 3)).round(6).tolist()
     body = json.dumps({"data": data}, indent=1).encode()
-    reader = matrix_reader(signature().inputs[0], "data")
+    reader = matrix_reader(signature().inputs[0])
     assert reader is not None
     for _ in range(3):  # The parser is used again.
-        found = reader.read(body)
+        found = reader.matrix(body, "data", 3)
         assert found is not None
         np.testing.assert_array_equal(found, signature().cast_rows(data)["X"])
 
 
 def test_keys_beside_the_rows_are_left_to_the_usual_way():
     body = large([])[:-1] + b', "outputs": ["label"]}'
-    reader = matrix_reader(signature().inputs[0], "data")
+    reader = matrix_reader(signature().inputs[0])
     assert reader is not None
-    assert reader.read(body) is None
+    assert reader.matrix(body, "data", 3) is None
     quick = quick_reader(signature())
     assert quick is not None
     assert quick(body)[2] == ("label",)
+
+
+@pytest.mark.parametrize("shape", [(500, 3), (1500,), (30, 50), (5, 100, 3)])
+def test_a_large_tensor_is_read_flat_and_by_rows_where_it_has_rows(shape):
+    values = np.random.default_rng(4).standard_normal(1500).round(6)
+    reader = NumberReader(np.dtype("float32"))
+    wanted = values.astype(np.float32).reshape(shape)
+    flat = reader.tensor(memoryview(json.dumps(values.tolist()).encode()), shape)
+    assert flat is not None
+    np.testing.assert_array_equal(flat, wanted)
+    nested = reader.tensor(memoryview(json.dumps(values.reshape(shape).tolist()).encode()), shape)
+    if len(shape) == 3:
+        assert nested is None, "deeper than rows: read the usual way"
+    else:
+        np.testing.assert_array_equal(nested, wanted)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5",
+        "null",
+        '"text"',
+        "{}",
+        "[]",
+        "[1, 2]",
+        "[[1, 2, 3], [4, 5]]",
+        "[1, [2, 3], 4, 5, 6, 7]",
+        "[1, 2, 3, 4, 5, null]",
+        "[1, 2, 3, 4, 5, 1e300]",
+        "[1, 2, 3, 4, 5,",
+        "[true, 2, 3, 4, 5, 6]",
+        "[1, 2, 3, 4, 5, 6, 7]",
+        "[[[1, 2, 3], [4, 5, 6]]]",
+    ],
+)
+def test_what_is_not_that_tensor_is_left_to_the_usual_way(text):
+    reader = NumberReader(np.dtype("float32"))
+    assert reader.tensor(memoryview(text.encode()), (2, 3)) is None
+    assert reader.tensor(memoryview(text.encode()), ()) is None
+    good = reader.tensor(memoryview(b"[[1, 2, 3], [4, 5, 6]]"), (2, 3))
+    assert good is not None
+    assert good.tolist() == [[1, 2, 3], [4, 5, 6]]

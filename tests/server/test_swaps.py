@@ -24,8 +24,8 @@ from serving import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-SWAPS = int(os.environ.get("LADING_TEST_SWAPS", "60"))
-SERVER_SWAPS = 15
+SWAPS = int(os.environ.get("LADING_TEST_SWAPS", "40"))
+SERVER_SWAPS = 10
 
 
 def heavy(folder: Path, seed: int) -> Bundle:

@@ -165,12 +165,19 @@ def broken(change: Any, dtype: str = "float32") -> Any:
     return Tensor(name="x", dtype=dtype, shape=("batch",)), proto
 
 
+def make_huge_and_empty(proto: Any) -> None:
+    proto.ClearField("float_val")
+    for size in (0, 2**62):
+        proto.tensor_shape.dim.add().size = size
+
+
 BROKEN = [
     (lambda p: setattr(p, "dtype", 2), "float32", ValueRefused, "found `DT_DOUBLE`"),
     (lambda p: setattr(p, "dtype", 99), "float32", ValueRefused, "found `type 99`"),
     (lambda p: setattr(p.tensor_shape, "unknown_rank", True), "float32", ShapeRefused, "not known"),
     (lambda p: setattr(p.tensor_shape.dim[0], "size", -1), "float32", ShapeRefused, "not known"),
     (lambda p: setattr(p.tensor_shape.dim[0], "size", 1), "float32", ShapeRefused, "expected 1 values"),
+    (make_huge_and_empty, "float32", ShapeRefused, "found shape"),
     (lambda p: setattr(p.tensor_shape.dim[0], "size", 2**40), "float32", BodyTooLarge, "by repetition"),
     (lambda p: setattr(p, "tensor_content", b"123"), "float32", ShapeRefused, "expected 8 bytes"),
     (lambda p: setattr(p, "tensor_content", b"\0\2"), "bool", ValueRefused, "bytes 0 and 1"),

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import httpx
 import pytest
@@ -217,13 +218,23 @@ class Client(threading.Thread):
                     self.breaks.append(f"{type(error).__name__}: {error}")
                     continue
                 self.answered += 1
+                time.sleep(0.002)  # So that two cores are not busy with the clients alone.
                 if status != 200:
                     self.refused.append(status)
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("workers")
+@pytest.mark.alone
 def test_a_worker_killed_under_load_is_replaced_within_a_second_and_others_see_no_error(iris):
+    # Other work on the machine may hold one up: then three times, and most of them within the second.
+    times = [replaced_under_load(iris)]
+    if times[0] >= 1:
+        times += [replaced_under_load(iris), replaced_under_load(iris)]
+    assert median(times) < 1, times
+
+
+def replaced_under_load(iris) -> float:
+    """Kill a worker while clients ask, check that nobody else notices, and give the seconds without it."""
     with serving(iris, flags=("--workers", "2")) as server:
         all_accept(server, 2)
         stop = threading.Event()
@@ -254,20 +265,21 @@ def test_a_worker_killed_under_load_is_replaced_within_a_second_and_others_see_n
         assert fresh > 0
         assert after >= before
         assert counted(server, "lading_requests_total") >= sum(one.answered for one in clients)
-        # Within a second on a machine that has nothing else to do; the tests run beside one another.
-        assert replaced_s < 3
         assert server.stop() == 0
     assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL; starting another", server.said)
+    return replaced_s
 
 
 def new_connections_until_replaced(server: ServerProcess, victim: int) -> int:
     """Ask on a new connection each time, without one error, until the victim's successor is ready."""
     answered = 0
     until = time.monotonic() + 10
-    while server.said.count("worker 1: iris is ready") < 2:
-        assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
-        answered += 1
-        assert time.monotonic() < until
+    once = {"connection": "close"}
+    with httpx.Client(base_url=server.url) as client:
+        while server.said.count("worker 1: iris is ready") < 2:
+            assert client.post("/predict", content=BODY, headers=once).status_code == 200
+            answered += 1
+            assert time.monotonic() < until
     assert victim not in children(server)
     return answered
 
@@ -346,10 +358,13 @@ def test_what_cannot_be_served_is_refused_as_by_one_process(tmp_path):
 def test_a_worker_that_cannot_live_is_not_started_in_a_tight_loop(iris):
     with serving(iris, flags=("--workers", "2")) as server:
         all_accept(server, 2)
+        first = children(server)[0]
         for turn in range(3):
             server.wait_until(lambda turn=turn: server.said.count("worker 2: iris is ready") > turn)
-            victim = max(children(server)) if turn else children(server)[1]
-            os.kill(victim, signal.SIGKILL)
+            (second,) = [
+                pid for pid in children(server) if pid != first
+            ]  # not the highest: process numbers begin again
+            os.kill(second, signal.SIGKILL)
         server.wait_until(lambda: "3 times in a row within 10 s; trying again in 1 s" in server.said)
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
         server.wait_until(lambda: server.said.count("worker 2: iris is ready") == 4)

@@ -44,11 +44,15 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """One reference of a tensor to bytes in a file; ``length`` None is the rest of the file."""
+    """One reference of a tensor to bytes in a file; ``length`` None is the rest of the file.
+
+    It is ``packed`` where ONNX Runtime is given another form of the weights, made for one kernel, beside it.
+    """
 
     location: str
     offset: int = 0
     length: int | None = None
+    packed: bool = False
 
 
 def external_data(model: Buffer) -> list[External]:
@@ -57,20 +61,37 @@ def external_data(model: Buffer) -> list[External]:
     A tensor that names a location counts even where it says that its data is inside: whether it is read
     must not depend on how a runtime understands a contradiction.
     """
+    return [one for start, end in _tensors(model) for one in _tensor(model, start, end)]
+
+
+def tensor_sizes(model: Buffer, sizes: Mapping[str, int]) -> Iterator[int]:
+    """Give the bytes of each tensor of the ONNX `model`, inside it or in a file whose size is in `sizes`.
+
+    Raises `ModelInvalid`.
+    """
+    for start, end in _tensors(model):
+        outside = _tensor(model, start, end)
+        for one in outside:
+            yield one.length if one.length is not None else sizes[one.location] - one.offset
+        if not outside:
+            yield end - start
+
+
+def _tensors(model: Buffer) -> Iterator[tuple[int, int]]:
+    """Give where each tensor of the model starts and ends."""
     if len(model) == 0:
         raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found="an empty file")
     if model[4:8] == b"ORTM":
         found = "ONNX Runtime's own flatbuffer form"
         raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found=found)
     found_graph = False
-    references = []
     todo = [("Model", 0, len(model), 0)]
     while todo:
         message, start, end, depth = todo.pop()
         if depth > _MAX_DEPTH:
             _malformed("messages nested more deeply than protobuf reads", start)
         if message == "Tensor":
-            references += _tensor(model, start, end)
+            yield start, end
             continue
         children = _CHILDREN[message]
         for number, low, high, _ in _fields(model, start, end, children):
@@ -79,13 +100,12 @@ def external_data(model: Buffer) -> list[External]:
                 todo.append((children[number], low, high, depth + 1))
     if not found_graph:
         raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found="no graph in it")
-    return references
 
 
 def check_external(references: list[External], sizes: Mapping[str, int]) -> set[str]:
     """Check that each reference stays within the files that `sizes` names; give the names that are read.
 
-    Raises `ExternalDataEscapes`.
+    Raises `ExternalDataEscapes`, `ModelInvalid`.
     """
     for reference in references:
         name = reference.location
@@ -100,6 +120,12 @@ def check_external(references: list[External], sizes: Mapping[str, int]) -> set[
         if end > sizes[name]:
             expected = f"at most {sizes[name]} bytes of `{name}`"
             raise ExternalDataEscapes(f"external data of `{MODEL_FILE}`", expected=expected, found=f"{end}")
+        if reference.packed:
+            # ONNX Runtime believes their length, and reads what lies behind where it is too short.
+            found = "weights packed for a kernel"
+            raise ModelInvalid(
+                f"external data of `{MODEL_FILE}`", expected="weights as they are", found=found
+            )
     return {reference.location for reference in references}
 
 
@@ -116,7 +142,8 @@ def _tensor(model: Buffer, start: int, end: int) -> list[External]:
             outside = value != 0
     if "location" in entries:
         length = _number(entries["length"], start) if "length" in entries else None
-        return [External(entries["location"], _number(entries.get("offset", "0"), start), length)]
+        packed = any(key.startswith("prepacked") for key in entries)
+        return [External(entries["location"], _number(entries.get("offset", "0"), start), length, packed)]
     if outside or entries:
         _malformed("a tensor with external data and no `location`", start)
     return []

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from lading.bundle.archive import CHUNK, BlobInfo, write_archive
-from lading.bundle.external import check_external, external_data
+from lading.bundle.external import check_external, external_data, tensor_sizes
 from lading.bundle.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -89,6 +89,16 @@ class Bundle:
         if found != want:
             raise _other_bytes(SAMPLES_FILE, want, found)
         return decode_samples(self.manifest.signature, data)
+
+    def weights_bytes(self, *, above: int = 0) -> int:
+        """Sum the model's tensors of more than `above` bytes, wherever they lie; trees are no tensors."""
+        sizes = {name: entry.size for name, entry in self.manifest.files.items()}
+        with (
+            _directory(self.path) as folder,
+            _open(folder, MODEL_FILE) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model,
+        ):
+            return sum(size for size in tensor_sizes(model, sizes) if size > above)
 
     def write_tar(self, out: BinaryIO) -> BlobInfo:
         """Write the tar form to `out`: the same bytes wherever and whenever; see FORMAT.md.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,31 @@ from lading.errors import ExtraMissing, UsageError
 from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.deploy import Options, Workload
+    from lading.deploy import Options, Pattern, Workload
     from lading.registry import Registry
     from lading.release import Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What was given on the command line; each field is named as its parameter."""
+
+    ref: Ref
+    pattern: Pattern | None
+    image: str | None
+    canary_image: str | None
+    namespace: str
+    secret: str
+    pull_secret: str
+    cpus: int
+    canary: bool
+    gateway: str
+    kserve: bool
+    folder: Path | None
+    print_patch: bool
+    apply: bool
+    context: str | None
+    as_json: bool
 
 
 @click.group(
@@ -88,64 +111,67 @@ def deploy() -> None:
 )
 @registry_option
 @json_option
-def kubernetes(ref: Ref, registry: str | None, **given: Any) -> None:
+def kubernetes(registry: str | None, **given: Any) -> None:
     """Write manifests that run the version that REF names; the defaults are for production.
 
     With `load` an init container pulls the bundle by its digest into the pod, and the same server serves it.
     Memory is what `lading verify` measured.
     """
-    _check(ref, given)
+    choices = Choices(**given)
+    _check(choices)
     with open_registry(registry) as opened:
-        if given["print_patch"]:
-            _patch(opened.current(ref.name), ref, given)
+        if choices.print_patch:
+            _patch(opened.current(choices.ref.name), choices)
             return
-        manifests = _canary(opened, ref, given) if given["canary"] else _one(opened, ref, given)
-    _write(manifests, given)
+        manifests = _canary(opened, choices) if choices.canary else _one(opened, choices)
+    _write(manifests, choices)
 
 
-def _one(registry: Registry, ref: Ref, given: dict[str, Any]) -> list[Any]:
+def _one(registry: Registry, choices: Choices) -> list[Any]:
     from lading.deploy import workload
     from lading.deploy.kserve import kserve_manifests
     from lading.deploy.kubernetes import manifests
 
-    version = registry.resolve(ref)
-    work = workload(version, _options(given), registry.evidence(version.digest))
+    version = registry.resolve(choices.ref)
+    work = workload(version, _options(choices), registry.evidence(version.digest))
     _remark_memory(work)
-    return kserve_manifests(work) if given["kserve"] else manifests(work)
+    return kserve_manifests(work) if choices.kserve else manifests(work)
 
 
-def _canary(registry: Registry, ref: Ref, given: dict[str, Any]) -> list[Any]:
+def _canary(registry: Registry, choices: Choices) -> list[Any]:
     from lading.deploy import workload
     from lading.deploy.canary import canary_manifests, sides
 
-    release = registry.current(ref.name)
-    live, candidate = (registry.resolve(Ref(ref.name, version=one)) for one in sides(release, ref.name))
+    name = choices.ref.name
+    release = registry.current(name)
+    live, candidate = (registry.resolve(Ref(name, version=one)) for one in sides(release, name))
     assert release is not None  # `sides` refuses that
-    here = workload(live, _options(given), registry.evidence(live.digest))
+    here = workload(live, _options(choices), registry.evidence(live.digest))
     beside = workload(
-        candidate, _options(given, given["canary_image"]), registry.evidence(candidate.digest), "candidate"
+        candidate, _options(choices, choices.canary_image), registry.evidence(candidate.digest), "candidate"
     )
     for one in (here, beside):
         _remark_memory(one)
-    return canary_manifests(here, beside, release, given["gateway"])
+    return canary_manifests(here, beside, release, choices.gateway)
 
 
-def _patch(release: Release | None, ref: Ref, given: dict[str, Any]) -> None:
+def _patch(release: Release | None, choices: Choices) -> None:
     """Print the patch of the route, or apply it."""
     from lading.deploy import object_name
     from lading.deploy.canary import candidate_percent, weight_patch
 
+    model = choices.ref.name
     if release is None:
-        hint = f"`lading release {ref.name}:2 --canary 5,25,50,100` makes one"
-        raise UsageError(f"route of `{ref.name}`", expected="a release", found="none", hint=hint)
-    patch, name = weight_patch(release), object_name(ref.name)
-    if given["apply"]:
+        hint = f"`lading release {model}:2 --canary 5,25,50,100` makes one"
+        raise UsageError(f"route of `{model}`", expected="a release", found="none", hint=hint)
+    patch, name = weight_patch(release), object_name(model)
+    if choices.apply:
         from lading.deploy.cluster import KubernetesCluster
 
-        metadata = {"name": name, "namespace": given["namespace"]}
-        cluster = KubernetesCluster(given["context"])
+        metadata = {"name": name, "namespace": choices.namespace}
+        cluster = KubernetesCluster(choices.context)
         cluster.patch({"kind": "HTTPRoute", "metadata": metadata}, patch)
-        printing.data(f"httproute/{name}")
+        _say("patched", [f"httproute/{name}"], choices)
         printing.remark(f"patched in {cluster.where}")
     else:
         printing.as_json(patch, indent=0)
@@ -156,37 +182,37 @@ def _patch(release: Release | None, ref: Ref, given: dict[str, Any]) -> None:
         printing.remark(
             f"this takes the traffic off the canary: apply version {release.live} as `{name}` first"
         )
-    if not given["apply"]:
+    if not choices.apply:
         printing.remark(
-            f'next: kubectl patch httproute {name} -n {given["namespace"]} --type=merge -p "$PATCH"'
+            f'next: kubectl patch httproute {name} -n {choices.namespace} --type=merge -p "$PATCH"'
         )
 
 
-def _write(manifests: list[Any], given: dict[str, Any]) -> None:
+def _write(manifests: list[Any], choices: Choices) -> None:
     """Bring the manifests to where they are wanted."""
     from lading.deploy.yamltext import plain
 
-    if given["apply"]:
+    if choices.apply:
         from lading.deploy.cluster import KubernetesCluster, apply_all
 
-        cluster = KubernetesCluster(given["context"])
-        _say("applied", apply_all(cluster, [plain(one) for one in manifests]), given)
+        cluster = KubernetesCluster(choices.context)
+        _say("applied", apply_all(cluster, [plain(one) for one in manifests]), choices)
         printing.remark(f"applied to {cluster.where}")
-    elif given["folder"] is None and given["as_json"]:
+    elif choices.folder is None and choices.as_json:
         printing.as_json({"apiVersion": "v1", "kind": "List", "items": [plain(one) for one in manifests]})
     else:
-        _write_yaml(manifests, given)
+        _write_yaml(manifests, choices)
 
 
-def _write_yaml(manifests: list[Any], given: dict[str, Any]) -> None:
+def _write_yaml(manifests: list[Any], choices: Choices) -> None:
     from lading.deploy.kustomize import write_kustomize
     from lading.deploy.yamltext import documents
 
     try:
-        if given["folder"] is None:
+        if choices.folder is None:
             click.echo(printing.clean(documents(manifests)), nl=False, color=False)
             return
-        written = write_kustomize(given["folder"], manifests, given["namespace"])
+        written = write_kustomize(choices.folder, manifests, choices.namespace)
     except ModuleNotFoundError as error:
         if error.name != "yaml":
             raise
@@ -194,50 +220,54 @@ def _write_yaml(manifests: list[Any], given: dict[str, Any]) -> None:
         raise ExtraMissing(
             "`lading deploy`", expected="the extra `kubernetes`", found="no module `yaml`", hint=hint
         ) from None
-    _say("written", [str(path) for path in written], given)
-    printing.remark(f"next: kubectl apply -k {given['folder'] / 'overlays' / 'staging'}")
+    _say("written", [str(path) for path in written], choices)
+    printing.remark(f"next: kubectl apply -k {choices.folder / 'overlays' / 'staging'}")
 
 
-def _say(what: str, names: list[str], given: dict[str, Any]) -> None:
-    if given["as_json"]:
+def _say(what: str, names: list[str], choices: Choices) -> None:
+    if choices.as_json:
         printing.as_json({what: names})
         return
     for name in names:
         printing.data(name)
 
 
-def _options(given: dict[str, Any], image: str | None = None) -> Options:
+def _options(choices: Choices, image: str | None = None) -> Options:
     from lading.deploy import Options
 
+    image = image or choices.image
+    assert choices.pattern is not None  # `_check` refuses both
+    assert image is not None
     return Options(
-        pattern=given["pattern"],
-        image=image or given["image"],
-        namespace=given["namespace"],
-        secret=given["secret"],
-        pull_secret=given["pull_secret"],
-        cpus=given["cpus"],
+        pattern=choices.pattern,
+        image=image,
+        namespace=choices.namespace,
+        secret=choices.secret,
+        pull_secret=choices.pull_secret,
+        cpus=choices.cpus,
     )
 
 
-def _check(ref: Ref, given: dict[str, Any]) -> None:
+def _check(choices: Choices) -> None:
     """Refuse options that do not go together."""
-    if not given["print_patch"]:
-        for name in ("pattern", "image"):
-            if given[name] is None:
-                raise click.UsageError(f"expected `--{name}`")
-    if (given["canary"] or given["print_patch"]) and ref != Ref(ref.name):
+    ref = choices.ref
+    if not choices.print_patch and choices.pattern is None:
+        raise click.UsageError("expected `--pattern in-image` or `--pattern load`")
+    if not choices.print_patch and choices.image is None:
+        raise click.UsageError("expected `--image`")
+    if (choices.canary or choices.print_patch) and ref != Ref(ref.name):
         raise click.UsageError(
             f"expected `{ref.name}` alone, for its release says which versions; found `{ref}`"
         )
-    if given["canary"] and given["kserve"]:
+    if choices.canary and choices.kserve:
         raise click.UsageError("`--canary` is without `--kserve`, which has canaries of its own")
-    if given["canary"] and given["pattern"] == "in-image" and given["canary_image"] is None:
+    if choices.canary and choices.pattern == "in-image" and choices.canary_image is None:
         raise click.UsageError("expected `--canary-image`, for the candidate is another image")
-    if given["canary_image"] and not (given["canary"] and given["pattern"] == "in-image"):
+    if choices.canary_image and not (choices.canary and choices.pattern == "in-image"):
         raise click.UsageError("`--canary-image` needs `--canary` and `--pattern in-image`")
-    if given["apply"] and given["folder"]:
+    if choices.apply and choices.folder:
         raise click.UsageError("expected `--apply` or `--kustomize DIR`, and not both")
-    if given["context"] and not given["apply"]:
+    if choices.context and not choices.apply:
         raise click.UsageError("`--context` needs `--apply`")
 
 

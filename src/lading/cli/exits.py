@@ -44,6 +44,8 @@ EXIT: dict[type[LadingError], int] = {
 """Exit code by error; a class that is not named has that of the nearest one above it."""
 
 _QUOTED = re.compile(r"'([^']*)'")
+_NUMBERS = {"integer": "whole number", "float": "number"}
+_NUMBER = re.compile(r"a valid (integer|float)( range)?\b")
 _REMOTE = {404: NOT_FOUND, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
 
 MEANING = {
@@ -130,7 +132,8 @@ def _sentence(error: click.ClickException) -> str:
     """Write click's sentence as one of lading's: values in backticks; its suggestion is the hint."""
     if isinstance(error, click.NoSuchOption):
         return f"no such option `{error.option_name}`"
-    return _QUOTED.sub(r"`\1`", _lower(error.format_message()))
+    plain = _NUMBER.sub(lambda found: f"a {_NUMBERS[found[1]]}", error.format_message())
+    return _QUOTED.sub(r"`\1`", _lower(plain))
 
 
 def _lower(sentence: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,10 @@ from lading.cli.parameters import NameType, json_option, open_registry, registry
 from lading.errors import HistoryBroken
 
 if TYPE_CHECKING:
-    from lading.release import Event, Release
+    from lading.release import Event, EventKind, Release
+
+_NOTES: frozenset[EventKind] = frozenset({"ready", "failed"})
+"""Events that change no release."""
 
 
 @click.command(
@@ -35,7 +39,8 @@ if TYPE_CHECKING:
 def history(name: str, check: bool, last: int | None, registry: str | None, as_json: bool) -> None:
     """Show every event of the releases of NAME, oldest first: who, what, from where to where, and why.
 
-    Each event carries the hash of the one before, so that none can be changed or left out unseen.
+    Each event carries the hash of the one before, and each release counts its changes, so that nothing that
+    changed a release can be altered or left out unseen.
     """
     with open_registry(registry) as opened:
         releases = opened.releases(name)
@@ -64,11 +69,14 @@ def _check(name: str, events: list[Event], releases: list[Release]) -> None:
         raise HistoryBroken(
             f"{where}, event {broken.seq}", expected="an event as it was written", found=found, hint=hint
         )
-    # The end of a chain can be cut off without a trace in it, but not without one in the releases.
-    told = max((one.number for one in events), default=0)
-    if releases and releases[0].number > told:
-        expected = f"events of release {releases[0].number}"
-        raise HistoryBroken(f"{where}, its end", expected=expected, found="none", hint=hint)
+    # The end of a chain can be cut off without a trace in it, but not without one in the releases: the epoch
+    # of each grows by one with every change, and every change is an event. Notes at the end leave no trace.
+    told = Counter(one.number for one in events if one.kind not in _NOTES)
+    for release in releases:
+        if told[release.number] < release.epoch:
+            expected = f"{release.epoch} changes of release {release.number}"
+            found = str(told[release.number])
+            raise HistoryBroken(f"{where}, its end", expected=expected, found=found, hint=hint)
 
 
 def _row(event: Event) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def build(
     short_help="Make the runtime image that bundles are put on.",
     cls=Command,
     examples=(
-        "lading image base --from rootfs.tar --wheels requirements/serve.txt --to oci:runtime",
+        "lading image base --from rootfs.tar --wheels requirements/image.txt --to oci:runtime",
         "lading image base --from docker.io/library/python:3.11-slim --wheels wheels/ --to oci:runtime",
     ),
 )
@@ -137,6 +137,8 @@ def base(
     from lading.image.places import open_source, open_target
 
     began = time.monotonic()
+    if ".tar" in Path(ground).suffixes and ":" not in ground and not Path(ground).is_file():
+        raise click.BadParameter(f"file `{ground}` does not exist", param_hint="`--from`")
     on: Path | Source = Path(ground) if Path(ground).is_file() else open_source(ground)
     target = open_target(to)
     try:
@@ -283,7 +285,7 @@ def verify(image: str, against: Ref | Path, registry: str | None, as_json: bool)
 
     They are asked the golden rows and random ones over HTTP. The evidence is recorded for the image's
     runtime (see `lading matrix`); a server in that image refuses a bundle whose last evidence failed.
-    Without podman or docker the bundle in the image is served by this machine's own runtime.
+    Without podman, or docker for an image in a registry, this machine's own runtime serves the bundle in it.
     """
     import tempfile
 
@@ -291,9 +293,11 @@ def verify(image: str, against: Ref | Path, registry: str | None, as_json: bool)
     from lading.image.engine import find_engine
     from lading.image.verify import verify_image
 
-    engine = find_engine()
+    engine = find_engine(image)
     if engine is None:
-        printing.remark("no podman or docker is here: the image's bundle is served by this machine's runtime")
+        printing.remark(
+            "no podman or docker here runs it: the image's bundle is served by this machine's runtime"
+        )
     with open_registry(registry) as opened, tempfile.TemporaryDirectory(prefix="lading-") as folder:
         with printing.busy(f"verifying {image}"):
             evidence = verify_image(image, _twin(against, opened, Path(folder) / "twin"), engine)

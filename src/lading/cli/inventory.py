@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +10,7 @@ import click
 from lading.cli import printing
 from lading.cli.command import Command, Group
 from lading.cli.parameters import json_option, open_registry, registry_option
-from lading.errors import ReplicaNotFound, ServerUnavailable
+from lading.errors import LadingError, ReplicaNotFound
 
 if TYPE_CHECKING:
     from lading.registry import Registry
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STALE_S = 86_400.0
 """From when on what a foreign server said, which nobody asks by itself, counts as stale."""
 
+_NONE: Mapping[str, LadingError] = {}
 _HEADER = (
     "replica",
     "pattern",
@@ -65,17 +66,16 @@ def inventory(
     if ctx.invoked_subcommand is not None:
         return
     with open_registry(registry) as opened:
-        if ask:
-            _ask_again(opened)
+        failed = _ask_again(opened) if ask else {}
         found = sorted(opened.replicas(), key=lambda one: (one.gone, one.id))
     if stale:
         found = [one for one in found if is_stale(one)]
     if package is not None:
         _show_package(package, found, as_json=as_json)
     elif as_json:
-        printing.as_json({"replicas": [_told(one) for one in found]})
+        printing.as_json({"replicas": [_told(one, failed) for one in found]})
     elif found:
-        printing.table(_HEADER, [row for one in found for row in _rows(one)])
+        printing.table(_HEADER, [row for one in found for row in _rows(one, failed)])
     else:
         printing.remark("no server is stale" if stale else "no server runs with this registry")
 
@@ -191,19 +191,23 @@ def standing(replica: Replica) -> str:
     return "running" if not replica.gone else "stopped" if replica.stopped_at else "gone"
 
 
-def _ask_again(registry: Registry) -> None:
-    from lading.errors import RemoteError
+def _ask_again(registry: Registry) -> dict[str, LadingError]:
+    """Ask every foreign server again; give why not by the ids of those that stay as they were."""
     from lading.inventory import adopt as asked
 
+    failed = {}
     for one in registry.replicas():
         if one.pattern != "foreign":
             continue
+        models = [name for name in one.settings.get("models", "").split(",") if name]
         try:
-            registry.beat(
-                asked(one.address, [name for name in one.settings.get("models", "").split(",") if name])
-            )
-        except (RemoteError, ServerUnavailable) as error:
+            found = asked(one.address, models)
+        except LadingError as error:
+            failed[one.id] = error
             printing.remark(f"not asked: {error.message}")
+        else:
+            registry.beat(found)
+    return failed
 
 
 def _show_package(package: str, replicas: Sequence[Replica], *, as_json: bool) -> None:
@@ -222,16 +226,20 @@ def _show_package(package: str, replicas: Sequence[Replica], *, as_json: bool) -
         printing.remark(f"no server has `{name}`")
 
 
-def _told(replica: Replica) -> dict[str, object]:
-    """Give everything that is known of a server, and how it stands with it."""
+def _told(replica: Replica, failed: Mapping[str, LadingError] = _NONE) -> dict[str, object]:
+    """Give everything that is known of a server, how it stands with it, and why it was not asked again."""
     import msgspec
 
-    return {"standing": standing(replica), **msgspec.structs.asdict(replica)}
+    why = {"not_asked": failed[replica.id].message} if replica.id in failed else {}
+    return {"standing": standing(replica), **msgspec.structs.asdict(replica), **why}
 
 
-def _rows(replica: Replica) -> list[tuple[str, ...]]:
+def _rows(replica: Replica, failed: Mapping[str, LadingError] = _NONE) -> list[tuple[str, ...]]:
     where = (replica.id, replica.pattern)
-    what = (replica.os, replica.python, replica.onnxruntime, replica.software, _seen(replica))
+    seen, error = _seen(replica), failed.get(replica.id)
+    if error is not None:
+        seen += f"; asked again: expected {error.expected}, found {error.found}"
+    what = (replica.os, replica.python, replica.onnxruntime, replica.software, seen)
     models = [
         (_label(one), printing.short(one.digest), standing(replica) if replica.gone else one.state, one.owner)
         for one in replica.models

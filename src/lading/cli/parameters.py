@@ -113,7 +113,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 registry_option = click.option(
     "--registry",
     metavar="URL",
-    help="Registry to use: a folder. [env: LADING_REGISTRY; default: ~/.lading]",
+    help="Registry to use: a folder or postgresql://…. [env: LADING_REGISTRY; default: ~/.lading]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
 

@@ -199,7 +199,8 @@ def tag(ref: Ref, tag: str, gone: bool, registry: str | None, as_json: bool) -> 
 def remove(ref: Ref, registry: str | None, as_json: bool) -> None:
     """Forget the version that REF names; its number is never used again.
 
-    A version that has a tag is refused. `lading gc` gives the space back.
+    A version that a tag, one of its model's last releases or a running server names is refused. `lading gc`
+    gives the space back.
     """
     with open_registry(registry) as opened:
         version = opened.resolve(ref)

@@ -126,7 +126,7 @@ def rollout_driver(url: str) -> Companion:
         from lading.registry import Registry
         from lading.rollout import Driver, holder_here
 
-        with Registry.open(url) as registry:
+        with Registry.open(url, at_once=False) as registry:
             Driver(registry, holder_here(status.replica)).run(stop)
 
     return drive

@@ -24,6 +24,9 @@ Side = Literal["live", "candidate"]
 REGISTRY_SECRET = "lading-registry"  # noqa: S105 - the name of a Secret, not a secret
 _DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z]([a-z0-9-]{0,53}[a-z0-9])?")
+_CANARY = "-canary"
+_GIVEN_NAME = re.compile(rf".*{_CANARY}|m-.*-[0-9a-f]{{8}}")
+"""Names that lading gives: those of candidates, and those that `object_name` makes."""
 _PINNED = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?")
 
@@ -84,7 +87,7 @@ class Workload:
     @property
     def name(self) -> str:
         """The name of its Deployment and Service."""
-        return object_name(self.model) + ("-canary" if self.side == "candidate" else "")
+        return object_name(self.model, self.side)
 
     @property
     def pinned(self) -> str:
@@ -110,15 +113,17 @@ def workload(
     )
 
 
-def object_name(model: str) -> str:
-    """Give the name of a model's objects: its own where DNS allows that, else a like one that no other has.
+def object_name(model: str, side: Side = "live") -> str:
+    """Give the name of a model's objects: its own where that may be, else a like one that no other has.
 
-    A Service's name begins with a letter and knows no `.` or `_`; two models must not meet in one name.
+    A Service's name begins with a letter and knows no `.` or `_`; two models must not meet in one name, so a
+    model called `iris-canary` leaves that name to the candidate of `iris`.
     """
-    if _OBJECT_NAME.fullmatch(model):
-        return model
-    like = re.sub(r"[^a-z0-9]+", "-", model).strip("-")[:40].rstrip("-")
-    return f"m-{like}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    name = model
+    if not _OBJECT_NAME.fullmatch(model) or _GIVEN_NAME.fullmatch(model):
+        like = re.sub(r"[^a-z0-9]+", "-", model).strip("-")[:40].rstrip("-")
+        name = f"m-{like}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    return name + (_CANARY if side == "candidate" else "")
 
 
 def _check_name(what: str, name: str) -> None:

@@ -17,6 +17,9 @@ from lading.errors import UsageError
 if TYPE_CHECKING:
     from lading.release import HeaderRule, Release
 
+TFS_CALLS = ("predict", "classify", "regress")
+"""What TensorFlow Serving's clients put behind a colon."""
+
 
 def canary_manifests(live: Workload, candidate: Workload, release: Release, gateway: str) -> list[Any]:
     """Give the manifests of both sides and the route between them."""
@@ -51,10 +54,8 @@ def http_route(release: Release, options: Options, gateway: str) -> Any:
 
 def route_rules(release: Release) -> list[Any]:
     """Give the rules of the route: header rules, then the share, or a mirror while in shadow."""
-    path = f"/models/{release.name}"
-    paths = [path, f"/v2{path}", f"/v1{path}"]
-    forced = [_header_rule(rule, release, paths) for rule in release.plan.rules] if release.is_open else []
-    matches = [{"path": {"type": "PathPrefix", "value": one}} for one in paths]
+    matches = _matches(release.name)
+    forced = [_header_rule(rule, release) for rule in release.plan.rules] if release.is_open else []
     if release.is_open and release.plan.mode == "shadow":
         mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": _backend(release, "candidate")}}
         why = "A copy of every request; the candidate's answers are thrown away."
@@ -102,14 +103,27 @@ def sides(release: Release | None, model: str) -> tuple[int, int]:
     return release.live, release.candidate
 
 
-def _header_rule(rule: HeaderRule, release: Release, paths: list[str]) -> dict[str, Any]:
+def _matches(model: str) -> list[dict[str, Any]]:
+    """Give what matches the requests for a model: six, where old releases of the Gateway API allow eight.
+
+    A prefix there is of whole path elements: `/v1/models/iris` is none of `/v1/models/iris:predict`.
+    """
+    path = f"/models/{model}"
+    prefixes = (path, f"/v2{path}", f"/v1{path}")
+    return [
+        *({"path": {"type": "PathPrefix", "value": one}} for one in prefixes),
+        *({"path": {"type": "Exact", "value": f"/v1{path}:{call}"}} for call in TFS_CALLS),
+    ]
+
+
+def _header_rule(rule: HeaderRule, release: Release) -> dict[str, Any]:
     headers = [{"type": "Exact", "name": rule.header, "value": rule.equals}]
+    # Each path again: an exact path goes before headers, so the share would take TensorFlow Serving's calls.
     return {
-        "matches": [{"path": {"type": "PathPrefix", "value": one}, "headers": headers} for one in paths],
+        "matches": [{**one, "headers": headers} for one in _matches(release.name)],
         "backendRefs": [_backend(release, rule.side)],
     }
 
 
 def _backend(release: Release, side: Side) -> dict[str, Any]:
-    suffix = "-canary" if side == "candidate" else ""
-    return {"name": object_name(release.name) + suffix, "port": HTTP_PORT}
+    return {"name": object_name(release.name, side), "port": HTTP_PORT}

@@ -31,6 +31,10 @@ PATHS = {
 }
 """Where each kind that lading writes lives; so no discovery is needed."""
 
+FORCED = ("HTTPRoute",)
+"""Kinds whose fields are taken from whoever holds them. For Kubernetes a manager is a name and an operation
+(kubernetes/kubernetes#107417): without this it would refuse to apply what lading itself patched."""
+
 
 class Cluster(Protocol):
     """A cluster. Raises `RemoteError` when it refuses and `ServerUnavailable` when it is away."""
@@ -75,14 +79,16 @@ class KubernetesCluster:
         return self._where
 
     def apply(self, manifest: dict[str, Any]) -> None:
-        """Apply by the server's means; fields that another manager holds are refused, not taken."""
-        self._send(manifest, manifest, APPLY)
+        """Apply by the server's means; fields that another manager holds are refused, but for `FORCED`."""
+        self._send(manifest, manifest, APPLY, is_forced=manifest["kind"] in FORCED)
 
     def patch(self, manifest: dict[str, Any], patch: dict[str, Any]) -> None:
         """Patch an object that is there."""
         self._send(manifest, patch, MERGE)
 
-    def _send(self, manifest: dict[str, Any], body: dict[str, Any], media: str) -> None:
+    def _send(
+        self, manifest: dict[str, Any], body: dict[str, Any], media: str, *, is_forced: bool = False
+    ) -> None:
         from urllib3.exceptions import HTTPError
 
         metadata = manifest["metadata"]
@@ -91,7 +97,7 @@ class KubernetesCluster:
         request = self._api.param_serialize(
             method="PATCH",
             resource_path=PATHS[manifest["kind"]].format(**place),
-            query_params=[("fieldManager", MANAGER)],
+            query_params=[("fieldManager", MANAGER), *([("force", "true")] if is_forced else [])],
             header_params={"Content-Type": media, "Accept": "application/json"},
             body=body,
             auth_settings=["BearerToken"],

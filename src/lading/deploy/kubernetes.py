@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lading.deploy import Workload
+from lading.deploy import Workload, object_name
 from lading.deploy.pod import GRPC_PORT, HTTP_PORT, pod_spec, selector
 from lading.deploy.yamltext import Noted
 
@@ -150,11 +150,10 @@ def disruption_budget(work: Workload) -> Any:
 
 def network_policy(work: Workload) -> Any:
     """Give what may reach the pods of the model, of both sides, and what they may reach."""
-    name = work.name.removesuffix("-canary") if work.side == "candidate" else work.name
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {**_metadata(work), "name": name},
+        "metadata": {**_metadata(work), "name": object_name(work.model)},
         "spec": {
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": work.model}},
             "policyTypes": ["Ingress", "Egress"],

@@ -225,9 +225,12 @@ def container_security() -> dict[str, Any]:
 
 def volumes(work: Workload) -> list[Any]:
     """Give what is mounted: all of it goes with the pod."""
-    size = f"{64 + math.ceil(2.2 * work.version.size_bytes / 2**20)}Mi"
+    mib = work.version.size_bytes / 2**20
+    size = f"{64 + math.ceil(2.2 * mib)}Mi"
+    shared = "For LADING_WORKERS above 1: the copy of the model by which they share its weights."
     found: list[Any] = [
-        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        # A float16 model grows to four times its size where the CPU has no kernels for it.
+        {"name": "tmp", "emptyDir": {"sizeLimit": Noted(f"{256 + math.ceil(4.2 * mib)}Mi", shared)}},
         {"name": "cache", "emptyDir": {"sizeLimit": size}},
     ]
     if work.options.pattern != "load":

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 import lading
-from lading.errors import ImageInvalid, ImageNotFound
+from lading.errors import ImageInvalid
 from lading.image import (
     CONFIG,
     EPOCH,
@@ -32,9 +32,17 @@ from lading.image import (
     read_index,
     read_manifest,
 )
-from lading.image.build import ENVIRONMENT, IMAGE_VARIABLE, USER, platform_of
+from lading.image.build import (
+    ENVIRONMENT,
+    IMAGE_VARIABLE,
+    USER,
+    check_platforms,
+    fits,
+    platform_of,
+    read_platform,
+)
 from lading.image.labels import RUNTIME
-from lading.image.layers import Layer, LayerFile, archive_layer, files_layer
+from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, opened_tar
 from lading.image.wheels import Wheel, add_bytecode, gather, own_files, unpack, versions_of
 from lading.registry.distribution import MANIFEST, Document, digest_of
 
@@ -84,6 +92,7 @@ def build_base(
     `ground` is a tar of a root filesystem or an image with Python; `wheels` a requirements file of
     ``name==version`` lines or a folder of wheels. Raises `ImageInvalid` where no Python is found.
     """
+    architecture = read_platform(platform)["architecture"]
     with tempfile.TemporaryDirectory(prefix="lading-") as name:
         folder = Path(name)
         on = (
@@ -93,7 +102,7 @@ def build_base(
         )
         taken = folder / "wheels"
         taken.mkdir()
-        chosen = gather(wheels, taken, python=on.python, architecture=platform.split("/")[1])
+        chosen = gather(wheels, taken, python=on.python, architecture=architecture)
         layers, notes = _runtime_layers(on, chosen, folder, compress)
         return _write(on, layers, chosen, target, notes)
 
@@ -113,10 +122,8 @@ def _from_archive(archive: Path, folder: Path, platform: str, python: str, compr
     with archive.open("rb") as file:
         found, program, library = _look_for_python(file, python, str(archive))
     layer = archive_layer(archive, folder / "rootfs", compress=compress)
-    operating_system, architecture = platform.split("/")[:2]
     config = {
-        "architecture": architecture,
-        "os": operating_system,
+        **read_platform(platform),
         "created": EPOCH,
         "config": {"Env": [f"PATH={PATH}"]},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
@@ -128,18 +135,15 @@ def _from_archive(archive: Path, folder: Path, platform: str, python: str, compr
 def _from_image(source: Source, platform: str, python: str) -> _Ground:
     manifest = read_manifest(_document(source, platform), source.where)
     config = read_config(source, manifest)
-    if platform_of(config) != platform:
-        raise ImageNotFound(
-            f"base `{source.where}`", expected=f"platform `{platform}`", found=f"`{platform_of(config)}`"
-        )
+    check_platforms([config], [platform], source.where)
+    layers = [
+        Descriptor(oci_type(one.media_type, source.where), one.digest, one.size) for one in manifest.layers
+    ]
     said = dict(one.partition("=")[::2] for one in config.get("config", {}).get("Env") or ())
     known = ".".join(said.get("PYTHON_VERSION", "").split(".")[:2])
     program = "/usr/local/bin/python3"
     if python or not known:
         known, program = _search_layers(source, manifest, python)
-    layers = [
-        Descriptor(oci_type(one.media_type, source.where), one.digest, one.size) for one in manifest.layers
-    ]
     blobs = [source.blob(one) for one in layers]
     # An image with Python brings the bytecode of its standard library, as far as it has any.
     return _Ground(layers, blobs, config, known, program, {})
@@ -150,13 +154,9 @@ def _document(source: Source, platform: str) -> Document:
     index = read_index(root, source.where)
     if index is None:
         return root
-    found = [
-        one for one in index.manifests if one.platform and platform_of(one.platform).startswith(platform)
-    ]
-    if not found:
-        there = ", ".join(f"`{platform_of(one.platform or {})}`" for one in index.manifests)
-        raise ImageNotFound(f"base `{source.where}`", expected=f"platform `{platform}`", found=there)
-    return source.document(found[0].digest)
+    check_platforms([one.platform for one in index.manifests if one.platform], [platform], source.where)
+    found = next(one for one in index.manifests if one.platform and fits(one.platform, platform))
+    return source.document(found.digest)
 
 
 def _search_layers(source: Source, manifest: Manifest, python: str) -> tuple[str, str]:
@@ -175,7 +175,7 @@ def _look_for_python(file: BinaryIO, python: str, where: str) -> tuple[str, str,
     found: dict[str, str] = {}
     library: dict[str, LayerFile] = {}
     compiled = False
-    with tarfile.open(fileobj=file, mode="r|*") as archive:
+    with opened_tar(file, f"base `{where}`") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
         for member in archive:
             if (match := _PYTHON.fullmatch(member.name)) and python in {"", match[2]}:
                 found[match[2]] = f"/{match[1]}/python{match[2]}"

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from lading.errors import DestinationExists, ImageNotFound
+from lading.errors import DestinationExists, ImageNotFound, UsageError
 from lading.image import (
     CONFIG,
     EPOCH,
@@ -90,7 +90,7 @@ def build(base: Source, parts: Sequence[Part], target: Target, *, platforms: Seq
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         work = _Work(base, target, parts, pool)
         if index is None:
-            image = work.platform(root)
+            image = work.platform(root, platforms)
             sent = work.sent + target.name(image.data, MANIFEST)
             return Built(
                 image=target.where,
@@ -120,10 +120,11 @@ class _Work:
         self._done: set[str] = set()
         self.sent = 0
 
-    def platform(self, document: Document) -> _Image:
+    def platform(self, document: Document, wanted: Sequence[str] = ()) -> _Image:
         """Put layers and configuration of one platform; give the manifest, which is not yet written."""
         manifest = read_manifest(document, self._base.where)
         config = read_config(self._base, manifest)
+        check_platforms([config], wanted, self._base.where)
         bundles = [*bundles_in(config, BundleEntry), *(part.entry for part in self._parts)]
         _check_names(bundles, self._target.where)
         labels = bundle_labels(bundles, document.digest)
@@ -145,11 +146,8 @@ class _Work:
         """Write every platform that is wanted, then the index over them."""
         # What has no platform is no image: signatures and attestations of the base's own bytes.
         images = [one for one in index.manifests if one.platform and one.platform.get("os") != "unknown"]
-        wanted = [one for one in images if not platforms or platform_of(one.platform or {}) in platforms]
-        if not wanted or {platform_of(one.platform or {}) for one in wanted} < set(platforms):
-            there = ", ".join(f"`{platform_of(one.platform or {})}`" for one in images) or "none"
-            where = f"base `{self._base.where}`"
-            raise ImageNotFound(where, expected=f"platform `{', '.join(platforms) or 'any'}`", found=there)
+        check_platforms([one.platform or {} for one in images], platforms, self._base.where)
+        wanted = [one for one in images if _is_wanted(one.platform or {}, platforms)]
         entries, made = [], []
         for one in wanted:
             image = self.platform(self._base.document(one.digest))
@@ -184,6 +182,32 @@ def platform_of(said: dict[str, Any]) -> str:
     """Write a platform as ``os/architecture[/variant]``."""
     parts = (said.get("os", "linux"), said.get("architecture", ""), said.get("variant", ""))
     return "/".join(part for part in parts if part)
+
+
+def read_platform(text: str) -> dict[str, str]:
+    """Read ``os/architecture[/variant]`` as a configuration says it. Raises `UsageError`."""
+    parts = text.split("/")
+    if len(parts) not in {2, 3} or not all(parts):
+        raise UsageError("platform", expected="`os/architecture`, as in `linux/amd64`", found=f"`{text}`")
+    return dict(zip(("os", "architecture", "variant"), parts, strict=False))
+
+
+def fits(said: dict[str, Any], wanted: str) -> bool:
+    """Tell whether an image's platform is the one wanted; its variant counts only where one is wanted."""
+    return {"os": "linux", **said}.items() >= read_platform(wanted).items()
+
+
+def check_platforms(there: Sequence[dict[str, Any]], wanted: Sequence[str], where: str) -> None:
+    """Raise `ImageNotFound` where a base has no platform at all, or not each of those that are wanted."""
+    missing = [one for one in wanted if not any(fits(said, one) for said in there)]
+    if missing or not there:
+        found = ", ".join(f"`{platform_of(said)}`" for said in there) or "none"
+        expected = f"platform `{', '.join(missing) or 'any'}`"
+        raise ImageNotFound(f"base `{where}`", expected=expected, found=found)
+
+
+def _is_wanted(said: dict[str, Any], platforms: Sequence[str]) -> bool:
+    return not platforms or any(fits(said, one) for one in platforms)
 
 
 def _config(

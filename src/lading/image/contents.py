@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from lading.errors import LadingError
+from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import CONFIG, OCI_TYPE, Source, read_config, read_index, read_manifest
 from lading.image.build import IMAGE_VARIABLE, BundleEntry, platform_of
 from lading.image.labels import BASE_DIGEST, BUNDLES, RUNTIME, bundles_in, bundles_of
@@ -100,7 +100,7 @@ def _listed(repository: Repository, document: Document, tags: tuple[str, ...]) -
         children = () if index is None else tuple(one.digest for one in index.manifests)
         of = document if index is None else source.document(children[0])
         manifest = read_manifest(of, source.where)
-    except (LadingError, IndexError):
+    except (ImageInvalid, ImageNotFound, IndexError):
         return None  # Other tools keep other things beside images.
     if OCI_TYPE.get(manifest.config.media_type, manifest.config.media_type) != CONFIG:
         return None

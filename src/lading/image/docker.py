@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
 import tarfile
 import tempfile
@@ -164,9 +165,13 @@ class DockerArchiveWriter:
         }
         files = {str(one.relative_to(folder)): LayerFile(one) for one in folder.rglob("*") if one.is_file()}
         files["manifest.json"] = LayerFile(canonical([entry]))
-        temporary = self._path.with_name(f".{self._path.name}.part")
-        files_layer(files, temporary, compress=False)
-        temporary.replace(self._path)
+        # Named by chance, so that whoever writes there too writes another.
+        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+        try:
+            files_layer(files, temporary, compress=False)
+            temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)
         return sent
 
     def close(self) -> None:

@@ -6,18 +6,35 @@ written here; they have a tar form of their own.
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import gzip
 import hashlib
-from collections.abc import Iterator, Mapping
+import io
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+from lading.errors import ImageInvalid, NotSupported
 from lading.image import LAYER, LAYER_GZIP, Blob, Descriptor
-from lading.image.layout import Tallied
+from lading.registry.tally import Tallied
 
 BLOCK = 512
 GZIP_LEVEL = 6
+MAX_MEMBER_BYTES = 8**11 - 1
+"""What the eleven octal digits of a header hold: 8 GiB, less one byte."""
+
+_UNPACK: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+_LONGEST = max(map(len, _UNPACK))
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _FILE, _DIRECTORY, _PAX = b"0", b"5", b"x"
 
 
@@ -27,6 +44,11 @@ class LayerFile:
 
     content: bytes | Path
     mode: int = 0o644
+
+    @property
+    def size_bytes(self) -> int:
+        """The number of bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     def read(self) -> bytes:
         """Read the bytes."""
@@ -58,17 +80,38 @@ def files_layer(files: Mapping[str, LayerFile], path: Path, *, compress: bool = 
 
 
 def archive_layer(archive: Path, path: Path, *, compress: bool = True) -> Layer:
-    """Take a whole root filesystem, a tar or a compressed one, as a layer; its bytes stay as they are."""
+    """Take a whole root filesystem, a tar or a compressed one, as a layer; its bytes stay as they are.
+
+    Raises `ImageInvalid` for what is neither.
+    """
 
     def pieces() -> Iterator[bytes]:
-        with archive.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            with gzip.open(raw) if packed else raw as file:
-                while piece := file.read(1 << 20):
-                    yield piece
+        with archive.open("rb") as raw, opened_tar(raw, f"`{archive}`") as file:
+            first = file.read(BLOCK)
+            tarfile.TarInfo.frombuf(first, tarfile.ENCODING, "surrogateescape")
+            yield first
+            while piece := file.read(1 << 20):
+                yield piece
 
     return _layer(pieces(), path, compress=compress)
+
+
+@contextlib.contextmanager
+def opened_tar(file: BinaryIO, where: str) -> Iterator[BinaryIO]:
+    """Read a tar, unpacked if it is compressed. Raises `ImageInvalid` when it shows that it is none."""
+    raw = io.BufferedReader(cast("io.RawIOBase", file))
+    head = raw.peek(_LONGEST)
+    unpack = next((one for magic, one in _UNPACK.items() if head.startswith(magic)), None)
+    try:
+        yield cast("BinaryIO", raw if unpack is None else unpack(raw))
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise ImageInvalid(
+            where,
+            expected="a tar, plain or compressed with gzip, bzip2 or xz",
+            found="zstd" if head.startswith(_ZSTD) else f"something else ({error})",
+        ) from error
+    finally:
+        raw.detach()  # the file is the caller's to close
 
 
 def _layer(pieces: Iterator[bytes], path: Path, *, compress: bool) -> Layer:
@@ -92,9 +135,17 @@ def _archive(files: Mapping[str, LayerFile]) -> Iterator[bytes]:
         if name.endswith("/"):
             yield _header(name, 0, 0o755, _DIRECTORY)
             continue
+        _check_size(name, files[name].size_bytes)
         data = files[name].read()
         yield _header(name, len(data), files[name].mode, _FILE) + data + bytes(-len(data) % BLOCK)
     yield bytes(2 * BLOCK)
+
+
+def _check_size(name: str, size_bytes: int) -> None:
+    if size_bytes > MAX_MEMBER_BYTES:
+        hint = "write the image to a registry or to `oci:FOLDER`, which need no tar of it"
+        expected, found = f"at most {MAX_MEMBER_BYTES} bytes, as a tar holds", str(size_bytes)
+        raise NotSupported(f"file `{name}`", expected=expected, found=found, hint=hint)
 
 
 def _header(name: str, size: int, mode: int, kind: bytes) -> bytes:

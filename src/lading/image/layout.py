@@ -18,8 +18,9 @@ import msgspec
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import Blob, Descriptor, Index, canonical
 from lading.ref import is_digest
+from lading.registry.claim import claim
 from lading.registry.distribution import INDEX, Document, digest_of
-from lading.registry.tally import Tally
+from lading.registry.tally import Tallied
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -94,15 +95,17 @@ class LayoutImage:
         sent = self.put_document(data, media_type)
         marks = {REF_NAME: self._tag} if self._tag else None
         entry = Descriptor(media_type, digest_of(data), len(data), annotations=marks)
-        others = [] if not self._index_file.exists() else self._index().manifests
-        kept = [one for one in others if _tag_of(one) != (self._tag or "")]
-        index = Index(schema_version=2, media_type=INDEX, manifests=[*kept, entry])
-        for path, text in (
-            (self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
-            (self._index_file, canonical(index)),
-        ):
-            with _appearing(path) as file:
-                file.write(text)
+        # One at a time, so that nobody's tag is lost who writes another one here.
+        with claim(self._folder / ".index.lock"):
+            others = [] if not self._index_file.exists() else self._index().manifests
+            kept = [one for one in others if _tag_of(one) != (self._tag or "")]
+            index = Index(schema_version=2, media_type=INDEX, manifests=[*kept, entry])
+            for path, text in (
+                (self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
+                (self._index_file, canonical(index)),
+            ):
+                with _appearing(path) as file:
+                    file.write(text)
         return sent
 
     def close(self) -> None:
@@ -126,27 +129,6 @@ class LayoutImage:
         if not is_digest(digest):
             raise ImageInvalid(f"image `{self.where}`", expected="a sha256 digest", found=f"`{digest}`")
         return self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
-
-
-class Tallied:
-    """A file to write to that counts and hashes what goes through."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.tally = Tally()
-
-    def write(self, data: bytes) -> int:
-        """Write, count, hash."""
-        self.tally.add(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """Flush the file."""
-        self._file.flush()
-
-    def tell(self) -> int:
-        """Give the number of bytes written."""
-        return self.tally.size_bytes
 
 
 @contextlib.contextmanager

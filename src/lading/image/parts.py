@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from lading.bundle import Bundle
 from lading.image import Origin
 from lading.image.build import BundleEntry, Part
-from lading.image.layout import Tallied
+from lading.registry.tally import Nowhere
 
 if TYPE_CHECKING:
     from lading.ref import Ref
@@ -17,8 +16,11 @@ if TYPE_CHECKING:
 
 def from_directory(path: Path) -> Part:
     """Take a bundle from its directory, checked; it has no version number."""
+    # Imported here: a version from the registry goes into an image unread, and numpy need not be loaded.
+    from lading.bundle import Bundle
+
     bundle = Bundle.open(path)
-    blob = bundle.write_tar(cast("BinaryIO", Tallied(cast("BinaryIO", _Nowhere()))))
+    blob = bundle.write_tar(cast("BinaryIO", Nowhere()))
     manifest = bundle.manifest
     entry = BundleEntry(
         name=manifest.name,
@@ -55,13 +57,3 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> Part:
         host, _, repository = store.removeprefix("oci://").partition("/")
         origin = Origin(host, repository.strip("/"))
     return Part(entry, version.size_bytes, write, origin)
-
-
-class _Nowhere:
-    """Where a tar is written to only for its digest."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-    def flush(self) -> None:
-        """Do nothing."""

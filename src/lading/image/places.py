@@ -61,7 +61,7 @@ def repository(text: str) -> Repository:
 
 
 def _split(text: str) -> tuple[str, str, str | None]:
-    """Split off the transport and, behind the last `:` that a path does not go on after, the tag."""
+    """Split off the transport and, behind the first `:`, the tag: no path of these has one in it."""
     for kind in ("oci", "docker-archive"):
         if not text.startswith(f"{kind}:"):
             continue

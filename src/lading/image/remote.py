@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from lading.errors import ImageNotFound, RegistryUnavailable
 from lading.image import Blob, Descriptor, Origin
 from lading.registry.distribution import Document, Repository, digest_of
-from lading.registry.uploading import SessionLost
-
-UPLOADS = 5
-"""How often an upload is begun when the registry forgets it half way."""
 
 
 class RemoteImage:
@@ -56,24 +52,14 @@ class RemoteImage:
     def put(self, blob: Blob) -> int:
         """Upload a blob unless it is here or in its origin; give the bytes sent."""
         named = blob.descriptor
-        if self.repository.blob_size(named.digest) == named.size:
+        found = self.repository.find_blob(named.digest)
+        if found is not None and found.may_have(named.size):
             return 0
         origin = blob.origin
         near = origin is not None and origin.host == self.repository.host and origin != self.origin
         if near and origin is not None and self.repository.mount(named.digest, origin.repository):
             return 0
-        for left in reversed(range(UPLOADS)):
-            upload = self.repository.upload(named.size)
-            try:
-                blob.write(cast("BinaryIO", upload))
-                upload.finish(named.digest, named.size)
-                break
-            except SessionLost as lost:
-                if not left:
-                    raise lost.error from lost
-            except BaseException:
-                upload.cancel()
-                raise
+        self.repository.upload_blob(blob.write, named.digest, named.size)
         return named.size
 
     def put_document(self, data: bytes, media_type: str) -> int:

@@ -7,6 +7,7 @@ taken out of the image and served by this machine's own runtime, and the evidenc
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -31,7 +32,6 @@ from lading.image.contents import inspect
 from lading.image.engine import START_S, Engine
 from lading.image.places import open_source
 from lading.image.remote import RemoteImage
-from lading.registry.distribution import is_loopback
 from lading.signature import Array
 from lading.verify import verify
 
@@ -79,7 +79,7 @@ def verify_image(image: str, twin: Bundle, engine: Engine | None) -> Evidence:
             evidence = verify(inside)
             servers = _here(inside.path), _here(twin.path)
         else:
-            insecure = isinstance(source, RemoteImage) and is_loopback(source.repository.host)
+            insecure = isinstance(source, RemoteImage) and source.repository.plain
             identity = engine.pull(image, insecure=insecure)
             evidence = _evidence(
                 engine.output(identity, ("verify", f"/lading/bundles/{entry.name}", "--json"))
@@ -198,9 +198,11 @@ def _as_twin(engine: Engine, image: str, bundle: Path, folder: Path) -> Iterator
 
 @contextlib.contextmanager
 def _here(bundle: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "lading", "serve", str(bundle), "--port", "0", "--grpc-port", "-1"]
+    command = [sys.executable, "-m", "lading", "serve", str(bundle)]
+    # As in a container: what is set for this machine's servers, such as their inventory, is not for it.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LADING_")}
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stderr=log)  # noqa: S603
+        process = subprocess.Popen(command, stderr=log, env={**environ, **_QUIET})  # noqa: S603
         try:
             yield ready(_address(process, log))
         finally:

@@ -7,6 +7,7 @@ writes beside the files tells of the machine that it ran on.
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -64,12 +66,15 @@ def gather(source: Path, folder: Path, *, python: str, architecture: str) -> lis
 def unpack(wheel: Wheel) -> dict[str, LayerFile]:
     """Read the files of a wheel by their names below ``site-packages``, each checked by its RECORD.
 
-    Scripts, headers and data files are left out: nothing in an image starts them.
+    Scripts, headers and data files are left out: nothing in an image starts them. Raises `ImageInvalid`.
     """
     files = {}
-    with zipfile.ZipFile(wheel.path) as archive:
-        record = next(name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
-        digests = {row[0]: row[1] for row in csv.reader(io.StringIO(archive.read(record).decode())) if row}
+    with _opened(wheel) as archive:
+        record = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
+        if record is None:
+            raise ImageInvalid(f"wheel `{wheel.path}`", expected="a RECORD of its files", found="none")
+        rows = csv.reader(io.StringIO(archive.read(record).decode()))
+        digests = {row[0]: row[1] for row in rows if len(row) > 1}
         for info in archive.infolist():
             place = _place(info.filename)
             if info.is_dir() or place is None or info.filename == record:
@@ -78,6 +83,16 @@ def unpack(wheel: Wheel) -> dict[str, LayerFile]:
             _check(wheel, info.filename, data, digests.get(info.filename, ""))
             files[place] = LayerFile(data, 0o755 if place.endswith(".so") or ".so." in place else 0o644)
     return files
+
+
+@contextlib.contextmanager
+def _opened(wheel: Wheel) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(wheel.path) as archive:
+            yield archive
+    # What zipfile says of damage, of ways to compress that it does not know, and of encryption.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, csv.Error) as error:
+        raise ImageInvalid(f"wheel `{wheel.path}`", expected="a wheel", found=str(error)) from error
 
 
 def own_files() -> dict[str, LayerFile]:
@@ -161,7 +176,10 @@ def _platforms(architecture: str) -> Iterator[str]:
 
 
 def _described(path: Path) -> Wheel:
-    name, version, *_ = path.name.split("-")
+    name, _, rest = path.name.partition("-")
+    version, dash, _ = rest.partition("-")
+    if not dash:
+        raise ImageInvalid(f"wheel `{path}`", expected="a name `NAME-VERSION-….whl`", found=f"`{path.name}`")
     return Wheel(
         name.replace("_", "-").lower(), version, hashlib.sha256(path.read_bytes()).hexdigest(), str(path)
     )

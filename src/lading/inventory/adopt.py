@@ -11,6 +11,7 @@ import httpx
 
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError
 from lading.inventory.foreign import Ask, mlflow, oip, tfs
+from lading.registry.places import without_secrets
 from lading.replica import Replica
 
 TIMEOUT_S = 5.0
@@ -57,15 +58,13 @@ def adopt(url: str, models: Sequence[str] = (), *, timeout_s: float = TIMEOUT_S)
 
 
 def _base(url: str) -> httpx.URL:
-    """Read the address; a password in it is not kept."""
+    """Read the address; a password in it is neither kept nor shown."""
     try:
         base = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise InvalidSetting(
-            f"server address `{url}`", expected="`http://host:port`", found=str(error)
-        ) from None
+    except httpx.InvalidURL:
+        base = httpx.URL("")
     if base.scheme not in ("http", "https") or not base.host:
         raise InvalidSetting(
-            "server address", expected="`http://host:port`", found=f"`{base.copy_with(userinfo=b'')}`"
+            "server address", expected="`http://host:port`", found=f"`{without_secrets(url)}`"
         )
     return base.copy_with(userinfo=b"", query=None, fragment=None)

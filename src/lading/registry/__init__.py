@@ -7,6 +7,8 @@ about releases, which move the tags `live` and `candidate`, and never runs a mod
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +18,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 
 import msgspec
 
-from lading.errors import UsageError
-from lading.ref import Ref, check_tag
+from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
+from lading.ref import RELEASE_TAGS, Ref, check_tag
 from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, ReleaseCatalog, Releases
+from lading.registry.tally import Nowhere
 from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
@@ -27,8 +30,7 @@ if TYPE_CHECKING:
     from lading.registry.cache import BundleCache
     from lading.registry.progress import OnProgress
 
-RELEASE_TAGS = frozenset({"live", "candidate"})
-"""Tags that only a release moves."""
+log = logging.getLogger("lading.registry")
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +101,7 @@ class Store(Protocol):
         """Keep what `write` writes, all or nothing; a blob that is there and whole is only made young again.
 
         `write` may be called again after a fault, or not at all. Raises `SizeMismatch` or `DigestMismatch`
-        if it writes something else, and then keeps nothing.
+        if it writes something else, and then keeps nothing; `BlobNotFound` if somebody removed it meanwhile.
         """
 
     def label(self, version: ModelVersion) -> None:
@@ -185,16 +187,20 @@ class Registry(Releases):
     def __init__(
         self, catalog: Catalog, store: Store, cache: BundleCache, *, clock: Callable[[], float] = time.time
     ) -> None:
+        from lading.registry.lastknown import LastKnown
+
         super().__init__(catalog, clock)
         self._store = store
         self._cache = cache
+        self.last_known = LastKnown(cache.root / "known", catalog.where, clock)
 
     @classmethod
-    def open(cls, url: str | None = None, *, store: str | None = None) -> Registry:
+    def open(cls, url: str | None = None, *, store: str | None = None, at_once: bool = True) -> Registry:
         """Open the registry at `url`, else ``LADING_REGISTRY``, else ``~/.lading``.
 
         A folder, made if it is not there, or ``postgresql://…``. `store`, else ``LADING_STORE``, says where
-        the blobs are, if not in the folder. Raises `InvalidSetting` and `RegistryUnavailable`.
+        the blobs are, if not in the folder. Raises `InvalidSetting` and `RegistryUnavailable`; a database is
+        asked only when it is first used if not `at_once`.
         """
         # Imported here: SQLAlchemy takes longer to load than all the rest of a registry.
         from lading.registry.cache import BundleCache
@@ -203,7 +209,7 @@ class Registry(Releases):
         at = registry_url(url)
         blobs = open_store(store_url(store), at)
         cache = BundleCache(cache_of(at), max_bytes=store_settings().cache_max_bytes)
-        return cls(open_catalog(at), blobs, cache)
+        return cls(open_catalog(at, at_once=at_once), blobs, cache)
 
     @property
     def where(self) -> str:
@@ -221,7 +227,7 @@ class Registry(Releases):
 
         for tag in tags:
             _check_free(tag)
-        blob = bundle.write_tar(cast("BinaryIO", _Nowhere()))
+        blob = bundle.write_tar(cast("BinaryIO", Nowhere()))
         manifest = bundle.manifest
         new = NewVersion(
             name=manifest.name,
@@ -241,8 +247,10 @@ class Registry(Releases):
         def put() -> None:
             self._store.put(write, blob.digest, blob.size)
 
-        put()
-        # A `gc` since then may have taken the blob, which no version named: then it is put once more.
+        # No version names the blob yet, so that a `gc` may take it, now or when it has just been put. Then it
+        # is put once more, where no `gc` can come between.
+        with contextlib.suppress(BlobNotFound):
+            put()
         version = self._catalog.add(new, tags, lambda: None if self._store.has(blob.digest) else put())
         self._store.label(version)
         return version
@@ -259,12 +267,30 @@ class Registry(Releases):
             raise self._missing(ref)
         return found
 
-    def fetch(self, ref: Ref | str) -> Bundle:
+    def known(self, ref: Ref | str) -> ModelVersion:
+        """Find what `ref` means, as `resolve`; where the catalog is away, as it was found here before.
+
+        Only a number or a digest is known from before: what they name never changes. Its tags are not.
+        """
+        ref = _read(ref)
+        try:
+            version = self.resolve(ref)
+        except RegistryUnavailable as error:
+            known = self.last_known.version(ref)
+            if known is None:
+                raise
+            log.warning("`%s` is what it was found to be before: %s", ref, error.message)
+            return known
+        self.last_known.keep(version)
+        return version
+
+    def fetch(self, ref: Ref | str | ModelVersion) -> Bundle:
         """Open the bundle of `ref` from the cache, unpacked there by the first who asks.
 
-        Every byte is checked against the digest in the catalog. Raises `BundleError` and `BlobNotFound`.
+        Every byte is checked against the digest in the catalog; of a version that is known already the
+        catalog is not asked. Raises `BundleError` and `BlobNotFound`.
         """
-        version = self.resolve(ref)
+        version = ref if isinstance(ref, ModelVersion) else self.resolve(ref)
         return self._cache.bundle(
             version.digest, lambda to: self._unpack(version, to), size_bytes=version.size_bytes
         )
@@ -283,10 +309,14 @@ class Registry(Releases):
         return self._catalog.models()
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """List the versions of a model, lowest first. Raises `ModelNotFound`."""
+        """List the versions of a model, lowest first; `name` is no reference. Raises `ModelNotFound`."""
         found = self._catalog.versions(name)
         if not found:
-            raise self._missing(_read(name))
+            ref = _read(name)
+            if not _is_bare(ref):
+                hint = f"`{ref.name}` names all of its versions"
+                raise UsageError("versions", expected="a model's name", found=f"reference `{ref}`", hint=hint)
+            raise self._missing(ref)
         return found
 
     def tag(self, ref: Ref | str, tag: str, *, release: bool = False) -> ModelVersion:
@@ -376,13 +406,6 @@ class Registry(Releases):
             return unpack_tar(
                 told_reading(source, on_progress, version.size_bytes), to, digest=version.digest
             )
-
-
-class _Nowhere:
-    """Where a tar is written to only for its digest."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
 
 
 def _read(ref: Ref | str) -> Ref:

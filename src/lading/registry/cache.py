@@ -1,23 +1,26 @@
 """Unpacked bundles by digest: ``<root>/<64 hexadecimal digits>/``, each unpacked once and then shared.
 
-A bundle under its own name is always whole as it was unpacked; opening it checks every byte again, so
-one that was changed since is refused. Those least recently opened go when there are more than `max_bytes`
-of them, but none that a process has open: `holds` knows. For a local disk: the locks are the kernel's.
+A bundle under its own name is always whole as it was unpacked; opening it checks every byte again. One that
+was changed since is never given out, but removed and unpacked anew. Those least recently opened go when there
+are more than `max_bytes` of them. None goes that a process has open: `holds` knows. For a local disk: the
+locks are the kernel's.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lading.bundle import Bundle
 from lading.errors import BundleError
 from lading.ref import is_digest
 from lading.registry import Removed
@@ -25,12 +28,20 @@ from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
 from lading.registry.holds import Hold, hold, nobody_holds
 
+if TYPE_CHECKING:
+    from lading.bundle import Bundle
+
+log = logging.getLogger("lading.registry")
+
+GRACE_S = 1.0
+"""How long a damaged copy waits for others who open it, beyond the time that opening it took."""
+
 
 class BundleCache:
     """Bundles in the folder `root`, made when first needed. Safe among processes of one machine."""
 
     def __init__(self, root: Path, *, max_bytes: int | None = None) -> None:
-        self._root = root
+        self.root = root
         self._unpacking = root / "unpacking"
         self._max_bytes = max_bytes
 
@@ -38,24 +49,26 @@ class BundleCache:
         """Open the bundle; the first who asks has `unpack` make it, while others wait for it.
 
         It stays in the cache for as long as the object that is given back lives. `size_bytes`, about, is
-        made room for before it is unpacked.
+        made room for before it is unpacked. A damaged copy is unpacked anew, once; raises `BundleError` if
+        that fails as well, or somebody has the damaged one open.
         """
-        path = self._root / digest.removeprefix("sha256:")
-        with registry_faults(str(self._root)):
+        path, healed = self.root / digest.removeprefix("sha256:"), False
+        with registry_faults(str(self.root)):
             while True:
                 held = hold(path)
-                if held is None:
-                    unpacked = self._unpack(path, unpack, size_bytes)
-                    if unpacked is not None:
-                        return unpacked
-                    continue
-                return _kept(held, lambda: self._open(path, digest))
+                if held is not None:
+                    bundle = self._opened(held, path, digest, heal=not healed)
+                    healed = healed or bundle is None
+                else:
+                    bundle = self._unpack(path, unpack, size_bytes)
+                if bundle is not None:
+                    return bundle
 
     def sweep(self, wanted: Callable[[], set[str]], before: float, *, dry_run: bool) -> list[Removed]:
         """Remove what was last opened before `before`, not `wanted` nor in use, and broken-off rests."""
         removed, keep = [], wanted()
-        with registry_faults(str(self._root)):
-            for path in _entries(self._root, before):
+        with registry_faults(str(self.root)):
+            for path in _entries(self.root, before):
                 digest = f"sha256:{path.name}"
                 # Asked again for each: meanwhile it may have been pushed.
                 if not is_digest(digest) or digest in keep or digest in wanted():
@@ -69,7 +82,46 @@ class BundleCache:
                     removed.append(Removed("temporary file", path.name, size))
         return removed
 
+    def _opened(self, held: Hold, path: Path, digest: str, *, heal: bool) -> Bundle | None:
+        """Open the copy that is held; with `heal`, None if it was damaged and is gone now."""
+
+        def open_it() -> Bundle | None:
+            began = time.monotonic()
+            try:
+                return self._open(path, digest)
+            except BundleError as error:
+                took_s = time.monotonic() - began
+                if not heal or not self._discard(path, held, within_s=took_s + GRACE_S):
+                    raise
+                log.warning("damaged in the cache, unpacked anew: bundle `%s`, %s", digest, error.message)
+                return None
+
+        return _kept(held, open_it)
+
+    def _discard(self, path: Path, held: Hold, *, within_s: float) -> bool:
+        """Remove a damaged copy that is held here; tell whether it is gone: not if somebody goes on using it.
+
+        Others who just open it, as workers do at once, need a moment to find out as well.
+        """
+        until = time.monotonic() + within_s
+        try:
+            aside = self._aside(path)
+            while True:
+                with claim(self._lock(path)):
+                    if held.end_alone(path, lambda: path.replace(aside)):
+                        shutil.rmtree(aside, ignore_errors=True)
+                        return True
+                if time.monotonic() > until:
+                    return False
+                time.sleep(0.02)
+        except OSError:
+            # As on a read-only disk: what is wrong with the copy says more.
+            return False
+
     def _open(self, path: Path, digest: str) -> Bundle:
+        # Imported here: most that is asked of a registry is not in its bundles, and needs no numpy.
+        from lading.bundle import Bundle
+
         # Its time is when it was last opened. On a read-only disk it stays as it is, and nothing is removed.
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -101,7 +153,7 @@ class BundleCache:
         if self._max_bytes is None:
             return
         there = []
-        for path in self._root.iterdir():
+        for path in self.root.iterdir():
             # Another process may be removing it as well.
             with contextlib.suppress(FileNotFoundError):
                 if is_digest(f"sha256:{path.name}"):
@@ -115,8 +167,7 @@ class BundleCache:
 
     def _remove(self, path: Path) -> bool:
         """Take a bundle that nobody holds away under its name at once, then remove its files."""
-        self._unpacking.mkdir(parents=True, exist_ok=True)
-        aside = self._unpacking / f"{path.name}.{secrets.token_hex(4)}"
+        aside = self._aside(path)
         with claim(self._lock(path)):
             if not nobody_holds(path, then=lambda: path.replace(aside)):
                 return False
@@ -132,18 +183,25 @@ class BundleCache:
             shutil.rmtree(path, ignore_errors=True)
         return left
 
+    def _aside(self, path: Path) -> Path:
+        self._unpacking.mkdir(parents=True, exist_ok=True)
+        return self._unpacking / f"{path.name}.{secrets.token_hex(4)}"
+
     def _lock(self, path: Path) -> Path:
         return self._unpacking / f"{path.name[:64]}.lock"
 
 
-def _kept(held: Hold, open_it: Callable[[], Bundle]) -> Bundle:
-    """Open a bundle that is held until the object is gone."""
+def _kept(held: Hold, open_it: Callable[[], Bundle | None]) -> Bundle | None:
+    """Open a bundle that is held until the object is gone, if there is one."""
     try:
         bundle = open_it()
     except BaseException:
         held.release()
         raise
-    weakref.finalize(bundle, held.release)
+    if bundle is None:
+        held.release()
+    else:
+        weakref.finalize(bundle, held.release)
     return bundle
 
 

@@ -1,7 +1,8 @@
 """Claims on files: whoever writes a temporary file holds a kernel lock on it for as long as it lives.
 
 A killed process lets go of its claims by itself, so what is unclaimed is abandoned, however young it is.
-Works among the processes of one machine only, as the folder registry does.
+Works among the processes of one machine, and among machines where their shared file system passes locks on:
+NFS does, and makes of `flock` a lock that needs the file open for writing (flock(2)).
 """
 
 from __future__ import annotations
@@ -25,14 +26,19 @@ def claim(path: Path) -> Iterator[BinaryIO]:
         yield file
     finally:
         with file:
-            if _is_at(file, path):
+            if is_at(file.fileno(), path):
                 path.unlink()
 
 
 def discard_if_abandoned(path: Path) -> bool:
     """Remove the file at `path` unless somebody holds it; tell whether this call removed it."""
+    file: BinaryIO
     try:
-        file = path.open("rb")
+        try:
+            file = path.open("r+b")
+        except PermissionError:
+            # Another user's: who may write to its folder may remove it, and on a local disk lock it as well.
+            file = path.open("rb")
     except FileNotFoundError:
         return False
     with file:
@@ -40,7 +46,7 @@ def discard_if_abandoned(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        if not _is_at(file, path):
+        if not is_at(file.fileno(), path):
             return False
         path.unlink()
     return True
@@ -55,15 +61,16 @@ def _locked(path: Path) -> BinaryIO:
             file.close()
             raise
         # Between opening and locking, the holder before us may have removed the file or renamed it away.
-        if _is_at(file, path):
+        if is_at(file.fileno(), path):
             return file
         file.close()
 
 
-def _is_at(file: BinaryIO, path: Path) -> bool:
+def is_at(handle: int, path: Path) -> bool:
+    """Tell whether `path` is still the file or directory that is open as `handle`."""
     try:
         there = path.stat()
     except FileNotFoundError:
         return False
-    held = os.fstat(file.fileno())
+    held = os.fstat(handle)
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)

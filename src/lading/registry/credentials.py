@@ -67,7 +67,8 @@ def _keys(host: str, repository: str) -> Iterator[str]:
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])
-    yield from (f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
+    # As Docker does, which takes `http://` for the same host too: ORAS' Python client writes that.
+    yield from (f"{scheme}://{host}{path}" for scheme in ("https", "http") for path in ("", "/v1/", "/v2/"))
     if host == DOCKER_HUB:
         yield from ("index.docker.io", "https://index.docker.io/v1/")
 

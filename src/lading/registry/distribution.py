@@ -10,16 +10,16 @@ import hashlib
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
-from typing import BinaryIO
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, cast
 
 import msgspec
 
-from lading.errors import BlobNotFound, InvalidSetting
+from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable
 from lading.registry.reading import Stream, read_blob
 from lading.registry.retry import Retry
-from lading.registry.transport import HttpStream, Transport
-from lading.registry.uploading import Upload
+from lading.registry.transport import HttpStream, Transport, content_bytes
+from lading.registry.uploading import SessionLost, Upload, forget
 from lading.settings import store_settings
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -29,6 +29,8 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 MAX_MANIFEST_BYTES = 4 << 20
 TAGS_A_PAGE = 1000
+UPLOADS = 5
+"""How often an upload is begun when the registry forgets it half way."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -41,6 +43,16 @@ class Document(msgspec.Struct, frozen=True):
     data: bytes
     media_type: str
     digest: str
+
+
+class FoundBlob(msgspec.Struct, frozen=True):
+    """A blob that is there. ``size_bytes`` is None where the registry, or a proxy before it, does not say."""
+
+    size_bytes: int | None
+
+    def may_have(self, size_bytes: int) -> bool:
+        """Tell whether it has this size, as far as anybody knows."""
+        return self.size_bytes in {None, size_bytes}
 
 
 class Repository:
@@ -60,8 +72,8 @@ class Repository:
         self.host = host
         self.name = name
         insecure = store_settings(environ).insecure_registries.split(",")
-        plain = is_loopback(host) or host in (one.strip() for one in insecure)
-        self.transport = Transport(host, name, plain=plain, retry=retry, environ=environ)
+        self.plain = is_loopback(host) or host in (one.strip() for one in insecure)
+        self.transport = Transport(host, name, plain=self.plain, retry=retry, environ=environ)
 
     def manifest(self, reference: str) -> Document | None:
         """Read the manifest of a tag or digest; None if there is none."""
@@ -96,17 +108,20 @@ class Repository:
             response = self.transport.request("GET", page, expect={200, 404})
             if response.status_code == 404:
                 break
-            found.update(_Tags.read(response.content))
+            try:
+                found.update(_Tags.read(response.content))
+            except msgspec.MsgspecError as error:
+                raise self.transport.error("list its tags", f"another answer ({error})") from error
             link = response.links.get("next", {}).get("url")
             page = str(response.url.join(link)) if link else None
         return sorted(found)
 
-    def blob_size(self, digest: str) -> int | None:
-        """Give the size of a blob; None if it is not there."""
+    def find_blob(self, digest: str) -> FoundBlob | None:
+        """Look for a blob; None if it is not there."""
         response = self.transport.request("HEAD", self._path("blobs", digest), expect={200, 404})
         if response.status_code == 404:
             return None
-        return int(response.headers.get("content-length", 0))
+        return FoundBlob(content_bytes(response))
 
     def open_blob(self, digest: str) -> BinaryIO:
         """Open a blob for reading, checked at its end. Raises `BlobNotFound`, then `DigestMismatch`."""
@@ -131,22 +146,46 @@ class Repository:
         """Begin to upload a blob of `size_bytes`: write to it, then `finish` or `cancel`."""
         return Upload(self.transport, f"/v2/{self.name}/blobs/uploads/", size_bytes)
 
+    def upload_blob(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
+        """Upload what `write` writes; it is called again where the registry forgets an upload half way.
+
+        Raises `SizeMismatch` or `DigestMismatch` if it writes something else.
+        """
+        for left in reversed(range(UPLOADS)):
+            upload = self.upload(size_bytes)
+            try:
+                write(cast("BinaryIO", upload))
+                upload.finish(digest, size_bytes)
+            except SessionLost as lost:
+                # It may have been the answer to the last request that was lost.
+                found = self.find_blob(digest)
+                if found is None or not found.may_have(size_bytes):
+                    if left:
+                        continue
+                    raise lost.error from lost
+            except BaseException:
+                upload.cancel()
+                raise
+            return
+
     def put_blob(self, data: bytes) -> str:
         """Upload a small blob unless it is there; give its digest."""
         digest = digest_of(data)
-        if self.blob_size(digest) is None:
-            upload = self.upload(len(data))
-            upload.write(data)
-            upload.finish(digest, len(data))
+        if self.find_blob(digest) is None:
+            self.upload_blob(lambda out: out.write(data), digest, len(data))
         return digest
 
     def mount(self, digest: str, source: str) -> bool:
         """Take a blob over from the repository `source` of this host; False if it must be uploaded."""
         path = f"/v2/{self.name}/blobs/uploads/?mount={digest}&from={source}"
-        response = self.transport.request("POST", path, expect={201, 202})
+        try:
+            response = self.transport.request("POST", path, expect={201, 202})
+        except RegistryUnavailable:
+            # Who may write here need not be allowed to read there. What else is wrong, the upload will meet.
+            return False
         if response.status_code == 202 and (location := response.headers.get("location")):
             # An upload was begun instead; nobody will go on with it.
-            self.transport.request("DELETE", location, expect=range(200, 500))
+            forget(self.transport, str(response.url.join(location)))
         return response.status_code == 201
 
     def close(self) -> None:

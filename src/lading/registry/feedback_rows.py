@@ -1,11 +1,14 @@
-"""Feedback on its way, in SQL: from the process that was told to the one that gave the answer."""
+"""Feedback on its way, in SQL: from the process that was told to the one that gave the answer.
+
+Readers go by rising ids, so that rows must appear in the order of their ids: one transaction adds at a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from lading.registry.fleet_rows import now_of
 from lading.registry.tables import feedback
@@ -14,6 +17,8 @@ from lading.registry.version_rows import text
 from lading.release import Feedback
 
 _KEPT_S = 3600.0
+_LOCK = 0x666565646261636B
+"""The advisory lock of whoever adds: ``feedback`` as a number."""
 
 
 class SqlFeedback(Transactions):
@@ -24,6 +29,7 @@ class SqlFeedback(Transactions):
         if not some:
             return
         with self.transaction("write") as connection:
+            _take_turn(connection)
             now = connection.execute(select(now_of(connection))).scalar_one()
             connection.execute(insert(feedback), [{"at": now, "body": text(one)} for one in some])
             connection.execute(delete(feedback).where(feedback.c.at < now - _KEPT_S))
@@ -37,3 +43,10 @@ class SqlFeedback(Transactions):
             query = select(feedback.c.body).where(feedback.c.id > after, feedback.c.id <= last)
             bodies = connection.execute(query.order_by(feedback.c.id)).scalars()
             return max(last, after), [msgspec.json.decode(body, type=Feedback) for body in bodies]
+
+
+def _take_turn(connection: Connection) -> None:
+    # In SQLite one transaction writes at a time anyway. PostgreSQL gives out ids before the commit: of two at
+    # once the later id may be read first, and the earlier one is behind the reader's mark then.
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

@@ -18,14 +18,14 @@ from lading.ref import is_digest
 from lading.registry import Removed, StoredBlob
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults, unavailable
-from lading.registry.tally import Tally
+from lading.registry.tally import Tallied
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion
 
 
 class FolderStore:
-    """A `Store` in the folder `root`, made at the first write. Safe among processes of one machine."""
+    """A `Store` in the folder `root`, made at the first write. Safe among processes, as far as `claim` is."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -47,7 +47,7 @@ class FolderStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._temporary / f"{path.name}.{secrets.token_hex(4)}"
             with claim(temporary) as file:
-                sink = _TalliedFile(file)
+                sink = Tallied(file)
                 write(cast("BinaryIO", sink))
                 sink.tally.check(digest, size_bytes)
                 file.flush()
@@ -114,24 +114,6 @@ class FolderStore:
     def _path(self, digest: str) -> Path:
         name = digest.removeprefix("sha256:")
         return self._blobs / name[:2] / name
-
-
-class _TalliedFile:
-    """A file to write to that counts and hashes what goes through."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.tally = Tally()
-
-    def write(self, data: bytes) -> int:
-        self.tally.add(data)
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        return self.tally.size_bytes
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 def _refresh(path: Path, digest: str) -> bool:

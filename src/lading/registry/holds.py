@@ -1,6 +1,7 @@
 """Holds on directories in use: a shared lock of the kernel that ends with the process, however it ends.
 
-Whoever would remove one asks `nobody_holds` first. Works among the processes of one machine only.
+Whoever would remove one asks `nobody_holds` first. Works among the processes of one machine only:
+NFS passes the locks of files on, and keeps those of directories to itself.
 """
 
 from __future__ import annotations
@@ -10,12 +11,29 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from lading.registry.claim import is_at
+
 
 class Hold:
     """A hold on a directory; `release` ends it."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+
+    def end_alone(self, path: Path, then: Callable[[], object]) -> bool:
+        """Do `then` if nobody else holds the directory; False if somebody does. Others may take it away.
+
+        It is taken away already if it is not at `path` any more: then `then` is not done, and it is True.
+        """
+        # To turn a shared lock into the only one would let go of it as well (flock(2)).
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if is_at(self._handle, path):
+            then()
+        return True
 
     def release(self) -> None:
         """Let go; again is harmless."""
@@ -34,7 +52,7 @@ def hold(path: Path) -> Hold | None:
     try:
         # Whoever takes it away locks it for the moment of a rename.
         fcntl.flock(handle, fcntl.LOCK_SH)
-        if _is_at(handle, path):
+        if is_at(handle, path):
             return held
     except BaseException:
         held.release()
@@ -51,7 +69,7 @@ def nobody_holds(path: Path, *, then: Callable[[], object] | None = None) -> boo
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_at(handle, path):
+        if not is_at(handle, path):
             return False
         if then is not None:
             then()
@@ -60,12 +78,3 @@ def nobody_holds(path: Path, *, then: Callable[[], object] | None = None) -> boo
     finally:
         os.close(handle)
     return True
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    held = os.fstat(handle)
-    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)

@@ -12,14 +12,13 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
 from lading.errors import BlobNotFound, RegistryUnavailable
 from lading.registry import Removed, StoredBlob
 from lading.registry.distribution import MANIFEST, Document, Repository, digest_of
-from lading.registry.uploading import SessionLost
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion
@@ -31,8 +30,6 @@ LAYER_TYPE = "application/vnd.cncf.model.weight.v1.tar"
 
 CREATED = "org.opencontainers.image.created"
 TITLE = "org.opencontainers.image.title"
-UPLOADS = 5
-"""How often an upload is begun when the registry forgets it half way."""
 
 _TAG = re.compile(r"blob-([0-9a-f]{64})")
 _AT_ONCE = 8
@@ -54,8 +51,8 @@ class OciStore:
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
         """Upload the blob unless it is there, then the artifact that shows it, with the time of now."""
-        found = self._repository.blob_size(digest)
-        if found != size_bytes:
+        found = self._repository.find_blob(digest)
+        if found is None or not found.may_have(size_bytes):
             self._upload(write, digest, size_bytes, heal=found is not None)
         old = self._artifact(digest)
         if old is None:
@@ -84,7 +81,7 @@ class OciStore:
 
     def has(self, digest: str) -> bool:
         """Tell whether the blob and its artifact are there."""
-        return self._repository.blob_size(digest) is not None and self._artifact(digest) is not None
+        return self._repository.find_blob(digest) is not None and self._artifact(digest) is not None
 
     def delete(self, digest: str) -> bool:
         """Remove artifact and blob; tell if there were any. The registry frees the bytes later."""
@@ -115,27 +112,15 @@ class OciStore:
     ) -> None:
         if heal:
             self._repository.delete_blob(digest)
-        for number in range(1, UPLOADS + 1):
-            upload = self._repository.upload(size_bytes)
-            try:
-                write(cast("BinaryIO", upload))
-                upload.finish(digest, size_bytes)
-                break
-            except SessionLost as lost:
-                # It may have been the answer to the last request that was lost.
-                if self._repository.blob_size(digest) == size_bytes:
-                    break
-                if number == UPLOADS:
-                    raise lost.error from lost
-            except BaseException:
-                upload.cancel()
-                raise
-        found = self._repository.blob_size(digest)
-        if found != size_bytes:
-            raise RegistryUnavailable(
+        self._repository.upload_blob(write, digest, size_bytes)
+        found = self._repository.find_blob(digest)
+        if found is None or not found.may_have(size_bytes):
+            # None: a `gc` that had just found it unnamed has removed it.
+            kind = BlobNotFound if found is None else RegistryUnavailable
+            raise kind(
                 f"store `{self.where}`",
                 expected=f"blob `{digest}` of {size_bytes} bytes after its upload",
-                found="none" if found is None else f"{found} bytes",
+                found="none" if found is None else f"{found.size_bytes} bytes",
                 hint="the registry's own storage is damaged: remove the blob there and collect its garbage",
             )
 

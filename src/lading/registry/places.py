@@ -1,8 +1,9 @@
-"""From URLs to a catalog, a store and a cache. What is not used is not imported."""
+"""From URLs to a catalog, a store and a cache. What is not used is not imported; no password is shown."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,11 @@ from lading.settings import cache_folder, home
 if TYPE_CHECKING:
     from lading.registry import Catalog, Store
 
+SECRETS = frozenset({"password", "passfile", "sslpassword"})
+"""Parameters of libpq that no message shows."""
 _DATABASES = ("postgresql://", "postgres://")
+_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
+_PARAMETER = re.compile(rf"([?&](?:{'|'.join(sorted(SECRETS))})=)[^&]*", re.IGNORECASE)
 
 
 def is_database(url: str) -> bool:
@@ -20,15 +25,18 @@ def is_database(url: str) -> bool:
     return url.startswith(_DATABASES)
 
 
-def open_catalog(url: str) -> Catalog:
-    """Open the catalog of a registry: a folder or ``postgresql://…``."""
+def open_catalog(url: str, *, at_once: bool = True) -> Catalog:
+    """Open the catalog of a registry, a folder or ``postgresql://…``.
+
+    A database is asked only when it is first used if not `at_once`.
+    """
     if is_database(url):
         from lading.registry.postgres import open_postgres
 
-        return open_postgres(url.replace("postgres://", "postgresql://", 1))
+        return open_postgres(url.replace("postgres://", "postgresql://", 1), at_once=at_once)
     from lading.registry.sqlite import open_sqlite
 
-    return open_sqlite(_folder(url, "registry", "a folder or postgresql://…"))
+    return open_sqlite(_registry_folder(url))
 
 
 def open_store(url: str | None, registry: str) -> Store:
@@ -40,11 +48,15 @@ def open_store(url: str | None, registry: str) -> Store:
         from lading.registry.oci import OciStore
 
         host, _, name = url.removeprefix("oci://").partition("/")
+        if "@" in url:
+            raise _user_refused(url, "oci://host/repository", "`docker login` says who you are")
         return OciStore(Repository(host, name.strip("/")))
     if url is not None and url.startswith("s3://"):
         from lading.registry.s3 import S3Store
 
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        if "@" in bucket or (":" in bucket and "@" in prefix):
+            raise _user_refused(url, "s3://bucket/prefix", "set `AWS_ACCESS_KEY_ID` and so on, or a profile")
         return S3Store(bucket, prefix.strip("/"))
     if url is not None:
         return FolderStore(_folder(url, "store", "a folder, oci://… or s3://…"))
@@ -68,10 +80,24 @@ def cache_of(registry: str) -> Path:
         return named
     if is_database(registry):
         return home() / "caches" / hashlib.sha256(registry.encode()).hexdigest()[:12]
-    return _folder(registry, "registry", "a folder") / "cache"
+    return _registry_folder(registry) / "cache"
+
+
+def without_secrets(url: str) -> str:
+    """Give what a message may show of a URL, however it is written: not who logs in, nor with what."""
+    # A password that was not escaped may hold any character: up to the last `@` nothing is shown.
+    return _USER.sub(r"\1***@", _PARAMETER.sub(r"\1***", url))
+
+
+def _registry_folder(url: str) -> Path:
+    return _folder(url, "registry", "a folder or postgresql://…")
 
 
 def _folder(url: str, what: str, expected: str) -> Path:
     if "://" in url:
-        raise InvalidSetting(what, expected=expected, found=f"`{url}`")
+        raise InvalidSetting(what, expected=expected, found=f"`{without_secrets(url)}`")
     return Path(url).expanduser().absolute()
+
+
+def _user_refused(url: str, expected: str, hint: str) -> InvalidSetting:
+    return InvalidSetting("store", expected=f"`{expected}`", found=f"`{without_secrets(url)}`", hint=hint)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lading.errors import ExtraMissing, InvalidSetting
 from lading.registry.catalog import SqlCatalog
+from lading.registry.places import SECRETS
 from lading.registry.schema import bring_up_to_date
 from lading.registry.transactions import KIND
 
@@ -25,24 +26,28 @@ _LOCK = 0x6C6164696E67
 """The advisory lock of transactions that run alone: ``lading`` as a number."""
 
 
-def open_postgres(url: str) -> SqlCatalog:
+def open_postgres(url: str, *, at_once: bool = True) -> SqlCatalog:
     """Open the catalog in the database that `url` names; make its tables if they are not there.
 
     ``postgresql://user@host:5432/database`` with libpq's parameters as its query. Raises `InvalidSetting`,
-    `ExtraMissing` and `RegistryUnavailable`.
+    `ExtraMissing` and `RegistryUnavailable`; the last only when it is first used if not `at_once`.
     """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         found = f"`{url.partition('://')[0]}://…`"
         raise InvalidSetting("registry", expected="postgresql://user@host/database", found=found) from None
-    where = parsed.render_as_string(hide_password=True)
+    secrets = [name for name in parsed.query if name.lower() in SECRETS]
+    where = parsed.difference_update_query(secrets).render_as_string(hide_password=True)
     catalog = SqlCatalog(
         postgres_engine(parsed),
         where,
         # What a method reads in two queries is of one moment.
         options={"read": {"isolation_level": "REPEATABLE READ"}},
     )
+    if not at_once:
+        catalog.prepare_later(lambda: bring_up_to_date(catalog))
+        return catalog
     try:
         bring_up_to_date(catalog)
     except BaseException:

@@ -20,8 +20,8 @@ class Stream(Protocol):
     """The rest of a blob as a server sends it; raises `Passing` where the connection breaks."""
 
     @property
-    def size_bytes(self) -> int:
-        """The length of the whole blob as the server tells it."""
+    def size_bytes(self) -> int | None:
+        """The length of the whole blob as the server tells it; None if it does not."""
 
     def pieces(self) -> Iterator[bytes]:
         """Give the bytes in order."""
@@ -80,9 +80,14 @@ class _BlobReader(io.RawIOBase):
         # A connection that ends early without a word is one that broke.
         piece = next(pieces, b"") if pieces is not None else b""
         if not piece:
-            raise Passing(self._other_size(done))
+            if self._size_bytes is not None:
+                raise Passing(self._other_size(done))
+            # Nobody said how many bytes there are: whether these are all, the digest tells.
+            self._tally.check(self._digest, done)
+            self._size_bytes = done
+            return b""
         self._pieces = pieces
-        if done + len(piece) > self._size_bytes:
+        if self._size_bytes is not None and done + len(piece) > self._size_bytes:
             raise self._other_size(done + len(piece))
         self._tally.add(piece)
         return piece
@@ -90,8 +95,10 @@ class _BlobReader(io.RawIOBase):
     def _reopen(self, offset: int) -> None:
         self._stream.close()
         self._stream = self._begin(offset)
-        if self._stream.size_bytes != self._size_bytes:
-            raise self._other_size(self._stream.size_bytes)
+        told = self._stream.size_bytes
+        if told is not None and self._size_bytes not in {None, told}:
+            raise self._other_size(told)
+        self._size_bytes = self._size_bytes if told is None else told
         self._pieces = self._stream.pieces()
 
     def _other_size(self, found: int) -> SizeMismatch:

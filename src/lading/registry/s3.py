@@ -7,6 +7,7 @@ roles); nothing is read, and botocore is not loaded, before the store is used.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -123,14 +124,16 @@ class S3Store:
         removed = []
         with s3_faults(self.where):
             for upload in self._uploads():
-                size_bytes, last = self._parts(upload)
-                if last > min(before, time.time() - self._quiet_s):
-                    continue
-                removed.append(Removed("temporary file", upload["Key"], size_bytes))
-                if not dry_run:
-                    self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
+                # One that was completed since it was listed is no upload any more.
+                with contextlib.suppress(self._client.exceptions.NoSuchUpload):
+                    size_bytes, last = self._parts(upload)
+                    if last > min(before, time.time() - self._quiet_s):
+                        continue
+                    if not dry_run:
+                        self._client.abort_multipart_upload(
+                            Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+                    removed.append(Removed("temporary file", upload["Key"], size_bytes))
         return removed
 
     def close(self) -> None:

@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 from lading.errors import RegistryUnavailable
 
+_RIGHTS = (
+    "the credentials need GetObject, PutObject, DeleteObject and ListBucket there, and for `lading gc` and "
+    "pushes that break off also ListBucketMultipartUploads, ListMultipartUploadParts and AbortMultipartUpload"
+)
 _HINTS = {
     "NoSuchBucket": "make the bucket, or name another in `LADING_STORE`",
-    "AccessDenied": "the credentials need GetObject, PutObject, DeleteObject and ListBucket there",
-    "403": "the credentials need GetObject, PutObject, DeleteObject and ListBucket there",
+    "AccessDenied": _RIGHTS,
+    "403": _RIGHTS,
     "InvalidAccessKeyId": "check `AWS_ACCESS_KEY_ID` or the profile",
     "SignatureDoesNotMatch": "check `AWS_SECRET_ACCESS_KEY` or the profile",
     "NoCredentialsError": "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile or a role",

@@ -10,13 +10,13 @@ import importlib
 
 from sqlalchemy import Connection, insert, select, update
 
-from lading.errors import RegistryUnavailable
+from lading.errors import CatalogTooNew
 from lading.registry.tables import SCHEMA, metadata, schema
 from lading.registry.transactions import Transactions
 
 
 def bring_up_to_date(catalog: Transactions) -> None:
-    """Make or migrate the tables if there is need. Raises `RegistryUnavailable` if they are newer."""
+    """Make or migrate the tables if there is need. Raises `CatalogTooNew` if they are newer."""
     if schema_version(catalog) == SCHEMA:
         return
     with catalog.transaction("alone") as connection:
@@ -30,11 +30,11 @@ def bring_up_to_date(catalog: Transactions) -> None:
 
 
 def schema_version(catalog: Transactions) -> int | None:
-    """Give the schema that is there, None if there is none. Raises `RegistryUnavailable` if it is too new."""
+    """Give the schema that is there, None if there is none. Raises `CatalogTooNew`."""
     with catalog.transaction("read") as connection:
         found = _version(connection)
     if found is not None and found > SCHEMA:
-        raise RegistryUnavailable(
+        raise CatalogTooNew(
             f"registry `{catalog.where}`",
             expected=f"catalog schema {SCHEMA}",
             found=f"{found}, written by a newer lading",

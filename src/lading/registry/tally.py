@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import BinaryIO
 
 from lading.errors import DigestMismatch, SizeMismatch
 
@@ -31,3 +32,35 @@ class Tally:
             raise SizeMismatch(f"blob `{digest}`", expected=f"{size_bytes} bytes", found=found)
         if self.digest != digest:
             raise DigestMismatch("blob", expected=f"`{digest}`", found=f"`{self.digest}`")
+
+
+class Tallied:
+    """A file to write to that counts and hashes what goes through."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.tally = Tally()
+
+    def write(self, data: bytes) -> int:
+        """Write, count, hash."""
+        self.tally.add(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+    def tell(self) -> int:
+        """Give the number of bytes written."""
+        return self.tally.size_bytes
+
+
+class Nowhere:
+    """Where a tar is written to only for its digest."""
+
+    def write(self, data: bytes) -> int:
+        """Take the bytes and forget them."""
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing."""

@@ -6,7 +6,8 @@ engine does so is its own part (``sqlite``, ``postgres``): it sees the execution
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -53,6 +54,9 @@ class Transactions:
     ) -> None:
         self._engine = engine
         self._where = where
+        self._first: Callable[[], object] | None = None
+        self._preparing = threading.RLock()
+        self._is_preparing = False
         kinds: tuple[Kind, ...] = get_args(Kind)
         self._engines = {
             kind: engine.execution_options(**{KIND: kind}, **(options or {}).get(kind, {})) for kind in kinds
@@ -67,11 +71,28 @@ class Transactions:
         """Close all connections."""
         self._engine.dispose()
 
+    def prepare_later(self, prepare: Callable[[], object]) -> None:
+        """Have `prepare` run before the first transaction but its own; where it raises, before the next."""
+        self._first = prepare
+
     @contextmanager
     def transaction(self, kind: Kind) -> Iterator[Connection]:
         """Run one transaction; commits at the end. Raises `RegistryUnavailable`."""
+        if self._first is not None:
+            self._prepare()
         with catalog_faults(self._where), self._engines[kind].begin() as connection:
             yield connection
+
+    def _prepare(self) -> None:
+        with self._preparing:  # Of one thread: its own transactions come through here as well.
+            if self._first is None or self._is_preparing:
+                return
+            self._is_preparing = True
+            try:
+                self._first()
+                self._first = None
+            finally:
+                self._is_preparing = False
 
 
 @contextmanager

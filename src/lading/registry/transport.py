@@ -5,8 +5,10 @@ Knows tokens and status codes, but no route of the distribution API: `distributi
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import ssl
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import urljoin, urlsplit
@@ -15,7 +17,7 @@ import httpx
 import msgspec
 
 from lading import __version__
-from lading.errors import LadingError, RegistryUnavailable
+from lading.errors import BlobNotFound, LadingError, RegistryUnavailable
 from lading.registry.credentials import DOCKER_HUB, Credentials, find_credentials
 from lading.registry.retry import Passing, Retry
 
@@ -74,11 +76,16 @@ class Transport:
         stream: bool = False,
     ) -> httpx.Response:
         """Send a request once; what may pass is raised as `Passing`. `stream` leaves the body unread."""
-        url = urljoin(self.base, url)
-        response = self._send(method, url, headers, content, stream)
-        if response.status_code == httpx.codes.UNAUTHORIZED and self._is_ours(url):
-            self._authenticate(response)
-            response = self._send(method, url, headers, content, stream)
+        url, sent = urljoin(self.base, url), dict(headers or {})
+        if self._authorization and self._is_ours(url):
+            sent["authorization"] = self._authorization
+        response = self._send(method, url, sent, content, stream)
+        # A redirect may have led elsewhere: whoever answers there is told nothing.
+        ours = self._is_ours(url) and self._is_ours(str(response.url))
+        if response.status_code == httpx.codes.UNAUTHORIZED and ours:
+            # Sent as it was got: another thread may get one for something else meanwhile.
+            self._authorization = sent["authorization"] = self._authenticate(response)
+            response = self._send(method, url, sent, content, stream)
         if response.status_code in expect:
             return response
         self._read(response)
@@ -87,7 +94,7 @@ class Transport:
     def broken(self, doing: str, error: Exception) -> Passing:
         """Describe a connection that failed while `doing` something."""
         found = " ".join(str(error).split()) or type(error).__name__
-        hint = "is the registry running, and is the host in `LADING_STORE` right?"
+        hint = "is the registry running, and is its host right?"
         passing = Passing(self.error(doing, f"no answer: {found}", hint))
         passing.__cause__ = error
         return passing
@@ -109,23 +116,22 @@ class Transport:
         with self._turn:
             if self._opened is None:
                 headers = {"user-agent": f"lading/{__version__}", "accept-encoding": "identity"}
-                self._opened = httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=True)
+                self._opened = httpx.Client(
+                    verify=_certificates(), timeout=TIMEOUT, headers=headers, follow_redirects=True
+                )
             return self._opened
 
     def _send(
         self,
         method: str,
         url: str,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
         content: bytes | memoryview,
         stream: bool,
     ) -> httpx.Response:
-        sent = dict(headers or {})
-        if self._authorization and self._is_ours(url):
-            sent["authorization"] = self._authorization
         body = {"content": bytes(content)} if content or method in {"POST", "PUT", "PATCH"} else {}
         try:
-            request = self._client.build_request(method, url, headers=sent, **body)  # type: ignore[arg-type]
+            request = self._client.build_request(method, url, headers=headers, **body)  # type: ignore[arg-type]
             return self._client.send(request, stream=stream)
         except httpx.TransportError as error:
             raise self.broken(_doing(method, url), error) from error
@@ -134,7 +140,8 @@ class Transport:
 
     def _is_ours(self, url: str) -> bool:
         # A registry sends uploads and downloads elsewhere with addresses that carry their own proof.
-        return urlsplit(url).netloc == urlsplit(self.base).netloc
+        # The scheme counts: what is meant for HTTPS is not said over plain HTTP to the same host.
+        return urlsplit(url)[:2] == urlsplit(self.base)[:2]
 
     def _read(self, response: httpx.Response) -> None:
         try:
@@ -146,31 +153,36 @@ class Transport:
 
     def _refused(self, method: str, url: str, response: httpx.Response) -> Exception:
         status = response.status_code
-        error = self.error(_doing(method, url), f"{status} {_said(response)}".strip(), self._hint(status))
+        said = _said(response)
+        error = self.error(_doing(method, url), f"{status} {said}".strip(), self._hint(status, url))
         # What is sent has its right digest: docker-registry read a file that another writer was just writing.
-        if status in PASSING_STATUS or "DIGEST_INVALID" in _said(response):
+        if status in PASSING_STATUS or "DIGEST_INVALID" in said:
             return Passing(error, after_s=_seconds(response.headers.get("retry-after")))
+        if "MANIFEST_BLOB_UNKNOWN" in said:
+            hint = "somebody removed a blob of it meanwhile: do it again"
+            return BlobNotFound(error.where, expected=error.expected, found=error.found, hint=hint)
         return error
 
-    def _hint(self, status: int) -> str | None:
+    def _hint(self, status: int, url: str) -> str | None:
         if status in {401, 403}:
+            if urlsplit(url)[:2] == ("http", urlsplit(self.base).netloc) and not self._plain:
+                return "it leads from HTTPS to HTTP: have the proxy before it say `X-Forwarded-Proto: https`"
             return (
                 f"log in as a user who may: `docker login {self._host}`, or `podman`, `skopeo`, `oras login`"
             )
         return None
 
-    def _authenticate(self, response: httpx.Response) -> None:
-        """Get what the challenge in a 401 asks for (https://distribution.github.io/distribution/spec/auth)."""
+    def _authenticate(self, response: httpx.Response) -> str:
+        """Get the header that a 401 asks for (https://distribution.github.io/distribution/spec/auth)."""
         self._read(response)
         challenge = response.headers.get("www-authenticate", "")
         kind = challenge.partition(" ")[0].lower()
         credentials = find_credentials(self._host, self._repository, self._environ)
         if kind == "basic" and credentials is not None and credentials.user:
-            self._authorization = credentials.basic
-        elif kind == "bearer":
-            self._authorization = "Bearer " + self._token(dict(_CHALLENGE.findall(challenge)), credentials)
-        else:
-            raise self._refused(response.request.method, str(response.request.url), response)
+            return credentials.basic
+        if kind == "bearer":
+            return "Bearer " + self._token(dict(_CHALLENGE.findall(challenge)), credentials)
+        raise self._refused(response.request.method, str(response.request.url), response)
 
     def _token(self, challenge: dict[str, str], credentials: Credentials | None) -> str:
         realm, doing = challenge.get("realm", ""), "get a token"
@@ -210,12 +222,13 @@ class HttpStream:
         self._offset = offset
 
     @property
-    def size_bytes(self) -> int:
-        """The length of the whole blob as the answer tells it."""
+    def size_bytes(self) -> int | None:
+        """The length of the whole blob as the answer tells it; None if it does not."""
         whole = self._response.headers.get("content-range", "").rpartition("/")[2]
         if whole.isdecimal():
             return int(whole)
-        return self._offset + int(self._response.headers.get("content-length", 0))
+        rest = content_bytes(self._response)
+        return None if rest is None else self._offset + rest
 
     def pieces(self) -> Iterator[bytes]:
         """Give the bytes in order; raise `Passing` where the connection breaks."""
@@ -227,6 +240,19 @@ class HttpStream:
     def close(self) -> None:
         """Let go of the connection."""
         self._response.close()
+
+
+def content_bytes(response: httpx.Response) -> int | None:
+    """Give the length of a body as the answer tells it; proxies that send it piecemeal do not."""
+    told = response.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    # Read once for all clients: an image is read from one repository and written to another, and each
+    # reading takes 20 ms.
+    return httpx.create_ssl_context()
 
 
 def _doing(method: str, url: str) -> str:

@@ -75,8 +75,7 @@ class Upload:
     def cancel(self) -> None:
         """Let the registry forget what was sent; if it does not answer, it will by itself."""
         if self._location:
-            with contextlib.suppress(LadingError, Passing):
-                self._transport.once("DELETE", self._location, expect=range(200, 500))
+            forget(self._transport, self._location)
 
     def _begin(self) -> None:
         response = self._transport.request("POST", self._path, expect={202})
@@ -141,6 +140,12 @@ class Upload:
         if response.status_code in _LOST:
             found = f"{response.status_code} {response.text[:200]}".strip()
             raise SessionLost(self._transport.error("go on with an upload", found))
+
+
+def forget(transport: Transport, location: str) -> None:
+    """Tell the registry that nobody goes on with an upload: a courtesy, whatever it answers."""
+    with contextlib.suppress(LadingError, Passing):
+        transport.once("DELETE", location, expect=range(200, 500))
 
 
 def _with_digest(location: str, digest: str) -> str:

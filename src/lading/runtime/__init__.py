@@ -6,6 +6,7 @@ Checks no digest and replays no samples (`bundle` and `verify` do); batches noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lading.errors import FormatUnsupported
@@ -17,7 +18,15 @@ from lading.signature import Array, Tensor
 if TYPE_CHECKING:
     from lading.bundle import Bundle
 
-__all__ = ["Runtime", "check_signature", "cpu_limit", "fingerprint", "load_runtime", "open_runtime"]
+__all__ = [
+    "Runtime",
+    "check_signature",
+    "cpu_limit",
+    "fingerprint",
+    "load_runtime",
+    "load_shared",
+    "open_runtime",
+]
 
 
 class Runtime(Protocol):
@@ -62,7 +71,24 @@ def load_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
 
     Raises `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch`.
     """
-    runtime = open_runtime(bundle, threads=threads)
+    return _checked(open_runtime(bundle, threads=threads), bundle)
+
+
+def load_shared(bundle: Bundle, folder: Path, *, threads: int = 0) -> Runtime | None:
+    """Load as `load_runtime` does, with weights that all processes share which name the same `folder`.
+
+    None where they cannot be shared, which is no error. Only processes of one machine may share a folder.
+    """
+    if bundle.manifest.runtime != "onnx":
+        return None
+    from lading.runtime.prepared import open_prepared
+
+    runtime = open_prepared(bundle, folder, threads=threads or cpu_limit())
+    return None if runtime is None else _checked(runtime, bundle)
+
+
+def _checked(runtime: Runtime, bundle: Bundle) -> Runtime:
+    """Give the runtime back if it is what the signature describes; close it if not."""
     try:
         check_signature(bundle.manifest.signature, runtime.inputs, runtime.outputs)
     except BaseException:

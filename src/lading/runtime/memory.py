@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def memory_needed(model_bytes: int) -> int:
     return 2 * model_bytes + 16 * 2**20
 
 
+def lies_in_memory(folder: Path) -> bool:
+    """Tell whether the files of `folder` take memory instead of a disk, as on a tmpfs."""
+    device = folder.stat().st_dev
+    name = f"{os.major(device)}:{os.minor(device)}"
+    mounts = Path("/proc/self/mountinfo")
+    lines = mounts.read_text().splitlines() if mounts.is_file() else []
+    kinds = [line.partition(" - ")[2].split()[0] for line in lines if line.split()[2] == name]
+    return bool({"tmpfs", "ramfs"} & set(kinds))
+
+
 def _machine(what: str) -> int | None:
     path = Path("/proc/meminfo")
     if not path.is_file():
@@ -45,7 +56,19 @@ def _machine(what: str) -> int | None:
 
 def _of_group(limit: str, usage: str) -> int | None:
     most, used = _number(limit), _number(usage)
-    return max(0, most - used) if most is not None and used is not None else None
+    if most is None or used is None:
+        return None
+    return max(0, most - used + _reclaimable(Path(usage).with_name("memory.stat")))
+
+
+def _reclaimable(stat: Path) -> int:
+    """Give the bytes of files read or written a while ago, which the kernel takes back by itself.
+
+    The `usage` of a cgroup counts them; neither docker nor the kubelet does.
+    """
+    lines = stat.read_text().splitlines() if stat.is_file() else []
+    found = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+    return found.get("total_inactive_file", found.get("inactive_file", 0))
 
 
 def _number(file: str) -> int | None:

@@ -6,7 +6,6 @@ Does not merge requests and does not know labels or tolerances.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -23,6 +22,7 @@ from lading.errors import (
     ValueRefused,
 )
 from lading.runtime.complaint import sentence
+from lading.runtime.heap import trim_heap
 from lading.runtime.opsets import model_versions, supported_opset, unsupported
 from lading.runtime.slots import Slots
 from lading.signature import Array, DType, Tensor
@@ -44,6 +44,18 @@ _DTYPES: dict[str, DType] = {
 }
 _PROVIDERS = ("CPUExecutionProvider",)
 _FATAL = 4
+
+WEIGHTS_FILE = "weights.bin"
+"""Has the weights of a model that was saved, as they are and as kernels have packed them."""
+
+ALIGNED_ABOVE_BYTES = 2**20
+"""ONNX Runtime begins what is larger on a page of that file. Kernels crash on what lies anyhow."""
+
+_SAVING = {
+    "optimized_model_external_initializers_file_name": WEIGHTS_FILE,
+    "optimized_model_external_initializers_min_size_in_bytes": str(ALIGNED_ABOVE_BYTES + 1),
+    "save_external_prepacked_constant_initializers": "1",
+}
 
 
 @cache
@@ -73,14 +85,17 @@ class OnnxRuntime:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, threads: int = 1, save_to: Path | None = None, optimized: bool = False
+    ) -> None:
         """Open the model at `path`; external data is looked up beside it.
 
-        Raises `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch`.
+        `save_to` is where the model is written as ONNX Runtime runs it, its weights in `WEIGHTS_FILE` beside
+        it; such a file is `optimized`. Raises `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch`.
         """
         self.path = path
         self.threads = max(1, threads)
-        session = _open_session(path, self.threads)
+        session = _open_session(path, self.threads, save_to, optimized=optimized)
         self.inputs = tuple(_tensor("input", one) for one in session.get_inputs())
         self.outputs = tuple(_tensor("output", one) for one in session.get_outputs())
         self._names = tuple(tensor.name for tensor in self.outputs)
@@ -111,7 +126,7 @@ class OnnxRuntime:
         """Release the model's memory, and give the freed heap back to the system."""
         if self.session is not None:
             self.session = self._slots = None
-            _trim_heap()
+            trim_heap()
 
 
 def _run_failure(said: str) -> LadingError:
@@ -123,7 +138,7 @@ def _run_failure(said: str) -> LadingError:
     return RunFailed("the model failed on this input", found=said)
 
 
-def _open_session(path: Path, threads: int) -> Any:
+def _open_session(path: Path, threads: int, save_to: Path | None, *, optimized: bool) -> Any:
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -132,6 +147,12 @@ def _open_session(path: Path, threads: int) -> Any:
     # A spinning pool burns 40 ms of CPU after each run, which the server's own thread is waiting for.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _FATAL
+    if optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if save_to is not None:
+        options.optimized_model_filepath = os.fspath(save_to)
+        for name, value in _SAVING.items():
+            options.add_session_config_entry(f"session.{name}", value)
     try:
         # By path and not as bytes: external data is found, and a second copy in memory is not made.
         return ort.InferenceSession(os.fspath(path), options, providers=list(_PROVIDERS))
@@ -200,12 +221,3 @@ def _tensor(kind: str, declared: Any) -> Tensor:
         raise SignatureMismatch(where, expected=expected, found=f"`{declared.type}` in the model", hint=hint)
     shape = tuple("?" if size is None else size for size in declared.shape)
     return Tensor(name=declared.name, dtype=dtype, shape=shape)
-
-
-def _trim_heap() -> None:
-    # glibc keeps freed memory: after 20 loads of a 20 MB model 75 MB more stay resident without this, none
-    # with it.
-    # musl and macOS have no such function, and return what is free by themselves.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -103,9 +103,11 @@ class Slots:
         if not self._usable or type(outputs) is not tuple:
             return
         shape = inputs[self._first].shape
+        if shape[0] > MAX_ROWS:
+            return
         form = (shape, outputs)
         steady = all(array.dtype != object and array.shape[:1] == shape[:1] for array in results.values())
-        if form in self._unfit or shape[0] > MAX_ROWS or not steady:
+        if form in self._unfit or not steady:
             return
         if form not in self._free and len(self._free) >= _MOST_FORMS:
             return

@@ -6,16 +6,15 @@ way through a batcher; the job comes back to the host's `deliver`, and `finish` 
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
 import time
-from collections.abc import Iterator
 
-from lading.errors import BodyTooLarge, LadingError, ModelNotReady, NotFound, RunFailed
+from lading.errors import LadingError, ModelNotReady, NotFound, RunFailed
+from lading.ref import version_number
 from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response, Router
-from lading.server.job import Deliver, Job
+from lading.server.encodings import too_large, unpacked
+from lading.server.http import Request, Response, Route, Router
+from lading.server.job import Deliver, Job, request_ids
 from lading.server.metrics import Metrics
 
 log = logging.getLogger("lading.server")
@@ -31,33 +30,63 @@ class App:
         self.router = router
         self.metrics = metrics
         self.max_body_bytes = max_body_bytes
-        self._ids = _request_ids()
+        self._ids = request_ids()
 
-    def begin(self, request: Request, deliver: Deliver) -> Response | None:
+    def begin(self, request: Request, deliver: Deliver, gathered: list[Job] | None = None) -> Response | None:
         """Answer `request` at once, or start its job and give None.
 
         A started job comes back through `deliver`, in another thread and among others, with ``request`` in
-        it; the host then calls `finish`, once for each. The route may be set already.
+        it; the host then calls `finish`, once for each. The route may be set already. A host that has more
+        requests in hand lets cheap jobs be `gathered`, has the data plane run them together, and calls
+        `finish` for each.
         """
-        request.began = time.perf_counter()
-        given = request.headers.get(b"x-request-id", b"")
-        request.request_id = given if 0 < len(given) <= _LONGEST_ID else next(self._ids)
-        plane = self.plane.seen_by(request.headers)
+        self._identify(request)
         try:
             if request.route is None:
                 request.route, request.params = self.router.find(request.method, request.path)
-            outcome = request.route.handler(request, plane)
+            if b"content-encoding" in request.headers and request.body:
+                encoding = request.headers[b"content-encoding"]
+                request.body = unpacked(request.body, encoding, self.max_body_bytes)
+        except LadingError as error:
+            return self._refuse(request, error)
+        return self._start(request, request.route, deliver, gathered)
+
+    def again(self, request: Request, deliver: Deliver) -> Response | None:
+        """Start a request anew whose version was unloaded after it had been found, as `begin` did."""
+        assert request.route is not None
+        request.job = None
+        return self._start(request, request.route, deliver, None)
+
+    def _identify(self, request: Request) -> None:
+        request.began = time.perf_counter()
+        given = request.headers.get(b"x-request-id", b"")
+        request.request_id = given if 0 < len(given) <= _LONGEST_ID else next(self._ids)
+
+    def _start(
+        self, request: Request, route: Route, deliver: Deliver, gathered: list[Job] | None
+    ) -> Response | None:
+        plane = self.plane.seen_by(request.headers)
+        try:
+            outcome = route.handler(request, plane)
             if type(outcome) is Job:
                 request.job, outcome.request = outcome, request
+                if gathered is not None and self.plane.is_cheap(outcome):
+                    gathered.append(outcome)
+                    return None
                 try:
                     done = self.plane.start(outcome, deliver)
                 except ModelNotReady:
-                    outcome, done = self._again(request, deliver)
+                    # Unloaded after it was found: what replaced it is found now.
+                    request.job = None
+                    outcome = route.handler(request, self.plane.seen_by(request.headers))
+                    assert isinstance(outcome, Job)
+                    request.job, outcome.request = outcome, request
+                    done = self.plane.start(outcome, deliver)
                 return self.finish(outcome) if done else None
             assert isinstance(outcome, Response)
             return self._answer(request, outcome)
         except LadingError as error:
-            if plane is not self.plane:
+            if request.job is None and plane is not self.plane:  # Else `_answer` tells of it.
                 plane.saw_refusal(time.perf_counter() - request.began, type(error).__name__)
             return self._refuse(request, error)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
@@ -90,23 +119,13 @@ class App:
 
     def refuse_body(self, request: Request) -> Response:
         """Answer a body that is larger than the limit, without having read it."""
-        request.began, request.request_id = time.perf_counter(), next(self._ids)
+        self._identify(request)
         try:
-            request.route, _ = self.router.find(request.method, request.path)
+            request.route, request.params = self.router.find(request.method, request.path)
         except LadingError:
             request.route = None  # The body is refused either way; only the form of the refusal differs.
         length = request.headers.get(b"content-length", b"more").decode("latin-1")
-        expected = f"at most {self.max_body_bytes} bytes"
-        hint = "send fewer rows at a time, or raise `max_body_bytes`"
-        return self._refuse(request, BodyTooLarge("request body", expected=expected, found=length, hint=hint))
-
-    def _again(self, request: Request, deliver: Deliver) -> tuple[Job, bool]:
-        """Start anew where the version was unloaded after it was found: what replaced it is found now."""
-        assert request.route is not None
-        job = request.route.handler(request, self.plane.seen_by(request.headers))
-        assert isinstance(job, Job)
-        request.job, job.request = job, request
-        return job, self.plane.start(job, deliver)
+        return self._refuse(request, too_large(self.max_body_bytes, length))
 
     def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
         job, route = request.job, request.route
@@ -133,16 +152,16 @@ class App:
         route, params = request.route, request.params
         if route is None or not (route.hot or "name" in params):
             return "", 0
-        version = params.get("version", "")
-        number = int(version) if version.isdecimal() else None
+        number = version_number(params.get("version", ""))
         try:
             served = self.plane.find(params.get("name"), number, params.get("tag", params.get("label")))
-        except NotFound:
+        except (NotFound, ModelNotReady):
             return "", 0
         return served.name, served.version
 
     def _refuse(self, request: Request, error: LadingError) -> Response:
-        refuse = request.route.refuse if request.route is not None else self.router.refuse
+        route = request.route
+        refuse = route.refuse if route is not None else self.router.refusing(request.path)
         return self._answer(request, refuse(error), error)
 
     def _fail(self, request: Request) -> Response:
@@ -157,9 +176,3 @@ def _failed(job: Job) -> Response:
     if job.error is not None:
         raise job.error
     return Response(status=499)  # The client has gone; nobody reads this, but it is counted.
-
-
-def _request_ids() -> Iterator[bytes]:
-    """Count request ids up from a random beginning: unique across processes, and cheap."""
-    prefix = os.urandom(8).hex().encode() + b"-%x"
-    return map(prefix.__mod__, itertools.count())

@@ -21,6 +21,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _DOCS = ("/docs", "/openapi.json")
 
 
+class _ClientGone(Exception):
+    """The client went before it had sent its whole request; nobody waits for an answer."""
+
+
 class AsgiHost:
     """The ASGI application over an `App`."""
 
@@ -39,24 +43,28 @@ class AsgiHost:
             return
         self._loop = asyncio.get_running_loop()
         path = scope["path"]
-        if path.startswith(_DOCS):
+        if scope["method"] == "GET" and (path in _DOCS or path.startswith("/docs/")):
             await self._documentation(scope, receive, send)
             return
         request = Request(scope["method"], path, b"", dict(scope["headers"]), scope["query_string"])
-        body = await self._read(request, receive)
+        try:
+            body = await self._read(request, receive)
+        except _ClientGone:
+            return
         if body is None:
             await _send(request, self._app.refuse_body(request), send, close=True)
             return
         request.body = body
-        await _send(request, await self._respond(request), send)
+        await _send(request, await self._respond(request, receive), send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, receive: Receive) -> Response:
         response = self._app.begin(request, self._deliver)
         if response is not None:
             return response
         job = request.job
         assert job is not None
         request.waiter = asyncio.get_running_loop().create_future()
+        watch = asyncio.create_task(_cancel_when_gone(job, receive))
         try:
             await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)
         except TimeoutError:
@@ -64,6 +72,8 @@ class AsgiHost:
         except asyncio.CancelledError:
             job.cancelled = True
             raise
+        finally:
+            watch.cancel()
         assert request.response is not None
         return request.response
 
@@ -71,13 +81,13 @@ class AsgiHost:
         """Give the whole body, or None as soon as it is known to be larger than the limit."""
         limit = self._app.max_body_bytes
         length = request.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > limit:
+        if length.isdigit() and (len(length) > 18 or int(length) > limit):
             return None
         parts, size = [], 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise asyncio.CancelledError
+                raise _ClientGone
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
@@ -88,7 +98,11 @@ class AsgiHost:
 
     def _from_thread(self, jobs: list[Job]) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._finish, jobs)
+        try:
+            self._loop.call_soon_threadsafe(self._finish, jobs)
+        except RuntimeError:  # The loop has ended, and every connection with it.
+            for job in jobs:
+                self._app.plane.release(job)
 
     def _finish(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -103,6 +117,13 @@ class AsgiHost:
 
             self._docs = documentation(self._app)
         await self._docs(scope, receive, send)
+
+
+async def _cancel_when_gone(job: Job, receive: Receive) -> None:
+    """Let the job of a client that goes leave the queue; after the body nothing else is to be received."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    job.cancelled = True
 
 
 async def _send(request: Request, response: Response, send: Send, *, close: bool = False) -> None:

@@ -7,10 +7,11 @@ increase and multiplicative decrease (Crankshaw et al., Clipper, NSDI 2017, sect
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from lading.errors import DeadlineExceeded, LadingError, QueueFull, RunFailed
 from lading.server.job import Deliver, Job
 from lading.server.states import Served
 from lading.signature import Array
+
+log = logging.getLogger("lading.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Batcher:
         self._served = served
         self._ran = ran
         self._limits = limits
-        self._limit = RowLimit(limits.max_rows, limits.latency_target_s, min(32, limits.max_rows))
+        # A model that needs longer than the target for one row would else never merge, when it is most due.
+        target_s = max(limits.latency_target_s, 2 * served.cost.first_row_s)
+        self._limit = RowLimit(limits.max_rows, target_s, min(32, limits.max_rows))
         self._waiting: queue.SimpleQueue[tuple[Job, Deliver] | None] = queue.SimpleQueue()
         self._held: tuple[Job, Deliver] | None = None
         self._thread: threading.Thread | None = None
@@ -103,11 +108,19 @@ class Batcher:
             self._held = None
             if first is None:
                 return
-            taken = self._gather(first)
-            live = [pair for pair in taken if _still_wanted(pair[0])]
+            self._run_with(first)
+            del first  # Not kept until the next comes.
+
+    def _run_with(self, first: tuple[Job, Deliver]) -> None:
+        """Run `first` and what waits beside it, and hand all of it back."""
+        taken = self._gather(first)
+        live = [job for job, _ in taken if _still_wanted(job)]
+        try:
             if live:
-                self._run([job for job, _ in live])
-            _deliver(taken)
+                self._run(live)
+        except Exception:  # noqa: BLE001 - logged with its traceback; the thread lives for the next
+            fail_rest(live)
+        _deliver(taken)
 
     def _gather(self, first: tuple[Job, Deliver]) -> list[tuple[Job, Deliver]]:
         """Take what waits and fits together with `first`, up to the row limit."""
@@ -139,17 +152,19 @@ class Batcher:
 
     def _run(self, jobs: list[Job]) -> None:
         began = time.perf_counter()
-        run_jobs(self._served, jobs)
-        took_s, rows = time.perf_counter() - began, sum(job.rows for job in jobs)
-        for job in jobs:
-            job.run_s, job.merged_rows, job.queued_s = took_s, rows, began - job.queued_at
-        if self._ran is not None:
-            self._ran(rows, took_s)
-        self._limit.observe(rows, took_s)
+        runs = [jobs] if run_jobs(self._served, jobs) else [[job] for job in jobs]
+        took_s = time.perf_counter() - began
+        self._limit.observe(sum(job.rows for job in jobs), took_s)
+        for run in runs:
+            run_s, rows = took_s / len(runs), sum(job.rows for job in run)
+            for job in run:
+                job.run_s, job.merged_rows, job.queued_s = run_s, rows, began - job.queued_at
+            if self._ran is not None:
+                self._ran(rows, run_s)
 
 
-def run_jobs(served: Served, jobs: list[Job]) -> None:
-    """Run `jobs` as one and give each its result.
+def run_jobs(served: Served, jobs: list[Job]) -> bool:
+    """Run `jobs` as one and give each its result; tell whether they did run as one.
 
     Where that fails each runs alone, so that one bad request never fails its neighbours.
     """
@@ -160,8 +175,18 @@ def run_jobs(served: Served, jobs: list[Job]) -> None:
         except (LadingError, ValueError):
             for job in jobs:
                 run_one(served, job)
+            return False
     else:
         run_one(served, jobs[0])
+    return True
+
+
+def fail_rest(jobs: list[Job]) -> None:
+    """Tell those of `jobs` that have no outcome; called where an exception that nobody foresaw is handled."""
+    log.exception("%d requests for %s failed", len(jobs), jobs[0].served.label)  # noqa: LOG004 - called in handlers
+    for job in jobs:
+        if job.result is None and job.error is None:
+            job.error = RunFailed("internal error", hint="the server's log has it")
 
 
 def run_one(served: Served, job: Job) -> None:
@@ -172,6 +197,25 @@ def run_one(served: Served, job: Job) -> None:
         job.error = error
 
 
+def grouped(served: Served, jobs: list[Job], most_rows: int) -> Iterator[list[Job]]:
+    """Divide jobs of one version into those that can run as one, of `most_rows` rows if more than one."""
+    if not served.signature.batched or most_rows <= 1:
+        yield from ([job] for job in jobs)
+        return
+    groups: list[list[Job]] = []
+    sizes: list[int] = []
+    for job in jobs:
+        for at, group in enumerate(groups):
+            if sizes[at] + job.rows <= most_rows and _compatible(group[0], job):
+                group.append(job)
+                sizes[at] += job.rows
+                break
+        else:
+            groups.append([job])
+            sizes.append(job.rows)
+    yield from groups
+
+
 def _merged(jobs: list[Job]) -> dict[str, Array]:
     names = jobs[0].inputs
     return {name: np.concatenate([job.inputs[name] for job in jobs]) for name in names}
@@ -179,6 +223,9 @@ def _merged(jobs: list[Job]) -> dict[str, Array]:
 
 def _wanted(jobs: list[Job]) -> Sequence[str] | None:
     """Name every output that one of `jobs` asks for; None where one asks for all."""
+    first = jobs[0].outputs
+    if all(job.outputs == first for job in jobs):
+        return first
     wanted: dict[str, None] = {}
     for job in jobs:
         if job.outputs is None:
@@ -203,7 +250,11 @@ def _split(served: Served, jobs: list[Job], outputs: dict[str, Array]) -> None:
 
 def _compatible(one: Job, other: Job) -> bool:
     """Tell whether the arrays of both have the same size in every dimension but the batch."""
-    return all(array.shape[1:] == other.inputs[name].shape[1:] for name, array in one.inputs.items())
+    inputs = other.inputs
+    for name, array in one.inputs.items():  # noqa: SIM110 - quicker than `all`, and every request passes here
+        if array.shape[1:] != inputs[name].shape[1:]:
+            return False
+    return True
 
 
 def _still_wanted(job: Job) -> bool:

@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 from lading.errors import (
     DeadlineExceeded,
     ModelNotFound,
+    ModelNotReady,
     OutputUnknown,
     QueueFull,
     TagNotFound,
     VersionNotFound,
 )
-from lading.server.batcher import Batcher, BatchLimits, run_one
+from lading.ref import RELEASE_TAGS
+from lading.server.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
 from lading.server.job import Deliver, Job
 from lading.server.states import Served, State, not_ready
 from lading.server.traffic import Headers, Traffic
@@ -60,6 +63,9 @@ class Table:
         return cls(models, traffic, ready, any(one.splits for one in traffic.values()))
 
 
+CATALOG_AWAY = "the catalog that says what to load is away"
+
+
 class DataPlane:
     """The versions that answer, by model name, and the way a job takes to one of them.
 
@@ -86,6 +92,7 @@ class DataPlane:
         self._resolved: Served | None = None
         self.deadline_s = deadline_s
         self.away_since: float | None = None  # Unix time since when the catalog has not answered.
+        self.waiting = ""  # Why nothing is loaded; of no account once something is.
         self.witness = witness
         if witness is not None:
             witness.windows.live_of = self._live
@@ -100,7 +107,14 @@ class DataPlane:
         self._table = Table.of(versions, traffic or {}, self._default)
         # A version that is gone takes its queue and its thread along.
         for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
-            self._batchers.pop(served).stop()
+            batcher = self._batchers.pop(served, None)
+            if batcher is not None:
+                batcher.stop()
+
+    @property
+    def splits(self) -> bool:
+        """Whether some release sends callers to one side or the other."""
+        return self._table.splits
 
     def seen_by(self, headers: Headers) -> DataPlane:
         """Give the data plane as this caller sees it: releases that split send it to its side."""
@@ -143,11 +157,30 @@ class DataPlane:
         """The name of the model at the root routes; empty while there is none."""
         return self._default
 
+    def deciding(self) -> list[Served]:
+        """List the versions whose states decide whether this server is ready.
+
+        A model under a release answers while any of its versions is ready: a candidate that is loading or has
+        failed takes no replica out of traffic.
+        """
+        return [
+            served
+            for name, versions in self.models.items()
+            for served in versions
+            if name not in self.traffic or all(one.state is not State.READY for one in versions)
+        ]
+
     def versions(self, name: str) -> tuple[Served, ...]:
-        """Give the versions of `name`, ready or not; raises `ModelNotFound`."""
+        """Give the versions of `name`, ready or not.
+
+        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here because what to load is not known.
+        """
         models = self._table.models
         found = models.get(name)
         if found is None:
+            if not models and self.waiting:
+                where = f"model `{name}`" if name else "this server"
+                raise ModelNotReady(where, expected="to know what to load", found=self.waiting)
             given = ", ".join(f"`{model}`" for model in models) or "none"
             raise ModelNotFound(
                 f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
@@ -167,10 +200,13 @@ class DataPlane:
             )
         traffic = self._table.traffic.get(versions[0].name)
         if tag is not None:
-            number = traffic.tagged(tag) if traffic is not None else None
-            for served in versions:
-                if served.version == number if traffic and number else tag in served.tags:
-                    return served
+            if traffic is not None and tag in RELEASE_TAGS:
+                # Only the release says which version it is, if any; not the tags when a version was loaded.
+                tagged = (one for one in versions if one.version == traffic.tagged(tag))
+            else:
+                tagged = (one for one in versions if tag in one.tags)
+            for served in tagged:
+                return served
             raise TagNotFound(
                 f"model `{versions[0].name}`", expected="a tag that is served here", found=f"`{tag}`"
             )
@@ -221,15 +257,44 @@ class DataPlane:
         the caller calls `release`, once. Raises `ModelNotReady` and `QueueFull`; then there is nothing to
         release.
         """
-        served = job.served
-        if served.cost.of(job.rows) < INLINE_S:
-            # Not counted as in hand: the thread that runs it holds the session itself.
-            began = time.perf_counter()
-            run_one(served, job)
-            job.run_s = time.perf_counter() - began
-            if job.error is not None and served.state > State.DRAINING:
-                raise not_ready(served)
+        if self._run_here(job):
             return True
+        self._queue(job, deliver)
+        return False
+
+    def is_cheap(self, job: Job) -> bool:
+        """Tell whether running `job` costs less than handing it to a thread."""
+        return job.served.cost.of(job.rows) < INLINE_S
+
+    def run_together(self, jobs: list[Job]) -> None:
+        """Run cheap jobs here and now, those of one kind as one; each gets its result or its error."""
+        kinds: dict[Any, list[Job]] = {}
+        for job in jobs:
+            kinds.setdefault((job.served, job.outputs), []).append(job)
+        for (served, _), alike in kinds.items():
+            for group in grouped(served, alike, self._batch.max_rows):
+                try:
+                    _run_now(served, group)
+                except Exception:  # noqa: BLE001 - logged with its traceback; the other groups go on
+                    fail_rest(group)
+
+    def lost(self, job: Job) -> bool:
+        """Tell whether `job` failed because its version was unloaded meanwhile: it is to be started anew."""
+        return isinstance(job.error, ModelNotReady)
+
+    def _run_here(self, job: Job) -> bool:
+        served = job.served
+        if served.cost.of(job.rows) >= INLINE_S:
+            return False
+        began = time.perf_counter()
+        run_one(served, job)
+        job.run_s = time.perf_counter() - began
+        if job.error is not None and self.lost(job):
+            raise not_ready(served)
+        return True
+
+    def _queue(self, job: Job, deliver: Deliver) -> None:
+        served = job.served
         served.take()
         job.taken = True
         job.deadline = time.monotonic() + self.deadline_s
@@ -238,17 +303,19 @@ class DataPlane:
         except QueueFull:
             self.release(job)
             raise
-        return False
 
-    def run(self, job: Job, timeout_s: float | None = None) -> dict[str, Array]:
+    def run(self, job: Job, patience: Callable[[], float | None] | None = None) -> dict[str, Array]:
         """Run `job` and wait for its outputs; for callers that have a thread of their own.
 
-        Waits ``deadline_s``, or less where the client waits no longer than `timeout_s`. Raises whatever
-        refuses or fails the job, `DeadlineExceeded` among them, also for a job that somebody cancelled.
+        Waits ``deadline_s``, or less where the client has less `patience`: it is asked once, for seconds,
+        and only if the job has to wait. Raises whatever refuses or fails the job, `DeadlineExceeded` among
+        them, also for a job that somebody cancelled.
         """
-        waiting = _Waiting(self)
-        if not self.start(job, waiting.deliver):
-            waiting.wait(job, self.deadline_s if timeout_s is None else min(timeout_s, self.deadline_s))
+        if not self._run_here(job):
+            waiting = _Waiting(self)
+            self._queue(job, waiting.deliver)
+            asked = patience() if patience is not None else None
+            waiting.wait(job, self.deadline_s if asked is None else min(asked, self.deadline_s))
         self.release(job)
         if job.error is not None:
             raise job.error
@@ -283,6 +350,24 @@ class DataPlane:
             made = Batcher(served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s))
             found = self._batchers.setdefault(served, made)
         return found
+
+
+def _run_now(served: Served, jobs: list[Job]) -> None:
+    """Run `jobs` as one, and note how long it took in the job that stands for the run."""
+    # Not counted as in hand: the thread that runs them holds the session itself.
+    began = time.perf_counter()
+    as_one = run_jobs(served, jobs)
+    took_s = time.perf_counter() - began
+    if len(jobs) == 1:
+        jobs[0].run_s = took_s
+    elif as_one:
+        first, *others = jobs
+        first.run_s, first.together = took_s, sum(job.rows for job in jobs)
+        for job in others:
+            job.together = -1
+    else:
+        for job in jobs:
+            job.run_s = took_s / len(jobs)
 
 
 def _nobody(_served: Served, _rows: int, _took_s: float) -> None:

@@ -7,90 +7,19 @@ it, to the same application under ASGI. Parsing, keep-alive, flow control and sh
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from lading.errors import LadingError
 from lading.server.app import App
-from lading.server.http import JSON, Request, Response, Route
+from lading.server.http import JSON, Request, Response
 from lading.server.job import Job
+from lading.server.lane import Lane
 
-_REMEMBERED = 4096
-
-
-class Hot(NamedTuple):
-    """A request line that names a hot route, and what the router made of it."""
-
-    method: str
-    path: str
-    route: Route
-    params: Mapping[str, str]
-
-
-class Lane:
-    """What the connections of one event loop share: the application, its hot routes, the way back.
-
-    ``small_digits`` is how many digits a content-length may have without need to look at its value.
-    """
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
-        self.now = 1.0
-        self.small_digits = len(str(app.max_body_bytes)) - 1
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._routes: dict[tuple[bytes, bytes], Hot | None] = {}
-        self._default_headers: list[tuple[bytes, bytes]] = []
-        self._head = b""
-
-    def tick(self, now: float) -> None:
-        """Set the time that connections note: ten times a second is enough for their limits."""
-        self.now = now
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the loop to which threads hand finished jobs."""
-        self._loop = loop
-
-    def find(self, method: bytes, url: bytes) -> Hot | None:
-        """Give the hot route of a request line, None where it has none; remembers the answer."""
-        key = (method, url)
-        try:
-            return self._routes[key]
-        except KeyError:
-            if len(self._routes) >= _REMEMBERED:
-                self._routes.clear()
-            found = self._routes[key] = self._find(method, url)
-            return found
-
-    def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Give the status line and the default headers of a 200 that carries JSON; made once a second."""
-        if default_headers is not self._default_headers:
-            lines = b"".join(b"%b: %b\r\n" % header for header in default_headers)
-            self._head = b"%b%bcontent-type: application/json\r\ncontent-length: " % (STATUS_LINE[200], lines)
-            self._default_headers = default_headers
-        return self._head
-
-    def _find(self, method: bytes, url: bytes) -> Hot | None:
-        if b"?" in url or b"%" in url or not url.isascii():
-            return None
-        try:
-            route, params = self.app.router.find(method.decode("ascii"), url.decode("ascii"))
-        except LadingError:
-            return None  # Not hot: the application refuses it with its sentence.
-        return Hot(method.decode("ascii"), url.decode("ascii"), route, params) if route.hot else None
-
-    def _from_thread(self, jobs: list[Job]) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._finish, jobs)
-
-    def _finish(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self.app.finish(job)
-            job.request.waiter.done()
+_MOST_HEAD_BYTES = 64 * 1024
+"""Most that a request line and its headers may have: the parser keeps all of them."""
 
 
 class _Never:
@@ -130,6 +59,7 @@ class FastLane(HttpToolsProtocol):
     """One connection. Make a subclass with `lane` set (`fast_lane`) for uvicorn's ``http`` setting."""
 
     lane: ClassVar[Lane]
+    cycle: Any  # uvicorn's cycle of a response, or a `PendingAnswer`.
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -137,9 +67,61 @@ class FastLane(HttpToolsProtocol):
         self._hot: Request | None = None
         self._pending: PendingAnswer | None = None
         self._closing = False
+        self._parts: list[bytes] = []
+        self._head_bytes = 0
+        self._in_head = False
+        self._declined = b""
+        self._gathered = False
+        self._keeps = True
+        self._answer = b""
+        self._last = False
         self._names: dict[bytes, bytes] = {}
         self._idle_since = self.lane.now
         self._receiving_since = 0.0
+
+    # What the transport calls, and the turn after it.
+
+    def data_received(self, data: bytes) -> None:
+        """Leave `data` to the turn."""
+        self.lane.receive(self, data)
+
+    def eof_received(self) -> None:
+        """Answer what came before the end: after it the transport closes."""
+        self.lane.turn()
+
+    def parse(self, data: bytes) -> None:
+        """Take `data` apart; a whole hot request in it is answered, or its job is started."""
+        self._unset_keepalive_if_required()
+        while data and self.parser is not None and not self.transport.is_closing():
+            data = self._fed(data)
+
+    def _fed(self, data: bytes) -> bytes:
+        """Give `data` to the parser; what comes back is to be read once more."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            raise  # A defect of ours, and not of the client.
+        except httptools.HttpParserError:
+            self.logger.warning("a client sent what is not HTTP")
+            self.send_400_response("Invalid HTTP request received.")
+            return b""
+        except httptools.HttpParserUpgrade as upgrade:
+            head, self._declined = self._declined, b""
+            return head + data[upgrade.args[0] :] if head else b""
+        if self._in_head:
+            # What it began in may be the end of another's body.
+            self._head_bytes = 0 if self._head_bytes < 0 else self._head_bytes + len(data)
+            if self._head_bytes > _MOST_HEAD_BYTES:
+                self._refuse_head()
+        return b""
+
+    def send(self) -> None:
+        """Write the answer that is kept."""
+        answer, self._answer = self._answer, b""
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            if self._last:
+                self.transport.close()
 
     # The parser's callbacks, in their order.
 
@@ -150,6 +132,8 @@ class FastLane(HttpToolsProtocol):
         self._hot = None
         self._idle_since = 0.0
         self._receiving_since = self.lane.now
+        self._in_head = True
+        self._head_bytes = -1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; of one that comes twice the last, for no handler reads a list."""
@@ -157,6 +141,12 @@ class FastLane(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the lane."""
+        if self._gathered:  # Requests sent without waiting: each is answered before the next is looked at.
+            self.lane.settle()
+        self._in_head = False
+        if self.parser.should_upgrade() and b"upgrade" in self._names:
+            self._decline_upgrade()
+            return
         self._hot = self._as_hot()
         if self._hot is None:
             url = self.url
@@ -171,36 +161,70 @@ class FastLane(HttpToolsProtocol):
         if self._hot is None:
             super().on_body(body)
         else:
-            self._hot.body = self._hot.body + body if self._hot.body else body
+            self._parts.append(body)
 
     def on_message_complete(self) -> None:
         """Answer, at once or when the job is done."""
+        if self._declined:
+            return
         self._receiving_since = 0.0
         request = self._hot
         if request is None:
             super().on_message_complete()
             return
         self._hot = None
-        keep_alive = self.parser.should_keep_alive() and not self._closing
-        response = self.lane.app.begin(request, self.lane.deliver)
+        parts = self._parts
+        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._keeps = self.parser.should_keep_alive() and not self._closing
+        request.waiter = self
+        response = self.lane.begin(request)
         if response is not None:
-            self._write(response, keep_alive=keep_alive)
+            self._write(response, keep_alive=self._keeps)
+        else:
+            self._wait(request)
+
+    def settle(self, job: Job) -> None:
+        """Answer with the outcome of a job that ran with others; start it anew if its version had gone."""
+        self._gathered = False
+        app, request = self.lane.app, job.request
+        response = app.finish(job) if not app.plane.lost(job) else app.again(request, self.lane.deliver)
+        if response is not None:
+            self._write(response, keep_alive=self._keeps)
+        else:
+            self._wait(request)
+
+    def _wait(self, request: Request) -> None:
+        assert request.job is not None
+        if not request.job.taken:  # It runs at the end of this stage.
+            self._gathered = True
             return
-        self._pending = PendingAnswer(self, request, keep_alive=keep_alive)
+        self._pending = PendingAnswer(self, request, keep_alive=self._keeps)
         request.waiter = self._pending
-        self.cycle = self._pending  # type: ignore[assignment]
+        self.cycle = self._pending
 
     # What uvicorn calls on the connection.
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the job whose client has gone."""
-        if self._pending is not None and self._pending.request.job is not None:
-            self._pending.response_complete = True
-            self._pending.request.job.cancelled = True
+        pending, self._pending = self._pending, None
+        if pending is not None and pending.request.job is not None:
+            pending.response_complete = True
+            pending.request.job.cancelled = True
         super().connection_lost(exc)
+        self._forget(pending)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, after the answers to what came before it."""
+        self.lane.settle()
+        if self._pending is not None:  # Its client would take the refusal for the answer.
+            self._pending.keep_alive = False
+        else:
+            super().send_400_response(msg)
 
     def shutdown(self) -> None:
-        """Finish what is in hand, a request still being received included, then close."""
+        """Finish what is in hand, a request whose body is still being received included, then close."""
+        self.lane.turn()
         self._closing = True
         if self._hot is None:
             super().shutdown()
@@ -212,14 +236,21 @@ class FastLane(HttpToolsProtocol):
             job = pending.request.job
             if job is not None and job.overdue(time.monotonic()):
                 pending.give_up(self.lane.app)
-        elif self._idle_since and now - self._idle_since > self.timeout_keep_alive:
+        elif self._receiving_since:
+            if now - self._receiving_since > self.lane.app.plane.deadline_s:
+                self.transport.close()
+        elif self._idle_since and now - self._idle_since > self.timeout_keep_alive and not self._answering:
             self.timeout_keep_alive_handler()
-        elif self._receiving_since and now - self._receiving_since > self.lane.app.plane.deadline_s:
-            self.transport.close()
+
+    @property
+    def _answering(self) -> bool:
+        """Whether an answer is under way that what comes next has to wait for."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def answer_later(self, pending: PendingAnswer) -> None:
         """Write the answer of a job, then go on with what was pipelined behind it."""
         self._pending = None
+        self._forget(pending)
         response = pending.request.response
         assert response is not None
         if pending.disconnected or self.transport.is_closing():
@@ -227,19 +258,49 @@ class FastLane(HttpToolsProtocol):
         self._write(response, keep_alive=pending.keep_alive and not self._closing)
         self.on_response_complete()
 
+    def _forget(self, pending: PendingAnswer | None) -> None:
+        """Let go of an answer, and the bodies with it: the connection may stay for long."""
+        if pending is not None and self.cycle is pending:
+            self.cycle = None
+
+    def _decline_upgrade(self) -> None:
+        """Have the request read again without its wish for another protocol.
+
+        The parser takes its body for that protocol's. Java's client wishes for HTTP/2 in every first request,
+        and a server that does not speak it answers as if it had not been asked (RFC 9110, section 7.8).
+        """
+        line = b"%b %b HTTP/%b\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        kept = (b"%b: %b\r\n" % header for header in self._names.items() if header[0] != b"upgrade")
+        self._declined = b"%b%b\r\n" % (line, b"".join(kept))
+
+    def _refuse_head(self) -> None:
+        self.lane.settle()
+        if self._pending is not None:
+            self._pending.keep_alive = False
+            self.flow.pause_reading()
+            return
+        self.transport.write(b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % STATUS_LINE[431])
+        self.transport.close()
+
     def _as_hot(self) -> Request | None:
         """Give the request if it can take this lane."""
         parser = self.parser
         hot = self.lane.find(parser.get_method(), self.url)
-        if hot is None or parser.should_upgrade():
+        if hot is None:
             return None
-        cycle = self.cycle
+        cycle = self.cycle  # `_answering`, in place: this is asked for every request.
         if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
             return None
         headers = self._names
         length = headers.get(b"content-length", b"0")
         if b"transfer-encoding" in headers or b"expect" in headers:
             return None
+        if b"connection" in headers and parser.get_http_version() == "1.0":
+            return None  # It may ask to be kept, and uvicorn says that it is not.
         if len(length) > self.lane.small_digits and (
             not length.isdigit() or int(length) > self.lane.app.max_body_bytes
         ):
@@ -247,20 +308,27 @@ class FastLane(HttpToolsProtocol):
         return Request(hot.method, hot.path, b"", headers, b"", hot.params, hot.route)
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
+        """Make the bytes of an answer; whoever runs the stage flushes them."""
         body, served = response.body, response.served
-        parts = [
+        answer = b"%b%d\r\nx-request-id: %b\r\n%b%b%b" % (
             self._head(response),
-            b"%d\r\nx-request-id: %b\r\n" % (len(body), response.request_id),
+            len(body),
+            response.request_id,
             served.header_block if served is not None else b"",
             b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
             body,
-        ]
-        self.transport.write(b"".join(parts))
+        )
+        if self._answer:  # Of requests sent without waiting; so that flow control sees every answer.
+            self.lane.flush()
+        self._answer = answer
+        self._last = not keep_alive
+        if self.lane.answered is None:
+            self.send()
+        else:
+            self.lane.answered.append(self)
         self.server_state.total_requests += 1
         # One sweep a second closes idle connections: a timer for every answer would cost 1–2 µs.
         self._idle_since = self.lane.now
-        if not keep_alive:
-            self.transport.close()
 
     def _head(self, response: Response) -> bytes:
         """Give the beginning of an answer, up to the value of its content-length."""

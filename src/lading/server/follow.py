@@ -10,20 +10,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lading.errors import (
     BundleError,
+    CatalogTooNew,
     ConflictError,
     LadingError,
     MemoryShort,
+    NotFound,
     RegistryUnavailable,
     VerificationError,
 )
 from lading.ref import Ref
 from lading.release import EventDraft, Release
-from lading.server.dataplane import DataPlane
+from lading.server.dataplane import CATALOG_AWAY, DataPlane
 from lading.server.manager import Manager, Wanted
 from lading.server.objection import guarded
 from lading.server.states import Served, State
@@ -33,11 +37,19 @@ from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
+    from lading.release import Window
 
 log = logging.getLogger("lading.server")
 
 _PERMANENT = (BundleError, VerificationError, MemoryShort)
 """What will not go away by trying again: such a release is refused. The rest is tried again."""
+
+_SETTLED_S = 600.0
+"""A version that was ready somewhere so long ago is no bad release: what fails is this server. Ten minutes
+are longer than a fleet takes to load a version, and what is wrong with a bundle shows on the first server."""
+
+_TAGS_S = 10.0
+"""How often free tags are looked up: each version here costs the catalog a query, and tags seldom move."""
 
 
 class Follower:
@@ -61,17 +73,27 @@ class Follower:
         self._replica = replica
         self._keep = keep
         self._interval_s = interval_s
-        self._known: dict[tuple[str, int], ModelVersion] = {}
         self._seen: tuple[Release, ...] | None = None
         self._heard: int | None = None
         self._told: set[tuple[str, int, int]] = set()
+        self._failing: dict[str, str] = {}
+        self._tags_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
         self.away_since: float | None = None
 
     def start(self) -> None:
-        """Read the releases once, so that what they want is loaded first of all, and begin to follow."""
-        self._turn()
+        """Read the releases once, so that what they want is loaded first of all, and begin to follow.
+
+        Where the catalog is away it is what was wanted a short while ago. Raises `CatalogTooNew`.
+        """
+        outage = self._turn()
+        if isinstance(outage, CatalogTooNew):
+            raise outage
+        if outage is not None:
+            self._plane.waiting = CATALOG_AWAY
+            with self._at_edge("recalling what was wanted"):
+                self._recall()
         self._thread.start()
 
     def stop(self) -> None:
@@ -86,59 +108,137 @@ class Follower:
         self._witness.windows.cut(time.time(), last=True)
         self._turn()
 
-    def _turn(self) -> None:
-        """Read, converge and tell, once; a catalog that is away is no reason to stop."""
+    def _turn(self) -> RegistryUnavailable | None:
+        """Read, converge and tell, once; nothing that fails ends it. Gives the outage of the catalog."""
+        # First of all: what is counted must not grow for as long as the catalog is away.
+        with self._at_edge("counting what was answered"):
+            self._witness.windows.cut(time.time())
         try:
-            releases = tuple(self._registry.wanted())
-            self.converge(releases)
-            self._tell_failures(releases)
-            self._tell_windows()
-            self._pass_feedback()
+            with self._at_edge("following the releases"):
+                releases = tuple(self._registry.wanted())
+                self.converge(releases)
+                self._tell_failures(releases)
+            with self._at_edge("following the tags"):
+                self._follow_tags()
+            with self._at_edge("telling what was answered"):
+                self._tell_windows()
+            with self._at_edge("passing feedback on"):
+                self._pass_feedback()
         except RegistryUnavailable as error:
             if self.away_since is None:
                 self.away_since = self._plane.away_since = time.time()
-                log.warning("the catalog is away; serving on with what is loaded: %s", error.message)
-            return
+                log.warning("the catalog is away; serving on with what is loaded: %s", error)
+            return error
         if self.away_since is not None:
             log.info("the catalog is back after %.0f s", time.time() - self.away_since)
             self.away_since = self._plane.away_since = None
+        self._plane.waiting = ""
+        return None
+
+    @contextmanager
+    def _at_edge(self, what: str) -> Iterator[None]:
+        """Log whatever nobody foresaw, once for as long as it stays the same; the next turn tries again.
+
+        The edge of a thread: without it this server would follow nothing any more, and nobody would say so.
+        """
+        try:
+            yield
+        except RegistryUnavailable:
+            raise
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+            if self._failing.get(what) != failure:
+                self._failing[what] = failure
+                log.exception("%s failed; the next turn tries again", what)
+        else:
+            self._failing.pop(what, None)
 
     def converge(self, releases: Sequence[Release]) -> None:
         """Have the manager load what `releases` want, if that has changed since the last time."""
         if self._seen == tuple(releases):
+            self._registry.last_known.heard()
             return
-        wanted = [self._wanted(one.name, version) for one in releases for version in self._versions(one)]
-        self._manager.want(wanted, {one.name: Traffic.of(one) for one in releases})
+        versions = [one for release in releases for one in self._versions_of(release)]
+        self._want(releases, versions)
+        self._registry.last_known.keep_followed(releases, versions)
         self._seen = tuple(releases)
 
-    def _versions(self, release: Release) -> list[int]:
-        """List the versions to hold: live first, then the candidate, then as many of the former as asked."""
-        versions = [one for one in (release.live, release.candidate) if one is not None]
+    def _recall(self) -> None:
+        """Have the manager load what was wanted when the catalog was last heard of, if that is known."""
+        known = self._registry.last_known.followed()
+        if known is None:
+            return
+        models = ", ".join(f"{one.name}:{one.version}" for one in known.versions)
+        log.warning("until the catalog is back this is wanted, as it was before: %s", models or "nothing")
+        self._want(known.releases, known.versions)
+
+    def _want(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:
+        wanted = [self._wanted(one) for one in versions]
+        self._manager.want(wanted, {one.name: Traffic.of(one) for one in releases})
+
+    def _versions_of(self, release: Release) -> list[ModelVersion]:
+        """List what to hold: live first, then the candidate, then as many of the former as asked."""
+        numbers = [one for one in (release.live, release.candidate) if one is not None]
+        versions = [self._registry.resolve(Ref(release.name, version=number)) for number in numbers]
         if self._keep:
-            former: list[int] = []
-            for one in self._registry.releases(release.name):
-                for version in (one.live, one.replaces):
-                    if version is not None and version not in (*versions, *former):
-                        former.append(version)
-            versions += former[: self._keep]
+            history = self._registry.releases(release.name)
+            named = [number for one in history for number in (one.live, one.replaces)]
+            versions += self._former(release.name, [one for one in named if one not in (None, *numbers)])
         return versions
 
-    def _wanted(self, name: str, version: int) -> Wanted:
-        known = self._known.get((name, version))
-        if known is None:
-            known = self._known[name, version] = self._registry.resolve(Ref(name, version=version))
-        pinned = Ref(name, digest=known.digest)
-        wanted = Wanted(name, version, known.digest, lambda: self._registry.fetch(pinned), known.tags)
+    def _former(self, name: str, numbers: Sequence[int | None]) -> list[ModelVersion]:
+        """Choose the versions to keep of those that a model had, newest first; some may be removed by now."""
+        former: list[ModelVersion] = []
+        for number in dict.fromkeys(numbers):
+            if number is None or len(former) == self._keep:
+                continue
+            with suppress(NotFound):
+                former.append(self._registry.resolve(Ref(name, version=number)))
+        return former
+
+    def _wanted(self, known: ModelVersion) -> Wanted:
+        wanted = Wanted(
+            known.name, known.version, known.digest, lambda: self._registry.fetch(known), known.tags
+        )
         return guarded(wanted, self._registry.evidence)
 
+    def _follow_tags(self) -> None:
+        """Look up now and then which tags the versions here have: anybody may move a free one at any time."""
+        if time.monotonic() < self._tags_at:
+            return
+        found: list[tuple[Served, tuple[str, ...]]] = []
+        for served in (one for versions in self._plane.models.values() for one in versions):
+            with suppress(NotFound):
+                known = self._registry.resolve(Ref(served.name, version=served.version))
+                found.append((served, known.tags))
+        # A tag that is moved is at both versions for a moment, and never at none.
+        for served, tags in found:
+            served.tags = (*served.tags, *tags)
+        for served, tags in found:
+            served.tags = tags
+        self._tags_at = time.monotonic() + _TAGS_S
+
     def _tell_windows(self) -> None:
-        self._witness.windows.cut(time.time())
         windows = self._witness.windows.take()
+        try:
+            self._add_windows(windows)
+        except RegistryUnavailable:
+            # One that was delivered counts once all the same.
+            self._witness.windows.put_back(windows)
+            raise
+
+    def _add_windows(self, windows: Sequence[Window]) -> None:
+        """Deliver windows together; where the catalog does not take one of them, each by itself."""
         try:
             self._registry.add_windows(windows)
         except RegistryUnavailable:
-            self._witness.windows.put_back(windows)
             raise
+        except Exception:
+            if len(windows) < 2:
+                raise
+            for window in windows:
+                with self._at_edge(f"telling what {window.name}:{window.version} answered"):
+                    self._registry.add_windows([window])
 
     def _pass_feedback(self) -> None:
         """Pass on the truth about answers of other processes, and take that about our own."""
@@ -160,34 +260,51 @@ class Follower:
             served = self._served(release.name, version)
             if served is None or (release.name, release.number, served.version) in self._told:
                 continue
-            if served.state is State.READY:
-                self._note_ready(release, served)
-            elif served.state is State.FAILED and isinstance(served.failure, _PERMANENT):
-                self._refuse(release, served, served.failure)
+            with self._at_edge(f"telling how release {release.number} of {release.name} fares"):
+                if served.state is State.READY:
+                    self._note_ready(release, served)
+                elif served.state is State.FAILED and isinstance(served.failure, _PERMANENT):
+                    self._refuse(release, served, served.failure)
 
     def _served(self, name: str, version: int | None) -> Served | None:
-        return next((one for one in self._plane.models.get(name, ()) if one.version == version), None)
+        # The newest of that number: one that still drains may be there beside it.
+        versions = reversed(self._plane.models.get(name, ()))
+        return next((one for one in versions if one.version == version), None)
 
     def _note_ready(self, release: Release, served: Served) -> None:
-        self._told.add((release.name, release.number, served.version))
         reason = f"loaded and proved on {self._replica}"
         self._registry.note(
             release, EventDraft(kind="ready", actor=self._replica, reason=reason, version=served.version)
         )
+        self._told.add((release.name, release.number, served.version))
 
     def _refuse(self, release: Release, served: Served, failure: LadingError) -> None:
-        self._told.add((release.name, release.number, served.version))
         reason = f"{failure.message} (on {self._replica})"
         event = EventDraft(kind="refused", actor=self._replica, reason=reason, version=served.version)
-        undone = release.is_open or release.replaces is not None
         try:
-            if undone:
+            if release.can_be_refused and not self._settled(release, served):
                 self._registry.change(release, state="refused", reason=reason, event=event)
+                log.error("%s is refused: %s", served.label, failure.message)
             else:
-                self._registry.note(release, event)  # There is nothing to go back to.
+                self._registry.note(release, event)
+                log.error("%s does not hold on this server: %s", served.label, failure.message)
         except ConflictError:
+            # It is as it was changed to now, and the next turn looks at that.
             log.info("release %d of %s was changed meanwhile", release.number, release.name)
-        log.error("%s is refused: %s", served.label, failure.message)
+        else:
+            self._told.add((release.name, release.number, served.version))
+
+    def _settled(self, release: Release, served: Served) -> bool:
+        """Tell whether a live version was ready somewhere long ago: one server does not undo it for all."""
+        if release.is_open:
+            return False
+        before = time.time() - _SETTLED_S
+        return any(
+            event.kind == "ready"
+            and (event.number, event.digest) == (release.number, served.digest)
+            and datetime.fromisoformat(event.at).timestamp() <= before
+            for event in self._registry.events(release.name)
+        )
 
 
 class Following:
@@ -203,7 +320,8 @@ class Following:
         from lading.registry import Registry
 
         assert plane.witness is not None
-        self._registry = Registry.open(registry_url)
+        # A database that is away is waited for.
+        self._registry = Registry.open(registry_url, at_once=False)
         replica = plane.witness.replica
         self._follower = Follower(
             self._registry, manager, plane, plane.witness, replica=replica, keep=settings.keep

@@ -7,6 +7,7 @@ the beginning all the same: a port that is taken is an error at once, and its nu
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ class GrpcDoor:
             self._held.close()
 
     def _start(self) -> None:
+        _be_patient()
         from lading.server.grpc.serving import GrpcServer
 
         host = self._settings.host
@@ -68,6 +70,19 @@ class GrpcDoor:
             return
         self._server = server
         log.info("listening on grpc://%s:%d", f"[{host}]" if ":" in host else host, self.port)
+
+
+def _be_patient() -> None:
+    """Let this thread, and every thread that it starts, not take the processor away when it is woken.
+
+    A call passes through several threads of grpcio, and each hand-over would otherwise stop the thread that
+    holds the interpreter's lock.
+    """
+    if hasattr(os, "SCHED_BATCH"):  # Linux only.
+        try:
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
+        except PermissionError as error:  # A sandbox may forbid it; gRPC is slower then, and nothing else.
+            log.info("gRPC threads keep the usual scheduling: %s", error)
 
 
 def services() -> Iterator[Service]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lading.server.states import Served
 
 JSON = b"application/json"
+LONGEST_REMEMBERED = 512
+"""Longest path that is remembered with its route: else paths that nobody asks again would fill the memory."""
 
 
 @dataclass(eq=False)
@@ -113,10 +115,17 @@ class Router:
         found = self._found.get(key)
         if found is None:
             found = self._search("GET" if method == "HEAD" else method, path)
-            if len(self._found) >= self._REMEMBERED:
-                self._found.clear()
-            self._found[key] = found
+            if len(path) <= LONGEST_REMEMBERED:
+                if len(self._found) >= self._REMEMBERED:
+                    self._found.clear()
+                self._found[key] = found
         return found
+
+    def refusing(self, path: str) -> Refuse:
+        """Give who words a refusal of `path`: the protocol that has it, in whatever method."""
+        having = (route for pattern, route in self._compiled if pattern.fullmatch(path))
+        route = next(having, None)
+        return route.refuse if route is not None else self.refuse
 
     def _search(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         allowed = []

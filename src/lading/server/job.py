@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +21,13 @@ class Job:
     answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``request`` is the host's own.
     What has a default and no place in the constructor costs nothing until it is set.
     ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether;
-    ``merged_rows`` is 0 where it did not go through the queue, ``queued_s`` is how long it was there.
+    ``merged_rows`` is 0 where it did not go through the queue, ``queued_s`` is how long it was there. Of jobs
+    that ran ``together`` without a queue, one has their rows altogether and the others -1.
     """
 
     served: Served
     inputs: Mapping[str, Array]
-    outputs: Sequence[str] | None
+    outputs: tuple[str, ...] | None
     encode: Callable[[dict[str, Array]], Any]
     rows: int = 1
     deadline: float = field(default=0.0, init=False)
@@ -34,6 +37,7 @@ class Job:
     request: Any = field(default=None, init=False)
     run_s: float = field(default=0.0, init=False)
     merged_rows: int = field(default=0, init=False)
+    together: int = field(default=0, init=False)
     queued_at: float = field(default=0.0, init=False)
     queued_s: float = field(default=0.0, init=False)
     taken: bool = field(default=False, init=False)
@@ -41,6 +45,12 @@ class Job:
     def overdue(self, now: float) -> bool:
         """Tell whether the deadline has passed at `now`, on the monotonic clock."""
         return 0.0 < self.deadline < now
+
+
+def request_ids() -> Iterator[bytes]:
+    """Count request ids up from a random beginning: unique across processes, cheap, and safe in threads."""
+    prefix = os.urandom(8).hex().encode() + b"-%x"
+    return map(prefix.__mod__, itertools.count())
 
 
 Deliver = Callable[[list[Job]], None]

@@ -13,15 +13,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 
-from lading.bundle import Bundle
 from lading.ref import Ref
 from lading.runtime import cpu_limit
+from lading.runtime.heap import keep_freed_memory
 from lading.server.addresses import hold, listen
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
@@ -38,15 +38,12 @@ from lading.server.logs import set_up_logging
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
-from lading.server.objection import guarded_all
+from lading.server.naming import Naming
 from lading.server.protocols import book, feedback, invocations, mlflow, oip, tfs, vertex
 from lading.server.seat import Seat, replica_id
 from lading.server.status import Place, Status, pattern_of, url
 from lading.server.witness import Witness
 from lading.settings import ServeSettings
-
-if TYPE_CHECKING:
-    from lading.registry import Registry
 
 log = logging.getLogger("lading.server")
 
@@ -68,10 +65,12 @@ def serve(
     """
     worker = seat.number if seat is not None else 0
     set_up_logging(settings.log_level, worker)
+    keep_freed_memory()
     replica = replica_id() if seat is None else seat.replica
     witness = Witness(f"{replica}-{worker}" if worker else replica)
-    wanted = resolve_all(refs, registry_url) if seat is None else _agreed(seat, refs, registry_url)
-    plane = make_plane(settings, wanted[0].name if wanted else "", witness)
+    naming = Naming(refs, registry_url, seat)
+    wanted = naming.names()
+    plane = make_plane(settings, _first_name(refs, wanted), witness)
     plane.worker = worker
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
     manager = Manager(
@@ -79,8 +78,9 @@ def serve(
         threads=threads,
         drain_timeout_s=settings.drain_timeout_s,
         replace=settings.swap == "replace",
+        weights_in=seat.weights_in if seat is not None else None,
     )
-    manager.want(guarded_all(refs, wanted, registry_url))
+    naming.load(wanted, manager, plane)
     cells = _shared_cells(seat) if seat is not None else None
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
@@ -100,6 +100,7 @@ def serve(
     door.open()
     server.run(sockets=[listener])
     door.close(settings.drain_timeout_s)
+    naming.stop()
     if following is not None:
         following.stop()
     beside.stop()
@@ -110,67 +111,10 @@ def serve(
     return 0
 
 
-def resolve_all(refs: Sequence[Ref | Path], registry_url: str | None) -> list[Wanted]:
-    """Find out what each reference names; nothing is opened yet but bundle directories' manifests."""
-    registry: Registry | None = None
-    wanted = []
-    for ref in refs:
-        if isinstance(ref, Path):
-            wanted.append(_from_directory(ref))
-            continue
-        if registry is None:
-            from lading.registry import Registry
-
-            registry = Registry.open(registry_url)
-        version = registry.resolve(ref)
-        pinned = Ref(version.name, digest=version.digest)
-        opened = _opener(registry, pinned)
-        wanted.append(Wanted(version.name, version.version, version.digest, opened, version.tags))
-    return wanted
-
-
-def _agreed(seat: Seat, refs: Sequence[Ref | Path], registry_url: str | None) -> list[Wanted]:
-    """Serve what the first worker found out, in all of them: a tag may move while they start."""
-    found: list[Wanted] = []
-
-    def choose() -> list[tuple[str, int, str, list[str]]]:
-        if not refs:
-            _check_registry(registry_url)
-        found.extend(resolve_all(refs, registry_url))
-        return [(one.name, one.version, one.digest, list(one.tags)) for one in found]
-
-    seat.listen()
-    chosen = seat.agree(choose)
-    return found or [
-        Wanted(name, version, digest, _opener_of(ref, name, digest, registry_url), tuple(tags))
-        for ref, (name, version, digest, tags) in zip(refs, chosen, strict=True)
-    ]
-
-
-def _opener_of(ref: Ref | Path, name: str, digest: str, registry_url: str | None) -> Callable[[], Bundle]:
-    if isinstance(ref, Path):
-        return lambda: Bundle.open(ref, digest=digest)
-
-    def fetch() -> Bundle:
-        from lading.registry import Registry
-
-        with Registry.open(registry_url) as registry:
-            return registry.fetch(Ref(name, digest=digest))
-
-    return fetch
-
-
 def _shared_cells(seat: Seat) -> SharedCells:
     cells = SharedCells(seat.memory, seat.number)
     cells.clear(is_gauge)
     return cells
-
-
-def _check_registry(registry_url: str | None) -> None:
-    """Raise what is wrong with the registry to follow, before any worker has begun."""
-    from lading.registry import Registry
-
-    Registry.open(registry_url).close()
 
 
 def _place(
@@ -192,6 +136,13 @@ def _place(
         pattern=pattern_of(refs),
         settings=settings,
     )
+
+
+def _first_name(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:
+    """Give the model of the root routes; known by its reference before anything else is."""
+    if wanted:
+        return wanted[0].name
+    return refs[0].name if refs and isinstance(refs[0], Ref) else ""
 
 
 def make_plane(settings: ServeSettings, default_model: str = "", witness: Witness | None = None) -> DataPlane:
@@ -234,7 +185,7 @@ def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=int(settings.keep_alive_s),
+        timeout_keep_alive=ceil(settings.keep_alive_s),  # Whole seconds, as uvicorn has them.
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
     )
 
@@ -319,15 +270,6 @@ class Server(uvicorn.Server):
     def _close(self) -> None:
         self.should_exit = True
         self._door.close(self._drain_timeout_s)
-
-
-def _from_directory(path: Path) -> Wanted:
-    bundle = Bundle.open(path)
-    return Wanted(bundle.manifest.name, 0, bundle.digest, lambda: Bundle.open(path, digest=bundle.digest))
-
-
-def _opener(registry: Registry, ref: Ref) -> Callable[[], Bundle]:
-    return lambda: registry.fetch(ref)
 
 
 def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:

@@ -12,13 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from lading.bundle import Bundle
 from lading.errors import LadingError, MemoryShort, RunFailed, UnavailableError
-from lading.runtime import Runtime, load_runtime
+from lading.runtime import Runtime, load_runtime, load_shared
 from lading.runtime.memory import memory_available, memory_needed
+from lading.runtime.pages import LEAST_BYTES, use_huge_pages
 from lading.server.dataplane import DataPlane
 from lading.server.states import Cost, Served, State
 from lading.server.traffic import Traffic
@@ -26,6 +28,12 @@ from lading.signature import Array
 from lading.verify import replay
 
 log = logging.getLogger("lading.server")
+
+_NEXT_TO_NOTHING_S = 0.0001
+_LOOK_AGAIN_S = 0.2
+"""How long one step waits for requests in hand: whoever wants the version back meanwhile waits no longer."""
+_REST_S = 1.0
+"""How long the manager rests after a step that failed in a way that nobody foresaw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +74,18 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool
 
     Loading goes before unloading, so that a version is never taken away before what follows it is ready;
     one that follows nothing wanted of its model goes at once. A failed version is neither retried nor
-    taken for ready: where nothing else of its model is ready, the old one stays.
+    taken for ready: where nothing else of its model is ready, the old one stays. One that drains is on its
+    way out, whoever wants it back: that one is loaded anew.
 
     With `replace` the old one goes first, which needs memory for one only and leaves a gap between them.
     """
-    held = {one.key: one for one in present if one.state is not State.UNLOADED}
+    leaving = [one for one in present if one.state is State.DRAINING]
+    held = {one.key: one for one in present if one.state <= State.READY or one.state is State.FAILED}
     keys = {one.key for one in wanted}
     for one in wanted:
         if one.key not in held:
-            former = [served for key, served in held.items() if key not in keys and served.name == one.name]
+            unwanted = (served for key, served in held.items() if key not in keys)
+            former = [served for served in (*leaving, *unwanted) if served.name == one.name]
             return Unload(former[0]) if replace and former else Load(one)
     for key, served in held.items():
         if key in keys:
@@ -83,19 +94,32 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool
         settled = successors <= {State.READY, State.FAILED}
         if served.state is State.FAILED or not successors or (settled and State.READY in successors):
             return Unload(served)
-    return None
+    # The one with the least in hand: none waits for another that does not come to an end.
+    return Unload(min(leaving, key=lambda one: one.in_hand)) if leaving else None
 
 
 class Manager:
     """Carries out the steps of `decide` in a thread, and publishes what is there to the data plane.
 
+    `weights_in` is the folder by which workers share weights.
+
     ``settled`` is set once there was nothing left to do: every wanted version is ready or has failed.
+
+    Whoever changes what is present, the state of a version or what is published holds ``_changed``; loading
+    and unloading, which take long, are done without it.
     """
 
     def __init__(
-        self, plane: DataPlane, *, threads: int = 0, drain_timeout_s: float = 30.0, replace: bool = False
+        self,
+        plane: DataPlane,
+        *,
+        threads: int = 0,
+        drain_timeout_s: float = 30.0,
+        replace: bool = False,
+        weights_in: Path | None = None,
     ) -> None:
         self._plane = plane
+        self._weights_in = weights_in
         self._replace = replace
         self._threads = threads
         self._drain_timeout_s = drain_timeout_s
@@ -103,9 +127,11 @@ class Manager:
         self._traffic: Mapping[str, Traffic] = {}
         self._present: list[Served] = []
         self._tries: Counter[tuple[str, int, str]] = Counter()
-        self._changed = threading.Condition()
+        self._late_at: dict[Served, float] = {}
+        self._changed = threading.Condition(threading.RLock())
         self.settled = threading.Event()
-        self._stopping = False
+        self._stopping: str | None = None
+        self._failing = ""
         self._thread = threading.Thread(target=self._work, name="manager", daemon=True)
 
     def want(self, wanted: Sequence[Wanted], traffic: Mapping[str, Traffic] | None = None) -> None:
@@ -123,7 +149,7 @@ class Manager:
     def drain(self, reason: str) -> None:
         """Mark every version as draining: it answers what comes, and says that it is not ready."""
         with self._changed:
-            self._stopping = True
+            self._stopping = reason
             for served in self._present:
                 if served.state is State.READY:
                     served.advance(State.DRAINING, reason)
@@ -132,21 +158,33 @@ class Manager:
     def close(self) -> None:
         """Unload everything that is not in hand any more; call after `drain`."""
         self._thread.join(self._drain_timeout_s)
-        for served in self._present:
+        with self._changed:
+            present = tuple(self._present)
+        for served in present:
             if served.state is State.DRAINING and not served.unload(self._drain_timeout_s):
                 log.warning("%s still has requests in hand after %g s", served.label, self._drain_timeout_s)
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                step = None if self._stopping else decide(self._wanted, self._present, replace=self._replace)
+                stopping = self._stopping is not None
+                step = None if stopping else decide(self._wanted, self._present, replace=self._replace)
                 if step is None:
                     self.settled.set()
-                    if self._stopping:
+                    if stopping:
                         return
                     self._changed.wait()
                     continue
-            self._carry_out(step)
+            try:
+                self._carry_out(step)
+                self._failing = ""
+            except Exception as error:
+                # The edge of a thread: without it no version would ever be loaded or unloaded again.
+                failure = f"{type(error).__name__}: {error}"
+                if failure != self._failing:
+                    self._failing = failure
+                    log.exception("a step of the manager failed; it is tried again")
+                self._rest()
 
     def _carry_out(self, step: Step) -> None:
         match step:
@@ -155,33 +193,54 @@ class Manager:
             case Unload(served):
                 self._unload(served)
 
+    def _rest(self) -> None:
+        with self._changed:
+            if self._stopping is None:
+                self._changed.wait(_REST_S)
+
     def _load(self, wanted: Wanted) -> None:
         served = Served(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)
-        self._present.append(served)
-        self._publish()
         began = time.monotonic()
         try:
-            rows = load(served, wanted, self._threads)
+            with self._changed:
+                self._present.append(served)
+                self._publish()
+            rows = prepare(served, wanted, self._threads, self._weights_in)
         except UnavailableError as error:
             self._try_again(served, error)
             return
         except LadingError as error:
-            served.fail(error)
+            self._fail(served, error)
             log.error("%s refused: %s", served.label, error)  # noqa: TRY400 - the sentence says it all
             return
         except Exception as error:
             # Whatever goes wrong here must show as a failed version, not as a server that waits forever.
             log.exception("%s failed to load", served.label)
-            served.fail(RunFailed(f"loading `{served.label}`", found=f"{type(error).__name__}: {error}"))
+            self._fail(
+                served, RunFailed(f"loading `{served.label}`", found=f"{type(error).__name__}: {error}")
+            )
             return
-        self._publish()
-        self._tries.pop(served.key, None)
+        self._take_in(served)
         took = time.monotonic() - began
-        log.info("%s is ready: %d golden rows agree, %.2f s", served.label, rows, took)
+        log.info("%s is %s: %d golden rows agree, %.2f s", served.label, served.state.word, rows, took)
+
+    def _take_in(self, served: Served) -> None:
+        """Let requests find what was loaded; a server that is stopping never says that it is ready again."""
+        with self._changed:
+            if self._stopping is None:
+                served.advance(State.READY)
+            else:
+                served.advance(State.DRAINING, self._stopping)
+            self._publish()
+            self._tries.pop(served.key, None)
+
+    def _fail(self, served: Served, error: LadingError) -> None:
+        with self._changed:
+            served.fail(error)
 
     def _try_again(self, served: Served, error: LadingError) -> None:
         """Give up for now, and have `decide` load it anew after a while that doubles up to half a minute."""
-        served.fail(error)
+        self._fail(served, error)
         wait_s = min(0.5 * 2 ** self._tries[served.key], 30.0)
         self._tries[served.key] += 1
         log.warning("%s cannot be loaded now, next try in %g s: %s", served.label, wait_s, error.message)
@@ -193,28 +252,49 @@ class Manager:
         with self._changed:
             if served in self._present:
                 self._present.remove(served)
+            # What is still wanted is loaded anew in a moment, and is not to be unknown meanwhile.
+            if served.key not in {one.key for one in self._wanted}:
+                self._publish()
             self._changed.notify_all()
 
     def _unload(self, served: Served) -> None:
-        if served.state is State.READY:
-            served.advance(State.DRAINING, "another version took over")
-        if served.state is State.DRAINING and not served.unload(self._drain_timeout_s):
-            log.warning("%s still has requests in hand; it stays until they end", served.label)
+        with self._changed:
+            if self._stopping is not None:
+                return  # Whatever is loaded answers until the end; `close` unloads it.
+            if served.state is State.READY:
+                served.advance(State.DRAINING, "another version took over")
+                self._late_at[served] = time.monotonic() + self._drain_timeout_s
+        if served.state is State.DRAINING and not served.unload(_LOOK_AGAIN_S):
+            if time.monotonic() > self._late_at.get(served, float("inf")):
+                del self._late_at[served]
+                log.warning("%s still has requests in hand; it stays until they end", served.label)
             return
-        self._present.remove(served)
-        self._publish()
+        with self._changed:
+            self._late_at.pop(served, None)
+            if served in self._present:
+                self._present.remove(served)
+            self._publish()
         log.info("%s is unloaded", served.label)
 
     def _publish(self) -> None:
-        self._plane.publish(self._present, self._traffic)
+        """Have requests find what is present, but for one that drains while another of its kind is ready."""
+        with self._changed:
+            ready = {one.key for one in self._present if one.state is State.READY}
+            left = [one for one in self._present if not (one.state is State.DRAINING and one.key in ready)]
+            self._plane.publish(left, self._traffic)
 
 
-def load(served: Served, wanted: Wanted, threads: int) -> int:
-    """Open, load, prove and warm one version until it is ready; give the number of golden rows replayed."""
+def prepare(served: Served, wanted: Wanted, threads: int, weights_in: Path | None = None) -> int:
+    """Open, load, prove and warm one version, all but ready; give the number of golden rows replayed."""
     bundle = wanted.open()
-    check_memory(served, bundle)
-    runtime = load_runtime(bundle, threads=threads)
+    # Weights that another worker has mapped already take no memory: that is checked where a copy is made.
+    runtime = load_shared(bundle, weights_in, threads=threads) if weights_in is not None else None
+    if runtime is None:
+        check_memory(served, bundle)
+        runtime = load_runtime(bundle, threads=threads)
     try:
+        if _model_bytes(bundle) >= LEAST_BYTES:
+            use_huge_pages()
         served.adopt(bundle, runtime)
         served.advance(State.WARMING)
         parity = replay(runtime, bundle)
@@ -222,14 +302,12 @@ def load(served: Served, wanted: Wanted, threads: int) -> int:
     except BaseException:
         runtime.close()
         raise
-    served.advance(State.READY)
     return parity.rows
 
 
 def check_memory(served: Served, bundle: Bundle) -> None:
     """Raise `MemoryShort` where loading the model would need more memory than there is."""
-    files = bundle.manifest.files
-    needed = memory_needed(sum(entry.size for name, entry in files.items() if name != "samples.npz"))
+    needed = memory_needed(_model_bytes(bundle))
     available = memory_available()
     if available is not None and needed > available:
         raise MemoryShort(
@@ -240,14 +318,25 @@ def check_memory(served: Served, bundle: Bundle) -> None:
         )
 
 
+def _model_bytes(bundle: Bundle) -> int:
+    return sum(entry.size for name, entry in bundle.manifest.files.items() if name != "samples.npz")
+
+
 def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:
-    """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost."""
+    """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost.
+
+    Where 32 rows cost next to nothing 512 tell more: what a run costs however many rows it has weighs less.
+    """
     one = _sample_of(served, 1)
     first = _fastest(runtime, one, budget_s)
     if not served.signature.batched:
         return Cost(first, 0.0)
-    many = _fastest(runtime, _sample_of(served, 32), budget_s)
-    return Cost(first, max(0.0, many - first) / 31)
+    rows = 32
+    many = _fastest(runtime, _sample_of(served, rows), budget_s)
+    if many < _NEXT_TO_NOTHING_S:
+        rows = 512
+        many = _fastest(runtime, _sample_of(served, rows), budget_s)
+    return Cost(first, max(0.0, many - first) / (rows - 1))
 
 
 def _sample_of(served: Served, rows: int) -> dict[str, Array]:

@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lading import errors
@@ -62,7 +63,8 @@ def _messages(lines: list[bytes]) -> Iterator[Message]:
 class Seat:
     """The place of worker `number`, from 1: the sockets and the memory that all share, and the line.
 
-    ``replica`` names the server that all workers are, which began at the Unix time ``started_at``.
+    ``replica`` names the server that all workers are, which began at the Unix time ``started_at``;
+    ``weights_in`` is the folder by which they share weights, if they do.
     """
 
     number: int
@@ -72,6 +74,7 @@ class Seat:
     line: Line
     replica: str
     started_at: float
+    weights_in: Path | None = None
     _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _turn: threading.Event = field(default_factory=threading.Event)
 
@@ -80,13 +83,21 @@ class Seat:
         threading.Thread(target=self._hear, name="supervisor", daemon=True).start()
 
     def agree(self, choose: Callable[[], Any]) -> Any:
-        """Give what all workers serve: what the first of them chose, so that no two ever differ."""
+        """Give what all workers serve: what the first of them chose, so that no two ever differ.
+
+        None where it cannot be chosen yet: then this worker says it later (`chose`), while the others wait.
+        """
         self.line.send("ask")
         word, value = self._answers.get()
         if word == "choose":
             value = choose()
-            self.line.send("chosen", value)
+            if value is not None:
+                self.chose(value)
         return value
+
+    def chose(self, value: Any) -> None:
+        """Tell the other workers what to serve."""
+        self.line.send("chosen", value)
 
     def settle(self, settled: threading.Event) -> None:
         """Tell the supervisor, once `settled` is set, that this worker is as ready as it will be."""

@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from lading.errors import LadingError
@@ -43,12 +44,12 @@ class Shadows:
         if candidate.state is not State.READY:
             return
         if candidate.signature.inputs != job.served.signature.inputs:
-            tally.shadows["failed"] += 1
+            tally.shadows.append("failed")
             return
         try:
             self._waiting.put_nowait(_Copy(release, job, candidate))
         except queue.Full:
-            tally.shadows["dropped"] += 1
+            tally.shadows.append("dropped")
             return
         if self._thread is None:
             self._start()
@@ -56,8 +57,10 @@ class Shadows:
     def stop(self) -> None:
         """End the thread after the copy in hand."""
         if self._thread is not None:
-            while not self._waiting.empty():
-                self._waiting.get_nowait()
+            # The thread takes from it as well: only the queue itself knows when it is empty.
+            with suppress(queue.Empty):
+                while True:
+                    self._waiting.get_nowait()
             self._waiting.put(None)
             self._thread.join()
 
@@ -81,12 +84,12 @@ class Shadows:
             outputs = candidate.run(job.inputs, tuple(job.result))
         except LadingError as error:
             tally = self._windows.tally(copy.release, candidate)
-            tally.shadows["failed"] += 1
+            tally.shadows.append("failed")
             tally.answered.append((time.perf_counter() - began, None, type(error).__name__))
             return
         took_s = time.perf_counter() - began
         tensors = [one for one in job.served.signature.outputs if one.name in job.result]
         tally = self._windows.tally(copy.release, candidate)
         parity = compare(tensors, job.result, outputs, job.served.manifest.tolerance)
-        tally.shadows["agreed" if parity.holds else "differed"] += 1
+        tally.shadows.append("agreed" if parity.holds else "differed")
         tally.answered.append((took_s, outputs.get(candidate.signature.primary.name), ""))

@@ -69,6 +69,7 @@ class Served:
     labels: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     header_block: bytes = b""
+    metadata: tuple[tuple[str, str], ...] = ()
     plans: dict[Any, Any] = field(default_factory=dict)
     _samples: Samples | None = None
     _runtime: Runtime | None = None
@@ -103,6 +104,11 @@ class Served:
         return self._runtime is not None
 
     @property
+    def is_opened(self) -> bool:
+        """Whether its bundle has been taken: from then on signature and golden samples are there."""
+        return self._samples is not None
+
+    @property
     def samples(self) -> Samples:
         """The golden samples of the bundle."""
         if self._samples is None:
@@ -116,8 +122,8 @@ class Served:
             self.state, self.reason = state, reason
 
     def fail(self, error: LadingError) -> None:
-        """Give the version up, keeping the error for those who ask why."""
-        self.failure = error
+        """Give the version up, keeping the error for those who ask why, and no model."""
+        self.failure, self._runtime = error, None
         self.advance(State.FAILED, str(error.message))
 
     def adopt(self, bundle: Bundle, runtime: Runtime) -> None:
@@ -129,6 +135,7 @@ class Served:
             (b"x-lading-model", self.label.encode()),
             (b"x-lading-digest", self.digest.encode()),
         )
+        self.metadata = tuple((name.decode(), value.decode()) for name, value in self.headers)
         self.header_block = b"".join(b"%b: %b\r\n" % header for header in self.headers)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
@@ -141,7 +148,8 @@ class Served:
     def take(self) -> None:
         """Count one request in; a version is not unloaded while it has any in hand."""
         with self._condition:
-            if self.state is not State.READY and self.state is not State.DRAINING:
+            # Without a runtime it is being unloaded, and says so in a moment.
+            if self._runtime is None or self.state not in (State.READY, State.DRAINING):
                 raise not_ready(self)
             self._in_hand += 1
 
@@ -153,14 +161,19 @@ class Served:
                 self._condition.notify_all()
 
     def unload(self, timeout_s: float) -> bool:
-        """Wait until nothing is in hand, then give the memory back; tell whether it came to that."""
+        """Wait until nothing is in hand, then give the memory back; tell whether it came to that.
+
+        Two threads may do so at once, and once it is done it stays done.
+        """
         with self._condition:
             if not self._condition.wait_for(lambda: self._in_hand == 0, timeout_s):
                 return False
             runtime, self._runtime = self._runtime, None
         if runtime is not None:
             runtime.close()
-        self.advance(State.UNLOADED)
+        with self._condition:
+            if self.state is not State.UNLOADED:
+                self.advance(State.UNLOADED)
         return True
 
 

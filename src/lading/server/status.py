@@ -70,10 +70,13 @@ class Status:
 
 
 def pattern_of(refs: Sequence[Ref | Path], bundles: Path | None = None) -> Pattern:
-    """Tell how the models come here: with the image, where all of them lie in its folder."""
+    """Tell how the models come here: with the image, where all of them lie in its folder.
+
+    What is mounted there did not come with the image: an init container pulled it.
+    """
     bundles = (bundles or bundles_folder()).resolve()
     inside = [isinstance(ref, Path) and ref.resolve().is_relative_to(bundles) for ref in refs]
-    return "in-image" if refs and all(inside) else "load"
+    return "in-image" if refs and all(inside) and not bundles.is_mount() else "load"
 
 
 def url(host: str, port: int, hostname: str, scheme: str = "http") -> str:

@@ -6,10 +6,11 @@ taken (`take`) and dropped by the oldest beyond a limit, for the catalog may be 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,18 +19,24 @@ from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Windo
 from lading.server.states import Served
 from lading.signature import Array, Tensor
 
+log = logging.getLogger("lading.server")
+
 _MOST_WINDOWS = 600
 _MOST_ROWS = 20_000
+_MOST_BINNERS = 64
 _BINS = 10
 
 
 @dataclass(slots=True)
 class Tally:
-    """What happened to one version since the last window. Appending is atomic; nothing else is needed."""
+    """What happened to one version since the last window. Appending is atomic; nothing else is needed.
+
+    ``shadows`` has a word of `ShadowCounts` for each copy, ``feedback`` whether each row was right.
+    """
 
     answered: list[tuple[float, Array | None, str]] = field(default_factory=list)
-    shadows: Counter[str] = field(default_factory=Counter)
-    feedback: Counter[bool] = field(default_factory=Counter)
+    shadows: list[str] = field(default_factory=list)
+    feedback: list[bool] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -52,7 +59,8 @@ class Windows:
         self._ready: deque[Window] = deque(maxlen=_MOST_WINDOWS)
         self._began = time.time()
         self._lock = threading.Lock()
-        self._binners: dict[Served, Binner] = {}
+        self._binners: dict[tuple[str, str], Binner] = {}
+        self._unnamed: set[str] = set()
 
     def tally(self, release: int, served: Served) -> Tally:
         """Give the tally of a version under a release."""
@@ -84,14 +92,20 @@ class Windows:
     def put_back(self, windows: Sequence[Window]) -> None:
         """Keep `windows` for the next time, the oldest first to be dropped."""
         with self._lock:
-            self._ready.extendleft(reversed(windows[-_MOST_WINDOWS + len(self._ready) :]))
+            room = _MOST_WINDOWS - len(self._ready)
+            self._ready.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
     def binner(self, served: Served) -> Binner:
-        """Give what names the outputs of a version."""
-        found = self._binners.get(served)
+        """Give what names the outputs of a version beside the one that is live now."""
+        live = self.live_of(served.name)
+        like = live if live is not None and live.is_opened else served
+        # By digest: a version that has been unloaded is not kept alive by what named its outputs.
+        key = (served.digest, like.digest)
+        found = self._binners.get(key)
         if found is None:
-            self._binners = {one: binner for one, binner in self._binners.items() if one.in_memory}
-            found = self._binners[served] = Binner(served, self.live_of(served.name) or served)
+            kept = list(self._binners.items())[-_MOST_BINNERS + 1 :]
+            found = Binner(served, like)
+            self._binners = {**dict(kept), key: found}
         return found
 
     def _window(self, release: int, served: Served, tally: Tally, at: float, seconds: float) -> Window:
@@ -99,7 +113,6 @@ class Windows:
         latency = np.array([one[0] for one in answered])
         bins = np.searchsorted(np.array(LATENCY_BOUNDS_S), latency, side="left")
         counts = np.bincount(bins, minlength=len(LATENCY_BOUNDS_S) + 1)
-        outputs = [one[1] for one in answered if one[1] is not None]
         return Window(
             name=served.name,
             release=release,
@@ -111,10 +124,21 @@ class Windows:
             requests=len(answered),
             errors=dict(Counter(one[2] for one in answered if one[2])),
             latency=tuple(int(count) for count in counts) if answered else (),
-            outputs=self.binner(served).count(outputs) if outputs else {},
-            shadow=ShadowCounts(**tally.shadows),
-            feedback=FeedbackCounts(right=tally.feedback[True], wrong=tally.feedback[False]),
+            outputs=self._outputs(served, [one[1] for one in answered if one[1] is not None]),
+            shadow=ShadowCounts(**Counter(tally.shadows)),
+            feedback=FeedbackCounts(right=tally.feedback.count(True), wrong=tally.feedback.count(False)),
         )
+
+    def _outputs(self, served: Served, outputs: Sequence[Array]) -> dict[str, int]:
+        """Count outputs by name; where they cannot be named the requests count all the same."""
+        try:
+            return self.binner(served).count(outputs) if outputs else {}
+        except Exception:
+            # Whatever a model puts out: the windows of all the others are made beside this one.
+            if served.digest not in self._unnamed:
+                self._unnamed.add(served.digest)
+                log.exception("the outputs of %s are not counted", served.label)
+            return {}
 
 
 class Binner:
@@ -124,7 +148,7 @@ class Binner:
     """
 
     def __init__(self, served: Served, live: Served) -> None:
-        self._served = served
+        self._labels: Mapping[str, str] = served.labels
         self._tensor: Tensor = served.signature.primary
         self._edges: Array | None = None
         if not (self._tensor.columns or self._tensor.dtype in ("string", "bool") or self._is_label):
@@ -139,17 +163,19 @@ class Binner:
         return self._tensor.name == "label" or self._tensor.dtype.startswith(("int", "uint"))
 
     def count(self, outputs: Sequence[Array]) -> dict[str, int]:
-        """Count the rows of `outputs` by name, up to a limit of rows."""
-        flat = np.concatenate([one.reshape(len(one) if one.ndim else 1, -1) for one in outputs])[:_MOST_ROWS]
-        if self._edges is not None:
-            values = flat.astype(np.float64).reshape(-1)
-            return self._by_bin(values)
-        names, counts = np.unique(self.names(flat), return_counts=True)
-        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+        """Count the rows of `outputs` by name, up to a limit of rows; they may be of different widths."""
+        counted: Counter[str] = Counter()
+        for rows in _alike(outputs):
+            if self._edges is not None:
+                counted.update(self._by_bin(rows.astype(np.float64).reshape(-1)))
+            else:
+                names, counts = np.unique(self.names(rows), return_counts=True)
+                counted.update(dict(zip(names.tolist(), counts.tolist(), strict=True)))
+        return dict(counted)
 
     def names(self, rows: Array) -> Array:
         """Give the label of each row, as text; `rows` is ``[rows, outputs]``."""
-        tensor, labels = self._tensor, self._served.labels
+        tensor, labels = self._tensor, self._labels
         if tensor.columns and tensor.name in ("probabilities", "scores"):
             keys = np.array(tensor.columns)[rows.argmax(axis=-1)]
         else:
@@ -163,3 +189,21 @@ class Binner:
         named = {f"bin {at}": int(count) for at, count in enumerate(bins) if count}
         missing = int(np.isnan(values).sum())
         return {**named, "nan": missing} if missing else named
+
+
+def rows_of(array: Array) -> Array:
+    """Give an output as ``[rows, values]``; one without a batch dimension is one row, an empty one none."""
+    return array.reshape(len(array) if array.ndim else 1, -1) if array.size else array.reshape(0, 1)
+
+
+def _alike(outputs: Sequence[Array]) -> Iterator[Array]:
+    """Put outputs of the same width together as ``[rows, values]``, up to a limit of rows in all."""
+    widths: dict[int, list[Array]] = {}
+    left = _MOST_ROWS
+    for one in outputs:
+        rows = rows_of(one)[:left]
+        left -= len(rows)
+        if len(rows):
+            widths.setdefault(rows.shape[1], []).append(rows)
+    for rows_alike in widths.values():
+        yield np.concatenate(rows_alike)

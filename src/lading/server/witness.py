@@ -5,18 +5,25 @@ On the path of every request, so it appends and leaves; what takes longer is don
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import OrderedDict, deque
 from typing import NamedTuple
+
+import numpy as np
 
 from lading.release import Feedback
 from lading.server.job import Job
 from lading.server.shadow import Shadows
 from lading.server.states import Served
 from lading.server.traffic import Traffic
-from lading.server.windows import Windows
+from lading.server.windows import Windows, rows_of
 from lading.signature import Array
 
 _REMEMBERED = 50_000
+_REMEMBERED_BYTES = 64 * 1024 * 1024
+_SMALL_BYTES = 4096
+"""A slice of a merged output up to this size is copied, which takes little, so that the whole can go."""
 
 
 class Answered(NamedTuple):
@@ -25,6 +32,7 @@ class Answered(NamedTuple):
     release: int
     served: Served
     primary: Array
+    size_bytes: int
 
 
 class Witness:
@@ -36,6 +44,8 @@ class Witness:
         self.shadows = Shadows(self.windows)
         self.unclaimed: deque[Feedback] = deque(maxlen=_REMEMBERED)
         self._answered: OrderedDict[tuple[str, bytes], Answered] = OrderedDict()
+        self._answered_bytes = 0
+        self._lock = threading.Lock()
 
     def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Take note of one answer; ``error`` is the name of what went wrong, or empty."""
@@ -43,12 +53,26 @@ class Witness:
         result = job.result
         primary = result.get(served.signature.primary.name) if result is not None else None
         self.windows.tally(traffic.release, served).answered.append((latency_s, primary, error))
-        if error or primary is None:
-            return
+        if not error and primary is not None:
+            self._remember((served.name, request_id), traffic.release, served, primary)
+
+    def _remember(self, key: tuple[str, bytes], release: int, served: Served, primary: Array) -> None:
+        """Keep an answer for feedback, and forget the oldest beyond a number and a size in all."""
+        primary, size_bytes = _alone(primary)
         answered = self._answered
-        answered[served.name, request_id] = Answered(traffic.release, served, primary)
-        if len(answered) > _REMEMBERED:
-            answered.popitem(last=False)
+        with self._lock:
+            if key in answered:
+                self._forget(key)
+            answered[key] = Answered(release, served, primary, size_bytes)
+            self._answered_bytes += size_bytes
+            while len(answered) > _REMEMBERED or self._answered_bytes > _REMEMBERED_BYTES:
+                self._answered_bytes -= answered.popitem(last=False)[1].size_bytes
+
+    def _forget(self, key: tuple[str, bytes]) -> Answered | None:
+        answered = self._answered.pop(key, None)
+        if answered is not None:
+            self._answered_bytes -= answered.size_bytes
+        return answered
 
     def refused(self, traffic: Traffic, served: Served, latency_s: float, error: str) -> None:
         """Take note of a request that did not fit what `served` takes."""
@@ -71,16 +95,27 @@ class Witness:
 
     def claim(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
         """Count the truth about an answer of this process; tell whether it was one."""
-        answered = self._answered.pop((name, request_id), None)
+        with self._lock:
+            answered = self._forget((name, request_id))
         if answered is None:
             return False
-        rows = answered.primary.reshape(len(answered.primary) if answered.primary.ndim else 1, -1)
-        given = self.windows.binner(answered.served).names(rows).tolist()
+        given = self.windows.binner(answered.served).names(rows_of(answered.primary)).tolist()
         tally = self.windows.tally(answered.release, answered.served)
-        for one, other in zip(given, truth, strict=False):
-            tally.feedback[one == other] += 1
+        tally.feedback.extend(one == other for one, other in zip(given, truth, strict=False))
         return True
 
     def stop(self) -> None:
         """End the threads."""
         self.shadows.stop()
+
+
+def _alone(primary: Array) -> tuple[Array, int]:
+    """Give an output, a small one apart from what it is a slice of, and the bytes that keeping it keeps."""
+    size_bytes, whole = primary.nbytes, primary.base
+    if whole is not None and size_bytes <= _SMALL_BYTES:
+        primary = primary.copy()
+    elif isinstance(whole, np.ndarray):
+        size_bytes = whole.nbytes
+    if primary.dtype.hasobject:
+        size_bytes += sum(map(sys.getsizeof, primary.flat))
+    return primary, size_bytes

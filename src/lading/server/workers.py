@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ from lading.server.addresses import hold, listen
 from lading.server.cells import SharedMemory
 from lading.server.logs import set_up_logging
 from lading.server.seat import Line, Message, Seat, refusal, replica_id
+from lading.server.weights import weights_folder
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
@@ -107,12 +109,14 @@ class Supervisor:
         self._chooser: Worker | None = None
         self._chosen: object = None
         self._refused: LadingError | None = None
+        self._weights_in: Path | None = None
         self._draining_until = 0.0
 
     def run(self) -> int:
         """Live through it; raises the error of a first worker that cannot serve."""
         host, port = self._listener.getsockname()[:2]
-        with self._signals_heard():
+        with self._signals_heard(), weights_folder(wanted=self._settings.share_weights == "on") as folder:
+            self._weights_in = folder
             log.info(
                 "listening on http://%s:%d (documentation: /docs), %d workers", host, port, len(self._workers)
             )
@@ -158,7 +162,7 @@ class Supervisor:
 
     def _seat(self, number: int, line: Line) -> Seat:
         shared = (self._listener, self._held, self._memory)
-        return Seat(number, *shared, line, self._replica, self._started_at)
+        return Seat(number, *shared, line, self._replica, self._started_at, self._weights_in)
 
     def _be(self, seat: Seat) -> NoReturn:
         """Be a worker, in the forked process, until the end of it."""

@@ -21,7 +21,7 @@ def cast_array(tensor: Tensor, array: Array) -> Array:
     cast = array if array.dtype == tensor.numpy_dtype else _convert(tensor, array)
     if tensor.dtype == "string":
         _check_strings(tensor, cast)
-    elif not tensor.allows_nan and cast.dtype.kind == "f" and np.isnan(cast).any():
+    elif not tensor.allows_nan and cast.dtype.kind == "f" and np.count_nonzero(np.isnan(cast)):
         raise _refused(tensor, "NaN", _index(np.isnan(cast)))
     return cast
 

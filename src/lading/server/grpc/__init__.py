@@ -7,9 +7,9 @@ model and never touches a socket. Imported only by a process that serves gRPC, b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
@@ -54,13 +54,11 @@ def details_of(error: LadingError) -> str:
     return str(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a method may look at: the data plane, the counts, and the caller's metadata."""
+class Call(NamedTuple):
+    """What a method may look at: the data plane as its caller sees it, and the counts."""
 
     plane: DataPlane
     metrics: Metrics
-    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
 
 
 Answer = Callable[[Any, Call], "Any | Job"]

@@ -18,7 +18,7 @@ from lading.server.dataplane import check_outputs, rows_in
 from lading.server.grpc import Call, Method, Service, messages
 from lading.server.job import Job
 from lading.server.protocols.oip import facts, tensors
-from lading.server.protocols.oip.wanted import WantedOutput, all_outputs, compute
+from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
 from lading.server.states import Served, State
 from lading.signature import Array, DType, Tensor
 
@@ -114,18 +114,24 @@ def model_infer(request: Any, call: Call) -> Job:
     served = facts.resolve(call.plane, request.model_name, request.model_version)
     raw = request.raw_input_contents
     inputs = served.signature.cast(_arrays(served, request.inputs, raw))
-    wanted = _wanted(served, request.outputs)
+    wanted, compute = _wanted(served, request.outputs)
     # Floats of 16 bits have no typed contents, so that an answer which holds any is raw.
     as_bytes = bool(raw) or any(one.tensor.dtype == "float16" and not one.classes for one in wanted)
-    head = {"model_name": served.name, "model_version": str(served.version), "id": request.id}
+    id = request.id
 
     def encode(outputs: dict[str, Array]) -> Any:
-        return _encode(head, wanted, [one.of(served, outputs) for one in wanted], as_bytes=as_bytes)
+        response = _message("ModelInferResponse")(
+            model_name=served.name, model_version=str(served.version), id=id
+        )
+        _add_outputs(response, wanted, [one.of(served, outputs) for one in wanted], as_bytes=as_bytes)
+        return response
 
-    return Job(served, inputs, compute(served, wanted), encode, rows_in(served, inputs))
+    return Job(served, inputs, compute, encode, rows_in(served, inputs))
 
 
 def _arrays(served: Served, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
+    if len(raw) != len(inputs) and any("shared_memory_region" in one.parameters for one in inputs):
+        raise BodyInvalid("`inputs`", expected="their tensors in the request", found="shared memory")
     if raw and len(raw) != len(inputs):
         raise BodyInvalid("`raw_input_contents`", expected=f"{len(inputs)} of them", found=f"{len(raw)}")
     arrays: dict[str, Array] = {}
@@ -133,8 +139,6 @@ def _arrays(served: Served, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict
         tensor = served.signature.input(one.name)
         if one.name in arrays:
             raise InputUnknown(f"`inputs[{at}]`", expected="each input once", found=f"`{one.name}` again")
-        if "shared_memory_region" in one.parameters:
-            raise BodyInvalid(f"`inputs[{at}]`", expected="the tensor in the request", found="shared memory")
         shape = list(one.shape)
         tensors.check_declared(tensor, one.datatype, shape)
         if not raw:
@@ -174,20 +178,24 @@ def _texts(tensor: Tensor, values: Sequence[bytes]) -> Array:
     return tensors.strings(texts)
 
 
-def _wanted(served: Served, outputs: Sequence[Any]) -> Sequence[WantedOutput]:
-    if not outputs:
-        return all_outputs(served, binary=False)
-    check_outputs(served, [one.name for one in outputs])
+def _wanted(served: Served, outputs: Sequence[Any]) -> Asked:
+    names = tuple([one.name for one in outputs])
+    if not any(one.parameters for one in outputs):
+        return plain_outputs(served, names, binary=False)
+    check_outputs(served, names)
     known = {tensor.name: tensor for tensor in served.signature.outputs}
-    return [
-        WantedOutput.checked(
-            known[one.name],
-            _parameter(one.parameters, "classification", 0),
-            f"outputs[{at}].parameters",
-            binary=False,
-        )
-        for at, one in enumerate(outputs)
-    ]
+    return Asked.of(
+        served,
+        (
+            WantedOutput.checked(
+                known[one.name],
+                _parameter(one.parameters, "classification", 0),
+                f"outputs[{at}].parameters",
+                binary=False,
+            )
+            for at, one in enumerate(outputs)
+        ),
+    )
 
 
 def _parameter(parameters: Mapping[str, Any], name: str, otherwise: Any) -> Any:
@@ -198,10 +206,9 @@ def _parameter(parameters: Mapping[str, Any], name: str, otherwise: Any) -> Any:
     return getattr(given, choice) if choice else None
 
 
-def _encode(
-    head: Mapping[str, str], wanted: Sequence[WantedOutput], arrays: Sequence[Array], *, as_bytes: bool
-) -> Any:
-    response = _message("ModelInferResponse")(**head)
+def _add_outputs(
+    response: Any, wanted: Sequence[WantedOutput], arrays: Sequence[Array], *, as_bytes: bool
+) -> None:
     for one, array in zip(wanted, arrays, strict=True):
         output = response.outputs.add(name=one.tensor.name, datatype=one.datatype, shape=array.shape)
         if as_bytes:
@@ -212,4 +219,3 @@ def _encode(
         if field == "bytes_contents":
             flat = [text.encode() for text in flat]
         getattr(output.contents, field).extend(flat)
-    return response

@@ -7,9 +7,11 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from lading.server.grpc import messages
+
+_V1 = "grpc.reflection.v1.ServerReflection"
 
 
 class _Pools:
@@ -33,4 +35,14 @@ class _Pools:
 def add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
     """Let clients ask which services there are and how their messages look."""
     pools = _Pools(messages.pool(), descriptor_pool.Default())
-    reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server, pool=pools)
+    names = [*services, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server, pool=pools)
+    # The newer name has the same messages; grpcio-reflection knows only the older one.
+    servicer = reflection.ReflectionServicer(names, pools)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    methods = {"ServerReflectionInfo": handler}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_V1, methods),))

@@ -7,27 +7,32 @@ waits for a batch then costs nothing else.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from lading.errors import LadingError, ModelNotReady, NotFound, RunFailed
+from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, RunFailed
+from lading.ref import version_number
 from lading.server.dataplane import DataPlane
 from lading.server.grpc import Call, Method, Service, messages, status_of
+from lading.server.grpc.calls import CallThreads
 from lading.server.grpc.health import Health
 from lading.server.grpc.reflection import add_reflection
-from lading.server.job import Job
-from lading.server.metrics import Metrics, Stats
+from lading.server.job import Job, request_ids
+from lading.server.metrics import Metrics
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
 
-Run = Callable[[Any, grpc.ServicerContext], Any]
+_LONGEST_ID = 128
+_LONGEST_DETAILS = 2000  # Bytes, of which each may take three on the wire.
+
+Run = Callable[[bytes, grpc.ServicerContext], bytes]
+Metadata = Mapping[str, "str | bytes"]
 
 
 class GrpcServer:
@@ -39,8 +44,11 @@ class GrpcServer:
         self._plane = plane
         self._metrics = metrics
         self._counting = threading.Lock()
-        self._pool = ThreadPoolExecutor(settings.grpc_threads, "grpc")
-        self._server = grpc.server(self._pool, options=_options(settings))
+        self._ids = request_ids()
+        self._threads = CallThreads(settings.grpc_threads)
+        # What waits for a thread waits in no queue of a model, and must not grow without end either.
+        most = settings.grpc_threads + settings.max_queue
+        self._server = grpc.server(self._threads, options=_options(settings), maximum_concurrent_rpcs=most)
         services = tuple(services)
         for service in services:
             self._server.add_generic_rpc_handlers((self._handler(service),))
@@ -63,78 +71,108 @@ class GrpcServer:
         """Take no more calls, and finish those in hand within `grace_s`."""
         self._health.stop()
         self._server.stop(grace_s).wait()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.stop()
 
     def _handler(self, service: Service) -> grpc.GenericRpcHandler:
         methods = {}
         described = messages.service(service.protos, service.name).methods_by_name
         for method in service.methods:
-            wire = described[method.name]
-            request = messages.message(service.protos, wire.input_type.full_name)
-            methods[method.name] = grpc.unary_unary_rpc_method_handler(
-                self._method(service, method),
-                request_deserializer=_reader(request.FromString),
-                response_serializer=self._write,
-            )
+            request = messages.message(service.protos, described[method.name].input_type.full_name)
+            methods[method.name] = grpc.unary_unary_rpc_method_handler(self._method(service, method, request))
         return grpc.method_handlers_generic_handler(service.name, methods)
 
-    def _method(self, service: Service, method: Method) -> Run:
-        def answer(given: tuple[Any, int], context: grpc.ServicerContext) -> tuple[Any, Stats]:
-            message, size = given
-            return _Exchange(self, service, method, context, size).answer(message)
+    def _method(self, service: Service, method: Method, request: Any) -> Run:
+        # Bytes come in and go out: read and written here they are counted once, and refused in our words.
+        def answer(data: bytes, context: grpc.ServicerContext) -> bytes:
+            return _Exchange(self, service, method, context, len(data)).answer(request.FromString, data)
 
         return answer
 
-    def _write(self, answer: tuple[Any, Stats]) -> bytes:
-        message, stats = answer
-        data: bytes = message.SerializeToString()
-        with self._counting:
-            stats.sent(len(data))
-        return data
+    def call(self, metadata: Metadata) -> Call:
+        """Give what a method may look at: releases that split see the caller's metadata."""
+        plane = self._plane
+        if plane.splits:
+            plane = plane.seen_by({key.encode(): _bytes(value) for key, value in metadata.items()})
+        return Call(plane, self._metrics)
 
-    def count(self, call: _Exchange, service: Service, status: str, error: LadingError | None) -> Stats:
+    def request_id(self, metadata: Metadata) -> str:
+        """Give the caller's own id of this call, or a new one."""
+        given = metadata.get("x-request-id")
+        if isinstance(given, str) and 0 < len(given) <= _LONGEST_ID:
+            return given
+        return next(self._ids).decode("ascii")
+
+    def count(
+        self, call: _Exchange, service: Service, status: str, sent_bytes: int, error: LadingError | None
+    ) -> None:
         """Count one call: its status, and the error where there is one."""
-        job = call.job
-        name, version = (job.served.name, job.served.version) if job is not None else call.about
+        job, took_s = call.job, time.perf_counter() - call.began
         with self._counting:  # Many threads count into one place; adding is not atomic in Python.
-            stats = self._metrics.stats(name, version, service.protocol)
-            stats.answered(status, time.perf_counter() - call.began, job, call.size, 0)
+            if job is not None:
+                stats = self._metrics.of(job.served, service.protocol)
+            else:
+                stats = self._metrics.stats(*call.about, service.protocol)
+            stats.answered(status, took_s, job, call.size, sent_bytes)
             if error is not None:
                 stats.failed(error)
-        return stats
+            reason = type(error).__name__ if error is not None else ""
+            if job is not None:
+                self._plane.saw(job, call.request_id.encode(), took_s, reason)
+            elif error is not None and call.plane is not self._plane:
+                call.plane.saw_refusal(took_s, reason)
 
 
 class _Exchange:
     """One call on its way."""
 
+    __slots__ = (
+        "_call",
+        "_context",
+        "_method",
+        "_server",
+        "_service",
+        "about",
+        "began",
+        "job",
+        "request_id",
+        "size",
+    )
+
     def __init__(
         self, server: GrpcServer, service: Service, method: Method, context: grpc.ServicerContext, size: int
     ) -> None:
+        self.began = time.perf_counter()
         self.size = size
+        self.job: Job | None = None
+        self.about = ("", 0)
         self._server = server
         self._service = service
         self._method = method
         self._context = context
-        self.began = time.perf_counter()
-        self.job: Job | None = None
-        self.about = ("", 0)
-        metadata = {one.key: one.value for one in context.invocation_metadata()}
-        self._call = Call(server._plane, server._metrics, metadata)  # noqa: SLF001 - one file, one thing
-        given = metadata.get("x-request-id", "")
-        self._request_id = given if isinstance(given, str) and 0 < len(given) <= 128 else os.urandom(8).hex()
+        metadata: Metadata = dict(context.invocation_metadata())
+        self._call = server.call(metadata)
+        self.request_id = server.request_id(metadata)
 
-    def answer(self, message: Any) -> tuple[Any, Stats]:
+    @property
+    def plane(self) -> DataPlane:
+        """The data plane as this caller sees it."""
+        return self._call.plane
+
+    def answer(self, read: Callable[[bytes], Any], data: bytes) -> bytes:
         """Give the response, or end the call with the status of what went wrong."""
+        message: Any = None
         try:
-            response = self._respond(message)
+            message = _message(read, data)
+            answer: bytes = self._respond(message).SerializeToString()
         except LadingError as error:
             self.about = self._about(message)
             self._refuse(error)
         except Exception:  # logged with its traceback, answered with a sentence
-            log.exception("gRPC call %s of %s failed", self._request_id, self._method.name)
-            hint = f"the server's log has it under x-request-id {self._request_id}"
+            log.exception("gRPC call %s of %s failed", self.request_id, self._method.name)
+            hint = f"the server's log has it under x-request-id {self.request_id}"
             self._refuse(RunFailed("internal error", hint=hint))
-        return response, self._finish("OK")
+        self._finish("OK", len(answer))
+        return answer
 
     def _respond(self, message: Any) -> Any:
         outcome = self._method.answer(message, self._call)
@@ -144,16 +182,30 @@ class _Exchange:
             return self._run(outcome)
         except ModelNotReady:
             # The version was unloaded after it had been found: what replaced it is found now.
+            self._call = self._server.call(dict(self._context.invocation_metadata()))
             return self._run(self._method.answer(message, self._call))
 
     def _run(self, job: Job) -> Any:
         self.job = job
-        self._context.add_callback(self._client_gone)  # A client that gives up leaves the queue.
-        return job.encode(self._call.plane.run(job, self._context.time_remaining()))
+        return job.encode(self.plane.run(job, self._patience))
+
+    def _patience(self) -> float | None:
+        """Give how many seconds the client waits; should it give up before, its job leaves the queue."""
+        if not self._context.add_callback(self._client_gone):
+            self._client_gone()
+        remaining: float | None = self._context.time_remaining()
+        return remaining
 
     def _client_gone(self) -> None:
         assert self.job is not None
         self.job.cancelled = True
+
+    def _cancelled(self) -> bool:
+        """Tell whether the client took its call back, and not because its own deadline had passed."""
+        if self.job is None or not self.job.cancelled or self._context.is_active():
+            return False
+        remaining = self._context.time_remaining()
+        return remaining is None or remaining > 0
 
     def _about(self, message: Any) -> tuple[str, int]:
         """Give the model and version that a refused call was about; nothing where there is none."""
@@ -161,22 +213,40 @@ class _Exchange:
         name = spec.name if spec is not None else getattr(message, "model_name", "")
         version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")
         try:
-            served = self._call.plane.find(name, int(version) if version.isdecimal() else None)
-        except NotFound:
+            served = self.plane.find(name, version_number(version))
+        except (NotFound, ModelNotReady):
             return "", 0
         return served.name, served.version
 
     def _refuse(self, error: LadingError) -> None:
         status = status_of(error)
-        self._finish(status.name, error)
-        self._context.abort(status, self._service.details(error))
+        if self._cancelled():  # Nobody reads this, but it is counted, and not as an error of ours.
+            self._finish("CANCELLED", 0)
+        else:
+            self._finish(status.name, 0, error)
+        self._context.abort(status, _short(self._service.details(error)))
 
-    def _finish(self, status: str, error: LadingError | None = None) -> Stats:
-        served = (
-            [(key.decode(), value.decode()) for key, value in self.job.served.headers] if self.job else []
-        )
-        self._context.set_trailing_metadata((*served, ("x-request-id", self._request_id)))
-        return self._server.count(self, self._service, status, error)
+    def _finish(self, status: str, sent_bytes: int, error: LadingError | None = None) -> None:
+        served = self.job.served.metadata if self.job is not None else ()
+        self._context.set_trailing_metadata((*served, ("x-request-id", self.request_id)))
+        self._server.count(self, self._service, status, sent_bytes, error)
+
+
+def _message(read: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return read(data)
+    except DecodeError as error:
+        raise BodyInvalid("message", expected="this method's protobuf message", found=str(error)) from None
+
+
+def _short(details: str) -> str:
+    """Cut a text that names at length what the client sent: past 8 KiB of headers it gets another error."""
+    cut = details.encode()[:_LONGEST_DETAILS].decode(errors="ignore")
+    return cut if len(cut) == len(details) else f"{cut}…"
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:
@@ -188,8 +258,3 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 5000),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
-
-
-def _reader(parse: Callable[[bytes], Any]) -> Callable[[bytes], tuple[Any, int]]:
-    # grpcio reads in a thread of its own and writes in the call's: only what they give can carry a size.
-    return lambda data: (parse(data), len(data))

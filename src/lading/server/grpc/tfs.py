@@ -92,7 +92,7 @@ def _multi_inference(message: Any, call: Call) -> Job:
     if any(one is not served for one in found):
         raise BodyInvalid("All ModelSpecs in a MultiInferenceRequest must access the same model name")
     methods = [task.method_name for task in message.tasks]
-    wanted = list(dict.fromkeys(_task_output(served, method) for method in methods))
+    wanted = tuple(dict.fromkeys(_task_output(served, method) for method in methods))
     inputs = _examples(served, message)
 
     def encode(outputs: dict[str, Array]) -> Any:
@@ -185,8 +185,8 @@ def _inputs(served: Served, given: Mapping[str, Any]) -> dict[str, Array]:
     return served.signature.cast(arrays)
 
 
-def _asked(served: Served, names: Any) -> list[str]:
-    known = [one.name for one in served.signature.outputs]
+def _asked(served: Served, names: Any) -> tuple[str, ...]:
+    known = tuple(one.name for one in served.signature.outputs)
     if not names:
         return known
     for name in names:
@@ -198,7 +198,7 @@ def _asked(served: Served, names: Any) -> list[str]:
     if len(set(names)) != len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise BodyInvalid(f"duplicate output tensor alias: {twice}")
-    return list(names)
+    return tuple(names)
 
 
 def _examples(served: Served, message: Any) -> dict[str, Array]:

@@ -6,6 +6,7 @@ that are missing. They go in the typed field, because clients read ``outputs["y"
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _FIELDS = {
 _TAGS = {"float32": b"\x2a", "float64": b"\x32"}
 """Tags of the packed fields (5 and 6, length-delimited) whose bytes are the array's own."""
 
+_MOST_SIZE = 2**48
 _MOST_VALUES = 2**22
 """Most values that a short list may stand for: a shape of a few bytes could ask for any memory."""
 
@@ -61,9 +63,9 @@ def to_array(tensor: Tensor, proto: Any) -> Array:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ShapeRefused(where, expected=f"`{tensor}`", found="a shape that is not known")
-    count = 1
-    for size in shape:
-        count *= size
+    if prod(size or 1 for size in shape) > _MOST_SIZE:  # numpy counts the sizes beside an empty one as well.
+        raise ShapeRefused(where, expected=f"`{tensor}`", found=f"shape `{list(shape)}`")
+    count = prod(shape)
     if proto.tensor_content:
         return _from_content(tensor, proto.tensor_content, shape, count)
     values = getattr(proto, _FIELDS[tensor.dtype])

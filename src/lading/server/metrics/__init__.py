@@ -161,7 +161,7 @@ class Metrics:
             self._show(name, served, rows.get(name[1:3], 0))
         if self._known:  # What is unloaded must not be kept in memory by its counts.
             held = set(present.values())
-            for known in [one for one in self._known if one[0] not in held]:
+            for known in [one for one in list(self._known) if one[0] not in held]:
                 self._known.pop(known, None)
 
     def _rows_by_version(self) -> dict[Name, int]:

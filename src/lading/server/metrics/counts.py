@@ -54,6 +54,7 @@ _HISTOGRAM = len(BOUNDS_S) + 2  # The bins, one above them all, the sum.
 _GOOD_S = _BATCH + len(BATCH_BOUNDS) + 1
 _BAD_S = _GOOD_S + _HISTOGRAM
 _QUEUE_S = _BAD_S + _HISTOGRAM
+_GOOD_SUM, _BAD_SUM, _QUEUE_SUM = (begin + _HISTOGRAM - 1 for begin in (_GOOD_S, _BAD_S, _QUEUE_S))
 REQUESTS_SIZE = _QUEUE_S + _HISTOGRAM
 
 RUNS_SIZE = 2 + len(BATCH_BOUNDS) + 1
@@ -167,24 +168,29 @@ class Stats(Requests):
         cells[_SENT] += sent_bytes
         if status not in _GOOD:
             cells[_BAD_S + bisect_left(BOUNDS_S, took_s)] += 1
-            cells[_QUEUE_S - 1] += took_s
+            cells[_BAD_SUM] += took_s
             return
         cells[_GOOD_S + bisect_left(BOUNDS_S, took_s)] += 1
-        cells[_BAD_S - 1] += took_s
+        cells[_GOOD_SUM] += took_s
         if job is None:
             return
-        rows = job.rows
-        if not job.merged_rows:
-            cells[_RUN_S] += job.run_s
-            if rows == 1:
-                cells[_BATCH] += 1  # Its rows need no adding up.
-            else:
-                cells[_BATCH + bisect_left(BATCH_BOUNDS, rows)] += 1
-                cells[_MORE_ROWS] += rows
-        else:
-            cells[_QUEUED_ROWS] += rows
+        if job.merged_rows:
+            cells[_QUEUED_ROWS] += job.rows
             cells[_QUEUE_S + bisect_left(BOUNDS_S, job.queued_s)] += 1
-            cells[REQUESTS_SIZE - 1] += job.queued_s
+            cells[_QUEUE_SUM] += job.queued_s
+        else:
+            self._ran_at_once(job)
+
+    def _ran_at_once(self, job: Job) -> None:
+        cells, rows, together = self._cells, job.rows, job.together
+        if rows == 1 and not together:
+            cells[_BATCH] += 1  # Its rows need no adding up.
+            cells[_RUN_S] += job.run_s
+            return
+        cells[_MORE_ROWS] += rows
+        if together >= 0:  # It stands for the run; -1 ran with one that does.
+            cells[_BATCH + bisect_left(BATCH_BOUNDS, together or rows)] += 1
+            cells[_RUN_S] += job.run_s
 
     def failed(self, error: LadingError) -> None:
         """Count why a request was refused or failed; its answer is counted by `answered` as well."""

@@ -68,9 +68,11 @@ def _failures(summary: Summary) -> Metric:
         for name, count in counts.errors.items():
             key = (model, version, _REASONS.get(name, "OTHER"))
             sums[key] = sums.get(key, 0) + count
-        gone = counts.statuses.get(499, 0)
+        statuses = counts.statuses
+        gone = statuses.get(499, 0) + statuses.get("CANCELLED", 0)
         if gone:
-            sums[model, version, "CANCELED"] = gone
+            key = (model, version, "CANCELED")
+            sums[key] = sums.get(key, 0) + gone
     family = bare("nv_inference_request_failure", "Requests refused or failed.")
     for (model, version, reason), total in sums.items():
         family.add_sample(family.name, {"model": model, "version": version, "reason": reason}, total)

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from lading.errors import BodyInvalid, InvalidReference, LabelsNotFound, LadingError
+from lading.ref import version_number
 from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response, Route, json_response
 from lading.server.job import Job
@@ -161,7 +162,7 @@ def _predict_test_label(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
     return predict_test_label
 
 
-def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: Sequence[str]) -> Job:
+def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: tuple[str, ...]) -> Job:
     if not asked:
         raise BodyInvalid("`$.outputs`", expected="names of outputs, or no `outputs` at all", found="none")
     check_outputs(served, asked)
@@ -178,7 +179,7 @@ def _label_job(served: Served, inputs: dict[str, Array], *, flat: bool) -> Job:
 
     def encode(outputs: dict[str, Array]) -> Response:
         names = named_labels(served, tensor, outputs[tensor.name])
-        return Response(dumps({"prediction": names[0] if flat and rows == 1 else names}))
+        return Response(dumps({"prediction": names[0] if flat and rows == 1 and tensor.batched else names}))
 
     return Job(served, inputs, (tensor.name,), encode, rows)
 
@@ -196,18 +197,17 @@ def label_output(served: Served) -> Tensor:
     )
 
 
-def named_labels(served: Served, tensor: Tensor, values: Array) -> list[Any]:
+def named_labels(served: Served, tensor: Tensor, values: Array) -> Any:
     """Turn classes (or scores by class) into the names that the bundle gives them."""
     if tensor.name != "label":
         values = np.array(tensor.columns, dtype=object)[values.argmax(axis=-1)]
-    plain = values.tolist()
 
     def name(value: Any) -> Any:
         return (
             [name(one) for one in value] if isinstance(value, list) else served.labels.get(str(value), value)
         )
 
-    return [name(value) for value in plain]
+    return name(values.tolist())
 
 
 def _read(body: bytes) -> _Body:
@@ -237,19 +237,9 @@ def _plain(value: Any) -> Any:
 
 
 def health(_request: Request, plane: DataPlane) -> Response:
-    """Say whether every model answers; 503 and the reason where one does not.
-
-    A model under a release answers while any of its versions is ready: a candidate that is loading or has
-    failed takes no replica out of traffic.
-    """
+    """Say whether every model answers; 503 and the reason where one does not."""
     everything = [served for versions in plane.models.values() for served in versions]
-    deciding = [
-        served
-        for name, versions in plane.models.items()
-        for served in versions
-        if name not in plane.traffic or all(one.state is not State.READY for one in versions)
-    ]
-    return _health(everything, deciding, plane)
+    return _health(everything, plane.deciding(), plane)
 
 
 def model_health(request: Request, plane: DataPlane) -> Response:
@@ -277,7 +267,8 @@ def _health(everything: Sequence[Served], deciding: Sequence[Served], plane: Dat
                 reason = one.reason or f"`{one.label}` is {one.state.word}"
                 return json_response({"health": word, "reason": reason, **shown}, 503)
     if not everything:
-        return json_response({"health": "empty", "reason": "no model is loaded", **shown}, 503)
+        reason = f"no model is loaded: {plane.waiting}" if plane.waiting else "no model is loaded"
+        return json_response({"health": "empty", "reason": reason, **shown}, 503)
     return json_response({"health": "ok", **shown})
 
 
@@ -369,9 +360,9 @@ def _address(request: Request) -> _Address:
     if not request.params:
         return _ROOT
     version = request.params.get("version")
-    if version is not None and not (version.isascii() and version.isdigit()):
+    number = version_number(version) if version is not None else None
+    if version is not None and number is None:
         raise InvalidReference(f"`{request.path}`", expected="a version number", found=f"`{version}`")
-    number = int(version) if version is not None else None
     return _Address(request.params.get("name"), number, request.params.get("tag"))
 
 

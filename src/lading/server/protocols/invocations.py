@@ -6,7 +6,7 @@ classes for a classifier, else the primary output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lading.errors import BodyInvalid, MediaTypeRefused
@@ -45,7 +45,7 @@ def invoke(request: Request, plane: DataPlane) -> Job:
 
 
 def job(
-    served: Served, inputs: Mapping[str, Array], asked: Sequence[str] | None, *, as_csv: bool = False
+    served: Served, inputs: Mapping[str, Array], asked: tuple[str, ...] | None, *, as_csv: bool = False
 ) -> Job:
     """Make the job that answers ``{"predictions": …}``: the outputs asked for, or as `prediction` chooses."""
     names = asked if asked is not None else (prediction(served).name,)
@@ -68,7 +68,7 @@ def prediction(served: Served) -> Tensor:
     return served.signature.primary
 
 
-def asked_outputs(served: Served, params: Mapping[str, Any]) -> list[str] | None:
+def asked_outputs(served: Served, params: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Read the only parameter there is, ``outputs``: the names of the outputs wanted.
 
     Raises `BodyInvalid` for another parameter: a model that was packed has none, and ignoring one would
@@ -84,7 +84,7 @@ def asked_outputs(served: Served, params: Mapping[str, Any]) -> list[str] | None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise BodyInvalid("parameter `outputs`", expected="a list of names", found="something else")
     check_outputs(served, names)
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
 
 
 def _as_predicted(tensor: Tensor, array: Array) -> Array:

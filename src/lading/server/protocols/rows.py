@@ -42,15 +42,17 @@ def quick_reader(
         [("rows", _typed(tensor)), ("beside", beside[1], beside[2])],
         rename={"rows": rows, "beside": beside[0]},
         forbid_unknown_fields=True,
+        gc=False,
     )
     decode = msgspec.json.Decoder(kind).decode
     name, dtype = tensor.name, tensor.numpy_dtype
     array = np.array
-    matrix = matrix_reader(tensor, rows)
+    matrix, columns = matrix_reader(tensor), tensor.shape[-1]
 
     def read(text: bytes) -> tuple[dict[str, Array], int, Any]:
         if matrix is not None and len(text) >= LEAST_BYTES:
-            whole = matrix.read(text)
+            assert isinstance(columns, int)
+            whole = matrix.matrix(text, rows, columns)
             if whole is not None:
                 return {name: whole}, len(whole), beside[2]
         body = decode(text)

@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from lading.errors import ModelNotReady
+from lading.errors import BodyInvalid, ModelNotReady
 from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response
 from lading.server.states import State
@@ -18,17 +18,16 @@ from lading.signature import Array
 
 
 def ping(_request: Request, plane: DataPlane) -> Response:
-    """Answer 200 and nothing more when every model is ready; raises `ModelNotReady` when one is not."""
+    """Answer 200 and nothing more when every model answers; raises `ModelNotReady` when one does not."""
     check_ready(plane)
     return Response(b"", content_type=b"text/plain; charset=utf-8")
 
 
 def check_ready(plane: DataPlane) -> None:
-    """Raise `ModelNotReady` unless there are models and all of them are ready."""
-    everything = [served for versions in plane.models.values() for served in versions]
-    if not everything:
+    """Raise `ModelNotReady` unless there are models and all of them answer."""
+    if not plane.models:
         raise ModelNotReady("no model is loaded")
-    for served in everything:
+    for served in plane.deciding():
         if served.state is not State.READY:
             reason = served.reason or f"`{served.label}` is {served.state.word}"
             raise ModelNotReady(reason)
@@ -50,6 +49,9 @@ def csv_response(outputs: Sequence[Array]) -> Response:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = max((len(array) for array in outputs if array.ndim), default=1)
+    if not rows or any(array.size % rows for array in outputs):
+        found = ", ".join(f"`{list(array.shape)}`" for array in outputs)
+        raise BodyInvalid("answer as CSV", expected="outputs with one value or more a row", found=found)
     # Shortest text that reads back as the same number: str() of a numpy scalar gives it for each width.
     columns = [array.reshape(rows, -1).astype(str if array.dtype != object else object) for array in outputs]
     for at in range(rows):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 import orjson
 
 from lading.errors import BodyInvalid, InputError
-from lading.server.protocols import tfs_words
+from lading.server.protocols import lenient, tfs_words
 from lading.signature import Array, Signature, Tensor
 
 BYTES_SUFFIX = "_bytes"
@@ -259,17 +258,10 @@ def _may_be_lax(tensor: Tensor, array: Array) -> bool:
 
 
 def _loads_with_nan(body: bytes, error: Exception) -> Any:
-    if b"NaN" in body or b"Infinity" in body:
+    if lenient.may_have_nan(body):
         try:
-            return json.loads(body.decode(), parse_float=_finite)
+            return lenient.loads(body)
         except (ValueError, RecursionError) as second:
             error = second
     text = str(error)
     raise BodyInvalid(f"JSON Parse error: Invalid value. {text[:1].upper()}{text[1:]}") from None
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):  # 1e400 is a mistake; Infinity is written as the word.
-        raise ValueError("Number out of range")
-    return value

@@ -7,6 +7,7 @@ from typing import Any
 
 import lading
 from lading.errors import NotSupported
+from lading.ref import version_number
 from lading.server.dataplane import DataPlane
 from lading.server.metrics import Metrics, Summary
 from lading.server.metrics.counts import Histogram
@@ -30,22 +31,19 @@ _STATES = {
 
 def find(plane: DataPlane, name: str, version: str = "") -> Served:
     """Give the version meant, ready or not; a `version` that is not a number is a tag."""
-    if version.isascii() and version.isdigit():
-        return plane.find(name, int(version))
-    return plane.find(name, tag=version or None)
+    number = version_number(version)
+    return plane.find(name, number, tag=(version or None) if number is None else None)
 
 
 def resolve(plane: DataPlane, name: str, version: str = "") -> Served:
     """Give the ready version meant."""
-    if version.isascii() and version.isdigit():
-        return plane.resolve(name, int(version))
-    return plane.resolve(name, tag=version or None)
+    number = version_number(version)
+    return plane.resolve(name, number, tag=(version or None) if number is None else None)
 
 
 def server_ready(plane: DataPlane) -> bool:
-    """Tell whether there is a model, and every model has a version that is ready."""
-    models = plane.models.values()
-    return bool(models) and all(any(one.state is State.READY for one in versions) for versions in models)
+    """Tell whether there is a model, and every model answers."""
+    return bool(plane.models) and all(one.state is State.READY for one in plane.deciding())
 
 
 def server_metadata() -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from lading.errors import BodyInvalid, InputUnknown, MediaTypeRefused, ShapeRefused
+from lading.errors import BodyInvalid, InputUnknown, ShapeRefused
 from lading.server.dataplane import check_outputs, rows_in
 from lading.server.http import Request, Response
 from lading.server.job import Job
+from lading.server.protocols import lenient
 from lading.server.protocols.oip import jsontext, tensors
-from lading.server.protocols.oip.wanted import WantedOutput, all_outputs, compute
+from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
 from lading.server.states import Served
 from lading.signature import Array, Tensor
 
@@ -42,7 +44,7 @@ class _Output(msgspec.Struct):
 class _Body(msgspec.Struct):
     inputs: list[_Input]
     outputs: list[_Output] | None = None
-    id: str = ""
+    id: str | None = ""
     parameters: dict[str, Any] | None = None
 
 
@@ -50,29 +52,66 @@ class _QuickBody(_Body):
     inputs: list[_Quick]  # type: ignore[assignment]
 
 
+_LONGEST_REMEMBERED, _MOST_REMEMBERED = 1024, 256
+"""Longest JSON that is remembered, and how many: clients send the same before each of their tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the JSON before binary tensors says: which inputs lie behind it, and what is asked."""
+
+    inputs: tuple[tuple[Tensor, list[int], slice], ...]
+    size: int
+    asked: Asked
+
+    @classmethod
+    def of(cls, served: Served, inputs: Sequence[_Input], asked: Asked) -> _Layout:
+        """Note where inputs lie that were read already, all of them as bytes."""
+        found, start = [], 0
+        for one in inputs:
+            size = _binary_size(one, "") or 0
+            found.append((served.signature.input(one.name), one.shape, slice(start, start + size)))
+            start += size
+        return cls(tuple(found), start, asked)
+
+    def arrays(self, binary: memoryview) -> dict[str, Array]:
+        """View other bytes in the same way."""
+        return {
+            tensor.name: tensors.from_bytes(tensor, shape, binary[where])
+            for tensor, shape, where in self.inputs
+        }
+
+
 _decoder = msgspec.json.Decoder(_QuickBody)
 
 
 def infer(request: Request, served: Served) -> Job:
     """Read the body of `request` for the version `served`."""
-    if b"content-encoding" in request.headers:
-        found = f"`{request.headers[b'content-encoding'].decode('latin-1')}`"
-        raise MediaTypeRefused("`content-encoding`", expected="a body that is not compressed", found=found)
     size = _json_size(request)
     if size == 0:
         return _raw(served, request.body)
     view = memoryview(request.body)
+    binary = view[size:]
+    text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""
+    layouts: dict[bytes, _Layout] = served.plans.setdefault(_Layout, {})
+    layout = layouts.get(text)
+    if layout is not None and layout.size == len(binary):
+        return _job(served, served.signature.cast(layout.arrays(binary)), layout.asked, "")
     body = _parse(view[:size])
-    inputs = served.signature.cast(_arrays(served, body.inputs, view[size:]))
-    wanted = _wanted(served, body)
-    return _job(served, inputs, wanted, body.id)
+    inputs = served.signature.cast(_arrays(served, body.inputs, binary))
+    asked = _wanted(served, body)
+    if text and not body.id and all(one.data is None for one in body.inputs):
+        if len(layouts) >= _MOST_REMEMBERED:  # Clients choose how many forms there are.
+            layouts.clear()
+        layouts[text] = _Layout.of(served, body.inputs, asked)
+    return _job(served, inputs, asked, body.id)
 
 
 def _json_size(request: Request) -> int:
     text = request.headers.get(LENGTH)
     if text is None:
         return len(request.body)
-    if not text.isdigit() or int(text) > len(request.body):
+    if not text.isdigit() or len(text) > 18 or int(text) > len(request.body):
         expected = f"a length of at most {len(request.body)}"
         raise BodyInvalid(f"`{LENGTH.decode()}`", expected=expected, found=f"`{text.decode('latin-1')}`")
     return int(text)
@@ -90,10 +129,10 @@ def _parse(text: memoryview) -> _Body:
 def _parse_with_nan(text: memoryview, error: Exception) -> _Body:
     """Parse again where NaN or infinities, which JSON does not have, may be what stood in the way."""
     given = bytes(text)
-    if b"NaN" not in given and b"Infinity" not in given:
+    if not lenient.may_have_nan(given):
         raise _unreadable(error) from None
     try:
-        return msgspec.convert(jsontext.loads_with_nan(given), _Body)
+        return msgspec.convert(lenient.loads(given), _Body)
     except msgspec.ValidationError as other:
         raise _unreadable(other) from None
     except (ValueError, RecursionError):
@@ -155,19 +194,22 @@ def _raw(served: Served, body: bytes) -> Job:
     if tensor.dtype == "string":
         body = len(body).to_bytes(4, "little") + body
     arrays = served.signature.cast({tensor.name: tensors.from_bytes(tensor, shape, body)})
-    return _job(served, arrays, all_outputs(served, binary=True), "")
+    return _job(served, arrays, plain_outputs(served, (), binary=True), "")
 
 
-def _wanted(served: Served, body: _Body) -> Sequence[WantedOutput]:
+def _wanted(served: Served, body: _Body) -> Asked:
     binary = _flag(body.parameters, "binary_data_output", "$.parameters")
     if not body.outputs:
-        return all_outputs(served, binary=bool(binary))
+        return plain_outputs(served, (), binary=bool(binary))
     check_outputs(served, [one.name for one in body.outputs])
     known = {tensor.name: tensor for tensor in served.signature.outputs}
-    return [
-        _wanted_one(known[one.name], one.parameters, f"$.outputs[{at}].parameters", binary=bool(binary))
-        for at, one in enumerate(body.outputs)
-    ]
+    return Asked.of(
+        served,
+        (
+            _wanted_one(known[one.name], one.parameters, f"$.outputs[{at}].parameters", binary=bool(binary))
+            for at, one in enumerate(body.outputs)
+        ),
+    )
 
 
 def _wanted_one(
@@ -185,15 +227,15 @@ def _flag(parameters: Mapping[str, Any] | None, name: str, path: str) -> bool | 
     return value
 
 
-def _job(served: Served, inputs: dict[str, Array], wanted: Sequence[WantedOutput], id: str) -> Job:
+def _job(served: Served, inputs: dict[str, Array], asked: Asked, id: str | None) -> Job:
     head: dict[str, Any] = {"model_name": served.name, "model_version": str(served.version)}
     if id:
         head["id"] = id
 
     def encode(outputs: dict[str, Array]) -> Response:
-        return _encode(head, wanted, [one.of(served, outputs) for one in wanted])
+        return _encode(head, asked.outputs, [one.of(served, outputs) for one in asked.outputs])
 
-    return Job(served, inputs, compute(served, wanted), encode, rows_in(served, inputs))
+    return Job(served, inputs, asked.compute, encode, rows_in(served, inputs))
 
 
 def _encode(head: dict[str, Any], wanted: Sequence[WantedOutput], arrays: Sequence[Array]) -> Response:

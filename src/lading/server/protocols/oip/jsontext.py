@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused
+from lading.server.protocols.matrix import LEAST_BYTES, NumberReader
 from lading.server.protocols.oip.tensors import wrong_size
 from lading.signature import Array, DType, Tensor, cast_json
 
@@ -23,15 +24,15 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
     Raises `ValueRefused` and `ShapeRefused` with the path of the first offender.
     """
     if isinstance(data, msgspec.Raw):
-        quick = _quick(tensor, data, len(shape))
+        quick = _quick(tensor, data, shape)
         if quick is not None:
-            if quick.ndim != 1 and quick.shape == tuple(shape):
+            if quick.shape == tuple(shape):
                 return quick
             if quick.ndim == 1:
                 if quick.size != prod(shape):
                     raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", quick.size)
                 return quick.reshape(shape)
-        data = msgspec.json.decode(data)
+        data = _parsed(data, tensor, path)
     if not isinstance(data, list):
         data = [data] if not shape else data
     nested = isinstance(data, list) and bool(data) and isinstance(data[0], list)
@@ -42,6 +43,14 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
         raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", len(values))
     row = msgspec.structs.replace(tensor, shape=(prod(shape),))
     return _cast(tensor, row, values, path).reshape(shape)
+
+
+def _parsed(text: msgspec.Raw, tensor: Tensor, path: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        found = f"a number of thousands of digits, or lists as deep, at `{path}`"
+        raise ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=found) from None
 
 
 def dumps(value: Any) -> bytes:
@@ -63,9 +72,9 @@ def _listed(value: Array) -> Any:
     return value.tolist()
 
 
-def loads_with_nan(text: bytes | memoryview) -> Any:
-    """Parse JSON that holds the tokens NaN, Infinity or -Infinity; raises `ValueError`."""
-    return json.loads(bytes(text))
+@cache
+def _numbers(dtype: DType) -> NumberReader:
+    return NumberReader(np.dtype(dtype))
 
 
 @cache
@@ -88,11 +97,16 @@ def _value(dtype: DType) -> Any:
     return Annotated[int, msgspec.Meta(ge=max(int(info.min), -(2**63)), le=min(int(info.max), 2**63 - 1))]
 
 
-def _quick(tensor: Tensor, text: msgspec.Raw, dimensions: int) -> Array | None:
+def _quick(tensor: Tensor, text: msgspec.Raw, shape: Sequence[int]) -> Array | None:
     """Read a list, flat or nested, in one typed pass; None where it is neither, or a value needs a look."""
-    nested = dimensions > 1 and bytes(memoryview(text)[1:2]) == b"["
+    view = memoryview(text)
+    if len(view) >= LEAST_BYTES and tensor.dtype in ("float32", "float64") and 0 not in shape:
+        array = _numbers(tensor.dtype).tensor(view, shape)
+        if array is not None:
+            return array
+    nested = len(shape) > 1 and bytes(view[1:2]) == b"["
     try:
-        values = _decoder(tensor.dtype, dimensions if nested else 1)(text)
+        values = _decoder(tensor.dtype, len(shape) if nested else 1)(text)
         return np.array(values, tensor.numpy_dtype)
     except (msgspec.DecodeError, ValueError):
         return None

@@ -46,12 +46,15 @@ def check_declared(tensor: Tensor, datatype: str, shape: Sequence[int]) -> None:
     wanted = DATATYPES[tensor.dtype]
     if datatype != wanted:
         raise ValueRefused(f"input `{tensor.name}`", expected=f"datatype `{wanted}`", found=f"`{datatype}`")
-    fits = len(shape) == len(tensor.shape)
-    if fits:
-        for size, want in zip(shape, tensor.shape, strict=True):
-            fits = fits and size >= 0 and (want == size or isinstance(want, str))
+    if len(shape) != len(tensor.shape):
+        raise _shape_refused(tensor, shape)
+    values = 1
+    for size, want in zip(shape, tensor.shape, strict=True):
+        if size < 0 or (want != size and not isinstance(want, str)):
+            raise _shape_refused(tensor, shape)
+        values *= size or 1
     # More than memory can hold is refused before numpy is asked for it, empty dimensions or not.
-    if not fits or prod(size or 1 for size in shape) > _MOST_VALUES:
+    if values > _MOST_VALUES:
         raise _shape_refused(tensor, shape)
 
 

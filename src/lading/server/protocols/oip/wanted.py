@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lading.errors import BodyInvalid
+from lading.server.dataplane import check_outputs
 from lading.server.protocols.oip import tensors
 from lading.server.states import Served
 from lading.signature import Array, Tensor
+
+_MOST_PLANS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +43,31 @@ class WantedOutput:
         return tensors.classify(served, self.tensor, array, self.classes) if self.classes else array
 
 
-def all_outputs(served: Served, *, binary: bool) -> tuple[WantedOutput, ...]:
-    """Give every output of `served` in one form; made once."""
-    key = (WantedOutput, binary)
-    found: tuple[WantedOutput, ...] | None = served.plans.get(key)
+class Asked(NamedTuple):
+    """What one request asks for, and the names to compute: None for all, which lets requests run together."""
+
+    outputs: tuple[WantedOutput, ...]
+    compute: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, served: Served, outputs: Iterable[WantedOutput]) -> Asked:
+        """Take `outputs` as they stand; one may stand there twice, in two forms."""
+        given = tuple(outputs)
+        names = tuple(dict.fromkeys(one.tensor.name for one in given))
+        return cls(given, None if len(names) == len(served.signature.outputs) else names)
+
+
+def plain_outputs(served: Served, names: tuple[str, ...], *, binary: bool) -> Asked:
+    """Give the outputs called `names`, every one where there are none, all in one form.
+
+    Raises `OutputUnknown`. What is asked again and again is made once.
+    """
+    key = (Asked, binary, names)
+    found: Asked | None = served.plans.get(key)
     if found is None:
-        found = tuple(WantedOutput(tensor, binary) for tensor in served.signature.outputs)
-        served.plans[key] = found
+        check_outputs(served, names)
+        known = {tensor.name: tensor for tensor in served.signature.outputs}
+        found = Asked.of(served, (WantedOutput(known[name], binary) for name in names or known))
+        if len(served.plans) < _MOST_PLANS:
+            served.plans[key] = found
     return found
-
-
-def compute(served: Served, wanted: Sequence[WantedOutput]) -> tuple[str, ...] | None:
-    """Name the outputs to compute; None for all, which lets requests of one kind run together."""
-    if len(wanted) == len(served.signature.outputs) and wanted is all_outputs(
-        served, binary=wanted[0].binary
-    ):
-        return None
-    names = tuple(dict.fromkeys(one.tensor.name for one in wanted))
-    return None if len(names) == len(served.signature.outputs) else names

@@ -1,0 +1,40 @@
+"""What scripts and benchmarks import of lading is there: most run by hand, and types are not checked."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted(path for folder in ("benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> list[tuple[str, str]]:
+    """List the modules of lading and the names that a file imports, wherever it does."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return [
+        (node.module, one.name)
+        for node in nodes
+        if node.module is not None and node.module.split(".")[0] == "lading"
+        for one in node.names
+    ]
+
+
+def test_the_tools_were_found():
+    assert sum(len(imported(path)) for path in TOOLS) > 20
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_tool_imports_is_there(path):
+    missing = []
+    for module, name in imported(path):
+        found = importlib.import_module(module)
+        if not hasattr(found, name):
+            try:
+                importlib.import_module(f"{module}.{name}")
+            except ModuleNotFoundError:
+                missing.append(f"{module}.{name}")
+    assert missing == []

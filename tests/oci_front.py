@@ -1,0 +1,165 @@
+"""What stands before registries: a proxy that speaks TLS and plain HTTP, and may answer itself."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PIECE_BYTES = 1 << 16
+
+
+class Heard(NamedTuple):
+    """A request that came to the front."""
+
+    scheme: str
+    method: str
+    path: str
+    authorization: str | None
+
+
+class Answer(NamedTuple):
+    """What the front says itself."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Front(ThreadingHTTPServer):
+    """Passes requests on to `registry` as they come, but for those that `instead` answers.
+
+    With `forwarded` the registry is told by which scheme it was asked. With `piecemeal` no answer tells its
+    length; `cuts` of the bodies end after `cut_after` bytes. With `certificate`, a file of key and
+    certificate, the same port speaks TLS to those who begin with it.
+    """
+
+    def __init__(self, registry: str, *, certificate: Path | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.registry = registry
+        self.instead: Callable[[Heard], Answer | None] = lambda _: None
+        self.forwarded = ""
+        self.piecemeal = False
+        self.cut_after, self.cuts = 0, 0
+        self.heard: list[Heard] = []
+        self.address = f"127.0.0.1:{self.server_port}"
+        self._tls = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
+        """Answer one connection, in TLS if it begins as TLS does."""
+        with contextlib.suppress(OSError):
+            if self._tls is None or request.recv(1, socket.MSG_PEEK) != b"\x16":
+                super().finish_request(request, client_address)
+                return
+            with self._tls.wrap_socket(request, server_side=True) as secure:
+                super().finish_request(secure, client_address)
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of connections that a test cuts."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Front
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        scheme = "https" if isinstance(self.connection, ssl.SSLSocket) else "http"
+        heard = Heard(scheme, self.command, self.path, self.headers.get("authorization"))
+        self.server.heard.append(heard)
+        answer = self.server.instead(heard)
+        if answer is not None:
+            headers = {**answer.headers, "content-length": str(len(answer.body))}
+            self._send(answer.status, headers, answer.body, piecemeal=False)
+            return
+        registry = http.client.HTTPConnection(self.server.registry)
+        with contextlib.closing(registry):
+            # The host stays as it was asked for, so that the registry leads back to here.
+            told = {"x-forwarded-proto": self.server.forwarded} if self.server.forwarded else {}
+            registry.request(self.command, self.path, body or None, {**dict(self.headers), **told})
+            response = registry.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            self._send(response.status, headers, response.read(), piecemeal=self.server.piecemeal)
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        # The base class looks for `do_GET` and the like.
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes, *, piecemeal: bool) -> None:
+        self.send_response(status)
+        if piecemeal:
+            headers = {**headers, "transfer-encoding": "chunked"}
+            headers.pop("content-length", None)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD" or status == http.client.NO_CONTENT:
+            return
+        if self.server.cuts and len(body) > self.server.cut_after:
+            self.server.cuts -= 1
+            self.close_connection = True
+            self._write(body[: self.server.cut_after], piecemeal=piecemeal)
+            return
+        self._write(body, piecemeal=piecemeal)
+        if piecemeal:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _write(self, body: bytes, *, piecemeal: bool) -> None:
+        for at in range(0, len(body), PIECE_BYTES):
+            piece = body[at : at + PIECE_BYTES]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if piecemeal else piece)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def front(registry: str = "", *, certificate: Path | None = None) -> Iterator[Front]:
+    """Give a front before `registry` and close it in the end."""
+    opened = Front(registry, certificate=certificate)
+    try:
+        yield opened
+    finally:
+        opened.shutdown()
+        opened.server_close()
+
+
+def certificate_for_this_machine(path: Path) -> Path:
+    """Write a key and a certificate of 127.0.0.1 that is its own authority."""
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "t")]),
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
+    builder = builder.public_key(key.public_key()).not_valid_before(now - datetime.timedelta(days=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    builder = builder.add_extension(x509.SubjectAlternativeName([here]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    return path

@@ -1,0 +1,207 @@
+"""What the connections of one turn share: nobody's request harms, delays or changes another's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from hosting import hosted, served_from, slow
+from lading.server.asgi import AsgiHost
+from lading.server.http import Request
+from lading.server.job import Job
+from lading.server.lane import Lane
+from lading.settings import ServeSettings
+from making import linear_bundle
+from sockets import Answer, Wire, listening
+from test_http import SETTINGS, request, right
+
+LABEL = b'{"instances":[[5.1,3.5,1.4,0.2]],"params":{"outputs":["label"]}}'
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    return served_from(linear_bundle(tmp_path_factory.mktemp("lane") / "iris"))
+
+
+@pytest.fixture(scope="module")
+def expected(served):
+    return served.run({"X": np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)})["probabilities"][0].tolist()
+
+
+@pytest.fixture(scope="module")
+def host(served):
+    app = hosted(served, **SETTINGS).app
+    with listening(app, ServeSettings(**SETTINGS), lane=True) as where:
+        yield where
+
+
+def at_once(host, *requests: bytes) -> list[Answer]:
+    """Send over as many connections, and let the loop find all of it in one turn."""
+    wires = [Wire(host.address) for _ in requests]
+    for wire in wires:  # Accepted, and read from by now.
+        wire.send(request())
+        wire.answer()
+    sent = threading.Event()
+    host.server._lane._loop.call_soon_threadsafe(sent.wait)
+    for wire, data in zip(wires, requests, strict=True):
+        wire.send(data)
+    sent.set()
+    answers = [wire.answer() for wire in wires]
+    for wire in wires:
+        wire.close()
+    return answers
+
+
+def test_outputs_asked_for_by_name_run_beside_requests_of_other_kinds(host, expected):
+    named = request(LABEL, "/invocations", content_type="application/json")
+    answers = at_once(host, request(), named, request(), named)
+    assert [answer.status for answer in answers] == [200, 200, 200, 200]
+    assert right(answers[0], expected)
+    assert answers[1].json() == answers[3].json()
+
+
+UPGRADE = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAMAAABkAAQ"}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict?not=hot"])
+def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(host, expected, path):
+    whole = request(path=path, **UPGRADE)
+    with host.wire() as wire:
+        wire.send(whole * 2000)
+        for _ in range(2000):
+            assert wire.answer().status == 200
+    for cut in (len(whole), whole.index(b"\r\n\r\n") + 4, 20):
+        with host.wire() as wire:
+            for _ in range(2):
+                wire.send(whole[:cut])
+                time.sleep(0.01)
+                wire.send(whole[cut:] + request())
+                assert right(wire.answer(), expected)
+                assert right(wire.answer(), expected)
+
+
+def test_headers_without_end_are_refused(host, expected):
+    with host.wire() as wire:
+        wire.send(b"POST /predict HTTP/1.1\r\n")
+        with contextlib.suppress(ConnectionError):
+            for at in range(1000):
+                wire.send(b"x-%d: %b\r\n" % (at, b"x" * 1000))
+        with contextlib.suppress(ConnectionError):
+            assert b" 431 " in wire.file.readline()
+    with host.wire() as wire:
+        wire.send(b"GET /" + b"x" * 30_000)
+        time.sleep(0.05)
+        wire.send(b"x" * 70_000)
+        assert wire.answer().status == 431
+        assert wire.is_closed()
+
+
+def test_a_large_body_before_a_request_does_not_count_as_its_headers(host, expected):
+    rows = b'{"data":[%b]}' % b",".join([b"[5.1,3.5,1.4,0.2]"] * 200)
+    with host.wire() as wire:
+        wire.send(request(rows, "/models/iris/predict") * 40 + request()[:20])
+        for _ in range(40):
+            assert len(wire.answer().json()["prediction"]) == 200
+        wire.send(request()[20:])
+        assert right(wire.answer(), expected)
+
+
+@pytest.fixture
+def slowly(tmp_path):
+    """A host whose model takes its time, until it is let go."""
+    served = served_from(linear_bundle(tmp_path / "iris"))
+    go = slow(served, 5)
+    given = {**SETTINGS, "deadline_s": 10.0, "keep_alive_s": 1.0}
+    with listening(hosted(served, **given).app, ServeSettings(**given), lane=True) as where:
+        yield where, go
+        go.set()
+
+
+def test_nonsense_behind_a_request_is_not_taken_for_its_answer(slowly, expected):
+    host, go = slowly
+    with host.wire() as wire:
+        wire.send(request() + b"nonsense\r\n\r\n")
+        time.sleep(0.2)
+        go.set()
+        answer = wire.answer()
+        assert right(answer, expected)
+        assert answer.headers["connection"] == "close"
+        assert wire.is_closed()
+
+
+def test_an_answer_that_takes_longer_than_a_connection_may_idle_is_waited_for(slowly, expected):
+    host, go = slowly
+    with host.wire() as wire:
+        wire.send(request() + request(path="/predict?not=hot") + request())
+        time.sleep(0.2)
+        go.set()
+        assert right(wire.answer(), expected)
+        go.clear()
+        time.sleep(1.6)
+        go.set()
+        assert right(wire.answer(), expected)
+        assert right(wire.answer(), expected)
+
+
+def test_nothing_of_a_request_stays_with_its_connection(slowly, expected):
+    host, go = slowly
+    go.set()
+    gc.collect()
+    gc.disable()
+    try:
+        with host.wire() as wire, host.wire() as gone:
+            gone.send(request())
+            wire.send(request())
+            assert right(wire.answer(), expected)
+            gone.close()
+            until = time.monotonic() + 2
+            while any(isinstance(one, Request) for one in gc.get_objects()):
+                assert time.monotonic() < until
+                time.sleep(0.02)
+    finally:
+        gc.enable()
+
+
+def test_a_connection_made_before_the_first_sweep_is_not_taken_for_an_old_one(served):
+    given = ServeSettings(**SETTINGS)
+    app = hosted(served, **SETTINGS).app
+    with listening(app, given, lane=True) as host, host.wire() as wire:
+        lane = host.server._lane
+        lane.tick = lambda _now: None  # As it is before the first.
+        lane._loop, lane.now = None, Lane(app).now
+        with host.wire() as early:
+            early.socket.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                early.is_closed()
+        assert wire
+
+
+def test_a_defect_of_ours_is_logged_as_one_and_not_said_to_be_the_clients(served, caplog, monkeypatch):
+    app = hosted(served, **SETTINGS).app
+    with listening(app, ServeSettings(**SETTINGS), lane=True) as where:
+        monkeypatch.setattr(where.server._lane, "find", lambda *_: 1 / 0)
+        with where.wire() as wire, contextlib.suppress(ConnectionError):
+            wire.send(request())
+            assert wire.is_closed()
+    assert "a connection failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert "not HTTP" not in caplog.text
+
+
+@pytest.mark.parametrize("host_of", [Lane, AsgiHost])
+def test_jobs_that_outlive_the_loop_are_let_go_of(served, host_of):
+    app = hosted(served, **SETTINGS).app
+    loop, host = asyncio.new_event_loop(), host_of(app)
+    host._loop = loop
+    loop.close()
+    job = Job(served, {}, None, lambda outputs: outputs)
+    served.take()
+    job.taken = True
+    host._from_thread([job])
+    assert served.in_hand == 0

@@ -1,0 +1,74 @@
+"""Whatever is sent, a refusal has the shape and the status of the protocol that was spoken."""
+
+from __future__ import annotations
+
+import pytest
+
+from hosting import hosted, served_from
+from making import linear_bundle
+
+DIGITS = "9" * 5000
+"""More than Python reads as a number."""
+
+ROW = b'{"data":[[5.1,3.5,1.4,0.2]]}'
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    served = served_from(linear_bundle(tmp_path_factory.mktemp("refusals") / "iris"))
+    return hosted(served, vertex_predict_route="/vertex", vertex_health_route="/healthy")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "keys"),
+    [
+        (f"/v2/models/iris/versions/{DIGITS}/infer", 404, {"error"}),
+        (f"/v1/models/iris/versions/{DIGITS}:predict", 400, {"error"}),
+        (f"/models/iris/versions/{DIGITS}/predict", 400, {"error", "code"}),
+    ],
+)
+def test_a_version_of_thousands_of_digits_is_refused(asked, path, status, keys):
+    answer = asked.post(path, content=ROW)
+    assert answer.status_code == status
+    assert answer.json().keys() == keys
+
+
+def test_a_length_of_thousands_of_digits_is_refused(asked):
+    headers = {"inference-header-content-length": DIGITS}
+    answer = asked.post("/v2/models/iris/infer", content=b"{}", headers=headers)
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"error"}
+
+
+@pytest.mark.parametrize("data", [f"[{DIGITS},1,1,1]", f'["a",{DIGITS}]', "[" * 900 + "1" + "]" * 900])
+def test_a_value_of_thousands_of_digits_or_lists_is_refused(asked, data):
+    tensor = f'{{"name":"X","datatype":"FP32","shape":[1,4],"data":{data}}}'
+    answer = asked.post("/v2/models/iris/infer", content=f'{{"inputs":[{tensor}]}}')
+    assert answer.status_code == 400
+    assert "input `X`" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "keys"),
+    [
+        ("/predict", 405, {"error", "code"}),
+        ("/v2/models/iris/infer", 405, {"error"}),
+        ("/v1/models/iris:predict", 400, {"error"}),
+        ("/invocations", 405, {"error_code", "message"}),
+        ("/vertex", 405, {"error"}),
+        ("/nowhere", 404, {"error", "code", "hint"}),
+    ],
+)
+def test_another_method_is_refused_by_the_protocol_that_has_the_path(asked, path, status, keys):
+    answer = asked.request("DELETE", path)
+    assert answer.status_code == status
+    assert answer.json().keys() == keys
+    if status == 405:
+        assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/docsandmore"), ("POST", "/openapi.json")])
+def test_what_only_looks_like_documentation_is_refused_as_everything_else(asked, method, path):
+    answer = asked.request(method, path)
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "RouteNotFound"

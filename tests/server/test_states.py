@@ -1,0 +1,41 @@
+"""The life of one version."""
+
+from __future__ import annotations
+
+import threading
+
+from hosting import served_from
+from lading.errors import RunFailed
+from lading.server.states import Served, State
+from making import linear_bundle
+
+
+def test_two_threads_may_unload_a_version(tmp_path, monkeypatch):
+    served = served_from(linear_bundle(tmp_path / "iris"))
+    served.advance(State.DRAINING)
+    closing, go = threading.Event(), threading.Event()
+    close = served._runtime.close
+
+    def close_slowly() -> None:
+        closing.set()
+        go.wait(10)
+        close()
+
+    monkeypatch.setattr(served._runtime, "close", close_slowly)
+    done: list[bool] = []
+    first = threading.Thread(target=lambda: done.append(served.unload(1)))
+    first.start()
+    assert closing.wait(10)
+    assert served.unload(1)
+    go.set()
+    first.join()
+    assert done == [True]
+    assert served.state is State.UNLOADED
+
+
+def test_a_version_that_was_given_up_holds_no_model(tmp_path):
+    served = Served("iris", 1, "sha256:1")
+    loaded = served_from(linear_bundle(tmp_path / "iris"))
+    served.adopt(loaded.bundle, loaded._runtime)
+    served.fail(RunFailed("loading `iris:1`"))
+    assert not served.in_memory

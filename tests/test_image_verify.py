@@ -1,0 +1,71 @@
+"""Which program an image is verified with, and what the servers that are compared are told."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from imaging import lading
+from lading.errors import UsageError
+from lading.image.engine import Engine, find_engine
+from lading.image.verify import verify_image
+from lading.registry import Registry
+from making import linear_bundle
+from test_image import built
+
+
+@pytest.fixture
+def only_docker(tmp_path, monkeypatch) -> Path:
+    """Leave docker alone on the path; nothing answers it."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.symlink_to(shutil.which("docker") or "/bin/false")
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    return program
+
+
+def test_docker_is_for_images_in_registries(only_docker):
+    assert find_engine("registry.lan/iris:1") == Engine(str(only_docker))
+    assert find_engine("oci:out:iris") is None
+    assert find_engine("docker-archive:iris.tar") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["oci:{}/out:iris", "docker-archive:{}/iris.tar"])
+def test_an_image_that_docker_cannot_pull_is_verified_here(only_docker, tmp_path, to):
+    made, _ = built(tmp_path, to=to.format(tmp_path))
+    lading("image", "verify", made.image, "--against", tmp_path / "iris-0.bundle")
+
+
+@pytest.mark.slow
+def test_servers_that_are_only_compared_are_not_in_the_inventory(tmp_path, monkeypatch):
+    monkeypatch.setenv("LADING_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setenv("LADING_DEFAULT_MODEL", "another")
+    made, _ = built(tmp_path)
+    assert verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), None).holds
+    with Registry.open(str(tmp_path / "registry")) as registry:
+        assert registry.replicas() == []
+
+
+@pytest.mark.slow
+def test_an_image_of_a_registry_that_is_named_insecure_is_pulled_without_tls(
+    oci_server, tmp_path, monkeypatch
+):
+    # There is no name service here for podman to ask: what it is told is written down instead.
+    podman = tmp_path / "podman"
+    podman.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\nexit 1\n')
+    podman.chmod(0o755)
+    ask, (here, _, port) = socket.getaddrinfo, oci_server.address.partition(":")
+    lan = f"registry.lan:{port}"
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda name, *more: ask(name.replace("registry.lan", here), *more)
+    )
+    monkeypatch.setenv("LADING_INSECURE_REGISTRIES", lan)
+    made, _ = built(tmp_path, to=f"{lan}/insecure/iris:1")
+    with pytest.raises(UsageError, match="expected the image, found nothing"):
+        verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), Engine(str(podman)))
+    assert f"pull --quiet --tls-verify=false {lan}/insecure/iris:1" in (tmp_path / "said").read_text()
