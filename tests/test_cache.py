@@ -97,6 +97,30 @@ def test_what_another_process_has_in_use_stays_until_it_is_killed(bundles, tmp_p
     assert cached(tmp_path) == {bundles[2].digest}
 
 
+def test_sweeping_goes_on_beside_others_who_unpack_and_remove(bundles, tmp_path):
+    cache, stop, failed = BundleCache(tmp_path), threading.Event(), []
+
+    def unpack_and_remove() -> None:
+        while not stop.is_set():
+            fetch(cache, bundles[0])
+            cache.sweep(set, time.time() + 1, dry_run=False)
+
+    def sweep() -> None:
+        try:
+            for _ in range(1500):
+                cache.sweep(set, time.time() + 1, dry_run=True)
+        except RegistryUnavailable as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=one) for one in (unpack_and_remove, sweep)]
+    for thread in threads:
+        thread.start()
+    threads[1].join()
+    stop.set()
+    threads[0].join()
+    assert failed == []
+
+
 def test_many_who_ask_at_once_have_it_unpacked_once(bundles, tmp_path):
     calls, found = [], []
 

@@ -105,6 +105,9 @@ def test_connections_beyond_the_share_of_a_worker_are_left_to_others_for_a_momen
                 made.append(time.monotonic())
                 transport.close()
 
+            def shutdown(self) -> None:
+                """What the gate asks of connections that were made while it closed."""
+
         listener = socket.create_server(("127.0.0.1", 0))
         clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
         scales = Scales(least)

@@ -232,6 +232,13 @@ def _entries(folder: Path, before: float) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(os.lstat(Path(folder) / name).st_size for folder, _, names in os.walk(path) for name in names)
+    """Give the bytes of a file, or of all files below a folder; what goes meanwhile counts nothing."""
+    below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+    return sum(map(_file_size, below if path.is_dir() else [path]))
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return 0  # Another process unpacks or removes here.
