@@ -6,8 +6,11 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, VotingClassifier
@@ -18,7 +21,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, RobustScaler, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -191,6 +194,40 @@ def test_discriminant_analysis_of_two_classes_keeps_its_odds(tmp_path):
     model = LinearDiscriminantAnalysis().fit(rows, target)
     bundle = pack(model, name="m", samples=rows[:300], owner=OWNER, to=tmp_path / "b")
     assert count_disagreements(bundle, model, rows[300:]) == 0
+
+
+SCALERS = [StandardScaler(), StandardScaler(with_mean=False), RobustScaler(), MaxAbsScaler()]
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_scaling_is_plain_arithmetic_with_the_bits_of_the_operator_for_it(tmp_path, packed, scaler):
+    rows = load_breast_cancer(return_X_y=True)[0]
+    bundle = pack(clone(scaler).fit(rows), name="m", samples=rows, owner=OWNER, to=tmp_path / "ours")
+    used = {node.op_type for node in onnx.load(bundle.path / "model.onnx").graph.node}
+    assert "Scaler" not in used
+    assert {"Sub", "Mul"} <= used
+    theirs = skl2onnx.to_onnx(clone(scaler).fit(rows), rows[:1].astype(np.float32)).graph
+    assert [node.op_type for node in theirs.node] == ["Scaler"]
+    other = packed(theirs.node, theirs.input, theirs.output, samples=rows)
+    mine, reference = (load_runtime(one) for one in (bundle, other))
+    given = rows.astype(np.float32)
+    (ours,) = mine.run({"X": given}).values()
+    (expected,) = reference.run({"X": given}).values()
+    assert ours.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_whole_numbers_beside_categories_are_scaled(tmp_path, scaler):
+    random, rows = np.random.default_rng(0), 300
+    columns = {"city": (0, 4), "age": (18, 80), "children": (0, 4)}
+    frame = pd.DataFrame({name: random.integers(*span, rows) for name, span in columns.items()})
+    city = ("city", OneHotEncoder(handle_unknown="ignore"), ["city"])
+    numbers = ("numbers", clone(scaler), ["age", "children"])
+    model = make_pipeline(ColumnTransformer([city, numbers]), LogisticRegression())
+    model.fit(frame, frame["age"] > 40)
+    bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    # That the answers agree is what packing has proved, or it would have refused the model.
+    assert set(shown(bundle, "inputs").values()) == {"int64 [batch, 1]"}
 
 
 def test_a_row_that_is_a_centre_has_a_distance(tmp_path):
