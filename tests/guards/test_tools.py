@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,13 @@ def test_what_a_tool_imports_is_there(path):
             except ModuleNotFoundError:
                 missing.append(f"{module}.{name}")
     assert missing == []
+
+
+@pytest.mark.parametrize("reference", ["fastapi_app", "echo_http", "echo_grpc"])
+def test_what_the_references_of_make_bench_import_is_installed(reference):
+    tree = ast.parse((ROOT / "benchmarks" / "references" / f"{reference}.py").read_text())
+    names = {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    # What starts the first is named by a command only.
+    started = {"gunicorn", "uvicorn_worker"} if reference == "fastapi_app" else set()
+    assert [name for name in names | started if importlib.util.find_spec(name) is None] == []
