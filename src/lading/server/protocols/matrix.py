@@ -45,7 +45,7 @@ class NumberReader:
             values = document if key is None else document[key]
             lists = int(np.count_nonzero(np.frombuffer(text, np.uint8) == _BRACKET))
             array = self._array(values, lists, shape)
-        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, FloatingPointError):
             return None
         finally:
             # A parser is used again only when nothing refers to its document any more.
@@ -61,9 +61,8 @@ class NumberReader:
                 return None
             shape = (count, shape[1]) if shape[0] < 0 else shape
         wide = np.frombuffer(values.as_buffer(of_type="d"))
-        with np.errstate(over="ignore"):
-            cast = wide.astype(self._dtype).reshape(shape)  # A `ValueError` where they are not as many.
-        return cast if np.isfinite(cast).all() else None
+        with np.errstate(over="raise"):  # simdjson has refused what is beyond float64.
+            return wide.astype(self._dtype).reshape(shape)  # A `ValueError` where they are not as many.
 
 
 def matrix_reader(tensor: Tensor) -> NumberReader | None:
