@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import socket
 import threading
@@ -322,6 +323,40 @@ def test_many_connections_in_a_row_leave_nothing_behind(host, expected):
     while len(host.server.server_state.connections) > 2:
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+# Of one length, so that their heads are the same; the last two are answered in other ways.
+BODIES = [b'{"data":[[5.1,3.5,1.4,0.2]]}', b'{"data":[[6.7,3.0,5.2,2.3]]}', b'{"data":[[6.7,3.0,5.2,"a"]]}']
+REQUESTS = [
+    *(request(body) for body in BODIES),
+    request(path="/predict?not=hot"),
+    b"\r\n" + request(BODIES[1]),
+    request(b"", "/health", "GET"),
+]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=12), st.sets(st.integers(1, 1500), max_size=6)
+)
+def test_however_requests_are_cut_each_gets_the_answer_it_gets_alone(host, sent, cuts):
+    alone = []
+    for one in sent:
+        with host.wire() as wire:
+            wire.send(one)
+            answer = wire.answer()
+            alone.append((answer.status, answer.body))
+    whole = b"".join(sent)
+    # Where one request ends and the next begins is what clients cut most.
+    ends = {sum(map(len, sent[:at])) for at in range(len(sent)) if at % 2}
+    places = [0, *sorted({cut for cut in cuts | ends if 0 < cut < len(whole)}), len(whole)]
+    with host.wire() as wire:
+        for start, end in itertools.pairwise(places):
+            wire.send(whole[start:end])
+            time.sleep(0.001)
+        for expected in alone:
+            answer = wire.answer()
+            assert (answer.status, answer.body) == expected
 
 
 def test_a_client_that_reads_slowly_gets_everything(host):

@@ -15,7 +15,7 @@ from hosting import hosted, served_from, slow
 from lading.server.asgi import AsgiHost
 from lading.server.http import Request
 from lading.server.job import Job
-from lading.server.lane import Lane
+from lading.server.lane import Head, Lane
 from lading.settings import ServeSettings
 from making import linear_bundle
 from sockets import Answer, Wire, listening
@@ -84,6 +84,60 @@ def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(host, e
                 wire.send(whole[cut:] + request())
                 assert right(wire.answer(), expected)
                 assert right(wire.answer(), expected)
+
+
+def heads_of(host) -> dict[bytes, Head]:
+    return host.server._lane.heads
+
+
+def test_a_head_that_was_read_is_not_read_again_and_its_body_is_its_own(host, served):
+    bodies = [b'{"data":[[%d.5,3.5,1.4,0.2]]}' % at for at in range(1, 9)]
+    with host.wire() as wire:
+        for at, body in enumerate(bodies):
+            if at == 1:  # From now on nothing is parsed.
+                (connection,) = host.server.server_state.connections
+                connection.parser = None
+            wire.send(request(body, x_known="yes"))
+            rows = np.array([[at + 1.5, 3.5, 1.4, 0.2]], np.float32)
+            assert right(wire.answer(), served.run({"X": rows})["probabilities"][0].tolist())
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        request(connection="close", x_unfit="closes"),
+        request(version="1.0", x_unfit="old"),
+        request(path="/predict?not=hot", x_unfit="other lane"),
+        request(x_unfit="long" * 300),
+        request(x_unfit="more behind it") + b"\r\n",
+        b"\r\n" + request(x_unfit="more before it") + request(x_unfit="and another"),
+    ],
+)
+def test_only_the_head_of_a_whole_hot_request_is_remembered(host, expected, unfit):
+    with host.wire() as wire:
+        wire.send(unfit)
+        assert right(wire.answer(), expected)
+    assert not [head for head in heads_of(host) if b"x-unfit" in head]
+
+
+def test_a_head_that_is_read_in_two_pieces_is_not_remembered(host, expected):
+    whole = request(x_unfit="in pieces")
+    with host.wire() as wire:
+        for cut in (10, len(whole) - 10):
+            wire.send(whole[:cut])
+            time.sleep(0.02)
+            wire.send(whole[cut:])
+            assert right(wire.answer(), expected)
+    assert not [head for head in heads_of(host) if b"x-unfit" in head]
+
+
+def test_only_so_many_heads_are_remembered(host, expected):
+    with host.wire() as wire:
+        for at in range(1200):
+            wire.send(request(x_number=str(at)))
+            assert wire.answer().status == 200
+            assert len(heads_of(host)) <= 512
+    assert heads_of(host)
 
 
 def test_headers_without_end_are_refused(host, expected):

@@ -21,7 +21,12 @@ from lading.server.job import Job
 
 log = logging.getLogger("lading.server")
 
+END_OF_HEAD = b"\r\n\r\n"
+LONGEST_HEAD = 1024
+"""Longest head that is remembered, in bytes."""
+
 _REMEMBERED = 4096
+_REMEMBERED_HEADS = 512
 _STAGE = 64
 """How many connections are answered before the first of them sees its answer."""
 
@@ -49,6 +54,14 @@ class Hot(NamedTuple):
     params: Mapping[str, str]
 
 
+class Head(NamedTuple):
+    """A hot request's line and headers that the parser has read: byte for byte the same mean the same."""
+
+    hot: Hot
+    headers: Mapping[bytes, bytes]
+    body_bytes: int
+
+
 class Lane:
     """What the connections of one event loop share: the application, its hot routes, the way back.
 
@@ -67,6 +80,7 @@ class Lane:
         self.answered: list[Connection] | None = None
         self._received: list[tuple[Connection, bytes]] = []
         self._routes: dict[tuple[bytes, bytes], Hot] = {}
+        self.heads: dict[bytes, Head] = {}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._head = b""
 
@@ -134,6 +148,18 @@ class Lane:
                     self._routes.clear()
                 self._routes[key] = found
             return found
+
+    def remember(self, data: bytes, request: Request) -> None:
+        """Keep the head of the one hot request that `data` is, from its first byte to its last."""
+        at = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        body_bytes = int(request.headers.get(b"content-length", b"0"))
+        # More bytes than that: another request, or line ends between two, came along.
+        if at > LONGEST_HEAD or at + body_bytes != len(data) or request.route is None:
+            return
+        if len(self.heads) >= _REMEMBERED_HEADS:
+            self.heads.clear()
+        hot = Hot(request.method, request.path, request.route, request.params)
+        self.heads[data[:at]] = Head(hot, request.headers, body_bytes)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """Give the status line and the default headers of a 200 that carries JSON; made once a second."""
