@@ -56,8 +56,8 @@ def deployment(work: Workload) -> Any:
                         "maxSurge": 1,
                         "maxUnavailable": Noted(
                             0,
-                            "A pod goes only after a new one is ready: a model that fails its proof "
-                            "stops here.",
+                            "A pod goes only after a new one is ready: "
+                            "a model that fails its proof stops here.",
                         ),
                     },
                 },
@@ -91,9 +91,8 @@ def service(work: Workload) -> Any:
                     "targetPort": "grpc",
                     "appProtocol": Noted(
                         "kubernetes.io/h2c",
-                        "Gateways speak HTTP/2 to it. Without one, a gRPC client stays with the pod "
-                        "it met first: use "
-                        "a headless Service and round robin, or a gateway.",
+                        "Gateways speak HTTP/2 to it. Without one, a gRPC client stays "
+                        "with the pod it met first: use a headless Service and round robin, or a gateway.",
                     ),
                 },
             ],
@@ -201,8 +200,8 @@ def _egress(work: Workload) -> Any:
         {
             "ports": Noted(
                 [_tcp(port) for port in REGISTRY_PORTS],
-                "Catalog and store; add `to` with their addresses, and take out the ports that you "
-                "do not use.",
+                "Catalog and store; add `to` with their addresses, "
+                "and take out the ports that you do not use.",
             )
         },
     ]

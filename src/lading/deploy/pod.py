@@ -31,19 +31,19 @@ def pod_spec(work: Workload) -> dict[str, Any]:
         "automountServiceAccountToken": Noted(False, "A model asks the cluster for nothing."),
         "enableServiceLinks": Noted(
             False,
-            "Kubernetes would set LADING_PORT=tcp://… in every pod beside a Service called `lading`, and the "
-            "server would take that for its setting.",
+            "Kubernetes would set LADING_PORT=tcp://… in every pod beside a Service called `lading`, "
+            "and the server would take that for its setting.",
         ),
         "securityContext": pod_security(),
         "terminationGracePeriodSeconds": Noted(
             GRACE_S,
-            f"preStop {PRE_STOP_S} s + drain delay {DRAIN_DELAY_S} s + REST and then gRPC up to "
-            f"{DRAIN_TIMEOUT_S} s each + {MARGIN_S} s: whoever shortens one of them may shorten this.",
+            f"preStop {PRE_STOP_S} s + drain delay {DRAIN_DELAY_S} s + REST and then gRPC "
+            f"up to {DRAIN_TIMEOUT_S} s each + {MARGIN_S} s: whoever shortens one of them may shorten this.",
         ),
         "topologySpreadConstraints": Noted(
             [_spread(work, "topology.kubernetes.io/zone"), _spread(work, "kubernetes.io/hostname")],
-            "Over zones and nodes where there are several; ScheduleAnyway, so that a small cluster "
-            "still surges.",
+            "Over zones and nodes where there are several; "
+            "ScheduleAnyway, so that a small cluster still surges.",
         ),
     }
     if options.pull_secret:
@@ -73,8 +73,8 @@ def server(work: Workload, name: str = "server") -> dict[str, Any]:
     if options.secret:
         container["envFrom"] = Noted(
             [{"secretRef": {"name": options.secret, "optional": True}}],
-            "For the inventory only: the bundle is here already, and without the Secret the server "
-            "serves too.",
+            "For the inventory only: the bundle is here already, "
+            "and without the Secret the server serves too.",
         )
     return {
         **container,
@@ -82,8 +82,8 @@ def server(work: Workload, name: str = "server") -> dict[str, Any]:
         "lifecycle": {
             "preStop": Noted(
                 {"sleep": {"seconds": PRE_STOP_S}},
-                "Still ready meanwhile: the pod leaves the endpoints now, and every node needs a "
-                "moment to know it. "
+                "Still ready meanwhile: the pod leaves the endpoints now, "
+                "and every node needs a moment to know it. "
                 "Needs no shell in the image (Kubernetes 1.30 or newer).",
             )
         },
@@ -100,9 +100,8 @@ def fetcher(work: Workload) -> Any:
         "image": work.options.image,
         "args": Noted(
             ["pull", work.pinned, "--to", f"{BUNDLES}/{work.model}"],
-            "By digest, so that a moved tag never changes a running Deployment. Done again, as when "
-            "a node comes "
-            "back, it finds the bundle and ends.",
+            "By digest, so that a moved tag never changes a running Deployment. "
+            "Done again, as when a node comes back, it finds the bundle and ends.",
         ),
         "env": [{"name": "HOME", "value": "/tmp"}, {"name": "LADING_CACHE", "value": CACHE}],  # noqa: S108
         "envFrom": Noted(
@@ -133,8 +132,8 @@ def environment(work: Workload) -> list[Any]:
             "name": "LADING_THREADS",
             "value": Noted(
                 str(work.options.cpus),
-                "There is no CPU limit: without this, ONNX Runtime would take a thread for each "
-                "core of the node.",
+                "There is no CPU limit: without this, "
+                "ONNX Runtime would take a thread for each core of the node.",
             ),
         },
         {
@@ -156,9 +155,9 @@ def probes(model: str) -> dict[str, Any]:
     return {
         "startupProbe": Noted(
             {**health, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": START_S},
-            "200 only once the golden samples gave the very answers of training, here. Asked every "
-            "second, for a "
-            f"small model is ready within one; given up after {START_S} s, so that a rollout does not hang.",
+            "200 only once the golden samples gave the very answers of training, here. "
+            "Asked every second, for a small model is ready within one; "
+            f"given up after {START_S} s, so that a rollout does not hang.",
         ),
         "readinessProbe": Noted(
             {**health, "periodSeconds": 5, "timeoutSeconds": 2, "failureThreshold": 2},
@@ -171,10 +170,9 @@ def probes(model: str) -> dict[str, Any]:
                 "timeoutSeconds": 5,
                 "failureThreshold": 6,
             },
-            "Whether the process answers at all, and nothing about the model: a model that fails, "
-            "and a registry "
-            "that is away, get no better by a restart. A minute of patience, for a busy pod is not "
-            "a dead one.",
+            "Whether the process answers at all, and nothing about the model: "
+            "a model that fails, and a registry that is away, get no better by a restart. "
+            "A minute of patience, for a busy pod is not a dead one.",
         ),
     }
 
