@@ -35,11 +35,12 @@ from lading.image import (
 from lading.image.build import (
     ENVIRONMENT,
     IMAGE_VARIABLE,
-    USER,
     check_platforms,
     fits,
     platform_of,
     read_platform,
+    run_config,
+    variables_of,
 )
 from lading.image.labels import RUNTIME
 from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, opened_tar
@@ -289,9 +290,8 @@ def _config(
 ) -> dict[str, Any]:
     created = config.get("created") or EPOCH
     ran = config.get("config") or {}
-    environment = dict(one.partition("=")[::2] for one in ran.get("Env") or ())
-    environment = {
-        **environment,
+    variables = {
+        **variables_of(ran),
         **ENVIRONMENT,
         # What runs Python below the script, such as a worker, finds the same packages.
         "PYTHONPATH": f"/{LIBRARY}",
@@ -299,17 +299,7 @@ def _config(
         "ORT_DISABLE_TELEMETRY": "1",
         IMAGE_VARIABLE: runtime,
     }
-    ran = {
-        **ran,
-        "Entrypoint": ["lading"],
-        "Cmd": ["serve"],
-        "Env": [f"{name}={value}" for name, value in environment.items()],
-        "ExposedPorts": {"8000/tcp": {}, "8001/tcp": {}},
-        "Labels": {**(ran.get("Labels") or {}), RUNTIME: canonical(versions).decode()},
-        "StopSignal": "SIGTERM",
-        "User": USER,
-        "WorkingDir": "/",
-    }
+    labels = {RUNTIME: canonical(versions).decode()}
     added = [
         {"created": created, "created_by": "lading image base", "comment": comment}
         for comment in ("what lading needs", f"lading {lading.__version__}")
@@ -317,7 +307,7 @@ def _config(
     return {
         **config,
         "created": created,
-        "config": ran,
+        "config": {**run_config(ran, variables, labels, ports={}), "WorkingDir": "/"},
         "history": [*(config.get("history") or ()), *added],
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     }

@@ -216,18 +216,7 @@ def _config(
     """Say what the image runs; all else stays as the base has it, its time of making too."""
     created = config.get("created") or EPOCH
     ran = config.get("config") or {}
-    environment = dict(one.partition("=")[::2] for one in ran.get("Env") or ())
-    environment = {IMAGE_VARIABLE: base, **environment, **ENVIRONMENT}
-    ran = {
-        **ran,
-        "Entrypoint": ["lading"],
-        "Cmd": ["serve"],
-        "Env": [f"{name}={value}" for name, value in environment.items()],
-        "ExposedPorts": {**(ran.get("ExposedPorts") or {}), "8000/tcp": {}, "8001/tcp": {}},
-        "Labels": {**(ran.get("Labels") or {}), **labels},
-        "StopSignal": "SIGTERM",
-        "User": USER,
-    }
+    variables = {IMAGE_VARIABLE: base, **variables_of(ran), **ENVIRONMENT}
     history = [
         {
             "created": created,
@@ -240,9 +229,30 @@ def _config(
     return {
         **config,
         "created": created,
-        "config": ran,
+        "config": run_config(ran, variables, labels, ports=ran.get("ExposedPorts") or {}),
         "history": [*(config.get("history") or ()), *history],
         "rootfs": rootfs,
+    }
+
+
+def variables_of(ran: dict[str, Any]) -> dict[str, str]:
+    """Give the environment variables of an image's run configuration."""
+    return dict(one.partition("=")[::2] for one in ran.get("Env") or ())
+
+
+def run_config(
+    ran: dict[str, Any], variables: dict[str, str], labels: dict[str, str], *, ports: dict[str, Any]
+) -> dict[str, Any]:
+    """Have an image run `lading serve`; what `ran`, its configuration so far, says beside that stays."""
+    return {
+        **ran,
+        "Entrypoint": ["lading"],
+        "Cmd": ["serve"],
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "ExposedPorts": {**ports, "8000/tcp": {}, "8001/tcp": {}},
+        "Labels": {**(ran.get("Labels") or {}), **labels},
+        "StopSignal": "SIGTERM",
+        "User": USER,
     }
 
 

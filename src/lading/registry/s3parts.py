@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from lading.errors import SizeMismatch
 from lading.registry.s3faults import code_of
-from lading.registry.tally import Tally
+from lading.registry.tally import InPieces
 
 PART_BYTES = 16 << 20
 MOST_PARTS = 10_000
@@ -20,7 +19,7 @@ _UNKNOWN = frozenset({"NotImplemented", "501"})
 _AT_ONCE = frozenset({"ConditionalRequestConflict", "409"})
 
 
-class PartsUpload:
+class PartsUpload(InPieces):
     """A file to write a blob of `size_bytes` to; `replace` writes over what is damaged there."""
 
     def __init__(
@@ -33,41 +32,19 @@ class PartsUpload:
         *,
         replace: bool,
     ) -> None:
+        super().__init__(size_bytes, max(PART_BYTES, -(-size_bytes // MOST_PARTS)))
         self._client = client
         self._at = {"Bucket": bucket, "Key": key}
-        self._size_bytes = size_bytes
         self._metadata = metadata
         self._only_new = {} if replace else {"IfNoneMatch": "*"}
-        self._part_bytes = max(PART_BYTES, -(-size_bytes // MOST_PARTS))
-        self._tally = Tally()
-        self._part = bytearray()
         self._upload: dict[str, str] = {}
         self._parts: list[dict[str, Any]] = []
 
-    def write(self, data: bytes) -> int:
-        """Take the next bytes; send what makes a whole part. Raises `SizeMismatch` if it gets too long."""
-        self._tally.add(data)
-        if self._tally.size_bytes > self._size_bytes:
-            found = f"{self._tally.size_bytes} or more"
-            raise SizeMismatch("blob", expected=f"{self._size_bytes} bytes", found=found)
-        self._part += data
-        while len(self._part) > self._part_bytes:
-            self._send(bytes(self._part[: self._part_bytes]))
-            del self._part[: self._part_bytes]
-        return len(data)
-
-    def tell(self) -> int:
-        """Give the number of bytes written."""
-        return self._tally.size_bytes
-
-    def flush(self) -> None:
-        """Do nothing: parts are sent when they are whole."""
-
     def finish(self, digest: str, size_bytes: int) -> None:
         """Show the blob under its name, once it is found to be the one announced."""
-        self._tally.check(digest, size_bytes)
+        self.tally.check(digest, size_bytes)
         if self._upload:
-            self._send(bytes(self._part))
+            self.send(bytes(self.rest))
         self._show()
 
     def cancel(self) -> None:
@@ -78,12 +55,13 @@ class PartsUpload:
             with contextlib.suppress(ClientError, BotoCoreError):
                 self._client.abort_multipart_upload(**self._at, **self._upload)
 
-    def _send(self, part: bytes) -> None:
+    def send(self, piece: bytes) -> None:
+        """Send one part; the first begins the multipart upload."""
         if not self._upload:
             begun = self._client.create_multipart_upload(**self._at, Metadata=self._metadata)
             self._upload = {"UploadId": begun["UploadId"]}
         number = len(self._parts) + 1
-        sent = self._client.upload_part(**self._at, **self._upload, PartNumber=number, Body=part)
+        sent = self._client.upload_part(**self._at, **self._upload, PartNumber=number, Body=piece)
         self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
 
     def _show(self) -> None:
@@ -107,4 +85,4 @@ class PartsUpload:
                 **self._at, **self._upload, MultipartUpload=parts, **condition
             )
         else:
-            self._client.put_object(**self._at, Body=bytes(self._part), Metadata=self._metadata, **condition)
+            self._client.put_object(**self._at, Body=bytes(self.rest), Metadata=self._metadata, **condition)

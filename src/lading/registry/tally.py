@@ -1,8 +1,9 @@
-"""What went by: the length and digest of bytes on their way to or from a store. Keeps none of them."""
+"""What went by: the length and digest of bytes on their way to or from a store. Keeps one piece at most."""
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from typing import BinaryIO
 
 from lading.errors import DigestMismatch, SizeMismatch
@@ -53,6 +54,42 @@ class Tallied:
     def tell(self) -> int:
         """Give the number of bytes written."""
         return self.tally.size_bytes
+
+
+class InPieces(ABC):
+    """A file to write a blob of `size_bytes` to, which goes on in pieces of `piece_bytes`.
+
+    The last piece, of whatever size, stays in `rest` for whoever finishes.
+    """
+
+    def __init__(self, size_bytes: int, piece_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.piece_bytes = piece_bytes
+        self.tally = Tally()
+        self.rest = bytearray()
+
+    @abstractmethod
+    def send(self, piece: bytes) -> None:
+        """Send the next piece on."""
+
+    def write(self, data: bytes) -> int:
+        """Take the next bytes; send what makes a whole piece. Raises `SizeMismatch` if it gets too long."""
+        self.tally.add(data)
+        if self.tally.size_bytes > self.size_bytes:
+            found = f"{self.tally.size_bytes} or more"
+            raise SizeMismatch("blob", expected=f"{self.size_bytes} bytes", found=found)
+        self.rest += data
+        while len(self.rest) > self.piece_bytes:
+            self.send(bytes(self.rest[: self.piece_bytes]))
+            del self.rest[: self.piece_bytes]
+        return len(data)
+
+    def tell(self) -> int:
+        """Give the number of bytes written."""
+        return self.tally.size_bytes
+
+    def flush(self) -> None:  # noqa: B027 - what writes a tar wants one
+        """Do nothing: pieces are sent when they are whole."""
 
 
 class Nowhere:

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from lading.errors import LadingError, SizeMismatch
+from lading.errors import LadingError
 from lading.registry.retry import Passing
-from lading.registry.tally import Tally
+from lading.registry.tally import InPieces
 from lading.registry.transport import Transport
 
 PIECE_BYTES = 8 << 20
@@ -29,47 +29,24 @@ class SessionLost(Exception):
         self.error = error
 
 
-class Upload:
+class Upload(InPieces):
     """A file to write a blob of `size_bytes` to. `write` and `finish` raise `SessionLost`."""
 
     def __init__(self, transport: Transport, path: str, size_bytes: int) -> None:
+        super().__init__(size_bytes, PIECE_BYTES)
         self._transport = transport
         self._path = path
-        self._size_bytes = size_bytes
-        self._tally = Tally()
-        self._piece = bytearray()
-        self._piece_bytes = PIECE_BYTES
         self._location = ""
         self._offset = 0
 
-    def write(self, data: bytes) -> int:
-        """Take the next bytes; send what makes a whole piece. Raises `SizeMismatch` if it gets too long."""
-        self._tally.add(data)
-        if self._tally.size_bytes > self._size_bytes:
-            found = f"{self._tally.size_bytes} or more"
-            raise SizeMismatch("blob", expected=f"{self._size_bytes} bytes", found=found)
-        self._piece += data
-        # The last piece goes with `finish`.
-        while len(self._piece) > self._piece_bytes:
-            self._send(bytes(self._piece[: self._piece_bytes]))
-            del self._piece[: self._piece_bytes]
-        return len(data)
-
-    def tell(self) -> int:
-        """Give the number of bytes written."""
-        return self._tally.size_bytes
-
-    def flush(self) -> None:
-        """Do nothing: pieces are sent when they are whole."""
-
     def finish(self, digest: str, size_bytes: int) -> None:
         """Send the rest and have the registry check it. Raises `SizeMismatch` and `DigestMismatch`."""
-        self._tally.check(digest, size_bytes)
+        self.tally.check(digest, size_bytes)
         if not self._location:
             self._begin()
         if self._offset:
-            self._send(bytes(self._piece))
-            self._piece.clear()
+            self.send(bytes(self.rest))
+            self.rest.clear()
         self._close(digest)
 
     def cancel(self) -> None:
@@ -82,9 +59,9 @@ class Upload:
         self._take_location(response)
         # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks
         least = response.headers.get("oci-chunk-min-length", "")
-        self._piece_bytes = max(PIECE_BYTES, int(least) if least.isdecimal() else 0)
+        self.piece_bytes = max(PIECE_BYTES, int(least) if least.isdecimal() else 0)
 
-    def _send(self, piece: bytes) -> None:
+    def send(self, piece: bytes) -> None:
         """Send a piece, or what of it did not arrive before a connection broke."""
         if not self._location:
             self._begin()
@@ -124,7 +101,7 @@ class Upload:
 
     def _close(self, digest: str) -> None:
         """Put the blob in its place, with all its bytes if none were sent before."""
-        url, content = _with_digest(self._location, digest), bytes(self._piece)
+        url, content = _with_digest(self._location, digest), bytes(self.rest)
         headers = _OCTETS if content else {}
         response = self._transport.request(
             "PUT", url, expect={201, 204, *_LOST}, headers=headers, content=content

@@ -6,8 +6,10 @@ way through a batcher; the job comes back to the host's `deliver`, and `finish` 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from lading.errors import LadingError, ModelNotReady, NotFound, RunFailed
 from lading.ref import version_number
@@ -111,6 +113,16 @@ class App:
             # A job and its request name each other: left so, only the garbage collector frees them, which
             # costs a cheap request 4 µs.
             request.job = None
+
+    def hand_back(
+        self, jobs: list[Job], loop: asyncio.AbstractEventLoop, finish: Callable[[list[Job]], None]
+    ) -> None:
+        """Have `loop` call `finish` with jobs that another thread has run; `deliver` of a host on a loop."""
+        try:
+            loop.call_soon_threadsafe(finish, jobs)
+        except RuntimeError:  # The loop has ended, and every connection with it.
+            for job in jobs:
+                self.plane.release(job)
 
     def give_up(self, job: Job) -> Response:
         """Answer a request whose job takes longer than it may; the job is skipped if it has not begun."""

@@ -180,11 +180,7 @@ class Lane:
 
     def _from_thread(self, jobs: list[Job]) -> None:
         assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._finish, jobs)
-        except RuntimeError:  # The loop has ended, and every connection with it.
-            for job in jobs:
-                self.app.plane.release(job)
+        self.app.hand_back(jobs, self._loop, self._finish)
 
     def _finish(self, jobs: list[Job]) -> None:
         self.answered = []
