@@ -248,7 +248,7 @@ class _Inside:
     def __init__(self, bundle: Path) -> None:
         from lading.bundle import Bundle
         from lading.server.life import make_app, make_plane, uvicorn_config
-        from lading.server.manager import Wanted, prepare
+        from lading.server.loading import prepare
         from lading.server.states import Cost, Served, State
         from lading.settings import ServeSettings
 
@@ -257,7 +257,7 @@ class _Inside:
         self.name = opened.manifest.name
         self.samples = opened.samples().inputs
         self._served = Served(self.name, 1, opened.digest)
-        prepare(self._served, Wanted(self.name, 1, opened.digest, lambda: opened), 1)
+        prepare(self._served, opened, 1)
         self._served.advance(State.READY)
         self._served.cost = Cost(0.0, 0.0)  # Run here, whatever it costs: there is nobody to hand it to.
         plane = make_plane(settings)

@@ -13,7 +13,7 @@ from lading.bundle import Bundle
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
 from lading.server.life import make_app, make_plane
-from lading.server.manager import Wanted, prepare
+from lading.server.loading import prepare
 from lading.server.states import Cost, Served, State
 from lading.settings import ServeSettings
 
@@ -22,7 +22,7 @@ def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) ->
     """Load one version as the manager does, proof and all."""
     name = bundle.manifest.name
     served = Served(name, version, bundle.digest, tags=tags)
-    prepare(served, Wanted(name, version, bundle.digest, lambda: bundle, tags), threads=1)
+    prepare(served, bundle, threads=1)
     served.advance(State.READY)
     return served
 

@@ -14,22 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lading.bundle import Bundle
-from lading.errors import LadingError, MemoryShort, RunFailed, UnavailableError
-from lading.runtime import Runtime, load_runtime, load_shared
-from lading.runtime.memory import memory_available, memory_needed
-from lading.runtime.pages import LEAST_BYTES, use_huge_pages
+from lading.errors import LadingError, RunFailed, UnavailableError
 from lading.server.dataplane import DataPlane
-from lading.server.states import Cost, Served, State
+from lading.server.loading import prepare
+from lading.server.states import Served, State
 from lading.server.traffic import Traffic
-from lading.signature import Array
-from lading.verify import replay
 
 log = logging.getLogger("lading.server")
 
-_NEXT_TO_NOTHING_S = 0.0001
 _LOOK_AGAIN_S = 0.2
 """How long one step waits for requests in hand: whoever wants the version back meanwhile waits no longer."""
 _REST_S = 1.0
@@ -205,7 +198,7 @@ class Manager:
             with self._changed:
                 self._present.append(served)
                 self._publish()
-            rows = prepare(served, wanted, self._threads, self._weights_in)
+            rows = prepare(served, wanted.open(), self._threads, self._weights_in)
         except UnavailableError as error:
             self._try_again(served, error)
             return
@@ -282,79 +275,3 @@ class Manager:
             ready = {one.key for one in self._present if one.state is State.READY}
             left = [one for one in self._present if not (one.state is State.DRAINING and one.key in ready)]
             self._plane.publish(left, self._traffic)
-
-
-def prepare(served: Served, wanted: Wanted, threads: int, weights_in: Path | None = None) -> int:
-    """Open, load, prove and warm one version, all but ready; give the number of golden rows replayed."""
-    bundle = wanted.open()
-    # Weights that another worker has mapped already take no memory: that is checked where a copy is made.
-    runtime = load_shared(bundle, weights_in, threads=threads) if weights_in is not None else None
-    if runtime is None:
-        check_memory(served, bundle)
-        runtime = load_runtime(bundle, threads=threads)
-    try:
-        if _model_bytes(bundle) >= LEAST_BYTES:
-            use_huge_pages()
-        served.adopt(bundle, runtime)
-        served.advance(State.WARMING)
-        parity = replay(runtime, bundle)
-        served.cost = measure(served, runtime)
-    except BaseException:
-        runtime.close()
-        raise
-    return parity.rows
-
-
-def check_memory(served: Served, bundle: Bundle) -> None:
-    """Raise `MemoryShort` where loading the model would need more memory than there is."""
-    needed = memory_needed(_model_bytes(bundle))
-    available = memory_available()
-    if available is not None and needed > available:
-        raise MemoryShort(
-            f"loading `{served.label}`",
-            expected=f"{needed / 1e6:,.0f} MB of free memory",
-            found=f"{available / 1e6:,.0f} MB",
-            hint="give the server more memory, or have it replace the old version (`--swap replace`)",
-        )
-
-
-def _model_bytes(bundle: Bundle) -> int:
-    return sum(entry.size for name, entry in bundle.manifest.files.items() if name != "samples.npz")
-
-
-def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:
-    """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost.
-
-    Where 32 rows cost next to nothing 512 tell more: what a run costs however many rows it has weighs less.
-    """
-    one = _sample_of(served, 1)
-    first = _fastest(runtime, one, budget_s)
-    if not served.signature.batched:
-        return Cost(first, 0.0)
-    rows = 32
-    many = _fastest(runtime, _sample_of(served, rows), budget_s)
-    if many < _NEXT_TO_NOTHING_S:
-        rows = 512
-        many = _fastest(runtime, _sample_of(served, rows), budget_s)
-    return Cost(first, max(0.0, many - first) / (rows - 1))
-
-
-def _sample_of(served: Served, rows: int) -> dict[str, Array]:
-    """Repeat the golden inputs up to `rows` rows; whole as they are where there is no batch dimension."""
-    samples = served.samples
-    if not served.signature.batched:
-        return dict(samples.inputs)
-    at = np.arange(rows) % samples.rows
-    return {name: array[at] for name, array in samples.inputs.items()}
-
-
-def _fastest(runtime: Runtime, inputs: dict[str, Array], budget_s: float) -> float:
-    fastest, until = float("inf"), time.perf_counter() + budget_s
-    for _ in range(50):
-        began = time.perf_counter()
-        runtime.run(inputs, None)
-        ended = time.perf_counter()
-        fastest = min(fastest, ended - began)
-        if ended > until:
-            break
-    return fastest
