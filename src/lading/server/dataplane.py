@@ -1,4 +1,4 @@
-"""What every protocol shares: which version answers, whether the inputs fit, the run, the outputs.
+"""What every protocol shares: the version that answers, the run in this thread or another, the outputs.
 
 Holds no protocol: it knows arrays, names and errors, and neither JSON nor status codes.
 """
@@ -10,21 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 from lading.errors import (
     DeadlineExceeded,
-    ModelNotFound,
     ModelNotReady,
     OutputUnknown,
     QueueFull,
-    TagNotFound,
-    VersionNotFound,
 )
-from lading.ref import RELEASE_TAGS
 from lading.server.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
 from lading.server.job import Deliver, Job
+from lading.server.lookup import ANSWERING, Lookup
 from lading.server.states import Served, State, not_ready
 from lading.server.traffic import Headers, Traffic
 from lading.server.witness import Witness
@@ -32,36 +28,6 @@ from lading.signature import Array
 
 INLINE_S = 0.0002
 """A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
-
-_ANSWERING = (State.READY, State.DRAINING)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What requests find at one moment: versions by model, and what releases want of their traffic.
-
-    ``ready`` is the version that answers when nothing else is said, by model; None stands for the default.
-    """
-
-    models: Mapping[str, tuple[Served, ...]]
-    traffic: Mapping[str, Traffic]
-    ready: Mapping[str | None, Served]
-    splits: bool
-
-    @classmethod
-    def of(cls, versions: Sequence[Served], traffic: Mapping[str, Traffic], default: str) -> Table:
-        """Make the table of this moment."""
-        models: dict[str, tuple[Served, ...]] = {}
-        ready: dict[str | None, Served] = {}
-        for served in versions:
-            models[served.name] = (*models.get(served.name, ()), served)
-            wanted = traffic.get(served.name)
-            if served.state is State.READY and (wanted is None or wanted.live in (None, served.version)):
-                ready[served.name] = served
-        if default in ready:
-            ready[None] = ready[default]
-        return cls(models, traffic, ready, any(one.splits for one in traffic.values()))
-
 
 CATALOG_AWAY = "the catalog that says what to load is away"
 
@@ -83,7 +49,7 @@ class DataPlane:
         witness: Witness | None = None,
     ) -> None:
         self._default = default_model
-        self._table = Table.of((), {}, default_model)
+        self._lookup = Lookup.of((), {}, default_model)
         self._batch = batch or BatchLimits()
         self._batchers: dict[Served, Batcher] = {}
         self.worker = 0
@@ -104,7 +70,7 @@ class DataPlane:
         """
         if not self._default and versions:
             self._default = versions[0].name
-        self._table = Table.of(versions, traffic or {}, self._default)
+        self._lookup = Lookup.of(versions, traffic or {}, self._default)
         # A version that is gone takes its queue and its thread along.
         for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
             batcher = self._batchers.pop(served, None)
@@ -114,11 +80,11 @@ class DataPlane:
     @property
     def splits(self) -> bool:
         """Whether some release sends callers to one side or the other."""
-        return self._table.splits
+        return self._lookup.splits
 
     def seen_by(self, headers: Headers) -> DataPlane:
         """Give the data plane as this caller sees it: releases that split send it to its side."""
-        if not self._table.splits:
+        if not self._lookup.splits:
             return self
         view = copy(self)
         view._caller = headers  # noqa: SLF001 - a copy of its own kind
@@ -126,31 +92,31 @@ class DataPlane:
 
     def saw(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Take note of an answer, for the release that its model has; does nothing where it has none."""
-        traffic = self._table.traffic.get(job.served.name)
+        traffic = self._lookup.traffic.get(job.served.name)
         if traffic is None or self.witness is None:
             return
         self.witness.saw(traffic, job, request_id, latency_s, error)
         if traffic.shadows and not error and job.served.version == traffic.live:
-            candidate = self._numbered(job.served.name, traffic.candidate)
+            candidate = self._lookup.numbered(job.served.name, traffic.candidate)
             if candidate is not None:
                 self.witness.copy(traffic, job, candidate)
 
     def saw_refusal(self, latency_s: float, error: str) -> None:
         """Take note of a request that this caller's version did not take: one that takes less is worse."""
         served = self._resolved
-        traffic = self._table.traffic.get(served.name) if served is not None else None
+        traffic = self._lookup.traffic.get(served.name) if served is not None else None
         if served is not None and traffic is not None and self.witness is not None:
             self.witness.refused(traffic, served, latency_s, error)
 
     @property
     def models(self) -> Mapping[str, tuple[Served, ...]]:
         """Every version this server holds, ready or not."""
-        return self._table.models
+        return self._lookup.models
 
     @property
     def traffic(self) -> Mapping[str, Traffic]:
         """What releases want of the requests, by model."""
-        return self._table.traffic
+        return self._lookup.traffic
 
     @property
     def default_model(self) -> str:
@@ -158,64 +124,16 @@ class DataPlane:
         return self._default
 
     def deciding(self) -> list[Served]:
-        """List the versions whose states decide whether this server is ready.
-
-        A model under a release answers while any of its versions is ready: a candidate that is loading or has
-        failed takes no replica out of traffic.
-        """
-        return [
-            served
-            for name, versions in self.models.items()
-            for served in versions
-            if name not in self.traffic or all(one.state is not State.READY for one in versions)
-        ]
+        """List the versions whose states decide whether this server is ready."""
+        return self._lookup.deciding()
 
     def versions(self, name: str) -> tuple[Served, ...]:
-        """Give the versions of `name`, ready or not.
-
-        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here because what to load is not known.
-        """
-        models = self._table.models
-        found = models.get(name)
-        if found is None:
-            if not models and self.waiting:
-                where = f"model `{name}`" if name else "this server"
-                raise ModelNotReady(where, expected="to know what to load", found=self.waiting)
-            given = ", ".join(f"`{model}`" for model in models) or "none"
-            raise ModelNotFound(
-                f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
-            )
-        return found
+        """Give the versions of `name`, ready or not; raises `ModelNotFound`, `ModelNotReady`."""
+        return self._lookup.versions(name, self.waiting)
 
     def find(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
         """Give the version meant, ready or not: by number, by tag, else the one that takes traffic."""
-        versions = self.versions(name if name is not None else self._default)
-        if version is not None:
-            for served in versions:
-                if served.version == version:
-                    return served
-            given = ", ".join(str(served.version) for served in versions)
-            raise VersionNotFound(
-                f"model `{versions[0].name}`", expected=f"version {given}", found=f"{version}"
-            )
-        traffic = self._table.traffic.get(versions[0].name)
-        if tag is not None:
-            if traffic is not None and tag in RELEASE_TAGS:
-                # Only the release says which version it is, if any; not the tags when a version was loaded.
-                tagged = (one for one in versions if one.version == traffic.tagged(tag))
-            else:
-                tagged = (one for one in versions if tag in one.tags)
-            for served in tagged:
-                return served
-            raise TagNotFound(
-                f"model `{versions[0].name}`", expected="a tag that is served here", found=f"`{tag}`"
-            )
-        candidate = traffic.candidate if traffic is not None else None
-        for state in _ANSWERING:
-            for served in reversed(versions):
-                if served.state is state and served.version != candidate:
-                    return served
-        return versions[-1]
+        return self._lookup.find(name, version, tag, self.waiting)
 
     def resolve(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
         """Give the version meant, ready or draining: what drains answers until it is gone.
@@ -223,32 +141,21 @@ class DataPlane:
         Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
         """
         if version is None and tag is None:
-            quick = self._table.ready.get(name) if self._caller is None else self._side(name)
+            quick = self._lookup.ready.get(name) if self._caller is None else self._side(name)
             if quick is not None and quick.state is State.READY:
                 return quick
         served = self.find(name, version, tag)
-        if served.state not in _ANSWERING:
+        if served.state not in ANSWERING:
             raise not_ready(served)
         return served
 
     def _side(self, name: str | None) -> Served | None:
-        """Give the version on the caller's side of the release; live where the candidate is not ready."""
-        table = self._table
-        traffic = table.traffic.get(name if name is not None else self._default)
-        if traffic is None or self._caller is None or traffic.side(self._caller, random.random) == "live":
-            self._resolved = table.ready.get(name)
-            return self._resolved
-        candidate = self._numbered(traffic.name, traffic.candidate)
-        ready = candidate is not None and candidate.state is State.READY
-        self._resolved = candidate if ready else table.ready.get(name)
+        assert self._caller is not None
+        self._resolved = self._lookup.side(name, self._caller, random.random)
         return self._resolved
 
     def _live(self, name: str) -> Served | None:
-        traffic = self._table.traffic.get(name)
-        return self._numbered(name, traffic.live) if traffic is not None else None
-
-    def _numbered(self, name: str, version: int | None) -> Served | None:
-        return next((one for one in self._table.models.get(name, ()) if one.version == version), None)
+        return self._lookup.live(name)
 
     def start(self, job: Job, deliver: Deliver) -> bool:
         """Run `job` here if that is cheaper than handing it over, else queue it; tell whether it is done.
