@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +41,14 @@ def slow(served: Served, seconds: float) -> threading.Event:
     served.run = wait_and_run  # type: ignore[method-assign]
     served.cost = Cost(seconds, 0)
     return go
+
+
+def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 @dataclass

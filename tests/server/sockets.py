@@ -78,6 +78,7 @@ class Listening:
 
     address: tuple[str, int]
     server: Server
+    app: App
 
     @contextlib.contextmanager
     def wire(self) -> Iterator[Wire]:
@@ -107,7 +108,7 @@ def listening(app: App, settings: ServeSettings, *, lane: bool) -> Iterator[List
         assert time.monotonic() < until
         time.sleep(0.002)
     try:
-        yield Listening(listener.getsockname(), server)
+        yield Listening(listener.getsockname(), server, app)
     finally:
         server.should_exit = True
         thread.join(15)

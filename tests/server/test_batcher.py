@@ -8,12 +8,15 @@ import time
 import numpy as np
 import pytest
 
+from graphs import bundle_of, graph, node, tensor
+from hosting import served_from
 from lading.errors import DeadlineExceeded, ModelNotReady, QueueFull, RunFailed
 from lading.runtime import load_runtime
 from lading.server.batcher import Batcher, BatchLimits, RowLimit, run_jobs
 from lading.server.dataplane import DataPlane
 from lading.server.job import Job
 from lading.server.states import Cost, Served, State
+from lading.signature import Signature
 from making import linear_bundle
 
 
@@ -200,6 +203,114 @@ def test_the_row_limit_rises_by_steps_and_falls_by_a_quarter():
     for _ in range(50):
         limit.observe(rows=limit.rows, took_s=0.02)
     assert limit.rows == 1
+
+
+def test_one_slow_run_of_few_rows_does_not_lower_the_limit():
+    limit = RowLimit(most=1024, target_s=0.05, rows=512)
+    limit.observe(rows=1, took_s=0.5)
+    assert limit.rows == 512
+    limit.observe(rows=400, took_s=0.06)
+    assert limit.rows == 300
+
+
+def test_who_has_gone_takes_no_place_in_the_queue(served):
+    batcher, sink = Batcher(served, BatchLimits(max_queue=2)), Sink()
+    served.gate.clear()
+    batcher.submit(job(served), sink.deliver)
+    assert served.began.wait(10)
+    waiting = [job(served) for _ in range(2)]
+    for one in waiting:
+        batcher.submit(one, sink.deliver)
+    for one in (*waiting, waiting[0]):  # Cancelled twice counts once.
+        one.cancel()
+    assert batcher.depth == 0
+    for _ in range(2):
+        batcher.submit(job(served), sink.deliver)
+    with pytest.raises(QueueFull):
+        batcher.submit(job(served), sink.deliver)
+    served.gate.set()
+    sink.wait(5)
+    assert batcher.depth == 0
+    assert served.runs == [1, 2]
+    sink.jobs[0].cancel()  # Done already.
+    assert batcher.depth == 0
+    batcher.stop()
+
+
+def test_a_delay_that_was_asked_for_waits_for_others(served):
+    for delay_s, runs in ((0.3, [2]), (0.0, [1, 1])):
+        served.runs.clear()
+        batcher, sink = Batcher(served, BatchLimits(max_delay_s=delay_s)), Sink()
+        batcher.submit(job(served), sink.deliver)
+        time.sleep(0.1)
+        batcher.submit(job(served), sink.deliver)
+        sink.wait(2)
+        batcher.stop()
+        assert served.runs == runs
+
+
+def test_what_does_not_fit_together_is_not_even_tried_as_one(served):
+    tried: list[int] = []
+
+    def run(inputs, outputs=None):
+        tried.append(len(inputs["X"]))
+        return {"probabilities": inputs["X"]}
+
+    batcher, sink = Batcher(served, BatchLimits()), Sink()
+    served.gate.clear()
+    batcher.submit(job(served), sink.deliver)
+    assert served.began.wait(10)
+    served.run = run
+    for width in (4, 3, 3):
+        one = job(served)
+        one.inputs = {"X": np.zeros((1, width), np.float32)}
+        batcher.submit(one, sink.deliver)
+    served.gate.set()
+    sink.wait(4)
+    batcher.stop()
+    assert tried == [1, 2]
+
+
+def test_a_model_with_a_fixed_batch_is_not_merged(tmp_path):
+    inputs, outputs = [tensor("X", "float32", 2)], [tensor("Y", "float32", 2)]
+    signature, rows = Signature(tuple(inputs), tuple(outputs)), {"X": np.ones(2, np.float32)}
+    bundle = bundle_of(tmp_path / "b", graph([node("Neg", "X", "Y")], inputs, outputs), signature, rows)
+    served = served_from(bundle)
+    runs: list[int] = []
+    batcher, sink = Batcher(served, BatchLimits(max_delay_s=0.1), lambda rows, _: runs.append(rows)), Sink()
+    for _ in range(3):
+        batcher.submit(Job(served, rows, None, lambda outputs: outputs), sink.deliver)
+    sink.wait(3)
+    batcher.stop()
+    assert runs == [1, 1, 1]
+    assert all(one.result["Y"].tolist() == [-1, -1] for one in sink.jobs)
+    runs.clear()
+    plane = DataPlane("m", batch=BatchLimits())
+    jobs = [Job(served, rows, None, lambda outputs: outputs) for _ in range(2)]
+    plane.run_together(jobs)
+    assert all(one.result["Y"].tolist() == [-1, -1] for one in jobs)
+
+
+def test_rows_larger_than_those_that_were_measured_run_in_the_thread(tmp_path):
+    inputs, outputs = [tensor("X", "float32", "batch", "n")], [tensor("Y", "float32", "batch", "n")]
+    signature, rows = Signature(tuple(inputs), tuple(outputs)), {"X": np.ones((3, 4), np.float32)}
+    model = graph([node("Neg", "X", "Y")], inputs, outputs)
+    served = served_from(bundle_of(tmp_path / "b", model, signature, rows))
+    plane = DataPlane("m")
+
+    def sized(count: int, width: int) -> Job:
+        return Job(served, {"X": np.ones((count, width), np.float32)}, None, lambda outputs: outputs, count)
+
+    assert plane.is_cheap(sized(1, 4))
+    assert plane.is_cheap(sized(2, 3))
+    assert not plane.is_cheap(sized(1, 5))
+    large, sink = sized(2, 50), Sink()
+    plane.publish([served])
+    assert not plane.start(large, sink.deliver)
+    sink.wait(1)
+    plane.release(large)
+    plane.close()
+    assert (large.result["Y"] == -1).all()
 
 
 def together(limits, served, *jobs):

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from hosting import served_from, slow
+from hosting import served_from, slow, until
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
 from lading.server.addresses import hold
@@ -239,8 +239,7 @@ def test_a_full_queue_is_resource_exhausted(iris):
         threads = [threading.Thread(target=one) for _ in range(6)]
         for thread in threads:
             thread.start()
-        while len(codes) < 3:
-            time.sleep(0.01)
+        until(lambda: len(codes) >= 3)
         go.set()
         for thread in threads:
             thread.join()
@@ -264,18 +263,15 @@ def test_a_client_that_goes_leaves_the_queue(iris):
         calls = []
         for at in range(2):
             calls.append(call.future(text))
-            while len(ran) <= at:
-                time.sleep(0.01)
+            until(lambda at=at: len(ran) > at)
             time.sleep(0.05)  # The first is running when the second comes.
         first, second = calls
         second.cancel()
-        while not any(job.cancelled for job in ran):
-            time.sleep(0.01)
+        until(lambda: any(job.cancelled for job in ran))
         go.set()
         assert first.result(5) or not first.exception()
         counted = metrics.stats("iris", 3, "oip-grpc")
-        while sum(counted.statuses.values()) < 2:
-            time.sleep(0.01)
+        until(lambda: sum(counted.statuses.values()) >= 2)
         assert counted.statuses == {"OK": 1, "CANCELLED": 1}
         assert counted.errors == {}
     iris.advance(State.DRAINING)

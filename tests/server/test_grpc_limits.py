@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
 
 import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2
 
-from hosting import served_from, slow
+from hosting import served_from, slow, until
 from lading.server.grpc import messages
 from lading.server.grpc.calls import CallThreads
 from lading.server.states import Served
@@ -28,12 +29,44 @@ def test_calls_that_find_no_thread_do_not_wait_without_limit(iris):
     text = messages.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
     with grpc_serving(plane_of(iris, max_queue=2), settings=settings) as (channel, _):
         calls = [channel.unary_unary(f"/{OIP}/ModelInfer").future(text, timeout=10) for _ in range(9)]
-        while sum(call.done() for call in calls) < 6:
-            time.sleep(0.01)
+        until(lambda: sum(call.done() for call in calls) >= 6)
         go.set()
         codes = [call.code() for call in calls]
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 6
     assert codes.count(grpc.StatusCode.OK) == 3
+
+
+def test_reflection_that_stays_open_takes_no_more_than_its_few_threads(iris):
+    with grpc_serving(plane_of(iris), settings=ServeSettings(grpc_threads=8)) as (channel, _):
+        ask_around = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        done = threading.Event()
+
+        def keep_open() -> Iterator[bytes]:
+            yield reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+            done.wait(20)
+
+        streams = [ask_around(keep_open()) for _ in range(12)]
+        codes = []
+        for stream in streams:
+            try:
+                next(stream)
+            except grpc.RpcError as error:
+                codes.append(error.code())
+        assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 8
+        answer, _ = ask(channel, "ModelInfer", **one_row())
+        assert answer.model_name == "iris"
+        done.set()
+        for stream in streams:
+            stream.cancel()
+        until(lambda: asked_once(ask_around))
+
+
+def asked_once(ask_around: grpc.StreamStreamMultiCallable) -> bool:
+    one = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    try:
+        return bool(list(ask_around(iter([one]))))
+    except grpc.RpcError:
+        return False
 
 
 @pytest.mark.parametrize("name", ["x" * 100_000, "모델" * 50_000])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hosting import hosted, served_from
+from hosting import hosted, served_from, slow, until
 from lading.settings import ServeSettings
 from making import linear_bundle
 from sockets import Wire, listening
@@ -359,6 +359,137 @@ def test_however_requests_are_cut_each_gets_the_answer_it_gets_alone(host, sent,
             assert (answer.status, answer.body) == expected
 
 
+# Every route that reads JSON.
+JSON_ROUTES = (
+    *("/predict", "/predict/label", "/models/iris/predict", "/models/iris/feedback", "/invocations"),
+    *("/v2/models/iris/infer", "/v2/repository/index"),
+    *("/v1/models/iris:predict", "/v1/models/iris:classify", "/v1/models/iris:regress"),
+)
+
+
+@pytest.mark.parametrize("path", JSON_ROUTES)
+def test_json_of_any_depth_is_no_failure_of_the_server(host, path):
+    with host.wire() as wire:
+        for depth in (10, 500, *range(900, 1100, 10), 1800):
+            opened, objects = b"[" * depth, b'{"examples":' * depth + b"1" + b"}" * depth
+            for body in (opened, opened + b"]" * depth, objects):
+                if len(body) <= SETTINGS["max_body_bytes"]:
+                    wire.send(request(body, path, content_type="application/json"))
+                    assert wire.answer().status < 500, (depth, body[:20])
+
+
+# What they ask for is no path; the last two are more than ASCII and no name of a host.
+NO_PATHS = ("CONNECT foo:443", "GET http://", "GET http://a:99999999/x", "GET /\xfc", "GET http://[::bad/x")
+
+
+@pytest.mark.parametrize("line", NO_PATHS)
+def test_a_target_that_is_no_path_is_refused_and_not_logged_as_a_defect(host, expected, caplog, line):
+    with host.wire() as wire:
+        wire.send(f"{line} HTTP/1.1\r\nhost: lading\r\n\r\n".encode("latin-1"))
+        assert b" 400 " in wire.file.readline()
+    assert not [record for record in caplog.records if record.exc_info]
+    with host.wire() as wire:
+        wire.send(request())
+        assert right(wire.answer(), expected)
+
+
+def test_a_body_that_looks_like_a_request_is_none(host, expected):
+    inner = request()
+    with host.wire() as wire:
+        wire.send(inner)  # Known from now on, byte for byte.
+        assert right(wire.answer(), expected)
+        outer = request(inner, "/predict")
+        cut = len(outer) - len(inner)
+        wire.send(outer[:cut])
+        time.sleep(0.05)
+        wire.send(outer[cut:])
+        assert wire.answer().status == 400  # One answer, to what is no JSON.
+        wire.send(inner)
+        assert right(wire.answer(), expected)
+        wire.send(request(path="/health", method="GET"))
+        assert wire.answer().json()["health"] == "ok"
+
+
+@pytest.fixture(params=["lane", "asgi"])
+def slowly(request, tmp_path):
+    """A host with a model that takes its time and a queue of one, and the event that ends the wait."""
+    served = served_from(linear_bundle(tmp_path / "iris"))
+    go = slow(served, 10)
+    given = {**SETTINGS, "max_queue": 1}
+    with listening(
+        hosted(served, **given).app, ServeSettings(**given), lane=request.param == "lane"
+    ) as where:
+        yield where, go, served
+        go.set()
+
+
+def waiting_in(host) -> int:
+    return sum(host.app.plane.depth(one) for one in host.app.plane.models["iris"])
+
+
+def test_what_takes_longer_than_the_deadline_is_504_and_the_loop_is_free_meanwhile(slowly):
+    host, _go, _served = slowly
+    with host.wire() as wire, host.wire() as other:
+        began = time.monotonic()
+        wire.send(request())
+        time.sleep(0.05)
+        other.send(request(b"", "/health", "GET"))
+        assert other.answer().status == 200
+        assert time.monotonic() - began < 0.9
+        answer = wire.answer()
+        assert answer.status == 504
+        assert "within 1 s" in answer.json()["error"]
+        assert 0.9 < time.monotonic() - began < 3
+
+
+def test_a_full_queue_is_429_with_the_time_to_come_back(slowly, expected):
+    host, go, _served = slowly
+    with host.wire() as running, host.wire() as queued, host.wire() as refused:
+        running.send(request())
+        until(lambda: host.app.plane.models["iris"][0].in_hand == 1)
+        time.sleep(0.05)  # Its thread has taken it.
+        queued.send(request())
+        until(lambda: waiting_in(host) == 1)
+        refused.send(request())
+        answer = refused.answer()
+        assert answer.status == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        go.set()
+        assert right(running.answer(), expected)
+        assert right(queued.answer(), expected)
+
+
+def test_a_client_that_goes_leaves_its_place_in_the_queue(slowly, expected):
+    host, go, _served = slowly
+    with host.wire() as running, host.wire() as next_one:
+        running.send(request())
+        until(lambda: host.app.plane.models["iris"][0].in_hand == 1)
+        time.sleep(0.05)
+        with host.wire() as gone:
+            gone.send(request())
+            until(lambda: waiting_in(host) == 1)
+        until(lambda: waiting_in(host) == 0)
+        next_one.send(request())
+        until(lambda: waiting_in(host) == 1)
+        go.set()
+        assert right(running.answer(), expected)
+        assert right(next_one.answer(), expected)
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_a_request_half_received_at_the_end_is_still_answered(served, expected, lane):
+    app = hosted(served, **SETTINGS).app
+    whole = request()
+    with listening(app, ServeSettings(**SETTINGS), lane=lane) as host, host.wire() as wire:
+        wire.send(whole[:-10])
+        time.sleep(0.05)
+        host.server.should_exit = True
+        time.sleep(0.2)
+        wire.send(whole[-10:])
+        assert right(wire.answer(), expected)
+        assert wire.is_closed()
+
+
 def test_a_client_that_reads_slowly_gets_everything(host):
     rows = [[1.0, 2.0, 3.0, 4.0]] * 150
     body = json.dumps({"data": rows}, separators=(",", ":")).encode()
@@ -376,13 +507,14 @@ def test_a_client_that_reads_slowly_gets_everything(host):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=200), st.integers(0, 200))
-def test_no_bytes_hang_or_break_the_server(host, expected, noise, cut):
+def test_no_bytes_hang_or_break_the_server(host, expected, caplog, noise, cut):
     whole = request()
     with host.wire() as wire:
         wire.send(whole[:cut] + noise)
         wire.socket.shutdown(socket.SHUT_WR)
         while chunk := wire.socket.recv(65536):
             assert b" 500 " not in chunk.split(b"\r\n", 1)[0]
+    assert not [record for record in caplog.records if record.exc_info]
     with host.wire() as wire:
         wire.send(whole)
         assert right(wire.answer(), expected)

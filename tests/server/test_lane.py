@@ -19,7 +19,7 @@ from lading.server.lane import Head, Lane
 from lading.settings import ServeSettings
 from making import linear_bundle
 from sockets import Answer, Wire, listening
-from test_http import SETTINGS, request, right
+from test_http import BODY, SETTINGS, request, right
 
 LABEL = b'{"instances":[[5.1,3.5,1.4,0.2]],"params":{"outputs":["label"]}}'
 
@@ -154,6 +154,20 @@ def test_headers_without_end_are_refused(host, expected):
         wire.send(b"x" * 70_000)
         assert wire.answer().status == 431
         assert wire.is_closed()
+
+
+def test_trailers_without_end_are_refused(host, expected):
+    with host.wire() as wire:
+        wire.send(b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n")
+        wire.send(b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(300):
+                wire.send(b"x: %b\r\n" % (b"x" * 1000))
+                time.sleep(0.0002)
+            pytest.fail("nobody minded")
+    with host.wire() as wire:
+        wire.send(request())
+        assert right(wire.answer(), expected)
 
 
 def test_a_large_body_before_a_request_does_not_count_as_its_headers(host, expected):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from hosting import served_from
-from lading.errors import RunFailed
+from lading.errors import ModelNotReady, RunFailed
 from lading.server.states import Served, State
 from making import linear_bundle
 
@@ -31,6 +33,21 @@ def test_two_threads_may_unload_a_version(tmp_path, monkeypatch):
     first.join()
     assert done == [True]
     assert served.state is State.UNLOADED
+
+
+def test_a_model_that_closes_between_finding_and_running_it_is_not_the_requests_failure(tmp_path):
+    served = served_from(linear_bundle(tmp_path / "iris"))
+    runtime = served._runtime
+    run = runtime.run
+
+    def close_and_run(*given):
+        served.advance(State.DRAINING)
+        assert served.unload(1)
+        return run(*given)
+
+    runtime.run = close_and_run
+    with pytest.raises(ModelNotReady, match="unloaded"):
+        served.run(served.samples.inputs)
 
 
 def test_a_version_that_was_given_up_holds_no_model(tmp_path):

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from lading.errors import LadingError, ModelNotReady, NotFound, RunFailed
+from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, RunFailed
 from lading.ref import version_number
 from lading.server.dataplane import DataPlane
 from lading.server.encodings import too_large, unpacked
@@ -22,6 +22,7 @@ from lading.server.metrics import Metrics
 log = logging.getLogger("lading.server")
 
 _LONGEST_ID = 128
+_CLIENT_GONE = 499
 
 
 class App:
@@ -91,6 +92,9 @@ class App:
             if request.job is None and plane is not self.plane:  # Else `_answer` tells of it.
                 plane.saw_refusal(time.perf_counter() - request.began, type(error).__name__)
             return self._refuse(request, error)
+        except RecursionError:
+            nested = BodyInvalid("body", expected="values nested less deeply", found="more than can be read")
+            return self._refuse(request, nested)
         except Exception:  # noqa: BLE001 - logged with its traceback, answered with a sentence
             return self._fail(request)
 
@@ -126,7 +130,7 @@ class App:
 
     def give_up(self, job: Job) -> Response:
         """Answer a request whose job takes longer than it may; the job is skipped if it has not begun."""
-        job.cancelled = True
+        job.cancel()
         return self._refuse(job.request, self.plane.too_late(job))
 
     def refuse_body(self, request: Request) -> Response:
@@ -154,7 +158,7 @@ class App:
         if error is not None:
             stats.failed(error)
         request.response = response
-        if job is not None:
+        if job is not None and response.status != _CLIENT_GONE:
             reason = type(error).__name__ if error is not None else ""
             self.plane.saw(job, request.request_id, took_s, reason)
         return response
@@ -187,4 +191,4 @@ class App:
 def _failed(job: Job) -> Response:
     if job.error is not None:
         raise job.error
-    return Response(status=499)  # The client has gone; nobody reads this, but it is counted.
+    return Response(status=_CLIENT_GONE)  # Nobody reads this, but it is counted.

@@ -70,7 +70,7 @@ class AsgiHost:
         except TimeoutError:
             return request.response or self._app.give_up(job)
         except asyncio.CancelledError:
-            job.cancelled = True
+            job.cancel()
             raise
         finally:
             watch.cancel()
@@ -119,7 +119,7 @@ async def _cancel_when_gone(job: Job, receive: Receive) -> None:
     """Let the job of a client that goes leave the queue; after the body nothing else is to be received."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    job.cancelled = True
+    job.cancel()
 
 
 async def _send(request: Request, response: Response, send: Send, *, close: bool = False) -> None:

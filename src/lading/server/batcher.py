@@ -36,7 +36,11 @@ class BatchLimits:
 
 @dataclass(slots=True)
 class RowLimit:
-    """The rows that may run as one: one step up when a full run met the target, down a quarter when not."""
+    """The rows that may run as one: one step up when a full run met the target, down a quarter when not.
+
+    A run of less than half of them tells nothing of how many are too many: one row alone may meet a moment
+    at which the machine stood still.
+    """
 
     most: int
     target_s: float
@@ -46,7 +50,8 @@ class RowLimit:
     def observe(self, rows: int, took_s: float) -> None:
         """Learn from one run of `rows` rows."""
         if took_s > self.target_s:
-            self.rows = max(1, min(self.rows, rows) * 3 // 4)
+            if 2 * rows >= self.rows:
+                self.rows = max(1, min(self.rows, rows) * 3 // 4)
         elif rows >= self.rows:
             self.rows = min(self.most, self.rows + self.step)
 
@@ -68,23 +73,27 @@ class Batcher:
         self._held: tuple[Job, Deliver] | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._counting = threading.Lock()
+        self._gone = 0  # Cancelled while they wait: they are skipped when their turn comes.
         self._merges = served.signature.batched and limits.max_rows > 1
 
     @property
     def depth(self) -> int:
-        """How many jobs wait."""
-        return self._waiting.qsize()
+        """How many jobs wait; those whose clients have gone do not count."""
+        return self._waiting.qsize() - self._gone
 
     def submit(self, job: Job, deliver: Deliver) -> None:
         """Queue `job`; `deliver` is called with it once it has a result or an error. Raises `QueueFull`."""
-        if self._waiting.qsize() >= self._limits.max_queue:
+        depth = self.depth
+        if depth >= self._limits.max_queue:
             raise QueueFull(
                 f"queue of `{self._served.label}`",
                 expected=f"fewer than {self._limits.max_queue} waiting requests",
-                found=f"{self._waiting.qsize()}",
+                found=f"{depth}",
                 hint="retry after the time in `retry-after`, or raise `max_queue`",
             )
         job.queued_at = time.perf_counter()
+        job.leave = self._left
         self._waiting.put((job, deliver))
         if self._thread is None:
             self._start()
@@ -95,6 +104,20 @@ class Batcher:
         if self._thread is not None:
             self._thread.join()
 
+    def _left(self, job: Job) -> None:
+        """Count a job no longer that is cancelled while it waits."""
+        with self._counting:
+            if job.leave is not None:
+                job.leave = None
+                self._gone += 1
+
+    def _take(self, job: Job) -> None:
+        """Take a job out of the queue."""
+        with self._counting:
+            if job.leave is None:
+                self._gone -= 1
+            job.leave = None
+
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
@@ -104,10 +127,13 @@ class Batcher:
 
     def _work(self) -> None:
         while True:
-            first = self._held or self._waiting.get()
-            self._held = None
+            first = self._held
             if first is None:
-                return
+                first = self._waiting.get()
+                if first is None:
+                    return
+                self._take(first[0])
+            self._held = None
             self._run_with(first)
             del first  # Not kept until the next comes.
 
@@ -148,6 +174,8 @@ class Batcher:
             return None
         if pair is None:
             self._waiting.put(None)  # The end: leave it for the main loop, after this run.
+        else:
+            self._take(pair[0])
         return pair
 
     def _run(self, jobs: list[Job]) -> None:

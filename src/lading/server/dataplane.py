@@ -5,6 +5,7 @@ Holds no protocol: it knows arrays, names and errors, and neither JSON nor statu
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -171,7 +172,7 @@ class DataPlane:
 
     def is_cheap(self, job: Job) -> bool:
         """Tell whether running `job` costs less than handing it to a thread."""
-        return job.served.cost.of(job.rows) < INLINE_S
+        return _expected_s(job) < INLINE_S
 
     def run_together(self, jobs: list[Job]) -> None:
         """Run cheap jobs here and now, those of one kind as one; each gets its result or its error."""
@@ -191,7 +192,7 @@ class DataPlane:
 
     def _run_here(self, job: Job) -> bool:
         served = job.served
-        if served.cost.of(job.rows) >= INLINE_S:
+        if _expected_s(job) >= INLINE_S:
             return False
         began = time.perf_counter()
         run_one(served, job)
@@ -259,6 +260,14 @@ class DataPlane:
         return found
 
 
+def _expected_s(job: Job) -> float:
+    """Estimate how long a job runs; without end where its rows are larger than those that were measured."""
+    cost = job.served.cost
+    if cost.row_values and sum(array.size for array in job.inputs.values()) > cost.row_values * job.rows:
+        return math.inf
+    return cost.of(job.rows)
+
+
 def _run_now(served: Served, jobs: list[Job]) -> None:
     """Run `jobs` as one, and note how long it took in the job that stands for the run."""
     # Not counted as in hand: the thread that runs them holds the session itself.
@@ -300,7 +309,8 @@ class _Waiting:
         self._done.wait(timeout_s)
         with self._lock:
             if not self._done.is_set():
-                self._gone = job.cancelled = True
+                self._gone = True
+                job.cancel()
                 raise self._plane.too_late(job)
 
 

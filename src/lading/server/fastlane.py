@@ -122,9 +122,10 @@ class FastLane(HttpToolsProtocol):
         between = not self._receiving_since
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserCallbackError:
-            raise  # A defect of ours, and not of the client.
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
+            ours = isinstance(error, httptools.HttpParserCallbackError)
+            if ours and not isinstance(error.__context__, httptools.HttpParserInvalidURLError):
+                raise  # A defect of ours, and not of the client.
             self.logger.warning("a client sent what is not HTTP")
             self.send_400_response("Invalid HTTP request received.")
             return b""
@@ -180,10 +181,17 @@ class FastLane(HttpToolsProtocol):
             self.url = url
             for name, value in self._names.items():
                 super().on_header(name, value)
+            if not url.isascii() or httptools.parse_url(url).path is None:
+                raise httptools.HttpParserInvalidURLError(url)
             super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        """Count what follows as headers: after the last chunk come trailers."""
+        self._in_head, self._head_bytes = True, 0
 
     def on_body(self, body: bytes) -> None:
         """Collect the body; its length is known to be within the limit."""
+        self._in_head = False
         if self._hot is None:
             super().on_body(body)
         else:
@@ -240,7 +248,7 @@ class FastLane(HttpToolsProtocol):
         pending, self._pending = self._pending, None
         if pending is not None and pending.request.job is not None:
             pending.response_complete = True
-            pending.request.job.cancelled = True
+            pending.request.job.cancel()
         super().connection_lost(exc)
         self._forget(pending)
 

@@ -22,7 +22,8 @@ class Job:
     What has a default and no place in the constructor costs nothing until it is set.
     ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether;
     ``merged_rows`` is 0 where it did not go through the queue, ``queued_s`` is how long it was there. Of jobs
-    that ran ``together`` without a queue, one has their rows altogether and the others -1.
+    that ran ``together`` without a queue, one has their rows altogether and the others -1. ``leave`` is how a
+    job that waits tells its queue that it is cancelled.
     """
 
     served: Served
@@ -41,6 +42,13 @@ class Job:
     queued_at: float = field(default=0.0, init=False)
     queued_s: float = field(default=0.0, init=False)
     taken: bool = field(default=False, init=False)
+    leave: Callable[[Job], None] | None = field(default=None, init=False)
+
+    def cancel(self) -> None:
+        """Give up, because nobody waits for it any more: a queue that has it counts it no longer."""
+        self.cancelled = True
+        if self.leave is not None:
+            self.leave(self)
 
     def overdue(self, now: float) -> bool:
         """Tell whether the deadline has passed at `now`, on the monotonic clock."""

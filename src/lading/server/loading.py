@@ -64,15 +64,19 @@ def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost
     Where 32 rows cost next to nothing 512 tell more: what a run costs however many rows it has weighs less.
     """
     signature, golden = served.signature, served.samples.inputs
-    first = _fastest(runtime, rows_of(signature, golden, 1), budget_s)
+    row = rows_of(signature, golden, 1)
+    first = _fastest(runtime, row, budget_s)
+    rows_of_inputs = (one.shape[1:] if one.batched else one.shape for one in signature.inputs)
+    fixed = all(isinstance(size, int) for shape in rows_of_inputs for size in shape)
+    row_values = 0 if fixed else sum(array.size for array in row.values())
     if not signature.batched:
-        return Cost(first, 0.0)
+        return Cost(first, 0.0, row_values)
     rows = 32
     many = _fastest(runtime, rows_of(signature, golden, rows), budget_s)
     if many < _NEXT_TO_NOTHING_S:
         rows = 512
         many = _fastest(runtime, rows_of(signature, golden, rows), budget_s)
-    return Cost(first, max(0.0, many - first) / (rows - 1))
+    return Cost(first, max(0.0, many - first) / (rows - 1), row_values)
 
 
 def _fastest(runtime: Runtime, inputs: dict[str, Array], budget_s: float) -> float:

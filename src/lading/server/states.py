@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lading.bundle import Bundle, Manifest, Samples
-from lading.errors import LadingError, ModelNotReady
+from lading.errors import LadingError, ModelNotReady, RunFailed
 from lading.runtime import Runtime
 from lading.signature import Array, Signature
 
@@ -36,10 +36,14 @@ class State(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run takes, measured at warm-up: seconds for one row, and for each further row."""
+    """What one run takes, measured at warm-up: seconds for one row, and for each further row.
+
+    ``row_values`` is how many values a row had that was measured, 0 where every row has as many.
+    """
 
     first_row_s: float
     further_row_s: float
+    row_values: int = 0
 
     def of(self, rows: int) -> float:
         """Estimate the seconds that a run of `rows` rows takes."""
@@ -143,7 +147,12 @@ class Served:
         runtime = self._runtime
         if runtime is None:
             raise not_ready(self)
-        return runtime.run(inputs, outputs)
+        try:
+            return runtime.run(inputs, outputs)
+        except RunFailed:
+            if self._runtime is None:  # Closed between the two.
+                raise not_ready(self) from None
+            raise
 
     def take(self) -> None:
         """Count one request in; a version is not unloaded while it has any in hand."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from lading.server.grpc import messages
 
 _V1 = "grpc.reflection.v1.ServerReflection"
+_AT_ONCE = 4
+"""How many streams are answered at once: each keeps one of the threads that predictions need."""
 
 
 class _Pools:
@@ -32,13 +35,32 @@ class _Pools:
         return find
 
 
+class _Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # grpcio-reflection has no types
+    """Answers a few streams at once, and refuses others as what has run out."""
+
+    def __init__(self, names: Sequence[str], pools: _Pools) -> None:
+        super().__init__(names, pools)
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
+
+    def ServerReflectionInfo(  # noqa: N802 - its name on the wire
+        self, request_iterator: Iterator[Any], context: grpc.ServicerContext
+    ) -> Iterator[Any]:
+        """Answer the questions of one stream."""
+        if not self._places.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{_AT_ONCE} reflection streams are open")
+        try:
+            yield from super().ServerReflectionInfo(request_iterator, context)
+        finally:
+            self._places.release()
+
+
 def add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
     """Let clients ask which services there are and how their messages look."""
     pools = _Pools(messages.pool(), descriptor_pool.Default())
     names = [*services, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server, pool=pools)
+    servicer = _Reflection(names, pools)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     # The newer name has the same messages; grpcio-reflection knows only the older one.
-    servicer = reflection.ReflectionServicer(names, pools)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

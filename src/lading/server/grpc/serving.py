@@ -116,7 +116,7 @@ class GrpcServer:
             if error is not None:
                 stats.failed(error)
             reason = type(error).__name__ if error is not None else ""
-            if job is not None:
+            if job is not None and status != "CANCELLED":
                 self._plane.saw(job, call.request_id.encode(), took_s, reason)
             elif error is not None and call.plane is not self._plane:
                 call.plane.saw_refusal(took_s, reason)
@@ -198,7 +198,7 @@ class _Exchange:
 
     def _client_gone(self) -> None:
         assert self.job is not None
-        self.job.cancelled = True
+        self.job.cancel()
 
     def _cancelled(self) -> bool:
         """Tell whether the client took its call back, and not because its own deadline had passed."""
