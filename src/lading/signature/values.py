@@ -13,6 +13,8 @@ import numpy as np
 from lading.errors import EmptyInput, ShapeRefused, ValueRefused
 from lading.signature.tensor import Array, DType, Tensor, describe, fits, unfit_text
 
+_BLOCK_ROWS = 1000
+
 
 def cast_json(
     tensor: Tensor, value: object, path: str = "$", *, columns: tuple[str, ...] | None = None
@@ -98,36 +100,69 @@ def _explain(
     where, expected = f"input `{tensor.name}`", f"`{tensor}`"
     if tensor.batched and value == []:
         return EmptyInput(where, expected=f"{expected} with at least one row", found=f"none at `{path}`")
-    for kind, found, place in _offences(tensor, value, tensor.shape, path, columns):
+    start, part, shape = _first_unfit(tensor, value)
+    for kind, found, at in _offences(tensor, part, shape):
+        place = _place(path, (at[0] + start, *at[1:]) if at else at, columns, tensor)
         return kind(where, expected=expected, found=f"{found} at `{place}`")
     # Only the sizes of dynamic dimensions are left: they differ, or an empty list hides the next one.
     found = f"lists of different lengths, or empty ones, at `{path}`"
     return ShapeRefused(where, expected=expected, found=found)
 
 
-def _offences(
-    tensor: Tensor,
-    value: object,
-    shape: tuple[int | str, ...],
-    path: str,
-    columns: tuple[str, ...] | None,
-) -> Iterator[tuple[type[ValueRefused | ShapeRefused], str, str]]:
+def _first_unfit(tensor: Tensor, value: object) -> tuple[int, object, tuple[int | str, ...]]:
+    """Give the first block of rows that is no array of the tensor, where it begins, and its shape.
+
+    What follows looks at every value by itself, a thousand times slower: nobody may hold the server up with
+    a large body whose last value is wrong.
+    """
+    if not isinstance(value, list) or len(value) <= _BLOCK_ROWS:
+        return 0, value, tensor.shape
+    if not tensor.batched and tensor.shape[:1] != (len(value),):
+        return 0, value, tensor.shape
+    row = tensor.shape[1:]
+    for start in range(0, len(value), _BLOCK_ROWS):
+        block = value[start : start + _BLOCK_ROWS]
+        if not _is_array(tensor, block, row):
+            return start, block, (len(block), *row)
+    return 0, [], (0, *row)
+
+
+def _is_array(tensor: Tensor, block: list[Any], row: tuple[int | str, ...]) -> bool:
+    try:
+        wide = np.array(_typed(tensor, block), dtype=_wide(tensor))
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        return False
+    return fits(row, wide.shape[1:]) and _narrow(tensor, wide) is not None
+
+
+_Offence = tuple[type[ValueRefused | ShapeRefused], str, tuple[int, ...]]
+
+
+def _offences(tensor: Tensor, value: object, shape: tuple[int | str, ...]) -> Iterator[_Offence]:
+    """Find what keeps `value` from being of `shape`: the error, what was found, and its indices."""
     if not shape:
         found = _bad_scalar(tensor, value)
         if found is not None:
-            yield ValueRefused, found, path
+            yield ValueRefused, found, ()
         return
     if not isinstance(value, list):
-        yield ValueRefused, describe(value), path
+        yield ValueRefused, describe(value), ()
         return
     want = shape[0]
     if isinstance(want, int) and len(value) != want:
-        yield ShapeRefused, f"{len(value)} value{'' if len(value) == 1 else 's'}", path
+        yield ShapeRefused, f"{len(value)} value{'' if len(value) == 1 else 's'}", ()
         return
     for at, item in enumerate(value):
-        named = columns is not None and len(shape) == 1 and at < len(columns)
-        place = f"{path}.{columns[at]}" if columns and named else f"{path}[{at}]"
-        yield from _offences(tensor, item, shape[1:], place, columns)
+        for kind, found, inner in _offences(tensor, item, shape[1:]):
+            yield kind, found, (at, *inner)
+
+
+def _place(path: str, at: tuple[int, ...], columns: tuple[str, ...] | None, tensor: Tensor) -> str:
+    """Write indices as a path; the last one as a column where rows came as objects."""
+    parts = [f"[{index}]" for index in at]
+    if columns and len(at) == len(tensor.shape) and at[-1] < len(columns):
+        parts[-1] = f".{columns[at[-1]]}"
+    return path + "".join(parts)
 
 
 def _bad_scalar(tensor: Tensor, value: object) -> str | None:

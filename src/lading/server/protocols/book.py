@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from lading.errors import BodyInvalid, InvalidReference, LabelsNotFound, LadingError
+from lading.errors import BodyInvalid, InvalidReference, LabelsNotFound, LadingError, continued
 from lading.ref import version_number
 from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response, Route, json_response
@@ -214,14 +214,9 @@ def _read(body: bytes) -> _Body:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BodyInvalid(f"body: {_sentence(error)}", hint='send `{"data": [[…]]}`') from None
+        raise BodyInvalid(f"body: {continued(str(error))}", hint='send `{"data": [[…]]}`') from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BodyInvalid(f"body: {_sentence(error)}", hint='send JSON: `{"data": [[…]]}`') from None
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]
+        raise BodyInvalid(f"body: {continued(str(error))}", hint='send JSON: `{"data": [[…]]}`') from None
 
 
 def dumps(value: Any) -> bytes:

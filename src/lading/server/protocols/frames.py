@@ -11,14 +11,27 @@ import io
 import math
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-from lading.errors import BodyInvalid, EmptyInput, InputMissing, InputUnknown, ShapeRefused, ValueRefused
+import numpy as np
+
+from lading.errors import (
+    BodyInvalid,
+    EmptyInput,
+    InputError,
+    InputMissing,
+    InputUnknown,
+    ShapeRefused,
+    ValueRefused,
+)
 from lading.signature import Array, Signature, Tensor, describe
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NAN = {"nan", "na", "null", ""}
 _INFINITE = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf}
+_LONGEST_PLAIN = 20
+_NO_PLAIN = str.maketrans("", "", "0123456789+-.eE ")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -106,6 +119,9 @@ def from_csv(signature: Signature, body: bytes, *, header: bool | None = None) -
     lines = table[1:] if header else table
     if not lines:
         raise EmptyInput("body", expected="at least one row", found="a header alone" if header else "none")
+    quick = _plain_matrix(signature, lines, order)
+    if quick is not None:
+        return quick
     rows = []
     for number, line in enumerate(lines, start=2 if header else 1):
         if len(line) != len(columns):
@@ -115,6 +131,26 @@ def from_csv(signature: Signature, body: bytes, *, header: bool | None = None) -
             [_cell(tensor, line[at], number, name) for (name, tensor), at in zip(columns, order, strict=True)]
         )
     return from_rows(signature, rows, "$")
+
+
+def _plain_matrix(
+    signature: Signature, lines: list[list[str]], order: Sequence[int]
+) -> dict[str, Array] | None:
+    """Read lines of plain numbers at once for the only input; None for whatever wants a closer look."""
+    tensor = signature.inputs[0]
+    if len(signature.inputs) > 1 or tensor.dtype not in ("float32", "float64") or len(tensor.shape) != 2:
+        return None
+    if set(map(len, lines)) != {len(order)}:
+        return None
+    cells = list(chain.from_iterable(lines))
+    # Longer ones may be integers that no float holds, and Python's `float` takes words and underscores.
+    if max(map(len, cells)) > _LONGEST_PLAIN or "".join(cells).translate(_NO_PLAIN):
+        return None
+    try:
+        wide = np.array(list(map(float, cells))).reshape(len(lines), -1)
+        return signature.cast({tensor.name: wide[:, order]})
+    except (ValueError, InputError):
+        return None
 
 
 def _is_header(first: Sequence[str], columns: Sequence[tuple[str, Tensor]]) -> bool:

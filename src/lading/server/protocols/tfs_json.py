@@ -21,6 +21,8 @@ from lading.errors import BodyInvalid, InputError
 from lading.server.protocols import lenient, tfs_words
 from lading.signature import Array, Signature, Tensor
 
+_MOST_WALKED = 20_000
+"""How many rows are walked for that server's words and its strictness; of more, ours are told."""
 BYTES_SUFFIX = "_bytes"
 """Outputs of strings whose name ends so are written as base64."""
 
@@ -225,7 +227,7 @@ def _cast(signature: Signature, value: Any, path: str, *, strict: bool) -> dict[
     try:
         cast = signature.cast_rows(value, path)
     except InputError as error:
-        words = tfs_words.complaint(signature, value) if strict else None
+        words = tfs_words.complaint(signature, value) if strict and _walkable(value) else None
         if words is not None:
             raise type(error)(words) from None
         raise
@@ -234,10 +236,17 @@ def _cast(signature: Signature, value: Any, path: str, *, strict: bool) -> dict[
     return cast
 
 
+def _walkable(value: Any) -> bool:
+    """Tell whether a value is small enough to be walked as that server does: in Python it takes its time."""
+    if isinstance(value, dict):
+        return all(map(_walkable, value.values()))
+    return not isinstance(value, list) or len(value) <= _MOST_WALKED
+
+
 def _check_strictness(signature: Signature, value: Any, cast: Mapping[str, Array]) -> None:
     """Refuse what the signature takes and that server does not: 1.0 for an integer, 2**24 for a float32."""
     for tensor in signature.inputs:
-        if _may_be_lax(tensor, cast[tensor.name]):
+        if _may_be_lax(tensor, cast[tensor.name]) and _walkable(value):
             words = tfs_words.complaint(signature, value)
             if words is not None:
                 raise BodyInvalid(words)

@@ -28,14 +28,21 @@ _RANGES = {
 _LARGEST = {"float32": (2**24 - 1, 3.4028234663852886e38), "float64": (2**53 - 1, 1.7976931348623157e308)}
 
 
+_encoder = json.JSONEncoder(indent=4, ensure_ascii=False)
+
+
 class _Complaint(Exception):
     pass
 
 
 def show(value: Any) -> str:
     """Show a JSON value as TensorFlow Serving does, shortened."""
-    text = json.dumps(value, indent=4, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    text = ""
+    for piece in _encoder.iterencode(value):  # No further than what is shown: a body may be large.
+        text += piece
+        if len(text) > _SHOWN:
+            return f"{text[:_SHOWN]}…"
+    return text
 
 
 def type_name(dtype: str) -> str:
@@ -142,8 +149,18 @@ def _fill(tensor: Tensor, value: Any, shape: list[int], level: int) -> None:
             f"Encountered list at unexpected size: {len(value)} at level: {level} "
             f"expected size: {shape[level]}"
         )
+    if level + 1 == len(shape) and _are_plain(tensor.dtype, value):
+        return
     for part in value:
         _fill(tensor, part, shape, level + 1)
+
+
+def _are_plain(dtype: str, values: list[Any]) -> bool:
+    """Tell, quicker than one by one, whether all are floats that a float input takes."""
+    if dtype not in _LARGEST or not values or set(map(type, values)) != {float}:
+        return False
+    most = _LARGEST[dtype][1]
+    return bool(-most <= min(values) <= max(values) <= most)
 
 
 def _scalar(dtype: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lading.errors import BodyInvalid, InputUnknown, ShapeRefused
+from lading.errors import BodyInvalid, InputUnknown, ShapeRefused, continued
 from lading.server.dataplane import check_outputs, rows_in
 from lading.server.http import Request, Response
 from lading.server.job import Job
@@ -142,7 +142,7 @@ def _parse_with_nan(text: memoryview, error: Exception) -> _Body:
 def _unreadable(error: Exception) -> BodyInvalid:
     text = str(error) or type(error).__name__
     hint = 'send `{"inputs": [{"name", "shape", "datatype", "data"}]}`'
-    return BodyInvalid(f"body: {text[:1].lower()}{text[1:]}", hint=hint)
+    return BodyInvalid(f"body: {continued(text)}", hint=hint)
 
 
 def _arrays(served: Served, inputs: Sequence[_Input], binary: memoryview) -> dict[str, Array]:
