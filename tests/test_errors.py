@@ -87,6 +87,19 @@ def test_what_an_error_carries_besides_survives_too():
         assert getattr(pickle.loads(pickle.dumps(error)), name) == value
 
 
+@pytest.mark.parametrize(
+    ("sentence", "continued"),
+    [
+        ("Expected `int`", "expected `int`"),
+        ("JSON is malformed", "JSON is malformed"),
+        ("I/O error", "I/O error"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_of_another_library_goes_on_with_ours(sentence, continued):
+    assert errors.continued(sentence) == continued
+
+
 def test_an_error_can_be_raised_with_a_cause_and_caught_by_its_branch():
     with pytest.raises(errors.InputError) as caught:
         raise ValueRefused("here") from KeyError("x")

@@ -444,6 +444,12 @@ class RunFailed(LadingError):
     """The runtime failed on input that fits the signature."""
 
 
+def continued(sentence: str) -> str:
+    """Write another library's sentence as the middle of one of ours: ``Expected …`` but ``JSON …``."""
+    first, second = sentence[:1], sentence[1:2]
+    return first.lower() + sentence[1:] if second.islower() else sentence
+
+
 def leaves(kind: type[LadingError] = LadingError) -> list[type[LadingError]]:
     """List the classes of the tree that have no subclass, in the order they are written."""
     below = kind.__subclasses__()

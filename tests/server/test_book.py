@@ -178,6 +178,11 @@ def test_broken_json_is_refused(iris, body):
     assert answer.json()["code"] == "BodyInvalid"
 
 
+def test_a_sentence_of_the_parser_goes_on_with_ours(iris):
+    assert iris.post("/predict", content=b"{,").json()["error"].startswith("body: JSON is malformed")
+    assert iris.post("/predict", content=b"{").json()["error"].startswith("body: input data was truncated")
+
+
 @pytest.mark.parametrize(
     ("path", "code", "found"),
     [

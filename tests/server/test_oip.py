@@ -333,6 +333,11 @@ def test_bodies_that_say_something_else_are_refused(asked, more, status, says):
     assert says in answer.json()["error"]
 
 
+def test_a_sentence_of_the_parser_goes_on_with_ours(asked):
+    answer = asked.post("/v2/models/echo-float32/infer", content=b"{,")
+    assert answer.json()["error"].startswith("body: JSON is malformed")
+
+
 def test_names_that_are_not_here_are_not_found(asked):
     for path in ("/v2/models/nope", "/v2/models/iris/versions/9", "/v2/models/iris/versions/beta"):
         for method, place in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"), ("GET", "/stats")):

@@ -14,7 +14,7 @@ import click
 
 from lading import errors
 from lading.cli import printing
-from lading.errors import LadingError, RemoteError
+from lading.errors import LadingError, RemoteError, continued
 
 DONE, REFUSED, WRONG_USE, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 3, 4
 DEFECT = 70
@@ -97,7 +97,7 @@ def report(error: BaseException, *, debug: bool) -> int:
             return exit_code(error)
         case OSError() if error.strerror:
             place = f"`{error.filename}`: " if error.filename else ""
-            printing.error(place + _lower(error.strerror), None)
+            printing.error(place + continued(error.strerror), None)
             return UNAVAILABLE
     shown = (
         f"unexpected {type(error).__name__}: {error}" if str(error) else f"unexpected {type(error).__name__}"
@@ -133,9 +133,4 @@ def _sentence(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         return f"no such option `{error.option_name}`"
     plain = _NUMBER.sub(lambda found: f"a {_NUMBERS[found[1]]}", error.format_message())
-    return _QUOTED.sub(r"`\1`", _lower(plain))
-
-
-def _lower(sentence: str) -> str:
-    text = sentence.strip().removesuffix(".")
-    return text[:1].lower() + text[1:]
+    return _QUOTED.sub(r"`\1`", continued(plain.strip().removesuffix(".")))
