@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lading.server.addresses import hold
@@ -36,8 +38,10 @@ class Answer:
 class Wire:
     """One connection; reads answers byte by byte as HTTP/1.1 says."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], encryption: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(address, timeout=10)
+        if encryption is not None:
+            self.socket = encryption.wrap_socket(self.socket, server_hostname="lading.test")
         self.file = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -90,9 +94,16 @@ class Listening:
 
 
 @contextlib.contextmanager
-def listening(app: App, settings: ServeSettings, *, lane: bool) -> Iterator[Listening]:
-    """Serve `app` on a free port, through the fast lane or under plain ASGI, until the block ends."""
+def listening(
+    app: App, settings: ServeSettings, *, lane: bool, certificate: Path | None = None
+) -> Iterator[Listening]:
+    """Serve `app` on a free port, through the fast lane or under plain ASGI, until the block ends.
+
+    `certificate`, a file with its key in it, has it speak TLS.
+    """
     config = uvicorn_config(app, settings)
+    if certificate is not None:
+        config.ssl_certfile = str(certificate)
     if not lane:
         config.http = "httptools"
         config.app = AsgiHost(app)

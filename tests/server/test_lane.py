@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ssl
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +171,50 @@ def test_trailers_without_end_are_refused(host, expected):
     with host.wire() as wire:
         wire.send(request())
         assert right(wire.answer(), expected)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-subj", "/CN=lading.test", "-addext", "subjectAltName=DNS:lading.test", "-days", "1"]
+    subprocess.run([*command, "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+@pytest.mark.slow  # Needs the program `openssl`, which `scripts/services` installs.
+@pytest.mark.parametrize("lane", [True, False])
+def test_hot_requests_are_answered_over_tls_as_well(served, expected, certificate, lane):
+    app = hosted(served, **SETTINGS).app
+    trusts = ssl.create_default_context(cafile=str(certificate))
+    with listening(app, ServeSettings(**SETTINGS), lane=lane, certificate=certificate) as host:
+        wire = Wire(host.address, trusts)
+        wire.send(request() * 10 + request(b"", "/health", "GET"))
+        for _ in range(10):
+            assert right(wire.answer(), expected)
+        assert wire.answer().json()["health"] == "ok"
+        wire.send(request(connection="close"))
+        assert right(wire.answer(), expected)
+        assert wire.is_closed()
+        wire.close()
+        with host.wire() as plain:  # Who speaks no TLS harms nobody.
+            plain.send(request())
+            with contextlib.suppress(ConnectionError):
+                assert plain.is_closed()
+        again = Wire(host.address, trusts)
+        again.send(request())
+        assert right(again.answer(), expected)
+        again.close()
 
 
 def test_a_large_body_before_a_request_does_not_count_as_its_headers(host, expected):
