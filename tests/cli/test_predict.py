@@ -69,13 +69,14 @@ def test_labels_and_named_outputs_are_given(lading, bundle):
 @pytest.mark.parametrize(
     ("name", "text", "code", "sentence"),
     [
-        ("a.json", "[[1, 2, 3]]", 1, "expected 4"),
+        ("a.json", "[[1, 2, 3]]", 1, "found 3 values at `$.data[0]`"),
         ("a.json", "[[1, 2, 3, ", 1, "expected JSON"),
         ("a.json", '[["a", 2, 3, 4]]', 1, "found a string at `$.data[0][0]`"),
         ("a.csv", "", 1, "expected at least one row"),
         ("a.csv", "sepal_length,sepal_width\n1,2\n", 1, "petal_length"),
-        ("a.csv", "1,2,3,4\n1,x,3,4\n", 1, "found a string at `$.data[1][1]`"),
-        ("a.csv", "1,2,3,4\n1,,3,4\n", 1, "found null at `$.data[1][1]`"),
+        ("a.csv", "1,2,3,4\n1,x,3,4\n", 1, "found `x` in line 2, column `sepal_width`"),
+        ("a.csv", "1,2,3,4\n1,,3,4\n", 1, "found an empty cell in line 2, column `sepal_width`"),
+        ("a.csv", "1,2,3,4\n1_000,2,3,4\n", 1, "found `1_000` in line 2, column `sepal_length`"),
         ("a.npz", "no zip", 1, "expected .npz arrays"),
         ("a.txt", "1", 2, "expected a file ending in"),
     ],
@@ -84,7 +85,7 @@ def test_rows_that_do_not_fit_are_refused(lading, bundle, tmp_path, name, text, 
     (tmp_path / name).write_text(text)
     found, out, said = lading("predict", bundle.path, "--input", tmp_path / name)
     assert (found, out) == (code, ""), said
-    assert sentence.split()[-1] in said
+    assert sentence in said
 
 
 def test_an_unknown_output_is_refused(lading, bundle):

@@ -155,7 +155,7 @@ def test_missing_values_are_taken_where_the_model_was_proved_with_them(tmp_path_
     assert answer.content == b'{"predictions":[[1.0,NaN]]}'
     refused = iris.post("/invocations", content=frame(header=False).replace("5.1", ""), headers=headers)
     assert refused.status_code == 400
-    assert "found `` in line 1, column `sepal_length`" in refused.json()["message"]
+    assert "found an empty cell in line 1, column `sepal_length`" in refused.json()["message"]
 
 
 CELLS = [

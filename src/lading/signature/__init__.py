@@ -1,7 +1,7 @@
 """Named inputs and outputs of a model, and the checking of values against them.
 
 A value is taken as it is, cast without change, or refused with the path of the first offender; nothing
-is clipped, parsed from text or padded. Reads no bytes (protocols do) and runs nothing.
+is clipped, parsed from text or padded. Reads no bytes (`csvtext` and protocols do) and runs nothing.
 """
 
 from __future__ import annotations

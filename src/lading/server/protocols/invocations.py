@@ -13,9 +13,10 @@ from lading.errors import BodyInvalid, MediaTypeRefused
 from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response, Route
 from lading.server.job import Job
-from lading.server.protocols import frames, mlflow, sagemaker, tfs_json
+from lading.server.protocols import mlflow, sagemaker, tfs_json
 from lading.server.states import Served
 from lading.signature import Array, Tensor
+from lading.signature.csvtext import read_csv
 
 PROTOCOL = "invocations"
 _JSON, _CSV = "application/json", "text/csv"
@@ -39,7 +40,7 @@ def invoke(request: Request, plane: DataPlane) -> Job:
         except RecursionError:
             raise BodyInvalid("body", expected="rows", found="values nested too deeply") from None
     else:
-        inputs = frames.from_csv(served.signature, request.body, header=_header(options))
+        inputs = read_csv(served.signature, request.body, header=_header(options))
     as_csv = sagemaker.wants_csv(request.headers.get(b"accept", b""))
     return job(served, inputs, asked_outputs(served, params), as_csv=as_csv)
 

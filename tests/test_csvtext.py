@@ -1,0 +1,51 @@
+"""CSV by a signature: one reader for the server and the command line, and it parses strictly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lading.errors import BodyInvalid, EmptyInput, InputError, InputMissing, ShapeRefused, ValueRefused
+from lading.signature import Signature, Tensor
+from lading.signature.csvtext import read_csv
+
+OUT = (Tensor(name="y", dtype="float32", shape=("batch",)),)
+BARE = Signature((Tensor(name="X", dtype="float32", shape=("batch", 2)),), OUT)
+NAMED = Signature((Tensor(name="X", dtype="float32", shape=("batch", 2), columns=("u", "v")),), OUT)
+WHOLE = Signature((Tensor(name="X", dtype="int64", shape=("batch", 2)),), OUT)
+GAPS = Signature((Tensor(name="X", dtype="float64", shape=("batch", 2), allows_nan=True),), OUT)
+
+
+@pytest.mark.parametrize("text", [b"u,v\n1,2\n", b"v,u\n2,1\n", b"1,2\n", b"\xef\xbb\xbf1,2\r\n\r\n"])
+def test_a_header_orders_the_columns_and_may_be_left_out(text):
+    np.testing.assert_array_equal(read_csv(NAMED, text)["X"], [[1, 2]])
+
+
+@pytest.mark.parametrize("cell", ["1_000", "0x10", "１", "one", "1e400", ""])
+@pytest.mark.parametrize("signature", [BARE, WHOLE], ids=["float32", "int64"])
+def test_a_number_is_what_people_write_and_not_what_python_reads(signature, cell):
+    with pytest.raises(ValueRefused, match="in line 2, column `X\\[1\\]`"):
+        read_csv(signature, f"1,2\n3,{cell}\n".encode())
+
+
+@pytest.mark.parametrize("cell", ["", "na", "NaN", "null"])
+def test_a_missing_value_is_one_only_where_the_model_knows_it(cell):
+    assert np.isnan(read_csv(GAPS, f"1,{cell}\n".encode())["X"][0, 1])
+    with pytest.raises(ValueRefused):
+        read_csv(BARE, f"1,2\n1,{cell}\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("signature", "text", "kind", "words"),
+    [
+        (NAMED, "", EmptyInput, "`a.csv`: expected at least one row"),
+        (NAMED, "u,w\n1,2\n", InputMissing, "`a.csv`, line 1: expected column `v`"),
+        (NAMED, "u,v\n1,2,3\n", ShapeRefused, "`a.csv`, line 2: expected 2 values, found 3"),
+        (BARE, "a,b,c\n1,2\n", ShapeRefused, "`a.csv`, line 1: expected 2 values, found 3"),
+        (BARE, "0,1\n5,6\n", BodyInvalid, "`a.csv`, line 1: expected a header or a row"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(signature, text, kind, words):
+    with pytest.raises(InputError, match=words) as caught:
+        read_csv(signature, text.encode(), "`a.csv`")
+    assert type(caught.value) is kind
