@@ -88,6 +88,16 @@ def test_rows_that_do_not_fit_are_refused(lading, bundle, tmp_path, name, text, 
     assert sentence in said
 
 
+def test_a_file_that_is_not_there_is_said_before_its_ending(lading, bundle, tmp_path):
+    code, _, said = lading("predict", bundle.path, "--input", tmp_path / "nofile")
+    assert code == 2
+    assert f"file `{tmp_path / 'nofile'}` does not exist" in said
+    (tmp_path / "nofile").write_text("[[1, 2, 3, 4]]")
+    code, _, said = lading("predict", bundle.path, "--input", tmp_path / "nofile")
+    assert code == 2
+    assert "or `-`, found no ending" in said
+
+
 def test_an_unknown_output_is_refused(lading, bundle):
     code, _, said = lading("predict", bundle.path, "--sample", "--output", "labels")
     assert code == 1

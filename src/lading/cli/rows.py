@@ -52,13 +52,12 @@ def _content(source: str) -> tuple[bytes, str]:
             return content, ".npz"
         return content, ".json" if content.lstrip()[:1] in (b"[", b"{") else ".csv"
     path = Path(source)
-    if path.suffix.lower() not in FORMATS:
-        expected = ", ".join(f"`{form}`" for form in FORMATS)
-        raise UsageError(
-            f"input `{source}`", expected=f"a file ending in {expected}, or `-`", found=f"`{path.suffix}`"
-        )
     if not path.is_file():
         raise click.BadParameter(f"file `{source}` does not exist", param_hint="`--input`")
+    if path.suffix.lower() not in FORMATS:
+        expected = ", ".join(f"`{form}`" for form in FORMATS)
+        found = f"`{path.suffix}`" if path.suffix else "no ending"
+        raise UsageError(f"input `{source}`", expected=f"a file ending in {expected}, or `-`", found=found)
     return path.read_bytes(), path.suffix.lower()
 
 
