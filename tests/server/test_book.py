@@ -119,6 +119,7 @@ def test_health_is_ok_only_when_every_model_is_ready(iris):
     assert iris.get("/health").json()["health"] == "ok"
     assert hosted().get("/health").status_code == 503
     assert hosted().get("/health").json()["health"] == "empty"
+    assert hosted().post("/predict", {"data": [ROW]}).status_code == 503
     for state, word in ((State.LOADING, "loading"), (State.WARMING, "loading"), (State.FAILED, "failed")):
         served = Served("wine", 1, "sha256:0", state, "because")
         answer = hosted(*iris.app.plane.versions("iris"), served).get("/health")

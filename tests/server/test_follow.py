@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -9,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lading.errors import RegistryUnavailable, TagNotFound
+from lading.errors import ModelNotReady, RegistryUnavailable, TagNotFound
 from lading.registry import Registry
 from lading.release import EventDraft, HeaderRule, Plan, Window
 from lading.server import follow as follow_module
 from lading.server.dataplane import DataPlane
-from lading.server.follow import Follower
+from lading.server.follow import NOTHING_RELEASED, Follower
 from lading.server.job import Job
 from lading.server.manager import Manager
 from lading.server.states import State
@@ -113,6 +114,22 @@ def test_a_release_is_converged_on_within_two_seconds(following):
     following.registry.release("iris", 2, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [2] and len(following.versions) == 1)
     assert following.ask() == 2
+
+
+def test_nothing_released_is_said_once_until_something_is(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        following = Following(tmp_path)
+        following.follower._turn()
+    try:
+        assert [one.message for one in caplog.records] == [NOTHING_RELEASED]
+        assert following.plane.waiting == NOTHING_RELEASED
+        for name in ("", "iris"):
+            with pytest.raises(ModelNotReady, match="no model is loaded: nothing is released yet"):
+                following.plane.versions(name)
+        following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+        following.until(lambda: following.ready() == [1] and not following.plane.waiting)
+    finally:
+        following.close()
 
 
 def test_a_canary_gets_its_share_and_its_keys(following):

@@ -274,11 +274,14 @@ def test_another_content_type_is_415_in_plain_text(iris, kind):
 
 
 def test_other_failures_have_their_codes():
-    assert hosted().post("/invocations", BODIES[0]).json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
-    asked = hosted(Served("wine", 1, "sha256:0", State.LOADING))
-    answer = asked.post("/invocations", BODIES[0])
-    assert answer.status_code == 503
-    assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+    loading = Served("wine", 1, "sha256:0", State.LOADING)
+    for asked, status, code in (
+        (hosted(loading, default_model="iris"), 404, "RESOURCE_DOES_NOT_EXIST"),
+        (hosted(loading), 503, "TEMPORARILY_UNAVAILABLE"),
+        (hosted(), 503, "TEMPORARILY_UNAVAILABLE"),
+    ):
+        answer = asked.post("/invocations", BODIES[0])
+        assert (answer.status_code, answer.json()["error_code"]) == (status, code)
 
 
 def test_ping_and_version(iris):

@@ -51,6 +51,11 @@ are longer than a fleet takes to load a version, and what is wrong with a bundle
 _TAGS_S = 10.0
 """How often free tags are looked up: each version here costs the catalog a query, and tags seldom move."""
 
+NOTHING_RELEASED = (
+    "nothing is released yet: `lading release NAME:1` makes a version live, or name references: "
+    "`lading serve NAME`"
+)
+
 
 class Follower:
     """Keeps one process in step with the releases of a registry, in a thread."""
@@ -132,7 +137,7 @@ class Follower:
         if self.away_since is not None:
             log.info("the catalog is back after %.0f s", time.time() - self.away_since)
             self.away_since = self._plane.away_since = None
-        self._plane.waiting = ""
+        self._say_whether_released()
         return None
 
     @contextmanager
@@ -162,6 +167,13 @@ class Follower:
         self._want(releases, versions)
         self._registry.last_known.keep_followed(releases, versions)
         self._seen = tuple(releases)
+
+    def _say_whether_released(self) -> None:
+        """Say, once for as long as it is so, that this server has nothing to serve yet."""
+        waiting = NOTHING_RELEASED if self._seen == () else ""
+        if waiting and self._plane.waiting != waiting:
+            log.warning("%s", waiting)
+        self._plane.waiting = waiting
 
     def _recall(self) -> None:
         """Have the manager load what was wanted when the catalog was last heard of, if that is known."""

@@ -43,13 +43,13 @@ class Lookup:
     def versions(self, name: str, waiting: str) -> tuple[Served, ...]:
         """Give the versions of `name`, ready or not.
 
-        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here because the server is `waiting`.
+        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here: no model was named, or the
+        server is `waiting` for what to load.
         """
         found = self.models.get(name)
         if found is None:
-            if not self.models and waiting:
-                where = f"model `{name}`" if name else "this server"
-                raise ModelNotReady(where, expected="to know what to load", found=waiting)
+            if not self.models and (waiting or not name):
+                raise ModelNotReady(nothing_loaded(waiting))
             given = ", ".join(f"`{model}`" for model in self.models) or "none"
             raise ModelNotFound(
                 f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
@@ -101,6 +101,11 @@ class Lookup:
             for served in versions
             if name not in self.traffic or all(one.state is not State.READY for one in versions)
         ]
+
+
+def nothing_loaded(waiting: str) -> str:
+    """Say that no model is loaded, and what the server is `waiting` for."""
+    return f"no model is loaded: {waiting}" if waiting else "no model is loaded"
 
 
 def _numbered(versions: Sequence[Served], version: int) -> Served:

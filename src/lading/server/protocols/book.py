@@ -20,6 +20,7 @@ from lading.ref import version_number
 from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response, Route, json_response
 from lading.server.job import Job
+from lading.server.lookup import nothing_loaded
 from lading.server.protocols import error_headers, status_of
 from lading.server.protocols.rows import quick_reader
 from lading.server.states import Served, State
@@ -262,8 +263,7 @@ def _health(everything: Sequence[Served], deciding: Sequence[Served], plane: Dat
                 reason = one.reason or f"`{one.label}` is {one.state.word}"
                 return json_response({"health": word, "reason": reason, **shown}, 503)
     if not everything:
-        reason = f"no model is loaded: {plane.waiting}" if plane.waiting else "no model is loaded"
-        return json_response({"health": "empty", "reason": reason, **shown}, 503)
+        return json_response({"health": "empty", "reason": nothing_loaded(plane.waiting), **shown}, 503)
     return json_response({"health": "ok", **shown})
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from lading.errors import BodyInvalid, ModelNotReady
 from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response
+from lading.server.lookup import nothing_loaded
 from lading.server.states import State
 from lading.signature import Array
 
@@ -26,7 +27,7 @@ def ping(_request: Request, plane: DataPlane) -> Response:
 def check_ready(plane: DataPlane) -> None:
     """Raise `ModelNotReady` unless there are models and all of them answer."""
     if not plane.models:
-        raise ModelNotReady("no model is loaded")
+        raise ModelNotReady(nothing_loaded(plane.waiting))
     for served in plane.deciding():
         if served.state is not State.READY:
             reason = served.reason or f"`{served.label}` is {served.state.word}"
