@@ -355,7 +355,7 @@ ACTIONS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
 def test_whatever_drivers_kills_and_people_do_no_step_is_skipped_or_taken_twice(tmp_path_factory, actions):
     releases = two_versions(str(tmp_path_factory.mktemp("registry")))

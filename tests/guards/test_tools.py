@@ -1,13 +1,18 @@
-"""What scripts and benchmarks import of lading is there: most run by hand, and types are not checked."""
+"""What scripts and benchmarks import of lading is there: most run by hand, and types are not checked.
+
+And what the tests themselves run with.
+"""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path for folder in ("benchmarks", "scripts") for path in (ROOT / folder).rglob("*.py"))
@@ -49,3 +54,8 @@ def test_what_the_references_of_make_bench_import_is_installed(reference):
     # What starts the first is named by a command only.
     started = {"gunicorn", "uvicorn_worker"} if reference == "fastapi_app" else set()
     assert [name for name in names | started if importlib.util.find_spec(name) is None] == []
+
+
+def test_no_generated_example_fails_by_the_clock_and_ci_tries_the_same_ones_each_time():
+    assert settings.default.deadline is None
+    assert settings.default.derandomize is ("CI" in os.environ)

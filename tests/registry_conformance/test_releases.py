@@ -331,7 +331,7 @@ ACTS = st.one_of(
 NUMBERS = itertools.count()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(ACTS, max_size=14))
 def test_whatever_is_done_one_release_is_current_and_the_chain_is_whole(catalog, acts):
     name, releases = f"m{next(NUMBERS)}", Releases(catalog, time.time)

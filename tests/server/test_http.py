@@ -335,7 +335,7 @@ REQUESTS = [
 ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=12), st.sets(st.integers(1, 1500), max_size=6)
 )
@@ -505,7 +505,7 @@ def test_a_client_that_reads_slowly_gets_everything(host):
         sender.join(5)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=200), st.integers(0, 200))
 def test_no_bytes_hang_or_break_the_server(host, expected, caplog, noise, cut):
     whole = request()

@@ -383,7 +383,7 @@ def test_the_header_length_counts_the_body_as_it_was_before_it_was_compressed(as
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", "0", "5", "50"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_body_breaks_the_server(asked, body, length):
     answer = asked.post(
         "/v2/models/echo-string/infer", content=body, headers={LENGTH: length} if length else {}
@@ -400,7 +400,7 @@ def test_no_body_breaks_the_server(asked, body, length):
     st.lists(st.integers(-2, 4), max_size=3),
     st.sampled_from(["int8", "float16", "string", "bool", "uint64"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_data_is_taken_exactly_or_refused(asked, data, shape, dtype):
     one = {"name": "x", "shape": shape, "datatype": DATATYPES[dtype], "data": data}
     body = json.dumps({"inputs": [one]}).encode()

@@ -29,7 +29,7 @@ floats32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 rows = st.lists(st.lists(values, min_size=2, max_size=4), max_size=4)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from([one for one in DTYPES if one != "string"]), rows)
 def test_what_the_quick_reader_takes_the_signature_takes_with_the_same_values(dtype, rows):
     quick = quick_reader(signature(dtype))
@@ -44,7 +44,7 @@ def test_what_the_quick_reader_takes_the_signature_takes_with_the_same_values(dt
     assert (count, beside) == (len(rows), None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3),

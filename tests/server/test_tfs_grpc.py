@@ -340,7 +340,7 @@ def test_a_new_configuration_is_not_implemented_and_says_what_to_do(client):
     assert "hint: " in words
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_a_defect(models, data):
     """Whatever parses as a tensor is an array or a refusal."""
