@@ -13,12 +13,18 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class PagingRegistry(ThreadingHTTPServer):
-    """Takes uploads, cutting the connection once within a piece, after `cut_at` bytes in all."""
+    """Takes uploads, cutting the connection once within a piece, after `cut_at` bytes in all.
 
-    def __init__(self, *, tags: list[str] | None = None, cut_at: int = -1) -> None:
+    With `least_bytes` it asks for pieces of at least that many.
+    """
+
+    def __init__(
+        self, *, tags: list[str] | None = None, cut_at: int = -1, least_bytes: int | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.tags = sorted(tags or [])
         self.cut_at = cut_at
+        self.least_bytes = least_bytes
         self.upload = bytearray()
         self.blobs: dict[str, bytes] = {}
         self.seen: list[str] = []
@@ -53,7 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.seen.append("POST")
         self.server.upload.clear()
-        self._answer(202, b"", self._where())
+        least = self.server.least_bytes
+        asked = {} if least is None else {"oci-chunk-min-length": str(least)}
+        self._answer(202, b"", {**self._where(), **asked})
 
     def do_PATCH(self) -> None:
         start = int(re.match(r"(\d+)-", self.headers["content-range"])[1])
@@ -72,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(202, b"", self._where())
 
     def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.upload += self.rfile.read(int(self.headers.get("content-length", 0)))
         digest = parse_qs(urlsplit(self.path).query)["digest"][0]
         found = f"sha256:{hashlib.sha256(self.server.upload).hexdigest()}"
         if found == digest:

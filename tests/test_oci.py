@@ -224,6 +224,26 @@ def test_an_upload_goes_on_within_the_piece_where_the_registry_kept_half_of_it()
         server.server_close()
 
 
+@pytest.mark.parametrize(
+    ("least_mib", "pieces_mib"), [(4, [(0, 8), (8, 16), (16, 20)]), (10, [(0, 10), (10, 20)]), (30, [])]
+)
+def test_pieces_are_as_large_as_the_registry_asks_for(least_mib, pieces_mib):
+    server = PagingRegistry(least_bytes=least_mib << 20)
+
+    def write(out) -> None:
+        for at in range(0, len(BODY), 1 << 20):
+            out.write(BODY[at : at + (1 << 20)])
+
+    try:
+        repository_at(server.address).upload_blob(write, DIGEST, len(BODY))
+        assert server.blobs == {DIGEST: BODY}
+        pieces = [f"PATCH {start << 20}-{(end << 20) - 1}" for start, end in pieces_mib]
+        assert server.seen == ["POST", *pieces]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_an_upload_goes_on_when_the_registry_was_started_again(tmp_path):
     server = docker_registry(tmp_path)
     back = []

@@ -80,8 +80,9 @@ class InPieces(ABC):
             raise SizeMismatch("blob", expected=f"{self.size_bytes} bytes", found=found)
         self.rest += data
         while len(self.rest) > self.piece_bytes:
-            self.send(bytes(self.rest[: self.piece_bytes]))
-            del self.rest[: self.piece_bytes]
+            piece = bytes(self.rest[: self.piece_bytes])
+            self.send(piece)
+            del self.rest[: len(piece)]
         return len(data)
 
     def tell(self) -> int:

@@ -39,6 +39,13 @@ class Upload(InPieces):
         self._location = ""
         self._offset = 0
 
+    def write(self, data: bytes) -> int:
+        """Take the next bytes, as `InPieces`; what does not go in one request opens the session first."""
+        # Only its answer says how large a piece must be at least, the first one too.
+        if not self._location and len(self.rest) + len(data) > self.piece_bytes:
+            self._begin()
+        return super().write(data)
+
     def finish(self, digest: str, size_bytes: int) -> None:
         """Send the rest and have the registry check it. Raises `SizeMismatch` and `DigestMismatch`."""
         self.tally.check(digest, size_bytes)
@@ -63,8 +70,6 @@ class Upload(InPieces):
 
     def send(self, piece: bytes) -> None:
         """Send a piece, or what of it did not arrive before a connection broke."""
-        if not self._location:
-            self._begin()
         start, end = self._offset, self._offset + len(piece)
         ask = False
 
