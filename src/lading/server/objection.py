@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from lading.bundle import Bundle
-from lading.errors import EvidenceFailed, RegistryUnavailable
+from lading.errors import EvidenceFailed, LadingError
 from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
 from lading.runtime import fingerprint
@@ -43,10 +44,12 @@ def guarded_all(refs: Sequence[Ref | Path], wanted: Sequence[Wanted], url: str |
     """Guard what `refs` named; a directory knows no registry but one that somebody has chosen."""
 
     def ask(digest: str) -> Sequence[Evidence]:
-        from lading.registry import Registry
+        # Imported here, with SQLAlchemy: who serves from directories alone needs neither.
+        from lading.registry.places import open_catalog
 
-        with Registry.open(url) as registry:
-            return registry.evidence(digest)
+        # Only the catalog, as the inventory's beat does: nobody says here where the store is.
+        with closing(open_catalog(registry_url(url))) as catalog:
+            return catalog.evidence(digest, history=False)
 
     chosen = url is not None and (registry_given() or url != registry_url())
     pairs = zip(refs, wanted, strict=True)
@@ -57,7 +60,8 @@ def object_to(wanted: Wanted, ask: Ask) -> None:
     """Raise `EvidenceFailed` with the failed checks, if the last evidence on this image does not hold."""
     try:
         known = ask(wanted.digest)
-    except RegistryUnavailable as error:
+    except LadingError as error:
+        # Whatever keeps it from being asked for says nothing against the bundle.
         log.warning("no evidence of %s can be asked for: %s", wanted.name, error.message)
         return
     here = fingerprint()
