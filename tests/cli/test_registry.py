@@ -123,6 +123,19 @@ def test_pulling_again_to_the_same_place_leaves_the_bundle_as_it_is(filled, ladi
     assert (to / "bundle.json").stat().st_mtime_ns == before
 
 
+def test_pulling_a_digest_again_asks_nobody(filled, lading, bundle, tmp_path, monkeypatch):
+    """An init container that is run again finds the bundle and ends, though the catalog is away."""
+    to, ref = tmp_path / "bundles" / "iris", f"iris@{bundle.digest}"
+    assert lading("pull", ref, "--to", to)[0] == 0
+    monkeypatch.setenv("LADING_REGISTRY", "postgresql://127.0.0.1:1/lading")
+    monkeypatch.delenv("LADING_STORE", raising=False)
+    assert lading("pull", ref, "--to", to)[:2] == (0, f"{to}\n")
+    monkeypatch.setenv("LADING_STORE", str(tmp_path / "store"))
+    assert lading("pull", f"rose@{bundle.digest}", "--to", to)[0] == 4
+    (to / "model.onnx").write_bytes(b"damaged")
+    assert lading("pull", ref, "--to", to)[0] == 4
+
+
 def test_pulling_over_another_or_a_damaged_bundle_is_refused(filled, lading, tmp_path):
     to = tmp_path / "iris"
     assert lading("pull", "iris:1", "--to", to)[0] == 0

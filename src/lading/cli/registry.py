@@ -80,10 +80,10 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
 def pull(ref: Ref, to: Path, registry: str | None, as_json: bool) -> None:
     """Write the bundle that REF names into a directory of its own and print that.
 
-    A directory that holds that very bundle already, whole, is left as it is: an init container may run again.
+    A directory that holds that very bundle already, whole, is left as it is: an init container may run again,
+    and where REF is a digest it needs no registry for that.
     """
-    with open_registry(registry) as opened, printing.moving(f"pulling {ref}") as told:
-        bundle = _there(opened, ref, to) or opened.pull(ref, to, on_progress=told)
+    bundle = _there(ref, to) or _pulled(ref, to, registry)
     if as_json:
         printing.as_json({"path": str(bundle.path), "name": bundle.manifest.name, "digest": bundle.digest})
     else:
@@ -285,16 +285,24 @@ def _shown(version: ModelVersion) -> dict[str, Any]:
     return {"ref": str(version.ref), **msgspec.structs.asdict(version)}
 
 
-def _there(registry: Registry, ref: Ref, to: Path) -> Bundle | None:
-    """Give the bundle that REF names if `to` holds it; anything else there is for `pull` to refuse."""
+def _there(ref: Ref, to: Path) -> Bundle | None:
+    """Give the bundle that REF names by its digest if `to` holds it, whole."""
     from lading.bundle import Bundle
 
-    if not to.exists():
+    if ref.digest is None or not to.exists():
         return None
     try:
-        return Bundle.open(to, digest=registry.resolve(ref).digest)
+        bundle = Bundle.open(to, digest=ref.digest)
     except BundleError:
         return None
+    return bundle if bundle.manifest.name == ref.name else None
+
+
+def _pulled(ref: Ref, to: Path, registry: str | None) -> Bundle:
+    """Pull the bundle unless `to` holds it; anything else there is for the registry to refuse."""
+    with open_registry(registry) as opened, printing.moving(f"pulling {ref}") as told:
+        there = _there(Ref(ref.name, digest=opened.resolve(ref).digest), to) if to.exists() else None
+        return there or opened.pull(ref, to, on_progress=told)
 
 
 def _untag(registry: Registry, ref: Ref, tag: str) -> None:
