@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_a_message_is_where_expected_found(fields, message):
     assert str(hinted) == f"{message}\nhint: do this"
 
 
+# Callers may pack in a process pool, and Python makes an error again from its sentence and its fields.
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.copy, copy.deepcopy])
 def test_an_error_survives_pickling_and_copying(kind, copied):
@@ -85,6 +87,22 @@ def test_what_an_error_carries_besides_survives_too():
         error = kind("here")
         setattr(error, name, value)
         assert getattr(pickle.loads(pickle.dumps(error)), name) == value
+
+
+def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it():
+    gone = ModuleNotFoundError("No module named 'yaml'", name="yaml")
+    error = errors.missing_extra("`lading deploy`", "kubernetes", gone, instead="take `--json`")
+    assert error.message == "`lading deploy`: expected the extra `kubernetes`, found no module `yaml`"
+    assert error.hint == "`pip install 'lading[kubernetes]'`, or take `--json`"
+    broken = ImportError("libx.so: cannot open shared object file")
+    assert errors.missing_extra("here", "s3", broken).found == str(broken)
+
+
+def test_hints_to_install_an_extra_are_written_in_one_place():
+    source = Path(errors.__file__).parent
+    # The client of a cluster has its own sentence still.
+    files = [path for path in source.rglob("*.py") if "pip install 'lading[" in path.read_text()]
+    assert {path.relative_to(source).as_posix() for path in files} - {"deploy/cluster.py"} == {"errors.py"}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── SignatureMismatch       the manifest says one thing, the model another
     │   ├── GoldenMismatch          the golden samples give other answers here
     │   ├── BatchMismatch           one row alone and among others give different answers
-    │   ├── EnvironmentMismatch     a library that training and serving share differs
     │   ├── GateNotMet              a number outside its limit
     │   ├── EvidenceFailed          it was verified on this very image, and did not hold
     │   └── HistoryBroken           an event of a release that was changed or left out
@@ -120,21 +119,10 @@ class LadingError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions with keyword-only arguments do not survive pickling between workers otherwise.
-        return (_rebuild, (type(self), self.__dict__.copy()))
-
 
 def _printable(text: str) -> str:
     # What was found may be hostile: no line break, escape sequence or lone surrogate of it is passed on.
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _rebuild(kind: type[LadingError], fields: dict[str, object]) -> LadingError:
-    error = kind.__new__(kind)
-    error.__dict__.update(fields)
-    Exception.__init__(error, error.message)
-    return error
 
 
 class UsageError(LadingError):
@@ -275,10 +263,6 @@ class GoldenMismatch(VerificationError):
 
 class BatchMismatch(VerificationError):
     """One row alone and among others give different answers."""
-
-
-class EnvironmentMismatch(VerificationError):
-    """A library that training and serving share differs."""
 
 
 class GateNotMet(VerificationError):
@@ -442,6 +426,18 @@ class RemoteError(LadingError):
 
 class RunFailed(LadingError):
     """The runtime failed on input that fits the signature."""
+
+
+def missing_extra(what: str, extra: str, error: ImportError, *, instead: str = "") -> ExtraMissing:
+    """Say that `what` needs an extra of lading that is not installed here; `instead` is another way."""
+    found = f"no module `{error.name}`" if isinstance(error, ModuleNotFoundError) else str(error)
+    hint = f"{pip_install(extra)}, or {instead}" if instead else pip_install(extra)
+    return ExtraMissing(what, expected=f"the extra `{extra}`", found=found, hint=hint)
+
+
+def pip_install(extra: str) -> str:
+    """Give the command that installs an extra of lading, as it stands in a sentence."""
+    return f"`pip install 'lading[{extra}]'`"
 
 
 def continued(sentence: str) -> str:

@@ -149,4 +149,4 @@ def test_serving_without_its_extra_says_what_to_install(lading, bundle, monkeypa
     code, _, said = lading("serve", bundle.path)
     assert code == 2
     assert "no module `uvicorn`" in said
-    assert "hint: pip install 'lading[serve]'" in said
+    assert "hint: `pip install 'lading[serve]'`\n" in said

@@ -11,7 +11,7 @@ import click
 from lading.cli import printing
 from lading.cli.command import Command, Group
 from lading.cli.parameters import RefType, json_option, open_registry, registry_option
-from lading.errors import ExtraMissing, UsageError
+from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -216,10 +216,8 @@ def _write_yaml(manifests: list[Any], choices: Choices) -> None:
     except ModuleNotFoundError as error:
         if error.name != "yaml":
             raise
-        hint = "pip install 'lading[kubernetes]', or take `--json`, which kubectl reads too"
-        raise ExtraMissing(
-            "`lading deploy`", expected="the extra `kubernetes`", found="no module `yaml`", hint=hint
-        ) from None
+        instead = "take `--json`, which kubectl reads too"
+        raise missing_extra("`lading deploy`", "kubernetes", error, instead=instead) from None
     _say("written", [str(path) for path in written], choices)
     printing.remark(f"next: kubectl apply -k {choices.folder / 'overlays' / 'staging'}")
 

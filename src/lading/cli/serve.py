@@ -12,7 +12,7 @@ import click
 
 from lading.cli.command import Command
 from lading.cli.parameters import BundleType, registry_option
-from lading.errors import ExtraMissing
+from lading.errors import missing_extra
 from lading.ref import Ref
 from lading.settings import (
     ServeSettings,
@@ -95,9 +95,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     except ModuleNotFoundError as error:
         if (error.name or "lading").startswith("lading"):
             raise
-        hint = "pip install 'lading[serve]'"
-        found = f"no module `{error.name}`"
-        raise ExtraMissing("`lading serve`", expected="the extra `serve`", found=found, hint=hint) from None
+        raise missing_extra("`lading serve`", "serve", error) from None
 
 
 def in_image() -> tuple[Path, ...]:

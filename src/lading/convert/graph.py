@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.errors import ConverterFailed, ExtraMissing
+from lading.errors import ConverterFailed, missing_extra
 from lading.signature import BATCH, Array, DType, Tensor
 
 CHUNK_ROWS = 4096
@@ -30,8 +30,7 @@ def import_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        hint = "pip install 'lading[pack]'"
-        raise ExtraMissing("onnx", expected="to import", found=str(error), hint=hint) from None
+        raise missing_extra("onnx", "pack", error) from None
     return onnx
 
 
@@ -42,8 +41,7 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        hint = "pip install 'lading[pack]'"
-        raise ExtraMissing("ONNX Runtime", expected="to import", found=str(error), hint=hint) from None
+        raise missing_extra("ONNX Runtime", "pack", error) from None
     return onnxruntime
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from lading.convert import Conversion, Plan, graph, inputs, maps, outputs
 from lading.convert.repairs import quiet_converters, repaired_converters
 from lading.convert.table import Table, make_table
-from lading.errors import ConversionError, ConverterFailed, ConverterMissing, ExtraMissing, SamplesRefused
+from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, missing_extra
 from lading.signature import Array, Signature
 
 # Read by every ONNX Runtime since 1.14 and by every skl2onnx since 1.15; nothing newer is needed.
@@ -362,8 +362,7 @@ def _import_skl2onnx() -> Any:
     try:
         import skl2onnx
     except ImportError as error:
-        hint = "pip install 'lading[pack]'"
-        raise ExtraMissing("skl2onnx", expected="to import", found=str(error), hint=hint) from None
+        raise missing_extra("skl2onnx", "pack", error) from None
     return skl2onnx
 
 

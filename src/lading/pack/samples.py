@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.errors import ConverterFailed, ExtraMissing, SamplesRefused
+from lading.errors import ConverterFailed, SamplesRefused, missing_extra
 
 _READABLE = "`.npz`, `.npy`, `.csv` or `.parquet`"
 
@@ -79,10 +79,7 @@ def _read_frame(path: Path) -> Any:
     try:
         import pandas as pd
     except ImportError as error:
-        hint = "pip install 'lading[frames]'"
-        raise ExtraMissing(
-            f"pandas, for `{path.suffix}`", expected="to import", found=str(error), hint=hint
-        ) from None
+        raise missing_extra(f"pandas, for `{path.suffix}`", "frames", error) from None
     if path.suffix.lower() == ".parquet":
         return pd.read_parquet(path)
     frame = pd.read_csv(path)

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from lading.errors import ExtraMissing, InvalidSetting
+from lading.errors import InvalidSetting, missing_extra
 from lading.registry.catalog import SqlCatalog
 from lading.registry.places import SECRETS
 from lading.registry.schema import bring_up_to_date
@@ -60,13 +60,8 @@ def postgres_engine(url: URL) -> Engine:
     """Make an engine whose connections are tried before use, and whose waits are bounded."""
     try:
         import psycopg  # noqa: F401 - only to say what is missing
-    except ImportError:
-        raise ExtraMissing(
-            "a registry in PostgreSQL",
-            expected="psycopg",
-            found="none",
-            hint="`pip install 'lading[postgres]'`",
-        ) from None
+    except ImportError as error:
+        raise missing_extra("a registry in PostgreSQL", "postgres", error) from None
     settings = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "lading",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from lading.errors import BlobNotFound, ExtraMissing, InvalidSetting, RegistryUnavailable
+from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, missing_extra
 from lading.ref import is_digest
 from lading.registry import Removed, StoredBlob
 from lading.registry.reading import Stream, read_blob
@@ -42,8 +42,7 @@ class S3Store:
         self, bucket: str, prefix: str = "", *, retry: Retry | None = None, quiet_s: float = QUIET_S
     ) -> None:
         if importlib.util.find_spec("botocore") is None:
-            hint = "pip install 'lading[s3]'"
-            raise ExtraMissing("stores `s3://…`", expected="botocore", found="none", hint=hint)
+            raise missing_extra("stores `s3://…`", "s3", ModuleNotFoundError(name="botocore"))
         if not bucket:
             raise InvalidSetting("store", expected="`s3://bucket/prefix`", found="no bucket")
         self._bucket = bucket

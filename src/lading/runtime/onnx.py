@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lading.errors import (
-    ExtraMissing,
     LadingError,
     ModelInvalid,
     OperatorUnsupported,
     RunFailed,
     SignatureMismatch,
     ValueRefused,
+    missing_extra,
 )
 from lading.runtime.complaint import sentence
 from lading.runtime.heap import trim_heap
@@ -62,15 +62,14 @@ _SAVING = {
 def import_onnxruntime() -> Any:
     """Import ONNX Runtime with its telemetry off and its log silent; raises `ExtraMissing`.
 
-    From 1.29 on it writes a device id below ``~/.cache/Microsoft`` and calls home unless the variable is set
+    Since 1.30 it writes a device id below ``~/.cache/Microsoft`` and calls home unless the variable is set
     before the import; ``disable_telemetry_events()`` afterwards comes too late (`tests/test_telemetry.py`).
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
-        hint = "pip install 'lading[serve]'"
-        raise ExtraMissing("ONNX Runtime", expected="to import", found=str(error), hint=hint) from None
+        raise missing_extra("ONNX Runtime", "serve", error) from None
     # What it would log as an error it also raises, and that becomes an error of ours.
     onnxruntime.set_default_logger_severity(_FATAL)
     return onnxruntime

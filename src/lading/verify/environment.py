@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lading.bundle import Bundle, Manifest
-from lading.errors import ModelInvalid
+from lading.errors import ModelInvalid, pip_install
 from lading.evidence import Check
 from lading.runtime.complaint import sentence
 from lading.runtime.onnx import check_versions
@@ -30,7 +30,7 @@ def check_onnx(bundle: Bundle) -> str | Check:
     """
     if importlib.util.find_spec("onnx") is None:
         found = "the onnx package is not here; packing ran the checker"
-        return Check("onnx", "skipped", found=found, hint="pip install 'lading[pack]' to repeat it")
+        return Check("onnx", "skipped", found=found, hint=f"{pip_install('pack')} to repeat it")
     # Not an import statement: the server replays through this package and must never need onnx.
     onnx: Any = importlib.import_module("onnx")
     checker: Any = importlib.import_module("onnx.checker")
