@@ -44,8 +44,8 @@ class Front(ThreadingHTTPServer):
     """Passes requests on to `registry` as they come, but for those that `instead` answers.
 
     With `forwarded` the registry is told by which scheme it was asked. With `piecemeal` no answer tells its
-    length; `cuts` of the bodies end after `cut_after` bytes. With `certificate`, a file of key and
-    certificate, the same port speaks TLS to those who begin with it.
+    length; `cuts` of the bodies end after `cut_after` bytes. Without `ranges` it always gives whole bodies.
+    With `certificate`, a file of key and certificate, the same port speaks TLS to those who begin with it.
     """
 
     def __init__(self, registry: str, *, certificate: Path | None = None) -> None:
@@ -54,6 +54,7 @@ class Front(ThreadingHTTPServer):
         self.instead: Callable[[Heard], Answer | None] = lambda _: None
         self.forwarded = ""
         self.piecemeal = False
+        self.ranges = True
         self.cut_after, self.cuts = 0, 0
         self.heard: list[Heard] = []
         self.address = f"127.0.0.1:{self.server_port}"
@@ -94,7 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.closing(registry):
             # The host stays as it was asked for, so that the registry leads back to here.
             told = {"x-forwarded-proto": self.server.forwarded} if self.server.forwarded else {}
-            registry.request(self.command, self.path, body or None, {**dict(self.headers), **told})
+            asked = {**dict(self.headers), **told}
+            if not self.server.ranges:
+                asked = {name: value for name, value in asked.items() if name.lower() != "range"}
+            registry.request(self.command, self.path, body or None, asked)
             response = registry.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             self._send(response.status, headers, response.read(), piecemeal=self.server.piecemeal)

@@ -143,6 +143,14 @@ def test_a_blob_of_untold_length_goes_on_where_the_connection_broke(before):
     assert before.cuts == 0
 
 
+@pytest.mark.parametrize("piecemeal", [False, True])
+def test_a_download_goes_on_behind_a_proxy_that_knows_no_ranges(before, piecemeal):
+    put(store_at(before.registry, NAME))
+    before.ranges, before.piecemeal, before.cut_after, before.cuts = False, piecemeal, 6 << 20, 2
+    assert read(store_at(before.address, NAME)) == BODY
+    assert before.cuts == 0
+
+
 def test_a_blob_of_untold_length_that_is_damaged_is_refused(tmp_path):
     with registry_of_its_own(tmp_path / "server") as server, front(server.address) as before:
         digest = put(store_at(server.address), b"a" * 3_000_000)

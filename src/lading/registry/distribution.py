@@ -128,7 +128,7 @@ class Repository:
 
         def begin(offset: int) -> Stream:
             headers = {"range": f"bytes={offset}-"} if offset else {}
-            expect = {206} if offset else {200, 404}
+            expect = {200, 206} if offset else {200, 404}
             path = self._path("blobs", digest)
             response = self.transport.once("GET", path, expect=expect, headers=headers, stream=True)
             if response.status_code == 404:

@@ -214,12 +214,16 @@ class Transport:
 
 
 class HttpStream:
-    """The body of an answer to a GET, read as it comes."""
+    """The body of an answer to a GET for what is behind `offset`, read as it comes.
+
+    An answer 200 is the whole blob, of a server or proxy that knows no `Range` (RFC 9110, 14.2).
+    """
 
     def __init__(self, transport: Transport, response: httpx.Response, offset: int) -> None:
         self._transport = transport
         self._response = response
         self._offset = offset
+        self._again = offset if response.status_code == httpx.codes.OK else 0
 
     @property
     def size_bytes(self) -> int | None:
@@ -228,12 +232,16 @@ class HttpStream:
         if whole.isdecimal():
             return int(whole)
         rest = content_bytes(self._response)
-        return None if rest is None else self._offset + rest
+        return None if rest is None else self._offset - self._again + rest
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the bytes in order; raise `Passing` where the connection breaks."""
+        """Give the bytes from the offset on in order; raise `Passing` where the connection breaks."""
+        again = self._again
         try:
-            yield from self._response.iter_raw()
+            for piece in self._response.iter_raw():
+                if again < len(piece):
+                    yield piece[again:]
+                again = max(again - len(piece), 0)
         except httpx.TransportError as error:
             raise self._transport.broken("read a blob to its end", error) from error
 
