@@ -31,6 +31,7 @@ def unpacking(bundle: Bundle, calls: list[str]):
     def unpack(to: Path) -> Bundle:
         calls.append(bundle.digest)
         shutil.copytree(bundle.path, to)
+        os.utime(to)  # the time is copied as well
         return Bundle.open(to)
 
     return unpack
@@ -62,6 +63,43 @@ def test_the_least_recently_opened_goes_when_there_is_no_room(bundles, tmp_path)
     fetch(cache, bundles[0])  # opened again: now the other is the oldest
     fetch(cache, bundles[2])
     assert cached(tmp_path) == {bundles[0].digest, bundles[2].digest}
+
+
+def test_those_who_unpack_at_once_keep_to_the_bound_together(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]) * 5 // 2)
+
+    def fetch_while_others_do(first: Bundle, *others: Bundle) -> None:
+        def unpack(to: Path) -> Bundle:
+            if others:
+                fetch_while_others_do(*others)
+            return unpacking(first, [])(to)
+
+        cache.bundle(first.digest, unpack, size_bytes=size_of(first))
+
+    # Each makes room when none of the others is there yet.
+    fetch_while_others_do(*bundles)
+    assert cached(tmp_path) == {bundles[0].digest, bundles[1].digest}
+
+
+def test_many_who_unpack_at_once_under_a_small_bound_lose_nothing_they_hold(bundles, tmp_path):
+    together, held = threading.Barrier(len(bundles)), []
+
+    def run(bundle: Bundle) -> None:
+        def unpack(to: Path) -> Bundle:
+            together.wait()
+            return unpacking(bundle, [])(to)
+
+        cache = BundleCache(tmp_path, max_bytes=1)
+        held.append(cache.bundle(bundle.digest, unpack, size_bytes=size_of(bundle)))
+
+    threads = [threading.Thread(target=run, args=(bundle,)) for bundle in bundles]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(Bundle.open(bundle.path).digest for bundle in held) == sorted(
+        bundle.digest for bundle in bundles
+    )
 
 
 def test_what_is_in_use_stays_however_little_room_there_is(bundles, tmp_path):

@@ -61,6 +61,9 @@ class BundleCache:
                     healed = healed or bundle is None
                 else:
                     bundle = self._unpack(path, unpack, size_bytes)
+                    # Others who unpacked meanwhile were not counted. Not under the lock of this one: two
+                    # who remove each other's would wait for ever.
+                    self._make_room(0)
                 if bundle is not None:
                     return bundle
 
@@ -162,7 +165,8 @@ class BundleCache:
         for _, size, path in sorted(there):
             if total <= self._max_bytes:
                 break
-            if self._remove(path):
+            # What another has just removed counts no more either, or two at once would remove twice as much.
+            if self._remove(path) or not path.exists():
                 total -= size
 
     def _remove(self, path: Path) -> bool:
