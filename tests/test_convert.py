@@ -432,7 +432,15 @@ def test_missing_values_in_the_samples_are_allowed_in_requests(packed):
     ("samples", "sentence"),
     [
         (np.ones((4, 5)), "expected `float32 [batch, 3]`, found shape `[4, 5]`"),
-        (np.array([["a", "b", "c"]]), "expected `float32 [batch, 3]`"),
+        (
+            np.array([["1", "2", "3"], ["4", "b", "6"]]),
+            "column `X[1]`: expected values of `float32 [batch, 3]`, found the text `b` in row 1",
+        ),
+        (
+            pd.DataFrame({"u": [1, 2], "v": ["3", "four"], "w": [5, 6]}),
+            "column `v`: expected values of `float32 [batch, 3]`, found the text `four` in row 1",
+        ),
+        ({"a": np.array([["1", "2", "?"]])}, "column `a[2]`: expected values of"),
         ({"a": np.ones((2, 3)), "z": np.ones((2, 3))}, "nothing but the inputs, or every output: `c`"),
         ({"y": np.ones((2, 3)), "z": np.ones((2, 3))}, "expected input `a`"),
     ],
@@ -453,6 +461,15 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(ConverterFailed, match="expected an ONNX file"):
         pack(tmp_path / "m.onnx", name="m", owner=OWNER, to=tmp_path / "b")
+
+
+@pytest.mark.parametrize("ending", ["json", "txt", "onnxtxt", "textproto"])
+def test_a_file_is_read_as_onnx_whatever_its_ending(tmp_path, ending):
+    (tmp_path / f"label.{ending}").write_text('{"0": "setosa"}')
+    with pytest.raises(ConverterFailed) as refusal:
+        pack(tmp_path / f"label.{ending}", name="m", owner=OWNER, to=tmp_path / "b")
+    assert len(refusal.value.message) < 200
+    assert refusal.value.hint == "a model is an .onnx file or `module:object`"
 
 
 def test_external_data_comes_into_the_file(tmp_path):

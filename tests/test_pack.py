@@ -34,6 +34,7 @@ from lading.errors import (
     ValueRefused,
 )
 from lading.pack import pack
+from lading.pack.samples import read_samples
 from lading.parity import Tolerance
 from lading.runtime import load_runtime
 
@@ -189,7 +190,7 @@ def test_whole_numbers_that_are_categories_become_integers(tmp_path):
         answer(bundle, [{"fare": 10.0, "zone": 1.5}])
 
 
-@pytest.mark.parametrize("suffix", ["npz", "npy", "csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["npz", "npy", "csv", "parquet", "json"])
 def test_samples_come_from_files(tmp_path, suffix):
     file = tmp_path / f"samples.{suffix}"
     frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
@@ -198,10 +199,21 @@ def test_samples_come_from_files(tmp_path, suffix):
         "npy": lambda: np.save(file, X),
         "csv": lambda: frame.to_csv(file, index=False),
         "parquet": lambda: frame.to_parquet(file),
+        "json": lambda: file.write_text(frame.to_json(orient="records")),
     }[suffix]()
     model = LinearRegression().fit(X, Y)
     bundle = pack(model, name="m", samples=file, owner=OWNER, to=tmp_path / "b")
-    assert bundle.manifest.signature.columns == (("a", "b", "c", "d") if suffix in ("csv", "parquet") else ())
+    assert bundle.manifest.signature.columns == (
+        ("a", "b", "c", "d") if suffix in ("csv", "parquet", "json") else ()
+    )
+
+
+@pytest.mark.parametrize("body", ["[[1, 2.5], [3, null]]", '{"data": [[1, 2.5], [3, null]]}'])
+def test_samples_in_json_are_rows_as_requests_bring_them(tmp_path, body):
+    (tmp_path / "rows.json").write_text(body)
+    np.testing.assert_array_equal(read_samples(tmp_path / "rows.json"), [[1, 2.5], [3, np.nan]])
+    (tmp_path / "rows.json").write_text(body.replace("null", '"x"'))
+    assert read_samples(str(tmp_path / "rows.json")) == [[1, 2.5], [3, "x"]]
 
 
 def test_a_model_is_named_as_module_and_object(tmp_path, monkeypatch):
@@ -213,6 +225,16 @@ def test_a_model_is_named_as_module_and_object(tmp_path, monkeypatch):
     bundle = pack("trained_here:model", name="m", samples=[[0.5], [0.7]], owner=OWNER)
     assert bundle.path == Path("m.bundle")
     assert answer(bundle, [[3.0]])["value"] == pytest.approx([6.0])
+
+
+def test_a_module_that_fails_is_no_wrong_use_but_one_that_is_not_there_is(tmp_path, monkeypatch):
+    (tmp_path / "failing_here.py").write_text("import no_module_at_all\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConverterFailed, match="expected a module that loads, found ModuleNotFoundError"):
+        pack("failing_here:model", name="m", samples=X, owner=OWNER)
+    with pytest.raises(InvalidSetting) as refusal:
+        pack("not_here.train:model", name="m", samples=X, owner=OWNER)
+    assert refusal.value.hint == "run it in the folder that holds `not_here.py`"
 
 
 # --- dtype by proof -------------------------------------------------------------------------------------
@@ -399,7 +421,9 @@ def test_expected_outputs_that_come_with_the_samples_are_compared(tmp_path):
         (LinearRegression().fit(X, Y), X.astype(complex), SamplesRefused, "found `complex128`"),
         (LinearRegression().fit(X, Y), "no.csv", SamplesRefused, "no such file"),
         ("model.pkl", X, ConverterFailed, "found a pickle"),
-        ("no_module:x", X, ConverterFailed, "No module named"),
+        ("no_module:x", X, InvalidSetting, "expected `module:object`, found no module `no_module`"),
+        ("json:nothing", X, InvalidSetting, "found no `nothing` in `json`"),
+        (LinearRegression().fit(X, Y), __file__, InvalidSetting, "or `.json`, found `.py`"),
         ("no.onnx", X, ConverterFailed, "found no such file"),
     ],
 )
@@ -440,7 +464,7 @@ def test_labels_of_a_regressor_are_refused(tmp_path):
 
 def test_a_destination_that_exists_is_left_alone(tmp_path):
     (tmp_path / "b").mkdir()
-    with pytest.raises(DestinationExists):
+    with pytest.raises(DestinationExists, match="hint: remove it, or name another with `-o`"):
         pack(LinearRegression().fit(X, Y), name="m", samples=X, owner=OWNER, to=tmp_path / "b")
 
 

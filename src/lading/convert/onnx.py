@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lading.convert import Conversion, Plan, graph, maps
-from lading.convert.table import Table, make_table
+from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused
 from lading.signature import BATCH, Array, DType, Signature, Tensor
 
@@ -60,9 +60,12 @@ class OnnxFile:
         if table.kind == "named":
             return self._with_expected(table.arrays, names)
         if table.kind == "frame" and set(names) <= set(table.arrays):
+            for tensor in self._own_inputs:
+                self._check_kind(tensor, {tensor.name: table.arrays[tensor.name]})
             return Table("named", {name: _column(table.arrays[name]) for name in names})
         if len(names) > 1:
             raise self._refused(f"arrays by name: {', '.join(names)}", "one array")
+        self._check_kind(self._own_inputs[0], table.arrays)
         if table.kind == "frame":
             self._column_names = tuple(table.arrays)
             stacked = np.column_stack(list(table.arrays.values()))
@@ -91,19 +94,24 @@ class OnnxFile:
         return Conversion(bytes(model.SerializeToString(deterministic=True)), Signature(inputs, outputs))
 
     def _load(self, onnx: Any) -> Any:
-        where = f"`{self.path}`"
         if not self.path.is_file():
-            raise ConverterFailed(where, expected="an ONNX file", found="no such file")
+            raise self._unreadable("no such file")
         try:
-            model = onnx.load(self.path, load_external_data=True)
+            # By its ending, onnx would take a file for another form than the one there is.
+            model = onnx.load(self.path, format="protobuf", load_external_data=True)
         except Exception as error:  # onnx and protobuf share no base for their errors
-            raise ConverterFailed(where, expected="an ONNX file", found=_line(error)) from error
+            raise self._unreadable(_line(error)) from error
         if not model.graph.output or not model.opset_import:
-            raise ConverterFailed(where, expected="an ONNX file", found="no graph with outputs in it")
+            raise self._unreadable("no graph with outputs in it")
         if model.ByteSize() > _MAX_INLINE_BYTES:
             found = f"{model.ByteSize()} bytes with its external data"
-            raise ConverterFailed(where, expected=f"at most {_MAX_INLINE_BYTES} bytes", found=found)
+            expected = f"at most {_MAX_INLINE_BYTES} bytes"
+            raise ConverterFailed(f"`{self.path}`", expected=expected, found=found)
         return model
+
+    def _unreadable(self, found: str) -> ConverterFailed:
+        hint = "a model is an .onnx file or `module:object`"
+        return ConverterFailed(f"`{self.path}`", expected="an ONNX file", found=found, hint=hint)
 
     def _read_inputs(self) -> tuple[Tensor, ...]:
         weights = {one.name for one in self._model.graph.initializer}
@@ -198,6 +206,21 @@ class OnnxFile:
             return graph.evaluate_rows(self._evaluate, arrays)
         return self._evaluate(arrays)
 
+    def _check_kind(self, tensor: Tensor, columns: Mapping[str, Array]) -> None:
+        """Refuse text where the model takes something else, by its column, row and value."""
+        if tensor.dtype == "string":
+            return
+        for name, array in columns.items():
+            if array.dtype.kind != "O":
+                continue
+            at = next((at for at, text in np.ndenumerate(array) if not is_number(text)), (0,) * array.ndim)
+            column = name if len(at) == 1 else f"{name}{list(at[1:])}"
+            raise SamplesRefused(
+                f"samples of `{self.title}`, column `{column}`",
+                expected=f"values of `{tensor}`",
+                found=f"the text `{array[at]}` in row {at[0]}",
+            )
+
     def _cast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         table = Table("named", dict(arrays))
         try:
@@ -212,6 +235,8 @@ class OnnxFile:
             inputs, missing = {names[0]: next(iter(arrays.values()))}, []
         if missing:
             raise self._refused(f"input `{missing[0]}`", ", ".join(f"`{name}`" for name in arrays))
+        for tensor in self._own_inputs:
+            self._check_kind(tensor, {tensor.name: inputs[tensor.name]})
         self._given = self._read_given({name: value for name, value in arrays.items() if name not in inputs})
         self._table = Table("named", {name: inputs[name] for name in names})
         return self._table

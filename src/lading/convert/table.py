@@ -99,6 +99,15 @@ def make_table(samples: Any, title: str) -> Table:
     return table
 
 
+def is_number(text: object) -> bool:
+    """Tell whether a text can be read as a number."""
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
+
+
 def _array_table(array: Array, title: str) -> Table:
     if array.dtype.kind == "O" and array.ndim == 2:
         columns = [_plain(at, _inferred(array[:, at]), title) for at in range(array.shape[1])]

@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from lading.errors import ConverterFailed, SamplesRefused, missing_extra
+from lading.convert.table import is_number
+from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra
 
-_READABLE = "`.npz`, `.npy`, `.csv` or `.parquet`"
+_READABLE = "`.npz`, `.npy`, `.csv`, `.parquet` or `.json`"
 
 
 def read_samples(samples: Any) -> Any:
     """Give what a file holds: an array or a mapping of arrays, or a data frame; all else is given back.
 
-    Raises `SamplesRefused`, `ExtraMissing`.
+    Raises `SamplesRefused`, `InvalidSetting` for a file of another kind, `ExtraMissing`.
     """
     if not isinstance(samples, str | Path):
         return samples
@@ -25,10 +27,10 @@ def read_samples(samples: Any) -> Any:
     where = f"samples `{path}`"
     if not path.is_file():
         raise SamplesRefused(where, expected=f"a file: {_READABLE}", found="no such file")
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_frame, ".parquet": _read_frame}
-    reader = readers.get(path.suffix.lower())
+    reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise SamplesRefused(where, expected=_READABLE, found=f"`{path.suffix or path.name}`")
+        found = f"`{path.suffix}`" if path.suffix else "no ending"
+        raise InvalidSetting(where, expected=f"a file ending in {_READABLE}", found=found)
     try:
         return reader(path)
     except (OSError, ValueError, EOFError, KeyError) as error:
@@ -38,23 +40,33 @@ def read_samples(samples: Any) -> Any:
 def load_model(model: Any) -> Any:
     """Give the object that ``module:object`` names (the working directory counts), else `model` itself.
 
-    Raises `ConverterFailed`.
+    Raises `InvalidSetting` where there is no such module or object, `ConverterFailed` where the module fails.
     """
     if not isinstance(model, str) or ":" not in model or Path(model).suffix == ".onnx":
         return _path(model)
     name, _, attribute = model.partition(":")
+    found = _import(name, model)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise InvalidSetting(f"`{model}`", expected="`module:object`", found=f"no `{part}` in `{name}`")
+        found = getattr(found, part)
+    return found
+
+
+def _import(name: str, model: str) -> Any:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        return importlib.import_module(name)
     except Exception as error:  # the user's own module may raise anything
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            hint = f"run it in the folder that holds `{name.partition('.')[0]}.py`"
+            found = f"no module `{error.name}`"
+            raise InvalidSetting(f"`{model}`", expected="`module:object`", found=found, hint=hint) from None
         what = f"{type(error).__name__}: {_line(error)}"
-        raise ConverterFailed(f"`{model}`", expected="`module:object`", found=what) from error
+        raise ConverterFailed(f"`{model}`", expected="a module that loads", found=what) from error
     finally:
         sys.path.remove(here)
-    return found
 
 
 def _path(model: Any) -> Any:
@@ -75,25 +87,44 @@ def _read_npy(path: Path) -> Any:
     return np.load(path, allow_pickle=False)
 
 
-def _read_frame(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
+    """Read rows, or ``{"data": rows}``, as requests bring them; a missing value of lists is NaN."""
+    value = msgspec.json.decode(path.read_bytes())
+    rows = value["data"] if isinstance(value, dict) and list(value) == ["data"] else value
+    if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+        return _import_pandas(path).DataFrame(rows)
     try:
-        import pandas as pd
-    except ImportError as error:
-        raise missing_extra(f"pandas, for `{path.suffix}`", "frames", error) from None
+        numbers = msgspec.convert(rows, list[list[float | None]])
+    except msgspec.ValidationError:
+        return rows
+    return np.array(numbers, dtype=np.float64) if any(None in row for row in numbers) else rows
+
+
+def _read_frame(path: Path) -> Any:
+    pd = _import_pandas(path)
     if path.suffix.lower() == ".parquet":
         return pd.read_parquet(path)
     frame = pd.read_csv(path)
-    if all(_is_number(name) for name in frame.columns):
+    if all(is_number(name) for name in frame.columns):
         raise SamplesRefused(f"samples `{path}`", expected="column names in the first line", found="numbers")
     return frame
 
 
-def _is_number(text: object) -> bool:
+def _import_pandas(path: Path) -> Any:
     try:
-        float(str(text))
-    except ValueError:
-        return False
-    return True
+        import pandas as pd
+    except ImportError as error:
+        raise missing_extra(f"pandas, for `{path.suffix}`", "frames", error) from None
+    return pd
+
+
+_READERS = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".csv": _read_frame,
+    ".parquet": _read_frame,
+    ".json": _read_json,
+}
 
 
 def _line(error: BaseException) -> str:
