@@ -64,26 +64,36 @@ def write_bundle(
     return replace(bundle, path=Path(dest))
 
 
-def unpack_tar(source: BinaryIO, dest: Path | str, *, digest: str | None = None) -> Bundle:
+def unpack_tar(
+    source: BinaryIO, dest: Path | str, *, digest: str | None = None, through: Path | None = None
+) -> Bundle:
     """Unpack the tar form from a stream into the directory `dest`, which must not be there yet.
 
     Nothing is written outside `dest` and its temporary neighbour, and nothing stays if a rule is broken.
-    Raises as `Bundle.open`, `ArchiveInvalid`, `DestinationExists`.
+    `through` names that neighbour, not there either, for who has to know it. Raises as `Bundle.open`,
+    `ArchiveInvalid`, `DestinationExists`.
     """
-    with _beside(Path(dest)) as folder:
+    with _beside(Path(dest), through) as folder:
         read_archive(source, digest, lambda name, pieces: _write(folder / name, pieces))
         bundle = Bundle.open(folder, digest=digest)
     return replace(bundle, path=Path(dest))
 
 
-@contextlib.contextmanager
-def _beside(dest: Path) -> Iterator[Path]:
-    """Give a new directory beside `dest`; rename it to `dest` at the end, or remove it on any failure."""
+def check_free(dest: Path) -> None:
+    """Raise `DestinationExists` if anything is at `dest`."""
     if os.path.lexists(dest):
         raise _exists(dest)
+
+
+@contextlib.contextmanager
+def _beside(dest: Path, through: Path | None = None) -> Iterator[Path]:
+    """Give a new directory beside `dest`; rename it to `dest` at the end, or remove it on any failure."""
+    check_free(dest)
     parent = dest.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{dest.name[:64]}.", suffix=".tmp", dir=parent))
+    if through is not None:
+        through.mkdir(mode=0o700)
+    folder = through or Path(tempfile.mkdtemp(prefix=f".{dest.name[:64]}.", suffix=".tmp", dir=parent))
     try:
         yield folder
         folder.chmod(0o755)
@@ -101,7 +111,10 @@ def _beside(dest: Path) -> Iterator[Path]:
 
 
 def _exists(dest: Path) -> DestinationExists:
-    return DestinationExists(f"`{dest}`", expected="nothing there yet", found="a file or directory")
+    hint = "remove it, or name another place"
+    return DestinationExists(
+        f"`{dest}`", expected="nothing there yet", found="a file or directory", hint=hint
+    )
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> None:

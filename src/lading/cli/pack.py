@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--name", required=True, help="Name of the model: `[a-z0-9._-]`, 63 characters at most.")
 @click.option("--owner", required=True, help="Who answers for it, such as ml@example.com.")
-@click.option("--purpose", required=True, help="What it does: classification, regression, embedding, …")
-@click.option("--samples", type=FILE, help="Input rows that prove it: .npz, .csv or .parquet.")
+@click.option(
+    "--purpose",
+    default="",
+    help="What it does: classification, regression, embedding, …  [default: as the model tells]",
+)
+@click.option("--samples", type=FILE, help="Input rows that prove it: .npz, .npy, .csv, .parquet or .json.")
 @click.option(
     "--labels", type=FILE, help='JSON file that names the classes: `["setosa", …]` or `{"0": "setosa"}`.'
 )
@@ -104,7 +108,7 @@ def pack(model: str, **options: Any) -> None:
     options["tolerance"] = _tolerance(options)
     with printing.busy(f"packing {model}"):
         bundle = pack_model(model, **options, on_note=_note)
-    _say(bundle)
+    _say(bundle, drawn=options["samples"] is None)
     if as_json:
         printing.as_json(_summary(bundle))
     else:
@@ -136,13 +140,17 @@ def _note(sentence: str) -> None:
     printing.remark(f"note: {sentence}")
 
 
-def _say(bundle: Bundle) -> None:
+def _say(bundle: Bundle, *, drawn: bool) -> None:
     manifest = bundle.manifest
     kinds = sorted({tensor.dtype for tensor in manifest.signature.inputs})
     rows = bundle.samples().rows
     count = f"{rows} row{'' if rows == 1 else 's'}"
-    printing.remark(f"packed `{manifest.name}`, inputs {', '.join(kinds)}")
-    printing.remark(f"golden samples: {count}, answered by {manifest.expected_from}")
+    printing.remark(f"packed `{manifest.name}` ({manifest.purpose}), inputs {', '.join(kinds)}")
+    if drawn:
+        why = "drawn at random, because no `--samples` were given"
+        printing.remark(f"golden samples: {count} {why}; give real rows for a proof that means something")
+    else:
+        printing.remark(f"golden samples: {count}, answered by {manifest.expected_from}")
     printing.remark(f"digest: {bundle.digest}")
     where = shlex.quote(str(bundle.path))
     printing.remark(f"next: lading verify {where} && lading push {where}")

@@ -33,7 +33,6 @@ from lading.signature import Array, Signature
 __all__ = ["pack"]
 
 MAX_GOLDEN_BYTES = 32 * 2**20
-_FEW_ROWS = 8
 
 _DTYPES = {"auto": ("float32", "float64"), "float32": ("float32",), "float64": ("float64",)}
 
@@ -69,7 +68,10 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     check(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
     dest = Path(to) if to is not None else Path(f"{name}.bundle")
     if os.path.lexists(dest):  # known before the long part begins
-        raise DestinationExists(f"`{dest}`", expected="nothing there yet", found="a file or directory")
+        hint = "remove it, or name another with `-o` (`to=` in Python)"
+        raise DestinationExists(
+            f"`{dest}`", expected="nothing there yet", found="a file or directory", hint=hint
+        )
     trained = open_model(load_model(model))
     table = trained.table(read_samples(samples))
     trial = gather(trained, table, tell)
