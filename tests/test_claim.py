@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lading.registry.claim import claim, discard_if_abandoned
+from lading.registry.claim import claim, discard_if_abandoned, scratch
 
 NOBODY = 65534
 HOLDING = """
@@ -61,6 +61,16 @@ def test_a_claimed_file_goes_at_the_end_unless_it_was_renamed_away(tmp_path, dis
         file.write(b"2")
         (tmp_path / "two").rename(tmp_path / "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_temporary_folder_is_empty_whatever_was_left_and_gone_at_the_end(tmp_path, disk):
+    (tmp_path / "one.tmp").mkdir()
+    (tmp_path / "one.tmp" / "half").touch()
+    (tmp_path / "one.tmp.lock").touch()
+    with scratch(tmp_path / "one.tmp") as folder:
+        assert not folder.exists()
+        folder.mkdir()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

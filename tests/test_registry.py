@@ -6,10 +6,12 @@ import contextlib
 import os
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 from lading.bundle import Bundle
 from lading.errors import (
     ArchiveInvalid,
+    DestinationExists,
     DigestMismatch,
     FileMissing,
     InvalidSetting,
@@ -378,6 +381,53 @@ def test_a_pull_to_where_nothing_can_be_written_says_so(registry, bundle, open_f
     (open_folder / "file").write_text("")
     with pytest.raises(UsageError, match="pull of `iris:1`"):
         registry.pull("iris", open_folder / "file" / "below")
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+import lading.bundle.writer as writer
+from lading.registry import Registry
+
+def die(source, digest, write):
+    write("model.onnx", iter([b"half"]))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+writer.read_archive = die
+Registry.open(sys.argv[1]).pull("iris", Path(sys.argv[2]))
+"""
+
+
+def test_a_pull_removes_what_killed_ones_left_and_nothing_else(registry, bundle, root, tmp_path):
+    registry.push(bundle)
+    folder = tmp_path / "bundles"
+    for _ in range(2):
+        command = [sys.executable, "-c", DYING, str(root), str(folder / "iris")]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    left = [path.name for path in folder.iterdir() if path.is_dir()]
+    assert left == [".iris.pull.tmp"], "room for one is enough, however often it is killed"
+    (folder / ".iris.x.tmp").mkdir()  # of a `pack` that may be at it
+    assert registry.pull("iris", folder / "iris").digest == bundle.digest
+    assert sorted(path.name for path in folder.iterdir()) == [".iris.x.tmp", "iris"]
+
+
+def test_pulls_to_one_place_at_once_leave_one_bundle_and_no_rest(registry, bundle, tmp_path):
+    registry.push(bundle)
+    folder, ends = tmp_path / "bundles", []
+
+    def pull() -> None:
+        try:
+            ends.append(registry.pull("iris", folder / "iris").digest)
+        except DestinationExists:
+            ends.append("exists")
+
+    threads = [threading.Thread(target=pull) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["exists"] * 3 + [bundle.digest]
+    assert [path.name for path in folder.iterdir()] == ["iris"]
 
 
 @pytest.mark.slow

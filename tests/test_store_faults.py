@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lading.bundle import Bundle
-from lading.errors import RegistryUnavailable, UsageError
+from lading.errors import RegistryUnavailable
 from lading.registry import Registry
 from making import linear_bundle
 
@@ -107,8 +107,9 @@ def test_a_full_disk_is_said_and_leaves_nothing(root, bundle, small_disk, monkey
     with Registry.open(str(root)) as registry:
         with pytest.raises(RegistryUnavailable, match="no space left on device"):
             registry.fetch("iris:1")
-        with pytest.raises(UsageError, match="No space left on device"):
+        with pytest.raises(RegistryUnavailable, match="No space left on device") as caught:
             registry.pull("iris:1", small_disk / "pulled")
+        assert "free some space there" in caught.value.hint
         assert [path for path in small_disk.rglob("*") if path.is_file()] == []
     monkeypatch.delenv("LADING_CACHE")
     with Registry.open(str(root)) as registry:

@@ -296,13 +296,21 @@ class Registry(Releases):
         )
 
     def pull(self, ref: Ref | str, to: Path, *, on_progress: OnProgress | None = None) -> Bundle:
-        """Unpack the bundle of `ref` to a folder of its own. Raises `DestinationExists`."""
+        """Unpack the bundle of `ref` to a folder of its own; what a killed pull left beside it goes.
+
+        Raises `DestinationExists`.
+        """
+        from lading.bundle.writer import check_free
+        from lading.registry.claim import scratch
+        from lading.registry.faults import target_faults
+
         version = self.resolve(ref)
-        try:
-            return self._unpack(version, to, on_progress)
-        except OSError as error:
-            where = f"pull of `{version.ref}` to `{to}`"
-            raise UsageError(where, expected="a place to write", found=str(error)) from error
+        with target_faults(f"pull of `{version.ref}` to `{to}`"):
+            check_free(to)
+            parent = to.absolute().parent
+            parent.mkdir(parents=True, exist_ok=True)
+            with scratch(parent / f".{to.name[:64]}.pull.tmp") as through:
+                return self._unpack(version, to, on_progress, through=through)
 
     def models(self) -> list[str]:
         """List the names of all models."""
@@ -396,16 +404,22 @@ class Registry(Releases):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _unpack(self, version: ModelVersion, to: Path, on_progress: OnProgress | None = None) -> Bundle:
+    def _unpack(
+        self,
+        version: ModelVersion,
+        to: Path,
+        on_progress: OnProgress | None = None,
+        *,
+        through: Path | None = None,
+    ) -> Bundle:
         from lading.bundle import unpack_tar
         from lading.registry.cache import hinted
         from lading.registry.progress import told_reading
 
         hint = f"blob `{version.blob}` in store `{self._store.where}` is damaged: push the bundle again"
         with self._store.open(version.blob) as source, hinted(hint):
-            return unpack_tar(
-                told_reading(source, on_progress, version.size_bytes), to, digest=version.digest
-            )
+            told = told_reading(source, on_progress, version.size_bytes)
+            return unpack_tar(told, to, digest=version.digest, through=through)
 
 
 def _read(ref: Ref | str) -> Ref:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,20 @@ def claim(path: Path) -> Iterator[BinaryIO]:
         with file:
             if is_at(file.fileno(), path):
                 path.unlink()
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Hold the name `path` for a temporary folder, which is not there at first and gone at the end.
+
+    Waits for whoever holds it. What a killed process left under this name is removed first.
+    """
+    with claim(path.with_name(f"{path.name}.lock")):
+        shutil.rmtree(path, ignore_errors=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def discard_if_abandoned(path: Path) -> bool:

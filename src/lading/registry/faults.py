@@ -1,4 +1,4 @@
-"""From what the operating system says to `RegistryUnavailable` with a hint. Retries nothing."""
+"""From what the operating system says to an error of ours with a hint. Retries nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lading.errors import RegistryUnavailable
+from lading.errors import RegistryUnavailable, UsageError
 
 _HINTS = {
     errno.ENOENT: "was it moved or removed while in use?",
@@ -18,6 +18,7 @@ _HINTS = {
     errno.ENOSPC: "free some space, for example with `lading gc`",
     errno.EDQUOT: "free some space, for example with `lading gc`",
 }
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -27,6 +28,22 @@ def registry_faults(where: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise unavailable(where, error) from error
+
+
+@contextmanager
+def target_faults(where: str) -> Iterator[None]:
+    """Turn any `OSError` of the place that somebody named into `UsageError`; a full disk may have room later.
+
+    Raises `RegistryUnavailable` for that one.
+    """
+    try:
+        yield
+    except OSError as error:
+        expected = "a place to write"
+        if error.errno in _FULL:
+            hint = "free some space there, or name another place"
+            raise RegistryUnavailable(where, expected=expected, found=str(error), hint=hint) from error
+        raise UsageError(where, expected=expected, found=str(error)) from error
 
 
 def unavailable(where: str, error: OSError) -> RegistryUnavailable:
