@@ -51,8 +51,9 @@ def basic(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def test_who_is_logged_in_may_push_and_pull(locked, tmp_path):
-    environ = logged_in(tmp_path / "docker", locked.address, auth=basic("anna:right"))
+@pytest.mark.parametrize("entry", [{"auth": basic("anna:right")}, {"username": "anna", "password": "right"}])
+def test_who_is_logged_in_may_push_and_pull(locked, tmp_path, entry):
+    environ = logged_in(tmp_path / "docker", locked.address, **entry)
     store = store_at(locked.address, environ=environ)
     assert read(store, put(store, b"mine")) == b"mine"
 

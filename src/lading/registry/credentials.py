@@ -93,6 +93,9 @@ def _of(config: dict[str, Any], key: str, path: Path) -> Credentials | None:
         return Credentials(identity_token=entry["identitytoken"])
     if isinstance(entry, dict) and entry.get("auth"):
         return _decode(entry["auth"], key, path)
+    # As kubelet reads a Secret, which `kubectl create secret docker-registry` writes in both forms.
+    if isinstance(entry, dict) and entry.get("username") and entry.get("password"):
+        return Credentials(str(entry["username"]), str(entry["password"]))
     # An entry without a secret says that the store has it; without an entry nobody logged in there.
     if entry is not None and config.get("credsStore"):
         return _ask(config["credsStore"], key, path)
