@@ -248,7 +248,7 @@ bodies = st.fixed_dictionaries({"data": rows | json_values}) | json_values
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(bodies)
 def test_no_json_body_gives_a_5xx_or_another_dtype(iris, body):
     try:
@@ -266,7 +266,7 @@ def test_no_json_body_gives_a_5xx_or_another_dtype(iris, body):
         assert "\n" not in shown["error"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=60))
 def test_no_bytes_give_a_5xx(iris, content):
     assert iris.post("/predict", content=content).status_code == 400
