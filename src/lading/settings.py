@@ -14,20 +14,23 @@ from typing import Any
 
 from lading.errors import InvalidSetting
 
+_LAST_PORT = 65_535
+
 
 def option(
     default: Any,
     text: str,
     *,
     at_least: float | None = None,
+    at_most: float | None = None,
     choices: tuple[str, ...] = (),
     also: tuple[str, ...] = (),
 ) -> Any:
-    """Declare one setting: its default, one sentence of help, its least value or its choices.
+    """Declare one setting: its default, one sentence of help, its least and greatest value or its choices.
 
     ``also`` are variables by which a platform sets it; `LADING_…` wins over them.
     """
-    rules = {"help": text, "at_least": at_least, "choices": choices, "also": also}
+    rules = {"help": text, "at_least": at_least, "at_most": at_most, "choices": choices, "also": also}
     return field(default=default, metadata=rules)
 
 
@@ -37,9 +40,15 @@ class ServeSettings:
 
     host: str = option("127.0.0.1", "Address to listen on.")
     port: int = option(
-        8000, "REST port; 0 takes a free one.", at_least=0, also=("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")
+        8000,
+        "REST port; 0 takes a free one.",
+        at_least=0,
+        at_most=_LAST_PORT,
+        also=("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"),
     )
-    grpc_port: int = option(8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1)
+    grpc_port: int = option(
+        8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1, at_most=_LAST_PORT
+    )
     grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
     workers: int = option(1, "Processes that serve, on the same ports.", at_least=1)
     share_weights: str = option(
@@ -183,9 +192,11 @@ def _read(name: str, text: str, kind: type) -> Any:
 
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
-    least, choices = rules["at_least"], rules["choices"]
+    least, most, choices = rules["at_least"], rules["at_most"], rules["choices"]
     if least is not None and not value >= least:
         raise InvalidSetting(f"`{name}`", expected=f"at least {least}", found=f"`{value}`")
+    if most is not None and not value <= most:
+        raise InvalidSetting(f"`{name}`", expected=f"at most {most}", found=f"`{value}`")
     if choices and value not in choices:
         expected = "one of " + ", ".join(f"`{choice}`" for choice in choices)
         raise InvalidSetting(f"`{name}`", expected=expected, found=f"`{value}`")

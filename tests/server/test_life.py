@@ -16,6 +16,9 @@ import httpx
 import numpy as np
 import pytest
 
+from lading.errors import InvalidSetting
+from lading.server.addresses import hold, listen
+from lading.settings import ServeSettings
 from making import linear_bundle
 from serving import serving
 
@@ -106,6 +109,15 @@ def test_a_port_that_is_taken_is_refused_with_a_hint(tmp_path):
     assert done.returncode == 2
     assert f"127.0.0.1:{port}" in done.stderr
     assert "hint: " in done.stderr
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "8.8.8.8"])
+@pytest.mark.parametrize("take", [listen, hold])
+def test_an_address_that_is_not_of_this_machine_is_no_taken_port(host, take):
+    with pytest.raises(InvalidSetting) as refused:
+        take(ServeSettings(host=host, port=0, grpc_port=0))
+    assert refused.value.message.startswith(f"`{host}`: expected an address of this machine, found ")
+    assert refused.value.hint == "`--host 0.0.0.0` listens on all"
 
 
 def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):

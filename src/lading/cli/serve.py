@@ -49,13 +49,13 @@ def _option(one: Field[Any]) -> Callable[..., Any]:
 
 
 def _kind(one: Field[Any]) -> Any:
-    least, choices = one.metadata["at_least"], one.metadata["choices"]
+    least, most, choices = (one.metadata[rule] for rule in ("at_least", "at_most", "choices"))
     if choices:
         return click.Choice(choices)
     if isinstance(one.default, int):
-        return click.IntRange(min=least)
+        return click.IntRange(min=least, max=most)
     if isinstance(one.default, float):
-        return click.FloatRange(min=least)
+        return click.FloatRange(min=least, max=most)
     return str
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from lading.errors import InvalidSetting
@@ -11,7 +12,7 @@ from lading.settings import ServeSettings
 def listen(settings: ServeSettings) -> socket.socket:
     """Listen for REST. Workers share this socket, so that what waits on it outlives any of them.
 
-    Raises `InvalidSetting` where the address is taken.
+    Raises `InvalidSetting` where the address is taken, or is none of this machine.
     """
     listener = socket.socket(_family(settings.host), socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,4 +56,11 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def _taken(host: str, port: int, error: OSError, hint: str) -> InvalidSetting:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return InvalidSetting(
+            f"`{host}`",
+            expected="an address of this machine",
+            found=error.strerror,
+            hint="`--host 0.0.0.0` listens on all",
+        )
     return InvalidSetting(f"`{host}:{port}`", expected="a free address", found=error.strerror, hint=hint)
