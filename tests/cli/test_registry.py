@@ -39,6 +39,12 @@ def test_an_empty_registry_is_no_error(lading):
     assert json.loads(lading("list", "--json")[1]) == {"models": []}
 
 
+def test_without_evidence_the_matrix_says_how_some_comes_to_be_there(lading, filled, bundle):
+    assert lading("verify", bundle.path)[0] == 0
+    words = "no evidence in this registry yet; `lading verify iris:2` records it"
+    assert lading("matrix") == (0, "", f"{words} (that of a directory is only shown)\n")
+
+
 def test_what_is_not_there_ends_with_3_and_what_is_near(lading, filled):
     code, out, said = lading("show", "irsi")
     assert (code, out) == (3, "")

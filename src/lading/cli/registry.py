@@ -273,7 +273,11 @@ def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
         return
     runtimes = {one.fingerprint.id: one.fingerprint for _, found in evidence for one in found}
     if not runtimes:
-        printing.remark("nothing was verified yet; `lading verify REF` records evidence")
+        ref = versions[-1].ref if versions else "NAME:1"
+        printing.remark(
+            f"no evidence in this registry yet; `lading verify {ref}` records it "
+            "(that of a directory is only shown)"
+        )
         return
     header = ["ref", *(_machine(one) for one in runtimes.values())]
     printing.table(header, [_line(of, found, list(runtimes)) for of, found in evidence])
