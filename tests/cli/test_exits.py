@@ -109,7 +109,11 @@ def test_every_exit_code_has_a_meaning():
         ),
         (["serve", "--log-level", "loud"], "invalid value for `--log-level`", "see `lading serve --help`"),
         (["serve", "./none.bundle"], "directory `./none.bundle` does not exist", "see"),
-        (["push", "none"], "does not exist", "see `lading push --help`"),
+        (["push", "none"], "`DIR`: directory `none` does not exist", "see `lading push --help`"),
+        (["verify", "iris", "--gates", "none"], "`--gates`: file `none` does not exist", "see"),
+        (["completion"], "missing argument `SHELL`, one of `bash`, `zsh`, `fish`", "see"),
+        (["completion", "tcsh"], "`SHELL`: `tcsh` is not one of `bash`, `zsh`, `fish`", "see"),
+        (["serve", "--port", "65536"], "invalid value for `--port`: 65536", "see"),
         (["pack", "none.onnx", "--name", "a", "--owner", "b", "--purpose", "c"], "does not exist", "see"),
         (["pack", "m.onnx", "--metric", "acc"], "expected `name=number`, found `acc`", "see"),
         (["pack", "m.onnx", "--metric", "acc=high"], "expected `name=number`", "see"),
@@ -129,6 +133,18 @@ def test_wrong_use_ends_with_2_and_a_hint(lading, arguments, sentence, hint):
     assert first.startswith("error: ")
     assert sentence in first
     assert hint in rest
+
+
+@pytest.mark.parametrize(
+    "command", [("verify",), ("inspect",), ("predict", "--sample"), ("serve", "--port", "0")]
+)
+def test_a_model_that_is_not_there_may_be_meant_as_a_directory(lading, filled, command):
+    code, _, said = lading(*command, "irsi")
+    assert code == 3
+    assert f"error: model `irsi`: expected a model of registry `{filled}`, found no such model\n" in said
+    assert said.endswith("hint: did you mean `iris`? (a directory is written `./irsi`)\n")
+    assert "./" not in lading(*command, "irsi:1")[2]
+    assert "./" not in lading("show", "irsi")[2]
 
 
 def test_nothing_at_all_is_answered_with_the_help(lading):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from lading.cli import exits
+from lading.cli.parameters import BundleType
+from lading.errors import ModelNotFound
+from lading.ref import Ref
 
 
 class Command(click.Command):
@@ -16,6 +20,16 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, examples: tuple[str, ...] = (), **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.examples = examples
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; where it takes directories too, a model that is not there may be meant as one."""
+        try:
+            return super().invoke(ctx)
+        except ModelNotFound as error:
+            for name in _bare_names(self, ctx):
+                if error.where == f"model `{name}`":
+                    error.hint = f"{error.hint or ''} (a directory is written `./{name}`)".strip()
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples before the options, where people look first."""
@@ -55,6 +69,16 @@ class Group(click.Group):
         """Write the examples before the options and commands."""
         write_examples(formatter, self.examples)
         super().format_options(ctx, formatter)
+
+
+def _bare_names(command: click.Command, ctx: click.Context) -> Iterator[str]:
+    """List the names that were given where a directory could have been."""
+    for one in command.params:
+        if isinstance(one.type, BundleType):
+            given = ctx.params.get(one.name or "")
+            for ref in given if isinstance(given, tuple) else (given,):
+                if isinstance(ref, Ref) and str(ref) == ref.name:
+                    yield ref.name
 
 
 def write_examples(formatter: click.HelpFormatter, examples: tuple[str, ...]) -> None:

@@ -21,10 +21,10 @@ _BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//[:@]/}\n"
         "lading completion fish > ~/.config/fish/completions/lading.fish",
     ),
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for SHELL."""
+    """Print the completion script for SHELL: bash, zsh or fish."""
     found = get_completion_class(shell)
     assert found is not None, shell
     group = ctx.find_root().command

@@ -46,6 +46,7 @@ EXIT: dict[type[LadingError], int] = {
 _QUOTED = re.compile(r"'([^']*)'")
 _NUMBERS = {"integer": "whole number", "float": "number"}
 _NUMBER = re.compile(r"a valid (integer|float)( range)?\b")
+_CHOICES = re.compile(r"\. Choose from:\s*([^.]*)")
 _REMOTE = {404: NOT_FOUND, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
 
 MEANING = {
@@ -133,4 +134,10 @@ def _sentence(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         return f"no such option `{error.option_name}`"
     plain = _NUMBER.sub(lambda found: f"a {_NUMBERS[found[1]]}", error.format_message())
-    return _QUOTED.sub(r"`\1`", continued(plain.strip().removesuffix(".")))
+    plain = _CHOICES.sub(lambda found: f", one of {_listed(found[1])}", plain)
+    where, colon, what = plain.strip().removesuffix(".").partition(": ")
+    return _QUOTED.sub(r"`\1`", continued(where) + colon + continued(what))
+
+
+def _listed(choices: str) -> str:
+    return ", ".join(f"`{choice.strip()}`" for choice in choices.split(","))

@@ -15,7 +15,7 @@ import numpy as np
 
 from lading.convert import Conversion, Plan, graph, maps
 from lading.convert.table import Table, is_number, make_table
-from lading.errors import ConverterFailed, LadingError, SamplesRefused
+from lading.errors import ConverterFailed, LadingError, SamplesRefused, continued
 from lading.signature import BATCH, Array, DType, Signature, Tensor
 
 _MAX_INLINE_BYTES = 1_500_000_000
@@ -100,7 +100,7 @@ class OnnxFile:
             # By its ending, onnx would take a file for another form than the one there is.
             model = onnx.load(self.path, format="protobuf", load_external_data=True)
         except Exception as error:  # onnx and protobuf share no base for their errors
-            raise self._unreadable(_line(error)) from error
+            raise self._unreadable(continued(_line(error))) from error
         if not model.graph.output or not model.opset_import:
             raise self._unreadable("no graph with outputs in it")
         if model.ByteSize() > _MAX_INLINE_BYTES:
