@@ -206,10 +206,10 @@ def test_a_server_that_is_not_there_is_unavailable(free_port):
 def test_a_get_waits_for_a_server_that_is_just_starting(free_port):
     starting = threading.Timer(0.15, lambda: servers.append(_other_server(free_port, b'{"health":"ok"}')))
     servers: list[http.server.HTTPServer] = []
-    starting.start()
     with Client(f"http://127.0.0.1:{free_port}", model="iris") as client:
         with pytest.raises(ServerUnavailable):
             client.predict([[1.0]])  # sent once, whatever happens
+        starting.start()
         assert client.health() == {"health": "ok"}
     starting.join()
     servers[0].shutdown()
