@@ -8,8 +8,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── InvalidReference        a model reference that cannot be read
     │   ├── InvalidName             a model or tag name outside the grammar
     │   ├── InvalidSetting          a flag, variable or file that says something impossible
-    │   ├── ExtraMissing            a part of lading that is not installed here
-    │   └── ImageInvalid            not a container image that one can be read from or built on
+    │   └── ExtraMissing            a part of lading that is not installed here
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
     │   ├── ManifestNotCanonical    the right content, but other bytes than its canonical form
@@ -28,6 +27,7 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── ExternalDataEscapes     the model reads a file outside the bundle
     │   ├── SamplesInvalid          golden samples that are unreadable or do not fit the signature
     │   └── RequirementsInvalid     requirements.txt is not sorted lines of name==version
+    ├── ImageInvalid              not a container image, or no wheel, that one can read or build on
     ├── ConversionError           the model cannot be packed truthfully
     │   ├── ConverterMissing        no converter knows this model
     │   ├── ConverterFailed         the converter gave up
@@ -145,10 +145,6 @@ class ExtraMissing(UsageError):
     """A part of lading that is not installed here."""
 
 
-class ImageInvalid(UsageError):
-    """Not a container image that one can be read from or built on."""
-
-
 class BundleError(LadingError):
     """A bundle that breaks a rule of FORMAT.md."""
 
@@ -219,6 +215,10 @@ class SamplesInvalid(BundleError):
 
 class RequirementsInvalid(BundleError):
     """``requirements.txt`` is not sorted lines of ``name==version``."""
+
+
+class ImageInvalid(LadingError):
+    """Not a container image, or no wheel, that one can read or build on."""
 
 
 class ConversionError(LadingError):

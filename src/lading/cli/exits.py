@@ -25,6 +25,7 @@ BROKEN_PIPE = 141
 EXIT: dict[type[LadingError], int] = {
     errors.UsageError: WRONG_USE,
     errors.BundleError: REFUSED,
+    errors.ImageInvalid: REFUSED,
     errors.ConversionError: REFUSED,
     errors.VerificationError: REFUSED,
     errors.InputError: REFUSED,

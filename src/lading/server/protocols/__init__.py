@@ -12,6 +12,7 @@ from lading.errors import LadingError
 STATUS: dict[type[LadingError], int] = {
     errors.UsageError: 400,
     errors.BundleError: 503,
+    errors.ImageInvalid: 503,
     errors.ConversionError: 500,
     errors.VerificationError: 503,
     errors.InputError: 400,
