@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from lading.cli import printing
+from lading.registry import Registry
 
 
 def on_a_terminal(*arguments, **environ):
@@ -39,6 +43,29 @@ def test_colour_goes_to_terminals_only_and_no_color_is_obeyed(filled, lading):
     assert "\x1b[3" not in on_a_terminal("show", "none", NO_COLOR="1")
     assert "\x1b[3" not in on_a_terminal("list", NO_COLOR="1")
     assert "\x1b" not in lading("list")[1]
+
+
+def test_a_narrow_terminal_breaks_no_word(filled):
+    with Registry.open(str(filled)) as registry:
+        digest = registry.resolve("iris:1").digest[: len("sha256:") + 12]
+    wide = on_a_terminal("list", "iris", COLUMNS="160", TERM="dumb").splitlines()
+    assert len(wide) == 3
+    assert any(digest in line for line in wide)
+    narrow = on_a_terminal("list", "iris", COLUMNS="40", TERM="dumb")
+    assert re.search(rf"^digest +{digest}\s*$", narrow, re.MULTILINE)
+    assert len(re.findall("^digest ", narrow, re.MULTILINE)) == 2
+
+
+def test_prose_is_wrapped_between_words_before_a_table_becomes_blocks(bundle):
+    said = on_a_terminal("verify", str(bundle.path), COLUMNS="80", TERM="dumb")
+    assert said.splitlines()[0].split() == ["check", "outcome", "expected", "found"]
+    assert max(map(len, said.splitlines()[:-1])) <= 80
+    assert {"versions", "largest", "latency_p99_ms_32"} <= set(said.split())
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_its_content(capsys):
+    printing.table(("a", "b"), [("x " * 9_000, ""), ("y", "")])
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -10,11 +10,19 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
 _COLOURS = {"passed": "green", "holds": "green", "failed": "bold red", "noted": "yellow", "skipped": "dim"}
+_GAP = 2
+_PROSE = 24
+"""Columns are not made narrower than this by wrapping."""
+_ENDLESS = 1_000_000
 
 
 def data(text: str) -> None:
@@ -54,22 +62,71 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table; into a pipe it is as wide as its content, one line a row."""
+    """Write a table; into a pipe it is as wide as its content, one line a row.
+
+    On a terminal that is too narrow prose is wrapped between words; where that is not enough, each row
+    becomes a block of names and values, because nobody can read or copy a digest in pieces.
+    """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     piped = not sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=10_000 if piped else None, no_color=not in_colour(sys.stdout))
-    grid = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for name in header:
-        grid.add_column(name, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(clean(cell), style=_COLOURS.get(cell, "")) for cell in row))
+    console = Console(file=sys.stdout, width=_ENDLESS if piped else None, no_color=not in_colour(sys.stdout))
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = _widths(header, cells, console.width)
     with console.capture() as captured:
-        console.print(grid)
+        if widths is not None:
+            console.print(_grid(header, cells, widths))
+        else:
+            for at, row in enumerate(cells):
+                console.print(*([""] if at else []), _block(header, row), sep="\n")
     for line in captured.get().splitlines():
         click.echo(line.rstrip(), color=not piped)
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> list[int] | None:
+    """Choose the widths of columns, of at most `most` with the gaps; None where a word would be broken."""
+    from rich.cells import cell_len
+
+    columns = list(zip(header, *rows, strict=True))
+    whole = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    words = [max(cell_len(word) for cell in column for word in cell.split() or [" "]) for column in columns]
+    least = [max(word, min(wide, _PROSE)) for word, wide in zip(words, whole, strict=True)]
+    room = most - sum(least) - _GAP * (len(least) - 1)
+    if room < 0:
+        return None
+    wanted = [max(0, wide - width) for wide, width in zip(whole, least, strict=True)]
+    share = min(1.0, room / max(1, sum(wanted)))
+    return [width + int(share * more) for width, more in zip(least, wanted, strict=True)]
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
+    from rich.table import Table
+
+    grid = Table(box=None, header_style="bold", padding=(0, _GAP, 0, 0), pad_edge=False)
+    for name, width in zip(header, widths, strict=True):
+        grid.add_column(name, width=width)
+    for row in rows:
+        grid.add_row(*map(_styled, row))
+    return grid
+
+
+def _block(header: Sequence[str], row: Sequence[str]) -> Table:
+    """Write one row as names and values, without those that are empty."""
+    from rich.table import Table
+
+    grid = Table(box=None, show_header=False, padding=(0, _GAP, 0, 0), pad_edge=False)
+    grid.add_column(style="bold", width=max(map(len, header)))
+    grid.add_column(overflow="fold")
+    for name, cell in zip(header, row, strict=True):
+        if cell:
+            grid.add_row(name, _styled(cell))
+    return grid
+
+
+def _styled(cell: str) -> Text:
+    from rich.text import Text
+
+    return Text(cell, style=_COLOURS.get(cell, ""))
 
 
 @contextlib.contextmanager
