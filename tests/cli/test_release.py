@@ -233,7 +233,8 @@ def test_the_actor_is_given_or_set_or_the_login_name(lading, proved, monkeypatch
 
 def test_status_shows_all_or_one_with_its_numbers(lading, proved):
     assert lading("rollout", "status")[:2] == (0, "")
-    lading("release", "iris:1")
+    lading("release", "iris:1", "--actor", "ada")
+    assert lading("rollout", "status", "iris")[1] == "iris, release 1 is live: straight to live, by ada\n"
     lading("release", "iris:2", "--ab")
     Crowd(proved).second(proved.current("iris"), time.time(), EQUAL, EQUAL)
     assert "iris:2" in lading("rollout", "status")[1]
@@ -366,6 +367,7 @@ def test_without_an_earlier_version_there_is_nothing_to_go_back_to(lading, prove
 def test_history_tells_all_and_checks_the_chain(lading, proved):
     assert lading("history", "iris")[:2] == (0, "")
     lading("release", "iris:1")
+    assert "the history of `iris` is whole: 1 event\n" in lading("history", "iris", "--check")[2]
     lading("release", "iris:2", "--canary")
     lading("rollback", "iris")
     code, out, said = lading("history", "iris", "--check")

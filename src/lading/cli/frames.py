@@ -32,13 +32,13 @@ def release_table(releases: Sequence[Release]) -> None:
 def headline(snapshot: Snapshot) -> str:
     """Say in one line where a release stands."""
     one = snapshot.release
-    title = f"{one.name}, release {one.number}: {_mode(one)} by {one.actor}"
+    title = f"{one.name}, release {one.number}"
     if not one.is_open:
-        return f"{title}, {_state(one)}"
+        return f"{title} is {_state(one)}: {_mode(one)}, by {one.actor}"
     held = f"for {duration(snapshot.step_age_s)}"
     if one.plan.mode == "canary":
         held += f" (at least {duration(one.plan.hold_s)})"
-    return f"{title}, {_state(one)}, {_step(one)} {held}"
+    return f"{title}: {_mode(one)} by {one.actor}, {_state(one)}, {_step(one)} {held}"
 
 
 def notes(snapshot: Snapshot) -> list[str]:

@@ -55,7 +55,7 @@ def history(name: str, check: bool, last: int | None, registry: str | None, as_j
         printing.remark(f"`{name}` was never released; `lading release {name}:1` does it")
     if check:
         _check(name, events, releases)
-        printing.remark(f"the history of `{name}` is whole: {len(events)} events")
+        printing.remark(f"the history of `{name}` is whole: {printing.count(len(events), 'event')}")
 
 
 def _check(name: str, events: list[Event], releases: list[Release]) -> None:

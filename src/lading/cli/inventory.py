@@ -139,7 +139,7 @@ def adopt(url: str, models: tuple[str, ...], registry: str | None, as_json: bool
         printing.as_json(_told(found))
     else:
         printing.table(_HEADER, _rows(found))
-    printing.remark(f"adopted `{found.id}`: {found.software}, {len(found.models)} models")
+    printing.remark(f"adopted `{found.id}`: {found.software}, {printing.count(len(found.models), 'model')}")
 
 
 @inventory.command(

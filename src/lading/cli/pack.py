@@ -143,8 +143,7 @@ def _note(sentence: str) -> None:
 def _say(bundle: Bundle, *, drawn: bool) -> None:
     manifest = bundle.manifest
     kinds = sorted({tensor.dtype for tensor in manifest.signature.inputs})
-    rows = bundle.samples().rows
-    count = f"{rows} row{'' if rows == 1 else 's'}"
+    count = printing.count(bundle.samples().rows, "row")
     printing.remark(f"packed `{manifest.name}` ({manifest.purpose}), inputs {', '.join(kinds)}")
     if drawn:
         why = "drawn at random, because no `--samples` were given"

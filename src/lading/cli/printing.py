@@ -171,6 +171,11 @@ def in_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def count(number: int, noun: str) -> str:
+    """Write a number of things: ``1 event``, ``2 events``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def size(size_bytes: int) -> str:
     """Write a number of bytes as people read it: ``812 B``, ``1.4 MB``."""
     amount, unit = float(size_bytes), "B"

@@ -82,7 +82,8 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
         show(evidence)
     if not evidence.holds:
         raise refusal(evidence)
-    printing.remark(f"`{evidence.name}` holds here: {len(evidence.checks)} checks on {_machine(evidence)}")
+    checks = printing.count(len(evidence.checks), "check")
+    printing.remark(f"`{evidence.name}` holds here: {checks} on {_machine(evidence)}")
 
 
 def show(evidence: Evidence) -> None:
