@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from imaging import lading
-from lading.errors import UsageError
+from imaging import lading, tiny_base
+from lading.bundle import Bundle
+from lading.errors import ImageInvalid, UsageError
+from lading.image.build import Part, build
 from lading.image.engine import Engine, find_engine
+from lading.image.layout import LayoutImage
+from lading.image.parts import from_directory
+from lading.image.places import open_source
 from lading.image.verify import verify_image
 from lading.registry import Registry
 from making import linear_bundle
+from serving import serving
 from test_image import built
 
 
@@ -69,3 +77,39 @@ def test_an_image_of_a_registry_that_is_named_insecure_is_pulled_without_tls(
     with pytest.raises(UsageError, match="expected the image, found nothing"):
         verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), Engine(str(podman)))
     assert f"pull --quiet --tls-verify=false {lan}/insecure/iris:1" in (tmp_path / "said").read_text()
+
+
+def test_an_image_is_not_compared_with_another_version_of_its_bundle(tmp_path, monkeypatch):
+    made, parts = built(tmp_path)
+    for starts in ("_here", "verify"):
+        monkeypatch.setattr(f"lading.image.verify.{starts}", None)  # Nothing is started or measured.
+    twin = linear_bundle(tmp_path / "twin", "iris", seed=5)
+    with pytest.raises(ImageInvalid) as caught:
+        verify_image(made.image, twin, None)
+    assert caught.value.expected == f"`{twin.digest}`, as what it is compared with"
+    assert caught.value.found == f"`{parts[0].entry.digest}`"
+
+
+def test_an_image_whose_labels_name_another_bundle_is_not_evidence_of_it(tmp_path):
+    inside, named = (from_directory(linear_bundle(tmp_path / str(at), seed=at).path) for at in (1, 2))
+    lying = Part(
+        msgspec.structs.replace(named.entry, blob=inside.entry.blob), inside.size_bytes, inside.write
+    )
+    target = LayoutImage(tmp_path / "out", "iris")
+    build(open_source(tiny_base(tmp_path / "base")), [lying], target)
+    with pytest.raises(ImageInvalid, match="as the image's labels say, found `sha256:"):
+        verify_image(target.where, Bundle.open(tmp_path / "2"), None)
+
+
+@pytest.mark.slow
+def test_comparing_with_another_version_by_a_slip_leaves_nothing_in_the_registry(tmp_path, only_docker):
+    environ = {"LADING_REGISTRY": str(tmp_path / "registry"), "LADING_IMAGE": f"sha256:{'a' * 64}"}
+    base = tiny_base(tmp_path / "base")
+    for seed in (1, 2):
+        lading("push", linear_bundle(tmp_path / str(seed), seed=seed).path, environ=environ)
+    image = f"oci:{tmp_path / 'out'}:iris"
+    lading("image", "build", "iris:1", "--base", base, "--to", image, environ=environ)
+    lading("image", "verify", image, "--against", "iris:2", environ=environ, code=1)
+    assert json.loads(lading("matrix", "iris", "--json", environ=environ))["evidence"] == []
+    with serving("iris:1", environ=environ) as server:
+        assert "is ready" in server.said

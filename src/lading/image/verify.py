@@ -67,29 +67,29 @@ class Compared:
 def verify_image(image: str, twin: Bundle, engine: Engine | None) -> Evidence:
     """Check the image's bundle where it runs, and its answers against those of `twin`, served beside it.
 
-    Raises `ImageInvalid` where the image does not hold a bundle of that name.
+    Raises `ImageInvalid`, before anything runs, where the image does not hold this very bundle: evidence of
+    a comparison with another one would be held against the image's own.
     """
     source = open_source(image)
-    entry = _entry(inspect(source).platforms[0].bundles, twin.manifest.name, image)
+    entry = _entry(inspect(source).platforms[0].bundles, twin, image)
     with tempfile.TemporaryDirectory(prefix="lading-") as name:
         folder = Path(name)
         if engine is None:
             with source.open(entry.blob) as file:
                 inside = unpack_tar(file, folder / "inside")
-            evidence = verify(inside)
+            evidence = _of(verify(inside), twin, image)
             servers = _here(inside.path), _here(twin.path)
         else:
             insecure = isinstance(source, RemoteImage) and source.repository.plain
             identity = engine.pull(image, insecure=insecure)
-            evidence = _evidence(
-                engine.output(identity, ("verify", f"/lading/bundles/{entry.name}", "--json"))
-            )
+            output = engine.output(identity, ("verify", f"/lading/bundles/{entry.name}", "--json"))
+            evidence = _of(_evidence(output), twin, image)
             servers = _in_image(engine, identity), _as_twin(engine, identity, twin.path, folder)
         with servers[0] as first, servers[1] as second:
             compared = compare(first, second, twin)
-    digests = _digests(entry.digest, twin.digest)
     measured = datetime.now(UTC).isoformat(timespec="seconds")
-    checks = (*evidence.checks, digests, compared.check())
+    same = Check("bundle", "passed", expected=f"`{twin.digest}`", found=f"`{evidence.bundle}`")
+    checks = (*evidence.checks, same, compared.check())
     return msgspec.structs.replace(evidence, checks=checks, measured_at=measured)
 
 
@@ -149,19 +149,31 @@ def _ask(client: httpx.Client, url: str, name: str, body: bytes) -> bytes:
     return f"{answer.status_code} ".encode() + answer.content
 
 
-def _digests(image: str, twin: str) -> Check:
-    if image == twin:
-        return Check("bundle", "passed", expected=f"`{twin}`", found=f"`{image}`")
-    hint = "the image was built of another version: build it again, or name that version"
-    return Check("bundle", "failed", expected=f"`{twin}`", found=f"`{image}`", hint=hint)
-
-
-def _entry(entries: list[BundleEntry], name: str, image: str) -> BundleEntry:
+def _entry(entries: list[BundleEntry], twin: Bundle, image: str) -> BundleEntry:
+    name = twin.manifest.name
     found = [one for one in entries if one.name == name]
     if not found:
         names = ", ".join(f"`{one.name}`" for one in entries) or "none"
         raise ImageInvalid(f"image `{image}`", expected=f"a bundle `{name}`", found=names)
-    return found[0]
+    (entry,) = found
+    if entry.digest != twin.digest:
+        version = f"version {entry.version}, " if entry.version else ""
+        raise ImageInvalid(
+            f"bundle `{name}` in image `{image}`",
+            expected=f"`{twin.digest}`, as what it is compared with",
+            found=f"{version}`{entry.digest}`",
+            hint="compare with the version that the image was built of, or build it again of the other one",
+        )
+    return entry
+
+
+def _of(evidence: Evidence, twin: Bundle, image: str) -> Evidence:
+    """Give the evidence if it is of the bundle that the image's labels name."""
+    if evidence.bundle != twin.digest:
+        where = f"bundle `{evidence.name}` in image `{image}`"
+        expected = f"`{twin.digest}`, as the image's labels say"
+        raise ImageInvalid(where, expected=expected, found=f"`{evidence.bundle}`")
+    return evidence
 
 
 def _evidence(output: str) -> Evidence:
