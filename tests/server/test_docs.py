@@ -26,6 +26,36 @@ def test_every_route_is_in_the_document(iris, document):
         assert route.method.lower() in document["paths"][route.pattern]
 
 
+def test_every_operation_has_a_name_that_a_generated_client_can_call(iris, document):
+    names = [one["operationId"] for path in document["paths"].values() for one in path.values()]
+    assert len(set(names)) == len(names) == len(iris.app.router.routes)
+    assert all(name.isascii() and name.isidentifier() for name in names)
+    assert document["paths"]["/predict"]["post"]["operationId"] == "predict"
+    assert document["paths"]["/predict/label"]["post"]["operationId"] == "predict_label"
+
+
+def test_a_path_that_somebody_sets_has_a_name_too(tmp_path):
+    asked = hosted(
+        served_from(linear_bundle(tmp_path / "iris")),
+        vertex_predict_route="/1/예측",
+        vertex_health_route="/p/redict",
+    )
+    paths = asked.get("/openapi.json").json()["paths"]
+    assert paths["/1/예측"]["post"]["operationId"] == "post_1"
+
+
+def test_a_hint_of_a_native_refusal_is_described(iris, document):
+    def described(path: str, method: str) -> dict:
+        content = document["paths"][path][method]["responses"]["4XX"]["content"]
+        return content["application/json"]["schema"]
+
+    answer = iris.post("/predict", content=b"{").json()
+    native = described("/predict", "post")
+    assert answer.keys() == native["properties"].keys() == {"error", "code", "hint"}
+    assert native["required"] == ["error", "code"]
+    assert described("/v2/models/{name}/infer", "post")["properties"].keys() == {"error"}
+
+
 def test_every_example_of_a_prediction_works_as_it_stands(iris, document):
     tried = 0
     for path, operations in document["paths"].items():

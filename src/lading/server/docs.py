@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Awaitable, Callable
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ _ANSWERS: dict[str, tuple[str, str]] = {
 }
 # The keys that every refusal of a protocol has; the others have those of the native one.
 _REFUSALS: dict[str, tuple[str, ...]] = {"oip": ("error",), "tfs": ("error",), "vertex": ("error",)}
+_NATIVE_REFUSAL: tuple[str, ...] = ("error", "code")  # And a hint, where the caller can do something.
 _MLFLOW_REFUSAL: tuple[str, ...] = ("error_code", "message")
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
@@ -91,11 +93,12 @@ def describe(app: App) -> dict[str, Any]:
         title="lading", version=lading.__version__, openapi_version=_OPENAPI, routes=[], description=_ABOUT
     )
     paths: dict[str, Any] = {}
+    names_taken: set[str] = set()
     for route in sorted(app.router.routes, key=lambda route: _order(route.pattern)):
         served = _described(app)
         operation: dict[str, Any] = {
             "summary": route.summary,
-            "operationId": f"{route.method} {route.pattern}",
+            "operationId": _operation_id(route, names_taken),
             "tags": [route.protocol],
             "responses": _responses(served, route),
         }
@@ -107,6 +110,15 @@ def describe(app: App) -> dict[str, Any]:
         paths.setdefault(route.pattern or "/", {})[route.method.lower()] = operation
     document["paths"] = paths
     return document
+
+
+def _operation_id(route: Route, taken: set[str]) -> str:
+    """Give a route the name that generated clients call it by: the words of its path, made unique."""
+    words = "_".join(re.findall(r"[A-Za-z0-9]+", route.pattern)) or "root"
+    name = words if words[0].isalpha() else f"{route.method.lower()}_{words}"
+    unique = next(one for one in chain([name], (f"{name}_{at}" for at in count(2))) if one not in taken)
+    taken.add(unique)
+    return unique
 
 
 def _order(pattern: str) -> tuple[int, int]:
@@ -238,8 +250,10 @@ def _responses(served: Served | None, route: Route) -> dict[str, Any]:
 def _refusal(route: Route) -> dict[str, Any]:
     """Write how a route refuses: each protocol prescribes its own body."""
     in_mlflow = route.refuse is mlflow.refuse
-    required = _MLFLOW_REFUSAL if in_mlflow else _REFUSALS.get(route.protocol, ("error", "code"))
+    required = _MLFLOW_REFUSAL if in_mlflow else _REFUSALS.get(route.protocol, _NATIVE_REFUSAL)
     keys = {name: {"type": "string"} for name in required}
+    if required is _NATIVE_REFUSAL:
+        keys["hint"] = {"type": "string"}
     schema = {"type": "object", "required": [*required], "properties": keys}
     refusal: dict[str, Any] = {"application/json": {"schema": schema}}
     if in_mlflow:
