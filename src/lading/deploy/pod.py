@@ -233,7 +233,7 @@ def volumes(work: Workload) -> list[Any]:
     ]
     if work.options.pattern != "load":
         return found
-    why = "Twice the bundle: one that was broken off may lie beside the one that came."
+    why = "Twice the bundle: room to spare while it comes."
     found.append({"name": "bundles", "emptyDir": {"sizeLimit": Noted(size, why)}})
     if work.options.pull_secret:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
