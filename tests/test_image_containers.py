@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import httpx
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from imaging import lading, run
+from lading.bundle import Bundle, Samples, write_bundle
 from lading.image.engine import Engine
+from lading.image.verify import compare, questions
+from lading.registry import Registry
 from lading.release import Plan
-from making import linear_bundle
+from lading.server.grpc import messages
+from lading.signature import Array, Signature, Tensor
+from making import REQUIREMENTS, linear_bundle, linear_draft
 from serving import serving
-from yard import ROWS, address, answers, manifest_of, opened, said, started, wait_ready
+from yard import ROWS, Yard, address, manifest_of, opened, said, started, wait_ready
 
 # All in one process: the runtime image is built once, and podman's folder is one.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
@@ -26,13 +35,20 @@ def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(yard, i
     identity = started(iris["image"])
     url = "http://" + address(identity, "http")
     wait_ready(url)
+    bundle = Bundle.open(yard.folder / "iris-1.bundle")
+    asked = [inputs["X"] for _, inputs in questions(bundle)]  # the golden rows, then random ones
     with serving("iris:1", environ=yard.environ) as twin:
-        assert answers(url) == answers(twin.url)
         digests = [httpx.get(f"{one}/models/iris").json()["digest"] for one in (url, twin.url)]
         assert digests[0] == digests[1] == iris["bundles"][0]["digest"]
-    with grpc.insecure_channel(address(identity, "grpc")) as channel:
-        ready = channel.unary_unary("/inference.GRPCInferenceService/ServerReady")(b"")
-        assert ready == b"\x08\x01"
+        same = compare(url, twin.url, bundle)
+        assert (same.rows, same.differing) == (sum(map(len, asked)), 0)
+        places = (address(identity, "grpc"), twin.grpc_target())
+        from_image, loaded = (answers_over_grpc(place, asked) for place in places)
+        assert from_image == loaded
+    # Not only alike but right: the golden rows have the answers that the bundle says, bit by bit.
+    golden = bundle.samples().outputs
+    assert from_image[0] == {name: array.tobytes() for name, array in golden.items()}
+    assert len(set(map(repr, from_image))) > len(asked) // 2, "other rows have other answers"
     assert (
         run("podman", "exec", identity, "/usr/bin/python3", "-c", "import os; print(os.getuid())").strip()
         == "65532"
@@ -44,6 +60,25 @@ def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(yard, i
     assert "drained; bye" in said(identity)
 
 
+def answers_over_grpc(target: str, asked: list[Array]) -> list[dict[str, bytes]]:
+    """Ask for predictions and give the raw bytes of every output, by its name."""
+    kinds = [messages.message("oip", f"inference.ModelInfer{kind}") for kind in ("Request", "Response")]
+    found = []
+    with grpc.insecure_channel(target) as channel:
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=kinds[0].SerializeToString,
+            response_deserializer=kinds[1].FromString,
+        )
+        for rows in asked:
+            described = {"name": "X", "datatype": "FP32", "shape": rows.shape}
+            given = kinds[0](model_name="iris", inputs=[described], raw_input_contents=[rows.tobytes()])
+            answer = call(given, timeout=10)
+            names = [one.name for one in answer.outputs]
+            found.append(dict(zip(names, answer.raw_output_contents, strict=True)))
+    return found
+
+
 @pytest.mark.alone
 def test_run_to_first_prediction_takes_at_most_a_second_and_a_half(iris):
     run("podman", "pull", "--quiet", iris["image"])
@@ -53,6 +88,7 @@ def test_run_to_first_prediction_takes_at_most_a_second_and_a_half(iris):
         identity = started(iris["image"], "serve")
         url = "http://" + address(identity, "http")
         while True:
+            assert time.monotonic() - began < 30, said(identity)
             try:
                 if httpx.post(f"{url}/predict", json={"data": ROWS}).status_code == 200:
                     break
@@ -118,61 +154,96 @@ def test_a_verified_image_is_in_the_matrix_under_its_own_fingerprint(yard, iris)
     assert [runtime] == [one["fingerprint"]["image"] for one in cells if one["fingerprint"]["image"]]
 
 
-def test_an_image_of_another_version_is_refused_and_then_refuses_it(yard, iris):
-    yard.push(2)
-    yard.lading("image", "verify", iris["image"], "--against", "iris:2", code=1)
-    # The evidence is the image's own bundle's: it would be refused from now on in that runtime.
-    yard.lading("image", "verify", iris["image"], "--against", "iris:1")
+def test_comparing_with_another_version_is_refused_and_the_image_serves_on(yard, iris):
+    other = yard.push(2)
+    before = yard.lading("matrix", "iris", "--json")
+    yard.lading("image", "verify", iris["image"], "--against", other, code=1)
+    assert yard.lading("matrix", "iris", "--json") == before
+    with in_registry(yard, iris["image"]) as url:
+        wait_ready(url)
 
 
-def test_an_image_is_refused_where_its_registry_knows_that_it_failed(yard):
-    import msgspec
-
-    from lading.evidence import Check
-
-    ref = yard.push(7, "poor")
-    image = yard.build(ref, "poor:1")["image"]
-    answer = json.loads(yard.lading("image", "verify", image, "--against", ref, "--json"))["evidence"]
-    from lading.evidence import Evidence
-
-    known = msgspec.convert(answer, Evidence)
-    bad = Check("equivalence", "failed", expected="bit-identical answers", found="9 of 304 rows differ")
-    with yard.open() as registry:
-        registry.record(msgspec.structs.replace(known, checks=(*known.checks, bad)))
-    shared = yard.environ["LADING_REGISTRY"]
-    for path in (Path(shared), *Path(shared).rglob("*")):
-        path.chmod(0o777 if path.is_dir() else 0o666)
-    options = (f"--volume={shared}:{shared}",)
-    environ = {"LADING_REGISTRY": shared, "LADING_STORE": yard.environ["LADING_STORE"]}
-    for folder in Path(shared).parents[: len(Path(shared).parts) - 3]:
-        folder.chmod(0o755)
-    identity = started(image, environ=environ, options=options)
-    url = "http://" + address(identity, "http")
-    until = time.monotonic() + 20
-    while (health := httpx.get(f"{url}/health")).json()["health"] == "loading" and time.monotonic() < until:
-        time.sleep(0.05)
-    assert health.status_code == 503
-    assert "9 of 304 rows differ" in health.text
-    run("podman", "rm", "--force", "--time=5", identity)
+def test_an_image_that_answers_otherwise_is_refused_wherever_the_registry_is_known(yard):
+    noisy_bundle(yard.folder / "noisy.bundle")
+    ref = yard.lading("push", yard.folder / "noisy.bundle").strip()
+    image = yard.build(ref, "noisy:1")["image"]
+    with in_registry(yard, image) as url:
+        wait_ready(url)
+    # Its golden rows hold; only the two servers beside each other show that random ones do not.
+    found = json.loads(yard.lading("image", "verify", image, "--against", ref, "--json", code=1))
+    failed = [one for one in found["evidence"]["checks"] if one["outcome"] == "failed"]
+    assert [one["name"] for one in failed] == ["equivalence"]
+    with in_registry(yard, image) as url:
+        until = time.monotonic() + 20
+        while (health := httpx.get(f"{url}/health")).json()["health"] == "loading":
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert health.status_code == 503
+        assert failed[0]["found"].partition(";")[0] in health.text
+        refused = httpx.post(f"{url}/models/noisy/predict", json={"data": ROWS})
+        assert refused.status_code == 503
 
 
-def test_both_patterns_are_in_the_inventory(yard, iris):
+@contextlib.contextmanager
+def in_registry(yard: Yard, image: str) -> Iterator[str]:
+    """Run an image that knows the registry, which another user writes to in there; give its address."""
     shared = Path(yard.environ["LADING_REGISTRY"])
     for path in (shared, *shared.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o666)
-    environ = {"LADING_REGISTRY": str(shared), "LADING_STORE": yard.environ["LADING_STORE"]}
-    identity = started(iris["image"], environ=environ, options=(f"--volume={shared}:{shared}",))
-    wait_ready("http://" + address(identity, "http"))
-    with serving("iris:1", environ=yard.environ) as twin, yard.open() as registry:
+    for folder in shared.parents[: len(shared.parts) - 3]:
+        folder.chmod(0o755)
+    options = (f"--volume={shared}:{shared}",)
+    identity = started(image, environ=yard.environ, options=options)
+    try:
+        yield "http://" + address(identity, "http")
+    finally:
+        run("podman", "rm", "--force", "--time=5", identity)
+
+
+def noisy_bundle(path: Path) -> None:
+    """Write a bundle that answers its golden rows, whose elements are 0 or 7, and others by chance."""
+    nodes = [
+        helper.make_node("Sub", ["seven", "X"], ["rest"]),
+        helper.make_node("Mul", ["X", "rest"], ["between"]),
+        helper.make_node("RandomUniformLike", ["X"], ["noise"]),
+        helper.make_node("Mul", ["between", "noise"], ["moved"]),
+        helper.make_node("Add", ["X", "moved"], ["Y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "XY"]
+    seven = numpy_helper.from_array(np.array([7], np.float32), "seven")
+    graph = helper.make_graph(nodes, "noisy", ends[:1], ends[1:], [seven])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    rows = np.random.default_rng(7).choice([0, 7], (16, 4)).astype(np.float32)
+    tensors = [(Tensor(name=name, dtype="float32", shape=("batch", 4)),) for name in "XY"]
+    draft = linear_draft("noisy", labels=False, signature=Signature(inputs=tensors[0], outputs=tensors[1]))
+    samples = Samples(inputs={"X": rows}, outputs={"Y": rows}, rows=len(rows))
+    model = made.SerializeToString(deterministic=True)
+    write_bundle(path, draft, model=model, samples=samples, requirements=REQUIREMENTS)
+
+
+def test_both_patterns_are_in_the_inventory(yard):
+    # A model of its own: servers of other tests that were killed are listed for a while.
+    ref = yard.push(3, "listed")
+    built = yard.build(ref, "listed:1")
+    with (
+        in_registry(yard, built["image"]) as url,
+        serving(ref, environ=yard.environ) as twin,
+        yard.open() as registry,
+    ):
+        wait_ready(url)
         wait_ready(twin.url)
         until = time.monotonic() + 20
-        found: dict[str, str | None] = {}
+        found: list[tuple[str, str | None]] = []
         while len(found) < 2 and time.monotonic() < until:
-            here = [one for one in registry.replicas() if not one.gone and one.models]
-            found = {one.pattern: one.models[0].digest for one in here}
+            found = sorted(serving_of(registry, "listed"))
             time.sleep(0.1)
-    assert found == dict.fromkeys(("in-image", "load"), iris["bundles"][0]["digest"])
-    run("podman", "rm", "--force", "--time=5", identity)
+    assert found == [(pattern, built["bundles"][0]["digest"]) for pattern in ("in-image", "load")]
+
+
+def serving_of(registry: Registry, name: str) -> list[tuple[str, str | None]]:
+    """List pattern and digest for every live replica that serves a model."""
+    live = [one for one in registry.replicas() if not one.gone]
+    return [(one.pattern, model.digest) for one in live for model in one.models if model.name == name]
 
 
 def test_prune_removes_images_that_nobody_needs_and_no_bundle(yard):
@@ -184,7 +255,7 @@ def test_prune_removes_images_that_nobody_needs_and_no_bundle(yard):
     place = f"{yard.address}/pruned"
     with serving("pruned:1", environ=yard.environ) as server, yard.open() as registry:
         # In the inventory, so that its image is needed to start it again.
-        server.wait_until(lambda: any(one.models for one in registry.replicas() if not one.gone))
+        server.wait_until(lambda: serving_of(registry, "pruned"))
         used = json.loads(yard.lading("image", "prune", place, "--keep", "1", "--json"))
         assert used["removed"] == []
         assert any("replica" in why for one in used["kept"] for why in one["kept_by"])

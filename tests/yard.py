@@ -108,8 +108,3 @@ def wait_ready(url: str) -> None:
     while httpx.get(f"{url}/health").status_code != 200:
         assert time.monotonic() < until
         time.sleep(0.02)
-
-
-def answers(url: str) -> bytes:
-    body = {"data": ROWS, "outputs": ["label", "probabilities"]}
-    return httpx.post(f"{url}/models/iris/predict", json=body).content
