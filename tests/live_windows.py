@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 
 from lading.registry import Registry
-from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, Release, ShadowCounts, Window, latency_bin
+from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, Release, ShadowCounts, Window
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Crowd:
         draw = self._random
         latency = [0] * (len(LATENCY_BOUNDS_S) + 1)
         for seconds in draw.lognormal(math.log(how.p50_s), 0.4, requests):
-            latency[latency_bin(seconds)] += 1
+            latency[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
         failed = int(draw.binomial(requests, how.errors))
         given = draw.multinomial(requests - failed, list(how.labels.values())).tolist()
         rated = 0 if how.accuracy is None else requests // 4

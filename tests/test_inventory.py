@@ -143,17 +143,9 @@ def test_an_address_on_every_interface_is_shown_by_the_hosts_name():
     assert url("::1", 80, "web", "grpc") == "grpc://[::1]:80"
 
 
-def test_the_image_is_known_by_the_variable_or_the_label_file(tmp_path):
-    label = tmp_path / "image.json"
-    assert image_here({}, label) is None
-    label.write_text('{"name": "iris-server:3"}')
-    assert image_here({}, label) == "iris-server:3"
-    label.write_text('{"name": "iris-server:3", "digest": "sha256:ab"}')
-    assert image_here({}, label) == "sha256:ab"
-    assert image_here({"LADING_IMAGE": "sha256:cd"}, label) == "sha256:cd"
-    for text in ("[]", "{", '{"digest": 3}'):
-        label.write_text(text)
-        assert image_here({}, label) is None
+def test_the_image_is_known_by_the_variable():
+    assert image_here({}) is None
+    assert image_here({"LADING_IMAGE": "sha256:cd"}) == "sha256:cd"
 
 
 def test_a_cgroup_limits_the_memory(tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypedDict, get_args
 
@@ -41,7 +40,10 @@ NO_HASH = "0" * 64
 LATENCY_BOUNDS_S: tuple[float, ...] = tuple(
     float(f"{50e-6 * (60 / 50e-6) ** (number / 39):.3g}") for number in range(40)
 )
-"""Upper bounds of the latency bins, 50 µs to 60 s, each 1.43 times the last; one more bin is above all."""
+"""Upper bounds of the latency bins, 50 µs to 60 s, each 1.43 times the last; one more bin is above all.
+
+A latency is counted in the first bin whose bound is not below it.
+"""
 
 _DEFAULT_STEPS: dict[Mode, tuple[int, ...]] = {
     "live": (100,),
@@ -203,7 +205,7 @@ class Feedback(msgspec.Struct, frozen=True):
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Live traffic of one version on one replica for ``seconds`` from the Unix time ``at``, whole seconds.
 
-    ``latency`` counts per bin (see `latency_bin`); ``outputs`` per label or bin of values; ``errors`` per
+    ``latency`` counts per bin of `LATENCY_BOUNDS_S`; ``outputs`` per label or bin of values; ``errors`` per
     class name. ``id`` lets a window be sent twice and count once.
     """
 
@@ -221,11 +223,6 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     shadow: ShadowCounts = ShadowCounts()
     feedback: FeedbackCounts = FeedbackCounts()
     id: str = msgspec.field(default_factory=lambda: os.urandom(8).hex())
-
-
-def latency_bin(seconds: float) -> int:
-    """Give the bin of a latency, 0 … ``len(LATENCY_BOUNDS_S)``: the first whose bound is not below it."""
-    return bisect_left(LATENCY_BOUNDS_S, seconds)
 
 
 def split(key: bytes | None, name: str, weight_percent: float, draw: Callable[[], float]) -> Side:

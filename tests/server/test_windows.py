@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from bisect import bisect_left
 
 import numpy as np
 import pytest
 
 from graphs import bundle_of, graph, node, tensor
 from hosting import served_from
-from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, latency_bin
+from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts
 from lading.server.states import Served
 from lading.server.windows import Binner, Windows
 from lading.signature import Signature
@@ -48,7 +49,7 @@ def test_a_window_holds_what_was_seen_since_the_last(classifier):
     assert window.errors == {"RunFailed": 1}
     assert sum(window.latency) == 6
     assert len(window.latency) == len(LATENCY_BOUNDS_S) + 1
-    assert window.latency[latency_bin(0.5)] == 1
+    assert window.latency[bisect_left(LATENCY_BOUNDS_S, 0.5)] == 1
     assert sum(window.outputs.values()) == 5
     assert window.feedback == FeedbackCounts(right=2)
     assert window.shadow == ShadowCounts(agreed=2, dropped=1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -15,9 +13,6 @@ from lading.evidence import Fingerprint
 
 IMAGE_VARIABLE = "LADING_IMAGE"
 """Set inside a serving image to the image's digest; a fact about the place and not a setting."""
-
-IMAGE_FILE = Path("/lading/image.json")
-"""Where an image says what it is if the variable does not: ``{"digest": …}`` or ``{"name": …}``."""
 
 
 def fingerprint(environ: Mapping[str, str] = os.environ) -> Fingerprint:
@@ -35,16 +30,9 @@ def fingerprint(environ: Mapping[str, str] = os.environ) -> Fingerprint:
     )
 
 
-def image_here(environ: Mapping[str, str] = os.environ, file: Path = IMAGE_FILE) -> str | None:
-    """Give the digest, else the name, of the image this process runs in, if it runs in one that tells."""
-    if environ.get(IMAGE_VARIABLE):
-        return environ[IMAGE_VARIABLE]
-    try:
-        label = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None  # A file of somebody else's in this place is no reason not to run.
-    told = (label.get("digest") or label.get("name")) if isinstance(label, dict) else None
-    return told if isinstance(told, str) else None
+def image_here(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Give the digest of the image this process runs in, if it runs in one that tells."""
+    return environ.get(IMAGE_VARIABLE) or None
 
 
 def _operating_system() -> str:

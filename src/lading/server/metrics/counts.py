@@ -196,10 +196,6 @@ class Stats(Requests):
         """Count why a request was refused or failed; its answer is counted by `answered` as well."""
         self._cells[_REASON_AT.get(type(error).__name__, _REASON_OTHER)] += 1
 
-    def sent(self, size: int) -> None:
-        """Count bytes that left after the answer had been counted."""
-        self._cells[_SENT] += size
-
 
 class Runs:
     """The runs of one model version that came out of its queue, merged or not."""
