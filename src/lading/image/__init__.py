@@ -147,9 +147,15 @@ def read_index(document: Document, where: str) -> Index | None:
 
 
 def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
-    """Read the configuration of an image: what it runs, and the digests of its unpacked layers."""
+    """Read the configuration of an image: what it runs, and the digests of its unpacked layers.
+
+    Raises `ImageInvalid` for other bytes than the manifest names.
+    """
     with source.open(manifest.config.digest) as file:
         data = file.read()
+    if len(data) != manifest.config.size:
+        where, expected = f"configuration of `{source.where}`", f"{manifest.config.size} bytes"
+        raise ImageInvalid(where, expected=f"{expected}, as the manifest says", found=str(len(data)))
     try:
         config = msgspec.json.decode(data, type=dict[str, Any])
     except msgspec.MsgspecError as error:

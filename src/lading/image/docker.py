@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 import tarfile
@@ -17,10 +18,14 @@ from typing import Any, BinaryIO
 
 from lading.errors import DestinationExists, ImageInvalid, ImageNotFound, NotSupported
 from lading.image import CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD, Blob, Descriptor, Manifest, canonical
+from lading.image.checked import checked, damaged
 from lading.image.layers import LayerFile, files_layer
 from lading.image.layout import LayoutImage
 from lading.registry.distribution import INDEX, MANIFEST, Document, digest_of
+from lading.registry.faults import target_faults
 
+# A configuration is named by its digest, as long as there are archives; a layer only in those of this form.
+_DIGEST = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?")
 _MAGIC = {b"\x1f\x8b": LAYER_GZIP, b"\x28\xb5": LAYER_ZSTD}
 
 
@@ -57,7 +62,7 @@ class DockerArchive:
         with self._opened() as archive:
             shutil.copyfileobj(self._member(archive, self._members[digest]), out, 1 << 20)
         out.seek(0)
-        return out
+        return checked(out, digest, f"`{self._members[digest]}` of `{self.where}`")
 
     def blob(self, descriptor: Descriptor) -> Blob:
         """Give a layer or the configuration to put elsewhere."""
@@ -97,6 +102,9 @@ class DockerArchive:
             hasher.update(piece)
             size += len(piece)
         digest = f"sha256:{hasher.hexdigest()}"
+        named = _DIGEST.fullmatch(name)
+        if named is not None and f"sha256:{named[1]}" != digest:
+            raise damaged(f"`{name}` of `{self.where}`", f"sha256:{named[1]}", digest)
         self._members[digest] = name
         return Descriptor(media_type or _MAGIC.get(magic, LAYER), digest, size)
 
@@ -168,8 +176,9 @@ class DockerArchiveWriter:
         # Named by chance, so that whoever writes there too writes another.
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
-            files_layer(files, temporary, compress=False)
-            temporary.replace(self._path)
+            with target_faults(f"image `{self.where}`"):
+                files_layer(files, temporary, compress=False)
+                temporary.replace(self._path)
         finally:
             temporary.unlink(missing_ok=True)
         return sent

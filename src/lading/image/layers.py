@@ -50,9 +50,14 @@ class LayerFile:
         """The number of bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
-    def read(self) -> bytes:
-        """Read the bytes."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+    def pieces(self) -> Iterator[bytes]:
+        """Read the bytes in pieces that fit into memory."""
+        if isinstance(self.content, bytes):
+            yield self.content
+            return
+        with self.content.open("rb") as file:
+            while piece := file.read(1 << 20):
+                yield piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,11 @@ def _archive(files: Mapping[str, LayerFile]) -> Iterator[bytes]:
         if name.endswith("/"):
             yield _header(name, 0, 0o755, _DIRECTORY)
             continue
-        _check_size(name, files[name].size_bytes)
-        data = files[name].read()
-        yield _header(name, len(data), files[name].mode, _FILE) + data + bytes(-len(data) % BLOCK)
+        size_bytes = files[name].size_bytes
+        _check_size(name, size_bytes)
+        yield _header(name, size_bytes, files[name].mode, _FILE)
+        yield from files[name].pieces()
+        yield bytes(-size_bytes % BLOCK)
     yield bytes(2 * BLOCK)
 
 

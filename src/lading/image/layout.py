@@ -6,20 +6,23 @@ https://github.com/opencontainers/image-spec/blob/main/image-layout.md. Files ap
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import Blob, Descriptor, Index, canonical
+from lading.image.checked import checked
 from lading.ref import is_digest
 from lading.registry.claim import claim
 from lading.registry.distribution import INDEX, Document, digest_of
+from lading.registry.faults import target_faults
 from lading.registry.tally import Tallied
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -51,15 +54,13 @@ class LayoutImage:
         """Read a manifest by its digest. Raises `ImageNotFound`."""
         with self.open(digest) as file:
             data = file.read()
-        if digest_of(data) != digest:
-            raise ImageInvalid(f"`{self._path(digest)}`", expected=f"`{digest}`", found=digest_of(data))
-        said = msgspec.json.decode(data)
-        return Document(data, str(said.get("mediaType", "")) if isinstance(said, dict) else "", digest)
+        return Document(data, media_type_in(data, f"`{self._path(digest)}`"), digest)
 
     def open(self, digest: str) -> BinaryIO:
-        """Open a blob. Raises `ImageNotFound`."""
+        """Open a blob, checked at its end. Raises `ImageNotFound`."""
+        path = self._path(digest)
         try:
-            return self._path(digest).open("rb")
+            return checked(path.open("rb"), digest, f"`{path}`")
         except FileNotFoundError:
             where = f"image `{self.where}`"
             raise ImageNotFound(where, expected=f"its part `{digest}`", found="no such file") from None
@@ -74,16 +75,17 @@ class LayoutImage:
         return Blob(descriptor, write)
 
     def put(self, blob: Blob) -> int:
-        """Write a blob unless it is there; give the bytes written."""
+        """Write a blob unless it is there, whole; give the bytes written."""
         named = blob.descriptor
         path = self._path(named.digest)
-        if path.is_file() and path.stat().st_size == named.size:
-            return 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _appearing(path) as file:
-            sink = Tallied(file)
-            blob.write(cast("BinaryIO", sink))
-            sink.tally.check(named.digest, named.size)
+        with target_faults(f"image `{self.where}`"):
+            if _is_whole(path, named.digest):
+                return 0
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _appearing(path) as file:
+                sink = Tallied(file)
+                blob.write(cast("BinaryIO", sink))
+                sink.tally.check(named.digest, named.size)
         return named.size
 
     def put_document(self, data: bytes, media_type: str) -> int:
@@ -96,7 +98,7 @@ class LayoutImage:
         marks = {REF_NAME: self._tag} if self._tag else None
         entry = Descriptor(media_type, digest_of(data), len(data), annotations=marks)
         # One at a time, so that nobody's tag is lost who writes another one here.
-        with claim(self._folder / ".index.lock"):
+        with target_faults(f"image `{self.where}`"), claim(self._folder / ".index.lock"):
             others = [] if not self._index_file.exists() else self._index().manifests
             kept = [one for one in others if _tag_of(one) != (self._tag or "")]
             index = Index(schema_version=2, media_type=INDEX, manifests=[*kept, entry])
@@ -129,6 +131,25 @@ class LayoutImage:
         if not is_digest(digest):
             raise ImageInvalid(f"image `{self.where}`", expected="a sha256 digest", found=f"`{digest}`")
         return self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+def media_type_in(data: bytes, where: str) -> str:
+    """Give the media type that a manifest or index says of itself. Raises `ImageInvalid`."""
+    try:
+        said = msgspec.json.decode(data, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        expected, found = "a manifest or an index", f"other bytes ({error})"
+        raise ImageInvalid(where, expected=expected, found=found) from error
+    return str(said.get("mediaType", ""))
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    """Tell whether a blob is there as its digest names it; one that was damaged is written again."""
+    try:
+        with path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

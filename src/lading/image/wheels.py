@@ -123,7 +123,7 @@ def add_bytecode(
     for name, one in sources.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(one.read())
+        path.write_bytes(b"".join(one.pieces()))
     # In one process and in the order of names: what is written depends a little on what was compiled before.
     command = [program, "-I", "-m", "compileall", "-qq", "-s", str(folder), "-p", f"/{at}"]
     command += ["--invalidation-mode", "unchecked-hash", str(folder)]
