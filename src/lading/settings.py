@@ -1,7 +1,8 @@
 """What can be set: each option declared once, with its default, unit and help.
 
 Flags of the command line (``--max-queue``) and variables (``LADING_MAX_QUEUE``) follow from the fields;
-nothing else in lading reads the environment for a setting. Reads no configuration file.
+nothing else in lading reads a ``LADING_…`` variable, but for ``LADING_IMAGE``, a fact about the place
+(`runtime/fingerprint.py`). Reads no configuration file.
 """
 
 from __future__ import annotations
@@ -169,18 +170,28 @@ def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettin
 
 def store_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
     """Give where blobs are kept: what was given, else ``LADING_STORE``; None leaves it to the registry."""
-    return given or environ.get("LADING_STORE") or None
+    return given or store_settings(environ).store or None
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Give the folder of unpacked bundles: ``LADING_CACHE``; None leaves it to the registry."""
-    named = environ.get("LADING_CACHE")
+    named = store_settings(environ).cache
     return Path(named).expanduser().absolute() if named else None
 
 
 def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Give the folder in which an image has its bundles: ``LADING_BUNDLES``, else ``/lading/bundles``."""
     return Path(environ.get("LADING_BUNDLES") or "/lading/bundles")
+
+
+def actor(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Give who acts, as far as anybody said: what was given, else ``LADING_ACTOR``."""
+    return given or environ.get("LADING_ACTOR") or None
+
+
+def debugging(environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether errors are shown with their traceback: ``LADING_DEBUG``."""
+    return bool(environ.get("LADING_DEBUG"))
 
 
 def _read(name: str, text: str, kind: type) -> Any:

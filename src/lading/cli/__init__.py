@@ -6,7 +6,6 @@ Each other file is one group of commands and imports what it works with inside t
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; says what went wrong on stderr and raises nothing."""
     from lading.cli import exits
     from lading.cli.group import group
+    from lading.settings import debugging
 
     try:
         code = group.main(arguments, prog_name="lading", standalone_mode=False)
@@ -22,5 +22,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return exits.broken_pipe()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: each becomes a sentence and a code
-        return exits.report(error, debug=bool(os.environ.get("LADING_DEBUG")))
+        return exits.report(error, debug=debugging())
     return code if isinstance(code, int) else exits.DONE

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from lading.errors import LadingError
 from lading.ref import Ref
-from lading.settings import registry_url
+from lading.settings import actor, registry_url
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
@@ -128,7 +128,7 @@ reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, 
 
 def actor_here(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Give who acts: what was given, else ``LADING_ACTOR``, else the login name."""
-    named = given or environ.get("LADING_ACTOR")
+    named = actor(given, environ)
     if named:
         return named
     try:
