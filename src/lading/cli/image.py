@@ -74,14 +74,15 @@ def build(
     """
     from lading.image.build import build as build_image
     from lading.image.places import open_source, open_target
+    from lading.image.progress import telling
 
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         parts = [_part(one, registry, stack) for one in bundles]
         source, target = open_source(base), open_target(to)
         stack.callback(target.close)
-        with printing.busy(f"building {to}"):
-            built = build_image(source, parts, target, platforms=platforms)
+        with printing.moving(f"building {to}") as told:
+            built = build_image(source, parts, telling(target, told), platforms=platforms)
     seconds = round(time.monotonic() - began, 3)
     if as_json:
         import msgspec
@@ -135,6 +136,7 @@ def base(
     """
     from lading.image.base import build_base
     from lading.image.places import open_source, open_target
+    from lading.image.progress import telling
 
     began = time.monotonic()
     if ".tar" in Path(ground).suffixes and ":" not in ground and not Path(ground).is_file():
@@ -142,11 +144,11 @@ def base(
     on: Path | Source = Path(ground) if Path(ground).is_file() else open_source(ground)
     target = open_target(to)
     try:
-        with printing.busy(f"making {to}"):
+        with printing.moving(f"making {to}") as told:
             built = build_base(
                 on,
                 wheels,
-                target,
+                telling(target, told),
                 platform=platform or _platform_here(),
                 python=python,
                 compress=compress == "gzip",

@@ -1,0 +1,52 @@
+"""Tells how far the blobs of an image are on their way to a target, all of them together. Draws nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import BinaryIO
+
+from lading.image import Blob, Target
+from lading.registry.progress import OnProgress, told_writing
+
+
+def telling(target: Target, on_progress: OnProgress | None) -> Target:
+    """Give `target`, with `on_progress` called as blobs are copied; what is there already is not counted."""
+    return target if on_progress is None else _Telling(target, on_progress)
+
+
+class _Telling:
+    """Threads may put blobs at once; the total grows with each that begins."""
+
+    def __init__(self, target: Target, on_progress: OnProgress) -> None:
+        self._target = target
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._copies: dict[str, tuple[int, int]] = {}
+
+    @property
+    def where(self) -> str:
+        return self._target.where
+
+    def put(self, blob: Blob) -> int:
+        named = blob.descriptor
+
+        def tell(done: int, total: int) -> None:
+            with self._lock:
+                self._copies[named.digest] = done, total
+                copies = self._copies.values()
+                self._on_progress(sum(one[0] for one in copies), sum(one[1] for one in copies))
+
+        def write(out: BinaryIO) -> object:
+            return blob.write(told_writing(out, tell, named.size))
+
+        return self._target.put(dataclasses.replace(blob, write=write))
+
+    def put_document(self, data: bytes, media_type: str) -> int:
+        return self._target.put_document(data, media_type)
+
+    def name(self, data: bytes, media_type: str) -> int:
+        return self._target.name(data, media_type)
+
+    def close(self) -> None:
+        self._target.close()
