@@ -105,7 +105,9 @@ def test_every_container_may_do_nothing_that_the_restricted_standard_forbids(pat
             "capabilities": {"drop": ["ALL"]},
         }
         writable = {mount["mountPath"] for mount in one["volumeMounts"] if not mount.get("readOnly")}
-        assert writable >= {"/tmp", "/lading/cache"}
+        # Who fetches the bundle has to write it; who serves may not.
+        fetched = {"/lading/bundles"} if one["name"] == "fetch" else set()
+        assert writable == {"/tmp", "/lading/cache"} | fetched
     assert {next(iter(one.keys() - {"name"})) for one in spec["volumes"]} == {"emptyDir"}
 
 
@@ -123,9 +125,32 @@ def test_the_image_or_the_bundle_is_named_by_digest_and_never_by_a_tag():
 
 def test_probes_ask_the_model_for_readiness_and_only_the_process_for_life():
     server = container(manifests(work()))
-    assert server["startupProbe"]["httpGet"]["path"] == "/models/iris/health"
-    assert server["readinessProbe"]["httpGet"]["path"] == "/models/iris/health"
-    assert server["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+    startup, readiness, life = (server[f"{one}Probe"] for one in ("startup", "readiness", "liveness"))
+    model, process = ({"path": path, "port": "http"} for path in ("/models/iris/health", "/v2/health/live"))
+    assert (startup["httpGet"], readiness["httpGet"], life["httpGet"]) == (model, model, process)
+    assert {"name": "http", "containerPort": 8000} in server["ports"]
+
+
+def lasts_s(probe: dict) -> int:
+    """Give how long a probe has to fail until something is done."""
+    assert "successThreshold" not in probe, "one answer is enough"
+    assert "initialDelaySeconds" not in probe
+    return probe["periodSeconds"] * probe["failureThreshold"]
+
+
+def test_a_large_model_has_minutes_to_start_and_a_small_one_is_found_ready_in_a_second():
+    startup = container(manifests(work()))["startupProbe"]
+    assert startup["periodSeconds"] == 1
+    deadline_s = by_kind(manifests(work()))["Deployment"]["spec"]["progressDeadlineSeconds"]
+    assert 300 <= lasts_s(startup) < deadline_s, "it fails by itself before the rollout is called stuck"
+
+
+def test_traffic_stops_long_before_a_pod_is_started_anew():
+    server = container(manifests(work()))
+    assert lasts_s(server["readinessProbe"]) <= 10
+    assert lasts_s(server["livenessProbe"]) >= 60
+    # Longer than a busy process may keep a probe waiting.
+    assert server["livenessProbe"]["timeoutSeconds"] > server["readinessProbe"]["timeoutSeconds"]
 
 
 def test_the_grace_period_covers_everything_that_the_server_may_take_to_end():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -63,6 +64,11 @@ class Replica:
             return httpx.get(f"{self.url}/models/iris/health").status_code == 200
         except httpx.TransportError:
             return False
+
+    def remove(self) -> None:
+        """Take away what a failed test left, so that the next one's pods find their names free."""
+        name = f"iris-{self.number}-pod-0"
+        subprocess.run(["podman", "pod", "rm", "--force", name], capture_output=True, check=False)
 
     def down(self) -> None:
         # podman's `--down` alone kills at once; Kubernetes gives a pod the time that the manifest says.
@@ -126,7 +132,8 @@ class Endpoints:
         turn, client = 0, httpx.Client()
         while not self._stop.is_set():
             turn += 1
-            chosen = self.ready[turn % len(self.ready)]
+            ready = list(self.ready)  # Others take from it meanwhile.
+            chosen = ready[turn % len(ready)]
             try:
                 answer = client.post(f"{chosen.url}/models/iris/predict", json=ROW)
                 answer.raise_for_status()
@@ -196,11 +203,18 @@ def guards() -> set[str]:
     return set(run("podman", "inspect", "--format", shown, *servers).splitlines())
 
 
+@pytest.fixture
+def replicas(tmp_path) -> Iterator[list[Replica]]:
+    made = [Replica(tmp_path, number) for number in (1, 2)]
+    yield made
+    for one in made:
+        one.remove()
+
+
 @pytest.mark.parametrize("pattern", ["in-image", "load"])
-def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(site, pattern, tmp_path):
+def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(site, pattern, replicas):
     deployments = [site.deployment(ref, pattern) for ref in site.refs]
     digests = [one["metadata"]["annotations"]["com.lading.digest"] for one in deployments]
-    replicas = [Replica(tmp_path, number) for number in (1, 2)]
     for one in replicas:
         one.play(deployments[0])
     assert guards() == {"65532:65532 true"}
