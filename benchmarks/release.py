@@ -54,7 +54,8 @@ SECONDS = 270
 """When no more rounds begin than the least."""
 
 
-def main() -> None:
+def main() -> int:
+    """Measure everything; 1 if a budget is missed."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
@@ -79,6 +80,17 @@ def main() -> None:
     say(f"{time.monotonic() - began:.0f} s in all")
     if chosen.write:
         release_page.write(results)
+    return judge(results)
+
+
+def judge(results: Results) -> int:
+    """Print the budgets and give the exit code: 1 if one is missed. They are of the small model alone."""
+    if release_page.SMALL not in results.sizes:
+        say(f"no budgets without the model of {release_page.SMALL}")
+        return 0
+    budgets = release_page.budgets(results)
+    print(release_page.table(budgets))
+    return 0 if all(one.met for one in budgets) else 1
 
 
 def keep_bytecode(folder: Path) -> None:
@@ -248,4 +260,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
