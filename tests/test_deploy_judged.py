@@ -105,8 +105,8 @@ def test_the_schema_of_the_gateway_api_refuses_what_is_wrong():
     assert "weight must be integer" in done.stdout
 
 
-# `make services` cannot bring it: kubectl 1.20, which Debian 12 has, comes with kustomize 2, to which `patches`
-# means another thing.
+# `make services` cannot bring it: kubectl 1.20, which Debian 12 has, comes with kustomize 2, to which
+# `patches` means another thing.
 @pytest.mark.skipif(
     shutil.which("kubectl") is None,
     reason="no kubectl here, whose kustomize renders the folder: install 1.21 or newer from kubernetes.io",
