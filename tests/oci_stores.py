@@ -8,8 +8,8 @@ import random
 from pathlib import Path
 
 from lading.registry.distribution import Repository
-from lading.registry.oci import OciStore
 from lading.registry.retry import Retry
+from lading.registry.store.oci import OciStore
 from store_servers import docker_registry
 
 BODY = random.Random(7).randbytes(20 << 20)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lading.errors import StaleRelease
-from lading.registry import NewVersion
 from lading.registry.places import open_catalog
+from lading.registry.records import NewVersion
 from lading.registry.releases import Releases
 from lading.release import EventDraft
 from lading.replica import Replica

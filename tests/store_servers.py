@@ -190,7 +190,7 @@ def oci_url(oci_server) -> str:
 @pytest.fixture
 def s3_url(s3_server, monkeypatch) -> str:
     """Give the URL of an empty store in a bucket of its own, with the environment that leads there."""
-    from lading.registry.s3 import s3_client
+    from lading.registry.store.s3 import s3_client
 
     for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://{s3_server.address}"}.items():
         monkeypatch.setenv(name, value)

@@ -16,7 +16,7 @@ from sqlalchemy import event
 import releasing
 from lading.errors import ExtraMissing, InvalidSetting, ModelNotFound, RegistryUnavailable
 from lading.registry import Registry
-from lading.registry import postgres as postgres_module
+from lading.registry.catalog import postgres as postgres_module
 from lading.registry.places import cache_of, open_catalog
 from lading.registry.releases import Releases
 from lading.release import EventDraft, Feedback, Plan, verify_chain
@@ -236,7 +236,7 @@ def test_a_lock_that_is_held_for_long_is_given_up(postgres, monkeypatch):
     catalog.add(releasing.new_version(), (), lambda: None)
     other = Releases(catalog, time.time)
     with catalog.transaction("alone") as connection:
-        from lading.registry.version_rows import lock_model
+        from lading.registry.catalog.version_rows import lock_model
 
         lock_model(connection, "iris")
         with pytest.raises(RegistryUnavailable, match="lock timeout") as caught:

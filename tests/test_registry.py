@@ -31,9 +31,9 @@ from lading.errors import (
 )
 from lading.registry import Registry
 from lading.registry.cache import BundleCache
-from lading.registry.folder import FolderStore
-from lading.registry.sqlite import open_sqlite
-from lading.registry.tables import SCHEMA
+from lading.registry.catalog.sqlite import open_sqlite
+from lading.registry.catalog.tables import SCHEMA
+from lading.registry.store.folder import FolderStore
 from making import linear_bundle
 
 NOBODY = 65534

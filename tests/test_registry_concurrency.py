@@ -28,7 +28,12 @@ def processes():
     # Children fork from a server that has loaded the registry already and has no threads.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["lading.bundle", "lading.registry.cache", "lading.registry.folder", "lading.registry.sqlite"]
+        [
+            "lading.bundle",
+            "lading.registry.cache",
+            "lading.registry.store.folder",
+            "lading.registry.catalog.sqlite",
+        ]
     )
     return context
 

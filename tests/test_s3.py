@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-import lading.registry.s3parts
+import lading.registry.store.s3parts
 from lading.errors import BlobNotFound, DigestMismatch, ExtraMissing, InvalidSetting, RegistryUnavailable
 from lading.registry import Registry
 from lading.registry.retry import Retry
-from lading.registry.s3 import S3Store, s3_client
+from lading.registry.store.s3 import S3Store, s3_client
 from making import linear_bundle
 from store_servers import AWS, moto, proxy
 
@@ -28,7 +28,7 @@ DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(lading.registry.s3parts, "PART_BYTES", PART)
+    monkeypatch.setattr(lading.registry.store.s3parts, "PART_BYTES", PART)
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from lading.registry import Catalog, Registry, Store, places
+from lading.registry import Registry, places
 from lading.registry.cache import BundleCache
+from lading.registry.catalog import Catalog
+from lading.registry.store import Store
 
 CATALOGS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 STORES = ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("oci", "s3"))]

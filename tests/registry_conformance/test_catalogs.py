@@ -9,7 +9,7 @@ import pytest
 from lading.errors import BlobNotFound
 from lading.evidence import Check, Evidence, Fingerprint
 from lading.ref import Ref
-from lading.registry import NewVersion
+from lading.registry.records import NewVersion
 
 
 def new(name: str = "iris", bundle: int = 1, **changes) -> NewVersion:

@@ -18,9 +18,9 @@ from sqlalchemy import Connection, inspect, text
 import releasing
 from lading.errors import RegistryUnavailable
 from lading.ref import Ref
+from lading.registry.catalog.tables import SCHEMA, metadata
 from lading.registry.places import is_database, open_catalog
 from lading.registry.releases import Releases
-from lading.registry.tables import SCHEMA, metadata
 from lading.release import verify_chain
 
 OLD = sorted(Path(__file__).parents[1].joinpath("data").glob("catalog_schema_*.sqlite.sql"))

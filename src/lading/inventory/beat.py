@@ -22,7 +22,7 @@ from lading.replica import Replica
 from lading.server.status import Status
 
 if TYPE_CHECKING:
-    from lading.registry import Catalog
+    from lading.registry.catalog import Catalog
 
 log = logging.getLogger("lading.inventory")
 

@@ -1,8 +1,8 @@
 """Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
 
-This file holds the two contracts and the `Registry` over them, of which the part about releases is in
-``releases``; ``catalog`` over ``sqlite`` or ``postgres``, and ``folder``, implement them. It decides nothing
-about releases, which move the tags `live` and `candidate`, and never runs a model.
+This file holds the `Registry` over both, of which the part about releases is in ``releases``; their contracts
+and what implements them are in ``catalog`` and ``store``. It decides nothing about releases, which move the
+tags `live` and `candidate`, and never runs a model.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
-
-import msgspec
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
 from lading.ref import RELEASE_TAGS, Ref, check_tag
-from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, ReleaseCatalog, Releases
+from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
+from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, Releases
 from lading.registry.tally import Nowhere
 from lading.settings import registry_url, store_settings, store_url
 
@@ -28,157 +27,13 @@ if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.evidence import Evidence
     from lading.registry.cache import BundleCache
+    from lading.registry.catalog import Catalog
     from lading.registry.progress import OnProgress
+    from lading.registry.store import Store
+
+__all__ = ["GcReport", "ModelVersion", "Registry"]
 
 log = logging.getLogger("lading.registry")
-
-
-class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle on its way into the catalog: a version but for its number and its tags."""
-
-    name: str
-    digest: str
-    blob: str
-    size_bytes: int
-    purpose: str
-    owner: str
-    description: str
-    pushed_at: str
-    metrics: dict[str, float]
-
-
-class ModelVersion(NewVersion, frozen=True, kw_only=True):
-    """One version of a model. ``digest`` names the bundle, ``blob`` its tar; ``pushed_at`` is ISO 8601, UTC.
-
-    ``tags`` are those of the moment when it was asked for; all else never changes.
-    """
-
-    version: int
-    tags: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> Ref:
-        """The reference ``name:version``."""
-        return Ref(self.name, version=self.version)
-
-
-class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob in a store; ``modified_at`` is a Unix time, moved on when the blob is put again."""
-
-    digest: str
-    size_bytes: int
-    modified_at: float
-
-
-class Removed(msgspec.Struct, frozen=True):
-    """What `gc` removed: a ``temporary file``, ``blob`` or ``unpacked bundle``, or rows of one kind."""
-
-    kind: str
-    name: str
-    size_bytes: int
-
-
-class GcReport(msgspec.Struct, frozen=True):
-    """What `gc` removed, or would with ``dry_run``, and how many blobs it kept."""
-
-    removed: tuple[Removed, ...]
-    kept: int
-
-    @property
-    def freed_bytes(self) -> int:
-        """The size of all that was removed."""
-        return sum(one.size_bytes for one in self.removed)
-
-
-class Store(Protocol):
-    """Blobs by digest (``sha256:…``). A blob that can be seen is whole. Raises `RegistryUnavailable`."""
-
-    @property
-    def where(self) -> str:
-        """What a message calls it: a folder or URL."""
-
-    def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
-        """Keep what `write` writes, all or nothing; a blob that is there and whole is only made young again.
-
-        `write` may be called again after a fault, or not at all. Raises `SizeMismatch` or `DigestMismatch`
-        if it writes something else, and then keeps nothing; `BlobNotFound` if somebody removed it meanwhile.
-        """
-
-    def label(self, version: ModelVersion) -> None:
-        """Say beside the blob which version it is, where people look without the catalog; or do nothing."""
-
-    def open(self, digest: str) -> BinaryIO:
-        """Open a blob for reading; its bytes need not be checked. Raises `BlobNotFound`."""
-
-    def has(self, digest: str) -> bool:
-        """Tell whether the blob is there."""
-
-    def delete(self, digest: str) -> bool:
-        """Remove the blob; tell whether there was one."""
-
-    def blobs(self) -> Iterator[StoredBlob]:
-        """List all blobs in order of their digests."""
-
-    def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:
-        """Remove what broken-off writes left before the Unix time `before`; never a write under way."""
-
-    def close(self) -> None:
-        """Let go of all connections; they open again when used."""
-
-
-class Catalog(ReleaseCatalog, Protocol):
-    """Rows about versions, tags and evidence, and about releases. Raises `RegistryUnavailable`.
-
-    Every method is one transaction; two that change the same model wait for each other. What is not there is
-    answered with None or False: `Registry` knows the words.
-    """
-
-    @property
-    def where(self) -> str:
-        """What a message calls it: a folder or URL."""
-
-    def add(self, new: NewVersion, tags: Sequence[str], ensure_stored: Callable[[], object]) -> ModelVersion:
-        """Give a version the next number and tag it; the same digest again keeps its version.
-
-        `ensure_stored` is called inside the transaction, where no `discard` can run; if it raises, nothing
-        is added.
-        """
-
-    def find(self, ref: Ref) -> ModelVersion | None:
-        """Find the version that a reference names; a bare name means the highest."""
-
-    def models(self) -> list[str]:
-        """List the names that have a version, sorted."""
-
-    def versions(self, name: str) -> list[ModelVersion]:
-        """List the versions of a model, lowest first."""
-
-    def tag(self, name: str, version: int, tag: str) -> ModelVersion | None:
-        """Move a tag to a version; None if the version is not there."""
-
-    def untag(self, name: str, tag: str) -> bool:
-        """Remove a tag; tell whether there was one."""
-
-    def remove(self, name: str, version: int, *, keep_releases: int) -> tuple[str, ...] | None:
-        """Forget a version unless a tag, one of the last releases or a running replica names it.
-
-        Give what does, or None if it is not there.
-        """
-
-    def record(self, one: Evidence) -> None:
-        """Add one piece of evidence."""
-
-    def evidence(self, digest: str | None, *, history: bool) -> list[Evidence]:
-        """List evidence in the order of recording: the last per bundle and fingerprint, or all of it."""
-
-    def kept(self) -> tuple[set[str], set[str]]:
-        """Give the digests of all blobs that versions name, and of all bundles that they or replicas do."""
-
-    def discard(self, blob: str, delete: Callable[[str], bool]) -> bool:
-        """Call `delete` on a blob inside a transaction in which no version names it; tell whether it did."""
-
-    def close(self) -> None:
-        """Let go of all connections."""
 
 
 class Registry(Releases):

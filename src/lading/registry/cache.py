@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 from lading.errors import BundleError
 from lading.ref import is_digest
-from lading.registry import Removed
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults
 from lading.registry.holds import Hold, hold, nobody_holds
+from lading.registry.records import Removed
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle

@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from lading.ref import Ref
-from lading.registry import ModelVersion
+from lading.registry.records import ModelVersion
 from lading.release import Release
 
 log = logging.getLogger("lading.registry")

@@ -9,7 +9,7 @@ from lading.errors import LadingError, ModelNotFound, StillInUse, TagNotFound, V
 from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.registry import ModelVersion
+    from lading.registry.records import ModelVersion
 
 _SHOWN = 8
 

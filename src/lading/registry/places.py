@@ -11,7 +11,8 @@ from lading.errors import InvalidSetting
 from lading.settings import cache_folder, home
 
 if TYPE_CHECKING:
-    from lading.registry import Catalog, Store
+    from lading.registry.catalog import Catalog
+    from lading.registry.store import Store
 
 SECRETS = frozenset({"password", "passfile", "sslpassword"})
 """Parameters of libpq that no message shows."""
@@ -31,28 +32,28 @@ def open_catalog(url: str, *, at_once: bool = True) -> Catalog:
     A database is asked only when it is first used if not `at_once`.
     """
     if is_database(url):
-        from lading.registry.postgres import open_postgres
+        from lading.registry.catalog.postgres import open_postgres
 
         return open_postgres(url.replace("postgres://", "postgresql://", 1), at_once=at_once)
-    from lading.registry.sqlite import open_sqlite
+    from lading.registry.catalog.sqlite import open_sqlite
 
     return open_sqlite(_registry_folder(url))
 
 
 def open_store(url: str | None, registry: str) -> Store:
     """Open the store that `url` names, else the one in the folder of the registry."""
-    from lading.registry.folder import FolderStore
+    from lading.registry.store.folder import FolderStore
 
     if url is not None and url.startswith("oci://"):
         from lading.registry.distribution import Repository
-        from lading.registry.oci import OciStore
+        from lading.registry.store.oci import OciStore
 
         host, _, name = url.removeprefix("oci://").partition("/")
         if "@" in url:
             raise _user_refused(url, "oci://host/repository", "`docker login` says who you are")
         return OciStore(Repository(host, name.strip("/")))
     if url is not None and url.startswith("s3://"):
-        from lading.registry.s3 import S3Store
+        from lading.registry.store.s3 import S3Store
 
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if "@" in bucket or (":" in bucket and "@" in prefix):

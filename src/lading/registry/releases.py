@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
@@ -19,7 +19,7 @@ from lading.release import Changes, EventDraft, Feedback, Plan, Release, begin, 
 from lading.settings import store_settings
 
 if TYPE_CHECKING:
-    from lading.registry import Catalog, Removed
+    from lading.registry.catalog import Catalog, Written
     from lading.release import Event, Window
     from lading.replica import Replica
 
@@ -27,66 +27,6 @@ KEPT_RELEASES = 10
 """Versions that a model's last releases name cannot be removed: one can go back to them."""
 KEPT_DAYS = 30.0
 """How long windows of ended releases are kept."""
-
-Written = Sequence[tuple[Release, EventDraft]]
-
-
-class ReleaseCatalog(Protocol):
-    """Rows about releases and what runs: a part of `Catalog`, to whose rules it keeps."""
-
-    def write_releases(
-        self, name: str, decide: Callable[[Release | None], Written], at: str
-    ) -> Release | None:
-        """Write what `decide` makes of the current release, which nobody changes meanwhile.
-
-        Each release with its event; the last is current from then on, and the tags `live` and `candidate`
-        are where it says. None, and nothing is written, if the model or a version is not there.
-        """
-
-    def append_event(self, release: Release, draft: EventDraft, at: str) -> Event | None:
-        """Add an event that changes no release; None if its version is not there."""
-
-    def current_releases(self, name: str | None) -> list[Release]:
-        """List the current release of every model that has one, or of one, by name."""
-
-    def releases(self, name: str) -> list[Release]:
-        """List the releases of a model, newest first."""
-
-    def events(self, name: str | None) -> list[Event]:
-        """List the events of a model or of all, in the order in which they were added."""
-
-    def add_windows(self, some: Sequence[Window]) -> None:
-        """Add windows; one that is there already (by its id) stays as it is."""
-
-    def windows(self, name: str, release: int, since: float | None) -> list[Window]:
-        """List the windows of a release that began at `since` or later, oldest first."""
-
-    def add_feedback(self, some: Sequence[Feedback]) -> None:
-        """Pass feedback on."""
-
-    def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
-        """Give the feedback that came after a mark, and the mark for the next time."""
-
-    def lease(self, what: str, holder: str, ttl_s: float) -> bool:
-        """Take or renew a lease, unless another holds one that has not run out; tell whether it is held."""
-
-    def release_lease(self, what: str, holder: str) -> None:
-        """Give a lease back, if it is held."""
-
-    def lease_holder(self, what: str) -> str | None:
-        """Give who holds a lease now; None if nobody does."""
-
-    def beat(self, replica: Replica) -> None:
-        """Keep what a replica says of itself, and when by the catalog's clock."""
-
-    def replicas(self, silent_s: float) -> list[Replica]:
-        """List the replicas that beat within the last `silent_s`, by id."""
-
-    def forget(self, replica_id: str) -> bool:
-        """Take a replica off the list; tell whether it was there."""
-
-    def prune(self, windows_s: float, replicas_s: float, *, dry_run: bool) -> list[Removed]:
-        """Remove windows of ended releases and gone replicas that are older than that."""
 
 
 class Releases:

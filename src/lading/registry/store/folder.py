@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lading.errors import BlobNotFound
 from lading.ref import is_digest
-from lading.registry import Removed, StoredBlob
 from lading.registry.claim import claim, discard_if_abandoned
 from lading.registry.faults import registry_faults, unavailable
+from lading.registry.records import Removed, StoredBlob
 from lading.registry.tally import Tallied
 
 if TYPE_CHECKING:
-    from lading.registry import ModelVersion
+    from lading.registry.records import ModelVersion
 
 
 class FolderStore:

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, or_, select
 
-from lading.registry import Removed
-from lading.registry.tables import leases, releases, replicas, windows
-from lading.registry.transactions import Transactions
-from lading.registry.version_rows import text
+from lading.registry.catalog.tables import leases, releases, replicas, windows
+from lading.registry.catalog.transactions import Transactions
+from lading.registry.catalog.version_rows import text
+from lading.registry.records import Removed
 from lading.release import OPEN_STATES, Window
 from lading.replica import GONE_AFTER_S, Replica
 

@@ -11,10 +11,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from lading.errors import InvalidSetting, missing_extra
-from lading.registry.catalog import SqlCatalog
+from lading.registry.catalog.schema import bring_up_to_date
+from lading.registry.catalog.sql import SqlCatalog
+from lading.registry.catalog.transactions import KIND
 from lading.registry.places import SECRETS
-from lading.registry.schema import bring_up_to_date
-from lading.registry.transactions import KIND
 
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_S = 30

@@ -12,9 +12,9 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from lading.ref import Ref
-from lading.registry.tables import events, models, releases
-from lading.registry.transactions import Transactions
-from lading.registry.version_rows import find, lock_model, move_tag, text
+from lading.registry.catalog.tables import events, models, releases
+from lading.registry.catalog.transactions import Transactions
+from lading.registry.catalog.version_rows import find, lock_model, move_tag, text
 from lading.release import Event, EventDraft, Plan, Release, link
 
 Decide = Callable[[Release | None], Sequence[tuple[Release, EventDraft]]]

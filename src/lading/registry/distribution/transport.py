@@ -18,7 +18,7 @@ import msgspec
 
 from lading import __version__
 from lading.errors import BlobNotFound, LadingError, RegistryUnavailable
-from lading.registry.credentials import DOCKER_HUB, Credentials, find_credentials
+from lading.registry.distribution.credentials import DOCKER_HUB, Credentials, find_credentials
 from lading.registry.retry import Passing, Retry
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)

@@ -16,10 +16,10 @@ from typing import BinaryIO, cast
 import msgspec
 
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable
+from lading.registry.distribution.transport import HttpStream, Transport, content_bytes
+from lading.registry.distribution.uploading import SessionLost, Upload, forget
 from lading.registry.reading import Stream, read_blob
 from lading.registry.retry import Retry
-from lading.registry.transport import HttpStream, Transport, content_bytes
-from lading.registry.uploading import SessionLost, Upload, forget
 from lading.settings import store_settings
 
 INDEX = "application/vnd.oci.image.index.v1+json"

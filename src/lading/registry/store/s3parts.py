@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from lading.registry.s3faults import code_of
+from lading.registry.store.s3faults import code_of
 from lading.registry.tally import InPieces
 
 PART_BYTES = 16 << 20

@@ -13,12 +13,12 @@ from sqlalchemy import delete, func, insert, or_, select
 
 from lading.evidence import Evidence
 from lading.ref import Ref
-from lading.registry import ModelVersion, NewVersion
-from lading.registry.feedback_rows import SqlFeedback
-from lading.registry.fleet_rows import SqlFleet, replicas_with, running_digests
-from lading.registry.release_rows import SqlReleases
-from lading.registry.tables import evidence, releases, versions
-from lading.registry.version_rows import find, lock_model, move_tag, number_of, text, with_tags
+from lading.registry.catalog.feedback_rows import SqlFeedback
+from lading.registry.catalog.fleet_rows import SqlFleet, replicas_with, running_digests
+from lading.registry.catalog.release_rows import SqlReleases
+from lading.registry.catalog.tables import evidence, releases, versions
+from lading.registry.catalog.version_rows import find, lock_model, move_tag, number_of, text, with_tags
+from lading.registry.records import ModelVersion, NewVersion
 
 
 class SqlCatalog(SqlReleases, SqlFleet, SqlFeedback):

@@ -11,8 +11,8 @@ import importlib
 from sqlalchemy import Connection, insert, select, update
 
 from lading.errors import CatalogTooNew
-from lading.registry.tables import SCHEMA, metadata, schema
-from lading.registry.transactions import Transactions
+from lading.registry.catalog.tables import SCHEMA, metadata, schema
+from lading.registry.catalog.transactions import Transactions
 
 
 def bring_up_to_date(catalog: Transactions) -> None:
@@ -55,5 +55,5 @@ def _migrate(connection: Connection, found: int) -> None:
 
     operations = Operations(MigrationContext.configure(connection))
     for version in range(found + 1, SCHEMA + 1):
-        importlib.import_module(f"lading.registry.migrations.to_{version}").upgrade(operations)
+        importlib.import_module(f"lading.registry.catalog.migrations.to_{version}").upgrade(operations)
     connection.execute(update(schema).values(version=SCHEMA))

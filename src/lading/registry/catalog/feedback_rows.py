@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
-from lading.registry.fleet_rows import now_of
-from lading.registry.tables import feedback
-from lading.registry.transactions import Transactions
-from lading.registry.version_rows import text
+from lading.registry.catalog.fleet_rows import now_of
+from lading.registry.catalog.tables import feedback
+from lading.registry.catalog.transactions import Transactions
+from lading.registry.catalog.version_rows import text
 from lading.release import Feedback
 
 _KEPT_S = 3600.0

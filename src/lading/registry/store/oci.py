@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from lading.errors import BlobNotFound, RegistryUnavailable
-from lading.registry import Removed, StoredBlob
 from lading.registry.distribution import MANIFEST, Document, Repository, digest_of
+from lading.registry.records import Removed, StoredBlob
 
 if TYPE_CHECKING:
-    from lading.registry import ModelVersion
+    from lading.registry.records import ModelVersion
 
 # https://github.com/modelpack/model-spec/blob/main/docs/spec.md
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from lading.errors import LadingError
+from lading.registry.distribution.transport import Transport
 from lading.registry.retry import Passing
 from lading.registry.tally import InPieces
-from lading.registry.transport import Transport
 
 PIECE_BYTES = 8 << 20
 _OCTETS = {"content-type": "application/octet-stream"}

@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
 
 from lading.ref import Ref
-from lading.registry import ModelVersion, NewVersion
-from lading.registry.tables import models, tags, versions
+from lading.registry.catalog.tables import models, tags, versions
+from lading.registry.records import ModelVersion, NewVersion
 
 
 def lock_model(connection: Connection, name: str) -> int | None:

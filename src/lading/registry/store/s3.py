@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, missing_extra
 from lading.ref import is_digest
-from lading.registry import Removed, StoredBlob
 from lading.registry.reading import Stream, read_blob
+from lading.registry.records import Removed, StoredBlob
 from lading.registry.retry import Passing, Retry
-from lading.registry.s3faults import code_of, s3_faults
-from lading.registry.s3parts import PartsUpload
+from lading.registry.store.s3faults import code_of, s3_faults
+from lading.registry.store.s3parts import PartsUpload
 
 if TYPE_CHECKING:
-    from lading.registry import ModelVersion
+    from lading.registry.records import ModelVersion
 
 QUIET_S = 900.0
 """An upload to which nobody has sent a part for so long counts as abandoned."""
