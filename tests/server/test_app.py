@@ -15,13 +15,12 @@ from hosting import Asked, hosted, served_from, slow
 from lading.errors import BodyInvalid
 from lading.server.http import LONGEST_REMEMBERED
 from lading.server.life import make_app, make_plane
-from lading.server.protocols.book import named_labels
 from lading.server.protocols.sagemaker import csv_response
 from lading.server.states import Served, State
 from lading.server.traffic import Traffic
 from lading.server.witness import Witness
 from lading.settings import ServeSettings
-from lading.signature import Signature
+from lading.signature import Signature, named_labels
 from making import linear_bundle
 from making_models import echo_bundle
 from sockets import Wire, listening
@@ -130,7 +129,7 @@ def test_labels_of_a_model_without_batch_are_all_given(tmp_path):
     served = served_from(bundle_of(tmp_path / "three", model, signature, {"x": np.array(values, object)}))
     answer = hosted(served).post("/predict/label", {"data": {"x": values}})
     assert answer.json() == {"prediction": values}, answer.text
-    assert named_labels(served, tensor("label", "string"), np.array("a", object)) == "a"
+    assert named_labels(tensor("label", "string"), np.array("a", object), {}) == "a"
 
 
 @pytest.mark.parametrize(

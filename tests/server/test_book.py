@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hosting import hosted, served_from
 from lading.server.states import Served, State
-from lading.signature import Tensor
+from lading.signature import Tensor, named_labels
 from making import linear_bundle
 
 ROW = [5.1, 3.5, 1.4, 0.2]
@@ -273,8 +273,8 @@ def test_no_bytes_give_a_5xx(iris, content):
 
 
 def test_labels_of_nested_classes_keep_their_shape():
-    from lading.server.protocols.book import named_labels
-
-    served = Served("iris", 1, "sha256:0", labels={"0": "no", "1": "yes"})
     tensor = Tensor(name="label", dtype="int64", shape=("batch", 2))
-    assert named_labels(served, tensor, np.array([[0, 1], [1, 2]])) == [["no", "yes"], ["yes", 2]]
+    assert named_labels(tensor, np.array([[0, 1], [1, 2]]), {"0": "no", "1": "yes"}) == [
+        ["no", "yes"],
+        ["yes", 2],
+    ]

@@ -153,11 +153,15 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):
 @pytest.mark.alone
 def test_start_to_first_prediction_is_quick(tmp_path):
     linear_bundle(tmp_path / "iris")
-    best = 10.0
+    best = imports = 10.0
     for _ in range(3):
         began = time.monotonic()
         with serving(tmp_path / "iris") as server:
             httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]}).raise_for_status()
             best = min(best, time.monotonic() - began)
             server.stop()
-    assert best < 0.8
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import numpy, onnxruntime, uvicorn"], check=True)
+        imports = min(imports, time.monotonic() - began)
+    # Machines differ by more than a factor of two: a slow one is given what its imports take more.
+    assert best < max(0.8, 3.5 * imports), f"{best:.2f} s, of which imports {imports:.2f} s"

@@ -173,25 +173,21 @@ def _asked(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:
 
 
 def _label_output(bundle: Bundle) -> Tensor:
-    """Give the output that tells the label: itself, or scores by class; as the server does."""
-    known = {tensor.name: tensor for tensor in bundle.manifest.signature.outputs}
-    for name in ("label", "probabilities", "scores"):
-        if name in known and (name == "label" or known[name].columns):
-            return known[name]
-    where = f"model `{bundle.manifest.name}`"
-    raise LabelsNotFound(where, expected="an output `label`", found=_quoted(known))
+    from lading.signature import label_output
+
+    signature = bundle.manifest.signature
+    tensor = label_output(signature)
+    if tensor is None:
+        found = _quoted(one.name for one in signature.outputs)
+        raise LabelsNotFound(f"model `{bundle.manifest.name}`", expected="an output `label`", found=found)
+    return tensor
 
 
 def _labels(bundle: Bundle, tensor: Tensor, found: Array) -> list[Any]:
-    classes = _values(found)
-    if tensor.name != "label":
-        classes = [tensor.columns[at] for at in found.argmax(axis=-1)]
-    names = bundle.manifest.labels
+    from lading.signature import named_labels
 
-    def name(value: Any) -> Any:
-        return [name(one) for one in value] if isinstance(value, list) else names.get(str(value), value)
-
-    return [name(value) for value in classes]
+    names = named_labels(tensor, found, bundle.manifest.labels)
+    return names if isinstance(names, list) else [names]
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ import lading
 from lading.server.app import App
 from lading.server.http import Route
 from lading.server.protocols import book, mlflow
+from lading.server.protocols.book.shown import dumps, sample_rows
 from lading.server.protocols.oip import facts
 from lading.server.states import Served, State
 from lading.signature import Signature, Tensor
@@ -177,7 +178,7 @@ def _instances_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
 def _infer_example(served: Served) -> dict[str, Any]:
     def shown(tensor: Tensor) -> dict[str, Any]:
         first = served.samples.inputs[tensor.name][:1]
-        data = orjson.loads(book.dumps(first.reshape(-1)))
+        data = orjson.loads(dumps(first.reshape(-1)))
         return {**facts.described(tensor), "shape": [*first.shape], "data": data}
 
     return {"inputs": [shown(one) for one in served.signature.inputs]}
@@ -185,7 +186,7 @@ def _infer_example(served: Served) -> dict[str, Any]:
 
 def _first_rows(served: Served) -> Any:
     first = {tensor.name: served.samples.inputs[tensor.name][:1] for tensor in served.signature.inputs}
-    return orjson.loads(book.dumps(book.sample_rows(served, first)))
+    return orjson.loads(dumps(sample_rows(served, first)))
 
 
 def _data_schema(signature: Signature) -> dict[str, Any]:
@@ -243,7 +244,7 @@ def _responses(served: Served | None, route: Route) -> dict[str, Any]:
         primary = served.signature.primary
         first = served.samples.outputs[primary.name][:1]
         value = first if "{" in route.pattern else first[0]
-        answer["example"] = orjson.loads(book.dumps({"prediction": value}))
+        answer["example"] = orjson.loads(dumps({"prediction": value}))
     return responses
 
 

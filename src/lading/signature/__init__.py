@@ -12,6 +12,7 @@ import msgspec
 
 from lading.errors import EmptyInput, InputMissing, InputUnknown, LadingError, ShapeRefused, ValueRefused
 from lading.signature.arrays import cast_array
+from lading.signature.labels import label_output, named_labels
 from lading.signature.tensor import (
     BATCH,
     DTYPES,
@@ -36,7 +37,9 @@ __all__ = [
     "cast_array",
     "cast_json",
     "describe",
+    "label_output",
     "missing",
+    "named_labels",
     "quoted",
 ]
 
