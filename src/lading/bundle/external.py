@@ -4,22 +4,17 @@ It visits every TensorProto that a model can hold (initializers, attributes, spa
 functions, training graphs) and skips everything else unread, so that weights cost nothing. It does not
 check that the model makes sense: the session does.
 
-Field numbers are those of onnx.proto; the wire format is protobuf's (protobuf.dev, "Encoding").
+Field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
 
-import mmap
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NoReturn
 
 from lading.bundle.manifest import MODEL_FILE, shown
+from lading.bundle.protobuf import Buffer, fields, malformed
 from lading.errors import ExternalDataEscapes, ModelInvalid
-
-Buffer = bytes | mmap.mmap
 
 _MAX_DEPTH = 100  # as protobuf itself: deeper messages are refused by every reader
 
@@ -39,7 +34,6 @@ _CHILDREN: Mapping[str, Mapping[int, str]] = {
 }  # fmt: skip
 _DATA_LOCATION = 14
 _KEY, _VALUE = 1, 2
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +83,12 @@ def _tensors(model: Buffer) -> Iterator[tuple[int, int]]:
     while todo:
         message, start, end, depth = todo.pop()
         if depth > _MAX_DEPTH:
-            _malformed("messages nested more deeply than protobuf reads", start)
+            malformed("messages nested more deeply than protobuf reads", start)
         if message == "Tensor":
             yield start, end
             continue
         children = _CHILDREN[message]
-        for number, low, high, _ in _fields(model, start, end, children):
+        for number, low, high, _ in fields(model, start, end, children):
             if number in children:
                 found_graph = found_graph or message == "Model"
                 todo.append((children[number], low, high, depth + 1))
@@ -132,11 +126,11 @@ def check_external(references: list[External], sizes: Mapping[str, int]) -> set[
 def _tensor(model: Buffer, start: int, end: int) -> list[External]:
     entries: dict[str, str] = {}
     outside = False
-    for number, low, high, value in _fields(model, start, end, _CHILDREN["Tensor"], (_DATA_LOCATION,)):
+    for number, low, high, value in fields(model, start, end, _CHILDREN["Tensor"], (_DATA_LOCATION,)):
         if number == 13:
             key, text = _entry(model, low, high)
             if key in entries:
-                _malformed(f"a tensor with `{key}` of external data twice", low)
+                malformed(f"a tensor with `{key}` of external data twice", low)
             entries[key] = text
         elif number == _DATA_LOCATION:
             outside = value != 0
@@ -145,81 +139,24 @@ def _tensor(model: Buffer, start: int, end: int) -> list[External]:
         packed = any(key.startswith("prepacked") for key in entries)
         return [External(entries["location"], _number(entries.get("offset", "0"), start), length, packed)]
     if outside or entries:
-        _malformed("a tensor with external data and no `location`", start)
+        malformed("a tensor with external data and no `location`", start)
     return []
 
 
 def _entry(model: Buffer, start: int, end: int) -> tuple[str, str]:
     texts: dict[int, str] = {}
-    for number, low, high, _ in _fields(model, start, end, {_KEY: "key", _VALUE: "value"}):
+    for number, low, high, _ in fields(model, start, end, (_KEY, _VALUE)):
         if number in texts:
-            _malformed("a key or value of external data twice", low)
+            malformed("a key or value of external data twice", low)
         if number in (_KEY, _VALUE):
             try:
                 texts[number] = bytes(model[low:high]).decode()
             except UnicodeDecodeError:
-                _malformed("external data that is not UTF-8", low)
+                malformed("external data that is not UTF-8", low)
     return texts.get(_KEY, ""), texts.get(_VALUE, "")
 
 
 def _number(text: str, at: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        _malformed(f"an offset or length of external data that is no number: {text[:40]!r}", at)
+        malformed(f"an offset or length of external data that is no number: {text[:40]!r}", at)
     return int(text)
-
-
-def _fields(
-    model: Buffer, at: int, end: int, messages: Mapping[int, str], varints: tuple[int, ...] = ()
-) -> Iterator[tuple[int, int, int, int]]:
-    """Give (field number, start, end, value) of the fields in `messages` and `varints`; skip all others."""
-    while at < end:
-        begin = at
-        tag, at = _varint(model, at, end, most=5)
-        number, wire = tag >> 3, tag & 7
-        if number == 0 or tag >= 2**32:
-            _malformed("field number out of range", begin)
-        low, value = at, 0
-        if wire == _BYTES:
-            size, low = _varint(model, at, end, most=5)
-            at = low + size
-        elif wire == _VARINT:
-            value, at = _varint(model, at, end, most=10)
-        elif wire in (_FIXED64, _FIXED32):
-            at += 8 if wire == _FIXED64 else 4
-        else:
-            _malformed(f"wire type {wire}", begin)
-        if at > end:
-            _malformed("a field that ends after its message", begin)
-        if (wire == _BYTES and number in messages) or (wire == _VARINT and number in varints):
-            yield number, low, at, value
-        elif at < end and tag < 0x80 and model[at] == tag:
-            # Tree ensembles repeat one field millions of times: a run is skipped by a compiled pattern.
-            at = _run(tag).match(model, at, end).end()  # type: ignore[union-attr]
-
-
-@lru_cache(maxsize=128)
-def _run(tag: int) -> re.Pattern[bytes]:
-    """Compile the pattern of any number of fields with the same one-byte `tag`, each well-formed."""
-    bodies = {
-        _VARINT: b"[\x80-\xff]{0,9}[\x00-\x7f]",
-        _FIXED64: b".{8}",
-        _FIXED32: b".{4}",
-        _BYTES: b"(?:" + b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(32)) + b")",
-    }
-    # Possessive, so that the engine keeps no way back for each of millions of turns.
-    return re.compile(b"(?:" + re.escape(bytes([tag])) + bodies[tag & 7] + b")*+", re.DOTALL)
-
-
-def _varint(model: Buffer, at: int, end: int, *, most: int) -> tuple[int, int]:
-    value = shift = 0
-    for place in range(at, min(at + most, end)):
-        byte = model[place]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place + 1
-        shift += 7
-    return _malformed("a number that does not end", at)
-
-
-def _malformed(found: str, at: int) -> NoReturn:
-    raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found=f"{found}, at byte {at}")

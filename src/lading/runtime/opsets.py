@@ -5,13 +5,14 @@ Reads the few fields it needs from the protobuf (a serving host has no `onnx` pa
 
 from __future__ import annotations
 
+import mmap
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
+from lading.bundle.protobuf import Buffer, fields, malformed, varint
 from lading.errors import ModelInvalid, OperatorUnsupported
 
 Probe = Callable[[bytes], str]
@@ -38,16 +39,15 @@ def model_versions(path: Path) -> ModelVersions:
     """Read the versions from an ONNX file: fields 1 and 8 of ModelProto. Raises `ModelInvalid`."""
     ir, opsets = 0, {}
     try:
-        with path.open("rb") as file:
-            for number, value in _fields(file, path.stat().st_size, {8}):
-                if number == 1 and isinstance(value, int):
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
+            for number, start, end, value in fields(model, 0, len(model), (8,), (1,)):
+                if number == 1:
                     ir = value
-                elif number == 8 and isinstance(value, bytes):
-                    domain, version = _opset(value)
+                else:
+                    domain, version = _opset(model, start, end)
                     opsets[domain] = version
-    except (OSError, EOFError, ValueError) as error:
-        found = str(error) or "the end in the middle"
-        raise ModelInvalid(f"model `{path.name}`", expected="an ONNX model", found=found) from None
+    except (OSError, ValueError) as error:  # mmap has a `ValueError` for an empty file.
+        raise ModelInvalid(f"model `{path.name}`", expected="an ONNX model", found=str(error)) from None
     return ModelVersions(ir, opsets)
 
 
@@ -89,59 +89,22 @@ def _limit(pattern: re.Pattern[str], complaint: str) -> int | None:
 def _tiny(ir: int, domain: str, version: int) -> bytes:
     """Build a ModelProto of one empty graph named ``g``."""
     name = b"" if domain == "ai.onnx" else domain.encode()
-    opset = b"\x0a" + _varint(len(name)) + name + b"\x10" + _varint(version)
-    return b"\x08" + _varint(ir) + b"\x3a\x03\x12\x01g" + b"\x42" + _varint(len(opset)) + opset
+    opset = b"\x0a" + varint(len(name)) + name + b"\x10" + varint(version)
+    return b"\x08" + varint(ir) + b"\x3a\x03\x12\x01g" + b"\x42" + varint(len(opset)) + opset
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _opset(data: bytes) -> tuple[str, int]:
-    import io
-
+def _opset(model: Buffer, start: int, end: int) -> tuple[str, int]:
     domain, version = "", 0
-    for number, value in _fields(io.BytesIO(data), len(data), {1}):
-        if number == 1 and isinstance(value, bytes):
-            domain = value.decode("utf-8")
-        elif number == 2 and isinstance(value, int):
+    for number, low, high, value in fields(model, start, end, (1,), (2,)):
+        if number == 1:
+            domain = _text(model[low:high], low)
+        else:
             version = value
     return domain or "ai.onnx", version
 
 
-def _fields(file: BinaryIO, size: int, wanted: set[int]) -> Iterator[tuple[int, int | bytes]]:
-    """Give the varints and the `wanted` length-delimited fields of one protobuf message; skip the others."""
-    while file.tell() < size:
-        key = _read_varint(file)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            yield number, _read_varint(file)
-        elif wire == 2:
-            length = _read_varint(file)
-            if length > size - file.tell():
-                raise ValueError(f"field {number} longer than the file")
-            if number in wanted:
-                yield number, file.read(length)
-            else:
-                file.seek(length, 1)
-        elif wire in (1, 5):
-            file.seek(8 if wire == 1 else 4, 1)
-        else:
-            raise ValueError(f"wire type {wire} of field {number}")
-
-
-def _read_varint(file: BinaryIO) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            raise EOFError
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    raise ValueError("a number of more than ten bytes")
+def _text(data: bytes, at: int) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        malformed("a domain that is not UTF-8", at)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lading.bundle.protobuf import varint
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
 from lading.server.grpc import messages
 from lading.server.protocols.tfs_words import type_name
@@ -86,7 +87,7 @@ def to_proto(tensor: Tensor, array: Array, proto: Any) -> None:
     if tensor.dtype in _TAGS:
         # A packed field of floats is the array's bytes: no float object is made for each.
         raw = np.ascontiguousarray(array, f"<f{array.itemsize}").tobytes()
-        proto.MergeFromString(_TAGS[tensor.dtype] + _varint(len(raw)) + raw)
+        proto.MergeFromString(_TAGS[tensor.dtype] + varint(len(raw)) + raw)
         return
     flat = array.reshape(-1)
     if tensor.dtype == "string":
@@ -148,12 +149,3 @@ def _text(tensor: Tensor, value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise ValueRefused(f"input `{tensor.name}`", expected="UTF-8 text", found="other bytes") from None
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
