@@ -115,6 +115,10 @@ def echo_http() -> list[str]:
     return [PYTHON, str(HERE / "references/echo_http.py"), "{port}"]
 
 
+def parse_http() -> list[str]:
+    return [PYTHON, str(HERE / "references/parse_http.py"), "{port}"]
+
+
 def echo_grpc() -> list[str]:
     return [PYTHON, str(HERE / "references/echo_grpc.py"), "{grpc}"]
 

@@ -117,13 +117,16 @@ def matrices(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]:
     head = _infer_head(bundle, data)
     environ = {"MODEL": str(bundle / "model.onnx"), "PYTHONPATH": ""}
     with started(
-        lading=(servers.lading(bundle), {}), fastapi=(servers.fastapi(), {"environ": environ})
+        lading=(servers.lading(bundle), {}),
+        fastapi=(servers.fastapi(), {"environ": environ}),
+        least=(servers.parse_http(), {"environ": environ, "probe": ""}),
     ) as up:
-        mine, other = up["lading"], up["fastapi"]
+        mine, other, bare = up["lading"], up["fastapi"], up["least"]
         binary = {"Inference-Header-Content-Length": str(len(head))}
         return interleaved(
             {
                 "parse and model alone": lambda: _again_and_again(least, 1),
+                "bare server of both": lambda: http(bare.url("/"), text, connections=4, seconds=1),
                 "lading JSON": lambda: http(
                     mine.url("/models/cancer/predict"), text, connections=4, seconds=1
                 ),
