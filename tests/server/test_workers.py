@@ -289,6 +289,37 @@ def new_connections_until_replaced(server: ServerProcess, victim: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
+def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwhile(iris):
+    with serving(iris, flags=("--workers", "2", "--worker-timeout-s", "1")) as server:
+        all_accept(server, 2)
+        time.sleep(1.5)  # Longer than the limit: idle workers are no silent ones.
+        assert "sign of life" not in server.said
+        victim = children(server)[0]
+        os.kill(victim, signal.SIGSTOP)
+        assert new_connections_until_replaced(server, victim) > 0
+        all_accept(server, 2)
+        assert server.stop() == 0
+    assert re.search(
+        rf"worker 1 \(process {victim}\) has not given a sign of life for \d+ s; ending it", server.said
+    )
+    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIG(KILL|ABRT)", server.said)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workers")
+def test_a_worker_that_is_aborted_shows_what_its_threads_stood_at(iris):
+    with serving(iris, flags=("--workers", "2")) as server:
+        all_accept(server, 2)
+        victim = children(server)[0]
+        os.kill(victim, signal.SIGABRT)
+        server.wait_until(lambda: "was ended by SIGABRT" in server.said)
+        assert "Fatal Python error: Aborted" in server.said
+        assert "most recent call first" in server.said
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workers")
 def test_every_worker_may_be_killed_and_what_waits_is_answered(iris):
     with serving(iris, flags=("--workers", "2")) as server:
         all_accept(server, 2)

@@ -11,6 +11,7 @@ import json
 import logging
 import mmap
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ Block = Any
 _NAMES_SIZE = 256 * 1024
 _CELLS_SIZE = 4 * 1024 * 1024  # Pages that nothing was written to take no memory.
 _SEGMENT_SIZE = mmap.PAGESIZE + _NAMES_SIZE + _CELLS_SIZE
-_NAMES_USED, _CELLS_USED, _PID, _STARTS, _CONNECTIONS = range(5)
+_NAMES_USED, _CELLS_USED, _PID, _STARTS, _CONNECTIONS, _BEAT = range(6)
 
 
 class Cells(Protocol):
@@ -82,14 +83,18 @@ class SharedMemory:
     def began(self, worker: int, pid: int) -> None:
         """Note that `worker` runs as the process `pid`."""
         header = self.segments[worker - 1].header
-        header[_CONNECTIONS] = 0
+        header[_CONNECTIONS] = header[_BEAT] = 0
         header[_PID] = pid
         header[_STARTS] += 1
 
     def ended(self, worker: int) -> None:
         """Note that `worker` is gone: what it had in hand is no more, what it counted stays."""
         header = self.segments[worker - 1].header
-        header[_PID] = header[_CONNECTIONS] = 0
+        header[_PID] = header[_CONNECTIONS] = header[_BEAT] = 0
+
+    def beat_of(self, worker: int) -> float:
+        """Give when `worker` last gave a sign of life, on the monotonic clock; 0 before the first."""
+        return float(self.segments[worker - 1].header[_BEAT]) / 1000
 
 
 class Segment:
@@ -164,6 +169,10 @@ class SharedCells:
     def set_connections(self, count: int) -> None:
         """Let the others know how many connections this worker has, from when it accepts any."""
         self._own.header[_CONNECTIONS] = count + 1
+
+    def beat(self) -> None:
+        """Let the supervisor know that the event loop of this worker goes on."""
+        self._own.header[_BEAT] = int(time.monotonic() * 1000)
 
     def least_connections(self) -> int:
         """Give the connections of whichever worker that accepts has the fewest; 0 where none accepts."""

@@ -34,6 +34,10 @@ class Balance(Protocol):
         """Give the connections of whichever worker that accepts has the fewest."""
         ...
 
+    def beat(self) -> None:
+        """Give a sign of life."""
+        ...
+
 
 class Gate:
     """Accepts until it is closed; uvicorn treats it as one of its servers."""
@@ -61,7 +65,8 @@ class Gate:
         self._loop.add_reader(self._listener.fileno(), self._ready)
 
     def count(self, connections: int) -> None:
-        """Set right how many connections there are; called some times a second."""
+        """Set right how many connections there are, and give a sign of life; called some times a second."""
+        self._balance.beat()
         self._connections = connections + len(self._connecting)
         self._balance.set_connections(self._connections)
 

@@ -8,6 +8,7 @@ answers no request: workers accept from one shared socket, so that what waits th
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import selectors
@@ -37,6 +38,8 @@ STEADY_S = 10.0
 
 LONGEST_WAIT_S = 30.0
 _GRACE_S = 10.0
+_WATCH_S = 1.0
+_LAST_WORDS_S = 1.0
 _NEVER_FORK = ("grpc", "onnxruntime")
 
 Work = Callable[[Seat], int]
@@ -56,6 +59,7 @@ class Worker:
     waiting: bool = False
     settled: bool = False
     accepting: bool = False
+    kill_at: float = 0.0
 
 
 def next_to_accept(workers: Sequence[Worker]) -> Worker | None:
@@ -111,6 +115,7 @@ class Supervisor:
         self._refused: LadingError | None = None
         self._weights_in: Path | None = None
         self._draining_until = 0.0
+        self._watched_at = self._watching_since = time.monotonic()
 
     def run(self) -> int:
         """Live through it; raises the error of a first worker that cannot serve."""
@@ -125,6 +130,7 @@ class Supervisor:
                 self._answer()
                 self._wait()
                 self._handle_signals()
+                self._end_silent()
                 self._reap()
         if self._refused is not None:
             raise self._refused
@@ -169,6 +175,7 @@ class Supervisor:
         code = 1
         try:
             self._let_go()
+            faulthandler.enable()  # A worker that hangs, or crashes in native code, shows where.
             # A signal that came before its handler was the default's again: to end, and nothing was begun.
             code = self._work(seat) if not self._signals else 0
         except LadingError as error:
@@ -191,6 +198,27 @@ class Supervisor:
         self._selector.close()
         self._wake.close()
         self._woken.close()
+
+    def _end_silent(self) -> None:
+        """End workers whose event loop has stood still for too long; what they stood at goes to the log."""
+        now = time.monotonic()
+        if now - self._watched_at > 3 * _WATCH_S:  # This process, or the whole machine, stood still itself.
+            self._watching_since = now
+        self._watched_at = now
+        timeout_s = self._settings.worker_timeout_s
+        for worker in self._workers:
+            beat = self._memory.beat_of(worker.number)
+            if not (worker.pid and beat and timeout_s) or self._draining_until:
+                continue
+            silent_s = now - max(beat, self._watching_since)
+            if worker.kill_at:
+                if now >= worker.kill_at:
+                    os.kill(worker.pid, signal.SIGKILL)
+            elif silent_s >= timeout_s:
+                what = "worker %d (process %d) has not given a sign of life for %.0f s; ending it"
+                log.error(what, worker.number, worker.pid, silent_s)
+                os.kill(worker.pid, signal.SIGABRT)
+                worker.kill_at = now + _LAST_WORDS_S
 
     def _reap(self) -> None:
         for worker in self._workers:
@@ -240,6 +268,8 @@ class Supervisor:
         if self._draining_until:
             return max(0.0, self._draining_until - now)
         due = [one.start_at - now for one in self._workers if not one.pid]
+        if self._settings.worker_timeout_s:
+            due.append(_WATCH_S)
         return max(0.0, min(due)) if due else None
 
     def _hear(self, worker: Worker) -> None:
