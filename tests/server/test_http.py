@@ -224,6 +224,17 @@ def test_a_body_over_the_limit_is_413_and_others_see_no_error(host, expected, ch
         assert right(other.answer(), expected)
 
 
+def test_a_client_that_sends_all_of_a_refused_body_before_it_reads_sees_the_answer(host, expected):
+    with host.wire() as wire:
+        wire.send(request(b"[" * 20_000_000))  # Far more than the sockets between hold.
+        answer = wire.answer()
+        assert (answer.status, answer.json()["code"]) == (413, "BodyTooLarge")
+        assert wire.is_closed()
+    with host.wire() as other:
+        other.send(request())
+        assert right(other.answer(), expected)
+
+
 @pytest.mark.parametrize(
     "data",
     [

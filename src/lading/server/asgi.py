@@ -7,6 +7,7 @@ needs it and importing it takes longer than loading a model.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -19,6 +20,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _DOCS = ("/docs", "/openapi.json")
+_LINGER_S = 10.0
+"""How long a body that was refused may go on coming."""
 
 
 class _ClientGone(Exception):
@@ -52,7 +55,7 @@ class AsgiHost:
         except _ClientGone:
             return
         if body is None:
-            await _send(request, self._app.refuse_body(request), send, close=True)
+            await _refuse(request, self._app.refuse_body(request), receive, send)
             return
         request.body = body
         await _send(request, await self._respond(request, receive), send)
@@ -122,13 +125,26 @@ async def _cancel_when_gone(job: Job, receive: Receive) -> None:
     job.cancel()
 
 
-async def _send(request: Request, response: Response, send: Send, *, close: bool = False) -> None:
-    headers = response.all_headers()
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+async def _send(request: Request, response: Response, send: Send) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.all_headers()})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(request: Request, response: Response, receive: Receive, send: Send) -> None:
+    """Answer before the body is there, and let what comes of it go by for a while before closing.
+
+    Many clients read only when they have sent everything; closed upon, they would not see the answer.
+    """
+    headers = [*response.all_headers(), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    if b"expect" not in request.headers:  # Who waits for leave to send sends nothing now.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                    pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
