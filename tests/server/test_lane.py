@@ -157,6 +157,12 @@ def test_headers_without_end_are_refused(host, expected):
         wire.send(b"x" * 70_000)
         assert wire.answer().status == 431
         assert wire.is_closed()
+    with host.wire() as wire:
+        wire.send(b"nonsense\r\n\r\n")
+        assert wire.answer().status == 400
+    counted = host.app.metrics.stats("", 0, "http").statuses
+    assert counted[431] == 2
+    assert counted[400] >= 1
 
 
 def test_trailers_without_end_are_refused(host, expected):

@@ -23,6 +23,7 @@ log = logging.getLogger("lading.server")
 
 _LONGEST_ID = 128
 _CLIENT_GONE = 499
+_NO_ROUTE = "http"
 
 
 class App:
@@ -143,9 +144,13 @@ class App:
         length = request.headers.get(b"content-length", b"more").decode("latin-1")
         return self._refuse(request, too_large(self.max_body_bytes, length))
 
+    def count_unread(self, status: int) -> None:
+        """Count what a host has refused without reading it as a request."""
+        self.metrics.stats("", 0, _NO_ROUTE).answered(status, 0.0, None, 0, 0)
+
     def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
         job, route = request.job, request.route
-        protocol = route.protocol if route is not None else "http"
+        protocol = route.protocol if route is not None else _NO_ROUTE
         response.request_id = request.request_id
         if job is not None:
             response.served = job.served

@@ -258,6 +258,7 @@ class FastLane(HttpToolsProtocol):
         if self._pending is not None:  # Its client would take the refusal for the answer.
             self._pending.keep_alive = False
         else:
+            self.lane.app.count_unread(400)
             super().send_400_response(msg)
 
     def shutdown(self) -> None:
@@ -321,6 +322,7 @@ class FastLane(HttpToolsProtocol):
             self._pending.keep_alive = False
             self.flow.pause_reading()
             return
+        self.lane.app.count_unread(431)
         self.transport.write(b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % STATUS_LINE[431])
         self.transport.close()
 
