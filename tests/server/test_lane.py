@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -126,12 +127,63 @@ def test_only_the_head_of_a_whole_hot_request_is_remembered(host, expected, unfi
 def test_a_head_that_is_read_in_two_pieces_is_not_remembered(host, expected):
     whole = request(x_unfit="in pieces")
     with host.wire() as wire:
-        for cut in (10, len(whole) - 10):
-            wire.send(whole[:cut])
-            time.sleep(0.02)
-            wire.send(whole[cut:])
+        for cut in (10, len(whole) - len(BODY) - 1):
+            in_pieces(wire, whole, cut)
             assert right(wire.answer(), expected)
     assert not [head for head in heads_of(host) if b"x-unfit" in head]
+
+
+def in_pieces(wire: Wire, data: bytes, *cuts: int) -> None:
+    """Send `data` so that it arrives in the pieces between `cuts`."""
+    for start, end in pairwise((0, *cuts, len(data))):
+        wire.send(data[start:end])
+        time.sleep(0.02)
+
+
+def test_a_known_head_whose_body_comes_in_pieces_is_not_read_again(host, expected):
+    whole = request(x_body="in pieces")
+    at = len(whole) - len(BODY)
+    with host.wire() as wire:
+        in_pieces(wire, whole, at + 5)
+        assert right(wire.answer(), expected)
+        (connection,) = host.server.server_state.connections
+        parser, connection.parser = connection.parser, None
+        for cuts in ((at,), (at + 1,), (at + 3, at + 9), (len(whole) - 1,)):
+            in_pieces(wire, whole, *cuts)
+            assert right(wire.answer(), expected)
+        connection.parser = parser
+        in_pieces(
+            wire, whole + request(x_behind="new") + whole, at + 5
+        )  # The end brings the next ones along.
+        assert [right(wire.answer(), expected) for _ in range(3)] == [True] * 3
+
+
+def test_a_known_request_that_is_half_there_is_finished_while_the_server_ends(served, expected):
+    whole, app = request(x_half="there"), hosted(served, **SETTINGS).app
+    with listening(app, ServeSettings(**SETTINGS), lane=True) as host, host.wire() as wire:
+        for _ in range(2):
+            wire.send(whole)
+            assert right(wire.answer(), expected)
+        wire.send(whole[:-5])
+        time.sleep(0.02)
+        host.server.should_exit = True
+        time.sleep(0.3)
+        wire.send(whole[-5:])
+        answer = wire.answer()
+        assert right(answer, expected)
+        assert answer.headers["connection"] == "close"
+
+
+def test_a_client_that_stops_within_a_known_request_is_closed(host, expected):
+    whole = request(x_stops="within")
+    with host.wire() as wire:
+        for _ in range(2):
+            wire.send(whole)
+            assert right(wire.answer(), expected)
+        wire.send(whole[:-5])
+        began = time.monotonic()
+        assert wire.is_closed()
+        assert time.monotonic() - began < SETTINGS["deadline_s"] + 2
 
 
 def test_only_so_many_heads_are_remembered(host, expected):

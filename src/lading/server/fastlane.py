@@ -68,7 +68,10 @@ class FastLane(HttpToolsProtocol):
         self._hot: Request | None = None
         self._pending: PendingAnswer | None = None
         self._closing = False
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
+        self._missing = 0
+        self._begun = b""
+        self._received = 0
         self._head_bytes = 0
         self._in_head = False
         self._declined = b""
@@ -94,32 +97,64 @@ class FastLane(HttpToolsProtocol):
     def parse(self, data: bytes) -> None:
         """Take `data` apart; a whole hot request in it is answered, or its job is started."""
         self._unset_keepalive_if_required()
-        if not self._receiving_since and self._begin_known(data):
+        if self._missing:
+            data = self._collected(data)
+        elif not self._receiving_since and self._begin_known(data):
             return
         while data and self.parser is not None and not self.transport.is_closing():
             data = self._fed(data)
 
     def _begin_known(self, data: bytes) -> bool:
-        """Begin a whole request with a head that the parser has read before; tell whether it was one.
+        """Begin a request with a head that the parser has read before; tell whether it was one.
 
         Most clients send the same few. The parser is passed by: it is between two requests before and after.
         """
         at = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         head = self.lane.heads.get(data[:at]) if at <= LONGEST_HEAD else None
-        if head is None or at + head.body_bytes != len(data):
+        if head is None or at + head.body_bytes < len(data):
             return False
         if self._gathered:
             self.lane.settle()
         if self._answering or self.flow.write_paused or self.transport.is_closing():
             return False
         hot = head.hot
+        request = Request(hot.method, hot.path, b"", head.headers, b"", hot.params, hot.route)
+        self._missing = at + head.body_bytes - len(data)
+        if self._missing:
+            self._hot = request
+            self._parts.append(memoryview(data)[at:])
+            self._idle_since, self._receiving_since = 0.0, self.lane.now
+            return True
+        request.body = data[at:]
         self._keeps = not self._closing
-        self._begin(Request(hot.method, hot.path, data[at:], head.headers, b"", hot.params, hot.route))
+        self._begin(request)
         return True
+
+    def _collected(self, data: bytes) -> bytes:
+        """Take what is missing of a known request's body, and begin it when it is whole; give the rest."""
+        missing, request = self._missing, self._hot
+        assert request is not None
+        self._parts.append(data if len(data) <= missing else data[:missing])
+        if len(data) < missing:
+            self._missing -= len(data)
+            return b""
+        self._missing, self._receiving_since, self._hot = 0, 0.0, None
+        request.body = self._whole_body()
+        self._keeps = not self._closing
+        self._begin(request)
+        return data[missing:]
+
+    def _whole_body(self) -> bytes:
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
+        parts.clear()
+        return body
 
     def _fed(self, data: bytes) -> bytes:
         """Give `data` to the parser; what comes back is to be read once more."""
-        between = not self._receiving_since
+        if not self._receiving_since:  # Between two requests.
+            self._begun, self._received = data[:LONGEST_HEAD], 0
+        self._received += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -138,8 +173,8 @@ class FastLane(HttpToolsProtocol):
             if self._head_bytes > _MOST_HEAD_BYTES:
                 self._refuse_head()
         whole, self._whole = self._whole, None
-        if between and whole is not None and self._keeps:
-            self.lane.remember(data, whole)
+        if whole is not None and self._keeps:
+            self.lane.remember(self._begun, self._received, whole)
         return b""
 
     def send(self) -> None:
@@ -207,9 +242,7 @@ class FastLane(HttpToolsProtocol):
             super().on_message_complete()
             return
         self._hot = None
-        parts = self._parts
-        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
+        request.body = self._whole_body()
         self._keeps = self.parser.should_keep_alive() and not self._closing
         self._whole = request
         self._begin(request)

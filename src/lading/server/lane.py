@@ -149,17 +149,17 @@ class Lane:
                 self._routes[key] = found
             return found
 
-    def remember(self, data: bytes, request: Request) -> None:
-        """Keep the head of the one hot request that `data` is, from its first byte to its last."""
-        at = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+    def remember(self, text: bytes, received: int, request: Request) -> None:
+        """Keep the head that `text` begins with, of a hot request of which `received` bytes came in all."""
+        at = text.find(END_OF_HEAD) + len(END_OF_HEAD)
         body_bytes = int(request.headers.get(b"content-length", b"0"))
         # More bytes than that: another request, or line ends between two, came along.
-        if at > LONGEST_HEAD or at + body_bytes != len(data) or request.route is None:
+        if at > LONGEST_HEAD or at + body_bytes != received or request.route is None:
             return
         if len(self.heads) >= _REMEMBERED_HEADS:
             self.heads.clear()
         hot = Hot(request.method, request.path, request.route, request.params)
-        self.heads[data[:at]] = Head(hot, request.headers, body_bytes)
+        self.heads[text[:at]] = Head(hot, request.headers, body_bytes)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """Give the status line and the default headers of a 200 that carries JSON; made once a second."""
