@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from operator import attrgetter
@@ -13,6 +14,7 @@ from pathlib import Path
 from workloads import Series, Start, paired
 
 DOCS = Path(__file__).parent.parent / "docs"
+FORMER = DOCS / "benchmarks"
 _rate, _p50, _p99 = attrgetter("rate"), attrgetter("p50_ms"), attrgetter("p99_ms")
 _LIBRARIES = ("onnxruntime", "numpy", "uvicorn", "uvloop", "httptools", "fastapi", "gunicorn", "grpcio")
 
@@ -105,7 +107,7 @@ def table(found: list[Budget]) -> str:
 
 def write(results: Results, found: list[Budget]) -> None:
     """Write docs/benchmarks.md and its chart."""
-    DOCS.mkdir(exist_ok=True)
+    _keep_former()
     row = results.row
     bars = {
         "bare httptools echo": row["echo"].rate,
@@ -114,6 +116,28 @@ def write(results: Results, found: list[Budget]) -> None:
     }
     (DOCS / "benchmarks.svg").write_text(chart("One row of JSON, one core, requests/s", bars))
     (DOCS / "benchmarks.md").write_text(_page(results, found))
+
+
+def _keep_former() -> None:
+    """Move the page of another day to docs/benchmarks/, named by its date."""
+    page = DOCS / "benchmarks.md"
+    text = page.read_text() if page.exists() else ""
+    found = re.search(r"on (\d{4}-\d\d-\d\d): ", text)
+    if found is None or found[1] == _today():
+        return
+    FORMER.mkdir(exist_ok=True)
+    (FORMER / f"{found[1]}.md").write_text(text.replace("](benchmarks.svg)", f"]({found[1]}.svg)"))
+    (DOCS / "benchmarks.svg").rename(FORMER / f"{found[1]}.svg")
+
+
+def _former_runs() -> str:
+    """Name the pages of other days, the newest first."""
+    pages = sorted(FORMER.glob("*.md"), reverse=True)
+    return ", ".join(f"[{page.stem}](benchmarks/{page.name})" for page in pages)
+
+
+def _today() -> str:
+    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
 
 
 def chart(title: str, bars: dict[str, float]) -> str:
@@ -153,18 +177,18 @@ def machine() -> str:
 
 def _page(results: Results, found: list[Budget]) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     start = results.start
     parts = [
         "# Benchmarks",
         (
-            f"Written by `make bench` on {today}: {machine()}; Python {platform.python_version()}, "
+            f"Written by `make bench` on {_today()}: {machine()}; Python {platform.python_version()}, "
             f"{libraries}. Medians of interleaved rounds: {round(results.rounds * results.seconds)} of 1 s "
             f"for one row and 1,000 × 30, {results.rounds} of {results.seconds:g} s for two workers, "
             f"{4 * results.rounds} of {results.seconds:g} s for the model of 1 ms "
             f"({12 * results.rounds} of 1 s with 1 connection). The server had one core, the load the other. "
             "Machines differ; ratios hold: those over the network are medians of the ratios within a round."
         ),
+        *([f"Earlier runs: {former}."] if (former := _former_runs()) else []),
         "![One row of JSON](benchmarks.svg)",
         "## Budgets",
         table(found),
