@@ -250,7 +250,7 @@ class _Inside:
 
     def __init__(self, bundle: Path) -> None:
         from lading.bundle import Bundle
-        from lading.server.life import make_app, make_plane, uvicorn_config
+        from lading.server.lifecycle import make_app, make_plane, uvicorn_config
         from lading.server.loading import prepare
         from lading.server.states import Cost, Served, State
         from lading.settings import ServeSettings

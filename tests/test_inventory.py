@@ -26,7 +26,7 @@ from lading.runtime import fingerprint
 from lading.runtime.fingerprint import image_here
 from lading.runtime.memory import memory_limit
 from lading.server.cells import SharedCells, SharedMemory
-from lading.server.life import make_plane
+from lading.server.lifecycle import make_plane
 from lading.server.metrics import Metrics
 from lading.server.states import Served, State
 from lading.server.status import Place, Status, pattern_of, url

@@ -14,7 +14,7 @@ import httpx
 from lading.bundle import Bundle
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
-from lading.server.life import make_app, make_plane
+from lading.server.lifecycle import make_app, make_plane
 from lading.server.loading import prepare
 from lading.server.states import Cost, Served, State
 from lading.settings import ServeSettings

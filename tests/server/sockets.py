@@ -16,8 +16,8 @@ from typing import Any
 from lading.server.addresses import hold
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
-from lading.server.grpcdoor import GrpcDoor
-from lading.server.life import Server, uvicorn_config
+from lading.server.grpclistener import GrpcListener
+from lading.server.lifecycle import Server, uvicorn_config
 from lading.server.manager import Manager
 from lading.settings import ServeSettings
 
@@ -107,8 +107,8 @@ def listening(
     if not lane:
         config.http = "httptools"
         config.app = AsgiHost(app)
-    door = GrpcDoor(app.plane, app.metrics, settings, hold(settings))
-    server = Server(config, Manager(app.plane), door, settings)
+    grpc = GrpcListener(app.plane, app.metrics, settings, hold(settings))
+    server = Server(config, Manager(app.plane), grpc, settings)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)

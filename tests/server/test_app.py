@@ -14,7 +14,7 @@ from graphs import bundle_of, graph, node, tensor
 from hosting import Asked, hosted, served_from, slow
 from lading.errors import BodyInvalid
 from lading.server.http import LONGEST_REMEMBERED
-from lading.server.life import make_app, make_plane
+from lading.server.lifecycle import make_app, make_plane
 from lading.server.protocols.sagemaker import csv_response
 from lading.server.states import Served, State
 from lading.server.traffic import Traffic

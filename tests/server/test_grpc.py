@@ -27,9 +27,9 @@ from lading.server.dataplane import DataPlane
 from lading.server.grpc import STATUS, Method, Service, messages, status_of
 from lading.server.grpc.calls import CallThreads
 from lading.server.grpc.serving import GrpcServer
-from lading.server.grpcdoor import GrpcDoor, services
+from lading.server.grpclistener import GrpcListener, services
 from lading.server.job import Job
-from lading.server.life import make_plane
+from lading.server.lifecycle import make_plane
 from lading.server.metrics import Metrics
 from lading.server.states import Served, State
 from lading.server.traffic import Traffic
@@ -336,28 +336,28 @@ def test_the_descriptor_sets_are_what_the_protos_say():
     assert done.returncode == 0, done.stderr
 
 
-def door_of(plane: DataPlane, settings: ServeSettings) -> GrpcDoor:
-    return GrpcDoor(plane, Metrics(plane), settings, hold(settings))
+def listener_for(plane: DataPlane, settings: ServeSettings) -> GrpcListener:
+    return GrpcListener(plane, Metrics(plane), settings, hold(settings))
 
 
 def test_a_taken_port_is_refused_before_anything_starts(iris):
     plane = plane_of(iris)
-    one = door_of(plane, ServeSettings(grpc_port=0))
+    one = listener_for(plane, ServeSettings(grpc_port=0))
     with pytest.raises(InvalidSetting, match=f"127.0.0.1:{one.port}"):
-        door_of(plane, ServeSettings(grpc_port=one.port))
+        listener_for(plane, ServeSettings(grpc_port=one.port))
     port = one.port
     one.open()
     one.close(1)
-    again = door_of(plane, ServeSettings(grpc_port=port))
+    again = listener_for(plane, ServeSettings(grpc_port=port))
     again.close(1)
 
 
 def test_no_grpc_is_a_setting(iris):
     plane = plane_of(iris)
-    door = door_of(plane, ServeSettings(grpc_port=-1))
-    door.open()
-    assert door.port == -1
-    door.close(1)
+    none = listener_for(plane, ServeSettings(grpc_port=-1))
+    none.open()
+    assert none.port == -1
+    none.close(1)
 
 
 def test_a_failed_run_is_internal():

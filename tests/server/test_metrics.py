@@ -16,7 +16,7 @@ from lading.server import dataplane
 from lading.server.cells import Cells, PrivateCells, SharedCells, SharedMemory
 from lading.server.grpc import STATUS as GRPC_STATUS
 from lading.server.job import Job
-from lading.server.life import make_plane
+from lading.server.lifecycle import make_plane
 from lading.server.metrics import Metrics, Requests, Stats, is_gauge
 from lading.server.metrics.counts import (
     BATCH_BOUNDS,

@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from lading.errors import UsageError
-from lading.server import gate as gate_module
-from lading.server.gate import Gate
+from lading.server import acceptor as acceptors
+from lading.server.acceptor import Acceptor
 from lading.server.workers import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
 from lading.settings import ServeSettings
 from making import linear_bundle
@@ -78,15 +78,19 @@ def test_a_process_with_threads_is_not_forked():
         thread.join()
 
 
-# The gate.
+# The acceptor.
 
 
 class Scales:
-    """What a gate knows of the others: whatever the test says."""
+    """What an acceptor knows of the others: whatever the test says."""
 
     def __init__(self, least: int) -> None:
         self.least = least
         self.told = -1
+        self.beats = 0
+
+    def beat(self) -> None:
+        self.beats += 1
 
     def set_connections(self, count: int) -> None:
         self.told = count
@@ -106,30 +110,31 @@ def test_connections_beyond_the_share_of_a_worker_are_left_to_others_for_a_momen
                 transport.close()
 
             def shutdown(self) -> None:
-                """What the gate asks of connections that were made while it closed."""
+                """What the acceptor asks of connections that were made while it closed."""
 
         listener = socket.create_server(("127.0.0.1", 0))
         clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
         scales = Scales(least)
-        gate = Gate(listener, Noting, scales)
+        acceptor = Acceptor(listener, Noting, scales)
         began = time.monotonic()
-        gate.open()
+        acceptor.open()
         while len(made) < 3:
             await asyncio.sleep(0.001)
-        gate.close()
-        await gate.wait_closed()
+        acceptor.close()
+        await acceptor.wait_closed()
         for one in (*clients, listener):
             one.close()
         return [moment - began for moment in made], scales
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(gate_module, "PATIENCE_S", 0.2)
+    monkey.setattr(acceptors, "PATIENCE_S", 0.2)
     try:
         moments, scales = asyncio.run(accept_three())
     finally:
         monkey.undo()
     assert sum(moment < 0.15 for moment in moments) == at_once
     assert scales.told == 3
+    assert scales.beats > 0
 
 
 # Real ones.

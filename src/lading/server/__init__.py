@@ -24,7 +24,7 @@ def serve(
     Without `refs` follow the releases of the registry. `companions` run beside it, in every worker.
 
     With several workers this process only looks after them: what serves is imported in each of them, and
-    must not be before they are forked. Raises what `life.serve` and `workers.supervise` raise.
+    must not be before they are forked. Raises what `lifecycle.serve` and `workers.supervise` raise.
     """
     if settings.workers == 1:
         return _serve(settings, refs, registry_url, None, companions)
@@ -40,6 +40,6 @@ def _serve(
     seat: Seat | None,
     companions: Sequence[Companion],
 ) -> int:
-    from lading.server.life import serve as live
+    from lading.server.lifecycle import serve as live
 
     return live(settings, refs, registry_url, seat, companions)

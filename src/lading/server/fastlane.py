@@ -133,7 +133,8 @@ class FastLane(HttpToolsProtocol):
     def _collected(self, data: bytes) -> bytes:
         """Take what is missing of a known request's body, and begin it when it is whole; give the rest."""
         missing, request = self._missing, self._hot
-        assert request is not None
+        if request is None or self.transport.is_closing():
+            return b""
         self._parts.append(data if len(data) <= missing else data[:missing])
         if len(data) < missing:
             self._missing -= len(data)

@@ -22,6 +22,7 @@ import uvicorn
 from lading.ref import Ref
 from lading.runtime import cpu_limit
 from lading.runtime.heap import keep_freed_memory
+from lading.server.acceptor import Acceptor, Balance
 from lading.server.addresses import hold, listen
 from lading.server.app import App
 from lading.server.asgi import AsgiHost
@@ -31,8 +32,7 @@ from lading.server.companions import Companion, Companions
 from lading.server.dataplane import DataPlane
 from lading.server.fastlane import FastLane, fast_lane
 from lading.server.follow import Following
-from lading.server.gate import Balance, Gate
-from lading.server.grpcdoor import GrpcDoor
+from lading.server.grpclistener import GrpcListener
 from lading.server.http import Handler, Request, Response, Route, Router
 from lading.server.logs import set_up_logging
 from lading.server.manager import Manager, Wanted
@@ -84,10 +84,10 @@ def serve(
     cells = _shared_cells(seat) if seat is not None else None
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
-    door = GrpcDoor(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
-    server = Server(uvicorn_config(app, settings), manager, door, settings, app.metrics, cells)
+    grpc = GrpcListener(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
+    server = Server(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, cells)
     following = None if refs else Following(registry_url, manager, plane, settings)
-    place = _place(settings, refs, seat, replica, listener, door.port)
+    place = _place(settings, refs, seat, replica, listener, grpc.port)
     beside = Companions(companions, Status(place, plane, app.metrics))
     manager.start()
     beside.start()
@@ -97,9 +97,9 @@ def serve(
     else:
         seat.settle(manager.settled)
         seat.wait_for_turn()
-    door.open()
+    grpc.open()
     server.run(sockets=[listener])
-    door.close(settings.drain_timeout_s)
+    grpc.close(settings.drain_timeout_s)
     naming.stop()
     if following is not None:
         following.stop()
@@ -202,7 +202,7 @@ class Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         manager: Manager,
-        door: GrpcDoor,
+        grpc: GrpcListener,
         settings: ServeSettings,
         metrics: Metrics | None = None,
         balance: Balance | None = None,
@@ -210,9 +210,9 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._metrics = metrics
         self._balance = balance
-        self._gate: Gate | None = None
+        self._acceptor: Acceptor | None = None
         self._manager = manager
-        self._door = door
+        self._grpc = grpc
         self._drain_delay_s = settings.drain_delay_s
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining = False
@@ -220,14 +220,14 @@ class Server(uvicorn.Server):
         self._lane = kind.lane if isinstance(kind, type) and issubclass(kind, FastLane) else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept: by uvicorn's own means, or through the gate where workers share the socket."""
+        """Begin to accept: by uvicorn's own means, or through the acceptor where workers share the socket."""
         if self._balance is None or sockets is None:
             await super().startup(sockets)
             return
         await super().startup([])
-        self._gate = Gate(sockets[0], self._make_protocol, self._balance, self.config.ssl)
-        self._gate.open()
-        self.servers.append(self._gate)  # type: ignore[arg-type]
+        self._acceptor = Acceptor(sockets[0], self._make_protocol, self._balance, self.config.ssl)
+        self._acceptor.open()
+        self.servers.append(self._acceptor)  # type: ignore[arg-type]
 
     def _make_protocol(self) -> asyncio.Protocol:
         kind: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
@@ -243,8 +243,8 @@ class Server(uvicorn.Server):
                 connection.sweep(now)
         if self._metrics is not None:
             self._metrics.publish(len(self.server_state.connections))
-        if self._gate is not None:
-            self._gate.count(len(self.server_state.connections))
+        if self._acceptor is not None:
+            self._acceptor.count(len(self.server_state.connections))
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -269,7 +269,7 @@ class Server(uvicorn.Server):
 
     def _close(self) -> None:
         self.should_exit = True
-        self._door.close(self._drain_timeout_s)
+        self._grpc.close(self._drain_timeout_s)
 
 
 def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:

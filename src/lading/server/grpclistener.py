@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("lading.server")
 
 
-class GrpcDoor:
+class GrpcListener:
     """The gRPC side of one process at the address that is `held`; does nothing where that is None."""
 
     def __init__(

@@ -39,7 +39,7 @@ class Balance(Protocol):
         ...
 
 
-class Gate:
+class Acceptor:
     """Accepts until it is closed; uvicorn treats it as one of its servers."""
 
     def __init__(

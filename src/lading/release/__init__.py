@@ -1,49 +1,54 @@
 """A release: the wish that a version serves under a model's name, how it gets there, and what came of it.
 
-Pure words and functions: what follows from a change (`begin`, `changed`), the chain of events (`link`,
-`verify_chain`), the split of traffic (`split`). Keeps nothing, reads no clock and draws no number itself;
-whether a candidate is good enough is the verdict's part.
+Pure words and functions: what follows from a change (`begin`, `changed`), the split of traffic (`split`), the
+chain of ``events``, the ``windows`` of live traffic. Keeps nothing, reads no clock and draws no number
+itself; whether a candidate is good enough is the verdict's part.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
 from lading.errors import InvalidSetting, UsageError
+from lading.release.events import NO_HASH, Event, EventDraft, EventKind, event_hash, link, verify_chain
+from lading.release.windows import LATENCY_BOUNDS_S, Feedback, FeedbackCounts, ShadowCounts, Window
+
+__all__ = [
+    "LATENCY_BOUNDS_S",
+    "NO_HASH",
+    "OPEN_STATES",
+    "Changes",
+    "Event",
+    "EventDraft",
+    "EventKind",
+    "Feedback",
+    "FeedbackCounts",
+    "HeaderRule",
+    "Mode",
+    "Plan",
+    "Release",
+    "ReleaseState",
+    "ShadowCounts",
+    "Side",
+    "Window",
+    "begin",
+    "changed",
+    "event_hash",
+    "link",
+    "rollback_target",
+    "split",
+    "verify_chain",
+]
 
 Mode = Literal["live", "shadow", "canary", "ab"]
 Side = Literal["live", "candidate"]
 ReleaseState = Literal["running", "paused", "live", "rolled_back", "superseded", "refused"]
 """``running`` and ``paused`` have a candidate; the others are ended and have none."""
-EventKind = Literal[
-    "released",
-    "step",
-    "paused",
-    "resumed",
-    "promoted",
-    "rolled_back",
-    "refused",
-    "superseded",
-    "ready",
-    "failed",
-]
-
 OPEN_STATES: frozenset[ReleaseState] = frozenset({"running", "paused"})
-NO_HASH = "0" * 64
-"""What the first event of a chain carries as the hash of the one before."""
-
-LATENCY_BOUNDS_S: tuple[float, ...] = tuple(
-    float(f"{50e-6 * (60 / 50e-6) ** (number / 39):.3g}") for number in range(40)
-)
-"""Upper bounds of the latency bins, 50 µs to 60 s, each 1.43 times the last; one more bin is above all.
-
-A latency is counted in the first bin whose bound is not below it.
-"""
 
 _DEFAULT_STEPS: dict[Mode, tuple[int, ...]] = {
     "live": (100,),
@@ -143,88 +148,6 @@ class Changes(TypedDict, total=False):
     candidate: int | None
 
 
-class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as its author knows it. ``version`` is the one it is about: else the candidate, else live."""
-
-    kind: EventKind
-    actor: str
-    reason: str = ""
-    from_: str = ""
-    to: str = ""
-    evidence: dict[str, Any] = {}
-    fingerprint: str = ""
-    version: int | None = None
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """One thing that happened to a release; never changed. ``seq`` counts 1, 2, 3 … per model.
-
-    ``hash`` is the sha256 of the canonical JSON of all else, which holds the hash of the event before.
-    """
-
-    name: str
-    number: int
-    seq: int
-    at: str
-    actor: str
-    kind: EventKind
-    from_: str
-    to: str
-    reason: str
-    evidence: dict[str, Any]
-    digest: str
-    fingerprint: str
-    previous: str
-    hash: str
-
-
-class ShadowCounts(msgspec.Struct, frozen=True):
-    """Copies sent to the candidate: same answer, another, not sent for lack of time, failed."""
-
-    agreed: int = 0
-    differed: int = 0
-    dropped: int = 0
-    failed: int = 0
-
-
-class FeedbackCounts(msgspec.Struct, frozen=True):
-    """Answers of which the truth came later."""
-
-    right: int = 0
-    wrong: int = 0
-
-
-class Feedback(msgspec.Struct, frozen=True):
-    """The truth about one answer: its labels by name, one a row."""
-
-    name: str
-    request_id: str
-    truth: tuple[str, ...]
-
-
-class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """Live traffic of one version on one replica for ``seconds`` from the Unix time ``at``, whole seconds.
-
-    ``latency`` counts per bin of `LATENCY_BOUNDS_S`; ``outputs`` per label or bin of values; ``errors`` per
-    class name. ``id`` lets a window be sent twice and count once.
-    """
-
-    name: str
-    release: int
-    version: int
-    digest: str
-    replica: str
-    at: float
-    seconds: float
-    requests: int = 0
-    errors: dict[str, int] = {}
-    latency: tuple[int, ...] = ()
-    outputs: dict[str, int] = {}
-    shadow: ShadowCounts = ShadowCounts()
-    feedback: FeedbackCounts = FeedbackCounts()
-    id: str = msgspec.field(default_factory=lambda: os.urandom(8).hex())
-
-
 def split(key: bytes | None, name: str, weight_percent: float, draw: Callable[[], float]) -> Side:
     """Choose the side of a request: by its key, the same everywhere and always, else by `draw` from [0, 1).
 
@@ -320,50 +243,6 @@ def rollback_target(releases: Sequence[Release]) -> int | None:
         return now.live
     known = (version for one in releases for version in (one.live, one.replaces))
     return next((version for version in known if version not in (None, now.live)), None)
-
-
-def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str, digest: str) -> Event:
-    """Make the event that follows `previous` in the chain of the release's model."""
-    event = Event(
-        name=release.name,
-        number=release.number,
-        seq=previous.seq + 1 if previous is not None else 1,
-        at=at,
-        actor=draft.actor,
-        kind=draft.kind,
-        from_=draft.from_,
-        to=draft.to,
-        reason=draft.reason,
-        # As it comes out of JSON, so that an event is the same before and after it was kept.
-        evidence=msgspec.json.decode(msgspec.json.encode(draft.evidence)),
-        digest=digest,
-        fingerprint=draft.fingerprint or release.runtime or "",
-        previous=previous.hash if previous is not None else NO_HASH,
-        hash="",
-    )
-    return msgspec.structs.replace(event, hash=event_hash(event))
-
-
-def event_hash(event: Event) -> str:
-    """Give the sha256 of the canonical JSON (keys sorted, no spaces) of all of an event but its hash."""
-    fields = msgspec.to_builtins(event)
-    del fields["hash"]
-    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
-
-
-def verify_chain(events: Iterable[Event]) -> Event | None:
-    """Give the first event that was changed, or stands where another was left out; None if all is whole.
-
-    Events of several models may be mixed; those of one are in their order, from the first on.
-    """
-    last: dict[str, Event] = {}
-    for event in events:
-        before = last.get(event.name)
-        seq, previous = (before.seq + 1, before.hash) if before is not None else (1, NO_HASH)
-        if (event.seq, event.previous, event.hash) != (seq, previous, event_hash(event)):
-            return event
-        last[event.name] = event
-    return None
 
 
 def _check_state(release: Release, state: ReleaseState) -> None:
