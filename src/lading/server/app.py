@@ -69,7 +69,9 @@ class App:
     def _start(
         self, request: Request, route: Route, deliver: Deliver, gathered: list[Job] | None
     ) -> Response | None:
-        plane = self.plane.seen_by(request.headers)
+        plane = self.plane
+        if plane.splits:
+            plane = plane.seen_by(request.headers)
         try:
             outcome = route.handler(request, plane)
             if type(outcome) is Job:
@@ -163,7 +165,7 @@ class App:
         if error is not None:
             stats.failed(error)
         request.response = response
-        if job is not None and response.status != _CLIENT_GONE:
+        if job is not None and self.plane.watches and response.status != _CLIENT_GONE:
             reason = type(error).__name__ if error is not None else ""
             self.plane.saw(job, request.request_id, took_s, reason)
         return response

@@ -37,8 +37,10 @@ class DataPlane:
     """The versions that answer, by model name, and the way a job takes to one of them.
 
     ``worker`` is the number of this process among those that serve together, 0 where it is alone.
-    ``on_run`` is told of every run that came out of a queue. Readers take no lock: `publish` replaces the
-    whole table, so that a request sees it before or after a change and never in between.
+    ``on_run`` is told of every run that came out of a queue. ``splits`` is whether some release sends callers
+    to one side or the other, ``watches`` whether some release wants to know how requests fare. Readers take
+    no lock: `publish` replaces the whole table, so that a request sees it before or after a change and never
+    in between.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class DataPlane:
     ) -> None:
         self._default = default_model
         self._lookup = Lookup.of((), {}, default_model)
+        self.splits = False
+        self.watches = False
         self._batch = batch or BatchLimits()
         self._batchers: dict[Served, Batcher] = {}
         self.worker = 0
@@ -72,20 +76,17 @@ class DataPlane:
         if not self._default and versions:
             self._default = versions[0].name
         self._lookup = Lookup.of(versions, traffic or {}, self._default)
+        self.splits = self._lookup.splits
+        self.watches = self.witness is not None and bool(traffic)
         # A version that is gone takes its queue and its thread along.
         for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
             batcher = self._batchers.pop(served, None)
             if batcher is not None:
                 batcher.stop()
 
-    @property
-    def splits(self) -> bool:
-        """Whether some release sends callers to one side or the other."""
-        return self._lookup.splits
-
     def seen_by(self, headers: Headers) -> DataPlane:
         """Give the data plane as this caller sees it: releases that split send it to its side."""
-        if not self._lookup.splits:
+        if not self.splits:
             return self
         view = copy(self)
         view._caller = headers  # noqa: SLF001 - a copy of its own kind
@@ -263,8 +264,12 @@ class DataPlane:
 def _expected_s(job: Job) -> float:
     """Estimate how long a job runs; without end where its rows are larger than those that were measured."""
     cost = job.served.cost
-    if cost.row_values and sum(array.size for array in job.inputs.values()) > cost.row_values * job.rows:
-        return math.inf
+    if cost.row_values:
+        values = 0
+        for array in job.inputs.values():
+            values += array.size
+        if values > cost.row_values * job.rows:
+            return math.inf
     return cost.of(job.rows)
 
 

@@ -96,7 +96,8 @@ class FastLane(HttpToolsProtocol):
 
     def parse(self, data: bytes) -> None:
         """Take `data` apart; a whole hot request in it is answered, or its job is started."""
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         if self._missing:
             data = self._collected(data)
         elif not self._receiving_since and self._begin_known(data):
@@ -115,7 +116,10 @@ class FastLane(HttpToolsProtocol):
             return False
         if self._gathered:
             self.lane.settle()
-        if self._answering or self.flow.write_paused or self.transport.is_closing():
+        cycle = self.cycle  # `_answering`, in place: every request passes here.
+        if cycle is not None and not cycle.response_complete:
+            return False
+        if self.flow.write_paused or self.transport.is_closing():
             return False
         hot = head.hot
         request = Request(hot.method, hot.path, b"", head.headers, b"", hot.params, hot.route)
@@ -250,7 +254,8 @@ class FastLane(HttpToolsProtocol):
 
     def _begin(self, request: Request) -> None:
         request.waiter = self
-        response = self.lane.begin(request)
+        lane = self.lane
+        response = lane.app.begin(request, lane.deliver, lane.gathered)
         if response is not None:
             self._write(response, keep_alive=self._keeps)
         else:
@@ -260,7 +265,8 @@ class FastLane(HttpToolsProtocol):
         """Answer with the outcome of a job that ran with others; start it anew if its version had gone."""
         self._gathered = False
         app, request = self.lane.app, job.request
-        response = app.finish(job) if not app.plane.lost(job) else app.again(request, self.lane.deliver)
+        lost = job.error is not None and app.plane.lost(job)
+        response = app.again(request, self.lane.deliver) if lost else app.finish(job)
         if response is not None:
             self._write(response, keep_alive=self._keeps)
         else:
@@ -384,8 +390,12 @@ class FastLane(HttpToolsProtocol):
     def _write(self, response: Response, *, keep_alive: bool) -> None:
         """Make the bytes of an answer; whoever runs the stage flushes them."""
         body, served = response.body, response.served
+        if response.status == 200 and response.content_type is JSON and not response.headers:
+            head = self.lane.head(self.server_state.default_headers)
+        else:
+            head = self._head(response)
         answer = b"%b%d\r\nx-request-id: %b\r\n%b%b%b" % (
-            self._head(response),
+            head,
             len(body),
             response.request_id,
             served.header_block if served is not None else b"",
@@ -406,10 +416,11 @@ class FastLane(HttpToolsProtocol):
 
     def _head(self, response: Response) -> bytes:
         """Give the beginning of an answer, up to the value of its content-length."""
-        default_headers = self.server_state.default_headers
-        if response.status == 200 and response.content_type is JSON and not response.headers:
-            return self.lane.head(default_headers)
-        given = (*default_headers, (b"content-type", response.content_type), *response.headers)
+        given = (
+            *self.server_state.default_headers,
+            (b"content-type", response.content_type),
+            *response.headers,
+        )
         lines = b"".join(b"%b: %b\r\n" % header for header in given)
         return b"%b%bcontent-length: " % (STATUS_LINE[response.status], lines)
 

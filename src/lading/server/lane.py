@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from lading.errors import LadingError
 from lading.server.app import App
-from lading.server.http import LONGEST_REMEMBERED, Request, Response, Route
+from lading.server.http import LONGEST_REMEMBERED, Request, Route
 from lading.server.job import Job
 
 log = logging.getLogger("lading.server")
@@ -115,10 +115,6 @@ class Lane:
                 self.settle()
         finally:
             self.gathered = self.answered = None
-
-    def begin(self, request: Request) -> Response | None:
-        """Answer a request, or let its job run with the others of this stage or in a thread."""
-        return self.app.begin(request, self.deliver, self.gathered)
 
     def settle(self) -> None:
         """Run the jobs of this stage, and write its answers."""
