@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from lading.errors import ExtraMissing, InvalidSetting, RemoteError, ServerUnavailable
+from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, missing_extra
 
 MANAGER = "lading"
 APPLY = "application/apply-patch+yaml"
@@ -125,12 +125,8 @@ def _import_client() -> tuple[Any, Any]:
     try:
         from kubernetes import client, config
     except ModuleNotFoundError as error:
-        raise ExtraMissing(
-            "`--apply`",
-            expected="the extra `kubernetes`",
-            found=f"no module `{error.name}`",
-            hint="pip install 'lading[kubernetes]', or pipe into `kubectl apply --server-side -f -`",
-        ) from None
+        instead = "pipe into `kubectl apply --server-side -f -`"
+        raise missing_extra("`--apply`", "kubernetes", error, instead=instead) from None
     return client, config
 
 
