@@ -122,11 +122,12 @@ def _keep_former() -> None:
     """Move the page of another day to docs/benchmarks/, named by its date."""
     page = DOCS / "benchmarks.md"
     text = page.read_text() if page.exists() else ""
-    found = re.search(r"on (\d{4}-\d\d-\d\d): ", text)
+    found = re.search(r"Written by `make bench` on (\d{4}-\d\d-\d\d): ", text)
     if found is None or found[1] == _today():
         return
     FORMER.mkdir(exist_ok=True)
-    (FORMER / f"{found[1]}.md").write_text(text.replace("](benchmarks.svg)", f"]({found[1]}.svg)"))
+    moved = text.replace("](benchmarks.svg)", f"]({found[1]}.svg)").replace("](benchmarks/", "](")
+    (FORMER / f"{found[1]}.md").write_text(moved)
     (DOCS / "benchmarks.svg").rename(FORMER / f"{found[1]}.svg")
 
 

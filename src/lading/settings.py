@@ -52,8 +52,8 @@ class ServeSettings:
     )
     grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
     workers: int = option(1, "Processes that serve, on the same ports.", at_least=1)
-    worker_timeout_s: float = option(
-        60.0, "Seconds without a sign of life after which a worker is replaced; 0: never.", at_least=0
+    worker_timeout_s: int = option(
+        60, "Seconds without a sign of life after which a worker is replaced; 0: never.", at_least=0
     )
     share_weights: str = option(
         "on", "Workers share a model's weights, by a copy of it in TMPDIR.", choices=("on", "off")

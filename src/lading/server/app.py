@@ -148,7 +148,7 @@ class App:
 
     def count_unread(self, status: int) -> None:
         """Count what a host has refused without reading it as a request."""
-        self.metrics.stats("", 0, _NO_ROUTE).answered(status, 0.0, None, 0, 0)
+        self.metrics.stats("", 0, _NO_ROUTE).refused(status)
 
     def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
         job, route = request.job, request.route

@@ -139,7 +139,8 @@ async def _refuse(request: Request, response: Response, receive: Receive, send: 
     headers = [*response.all_headers(), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
-    if b"expect" not in request.headers:  # Who waits for leave to send sends nothing now.
+    # Who waits for leave to send a body of known length sends nothing now.
+    if b"expect" not in request.headers or b"transfer-encoding" in request.headers:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 while (message := await receive())["type"] == "http.request" and message.get("more_body"):

@@ -7,12 +7,13 @@ metric. Imports the standard library only, because the supervisor makes the memo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import mmap
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 log = logging.getLogger("lading.server")
@@ -26,7 +27,7 @@ Block = Any
 _NAMES_SIZE = 256 * 1024
 _CELLS_SIZE = 4 * 1024 * 1024  # Pages that nothing was written to take no memory.
 _SEGMENT_SIZE = mmap.PAGESIZE + _NAMES_SIZE + _CELLS_SIZE
-_NAMES_USED, _CELLS_USED, _PID, _STARTS, _CONNECTIONS, _BEAT = range(6)
+_NAMES_USED, _CELLS_USED, _PID, _STARTS, _CONNECTIONS, _BEAT, _OPENING = range(7)
 
 
 class Cells(Protocol):
@@ -83,18 +84,22 @@ class SharedMemory:
     def began(self, worker: int, pid: int) -> None:
         """Note that `worker` runs as the process `pid`."""
         header = self.segments[worker - 1].header
-        header[_CONNECTIONS] = header[_BEAT] = 0
+        header[_CONNECTIONS] = header[_BEAT] = header[_OPENING] = 0
         header[_PID] = pid
         header[_STARTS] += 1
 
     def ended(self, worker: int) -> None:
         """Note that `worker` is gone: what it had in hand is no more, what it counted stays."""
         header = self.segments[worker - 1].header
-        header[_PID] = header[_CONNECTIONS] = header[_BEAT] = 0
+        header[_PID] = header[_CONNECTIONS] = header[_BEAT] = header[_OPENING] = 0
 
     def beat_of(self, worker: int) -> float:
-        """Give when `worker` last gave a sign of life, on the monotonic clock; 0 before the first."""
-        return float(self.segments[worker - 1].header[_BEAT]) / 1000
+        """Give when `worker` last gave a sign of life, on the monotonic clock; 0 where none can be expected.
+
+        That is before the first, while it opens a model, and when it accepts no more.
+        """
+        header = self.segments[worker - 1].header
+        return 0.0 if header[_OPENING] else float(header[_BEAT]) / 1000
 
 
 class Segment:
@@ -173,6 +178,22 @@ class SharedCells:
     def beat(self) -> None:
         """Let the supervisor know that the event loop of this worker goes on."""
         self._own.header[_BEAT] = int(time.monotonic() * 1000)
+
+    def rest(self) -> None:
+        """Give no more signs of life, because this worker ends."""
+        self._own.header[_BEAT] = 0
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """Open a model within: the interpreter may stand still for as long as that takes."""
+        header = self._own.header
+        header[_OPENING] = 1
+        try:
+            yield
+        finally:
+            if header[_BEAT]:
+                self.beat()
+            header[_OPENING] = 0
 
     def least_connections(self) -> int:
         """Give the connections of whichever worker that accepts has the fewest; 0 where none accepts."""

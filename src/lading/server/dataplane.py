@@ -39,8 +39,8 @@ class DataPlane:
     ``worker`` is the number of this process among those that serve together, 0 where it is alone.
     ``on_run`` is told of every run that came out of a queue. ``splits`` is whether some release sends callers
     to one side or the other, ``watches`` whether some release wants to know how requests fare. Readers take
-    no lock: `publish` replaces the whole table, so that a request sees it before or after a change and never
-    in between.
+    no lock: `publish` replaces the whole table first and says then whether releases split or watch, so that a
+    request finds its version as it was before a change or after, and at worst goes unwatched in between.
     """
 
     def __init__(

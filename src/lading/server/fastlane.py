@@ -180,6 +180,7 @@ class FastLane(HttpToolsProtocol):
         whole, self._whole = self._whole, None
         if whole is not None and self._keeps:
             self.lane.remember(self._begun, self._received, whole)
+            self._begun = b""
         return b""
 
     def send(self) -> None:

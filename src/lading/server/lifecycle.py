@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from math import ceil
 from pathlib import Path
 from types import FrameType
@@ -34,7 +35,7 @@ from lading.server.fastlane import FastLane, fast_lane
 from lading.server.follow import Following
 from lading.server.grpclistener import GrpcListener
 from lading.server.http import Handler, Request, Response, Route, Router
-from lading.server.logs import set_up_logging
+from lading.server.logs import set_up_logging, show_stacks
 from lading.server.manager import Manager, Wanted
 from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, page
@@ -65,6 +66,7 @@ def serve(
     """
     worker = seat.number if seat is not None else 0
     set_up_logging(settings.log_level, worker)
+    show_stacks()
     keep_freed_memory()
     replica = replica_id() if seat is None else seat.replica
     witness = Witness(f"{replica}-{worker}" if worker else replica)
@@ -72,6 +74,7 @@ def serve(
     wanted = naming.names()
     plane = make_plane(settings, _first_name(refs, wanted), witness)
     plane.worker = worker
+    cells = _shared_cells(seat) if seat is not None else None
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
     manager = Manager(
         plane,
@@ -79,9 +82,9 @@ def serve(
         drain_timeout_s=settings.drain_timeout_s,
         replace=settings.swap == "replace",
         weights_in=seat.weights_in if seat is not None else None,
+        opening=cells.opening if cells is not None else nullcontext,
     )
     naming.load(wanted, manager, plane)
-    cells = _shared_cells(seat) if seat is not None else None
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
     grpc = GrpcListener(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)

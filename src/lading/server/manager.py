@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool
 class Manager:
     """Carries out the steps of `decide` in a thread, and publishes what is there to the data plane.
 
-    `weights_in` is the folder by which workers share weights.
+    `weights_in` is the folder by which workers share weights; a version is loaded within `opening`.
 
     ``settled`` is set once there was nothing left to do: every wanted version is ready or has failed.
 
@@ -110,8 +111,10 @@ class Manager:
         drain_timeout_s: float = 30.0,
         replace: bool = False,
         weights_in: Path | None = None,
+        opening: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._plane = plane
+        self._opening = opening
         self._weights_in = weights_in
         self._replace = replace
         self._threads = threads
@@ -198,7 +201,8 @@ class Manager:
             with self._changed:
                 self._present.append(served)
                 self._publish()
-            rows = prepare(served, wanted.open(), self._threads, self._weights_in)
+            with self._opening():
+                rows = prepare(served, wanted.open(), self._threads, self._weights_in)
         except UnavailableError as error:
             self._try_again(served, error)
             return

@@ -8,7 +8,6 @@ answers no request: workers accept from one shared socket, so that what waits th
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import logging
 import os
 import selectors
@@ -175,7 +174,6 @@ class Supervisor:
         code = 1
         try:
             self._let_go()
-            faulthandler.enable()  # A worker that hangs, or crashes in native code, shows where.
             # A signal that came before its handler was the default's again: to end, and nothing was begun.
             code = self._work(seat) if not self._signals else 0
         except LadingError as error:
@@ -202,10 +200,10 @@ class Supervisor:
     def _end_silent(self) -> None:
         """End workers whose event loop has stood still for too long; what they stood at goes to the log."""
         now = time.monotonic()
-        if now - self._watched_at > 3 * _WATCH_S:  # This process, or the whole machine, stood still itself.
-            self._watching_since = now
-        self._watched_at = now
         timeout_s = self._settings.worker_timeout_s
+        if now - self._watched_at > _WATCH_S + min(2 * _WATCH_S, timeout_s / 2):
+            self._watching_since = now  # This process, or the whole machine, stood still itself.
+        self._watched_at = now
         for worker in self._workers:
             beat = self._memory.beat_of(worker.number)
             if not (worker.pid and beat and timeout_s) or self._draining_until:
@@ -217,7 +215,7 @@ class Supervisor:
             elif silent_s >= timeout_s:
                 what = "worker %d (process %d) has not given a sign of life for %.0f s; ending it"
                 log.error(what, worker.number, worker.pid, silent_s)
-                os.kill(worker.pid, signal.SIGABRT)
+                os.kill(worker.pid, signal.SIGUSR1)  # See `show_stacks`.
                 worker.kill_at = now + _LAST_WORDS_S
 
     def _reap(self) -> None:

@@ -28,7 +28,7 @@ def named_labels(tensor: Tensor, values: Array, names: Mapping[str, str]) -> Any
     `values` are those of the output that `label_output` gave: nested lists come out as deep as they are.
     """
     if tensor.name != "label":
-        values = np.array(tensor.columns, dtype=object)[values.argmax(axis=-1)]
+        values = np.asarray(np.array(tensor.columns, dtype=object)[values.argmax(axis=-1)], dtype=object)
 
     def name(value: Any) -> Any:
         return [name(one) for one in value] if isinstance(value, list) else names.get(str(value), value)

@@ -1,7 +1,7 @@
 """One repository of an OCI registry: blobs, manifests and tags.
 
 Speaks the distribution API (https://github.com/opencontainers/distribution-spec) and knows nothing of
-bundles: `oci` keeps them here, and images are built from here.
+bundles: `store.oci` keeps them here, and images are built from here.
 """
 
 from __future__ import annotations

@@ -181,6 +181,10 @@ class Stats(Requests):
         else:
             self._ran_at_once(job)
 
+    def refused(self, status: int) -> None:
+        """Count what was no request: it has no latency."""
+        self._cells[_STATUS_AT.get(status, _STATUS_OTHER)] += 1
+
     def _ran_at_once(self, job: Job) -> None:
         cells, rows, together = self._cells, job.rows, job.together
         if rows == 1 and not together:
