@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,29 @@ def test_a_version_is_swapped_and_the_old_one_unloaded(bundles):
     manager.close()
     with pytest.raises(ModelNotReady, match="unloaded"):
         plane.find().take()
+
+
+def test_a_version_is_opened_and_proved_within_what_the_manager_was_given(bundles):
+    events: list[str] = []
+
+    @contextmanager
+    def opening() -> Iterator[None]:
+        events.append("begins")
+        yield
+        events.append("ends")
+
+    def opened() -> Bundle:
+        events.append("opens")
+        return Bundle.open(bundles[0].path, digest=bundles[0].digest)
+
+    plane = DataPlane()
+    manager = Manager(plane, threads=1, opening=opening)
+    manager.want([Wanted("iris", 1, bundles[0].digest, opened)])
+    manager.start()
+    until(lambda: plane.models and plane.find("iris").state is State.READY)
+    manager.drain("done")
+    manager.close()
+    assert events == ["begins", "opens", "ends"]
 
 
 def test_a_version_in_hand_is_not_unloaded(bundles):

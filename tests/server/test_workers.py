@@ -23,6 +23,7 @@ from lading.errors import UsageError
 from lading.server import acceptor as acceptors
 from lading.server.acceptor import Acceptor
 from lading.server.cells import SharedCells, SharedMemory
+from lading.server.logs import LAST_WORDS
 from lading.server.workers import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
 from lading.settings import ServeSettings
 from making import linear_bundle
@@ -65,6 +66,25 @@ def test_a_worker_that_still_loads_does_not_join_those_that_are_ready():
 def test_a_worker_that_fails_again_and_again_is_waited_for_longer_and_longer():
     assert [wait_s(failures) for failures in range(6)] == [0, 0, 0.5, 1, 2, 4]
     assert wait_s(1000) == LONGEST_WAIT_S
+
+
+def test_a_worker_told_to_end_in_the_moment_of_its_fork_ends():
+    program = """
+import os, signal, time
+from lading.server import workers
+signal.signal(signal.SIGTERM, lambda *_: None)
+for _ in range(20):
+    pid = workers._forked()
+    if not pid:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        time.sleep(5)
+        os._exit(7)
+    os.kill(pid, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(-signal.SIGTERM)] * 20
 
 
 def test_a_process_with_threads_is_not_forked():
@@ -316,17 +336,43 @@ def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwh
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_a_worker_shows_what_its_threads_stand_at(iris):
+def test_a_worker_that_comes_back_before_it_is_ended_is_left_alone(iris):
+    with serving(iris, flags=("--workers", "2", "--worker-timeout-s", "1")) as server:
+        all_accept(server, 2)
+        victim = children(server)[0]
+        os.kill(victim, signal.SIGSTOP)
+        server.wait_until(lambda: "sign of life" in server.said)
+        os.kill(victim, signal.SIGCONT)
+        time.sleep(3)
+        assert victim in children(server)
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workers")
+def test_a_worker_that_crashes_shows_what_its_threads_stood_at(iris):
     with serving(iris, flags=("--workers", "2")) as server:
         all_accept(server, 2)
-        asked, crashed = children(server)
-        os.kill(asked, signal.SIGUSR1)
-        server.wait_until(lambda: "most recent call first" in server.said)
-        assert asked in children(server)
-        os.kill(crashed, signal.SIGABRT)
+        os.kill(children(server)[0], signal.SIGABRT)
         server.wait_until(lambda: "was ended by SIGABRT" in server.said)
         assert "Fatal Python error: Aborted" in server.said
         assert server.stop() == 0
+
+
+def test_a_process_that_hangs_says_at_its_last_words_what_it_stands_at():
+    hang = (
+        "from lading.server.logs import show_stacks\ndef stuck():\n  print(flush=True)\n  while True: pass\n"
+    )
+    command = [sys.executable, "-c", f"{hang}show_stacks()\nstuck()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(LAST_WORDS)
+        time.sleep(0.5)
+        process.kill()
+        said = process.communicate()[1]
+    assert "most recent call first" in said
+    assert "in stuck" in said
 
 
 def test_nothing_is_expected_of_a_worker_that_opens_a_model():

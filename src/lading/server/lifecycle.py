@@ -75,15 +75,7 @@ def serve(
     plane = make_plane(settings, _first_name(refs, wanted), witness)
     plane.worker = worker
     cells = _shared_cells(seat) if seat is not None else None
-    threads = settings.threads or max(1, cpu_limit() // settings.workers)
-    manager = Manager(
-        plane,
-        threads=threads,
-        drain_timeout_s=settings.drain_timeout_s,
-        replace=settings.swap == "replace",
-        weights_in=seat.weights_in if seat is not None else None,
-        opening=cells.opening if cells is not None else nullcontext,
-    )
+    manager = _manager(plane, settings, seat, cells)
     naming.load(wanted, manager, plane)
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
@@ -112,6 +104,19 @@ def serve(
     manager.close()
     log.info("drained; bye")
     return 0
+
+
+def _manager(
+    plane: DataPlane, settings: ServeSettings, seat: Seat | None, cells: SharedCells | None
+) -> Manager:
+    return Manager(
+        plane,
+        threads=settings.threads or max(1, cpu_limit() // settings.workers),
+        drain_timeout_s=settings.drain_timeout_s,
+        replace=settings.swap == "replace",
+        weights_in=seat.weights_in if seat is not None else None,
+        opening=cells.opening if cells is not None else nullcontext,
+    )
 
 
 def _shared_cells(seat: Seat) -> SharedCells:

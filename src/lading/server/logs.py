@@ -7,6 +7,9 @@ import logging
 import signal
 import sys
 
+LAST_WORDS = signal.SIGUSR1
+"""Asks a process that hangs what it stands at. One that runs may crash by it: only for those to be killed."""
+
 _STDERR = 2
 
 
@@ -25,6 +28,7 @@ def set_up_logging(level: str, worker: int = 0) -> None:
 
 
 def show_stacks() -> None:
-    """Show on stderr what every thread stands at: on SIGUSR1, which ends nothing, and on a native crash."""
+    """Show on stderr what the threads stood at in a native crash, and the main thread on `LAST_WORDS`."""
     faulthandler.enable(_STDERR)  # By its number: the `sys.stderr` of a notebook has none.
-    faulthandler.register(signal.SIGUSR1, _STDERR)
+    # One thread alone: walking the frames of threads that run crashes the process now and then.
+    faulthandler.register(LAST_WORDS, _STDERR, all_threads=False)

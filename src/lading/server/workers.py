@@ -25,7 +25,7 @@ from typing import NoReturn
 from lading.errors import LadingError, UsageError
 from lading.server.addresses import hold, listen
 from lading.server.cells import SharedMemory
-from lading.server.logs import set_up_logging
+from lading.server.logs import LAST_WORDS, set_up_logging
 from lading.server.seat import Line, Message, Seat, refusal, replica_id
 from lading.server.weights import weights_folder
 from lading.settings import ServeSettings
@@ -40,6 +40,7 @@ _GRACE_S = 10.0
 _WATCH_S = 1.0
 _LAST_WORDS_S = 1.0
 _NEVER_FORK = ("grpc", "onnxruntime")
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 Work = Callable[[Seat], int]
 
@@ -93,6 +94,21 @@ def supervise(settings: ServeSettings, work: Work) -> int:
         raise UsageError("workers", expected="a process that can be forked", found=found, hint=hint)
     set_up_logging(settings.log_level)
     return Supervisor(settings, work).run()
+
+
+def _forked() -> int:
+    """Fork; the child is to let `_ENDING` through when it can act on them.
+
+    Python drops what reaches a child before it has set itself up after the fork, and a SIGTERM would be lost.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    pid = 1  # Whatever happens, it is the parent that lets them through again.
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    return pid
 
 
 class Supervisor:
@@ -149,7 +165,7 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         try:
-            pid = os.fork()
+            pid = _forked()
         except OSError as error:
             log.error("worker %d cannot be started: %s", worker.number, error.strerror)  # noqa: TRY400
             ours.close()
@@ -174,6 +190,7 @@ class Supervisor:
         code = 1
         try:
             self._let_go()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             # A signal that came before its handler was the default's again: to end, and nothing was begun.
             code = self._work(seat) if not self._signals else 0
         except LadingError as error:
@@ -209,14 +226,15 @@ class Supervisor:
             if not (worker.pid and beat and timeout_s) or self._draining_until:
                 continue
             silent_s = now - max(beat, self._watching_since)
-            if worker.kill_at:
-                if now >= worker.kill_at:
-                    os.kill(worker.pid, signal.SIGKILL)
-            elif silent_s >= timeout_s:
+            if silent_s < timeout_s:
+                worker.kill_at = 0.0
+            elif not worker.kill_at:
                 what = "worker %d (process %d) has not given a sign of life for %.0f s; ending it"
                 log.error(what, worker.number, worker.pid, silent_s)
-                os.kill(worker.pid, signal.SIGUSR1)  # See `show_stacks`.
+                os.kill(worker.pid, LAST_WORDS)
                 worker.kill_at = now + _LAST_WORDS_S
+            elif now >= worker.kill_at:
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         for worker in self._workers:
