@@ -5,18 +5,18 @@ READY := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint services made-ahead load-generators lock clean
+.PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY)  ## train, pack, verify, push, serve, predict, refuse, release, roll back, drain (PORT=8000)
+demo: bytecode  ## train, pack, verify, push, serve, predict, refuse, release, roll back, drain (PORT=8000)
 	@$(BIN)/python examples/demo.py --port $(PORT)
 
-serve: $(READY)  ## the same models, kept running with their page of documentation; Ctrl-C drains
+serve: bytecode  ## the same models, kept running with their page of documentation; Ctrl-C drains
 	@$(BIN)/python examples/demo.py --port $(PORT) --keep
 
-check: lint  ## format, lint, strict types, import contracts, fast tests: under two minutes
+check: lint bytecode  ## format, lint, strict types, import contracts, fast tests: under two minutes
 	$(BIN)/pytest -q -m "alone and not slow"
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone and not slow"
 
@@ -25,22 +25,22 @@ fix: $(READY)  ## mend format and lint, write the pages of docs/reference that f
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/reference.py
 
-test: $(READY)  ## all but test-clients, slow tests and real services included: what CI runs
+test: bytecode  ## all but test-clients, slow tests and real services included: what CI runs
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint made-ahead
 	$(BIN)/pytest -q -m alone
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone" --durations 10
 
-test-clients: $(READY)  ## the clients people already have, each in an environment of its own
+test-clients: bytecode  ## the clients people already have, each in an environment of its own
 	scripts/clients
 	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients tests/server/test_nodes.py
 
-bench: $(READY) load-generators  ## measure the server against references, in one run
+bench: bytecode load-generators  ## measure the server against references, in one run
 	$(BIN)/python benchmarks --write
 
-bench-release: $(READY) services  ## measure what a new version costs by both release patterns, in real containers
+bench-release: bytecode services  ## measure what a new version costs by both release patterns, in real containers
 	$(BIN)/python benchmarks/release.py --write
 
-bench-peers: $(READY) load-generators  ## measure the server beside MLServer, BentoML, LitServe and Triton
+bench-peers: bytecode load-generators  ## measure the server beside MLServer, BentoML, LitServe and Triton
 	$(BIN)/python benchmarks/peers.py --write
 
 lint: $(READY)
@@ -48,6 +48,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What pip does with each package that it installs, but not with one that it leaves where it lies: without this,
+# every process that a test or a measurement starts would compile the whole of lading first.
+bytecode: $(READY)
+	@$(BIN)/python -m compileall -q src
 
 load-generators:
 	@command -v wrk >/dev/null && command -v h2load >/dev/null || scripts/apt-install wrk nghttp2-client

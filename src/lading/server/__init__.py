@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from lading.ref import Ref
 from lading.server.companions import Companion
-from lading.server.seat import Seat
 from lading.settings import ServeSettings
 
 __all__ = ["Companion", "serve"]
@@ -23,23 +23,16 @@ def serve(
 
     Without `refs` follow the releases of the registry. `companions` run beside it, in every worker.
 
-    With several workers this process only looks after them: what serves is imported in each of them, and
-    must not be before they are forked. Raises what `lifecycle.serve` and `workers.supervise` raise.
+    With several workers this process only looks after them; they are forked from what it has imported, and
+    are there at once. Raises what `lifecycle.serve` and `workers.supervise` raise.
     """
-    if settings.workers == 1:
-        return _serve(settings, refs, registry_url, None, companions)
-    from lading.server.workers import supervise
-
-    return supervise(settings, lambda seat: _serve(settings, refs, registry_url, seat, companions))
-
-
-def _serve(
-    settings: ServeSettings,
-    refs: Sequence[Ref | Path],
-    registry_url: str | None,
-    seat: Seat | None,
-    companions: Sequence[Companion],
-) -> int:
+    if settings.workers > 1:
+        # A process with threads cannot be forked, and numpy's library for matrices starts one for each CPU.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lading.server.lifecycle import serve as live
 
-    return live(settings, refs, registry_url, seat, companions)
+    if settings.workers == 1:
+        return live(settings, refs, registry_url, None, companions)
+    from lading.server.workers import supervise
+
+    return supervise(settings, lambda seat: live(settings, refs, registry_url, seat, companions))

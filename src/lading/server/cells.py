@@ -2,7 +2,7 @@
 
 A worker alone writes its segment of the shared memory, and all read all of them: nothing is asked of another
 process, and what a worker has counted outlives it, for its successor goes on in the same segment. Knows no
-metric. Imports the standard library only, because the supervisor makes the memory.
+metric.
 """
 
 from __future__ import annotations

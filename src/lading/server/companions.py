@@ -1,7 +1,6 @@
 """What runs beside a server in threads of its own: the rollout driver, the beat of the inventory.
 
-The server knows none of them: it is given functions, and tells them its `Status`. Loads nothing, for the
-supervisor of several workers imports it.
+The server knows none of them: it is given functions, and tells them its `Status`.
 """
 
 from __future__ import annotations

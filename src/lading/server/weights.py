@@ -1,6 +1,6 @@
 """The folder by which the workers of one server share weights: made before they start, gone when they end.
 
-What lies in it is for `runtime.prepared` to say. This runs in the supervisor, which loads no numpy.
+What lies in it is for `runtime.prepared` to say. This runs in the supervisor, which opens no model.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """Several processes on one REST and one gRPC port, and the supervisor that keeps them running.
 
-The supervisor takes the addresses, forks, replaces workers that end, and hands SIGTERM on. It loads neither
-numpy nor ONNX Runtime nor grpcio and has no threads, which makes forking it safe, quick and small. It
-answers no request: workers accept from one shared socket, so that what waits there outlives any of them.
+The supervisor takes the addresses, forks, replaces workers that end, and hands SIGTERM on. It has imported
+the server but for ONNX Runtime and grpcio, which start threads, and opens no model: forking it is safe, and
+a worker has at once, and shares with the others, what it would have to import. It answers no request:
+workers accept from one shared socket, so that what waits there outlives any of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import selectors
@@ -93,6 +95,7 @@ def supervise(settings: ServeSettings, work: Work) -> int:
         hint = "start it with `lading serve --workers N`"
         raise UsageError("workers", expected="a process that can be forked", found=found, hint=hint)
     set_up_logging(settings.log_level)
+    gc.freeze()  # A collection in a worker would write to every object, and thereby copy what is shared.
     return Supervisor(settings, work).run()
 
 
