@@ -1,7 +1,10 @@
 """For every test: no fixed port of gRPC, as servers run side by side, and no clock on generated examples."""
 
+import logging
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 from container_tools import container_storage, podman, runtime  # noqa: F401 - fixtures
@@ -15,3 +18,14 @@ os.environ.setdefault("LADING_GRPC_PORT", "0")
 # Elsewhere chance finds what is new; CI tries the same examples each time, so that only a change fails it.
 settings.register_profile("lading", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lading")
+
+
+@pytest.fixture(autouse=True)
+def log_left_as_found() -> Iterator[None]:
+    """Take back where a server or command of this test logs to: the stream is closed, threads may go on."""
+    logs = [logging.getLogger(name) for name in ("lading", "uvicorn.error")]
+    found = [(log.handlers[:], log.level, log.propagate) for log in logs]
+    yield
+    for log, (handlers, level, propagate) in zip(logs, found, strict=True):
+        log.handlers[:], log.propagate = handlers, propagate
+        log.setLevel(level)

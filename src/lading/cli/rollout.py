@@ -199,11 +199,12 @@ def run(log_level: str, registry: str | None) -> None:
     `lading serve` without a reference does the same.
     """
     from lading.rollout import Driver, holder_here
+    from lading.server.logs import set_up_logging
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    _log_to_stderr(log_level)
+    set_up_logging(log_level)
     with open_registry(registry) as opened:
         holder = holder_here()
         printing.remark(f"`{holder}` is ready to drive; Ctrl-C ends it")
@@ -217,15 +218,3 @@ def current(registry: Registry, name: str) -> Release:
         hint = f"`lading release {name}:1` releases version 1"
         raise VersionNotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
     return found[0]
-
-
-def _log_to_stderr(level: str) -> None:
-    import logging
-    import sys
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    log = logging.getLogger("lading")
-    log.handlers[:] = [handler]
-    log.setLevel(level.upper())
-    log.propagate = False
