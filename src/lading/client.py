@@ -202,7 +202,7 @@ class Client:
     def _decode(self, answer: httpx.Response) -> Any:
         try:
             return msgspec.json.decode(answer.content)
-        except msgspec.DecodeError:
+        except ValueError:
             return None
 
     def _object(self, answer: httpx.Response) -> dict[str, Any]:

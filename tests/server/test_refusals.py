@@ -51,6 +51,45 @@ def test_a_value_of_thousands_of_digits_or_lists_is_refused(asked, data):
     assert "input `X`" in answer.json()["error"]
 
 
+NOT_UTF_8 = {
+    "/predict": (
+        b'{"data": "\xff"}',
+        b'{"data": [["\xff", 1, 1, 1]]}',
+        b'{"\xff": 1}',
+        b'{"data": [{"\xff": 1}]}',
+    ),
+    "/v2/models/iris/infer": (
+        b'{"inputs": [{"name": "\xff", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}',
+        b'{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 4], "data": ["\xff", 1, 1, 1]}]}',
+        b'{"inputs": [], "id": "\xff"}',
+        b'{"inputs": [], "parameters": {"\xff": 1}}',
+        b'{"inputs": [{"name": "NaN", "datatype": "\xff", "shape": [1, 4], "data": [1, 1, 1, 1]}]}',
+    ),
+    "/v2/repository/index": (b'{"ready": "\xff"}', b'{"\xff": true, "ready": true'),
+    "/v1/models/iris:predict": (b'{"instances": ["\xff"]}', b'{"signature_name": "\xff"}', b'{"\xff": NaN}'),
+    "/v1/models/iris:classify": (b'{"examples": [{"x": "\xff"}]}',),
+    "/invocations": (
+        b'{"inputs": "\xff"}',
+        b'{"dataframe_split": {"\xff": 1}}',
+        b'{"instances": ["\xff"]}',
+    ),
+    "/models/iris/feedback": (
+        b'{"request_id": "\xff", "label": "a"}',
+        b'{"request_id": "a", "label": "\xff"}',
+    ),
+    "/vertex": (b'{"instances": ["\xff"]}',),
+}
+
+
+@pytest.mark.parametrize("path", NOT_UTF_8)
+def test_text_that_is_not_utf_8_is_refused_as_what_it_is(asked, path):
+    for body in NOT_UTF_8[path]:
+        for content in (body, body + b" " * 5000):  # Large bodies are read in another way.
+            answer = asked.post(path, content=content, headers={"content-type": "application/json"})
+            assert answer.status_code == 400, (body, answer.text)
+            assert "internal" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("path", "status", "keys"),
     [

@@ -64,7 +64,7 @@ def _content(source: str) -> tuple[bytes, str]:
 def _json(content: bytes, shown: str) -> Any:
     try:
         value = msgspec.json.decode(content)
-    except msgspec.DecodeError as reason:
+    except ValueError as reason:
         raise BodyInvalid(f"`{shown}`", expected="JSON", found=str(reason)) from None
     # The body of a request is taken as well as the rows alone.
     return value["data"] if isinstance(value, dict) and list(value) == ["data"] else value

@@ -129,7 +129,7 @@ def read_manifest(document: Document, where: str) -> Manifest:
     """Read the manifest of one platform. Raises `ImageInvalid`."""
     try:
         return msgspec.json.decode(document.data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         found = f"{document.media_type or 'other bytes'} ({error})"
         raise ImageInvalid(f"image `{where}`", expected="an image's manifest", found=found) from error
 
@@ -141,7 +141,7 @@ def read_index(document: Document, where: str) -> Index | None:
         if "manifests" not in said:
             return None
         return msgspec.convert(said, Index)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         found = f"other bytes ({error})"
         raise ImageInvalid(f"image `{where}`", expected="a manifest or an index", found=found) from error
 
@@ -158,7 +158,7 @@ def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
         raise ImageInvalid(where, expected=f"{expected}, as the manifest says", found=str(len(data)))
     try:
         config = msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         where, found = f"configuration of `{source.where}`", f"other bytes ({error})"
         raise ImageInvalid(where, expected="JSON", found=found) from error
     layers = config.get("rootfs", {}).get("diff_ids", [])

@@ -155,5 +155,5 @@ def _whats(config: dict[str, Any], bundles: list[BundleEntry]) -> list[str]:
 def _versions(labels: dict[str, str]) -> dict[str, str]:
     try:
         return msgspec.json.decode(labels.get(RUNTIME, "{}"), type=dict[str, str])
-    except msgspec.MsgspecError:  # a label of that name is anybody's to write
+    except ValueError:  # a label of that name is anybody's to write
         return {}

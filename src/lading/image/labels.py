@@ -50,5 +50,5 @@ def bundles_of(labels: dict[str, str], kind: type[T]) -> list[T]:
     """Read which bundles labels or annotations name; none where they say nothing readable."""
     try:
         return msgspec.json.decode(labels.get(BUNDLES, "[]"), type=list[kind])  # type: ignore[valid-type]
-    except msgspec.MsgspecError:  # labels of that name are anybody's to write
+    except ValueError:  # labels of that name are anybody's to write
         return []

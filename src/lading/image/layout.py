@@ -123,7 +123,7 @@ class LayoutImage:
         except FileNotFoundError:
             where = f"image `{self.where}`"
             raise ImageNotFound(where, expected=f"`{self._index_file}`", found="no such file") from None
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             where = f"`{self._index_file}`"
             raise ImageInvalid(where, expected="an index", found=f"other bytes ({error})") from error
 
@@ -137,7 +137,7 @@ def media_type_in(data: bytes, where: str) -> str:
     """Give the media type that a manifest or index says of itself. Raises `ImageInvalid`."""
     try:
         said = msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         expected, found = "a manifest or an index", f"other bytes ({error})"
         raise ImageInvalid(where, expected=expected, found=found) from error
     return str(said.get("mediaType", ""))

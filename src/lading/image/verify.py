@@ -182,7 +182,7 @@ def _evidence(output: str) -> Evidence:
 
     try:
         return msgspec.json.decode(output, type=Answer).evidence
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         where = "`lading verify` in the image"
         raise ImageInvalid(where, expected="evidence as JSON", found=output[:200]) from error
 

@@ -114,7 +114,7 @@ class LastKnown:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             self._complain(error)
             return None
 

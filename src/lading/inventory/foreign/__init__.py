@@ -41,7 +41,7 @@ def read(answer: httpx.Response, kind: type[T]) -> T | None:
         return None
     try:
         return msgspec.json.decode(answer.content, type=kind)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
 
 

@@ -110,7 +110,7 @@ class Repository:
                 break
             try:
                 found.update(_Tags.read(response.content))
-            except msgspec.MsgspecError as error:
+            except ValueError as error:
                 raise self.transport.error("list its tags", f"another answer ({error})") from error
             link = response.links.get("next", {}).get("url")
             page = str(response.url.join(link)) if link else None

@@ -279,7 +279,7 @@ def _said(response: httpx.Response) -> str:
 def _json(response: httpx.Response) -> dict[str, object]:
     try:
         found = msgspec.json.decode(response.content)
-    except (msgspec.DecodeError, httpx.ResponseNotRead):
+    except (ValueError, httpx.ResponseNotRead):
         return {}
     return found if isinstance(found, dict) else {}
 

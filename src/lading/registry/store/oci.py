@@ -163,7 +163,7 @@ class _Artifact(msgspec.Struct, frozen=True):
             if layer["digest"] != digest:
                 raise ValueError(layer["digest"])
             return cls(document, digest, manifest, int(layer["size"]), modified.timestamp())
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise RegistryUnavailable(
                 f"store `{where}`",
                 expected=f"an artifact of lading under the tag `{_tag(digest)}`",

@@ -32,6 +32,10 @@ STATUS: dict[type[LadingError], int] = {
 """HTTP status by error; a class that is not named has that of the nearest one above it."""
 
 
+UNREADABLE = (ValueError, RecursionError)
+"""What reading JSON raises that is not of the form wanted: msgspec's errors, and those of bad UTF-8."""
+
+
 def status_of(error: LadingError) -> int:
     """Give the HTTP status of `error`."""
     for kind in type(error).__mro__:

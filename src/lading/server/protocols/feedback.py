@@ -14,7 +14,7 @@ import msgspec
 from lading.errors import BodyInvalid, NotSupported
 from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response, Route, json_response
-from lading.server.protocols import book
+from lading.server.protocols import UNREADABLE, book
 
 PROTOCOL = "feedback"
 
@@ -39,7 +39,7 @@ def feedback(request: Request, plane: DataPlane) -> Response:
     plane.versions(name)
     try:
         body = _decoder.decode(request.body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         hint = 'send `{"request_id": "…", "label": "setosa"}`'
         raise BodyInvalid(
             "body", expected="a request's id and its label", found=str(error), hint=hint

@@ -7,7 +7,7 @@ from a few kilobytes on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,13 @@ from lading.signature import Array, Tensor
 
 LEAST_BYTES = 4096
 _QUOTE, _BRACKET = b'"', ord("[")
+
+
+Locate = Callable[[Any], "tuple[Any, tuple[int, ...], int]"]
+"""From a parsed document to the values in it, their shape, and how many lists stand beside them.
+
+The first size may be -1, for as many rows as there are. Raises `ValueError` where it does not know its way.
+"""
 
 
 class NumberReader:
@@ -32,24 +39,24 @@ class NumberReader:
         closing = text.find(_QUOTE, opening + 1)
         if closing < 0 or text.find(_QUOTE, closing + 1) >= 0:
             return None  # Two quotes are one key: nothing stands beside it, and no value is a string.
-        return self._parsed(text, key, (-1, columns))
+        return self.read(text, lambda document: (document[key], (-1, columns), 0))
 
     def tensor(self, text: memoryview, shape: Sequence[int]) -> Array | None:
         """Read the values of a tensor of `shape`: a list of rows where it has two dimensions, or one list."""
-        return self._parsed(bytes(text), None, tuple(shape))
+        return self.read(bytes(text), lambda document: (document, tuple(shape), 0))
 
-    def _parsed(self, text: bytes, key: str | None, shape: tuple[int, ...]) -> Array | None:
+    def read(self, text: bytes, locate: Locate) -> Array | None:
+        """Read the values that `locate` finds; None where they are not plainly numbers of that shape."""
         parser = self._parsers.pop() if self._parsers else simdjson.Parser()
         try:
-            document: Any = parser.parse(text)
-            values = document if key is None else document[key]
+            values, shape, beside = locate(parser.parse(text))
             lists = int(np.count_nonzero(np.frombuffer(text, np.uint8) == _BRACKET))
-            array = self._array(values, lists, shape)
+            array = self._array(values, lists - beside, shape)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, FloatingPointError):
             return None
         finally:
             # A parser is used again only when nothing refers to its document any more.
-            document = values = None
+            values = None
             self._parsers.append(parser)
         return array
 

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from lading.errors import BodyInvalid, InputError
-from lading.server.protocols import lenient, tfs_words
+from lading.server.protocols import UNREADABLE, lenient, tfs_words
 from lading.signature import Array, Signature, Tensor
 
 _MOST_WALKED = 20_000
@@ -42,7 +42,7 @@ def loads(body: bytes) -> dict[str, Any]:
         raise BodyInvalid("JSON Parse error: The document is empty")
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         document = _loads_with_nan(body, error)
     if not isinstance(document, dict):
         raise BodyInvalid(f"JSON Value: {tfs_words.show(document)} Is not object")
@@ -270,7 +270,7 @@ def _loads_with_nan(body: bytes, error: Exception) -> Any:
     if lenient.may_have_nan(body):
         try:
             return lenient.loads(body)
-        except (ValueError, RecursionError) as second:
+        except UNREADABLE as second:
             error = second
     text = str(error)
     raise BodyInvalid(f"JSON Parse error: Invalid value. {text[:1].upper()}{text[1:]}") from None

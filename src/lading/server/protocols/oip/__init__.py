@@ -107,7 +107,7 @@ def repository_index(request: Request, plane: DataPlane) -> Response:
     """List the versions here, or those that are ready."""
     try:
         body = msgspec.json.decode(request.body or b"{}", type=_IndexBody)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise BodyInvalid(f"body: {error}", hint='send `{}` or `{"ready": true}`') from None
     return json_response(facts.index(plane, ready=body.ready))
 

@@ -12,8 +12,9 @@ from lading.errors import BodyInvalid, InputUnknown, ShapeRefused, continued
 from lading.server.dataplane import check_outputs, rows_in
 from lading.server.http import Request, Response
 from lading.server.job import Job
-from lading.server.protocols import lenient
+from lading.server.protocols import UNREADABLE, lenient
 from lading.server.protocols.oip import jsontext, tensors
+from lading.server.protocols.oip.bodies import Asking, Body, Input, QuickBody, plain_reader
 from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
 from lading.server.states import Served
 from lading.signature import Array, Tensor
@@ -22,34 +23,6 @@ LENGTH = b"inference-header-content-length"
 """The header that says how much of a body is JSON."""
 
 BINARY = b"application/octet-stream"
-
-
-class _Input(msgspec.Struct):
-    name: str
-    shape: list[int]
-    datatype: str
-    data: Any = None
-    parameters: dict[str, Any] | None = None
-
-
-class _Quick(_Input):
-    data: msgspec.Raw = None  # type: ignore[assignment]  # absent, where the tensor is behind the JSON
-
-
-class _Output(msgspec.Struct):
-    name: str
-    parameters: dict[str, Any] | None = None
-
-
-class _Body(msgspec.Struct):
-    inputs: list[_Input]
-    outputs: list[_Output] | None = None
-    id: str | None = ""
-    parameters: dict[str, Any] | None = None
-
-
-class _QuickBody(_Body):
-    inputs: list[_Quick]  # type: ignore[assignment]
 
 
 _LONGEST_REMEMBERED, _MOST_REMEMBERED = 1024, 256
@@ -65,7 +38,7 @@ class _Layout:
     asked: Asked
 
     @classmethod
-    def of(cls, served: Served, inputs: Sequence[_Input], asked: Asked) -> _Layout:
+    def of(cls, served: Served, inputs: Sequence[Input], asked: Asked) -> _Layout:
         """Note where inputs lie that were read already, all of them as bytes."""
         found, start = [], 0
         for one in inputs:
@@ -82,11 +55,49 @@ class _Layout:
         }
 
 
-_decoder = msgspec.json.Decoder(_QuickBody)
+_decoder = msgspec.json.Decoder(QuickBody)
+
+
+class _Plan:
+    """What is prepared once for a version: how plain bodies are read, and answers to them written."""
+
+    __slots__ = ("_asked", "_head", "_input", "_read", "_served")
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._read = plain_reader(served.signature)
+        self._input = served.signature.inputs[0].name
+        self._asked = plain_outputs(served, (), binary=False)
+        self._head = _head(served, "")
+
+    def job(self, body: bytes) -> Job | None:
+        """Read a plain body; None where it is another."""
+        plain = self._read(body) if self._read is not None else None
+        if plain is None:
+            return None
+        inputs = {self._input: plain.array}
+        if plain.asking is not None or plain.id:
+            asked = _wanted(self._served, plain.asking) if plain.asking is not None else self._asked
+            return _job(self._served, inputs, asked, plain.id)
+        return Job(self._served, inputs, self._asked.compute, self._encode, plain.rows)
+
+    def _encode(self, outputs: dict[str, Array]) -> Response:
+        return _encode(self._served, self._head, self._asked, outputs)
+
+
+def _plan(served: Served) -> _Plan:
+    plan: _Plan | None = served.plans.get(_Plan)
+    if plan is None:
+        plan = served.plans[_Plan] = _Plan(served)
+    return plan
 
 
 def infer(request: Request, served: Served) -> Job:
     """Read the body of `request` for the version `served`."""
+    if LENGTH not in request.headers:
+        job = _plan(served).job(request.body)
+        if job is not None:
+            return job
     size = _json_size(request)
     if size == 0:
         return _raw(served, request.body)
@@ -117,25 +128,25 @@ def _json_size(request: Request) -> int:
     return int(text)
 
 
-def _parse(text: memoryview) -> _Body:
+def _parse(text: memoryview) -> Body:
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:
         raise _unreadable(error) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         return _parse_with_nan(text, error)
 
 
-def _parse_with_nan(text: memoryview, error: Exception) -> _Body:
+def _parse_with_nan(text: memoryview, error: Exception) -> Body:
     """Parse again where NaN or infinities, which JSON does not have, may be what stood in the way."""
     given = bytes(text)
     if not lenient.may_have_nan(given):
         raise _unreadable(error) from None
     try:
-        return msgspec.convert(lenient.loads(given), _Body)
+        return msgspec.convert(lenient.loads(given), Body)
     except msgspec.ValidationError as other:
         raise _unreadable(other) from None
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         raise _unreadable(error) from None
 
 
@@ -145,7 +156,7 @@ def _unreadable(error: Exception) -> BodyInvalid:
     return BodyInvalid(f"body: {continued(text)}", hint=hint)
 
 
-def _arrays(served: Served, inputs: Sequence[_Input], binary: memoryview) -> dict[str, Array]:
+def _arrays(served: Served, inputs: Sequence[Input], binary: memoryview) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     start = 0
     for at, one in enumerate(inputs):
@@ -170,7 +181,7 @@ def _arrays(served: Served, inputs: Sequence[_Input], binary: memoryview) -> dic
     return arrays
 
 
-def _binary_size(one: _Input, path: str) -> int | None:
+def _binary_size(one: Input, path: str) -> int | None:
     given = one.parameters or {}
     if "shared_memory_region" in given:
         raise BodyInvalid(f"`{path}`", expected="the tensor in the request", found="shared memory")
@@ -197,7 +208,7 @@ def _raw(served: Served, body: bytes) -> Job:
     return _job(served, arrays, plain_outputs(served, (), binary=True), "")
 
 
-def _wanted(served: Served, body: _Body) -> Asked:
+def _wanted(served: Served, body: Asking) -> Asked:
     binary = _flag(body.parameters, "binary_data_output", "$.parameters")
     if not body.outputs:
         return plain_outputs(served, (), binary=bool(binary))
@@ -228,19 +239,23 @@ def _flag(parameters: Mapping[str, Any] | None, name: str, path: str) -> bool | 
 
 
 def _job(served: Served, inputs: dict[str, Array], asked: Asked, id: str | None) -> Job:
-    head: dict[str, Any] = {"model_name": served.name, "model_version": str(served.version)}
-    if id:
-        head["id"] = id
+    head = _head(served, id)
 
     def encode(outputs: dict[str, Array]) -> Response:
-        return _encode(head, asked.outputs, [one.of(served, outputs) for one in asked.outputs])
+        return _encode(served, head, asked, outputs)
 
     return Job(served, inputs, asked.compute, encode, rows_in(served, inputs))
 
 
-def _encode(head: dict[str, Any], wanted: Sequence[WantedOutput], arrays: Sequence[Array]) -> Response:
+def _head(served: Served, id: str | None) -> dict[str, Any]:
+    head = {"model_name": served.name, "model_version": str(served.version)}
+    return {**head, "id": id} if id else head
+
+
+def _encode(served: Served, head: dict[str, Any], asked: Asked, outputs: Mapping[str, Array]) -> Response:
     shown, behind = [], []
-    for one, array in zip(wanted, arrays, strict=True):
+    for one in asked.outputs:
+        array = one.of(served, outputs)
         tensor: dict[str, Any] = {"name": one.tensor.name, "datatype": one.datatype, "shape": array.shape}
         if one.binary:
             data = tensors.to_bytes(array)

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused
+from lading.server.protocols import UNREADABLE
 from lading.server.protocols.matrix import LEAST_BYTES, NumberReader
 from lading.server.protocols.oip.tensors import wrong_size
 from lading.signature import Array, DType, Tensor, cast_json
@@ -48,8 +49,8 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
 def _parsed(text: msgspec.Raw, tensor: Tensor, path: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        found = f"a number of thousands of digits, or lists as deep, at `{path}`"
+    except UNREADABLE:
+        found = f"text that is not UTF-8, a number of thousands of digits, or lists as deep, at `{path}`"
         raise ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=found) from None
 
 
@@ -79,13 +80,13 @@ def _numbers(dtype: DType) -> NumberReader:
 
 @cache
 def _decoder(dtype: DType, depth: int) -> Callable[[msgspec.Raw], Any]:
-    kind: Any = _value(dtype)
+    kind: Any = value_type(dtype)
     for _ in range(depth):
         kind = list[kind]
     return msgspec.json.Decoder(kind).decode
 
 
-def _value(dtype: DType) -> Any:
+def value_type(dtype: DType) -> Any:
     """Give the type of one value with its range, so that what decodes needs no second look."""
     if dtype in ("bool", "string"):
         return bool if dtype == "bool" else str
@@ -108,7 +109,7 @@ def _quick(tensor: Tensor, text: msgspec.Raw, shape: Sequence[int]) -> Array | N
     try:
         values = _decoder(tensor.dtype, len(shape) if nested else 1)(text)
         return np.array(values, tensor.numpy_dtype)
-    except (msgspec.DecodeError, ValueError):
+    except ValueError:
         return None
 
 
