@@ -249,6 +249,17 @@ def test_requests_that_ran_as_one_are_one_run_with_the_rows_of_all(iris):
     assert stats.run_s == 0.25
     assert {bound: n for bound, n in zip(BATCH_BOUNDS, stats.runs_by_rows, strict=False) if n} == {8: 1}
     assert stats.queued.count == 0
+    assert stats.in_model_s == 0.25
+
+
+def test_of_requests_that_shared_a_run_each_was_in_the_model_as_long_as_it(iris):
+    stats = Stats(PrivateCells(1).block(("requests",), REQUESTS_SIZE))
+    for rows in (1, 3):
+        job = Job(iris, {}, None, dict, rows=rows)
+        job.run_s, job.merged_rows = 0.25, 4
+        stats.answered(200, 0.5, job, 0, 0)
+    assert stats.in_model_s == 0.5
+    assert stats.run_s == 0.0, "counted once, where the run is"
 
 
 @pytest.mark.alone
@@ -286,7 +297,11 @@ def test_triton_names_are_an_option(iris):
     assert found[f"nv_inference_count{of}"] == 6
     assert found[f"nv_inference_exec_count{of}"] == 2
     assert (
-        found[f"nv_inference_request_duration_us{of}"] > found[f"nv_inference_compute_infer_duration_us{of}"]
+        found[f"nv_inference_request_duration_us{of}"]
+        > found[f"nv_inference_compute_infer_duration_us{of}"]
+        > found[f"nv_inference_compute_input_duration_us{of}"]
+        == found[f"nv_inference_compute_output_duration_us{of}"]
+        == 0
     )
     assert found[f"nv_inference_pending_request_count{of}"] == 0
 
@@ -300,8 +315,8 @@ def test_tensorflow_serving_names_are_where_it_has_them(iris):
     assert ':tensorflow:serving:request_example_count_total{model="iris"} 6.0' in text
     latency = re.findall(r":tensorflow:serving:request_latency_bucket\{(.*?)\} (\S+)", text)
     assert len(latency) == 34
-    assert latency[0] == ('API="Predict",entrypoint="REST",le="10",model_name="iris"', "0.0")
-    assert latency[-1] == ('API="Predict",entrypoint="REST",le="+Inf",model_name="iris"', "2.0")
+    assert latency[0] == ('API="predict",entrypoint="REST",le="10",model_name="iris"', "0.0")
+    assert latency[-1] == ('API="predict",entrypoint="REST",le="+Inf",model_name="iris"', "2.0")
 
 
 def test_failures_have_the_reasons_that_triton_has(iris):

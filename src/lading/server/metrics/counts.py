@@ -48,8 +48,9 @@ _MORE_ROWS = _REASON_OTHER + 1
 _RECEIVED = _MORE_ROWS + 1
 _SENT = _MORE_ROWS + 2
 _QUEUED_ROWS = _MORE_ROWS + 3
-_RUN_S = _MORE_ROWS + 4
-_BATCH = _MORE_ROWS + 5  # Runs by rows; what was above all bounds comes last, here and below.
+_QUEUED_RUN_S = _MORE_ROWS + 4
+_RUN_S = _MORE_ROWS + 5
+_BATCH = _MORE_ROWS + 6  # Runs by rows; what was above all bounds comes last, here and below.
 _HISTOGRAM = len(BOUNDS_S) + 2  # The bins, one above them all, the sum.
 _GOOD_S = _BATCH + len(BATCH_BOUNDS) + 1
 _BAD_S = _GOOD_S + _HISTOGRAM
@@ -129,6 +130,14 @@ class Requests:
         return float(self._cells[_RUN_S])
 
     @property
+    def in_model_s(self) -> float:
+        """Seconds that requests spent in the model, each the whole of a run that it shared with others.
+
+        Cheap requests that ran together count their run once.
+        """
+        return float(self._cells[_RUN_S] + self._cells[_QUEUED_RUN_S])
+
+    @property
     def runs_by_rows(self) -> list[int]:
         """Those runs, by the bins of `BATCH_BOUNDS`."""
         return [int(n) for n in self._cells[_BATCH:_GOOD_S]]
@@ -176,6 +185,7 @@ class Stats(Requests):
             return
         if job.merged_rows:
             cells[_QUEUED_ROWS] += job.rows
+            cells[_QUEUED_RUN_S] += job.run_s
             cells[_QUEUE_S + bisect_left(BOUNDS_S, job.queued_s)] += 1
             cells[_QUEUE_SUM] += job.queued_s
         else:

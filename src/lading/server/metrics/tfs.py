@@ -1,7 +1,7 @@
 """The counts under TensorFlow Serving's names, so that its dashboards go on working.
 
 Source: ``tensorflow_serving/servables/tensorflow/util.cc`` and ``core/`` of TensorFlow Serving; its names
-have a colon where the C++ has a slash. Every request counts as ``Predict``: which API it was is not kept.
+have a colon where the C++ has a slash. Every request counts as a prediction: which API it was is not kept.
 """
 
 from __future__ import annotations
@@ -80,9 +80,11 @@ def _latency(summary: Summary) -> Metric:
     family = HistogramMetricFamily(
         f"{_PREFIX}request_latency", "Microseconds from request to answer, where it was good.", labels=labels
     )
-    for (model, entrance), one in _by_entrance(summary.requests).items():
+    for (model, entrypoint), one in _by_entrance(summary.requests).items():
         shown, total = one
-        family.add_metric([model, "Predict", entrance], list(shown.items()), total)
+        # As its two entrances write it.
+        api = "predict" if entrypoint == "REST" else "Predict"
+        family.add_metric([model, api, entrypoint], list(shown.items()), total)
     return family
 
 

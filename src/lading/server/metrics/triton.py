@@ -1,7 +1,7 @@
 """The counts under NVIDIA Triton's names, so that its dashboards go on working.
 
-Source: Triton's user guide, "Metrics". Decoding and encoding are not timed apart, so that
-``compute_input`` and ``compute_output`` are not there; nor is anything of GPUs and caches.
+Source: Triton's user guide, "Metrics". Nothing is copied for a backend, so ``compute_input`` and
+``compute_output`` are 0; dashboards add them up. Nothing is said of GPUs and caches.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ def triton_families(summary: Summary) -> Iterator[Metric]:
     yield _failures(summary)
     yield _summed(summary, "nv_inference_count", "Rows predicted.", lambda one: one.rows)
     runs = bare("nv_inference_exec_count", "Runs of the model.")
-    infer = bare("nv_inference_compute_infer_duration_us", "Time in the model.")
-    for of, (run_s, _, by_rows) in summary.runs_of().items():
+    for of, (_, _, by_rows) in summary.runs_of().items():
         runs.add_sample(runs.name, dict(zip(_OF, of, strict=True)), sum(by_rows))
-        infer.add_sample(infer.name, dict(zip(_OF, of, strict=True)), round(run_s * _MICROSECONDS))
-    yield from (runs, infer)
+    yield runs
     text = "Time from request to answer."
     yield _summed(summary, "nv_inference_request_duration_us", text, lambda one: _us(one.good.total_s))
     text = "Time in the queue."
     yield _summed(summary, "nv_inference_queue_duration_us", text, lambda one: _us(one.queued.total_s))
+    text = "Time in the model, of each request the whole of its run."
+    yield _summed(summary, "nv_inference_compute_infer_duration_us", text, lambda one: _us(one.in_model_s))
+    for part in ("input", "output"):
+        text = f"Time to copy {part}s for a backend: none."
+        yield _summed(summary, f"nv_inference_compute_{part}_duration_us", text, lambda _one: 0)
     pending = GaugeMetricFamily("nv_inference_pending_request_count", "Requests waiting.", labels=_OF)
     for now in summary.versions:
         pending.add_metric([now.model, now.version], now.queued)
