@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ports import free_port
 
 
 class PostgresServer:
@@ -24,9 +25,7 @@ class PostgresServer:
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(folder, self._user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._numbers = itertools.count(1)
         self._run("initdb", "--auth=trust", "--username=lading", "--encoding=UTF8", "--no-sync")
 

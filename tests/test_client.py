@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ports
 from lading import Client
 from lading.client import plain
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
@@ -203,15 +204,19 @@ def test_a_server_that_is_not_there_is_unavailable(free_port):
     assert "lading serve" in (caught.value.hint or "")
 
 
-def test_a_get_waits_for_a_server_that_is_just_starting(free_port):
-    starting = threading.Timer(0.15, lambda: servers.append(_other_server(free_port, b'{"health":"ok"}')))
+def test_a_get_waits_for_a_server_that_is_just_starting(free_port, monkeypatch):
     servers: list[http.server.HTTPServer] = []
+
+    def start_it(_seconds: float) -> None:
+        if not servers:
+            servers.append(_other_server(free_port, b'{"health":"ok"}'))
+
+    monkeypatch.setattr("lading.client.time.sleep", start_it)
     with Client(f"http://127.0.0.1:{free_port}", model="iris") as client:
         with pytest.raises(ServerUnavailable):
             client.predict([[1.0]])  # sent once, whatever happens
-        starting.start()
+        assert not servers
         assert client.health() == {"health": "ok"}
-    starting.join()
     servers[0].shutdown()
     servers[0].server_close()
 
@@ -265,8 +270,7 @@ def test_a_digest_is_no_route(url):
 
 @pytest.fixture
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    return ports.free_port()
 
 
 def _other_server(port: int, body: bytes) -> http.server.HTTPServer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -26,16 +25,11 @@ from imaging import lading, run
 from lading.deploy import REGISTRY_SECRET, Pattern
 from lading.registry import Registry
 from making import linear_bundle
+from ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 ROW = {"data": [[5.1, 3.5, 1.4, 0.2]]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Replica:

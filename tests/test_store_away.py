@@ -10,6 +10,7 @@ import pytest
 from imaging import lading
 from making import linear_bundle
 from oci_stores import registry_of_its_own
+from ports import free_port
 from serving import serving
 
 pytestmark = pytest.mark.slow
@@ -18,13 +19,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def away(tmp_path):
     """Push iris to a registry and stop it; give its address and the variables that lead there."""
-    with registry_of_its_own(tmp_path / "server") as server:
+    address = f"127.0.0.1:{free_port()}"  # Its own, also while nobody listens there.
+    with registry_of_its_own(tmp_path / "server", address=address):
         environ = {
             "LADING_REGISTRY": str(tmp_path / "registry"),
-            "LADING_STORE": f"oci://{server.address}/models",
+            "LADING_STORE": f"oci://{address}/models",
         }
         lading("push", linear_bundle(tmp_path / "iris").path, environ=environ)
-    return server.address, environ
+    return address, environ
 
 
 def blob_of(environ: dict[str, str]) -> str:

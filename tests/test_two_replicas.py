@@ -66,6 +66,11 @@ def sides(server: ServerProcess, count: int, keys: list[str] | None = None) -> l
     return found
 
 
+def candidates(server: ServerProcess, keys: list[str]) -> set[str]:
+    """Give those of `keys` that the candidate answers."""
+    return {key for key, side in zip(keys, sides(server, len(keys), keys), strict=True) if side == "iris:2"}
+
+
 def is_share(servers: tuple[ServerProcess, ServerProcess], weight: int) -> bool:
     """Tell whether the candidate's share of `REQUESTS` is within the binomial 99 % interval."""
     found = [side for server in servers for side in sides(server, REQUESTS // 2)]
@@ -86,12 +91,13 @@ def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
     for step, weight in enumerate(plan.steps):
         if step:
             release = registry.change(release, step=step, event=EventDraft(kind="step", actor="t"))
-            time.sleep(2)  # Within which every server has converged.
+        were = len(before)
+        for server in servers:
+            server.wait_until(lambda server=server, were=were: len(candidates(server, keys)) > were)
         # By chance one share in a hundred is outside its 99 % interval, and one in ten thousand twice.
         assert is_share(servers, weight) or is_share(servers, weight), weight
-        by_key = [sides(server, len(keys), keys) for server in servers]
-        assert by_key[0] == by_key[1], "a key lands on the same side on every replica"
-        now = {key for key, side in zip(keys, by_key[0], strict=True) if side == "iris:2"}
+        now, there = (candidates(server, keys) for server in servers)
+        assert now == there, "a key lands on the same side on every replica"
         assert before <= now, "a key never changes side while the weight grows"
         before = now
     assert 0.4 < len(before) / len(keys) < 0.6

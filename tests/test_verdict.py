@@ -299,9 +299,13 @@ def test_nothing_in_a_verdict_is_out_of_the_range_of_json():
 @pytest.mark.alone
 def test_an_hour_is_judged_in_a_few_hundredths_of_a_second():
     live, candidate = windows(1, 40, seconds=1800), windows(2, 40, seconds=1800)
-    took = []
+    took, adding = [], []
     for _ in range(5):
         began = time.process_time()
         verdict(candidate, live=live, age=1800)
         took.append(time.process_time() - began)
-    assert min(took) < 0.06
+        began = time.process_time()
+        sum(range(1_000_000))
+        adding.append(time.process_time() - began)
+    # Machines differ: to add up a million numbers takes 0.01 to 0.04 s.
+    assert min(took) < max(0.06, 3 * min(adding))

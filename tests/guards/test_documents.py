@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 import lading
 from lading.settings import ServeSettings, StoreSettings, variable
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAPERS = [
@@ -126,9 +126,10 @@ def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(660)
 def test_the_demo_tells_its_story_to_the_end():
     demo = [sys.executable, str(ROOT / "examples" / "demo.py"), "--port", str(free_port())]
-    done = subprocess.run(demo, capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run(demo, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     for sentence in (
         "ready after",
@@ -140,9 +141,3 @@ def test_the_demo_tells_its_story_to_the_end():
         "drained",
     ):
         assert sentence in done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

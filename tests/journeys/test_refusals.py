@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import numpy as np
@@ -124,7 +127,12 @@ def test_an_interrupt_is_quiet(shell, bundle):
     # A shell that runs the tests in the background has them ignore the signal, and children inherit that.
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     process = subprocess.Popen(command, env=environ, text=True, preexec_fn=heed, **pipes)  # noqa: PLW1509
-    time.sleep(1)  # it waits for stdin
+    process.stdin.write("[")
+    process.stdin.flush()
+    until = time.monotonic() + 20
+    while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"0000"))[0]:
+        assert time.monotonic() < until
+        time.sleep(0.01)  # Until it has read that, and waits for more.
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=20)
     assert (process.returncode, out, said.strip()) == (130, "", "")

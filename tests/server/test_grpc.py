@@ -367,21 +367,24 @@ def test_a_failed_run_is_internal():
 @pytest.mark.slow
 def test_calls_are_answered_through_a_drain(tmp_path):
     linear_bundle(tmp_path / "iris")
-    with serving(tmp_path / "iris", flags=("--drain-delay-s", "0.5")) as server:
+    with serving(tmp_path / "iris", flags=("--drain-delay-s", "3")) as server:
         with grpc.insecure_channel(server.grpc_target()) as channel:
             assert ask(channel, "ModelInfer", **one_row())
             stopped: list[int] = []
             stopper = threading.Thread(target=lambda: stopped.append(server.stop()))
             stopper.start()
-            until, failed = time.monotonic() + 0.4, []
             stub = health_pb2_grpc.HealthStub(channel)
-            while time.monotonic() < until:
+            draining = health_pb2.HealthCheckResponse.NOT_SERVING
+            server.wait_until(
+                lambda: stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status == draining
+            )
+            failed = []
+            for _ in range(100):
                 try:
                     ask(channel, "ModelInfer", **one_row())
                 except grpc.RpcError as error:
                     failed.append(error.details())
-            status = stub.Check(health_pb2.HealthCheckRequest(), timeout=5).status
-            assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert stopper.is_alive(), "all of them while it drains"
             stopper.join()
         assert stopped == [0]
     assert "Traceback" not in server.said

@@ -20,6 +20,7 @@ from lading.errors import InvalidSetting
 from lading.server.addresses import hold, listen
 from lading.settings import ServeSettings
 from making import linear_bundle
+from pace import imports_s
 from serving import serving
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def test_the_server_serves_a_bundle_and_drains_on_sigterm(tmp_path):
 
 def test_requests_are_answered_while_the_server_drains(tmp_path):
     linear_bundle(tmp_path / "iris")
-    with serving(tmp_path / "iris", flags=("--drain-delay-s", "0.6")) as server, httpx.Client() as client:
+    with serving(tmp_path / "iris", flags=("--drain-delay-s", "3")) as server, httpx.Client() as client:
         body = {"data": [[1, 2, 3, 4]]}
         assert client.post(f"{server.url}/predict", json=body).status_code == 200
         server.process.send_signal(signal.SIGTERM)
@@ -125,7 +126,7 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):
     failures: list[str] = []
     answered = [0]
     stop = threading.Event()
-    with serving(tmp_path / "iris", flags=("--drain-delay-s", "0.5")) as server:
+    with serving(tmp_path / "iris", flags=("--drain-delay-s", "3")) as server:
         body = json.dumps({"data": [[1, 2, 3, 4]]}).encode()
 
         def ask() -> None:
@@ -139,29 +140,27 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):
         clients = [threading.Thread(target=ask) for _ in range(2)]
         for one in clients:
             one.start()
-        time.sleep(0.2)
+        server.wait_until(lambda: answered[0] > 20)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)  # Within the delay: as long as a load balancer takes to see the 503.
+        server.wait_until(lambda: httpx.get(f"{server.url}/health").status_code == 503)
+        before = answered[0]
+        server.wait_until(lambda: answered[0] > before + 20)  # As a load balancer that has not seen the 503.
         stop.set()
         for one in clients:
             one.join()
         assert server.process.wait(10) == 0
     assert failures == []
-    assert answered[0] > 20
 
 
 @pytest.mark.alone
 def test_start_to_first_prediction_is_quick(tmp_path):
     linear_bundle(tmp_path / "iris")
-    best = imports = 10.0
+    best = 10.0
     for _ in range(3):
         began = time.monotonic()
         with serving(tmp_path / "iris") as server:
             httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]}).raise_for_status()
             best = min(best, time.monotonic() - began)
             server.stop()
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-c", "import numpy, onnxruntime, uvicorn"], check=True)
-        imports = min(imports, time.monotonic() - began)
-    # Machines differ by more than a factor of two: a slow one is given what its imports take more.
-    assert best < max(0.8, 3.5 * imports), f"{best:.2f} s, of which imports {imports:.2f} s"
+    # Machines differ: a slow one is given what its imports take more.
+    assert best < max(0.6, 3 * imports_s())

@@ -6,6 +6,8 @@ import json
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hosting import hosted, served_from
 from making import linear_bundle
@@ -164,3 +166,73 @@ def cpu_of(act) -> float:
         act()
         found.append(time.process_time() - began)
     return min(found)
+
+
+GOOD = {
+    "/predict": (
+        ROW,
+        b'{"data":[{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}]}',
+    ),
+    "/predict/label": (ROW,),
+    "/models/iris/predict": (b'{"data":[[5.1,3.5,1.4,0.2]],"outputs":["label"]}',),
+    "/models/iris/feedback": (b'{"request_id":"a-1","label":"setosa"}',),
+    "/v2/models/iris/infer": (
+        b'{"inputs":[{"name":"X","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}',
+        b'{"id":"a","inputs":[{"name":"X","shape":[1,4],"datatype":"FP32","data":[[5.1,NaN,1.4,0.2]]}]}',
+        b'{"parameters":{"binary_data_output":true},"outputs":[{"name":"label","parameters":{"a":1}}],"inputs":[]}',
+    ),
+    "/v2/repository/index": (b'{"ready":true}',),
+    "/v1/models/iris:predict": (
+        b'{"instances":[[5.1,3.5,1.4,0.2]]}',
+        b'{"signature_name":"serving_default","inputs":{"X":[[5.1,3.5,1.4,NaN]]}}',
+        b'{"instances":[{"X":[5.1,3.5,1.4,0.2]}]}',
+    ),
+    "/v1/models/iris:classify": (
+        b'{"context":{},"examples":[{"sepal_length":5.1,"sepal_width":{"b64":"aGk="}}]}',
+    ),
+    "/v1/models/iris:regress": (b'{"examples":[{"sepal_length":[5.1]}]}',),
+    "/invocations": (
+        b'{"inputs":[[5.1,3.5,1.4,0.2]]}',
+        b'{"dataframe_split":{"columns":["petal_length","petal_width"],"data":[[1.4,0.2]]}}',
+        b'{"dataframe_records":[{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}]}',
+        b"sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n",
+    ),
+    "/vertex": (b'{"instances":[[5.1,3.5,1.4,0.2]],"parameters":{"a":1}}',),
+}
+"""A body of each form that every hot route takes."""
+
+ODD = [
+    b'"',
+    b"\\",
+    b"\xff",
+    b"\x00",
+    b"\\ud800",
+    b"{",
+    b"]",
+    b",",
+    b"null",
+    b"1e999",
+    b"-",
+    b"NaN",
+    DIGITS.encode(),
+]
+CHANGES = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 6), st.sampled_from(ODD) | st.binary(max_size=3)),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=150)
+@given(changes=CHANGES, large=st.booleans())
+@pytest.mark.parametrize("path", GOOD)
+def test_a_good_body_that_was_changed_a_little_never_fails_the_server(asked, path, changes, large):
+    for good in GOOD[path]:
+        body = good
+        for where, gone, put in changes:
+            at = int(where * len(body))
+            body = body[:at] + put + body[at + gone :]
+        kind = "text/csv" if good[:1] != b"{" else "application/json"
+        answer = asked.post(path, content=body + b" " * 5000 * large, headers={"content-type": kind})
+        assert answer.status_code < 500 or answer.status_code == 501, (body, answer.text)
+        assert "Traceback" not in answer.text

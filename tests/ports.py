@@ -1,0 +1,20 @@
+"""Ports for servers that cannot be told to take any free one and say which."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+_chance = random.SystemRandom()
+
+
+def free_port() -> int:
+    """Give a port that nobody has now, below those that the kernel gives out (from 32768 on)."""
+    while True:
+        port = _chance.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
