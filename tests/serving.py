@@ -47,7 +47,7 @@ class ServerProcess:
 
     def wait_ready(self) -> None:
         # Without certificates, whose loading takes 50 ms of a client.
-        with httpx.Client(verify=False, timeout=20) as client:  # noqa: S501
+        with httpx.Client(verify=False, timeout=20) as client:
             self.wait_until(lambda: client.get(f"{self.url}/health").status_code == 200)
 
     def stop(self, timeout_s: float = 20.0) -> int:
