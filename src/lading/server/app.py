@@ -63,8 +63,8 @@ class App:
 
     def _identify(self, request: Request) -> None:
         request.began = time.perf_counter()
-        given = request.headers.get(b"x-request-id", b"")
-        request.request_id = given if 0 < len(given) <= _LONGEST_ID else next(self._ids)
+        given = request.headers.get(b"x-request-id")
+        request.request_id = given if given and len(given) <= _LONGEST_ID else next(self._ids)
 
     def _start(
         self, request: Request, route: Route, deliver: Deliver, gathered: list[Job] | None

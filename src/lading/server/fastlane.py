@@ -112,7 +112,10 @@ class FastLane(HttpToolsProtocol):
         """
         at = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         head = self.lane.heads.get(data[:at]) if at <= LONGEST_HEAD else None
-        if head is None or at + head.body_bytes < len(data):
+        if head is None:
+            return False
+        missing = at + head.body_bytes - len(data)
+        if missing < 0:
             return False
         if self._gathered:
             self.lane.settle()
@@ -121,17 +124,15 @@ class FastLane(HttpToolsProtocol):
             return False
         if self.flow.write_paused or self.transport.is_closing():
             return False
-        hot = head.hot
-        request = Request(hot.method, hot.path, b"", head.headers, b"", hot.params, hot.route)
-        self._missing = at + head.body_bytes - len(data)
-        if self._missing:
-            self._hot = request
+        method, path, route, params = head.hot
+        if missing:
+            self._hot = Request(method, path, b"", head.headers, b"", params, route)
+            self._missing = missing
             self._parts.append(memoryview(data)[at:])
             self._idle_since, self._receiving_since = 0.0, self.lane.now
             return True
-        request.body = data[at:]
         self._keeps = not self._closing
-        self._begin(request)
+        self._begin(Request(method, path, data[at:], head.headers, b"", params, route))
         return True
 
     def _collected(self, data: bytes) -> bytes:

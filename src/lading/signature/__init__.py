@@ -71,6 +71,14 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return tuple(tensor.name for tensor in self.inputs)
         return ()
 
+    @property
+    def fixed_rows(self) -> bool:
+        """Whether every input has rows of one shape, so that those of any requests can be put together."""
+        return all(
+            tensor.batched and not any(isinstance(size, str) for size in tensor.shape[1:])
+            for tensor in self.inputs
+        )
+
     def input(self, name: str) -> Tensor:
         """Give the input called `name`; raises `InputUnknown`."""
         for tensor in self.inputs:
