@@ -50,7 +50,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 # What pip does with each package that it installs, but not with one that it leaves where it lies: without this,
-# every process that a test or a measurement starts would compile the whole of lading first.
+# where PYTHONDONTWRITEBYTECODE is set, every process that is started would compile the whole of lading first.
 bytecode: $(READY)
 	@$(BIN)/python -m compileall -q src
 

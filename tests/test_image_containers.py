@@ -83,7 +83,7 @@ def answers_over_grpc(target: str, asked: list[Array]) -> list[dict[str, bytes]]
 @pytest.mark.alone
 def test_run_to_first_prediction_takes_at_most_a_second_and_a_half(iris):
     run("podman", "pull", "--quiet", iris["image"])
-    took = []
+    took, imports = [], imports_s()
     for _ in range(3):
         began = time.monotonic()
         identity = started(iris["image"], "serve")
@@ -99,7 +99,7 @@ def test_run_to_first_prediction_takes_at_most_a_second_and_a_half(iris):
         took.append(time.monotonic() - began)
         run("podman", "rm", "--force", "--time=5", identity)
     # Machines differ: a slow one is given what its imports take more.
-    assert min(took) <= max(1.5, 6 * imports_s()), took
+    assert min(took) <= max(1.5, 6 * max(imports, imports_s())), took
 
 
 def test_the_layer_of_the_image_is_the_blob_in_the_store_and_was_not_sent_again(yard, iris):
@@ -123,7 +123,7 @@ def test_a_new_version_is_an_image_in_a_second_and_the_same_every_time(yard):
         .st_size
     )
     assert size > 1_000_000
-    runs = []
+    runs, imports = [], imports_s()
     for _ in range(3):
         began = time.monotonic()
         runs.append(yard.build(str(path), f"mega-{len(runs)}:1"))
@@ -131,7 +131,7 @@ def test_a_new_version_is_an_image_in_a_second_and_the_same_every_time(yard):
     layer_bytes = manifest_of(f"{yard.address}/mega-0", "1")["layers"][-1]["size"]
     assert len({one["digest"] for one in runs}) == 1
     # Machines differ: a slow one is given what its imports take more.
-    assert min(one["whole"] for one in runs) <= max(1.0, 5 * imports_s())
+    assert min(one["whole"] for one in runs) <= max(1.0, 5 * max(imports, imports_s()))
     assert max(one["bytes_sent"] for one in runs) <= layer_bytes + 32 * 1024
 
 

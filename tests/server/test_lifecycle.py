@@ -155,7 +155,7 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):
 @pytest.mark.alone
 def test_start_to_first_prediction_is_quick(tmp_path):
     linear_bundle(tmp_path / "iris")
-    best = 10.0
+    best, imports = 10.0, imports_s()
     for _ in range(3):
         began = time.monotonic()
         with serving(tmp_path / "iris") as server:
@@ -163,4 +163,4 @@ def test_start_to_first_prediction_is_quick(tmp_path):
             best = min(best, time.monotonic() - began)
             server.stop()
     # Machines differ: a slow one is given what its imports take more.
-    assert best < max(0.6, 3 * imports_s())
+    assert best < max(0.6, 3 * max(imports, imports_s()))

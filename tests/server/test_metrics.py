@@ -241,15 +241,14 @@ def test_rows_are_counted_once(iris, rows, merged):
 def test_requests_that_ran_as_one_are_one_run_with_the_rows_of_all(iris):
     stats = Stats(PrivateCells(1).block(("requests",), REQUESTS_SIZE))
     jobs = [Job(iris, {}, None, dict, rows=rows) for rows in (1, 4, 2)]
-    jobs[0].run_s, jobs[0].together = 0.25, 7
-    jobs[1].together = jobs[2].together = -1
-    for job in jobs:
+    for job, together in zip(jobs, (7, -1, -1), strict=True):
+        job.run_s, job.together = 0.25, together
         stats.answered(200, 0.5, job, 0, 0)
     assert stats.rows == stats.rows_at_once == 7
     assert stats.run_s == 0.25
     assert {bound: n for bound, n in zip(BATCH_BOUNDS, stats.runs_by_rows, strict=False) if n} == {8: 1}
     assert stats.queued.count == 0
-    assert stats.in_model_s == 0.25
+    assert stats.in_model_s == 0.75, "each was in the model as long as the run took"
 
 
 def test_of_requests_that_shared_a_run_each_was_in_the_model_as_long_as_it(iris):

@@ -52,15 +52,33 @@ PLAIN = {
     "one output": body(outputs=[{"name": "label"}]),
     "all as bytes": body(parameters={"binary_data_output": True}),
     "what is not known": {**body(), "else": 1},
+    "rows as lists": body([[1, 2, 3, 4]]),
+    "rows as lists, with spaces": body([[1, 2, 3, 4], [5, 6, 7, 8]], (2, 4), id="data"),
+    "parameters of no account": {"inputs": [{**body()["inputs"][0], "parameters": {"content_type": "np"}}]},
     "many": body(MANY.reshape(-1).tolist(), (ROWS, 4)),
     "many in rows": body(MANY.tolist(), (ROWS, 4)),
     "many with an id": body(MANY.tolist(), (ROWS, 4), id="some-id"),
+    "many with an id that is null": body(MANY.tolist(), (ROWS, 4), id=None),
+    "many with outputs": body(MANY.tolist(), (ROWS, 4), outputs=[{"name": "label"}]),
+    "many with no outputs": body(MANY.tolist(), (ROWS, 4), outputs=[]),
+    "many with outputs as bytes": body(
+        MANY.tolist(), (ROWS, 4), outputs=[{"name": "label", "parameters": {"binary_data": True}}]
+    ),
+    "many, all as bytes": body(MANY.tolist(), (ROWS, 4), parameters={"binary_data_output": True}),
+    "many with parameters of no account": {
+        "inputs": [{**body(MANY.tolist(), (ROWS, 4))["inputs"][0], "parameters": {"content_type": "np"}}]
+    },
 }
 
 OTHER = {
-    "rows as lists": body([[1, 2, 3, 4]]),
-    "parameters of an input": body(parameters={}, **{"else": 1}),
-    "parameters of no account": {"inputs": [{**body()["inputs"][0], "parameters": {"a": 1}}]},
+    "values in shared memory": {
+        "inputs": [{**body()["inputs"][0], "parameters": {"shared_memory_region": "a"}}]
+    },
+    "values behind the JSON": {"inputs": [{**body()["inputs"][0], "parameters": {"binary_data_size": 16}}]},
+    "parameters that are none": {"inputs": [{**body()["inputs"][0], "parameters": 5}]},
+    "rows of two lengths": body([[1, 2, 3, 4], [5, 6, 7]], (2, 4)),
+    "rows of rows": body([[[1, 2, 3, 4]]]),
+    "more rows than the shape": body([[1, 2, 3, 4]] * 3, (2, 4)),
     "another name": body(name="Y"),
     "another datatype": body(datatype="FP64"),
     "no datatype": {"inputs": [{"name": "X", "shape": [1, 4], "data": [1, 2, 3, 4]}]},
@@ -94,10 +112,21 @@ OTHER = {
     "many, one null": body([*MANY.tolist()[1:], [1, 2, 3, None]], (ROWS, 4)),
     "many, one text": body([*MANY.tolist()[1:], [1, 2, 3, "[4"]], (ROWS, 4)),
     "many of another name": body(MANY.tolist(), (ROWS, 4), name="Y"),
-    "many of a size that is true": body(MANY.tolist(), (ROWS, 4.0)),
+    "many of a size that is true": body([[1.5] * 4] * ROWS, (True, 4)),
+    "many of one row of a size that is true": body(MANY.reshape(-1).tolist(), (True, ROWS * 4)),
+    "many of a size that is a fraction": body(MANY.tolist(), (ROWS, 4.0)),
+    "many of no size": body(MANY.tolist(), (-1, 4)),
+    "many of another datatype": body(MANY.tolist(), (ROWS, 4), datatype="FP64"),
+    "many in shared memory": {
+        "inputs": [
+            {**body(MANY.tolist(), (ROWS, 4))["inputs"][0], "parameters": {"shared_memory_region": "a"}}
+        ]
+    },
+    "many rows of two lengths": body([*MANY.tolist()[2:], [1, 2, 3], [1, 2, 3, 4, 5]], (ROWS, 4)),
+    "many with parameters that are lists": body(MANY.tolist(), (ROWS, 4), parameters={"a": [[]]}),
+    "many with outputs that are no list": body(MANY.tolist(), (ROWS, 4), outputs=5),
     "many with an id of brackets": body(MANY.tolist(), (ROWS, 4), id="[]"),
     "many with an id that is a number": body(MANY.tolist(), (ROWS, 4), id=7),
-    "many with outputs": body(MANY.tolist(), (ROWS, 4), outputs=[{"name": "label"}]),
     "many with what is not known": {**body(MANY.tolist(), (ROWS, 4)), "else": [1]},
 }
 
@@ -110,7 +139,7 @@ def both(ways: tuple[Asked, Asked], content: bytes) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_body_is_read_in_one_pass_and_answered_as_any_other(ways, name):
-    content = json.dumps(PLAIN[name]).encode()
+    content = json.dumps(PLAIN[name], indent=1 if "spaces" in name else None).encode()
     assert (len(content) >= LEAST_BYTES) == name.startswith("many")
     read = plain_reader(tensor("batch", 4))
     assert read is not None
@@ -137,20 +166,47 @@ def test_what_is_no_json_is_refused_as_the_general_way_refuses_it(ways, text):
         assert quick[0] == 400
 
 
-@pytest.mark.parametrize("twice", ["inputs", "name", "shape", "datatype", "data", "id"])
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("inputs", []),
+        ("id", "b"),
+        ("name", "Y"),
+        ("shape", [1, 2]),
+        ("datatype", "FP64"),
+        ("data", [1.0]),
+    ],
+)
 @pytest.mark.parametrize("many", [False, True])
-def test_of_a_key_that_comes_twice_the_last_counts_either_way(ways, twice, many):
+@pytest.mark.parametrize("last", [False, True])
+def test_of_a_key_that_comes_twice_the_last_counts_either_way(ways, key, other, many, last):
     plain = body(MANY.tolist(), (ROWS, 4), id="a") if many else body(id="a")
-    inner = twice not in ("inputs", "id")
-    given = plain["inputs"][0] if inner else plain
-    again = json.dumps({twice: given[twice] if twice != "id" else "b"})[1:-1]
-    text = json.dumps(plain["inputs"][0])
-    if inner:
-        text = f"{text[:-1]}, {again}}}"
-    outer = f', "id": "a", {again}' if not inner else ', "id": "a"'
-    quick, general = both(ways, f'{{"inputs": [{text}]{outer}}}'.encode())
+    inner = key not in ("inputs", "id")
+    right, wrong = json.dumps((plain["inputs"][0] if inner else plain)[key]), json.dumps(other)
+    pairs = [wrong, right] if last else [right, wrong]
+    text = json.dumps(plain).replace(
+        f'"{key}": {right}', ", ".join(f'"{key}": {value}' for value in pairs), 1
+    )
+    quick, general = both(ways, text.encode())
     assert quick == general
-    assert quick[0] == 200
+    assert (quick[0] == 200) == (last or key == "id")
+
+
+@pytest.mark.parametrize("where", ["parameters", "else", "id", "data"])
+def test_lists_that_are_too_deep_are_refused_either_way(ways, where):
+    deep = "[" * 1500 + "]" * 1500
+    text = json.dumps(body(**{where: "here"})).replace('"here"', deep)
+    for padding in ("", " " * LEAST_BYTES):
+        quick, general = both(ways, (text + padding).encode())
+        assert quick == general
+        assert quick[0] == 400
+
+
+@pytest.mark.parametrize("name", ["one row", "many"])
+def test_a_byte_order_mark_is_refused_either_way(ways, name):
+    quick, general = both(ways, b"\xef\xbb\xbf" + json.dumps(PLAIN[name]).encode())
+    assert quick == general
+    assert quick[0] == 400
 
 
 def test_a_reader_reads_on_after_what_it_left_to_others():
@@ -164,12 +220,21 @@ def test_a_reader_reads_on_after_what_it_left_to_others():
         np.testing.assert_array_equal(found.array, MANY.astype(np.float32))
 
 
+def test_a_size_that_is_true_is_no_number():
+    read = plain_reader(tensor("batch", 1200))
+    assert read is not None
+    wide = body([0.5] * 1200, (1, 1200))
+    assert read(json.dumps(wide).encode()) is not None
+    assert read(json.dumps(wide).replace("[1, 1200]", "[true, 1200]").encode()) is None
+
+
 @pytest.mark.parametrize(
     "signature",
     [
         tensor(3, 4),
         tensor("batch", "length"),
         tensor("batch", 2, dtype="string"),
+        tensor("batch", 0),
         Signature(inputs=(*tensor("batch").inputs, *tensor("batch", name="Y").inputs), outputs=()),
     ],
 )
@@ -213,6 +278,7 @@ DATA = st.lists(SCALARS | st.floats(-10, 10), max_size=9) | st.lists(
 )
 def test_any_body_is_answered_alike_either_way(ways, data, shape, more):
     content = json.dumps(body(data, shape, **more)).encode()
-    quick, general = both(ways, content)
-    assert quick == general
-    assert quick[0] in (200, 400)
+    for padding in (0, LEAST_BYTES):
+        quick, general = both(ways, content + b" " * padding)
+        assert quick == general
+        assert quick[0] in (200, 400)

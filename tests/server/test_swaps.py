@@ -100,6 +100,7 @@ def test_answers_stay_quick_while_a_server_swaps(tmp_path):
             tails = []
             for _ in range(3):  # A neighbour on the machine slows one half or the other.
                 tails.append(calm_and_swapping(clients, registry))
+                # Loading takes one of the two cores from the clients, which doubles the tail as it is.
                 if tails[-1][1] <= 3 * tails[-1][0] + 2:
                     break
             clients.stop()

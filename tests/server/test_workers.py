@@ -19,7 +19,10 @@ from statistics import median
 import httpx
 import pytest
 
+from lading.bundle import Bundle
 from lading.errors import UsageError
+from lading.registry import Registry
+from lading.release import Plan
 from lading.server import acceptor as acceptors
 from lading.server.acceptor import Acceptor
 from lading.server.cells import SharedCells, SharedMemory
@@ -207,15 +210,23 @@ def test_several_workers_answer_on_one_port_and_drain_to_exit_code_0(iris):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_the_supervisor_is_small_and_has_nothing_that_cannot_be_forked(iris):
-    with serving(iris, flags=("--workers", "2")) as server:
+@pytest.mark.parametrize("follows", [False, True])
+def test_the_supervisor_has_what_workers_import_and_nothing_that_cannot_be_forked(iris, tmp_path, follows):
+    environ = {"LADING_REGISTRY": str(tmp_path)}
+    if follows:
+        with Registry.open(str(tmp_path)) as registry:
+            registry.push(Bundle.open(iris))
+            registry.release("iris", 1, Plan(mode="live"), actor="t")
+    refs = () if follows else (iris,)
+    with serving(*refs, flags=("--workers", "2"), environ=environ) as server:
         process = Path(f"/proc/{server.process.pid}")
         maps = (process / "maps").read_text()
-        assert "numpy" in maps  # Imported once, for all of them.
+        assert "numpy" in maps
+        assert ("_sqlite3" in maps) == follows
         assert not [name for name in ("onnxruntime", "grpc") if name in maps]
         assert len(list((process / "task").iterdir())) == 1
         resident = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        assert resident < 64 * 2**20
+        assert resident < (90 if follows else 64) * 2**20
         server.stop()
 
 

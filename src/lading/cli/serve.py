@@ -91,11 +91,23 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
 
         refs = refs or in_image()
         url = registry_url(registry)
-        ctx.exit(run(settings, refs, url, tuple(beside(refs, url, chosen=registry_given(registry)))))
+        companions = tuple(beside(refs, url, chosen=registry_given(registry)))
+        if companions and settings.workers > 1:
+            import_ahead(url)
+        ctx.exit(run(settings, refs, url, companions))
     except ModuleNotFoundError as error:
         if (error.name or "lading").startswith("lading"):
             raise
         raise missing_extra("`lading serve`", "serve", error) from None
+
+
+def import_ahead(url: str) -> None:
+    """Import what companions and the registry at `url` need, so that workers are forked with it."""
+    import lading.inventory
+    import lading.rollout  # noqa: F401
+    from lading.registry.places import import_catalog
+
+    import_catalog(url)
 
 
 def in_image() -> tuple[Path, ...]:

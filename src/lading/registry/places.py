@@ -26,6 +26,14 @@ def is_database(url: str) -> bool:
     return url.startswith(_DATABASES)
 
 
+def import_catalog(url: str) -> None:
+    """Import what `open_catalog` needs for `url`; opens nothing."""
+    if is_database(url):
+        import lading.registry.catalog.postgres
+    else:
+        import lading.registry.catalog.sqlite  # noqa: F401
+
+
 def open_catalog(url: str, *, at_once: bool = True) -> Catalog:
     """Open the catalog of a registry, a folder or ``postgresql://…``.
 

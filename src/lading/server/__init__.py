@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,9 +25,6 @@ def serve(
     With several workers this process only looks after them; they are forked from what it has imported, and
     are there at once. Raises what `lifecycle.serve` and `workers.supervise` raise.
     """
-    if settings.workers > 1:
-        # A process with threads cannot be forked, and numpy's library for matrices starts one for each CPU.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from lading.server.lifecycle import serve as live
 
     if settings.workers == 1:

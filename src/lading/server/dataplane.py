@@ -282,10 +282,10 @@ def _run_now(served: Served, jobs: list[Job]) -> None:
     if len(jobs) == 1:
         jobs[0].run_s = took_s
     elif as_one:
-        first, *others = jobs
-        first.run_s, first.together = took_s, sum(job.rows for job in jobs)
-        for job in others:
-            job.together = -1
+        rows = sum(job.rows for job in jobs)
+        for job in jobs:
+            job.run_s, job.together = took_s, -1
+        jobs[0].together = rows
     else:
         for job in jobs:
             job.run_s = took_s / len(jobs)

@@ -1,9 +1,10 @@
 """Several processes on one REST and one gRPC port, and the supervisor that keeps them running.
 
 The supervisor takes the addresses, forks, replaces workers that end, and hands SIGTERM on. It has imported
-the server but for ONNX Runtime and grpcio, which start threads, and opens no model: forking it is safe, and
-a worker has at once, and shares with the others, what it would have to import. It answers no request:
-workers accept from one shared socket, so that what waits there outlives any of them.
+the server but for ONNX Runtime and grpcio, whose threads do not outlive a fork (those of numpy's OpenBLAS
+end before it), and opens no model: forking it is safe, and a worker has at once, and shares with the others,
+what it would have to import. It answers no request: workers accept from one shared socket, so that what waits
+there outlives any of them.
 """
 
 from __future__ import annotations
@@ -95,7 +96,6 @@ def supervise(settings: ServeSettings, work: Work) -> int:
         hint = "start it with `lading serve --workers N`"
         raise UsageError("workers", expected="a process that can be forked", found=found, hint=hint)
     set_up_logging(settings.log_level)
-    gc.freeze()  # A collection in a worker would write to every object, and thereby copy what is shared.
     return Supervisor(settings, work).run()
 
 
@@ -190,6 +190,7 @@ class Supervisor:
 
     def _be(self, seat: Seat) -> NoReturn:
         """Be a worker, in the forked process, until the end of it."""
+        gc.freeze()  # A collection would write to every object, and thereby copy what is shared.
         code = 1
         try:
             self._let_go()

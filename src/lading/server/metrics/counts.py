@@ -48,7 +48,7 @@ _MORE_ROWS = _REASON_OTHER + 1
 _RECEIVED = _MORE_ROWS + 1
 _SENT = _MORE_ROWS + 2
 _QUEUED_ROWS = _MORE_ROWS + 3
-_QUEUED_RUN_S = _MORE_ROWS + 4
+_SHARED_RUN_S = _MORE_ROWS + 4
 _RUN_S = _MORE_ROWS + 5
 _BATCH = _MORE_ROWS + 6  # Runs by rows; what was above all bounds comes last, here and below.
 _HISTOGRAM = len(BOUNDS_S) + 2  # The bins, one above them all, the sum.
@@ -131,11 +131,8 @@ class Requests:
 
     @property
     def in_model_s(self) -> float:
-        """Seconds that requests spent in the model, each the whole of a run that it shared with others.
-
-        Cheap requests that ran together count their run once.
-        """
-        return float(self._cells[_RUN_S] + self._cells[_QUEUED_RUN_S])
+        """Seconds that requests spent in the model, each the whole of a run that it shared with others."""
+        return float(self._cells[_RUN_S] + self._cells[_SHARED_RUN_S])
 
     @property
     def runs_by_rows(self) -> list[int]:
@@ -185,7 +182,7 @@ class Stats(Requests):
             return
         if job.merged_rows:
             cells[_QUEUED_ROWS] += job.rows
-            cells[_QUEUED_RUN_S] += job.run_s
+            cells[_SHARED_RUN_S] += job.run_s
             cells[_QUEUE_S + bisect_left(BOUNDS_S, job.queued_s)] += 1
             cells[_QUEUE_SUM] += job.queued_s
         else:
@@ -205,6 +202,8 @@ class Stats(Requests):
         if together >= 0:  # It stands for the run; -1 ran with one that does.
             cells[_BATCH + bisect_left(BATCH_BOUNDS, together or rows)] += 1
             cells[_RUN_S] += job.run_s
+        else:
+            cells[_SHARED_RUN_S] += job.run_s
 
     def failed(self, error: LadingError) -> None:
         """Count why a request was refused or failed; its answer is counted by `answered` as well."""

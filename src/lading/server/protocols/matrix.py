@@ -8,15 +8,17 @@ from a few kilobytes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import simdjson
 
-from lading.signature import Array, Tensor
+from lading.signature import Array, DType, Tensor
 
 LEAST_BYTES = 4096
 _QUOTE, _BRACKET = b'"', ord("[")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 Locate = Callable[[Any], "tuple[Any, tuple[int, ...], int]"]
@@ -47,6 +49,8 @@ class NumberReader:
 
     def read(self, text: bytes, locate: Locate) -> Array | None:
         """Read the values that `locate` finds; None where they are not plainly numbers of that shape."""
+        if text.startswith(_BYTE_ORDER_MARK):
+            return None  # simdjson passes over it, others do not.
         parser = self._parsers.pop() if self._parsers else simdjson.Parser()
         try:
             values, shape, beside = locate(parser.parse(text))
@@ -72,7 +76,13 @@ class NumberReader:
             return wide.astype(self._dtype).reshape(shape)  # A `ValueError` where they are not as many.
 
 
+@cache
+def number_reader(dtype: DType) -> NumberReader:
+    """Give the reader of a dtype: one for all models, for its parsers keep what memory they once needed."""
+    return NumberReader(np.dtype(dtype))
+
+
 def matrix_reader(tensor: Tensor) -> NumberReader | None:
-    """Make the reader of rows for `tensor`; None where it is no plain matrix of floats."""
+    """Give the reader of rows for `tensor`; None where it is no plain matrix of floats."""
     plain = tensor.batched and len(tensor.shape) == 2 and isinstance(tensor.shape[1], int)
-    return NumberReader(tensor.numpy_dtype) if plain and tensor.dtype in ("float32", "float64") else None
+    return number_reader(tensor.dtype) if plain and tensor.dtype in ("float32", "float64") else None

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from lading.server.protocols.matrix import LEAST_BYTES, matrix_reader
-from lading.signature import BATCH, Array, Signature, Tensor
+from lading.signature import BATCH, Array, DType, Signature, Tensor
 
 ReadRows = Callable[[bytes], "tuple[dict[str, Array], int, Any]"]
 """From a body ``{"data": rows, "outputs"?: names}`` to inputs, the number of rows, and what stood beside."""
@@ -29,8 +29,7 @@ def quick_reader(
 
     `rows` is the key of the rows, `beside` the one other key that a body may have.
 
-    What it makes raises `msgspec.DecodeError` (or `ValueError` for ragged rows) on everything that it
-    leaves to the slow way.
+    What it makes raises `protocols.UNREADABLE` on everything that it leaves to the slow way.
     """
     if len(signature.inputs) != 1 or not signature.inputs[0].batched:
         return None
@@ -39,7 +38,7 @@ def quick_reader(
         return None
     kind: Any = msgspec.defstruct(
         "Body",
-        [("rows", _typed(tensor)), ("beside", beside[1], beside[2])],
+        [("rows", tensor_type(tensor)), ("beside", beside[1], beside[2])],
         rename={"rows": rows, "beside": beside[0]},
         forbid_unknown_fields=True,
         gc=False,
@@ -62,9 +61,9 @@ def quick_reader(
     return read
 
 
-def _typed(tensor: Tensor) -> Any:
-    """Give the type of a whole tensor, with every size and range that the signature states."""
-    kind: Any = _scalar(tensor)
+def tensor_type(tensor: Tensor) -> Any:
+    """Give the type of a whole tensor as nested lists, with every size and range of the signature."""
+    kind: Any = value_type(tensor.dtype)
     for size in reversed(tensor.shape):
         if isinstance(size, int):
             meta = msgspec.Meta(min_length=size, max_length=size)
@@ -74,12 +73,13 @@ def _typed(tensor: Tensor) -> Any:
     return kind
 
 
-def _scalar(tensor: Tensor) -> Any:
-    if tensor.dtype == "bool":
-        return bool
-    if tensor.dtype.startswith("float"):
-        most = float(np.finfo(tensor.numpy_dtype).max)
+def value_type(dtype: DType) -> Any:
+    """Give the type of one value with its range, so that what decodes needs no second look."""
+    if dtype in ("bool", "string"):
+        return bool if dtype == "bool" else str
+    if dtype.startswith("float"):
+        most = float(np.finfo(dtype).max)
         return Annotated[float, msgspec.Meta(ge=-most, le=most)]
-    info = np.iinfo(tensor.numpy_dtype)
+    info = np.iinfo(dtype)
     # msgspec bounds integers by int64; wider ones are left to the slow way.
     return Annotated[int, msgspec.Meta(ge=max(int(info.min), -(2**63)), le=min(int(info.max), 2**63 - 1))]

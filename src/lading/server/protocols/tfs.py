@@ -24,7 +24,7 @@ from lading.errors import (
 from lading.server.dataplane import DataPlane, rows_in
 from lading.server.http import Request, Response, Route, json_response
 from lading.server.job import Job
-from lading.server.protocols import error_headers, status_of, tfs_examples, tfs_json
+from lading.server.protocols import UNREADABLE, error_headers, status_of, tfs_examples, tfs_json
 from lading.server.protocols.rows import quick_reader
 from lading.server.protocols.tfs_words import TYPES
 from lading.server.states import Served, State
@@ -113,7 +113,7 @@ def _quick_inputs(served: Served, body: bytes) -> dict[str, Array] | None:
     inputs: dict[str, Array]
     try:
         inputs, _, signature_name = quick(body)
-    except ValueError:  # msgspec's errors are ValueErrors, numpy's for ragged rows too.
+    except UNREADABLE:
         return None
     tfs_examples.check_signature(signature_name)
     return None if tfs_json.may_be_lax(served.signature.inputs[0], inputs) else inputs

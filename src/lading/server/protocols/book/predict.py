@@ -46,7 +46,7 @@ class _Plan:
         if self._quick is not None:
             try:
                 inputs, rows, asked = self._quick(body)
-            except ValueError:  # msgspec's errors are ValueErrors, numpy's for ragged rows too.
+            except UNREADABLE:
                 return self._slow_job(body)
         else:
             return self._slow_job(body)

@@ -6,17 +6,27 @@ take goes the general way (`infer`), which has the last word and the words for i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import prod
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+import simdjson
 
-from lading.server.protocols.matrix import LEAST_BYTES, NumberReader
-from lading.server.protocols.oip.jsontext import value_type
+from lading.server.protocols import UNREADABLE
+from lading.server.protocols.matrix import LEAST_BYTES, number_reader
 from lading.server.protocols.oip.tensors import DATATYPES
+from lading.server.protocols.rows import tensor_type, value_type
 from lading.signature import Array, Signature, Tensor
+
+_DATA = b'"data"'
+_IN_ROWS = re.compile(rb'"data"\s*:\s*\[\s*\[')
+_INPUT, _MORE = ("name", "shape", "datatype", "data"), ("parameters",)
+_BODY, _BESIDE = ("inputs",), ("id", "outputs", "parameters")
+_PLACES = frozenset({"binary_data_size", "shared_memory_region"})
+"""Parameters of an input whose values are not in ``data``."""
 
 
 class Input(msgspec.Struct):
@@ -63,7 +73,7 @@ class QuickBody(Body, kw_only=True):
 
 
 class Plain(NamedTuple):
-    """What a plain body holds: the array, its rows, and what is asked; None where nothing is but an `id`."""
+    """What a plain body holds: the array, its rows, and what it asks for; None where that is nothing more."""
 
     array: Array
     rows: int
@@ -79,45 +89,50 @@ def plain_reader(signature: Signature) -> ReadPlain | None:
     if len(signature.inputs) != 1:
         return None
     tensor = signature.inputs[0]
-    sizes = tensor.shape[1:]
-    if not tensor.batched or tensor.dtype == "string" or any(isinstance(size, str) for size in sizes):
+    if not signature.fixed_rows or 0 in tensor.shape or tensor.dtype == "string":
         return None
-    decode = msgspec.json.Decoder(_plain_type(tensor)).decode
-    width, dtype = prod(size for size in sizes if isinstance(size, int)), tensor.numpy_dtype
+    flat, nested = (msgspec.json.Decoder(_plain_type(tensor, nested=way)).decode for way in (False, True))
+    width, dtype = prod(size for size in tensor.shape[1:] if isinstance(size, int)), tensor.numpy_dtype
     many = _ManyReader(tensor) if tensor.dtype in ("float32", "float64") else None
     array_of = np.array
 
     def read(text: bytes) -> Plain | None:
         if many is not None and len(text) >= LEAST_BYTES:
             return many.read(text)
+        in_rows = _IN_ROWS.match(text, text.find(_DATA))
         try:
-            body = decode(text)
-        except ValueError:  # msgspec's errors are; another form, or not even JSON.
+            body = (nested if in_rows else flat)(text)
+        except UNREADABLE:  # Another form, or not even JSON.
             return None
         one = body.inputs[0]
         data, shape = one.data, one.shape
-        if len(data) != shape[0] * width:
+        if len(data) != (shape[0] if in_rows else shape[0] * width) or _says_more(one.parameters):
             return None
-        array = array_of(data, dtype).reshape(shape)
+        array = array_of(data, dtype)
         asking = body if body.outputs or body.parameters else None
-        return Plain(array, shape[0], body.id, asking)
+        return Plain(array if in_rows else array.reshape(shape), shape[0], body.id, asking)
 
     return read
 
 
-def _plain_type(tensor: Tensor) -> Any:
+def _plain_type(tensor: Tensor, *, nested: bool) -> Any:
     exactly: Any = Literal  # As values: the types are known only here.
     items: Any = tuple
-    rows = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+    rows = Annotated[int, msgspec.Meta(ge=1)]
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
         ("name", exactly[tensor.name]),
         ("shape", items[(rows, *(exactly[size] for size in tensor.shape[1:]))]),
         ("datatype", exactly[DATATYPES[tensor.dtype]]),
-        ("data", list[value_type(tensor.dtype)]),  # type: ignore[misc]
-        ("parameters", None, None),
+        ("data", tensor_type(tensor) if nested else list[value_type(tensor.dtype)]),  # type: ignore[misc]
+        ("parameters", dict[str, Any] | None, None),
     ]
     one = msgspec.defstruct("PlainInput", fields, gc=False)
     return msgspec.defstruct("PlainBody", [("inputs", items[one])], bases=(Asking,), kw_only=True)
+
+
+def _says_more(parameters: dict[str, Any] | None) -> bool:
+    """Tell whether parameters of an input say where its values are; others are of no account."""
+    return parameters is not None and not _PLACES.isdisjoint(parameters)
 
 
 class _ManyReader:
@@ -126,27 +141,47 @@ class _ManyReader:
     def __init__(self, tensor: Tensor) -> None:
         self._name, self._datatype = tensor.name, DATATYPES[tensor.dtype]
         self._sizes = tensor.shape[1:]
-        self._numbers = NumberReader(tensor.numpy_dtype)
+        self._numbers = number_reader(tensor.dtype)
 
     def read(self, text: bytes) -> Plain | None:
         """Give what a plain body holds; None for any other."""
-        found: list[str | None] = []
+        if len(self._sizes) > 1 and _IN_ROWS.match(text, text.find(_DATA)):
+            return None  # Deeper than rows: nothing shows that all of them have the same length.
+        asked: list[Asking] = []
 
         def locate(document: Any) -> tuple[Any, tuple[int, ...], int]:
             (one,) = document["inputs"]
-            named = "id" in document
-            if len(document) != 1 + named or len(one) != 4:  # So no key is there twice.
+            if not _has_only(one, _INPUT, _MORE) or not _has_only(document, _BODY, _BESIDE):
                 raise ValueError
             shape = tuple(one["shape"])
             if one["name"] != self._name or one["datatype"] != self._datatype or not self._fits(shape):
                 raise ValueError
-            found.append(document["id"] if named else "")
-            return one["data"], shape, 2  # The lists of inputs and of sizes.
+            if "parameters" in one and _says_more(_plain(one["parameters"])):
+                raise ValueError
+            beside = {key: _plain(document[key]) for key in _BESIDE if key in document}
+            asked.append(msgspec.convert(beside, Asking))
+            # The lists of inputs and of sizes, and of outputs where some are asked for.
+            return one["data"], shape, 2 + isinstance(beside.get("outputs"), list)
 
         array = self._numbers.read(text, locate)
-        if array is None or not isinstance(found[0], str | None):
+        if array is None:
             return None
-        return Plain(array, len(array), found[0], None)
+        asking = asked[0]
+        return Plain(array, len(array), asking.id, asking if asking.outputs or asking.parameters else None)
 
     def _fits(self, shape: tuple[Any, ...]) -> bool:
         return shape[1:] == self._sizes and all(type(size) is int for size in shape) and shape[0] > 0
+
+
+def _has_only(found: Any, always: tuple[str, ...], perhaps: tuple[str, ...]) -> bool:
+    """Tell whether an object of simdjson has keys of these only, and none twice."""
+    return len(found) == sum(key in found for key in (*always, *perhaps)) and all(
+        key in found for key in always
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Give what simdjson has parsed as values of Python."""
+    if isinstance(value, simdjson.Object):
+        return value.as_dict()
+    return value.as_list() if isinstance(value, simdjson.Array) else value

@@ -6,16 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import prod
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import orjson
 
-from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused
+from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused, continued
 from lading.server.protocols import UNREADABLE
-from lading.server.protocols.matrix import LEAST_BYTES, NumberReader
+from lading.server.protocols.matrix import LEAST_BYTES, number_reader
 from lading.server.protocols.oip.tensors import wrong_size
+from lading.server.protocols.rows import value_type
 from lading.signature import Array, DType, Tensor, cast_json
 
 
@@ -49,8 +50,8 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
 def _parsed(text: msgspec.Raw, tensor: Tensor, path: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except UNREADABLE:
-        found = f"text that is not UTF-8, a number of thousands of digits, or lists as deep, at `{path}`"
+    except UNREADABLE as error:
+        found = f"what cannot be read at `{path}`: {continued(str(error))}"
         raise ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=found) from None
 
 
@@ -74,11 +75,6 @@ def _listed(value: Array) -> Any:
 
 
 @cache
-def _numbers(dtype: DType) -> NumberReader:
-    return NumberReader(np.dtype(dtype))
-
-
-@cache
 def _decoder(dtype: DType, depth: int) -> Callable[[msgspec.Raw], Any]:
     kind: Any = value_type(dtype)
     for _ in range(depth):
@@ -86,23 +82,11 @@ def _decoder(dtype: DType, depth: int) -> Callable[[msgspec.Raw], Any]:
     return msgspec.json.Decoder(kind).decode
 
 
-def value_type(dtype: DType) -> Any:
-    """Give the type of one value with its range, so that what decodes needs no second look."""
-    if dtype in ("bool", "string"):
-        return bool if dtype == "bool" else str
-    if dtype.startswith("float"):
-        most = float(np.finfo(dtype).max)
-        return Annotated[float, msgspec.Meta(ge=-most, le=most)]
-    info = np.iinfo(dtype)
-    # msgspec bounds integers by int64; wider ones are left to the slow way.
-    return Annotated[int, msgspec.Meta(ge=max(int(info.min), -(2**63)), le=min(int(info.max), 2**63 - 1))]
-
-
 def _quick(tensor: Tensor, text: msgspec.Raw, shape: Sequence[int]) -> Array | None:
     """Read a list, flat or nested, in one typed pass; None where it is neither, or a value needs a look."""
     view = memoryview(text)
     if len(view) >= LEAST_BYTES and tensor.dtype in ("float32", "float64") and 0 not in shape:
-        array = _numbers(tensor.dtype).tensor(view, shape)
+        array = number_reader(tensor.dtype).tensor(view, shape)
         if array is not None:
             return array
     nested = len(shape) > 1 and bytes(view[1:2]) == b"["
