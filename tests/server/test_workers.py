@@ -212,7 +212,7 @@ def test_several_workers_answer_on_one_port_and_drain_to_exit_code_0(iris):
 @pytest.mark.xdist_group("workers")
 @pytest.mark.parametrize("follows", [False, True])
 def test_the_supervisor_has_what_workers_import_and_nothing_that_cannot_be_forked(iris, tmp_path, follows):
-    environ = {"LADING_REGISTRY": str(tmp_path)}
+    environ = {"LADING_REGISTRY": str(tmp_path)} if follows else {}
     if follows:
         with Registry.open(str(tmp_path)) as registry:
             registry.push(Bundle.open(iris))
