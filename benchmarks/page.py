@@ -216,7 +216,7 @@ def _page(results: Results, found: list[Budget]) -> str:
             f"lading's JSON takes {_times(results, 'parse and model alone', 'lading JSON')} times as long "
             "over the network. With the model, which is about half of such a request, binary tensors are "
             f"answered {_times(results, 'lading binary', 'lading OIP JSON')} times as often as JSON of the "
-            f"same protocol, and {_times(results, 'lading binary', 'lading JSON')} times as often as lading's."
+            f"same protocol, and {_times(results, 'lading binary', 'lading JSON')} times as lading's own."
         ),
         "## A model of about 1 ms (a layer of 2,600 × 2,600 weights), merging on and off",
         *(
