@@ -147,6 +147,32 @@ def test_a_version_is_opened_and_proved_within_what_the_manager_was_given(bundle
     assert events == ["begins", "opens", "ends"]
 
 
+def test_what_is_wanted_is_there_from_the_beginning_and_keeps_the_server_from_being_ready(bundles):
+    plane = DataPlane()
+    driver = Manager(plane)
+    found: list[list[State]] = []
+
+    def opened(one: Bundle) -> Bundle:
+        found.append([served.state for served in plane.deciding()])
+        return one
+
+    everything = [
+        Wanted(one.manifest.name + str(at), 1, one.digest, lambda one=one: opened(one))
+        for at, one in enumerate(bundles)
+    ]
+    driver.want(everything)
+    assert [served.state for served in plane.deciding()] == [State.LOADING] * len(bundles)
+    for one in everything:
+        with pytest.raises(ModelNotReady):
+            plane.resolve(one.name)
+    driver.start()
+    assert driver.settled.wait(20)
+    assert found[-1] == [*[State.READY] * (len(bundles) - 1), State.LOADING], "one after the other"
+    assert [served.state for served in plane.deciding()] == [State.READY] * len(bundles)
+    driver.drain("done")
+    driver.close()
+
+
 def test_a_version_in_hand_is_not_unloaded(bundles):
     plane = DataPlane()
     manager = Manager(plane, threads=1)

@@ -74,7 +74,7 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool
     With `replace` the old one goes first, which needs memory for one only and leaves a gap between them.
     """
     leaving = [one for one in present if one.state is State.DRAINING]
-    held = {one.key: one for one in present if one.state <= State.READY or one.state is State.FAILED}
+    held = _held(present)
     keys = {one.key for one in wanted}
     for one in wanted:
         if one.key not in held:
@@ -90,6 +90,11 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool
             return Unload(served)
     # The one with the least in hand: none waits for another that does not come to an end.
     return Unload(min(leaving, key=lambda one: one.in_hand)) if leaving else None
+
+
+def _held(present: Sequence[Served]) -> dict[tuple[str, int, str], Served]:
+    """Give those that are here to stay, or have failed, by what tells them apart."""
+    return {one.key: one for one in present if one.state <= State.READY or one.state is State.FAILED}
 
 
 class Manager:
@@ -122,6 +127,7 @@ class Manager:
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
         self._present: list[Served] = []
+        self._awaited: dict[tuple[str, int, str], Served] = {}
         self._tries: Counter[tuple[str, int, str]] = Counter()
         self._late_at: dict[Served, float] = {}
         self._changed = threading.Condition(threading.RLock())
@@ -195,12 +201,12 @@ class Manager:
                 self._changed.wait(_REST_S)
 
     def _load(self, wanted: Wanted) -> None:
-        served = Served(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)
+        with self._changed:
+            served = self._awaited.pop(wanted.key, None) or _to_load(wanted)
+            self._present.append(served)
+            self._publish()
         began = time.monotonic()
         try:
-            with self._changed:
-                self._present.append(served)
-                self._publish()
             with self._opening():
                 rows = prepare(served, wanted.open(), self._threads, self._weights_in)
         except UnavailableError as error:
@@ -249,9 +255,7 @@ class Manager:
         with self._changed:
             if served in self._present:
                 self._present.remove(served)
-            # What is still wanted is loaded anew in a moment, and is not to be unknown meanwhile.
-            if served.key not in {one.key for one in self._wanted}:
-                self._publish()
+            self._publish()
             self._changed.notify_all()
 
     def _unload(self, served: Served) -> None:
@@ -274,8 +278,18 @@ class Manager:
         log.info("%s is unloaded", served.label)
 
     def _publish(self) -> None:
-        """Have requests find what is present, but for one that drains while another of its kind is ready."""
+        """Have requests find what is present, but for one that drains while another of its kind is ready.
+
+        What is wanted and has not begun to load is there as well: it is not unknown, and nobody is ready yet.
+        """
         with self._changed:
             ready = {one.key for one in self._present if one.state is State.READY}
             left = [one for one in self._present if not (one.state is State.DRAINING and one.key in ready)]
-            self._plane.publish(left, self._traffic)
+            held = _held(self._present)
+            missing = {one.key: one for one in self._wanted if one.key not in held}
+            self._awaited = {key: self._awaited.get(key) or _to_load(one) for key, one in missing.items()}
+            self._plane.publish([*left, *self._awaited.values()], self._traffic)
+
+
+def _to_load(wanted: Wanted) -> Served:
+    return Served(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)
