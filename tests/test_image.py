@@ -471,7 +471,7 @@ def test_a_bundle_that_failed_on_this_image_is_refused_with_the_evidence(tmp_pat
         assert IMAGE in health.text
     # On another image nothing is known against it.
     with serving(*refs, environ={**environ, "LADING_IMAGE": "sha256:" + "b" * 64}) as server:
-        assert "is ready" in server.said
+        server.wait_until(lambda: "is ready" in server.said)
 
 
 def test_the_rows_to_compare_by_are_the_same_every_time_and_fit_the_signature(tmp_path):
