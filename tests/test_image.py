@@ -428,7 +428,7 @@ def test_references_go_before_the_bundles_of_the_image(tmp_path):
     linear_bundle(tmp_path / "bundles" / "iris")
     other = linear_bundle(tmp_path / "wine.bundle", "wine")
     with serving(other.path, environ={"LADING_BUNDLES": str(tmp_path / "bundles")}) as server:
-        assert "wine is ready" in server.said
+        server.wait_until(lambda: "wine is ready" in server.said)
         assert "iris" not in server.said
 
 

@@ -112,4 +112,4 @@ def test_comparing_with_another_version_by_a_slip_leaves_nothing_in_the_registry
     lading("image", "verify", image, "--against", "iris:2", environ=environ, code=1)
     assert json.loads(lading("matrix", "iris", "--json", environ=environ))["evidence"] == []
     with serving("iris:1", environ=environ) as server:
-        assert "is ready" in server.said
+        server.wait_until(lambda: "is ready" in server.said)
