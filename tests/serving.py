@@ -46,7 +46,6 @@ class ServerProcess:
         return found.group(1)
 
     def wait_ready(self) -> None:
-        # A new client each time: what a server logs once it is ready is read by then.
         self.wait_until(lambda: httpx.get(f"{self.url}/health", timeout=20).status_code == 200)
 
     def stop(self, timeout_s: float = 20.0) -> int:

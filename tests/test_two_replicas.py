@@ -93,7 +93,7 @@ def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
             release = registry.change(release, step=step, event=EventDraft(kind="step", actor="t"))
         were = len(before)
         for server in servers:
-            server.wait_until(lambda server=server, were=were: len(candidates(server, keys)) > were, 5)
+            server.wait_until(lambda server=server, were=were: len(candidates(server, keys)) > were, 2)
         # By chance one share in a hundred is outside its 99 % interval, and one in ten thousand twice.
         assert is_share(servers, weight) or is_share(servers, weight), weight
         now, there = (candidates(server, keys) for server in servers)

@@ -308,4 +308,4 @@ def test_an_hour_is_judged_in_a_few_hundredths_of_a_second():
         sum(range(1_000_000))
         adding.append(time.process_time() - began)
     # Machines differ: to add up a million numbers takes 0.01 to 0.04 s.
-    assert min(took) < max(0.06, 3 * min(adding))
+    assert min(took) < max(0.06, 2 * min(adding))

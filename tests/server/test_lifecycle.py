@@ -20,7 +20,6 @@ from lading.errors import InvalidSetting
 from lading.server.addresses import hold, listen
 from lading.settings import ServeSettings
 from making import linear_bundle
-from pace import imports_s
 from serving import serving
 
 pytestmark = pytest.mark.slow
@@ -155,12 +154,15 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(tmp_path):
 @pytest.mark.alone
 def test_start_to_first_prediction_is_quick(tmp_path):
     linear_bundle(tmp_path / "iris")
-    best, imports = 10.0, imports_s()
+    best = imports = 10.0
     for _ in range(3):
         began = time.monotonic()
         with serving(tmp_path / "iris") as server:
             httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]}).raise_for_status()
             best = min(best, time.monotonic() - began)
             server.stop()
-    # Machines differ: a slow one is given what its imports take more.
-    assert best < max(0.6, 3 * max(imports, imports_s()))
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import numpy, onnxruntime, uvicorn"], check=True)
+        imports = min(imports, time.monotonic() - began)
+    # Machines differ by more than a factor of two: a slow one is given what its imports take more.
+    assert best < max(0.6, 3 * imports), f"{best:.2f} s, of which imports {imports:.2f} s"

@@ -100,8 +100,7 @@ def test_answers_stay_quick_while_a_server_swaps(tmp_path):
             tails = []
             for _ in range(3):  # A neighbour on the machine slows one half or the other.
                 tails.append(calm_and_swapping(clients, registry))
-                # Loading takes one of the two cores from the clients, which doubles the tail as it is.
-                if tails[-1][1] <= 3 * tails[-1][0] + 2:
+                if tails[-1][1] <= 2 * tails[-1][0] + 1:
                     break
             clients.stop()
             assert server.stop() == 0
@@ -109,7 +108,7 @@ def test_answers_stay_quick_while_a_server_swaps(tmp_path):
     assert {one.status for one in answers} == {200}
     assert clients.broken == []
     assert len({one.digest for one in answers}) == 2
-    assert any(swapping <= 3 * calm + 2 for calm, swapping in tails), tails
+    assert any(swapping <= 2 * calm + 1 for calm, swapping in tails), tails
 
 
 def calm_and_swapping(clients: Clients, registry: Registry) -> tuple[float, float]:

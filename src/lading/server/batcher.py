@@ -230,7 +230,7 @@ def grouped(served: Served, jobs: list[Job], most_rows: int) -> Iterator[list[Jo
     if not served.signature.batched or most_rows <= 1:
         yield from ([job] for job in jobs)
         return
-    if served.fixed_rows and sum(job.rows for job in jobs) <= most_rows:
+    if served.signature.fixed_rows and sum(job.rows for job in jobs) <= most_rows:
         yield jobs  # As most are: rows that can only have one shape.
         return
     groups: list[list[Job]] = []

@@ -66,9 +66,7 @@ def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost
     signature, golden = served.signature, served.samples.inputs
     row = rows_of(signature, golden, 1)
     first = _fastest(runtime, row, budget_s)
-    rows_of_inputs = (one.shape[1:] if one.batched else one.shape for one in signature.inputs)
-    fixed = all(isinstance(size, int) for shape in rows_of_inputs for size in shape)
-    row_values = 0 if fixed else sum(array.size for array in row.values())
+    row_values = 0 if signature.fixed_rows else sum(array.size for array in row.values())
     if not signature.batched:
         return Cost(first, 0.0, row_values)
     rows = 32

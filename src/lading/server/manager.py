@@ -127,7 +127,6 @@ class Manager:
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
         self._present: list[Served] = []
-        self._awaited: dict[tuple[str, int, str], Served] = {}
         self._tries: Counter[tuple[str, int, str]] = Counter()
         self._late_at: dict[Served, float] = {}
         self._changed = threading.Condition(threading.RLock())
@@ -201,12 +200,12 @@ class Manager:
                 self._changed.wait(_REST_S)
 
     def _load(self, wanted: Wanted) -> None:
-        with self._changed:
-            served = self._awaited.pop(wanted.key, None) or _to_load(wanted)
-            self._present.append(served)
-            self._publish()
+        served = _loading(wanted)
         began = time.monotonic()
         try:
+            with self._changed:
+                self._present.append(served)
+                self._publish()
             with self._opening():
                 rows = prepare(served, wanted.open(), self._threads, self._weights_in)
         except UnavailableError as error:
@@ -286,10 +285,9 @@ class Manager:
             ready = {one.key for one in self._present if one.state is State.READY}
             left = [one for one in self._present if not (one.state is State.DRAINING and one.key in ready)]
             held = _held(self._present)
-            missing = {one.key: one for one in self._wanted if one.key not in held}
-            self._awaited = {key: self._awaited.get(key) or _to_load(one) for key, one in missing.items()}
-            self._plane.publish([*left, *self._awaited.values()], self._traffic)
+            awaited = {one.key: _loading(one) for one in self._wanted if one.key not in held}
+            self._plane.publish([*left, *awaited.values()], self._traffic)
 
 
-def _to_load(wanted: Wanted) -> Served:
+def _loading(wanted: Wanted) -> Served:
     return Served(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)

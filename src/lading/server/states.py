@@ -56,7 +56,7 @@ class Served:
 
     ``name``, ``version`` and ``digest`` are known from the start; everything else once it has loaded.
     A bundle that was served from a directory, outside a registry, has version 0. ``plans`` is where
-    protocols keep what they prepare once for a version; ``fixed_rows`` is `Signature.fixed_rows`.
+    protocols keep what they prepare once for a version.
     """
 
     name: str
@@ -70,7 +70,6 @@ class Served:
     cost: Cost = Cost(0.0, 0.0)
     # What requests read; set once, before the version is ready.
     signature: Signature = field(default_factory=lambda: Signature(inputs=(), outputs=()))
-    fixed_rows: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     header_block: bytes = b""
@@ -135,7 +134,6 @@ class Served:
         """Take the opened bundle and its runtime."""
         self.bundle, self._runtime = bundle, runtime
         self.signature, self.labels = bundle.manifest.signature, bundle.manifest.labels
-        self.fixed_rows = self.signature.fixed_rows
         self._samples = bundle.samples()
         self.headers = (
             (b"x-lading-model", self.label.encode()),

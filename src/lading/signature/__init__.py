@@ -73,11 +73,9 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def fixed_rows(self) -> bool:
-        """Whether every input has rows of one shape, so that those of any requests can be put together."""
-        return all(
-            tensor.batched and not any(isinstance(size, str) for size in tensor.shape[1:])
-            for tensor in self.inputs
-        )
+        """Whether a row of every input can have one shape only, so that any rows can be put together."""
+        rows = (tensor.shape[1:] if tensor.batched else tensor.shape for tensor in self.inputs)
+        return all(isinstance(size, int) for shape in rows for size in shape)
 
     def input(self, name: str) -> Tensor:
         """Give the input called `name`; raises `InputUnknown`."""

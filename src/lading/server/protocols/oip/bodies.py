@@ -23,8 +23,8 @@ from lading.signature import Array, Signature, Tensor
 
 _DATA = b'"data"'
 _IN_ROWS = re.compile(rb'"data"\s*:\s*\[\s*\[')
-_INPUT, _MORE = ("name", "shape", "datatype", "data"), ("parameters",)
-_BODY, _BESIDE = ("inputs",), ("id", "outputs", "parameters")
+_OF_INPUT = ("name", "shape", "datatype", "data", "parameters")
+_BESIDE = ("id", "outputs", "parameters")
 _PLACES = frozenset({"binary_data_size", "shared_memory_region"})
 """Parameters of an input whose values are not in ``data``."""
 
@@ -89,7 +89,7 @@ def plain_reader(signature: Signature) -> ReadPlain | None:
     if len(signature.inputs) != 1:
         return None
     tensor = signature.inputs[0]
-    if not signature.fixed_rows or 0 in tensor.shape or tensor.dtype == "string":
+    if not tensor.batched or not signature.fixed_rows or 0 in tensor.shape or tensor.dtype == "string":
         return None
     flat, nested = (msgspec.json.Decoder(_plain_type(tensor, nested=way)).decode for way in (False, True))
     width, dtype = prod(size for size in tensor.shape[1:] if isinstance(size, int)), tensor.numpy_dtype
@@ -151,7 +151,7 @@ class _ManyReader:
 
         def locate(document: Any) -> tuple[Any, tuple[int, ...], int]:
             (one,) = document["inputs"]
-            if not _has_only(one, _INPUT, _MORE) or not _has_only(document, _BODY, _BESIDE):
+            if not _has_only(one, _OF_INPUT) or not _has_only(document, ("inputs", *_BESIDE)):
                 raise ValueError
             shape = tuple(one["shape"])
             if one["name"] != self._name or one["datatype"] != self._datatype or not self._fits(shape):
@@ -173,11 +173,9 @@ class _ManyReader:
         return shape[1:] == self._sizes and all(type(size) is int for size in shape) and shape[0] > 0
 
 
-def _has_only(found: Any, always: tuple[str, ...], perhaps: tuple[str, ...]) -> bool:
-    """Tell whether an object of simdjson has keys of these only, and none twice."""
-    return len(found) == sum(key in found for key in (*always, *perhaps)) and all(
-        key in found for key in always
-    )
+def _has_only(found: Any, keys: tuple[str, ...]) -> bool:
+    """Tell whether an object of simdjson has no other keys than these, and none twice."""
+    return len(found) == sum(key in found for key in keys)
 
 
 def _plain(value: Any) -> Any:

@@ -110,7 +110,7 @@ def _counts(served: Served, summary: Summary) -> dict[str, Any]:
     _, _, by_rows = summary.runs_of().get(of, (0.0, 0, []))
     lasts = [one.last_request_at for one in summary.versions if (one.model, one.version) == of]
     good = _durations(one.good for one in counts)
-    nothing = {**good, "ns": 0}
+    copied = {**good, "ns": 0}
     none = _duration(0, 0.0)
     return {
         "name": served.name,
@@ -122,9 +122,9 @@ def _counts(served: Served, summary: Summary) -> dict[str, Any]:
             "success": good,
             "fail": _durations(one.bad for one in counts),
             "queue": _durations(one.queued for one in counts),
-            "compute_input": nothing,
+            "compute_input": copied,
             "compute_infer": _duration(good["count"], sum(one.in_model_s for one in counts)),
-            "compute_output": nothing,
+            "compute_output": copied,
             "cache_hit": none,
             "cache_miss": none,
         },
