@@ -7,7 +7,7 @@ never runs a model and never touches a socket.
 from __future__ import annotations
 
 from lading import errors
-from lading.errors import LadingError
+from lading.errors import LadingError, continued
 
 STATUS: dict[type[LadingError], int] = {
     errors.UsageError: 400,
@@ -34,6 +34,13 @@ STATUS: dict[type[LadingError], int] = {
 
 UNREADABLE = (ValueError, RecursionError)
 """What reading JSON raises that is not of the form wanted: msgspec's errors, and those of bad UTF-8."""
+
+
+def unread(error: BaseException) -> str:
+    """Say why a body could not be read, given what of `UNREADABLE` was raised; the middle of a sentence."""
+    if isinstance(error, UnicodeDecodeError):  # Its own position is that within one text of the body.
+        return f"text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
+    return continued(str(error) or type(error).__name__)
 
 
 def status_of(error: LadingError) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from lading.errors import BodyInvalid, NotSupported
 from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response, Route, json_response
-from lading.server.protocols import UNREADABLE, book
+from lading.server.protocols import UNREADABLE, book, unread
 
 PROTOCOL = "feedback"
 
@@ -42,7 +42,7 @@ def feedback(request: Request, plane: DataPlane) -> Response:
     except UNREADABLE as error:
         hint = 'send `{"request_id": "…", "label": "setosa"}`'
         raise BodyInvalid(
-            "body", expected="a request's id and its label", found=str(error), hint=hint
+            "body", expected="a request's id and its label", found=unread(error), hint=hint
         ) from None
     truth = tuple(_text(one) for one in (body.label if isinstance(body.label, list) else [body.label]))
     if plane.witness is None or name not in plane.traffic:

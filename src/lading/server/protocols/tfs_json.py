@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from lading.errors import BodyInvalid, InputError
-from lading.server.protocols import UNREADABLE, lenient, tfs_words
+from lading.server.protocols import UNREADABLE, lenient, tfs_words, unread
 from lading.signature import Array, Signature, Tensor
 
 _MOST_WALKED = 20_000
@@ -272,5 +272,5 @@ def _loads_with_nan(body: bytes, error: Exception) -> Any:
             return lenient.loads(body)
         except UNREADABLE as second:
             error = second
-    text = str(error)
+    text = unread(error)
     raise BodyInvalid(f"JSON Parse error: Invalid value. {text[:1].upper()}{text[1:]}") from None

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from lading.errors import BodyInvalid, LabelsNotFound, continued
+from lading.errors import BodyInvalid, LabelsNotFound
 from lading.server.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.http import Request, Response
 from lading.server.job import Job
-from lading.server.protocols import UNREADABLE
+from lading.server.protocols import UNREADABLE, unread
 from lading.server.protocols.book.addressed import resolve
 from lading.server.protocols.book.shown import dumps, first_sample
 from lading.server.protocols.rows import quick_reader
@@ -153,6 +153,6 @@ def _read(body: bytes) -> _Body:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BodyInvalid(f"body: {continued(str(error))}", hint='send `{"data": [[…]]}`') from None
+        raise BodyInvalid(f"body: {unread(error)}", hint='send `{"data": [[…]]}`') from None
     except UNREADABLE as error:
-        raise BodyInvalid(f"body: {continued(str(error))}", hint='send JSON: `{"data": [[…]]}`') from None
+        raise BodyInvalid(f"body: {unread(error)}", hint='send JSON: `{"data": [[…]]}`') from None

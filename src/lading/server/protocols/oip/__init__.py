@@ -16,7 +16,7 @@ from lading.server.dataplane import DataPlane
 from lading.server.http import Request, Response, Route, json_response
 from lading.server.job import Job
 from lading.server.metrics import Metrics
-from lading.server.protocols import UNREADABLE, error_headers, status_of
+from lading.server.protocols import UNREADABLE, error_headers, status_of, unread
 from lading.server.protocols.oip import facts
 from lading.server.protocols.oip.infer import infer
 from lading.server.states import State
@@ -108,7 +108,7 @@ def repository_index(request: Request, plane: DataPlane) -> Response:
     try:
         body = msgspec.json.decode(request.body or b"{}", type=_IndexBody)
     except UNREADABLE as error:
-        raise BodyInvalid(f"body: {error}", hint='send `{}` or `{"ready": true}`') from None
+        raise BodyInvalid(f"body: {unread(error)}", hint='send `{}` or `{"ready": true}`') from None
     return json_response(facts.index(plane, ready=body.ready))
 
 

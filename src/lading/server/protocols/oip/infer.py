@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from lading.errors import BodyInvalid, InputUnknown, ShapeRefused, continued
+from lading.errors import BodyInvalid, InputUnknown, ShapeRefused
 from lading.server.dataplane import check_outputs, rows_in
 from lading.server.http import Request, Response
 from lading.server.job import Job
-from lading.server.protocols import UNREADABLE, lenient
+from lading.server.protocols import UNREADABLE, lenient, unread
 from lading.server.protocols.oip import jsontext, tensors
 from lading.server.protocols.oip.bodies import Asking, Body, Input, QuickBody, plain_reader
 from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
@@ -151,9 +151,8 @@ def _parse_with_nan(text: memoryview, error: Exception) -> Body:
 
 
 def _unreadable(error: Exception) -> BodyInvalid:
-    text = str(error) or type(error).__name__
     hint = 'send `{"inputs": [{"name", "shape", "datatype", "data"}]}`'
-    return BodyInvalid(f"body: {continued(text)}", hint=hint)
+    return BodyInvalid(f"body: {unread(error)}", hint=hint)
 
 
 def _arrays(served: Served, inputs: Sequence[Input], binary: memoryview) -> dict[str, Array]:

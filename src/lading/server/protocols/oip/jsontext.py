@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import orjson
 
-from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused, continued
-from lading.server.protocols import UNREADABLE
+from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused
+from lading.server.protocols import UNREADABLE, unread
 from lading.server.protocols.matrix import LEAST_BYTES, number_reader
 from lading.server.protocols.oip.tensors import wrong_size
 from lading.server.protocols.rows import value_type
@@ -51,7 +51,7 @@ def _parsed(text: msgspec.Raw, tensor: Tensor, path: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except UNREADABLE as error:
-        found = f"what cannot be read at `{path}`: {continued(str(error))}"
+        found = f"what cannot be read at `{path}`: {unread(error)}"
         raise ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=found) from None
 
 
