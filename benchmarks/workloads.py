@@ -250,9 +250,9 @@ class _Inside:
 
     def __init__(self, bundle: Path) -> None:
         from lading.bundle import Bundle
-        from lading.server.lifecycle import make_app, make_plane, uvicorn_config
-        from lading.server.loading import prepare
-        from lading.server.states import Cost, Served, State
+        from lading.server.inference.version import Cost, Served, State
+        from lading.server.loading.loader import prepare
+        from lading.server.process.serve import make_app, make_plane, uvicorn_config
         from lading.settings import ServeSettings
 
         settings = ServeSettings(grpc_port=-1)

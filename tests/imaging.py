@@ -19,7 +19,7 @@ from typing import Any
 from lading.image import CONFIG, Blob, Descriptor, Index, Manifest, canonical
 from lading.image.layers import LayerFile, files_layer
 from lading.image.layout import LayoutImage
-from lading.registry.distribution import INDEX, MANIFEST, digest_of
+from lading.oci import INDEX, MANIFEST, digest_of
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())

@@ -7,8 +7,8 @@ import hashlib
 import random
 from pathlib import Path
 
-from lading.registry.distribution import Repository
-from lading.registry.retry import Retry
+from lading.blobs.retry import Retry
+from lading.oci import Repository
 from lading.registry.store.oci import OciStore
 from store_servers import docker_registry
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from lading.blobs.locks import hold
 from lading.bundle import Bundle
 from lading.errors import DigestMismatch, RegistryUnavailable
 from lading.registry.cache import BundleCache
-from lading.registry.holds import hold
 from making import linear_bundle
 
 

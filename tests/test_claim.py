@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lading.registry.claim import claim, discard_if_abandoned, scratch
+from lading.blobs.locks import claim, discard_if_abandoned, scratch
 
 NOBODY = 65534
 HOLDING = """
@@ -20,7 +20,7 @@ import fcntl, sys
 if sys.argv[2] == "nfs":
     fcntl.flock = fcntl.lockf
 from pathlib import Path
-from lading.registry.claim import claim
+from lading.blobs.locks import claim
 with claim(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

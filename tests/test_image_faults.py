@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from imaging import lading, tiny_base
+from lading.blobs.retry import Retry
 from lading.errors import ImageInvalid, ImageNotFound, RegistryUnavailable
 from lading.image import read_config, read_manifest
 from lading.image.build import Part, build
@@ -24,8 +25,7 @@ from lading.image.layout import LayoutImage
 from lading.image.parts import from_directory
 from lading.image.places import open_source, open_target
 from lading.image.remote import RemoteImage
-from lading.registry.distribution import Repository
-from lading.registry.retry import Retry
+from lading.oci import Repository
 from making import linear_bundle
 from store_servers import Proxy
 from test_image import built

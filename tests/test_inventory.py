@@ -25,11 +25,11 @@ from lading.replica import GONE_AFTER_S, Replica
 from lading.runtime import fingerprint
 from lading.runtime.fingerprint import image_here
 from lading.runtime.memory import memory_limit
-from lading.server.cells import SharedCells, SharedMemory
-from lading.server.lifecycle import make_plane
+from lading.server.inference.version import Served, State
 from lading.server.metrics import Metrics
-from lading.server.states import Served, State
-from lading.server.status import Place, Status, pattern_of, url
+from lading.server.metrics.shared_memory import SharedCells, SharedMemory
+from lading.server.process.serve import make_plane
+from lading.server.process.status import Place, Status, pattern_of, url
 from lading.settings import ServeSettings
 from making import linear_bundle
 from server.hosting import served_from

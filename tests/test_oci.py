@@ -11,13 +11,13 @@ import threading
 
 import pytest
 
-import lading.registry.distribution
-import lading.registry.distribution.uploading
+import lading.oci
+import lading.oci.upload
+from lading.blobs.retry import Retry
 from lading.errors import BlobNotFound, DigestMismatch, RegistryUnavailable
+from lading.oci import Repository, is_loopback
+from lading.oci.transport import Transport
 from lading.registry import Registry
-from lading.registry.distribution import Repository, is_loopback
-from lading.registry.distribution.transport import Transport
-from lading.registry.retry import Retry
 from lading.registry.store.oci import ARTIFACT_TYPE, CONFIG_TYPE, LAYER_TYPE
 from making import linear_bundle
 from oci_stores import BODY, DIGEST, close_all, put, read, registry_of_its_own, repository_at, store_at
@@ -281,7 +281,7 @@ def test_an_upload_goes_on_when_the_registry_was_started_again(tmp_path):
 
 
 def test_a_registry_gone_for_good_half_way_up_leaves_no_version(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(lading.registry.distribution.uploading, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(lading.oci.upload, "PIECE_BYTES", 1000)
     server = docker_registry(tmp_path / "server")
     url = f"oci://{server.address}/models"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from lading.blobs.retry import Retry
 from lading.errors import InvalidSetting, RegistryUnavailable
-from lading.registry.distribution import Repository
-from lading.registry.distribution import transport as transports
-from lading.registry.distribution.transport import Transport
-from lading.registry.retry import Retry
+from lading.oci import Repository
+from lading.oci import transport as transports
+from lading.oci.transport import Transport
 from oci_front import Answer, certificate_for_this_machine, front
 from oci_stores import close_all, put, read, registry_of_its_own, repository_at, store_at
 from token_server import TokenServer

@@ -12,9 +12,9 @@ import time
 import pytest
 
 import lading.registry.store.s3parts
+from lading.blobs.retry import Retry
 from lading.errors import BlobNotFound, DigestMismatch, ExtraMissing, InvalidSetting, RegistryUnavailable
 from lading.registry import Registry
-from lading.registry.retry import Retry
 from lading.registry.store.s3 import S3Store, s3_client
 from making import linear_bundle
 from store_servers import AWS, moto, proxy

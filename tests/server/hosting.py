@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 
 from lading.bundle import Bundle
-from lading.server.app import App
-from lading.server.asgi import AsgiHost
-from lading.server.lifecycle import make_app, make_plane
-from lading.server.loading import prepare
-from lading.server.states import Cost, Served, State
+from lading.server.http.asgi import AsgiHost
+from lading.server.http.exchange import App
+from lading.server.inference.version import Cost, Served, State
+from lading.server.loading.loader import prepare
+from lading.server.process.serve import _pages, make_app, make_plane
 from lading.settings import ServeSettings
 
 
@@ -59,7 +59,7 @@ class Asked:
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(AsgiHost(self.app), raise_app_exceptions=True)
+            transport = httpx.ASGITransport(AsgiHost(self.app, _pages), raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url="http://lading") as client:
                 return await client.request(method, path, **given)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lading.server.addresses import hold
-from lading.server.app import App
-from lading.server.asgi import AsgiHost
-from lading.server.grpclistener import GrpcListener
-from lading.server.lifecycle import Server, uvicorn_config
-from lading.server.manager import Manager
+from lading.server.http.asgi import AsgiHost
+from lading.server.http.exchange import App
+from lading.server.loading.manager import Manager
+from lading.server.process.grpc_listener import GrpcListener
+from lading.server.process.serve import Server, _pages, uvicorn_config
+from lading.server.process.sockets import hold
 from lading.settings import ServeSettings
 
 
@@ -106,7 +106,7 @@ def listening(
         config.ssl_certfile = str(certificate)
     if not lane:
         config.http = "httptools"
-        config.app = AsgiHost(app)
+        config.app = AsgiHost(app, _pages)
     grpc = GrpcListener(app.plane, app.metrics, settings, hold(settings))
     server = Server(config, Manager(app.plane), grpc, settings)
     listener = socket.socket()

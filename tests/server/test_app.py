@@ -13,12 +13,12 @@ import pytest
 from graphs import bundle_of, graph, node, tensor
 from hosting import Asked, hosted, served_from, slow
 from lading.errors import BodyInvalid
-from lading.server.http import LONGEST_REMEMBERED
-from lading.server.lifecycle import make_app, make_plane
+from lading.server.http.messages import LONGEST_REMEMBERED
+from lading.server.inference.traffic import Traffic
+from lading.server.inference.version import Served, State
+from lading.server.observe.observer import Witness
+from lading.server.process.serve import make_app, make_plane
 from lading.server.protocols.sagemaker import csv_response
-from lading.server.states import Served, State
-from lading.server.traffic import Traffic
-from lading.server.witness import Witness
 from lading.settings import ServeSettings
 from lading.signature import Signature, named_labels
 from making import linear_bundle

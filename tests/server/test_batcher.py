@@ -12,10 +12,10 @@ from graphs import bundle_of, graph, node, tensor
 from hosting import served_from
 from lading.errors import DeadlineExceeded, ModelNotReady, QueueFull, RunFailed
 from lading.runtime import load_runtime
-from lading.server.batcher import Batcher, BatchLimits, RowLimit, run_jobs
-from lading.server.dataplane import DataPlane
-from lading.server.job import Job
-from lading.server.states import Cost, Served, State
+from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit, run_jobs
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.inference.version import Cost, Served, State
 from lading.signature import Signature
 from making import linear_bundle
 

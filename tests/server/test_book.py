@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hosting import hosted, served_from
-from lading.server.states import Served, State
+from lading.server.inference.version import Served, State
 from lading.signature import Tensor, named_labels
 from making import linear_bundle
 

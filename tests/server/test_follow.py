@@ -13,14 +13,14 @@ import pytest
 from lading.errors import ModelNotReady, RegistryUnavailable, TagNotFound
 from lading.registry import Registry
 from lading.release import EventDraft, HeaderRule, Plan, Window
-from lading.server import follow as follow_module
-from lading.server.dataplane import DataPlane
-from lading.server.follow import NOTHING_RELEASED, Follower
-from lading.server.job import Job
-from lading.server.manager import Manager
-from lading.server.states import State
-from lading.server.traffic import KEY_HEADER
-from lading.server.witness import Witness
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.inference.traffic import KEY_HEADER
+from lading.server.inference.version import State
+from lading.server.loading import follower as follow_module
+from lading.server.loading.follower import NOTHING_RELEASED, Follower
+from lading.server.loading.manager import Manager
+from lading.server.observe.observer import Witness
 from making import linear_bundle
 
 

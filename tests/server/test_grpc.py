@@ -22,18 +22,18 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from hosting import served_from, slow, until
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
-from lading.server.addresses import hold
-from lading.server.dataplane import DataPlane
 from lading.server.grpc import STATUS, Method, Service, messages, status_of
-from lading.server.grpc.calls import CallThreads
-from lading.server.grpc.serving import GrpcServer
-from lading.server.grpclistener import GrpcListener, services
-from lading.server.job import Job
-from lading.server.lifecycle import make_plane
+from lading.server.grpc.executor import CallThreads
+from lading.server.grpc.server import GrpcServer
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.inference.traffic import Traffic
+from lading.server.inference.version import Served, State
 from lading.server.metrics import Metrics
-from lading.server.states import Served, State
-from lading.server.traffic import Traffic
-from lading.server.witness import Witness
+from lading.server.observe.observer import Witness
+from lading.server.process.grpc_listener import GrpcListener, services
+from lading.server.process.serve import make_plane
+from lading.server.process.sockets import hold
 from lading.settings import ServeSettings
 from making import linear_bundle
 from serving import serving

@@ -11,8 +11,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from hosting import served_from, slow, until
 from lading.server.grpc import messages
-from lading.server.grpc.calls import CallThreads
-from lading.server.states import Served
+from lading.server.grpc.executor import CallThreads
+from lading.server.inference.version import Served
 from lading.settings import ServeSettings
 from making import linear_bundle
 from test_grpc import OIP, ask, grpc_serving, one_row, plane_of

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from hosting import hosted, served_from, slow
-from lading.server.asgi import AsgiHost
-from lading.server.http import Request
-from lading.server.job import Job
-from lading.server.lane import Head, Lane
+from lading.server.http.asgi import AsgiHost
+from lading.server.http.messages import Request
+from lading.server.http.turn import Head, Lane
+from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 from making import linear_bundle
 from sockets import Answer, Wire, listening

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lading.errors import InvalidSetting
-from lading.server.addresses import hold, listen
+from lading.server.process.sockets import hold, listen
 from lading.settings import ServeSettings
 from making import linear_bundle
 from serving import serving

@@ -12,11 +12,11 @@ import pytest
 
 from lading.bundle import Bundle
 from lading.errors import DigestMismatch, ModelNotReady
-from lading.server import manager as manager_module
-from lading.server.dataplane import DataPlane
-from lading.server.manager import Load, Manager, Unload, Wanted, decide
-from lading.server.states import Served, State
-from lading.server.traffic import Traffic
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.traffic import Traffic
+from lading.server.inference.version import Served, State
+from lading.server.loading import manager as manager_module
+from lading.server.loading.manager import Load, Manager, Unload, Wanted, decide
 from making import linear_bundle
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import lading.server.process.serve  # noqa: F401
 from hosting import Asked, hosted, served_from
 from lading import errors
-from lading.server import dataplane
-from lading.server.cells import Cells, PrivateCells, SharedCells, SharedMemory
 from lading.server.grpc import STATUS as GRPC_STATUS
-from lading.server.job import Job
-from lading.server.lifecycle import make_plane
+from lading.server.inference import dataplane
+from lading.server.inference.job import Job
+from lading.server.inference.version import Served, State
 from lading.server.metrics import Metrics, Requests, Stats, is_gauge
 from lading.server.metrics.counts import (
     BATCH_BOUNDS,
@@ -28,8 +28,9 @@ from lading.server.metrics.counts import (
     TFS_BOUNDS_S,
 )
 from lading.server.metrics.page import page
+from lading.server.metrics.shared_memory import Cells, PrivateCells, SharedCells, SharedMemory
+from lading.server.process.serve import make_plane
 from lading.server.protocols import STATUS
-from lading.server.states import Served, State
 from lading.settings import ServeSettings
 from making import linear_bundle
 

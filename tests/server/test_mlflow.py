@@ -10,7 +10,7 @@ import pytest
 
 import lading
 from hosting import hosted, served_from
-from lading.server.states import Served, State
+from lading.server.inference.version import Served, State
 from making import IRIS_COLUMNS, linear_bundle
 from small import echo, echo_with_nan, half_plus_two, people
 

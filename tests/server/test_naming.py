@@ -9,9 +9,9 @@ import pytest
 from lading.errors import RegistryUnavailable
 from lading.ref import Ref
 from lading.registry import Registry
-from lading.server.dataplane import CATALOG_AWAY, DataPlane
-from lading.server.manager import Manager
-from lading.server.naming import Naming
+from lading.server.inference.dataplane import CATALOG_AWAY, DataPlane
+from lading.server.loading.manager import Manager
+from lading.server.loading.resolver import Naming
 from making import linear_bundle
 
 

@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 
 from lading.parity import compare
-from lading.server.grpc import messages, tfs_tensors
+from lading.server.grpc import messages
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
+from lading.server.protocols.tfs import tensor_proto as tfs_tensors
 from lading.signature import Tensor
 from node_cases import NodeCase, bundle_name, node_cases, pack_all
 from serving import ServerProcess, serving

@@ -9,8 +9,8 @@ from lading.errors import EvidenceFailed, ExtraMissing, InvalidSetting, Registry
 from lading.evidence import Check, Evidence
 from lading.registry import Registry
 from lading.runtime import fingerprint
-from lading.server.manager import Wanted
-from lading.server.objection import guarded, guarded_all
+from lading.server.loading.admission import guarded, guarded_all
+from lading.server.loading.manager import Wanted
 from making import linear_bundle
 
 IMAGE = "sha256:" + "a" * 64

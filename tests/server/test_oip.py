@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hosting import Asked, hosted, served_from
+from lading.server.inference.version import Served
 from lading.server.protocols.oip.tensors import DATATYPES, to_bytes
-from lading.server.states import Served
 from lading.signature import DTYPES
 from making import linear_bundle
 from making_models import echo_bundle, echo_bundles, sum_bundle, values_of

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hosting import Asked, hosted, served_from
-from lading.server.protocols.matrix import LEAST_BYTES
+from lading.server.codecs.simd import LEAST_BYTES
 from lading.server.protocols.oip.bodies import plain_reader
 from lading.signature import Signature, Tensor
 from making import linear_bundle

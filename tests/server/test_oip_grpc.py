@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hosting import served_from
-from lading.server.grpc.oip import _CONTENTS
+from lading.server.inference.version import Served
+from lading.server.protocols.oip.grpc import _CONTENTS
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
-from lading.server.states import Served
 from lading.signature import DTYPES
 from making import linear_bundle
 from making_models import echo_bundle, echo_bundles, sum_bundle, values_of

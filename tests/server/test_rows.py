@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lading.errors import InputError
-from lading.server.protocols.matrix import LEAST_BYTES, NumberReader, matrix_reader
-from lading.server.protocols.rows import quick_reader
+from lading.server.codecs.rows import quick_reader
+from lading.server.codecs.simd import LEAST_BYTES, NumberReader, matrix_reader
 from lading.signature import DTYPES, Signature, Tensor
 
 

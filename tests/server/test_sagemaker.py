@@ -7,8 +7,8 @@ import pytest
 
 from hosting import hosted, served_from
 from lading.errors import InvalidSetting
+from lading.server.inference.version import Served, State
 from lading.server.protocols.sagemaker import wants_csv
-from lading.server.states import Served, State
 from lading.settings import serve_settings
 from making import linear_bundle
 from small import echo

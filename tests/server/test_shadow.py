@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import queue
 
-from lading.server.shadow import Shadows
-from lading.server.windows import Windows
+from lading.server.observe.shadow import Shadows
+from lading.server.observe.windows import Windows
 
 
 class Contended(queue.Queue):

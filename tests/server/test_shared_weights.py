@@ -19,7 +19,7 @@ from graphs import bundle_of, graph, node, tensor
 from lading.bundle import Bundle
 from lading.registry import Registry
 from lading.release import Plan
-from lading.server.weights import weights_folder
+from lading.server.process.weights_folder import weights_folder
 from lading.signature import Signature
 from serving import ServerProcess, serving
 

@@ -8,7 +8,7 @@ import pytest
 
 from hosting import served_from
 from lading.errors import ModelNotReady, RunFailed
-from lading.server.states import Served, State
+from lading.server.inference.version import Served, State
 from making import linear_bundle
 
 

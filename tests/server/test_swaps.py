@@ -14,10 +14,10 @@ from graphs import bundle_of, graph, node, tensor
 from lading.bundle import Bundle
 from lading.registry import Registry
 from lading.release import Plan
-from lading.server.dataplane import DataPlane
-from lading.server.job import Job
-from lading.server.manager import Manager, Wanted
-from lading.server.states import State
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.inference.version import State
+from lading.server.loading.manager import Manager, Wanted
 from lading.signature import Signature
 from load import Clients, rest
 from serving import serving

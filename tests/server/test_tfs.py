@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hosting import hosted, served_from
-from lading.server.states import Served, State
+from lading.server.inference.version import Served, State
 from making import IRIS_COLUMNS, linear_bundle
 from small import echo, echo_with_nan, half_plus_two, people
 

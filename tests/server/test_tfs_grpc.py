@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from hosting import hosted, served_from
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
-from lading.server.grpc import messages, tfs, tfs_tensors
-from lading.server.grpc.serving import GrpcServer
-from lading.server.states import Served, State
+from lading.server.grpc import messages
+from lading.server.grpc.server import GrpcServer
+from lading.server.inference.version import Served, State
+from lading.server.protocols.tfs import grpc as tfs
+from lading.server.protocols.tfs import tensor_proto as tfs_tensors
 from lading.settings import ServeSettings
 from lading.signature import DTYPES, Tensor
 from making import IRIS_COLUMNS, linear_bundle

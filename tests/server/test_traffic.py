@@ -8,7 +8,7 @@ import random
 import pytest
 
 from lading.release import HeaderRule, Plan, begin
-from lading.server.traffic import KEY_HEADER, Traffic
+from lading.server.inference.traffic import KEY_HEADER, Traffic
 
 
 def traffic(weight: float, rules: tuple[HeaderRule, ...] = (), name: str = "iris") -> Traffic:

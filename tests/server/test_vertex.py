@@ -7,7 +7,7 @@ import pytest
 
 from hosting import hosted, served_from
 from lading.errors import InvalidSetting
-from lading.server.states import Served, State
+from lading.server.inference.version import Served, State
 from lading.settings import serve_settings
 from making import IRIS_COLUMNS, linear_bundle
 from small import people

@@ -12,8 +12,8 @@ import pytest
 from graphs import bundle_of, graph, node, tensor
 from hosting import served_from
 from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts
-from lading.server.states import Served
-from lading.server.windows import Binner, Windows
+from lading.server.inference.version import Served
+from lading.server.observe.windows import Binner, Windows
 from lading.signature import Signature
 from making import linear_bundle
 

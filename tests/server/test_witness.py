@@ -10,10 +10,10 @@ import pytest
 
 from hosting import served_from
 from lading.release import Plan, begin
-from lading.server import witness as remembering
-from lading.server.job import Job
-from lading.server.traffic import Traffic
-from lading.server.witness import Witness
+from lading.server.inference.job import Job
+from lading.server.inference.traffic import Traffic
+from lading.server.observe import observer as remembering
+from lading.server.observe.observer import Witness
 from making import linear_bundle
 
 

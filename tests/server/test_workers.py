@@ -21,13 +21,13 @@ import pytest
 
 from lading.bundle import Bundle
 from lading.errors import UsageError
+from lading.logs import LAST_WORDS
 from lading.registry import Registry
 from lading.release import Plan
-from lading.server import acceptor as acceptors
-from lading.server.acceptor import Acceptor
-from lading.server.cells import SharedCells, SharedMemory
-from lading.server.logs import LAST_WORDS
-from lading.server.workers import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
+from lading.server.metrics.shared_memory import SharedCells, SharedMemory
+from lading.server.process import acceptor as acceptors
+from lading.server.process.acceptor import Acceptor
+from lading.server.process.supervisor import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
 from lading.settings import ServeSettings
 from making import linear_bundle
 from serving import ServerProcess, serving
@@ -74,7 +74,7 @@ def test_a_worker_that_fails_again_and_again_is_waited_for_longer_and_longer():
 def test_a_worker_told_to_end_in_the_moment_of_its_fork_ends():
     program = """
 import os, signal, time
-from lading.server import workers
+from lading.server.process import supervisor as workers
 signal.signal(signal.SIGTERM, lambda *_: None)
 for _ in range(20):
     pid = workers._forked()
@@ -373,9 +373,7 @@ def test_a_worker_that_crashes_shows_what_its_threads_stood_at(iris):
 
 
 def test_a_process_that_hangs_says_at_its_last_words_what_it_stands_at():
-    hang = (
-        "from lading.server.logs import show_stacks\ndef stuck():\n  print(flush=True)\n  while True: pass\n"
-    )
+    hang = "from lading.logs import show_stacks\ndef stuck():\n  print(flush=True)\n  while True: pass\n"
     command = [sys.executable, "-c", f"{hang}show_stacks()\nstuck()"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

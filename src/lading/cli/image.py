@@ -19,8 +19,9 @@ from lading.settings import store_url
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.image import Source
-    from lading.image.build import BundleEntry, Part
+    from lading.image.build import Part
     from lading.image.contents import Listed
+    from lading.image.labels import BundleEntry
     from lading.registry import Registry
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -11,6 +11,7 @@ import click
 
 from lading.cli import exits, printing
 from lading.cli.command import Command, Group
+from lading.cli.current import current
 from lading.cli.parameters import (
     NameType,
     actor_here,
@@ -20,10 +21,8 @@ from lading.cli.parameters import (
     reason_option,
     registry_option,
 )
-from lading.errors import VersionNotFound
 
 if TYPE_CHECKING:
-    from lading.registry import Registry
     from lading.release import Release
     from lading.rollout import Move
 
@@ -198,8 +197,8 @@ def run(log_level: str, registry: str | None) -> None:
     One process does it at a time; if it dies, another one takes over within 10 s and goes on from there.
     `lading serve` without a reference does the same.
     """
+    from lading.logs import set_up_logging
     from lading.rollout import Driver, holder_here
-    from lading.server.logs import set_up_logging
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -209,12 +208,3 @@ def run(log_level: str, registry: str | None) -> None:
         holder = holder_here()
         printing.remark(f"`{holder}` is ready to drive; Ctrl-C ends it")
         Driver(opened, holder).run(stop)
-
-
-def current(registry: Registry, name: str) -> Release:
-    """Give the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
-    found = registry.releases(name)
-    if not found:
-        hint = f"`lading release {name}:1` releases version 1"
-        raise VersionNotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
-    return found[0]

@@ -25,7 +25,7 @@ from lading.settings import (
 
 if TYPE_CHECKING:
     from lading.server import Companion
-    from lading.server.status import Status
+    from lading.server.process.status import Status
 
 _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 

@@ -25,7 +25,7 @@ _STYLES = {"promote": "bold green", "hold": "yellow", "roll_back": "bold red"}
 
 def first_look(registry: Registry, name: str) -> Snapshot:
     """Look at the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
-    from lading.cli.rollout import current
+    from lading.cli.current import current
     from lading.rollout import Reading
     from lading.rollout.snapshot import look
 

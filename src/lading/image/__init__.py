@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 
 from lading.errors import ImageInvalid
-from lading.registry.distribution import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, Document
+from lading.oci import DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, Document
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"

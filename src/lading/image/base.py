@@ -45,7 +45,7 @@ from lading.image.build import (
 from lading.image.labels import RUNTIME
 from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, opened_tar
 from lading.image.wheels import Wheel, add_bytecode, gather, own_files, unpack, versions_of
-from lading.registry.distribution import MANIFEST, Document, digest_of
+from lading.oci import MANIFEST, Document, digest_of
 
 LIBRARY = "opt/lading/lib"
 SCRIPT = "usr/local/bin/lading"

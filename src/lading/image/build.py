@@ -31,8 +31,8 @@ from lading.image import (
     read_index,
     read_manifest,
 )
-from lading.image.labels import BUNDLES, bundle_labels, bundles_in
-from lading.registry.distribution import INDEX, MANIFEST, Document, digest_of
+from lading.image.labels import BUNDLES, BundleEntry, bundle_labels, bundles_in
+from lading.oci import INDEX, MANIFEST, Document, digest_of
 
 USER = "65532:65532"
 """Nobody in particular, as distroless images have it: no files are this user's."""
@@ -40,18 +40,6 @@ USER = "65532:65532"
 ENVIRONMENT = {"LADING_HOST": "0.0.0.0"}  # noqa: S104 - a container's own network
 IMAGE_VARIABLE = "LADING_IMAGE"
 _AT_ONCE = 4
-
-
-class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What an image says of a bundle in it. ``version`` is 0 for one that came from a directory."""
-
-    name: str
-    version: int
-    digest: str
-    blob: str
-    purpose: str
-    owner: str
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +113,7 @@ class _Work:
         manifest = read_manifest(document, self._base.where)
         config = read_config(self._base, manifest)
         check_platforms([config], wanted, self._base.where)
-        bundles = [*bundles_in(config, BundleEntry), *(part.entry for part in self._parts)]
+        bundles = [*bundles_in(config), *(part.entry for part in self._parts)]
         _check_names(bundles, self._target.where)
         labels = bundle_labels(bundles, document.digest)
         data = canonical(_config(config, self._parts, labels, document.digest))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, cast
 
+from lading.blobs.digest import Tally
 from lading.errors import ImageInvalid
-from lading.registry.tally import Tally
 
 BUFFER_BYTES = 1 << 20
 

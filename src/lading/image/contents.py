@@ -9,10 +9,10 @@ import msgspec
 
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import CONFIG, OCI_TYPE, Source, read_config, read_index, read_manifest
-from lading.image.build import IMAGE_VARIABLE, BundleEntry, platform_of
-from lading.image.labels import BASE_DIGEST, BUNDLES, RUNTIME, bundles_in, bundles_of
+from lading.image.build import IMAGE_VARIABLE, platform_of
+from lading.image.labels import BASE_DIGEST, BUNDLES, RUNTIME, BundleEntry, bundles_in, bundles_of
 from lading.image.remote import RemoteImage
-from lading.registry.distribution import Document, Repository
+from lading.oci import Document, Repository
 
 _AT_ONCE = 8
 
@@ -111,7 +111,7 @@ def _listed(repository: Repository, document: Document, tags: tuple[str, ...]) -
     return Listed(
         digest=document.digest,
         tags=tags,
-        bundles=bundles_of(said, BundleEntry),
+        bundles=bundles_of(said),
         runtime=_versions(said),
         size_bytes=sum(layer.size for layer in manifest.layers),
         children=children,
@@ -124,7 +124,7 @@ def _image(source: Source, document: Document) -> ImageIn:
     ran = config.get("config") or {}
     labels = ran.get("Labels") or {}
     environment = dict(one.partition("=")[::2] for one in ran.get("Env") or ())
-    bundles = bundles_in(config, BundleEntry)
+    bundles = bundles_in(config)
     return ImageIn(
         platform=platform_of(config),
         digest=document.digest,

@@ -16,13 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lading.blobs.os_errors import target_faults
 from lading.errors import DestinationExists, ImageInvalid, ImageNotFound, NotSupported
 from lading.image import CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD, Blob, Descriptor, Manifest, canonical
 from lading.image.checked import checked, damaged
 from lading.image.layers import LayerFile, files_layer
 from lading.image.layout import LayoutImage
-from lading.registry.distribution import INDEX, MANIFEST, Document, digest_of
-from lading.registry.faults import target_faults
+from lading.oci import INDEX, MANIFEST, Document, digest_of
 
 # A configuration is named by its digest, as long as there are archives; a layer only in those of this form.
 _DIGEST = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?")

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    from lading.image.build import BundleEntry
-
-T = TypeVar("T")
 
 PREFIX = "com.lading."
 BUNDLES = PREFIX + "bundles"
 RUNTIME = PREFIX + "runtime"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 _OCI = "org.opencontainers.image."
+
+
+class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image says of a bundle in it. ``version`` is 0 for one that came from a directory."""
+
+    name: str
+    version: int
+    digest: str
+    blob: str
+    purpose: str
+    owner: str
+    description: str = ""
 
 
 def bundle_labels(bundles: Sequence[BundleEntry], base: str) -> dict[str, str]:
@@ -40,15 +47,15 @@ def bundle_labels(bundles: Sequence[BundleEntry], base: str) -> dict[str, str]:
     return {name: value for name, value in labels.items() if value}
 
 
-def bundles_in(config: dict[str, Any], kind: type[T]) -> list[T]:
+def bundles_in(config: dict[str, Any]) -> list[BundleEntry]:
     """Read which bundles a configuration says the image has; none where it says nothing readable."""
     labels = (config.get("config") or {}).get("Labels") or {}
-    return bundles_of(labels, kind)
+    return bundles_of(labels)
 
 
-def bundles_of(labels: dict[str, str], kind: type[T]) -> list[T]:
+def bundles_of(labels: dict[str, str]) -> list[BundleEntry]:
     """Read which bundles labels or annotations name; none where they say nothing readable."""
     try:
-        return msgspec.json.decode(labels.get(BUNDLES, "[]"), type=list[kind])  # type: ignore[valid-type]
+        return msgspec.json.decode(labels.get(BUNDLES, "[]"), type=list[BundleEntry])
     except ValueError:  # labels of that name are anybody's to write
         return []

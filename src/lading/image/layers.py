@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from lading.blobs.digest import Tallied
 from lading.errors import ImageInvalid, NotSupported
 from lading.image import LAYER, LAYER_GZIP, Blob, Descriptor
-from lading.registry.tally import Tallied
 
 BLOCK = 512
 GZIP_LEVEL = 6

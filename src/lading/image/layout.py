@@ -16,14 +16,14 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from lading.blobs.digest import Tallied
+from lading.blobs.locks import claim
+from lading.blobs.os_errors import target_faults
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import Blob, Descriptor, Index, canonical
 from lading.image.checked import checked
+from lading.oci import INDEX, Document, digest_of
 from lading.ref import is_digest
-from lading.registry.claim import claim
-from lading.registry.distribution import INDEX, Document, digest_of
-from lading.registry.faults import target_faults
-from lading.registry.tally import Tallied
 
 REF_NAME = "org.opencontainers.image.ref.name"
 

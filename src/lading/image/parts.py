@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from lading.blobs.digest import Nowhere
 from lading.image import Origin
-from lading.image.build import BundleEntry, Part
-from lading.registry.tally import Nowhere
+from lading.image.build import Part
+from lading.image.labels import BundleEntry
 
 if TYPE_CHECKING:
     from lading.ref import Ref

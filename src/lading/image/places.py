@@ -12,8 +12,8 @@ from lading.image import Source, Target
 from lading.image.docker import DockerArchive, DockerArchiveWriter
 from lading.image.layout import LayoutImage
 from lading.image.remote import RemoteImage
+from lading.oci import Repository
 from lading.ref import is_digest
-from lading.registry.distribution import Repository
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 

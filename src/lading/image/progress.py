@@ -6,8 +6,8 @@ import dataclasses
 import threading
 from typing import BinaryIO
 
+from lading.blobs.progress import OnProgress, told_writing
 from lading.image import Blob, Target
-from lading.registry.progress import OnProgress, told_writing
 
 
 def telling(target: Target, on_progress: OnProgress | None) -> Target:

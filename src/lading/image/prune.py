@@ -13,7 +13,7 @@ import msgspec
 
 from lading.errors import NotFound
 from lading.image.contents import Listed, list_images
-from lading.registry.distribution import Repository
+from lading.oci import Repository
 
 if TYPE_CHECKING:
     from lading.registry import Registry

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from lading.errors import ImageNotFound, RegistryUnavailable
 from lading.image import Blob, Descriptor, Origin
-from lading.registry.distribution import Document, Repository, digest_of
+from lading.oci import Document, Repository, digest_of
 
 
 class RemoteImage:

@@ -27,9 +27,9 @@ from lading.bundle import Bundle, unpack_tar
 from lading.client import plain
 from lading.errors import ImageInvalid, ServerUnavailable
 from lading.evidence import Check, Evidence
-from lading.image.build import BundleEntry
 from lading.image.contents import inspect
 from lading.image.engine import START_S, Engine
+from lading.image.labels import BundleEntry
 from lading.image.places import open_source
 from lading.image.remote import RemoteImage
 from lading.signature import Array

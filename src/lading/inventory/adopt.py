@@ -11,7 +11,7 @@ import httpx
 
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError
 from lading.inventory.foreign import Ask, mlflow, oip, tfs
-from lading.registry.places import without_secrets
+from lading.registry.urls import without_secrets
 from lading.replica import Replica
 
 TIMEOUT_S = 5.0

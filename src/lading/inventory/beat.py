@@ -19,7 +19,7 @@ from lading.inventory.describe import describe, iso
 from lading.registry.places import open_catalog
 from lading.registry.releases import Releases
 from lading.replica import Replica
-from lading.server.status import Status
+from lading.server.process.status import Status
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog

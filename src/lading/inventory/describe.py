@@ -22,7 +22,7 @@ from lading.replica import Replica
 from lading.runtime import cpu_limit, fingerprint
 from lading.runtime.memory import memory_limit
 from lading.runtime.onnx import import_onnxruntime
-from lading.server.status import Status
+from lading.server.process.status import Status
 from lading.settings import ServeSettings
 
 _INSTALLED = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info")

@@ -16,19 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
+from lading.blobs.digest import Nowhere
 from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
 from lading.ref import RELEASE_TAGS, Ref, check_tag
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
 from lading.registry.releases import KEPT_DAYS, KEPT_RELEASES, Releases
-from lading.registry.tally import Nowhere
 from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
+    from lading.blobs.progress import OnProgress
     from lading.bundle import Bundle
     from lading.evidence import Evidence
     from lading.registry.cache import BundleCache
     from lading.registry.catalog import Catalog
-    from lading.registry.progress import OnProgress
     from lading.registry.store import Store
 
 __all__ = ["GcReport", "ModelVersion", "Registry"]
@@ -78,7 +78,7 @@ class Registry(Releases):
 
         The same bundle again keeps its version. Raises `UsageError` for tags that are a release's own.
         """
-        from lading.registry.progress import told_writing
+        from lading.blobs.progress import told_writing
 
         for tag in tags:
             _check_free(tag)
@@ -155,9 +155,9 @@ class Registry(Releases):
 
         Raises `DestinationExists`.
         """
+        from lading.blobs.locks import scratch
+        from lading.blobs.os_errors import target_faults
         from lading.bundle.writer import check_free
-        from lading.registry.claim import scratch
-        from lading.registry.faults import target_faults
 
         version = self.resolve(ref)
         with target_faults(f"pull of `{version.ref}` to `{to}`"):
@@ -267,9 +267,9 @@ class Registry(Releases):
         *,
         through: Path | None = None,
     ) -> Bundle:
+        from lading.blobs.progress import told_reading
         from lading.bundle import unpack_tar
         from lading.registry.cache import hinted
-        from lading.registry.progress import told_reading
 
         hint = f"blob `{version.blob}` in store `{self._store.where}` is damaged: push the bundle again"
         with self._store.open(version.blob) as source, hinted(hint):

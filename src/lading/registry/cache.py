@@ -21,11 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lading.blobs.locks import Hold, claim, discard_if_abandoned, hold, nobody_holds
+from lading.blobs.os_errors import registry_faults
 from lading.errors import BundleError
 from lading.ref import is_digest
-from lading.registry.claim import claim, discard_if_abandoned
-from lading.registry.faults import registry_faults
-from lading.registry.holds import Hold, hold, nobody_holds
 from lading.registry.records import Removed
 
 if TYPE_CHECKING:

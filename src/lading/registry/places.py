@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.errors import InvalidSetting
+from lading.registry.urls import without_secrets
 from lading.settings import cache_folder, home
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog
     from lading.registry.store import Store
 
-SECRETS = frozenset({"password", "passfile", "sslpassword"})
-"""Parameters of libpq that no message shows."""
 _DATABASES = ("postgresql://", "postgres://")
-_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
-_PARAMETER = re.compile(rf"([?&](?:{'|'.join(sorted(SECRETS))})=)[^&]*", re.IGNORECASE)
 
 
 def is_database(url: str) -> bool:
@@ -53,7 +49,7 @@ def open_store(url: str | None, registry: str) -> Store:
     from lading.registry.store.folder import FolderStore
 
     if url is not None and url.startswith("oci://"):
-        from lading.registry.distribution import Repository
+        from lading.oci import Repository
         from lading.registry.store.oci import OciStore
 
         host, _, name = url.removeprefix("oci://").partition("/")
@@ -90,12 +86,6 @@ def cache_of(registry: str) -> Path:
     if is_database(registry):
         return home() / "caches" / hashlib.sha256(registry.encode()).hexdigest()[:12]
     return _registry_folder(registry) / "cache"
-
-
-def without_secrets(url: str) -> str:
-    """Give what a message may show of a URL, however it is written: not who logs in, nor with what."""
-    # A password that was not escaped may hold any character: up to the last `@` nothing is shown.
-    return _USER.sub(r"\1***@", _PARAMETER.sub(r"\1***", url))
 
 
 def _registry_folder(url: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lading.ref import Ref
-from lading.server.companions import Companion
+from lading.server.process.background import Companion
 from lading.settings import ServeSettings
 
 __all__ = ["Companion", "serve"]
@@ -25,10 +25,10 @@ def serve(
     With several workers this process only looks after them; they are forked from what it has imported, and
     are there at once. Raises what `lifecycle.serve` and `workers.supervise` raise.
     """
-    from lading.server.lifecycle import serve as live
+    from lading.server.process.serve import serve as live
 
     if settings.workers == 1:
         return live(settings, refs, registry_url, None, companions)
-    from lading.server.workers import supervise
+    from lading.server.process.supervisor import supervise
 
     return supervise(settings, lambda seat: live(settings, refs, registry_url, seat, companions))

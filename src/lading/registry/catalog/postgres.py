@@ -14,7 +14,7 @@ from lading.errors import InvalidSetting, missing_extra
 from lading.registry.catalog.schema import bring_up_to_date
 from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.transactions import KIND
-from lading.registry.places import SECRETS
+from lading.registry.urls import SECRETS
 
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_S = 30

@@ -13,12 +13,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from lading.blobs.locks import claim, discard_if_abandoned
+from lading.blobs.os_errors import registry_faults
 from lading.registry.catalog.schema import bring_up_to_date, schema_version
 from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.tables import SCHEMA
 from lading.registry.catalog.transactions import KIND
-from lading.registry.claim import claim, discard_if_abandoned
-from lading.registry.faults import registry_faults
 
 BUSY_TIMEOUT_S = 30.0
 """How long a transaction waits for its turn before the catalog counts as unavailable."""

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from lading.blobs.digest import Tallied
+from lading.blobs.locks import claim, discard_if_abandoned
+from lading.blobs.os_errors import registry_faults, unavailable
 from lading.errors import BlobNotFound
 from lading.ref import is_digest
-from lading.registry.claim import claim, discard_if_abandoned
-from lading.registry.faults import registry_faults, unavailable
 from lading.registry.records import Removed, StoredBlob
-from lading.registry.tally import Tallied
 
 if TYPE_CHECKING:
     from lading.registry.records import ModelVersion

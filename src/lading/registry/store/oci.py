@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from lading.errors import BlobNotFound, RegistryUnavailable
-from lading.registry.distribution import MANIFEST, Document, Repository, digest_of
+from lading.oci import MANIFEST, Document, Repository, digest_of
 from lading.registry.records import Removed, StoredBlob
 
 if TYPE_CHECKING:

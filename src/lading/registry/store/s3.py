@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from lading.blobs.download import Stream, read_blob
+from lading.blobs.retry import Passing, Retry
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, missing_extra
 from lading.ref import is_digest
-from lading.registry.reading import Stream, read_blob
 from lading.registry.records import Removed, StoredBlob
-from lading.registry.retry import Passing, Retry
 from lading.registry.store.s3faults import code_of, s3_faults
 from lading.registry.store.s3parts import PartsUpload
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from lading.blobs.digest import InPieces
 from lading.registry.store.s3faults import code_of
-from lading.registry.tally import InPieces
 
 PART_BYTES = 16 << 20
 MOST_PARTS = 10_000

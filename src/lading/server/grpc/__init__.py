@@ -17,8 +17,8 @@ from lading import errors
 from lading.errors import LadingError
 
 if TYPE_CHECKING:
-    from lading.server.dataplane import DataPlane
-    from lading.server.job import Job
+    from lading.server.inference.dataplane import DataPlane
+    from lading.server.inference.job import Job
     from lading.server.metrics import Metrics
 
 STATUS: dict[type[LadingError], grpc.StatusCode] = {

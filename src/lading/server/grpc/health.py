@@ -13,8 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
-from lading.server.dataplane import DataPlane
-from lading.server.protocols.oip.facts import server_ready
+from lading.server.inference.dataplane import DataPlane
 
 _POLL_S = 0.1
 """How long a watcher may learn of a change late; a check is always right."""
@@ -60,7 +59,7 @@ class Health:
             self._refresh()
 
     def _refresh(self) -> None:
-        ready = server_ready(self._plane)
+        ready = self._plane.is_ready()
         with self._lock:
             if ready is self._last:
                 return

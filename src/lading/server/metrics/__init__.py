@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lading.server.cells import Block, Cells, Name, PrivateCells, Worker
-from lading.server.dataplane import DataPlane
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.version import Served, State
 from lading.server.metrics.counts import BATCH_BOUNDS, REQUESTS_SIZE, RUNS_SIZE, Requests, Runs, Stats
-from lading.server.states import Served, State
+from lading.server.metrics.shared_memory import Block, Cells, Name, PrivateCells, Worker
 
 __all__ = ["Key", "Metrics", "Requests", "Runs", "Stats", "Summary", "VersionNow", "WorkerNow", "is_gauge"]
 

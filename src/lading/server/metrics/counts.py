@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from lading.errors import LadingError, leaves
-from lading.server.cells import Block
-from lading.server.job import Job
+from lading.server.inference.job import Job
+from lading.server.metrics.shared_memory import Block
 
 SHOWN_BOUNDS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0

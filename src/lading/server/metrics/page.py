@@ -12,11 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 import lading
+from lading.server.inference.version import State
 from lading.server.metrics import Requests, Summary
 from lading.server.metrics.counts import BATCH_BOUNDS, SHOWN_BOUNDS_S
-from lading.server.metrics.tfs import tfs_families
-from lading.server.metrics.triton import triton_families
-from lading.server.states import State
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -149,7 +147,5 @@ def _workers(summary: Summary) -> Iterator[Metric]:
 
 FAMILIES: dict[str, Families] = {
     "lading": lading_families,
-    "triton": triton_families,
-    "tfs": tfs_families,
 }
-"""Metric families by the names they go by, as `metrics_names` chooses them."""
+"""Metric families by the names they go by; the protocols bring theirs (`process.serve`)."""

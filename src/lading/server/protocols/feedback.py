@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from lading.errors import BodyInvalid, NotSupported
-from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response, Route, json_response
-from lading.server.protocols import UNREADABLE, book, unread
+from lading.server.http.messages import Request, Response, Route, json_response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.protocols import UNREADABLE, unread
+from lading.server.protocols import native as book
 
 PROTOCOL = "feedback"
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lading.errors import BodyInvalid, MediaTypeRefused
-from lading.server.dataplane import DataPlane, check_outputs, rows_in
-from lading.server.http import Request, Response, Route
-from lading.server.job import Job
-from lading.server.protocols import mlflow, sagemaker, tfs_json
-from lading.server.states import Served
+from lading.server.http.messages import Request, Response, Route
+from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
+from lading.server.inference.job import Job
+from lading.server.inference.version import Served
+from lading.server.protocols import mlflow, sagemaker
+from lading.server.protocols.tfs import json_bodies as tfs_json
 from lading.signature import Array, Tensor
 from lading.signature.csvtext import read_csv
 

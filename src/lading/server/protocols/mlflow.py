@@ -11,9 +11,11 @@ from typing import Any
 
 import lading
 from lading.errors import BodyInvalid, LadingError, MediaTypeRefused
-from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response, Route, json_response
-from lading.server.protocols import error_headers, frames, status_of, tfs_json
+from lading.server.codecs import dataframe as frames
+from lading.server.http.messages import Request, Response, Route, json_response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.protocols import error_headers, status_of
+from lading.server.protocols.tfs import json_bodies as tfs_json
 from lading.signature import Array, Signature
 
 PROTOCOL = "mlflow"

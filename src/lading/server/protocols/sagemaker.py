@@ -11,10 +11,10 @@ import io
 from collections.abc import Sequence
 
 from lading.errors import BodyInvalid, ModelNotReady
-from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response
-from lading.server.lookup import nothing_loaded
-from lading.server.states import State
+from lading.server.http.messages import Request, Response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.version import State
+from lading.server.inference.version_table import nothing_loaded
 from lading.signature import Array
 
 

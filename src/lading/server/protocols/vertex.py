@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lading.errors import BodyInvalid, InvalidSetting, LadingError
-from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response, Route, json_response
-from lading.server.job import Job
-from lading.server.protocols import error_headers, frames, invocations, sagemaker, status_of, tfs_json
+from lading.server.codecs import dataframe as frames
+from lading.server.http.messages import Request, Response, Route, json_response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.protocols import error_headers, invocations, sagemaker, status_of
+from lading.server.protocols.tfs import json_bodies as tfs_json
 from lading.settings import ServeSettings
 
 PROTOCOL = "vertex"

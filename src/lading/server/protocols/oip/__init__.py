@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from lading.errors import BodyInvalid, LadingError
-from lading.server.dataplane import DataPlane
-from lading.server.http import Request, Response, Route, json_response
-from lading.server.job import Job
+from lading.server.http.messages import Request, Response, Route, json_response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.inference.version import State
 from lading.server.metrics import Metrics
 from lading.server.protocols import UNREADABLE, error_headers, status_of, unread
 from lading.server.protocols.oip import facts
 from lading.server.protocols.oip.infer import infer
-from lading.server.states import State
 
 PROTOCOL = "oip"
 _MODEL = "/v2/models/{name}"
@@ -67,7 +67,7 @@ def live(_request: Request, _plane: DataPlane) -> Response:
 
 def ready(_request: Request, plane: DataPlane) -> Response:
     """Say whether every model is ready."""
-    found = facts.server_ready(plane)
+    found = plane.is_ready()
     return json_response({"ready": found}, 200 if found else 503)
 
 

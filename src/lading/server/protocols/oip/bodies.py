@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 import simdjson
 
+from lading.server.codecs.rows import tensor_type, value_type
+from lading.server.codecs.simd import LEAST_BYTES, number_reader
 from lading.server.protocols import UNREADABLE
-from lading.server.protocols.matrix import LEAST_BYTES, number_reader
 from lading.server.protocols.oip.tensors import DATATYPES
-from lading.server.protocols.rows import tensor_type, value_type
 from lading.signature import Array, Signature, Tensor
 
 _DATA = b'"data"'

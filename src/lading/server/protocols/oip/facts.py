@@ -8,11 +8,11 @@ from typing import Any
 import lading
 from lading.errors import NotSupported
 from lading.ref import version_number
-from lading.server.dataplane import DataPlane
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.version import Served, State
 from lading.server.metrics import Metrics, Summary
 from lading.server.metrics.counts import Histogram
 from lading.server.protocols.oip.tensors import DATATYPES, wire_shape
-from lading.server.states import Served, State
 from lading.signature import Tensor
 
 EXTENSIONS = ("binary_tensor_data", "classification", "parameters", "statistics")
@@ -39,11 +39,6 @@ def resolve(plane: DataPlane, name: str, version: str = "") -> Served:
     """Give the ready version meant."""
     number = version_number(version)
     return plane.resolve(name, number, tag=(version or None) if number is None else None)
-
-
-def server_ready(plane: DataPlane) -> bool:
-    """Tell whether there is a model, and every model answers."""
-    return bool(plane.models) and all(one.state is State.READY for one in plane.deciding())
 
 
 def server_metadata() -> dict[str, Any]:

@@ -9,14 +9,15 @@ from typing import Any
 import msgspec
 
 from lading.errors import BodyInvalid, InputUnknown, ShapeRefused
-from lading.server.dataplane import check_outputs, rows_in
-from lading.server.http import Request, Response
-from lading.server.job import Job
-from lading.server.protocols import UNREADABLE, lenient, unread
+from lading.server.codecs import nan_json as lenient
+from lading.server.http.messages import Request, Response
+from lading.server.inference.dataplane import check_outputs, rows_in
+from lading.server.inference.job import Job
+from lading.server.inference.version import Served
+from lading.server.protocols import UNREADABLE, unread
 from lading.server.protocols.oip import jsontext, tensors
 from lading.server.protocols.oip.bodies import Asking, Body, Input, QuickBody, plain_reader
 from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
-from lading.server.states import Served
 from lading.signature import Array, Tensor
 
 LENGTH = b"inference-header-content-length"

@@ -13,10 +13,10 @@ import numpy as np
 import orjson
 
 from lading.errors import EmptyInput, LadingError, ShapeRefused, ValueRefused
+from lading.server.codecs.rows import value_type
+from lading.server.codecs.simd import LEAST_BYTES, number_reader
 from lading.server.protocols import UNREADABLE, unread
-from lading.server.protocols.matrix import LEAST_BYTES, number_reader
 from lading.server.protocols.oip.tensors import wrong_size
-from lading.server.protocols.rows import value_type
 from lading.signature import Array, DType, Tensor, cast_json
 
 

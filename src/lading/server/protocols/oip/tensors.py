@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from lading.errors import BodyInvalid, LadingError, ShapeRefused, ValueRefused
-from lading.server.states import Served
+from lading.server.inference.version import Served
 from lading.signature import Array, DType, Tensor
 
 DATATYPES: dict[DType, str] = {

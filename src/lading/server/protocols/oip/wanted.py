@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lading.errors import BodyInvalid
-from lading.server.dataplane import check_outputs
+from lading.server.inference.dataplane import check_outputs
+from lading.server.inference.version import Served
 from lading.server.protocols.oip import tensors
-from lading.server.states import Served
 from lading.signature import Array, Tensor
 
 _MOST_PLANS = 256

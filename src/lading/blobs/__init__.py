@@ -1,0 +1,1 @@
+"""Bytes by digest on their way: counted, hashed, retried, locked."""

@@ -1,0 +1,232 @@
+"""One repository of an OCI registry: blobs, manifests and tags.
+
+Speaks the distribution API (https://github.com/opencontainers/distribution-spec) and knows nothing of
+bundles: `store.oci` keeps them here, and images are built from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, cast
+
+import msgspec
+
+from lading.blobs.download import Stream, read_blob
+from lading.blobs.retry import Retry
+from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable
+from lading.oci.transport import HttpStream, Transport, content_bytes
+from lading.oci.upload import SessionLost, Upload, forget
+from lading.settings import store_settings
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+MAX_MANIFEST_BYTES = 4 << 20
+TAGS_A_PAGE = 1000
+UPLOADS = 5
+"""How often an upload is begun when the registry forgets it half way."""
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?")
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A manifest or index as the registry holds it: the bytes, whose digest is its name."""
+
+    data: bytes
+    media_type: str
+    digest: str
+
+
+class FoundBlob(msgspec.Struct, frozen=True):
+    """A blob that is there. ``size_bytes`` is None where the registry, or a proxy before it, does not say."""
+
+    size_bytes: int | None
+
+    def may_have(self, size_bytes: int) -> bool:
+        """Tell whether it has this size, as far as anybody knows."""
+        return self.size_bytes in {None, size_bytes}
+
+
+class Repository:
+    """The repository `name` of the registry `host`. Threads may share it. Raises `RegistryUnavailable`."""
+
+    def __init__(
+        self,
+        host: str,
+        name: str,
+        *,
+        retry: Retry | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        if not _HOST.fullmatch(host) or not _REPOSITORY.fullmatch(name):
+            found = f"`{host}/{name}`"
+            raise InvalidSetting("registry", expected="`host/repository` in lower case", found=found)
+        self.host = host
+        self.name = name
+        insecure = store_settings(environ).insecure_registries.split(",")
+        self.plain = is_loopback(host) or host in (one.strip() for one in insecure)
+        self.transport = Transport(host, name, plain=self.plain, retry=retry, environ=environ)
+
+    def manifest(self, reference: str) -> Document | None:
+        """Read the manifest of a tag or digest; None if there is none."""
+        headers = {"accept": ACCEPT}
+        path = self._path("manifests", reference)
+        response = self.transport.request("GET", path, expect={200, 404}, headers=headers)
+        if response.status_code == 404:
+            return None
+        data = response.content
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise self.transport.error(f"read the manifest `{reference}`", f"{len(data)} bytes")
+        digest = digest_of(data)
+        if reference.startswith("sha256:") and reference != digest:
+            raise self.transport.error(f"read the manifest `{reference}`", f"another one, `{digest}`")
+        return Document(data, response.headers.get("content-type", "").partition(";")[0], digest)
+
+    def put_manifest(self, reference: str, data: bytes, media_type: str = MANIFEST) -> str:
+        """Write a manifest under a tag or its digest; give the digest."""
+        path, headers = self._path("manifests", reference), {"content-type": media_type}
+        self.transport.request("PUT", path, expect={201, 202}, headers=headers, content=data)
+        return digest_of(data)
+
+    def delete_manifest(self, digest: str) -> bool:
+        """Remove a manifest, and with it the tags that point there; tell whether there was one."""
+        return self._delete("manifests", digest)
+
+    def tags(self) -> list[str]:
+        """List all tags, sorted."""
+        found: set[str] = set()
+        page: str | None = f"/v2/{self.name}/tags/list?n={TAGS_A_PAGE}"
+        while page is not None:
+            response = self.transport.request("GET", page, expect={200, 404})
+            if response.status_code == 404:
+                break
+            try:
+                found.update(_Tags.read(response.content))
+            except ValueError as error:
+                raise self.transport.error("list its tags", f"another answer ({error})") from error
+            link = response.links.get("next", {}).get("url")
+            page = str(response.url.join(link)) if link else None
+        return sorted(found)
+
+    def find_blob(self, digest: str) -> FoundBlob | None:
+        """Look for a blob; None if it is not there."""
+        response = self.transport.request("HEAD", self._path("blobs", digest), expect={200, 404})
+        if response.status_code == 404:
+            return None
+        return FoundBlob(content_bytes(response))
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """Open a blob for reading, checked at its end. Raises `BlobNotFound`, then `DigestMismatch`."""
+
+        def begin(offset: int) -> Stream:
+            headers = {"range": f"bytes={offset}-"} if offset else {}
+            expect = {200, 206} if offset else {200, 404}
+            path = self._path("blobs", digest)
+            response = self.transport.once("GET", path, expect=expect, headers=headers, stream=True)
+            if response.status_code == 404:
+                response.close()
+                raise self._not_found(digest)
+            return HttpStream(self.transport, response, offset)
+
+        return read_blob(begin, digest, self.transport.retry)
+
+    def delete_blob(self, digest: str) -> bool:
+        """Remove a blob from this repository; tell whether there was one."""
+        return self._delete("blobs", digest)
+
+    def upload(self, size_bytes: int) -> Upload:
+        """Begin to upload a blob of `size_bytes`: write to it, then `finish` or `cancel`."""
+        return Upload(self.transport, f"/v2/{self.name}/blobs/uploads/", size_bytes)
+
+    def upload_blob(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
+        """Upload what `write` writes; it is called again where the registry forgets an upload half way.
+
+        Raises `SizeMismatch` or `DigestMismatch` if it writes something else.
+        """
+        for left in reversed(range(UPLOADS)):
+            upload = self.upload(size_bytes)
+            try:
+                write(cast("BinaryIO", upload))
+                upload.finish(digest, size_bytes)
+            except SessionLost as lost:
+                # It may have been the answer to the last request that was lost.
+                found = self.find_blob(digest)
+                if found is None or not found.may_have(size_bytes):
+                    if left:
+                        continue
+                    raise lost.error from lost
+            except BaseException:
+                upload.cancel()
+                raise
+            return
+
+    def put_blob(self, data: bytes) -> str:
+        """Upload a small blob unless it is there; give its digest."""
+        digest = digest_of(data)
+        if self.find_blob(digest) is None:
+            self.upload_blob(lambda out: out.write(data), digest, len(data))
+        return digest
+
+    def mount(self, digest: str, source: str) -> bool:
+        """Take a blob over from the repository `source` of this host; False if it must be uploaded."""
+        path = f"/v2/{self.name}/blobs/uploads/?mount={digest}&from={source}"
+        try:
+            response = self.transport.request("POST", path, expect={201, 202})
+        except RegistryUnavailable:
+            # Who may write here need not be allowed to read there. What else is wrong, the upload will meet.
+            return False
+        if response.status_code == 202 and (location := response.headers.get("location")):
+            # An upload was begun instead; nobody will go on with it.
+            forget(self.transport, str(response.url.join(location)))
+        return response.status_code == 201
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.transport.close()
+
+    def _path(self, kind: str, reference: str) -> str:
+        return f"/v2/{self.name}/{kind}/{reference}"
+
+    def _delete(self, kind: str, digest: str) -> bool:
+        response = self.transport.request("DELETE", self._path(kind, digest), expect={200, 202, 404, 405})
+        if response.status_code == 405:
+            hint = (
+                "allow it there (docker-registry: `storage.delete.enabled`), or clean up with its own tools"
+            )
+            raise self.transport.error(f"delete `{digest}`", "that this registry deletes nothing", hint)
+        return response.status_code != 404
+
+    def _not_found(self, digest: str) -> BlobNotFound:
+        hint = "push the bundle again: it gets its old version and its blob back"
+        expected = f"it in `{self.host}/{self.name}`"
+        return BlobNotFound(f"blob `{digest}`", expected=expected, found="none", hint=hint)
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+    @classmethod
+    def read(cls, data: bytes) -> list[str]:
+        return msgspec.json.decode(data, type=cls).tags or []
+
+
+def digest_of(data: bytes) -> str:
+    """Give the digest of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host, with or without a port, is this machine's own: spoken to over plain HTTP."""
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name == "localhost"

@@ -1,0 +1,137 @@
+"""A blob on its way up: sent in pieces, resumed where a connection broke, shown only when whole.
+
+A blob of one piece goes in one request, which every registry takes. Keeps no more than one piece in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from lading.blobs.digest import InPieces
+from lading.blobs.retry import Passing
+from lading.errors import LadingError
+from lading.oci.transport import Transport
+
+PIECE_BYTES = 8 << 20
+_OCTETS = {"content-type": "application/octet-stream"}
+_LOST = frozenset({400, 404, 416})
+
+
+class SessionLost(Exception):
+    """The registry no longer knows this upload: it must be begun again from its first byte."""
+
+    def __init__(self, error: LadingError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Upload(InPieces):
+    """A file to write a blob of `size_bytes` to. `write` and `finish` raise `SessionLost`."""
+
+    def __init__(self, transport: Transport, path: str, size_bytes: int) -> None:
+        super().__init__(size_bytes, PIECE_BYTES)
+        self._transport = transport
+        self._path = path
+        self._location = ""
+        self._offset = 0
+
+    def write(self, data: bytes) -> int:
+        """Take the next bytes, as `InPieces`; what does not go in one request opens the session first."""
+        # Only its answer says how large a piece must be at least, the first one too.
+        if not self._location and len(self.rest) + len(data) > self.piece_bytes:
+            self._begin()
+        return super().write(data)
+
+    def finish(self, digest: str, size_bytes: int) -> None:
+        """Send the rest and have the registry check it. Raises `SizeMismatch` and `DigestMismatch`."""
+        self.tally.check(digest, size_bytes)
+        if not self._location:
+            self._begin()
+        if self._offset:
+            self.send(bytes(self.rest))
+            self.rest.clear()
+        self._close(digest)
+
+    def cancel(self) -> None:
+        """Let the registry forget what was sent; if it does not answer, it will by itself."""
+        if self._location:
+            forget(self._transport, self._location)
+
+    def _begin(self) -> None:
+        response = self._transport.request("POST", self._path, expect={202})
+        self._take_location(response)
+        # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks
+        least = response.headers.get("oci-chunk-min-length", "")
+        self.piece_bytes = max(PIECE_BYTES, int(least) if least.isdecimal() else 0)
+
+    def send(self, piece: bytes) -> None:
+        """Send a piece, or what of it did not arrive before a connection broke."""
+        start, end = self._offset, self._offset + len(piece)
+        ask = False
+
+        def act() -> None:
+            nonlocal ask
+            if ask:
+                self._offset = self._arrived(start, end)
+            ask = True
+            if self._offset == end:
+                return
+            rest = memoryview(piece)[self._offset - start :]
+            headers = {**_OCTETS, "content-range": f"{self._offset}-{end - 1}"}
+            response = self._transport.once(
+                "PATCH", self._location, expect={201, 202, 204, *_LOST}, headers=headers, content=rest
+            )
+            self._check_known(response)
+            self._take_location(response)
+            self._offset = end
+
+        self._transport.retry.run(act)
+
+    def _arrived(self, start: int, end: int) -> int:
+        """Ask how many bytes the registry has."""
+        response = self._transport.once("GET", self._location, expect={200, 204, *_LOST})
+        self._check_known(response)
+        self._take_location(response)
+        found = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("range", ""))
+        last = int(found[1]) if found else 0
+        # `0-0` is what docker-registry says of no byte and of one byte alike.
+        arrived = last + 1 if last else 0
+        if not start <= arrived <= end:
+            raise SessionLost(self._transport.error("go on with an upload", f"{arrived} bytes there"))
+        return arrived
+
+    def _close(self, digest: str) -> None:
+        """Put the blob in its place, with all its bytes if none were sent before."""
+        url, content = _with_digest(self._location, digest), bytes(self.rest)
+        headers = _OCTETS if content else {}
+        response = self._transport.request(
+            "PUT", url, expect={201, 204, *_LOST}, headers=headers, content=content
+        )
+        self._check_known(response)
+
+    def _take_location(self, response: httpx.Response) -> None:
+        location = response.headers.get("location")
+        if location:
+            self._location = str(response.url.join(location))
+
+    def _check_known(self, response: httpx.Response) -> None:
+        if response.status_code in _LOST:
+            found = f"{response.status_code} {response.text[:200]}".strip()
+            raise SessionLost(self._transport.error("go on with an upload", found))
+
+
+def forget(transport: Transport, location: str) -> None:
+    """Tell the registry that nobody goes on with an upload: a courtesy, whatever it answers."""
+    with contextlib.suppress(LadingError, Passing):
+        transport.once("DELETE", location, expect=range(200, 500))
+
+
+def _with_digest(location: str, digest: str) -> str:
+    # Joined by hand: the rest of the query is the registry's own and must come back as it was.
+    parts = urlsplit(location)
+    query = f"{parts.query}&digest={digest}" if parts.query else f"digest={digest}"
+    return urlunsplit(parts._replace(query=query))

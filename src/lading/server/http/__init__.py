@@ -1,0 +1,1 @@
+"""HTTP: the hosts and the exchange."""

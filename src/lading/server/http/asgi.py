@@ -1,0 +1,160 @@
+"""Hosts the application under ASGI 3, so that any ASGI server can; uvicorn does here.
+
+Documentation pages go to a FastAPI application that is built when first asked for, because nothing else
+needs it and importing it takes longer than loading a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from lading.server.http.exchange import App
+from lading.server.http.messages import Request, Response
+from lading.server.inference.job import Job
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_DOCS = ("/docs", "/openapi.json")
+_LINGER_S = 10.0
+"""How long a body that was refused may go on coming."""
+
+
+class _ClientGone(Exception):
+    """The client went before it had sent its whole request; nobody waits for an answer."""
+
+
+class AsgiHost:
+    """The ASGI application over an `App`."""
+
+    def __init__(self, app: App, pages: Callable[[App], Any] | None = None) -> None:
+        self._app = app
+        self._pages = pages
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
+        self._docs: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request; only HTTP is spoken."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        self._loop = asyncio.get_running_loop()
+        path = scope["path"]
+        if (
+            self._pages is not None
+            and scope["method"] == "GET"
+            and (path in _DOCS or path.startswith("/docs/"))
+        ):
+            await self._documentation(scope, receive, send)
+            return
+        request = Request(scope["method"], path, b"", dict(scope["headers"]), scope["query_string"])
+        try:
+            body = await self._read(request, receive)
+        except _ClientGone:
+            return
+        if body is None:
+            await _refuse(request, self._app.refuse_body(request), receive, send)
+            return
+        request.body = body
+        await _send(request, await self._respond(request, receive), send)
+
+    async def _respond(self, request: Request, receive: Receive) -> Response:
+        response = self._app.begin(request, self._deliver)
+        if response is not None:
+            return response
+        job = request.job
+        assert job is not None
+        request.waiter = asyncio.get_running_loop().create_future()
+        watch = asyncio.create_task(_cancel_when_gone(job, receive))
+        try:
+            await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)
+        except TimeoutError:
+            return request.response or self._app.give_up(job)
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
+        finally:
+            watch.cancel()
+        assert request.response is not None
+        return request.response
+
+    async def _read(self, request: Request, receive: Receive) -> bytes | None:
+        """Give the whole body, or None as soon as it is known to be larger than the limit."""
+        limit = self._app.max_body_bytes
+        length = request.headers.get(b"content-length", b"")
+        if length.isdigit() and (len(length) > 18 or int(length) > limit):
+            return None
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                return None
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts) if len(parts) > 1 else parts[0]
+
+    def _from_thread(self, jobs: list[Job]) -> None:
+        assert self._loop is not None
+        self._app.hand_back(jobs, self._loop, self._finish)
+
+    def _finish(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._app.finish(job)
+            waiter: asyncio.Future[None] = job.request.waiter
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _documentation(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._docs is None:
+            assert self._pages is not None
+            self._docs = self._pages(self._app)
+        await self._docs(scope, receive, send)
+
+
+async def _cancel_when_gone(job: Job, receive: Receive) -> None:
+    """Let the job of a client that goes leave the queue; after the body nothing else is to be received."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    job.cancel()
+
+
+async def _send(request: Request, response: Response, send: Send) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.all_headers()})
+    body = b"" if request.method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse(request: Request, response: Response, receive: Receive, send: Send) -> None:
+    """Answer before the body is there, and let what comes of it go by for a while before closing.
+
+    Many clients read only when they have sent everything; closed upon, they would not see the answer.
+    """
+    headers = [*response.all_headers(), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    # Who waits for leave to send a body of known length sends nothing now.
+    if b"expect" not in request.headers or b"transfer-encoding" in request.headers:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                    pass
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,1 @@
+"""One prediction: version, batch, run. Knows no protocol."""

@@ -1,0 +1,351 @@
+"""What every protocol shares: the version that answers, the run in this thread or another, the outputs.
+
+Holds no protocol: it knows arrays, names and errors, and neither JSON nor status codes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any, Protocol
+
+from lading.errors import (
+    DeadlineExceeded,
+    ModelNotReady,
+    OutputUnknown,
+    QueueFull,
+)
+from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
+from lading.server.inference.job import Deliver, Job
+from lading.server.inference.traffic import Headers, Traffic
+from lading.server.inference.version import Served, State, not_ready
+from lading.server.inference.version_table import ANSWERING, Lookup
+from lading.signature import Array
+
+INLINE_S = 0.0002
+"""A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
+
+CATALOG_AWAY = "the catalog that says what to load is away"
+
+
+class Observer(Protocol):
+    """What the data plane tells of answers; see `server.observe`."""
+
+    windows: Any
+
+    def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None: ...
+
+    def refused(self, traffic: Traffic, served: Served, latency_s: float, error: str) -> None: ...
+
+    def copy(self, traffic: Traffic, job: Job, candidate: Served) -> None: ...
+
+    def learn(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool: ...
+
+
+class DataPlane:
+    """The versions that answer, by model name, and the way a job takes to one of them.
+
+    ``worker`` is the number of this process among those that serve together, 0 where it is alone.
+    ``on_run`` is told of every run that came out of a queue. ``splits`` is whether some release sends callers
+    to one side or the other, ``watches`` whether some release wants to know how requests fare. Readers take
+    no lock: `publish` replaces the whole table first and says then whether releases split or watch, so that a
+    request finds its version as it was before a change or after, and at worst goes unwatched in between.
+    """
+
+    def __init__(
+        self,
+        default_model: str = "",
+        *,
+        batch: BatchLimits | None = None,
+        deadline_s: float = 30.0,
+        witness: Observer | None = None,
+    ) -> None:
+        self._default = default_model
+        self._lookup = Lookup.of((), {}, default_model)
+        self.splits = False
+        self.watches = False
+        self._batch = batch or BatchLimits()
+        self._batchers: dict[Served, Batcher] = {}
+        self.worker = 0
+        self.on_run: Callable[[Served, int, float], None] = _nobody
+        self._caller: Headers | None = None
+        self._resolved: Served | None = None
+        self.deadline_s = deadline_s
+        self.away_since: float | None = None  # Unix time since when the catalog has not answered.
+        self.waiting = ""  # Why nothing is loaded; of no account once something is.
+        self.witness = witness
+        if witness is not None:
+            witness.windows.live_of = self._live
+
+    def publish(self, versions: Sequence[Served], traffic: Mapping[str, Traffic] | None = None) -> None:
+        """Make `versions` the ones that requests find; newest last within a model.
+
+        To be called again whenever one of them has become ready or has ceased to be.
+        """
+        if not self._default and versions:
+            self._default = versions[0].name
+        self._lookup = Lookup.of(versions, traffic or {}, self._default)
+        self.splits = self._lookup.splits
+        self.watches = self.witness is not None and bool(traffic)
+        # A version that is gone takes its queue and its thread along.
+        for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
+            batcher = self._batchers.pop(served, None)
+            if batcher is not None:
+                batcher.stop()
+
+    def seen_by(self, headers: Headers) -> DataPlane:
+        """Give the data plane as this caller sees it: releases that split send it to its side."""
+        if not self.splits:
+            return self
+        view = copy(self)
+        view._caller = headers  # noqa: SLF001 - a copy of its own kind
+        return view
+
+    def saw(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
+        """Take note of an answer, for the release that its model has; does nothing where it has none."""
+        traffic = self._lookup.traffic.get(job.served.name)
+        if traffic is None or self.witness is None:
+            return
+        self.witness.saw(traffic, job, request_id, latency_s, error)
+        if traffic.shadows and not error and job.served.version == traffic.live:
+            candidate = self._lookup.numbered(job.served.name, traffic.candidate)
+            if candidate is not None:
+                self.witness.copy(traffic, job, candidate)
+
+    def saw_refusal(self, latency_s: float, error: str) -> None:
+        """Take note of a request that this caller's version did not take: one that takes less is worse."""
+        served = self._resolved
+        traffic = self._lookup.traffic.get(served.name) if served is not None else None
+        if served is not None and traffic is not None and self.witness is not None:
+            self.witness.refused(traffic, served, latency_s, error)
+
+    @property
+    def models(self) -> Mapping[str, tuple[Served, ...]]:
+        """Every version this server holds, ready or not."""
+        return self._lookup.models
+
+    @property
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What releases want of the requests, by model."""
+        return self._lookup.traffic
+
+    @property
+    def default_model(self) -> str:
+        """The name of the model at the root routes; empty while there is none."""
+        return self._default
+
+    def deciding(self) -> list[Served]:
+        """List the versions whose states decide whether this server is ready."""
+        return self._lookup.deciding()
+
+    def is_ready(self) -> bool:
+        """Tell whether there is a model, and every model answers."""
+        return bool(self.models) and all(one.state is State.READY for one in self.deciding())
+
+    def versions(self, name: str) -> tuple[Served, ...]:
+        """Give the versions of `name`, ready or not; raises `ModelNotFound`, `ModelNotReady`."""
+        return self._lookup.versions(name, self.waiting)
+
+    def find(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
+        """Give the version meant, ready or not: by number, by tag, else the one that takes traffic."""
+        return self._lookup.find(name, version, tag, self.waiting)
+
+    def resolve(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
+        """Give the version meant, ready or draining: what drains answers until it is gone.
+
+        Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
+        """
+        if version is None and tag is None:
+            quick = self._lookup.ready.get(name) if self._caller is None else self._side(name)
+            if quick is not None and quick.state is State.READY:
+                return quick
+        served = self.find(name, version, tag)
+        if served.state not in ANSWERING:
+            raise not_ready(served)
+        return served
+
+    def _side(self, name: str | None) -> Served | None:
+        assert self._caller is not None
+        self._resolved = self._lookup.side(name, self._caller, random.random)
+        return self._resolved
+
+    def _live(self, name: str) -> Served | None:
+        return self._lookup.live(name)
+
+    def start(self, job: Job, deliver: Deliver) -> bool:
+        """Run `job` here if that is cheaper than handing it over, else queue it; tell whether it is done.
+
+        A queued job comes back through `deliver`, in another thread and perhaps among others. Either way
+        the caller calls `release`, once. Raises `ModelNotReady` and `QueueFull`; then there is nothing to
+        release.
+        """
+        if self._run_here(job):
+            return True
+        self._queue(job, deliver)
+        return False
+
+    def is_cheap(self, job: Job) -> bool:
+        """Tell whether running `job` costs less than handing it to a thread."""
+        return _expected_s(job) < INLINE_S
+
+    def run_together(self, jobs: list[Job]) -> None:
+        """Run cheap jobs here and now, those of one kind as one; each gets its result or its error."""
+        kinds: dict[Any, list[Job]] = {}
+        for job in jobs:
+            kinds.setdefault((job.served, job.outputs), []).append(job)
+        for (served, _), alike in kinds.items():
+            for group in grouped(served, alike, self._batch.max_rows):
+                try:
+                    _run_now(served, group)
+                except Exception:  # noqa: BLE001 - logged with its traceback; the other groups go on
+                    fail_rest(group)
+
+    def lost(self, job: Job) -> bool:
+        """Tell whether `job` failed because its version was unloaded meanwhile: it is to be started anew."""
+        return isinstance(job.error, ModelNotReady)
+
+    def _run_here(self, job: Job) -> bool:
+        served = job.served
+        if _expected_s(job) >= INLINE_S:
+            return False
+        began = time.perf_counter()
+        run_one(served, job)
+        job.run_s = time.perf_counter() - began
+        if job.error is not None and self.lost(job):
+            raise not_ready(served)
+        return True
+
+    def _queue(self, job: Job, deliver: Deliver) -> None:
+        served = job.served
+        served.take()
+        job.taken = True
+        job.deadline = time.monotonic() + self.deadline_s
+        try:
+            self._batcher(served).submit(job, deliver)
+        except QueueFull:
+            self.release(job)
+            raise
+
+    def run(self, job: Job, patience: Callable[[], float | None] | None = None) -> dict[str, Array]:
+        """Run `job` and wait for its outputs; for callers that have a thread of their own.
+
+        Waits ``deadline_s``, or less where the client has less `patience`: it is asked once, for seconds,
+        and only if the job has to wait. Raises whatever refuses or fails the job, `DeadlineExceeded` among
+        them, also for a job that somebody cancelled.
+        """
+        if not self._run_here(job):
+            waiting = _Waiting(self)
+            self._queue(job, waiting.deliver)
+            asked = patience() if patience is not None else None
+            waiting.wait(job, self.deadline_s if asked is None else min(asked, self.deadline_s))
+        self.release(job)
+        if job.error is not None:
+            raise job.error
+        if job.result is None:
+            raise self.too_late(job)
+        return job.result
+
+    def release(self, job: Job) -> None:
+        """Let go of the version, if `job` had it in hand."""
+        if job.taken:
+            job.taken = False
+            job.served.give_back()
+
+    def too_late(self, job: Job) -> DeadlineExceeded:
+        """Say that `job` was not answered in time."""
+        expected = f"an answer within {self.deadline_s:g} s"
+        return DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
+
+    def depth(self, served: Served) -> int:
+        """Count the jobs that wait for `served`."""
+        found = self._batchers.get(served)
+        return found.depth if found is not None else 0
+
+    def close(self) -> None:
+        """Finish what waits in every batcher."""
+        for batcher in self._batchers.values():
+            batcher.stop()
+
+    def _batcher(self, served: Served) -> Batcher:
+        found = self._batchers.get(served)
+        if found is None:
+            made = Batcher(served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s))
+            found = self._batchers.setdefault(served, made)
+        return found
+
+
+def _expected_s(job: Job) -> float:
+    """Estimate how long a job runs; without end where its rows are larger than those that were measured."""
+    cost = job.served.cost
+    if cost.row_values:
+        values = 0
+        for array in job.inputs.values():
+            values += array.size
+        if values > cost.row_values * job.rows:
+            return math.inf
+    return cost.of(job.rows)
+
+
+def _run_now(served: Served, jobs: list[Job]) -> None:
+    """Run `jobs` as one, and note how long it took in the job that stands for the run."""
+    # Not counted as in hand: the thread that runs them holds the session itself.
+    began = time.perf_counter()
+    as_one = run_jobs(served, jobs)
+    took_s = time.perf_counter() - began
+    if len(jobs) == 1:
+        jobs[0].run_s = took_s
+    elif as_one:
+        rows = sum(job.rows for job in jobs)
+        for job in jobs:
+            job.run_s, job.together = took_s, -1
+        jobs[0].together = rows
+    else:
+        for job in jobs:
+            job.run_s = took_s / len(jobs)
+
+
+def _nobody(_served: Served, _rows: int, _took_s: float) -> None:
+    """Take no notice of a run."""
+
+
+class _Waiting:
+    """A thread that waits for one job; whoever comes last, it or the batcher, lets go of the version."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._gone = False
+
+    def deliver(self, jobs: list[Job]) -> None:
+        with self._lock:
+            self._done.set()
+            if self._gone:
+                self._plane.release(jobs[0])
+
+    def wait(self, job: Job, timeout_s: float) -> None:
+        self._done.wait(timeout_s)
+        with self._lock:
+            if not self._done.is_set():
+                self._gone = True
+                job.cancel()
+                raise self._plane.too_late(job)
+
+
+def check_outputs(served: Served, names: Sequence[str]) -> None:
+    """Raise `OutputUnknown` for a name that the version does not put out."""
+    known = [tensor.name for tensor in served.signature.outputs]
+    for name in names:
+        if name not in known:
+            expected = ", ".join(f"`{one}`" for one in known)
+            raise OutputUnknown(f"output of `{served.label}`", expected=expected, found=f"`{name}`")
+
+
+def rows_in(served: Served, inputs: Mapping[str, Array]) -> int:
+    """Count the rows of a request; 1 where the model has no batch dimension."""
+    first = served.signature.inputs[0]
+    return int(inputs[first.name].shape[0]) if first.batched else 1

@@ -1,0 +1,127 @@
+"""What requests find at one moment: the versions here, and which of them a request is for. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lading.errors import ModelNotFound, ModelNotReady, TagNotFound, VersionNotFound
+from lading.ref import RELEASE_TAGS
+from lading.server.inference.traffic import Headers, Traffic
+from lading.server.inference.version import Served, State
+
+ANSWERING = (State.READY, State.DRAINING)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Versions by model, newest last, and what releases want of their traffic; `default` is the root's model.
+
+    ``ready`` is the version that answers when nothing else is said, by model; None stands for the default.
+    """
+
+    models: Mapping[str, tuple[Served, ...]]
+    traffic: Mapping[str, Traffic]
+    ready: Mapping[str | None, Served]
+    splits: bool
+    default: str
+
+    @classmethod
+    def of(cls, versions: Sequence[Served], traffic: Mapping[str, Traffic], default: str) -> Lookup:
+        """Make the lookup of this moment."""
+        models: dict[str, tuple[Served, ...]] = {}
+        ready: dict[str | None, Served] = {}
+        for served in versions:
+            models[served.name] = (*models.get(served.name, ()), served)
+            wanted = traffic.get(served.name)
+            if served.state is State.READY and (wanted is None or wanted.live in (None, served.version)):
+                ready[served.name] = served
+        if default in ready:
+            ready[None] = ready[default]
+        return cls(models, traffic, ready, any(one.splits for one in traffic.values()), default)
+
+    def versions(self, name: str, waiting: str) -> tuple[Served, ...]:
+        """Give the versions of `name`, ready or not.
+
+        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here: no model was named, or the
+        server is `waiting` for what to load.
+        """
+        found = self.models.get(name)
+        if found is None:
+            if not self.models and (waiting or not name):
+                raise ModelNotReady(nothing_loaded(waiting))
+            given = ", ".join(f"`{model}`" for model in self.models) or "none"
+            raise ModelNotFound(
+                f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
+            )
+        return found
+
+    def find(self, name: str | None, version: int | None, tag: str | None, waiting: str) -> Served:
+        """Give the version meant, ready or not: by number, by tag, else the one that takes traffic."""
+        versions = self.versions(name if name is not None else self.default, waiting)
+        if version is not None:
+            return _numbered(versions, version)
+        traffic = self.traffic.get(versions[0].name)
+        if tag is not None:
+            return _tagged(versions, tag, traffic)
+        candidate = traffic.candidate if traffic is not None else None
+        for state in ANSWERING:
+            for served in reversed(versions):
+                if served.state is state and served.version != candidate:
+                    return served
+        return versions[-1]
+
+    def side(self, name: str | None, caller: Headers, draw: Callable[[], float]) -> Served | None:
+        """Give the version on the caller's side of the release; live where the candidate is not ready."""
+        live = self.ready.get(name)
+        traffic = self.traffic.get(name if name is not None else self.default)
+        if traffic is None or traffic.side(caller, draw) == "live":
+            return live
+        candidate = self.numbered(traffic.name, traffic.candidate)
+        return candidate if candidate is not None and candidate.state is State.READY else live
+
+    def live(self, name: str) -> Served | None:
+        """Give the live version of a model that has a release."""
+        traffic = self.traffic.get(name)
+        return self.numbered(name, traffic.live) if traffic is not None else None
+
+    def numbered(self, name: str, version: int | None) -> Served | None:
+        """Give a version by its number, None where it is not here."""
+        return next((one for one in self.models.get(name, ()) if one.version == version), None)
+
+    def deciding(self) -> list[Served]:
+        """List the versions whose states decide whether this server is ready.
+
+        A model under a release answers while any of its versions is ready: a candidate that is loading or has
+        failed takes no replica out of traffic.
+        """
+        return [
+            served
+            for name, versions in self.models.items()
+            for served in versions
+            if name not in self.traffic or all(one.state is not State.READY for one in versions)
+        ]
+
+
+def nothing_loaded(waiting: str) -> str:
+    """Say that no model is loaded, and what the server is `waiting` for."""
+    return f"no model is loaded: {waiting}" if waiting else "no model is loaded"
+
+
+def _numbered(versions: Sequence[Served], version: int) -> Served:
+    for served in versions:
+        if served.version == version:
+            return served
+    given = ", ".join(str(served.version) for served in versions)
+    raise VersionNotFound(f"model `{versions[0].name}`", expected=f"version {given}", found=f"{version}")
+
+
+def _tagged(versions: Sequence[Served], tag: str, traffic: Traffic | None) -> Served:
+    if traffic is not None and tag in RELEASE_TAGS:
+        # Only the release says which version it is, if any; not the tags when a version was loaded.
+        tagged = (one for one in versions if one.version == traffic.tagged(tag))
+    else:
+        tagged = (one for one in versions if tag in one.tags)
+    for served in tagged:
+        return served
+    raise TagNotFound(f"model `{versions[0].name}`", expected="a tag that is served here", found=f"`{tag}`")

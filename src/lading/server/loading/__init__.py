@@ -1,0 +1,1 @@
+"""Wanted versions become loaded ones."""

@@ -1,0 +1,1 @@
+"""Processes: start-up, workers, drain."""

@@ -1,0 +1,263 @@
+"""The documentation pages: `/docs` and `/openapi.json`, written by FastAPI from the routes and the bundles.
+
+The pages need nothing from the internet: Swagger UI's files come from an installed package.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Awaitable, Callable
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from starlette.requests import Request as PageRequest
+
+import lading
+from lading.server.http.exchange import App
+from lading.server.http.messages import Route
+from lading.server.inference.version import Served, State
+from lading.server.protocols import mlflow
+from lading.server.protocols import native as book
+from lading.server.protocols.native.json_values import dumps, sample_rows
+from lading.server.protocols.oip import facts
+from lading.signature import Signature, Tensor
+
+# The version that Swagger UI 4 shows; it refuses 3.1.
+_OPENAPI = "3.0.3"
+_ABOUT = (
+    "The routes at the root answer for the default model; the same routes are under `/models/{name}`, and "
+    "under `/models/{name}/versions/{version}`. Examples are golden samples of the model that is loaded."
+)
+_TEXT = "text/plain"
+# Routes that do not answer with an object of JSON, and what they answer with.
+_ANSWERS: dict[str, tuple[str, str]] = {
+    "/metrics": (_TEXT, "string"),
+    "/monitoring/prometheus/metrics": (_TEXT, "string"),
+    "/ping": (_TEXT, "string"),
+    "/version": (_TEXT, "string"),
+    "/v2/repository/index": ("application/json", "array"),
+}
+# The keys that every refusal of a protocol has; the others have those of the native one.
+_REFUSALS: dict[str, tuple[str, ...]] = {"oip": ("error",), "tfs": ("error",), "vertex": ("error",)}
+_NATIVE_REFUSAL: tuple[str, ...] = ("error", "code")  # And a hint, where the caller can do something.
+_MLFLOW_REFUSAL: tuple[str, ...] = ("error_code", "message")
+_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
+
+
+def documentation(app: App) -> Callable[..., Awaitable[None]]:
+    """Build the FastAPI application of the pages; what they show follows the models that are loaded."""
+    pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @pages.get("/openapi.json")
+    async def openapi(_request: PageRequest) -> JSONResponse:
+        return JSONResponse(describe(app))
+
+    @pages.get("/docs")
+    async def docs(_request: PageRequest) -> HTMLResponse:
+        script, style = (f"/docs/{name}" for name in _ASSETS)
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="lading",
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="data:,",
+        )
+
+    @pages.get("/docs/{name}", response_model=None)
+    async def asset(name: str) -> FileResponse | JSONResponse:
+        if name not in _ASSETS:
+            return JSONResponse({"error": f"`/docs/{name}`: expected a page, found none"}, 404)
+        return FileResponse(_assets() / name)
+
+    return pages
+
+
+def _assets() -> Path:
+    # The package is only a folder of files: finding it without importing spares its imports.
+    spec = importlib.util.find_spec("swagger_ui_bundle")
+    assert spec is not None
+    assert spec.origin is not None
+    found = sorted(Path(spec.origin).parent.glob("vendor/swagger-ui-*"))
+    return found[-1]
+
+
+def describe(app: App) -> dict[str, Any]:
+    """Write the OpenAPI document: every route, and for the default model what it takes and gives."""
+    document = get_openapi(
+        title="lading", version=lading.__version__, openapi_version=_OPENAPI, routes=[], description=_ABOUT
+    )
+    paths: dict[str, Any] = {}
+    names_taken: set[str] = set()
+    for route in sorted(app.router.routes, key=lambda route: _order(route.pattern)):
+        served = _described(app)
+        operation: dict[str, Any] = {
+            "summary": route.summary,
+            "operationId": _operation_id(route, names_taken),
+            "tags": [route.protocol],
+            "responses": _responses(served, route),
+        }
+        names = re.findall(r"\{(\w+)\}", route.pattern)
+        if names:
+            operation["parameters"] = [_parameter(name, served) for name in names]
+        if route.method == "POST":
+            operation["requestBody"] = _request_body(route, served)
+        paths.setdefault(route.pattern or "/", {})[route.method.lower()] = operation
+    document["paths"] = paths
+    return document
+
+
+def _operation_id(route: Route, taken: set[str]) -> str:
+    """Give a route the name that generated clients call it by: the words of its path, made unique."""
+    words = "_".join(re.findall(r"[A-Za-z0-9]+", route.pattern)) or "root"
+    name = words if words[0].isalpha() else f"{route.method.lower()}_{words}"
+    unique = next(one for one in chain([name], (f"{name}_{at}" for at in count(2))) if one not in taken)
+    taken.add(unique)
+    return unique
+
+
+def _order(pattern: str) -> tuple[int, int]:
+    """Put the short routes first: those at the root, then those of a model, then those of a version."""
+    return pattern.count("{"), 0 if pattern.endswith("/predict") else 1
+
+
+def _described(app: App) -> Served | None:
+    ready = [one for versions in app.plane.models.values() for one in versions if one.state is State.READY]
+    return next((one for one in ready if one.name == app.plane.default_model), ready[0] if ready else None)
+
+
+def _parameter(name: str, served: Served | None) -> dict[str, Any]:
+    # A bundle that is served from its directory has no version, and shows 0.
+    schema = {"type": "integer", "minimum": 0} if name == "version" else {"type": "string"}
+    parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
+    if served is not None:
+        parameter["example"] = {"name": served.name, "version": served.version}.get(name, "live")
+    return parameter
+
+
+def _request_body(route: Route, served: Served | None) -> dict[str, Any]:
+    """Describe what a route takes: where it predicts, the rows of the model with an example that works."""
+    schema: dict[str, Any] = {"type": "object"}
+    example: dict[str, Any] | None = None
+    if served is not None and route.protocol == book.PROTOCOL:
+        schema, example = _native_body(served)
+    elif served is not None and route.pattern.endswith(("/invocations", ":predict")):
+        schema, example = _instances_body(served)
+    elif served is not None and route.pattern.endswith("/infer"):
+        example = _infer_example(served)
+    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    return {"required": True, "content": {"application/json": content}}
+
+
+def _native_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
+    names = [one.name for one in served.signature.outputs]
+    schema = {
+        "type": "object",
+        "required": ["data"],
+        "additionalProperties": False,
+        "properties": {
+            "data": _data_schema(served.signature),
+            "outputs": {"type": "array", "minItems": 1, "items": {"enum": names}},
+        },
+    }
+    return schema, {"data": _first_rows(served)}
+
+
+def _instances_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
+    # One of the forms that these protocols take; their documents list the others.
+    properties = {"instances": _data_schema(served.signature)}
+    return {"type": "object", "properties": properties}, {"instances": _first_rows(served)}
+
+
+def _infer_example(served: Served) -> dict[str, Any]:
+    def shown(tensor: Tensor) -> dict[str, Any]:
+        first = served.samples.inputs[tensor.name][:1]
+        data = orjson.loads(dumps(first.reshape(-1)))
+        return {**facts.described(tensor), "shape": [*first.shape], "data": data}
+
+    return {"inputs": [shown(one) for one in served.signature.inputs]}
+
+
+def _first_rows(served: Served) -> Any:
+    first = {tensor.name: served.samples.inputs[tensor.name][:1] for tensor in served.signature.inputs}
+    return orjson.loads(dumps(sample_rows(served, first)))
+
+
+def _data_schema(signature: Signature) -> dict[str, Any]:
+    if len(signature.inputs) == 1:
+        return tensor_schema(signature.inputs[0])
+    row = {
+        "type": "object",
+        "required": [one.name for one in signature.inputs],
+        "properties": {one.name: _row_schema(one) for one in signature.inputs},
+    }
+    return {"type": "array", "minItems": 1, "items": row}
+
+
+def _row_schema(tensor: Tensor) -> dict[str, Any]:
+    shape = () if tensor.scalar_rows else tensor.shape[1:]
+    return tensor_schema(msgspec.structs.replace(tensor, shape=shape))
+
+
+def tensor_schema(tensor: Tensor) -> dict[str, Any]:
+    """Write the JSON schema of a whole tensor."""
+    if tensor.dtype == "bool":
+        schema: dict[str, Any] = {"type": "boolean"}
+    elif tensor.dtype == "string":
+        schema = {"type": "string"}
+    else:
+        schema = {"type": "number" if tensor.dtype.startswith("float") else "integer", "format": tensor.dtype}
+    if tensor.allows_nan:
+        schema["nullable"] = True
+    for size in reversed(tensor.shape):
+        schema = {"type": "array", "items": schema}
+        if isinstance(size, int):
+            schema |= {"minItems": size, "maxItems": size}
+        else:
+            schema["minItems"] = 1
+    return schema
+
+
+def _responses(served: Served | None, route: Route) -> dict[str, Any]:
+    kind, shape = _ANSWERS.get(route.pattern, ("application/json", "object"))
+    answer: dict[str, Any] = {"schema": {"type": shape}}
+    refusal = _refusal(route)
+    responses: dict[str, Any] = {
+        "200": {"description": "Done", "content": {kind: answer}},
+        "4XX": {"description": "One sentence: where, expected, found", "content": refusal},
+        "503": {"description": "Not ready: loading, draining or failed", "content": refusal},
+    }
+    if route.hot:
+        responses["500"] = {"description": "The model failed on this input", "content": refusal}
+        responses["504"] = {"description": "The deadline passed first", "content": refusal}
+    if route.protocol in ("oip", "tfs"):
+        responses["501"] = {"description": "What this server does not do", "content": refusal}
+    if route.pattern == "/invocations":
+        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    if served is not None and route.pattern.endswith(("/predict", "/predict/test")):
+        primary = served.signature.primary
+        first = served.samples.outputs[primary.name][:1]
+        value = first if "{" in route.pattern else first[0]
+        answer["example"] = orjson.loads(dumps({"prediction": value}))
+    return responses
+
+
+def _refusal(route: Route) -> dict[str, Any]:
+    """Write how a route refuses: each protocol prescribes its own body."""
+    in_mlflow = route.refuse is mlflow.refuse
+    required = _MLFLOW_REFUSAL if in_mlflow else _REFUSALS.get(route.protocol, _NATIVE_REFUSAL)
+    keys = {name: {"type": "string"} for name in required}
+    if required is _NATIVE_REFUSAL:
+        keys["hint"] = {"type": "string"}
+    schema = {"type": "object", "required": [*required], "properties": keys}
+    refusal: dict[str, Any] = {"application/json": {"schema": schema}}
+    if in_mlflow:
+        refusal[_TEXT] = {"schema": {"type": "string"}}
+    return refusal

@@ -1,0 +1,158 @@
+"""Predictions in plain JSON: ``{"data": [[…]]}`` in, ``{"prediction": [[…]]}`` or the labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from lading.errors import BodyInvalid, LabelsNotFound
+from lading.server.codecs.rows import quick_reader
+from lading.server.http.messages import Request, Response
+from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
+from lading.server.inference.job import Job
+from lading.server.inference.version import Served
+from lading.server.protocols import UNREADABLE, unread
+from lading.server.protocols.native.json_values import dumps, first_sample
+from lading.server.protocols.native.routing import resolve
+from lading.signature import Array, label_output, named_labels
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    data: Any
+    outputs: tuple[str, ...] | None = None
+
+
+_FLAT, _ROWS = ("book", "flat"), ("book", "rows")
+_decoder = msgspec.json.Decoder(_Body)
+
+
+class _Plan:
+    """What is prepared once for a version: how its bodies are read and its answers written."""
+
+    __slots__ = ("_flat", "_quick", "names", "served")
+
+    def __init__(self, served: Served, *, flat: bool) -> None:
+        primary = served.signature.primary
+        self.served = served
+        self.names = (primary.name,)
+        self._quick = quick_reader(served.signature)
+        self._flat = flat and primary.batched
+
+    def job(self, body: bytes) -> Job:
+        """Read a body; raises `InputError`."""
+        served = self.served
+        if self._quick is not None:
+            try:
+                inputs, rows, asked = self._quick(body)
+            except UNREADABLE:
+                return self._slow_job(body)
+        else:
+            return self._slow_job(body)
+        return self.job_of(inputs, rows) if asked is None else _asked_job(served, inputs, rows, asked)
+
+    def job_of(self, inputs: dict[str, Array], rows: int) -> Job:
+        """Make the job for the primary output."""
+        encode = self._encode_flat if self._flat and rows == 1 else self._encode
+        return Job(self.served, inputs, self.names, encode, rows)
+
+    def _slow_job(self, body: bytes) -> Job:
+        """Read what the typed way does not: objects, several inputs; and find the words for what is wrong."""
+        read = _read(body)
+        inputs = self.served.signature.cast_rows(read.data)
+        rows = rows_in(self.served, inputs)
+        return (
+            self.job_of(inputs, rows)
+            if read.outputs is None
+            else _asked_job(self.served, inputs, rows, read.outputs)
+        )
+
+    def _encode(self, outputs: dict[str, Array]) -> Response:
+        return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]]))
+
+    def _encode_flat(self, outputs: dict[str, Array]) -> Response:
+        return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]][0]))
+
+
+def _plan(served: Served, *, flat: bool) -> _Plan:
+    plan: _Plan | None = served.plans.get(_FLAT if flat else _ROWS)
+    if plan is None:
+        plan = served.plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
+    return plan
+
+
+def predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
+    """Make the handler that predicts for the rows of a body; `flat` gives one row in as one row out."""
+
+    def predict(request: Request, plane: DataPlane) -> Job:
+        return _plan(resolve(request, plane), flat=flat).job(request.body)
+
+    return predict
+
+
+def label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
+    """Make the handler that answers with the names of the classes."""
+
+    def predict_label(request: Request, plane: DataPlane) -> Job:
+        served = resolve(request, plane)
+        body = _read(request.body)
+        if body.outputs is not None:
+            raise BodyInvalid("`$.outputs`", expected="no outputs asked of `/predict/label`", found="some")
+        return _label_job(served, served.signature.cast_rows(body.data), flat=flat)
+
+    return predict_label
+
+
+def sample_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
+    """Make the handler that predicts for the first golden sample."""
+
+    def predict_test(request: Request, plane: DataPlane) -> Job:
+        served = resolve(request, plane)
+        return _plan(served, flat=flat).job_of(first_sample(served), 1)
+
+    return predict_test
+
+
+def sample_label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
+    """Make the handler that does both."""
+
+    def predict_test_label(request: Request, plane: DataPlane) -> Job:
+        served = resolve(request, plane)
+        return _label_job(served, first_sample(served), flat=flat)
+
+    return predict_test_label
+
+
+def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: tuple[str, ...]) -> Job:
+    if not asked:
+        raise BodyInvalid("`$.outputs`", expected="names of outputs, or no `outputs` at all", found="none")
+    check_outputs(served, asked)
+
+    def encode(outputs: dict[str, Array]) -> Response:
+        return Response(dumps({"outputs": {name: outputs[name] for name in asked}}))
+
+    return Job(served, inputs, asked, encode, rows)
+
+
+def _label_job(served: Served, inputs: dict[str, Array], *, flat: bool) -> Job:
+    rows = rows_in(served, inputs)
+    tensor = label_output(served.signature)
+    if tensor is None:
+        found = ", ".join(f"`{one.name}`" for one in served.signature.outputs)
+        raise LabelsNotFound(f"model `{served.label}`", expected="an output `label`", found=found)
+
+    def encode(outputs: dict[str, Array]) -> Response:
+        names = named_labels(tensor, outputs[tensor.name], served.labels)
+        return Response(dumps({"prediction": names[0] if flat and rows == 1 and tensor.batched else names}))
+
+    return Job(served, inputs, (tensor.name,), encode, rows)
+
+
+def _read(body: bytes) -> _Body:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise BodyInvalid(f"body: {unread(error)}", hint='send `{"data": [[…]]}`') from None
+    except UNREADABLE as error:
+        raise BodyInvalid(f"body: {unread(error)}", hint='send JSON: `{"data": [[…]]}`') from None
