@@ -32,7 +32,7 @@ test: bytecode  ## all but test-clients, slow tests and real services included: 
 
 test-clients: bytecode  ## the clients people already have, each in an environment of its own
 	scripts/clients
-	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients tests/server/test_nodes.py
+	LADING_CLIENTS=1 $(BIN)/pytest -q tests/clients tests/server/test_onnx_nodes.py
 
 bench: bytecode load-generators  ## measure the server against references, in one run
 	$(BIN)/python benchmarks --write
@@ -58,7 +58,7 @@ load-generators:
 	@command -v wrk >/dev/null && command -v h2load >/dev/null || scripts/apt-install wrk nghttp2-client
 
 made-ahead: services
-	@$(BIN)/python tests/imaging.py
+	@$(BIN)/python tests/support/images.py
 
 services: $(READY)
 	@scripts/services

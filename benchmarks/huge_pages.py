@@ -36,8 +36,8 @@ def measure(bundle: Path) -> None:
     """Print, in a process that has just begun, what `one_process` gives."""
     from lading.bundle import Bundle
     from lading.runtime import load_runtime
-    from lading.runtime.heap import keep_freed_memory
-    from lading.runtime.pages import use_huge_pages
+    from lading.runtime.host.allocator import keep_freed_memory
+    from lading.runtime.host.huge_pages import use_huge_pages
 
     keep_freed_memory()
     opened = Bundle.open(bundle)

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
-from store_servers import Relay
+from support.store_servers import Relay
 
 AT_ONCE = 1 << 20
 

@@ -26,10 +26,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
 
 import release_page  # noqa: E402
-from container_tools import containers  # noqa: E402
-from imaging import run  # noqa: E402
-from lading.image.parts import from_directory  # noqa: E402
-from making import linear_bundle  # noqa: E402
+from lading.image.bundle_layers import from_directory  # noqa: E402
 from meter import Meter, metered  # noqa: E402
 from release_page import Cost, Results, Stage  # noqa: E402
 from release_ways import (  # noqa: E402
@@ -45,7 +42,10 @@ from release_ways import (  # noqa: E402
     fill,
     forget,
 )
-from store_servers import docker_registry  # noqa: E402
+from support.bundles import linear_bundle  # noqa: E402
+from support.containers import containers  # noqa: E402
+from support.images import run  # noqa: E402
+from support.store_servers import docker_registry  # noqa: E402
 
 SIZES = {"1 MB": (1024, 256), "200 MB": (25_000, 2_000)}
 LARGE_ROUNDS = 2

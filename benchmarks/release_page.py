@@ -219,7 +219,7 @@ def _turns(results: Results) -> str:
 
 
 def _versions() -> str:
-    from imaging import run
+    from support.images import run
 
     return ", ".join(run(name, "--version").split("(")[0].strip() for name in ("podman", "buildah"))
 

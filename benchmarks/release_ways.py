@@ -12,8 +12,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging import lading, root_filesystem, run, runtime_base
-from lading.image.places import open_source
+from lading.image.references import open_source
+from support.images import lading, root_filesystem, run, runtime_base
 
 WHOLE = """FROM {address}/rootfs:1
 COPY opt /opt

@@ -19,8 +19,8 @@ import numpy as np
 import uvloop
 
 import servers
-from load import SERVER_CORE, Load, grpc, http
 from servers import Running, running
+from support.load_clients import SERVER_CORE, Load, grpc, http
 
 ROW = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2]]}, separators=(",", ":")).encode()
 

@@ -18,8 +18,8 @@ import click
 
 import lading
 from lading import errors
-from lading.cli import exits
 from lading.cli.group import group
+from lading.cli.ui import exit_codes as exits
 from lading.server.protocols import status_of
 from lading.settings import ServeSettings, StoreSettings, variables
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "scikit-learn.md"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from estimators import Outcome, estimators, survey  # noqa: E402 - the tests hold the survey
+from support.sklearn_survey import Outcome, estimators, survey  # noqa: E402 - the tests hold the survey
 
 HEAD = """# scikit-learn: what can be packed
 

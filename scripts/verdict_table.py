@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lading.release import LATENCY_BOUNDS_S
+from lading.traffic import LATENCY_BOUNDS_S
 from lading.verdict import LiveGates, applicable
-from lading.verdict.checks import check
-from lading.verdict.counts import Side
-from lading.verdict.sequential import Floats
-from lading.verdict.streams import Traffic
+from lading.verdict.aggregates import Side
+from lading.verdict.e_values import Floats
+from lading.verdict.gate_tests import check
+from lading.verdict.observations import Traffic
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "verdict.md"
 COMMAND = "python scripts/verdict_table.py"

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ports
 from lading import Client
 from lading.client import plain
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
 from lading.registry import Registry
-from making import IRIS, IRIS_COLUMNS, linear_bundle, linear_rows
-from serving import serving
+from support import ports
+from support.bundles import IRIS, IRIS_COLUMNS, linear_bundle, linear_rows
+from support.server_process import serving
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from making import linear_bundle
+from support.bundles import linear_bundle
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import stat
 
 import pytest
 
-from attacks.forging import put, refused_both, refused_directory, rewrite
 from lading.bundle import Bundle
 from lading.errors import (
     DigestMismatch,
@@ -20,6 +19,7 @@ from lading.errors import (
     SpecialFileRefused,
     TooLarge,
 )
+from support.forged_bundles import put, refused_both, refused_directory, rewrite
 
 FILES = ["bundle.json", "model.onnx", "requirements.txt", "samples.npz"]
 

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from attacks.forging import dump, entry, refused_both, refused_directory, rewrite, seal
 from lading.bundle import Bundle
 from lading.errors import (
     DigestMismatch,
@@ -20,6 +19,7 @@ from lading.errors import (
     TooLarge,
     UnknownKey,
 )
+from support.forged_bundles import dump, entry, refused_both, refused_directory, rewrite, seal
 
 
 def manifest(bundle):

@@ -6,11 +6,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from attacks.forging import put, refused_both, rewrite
 from lading.bundle import Bundle
 from lading.bundle.external import external_data
 from lading.errors import ExternalDataEscapes, FileMissing, FileUnexpected, ModelInvalid
-from making import linear_model
+from support.bundles import linear_model
+from support.forged_bundles import put, refused_both, rewrite
 
 ESCAPES = [
     "/etc/passwd",

@@ -11,9 +11,9 @@ import zlib
 import numpy as np
 import pytest
 
-from attacks.forging import put, refused_both, rewrite
 from lading.bundle import Bundle
 from lading.errors import DuplicateEntry, SamplesInvalid
+from support.forged_bundles import put, refused_both, rewrite
 
 
 class Bomb:

@@ -8,7 +8,6 @@ import tarfile
 
 import pytest
 
-from attacks.forging import header, member, members, refused_tar, tar
 from lading.bundle import Bundle, unpack_tar
 from lading.errors import (
     ArchiveInvalid,
@@ -22,6 +21,7 @@ from lading.errors import (
     SpecialFileRefused,
     TooLarge,
 )
+from support.forged_bundles import header, member, members, refused_tar, tar
 
 ROOT = "lading/bundles/iris"
 HEAD = 4  # three directories and bundle.json

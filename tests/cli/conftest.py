@@ -8,7 +8,7 @@ import pytest
 
 from lading.cli import main
 from lading.registry import Registry
-from making import linear_bundle
+from support.bundles import linear_bundle
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from making import linear_bundle
-from serving import serving
+from support.bundles import linear_bundle
+from support.server_process import serving
 
 
 def test_mlflow_works_unchanged(tmp_path, in_environment):

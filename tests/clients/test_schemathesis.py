@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from lading.registry import Registry
-from making import linear_bundle
-from serving import ServerProcess, serving
+from support.bundles import linear_bundle
+from support.server_process import ServerProcess, serving
 
 HERE = Path(__file__).parent
 FUZZER = HERE.parents[1] / ".venv-clients" / "schemathesis" / "bin" / "schemathesis"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import lading.server.grpc
 from lading.signature import DTYPES
-from making import linear_bundle
-from serving import serving
-from small import echo, half_plus_two
+from support.bundles import linear_bundle
+from support.server_process import serving
+from support.small_models import echo, half_plus_two
 
 PROTOS = Path(lading.server.grpc.__file__).parent / "_proto" / "tfs.binpb"
 

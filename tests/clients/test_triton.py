@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from making import linear_bundle
-from making_models import echo_bundles, sum_bundle
-from serving import ServerProcess, serving
+from support.bundles import linear_bundle
+from support.echo_models import echo_bundles, sum_bundle
+from support.server_process import ServerProcess, serving
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_the_serving_extra_is_complete_and_installs_nothing_of_the_training_side
 
 
 def test_a_serving_host_verifies_pushes_and_serves_a_bundle_packed_elsewhere(host, tmp_path):
-    from making import linear_bundle
+    from support.bundles import linear_bundle
 
     bundle = linear_bundle(tmp_path / "iris.bundle").path
     environ = {**os.environ, "HOME": str(tmp_path), "LADING_REGISTRY": str(tmp_path / "registry")}

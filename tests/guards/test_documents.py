@@ -14,7 +14,7 @@ import pytest
 
 import lading
 from lading.settings import ServeSettings, StoreSettings, variable
-from ports import free_port
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAPERS = [

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from journeys.shell import Shell
+from support.shell import Shell
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from making import linear_bundle
-from serving import ServerProcess, serving
-from small import half_plus_two
+from support.bundles import linear_bundle
+from support.server_process import ServerProcess, serving
+from support.small_models import half_plus_two
 
 PATH = "/v1/endpoints/12/deployedModels/34"
 ENVIRON = {"AIP_HEALTH_ROUTE": PATH, "AIP_PREDICT_ROUTE": f"{PATH}:predict"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from serving import serving
+from support.server_process import serving
 
 ROW = "[[5.1, 3.5, 1.4, 0.2]]"
 PACK = (

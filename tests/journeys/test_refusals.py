@@ -14,11 +14,11 @@ import time
 import numpy as np
 import pytest
 
-from attacks.forging import rewrite
 from lading.client import Client
 from lading.errors import ServerUnavailable
-from making import linear_bundle
-from serving import serving
+from support.bundles import linear_bundle
+from support.forged_bundles import rewrite
+from support.server_process import serving
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,8 @@ from onnx import helper, numpy_helper
 from lading.bundle import Bundle, write_bundle
 from lading.registry import Registry
 from lading.release import verify_chain
-from making import IRIS, REQUIREMENTS, linear_bundle, linear_draft, linear_model, linear_samples
-from serving import serving
+from support.bundles import IRIS, REQUIREMENTS, linear_bundle, linear_draft, linear_model, linear_samples
+from support.server_process import serving
 
 CANARY = "--canary 50,100 --hold 2s --min-requests 200 --gates gates.toml"
 BEYOND = 9.0

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphs import bundle_of, graph, node, tensor
 from lading.bundle import Bundle
 from lading.registry import Registry
 from lading.release import Plan
@@ -19,8 +18,9 @@ from lading.server.inference.job import Job
 from lading.server.inference.version import State
 from lading.server.loading.manager import Manager, Wanted
 from lading.signature import Signature
-from load import Clients, rest
-from serving import serving
+from support.load_clients import Clients, rest
+from support.onnx_graphs import bundle_of, graph, node, tensor
+from support.server_process import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lading.bundle.manifest import MODEL_FILE, shown
-from lading.bundle.protobuf import Buffer, fields, malformed
+from lading.bundle.onnx_wire import Buffer, fields, malformed
 from lading.errors import ExternalDataEscapes, ModelInvalid
 
 _MAX_DEPTH = 100  # as protobuf itself: deeper messages are refused by every reader

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code; says what went wrong on stderr and raises nothing."""
-    from lading.cli import exits
     from lading.cli.group import group
+    from lading.cli.ui import exit_codes as exits
     from lading.settings import debugging
 
     try:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 import lading
-from lading.cli import (
+from lading.cli.commands import (
     completion,
     deploy,
-    exits,
     history,
     image,
     inventory,
@@ -20,7 +19,8 @@ from lading.cli import (
     serve,
     verify,
 )
-from lading.cli.command import Group
+from lading.cli.ui import exit_codes as exits
+from lading.cli.ui.command import Group
 
 EXAMPLES = (
     "lading pack model.onnx --name iris --owner ml@example.com --purpose classification",

@@ -72,7 +72,7 @@ def open_model(model: Any) -> Trained:
     Raises `ConverterMissing`, `ConverterFailed`.
     """
     if isinstance(model, str | Path):
-        from lading.convert.onnx import OnnxFile
+        from lading.convert.onnx_file import OnnxFile
 
         return OnnxFile(Path(model))
     from lading.convert.sklearn import SklearnModel, is_sklearn

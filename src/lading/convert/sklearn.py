@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lading.convert import Conversion, Plan, graph, inputs, maps, outputs
-from lading.convert.repairs import quiet_converters, repaired_converters
+from lading.convert import Conversion, Plan, graph, inputs, outputs
+from lading.convert import sequence_outputs as maps
+from lading.convert.sklearn_repairs import quiet_converters, repaired_converters
 from lading.convert.table import Table, make_table
 from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, missing_extra
 from lading.signature import Array, Signature

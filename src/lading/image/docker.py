@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 from lading.blobs.os_errors import target_faults
 from lading.errors import DestinationExists, ImageInvalid, ImageNotFound, NotSupported
 from lading.image import CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD, Blob, Descriptor, Manifest, canonical
-from lading.image.checked import checked, damaged
 from lading.image.layers import LayerFile, files_layer
 from lading.image.layout import LayoutImage
+from lading.image.verifying_reader import checked, damaged
 from lading.oci import INDEX, MANIFEST, Document, digest_of
 
 # A configuration is named by its digest, as long as there are archives; a layer only in those of this form.

@@ -21,7 +21,7 @@ from lading.blobs.locks import claim
 from lading.blobs.os_errors import target_faults
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import Blob, Descriptor, Index, canonical
-from lading.image.checked import checked
+from lading.image.verifying_reader import checked
 from lading.oci import INDEX, Document, digest_of
 from lading.ref import is_digest
 

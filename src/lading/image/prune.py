@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lading.errors import NotFound
-from lading.image.contents import Listed, list_images
+from lading.image.inspect import Listed, list_images
 from lading.oci import Repository
 
 if TYPE_CHECKING:

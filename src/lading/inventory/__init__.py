@@ -7,7 +7,7 @@ Other people's servers are `adopt`-ed: asked over their public routes. Starts, s
 from __future__ import annotations
 
 from lading.inventory.adopt import adopt
-from lading.inventory.beat import BEAT_S, Beat
 from lading.inventory.describe import describe, installed
+from lading.inventory.heartbeat import BEAT_S, Beat
 
 __all__ = ["BEAT_S", "Beat", "adopt", "describe", "installed"]

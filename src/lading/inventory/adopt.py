@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import httpx
 
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError
-from lading.inventory.foreign import Ask, mlflow, oip, tfs
+from lading.inventory.external import Ask, mlflow, oip, tfs
 from lading.registry.urls import without_secrets
 from lading.replica import Replica
 

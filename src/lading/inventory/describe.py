@@ -19,9 +19,10 @@ import msgspec
 
 import lading
 from lading.replica import Replica
-from lading.runtime import cpu_limit, fingerprint
-from lading.runtime.memory import memory_limit
-from lading.runtime.onnx import import_onnxruntime
+from lading.runtime import cpu_limit
+from lading.runtime.host.fingerprint import fingerprint
+from lading.runtime.host.memory import memory_limit
+from lading.runtime.onnx.session import import_onnxruntime
 from lading.server.process.status import Status
 from lading.settings import ServeSettings
 

@@ -18,13 +18,13 @@ import numpy as np
 from lading.bundle import MAX_ROWS, Bundle, Draft, Samples, write_bundle
 from lading.convert import Table, Trained, open_model
 from lading.errors import ConversionError, DestinationExists, LadingError, ParityLost
-from lading.pack import draws
-from lading.pack.golden import choose_rows
-from lading.pack.labels import Labels, check, display_names
-from lading.pack.proof import Proof, choose, unrefused
-from lading.pack.samples import load_model, read_samples
-from lading.pack.training import describe_training, requirements
-from lading.pack.trial import DRAWN_ROWS, Note, Trial, gather
+from lading.pack import sampling as draws
+from lading.pack.class_names import Labels, check, display_names
+from lading.pack.environment import describe_training, requirements
+from lading.pack.golden_rows import choose_rows
+from lading.pack.parity_search import Proof, choose, unrefused
+from lading.pack.probe_rows import DRAWN_ROWS, Note, Trial, gather
+from lading.pack.sources import load_model, read_samples
 from lading.parity import Tolerance, compare
 from lading.ref import check_name
 from lading.runtime import load_runtime

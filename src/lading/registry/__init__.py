@@ -42,7 +42,7 @@ class Registry(Releases):
     def __init__(
         self, catalog: Catalog, store: Store, cache: BundleCache, *, clock: Callable[[], float] = time.time
     ) -> None:
-        from lading.registry.lastknown import LastKnown
+        from lading.registry.offline import LastKnown
 
         super().__init__(catalog, clock)
         self._store = store
@@ -59,7 +59,7 @@ class Registry(Releases):
         """
         # Imported here: SQLAlchemy takes longer to load than all the rest of a registry.
         from lading.registry.cache import BundleCache
-        from lading.registry.places import cache_of, open_catalog, open_store
+        from lading.registry.open import cache_of, open_catalog, open_store
 
         at = registry_url(url)
         blobs = open_store(store_url(store), at)
@@ -216,7 +216,7 @@ class Registry(Releases):
         `gc` frees its bytes. Raises `StillInUse` if a tag, one of the model's last releases or a running
         replica names it.
         """
-        from lading.registry.missing import still_used
+        from lading.registry.not_found import still_used
 
         ref = _read(ref)
         if ref.version is None and ref.digest is None:

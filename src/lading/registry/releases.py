@@ -15,13 +15,15 @@ import msgspec
 
 from lading.errors import LadingError, StaleRelease, UsageError, VersionNotFound
 from lading.ref import Ref
-from lading.release import Changes, EventDraft, Feedback, Plan, Release, begin, changed, rollback_target
+from lading.release import Changes, EventDraft, Plan, Release, begin, changed, rollback_target
 from lading.settings import store_settings
+from lading.traffic import Feedback
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog, Written
-    from lading.release import Event, Window
+    from lading.release import Event
     from lading.replica import Replica
+    from lading.traffic import Window
 
 KEPT_RELEASES = 10
 """Versions that a model's last releases name cannot be removed: one can go back to them."""
@@ -208,7 +210,7 @@ class Releases:
         return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _missing(self, ref: Ref) -> LadingError:
-        from lading.registry.missing import missing
+        from lading.registry.not_found import missing
 
         models, versions = self._catalog.models(), self._catalog.versions(ref.name)
         return missing(ref, models, versions, self._catalog.where)

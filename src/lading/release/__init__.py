@@ -1,7 +1,7 @@
 """A release: the wish that a version serves under a model's name, how it gets there, and what came of it.
 
 Pure words and functions: what follows from a change (`begin`, `changed`), the split of traffic (`split`), the
-chain of ``events``, the ``windows`` of live traffic. Keeps nothing, reads no clock and draws no number
+chain of ``events``. Keeps nothing, reads no clock and draws no number
 itself; whether a candidate is good enough is the verdict's part.
 """
 
@@ -15,26 +15,20 @@ import msgspec
 
 from lading.errors import InvalidSetting, UsageError
 from lading.release.events import NO_HASH, Event, EventDraft, EventKind, event_hash, link, verify_chain
-from lading.release.windows import LATENCY_BOUNDS_S, Feedback, FeedbackCounts, ShadowCounts, Window
 
 __all__ = [
-    "LATENCY_BOUNDS_S",
     "NO_HASH",
     "OPEN_STATES",
     "Changes",
     "Event",
     "EventDraft",
     "EventKind",
-    "Feedback",
-    "FeedbackCounts",
     "HeaderRule",
     "Mode",
     "Plan",
     "Release",
     "ReleaseState",
-    "ShadowCounts",
     "Side",
-    "Window",
     "begin",
     "changed",
     "event_hash",

@@ -8,8 +8,8 @@ written there. Judges no traffic itself, for the verdict does.
 from __future__ import annotations
 
 from lading.rollout.driver import LEASE, LEASE_S, Driver, holder_here
+from lading.rollout.evidence import Reading, assess
 from lading.rollout.moves import Move, apply, decide, paused, promoted, resumed, rolled_back
-from lading.rollout.reading import Reading, assess
 
 __all__ = [
     "LEASE",

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from lading.errors import ConflictError, LadingError, RegistryUnavailable
 from lading.release import Release
+from lading.rollout.evidence import Reading, assess
 from lading.rollout.moves import Move, apply, decide, paused
-from lading.rollout.reading import Reading, assess
 
 if TYPE_CHECKING:
     from lading.registry import Registry

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, Release, ShadowCounts, Window
+from lading.release import Release
 from lading.rollout.driver import LEASE
-from lading.rollout.reading import Reading, assess
+from lading.rollout.evidence import Reading, assess
+from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 from lading.verdict import Verdict
-from lading.verdict.streams import quantile, seconds_at
+from lading.verdict.observations import quantile, seconds_at
 
 if TYPE_CHECKING:
     from lading.registry import Registry

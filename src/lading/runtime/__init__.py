@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lading.errors import FormatUnsupported
-from lading.runtime.agreement import check_signature
-from lading.runtime.cpus import cpu_limit
-from lading.runtime.fingerprint import fingerprint
+from lading.runtime.host.cpus import cpu_limit
+from lading.runtime.host.fingerprint import fingerprint
+from lading.runtime.onnx.signature_check import check_signature
 from lading.signature import Array, Tensor
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
         raise FormatUnsupported(
             f"runtime of bundle `{bundle.manifest.name}`", expected="`onnx`", found=f"`{kind}`"
         )
-    from lading.runtime.onnx import OnnxRuntime
+    from lading.runtime.onnx.session import OnnxRuntime
 
     return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit())
 
@@ -81,7 +81,7 @@ def load_shared(bundle: Bundle, folder: Path, *, threads: int = 0) -> Runtime | 
     """
     if bundle.manifest.runtime != "onnx":
         return None
-    from lading.runtime.prepared import open_prepared
+    from lading.runtime.onnx.shared_weights import open_prepared
 
     runtime = open_prepared(bundle, folder, threads=threads or cpu_limit())
     return None if runtime is None else _checked(runtime, bundle)

@@ -14,12 +14,13 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from lading.release import Plan, Window
-from lading.verdict.checks import Finding, check
-from lading.verdict.counts import names_of, side_of
-from lading.verdict.gates import GATES, LiveGates, parse_live, read_live
-from lading.verdict.streams import Traffic
-from lading.verdict.words import measured, number, observed, values
+from lading.release import Plan
+from lading.traffic import Window
+from lading.verdict.aggregates import names_of, side_of
+from lading.verdict.explain import measured, number, observed, values
+from lading.verdict.gate_tests import Finding, check
+from lading.verdict.limits import GATES, LiveGates, parse_live, read_live
+from lading.verdict.observations import Traffic
 
 __all__ = ["Action", "LiveGates", "Verdict", "judge", "parse_live", "read_live"]
 

@@ -13,9 +13,10 @@ from typing import Protocol
 from lading.bundle import Bundle
 from lading.evidence import Evidence
 from lading.gates import Gates, judge
-from lading.runtime import cpu_limit, fingerprint
-from lading.verify.golden import replay, replay_alone
-from lading.verify.report import Report
+from lading.runtime import cpu_limit
+from lading.runtime.host.fingerprint import fingerprint
+from lading.verify.checks import Report
+from lading.verify.golden_replay import replay, replay_alone
 
 __all__ = ["CHECKS", "Measured", "replay", "replay_alone", "verify"]
 

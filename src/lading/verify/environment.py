@@ -15,9 +15,9 @@ from typing import Any
 from lading.bundle import Bundle, Manifest
 from lading.errors import ModelInvalid, pip_install
 from lading.evidence import Check
-from lading.runtime.complaint import sentence
-from lading.runtime.onnx import check_versions
-from lading.runtime.opsets import model_versions
+from lading.runtime.onnx.error_text import sentence
+from lading.runtime.onnx.opsets import model_versions
+from lading.runtime.onnx.session import check_versions
 
 SHARED = ("numpy", "onnxruntime")
 """Libraries that a model meets both when its golden outputs are made and when it is served."""

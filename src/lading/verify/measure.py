@@ -14,7 +14,7 @@ import numpy as np
 from lading.bundle import MANIFEST_FILE, Bundle
 from lading.errors import RunFailed
 from lading.runtime import Runtime, open_runtime
-from lading.verify.golden import rows_of
+from lading.verify.golden_replay import rows_of
 
 _MB = 1e6
 _ROWS = 32
@@ -63,7 +63,7 @@ def memory_mb(bundle: Bundle, threads: int) -> float:
     import sys
 
     # -P: a `numpy.py` in the current directory must not be taken for numpy.
-    command = [sys.executable, "-P", "-m", "lading.verify.footprint", str(bundle.path), str(threads)]
+    command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", str(bundle.path), str(threads)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_CHILD_TIMEOUT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:

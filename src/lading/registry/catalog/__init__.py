@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from lading.evidence import Evidence
     from lading.ref import Ref
     from lading.registry.records import ModelVersion, NewVersion, Removed
-    from lading.release import Event, Feedback, Window
+    from lading.release import Event
     from lading.replica import Replica
+    from lading.traffic import Feedback, Window
 
 Written = Sequence[tuple[Release, EventDraft]]
 """Releases as they are to be written, each with what happened."""

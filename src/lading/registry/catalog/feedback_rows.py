@@ -14,7 +14,7 @@ from lading.registry.catalog.fleet_rows import now_of
 from lading.registry.catalog.tables import feedback
 from lading.registry.catalog.transactions import Transactions
 from lading.registry.catalog.version_rows import text
-from lading.release import Feedback
+from lading.traffic import Feedback
 
 _KEPT_S = 3600.0
 _LOCK = 0x666565646261636B

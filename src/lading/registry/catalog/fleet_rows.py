@@ -16,8 +16,9 @@ from lading.registry.catalog.tables import leases, releases, replicas, windows
 from lading.registry.catalog.transactions import Transactions
 from lading.registry.catalog.version_rows import text
 from lading.registry.records import Removed
-from lading.release import OPEN_STATES, Window
+from lading.release import OPEN_STATES
 from lading.replica import GONE_AFTER_S, Replica
+from lading.traffic import Window
 
 
 class SqlFleet(Transactions):

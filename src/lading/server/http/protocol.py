@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lading.server.http.exchange import App
 from lading.server.http.messages import JSON, Request, Response
-from lading.server.http.turn import END_OF_HEAD, LONGEST_HEAD, Lane
+from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Lane
 from lading.server.inference.job import Job
 
 _MOST_HEAD_BYTES = 64 * 1024

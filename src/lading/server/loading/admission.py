@@ -16,8 +16,7 @@ from lading.bundle import Bundle
 from lading.errors import EvidenceFailed, LadingError
 from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
-from lading.runtime import fingerprint
-from lading.runtime.fingerprint import image_here
+from lading.runtime.host.fingerprint import fingerprint, image_here
 from lading.server.loading.manager import Wanted
 from lading.settings import registry_given, registry_url
 
@@ -45,7 +44,7 @@ def guarded_all(refs: Sequence[Ref | Path], wanted: Sequence[Wanted], url: str |
 
     def ask(digest: str) -> Sequence[Evidence]:
         # Imported here, with SQLAlchemy: who serves from directories alone needs neither.
-        from lading.registry.places import open_catalog
+        from lading.registry.open import open_catalog
 
         # Only the catalog, as the inventory's beat does: nobody says here where the store is.
         with closing(open_catalog(registry_url(url))) as catalog:

@@ -37,7 +37,7 @@ from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
-    from lading.release import Window
+    from lading.traffic import Window
 
 log = logging.getLogger("lading.server")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from lading.bundle import Bundle
 from lading.errors import MemoryShort
 from lading.runtime import Runtime, load_runtime, load_shared
-from lading.runtime.memory import memory_available, memory_needed
-from lading.runtime.pages import LEAST_BYTES, use_huge_pages
+from lading.runtime.host.huge_pages import LEAST_BYTES, use_huge_pages
+from lading.runtime.host.memory import memory_available, memory_needed
 from lading.server.inference.version import Cost, Served, State
 from lading.signature import Array
 from lading.verify import replay
-from lading.verify.golden import rows_of
+from lading.verify.golden_replay import rows_of
 
 _NEXT_TO_NOTHING_S = 0.0001
 

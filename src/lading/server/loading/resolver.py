@@ -136,7 +136,7 @@ class Naming:
                 return
 
     def _found_by_now(self) -> list[_Found] | None:
-        from lading.registry.places import is_database
+        from lading.registry.open import is_database
 
         try:
             return self._find()

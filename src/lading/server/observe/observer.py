@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lading.release import Feedback
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import Served
 from lading.server.observe.shadow import Shadows
 from lading.server.observe.windows import Windows, rows_of
 from lading.signature import Array
+from lading.traffic import Feedback
 
 _REMEMBERED = 50_000
 _REMEMBERED_BYTES = 64 * 1024 * 1024

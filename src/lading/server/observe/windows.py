@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lading.release import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 from lading.server.inference.version import Served
 from lading.signature import Array, Tensor
+from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 
 log = logging.getLogger("lading.server")
 

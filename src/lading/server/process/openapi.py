@@ -27,7 +27,7 @@ from lading.server.inference.version import Served, State
 from lading.server.protocols import mlflow
 from lading.server.protocols import native as book
 from lading.server.protocols.native.json_values import dumps, sample_rows
-from lading.server.protocols.oip import facts
+from lading.server.protocols.oip import metadata as facts
 from lading.signature import Signature, Tensor
 
 # The version that Swagger UI 4 shows; it refuses 3.1.

@@ -24,7 +24,7 @@ import uvicorn
 from lading.logs import set_up_logging, show_stacks
 from lading.ref import Ref
 from lading.runtime import cpu_limit
-from lading.runtime.heap import keep_freed_memory
+from lading.runtime.host.allocator import keep_freed_memory
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.exchange import App
 from lading.server.http.messages import Handler, Request, Response, Route, Router

@@ -18,7 +18,7 @@ from lading.server.inference.job import Job
 from lading.server.inference.version import State
 from lading.server.metrics import Metrics
 from lading.server.protocols import UNREADABLE, error_headers, status_of, unread
-from lading.server.protocols.oip import facts
+from lading.server.protocols.oip import metadata as facts
 from lading.server.protocols.oip.infer import infer
 
 PROTOCOL = "oip"

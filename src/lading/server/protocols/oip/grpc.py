@@ -18,8 +18,9 @@ from lading.server.grpc import Call, Method, Service, messages
 from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import Served, State
-from lading.server.protocols.oip import facts, tensors
-from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
+from lading.server.protocols.oip import metadata as facts
+from lading.server.protocols.oip import tensors
+from lading.server.protocols.oip.selection import Asked, WantedOutput, plain_outputs
 from lading.signature import Array, DType, Tensor
 
 PROTOCOL = "oip-grpc"

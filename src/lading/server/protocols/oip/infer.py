@@ -15,9 +15,10 @@ from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import Served
 from lading.server.protocols import UNREADABLE, unread
-from lading.server.protocols.oip import jsontext, tensors
+from lading.server.protocols.oip import json_text as jsontext
+from lading.server.protocols.oip import tensors
 from lading.server.protocols.oip.bodies import Asking, Body, Input, QuickBody, plain_reader
-from lading.server.protocols.oip.wanted import Asked, WantedOutput, plain_outputs
+from lading.server.protocols.oip.selection import Asked, WantedOutput, plain_outputs
 from lading.signature import Array, Tensor
 
 LENGTH = b"inference-header-content-length"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.bundle.protobuf import varint
+from lading.bundle.onnx_wire import varint
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
 from lading.server.grpc import messages
 from lading.server.protocols.tfs.error_text import type_name

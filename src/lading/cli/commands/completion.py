@@ -1,0 +1,32 @@
+"""``lading completion``: the script that makes a shell complete commands, options, models and versions."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from lading.cli.ui.command import Command
+
+# Bash breaks words at `:` and `@`, which stand in references; without this `iris:<Tab>` completes nothing.
+_BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//[:@]/}\n"
+
+
+@click.command(
+    "completion",
+    short_help="Print a script that completes commands in a shell.",
+    cls=Command,
+    examples=(
+        "lading completion bash > ~/.local/share/bash-completion/completions/lading",
+        "lading completion zsh > ~/.zfunc/_lading",
+        "lading completion fish > ~/.config/fish/completions/lading.fish",
+    ),
+)
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script for SHELL: bash, zsh or fish."""
+    found = get_completion_class(shell)
+    assert found is not None, shell
+    group = ctx.find_root().command
+    script = found(group, {}, "lading", "_LADING_COMPLETE").source()
+    click.echo((_BASH if shell == "bash" else "") + script.strip())

@@ -1,0 +1,208 @@
+"""``lading predict``: rows from a file, answered by a server or by a bundle in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import BundleType, json_option, open_bundle, open_registry, registry_option
+from lading.errors import LabelsNotFound, OutputUnknown
+from lading.ref import Ref
+
+if TYPE_CHECKING:
+    from lading.bundle import Bundle
+    from lading.cli.ui.input_rows import Rows
+    from lading.signature import Array, Signature, Tensor
+
+
+class TargetType(BundleType):
+    """A server's address, a bundle's directory or a reference."""
+
+    name = "target"
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Ref | Path | str:
+        """Keep an address as it is; read anything else as `BundleType`."""
+        if isinstance(value, str) and value.startswith(("http://", "https://")):
+            return value
+        return super().convert(value, param, ctx)
+
+
+@click.command(
+    "predict",
+    short_help="Predict for the rows of a file.",
+    cls=Command,
+    examples=(
+        "lading predict http://127.0.0.1:8000 --input rows.json",
+        "lading predict iris:1 --input rows.csv --label",
+        "echo '[[5.1, 3.5, 1.4, 0.2]]' | lading predict iris.bundle --input -",
+    ),
+)
+@click.argument("target", type=TargetType(), metavar="URL|DIR|REF")
+@click.option(
+    "-i",
+    "--input",
+    "source",
+    metavar="FILE",
+    help="Rows: .json, .csv or .npz; `-` reads any of them from stdin.",
+)
+@click.option("--sample", is_flag=True, help="Predict the bundle's own golden samples (DIR and REF).")
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="NAME",
+    help="Output to give instead of the primary one; may be repeated.",
+)
+@click.option("--label", is_flag=True, help="Give the label of each row.")
+@click.option(
+    "--model", metavar="REF", help="Model to ask the server for, such as `iris:3`.  [default: the server's]"
+)
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="NUMBER",
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for the server.",
+)
+@registry_option
+@json_option
+def predict(target: Ref | Path | str, **options: Any) -> None:
+    """Predict for rows, one line of JSON a row.
+
+    A URL asks that server. A directory or reference is loaded here, replays its golden samples first, and
+    answers without a server. JSON is a list of rows (lists, or objects by column) or {"data": rows}; the
+    first line of a CSV may name the columns; an .npz holds one array an input.
+    """
+    _check(target, options)
+    answer = _ask(target, options) if isinstance(target, str) else _run(target, options)
+    if options["as_json"]:
+        printing.as_json(answer, indent=0)
+    elif "outputs" in answer:
+        columns: dict[str, list[Any]] = answer["outputs"]
+        for values in zip(*columns.values(), strict=True):
+            printing.as_json(dict(zip(columns, values, strict=True)), indent=0)
+    else:
+        for value in answer["prediction"]:
+            printing.as_json(value, indent=0)
+
+
+def _check(target: Ref | Path | str, options: dict[str, Any]) -> None:
+    remote = isinstance(target, str)
+    if (options["source"] is None) == (not options["sample"]):
+        raise click.UsageError("expected `--input FILE` or `--sample`, and not both")
+    if remote and options["sample"]:
+        raise click.UsageError("`--sample` needs a directory or reference, found a URL")
+    if not remote and options["model"]:
+        raise click.UsageError("`--model` needs a URL, found a directory or reference")
+    if options["label"] and options["outputs"]:
+        raise click.UsageError("expected `--label` or `--output`, and not both")
+
+
+def _ask(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    from lading.cli.ui import input_rows as rows
+    from lading.client import Client
+
+    with Client(url, model=options["model"], timeout_s=options["timeout_s"]) as client:
+        given = rows.read(options["source"], lambda: _signature(client.metadata()))
+        if options["label"]:
+            found = client.predict_label(given.data)
+        else:
+            found = client.predict(given.data, list(options["outputs"]) or None)
+    said = {"model": found.model, "digest": found.digest}
+    return {**said, "outputs": found.outputs} if found.outputs else {**said, "prediction": found.values}
+
+
+def _signature(metadata: dict[str, Any]) -> Signature:
+    import msgspec
+
+    from lading.signature import Signature
+
+    return msgspec.convert({name: metadata[name] for name in ("inputs", "outputs")}, Signature)
+
+
+def _run(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lading.cli.ui import input_rows as rows
+    from lading.runtime import load_runtime
+    from lading.verify import replay
+
+    bundle, name = _open(target, options["registry"])
+    signature = bundle.manifest.signature
+    asked = [_label_output(bundle)] if options["label"] else _asked(signature, options["outputs"])
+    given = None if options["sample"] else rows.read(options["source"], lambda: signature)
+    inputs = bundle.samples().inputs if given is None else _cast(given, signature)
+    with printing.busy(f"loading {target}"):
+        runtime = load_runtime(bundle)
+    try:
+        replay(runtime, bundle)
+        found = runtime.run(inputs, [tensor.name for tensor in asked])
+    finally:
+        runtime.close()
+    said: dict[str, Any] = {"model": name, "digest": bundle.digest}
+    if options["outputs"]:
+        return {**said, "outputs": {tensor.name: _values(found[tensor.name]) for tensor in asked}}
+    only = asked[0]
+    if options["label"]:
+        return {**said, "prediction": _labels(bundle, only, found[only.name])}
+    return {**said, "prediction": _values(found[only.name])}
+
+
+def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
+    """Open the bundle, and name it as a server would: ``iris:3``, or ``iris`` from a directory."""
+    if isinstance(target, Path):
+        bundle = open_bundle(target, url)
+        return bundle, bundle.manifest.name
+    with open_registry(url) as registry:
+        version = registry.resolve(target)
+        return registry.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
+
+
+def _asked(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:
+    known = {tensor.name: tensor for tensor in signature.outputs}
+    for name in names:
+        if name not in known:
+            raise OutputUnknown("`--output`", expected=_quoted(known), found=f"`{name}`")
+    return [known[name] for name in names] or [signature.primary]
+
+
+def _label_output(bundle: Bundle) -> Tensor:
+    from lading.signature import label_output
+
+    signature = bundle.manifest.signature
+    tensor = label_output(signature)
+    if tensor is None:
+        found = _quoted(one.name for one in signature.outputs)
+        raise LabelsNotFound(f"model `{bundle.manifest.name}`", expected="an output `label`", found=found)
+    return tensor
+
+
+def _labels(bundle: Bundle, tensor: Tensor, found: Array) -> list[Any]:
+    from lading.signature import named_labels
+
+    names = named_labels(tensor, found, bundle.manifest.labels)
+    return names if isinstance(names, list) else [names]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _cast(given: Rows, signature: Signature) -> dict[str, Array]:
+    if given.arrays is not None:
+        return signature.cast(given.arrays)
+    return signature.cast_rows(given.data)
+
+
+def _values(array: Array) -> list[Any]:
+    """Give the rows as JSON values; narrow floats by their shortest decimals, as the server writes them."""
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        array = array.astype(str).astype(float)
+    values = array.tolist()
+    return values if isinstance(values, list) else [values]

@@ -1,0 +1,314 @@
+"""ONNX files: taken as they are, but for outputs that are no tensors and the names of a classifier's two.
+
+No framework is at hand to answer: where the samples bring no expected outputs, ONNX Runtime here is asked,
+and the bundle says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lading.convert import Conversion, Plan, graph
+from lading.convert import sequence_outputs as maps
+from lading.convert.table import Table, is_number, make_table
+from lading.errors import ConverterFailed, LadingError, SamplesRefused, continued
+from lading.signature import BATCH, Array, DType, Signature, Tensor
+
+_MAX_INLINE_BYTES = 1_500_000_000
+_LABEL_NAMES = ("label", "output_label", "class", "predicted_label")
+_SCORE_NAMES = ("probabilities", "output_probability", "probability", "scores")
+_DRAWN_ROWS = 64
+_OPEN_SIZE = 8
+"""How long a dimension is drawn that the model leaves open and that is not the batch."""
+
+
+class OnnxFile:
+    """A model that is ONNX already; satisfies `lading.convert.Trained`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.title = path.name
+        onnx, ort = graph.import_onnx(), graph.import_onnxruntime()
+        model = self._load(onnx)
+        made = f"{model.producer_name} {model.producer_version}".strip()
+        self.framework = f"onnx {onnx.__version__}" + (f", made by {made}" if made else "")
+        self.expected_from = f"onnxruntime {ort.__version__} (no framework outputs were given)"
+        self.packages: tuple[str, ...] = ("onnx", "onnxruntime", "numpy")
+        self.class_values: tuple[str, ...] = ()
+        self.purpose = "inference"
+        self._given: dict[str, Array] = {}
+        self._table: Table | None = None
+        self._columns = maps.rewrite_outputs(model, self.title)
+        self._model = model
+        self._own_inputs = self._read_inputs()
+        self._names = self._output_names()
+        self._column_names: tuple[str, ...] = ()
+
+    def table(self, samples: Any) -> Table:
+        """Read an array for the only input, a mapping or a data frame by input names; None draws rows.
+
+        Entries of a mapping that have an output's name are taken as what the framework answered.
+        """
+        if samples is None:
+            return self._drawn()
+        table = make_table(samples, self.title)
+        names = [tensor.name for tensor in self._own_inputs]
+        if table.kind == "named":
+            return self._with_expected(table.arrays, names)
+        if table.kind == "frame" and set(names) <= set(table.arrays):
+            for tensor in self._own_inputs:
+                self._check_kind(tensor, {tensor.name: table.arrays[tensor.name]})
+            return Table("named", {name: _column(table.arrays[name]) for name in names})
+        if len(names) > 1:
+            raise self._refused(f"arrays by name: {', '.join(names)}", "one array")
+        self._check_kind(self._own_inputs[0], table.arrays)
+        if table.kind == "frame":
+            self._column_names = tuple(table.arrays)
+            stacked = np.column_stack(list(table.arrays.values()))
+            return Table("named", {names[0]: stacked})
+        return Table("named", {names[0]: table.arrays["X"]})
+
+    def outputs(self, table: Table) -> dict[str, Array]:
+        """Give the expected outputs that came with these very samples, else those of ONNX Runtime here."""
+        if self._given and table is self._table:
+            return self._given
+        return {self._names[name]: value for name, value in self._run(self._cast(table.arrays)).items()}
+
+    def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:  # noqa: ARG002 - the file has its own
+        """Give the only way: as the file is."""
+        floats = [tensor.dtype for tensor in self._own_inputs if tensor.dtype.startswith("float")]
+        yield Plan(floats[0] if floats else "float32", "as the file has it", self._convert)
+
+    def _convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
+        inputs = self._inputs(table)
+        outputs = self._output_tensors(table)
+        model = type(self._model)()
+        model.CopyFrom(self._model)
+        _rename_outputs(model, self._names)
+        graph.declare(model, "input", [*inputs, *self._initialised(model)])
+        graph.declare(model, "output", outputs)
+        return Conversion(bytes(model.SerializeToString(deterministic=True)), Signature(inputs, outputs))
+
+    def _load(self, onnx: Any) -> Any:
+        if not self.path.is_file():
+            raise self._unreadable("no such file")
+        try:
+            # By its ending, onnx would take a file for another form than the one there is.
+            model = onnx.load(self.path, format="protobuf", load_external_data=True)
+        except Exception as error:  # onnx and protobuf share no base for their errors
+            raise self._unreadable(continued(_line(error))) from error
+        if not model.graph.output or not model.opset_import:
+            raise self._unreadable("no graph with outputs in it")
+        if model.ByteSize() > _MAX_INLINE_BYTES:
+            found = f"{model.ByteSize()} bytes with its external data"
+            expected = f"at most {_MAX_INLINE_BYTES} bytes"
+            raise ConverterFailed(f"`{self.path}`", expected=expected, found=found)
+        return model
+
+    def _unreadable(self, found: str) -> ConverterFailed:
+        hint = "a model is an .onnx file or `module:object`"
+        return ConverterFailed(f"`{self.path}`", expected="an ONNX file", found=found, hint=hint)
+
+    def _read_inputs(self) -> tuple[Tensor, ...]:
+        weights = {one.name for one in self._model.graph.initializer}
+        declared = graph.tensors_of(one for one in self._model.graph.input if one.name not in weights)
+        shared = _shares_batch([shape for _, _, shape in declared])
+        return tuple(self._input(name, dtype, shape, batched=shared) for name, dtype, shape in declared)
+
+    def _input(
+        self, name: str, dtype: DType | None, shape: tuple[int | str | None, ...] | None, *, batched: bool
+    ) -> Tensor:
+        if dtype is None or shape is None:
+            found = "no shape" if dtype is not None else "another type"
+            expected = "a tensor of a dtype and shape that a signature can name"
+            raise ConverterFailed(f"input `{name}` of `{self.title}`", expected=expected, found=found)
+        sizes = [
+            BATCH if batched and axis == 0 else size or f"{name}_{axis}" for axis, size in enumerate(shape)
+        ]
+        return Tensor(name=name, dtype=dtype, shape=tuple(sizes))
+
+    def _initialised(self, model: Any) -> list[Tensor]:
+        """Keep what IR version 3 wants: initializers declared among the inputs, too."""
+        if model.ir_version >= 4:
+            return []
+        found = []
+        for one in model.graph.initializer:
+            dtype = graph.dtype_of(one.data_type)
+            if dtype is not None:
+                found.append(Tensor(name=one.name, dtype=dtype, shape=tuple(one.dims)))
+        return found
+
+    def _output_names(self) -> dict[str, str]:
+        """Give each output's name in the bundle: `label` and `probabilities` (or `scores`) where they are."""
+        declared = graph.tensors_of(self._model.graph.output)
+        names = {name: name for name, _, _ in declared}
+        taken = {tensor.name for tensor in self._own_inputs}
+        if len(declared) != 2 or taken & {"label", "probabilities", "scores"}:
+            return names
+        (label, kind, _), (score, other, _) = declared
+        mapped = score in self._columns
+        labels = kind in ("int64", "string") and (mapped or label in _LABEL_NAMES)
+        if labels and (other or "").startswith("float") and (mapped or score in _SCORE_NAMES):
+            names = {label: "label", score: "scores"}
+            if self._looks_like_probabilities(score):
+                names[score] = "probabilities"
+            self.class_values = self._columns.get(score, ())
+            self.purpose = "classification"
+        return names
+
+    def _looks_like_probabilities(self, score: str) -> bool:
+        """Tell probabilities from raw scores by their sums over drawn rows, unless the name says it."""
+        if score == "scores":
+            return False
+        try:
+            found = self._run(self._drawn().arrays)[score].astype(np.float64)
+        except LadingError:
+            return "prob" in score  # drawn rows need not fit; the name is what is left to go by
+        inside = (found >= -1e-6).all() and (found <= 1 + 1e-6).all()
+        return bool(inside and np.allclose(found.sum(axis=-1), 1.0, atol=1e-3))
+
+    def _inputs(self, table: Table) -> tuple[Tensor, ...]:
+        tensors = []
+        for tensor in self._own_inputs:
+            columns = self._column_names if tensor.shape[-1:] == (len(self._column_names),) else ()
+            nan = table.has_nan(tensor.name) and tensor.dtype.startswith("float")
+            fields: dict[str, Any] = {"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape}
+            tensors.append(Tensor(**fields, columns=columns, allows_nan=nan))
+        return tuple(tensors)
+
+    def _output_tensors(self, table: Table) -> tuple[Tensor, ...]:
+        declared = {name: shape for name, _, shape in graph.tensors_of(self._model.graph.output)}
+        large = self._run(self._cast(table.arrays))
+        small = large
+        if all(tensor.batched for tensor in self._own_inputs):
+            few = table if table.rows > 1 else table.take(np.zeros(2, dtype=np.intp))
+            small = self._run(self._cast(few.take(np.arange(few.rows - 1)).arrays))
+            large = self._run(self._cast(few.arrays))
+        shapes = graph.observe_shapes(declared, small, large)
+        tensors = []
+        for name, array in large.items():
+            columns = self._columns.get(name, ())
+            fits = shapes[name][-1:] == (len(columns),) and len(set(columns)) == len(columns)
+            fields: dict[str, Any] = {"dtype": graph.dtype_of_array(array), "shape": shapes[name]}
+            tensors.append(Tensor(name=self._names[name], columns=columns if fits else (), **fields))
+        return tuple(tensors)
+
+    @cached_property
+    def _evaluate(self) -> graph.Evaluate:
+        return graph.evaluator(self.title, self._model.SerializeToString())
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        if all(tensor.batched for tensor in self._own_inputs):
+            return graph.evaluate_rows(self._evaluate, arrays)
+        return self._evaluate(arrays)
+
+    def _check_kind(self, tensor: Tensor, columns: Mapping[str, Array]) -> None:
+        """Refuse text where the model takes something else, by its column, row and value."""
+        if tensor.dtype == "string":
+            return
+        for name, array in columns.items():
+            if array.dtype.kind != "O":
+                continue
+            at = next((at for at, text in np.ndenumerate(array) if not is_number(text)), (0,) * array.ndim)
+            column = name if len(at) == 1 else f"{name}{list(at[1:])}"
+            raise SamplesRefused(
+                f"samples of `{self.title}`, column `{column}`",
+                expected=f"values of `{tensor}`",
+                found=f"the text `{array[at]}` in row {at[0]}",
+            )
+
+    def _cast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        table = Table("named", dict(arrays))
+        try:
+            return Signature(self._inputs(table), ()).cast(arrays)
+        except LadingError as error:
+            raise self._refused(error.expected or error.where, error.found or "other values") from error
+
+    def _with_expected(self, arrays: dict[str, Array], names: list[str]) -> Table:
+        inputs = {name: array for name, array in arrays.items() if name in names}
+        missing = [name for name in names if name not in inputs]
+        if missing and len(names) == 1 and len(arrays) == 1:
+            inputs, missing = {names[0]: next(iter(arrays.values()))}, []
+        if missing:
+            raise self._refused(f"input `{missing[0]}`", ", ".join(f"`{name}`" for name in arrays))
+        for tensor in self._own_inputs:
+            self._check_kind(tensor, {tensor.name: inputs[tensor.name]})
+        self._given = self._read_given({name: value for name, value in arrays.items() if name not in inputs})
+        self._table = Table("named", {name: inputs[name] for name in names})
+        return self._table
+
+    def _read_given(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        if not arrays:
+            return {}
+        known = {**self._names, **{new: new for new in self._names.values()}}
+        unknown = [name for name in arrays if name not in known]
+        given = {known[name]: array for name, array in arrays.items() if name in known}
+        wanted = set(self._names.values())
+        if unknown or given.keys() != wanted:
+            expected = "nothing but the inputs, or every output: " + ", ".join(
+                f"`{name}`" for name in sorted(wanted)
+            )
+            raise self._refused(expected, ", ".join(f"`{name}`" for name in arrays))
+        self.expected_from = "the outputs that were given with the samples"
+        return given
+
+    def _drawn(self) -> Table:
+        """Draw seeded values for every input; open dimensions other than the batch get one size."""
+        random = np.random.default_rng(0)
+        sizes: dict[int | str, int] = {BATCH: _DRAWN_ROWS}
+        arrays = {}
+        for tensor in self._own_inputs:
+            shape = [size if isinstance(size, int) else sizes.get(size, _OPEN_SIZE) for size in tensor.shape]
+            arrays[tensor.name] = _draw(tensor.dtype, tuple(shape), random)
+        return Table("named", arrays)
+
+    def _refused(self, expected: str, found: str) -> SamplesRefused:
+        return SamplesRefused(f"samples of `{self.title}`", expected=expected, found=found)
+
+
+def _shares_batch(shapes: list[tuple[int | str | None, ...] | None]) -> bool:
+    """Tell whether every input has the same open first dimension: the rows of a batch."""
+    firsts = [shape[0] if shape else 0 for shape in shapes]
+    named = {first for first in firsts if first is not None}
+    return bool(firsts) and not any(isinstance(first, int) for first in firsts) and len(named) <= 1
+
+
+def _draw(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    if dtype == "string":
+        return random.choice(np.array(["a", "b", "c"], dtype=object), shape)
+    if dtype == "bool":
+        return random.random(shape) < 0.5
+    if dtype.startswith("float"):
+        return random.standard_normal(shape).astype(dtype)
+    # Small, since integers are mostly positions in a table of unknown length.
+    return random.integers(0, 2, shape).astype(dtype)
+
+
+def _rename_outputs(model: Any, names: Mapping[str, str]) -> None:
+    onnx = graph.import_onnx()
+    for output in model.graph.output:
+        new = names[output.name]
+        if new != output.name:
+            if new in {name for node in model.graph.node for name in node.output}:
+                _rename_value(model, new, graph.free_name(model, new))
+            model.graph.node.append(onnx.helper.make_node("Identity", [output.name], [new]))
+            output.name = new
+
+
+def _rename_value(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        graph.rename_in_node(node, {old: new})
+
+
+def _column(array: Array) -> Array:
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}…"

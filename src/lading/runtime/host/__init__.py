@@ -1,0 +1,1 @@
+"""The machine that a model runs on: processors, memory, allocator, and what names it."""

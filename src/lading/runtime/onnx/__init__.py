@@ -1,0 +1,1 @@
+"""ONNX models in ONNX Runtime: the only part that imports it."""

@@ -1,0 +1,183 @@
+"""Windows as arrays: one row a second that has traffic, and blocks of seconds. Judges nothing.
+
+Every array has runs first, ``[runs, seconds, ...]``: a real release is one run, the simulation has many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lading.traffic import LATENCY_BOUNDS_S, Window
+from lading.verdict.e_values import EPOCH, Floats
+
+BINS = len(LATENCY_BOUNDS_S) + 1
+LEAST_PER_BLOCK = 5
+"""Observations of each side that a block has at least."""
+MOST_NAMES = 32
+"""Names of outputs that are told apart; the rarest beyond them count as one."""
+_OTHER = "(other)"
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one side did, by the second."""
+
+    requests: Floats  # [runs, seconds]
+    errors: Floats  # [runs, seconds]
+    latency: Floats  # [runs, seconds, bins]
+    outputs: Floats  # [runs, seconds, names]
+    right: Floats  # [runs, seconds]
+    wrong: Floats  # [runs, seconds]
+    agreed: Floats  # [runs, seconds]
+    disagreed: Floats  # [runs, seconds], shadow copies that failed among them
+    failed: Floats  # [runs, seconds], shadow copies that failed
+
+    @property
+    def rated(self) -> Floats:
+        """Answers of which the truth is known."""
+        return self.right + self.wrong
+
+    @property
+    def copies(self) -> Floats:
+        """Shadow copies that were tried."""
+        return self.agreed + self.disagreed
+
+
+def names_of(*sides: Sequence[Window]) -> tuple[str, ...]:
+    """Give the names of outputs that are told apart, in any order that is always the same."""
+    names = sorted(set(chain.from_iterable(window.outputs for window in chain(*sides))))
+    if len(names) <= MOST_NAMES:
+        return tuple(names)
+    totals: dict[str, int] = dict.fromkeys(names, 0)
+    for window in chain(*sides):
+        for name, count in window.outputs.items():
+            totals[name] += count
+    names.sort(key=totals.__getitem__, reverse=True)
+    return (*names[: MOST_NAMES - 1], _OTHER)
+
+
+def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> Side:
+    """Sum `windows` by their second, one of `times` each."""
+    index = np.searchsorted(times, _column(windows, "at"))
+
+    def by_second(values: Floats) -> Floats:
+        return np.bincount(index, weights=values, minlength=len(times)).astype(np.float64, copy=False)[None]
+
+    requests = by_second(_column(windows, "requests"))
+    failed = _column(windows, "shadow.failed")
+    agreed, disagreed = _column(windows, "shadow.agreed"), _column(windows, "shadow.differed") + failed
+    copies = by_second(agreed + disagreed)
+    errors = (sum(window.errors.values()) if window.errors else 0 for window in windows)
+    return Side(
+        requests=requests,
+        errors=by_second(np.fromiter(errors, np.float64, len(windows))),
+        latency=_latency(windows, index, len(times)),
+        outputs=_outputs(windows, index, np.maximum(requests, copies), names),
+        right=by_second(_column(windows, "feedback.right")),
+        wrong=by_second(_column(windows, "feedback.wrong")),
+        agreed=by_second(agreed),
+        disagreed=by_second(disagreed),
+        failed=by_second(failed),
+    )
+
+
+def _column(windows: Sequence[Window], field: str) -> Floats:
+    return np.fromiter(map(attrgetter(field), windows), np.float64, len(windows))
+
+
+def _latency(windows: Sequence[Window], index: Indices, seconds: int) -> Floats:
+    # A window without requests has no histogram; one of another length is from another lading.
+    counted = [at for at, window in enumerate(windows) if len(window.latency) == BINS]
+    flat = np.fromiter(
+        chain.from_iterable(windows[at].latency for at in counted), np.float64, len(counted) * BINS
+    )
+    place = index[counted][:, None] * BINS + np.arange(BINS)
+    sums = np.bincount(place.reshape(-1), weights=flat, minlength=seconds * BINS)
+    return sums.astype(np.float64, copy=False).reshape(1, seconds, BINS)
+
+
+def _outputs(windows: Sequence[Window], index: Indices, requests: Floats, names: Sequence[str]) -> Floats:
+    seconds, width = requests.shape[1], max(len(names), 1)
+    each = [window.outputs for window in windows]
+    column = {name: at for at, name in enumerate(names)}
+    other = len(names) - 1
+    columns = [column.get(name, other) for name in chain.from_iterable(each)]
+    counts = np.fromiter(chain.from_iterable(one.values() for one in each), np.float64, len(columns))
+    place = np.repeat(index, [len(one) for one in each]) * width + np.array(columns, dtype=np.int64)
+    flat = np.bincount(place, weights=counts, minlength=seconds * width).astype(np.float64, copy=False)
+    sums = flat.reshape(1, seconds, width)
+    # The rows of one request are not independent: together they weigh as much as one request.
+    total = sums.sum(axis=-1)
+    weight = np.minimum(1.0, np.divide(requests, total, out=np.ones_like(total), where=total > 0))
+    return np.asarray(sums * weight[..., None])
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Where blocks begin and end among the seconds, ``[runs, blocks + 1]``; the last may be empty."""
+
+    edges: Indices
+    # By identity, and kept with what they were made of: the gates ask for the same sums many times.
+    _summed: list[tuple[Floats, Floats, Floats]] = field(default_factory=list)
+
+    def past(self, values: Floats) -> Floats:
+        """Sum `values` over all seconds before each block, ``[runs, blocks, ...]``."""
+        return self._of(values)[1]
+
+    def past_of_epoch(self, values: Floats) -> Floats:
+        """Sum `values` over the seconds from the begin of each block's epoch to the block."""
+        past = self.past(values)
+        return past - past[:, np.arange(past.shape[1]) // EPOCH * EPOCH]
+
+    def sums(self, values: Floats) -> Floats:
+        """Sum `values` over the seconds of each block, ``[runs, blocks, ...]``."""
+        return self._of(values)[0]
+
+    def _of(self, values: Floats) -> tuple[Floats, Floats]:
+        for known, sums, past in self._summed:
+            if known is values:
+                return sums, past
+        runs, seconds, *rest = values.shape
+        upto = np.zeros((runs, seconds + 1, *rest))
+        np.cumsum(values, axis=1, out=upto[:, 1:])
+        sums = np.diff(upto[np.arange(runs)[:, None], self.edges], axis=1)
+        past = np.cumsum(sums, axis=1) - sums
+        self._summed.append((values, sums, past))
+        return sums, past
+
+
+def blocks_of(counts: Sequence[Floats], ages: Floats) -> Blocks:
+    """Cut seconds into blocks that each have `LEAST_PER_BLOCK` of every one of `counts`, ``[runs, seconds]``.
+
+    ``ages`` are the seconds since the step began. A block lasts a second at least and, later, a hundredth of
+    the age (a minute at most): there is no need to look at an hour by the second. What is left over at the
+    end waits for its block to fill.
+    """
+    enough = np.searchsorted(ages + 1, ages + np.clip(ages / 100, 1.0, 60.0) - 1e-6) + 1
+    runs = [_edges([count[run] for count in counts], enough) for run in range(len(counts[0]))]
+    edges = np.zeros((len(runs), max(map(len, runs))), dtype=np.int64)
+    for run, found in enumerate(runs):
+        edges[run, : len(found)] = found
+        edges[run, len(found) :] = found[-1]
+    return Blocks(edges)
+
+
+def _edges(counts: Sequence[Floats], enough: Indices) -> list[int]:
+    seconds = len(enough)
+    following = enough
+    for count in counts:
+        upto = np.concatenate([[0.0], count.cumsum()])
+        following = np.maximum(following, np.searchsorted(upto, upto[:-1] + LEAST_PER_BLOCK - 1e-9))
+    steps: list[int] = following.tolist()
+    edges = [0]
+    while edges[-1] < seconds and steps[edges[-1]] <= seconds:
+        edges.append(steps[edges[-1]])
+    return edges

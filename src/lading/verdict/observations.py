@@ -1,0 +1,207 @@
+"""What each gate counts, as streams of ones and zeros on both sides. Tests nothing, knows no default.
+
+Every gate is a question about one share: of failed requests, of answers that took longer than a threshold, of
+outputs within a set of labels, of wrong answers, of copies answered otherwise. Thresholds and sets are chosen
+for each block from the traffic before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lading.traffic import LATENCY_BOUNDS_S
+from lading.verdict.aggregates import BINS, Blocks, Side, blocks_of
+from lading.verdict.e_values import Floats, Stream, highest_rate, radius
+
+_BIN_RATIO = (LATENCY_BOUNDS_S[-1] / LATENCY_BOUNDS_S[0]) ** (1 / (len(LATENCY_BOUNDS_S) - 1))
+TAIL = {"max_latency_p99_ratio": 0.01, "max_latency_p50_ratio": 0.5}
+_COUNTED = ("max_output_shift", "max_accuracy_drop", "min_agreement")
+Booleans = NDArray[np.bool_]
+Past = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Both sides in one step, and live in the steps before it."""
+
+    live: Side
+    candidate: Side
+    before: Side
+    ages: Floats  # [seconds], since the step began
+    shadow: bool
+    cuts: dict[tuple[str, bool], Blocks] = field(default_factory=dict)
+
+    @property
+    def live_is_gone(self) -> bool:
+        """Whether the candidate has all traffic: live is then what it was before the step."""
+        live, candidate = self.live.requests.sum(), self.tried.sum()
+        return bool(
+            not self.shadow and candidate > 0 and live * 100 <= candidate and self.before.requests.sum() > 0
+        )
+
+    @property
+    def tried(self) -> Floats:
+        """Requests, or copies of them, that the candidate was given, ``[runs, seconds]``."""
+        return self.candidate.copies if self.shadow else self.candidate.requests
+
+    @property
+    def failed(self) -> Floats:
+        """Those of `tried` that failed."""
+        return self.candidate.failed if self.shadow else self.candidate.errors
+
+
+def blocks_for(gate: str, traffic: Traffic, *, alone: bool) -> Blocks:
+    """Cut the step into blocks that both sides (`alone`: the candidate) have observations in."""
+    live, candidate = traffic.live, traffic.candidate
+    counted = gate if gate in _COUNTED else "requests"
+    if (counted, alone) not in traffic.cuts:
+        if counted == "max_output_shift":
+            both = [live.outputs.sum(axis=-1), candidate.outputs.sum(axis=-1)]
+        elif counted == "max_accuracy_drop":
+            both = [live.rated, candidate.rated]
+        elif counted == "min_agreement":
+            both = [live.copies + candidate.copies]
+        else:
+            both = [live.requests, traffic.tried]
+        traffic.cuts[counted, alone] = blocks_of(both[-1:] if alone else both, traffic.ages)
+    return traffic.cuts[counted, alone]
+
+
+def rates(gate: str, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stream, Stream]:
+    """Give the streams of live and candidate for a gate that has both."""
+    live, candidate = traffic.live, traffic.candidate
+    if gate == "max_error_increase":
+        return (
+            _stream(blocks, past, live.requests, live.errors),
+            _stream(blocks, past, traffic.tried, traffic.failed),
+        )
+    if gate == "max_accuracy_drop":
+        return (
+            _stream(blocks, past, live.rated, live.wrong),
+            _stream(blocks, past, candidate.rated, candidate.wrong),
+        )
+    assert gate == "max_output_shift"
+    # The labels that the candidate gave more often than live so far. If the total variation is within the
+    # limit, then so is the difference of the shares of any set of labels.
+    favoured = _shares(past(candidate.outputs)) > _shares(past(live.outputs))  # [runs, blocks, names]
+    return (
+        _within(blocks, past, live.outputs, favoured),
+        _within(blocks, past, candidate.outputs, favoured),
+    )
+
+
+def slower(gate: str, ratio: float, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stream, Stream]:
+    """Give live's answers above its own quantile so far, and the candidate's above `ratio` times that."""
+    tail = TAIL[gate]
+    seen = blocks.past(traffic.live.latency)
+    threshold = quantile(seen, tail)
+    known = seen.sum(axis=-1) >= 2 / tail
+    live = _above(blocks, past, traffic.live.latency, threshold, known)
+    shift = math.log(ratio) / math.log(_BIN_RATIO)
+    return live, _above(blocks, past, traffic.candidate.latency, threshold + shift, known)
+
+
+def against_before(
+    gate: str, limit: float, traffic: Traffic, blocks: Blocks, past: Past, alpha: float
+) -> tuple[Stream, Floats]:
+    """Give the candidate's stream, and the share that it may have after what live was before this step.
+
+    Live's share is bounded from above, wrong with probability `alpha` at most. One run only.
+    """
+    before, candidate = traffic.before, traffic.candidate
+    if gate in TAIL:
+        histogram = before.latency.sum(axis=1)  # [runs, bins]
+        threshold = quantile(histogram, TAIL[gate])
+        allowed = highest_rate(histogram.sum(), histogram.sum() * TAIL[gate], alpha)
+        position = threshold + math.log(limit) / math.log(_BIN_RATIO)
+        shape = (1, blocks.edges.shape[1] - 1)
+        stream = _above(
+            blocks, past, candidate.latency, np.broadcast_to(position, shape), np.ones(shape, bool)
+        )
+        return stream, np.full(shape, allowed)
+    if gate == "max_output_shift":
+        total = before.outputs.sum(axis=1, keepdims=True)  # [runs, 1, names]
+        favoured = _shares(past(candidate.outputs)) > _shares(total)
+        unsure = radius(total.sum(), math.log(1 / alpha) + total.shape[-1] * math.log(2))
+        share = (_shares(total) * favoured).sum(axis=-1)
+        return _within(blocks, past, candidate.outputs, favoured), np.asarray(share + unsure + limit)
+    accuracy = gate == "max_accuracy_drop"
+    n, x = (before.rated, before.wrong) if accuracy else (before.requests, before.errors)
+    stream = (
+        _stream(blocks, past, candidate.rated, candidate.wrong)
+        if accuracy
+        else _stream(blocks, past, traffic.tried, traffic.failed)
+    )
+    return stream, np.full(stream.n.shape, highest_rate(n.sum(), x.sum(), alpha) + limit)
+
+
+def disagreed(traffic: Traffic, blocks: Blocks, past: Past) -> Stream:
+    """Give the shadow copies that were answered otherwise, or failed; either side may have counted them."""
+    live, candidate = traffic.live, traffic.candidate
+    return _stream(blocks, past, live.copies + candidate.copies, live.disagreed + candidate.disagreed)
+
+
+def quantile(histogram: Floats, tail: float) -> Floats:
+    """Find where the share `tail` of the latencies lies above, as a place on the scale of bins, ``[...]``.
+
+    A place is the number of a bin and the part of it that lies below. Within a bin, latencies are taken as
+    spread evenly on the logarithmic scale that the bins have.
+    """
+    above = np.flip(np.cumsum(np.flip(histogram, -1), -1), -1)  # [..., bins], at least this bin
+    wanted = tail * above[..., 0]
+    bin_ = np.maximum((above > wanted[..., None]).sum(axis=-1) - 1, 0)
+    here = np.take_along_axis(histogram, bin_[..., None], -1)[..., 0]
+    higher = np.take_along_axis(above, bin_[..., None], -1)[..., 0] - here
+    inside = np.divide(wanted - higher, here, out=np.zeros_like(here), where=here > 0)
+    return np.asarray(bin_ + 1 - np.clip(inside, 0, 1))
+
+
+def seconds_at(place: float) -> float:
+    """Give the latency at a place on the scale of bins."""
+    return LATENCY_BOUNDS_S[0] * float(_BIN_RATIO ** (place - 1))
+
+
+def _above(blocks: Blocks, past: Past, latency: Floats, place: Floats, known: Booleans) -> Stream:
+    ones, part, worth = _exceeding(blocks.sums(latency), place)
+    before, past_part, _ = _exceeding(past(latency), place)
+    return Stream(
+        n=np.where(known, blocks.sums(latency).sum(axis=-1), 0.0),
+        ones=np.where(known, ones, 0.0),
+        past_n=past(latency).sum(axis=-1),
+        past_x=before + past_part * worth,
+        part=np.where(known, part, 0.0),
+        worth=worth,
+    )
+
+
+def _exceeding(histogram: Floats, place: Floats) -> tuple[Floats, Floats, Floats]:
+    """Count what is above a place: surely, in its bin, and how much of that bin is above."""
+    bin_ = np.clip(np.floor(place), 0, BINS - 1).astype(np.int64)
+    worth = np.clip(bin_ + 1 - place, 0.0, 1.0)
+    from_here = np.flip(np.cumsum(np.flip(histogram, -1), -1), -1)
+    part = np.take_along_axis(histogram, bin_[..., None], -1)[..., 0]
+    return np.take_along_axis(from_here, bin_[..., None], -1)[..., 0] - part, part, worth
+
+
+def _stream(blocks: Blocks, past: Past, n: Floats, x: Floats) -> Stream:
+    return Stream(blocks.sums(n), blocks.sums(x), past(n), past(x))
+
+
+def _within(blocks: Blocks, past: Past, outputs: Floats, chosen: Booleans) -> Stream:
+    here, before = blocks.sums(outputs), past(outputs)  # [runs, blocks, names]
+    return Stream(
+        n=here.sum(axis=-1),
+        ones=(here * chosen).sum(axis=-1),
+        past_n=before.sum(axis=-1),
+        past_x=(before * chosen).sum(axis=-1),
+    )
+
+
+def _shares(outputs: Floats) -> Floats:
+    total = outputs.sum(axis=-1, keepdims=True)
+    return np.asarray(np.divide(outputs, total, out=np.zeros_like(outputs), where=total > 0))

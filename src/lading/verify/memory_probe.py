@@ -1,0 +1,58 @@
+"""How much memory one model takes, as a process of its own: ``python -m lading.verify.memory_probe DIR 1``.
+
+Prints one JSON object. Not imported by anything: the process that verifies has freed memory lying about that
+a second load would hide in.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from lading.bundle import Bundle
+from lading.runtime import open_runtime
+from lading.runtime.onnx.session import import_onnxruntime
+from lading.verify.golden_replay import rows_of
+
+_STATUS = Path("/proc/self/status")
+_RESET_PEAK = "5"
+
+
+def measure(path: Path, threads: int) -> dict[str, float]:
+    """Load the model, run 1 and 32 rows, and give the bytes by which resident memory grew at its peak."""
+    bundle = Bundle.open(path)
+    inputs = bundle.samples().inputs
+    import_onnxruntime()
+    before = _start()
+    runtime = open_runtime(bundle, threads=threads)
+    for rows in (1, 32, 1, 32):
+        runtime.run(rows_of(bundle.manifest.signature, inputs, rows))
+    return {"peak_bytes": max(0, _peak() - before)}
+
+
+def _start() -> int:
+    """Forget the peak so far where the kernel lets us (proc(5), clear_refs); give the resident bytes."""
+    try:
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:
+        return _peak()
+    return _status("VmRSS")
+
+
+def _peak() -> int:
+    if _STATUS.exists():
+        return _status("VmHWM")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _status(name: str) -> int:
+    lines = _STATUS.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -1,0 +1,234 @@
+"""Deployments of both patterns run by ``podman play kube``: two replicas, rolled one at a time under load.
+
+Catalog and store are a PostgreSQL and a docker-registry of their own. What podman 4.3 cannot do is changed in
+the manifests, each with its reason (`for_podman`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from lading.deploy import REGISTRY_SECRET, Pattern
+from lading.registry import Registry
+from support.bundles import linear_bundle
+from support.images import lading, run
+from support.ports import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
+
+ROW = {"data": [[5.1, 3.5, 1.4, 0.2]]}
+
+
+class Replica:
+    """One pod of the Deployment at a port of its own."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number, self.port = folder, number, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.file: Path | None = None
+        self.grace_s = 0
+
+    def play(self, manifest: Any) -> None:
+        self.file = (
+            self.folder / f"{manifest['metadata']['annotations']['com.lading.version']}-{self.number}.yaml"
+        )
+        self.file.write_text(yaml.safe_dump(for_podman(manifest, self.number, self.port)))
+        self.grace_s = manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        run("podman", "play", "kube", "--quiet", str(self.file))
+        until = time.monotonic() + 30
+        while not self.is_ready():
+            assert time.monotonic() < until, run("podman", "ps", "--all")
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/models/iris/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def remove(self) -> None:
+        """Take away what a failed test left, so that the next one's pods find their names free."""
+        name = f"iris-{self.number}-pod-0"
+        subprocess.run(["podman", "pod", "rm", "--force", name], capture_output=True, check=False)
+
+    def down(self) -> None:
+        # podman's `--down` alone kills at once; Kubernetes gives a pod the time that the manifest says.
+        run("podman", "pod", "stop", f"--time={self.grace_s}", f"iris-{self.number}-pod-0")
+        run("podman", "play", "kube", "--down", str(self.file))
+
+
+def for_podman(manifest: Any, number: int, port: int) -> Any:
+    """Change what podman 4.3 cannot do: two pods at one port, probes without curl in the image."""
+    made = json.loads(json.dumps(manifest))
+    made["metadata"]["name"] = f"iris-{number}"
+    spec = made["spec"]["template"]["spec"]
+    spec["hostNetwork"] = True
+    # podman starts an init container that ended well again and again if the pod is to be restarted always.
+    spec["restartPolicy"] = "OnFailure"
+    (server,) = spec["containers"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        del server[probe]
+    settings = {
+        "LADING_HOST": "127.0.0.1",
+        "LADING_PORT": str(port),
+        "LADING_GRPC_PORT": "0",
+        "LADING_DRAIN_DELAY_S": "1",
+    }
+    for one in server["env"]:
+        one["value"] = settings.get(one["name"], one["value"])
+    del server["ports"]
+    # podman 4.3 makes one volume of all emptyDirs of a name, whatever pod they are of.
+    for named in (*spec["volumes"], *(at for one in both(spec) for at in one["volumeMounts"])):
+        named["name"] += f"-{number}"
+    return made
+
+
+def both(spec: Any) -> list[Any]:
+    """Give all containers of a pod."""
+    return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
+class Endpoints:
+    """What a Service's endpoints are: the replicas that callers are sent to, in turn."""
+
+    def __init__(self, replicas: list[Replica]) -> None:
+        self.ready = list(replicas)
+        self.seen: list[tuple[int, str]] = []
+        self.failed: list[str] = []
+        self._stop = threading.Event()
+
+    @contextmanager
+    def under_load(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self._call) for _ in range(3)]
+        for one in threads:
+            one.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for one in threads:
+                one.join()
+
+    def _call(self) -> None:
+        turn, client = 0, httpx.Client()
+        while not self._stop.is_set():
+            turn += 1
+            ready = list(self.ready)  # Others take from it meanwhile.
+            chosen = ready[turn % len(ready)]
+            try:
+                answer = client.post(f"{chosen.url}/models/iris/predict", json=ROW)
+                answer.raise_for_status()
+                self.seen.append((chosen.number, answer.headers["x-lading-digest"]))
+            except httpx.HTTPError as error:
+                self.failed.append(repr(error))
+            time.sleep(0.005)
+        client.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A catalog, a store, two versions of iris in them, and what makes their manifests."""
+
+    address: str
+    runtime: str
+    environ: dict[str, str]
+    refs: list[str]
+
+    def deployment(self, ref: str, pattern: Pattern) -> Any:
+        """Give the Deployment that `lading deploy kubernetes` prints for a version."""
+        image = self.runtime if pattern == "load" else self._built(ref)
+        options = ("--pattern", pattern, "--image", image, "--secret", REGISTRY_SECRET)
+        printed = lading("deploy", "kubernetes", ref, *options, environ=self.environ)
+        (found,) = [one for one in yaml.safe_load_all(printed) if one["kind"] == "Deployment"]
+        return found
+
+    def _built(self, ref: str) -> str:
+        to = f"{self.address}/deployed/{ref}"
+        options = ("--base", self.runtime, "--to", to, "--json")
+        built = json.loads(lading("image", "build", ref, *options, environ=self.environ))
+        return f"{self.address}/deployed/iris@{built['digest']}"
+
+    def patterns(self) -> set[str]:
+        """Tell which patterns the inventory knows replicas of that are not gone."""
+        with Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"]) as registry:
+            return {one.pattern for one in registry.replicas() if not one.gone}
+
+
+@pytest.fixture(scope="module")
+def site(oci_server, runtime, podman, postgres, tmp_path_factory) -> Site:
+    folder = tmp_path_factory.mktemp("deploy")
+    environ = {
+        "LADING_REGISTRY": postgres.database(),
+        "LADING_STORE": f"oci://{oci_server.address}/deployed/models",
+    }
+    refs = [
+        lading("push", linear_bundle(folder / f"{seed}.bundle", seed=seed).path, environ=environ).strip()
+        for seed in (0, 1)
+    ]
+    # podman 4.3 wants of a Secret what stands under its `data`.
+    secret = folder / "secret.json"
+    data = {name: base64.b64encode(value.encode()).decode() for name, value in environ.items()}
+    secret.write_text(json.dumps(data))
+    run("podman", "secret", "create", REGISTRY_SECRET, str(secret))
+    digest = run("skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", f"docker://{runtime}")
+    pinned = f"{runtime.rpartition(':')[0]}@{digest.strip()}"
+    return Site(oci_server.address, pinned, environ, refs)
+
+
+def guards() -> set[str]:
+    """Tell as whom the servers run, and whether their root is read-only."""
+    names = run("podman", "ps", "--format", "{{.Names}}").split()
+    servers = [name for name in names if name.endswith("-server")]
+    assert len(servers) == 2, names
+    shown = "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}"
+    return set(run("podman", "inspect", "--format", shown, *servers).splitlines())
+
+
+@pytest.fixture
+def replicas(tmp_path) -> Iterator[list[Replica]]:
+    made = [Replica(tmp_path, number) for number in (1, 2)]
+    yield made
+    for one in made:
+        one.remove()
+
+
+@pytest.mark.parametrize("pattern", ["in-image", "load"])
+def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(site, pattern, replicas):
+    deployments = [site.deployment(ref, pattern) for ref in site.refs]
+    digests = [one["metadata"]["annotations"]["com.lading.digest"] for one in deployments]
+    for one in replicas:
+        one.play(deployments[0])
+    assert guards() == {"65532:65532 true"}
+    assert site.patterns() == {pattern}
+    endpoints = Endpoints(replicas)
+    with endpoints.under_load():
+        time.sleep(0.5)
+        for one in replicas:
+            # The order of a pod's end in Kubernetes: out of the endpoints, preStop's pause, SIGTERM, drain.
+            endpoints.ready.remove(one)
+            time.sleep(0.3)
+            one.down()
+            one.play(deployments[1])
+            endpoints.ready.append(one)
+        time.sleep(0.5)
+    assert endpoints.failed == []
+    assert set(endpoints.seen[:20]) == {(1, digests[0]), (2, digests[0])}
+    assert set(endpoints.seen[-20:]) == {(1, digests[1]), (2, digests[1])}
+    print(f"{pattern}: {len(endpoints.seen)} requests, none lost")
+    for one in replicas:
+        one.down()
+    # Each said goodbye: it was drained, not killed.
+    assert site.patterns() == set()

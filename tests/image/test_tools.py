@@ -1,0 +1,96 @@
+"""Images and artifacts read by tools that nobody here wrote: skopeo, umoci, podman and ORAS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.image_environment import address, manifest_of, started, wait_ready
+from support.images import ARCHITECTURE, run, tiny_base
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
+
+
+def test_other_tools_accept_the_image(yard, iris, tmp_path):
+    remote = f"docker://{iris['image']}"
+    told = json.loads(run("skopeo", "inspect", "--tls-verify=false", remote))
+    assert (told["Digest"], told["Architecture"]) == (iris["digest"], ARCHITECTURE)
+    assert told["Labels"]["com.lading.digest"] == iris["bundles"][0]["digest"]
+    # Without the option it compresses layers on the way, and so makes another image.
+    run(
+        "skopeo",
+        "copy",
+        "--quiet",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        remote,
+        f"oci:{tmp_path / 'copy'}:iris",
+    )
+    copied = json.loads((tmp_path / "copy" / "index.json").read_text())["manifests"]
+    assert [one["digest"] for one in copied] == [iris["digest"]]
+    run("umoci", "unpack", "--image", f"{tmp_path / 'copy'}:iris", str(tmp_path / "unpacked"))
+    inside = tmp_path / "unpacked" / "rootfs" / "lading" / "bundles" / "iris" / "bundle.json"
+    assert inside.read_bytes() == (yard.folder / "iris-1.bundle" / "bundle.json").read_bytes()
+    run("podman", "pull", "--quiet", iris["image"])
+    shutil.rmtree(tmp_path)
+
+
+def test_layouts_and_archives_are_run_as_they_are(yard, iris, tmp_path):
+    layout, archive = (
+        f"oci:{tmp_path / 'layout'}:iris",
+        f"docker-archive:{tmp_path / 'iris.tar'}:lading.test/iris:1",
+    )
+    for to in (layout, archive):
+        yard.lading("image", "build", "iris:1", "--base", yard.runtime, "--to", to)
+    contents = [json.loads(yard.lading("image", "inspect", one, "--json")) for one in (layout, archive)]
+    assert [one["platforms"][0]["bundles"] for one in contents] == [iris["bundles"]] * 2
+    run("podman", "load", "--quiet", "--input", str(tmp_path / "iris.tar"))
+    for image in (f"oci:{tmp_path / 'layout'}:iris", "lading.test/iris:1"):
+        identity = started(image)
+        url = "http://" + address(identity, "http")
+        wait_ready(url)
+        assert httpx.get(f"{url}/models/iris").json()["digest"] == iris["bundles"][0]["digest"]
+        run("podman", "rm", "--force", "--time=5", identity)
+
+
+ORAS = """
+import json, sys, oras.client
+client = oras.client.OrasClient(insecure=True)
+manifest = client.get_manifest(sys.argv[1])
+files = client.pull(target=sys.argv[1], outdir=sys.argv[2])
+print(json.dumps([manifest, client.get_tags(sys.argv[1]), files]))
+"""
+
+
+def test_the_client_of_oras_reads_image_and_artifact_and_gets_the_same_blob_of_both(yard, iris, tmp_path):
+    with yard.open() as registry:
+        blob = registry.resolve("iris:1").blob
+    found = {}
+    for what, target in (("image", iris["image"]), ("artifact", f"{yard.address}/yard/models:iris-1")):
+        # It reads tags by tag: the digest is the image's name elsewhere.
+        command = (sys.executable, "-c", ORAS, target.partition("@")[0], str(tmp_path / what))
+        manifest, tags, files = json.loads(run(*command).splitlines()[-1])
+        assert manifest == manifest_of(*target.partition("@")[0].rsplit(":", 1))
+        found[what] = hashlib.sha256(Path(files[-1]).read_bytes()).hexdigest()
+        named = {"image": {"1"}, "artifact": {"iris-1", blob.replace("sha256:", "blob-")}}
+        assert named[what] <= set(tags)
+    assert set(found.values()) == {blob.removeprefix("sha256:")}
+    shutil.rmtree(tmp_path)
+
+
+def test_every_platform_of_an_index_is_in_the_registry_for_who_asks_for_it(yard, iris, tmp_path):
+    base = tiny_base(tmp_path / "base", "amd64", "arm64")
+    image = f"{yard.address}/both-platforms:1"
+    yard.lading("image", "build", "iris:1", "--base", base, "--to", image)
+    with yard.open() as registry:
+        blob = registry.resolve("iris:1").blob
+    for architecture in ("amd64", "arm64"):
+        asked = ("skopeo", "inspect", f"--override-arch={architecture}", "--tls-verify=false")
+        told = json.loads(run(*asked, f"docker://{image}"))
+        assert (told["Architecture"], told["Layers"][-1]) == (architecture, blob)

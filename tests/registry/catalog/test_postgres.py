@@ -1,0 +1,283 @@
+"""A registry in a real PostgreSQL: what it says when it cannot work, and how it comes back."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from lading.errors import ExtraMissing, InvalidSetting, ModelNotFound, RegistryUnavailable
+from lading.registry import Registry
+from lading.registry.catalog import postgres as postgres_module
+from lading.registry.open import cache_of, open_catalog
+from lading.registry.releases import Releases
+from lading.release import EventDraft, Plan, verify_chain
+from lading.traffic import Feedback
+from support import release_processes as releasing
+from support.bundles import linear_bundle
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("LADING_REGISTRY", "LADING_STORE", "LADING_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+def test_two_machines_share_a_registry(postgres, home, tmp_path, monkeypatch):
+    url = postgres.database()
+    monkeypatch.setenv("LADING_REGISTRY", url)
+    monkeypatch.setenv("LADING_STORE", str(tmp_path / "blobs"))
+    bundle = linear_bundle(tmp_path / "iris.bundle")
+    with Registry.open() as here:
+        assert here.where == url
+        pushed = here.push(bundle, tags=["good"])
+        here.release("iris", 1, actor="ann")
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    with Registry.open() as there:
+        assert there.resolve("iris").tags == ("good", "live")
+        fetched = there.fetch("iris")
+        assert fetched.digest == pushed.digest
+        assert fetched.path.is_relative_to(tmp_path / "other" / ".lading" / "caches")
+        report = there.gc(older_than_s=0)
+        assert (report.removed, report.kept) == ((), 1)
+    monkeypatch.setenv("LADING_CACHE", str(tmp_path / "cache"))
+    with Registry.open() as there:
+        assert there.fetch("iris").path.is_relative_to(tmp_path / "cache")
+
+
+def test_each_registry_has_a_cache_of_its_own(home):
+    urls = ["postgresql://a/one", "postgresql://a/two", str(home / "folder")]
+    assert len({cache_of(url) for url in urls}) == 3
+
+
+def test_a_database_without_a_store_says_where_to_name_one(home):
+    with pytest.raises(InvalidSetting, match="a database keeps none") as caught:
+        Registry.open("postgresql://lading@127.0.0.1:1/none")
+    assert "LADING_STORE" in str(caught.value)
+
+
+def test_a_password_is_never_shown(home, tmp_path):
+    with pytest.raises(RegistryUnavailable) as caught:
+        Registry.open("postgresql://ann:secret@127.0.0.1:1/none", store=str(tmp_path))
+    assert "secret" not in str(caught.value)
+    assert "ann:***@127.0.0.1" in str(caught.value)
+    assert "Connection refused" in str(caught.value)
+    assert "pg_isready" in caught.value.hint
+    query = "user=ann&password=secret&passfile=/secret&sslpassword=secret&connect_timeout=3"
+    with pytest.raises(RegistryUnavailable, match="Connection refused") as caught:
+        Registry.open(f"postgresql://127.0.0.1:1/none?{query}", store=str(tmp_path))
+    assert "secret" not in str(caught.value)
+    assert "127.0.0.1:1/none?connect_timeout=3&user=ann" in str(caught.value)
+    with pytest.raises(InvalidSetting) as refused:
+        Registry.open("postgresql://ann:secret@host:port/none", store=str(tmp_path))
+    assert "secret" not in str(refused.value)
+
+
+def test_a_database_that_is_not_there_is_named(postgres):
+    with pytest.raises(RegistryUnavailable, match='database "nowhere" does not exist') as caught:
+        open_catalog(postgres.url("nowhere"))
+    assert "createdb" in caught.value.hint
+
+
+def test_a_user_without_rights_is_told_which(postgres):
+    url = postgres.database()
+    open_catalog(url).close()
+    database = url.rpartition("/")[2]
+    postgres.execute("CREATE ROLE guest LOGIN")
+    guest = url.replace("lading@", "guest@")
+    try:
+        with pytest.raises(RegistryUnavailable, match="permission denied") as caught:
+            open_catalog(guest)
+        assert "right to read and write" in caught.value.hint
+        postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest", database)
+        catalog = open_catalog(guest)
+        assert catalog.models() == []
+        with pytest.raises(RegistryUnavailable, match="permission denied"):
+            catalog.add(releasing.new_version(), (), lambda: None)
+        catalog.close()
+    finally:
+        postgres.execute("DROP OWNED BY guest", database)
+        postgres.execute("DROP ROLE guest")
+
+
+def test_a_read_only_server_takes_no_writes(postgres):
+    url = postgres.database()
+    open_catalog(url).close()
+    catalog = open_catalog(f"{url}?options=-c%20default_transaction_read_only%3Don")
+    assert catalog.models() == []
+    with pytest.raises(RegistryUnavailable, match="read-only transaction") as caught:
+        catalog.beat(releasing.replica())
+    assert "primary" in caught.value.hint
+    catalog.close()
+
+
+def test_psycopg_that_is_not_there_names_the_extra():
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from lading.registry.open import open_catalog\n"
+        "try: open_catalog('postgresql://host/db')\n"
+        "except Exception as error: print(type(error).__name__, error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{ExtraMissing.__name__} `pip install 'lading[postgres]'`\n"
+
+
+def test_a_catalog_that_is_not_asked_at_once_makes_its_tables_when_it_is_and_for_all_threads(postgres):
+    url = postgres.database()
+    postgres.stop()
+    try:
+        catalog = open_catalog(url, at_once=False)
+        with pytest.raises(RegistryUnavailable):
+            catalog.models()
+    finally:
+        postgres.start()
+    begin = threading.Barrier(8)
+
+    def ask(_number: int) -> list[str]:
+        begin.wait()
+        return catalog.models()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(8))) == [[]] * 8
+    catalog.close()
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_is_an_outage_that_ends_by_itself(postgres, mode):
+    releases = releasing.releases_at(postgres.database())
+    releases._catalog.add(releasing.new_version(), (), lambda: None)
+    before = releases.release("iris", 1, actor="ann")
+    postgres.stop(mode)
+    try:
+        for act in (
+            releases.wanted,
+            lambda: releases.lease("x", "a", 1),
+            lambda: releases.beat(releasing.replica()),
+        ):
+            start = time.monotonic()
+            with pytest.raises(RegistryUnavailable):
+                act()
+            assert time.monotonic() - start < 2
+    finally:
+        postgres.start()
+    # The very next transaction finds the new server, over every connection of the pool.
+    assert [releases.wanted() for _ in range(8)] == [[before]] * 8
+    assert releases.lease("x", "a", 1)
+    releases._catalog.close()
+
+
+def test_changes_during_restarts_are_done_once_or_not_at_all(postgres):
+    url = postgres.database()
+    releases = releasing.releases_at(url)
+    for bundle in (1, 2):
+        releases._catalog.add(releasing.new_version(bundle=bundle), (), lambda: None)
+    releases.release("iris", 1, actor="ann")
+    releases.release("iris", 2, Plan(mode="canary"), actor="ann")
+    done, stop, failed = [], threading.Event(), []
+
+    def drive() -> None:
+        while not stop.is_set():
+            try:
+                release = releases.current("iris")
+                to = f"{release.weight_percent + 0.01:.2f}"
+                releases.change(
+                    release, weight_percent=float(to), event=EventDraft(kind="step", actor="d", to=to)
+                )
+                done.append(to)
+            except RegistryUnavailable:
+                failed.append(time.monotonic())
+                time.sleep(0.01)
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    for mode in ("immediate", "fast", "immediate"):
+        time.sleep(0.5)
+        postgres.stop(mode)
+        time.sleep(0.2)
+        postgres.start()
+    time.sleep(0.5)
+    stop.set()
+    driver.join(60)
+    assert not driver.is_alive()
+    assert failed
+    events = releases.events("iris")
+    assert verify_chain(events) is None
+    weights = [one.to for one in events if one.kind == "step"]
+    # What was confirmed is there; what was not may be, once.
+    assert set(done) <= set(weights)
+    assert len(weights) == len(set(weights)) == releases.current("iris").epoch - 1
+    assert len(weights) - len(done) <= 3
+    releases._catalog.close()
+
+
+def test_a_server_that_does_not_answer_is_given_up(tmp_path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        start = time.monotonic()
+        with pytest.raises(RegistryUnavailable, match="timeout"):
+            open_catalog(f"postgresql://lading@127.0.0.1:{silent.getsockname()[1]}/x?connect_timeout=2")
+        assert time.monotonic() - start < 5
+
+
+def test_a_lock_that_is_held_for_long_is_given_up(postgres, monkeypatch):
+    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_S", 1)
+    catalog = open_catalog(postgres.database())
+    catalog.add(releasing.new_version(), (), lambda: None)
+    other = Releases(catalog, time.time)
+    with catalog.transaction("alone") as connection:
+        from lading.registry.catalog.version_rows import lock_model
+
+        lock_model(connection, "iris")
+        with pytest.raises(RegistryUnavailable, match="lock timeout") as caught:
+            other.release("iris", 1, actor="ann")
+        assert "try again" in caught.value.hint
+        with pytest.raises(RegistryUnavailable, match="lock timeout"):
+            catalog.discard("sha256:1", lambda _: True)
+        # Readers, beats and leases do not wait for it.
+        assert other.wanted() == []
+        assert other.lease("rollout", "a", 5)
+        other.beat(releasing.replica())
+        with pytest.raises(ModelNotFound):
+            other.releases("wine")
+    catalog.close()
+
+
+def test_feedback_that_is_committed_late_is_read_all_the_same(postgres):
+    url = postgres.database()
+    slow, quick, reader = (open_catalog(url) for _ in range(3))
+    inserted, go = threading.Event(), threading.Event()
+
+    def wait(_connection) -> None:
+        inserted.set()
+        go.wait(10)
+
+    mark, _ = reader.feedback(None)
+    event.listen(slow._engine, "commit", wait)
+    first, second = (Feedback("iris", number, ("setosa",)) for number in ("first", "second"))
+    threads = [threading.Thread(target=slow.add_feedback, args=([first],))]
+    threads[0].start()
+    assert inserted.wait(10)
+    threads.append(threading.Thread(target=quick.add_feedback, args=([second],)))
+    threads[1].start()
+    # Long enough for the second to be there before the first, if it could.
+    threads[1].join(0.5)
+    mark, read = reader.feedback(mark)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    read += reader.feedback(mark)[1]
+    assert read == [first, second]
+    for catalog in (slow, quick, reader):
+        catalog.close()

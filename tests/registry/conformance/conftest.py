@@ -1,0 +1,91 @@
+"""Every catalog and every store that there is: a new one joins by adding its name and a branch below.
+
+A fixture gives a function that opens one and the same place again and again, as other processes would.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from lading.registry import Registry
+from lading.registry import open as places
+from lading.registry.cache import BundleCache
+from lading.registry.catalog import Catalog
+from lading.registry.store import Store
+
+CATALOGS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+STORES = ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("oci", "s3"))]
+TICK_S = {"folder": 0.05, "oci": 0.05, "s3": 1.1}
+"""How long to wait until a store shows another time for a blob."""
+
+
+@pytest.fixture(params=CATALOGS)
+def catalog_url(request, tmp_path) -> str:
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres").database()
+    return str(tmp_path / "registry")
+
+
+@pytest.fixture
+def open_catalog(catalog_url) -> Callable[[], Catalog]:
+    opened: list[Catalog] = []
+
+    def opens() -> Catalog:
+        opened.append(places.open_catalog(catalog_url))
+        return opened[-1]
+
+    yield opens
+    for catalog in opened:
+        catalog.close()
+
+
+@pytest.fixture(params=STORES)
+def open_store(request, tmp_path) -> Callable[[], Store]:
+    if request.param == "folder":
+        url = str(tmp_path / "registry" / "blobs")
+    else:
+        url = request.getfixturevalue(f"{request.param}_url")
+    opened: list[Store] = []
+
+    def opens() -> Store:
+        opened.append(places.open_store(url, str(tmp_path)))
+        return opened[-1]
+
+    yield opens
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def tick_s(request) -> float:
+    return TICK_S[request.node.callspec.params["open_store"]]
+
+
+@pytest.fixture
+def catalog(open_catalog) -> Catalog:
+    return open_catalog()
+
+
+@pytest.fixture
+def store(open_store) -> Store:
+    return open_store()
+
+
+@pytest.fixture
+def open_registry(open_catalog, open_store, tmp_path) -> Callable[[], Registry]:
+    """Open the same registry each time, but with a cache of its own, as on another machine."""
+    numbers = itertools.count()
+
+    def opens(**changes: object) -> Registry:
+        cache = BundleCache(tmp_path / f"cache-{next(numbers)}")
+        return Registry(open_catalog(), open_store(), cache, **changes)
+
+    return opens
+
+
+@pytest.fixture
+def registry(open_registry) -> Registry:
+    return open_registry()

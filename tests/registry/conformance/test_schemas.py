@@ -1,0 +1,160 @@
+"""The schema of a catalog: made once however many come, migrated from every one before, refused if newer."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from lading.errors import RegistryUnavailable
+from lading.ref import Ref
+from lading.registry.catalog.tables import SCHEMA, metadata
+from lading.registry.open import is_database, open_catalog
+from lading.registry.releases import Releases
+from lading.release import verify_chain
+from support import release_processes as releasing
+
+OLD = sorted(Path(__file__).parents[2].joinpath("data").glob("catalog_schema_*.sqlite.sql"))
+OLD_SCHEMAS = [int(path.name.removeprefix("catalog_schema_").partition(".")[0]) for path in OLD]
+
+
+def make_old(url: str, version: int) -> None:
+    """Make a catalog as a lading of that schema left it."""
+    kind = "postgresql" if is_database(url) else "sqlite"
+    script = Path(__file__).parents[2] / "data" / f"catalog_schema_{version}.{kind}.sql"
+    if kind == "postgresql":
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(script.read_text())
+        return
+    Path(url).mkdir()
+    with contextlib.closing(sqlite3.connect(Path(url) / "catalog.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(script.read_text())
+
+
+def shape(connection: Connection) -> dict[str, object]:
+    """Describe all that a database has, whatever the order in which it was made."""
+    seen = inspect(connection)
+    found: dict[str, object] = {}
+    for table in seen.get_table_names():
+        columns = [(one["name"], str(one["type"]), one["nullable"]) for one in seen.get_columns(table)]
+        defaults = [one["default"] for one in seen.get_columns(table) if one["name"] == "last_release"]
+        keys = (seen.get_pk_constraint(table), seen.get_foreign_keys(table))
+        more = (seen.get_indexes(table), seen.get_unique_constraints(table))
+        found[table] = repr((columns, defaults, keys, more))
+    triggers = {
+        "postgresql": "SELECT tgname, tgtype FROM pg_trigger WHERE NOT tgisinternal",
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name",
+    }
+    rows = connection.execute(text(triggers[connection.dialect.name])).all()
+    found["triggers"] = [tuple(" ".join(str(word).split()) for word in row) for row in rows]
+    return found
+
+
+def test_the_tables_are_those_that_the_code_describes(open_catalog):
+    with open_catalog().transaction("read") as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_there_is_a_catalog_of_every_schema_before():
+    assert list(range(1, SCHEMA)) == OLD_SCHEMAS
+
+
+@pytest.mark.parametrize("old", OLD_SCHEMAS)
+def test_an_old_catalog_is_migrated_with_all_that_it_holds(catalog_url, old, request, tmp_path):
+    make_old(catalog_url, old)
+    catalog = open_catalog(catalog_url)
+    try:
+        assert [one.version for one in catalog.versions("iris")] == [1, 3]
+        assert catalog.find(Ref("iris", tag="good")).metrics == {"accuracy": 0.9}
+        assert catalog.add(releasing.new_version(bundle=9), (), lambda: None).version == 4
+        releases = Releases(catalog, time.time)
+        assert releases.wanted() == []
+        releases.release("iris", 1, actor="ann")
+        assert verify_chain(releases.events()) is None
+        new_url = (
+            request.getfixturevalue("postgres").database() if is_database(catalog_url) else tmp_path / "n"
+        )
+        new = open_catalog(str(new_url))
+        with catalog.transaction("read") as migrated, new.transaction("read") as made:
+            assert shape(migrated) == shape(made)
+        new.close()
+    finally:
+        catalog.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("old", [None, 1])
+def test_many_processes_at_once_make_or_migrate_one_catalog(catalog_url, old):
+    if old is not None:
+        make_old(catalog_url, old)
+    processes = multiprocessing.get_context("forkserver")
+    results = processes.Queue()
+    running = [
+        processes.Process(target=releasing.open_and_count, args=(catalog_url, results)) for _ in range(6)
+    ]
+    for process in running:
+        process.start()
+    assert [results.get(timeout=60) for _ in running] == [0 if old is None else 1] * 6
+    for process in running:
+        process.join(60)
+
+
+def test_a_newer_schema_is_refused_naming_both_and_left_alone(catalog_url):
+    catalog = open_catalog(catalog_url)
+    with catalog.transaction("write") as connection:
+        connection.execute(text("UPDATE lading_schema SET version = version + 1"))
+    words = f"expected catalog schema {SCHEMA}, found {SCHEMA + 1}, written by a newer lading"
+    with pytest.raises(RegistryUnavailable, match=words) as caught:
+        open_catalog(catalog_url)
+    assert "pip install --upgrade lading" in caught.value.hint
+    # Who was there already goes on: a step only adds.
+    assert catalog.models() == []
+    catalog.close()
+
+
+@pytest.mark.parametrize("broken", ["CREATE TABLE events (id INTEGER)", "CREATE TABLE replicas (id INTEGER)"])
+def test_a_migration_that_fails_changes_nothing(catalog_url, broken):
+    make_old(catalog_url, 1)
+    run(catalog_url, broken)
+    with pytest.raises(Exception, match="already exists"):
+        open_catalog(catalog_url)
+    run(catalog_url, f"DROP TABLE {broken.split()[2]}")
+    catalog = open_catalog(catalog_url)
+    assert Releases(catalog, time.time).events() == []
+    catalog.close()
+
+
+def run(url: str, statement: str) -> None:
+    if is_database(url):
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)
+    else:
+        with contextlib.closing(sqlite3.connect(Path(url) / "catalog.db")) as connection:
+            connection.execute(statement)
+            connection.commit()
+
+
+def test_alembic_is_loaded_only_to_migrate(catalog_url):
+    code = (
+        "import sys; from lading.registry.open import open_catalog; "
+        "open_catalog(sys.argv[1]).models(); print('alembic' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, catalog_url]
+    make_old(catalog_url, 1)
+    told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert told == ["True\n", "False\n"]

@@ -1,0 +1,287 @@
+"""The S3 store before moto's real server: conditional writes, parts, what killed writers left, and faults."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import threading
+import time
+
+import pytest
+
+import lading.registry.store.s3parts
+from lading.blobs.retry import Retry
+from lading.errors import BlobNotFound, DigestMismatch, ExtraMissing, InvalidSetting, RegistryUnavailable
+from lading.registry import Registry
+from lading.registry.store.s3 import S3Store, s3_client
+from support.bundles import linear_bundle
+from support.store_servers import AWS, moto, proxy
+
+pytestmark = pytest.mark.slow
+
+PART = 5 << 20  # the least that S3 takes for a part that is not the last
+BODY = random.Random(7).randbytes(2 * PART + 1000)
+DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    monkeypatch.setattr(lading.registry.store.s3parts, "PART_BYTES", PART)
+
+
+@pytest.fixture
+def open_store(s3_url):
+    opened = []
+
+    def opens(**options) -> S3Store:
+        bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
+        opened.append(S3Store(bucket, prefix, **{"retry": Retry(attempts=3, first_s=0.01), **options}))
+        return opened[-1]
+
+    yield opens
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store) -> S3Store:
+    return open_store()
+
+
+@pytest.fixture
+def client(s3_url):
+    opened = s3_client(os.environ)
+    yield opened
+    opened.close()
+
+
+def at(s3_url: str, digest: str = DIGEST) -> dict[str, str]:
+    bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
+    return {"Bucket": bucket, "Key": f"{prefix}/sha256/{digest[7:9]}/{digest[7:]}"}
+
+
+def put(store: S3Store, body: bytes = BODY) -> None:
+    store.put(lambda out: out.write(body), f"sha256:{hashlib.sha256(body).hexdigest()}", len(body))
+
+
+def read(store: S3Store, digest: str = DIGEST) -> bytes:
+    with store.open(digest) as source:
+        return source.read()
+
+
+def uploads(client, s3_url: str) -> list[dict]:
+    return client.list_multipart_uploads(Bucket=at(s3_url)["Bucket"]).get("Uploads", [])
+
+
+def test_a_large_blob_goes_in_parts_and_comes_out_whole(store, client, s3_url):
+    put(store)
+    assert read(store) == BODY
+    head = client.head_object(**at(s3_url))
+    assert head["ETag"].strip('"').endswith("-3")
+    assert uploads(client, s3_url) == []
+
+
+def test_a_writer_that_breaks_off_leaves_no_parts(store, client, s3_url):
+    def write(out):
+        out.write(BODY[: PART + 1])
+        assert len(uploads(client, s3_url)) == 1
+        raise DigestMismatch("`model.onnx`", expected="`a`", found="`b`")
+
+    with pytest.raises(DigestMismatch, match=r"model\.onnx"):
+        store.put(write, DIGEST, len(BODY))
+    assert uploads(client, s3_url) == []
+    assert not store.has(DIGEST)
+
+
+def test_parts_of_a_killed_writer_are_swept_and_those_of_one_at_work_are_not(open_store, client, s3_url):
+    begun = client.create_multipart_upload(**at(s3_url))
+    client.upload_part(**at(s3_url), UploadId=begun["UploadId"], PartNumber=1, Body=BODY[:PART])
+    working = open_store()
+    later = time.time() + 10
+    assert working.sweep(later, dry_run=False) == []
+    assert not working.has(DIGEST)
+    quiet = open_store(quiet_s=-10)
+    (planned,) = quiet.sweep(later, dry_run=True)
+    assert (planned.kind, planned.name, planned.size_bytes) == ("temporary file", at(s3_url)["Key"], PART)
+    assert len(uploads(client, s3_url)) == 1
+    assert quiet.sweep(time.time() - 60, dry_run=False) == []
+    assert quiet.sweep(later, dry_run=False) == [planned]
+    assert uploads(client, s3_url) == []
+    put(working)
+    assert read(working) == BODY
+
+
+@pytest.mark.parametrize("request_", ["ListParts", "AbortMultipartUpload"])
+def test_an_upload_that_is_completed_during_the_sweep_is_left_out(open_store, client, s3_url, request_):
+    begun = client.create_multipart_upload(**at(s3_url))
+    upload = {**at(s3_url), "UploadId": begun["UploadId"]}
+    part = client.upload_part(**upload, PartNumber=1, Body=BODY[:PART])
+    parts = [{"ETag": part["ETag"], "PartNumber": 1}]
+    left = {**at(s3_url), "Key": at(s3_url)["Key"] + ".left"}
+    client.create_multipart_upload(**left)
+    quiet = open_store(quiet_s=-10)
+    completed = []
+
+    def complete(**_given) -> None:
+        if not completed:
+            client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+            completed.append(True)
+
+    quiet._client.meta.events.register_first(f"before-call.s3.{request_}", complete)
+    (removed,) = quiet.sweep(time.time() + 10, dry_run=False)
+    assert removed.name == left["Key"]
+    assert completed
+    assert uploads(client, s3_url) == []
+    assert client.head_object(**at(s3_url))["ContentLength"] == PART
+
+
+@pytest.mark.parametrize("size", [1000, len(BODY)])
+def test_two_who_write_one_blob_at_once_both_succeed_and_the_first_stays(open_store, client, s3_url, size):
+    body = BODY[:size]
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+    def write(out) -> None:
+        out.write(body)
+        put(open_store(), body)
+        etags.append(client.head_object(**at(s3_url, digest))["LastModified"])
+        time.sleep(1.1)
+
+    etags = []
+    open_store().put(write, digest, size)
+    assert client.head_object(**at(s3_url, digest))["LastModified"] == etags[0]
+    assert uploads(client, s3_url) == []
+    assert read(open_store(), digest) == body
+
+
+def test_the_condition_is_the_servers_own(client, s3_url):
+    client.put_object(**at(s3_url), Body=b"first", IfNoneMatch="*")
+    with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
+        client.put_object(**at(s3_url), Body=b"second", IfNoneMatch="*")
+
+
+@pytest.mark.parametrize("harm", [BODY[:-1], BODY[:-1] + b"?"])
+def test_bytes_that_somebody_wrote_over_are_refused_and_healed_by_the_next_put(store, client, s3_url, harm):
+    put(store)
+    client.put_object(**at(s3_url), Body=harm)
+    with pytest.raises(DigestMismatch, match=DIGEST):
+        read(store)
+    put(store)
+    assert read(store) == BODY
+
+
+def test_a_download_goes_on_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
+    put(store)
+    with proxy(s3_server.address) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{way.address}")
+        cut = open_store()
+        assert cut.has(DIGEST)
+        way.cut_after, way.cuts = PART, 2
+        assert read(cut) == BODY
+        assert way.cuts == 0
+
+
+def test_an_upload_goes_on_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
+    with proxy(s3_server.address) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{way.address}")
+        way.cut_after, way.cuts = PART // 2, 1
+        put(open_store())
+        assert way.cuts == 0
+        assert way.bytes_up < len(BODY) + PART + 100_000
+    assert read(store) == BODY
+
+
+def test_a_store_that_does_not_answer_is_unavailable_with_what_to_look_at(open_store, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(RegistryUnavailable, match=r"127\.0\.0\.1:1") as caught:
+        open_store().has(DIGEST)
+    assert "AWS_ENDPOINT_URL" in caught.value.hint
+
+
+def test_a_bucket_that_is_not_there_is_said(s3_url):
+    store = S3Store("nobodys-bucket")
+    with pytest.raises(RegistryUnavailable, match="NoSuchBucket") as caught:
+        put(store)
+    assert "LADING_STORE" in caught.value.hint
+    with pytest.raises(RegistryUnavailable, match="NoSuchBucket"):
+        list(store.blobs())
+    store.close()
+
+
+def test_without_credentials_nothing_is_sent(open_store, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(RegistryUnavailable, match=r"[Cc]redentials") as caught:
+        open_store().has(DIGEST)
+    assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+
+
+@pytest.fixture
+def guarded_url(tmp_path, monkeypatch):
+    """Give the URL of a bucket whose user has the rights that blobs need, but not those of `gc`."""
+    from botocore.session import get_session
+
+    # From then on moto asks who is allowed what: after the four requests below.
+    monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "4")
+    server = moto(tmp_path)
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://{server.address}"}.items():
+        monkeypatch.setenv(name, value)
+    clients = [s3_client(os.environ), get_session().create_client("iam", region_name="us-east-1")]
+    actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    clients[0].create_bucket(Bucket="guarded")
+    clients[1].create_user(UserName="ann")
+    clients[1].put_user_policy(UserName="ann", PolicyName="blobs", PolicyDocument=policy)
+    key = clients[1].create_access_key(UserName="ann")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    yield "s3://guarded"
+    for one in clients:
+        one.close()
+    server.stop()
+
+
+def test_the_rights_that_gc_needs_are_named_where_one_is_missing(guarded_url):
+    store = S3Store(guarded_url.removeprefix("s3://"))
+    put(store, BODY[:1000])
+    with pytest.raises(RegistryUnavailable, match="AccessDenied") as caught:
+        store.sweep(time.time(), dry_run=False)
+    for right in ("ListBucketMultipartUploads", "ListMultipartUploadParts", "AbortMultipartUpload"):
+        assert right in caught.value.hint
+    store.close()
+
+
+def test_a_registry_with_its_blobs_in_a_bucket_lives_its_life(s3_url, tmp_path):
+    bundle = linear_bundle(tmp_path / "iris")
+    with Registry.open(str(tmp_path / "registry"), store=s3_url) as registry:
+        version = registry.push(bundle)
+        assert registry.pull("iris:1", tmp_path / "pulled").digest == bundle.digest
+        with pytest.raises(BlobNotFound, match=f"{1:064x}"):
+            registry._store.open(f"sha256:{1:064x}")
+        registry.remove("iris:1")
+        assert [one.name for one in registry.gc(older_than_s=-2).removed] == [version.blob]
+
+
+def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ExtraMissing, match="botocore") as caught:
+        S3Store("bucket")
+    assert "lading[s3]" in caught.value.hint
+
+
+def test_a_url_without_a_bucket_is_refused(tmp_path):
+    with pytest.raises(InvalidSetting, match="no bucket"):
+        Registry.open(str(tmp_path), store="s3:///prefix")
+
+
+def test_threads_share_one_store(store):
+    bodies = [bytes([number]) * 1000 for number in range(16)]
+    threads = [threading.Thread(target=put, args=(store, body)) for body in bodies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(store.blobs())) == 16

@@ -1,0 +1,310 @@
+"""The cache of unpacked bundles: bounded, shared between processes, and never a half bundle in it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lading.blobs.locks import hold
+from lading.bundle import Bundle
+from lading.errors import DigestMismatch, RegistryUnavailable
+from lading.registry.cache import BundleCache
+from support.bundles import linear_bundle
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory) -> list[Bundle]:
+    folder = tmp_path_factory.mktemp("bundles")
+    return [linear_bundle(folder / str(seed), seed=seed) for seed in range(4)]
+
+
+def unpacking(bundle: Bundle, calls: list[str]):
+    def unpack(to: Path) -> Bundle:
+        calls.append(bundle.digest)
+        shutil.copytree(bundle.path, to)
+        os.utime(to)  # the time is copied as well
+        return Bundle.open(to)
+
+    return unpack
+
+
+def size_of(bundle: Bundle) -> int:
+    return sum(path.stat().st_size for path in bundle.path.iterdir())
+
+
+def fetch(cache: BundleCache, bundle: Bundle, calls: list[str] | None = None) -> Bundle:
+    unpack = unpacking(bundle, [] if calls is None else calls)
+    return cache.bundle(bundle.digest, unpack, size_bytes=size_of(bundle))
+
+
+def cached(root: Path) -> set[str]:
+    return {f"sha256:{path.name}" for path in root.iterdir() if path.name != "unpacking"}
+
+
+def age(root: Path, bundle: Bundle, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(root / bundle.digest.removeprefix("sha256:"), (then, then))
+
+
+def test_the_least_recently_opened_goes_when_there_is_no_room(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]) * 5 // 2)
+    for number, bundle in enumerate(bundles[:2]):
+        fetch(cache, bundle)
+        age(tmp_path, bundle, 100 - number)
+    fetch(cache, bundles[0])  # opened again: now the other is the oldest
+    fetch(cache, bundles[2])
+    assert cached(tmp_path) == {bundles[0].digest, bundles[2].digest}
+
+
+def test_those_who_unpack_at_once_keep_to_the_bound_together(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]) * 5 // 2)
+
+    def fetch_while_others_do(first: Bundle, *others: Bundle) -> None:
+        def unpack(to: Path) -> Bundle:
+            if others:
+                fetch_while_others_do(*others)
+            return unpacking(first, [])(to)
+
+        cache.bundle(first.digest, unpack, size_bytes=size_of(first))
+
+    # Each makes room when none of the others is there yet.
+    fetch_while_others_do(*bundles)
+    assert cached(tmp_path) == {bundles[0].digest, bundles[1].digest}
+
+
+def test_many_who_unpack_at_once_under_a_small_bound_lose_nothing_they_hold(bundles, tmp_path):
+    together, held = threading.Barrier(len(bundles)), []
+
+    def run(bundle: Bundle) -> None:
+        def unpack(to: Path) -> Bundle:
+            together.wait()
+            return unpacking(bundle, [])(to)
+
+        cache = BundleCache(tmp_path, max_bytes=1)
+        held.append(cache.bundle(bundle.digest, unpack, size_bytes=size_of(bundle)))
+
+    threads = [threading.Thread(target=run, args=(bundle,)) for bundle in bundles]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(Bundle.open(bundle.path).digest for bundle in held) == sorted(
+        bundle.digest for bundle in bundles
+    )
+
+
+def test_what_is_in_use_stays_however_little_room_there_is(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=0)
+    held = [fetch(cache, bundle) for bundle in bundles[:2]]
+    assert cached(tmp_path) == {bundle.digest for bundle in bundles[:2]}
+    assert cache.sweep(set, time.time() + 1, dry_run=False) == []
+    assert all(bundle.samples().rows for bundle in held)
+    held.clear()
+    gc.collect()
+    fetch(cache, bundles[2])
+    assert cached(tmp_path) == {bundles[2].digest}
+
+
+def test_what_another_process_has_in_use_stays_until_it_is_killed(bundles, tmp_path):
+    cache = BundleCache(tmp_path, max_bytes=0)
+    path = fetch(cache, bundles[0]).path
+    gc.collect()
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom lading.registry.cache import BundleCache\n"
+        "held = BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], None)\nprint('open', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), bundles[0].digest]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "open\n"
+        fetch(cache, bundles[1])
+        assert path.exists()
+        process.kill()
+        process.wait()
+    gc.collect()
+    fetch(cache, bundles[2])
+    assert cached(tmp_path) == {bundles[2].digest}
+
+
+def test_sweeping_goes_on_beside_others_who_unpack_and_remove(bundles, tmp_path):
+    cache, stop, failed = BundleCache(tmp_path), threading.Event(), []
+
+    def unpack_and_remove() -> None:
+        while not stop.is_set():
+            fetch(cache, bundles[0])
+            cache.sweep(set, time.time() + 1, dry_run=False)
+
+    def sweep() -> None:
+        try:
+            for _ in range(1500):
+                cache.sweep(set, time.time() + 1, dry_run=True)
+        except RegistryUnavailable as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=one) for one in (unpack_and_remove, sweep)]
+    for thread in threads:
+        thread.start()
+    threads[1].join()
+    stop.set()
+    threads[0].join()
+    assert failed == []
+
+
+def test_many_who_ask_at_once_have_it_unpacked_once(bundles, tmp_path):
+    calls, found = [], []
+
+    def run() -> None:
+        found.append(fetch(BundleCache(tmp_path), bundles[0], calls).digest)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [bundles[0].digest] * 8
+    assert calls == [bundles[0].digest]
+
+
+def test_bundles_come_and_go_under_many_hands_and_every_one_given_out_is_whole(bundles, tmp_path):
+    failures = []
+
+    def run(turn: int) -> None:
+        cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]))
+        for at in range(25):
+            bundle = bundles[(turn + at) % len(bundles)]
+            try:
+                assert fetch(cache, bundle).samples().rows == 16
+            except Exception as error:  # noqa: BLE001 - shown by the assertion below
+                failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from lading.registry.cache import BundleCache
+
+def unpack(to):
+    to.mkdir()
+    (to / "bundle.json").write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], unpack)
+"""
+
+
+def test_a_kill_while_unpacking_leaves_no_half_bundle_and_the_next_goes_on(bundles, tmp_path):
+    command = [sys.executable, "-c", DYING, str(tmp_path), bundles[0].digest]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert cached(tmp_path) == set()
+    assert fetch(BundleCache(tmp_path), bundles[0]).digest == bundles[0].digest
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+def test_a_failed_unpacking_leaves_nothing(bundles, tmp_path):
+    def unpack(to: Path) -> Bundle:
+        to.mkdir()
+        raise RegistryUnavailable("the store", expected="it", found="none")
+
+    with pytest.raises(RegistryUnavailable, match="the store"):
+        BundleCache(tmp_path).bundle(bundles[0].digest, unpack)
+    assert cached(tmp_path) == set()
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+def damaged(cache: BundleCache, bundle: Bundle) -> Path:
+    """Have the bundle in the cache, with one byte changed and nobody who has it open."""
+    path = fetch(cache, bundle).path
+    gc.collect()
+    model = path / "model.onnx"
+    data = model.read_bytes()
+    model.chmod(0o644)
+    model.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    return path
+
+
+def test_a_damaged_bundle_is_unpacked_anew_by_the_first_of_many_who_open_it_at_once(bundles, tmp_path):
+    damaged(BundleCache(tmp_path), bundles[0])
+    calls, found, failures = [], [], []
+    together = threading.Barrier(8)
+
+    def run() -> None:
+        cache = BundleCache(tmp_path)
+        together.wait()
+        try:
+            found.append(Bundle.open(fetch(cache, bundles[0], calls).path).digest)
+        except Exception as error:  # noqa: BLE001 - shown by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert found == [bundles[0].digest] * 8
+    assert calls == [bundles[0].digest]
+    assert list((tmp_path / "unpacking").iterdir()) == []
+
+
+def test_a_damaged_bundle_waits_for_another_who_just_opens_it(bundles, tmp_path):
+    cache = BundleCache(tmp_path)
+    other = hold(damaged(cache, bundles[0]))
+    timer = threading.Timer(0.3, other.release)
+    timer.start()
+    assert fetch(cache, bundles[0]).digest == bundles[0].digest
+    timer.join()
+
+
+@pytest.mark.slow
+def test_a_damaged_bundle_that_somebody_has_open_is_refused_and_left_alone(bundles, tmp_path):
+    cache, calls = BundleCache(tmp_path), []
+    other = hold(damaged(cache, bundles[0]))
+    for _ in range(2):
+        with pytest.raises(DigestMismatch, match=r"model\.onnx") as caught:
+            fetch(cache, bundles[0], calls)
+    assert "unpacked again" in caught.value.hint
+    assert calls == []
+    other.release()
+    assert fetch(cache, bundles[0], calls).digest == bundles[0].digest
+    assert calls == [bundles[0].digest]
+
+
+def test_a_damaged_bundle_whose_store_is_damaged_too_is_unpacked_once_and_refused(bundles, tmp_path):
+    cache, calls = BundleCache(tmp_path), []
+    damaged(cache, bundles[0])
+
+    def unpack(to: Path) -> Bundle:
+        calls.append(to)
+        raise DigestMismatch("`model.onnx`", expected="`a`", found="`b`", hint="push it again")
+
+    with pytest.raises(DigestMismatch) as caught:
+        cache.bundle(bundles[0].digest, unpack)
+    assert caught.value.hint == "push it again"
+    assert len(calls) == 1
+    assert cached(tmp_path) == set()
+
+
+def test_a_damaged_bundle_that_cannot_be_removed_is_refused_with_what_is_wrong_with_it(bundles, tmp_path):
+    cache = BundleCache(tmp_path)
+    damaged(cache, bundles[0])
+    (tmp_path / "unpacking").rmdir()
+    (tmp_path / "unpacking").touch()  # in the way for root as well, whom a read-only folder would not stop
+    with pytest.raises(DigestMismatch, match=r"model\.onnx"):
+        fetch(cache, bundles[0])

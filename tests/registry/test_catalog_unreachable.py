@@ -1,0 +1,159 @@
+"""Servers that start while PostgreSQL is away: with what was known, or not ready until it is back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lading.registry import Registry
+from lading.release import Plan
+from support.bundles import linear_bundle
+from support.server_process import ServerProcess, serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def environ(postgres, tmp_path):
+    """Make a registry with two versions of iris, the first one live; give the variables that lead there."""
+    given = {
+        "LADING_REGISTRY": postgres.database(),
+        "LADING_STORE": str(tmp_path / "store"),
+        "LADING_CACHE": str(tmp_path / "cache"),
+    }
+    with Registry.open(given["LADING_REGISTRY"], store=given["LADING_STORE"]) as registry:
+        for seed in (1, 2):
+            registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
+        registry.release("iris", 1, Plan(mode="live"), actor="t")
+    return given
+
+
+@contextmanager
+def away(postgres) -> Iterator[Callable[[], None]]:
+    """Stop PostgreSQL; give what starts it again, which happens in any case."""
+    postgres.stop()
+    with ExitStack() as back:
+        back.callback(postgres.start)
+        yield back.close
+
+
+def answering(server: ServerProcess) -> str:
+    answer = httpx.post(f"{server.url}/models/iris/predict", json={"data": [[1, 2, 3, 4]]})
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-lading-model"]
+
+
+def not_ready(server: ServerProcess) -> str:
+    health = httpx.get(f"{server.url}/health")
+    assert health.status_code == 503
+    assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
+    return health.json()["reason"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_follows_starts_with_what_was_wanted_and_follows_on(
+    postgres, environ, tmp_path, workers
+):
+    flags = ("--workers", workers)
+    with serving(environ=environ, flags=flags) as server:
+        assert answering(server) == "iris:1"
+    with away(postgres) as back, serving(environ=environ, flags=flags) as server:
+        assert answering(server) == "iris:1"
+        assert "until the catalog is back this is wanted, as it was before: iris:1" in server.said
+        assert "away for" in httpx.get(f"{server.url}/health").json()["catalog"]
+        back()
+        with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
+            registry.release("iris", 2, Plan(mode="live"), actor="t")
+        server.wait_until(lambda: answering(server) == "iris:2")
+        server.wait_until(lambda: "catalog" not in httpx.get(f"{server.url}/health").json())
+        assert server.stop() == 0
+
+
+def test_what_was_wanted_long_ago_is_not_taken_for_what_is_wanted_now(postgres, environ):
+    with serving(environ=environ):
+        pass
+    (followed,) = Path(environ["LADING_CACHE"]).rglob("followed.json")
+    os.utime(followed, (time.time() - 4000,) * 2)
+    with away(postgres) as back, serving(environ=environ, ready=False) as server:
+        server.wait_until(lambda: "the catalog is away" in server.said)
+        assert not_ready(server) == "no model is loaded: the catalog that says what to load is away"
+        back()
+        server.wait_ready()
+        assert answering(server) == "iris:1"
+        assert server.stop() == 0
+
+
+def test_a_version_by_its_number_or_digest_needs_no_catalog_once_it_was_served_here(postgres, environ):
+    with serving("iris:2", environ=environ) as server:
+        digest = httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]}).headers["x-lading-digest"]
+    with away(postgres):
+        for ref, workers in (("iris:2", "1"), (f"iris@{digest}", "2")):
+            with serving(ref, environ=environ, flags=("--workers", workers)) as server:
+                assert answering(server) == "iris:2"
+                assert f"`{ref}` is what it was found to be before" in server.said
+
+
+@pytest.mark.parametrize(("ref", "workers"), [("iris", "1"), ("iris:live", "2"), ("iris:2", "1")])
+def test_what_is_not_known_from_before_is_waited_for(postgres, environ, ref, workers):
+    with (
+        away(postgres) as back,
+        serving(ref, environ=environ, ready=False, flags=("--workers", workers)) as server,
+    ):
+        server.wait_until(lambda: "what to serve is not known yet, next try in 2 s" in server.said)
+        assert "is PostgreSQL running there?" in server.said or "onnection refused" in server.said
+        assert "the catalog that says what to load is away" in not_ready(server)
+        refused = httpx.post(f"{server.url}/models/iris/predict", json={"data": [[1, 2, 3, 4]]})
+        assert (refused.status_code, refused.json()["code"]) == (503, "ModelNotReady")
+        assert httpx.post(f"{server.url}/v2/models/iris/infer", json={"inputs": []}).status_code == 503
+        back()
+        server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == int(workers))
+        assert answering(server) == ("iris:2" if ref == "iris:2" else "iris:1")
+        assert server.stop() == 0
+
+
+def test_workers_that_waited_serve_the_same_and_so_does_a_successor(postgres, environ):
+    with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
+        registry.tag("iris:1", "best")
+    flags = ("--workers", "2")
+    with away(postgres) as back, serving("iris:best", environ=environ, ready=False, flags=flags) as server:
+        server.wait_until(lambda: "next try in 1 s" in server.said)
+        back()
+        server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == 2)
+        with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
+            registry.tag("iris:2", "best")
+        pid = server.process.pid
+        first, _second = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGKILL)
+        server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == 3)
+        assert {answering(server) for _ in range(40)} == {"iris:1"}
+        assert server.stop() == 0
+
+
+def test_what_the_catalog_does_not_have_is_said_once_it_is_back(postgres, environ):
+    with away(postgres) as back, serving("irsi:1", environ=environ, ready=False) as server:
+        server.wait_until(lambda: "next try in 0.5 s" in server.said)
+        back()
+        server.wait_until(lambda: "did you mean `iris`" in server.said)
+        assert "model `irsi`" in not_ready(server)
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("iris:1",), ("--workers", "2"), ("iris:1", "--workers", "2")])
+def test_a_catalog_that_is_too_new_is_not_waited_for(postgres, environ, arguments):
+    database = environ["LADING_REGISTRY"].rpartition("/")[2]
+    postgres.execute("UPDATE lading_schema SET version = 99", database)
+    command = [sys.executable, "-m", "lading", "serve", *arguments, "--port", "0"]
+    done = subprocess.run(
+        command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "upgrade lading here" in done.stderr

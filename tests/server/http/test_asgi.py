@@ -1,0 +1,66 @@
+"""Requests that go the way of ASGI, under the fast lane as under plain uvicorn."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+
+from lading.settings import ServeSettings
+from support.bundles import linear_bundle
+from support.hosted_app import hosted, served_from, slow
+from support.http_requests import BODY, SETTINGS, request
+from support.wire import listening
+
+COLD = "/predict?not=hot"
+CHUNKED = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(params=["lane", "asgi"])
+def slowly(request, tmp_path):
+    """A host whose model takes its time until it is let go, and the rows it ran."""
+    served = served_from(linear_bundle(tmp_path / "iris"))
+    run, rows = served.run, []
+
+    def note(inputs, outputs=None):
+        rows.append(len(inputs["X"]))
+        return run(inputs, outputs)
+
+    served.run = note
+    go = slow(served, 5)
+    given = {**SETTINGS, "deadline_s": 10.0}
+    with listening(
+        hosted(served, **given).app, ServeSettings(**given), lane=request.param == "lane"
+    ) as where:
+        yield where, go, rows
+        go.set()
+
+
+def test_a_client_that_goes_leaves_the_queue(slowly):
+    host, go, rows = slowly
+    with host.wire() as first, host.wire() as last:
+        first.send(request(path=COLD))
+        time.sleep(0.2)
+        with host.wire() as gone:
+            gone.send(CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY))
+            time.sleep(0.2)
+        last.send(request(path=COLD))
+        time.sleep(0.2)
+        go.set()
+        assert first.answer().status == last.answer().status == 200
+    assert rows == [1, 1]
+
+
+def test_a_client_that_goes_before_its_body_is_whole_is_no_error(slowly, caplog):
+    host, go, rows = slowly
+    go.set()
+    with caplog.at_level(logging.INFO), host.wire() as other:
+        with host.wire() as gone:
+            gone.send(CHUNKED + b"5\r\n{")
+            time.sleep(0.1)
+        other.send(request())
+        assert other.answer().status == 200
+        time.sleep(0.1)
+    assert "Exception" not in caplog.text
+    assert rows == [1]

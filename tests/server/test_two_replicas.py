@@ -1,0 +1,132 @@
+"""Two servers on one PostgreSQL: they converge, share a rollout exactly, outlive a restart of the catalog."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import time
+
+import httpx
+import pytest
+
+from lading.errors import RegistryUnavailable
+from lading.registry import Registry
+from lading.release import EventDraft, Plan
+from support.bundles import linear_bundle
+from support.load_clients import ROW, Answers, Clients, read_answer, rest
+from support.server_process import ServerProcess, serving
+
+pytestmark = pytest.mark.slow
+
+REQUESTS = 20_000
+
+
+@pytest.fixture
+def replicas(postgres, tmp_path):
+    """Two following servers on one PostgreSQL, with the blobs in a folder, and their registry."""
+    url = postgres.database()
+    environ = {"LADING_REGISTRY": url, "LADING_STORE": str(tmp_path / "store")}
+    with Registry.open(url, store=str(tmp_path / "store")) as registry:
+        for seed in (1, 2):
+            registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
+        registry.release("iris", 1, Plan(mode="live"), actor="t")
+        caches = [{**environ, "LADING_CACHE": str(tmp_path / f"cache-{at}")} for at in (1, 2)]
+        with (
+            serving(flags=("--grpc-port", "-1"), environ=caches[0]) as one,
+            serving(flags=("--grpc-port", "-1"), environ=caches[1]) as other,
+        ):
+            yield registry, (one, other)
+            assert one.stop() == 0
+            assert other.stop() == 0
+
+
+def states(server: ServerProcess) -> dict[int, str]:
+    listed = httpx.get(f"{server.url}/models").json()["models"]
+    return {one["version"]: one["state"] for one in listed}
+
+
+def port_of(server: ServerProcess) -> int:
+    found = re.search(r":(\d+)$", server.url)
+    assert found is not None
+    return int(found.group(1))
+
+
+def sides(server: ServerProcess, count: int, keys: list[str] | None = None) -> list[str]:
+    """Ask `count` times on one connection; give the version that answered each time."""
+    found = []
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=30) as wire:
+        for at in range(count):
+            key = f"x-lading-key: {keys[at]}\r\n" if keys else ""
+            head = f"POST /models/iris/predict HTTP/1.1\r\nhost: t\r\n{key}content-length: {len(ROW)}\r\n\r\n"
+            wire.sendall(head.encode() + ROW)
+            model = re.search(rb"x-lading-model: (\S+)", read_answer(wire))
+            assert model is not None
+            found.append(model.group(1).decode())
+    return found
+
+
+def candidates(server: ServerProcess, keys: list[str]) -> set[str]:
+    """Give those of `keys` that the candidate answers."""
+    return {key for key, side in zip(keys, sides(server, len(keys), keys), strict=True) if side == "iris:2"}
+
+
+def is_share(servers: tuple[ServerProcess, ServerProcess], weight: int) -> bool:
+    """Tell whether the candidate's share of `REQUESTS` is within the binomial 99 % interval."""
+    found = [side for server in servers for side in sides(server, REQUESTS // 2)]
+    candidate = sum(side == "iris:2" for side in found)
+    sigma = math.sqrt(REQUESTS * weight / 100 * (1 - weight / 100))
+    print(f"{weight} % asked, {candidate / REQUESTS:.2%} of {REQUESTS:,} found")
+    return abs(candidate - REQUESTS * weight / 100) < 2.58 * sigma
+
+
+def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
+    registry, servers = replicas
+    keys = [f"user-{at}" for at in range(500)]
+    plan = Plan(mode="canary", steps=(5, 25, 50), hold_s=3600)
+    release = registry.release("iris", 2, plan, actor="t")
+    for server in servers:
+        server.wait_until(lambda server=server: states(server) == {1: "ready", 2: "ready"})
+    before: set[str] = set()
+    for step, weight in enumerate(plan.steps):
+        if step:
+            release = registry.change(release, step=step, event=EventDraft(kind="step", actor="t"))
+        were = len(before)
+        for server in servers:
+            server.wait_until(lambda server=server, were=were: len(candidates(server, keys)) > were, 2)
+        # By chance one share in a hundred is outside its 99 % interval, and one in ten thousand twice.
+        assert is_share(servers, weight) or is_share(servers, weight), weight
+        now, there = (candidates(server, keys) for server in servers)
+        assert now == there, "a key lands on the same side on every replica"
+        assert before <= now, "a key never changes side while the weight grows"
+        before = now
+    assert 0.4 < len(before) / len(keys) < 0.6
+
+
+def test_a_restart_of_the_catalog_stops_no_answer_and_is_caught_up_with(replicas, postgres):
+    registry, servers = replicas
+    clients = Clients()
+    for server in servers:
+        clients.start(rest(port_of(server)))
+    time.sleep(1)
+    postgres.stop()
+    for server in servers:
+        server.wait_until(lambda server=server: "catalog" in httpx.get(f"{server.url}/health").json(), 30)
+        assert httpx.get(f"{server.url}/health").status_code == 200, "it serves on with what it has"
+    postgres.start()
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            registry.release("iris", 2, Plan(mode="live"), actor="t")
+            break
+        except RegistryUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    for server in servers:
+        server.wait_until(lambda server=server: states(server) == {2: "ready"}, 30)
+    clients.stop()
+    answers: list[Answers] = clients.seen
+    assert all(len(one.answers) > 100 for one in answers)
+    assert {one.status for one in clients.answers} == {200}
+    assert clients.broken == []

@@ -1,0 +1,43 @@
+"""Requests as bytes, and what a right answer is."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from support.wire import Answer, Wire
+
+BODY = b'{"data":[[5.1,3.5,1.4,0.2]]}'
+
+
+SETTINGS = {"max_body_bytes": 4096, "deadline_s": 1.0, "keep_alive_s": 1.0, "grpc_port": -1}
+
+
+def request(
+    body: bytes = BODY, path: str = "/predict", method: str = "POST", version: str = "1.1", **headers: str
+) -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "host: lading", f"content-length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def right(answer, expected) -> bool:
+    return answer.status == 200 and np.allclose(answer.json()["prediction"], expected, rtol=1e-6)
+
+
+def at_once(host, *requests: bytes) -> list[Answer]:
+    """Send over as many connections, and let the loop find all of it in one turn."""
+    wires = [Wire(host.address) for _ in requests]
+    for wire in wires:  # Accepted, and read from by now.
+        wire.send(request())
+        wire.answer()
+    sent = threading.Event()
+    host.server._lane._loop.call_soon_threadsafe(sent.wait)
+    for wire, data in zip(wires, requests, strict=True):
+        wire.send(data)
+    sent.set()
+    answers = [wire.answer() for wire in wires]
+    for wire in wires:
+        wire.close()
+    return answers

@@ -1,0 +1,110 @@
+"""Where images are tried: a registry with the runtime in it, models beside it, and podman to run them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lading.image.references import repository
+from lading.registry import Registry
+from support.bundles import linear_bundle
+from support.images import lading, run
+from support.store_servers import Server
+
+
+@contextlib.contextmanager
+def opened(place: str):
+    """Open a repository and close its connections in the end."""
+    there = repository(place)
+    yield there
+    there.close()
+
+
+def manifest_of(place: str, reference: str) -> dict:
+    with opened(place) as there:
+        return json.loads(there.manifest(reference).data)
+
+
+ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
+HARDENED = ("--network=host", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
+
+
+@dataclass(frozen=True)
+class Yard:
+    """A registry of containers with the runtime in it, and one of models whose store is in there too."""
+
+    address: str
+    folder: Path
+    environ: dict[str, str]
+    runtime: str
+
+    def lading(self, *arguments: object, code: int = 0) -> str:
+        return lading(*arguments, environ=self.environ, code=code)
+
+    def build(self, ref: str, to: str, *more: str) -> dict:
+        image = f"{self.address}/{to}"
+        return json.loads(
+            self.lading("image", "build", ref, "--base", self.runtime, "--to", image, "--json", *more)
+        )
+
+    def open(self) -> Registry:
+        return Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"])
+
+    def push(self, seed: int, name: str = "iris", **more) -> str:
+        """Pack another model and push it; give its reference."""
+        path = self.folder / f"{name}-{seed}.bundle"
+        if not path.exists():
+            linear_bundle(path, name, seed=seed, **more)
+        return self.lading("push", path).strip()
+
+
+@pytest.fixture(scope="module")
+def yard(oci_server: Server, runtime: str, podman: None, tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    folder = tmp_path_factory.mktemp("yard")
+    address = oci_server.address
+    environ = {"LADING_REGISTRY": str(folder / "registry"), "LADING_STORE": f"oci://{address}/yard/models"}
+    return Yard(address, folder, environ, runtime)
+
+
+@pytest.fixture(scope="module")
+def iris(yard: Yard) -> dict:
+    """Build the image of iris version 1."""
+    yard.push(1)
+    return {**yard.build("iris:1", "iris:1"), "ref": "iris:1"}
+
+
+def started(
+    image: str, *arguments: str, environ: dict[str, str] | None = None, options: tuple[str, ...] = ()
+):
+    given = {"LADING_PORT": "0", "LADING_GRPC_PORT": "0", "LADING_HOST": "127.0.0.1", **(environ or {})}
+    variables = [f"--env={name}={value}" for name, value in given.items()]
+    return run("podman", "run", "--detach", *HARDENED, *variables, *options, image, *arguments).strip()
+
+
+def said(identity: str) -> str:
+    done = subprocess.run(["podman", "logs", identity], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def address(identity: str, scheme: str) -> str:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for line in said(identity).splitlines():
+            if f"listening on {scheme}://" in line:
+                return line.split(f"{scheme}://")[1].split()[0]
+        time.sleep(0.05)
+    raise AssertionError(said(identity))
+
+
+def wait_ready(url: str) -> None:
+    until = time.monotonic() + 30
+    while httpx.get(f"{url}/health").status_code != 200:
+        assert time.monotonic() < until
+        time.sleep(0.02)

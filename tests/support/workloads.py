@@ -1,0 +1,48 @@
+"""Versions, releases and workloads that manifests are made of."""
+
+from __future__ import annotations
+
+from lading.deploy import Options, Workload, workload
+from lading.evidence import Evidence, Fingerprint
+from lading.registry import ModelVersion
+from lading.release import HeaderRule, Plan, Release, begin, changed
+
+DIGEST = "sha256:" + "d" * 64
+
+
+IMAGE = f"registry.example.com/iris@{DIGEST}"
+
+
+def version(number: int = 1, name: str = "iris", size_bytes: int = 1_000_000) -> ModelVersion:
+    return ModelVersion(
+        name=name,
+        version=number,
+        digest="sha256:" + f"{number:064x}",
+        blob="sha256:" + "b" * 64,
+        size_bytes=size_bytes,
+        purpose="classification",
+        owner="ml@example.com",
+        description="",
+        pushed_at="2026-01-01T00:00:00Z",
+        metrics={},
+    )
+
+
+def evidence(memory_mb: float) -> Evidence:
+    machine = Fingerprint(lading="0", python="3", onnxruntime="1", numpy="2", os="Linux", arch="x86_64")
+    numbers = {"memory_mb": memory_mb}
+    return Evidence(bundle="", name="iris", fingerprint=machine, checks=(), numbers=numbers, measured_at="")
+
+
+def work(pattern: str = "load", number: int = 1, side: str = "live", **chosen) -> Workload:
+    options = Options(pattern=pattern, image=IMAGE, **chosen)
+    return workload(version(number), options, [evidence(40.0)], side)
+
+
+def release(mode: str = "canary", *, state: str = "running", rules: tuple[HeaderRule, ...] = ()) -> Release:
+    """Version 2 on its way beside version 1, with a tenth of the traffic where it is a canary."""
+    plan = Plan(mode=mode, rules=rules, steps=(10, 100) if mode == "canary" else ())
+    at = "2026-01-01T00:00:00Z"
+    live = begin(None, "iris", 1, Plan(mode="live"), actor="me", at=at, runtime=None)
+    now = begin(live, "iris", 2, plan, actor="me", at=at, runtime=None)
+    return now if state == "running" else changed(now, {"state": state}, now.created_at)
