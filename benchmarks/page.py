@@ -11,7 +11,7 @@ from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 
-from support.load_clients import Load
+from load import Load
 from workloads import Series, Start, paired
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -29,9 +29,9 @@ import peers_environment
 import peers_page
 import servers
 from lading.runtime import load_runtime
+from load import http
 from peers_page import Results, Start
 from servers import Running, running
-from support.load_clients import http
 from workloads import interleaved, started
 
 REFERENCES = Path(__file__).parent / "references"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.load_clients import SERVER_CORE
+from load import SERVER_CORE
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable

@@ -19,8 +19,8 @@ import numpy as np
 import uvloop
 
 import servers
+from load import SERVER_CORE, Load, grpc, http
 from servers import Running, running
-from support.load_clients import SERVER_CORE, Load, grpc, http
 
 ROW = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2]]}, separators=(",", ":")).encode()
 
@@ -250,7 +250,7 @@ class _Inside:
 
     def __init__(self, bundle: Path) -> None:
         from lading.bundle import Bundle
-        from lading.server.inference.version import Cost, Served, State
+        from lading.server.inference.version import Cost, ServedVersion, State
         from lading.server.loading.loader import prepare
         from lading.server.process.serve import make_app, make_plane, uvicorn_config
         from lading.settings import ServeSettings
@@ -259,7 +259,7 @@ class _Inside:
         opened = Bundle.open(bundle)
         self.name = opened.manifest.name
         self.samples = opened.samples().inputs
-        self._served = Served(self.name, 1, opened.digest)
+        self._served = ServedVersion(self.name, 1, opened.digest)
         prepare(self._served, opened, 1)
         self._served.advance(State.READY)
         self._served.cost = Cost(0.0, 0.0)  # Run here, whatever it costs: there is nobody to hand it to.

@@ -96,15 +96,15 @@ class Client:
         return self._post("predict/label", {"data": plain(data)})
 
     def metadata(self) -> dict[str, Any]:
-        """Give name, version, digest, inputs and outputs of the model, with a sample of each."""
+        """Return name, version, digest, inputs and outputs of the model, with a sample of each."""
         return self._object(self._get(f"{self._model_prefix()}/metadata"))
 
     def labels(self) -> dict[str, str]:
-        """Give the label of each class value. Raises `RemoteError` (404) where the model has none."""
+        """Return the label of each class value. Raises `RemoteError` (404) where the model has none."""
         return self._object(self._get(f"{self._model_prefix()}/label"))
 
     def health(self) -> dict[str, Any]:
-        """Give what the server says of its health; not being ready (503) is an answer, no error."""
+        """Return what the server says of its health; not being ready (503) is an answer, no error."""
         answer = self._try_get("/health")
         body = self._decode(answer)
         if isinstance(body, dict) and "health" in body:
@@ -322,7 +322,7 @@ def _records(frame: Any) -> Any:
 
 
 def _sendable(array: np.ndarray[Any, Any]) -> bool:
-    """Tell whether `array` holds numbers only and none of them needs a second look."""
+    """Return whether `array` holds numbers only and none of them needs a second look."""
     return array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.isfinite(array).all()))
 
 

@@ -436,7 +436,7 @@ def missing_extra(what: str, extra: str, error: ImportError, *, instead: str = "
 
 
 def pip_install(extra: str) -> str:
-    """Give the command that installs an extra of lading, as it stands in a sentence."""
+    """Return the command that installs an extra of lading, as it stands in a sentence."""
     return f"`pip install 'lading[{extra}]'`"
 
 

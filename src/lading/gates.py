@@ -88,7 +88,7 @@ def tree_of(text: str, *, where: str) -> dict[str, Any]:
 def limit_of(
     where: str, key: str, value: Any, *, at_least: float | None = None, at_most: float | None = None
 ) -> float:
-    """Give `value` as a number within its range; raises `InvalidSetting` naming the file and the key."""
+    """Return `value` as a number within its range; raises `InvalidSetting` naming the file and the key."""
     expected = "a number" if at_least is None else f"a number of at least {at_least:g}"
     if at_most is not None:
         expected += f" and at most {at_most:g}"

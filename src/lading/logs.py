@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 
-LAST_WORDS = signal.SIGUSR1
+DUMP_STACKS_SIGNAL = signal.SIGUSR1
 """Asks a process that hangs what it stands at. One that runs may crash by it: only for those to be killed."""
 
 _STDERR = 2
@@ -28,7 +28,7 @@ def set_up_logging(level: str, worker: int = 0) -> None:
 
 
 def show_stacks() -> None:
-    """Show on stderr what the threads stood at in a native crash, and the main thread on `LAST_WORDS`."""
+    """Show on stderr what the threads stood at in a native crash, and the main thread on `DUMP_STACKS_SIGNAL`."""
     faulthandler.enable(_STDERR)  # By its number: the `sys.stderr` of a notebook has none.
     # One thread alone: walking the frames of threads that run crashes the process now and then.
-    faulthandler.register(LAST_WORDS, _STDERR, all_threads=False)
+    faulthandler.register(DUMP_STACKS_SIGNAL, _STDERR, all_threads=False)

@@ -84,7 +84,7 @@ def compare(
 
 
 def _excess(want: Array, have: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
-    """Give for each row the largest error as a share of what is allowed, and the largest error of all."""
+    """Return for each row the largest error as a share of what is allowed, and the largest error of all."""
     wide, other = want.astype(np.float64), have.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         error = np.abs(other - wide)

@@ -80,7 +80,7 @@ def check_tag(tag: str) -> str:
 
 
 def is_digest(text: str) -> bool:
-    """Tell whether `text` is ``sha256:`` and 64 lower-case hexadecimal digits."""
+    """Return whether `text` is ``sha256:`` and 64 lower-case hexadecimal digits."""
     return _DIGEST.fullmatch(text) is not None
 
 

@@ -123,12 +123,12 @@ class StoreSettings:
 
 
 def variable(name: str) -> str:
-    """Give the environment variable of the setting `name`."""
+    """Return the environment variable of the setting `name`."""
     return f"LADING_{name.upper()}"
 
 
 def variables(one: Field[Any]) -> tuple[str, ...]:
-    """Give the variables that set a field, the strongest first."""
+    """Return the variables that set a field, the strongest first."""
     return (variable(one.name), *one.metadata["also"])
 
 
@@ -147,17 +147,17 @@ def store_settings(environ: Mapping[str, str] = os.environ) -> StoreSettings:
 
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
-    """Give the folder of the embedded registry: ``~/.lading``."""
+    """Return the folder of the embedded registry: ``~/.lading``."""
     return Path(environ.get("HOME") or "~").expanduser() / ".lading"
 
 
 def registry_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """Give the registry to use: what was given, else ``LADING_REGISTRY``, else ``~/.lading``."""
+    """Return the registry to use: what was given, else ``LADING_REGISTRY``, else ``~/.lading``."""
     return given or environ.get("LADING_REGISTRY") or str(home(environ))
 
 
 def registry_given(given: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether anybody has chosen the registry, so that it is not the default one."""
+    """Return whether anybody has chosen the registry, so that it is not the default one."""
     return bool(given or environ.get("LADING_REGISTRY"))
 
 
@@ -172,28 +172,28 @@ def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettin
 
 
 def store_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Give where blobs are kept: what was given, else ``LADING_STORE``; None leaves it to the registry."""
+    """Return where blobs are kept: what was given, else ``LADING_STORE``; None leaves it to the registry."""
     return given or store_settings(environ).store or None
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Give the folder of unpacked bundles: ``LADING_CACHE``; None leaves it to the registry."""
+    """Return the folder of unpacked bundles: ``LADING_CACHE``; None leaves it to the registry."""
     named = store_settings(environ).cache
     return Path(named).expanduser().absolute() if named else None
 
 
 def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Give the folder in which an image has its bundles: ``LADING_BUNDLES``, else ``/lading/bundles``."""
+    """Return the folder in which an image has its bundles: ``LADING_BUNDLES``, else ``/lading/bundles``."""
     return Path(environ.get("LADING_BUNDLES") or "/lading/bundles")
 
 
 def actor(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Give who acts, as far as anybody said: what was given, else ``LADING_ACTOR``."""
+    """Return who acts, as far as anybody said: what was given, else ``LADING_ACTOR``."""
     return given or environ.get("LADING_ACTOR") or None
 
 
 def debugging(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether errors are shown with their traceback: ``LADING_DEBUG``."""
+    """Return whether errors are shown with their traceback: ``LADING_DEBUG``."""
     return bool(environ.get("LADING_DEBUG"))
 
 

@@ -103,8 +103,8 @@ def test_the_same_inputs_give_the_same_digest(tmp_path, bundle):
 @pytest.mark.parametrize("seed", ["0", "1", "4242"])
 def test_another_process_and_hash_seed_give_the_same_bytes(tmp_path, bundle, seed):
     script = (
-        "import sys, making, hashlib, io\n"
-        "bundle = making.linear_bundle(sys.argv[1])\n"
+        "import sys, hashlib, io\nfrom support import bundles\n"
+        "bundle = bundles.linear_bundle(sys.argv[1])\n"
         "out = io.BytesIO()\n"
         "print(bundle.digest, bundle.write_tar(out).digest)\n"
     )

@@ -12,7 +12,7 @@ import pytest
 
 from lading.bundle import Bundle
 from lading.errors import ImageInvalid, UsageError
-from lading.image.build import Part, build
+from lading.image.build import BundleLayer, build
 from lading.image.bundle_layers import from_directory
 from lading.image.engine import Engine, find_engine
 from lading.image.equivalence import verify_image
@@ -92,7 +92,7 @@ def test_an_image_is_not_compared_with_another_version_of_its_bundle(tmp_path, m
 
 def test_an_image_whose_labels_name_another_bundle_is_not_evidence_of_it(tmp_path):
     inside, named = (from_directory(linear_bundle(tmp_path / str(at), seed=at).path) for at in (1, 2))
-    lying = Part(
+    lying = BundleLayer(
         msgspec.structs.replace(named.entry, blob=inside.entry.blob), inside.size_bytes, inside.write
     )
     target = LayoutImage(tmp_path / "out", "iris")

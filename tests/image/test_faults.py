@@ -18,7 +18,7 @@ import pytest
 from lading.blobs.retry import Retry
 from lading.errors import ImageInvalid, ImageNotFound, RegistryUnavailable
 from lading.image import read_config, read_manifest
-from lading.image.build import Part, build
+from lading.image.build import BundleLayer, build
 from lading.image.bundle_layers import from_directory
 from lading.image.inspect import inspect
 from lading.image.layout import LayoutImage
@@ -105,7 +105,7 @@ def test_a_blob_that_was_damaged_where_it_lies_is_written_again(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory) -> Part:
+def large(tmp_path_factory) -> BundleLayer:
     # 16 MB of weights: long enough to be broken off in the middle.
     path = tmp_path_factory.mktemp("large") / "iris"
     return from_directory(linear_bundle(path, features=2_000, classes=2_000, labels=False, rows=1).path)

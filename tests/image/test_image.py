@@ -27,7 +27,7 @@ from lading.image.base import _look_for_python, chain_id
 from lading.image.build import BundleEntry, build
 from lading.image.bundle_layers import from_directory, from_registry
 from lading.image.equivalence import compare, questions, verify_image
-from lading.image.inspect import Listed, inspect
+from lading.image.inspect import ImageSummary, inspect
 from lading.image.layers import LayerFile, archive_layer, files_layer
 from lading.image.layout import LayoutImage
 from lading.image.prune import judge
@@ -353,9 +353,9 @@ def entry(name: str, version: int) -> BundleEntry:
     return BundleEntry(name=name, version=version, digest=digest, blob=digest, purpose="p", owner="o")
 
 
-def listed(*entries: BundleEntry) -> Listed:
+def listed(*entries: BundleEntry) -> ImageSummary:
     digest = f"sha256:{sum(one.version for one in entries):064d}"
-    return Listed(digest=digest, tags=("t",), bundles=list(entries), runtime={}, size_bytes=1)
+    return ImageSummary(digest=digest, tags=("t",), bundles=list(entries), runtime={}, size_bytes=1)
 
 
 def test_an_image_stays_while_one_of_its_bundles_is_needed():

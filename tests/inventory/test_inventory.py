@@ -23,7 +23,7 @@ from lading.release import Plan
 from lading.replica import GONE_AFTER_S, Replica
 from lading.runtime.host.fingerprint import fingerprint, image_here
 from lading.runtime.host.memory import memory_limit
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics
 from lading.server.metrics.shared_memory import SharedCells, SharedMemory
 from lading.server.process.serve import make_plane
@@ -37,7 +37,7 @@ from support.server_process import ServerProcess, serving
 BODY = b'{"data": [[1, 2, 3, 4]]}'
 
 
-def status_of(*versions: Served, cells: SharedCells | None = None) -> Status:
+def status_of(*versions: ServedVersion, cells: SharedCells | None = None) -> Status:
     """The status of a server without a wire."""
     settings = ServeSettings(port=0, workers=2)
     plane = make_plane(settings)
@@ -108,7 +108,7 @@ def test_requests_and_states_are_those_of_all_workers(tmp_path):
         memory.began(number, os.getpid())
     bundle = linear_bundle(tmp_path / "iris")
     first = status_of(served_from(bundle), cells=SharedCells(memory, 1))
-    loading = Served("iris", 1, bundle.digest)
+    loading = ServedVersion("iris", 1, bundle.digest)
     second = status_of(loading, cells=SharedCells(memory, 2))
     first._metrics.stats("iris", 1, "book").answered(200, 0.001, None, 1, 1)
     second._metrics.stats("iris", 1, "oip").answered(400, 0.001, None, 1, 1)

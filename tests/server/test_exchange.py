@@ -13,8 +13,8 @@ import pytest
 from lading.errors import BodyInvalid
 from lading.server.http.messages import LONGEST_REMEMBERED
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import Served, State
-from lading.server.observe.observer import Witness
+from lading.server.inference.version import ServedVersion, State
+from lading.server.observe.observer import Observer
 from lading.server.process.serve import make_app, make_plane
 from lading.server.protocols.sagemaker import csv_response
 from lading.settings import ServeSettings
@@ -30,13 +30,13 @@ ROWS = {"data": [[5.1, 3.5, 1.4, 0.2]]}
 
 
 @pytest.fixture
-def pair(tmp_path) -> tuple[Served, Served]:
+def pair(tmp_path) -> tuple[ServedVersion, ServedVersion]:
     bundles = (linear_bundle(tmp_path / name, seed=seed) for seed, name in enumerate(("old", "new")))
     old, new = (served_from(bundle, number) for number, bundle in enumerate(bundles, 1))
     return old, new
 
 
-def vanishing(asked: Asked, old: Served, new: Served, after: int = 0) -> None:
+def vanishing(asked: Asked, old: ServedVersion, new: ServedVersion, after: int = 0) -> None:
     """Have `old` replaced and unloaded, `after` some runs, just when a request has found it."""
     runs = 0
 
@@ -47,7 +47,7 @@ def vanishing(asked: Asked, old: Served, new: Served, after: int = 0) -> None:
             asked.app.plane.publish([old, new])
             old.advance(State.DRAINING)
             old._runtime = None  # What `unload` does first; UNLOADED it is only when all is given back.
-        return Served.run(old, *given)
+        return ServedVersion.run(old, *given)
 
     old.run = run
 
@@ -71,7 +71,7 @@ def test_requests_of_one_turn_are_answered_by_what_replaced_it_compressed_or_not
 
 
 def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pair):
-    witness = Witness("here")
+    witness = Observer("here")
     settings = ServeSettings(max_queue=1, grpc_port=-1)
     plane = make_plane(settings, "iris", witness)
     rule = (b"x-tier", b"gold", "candidate")
@@ -82,7 +82,7 @@ def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pai
         for wire in wires:
             wire.send(request())
             until = time.monotonic() + 5
-            while wire is not wires[2] and not pair[0].in_hand and time.monotonic() < until:
+            while wire is not wires[2] and not pair[0].in_flight and time.monotonic() < until:
                 time.sleep(0.01)
         assert wires[2].answer().status == 429
         go.set()
@@ -149,7 +149,7 @@ def test_half_a_surrogate_pair_is_no_text(tmp_path, path, body):
 def test_a_candidate_that_is_not_ready_takes_no_replica_out_of_traffic_on_any_route(pair):
     old, new = pair
     settings = ServeSettings(grpc_port=-1, vertex_health_route="/vertex")
-    plane = make_plane(settings, "iris", Witness("here"))
+    plane = make_plane(settings, "iris", Observer("here"))
     new.advance(State.DRAINING)
     plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
     asked = Asked(make_app(plane, settings))

@@ -12,7 +12,7 @@ import numpy as np
 from lading.server.grpc import Service, messages
 from lading.server.grpc.server import GrpcServer
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.metrics import Metrics
 from lading.server.process.grpc_listener import services
 from lading.server.process.serve import make_plane
@@ -53,7 +53,7 @@ def one_row(model: str = "iris", rows: int = 1) -> dict[str, Any]:
     return {"model_name": model, "inputs": [given], "raw_input_contents": [data.tobytes()]}
 
 
-def plane_of(*versions: Served, **settings: Any) -> DataPlane:
+def plane_of(*versions: ServedVersion, **settings: Any) -> DataPlane:
     plane = make_plane(ServeSettings(**settings))
     plane.publish(versions)
     return plane

@@ -14,22 +14,22 @@ import httpx
 from lading.bundle import Bundle
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.exchange import App
-from lading.server.inference.version import Cost, Served, State
+from lading.server.inference.version import Cost, ServedVersion, State
 from lading.server.loading.loader import prepare
 from lading.server.process.serve import _pages, make_app, make_plane
 from lading.settings import ServeSettings
 
 
-def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) -> Served:
+def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) -> ServedVersion:
     """Load one version as the manager does, proof and all."""
     name = bundle.manifest.name
-    served = Served(name, version, bundle.digest, tags=tags)
+    served = ServedVersion(name, version, bundle.digest, tags=tags)
     prepare(served, bundle, threads=1)
     served.advance(State.READY)
     return served
 
 
-def slow(served: Served, seconds: float) -> threading.Event:
+def slow(served: ServedVersion, seconds: float) -> threading.Event:
     """Make `served` take its time, as a large model does; gives the event that ends the wait."""
     run, go = served.run, threading.Event()
 
@@ -72,7 +72,7 @@ class Asked:
         return self.request("POST", path, **({"json": json} if json is not None else {}), **given)
 
 
-def hosted(*versions: Served, **settings: Any) -> Asked:
+def hosted(*versions: ServedVersion, **settings: Any) -> Asked:
     """Build the application over `versions`."""
     given = ServeSettings(**settings)
     plane = make_plane(given)

@@ -1,4 +1,4 @@
-"""Models of one or two nodes for tests, and bundles of them: what `making.linear_model` is too plain for."""
+"""Models of one or two nodes for tests, and bundles of them: what `bundles.linear_model` is too plain for."""
 
 from __future__ import annotations
 

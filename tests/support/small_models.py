@@ -1,4 +1,4 @@
-"""Served bundles of small models that the protocols' tests need beside `making.linear_bundle`."""
+"""Served bundles of small models that the protocols' tests need beside `bundles.linear_bundle`."""
 
 from __future__ import annotations
 

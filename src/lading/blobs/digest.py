@@ -52,11 +52,11 @@ class Tallied:
         self._file.flush()
 
     def tell(self) -> int:
-        """Give the number of bytes written."""
+        """Return the number of bytes written."""
         return self.tally.size_bytes
 
 
-class InPieces(ABC):
+class ChunkedWriter(ABC):
     """A file to write a blob of `size_bytes` to, which goes on in pieces of `piece_bytes`.
 
     The last piece, of whatever size, stays in `rest` for whoever finishes.
@@ -86,14 +86,14 @@ class InPieces(ABC):
         return len(data)
 
     def tell(self) -> int:
-        """Give the number of bytes written."""
+        """Return the number of bytes written."""
         return self.tally.size_bytes
 
     def flush(self) -> None:  # noqa: B027 - what writes a tar wants one
         """Do nothing: pieces are sent when they are whole."""
 
 
-class Nowhere:
+class NullSink:
     """Where a tar is written to only for its digest."""
 
     def write(self, data: bytes) -> int:

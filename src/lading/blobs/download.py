@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
 from lading.blobs.digest import Tally
-from lading.blobs.retry import Passing, Retry
+from lading.blobs.retry import Retry, TransientError
 from lading.errors import SizeMismatch
 
 BUFFER_BYTES = 1 << 20
 
 
 class Stream(Protocol):
-    """The rest of a blob as a server sends it; raises `Passing` where the connection breaks."""
+    """The rest of a blob as a server sends it; raises `TransientError` where the connection breaks."""
 
     @property
     def size_bytes(self) -> int | None:
         """The length of the whole blob as the server tells it; None if it does not."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the bytes in order."""
+        """Return the bytes in order."""
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -69,7 +69,7 @@ class _BlobReader(io.RawIOBase):
         super().close()
 
     def _next(self) -> bytes:
-        """Give the next piece, from a new connection if the last one broke; nothing at the checked end."""
+        """Return the next piece, from a new connection if the last one broke; nothing at the checked end."""
         done = self._tally.size_bytes
         if done == self._size_bytes:
             self._tally.check(self._digest, done)
@@ -81,7 +81,7 @@ class _BlobReader(io.RawIOBase):
         piece = next(pieces, b"") if pieces is not None else b""
         if not piece:
             if self._size_bytes is not None:
-                raise Passing(self._other_size(done))
+                raise TransientError(self._other_size(done))
             # Nobody said how many bytes there are: whether these are all, the digest tells.
             self._tally.check(self._digest, done)
             self._size_bytes = done

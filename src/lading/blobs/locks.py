@@ -46,7 +46,7 @@ def scratch(path: Path) -> Iterator[Path]:
 
 
 def discard_if_abandoned(path: Path) -> bool:
-    """Remove the file at `path` unless somebody holds it; tell whether this call removed it."""
+    """Remove the file at `path` unless somebody holds it; return whether this call removed it."""
     file: BinaryIO
     try:
         try:
@@ -82,7 +82,7 @@ def _locked(path: Path) -> BinaryIO:
 
 
 def is_at(handle: int, path: Path) -> bool:
-    """Tell whether `path` is still the file or directory that is open as `handle`."""
+    """Return whether `path` is still the file or directory that is open as `handle`."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def hold(path: Path) -> Hold | None:
 
 
 def nobody_holds(path: Path, *, then: Callable[[], object] | None = None) -> bool:
-    """Tell whether `path` is there and nobody holds it; if so, do `then` before anybody can."""
+    """Return whether `path` is there and nobody holds it; if so, do `then` before anybody can."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:

@@ -11,7 +11,7 @@ OnProgress = Callable[[int, int], object]
 
 
 def told_writing(out: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
-    """Give `out`, with `on_progress` called after each write."""
+    """Return `out`, with `on_progress` called after each write."""
     if on_progress is None:
         return out
     on_progress(0, total_bytes)
@@ -19,7 +19,7 @@ def told_writing(out: BinaryIO, on_progress: OnProgress | None, total_bytes: int
 
 
 def told_reading(source: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
-    """Give `source`, with `on_progress` called after each read."""
+    """Return `source`, with `on_progress` called after each read."""
     if on_progress is None:
         return source
     on_progress(0, total_bytes)

@@ -1,6 +1,6 @@
 """Trying again what may work a moment later: how often, and how long to wait in between.
 
-Knows no protocol: whoever meets a passing fault says so with `Passing`.
+Knows no protocol: whoever meets a passing fault says so with `TransientError`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lading.errors import LadingError
 T = TypeVar("T")
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A fault that may pass; `error` is what to raise when it does not. ``after_s``: not before, they say."""
 
     def __init__(self, error: LadingError, *, after_s: float = 0) -> None:
@@ -35,12 +35,12 @@ class Retry:
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, act: Callable[[], T]) -> T:
-        """Call `act` until it no longer raises `Passing`; at the end, raise the error in it."""
+        """Call `act` until it no longer raises `TransientError`; at the end, raise the error in it."""
         failed = 0
         while True:
             try:
                 return act()
-            except Passing as fault:
+            except TransientError as fault:
                 failed += 1
                 if failed >= self.attempts:
                     raise fault.error from fault.__cause__

@@ -150,7 +150,7 @@ class _Members:
         return member
 
     def content(self, size: int) -> Iterator[bytes]:
-        """Give the bytes of the member just read, then check and skip its padding."""
+        """Return the bytes of the member just read, then check and skip its padding."""
         left = size
         while left:
             piece = self._exactly(min(left, CHUNK))
@@ -178,7 +178,7 @@ class _Members:
 
 
 def _read_head(members: _Members) -> tuple[str, bytes]:
-    """Read the directories and ``bundle.json``; give the bundle's name and the manifest's bytes."""
+    """Read the directories and ``bundle.json``; return the bundle's name and the manifest's bytes."""
     path, name = PREFIX.split("/"), ""
     for depth in range(1, 4):
         member = members.next()
@@ -197,7 +197,7 @@ def _read_head(members: _Members) -> tuple[str, bytes]:
 
 
 def _member_of(member: _Member, name: str, manifest: Manifest) -> str:
-    """Give the plain file name of a member that the manifest names, with the size that it names."""
+    """Return the plain file name of a member that the manifest names, with the size that it names."""
     root = f"{PREFIX}/{name}/"
     file = member.name.removeprefix(root)
     if not member.name.startswith(root) or member.kind != _FILE or file not in manifest.files:

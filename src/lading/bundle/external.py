@@ -59,7 +59,7 @@ def external_data(model: Buffer) -> list[External]:
 
 
 def tensor_sizes(model: Buffer, sizes: Mapping[str, int]) -> Iterator[int]:
-    """Give the bytes of each tensor of the ONNX `model`, inside it or in a file whose size is in `sizes`.
+    """Return the bytes of each tensor of the ONNX `model`, inside it or in a file whose size is in `sizes`.
 
     Raises `ModelInvalid`.
     """
@@ -72,7 +72,7 @@ def tensor_sizes(model: Buffer, sizes: Mapping[str, int]) -> Iterator[int]:
 
 
 def _tensors(model: Buffer) -> Iterator[tuple[int, int]]:
-    """Give where each tensor of the model starts and ends."""
+    """Return where each tensor of the model starts and ends."""
     if len(model) == 0:
         raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found="an empty file")
     if model[4:8] == b"ORTM":
@@ -97,7 +97,7 @@ def _tensors(model: Buffer) -> Iterator[tuple[int, int]]:
 
 
 def check_external(references: list[External], sizes: Mapping[str, int]) -> set[str]:
-    """Check that each reference stays within the files that `sizes` names; give the names that are read.
+    """Check that each reference stays within the files that `sizes` names; return the names that are read.
 
     Raises `ExternalDataEscapes`, `ModelInvalid`.
     """

@@ -137,12 +137,12 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
 
 
 def manifest_digest(data: bytes) -> str:
-    """Give the bundle digest: the sha256 of the bytes of ``bundle.json``."""
+    """Return the bundle digest: the sha256 of the bytes of ``bundle.json``."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def size_limit(name: str) -> int:
-    """Give the most bytes that the file `name` may have."""
+    """Return the most bytes that the file `name` may have."""
     return MAX_MANIFEST_BYTES if name == MANIFEST_FILE else _LIMITS.get(name, MAX_FILE_BYTES)
 
 
@@ -162,7 +162,7 @@ def check_file_name(name: str, where: str) -> None:
 
 
 def shown(name: str) -> str:
-    """Give a name from a bundle as a message shows it: no control character reaches a terminal."""
+    """Return a name from a bundle as a message shows it: no control character reaches a terminal."""
     return f"`{name}`" if name.isprintable() else ascii(name)
 
 

@@ -22,7 +22,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 def fields(
     model: Buffer, at: int, end: int, messages: Collection[int], varints: Collection[int] = ()
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Give (field number, start, end, value) of the fields in `messages` and `varints`; skip all others.
+    """Return (field number, start, end, value) of the fields in `messages` and `varints`; skip all others.
 
     `messages` are fields with a length: messages, strings, bytes. Raises `ModelInvalid`.
     """

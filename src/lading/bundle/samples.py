@@ -45,7 +45,7 @@ class Samples:
 
 
 def encode_samples(signature: Signature, samples: Samples) -> bytes:
-    """Give the bytes of ``samples.npz``; the same arrays give the same bytes. Raises `SamplesInvalid`."""
+    """Return the bytes of ``samples.npz``; the same arrays give the same bytes. Raises `SamplesInvalid`."""
     given = {**_keyed("input", samples.inputs), **_keyed("output", samples.outputs)}
     entries, total = [], 0
     wanted = list(_entries(signature))
@@ -89,7 +89,7 @@ def decode_samples(signature: Signature, data: bytes) -> Samples:
 
 
 def _entries(signature: Signature) -> Iterator[tuple[str, str, Tensor]]:
-    """Give entry name, side and tensor in order; names are by index, for a tensor may be called anything."""
+    """Return entry name, side and tensor in order; names are by index, for a tensor may be called anything."""
     for side, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         for at, tensor in enumerate(tensors):
             yield f"{side}_{at}.npy", side, tensor
@@ -164,7 +164,7 @@ def _array(name: str, side: str, tensor: Tensor, data: memoryview) -> Array:
 
 
 def _split(where: str, data: memoryview) -> tuple[tuple[str, bool, list[str]], memoryview]:
-    """Give what an ``.npy`` header says (dtype, Fortran order, sizes) and the bytes after it.
+    """Return what an ``.npy`` header says (dtype, Fortran order, sizes) and the bytes after it.
 
     numpy writes it in one form only, so a pattern reads it; numpy's own reader evaluates a literal.
     """

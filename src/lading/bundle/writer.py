@@ -87,7 +87,7 @@ def check_free(dest: Path) -> None:
 
 @contextlib.contextmanager
 def _beside(dest: Path, through: Path | None = None) -> Iterator[Path]:
-    """Give a new directory beside `dest`; rename it to `dest` at the end, or remove it on any failure."""
+    """Return a new directory beside `dest`; rename it to `dest` at the end, or remove it on any failure."""
     check_free(dest)
     parent = dest.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ class Trained(Protocol):
         ...
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:
-        """Give the ways to convert, best first; `dtypes` are the float dtypes to try, in order."""
+        """Return the ways to convert, best first; `dtypes` are the float dtypes to try, in order."""
         ...
 
 

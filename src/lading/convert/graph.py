@@ -46,7 +46,7 @@ def import_onnxruntime() -> Any:
 
 
 def dtype_of(elem_type: int) -> DType | None:
-    """Give the signature's dtype of an ONNX element type; None where a signature cannot name it."""
+    """Return the signature's dtype of an ONNX element type; None where a signature cannot name it."""
     proto = import_onnx().TensorProto
     names: dict[int, DType] = {
         proto.BOOL: "bool",
@@ -67,14 +67,14 @@ def dtype_of(elem_type: int) -> DType | None:
 
 
 def elem_type_of(dtype: str) -> int:
-    """Give the ONNX element type of a signature's dtype."""
+    """Return the ONNX element type of a signature's dtype."""
     proto = import_onnx().TensorProto
     wanted = {"float32": proto.FLOAT, "float64": proto.DOUBLE, "string": proto.STRING}
     return int(wanted.get(dtype) or getattr(proto, dtype.upper()))
 
 
 def dtype_of_array(array: Array) -> DType:
-    """Give the signature's dtype of what a session answered."""
+    """Return the signature's dtype of what a session answered."""
     return "string" if array.dtype.kind in "OUS" else array.dtype.name  # type: ignore[return-value]
 
 
@@ -136,7 +136,7 @@ def constant(model: Any, values: Array) -> str:
 
 
 def free_name(model: Any, wish: str) -> str:
-    """Give a value name that the graph does not use yet."""
+    """Return a value name that the graph does not use yet."""
     taken = _names(model.graph)
     return next(name for name in (f"{wish}_{at}" for at in range(len(taken) + 1)) if name not in taken)
 
@@ -168,7 +168,7 @@ def rename_inner(model: Any, keep: Mapping[str, str]) -> None:
 
 
 def write(model: Any) -> bytes:
-    """Give the bytes of the model in canonical form: the same content always gives the same bytes.
+    """Return the bytes of the model in canonical form: the same content always gives the same bytes.
 
     skl2onnx keeps sets on its way: the order of nodes and opsets follows the hash seed of the process.
     """

@@ -36,7 +36,7 @@ class Form:
 
 
 def forms(table: Table, dtypes: tuple[str, ...]) -> Iterator[tuple[str, Form]]:
-    """Give the (dtype, form) pairs to try, best first; texts and booleans alone need no second dtype."""
+    """Return the (dtype, form) pairs to try, best first; texts and booleans alone need no second dtype."""
     builders = [_whole]
     if table.kind == "frame":
         builders = [_whole, _by_name] if _one_kind(table) else []

@@ -74,13 +74,13 @@ class OnnxFile:
         return Table("named", {names[0]: table.arrays["X"]})
 
     def outputs(self, table: Table) -> dict[str, Array]:
-        """Give the expected outputs that came with these very samples, else those of ONNX Runtime here."""
+        """Return the expected outputs that came with these very samples, else those of ONNX Runtime here."""
         if self._given and table is self._table:
             return self._given
         return {self._names[name]: value for name, value in self._run(self._cast(table.arrays)).items()}
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:  # noqa: ARG002 - the file has its own
-        """Give the only way: as the file is."""
+        """Return the only way: as the file is."""
         floats = [tensor.dtype for tensor in self._own_inputs if tensor.dtype.startswith("float")]
         yield Plan(floats[0] if floats else "float32", "as the file has it", self._convert)
 
@@ -144,7 +144,7 @@ class OnnxFile:
         return found
 
     def _output_names(self) -> dict[str, str]:
-        """Give each output's name in the bundle: `label` and `probabilities` (or `scores`) where they are."""
+        """Return each output's name in the bundle: `label` and `probabilities` (or `scores`) where they are."""
         declared = graph.tensors_of(self._model.graph.output)
         names = {name: name for name, _, _ in declared}
         taken = {tensor.name for tensor in self._own_inputs}
@@ -272,7 +272,7 @@ class OnnxFile:
 
 
 def _shares_batch(shapes: list[tuple[int | str | None, ...] | None]) -> bool:
-    """Tell whether every input has the same open first dimension: the rows of a batch."""
+    """Return whether every input has the same open first dimension: the rows of a batch."""
     firsts = [shape[0] if shape else 0 for shape in shapes]
     named = {first for first in firsts if first is not None}
     return bool(firsts) and not any(isinstance(first, int) for first in firsts) and len(named) <= 1

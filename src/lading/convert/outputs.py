@@ -52,7 +52,7 @@ def shape_like(
 
 
 def final_name(name: str) -> str:
-    """Give the value inside the graph that becomes the output `name`."""
+    """Return the value inside the graph that becomes the output `name`."""
     return f"output {name}"
 
 

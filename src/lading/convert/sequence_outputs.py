@@ -9,7 +9,7 @@ from lading.errors import ConverterFailed
 
 
 def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
-    """Make every output of the model a tensor; give the class values of each that was a ``ZipMap``.
+    """Make every output of the model a tensor; return the class values of each that was a ``ZipMap``.
 
     A ``ZipMap`` (one ``{class: probability}`` per row) becomes the ``[batch, classes]`` tensor in front of
     it; a ``SequenceConstruct`` of such tensors becomes ``[batch, targets, classes]``. The graph's

@@ -26,7 +26,7 @@ _HEAD_ROWS = 7
 
 
 def is_sklearn(model: Any) -> bool:
-    """Tell whether `model` is an estimator; imports nothing."""
+    """Return whether `model` is an estimator; imports nothing."""
     return any(kind.__module__.partition(".")[0] == "sklearn" for kind in type(model).__mro__)
 
 
@@ -82,7 +82,7 @@ class SklearnModel:
         return plain
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:
-        """Give the ways to convert: forms of the inputs, each in every float dtype."""
+        """Return the ways to convert: forms of the inputs, each in every float dtype."""
         for dtype, form in inputs.forms(table, dtypes):
             yield Plan(dtype, form.title, partial(self._convert, form))
 
@@ -237,7 +237,7 @@ def _plain(value: Any, rows: int, name: str, title: str) -> Array:
 
 
 def _class_values(model: Any) -> tuple[str, ...]:
-    """Give the texts of the classes in column order; of several targets only where all agree."""
+    """Return the texts of the classes in column order; of several targets only where all agree."""
     classes = getattr(model, "classes_", None)
     if classes is None or getattr(_last(model), "multilabel_", False):
         return ()
@@ -260,14 +260,14 @@ def _feature_names(model: Any) -> tuple[str, ...]:
 
 
 def _last(model: Any) -> Any:
-    """Give the estimator that answers in the end: of a pipeline the last step, of a search the best one."""
+    """Return the estimator that answers in the end: of a pipeline the last step, of a search the best one."""
     if hasattr(model, "best_estimator_"):
         return _last(model.best_estimator_)
     return _last(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
 def _without_search(model: Any) -> Any:
-    """Give the model with each search in its place replaced by the best estimator that it found."""
+    """Return the model with each search in its place replaced by the best estimator that it found."""
     if hasattr(model, "best_estimator_"):
         return _without_search(model.best_estimator_)
     if not hasattr(model, "steps"):
@@ -339,7 +339,7 @@ def _only_array(table: Table, title: str) -> Table:
 
 
 def _with_names(table: Table, names: list[str], title: str) -> Table:
-    """Give the columns of training, in its order; columns that training did not have are left out."""
+    """Return the columns of training, in its order; columns that training did not have are left out."""
     if table.kind == "frame":
         missing = [name for name in names if name not in table.arrays]
         if missing:

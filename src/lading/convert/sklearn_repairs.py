@@ -26,7 +26,7 @@ def quiet_converters() -> Iterator[None]:
 
 
 def repaired_converters() -> dict[Any, Any]:
-    """Give skl2onnx's ``custom_conversion_functions``: by estimator class, the wrapped converter."""
+    """Return skl2onnx's ``custom_conversion_functions``: by estimator class, the wrapped converter."""
     from skl2onnx._supported_operators import _get_sklearn_operator_name
     from skl2onnx.common._registration import get_converter
     from sklearn import cluster, discriminant_analysis, ensemble, preprocessing, tree
@@ -76,7 +76,7 @@ def _in_given_precision(convert: Any, scope: Any, operator: Any, container: Any)
 
 
 def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Give the numbers of a tree ensemble as float64 tensors."""
+    """Return the numbers of a tree ensemble as float64 tensors."""
     from onnx import numpy_helper
 
     changed = _without_booleans(attributes)

@@ -40,15 +40,15 @@ class Table:
         return all(array.dtype.kind in "iuf" for array in self.arrays.values())
 
     def take(self, index: Array) -> Table:
-        """Give the rows at `index`."""
+        """Return the rows at `index`."""
         return self.with_arrays({name: array[index] for name, array in self.arrays.items()})
 
     def with_arrays(self, arrays: dict[str, Array]) -> Table:
-        """Give a table of the same form with other values."""
+        """Return a table of the same form with other values."""
         return replace(self, arrays=arrays)
 
     def framework_rows(self) -> Any:
-        """Give what the framework's own predict takes: an array, or a data frame of the original dtypes."""
+        """Return what the framework's own predict takes: an array, or a data frame of the original dtypes."""
         if self.kind != "frame":
             return self.arrays["X"]
         import pandas as pd
@@ -59,7 +59,7 @@ class Table:
         return pd.DataFrame(columns)
 
     def _dtype(self, name: str, array: Array) -> Any:
-        """Give the column's own dtype, unless fractions were put where whole numbers were."""
+        """Return the column's own dtype, unless fractions were put where whole numbers were."""
         dtype = self.pandas_dtypes[name]
         return array.dtype if array.dtype.kind == "f" and getattr(dtype, "kind", "f") in "iu" else dtype
 
@@ -69,7 +69,7 @@ class Table:
         return any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)
 
     def feed(self, inputs: tuple[Tensor, ...]) -> dict[str, Array]:
-        """Give one array per input of a signature, in the dtypes of the samples."""
+        """Return one array per input of a signature, in the dtypes of the samples."""
         if self.kind == "frame" and len(inputs) == 1 and inputs[0].columns:
             stacked = np.column_stack([self.arrays[column] for column in inputs[0].columns])
             return {inputs[0].name: stacked}  # [rows, columns]
@@ -100,7 +100,7 @@ def make_table(samples: Any, title: str) -> Table:
 
 
 def is_number(text: object) -> bool:
-    """Tell whether a text can be read as a number."""
+    """Return whether a text can be read as a number."""
     try:
         float(str(text))
     except ValueError:

@@ -114,7 +114,7 @@ def workload(
 
 
 def object_name(model: str, side: Side = "live") -> str:
-    """Give the name of a model's objects: its own where that may be, else a like one that no other has.
+    """Return the name of a model's objects: its own where that may be, else a like one that no other has.
 
     A Service's name begins with a letter and knows no `.` or `_`; two models must not meet in one name, so a
     model called `iris-canary` leaves that name to the candidate of `iris`.

@@ -22,7 +22,7 @@ TFS_CALLS = ("predict", "classify", "regress")
 
 
 def canary_manifests(live: Workload, candidate: Workload, release: Release, gateway: str) -> list[Any]:
-    """Give the manifests of both sides and the route between them."""
+    """Return the manifests of both sides and the route between them."""
     return [
         *manifests(live),
         deployment(candidate),
@@ -33,7 +33,7 @@ def canary_manifests(live: Workload, candidate: Workload, release: Release, gate
 
 
 def http_route(release: Release, options: Options, gateway: str) -> Any:
-    """Give the route of a release through `gateway`, ``name`` or ``namespace/name``."""
+    """Return the route of a release through `gateway`, ``name`` or ``namespace/name``."""
     namespace, _, name = gateway.rpartition("/")
     parent = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {
@@ -53,7 +53,7 @@ def http_route(release: Release, options: Options, gateway: str) -> Any:
 
 
 def route_rules(release: Release) -> list[Any]:
-    """Give the rules of the route: header rules, then the share, or a mirror while in shadow."""
+    """Return the rules of the route: header rules, then the share, or a mirror while in shadow."""
     matches = _matches(release.name)
     forced = [_header_rule(rule, release) for rule in release.plan.rules] if release.is_open else []
     if release.is_open and release.plan.mode == "shadow":
@@ -75,12 +75,12 @@ def route_rules(release: Release) -> list[Any]:
 
 
 def candidate_percent(release: Release) -> int:
-    """Give the candidate's share; none once the release has ended, whichever way."""
+    """Return the candidate's share; none once the release has ended, whichever way."""
     return round(release.weight_percent) if release.is_open else 0
 
 
 def weight_patch(release: Release) -> dict[str, Any]:
-    """Give the JSON merge patch (RFC 7386) that brings the route to where the release is."""
+    """Return the JSON merge patch (RFC 7386) that brings the route to where the release is."""
     patch: dict[str, Any] = plain(
         {
             "metadata": {"annotations": {"com.lading.release": str(release.number)}},
@@ -91,7 +91,7 @@ def weight_patch(release: Release) -> dict[str, Any]:
 
 
 def sides(release: Release | None, model: str) -> tuple[int, int]:
-    """Give the versions that are live and candidate. Raises `UsageError` where there are not both."""
+    """Return the versions that are live and candidate. Raises `UsageError` where there are not both."""
     if release is None or not release.is_open or release.live is None or release.candidate is None:
         found = "no release" if release is None else f"release {release.number}, {release.state}"
         raise UsageError(
@@ -104,7 +104,7 @@ def sides(release: Release | None, model: str) -> tuple[int, int]:
 
 
 def _matches(model: str) -> list[dict[str, Any]]:
-    """Give what matches the requests for a model: six, where old releases of the Gateway API allow eight.
+    """Return what matches the requests for a model: six, where old releases of the Gateway API allow eight.
 
     A prefix there is of whole path elements: `/v1/models/iris` is none of `/v1/models/iris:predict`.
     """

@@ -18,12 +18,12 @@ _OF_RUNTIME = ("containers", "volumes", "imagePullSecrets")
 
 
 def kserve_manifests(work: Workload) -> list[Any]:
-    """Give namespace and network policy, and the two of KServe."""
+    """Return namespace and network policy, and the two of KServe."""
     return [namespace(work), network_policy(work), serving_runtime(work), inference_service(work)]
 
 
 def serving_runtime(work: Workload) -> Any:
-    """Give the ServingRuntime."""
+    """Return the ServingRuntime."""
     spec = pod_spec(work)
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
@@ -49,7 +49,7 @@ def serving_runtime(work: Workload) -> Any:
 
 
 def inference_service(work: Workload) -> Any:
-    """Give the InferenceService."""
+    """Return the InferenceService."""
     of_pod = {key: value for key, value in pod_spec(work).items() if key not in _OF_RUNTIME}
     # Its selectors are KServe's own, which nobody knows before it has made the Deployment.
     del of_pod["topologySpreadConstraints"]

@@ -17,7 +17,7 @@ REGISTRY_PORTS = (443, 5000, 5432, 9000)
 
 
 def manifests(work: Workload) -> list[Any]:
-    """Give all manifests of a model, in the order in which they are applied."""
+    """Return all manifests of a model, in the order in which they are applied."""
     return [
         namespace(work),
         network_policy(work),
@@ -29,7 +29,7 @@ def manifests(work: Workload) -> list[Any]:
 
 
 def namespace(work: Workload) -> Any:
-    """Give the namespace, which refuses pods that may do more than ours."""
+    """Return the namespace, which refuses pods that may do more than ours."""
     why = "The cluster itself refuses pods here that want root, host paths or capabilities."
     return {
         "apiVersion": "v1",
@@ -42,7 +42,7 @@ def namespace(work: Workload) -> Any:
 
 
 def deployment(work: Workload) -> Any:
-    """Give the Deployment. It has no number of replicas: the autoscaler's number would be undone by it."""
+    """Return the Deployment. It has no number of replicas: the autoscaler's number would be undone by it."""
     labels = {**selector(work), "app.kubernetes.io/version": str(work.version.version)}
     return Noted(
         {
@@ -76,7 +76,7 @@ def deployment(work: Workload) -> Any:
 
 
 def service(work: Workload) -> Any:
-    """Give the Service: REST and gRPC."""
+    """Return the Service: REST and gRPC."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -101,7 +101,7 @@ def service(work: Workload) -> Any:
 
 
 def autoscaler(work: Workload) -> Any:
-    """Give the autoscaler: at half of the CPUs asked for, 3 to 10 pods; a candidate begins with one."""
+    """Return the autoscaler: at half of the CPUs asked for, 3 to 10 pods; a candidate begins with one."""
     least: Any = LEAST_PODS
     if work.side == "candidate":
         least = Noted(1, "It grows with its share of the traffic.")
@@ -130,7 +130,7 @@ def autoscaler(work: Workload) -> Any:
 
 
 def disruption_budget(work: Workload) -> Any:
-    """Give the budget for drains of nodes."""
+    """Return the budget for drains of nodes."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -148,7 +148,7 @@ def disruption_budget(work: Workload) -> Any:
 
 
 def network_policy(work: Workload) -> Any:
-    """Give what may reach the pods of the model, of both sides, and what they may reach."""
+    """Return what may reach the pods of the model, of both sides, and what they may reach."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -172,7 +172,7 @@ def network_policy(work: Workload) -> Any:
 
 
 def about(work: Workload) -> dict[str, Any]:
-    """Give what people want to know of the version, under the keys of the image's labels."""
+    """Return what people want to know of the version, under the keys of the image's labels."""
     version = work.version
     return {
         "com.lading.name": version.name,

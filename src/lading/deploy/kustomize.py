@@ -35,7 +35,7 @@ def write_kustomize(folder: Path, manifests: Iterable[Any], namespace: str) -> l
 
 
 def kustomize_files(manifests: list[Any], namespace: str) -> Iterator[tuple[Path, Any]]:
-    """Give each file of the folder: its path in it, and its content."""
+    """Return each file of the folder: its path in it, and its content."""
     names = [_file_name(plain(one)) for one in manifests]
     for name, manifest in zip(names, manifests, strict=True):
         yield Path("base") / name, manifest

@@ -25,7 +25,7 @@ START_S = 300
 
 
 def pod_spec(work: Workload) -> dict[str, Any]:
-    """Give the pod's specification."""
+    """Return the pod's specification."""
     options = work.options
     spec: dict[str, Any] = {
         "automountServiceAccountToken": Noted(False, "A model asks the cluster for nothing."),
@@ -56,7 +56,7 @@ def pod_spec(work: Workload) -> dict[str, Any]:
 
 
 def server(work: Workload, name: str = "server") -> dict[str, Any]:
-    """Give the container that serves."""
+    """Return the container that serves."""
     options = work.options
     container: dict[str, Any] = {
         "name": name,
@@ -94,7 +94,7 @@ def server(work: Workload, name: str = "server") -> dict[str, Any]:
 
 
 def fetcher(work: Workload) -> Any:
-    """Give the init container of pattern `load`."""
+    """Return the init container of pattern `load`."""
     container: dict[str, Any] = {
         "name": "fetch",
         "image": work.options.image,
@@ -120,7 +120,7 @@ def fetcher(work: Workload) -> Any:
 
 
 def environment(work: Workload) -> list[Any]:
-    """Give the settings of the server."""
+    """Return the settings of the server."""
     return [
         {
             "name": "LADING_HOST",
@@ -150,7 +150,7 @@ def environment(work: Workload) -> list[Any]:
 
 
 def probes(model: str) -> dict[str, Any]:
-    """Give the three probes."""
+    """Return the three probes."""
     health = {"httpGet": {"path": f"/models/{model}/health", "port": "http"}}
     return {
         "startupProbe": Noted(
@@ -178,7 +178,7 @@ def probes(model: str) -> dict[str, Any]:
 
 
 def resources(work: Workload) -> dict[str, Any]:
-    """Give what the pod needs; memory is what the model was measured to take and what the server takes."""
+    """Return what the pod needs; memory is what the model was measured to take and what the server takes."""
     memory = f"{memory_mib(work.memory_mb)}Mi"
     how = "measured" if work.is_measured else "estimated from its size: run `lading verify`"
     return {
@@ -197,12 +197,12 @@ def resources(work: Workload) -> dict[str, Any]:
 
 
 def memory_mib(model_mb: float) -> int:
-    """Give the pod's memory in MiB, in steps of 32."""
+    """Return the pod's memory in MiB, in steps of 32."""
     return 32 * math.ceil((SERVER_MB + 1.25 * model_mb) * 1e6 / 2**20 / 32)
 
 
 def pod_security() -> dict[str, Any]:
-    """Give what the pod may not do: all that the `restricted` standard forbids."""
+    """Return what the pod may not do: all that the `restricted` standard forbids."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER,
@@ -213,7 +213,7 @@ def pod_security() -> dict[str, Any]:
 
 
 def container_security() -> dict[str, Any]:
-    """Give what a container may not do."""
+    """Return what a container may not do."""
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -222,7 +222,7 @@ def container_security() -> dict[str, Any]:
 
 
 def volumes(work: Workload) -> list[Any]:
-    """Give what is mounted: all of it goes with the pod."""
+    """Return what is mounted: all of it goes with the pod."""
     mib = work.version.size_bytes / 2**20
     size = f"{64 + math.ceil(2.2 * mib)}Mi"
     shared = "For LADING_WORKERS above 1: the copy of the model by which they share its weights."
@@ -244,7 +244,7 @@ def volumes(work: Workload) -> list[Any]:
 
 
 def mounts(work: Workload, *, writes: bool) -> list[Any]:
-    """Give the places of the volumes; the bundles are read-only but for who fetches them."""
+    """Return the places of the volumes; the bundles are read-only but for who fetches them."""
     found: list[Any] = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         {"name": "cache", "mountPath": CACHE},
@@ -258,7 +258,7 @@ def mounts(work: Workload, *, writes: bool) -> list[Any]:
 
 
 def selector(work: Workload) -> dict[str, str]:
-    """Give the labels by which one side's pods are found. They cannot change later, so there are few."""
+    """Return the labels by which one side's pods are found. They cannot change later, so there are few."""
     return {"app.kubernetes.io/name": work.model, "app.kubernetes.io/instance": work.name}
 
 

@@ -23,7 +23,7 @@ class Noted:
 
 
 def plain(value: Any) -> Any:
-    """Give `value` without its comments."""
+    """Return `value` without its comments."""
     match value:
         case Noted():
             return plain(value.value)
@@ -83,7 +83,7 @@ def scalar(value: Any) -> str:
 
 
 def _begins_noted(value: Any) -> bool:
-    """Tell whether a comment comes before anything else of `value`, so that it cannot begin behind a dash."""
+    """Return whether a comment comes before anything else of `value`, so that it cannot begin behind a dash."""
     if isinstance(value, Noted):
         return True
     if isinstance(value, dict | list | tuple) and value:

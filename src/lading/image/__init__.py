@@ -97,7 +97,7 @@ class Source(Protocol):
         """Open a layer or configuration; its digest is checked at its end at the latest."""
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """Give a layer or configuration to put into a target."""
+        """Return a layer or configuration to put into a target."""
 
 
 class Target(Protocol):
@@ -108,13 +108,13 @@ class Target(Protocol):
         """What a message calls it."""
 
     def put(self, blob: Blob) -> int:
-        """Keep a layer or configuration, checked by its digest, if it is not there; give the bytes sent."""
+        """Keep a layer or configuration, checked by its digest, if it is not there; return the bytes sent."""
 
     def put_document(self, data: bytes, media_type: str) -> int:
-        """Keep a manifest under its digest; give the bytes sent."""
+        """Keep a manifest under its digest; return the bytes sent."""
 
     def name(self, data: bytes, media_type: str) -> int:
-        """Keep the last document, and make it what the reference names; give the bytes sent."""
+        """Keep the last document, and make it what the reference names; return the bytes sent."""
 
     def close(self) -> None:
         """Let go of connections and temporary files."""
@@ -173,7 +173,7 @@ def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
 
 
 def oci_type(media_type: str, where: str) -> str:
-    """Give the OCI name of a media type. Raises `ImageInvalid` for layers that are kept elsewhere."""
+    """Return the OCI name of a media type. Raises `ImageInvalid` for layers that are kept elsewhere."""
     known = OCI_TYPE.get(media_type, media_type)
     if known not in {INDEX, MANIFEST, CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD}:
         raise ImageInvalid(f"image `{where}`", expected="layers as tar files", found=f"`{media_type}`")

@@ -68,7 +68,7 @@ class BaseBuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class BaseRootfs:
     """What the runtime is put on: its layers and configuration, and where its Python is."""
 
     layers: list[Descriptor]
@@ -119,7 +119,7 @@ def chain_id(diff_ids: list[str]) -> str:
     return found
 
 
-def _from_archive(archive: Path, folder: Path, platform: str, python: str, compress: bool) -> _Ground:
+def _from_archive(archive: Path, folder: Path, platform: str, python: str, compress: bool) -> BaseRootfs:
     with archive.open("rb") as file:
         found, program, library = _look_for_python(file, python, str(archive))
     layer = archive_layer(archive, folder / "rootfs", compress=compress)
@@ -130,10 +130,10 @@ def _from_archive(archive: Path, folder: Path, platform: str, python: str, compr
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         "history": [{"created": EPOCH, "created_by": "lading image base", "comment": "root filesystem"}],
     }
-    return _Ground([layer.descriptor], [layer.blob], config, found, program, library)
+    return BaseRootfs([layer.descriptor], [layer.blob], config, found, program, library)
 
 
-def _from_image(source: Source, platform: str, python: str) -> _Ground:
+def _from_image(source: Source, platform: str, python: str) -> BaseRootfs:
     manifest = read_manifest(_document(source, platform), source.where)
     config = read_config(source, manifest)
     check_platforms([config], [platform], source.where)
@@ -147,7 +147,7 @@ def _from_image(source: Source, platform: str, python: str) -> _Ground:
         known, program = _search_layers(source, manifest, python)
     blobs = [source.blob(one) for one in layers]
     # An image with Python brings the bytecode of its standard library, as far as it has any.
-    return _Ground(layers, blobs, config, known, program, {})
+    return BaseRootfs(layers, blobs, config, known, program, {})
 
 
 def _document(source: Source, platform: str) -> Document:
@@ -200,7 +200,7 @@ def _no_python(where: str, python: str) -> ImageInvalid:
 
 
 def _runtime_layers(
-    on: _Ground, wheels: list[Wheel], folder: Path, compress: bool
+    on: BaseRootfs, wheels: list[Wheel], folder: Path, compress: bool
 ) -> tuple[list[Layer], list[str]]:
     """Make two layers: what lading needs, and lading, so that a new lading is a small layer."""
     own = next((one for one in wheels if one.name == "lading"), None)
@@ -230,7 +230,7 @@ def _installed(
     return {f"{LIBRARY}/{name}": one for name, one in {**files, **(compiled or {})}.items()}
 
 
-def _standard_library(on: _Ground, folder: Path) -> dict[str, LayerFile]:
+def _standard_library(on: BaseRootfs, folder: Path) -> dict[str, LayerFile]:
     """Compile the standard library where the root filesystem was only unpacked and never set up."""
     root = f"usr/lib/python{on.python}"
     inside = {name.removeprefix(f"{root}/"): one for name, one in on.library.items()}
@@ -251,7 +251,7 @@ def _script(program: str) -> bytes:
 
 
 def _write(
-    on: _Ground, layers: list[Layer], wheels: list[Wheel], target: Target, notes: list[str]
+    on: BaseRootfs, layers: list[Layer], wheels: list[Wheel], target: Target, notes: list[str]
 ) -> BaseBuilt:
     versions = {
         "lading": lading.__version__,

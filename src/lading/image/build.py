@@ -43,7 +43,7 @@ _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BundleLayer:
     """A bundle to put into an image: what is said of it, and what writes its tar."""
 
     entry: BundleEntry
@@ -53,7 +53,7 @@ class Part:
 
     @property
     def blob(self) -> Blob:
-        """Give the layer."""
+        """Return the layer."""
         return Blob(Descriptor(LAYER, self.entry.blob, self.size_bytes), self.write, self.origin)
 
 
@@ -67,7 +67,9 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: int
 
 
-def build(base: Source, parts: Sequence[Part], target: Target, *, platforms: Sequence[str] = ()) -> Built:
+def build(
+    base: Source, parts: Sequence[BundleLayer], target: Target, *, platforms: Sequence[str] = ()
+) -> Built:
     """Write the base with the bundles on top to `target`, for each platform of the base or those named.
 
     Raises `ImageNotFound` for a platform that the base does not have, and `DestinationExists` where two
@@ -100,7 +102,9 @@ class _Image:
 class _Work:
     """One build under way, with the bytes that it has sent so far."""
 
-    def __init__(self, base: Source, target: Target, parts: Sequence[Part], pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, base: Source, target: Target, parts: Sequence[BundleLayer], pool: ThreadPoolExecutor
+    ) -> None:
         self._base = base
         self._target = target
         self._parts = parts
@@ -109,7 +113,7 @@ class _Work:
         self.sent = 0
 
     def platform(self, document: Document, wanted: Sequence[str] = ()) -> _Image:
-        """Put layers and configuration of one platform; give the manifest, which is not yet written."""
+        """Put layers and configuration of one platform; return the manifest, which is not yet written."""
         manifest = read_manifest(document, self._base.where)
         config = read_config(self._base, manifest)
         check_platforms([config], wanted, self._base.where)
@@ -181,7 +185,7 @@ def read_platform(text: str) -> dict[str, str]:
 
 
 def fits(said: dict[str, Any], wanted: str) -> bool:
-    """Tell whether an image's platform is the one wanted; its variant counts only where one is wanted."""
+    """Return whether an image's platform is the one wanted; its variant counts only where one is wanted."""
     return {"os": "linux", **said}.items() >= read_platform(wanted).items()
 
 
@@ -199,7 +203,7 @@ def _is_wanted(said: dict[str, Any], platforms: Sequence[str]) -> bool:
 
 
 def _config(
-    config: dict[str, Any], parts: Sequence[Part], labels: dict[str, str], base: str
+    config: dict[str, Any], parts: Sequence[BundleLayer], labels: dict[str, str], base: str
 ) -> dict[str, Any]:
     """Say what the image runs; all else stays as the base has it, its time of making too."""
     created = config.get("created") or EPOCH
@@ -224,7 +228,7 @@ def _config(
 
 
 def variables_of(ran: dict[str, Any]) -> dict[str, str]:
-    """Give the environment variables of an image's run configuration."""
+    """Return the environment variables of an image's run configuration."""
     return dict(one.partition("=")[::2] for one in ran.get("Env") or ())
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from lading.blobs.digest import Nowhere
+from lading.blobs.digest import NullSink
 from lading.image import Origin
-from lading.image.build import Part
+from lading.image.build import BundleLayer
 from lading.image.labels import BundleEntry
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from lading.registry import Registry
 
 
-def from_directory(path: Path) -> Part:
+def from_directory(path: Path) -> BundleLayer:
     """Take a bundle from its directory, checked; it has no version number."""
     # Imported here: a version from the registry goes into an image unread, and numpy need not be loaded.
     from lading.bundle import Bundle
 
     bundle = Bundle.open(path)
-    blob = bundle.write_tar(cast("BinaryIO", Nowhere()))
+    blob = bundle.write_tar(cast("BinaryIO", NullSink()))
     manifest = bundle.manifest
     entry = BundleEntry(
         name=manifest.name,
@@ -32,10 +32,10 @@ def from_directory(path: Path) -> Part:
         owner=manifest.owner,
         description=manifest.description,
     )
-    return Part(entry, blob.size, bundle.write_tar)
+    return BundleLayer(entry, blob.size, bundle.write_tar)
 
 
-def from_registry(ref: Ref, registry: Registry, store: str | None) -> Part:
+def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLayer:
     """Take a version from the registry; its bytes are only read if they must be sent."""
     version = registry.resolve(ref)
     entry = BundleEntry(
@@ -57,4 +57,4 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> Part:
     if store is not None and store.startswith("oci://"):
         host, _, repository = store.removeprefix("oci://").partition("/")
         origin = Origin(host, repository.strip("/"))
-    return Part(entry, version.size_bytes, write, origin)
+    return BundleLayer(entry, version.size_bytes, write, origin)

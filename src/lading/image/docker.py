@@ -40,7 +40,7 @@ class DockerArchive:
 
     @property
     def where(self) -> str:
-        """Give the name as skopeo and podman take it."""
+        """Return the name as skopeo and podman take it."""
         return f"docker-archive:{self._path}" + (f":{self._name}" if self._name else "")
 
     def root(self) -> Document:
@@ -50,7 +50,7 @@ class DockerArchive:
         return self._root
 
     def document(self, digest: str) -> Document:
-        """Give the only manifest."""
+        """Return the only manifest."""
         if self.root().digest != digest:
             raise ImageNotFound(f"image `{self.where}`", expected=f"`{digest}`", found="another manifest")
         return self.root()
@@ -65,7 +65,7 @@ class DockerArchive:
         return checked(out, digest, f"`{self._members[digest]}` of `{self.where}`")
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """Give a layer or the configuration to put elsewhere."""
+        """Return a layer or the configuration to put elsewhere."""
 
         def write(out: BinaryIO) -> None:
             with self.open(descriptor.digest) as source:
@@ -143,19 +143,19 @@ class DockerArchiveWriter:
 
     @property
     def where(self) -> str:
-        """Give the name as skopeo and podman take it."""
+        """Return the name as skopeo and podman take it."""
         return f"docker-archive:{self._path}"
 
     def put(self, blob: Blob) -> int:
-        """Keep a layer or the configuration; give the bytes written."""
+        """Keep a layer or the configuration; return the bytes written."""
         return self._layout.put(blob)
 
     def put_document(self, data: bytes, media_type: str) -> int:
-        """Keep a manifest; give the bytes written."""
+        """Keep a manifest; return the bytes written."""
         return self._layout.put_document(data, media_type)
 
     def name(self, data: bytes, media_type: str) -> int:
-        """Write the archive; give the bytes written. Raises `NotSupported` for several platforms."""
+        """Write the archive; return the bytes written. Raises `NotSupported` for several platforms."""
         if media_type == INDEX:
             raise NotSupported(
                 f"docker archive `{self._path}`",

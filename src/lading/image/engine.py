@@ -67,12 +67,12 @@ class Engine:
         return done
 
     def logs(self, container: str) -> str:
-        """Give what a container has said."""
+        """Return what a container has said."""
         done = self._run("logs", container, check=False)
         return done.stdout + done.stderr
 
     def running(self, container: str) -> bool:
-        """Tell whether a container runs."""
+        """Return whether a container runs."""
         told = self._run("inspect", "--format", "{{.State.Running}}", container, check=False)
         return told.stdout.strip() == "true"
 
@@ -93,7 +93,7 @@ class Container:
     id: str
 
     def url(self) -> str:
-        """Wait until the server in it listens; give its address. Raises `ServerUnavailable`."""
+        """Wait until the server in it listens; return its address. Raises `ServerUnavailable`."""
         until = time.monotonic() + START_S
         while time.monotonic() < until:
             said = self.engine.logs(self.id)
@@ -106,7 +106,7 @@ class Container:
         raise ServerUnavailable("the server in the image", expected="it to listen", found=said or "nothing")
 
     def stop(self) -> int:
-        """Stop and remove it; give its exit code."""
+        """Stop and remove it; return its exit code."""
         return self.engine.end(self.id)
 
 

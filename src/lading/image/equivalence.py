@@ -110,7 +110,7 @@ def compare(first: str, second: str, bundle: Bundle) -> Compared:
 
 
 def questions(bundle: Bundle) -> Iterator[tuple[str, dict[str, Array]]]:
-    """Give the golden rows as they are, then random rows: some alone, all of them some at once."""
+    """Return the golden rows as they are, then random rows: some alone, all of them some at once."""
     golden = bundle.samples().inputs
     yield "golden rows", dict(golden)
     if not bundle.manifest.signature.batched:
@@ -168,7 +168,7 @@ def _entry(entries: list[BundleEntry], twin: Bundle, image: str) -> BundleEntry:
 
 
 def _of(evidence: Evidence, twin: Bundle, image: str) -> Evidence:
-    """Give the evidence if it is of the bundle that the image's labels name."""
+    """Return the evidence if it is of the bundle that the image's labels name."""
     if evidence.bundle != twin.digest:
         where = f"bundle `{evidence.name}` in image `{image}`"
         expected = f"`{twin.digest}`, as the image's labels say"

@@ -51,7 +51,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     platforms: list[ImageIn]
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ImageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An image of a repository: its tags, what it holds, and the manifests below it."""
 
     digest: str
@@ -75,7 +75,7 @@ def inspect(source: Source) -> Contents:
     return Contents(image=source.where, digest=root.digest, platforms=platforms)
 
 
-def list_images(repository: Repository) -> list[Listed]:
+def list_images(repository: Repository) -> list[ImageSummary]:
     """List the images of a repository, by their first tag; artifacts such as bundles are left out."""
     tags: dict[str, list[str]] = {}
     documents: dict[str, Document] = {}
@@ -93,7 +93,7 @@ def _pairs(documents: dict[str, Document], tags: dict[str, list[str]]) -> list[t
     return sorted(((documents[digest], names) for digest, names in tags.items()), key=lambda one: one[1])
 
 
-def _listed(repository: Repository, document: Document, tags: tuple[str, ...]) -> Listed | None:
+def _listed(repository: Repository, document: Document, tags: tuple[str, ...]) -> ImageSummary | None:
     source = RemoteImage(repository, document.digest)
     try:
         index = read_index(document, source.where)
@@ -108,7 +108,7 @@ def _listed(repository: Repository, document: Document, tags: tuple[str, ...]) -
     if BUNDLES not in said:
         config = read_config(source, manifest)
         said = {**((config.get("config") or {}).get("Labels") or {}), **said}
-    return Listed(
+    return ImageSummary(
         digest=document.digest,
         tags=tags,
         bundles=bundles_of(said),

@@ -70,7 +70,7 @@ class Layer:
 
     @property
     def blob(self) -> Blob:
-        """Give the layer as something to put into a target."""
+        """Return the layer as something to put into a target."""
         return Blob(self.descriptor, self._write)
 
     def _write(self, out: BinaryIO) -> None:

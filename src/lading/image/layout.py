@@ -37,7 +37,7 @@ class LayoutImage:
 
     @property
     def where(self) -> str:
-        """Give the name as skopeo and podman take it."""
+        """Return the name as skopeo and podman take it."""
         return f"oci:{self._folder}" + (f":{self._tag}" if self._tag else "")
 
     def root(self) -> Document:
@@ -66,7 +66,7 @@ class LayoutImage:
             raise ImageNotFound(where, expected=f"its part `{digest}`", found="no such file") from None
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """Give a blob to put elsewhere."""
+        """Return a blob to put elsewhere."""
 
         def write(out: BinaryIO) -> None:
             with self.open(descriptor.digest) as source:
@@ -75,7 +75,7 @@ class LayoutImage:
         return Blob(descriptor, write)
 
     def put(self, blob: Blob) -> int:
-        """Write a blob unless it is there, whole; give the bytes written."""
+        """Write a blob unless it is there, whole; return the bytes written."""
         named = blob.descriptor
         path = self._path(named.digest)
         with target_faults(f"image `{self.where}`"):
@@ -89,11 +89,11 @@ class LayoutImage:
         return named.size
 
     def put_document(self, data: bytes, media_type: str) -> int:
-        """Write a manifest; give the bytes written."""
+        """Write a manifest; return the bytes written."""
         return self.put(Blob(Descriptor(media_type, digest_of(data), len(data)), lambda out: out.write(data)))
 
     def name(self, data: bytes, media_type: str) -> int:
-        """Write the last document, and lead the tag to it in ``index.json``; give the bytes written."""
+        """Write the last document, and lead the tag to it in ``index.json``; return the bytes written."""
         sent = self.put_document(data, media_type)
         marks = {REF_NAME: self._tag} if self._tag else None
         entry = Descriptor(media_type, digest_of(data), len(data), annotations=marks)
@@ -134,7 +134,7 @@ class LayoutImage:
 
 
 def media_type_in(data: bytes, where: str) -> str:
-    """Give the media type that a manifest or index says of itself. Raises `ImageInvalid`."""
+    """Return the media type that a manifest or index says of itself. Raises `ImageInvalid`."""
     try:
         said = msgspec.json.decode(data, type=dict[str, Any])
     except ValueError as error:
@@ -144,7 +144,7 @@ def media_type_in(data: bytes, where: str) -> str:
 
 
 def _is_whole(path: Path, digest: str) -> bool:
-    """Tell whether a blob is there as its digest names it; one that was damaged is written again."""
+    """Return whether a blob is there as its digest names it; one that was damaged is written again."""
     try:
         with path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest

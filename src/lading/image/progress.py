@@ -11,7 +11,7 @@ from lading.image import Blob, Target
 
 
 def telling(target: Target, on_progress: OnProgress | None) -> Target:
-    """Give `target`, with `on_progress` called as blobs are copied; what is there already is not counted."""
+    """Return `target`, with `on_progress` called as blobs are copied; what is there already is not counted."""
     return target if on_progress is None else _Telling(target, on_progress)
 
 

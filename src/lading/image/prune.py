@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lading.errors import NotFound
-from lading.image.inspect import Listed, list_images
+from lading.image.inspect import ImageSummary, list_images
 from lading.oci import Repository
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ KEPT = 10
 """Versions and releases of each model whose images stay."""
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class PruneDecision(msgspec.Struct, frozen=True, kw_only=True):
     """An image and why it stays; it goes where nothing keeps it."""
 
-    image: Listed
+    image: ImageSummary
     kept_by: tuple[str, ...]
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     """What `prune` removed, or would with ``dry_run``, and what it kept."""
 
-    removed: tuple[Listed, ...]
-    kept: tuple[Judged, ...]
+    removed: tuple[ImageSummary, ...]
+    kept: tuple[PruneDecision, ...]
 
 
 def prune(repository: Repository, registry: Registry, *, keep: int = KEPT, dry_run: bool = False) -> Pruned:
@@ -56,7 +56,7 @@ def prune(repository: Repository, registry: Registry, *, keep: int = KEPT, dry_r
 
 
 def needed(registry: Registry, names: set[str], *, keep: int) -> dict[str, dict[str, list[str]]]:
-    """Give by model and bundle digest why it is needed; a model that the registry does not know is absent."""
+    """Return by model and bundle digest why it is needed; a model that the registry does not know is absent."""
     found: dict[str, dict[str, list[str]]] = {}
     for name in names:
         try:
@@ -79,7 +79,9 @@ def needed(registry: Registry, names: set[str], *, keep: int) -> dict[str, dict[
     return found
 
 
-def judge(images: Sequence[Listed], needed: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Judged]:
+def judge(
+    images: Sequence[ImageSummary], needed: Mapping[str, Mapping[str, Sequence[str]]]
+) -> list[PruneDecision]:
     """Say of every image what keeps it. An image of several bundles stays while one of them is needed."""
     judged = []
     for image in images:
@@ -90,5 +92,5 @@ def judge(images: Sequence[Listed], needed: Mapping[str, Mapping[str, Sequence[s
                 reasons.append(f"`{one.name}` is no model of this registry")
             else:
                 reasons += known.get(one.digest, ())
-        judged.append(Judged(image=image, kept_by=tuple(dict.fromkeys(reasons))))
+        judged.append(PruneDecision(image=image, kept_by=tuple(dict.fromkeys(reasons))))
     return judged

@@ -19,13 +19,13 @@ class RemoteImage:
 
     @property
     def where(self) -> str:
-        """Give the name as it is pulled."""
+        """Return the name as it is pulled."""
         mark = "@" if self._reference.startswith("sha256:") else ":"
         return f"{self.repository.host}/{self.repository.name}{mark}{self._reference}"
 
     @property
     def origin(self) -> Origin:
-        """Give the repository as the place where blobs lie."""
+        """Return the repository as the place where blobs lie."""
         return Origin(self.repository.host, self.repository.name)
 
     def root(self) -> Document:
@@ -41,7 +41,7 @@ class RemoteImage:
         return self.repository.open_blob(digest)
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """Give a blob to put elsewhere: taken over within the registry, else copied."""
+        """Return a blob to put elsewhere: taken over within the registry, else copied."""
 
         def write(out: BinaryIO) -> None:
             with self.open(descriptor.digest) as source:
@@ -50,7 +50,7 @@ class RemoteImage:
         return Blob(descriptor, write, self.origin)
 
     def put(self, blob: Blob) -> int:
-        """Upload a blob unless it is here or in its origin; give the bytes sent."""
+        """Upload a blob unless it is here or in its origin; return the bytes sent."""
         named = blob.descriptor
         found = self.repository.find_blob(named.digest)
         if found is not None and found.may_have(named.size):
@@ -63,12 +63,12 @@ class RemoteImage:
         return named.size
 
     def put_document(self, data: bytes, media_type: str) -> int:
-        """Write a manifest under its digest; give the bytes sent."""
+        """Write a manifest under its digest; return the bytes sent."""
         self.repository.put_manifest(digest_of(data), data, media_type)
         return len(data)
 
     def name(self, data: bytes, media_type: str) -> int:
-        """Write the last document under the tag; give the bytes sent."""
+        """Write the last document under the tag; return the bytes sent."""
         digest = self.repository.put_manifest(self._reference, data, media_type)
         if self._reference.startswith("sha256:") and self._reference != digest:
             where = f"image `{self.where}`"

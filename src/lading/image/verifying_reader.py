@@ -12,7 +12,7 @@ BUFFER_BYTES = 1 << 20
 
 
 def checked(file: BinaryIO, digest: str, where: str) -> BinaryIO:
-    """Give a reader of `file` that raises `ImageInvalid` instead of its end, if it has another digest."""
+    """Return a reader of `file` that raises `ImageInvalid` instead of its end, if it has another digest."""
     return cast("BinaryIO", io.BufferedReader(_Checked(file, digest, where), BUFFER_BYTES))
 
 

@@ -186,7 +186,7 @@ def _described(path: Path) -> Wheel:
 
 
 def _place(name: str) -> str | None:
-    """Give where a file of a wheel goes (https://packaging.python.org/specifications/binary-distribution-format)."""
+    """Return where a file of a wheel goes (https://packaging.python.org/specifications/binary-distribution-format)."""
     if name.startswith("/") or ".." in name.split("/") or "\\" in name:
         raise ImageInvalid("wheel", expected="names below its root", found=f"`{name}`")
     found = re.fullmatch(r"[^/]+\.data/([a-z]+)/(.+)", name)
@@ -203,5 +203,5 @@ def _check(wheel: Wheel, name: str, data: bytes, recorded: str) -> None:
 
 
 def versions_of(wheels: Sequence[Wheel], names: Sequence[str]) -> dict[str, str]:
-    """Give the versions of some packages among the wheels."""
+    """Return the versions of some packages among the wheels."""
     return {one.name: one.version for one in wheels if one.name in names}

@@ -38,7 +38,7 @@ def describe(status: Status, before: Replica | None = None) -> Replica:
 
 
 def installed(folders: Iterable[str] = ()) -> dict[str, str]:
-    """Give the version of every installed package by its normalized name, as ``importlib.metadata`` does.
+    """Return the version of every installed package by its normalized name, as ``importlib.metadata`` does.
 
     Read from the names of the folders that the packaging specification "Recording installed projects" gives
     them: opening each one's METADATA takes a hundred times as long (1.6 ms a package).
@@ -59,7 +59,7 @@ def normalized(package: str) -> str:
 
 
 def summary(settings: ServeSettings) -> dict[str, str]:
-    """Give the settings that are not the defaults, as text."""
+    """Return the settings that are not the defaults, as text."""
     given = {one.name: (getattr(settings, one.name), one.default) for one in fields(settings)}
     return {name: str(value) for name, (value, default) in given.items() if value != default}
 

@@ -51,7 +51,7 @@ class FoundBlob(msgspec.Struct, frozen=True):
     size_bytes: int | None
 
     def may_have(self, size_bytes: int) -> bool:
-        """Tell whether it has this size, as far as anybody knows."""
+        """Return whether it has this size, as far as anybody knows."""
         return self.size_bytes in {None, size_bytes}
 
 
@@ -91,13 +91,13 @@ class Repository:
         return Document(data, response.headers.get("content-type", "").partition(";")[0], digest)
 
     def put_manifest(self, reference: str, data: bytes, media_type: str = MANIFEST) -> str:
-        """Write a manifest under a tag or its digest; give the digest."""
+        """Write a manifest under a tag or its digest; return the digest."""
         path, headers = self._path("manifests", reference), {"content-type": media_type}
         self.transport.request("PUT", path, expect={201, 202}, headers=headers, content=data)
         return digest_of(data)
 
     def delete_manifest(self, digest: str) -> bool:
-        """Remove a manifest, and with it the tags that point there; tell whether there was one."""
+        """Remove a manifest, and with it the tags that point there; return whether there was one."""
         return self._delete("manifests", digest)
 
     def tags(self) -> list[str]:
@@ -139,7 +139,7 @@ class Repository:
         return read_blob(begin, digest, self.transport.retry)
 
     def delete_blob(self, digest: str) -> bool:
-        """Remove a blob from this repository; tell whether there was one."""
+        """Remove a blob from this repository; return whether there was one."""
         return self._delete("blobs", digest)
 
     def upload(self, size_bytes: int) -> Upload:
@@ -169,7 +169,7 @@ class Repository:
             return
 
     def put_blob(self, data: bytes) -> str:
-        """Upload a small blob unless it is there; give its digest."""
+        """Upload a small blob unless it is there; return its digest."""
         digest = digest_of(data)
         if self.find_blob(digest) is None:
             self.upload_blob(lambda out: out.write(data), digest, len(data))
@@ -219,12 +219,12 @@ class _Tags(msgspec.Struct):
 
 
 def digest_of(data: bytes) -> str:
-    """Give the digest of some bytes."""
+    """Return the digest of some bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host, with or without a port, is this machine's own: spoken to over plain HTTP."""
+    """Return whether a host, with or without a port, is this machine's own: spoken to over plain HTTP."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback

@@ -63,7 +63,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """Give the names under which credentials may be kept, the nearest first: ``host/team``, then ``host``."""
+    """Return the names under which credentials may be kept, the nearest first: ``host/team``, then ``host``."""
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])

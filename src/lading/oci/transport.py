@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from lading import __version__
-from lading.blobs.retry import Passing, Retry
+from lading.blobs.retry import Retry, TransientError
 from lading.errors import BlobNotFound, LadingError, RegistryUnavailable
 from lading.oci.credentials import DOCKER_HUB, Credentials, find_credentials
 
@@ -75,7 +75,7 @@ class Transport:
         content: bytes | memoryview = b"",
         stream: bool = False,
     ) -> httpx.Response:
-        """Send a request once; what may pass is raised as `Passing`. `stream` leaves the body unread."""
+        """Send a request once; what may pass is raised as `TransientError`. `stream` leaves the body unread."""
         url, sent = urljoin(self.base, url), dict(headers or {})
         if self._authorization and self._is_ours(url):
             sent["authorization"] = self._authorization
@@ -91,11 +91,11 @@ class Transport:
         self._read(response)
         raise self._refused(method, url, response)
 
-    def broken(self, doing: str, error: Exception) -> Passing:
+    def broken(self, doing: str, error: Exception) -> TransientError:
         """Describe a connection that failed while `doing` something."""
         found = " ".join(str(error).split()) or type(error).__name__
         hint = "is the registry running, and is its host right?"
-        passing = Passing(self.error(doing, f"no answer: {found}", hint))
+        passing = TransientError(self.error(doing, f"no answer: {found}", hint))
         passing.__cause__ = error
         return passing
 
@@ -157,7 +157,7 @@ class Transport:
         error = self.error(_doing(method, url), f"{status} {said}".strip(), self._hint(status, url))
         # What is sent has its right digest: docker-registry read a file that another writer was just writing.
         if status in PASSING_STATUS or "DIGEST_INVALID" in said:
-            return Passing(error, after_s=_seconds(response.headers.get("retry-after")))
+            return TransientError(error, after_s=_seconds(response.headers.get("retry-after")))
         if "MANIFEST_BLOB_UNKNOWN" in said:
             hint = "somebody removed a blob of it meanwhile: do it again"
             return BlobNotFound(error.where, expected=error.expected, found=error.found, hint=hint)
@@ -235,7 +235,7 @@ class HttpStream:
         return None if rest is None else self._offset - self._again + rest
 
     def pieces(self) -> Iterator[bytes]:
-        """Give the bytes from the offset on in order; raise `Passing` where the connection breaks."""
+        """Return the bytes from the offset on in order; raise `TransientError` where the connection breaks."""
         again = self._again
         try:
             for piece in self._response.iter_raw():
@@ -251,7 +251,7 @@ class HttpStream:
 
 
 def content_bytes(response: httpx.Response) -> int | None:
-    """Give the length of a body as the answer tells it; proxies that send it piecemeal do not."""
+    """Return the length of a body as the answer tells it; proxies that send it piecemeal do not."""
     told = response.headers.get("content-length", "")
     return int(told) if told.isdecimal() else None
 
@@ -269,7 +269,7 @@ def _doing(method: str, url: str) -> str:
 
 
 def _said(response: httpx.Response) -> str:
-    """Give what a registry says of an error (https://github.com/opencontainers/distribution-spec)."""
+    """Return what a registry says of an error (https://github.com/opencontainers/distribution-spec)."""
     errors = _json(response).get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     words = [str(first[key]) for key in ("code", "message") if first.get(key)]
@@ -285,7 +285,7 @@ def _json(response: httpx.Response) -> dict[str, object]:
 
 
 def _scopes(wanted: dict[str, str]) -> httpx.QueryParams:
-    """Give the query of a token request: scopes that a challenge joins with spaces are sent one by one."""
+    """Return the query of a token request: scopes that a challenge joins with spaces are sent one by one."""
     scopes = wanted.get("scope", "").split()
     rest = [(key, value) for key, value in wanted.items() if key != "scope"]
     return httpx.QueryParams(tuple(rest + [("scope", scope) for scope in scopes]))

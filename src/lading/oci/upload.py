@@ -11,8 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from lading.blobs.digest import InPieces
-from lading.blobs.retry import Passing
+from lading.blobs.digest import ChunkedWriter
+from lading.blobs.retry import TransientError
 from lading.errors import LadingError
 from lading.oci.transport import Transport
 
@@ -29,7 +29,7 @@ class SessionLost(Exception):
         self.error = error
 
 
-class Upload(InPieces):
+class Upload(ChunkedWriter):
     """A file to write a blob of `size_bytes` to. `write` and `finish` raise `SessionLost`."""
 
     def __init__(self, transport: Transport, path: str, size_bytes: int) -> None:
@@ -40,7 +40,7 @@ class Upload(InPieces):
         self._offset = 0
 
     def write(self, data: bytes) -> int:
-        """Take the next bytes, as `InPieces`; what does not go in one request opens the session first."""
+        """Take the next bytes, as `ChunkedWriter`; what does not go in one request opens the session first."""
         # Only its answer says how large a piece must be at least, the first one too.
         if not self._location and len(self.rest) + len(data) > self.piece_bytes:
             self._begin()
@@ -126,7 +126,7 @@ class Upload(InPieces):
 
 def forget(transport: Transport, location: str) -> None:
     """Tell the registry that nobody goes on with an upload: a courtesy, whatever it answers."""
-    with contextlib.suppress(LadingError, Passing):
+    with contextlib.suppress(LadingError, TransientError):
         transport.once("DELETE", location, expect=range(200, 500))
 
 

@@ -14,7 +14,7 @@ Labels = Sequence[str] | Mapping[Any, str] | str | Path
 
 
 def display_names(given: Labels | None, known: tuple[str, ...], signature: Signature) -> dict[str, str]:
-    """Give display names by the text of the class value; `known` are the class values in order, if known.
+    """Return display names by the text of the class value; `known` are the class values in order, if known.
 
     Raises `InvalidSetting`.
     """

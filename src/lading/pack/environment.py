@@ -41,7 +41,7 @@ def _version(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Give the commit of the working directory; None outside a repository or without git."""
+    """Return the commit of the working directory; None outside a repository or without git."""
     try:
         done = subprocess.run(
             ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607 - the user's own git, wherever it is

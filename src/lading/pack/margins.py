@@ -19,7 +19,7 @@ class Margins:
 
 
 def margins(outputs: Mapping[str, Array]) -> Margins | None:
-    """Give the margins by probabilities, scores or distances; None where none of them is there.
+    """Return the margins by probabilities, scores or distances; None where none of them is there.
 
     Of several targets the nearest counts. Scores of two classes are one signed number each.
     """

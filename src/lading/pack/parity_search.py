@@ -43,7 +43,7 @@ class Proof:
 def choose(
     trained: Trained, trial: Trial, dtypes: tuple[str, ...], tolerance: Tolerance | None
 ) -> tuple[Proof, list[str]]:
-    """Give the first conversion that holds, and what is to be said of those that did not.
+    """Return the first conversion that holds, and what is to be said of those that did not.
 
     A conversion in which near ties fell the other way is taken only if no other does without.
     Raises `ConversionError`: the one that came nearest.
@@ -127,7 +127,7 @@ def _admitted(trial: Trial, signature: Signature) -> Trial:
 
 
 def usual_tolerance(expected: Mapping[str, Array]) -> Tolerance:
-    """Give the tolerance for outputs of this size.
+    """Return the tolerance for outputs of this size.
 
     A number may be off by a ten-thousandth of itself, and near zero by a hundred-thousandth of what is usual
     in the output (in its smallest column), rounded up to a power of ten. It is the same in float32 and
@@ -191,7 +191,7 @@ def _check_alone(
 
 
 def _like(tensor: Tensor, array: Array) -> Array:
-    """Give the framework's array the kind of the output, as far as no value changes by it."""
+    """Return the framework's array the kind of the output, as far as no value changes by it."""
     kind = tensor.numpy_dtype.kind
     if kind in "iu" and array.dtype.kind in "fiub" and (array == np.round(array)).all():
         return array.astype(tensor.numpy_dtype)
@@ -201,7 +201,7 @@ def _like(tensor: Tensor, array: Array) -> Array:
 
 
 def _usual_size(array: Array) -> float:
-    """Give the median size of the numbers in the smallest column that is no mere noise beside the largest."""
+    """Return the median size of the numbers in the smallest column that is no mere noise beside the largest."""
     wide = np.abs(np.atleast_1d(array).astype(np.float64))
     flat = wide.reshape(len(wide), -1)  # [rows, columns]
     medians = []

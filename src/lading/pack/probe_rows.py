@@ -25,7 +25,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Beyond:
+class Unseen:
     """Rows with a value that no sample has; ``expected`` is None where the framework refuses them."""
 
     title: str
@@ -43,10 +43,10 @@ class Trial:
     table: Table
     expected: dict[str, Array]
     given: int
-    beyond: tuple[Beyond, ...] = ()
+    beyond: tuple[Unseen, ...] = ()
 
     def samples(self) -> tuple[Table, dict[str, Array]]:
-        """Give the samples alone, and what the framework answered for them."""
+        """Return the samples alone, and what the framework answered for them."""
         if self.given == self.table.rows:
             return self.table, self.expected
         table = self.table.take(np.arange(self.given))
@@ -78,23 +78,23 @@ def gather(trained: Trained, table: Table, tell: Note) -> Trial:
 
 
 def _rows_apart(table: Table, expected: Mapping[str, Array]) -> bool:
-    """Tell whether others can be drawn between the rows, and a framework is there to answer them."""
+    """Return whether others can be drawn between the rows, and a framework is there to answer them."""
     if table.kind == "named":
         return False
     sizes = {len(array) for array in (*table.arrays.values(), *expected.values()) if array.ndim}
     return len(sizes) == 1 and all(array.ndim for array in expected.values())
 
 
-def _beyond(trained: Trained, table: Table) -> tuple[Beyond, ...]:
+def _beyond(trained: Trained, table: Table) -> tuple[Unseen, ...]:
     """Gather rows with a value that no sample has, and what the framework makes of them."""
     if table.kind == "named":
         return ()
     found = []
     for title, rows in draws.unseen(table):
         try:
-            found.append(Beyond(title, rows, trained.outputs(rows)))
+            found.append(Unseen(title, rows, trained.outputs(rows)))
         except SamplesRefused:
-            found.append(Beyond(title, rows, None))
+            found.append(Unseen(title, rows, None))
     return tuple(found)
 
 

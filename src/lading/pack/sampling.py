@@ -44,7 +44,7 @@ def recombined(table: Table, rows: int) -> Table:
 
 
 def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:
-    """Give a few sample rows with one value that no sample has: what is unseen, and the rows.
+    """Return a few sample rows with one value that no sample has: what is unseen, and the rows.
 
     An unknown category, and a fraction or another whole number where all samples are whole: converters look
     categories up as integers, and 1.5 would become 1.
@@ -149,7 +149,7 @@ def _each_column(array: Array, draw: object) -> Array:
 
 
 def _decimals(points: Array) -> int:
-    """Give the decimals with which the values were written; 15 where they were computed."""
+    """Return the decimals with which the values were written; 15 where they were computed."""
     few = points[:: max(1, len(points) // 100)]
     return next((count for count in range(8) if (np.round(few, count) == few).all()), 15)
 

@@ -17,7 +17,7 @@ _READABLE = "`.npz`, `.npy`, `.csv`, `.parquet` or `.json`"
 
 
 def read_samples(samples: Any) -> Any:
-    """Give what a file holds: an array or a mapping of arrays, or a data frame; all else is given back.
+    """Return what a file holds: an array or a mapping of arrays, or a data frame; all else is given back.
 
     Raises `SamplesRefused`, `InvalidSetting` for a file of another kind, `ExtraMissing`.
     """
@@ -38,7 +38,7 @@ def read_samples(samples: Any) -> Any:
 
 
 def load_model(model: Any) -> Any:
-    """Give the object that ``module:object`` names (the working directory counts), else `model` itself.
+    """Return the object that ``module:object`` names (the working directory counts), else `model` itself.
 
     Raises `InvalidSetting` where there is no such module or object, `ConverterFailed` where the module fails.
     """

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from lading.blobs.digest import Nowhere
+from lading.blobs.digest import NullSink
 from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
 from lading.ref import RELEASE_TAGS, Ref, check_tag
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
@@ -82,7 +82,7 @@ class Registry(Releases):
 
         for tag in tags:
             _check_free(tag)
-        blob = bundle.write_tar(cast("BinaryIO", Nowhere()))
+        blob = bundle.write_tar(cast("BinaryIO", NullSink()))
         manifest = bundle.manifest
         new = NewVersion(
             name=manifest.name,

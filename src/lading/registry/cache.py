@@ -101,7 +101,7 @@ class BundleCache:
         return _kept(held, open_it)
 
     def _discard(self, path: Path, held: Hold, *, within_s: float) -> bool:
-        """Remove a damaged copy that is held here; tell whether it is gone: not if somebody goes on using it.
+        """Remove a damaged copy that is held here; return whether it is gone: not if somebody goes on using it.
 
         Others who just open it, as workers do at once, need a moment to find out as well.
         """
@@ -235,7 +235,7 @@ def _entries(folder: Path, before: float) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    """Give the bytes of a file, or of all files below a folder; what goes meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files below a folder; what goes meanwhile counts nothing."""
     below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
     return sum(map(_file_size, below if path.is_dir() else [path]))
 

@@ -61,7 +61,7 @@ class LastKnown:
                 self._write(path, lasting)
 
     def version(self, ref: Ref) -> ModelVersion | None:
-        """Give what `ref` names by number or digest; None if that was never kept, and for any other."""
+        """Return what `ref` names by number or digest; None if that was never kept, and for any other."""
         path = self._path(ref)
         found = self._read(path, ModelVersion) if path is not None else None
         if found is None or found.name != ref.name:
@@ -83,7 +83,7 @@ class LastKnown:
             self._write(self._followed, self._last)
 
     def followed(self) -> Followed | None:
-        """Give what was wanted, if that was not longer ago than `FRESH_S`."""
+        """Return what was wanted, if that was not longer ago than `FRESH_S`."""
         try:
             age_s = self._clock() - self._followed.stat().st_mtime
         except OSError:

@@ -18,7 +18,7 @@ _DATABASES = ("postgresql://", "postgres://")
 
 
 def is_database(url: str) -> bool:
-    """Tell whether a registry's URL names a database, and not a folder."""
+    """Return whether a registry's URL names a database, and not a folder."""
     return url.startswith(_DATABASES)
 
 
@@ -76,7 +76,7 @@ def open_store(url: str | None, registry: str) -> Store:
 
 
 def cache_of(registry: str) -> Path:
-    """Give the folder of a registry's unpacked bundles: ``LADING_CACHE``, else within its own, or at home.
+    """Return the folder of a registry's unpacked bundles: ``LADING_CACHE``, else within its own, or at home.
 
     Each registry has its own: `gc` of one knows nothing of what another needs.
     """

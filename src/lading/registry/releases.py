@@ -106,7 +106,7 @@ class Releases:
         return added
 
     def current(self, name: str) -> Release | None:
-        """Give the current release of a model, if it ever had one."""
+        """Return the current release of a model, if it ever had one."""
         found = self._catalog.current_releases(name)
         return found[0] if found else None
 
@@ -138,14 +138,14 @@ class Releases:
         self._catalog.add_feedback(some)
 
     def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
-        """Give the feedback that came after a mark, and the mark for the next time.
+        """Return the feedback that came after a mark, and the mark for the next time.
 
         Without a mark there is only the mark: begin with it.
         """
         return self._catalog.feedback(after)
 
     def lease(self, what: str, holder: str, ttl_s: float) -> bool:
-        """Take or renew a lease by the catalog's clock; tell whether `holder` holds it now.
+        """Take or renew a lease by the catalog's clock; return whether `holder` holds it now.
 
         It may run out while its holder sleeps: what is done under it must be safe against another holder,
         as `change` is.
@@ -159,7 +159,7 @@ class Releases:
         self._catalog.release_lease(what, holder)
 
     def lease_holder(self, what: str) -> str | None:
-        """Give who holds a lease now; None if nobody does, or it has run out."""
+        """Return who holds a lease now; None if nobody does, or it has run out."""
         return self._catalog.lease_holder(what)
 
     def beat(self, replica: Replica) -> None:
@@ -177,7 +177,7 @@ class Releases:
         return self._catalog.replicas(max(GONE_AFTER_S, days * 86400))
 
     def forget(self, replica_id: str) -> bool:
-        """Take a replica off the list; tell whether it was there. One that beats again comes back."""
+        """Take a replica off the list; return whether it was there. One that beats again comes back."""
         return self._catalog.forget(replica_id)
 
     def _begin(self, name: str, plan: Plan, draft: EventDraft, runtime: str | None) -> Release:

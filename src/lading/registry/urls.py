@@ -11,6 +11,6 @@ _PARAMETER = re.compile(rf"([?&](?:{'|'.join(sorted(SECRETS))})=)[^&]*", re.IGNO
 
 
 def without_secrets(url: str) -> str:
-    """Give what a message may show of a URL, however it is written: not who logs in, nor with what."""
+    """Return what a message may show of a URL, however it is written: not who logs in, nor with what."""
     # A password that was not escaped may hold any character: up to the last `@` nothing is shown.
     return _USER.sub(r"\1***@", _PARAMETER.sub(r"\1***", url))

@@ -162,7 +162,7 @@ def split(key: bytes | None, name: str, weight_percent: float, draw: Callable[[]
 def begin(
     before: Release | None, name: str, version: int, plan: Plan, *, actor: str, at: str, runtime: str | None
 ) -> Release:
-    """Give the release of `version` that follows `before`, the current one. Raises `UsageError`."""
+    """Return the release of `version` that follows `before`, the current one. Raises `UsageError`."""
     live = before.live if before is not None else None
     at_once = plan.mode == "live"
     if not at_once and live is None:
@@ -196,7 +196,7 @@ def begin(
 
 
 def changed(release: Release, changes: Changes, at: str) -> Release:
-    """Give the release after a change; raises `UsageError` if states or steps do not lead there.
+    """Return the release after a change; raises `UsageError` if states or steps do not lead there.
 
     What follows of itself need not be said: a step brings its weight; ``live`` makes the candidate live;
     an end takes candidate and weight away; ``refused`` and ``rolled_back`` of a release that went live at
@@ -226,7 +226,7 @@ def changed(release: Release, changes: Changes, at: str) -> Release:
 
 
 def rollback_target(releases: Sequence[Release]) -> int | None:
-    """Give the version to go back to: with a candidate on its way what is live, else what was live before.
+    """Return the version to go back to: with a candidate on its way what is live, else what was live before.
 
     `releases` are those of one model, newest first.
     """

@@ -86,14 +86,14 @@ def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str
 
 
 def event_hash(event: Event) -> str:
-    """Give the sha256 of the canonical JSON (keys sorted, no spaces) of all of an event but its hash."""
+    """Return the sha256 of the canonical JSON (keys sorted, no spaces) of all of an event but its hash."""
     fields = msgspec.to_builtins(event)
     del fields["hash"]
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
 def verify_chain(events: Iterable[Event]) -> Event | None:
-    """Give the first event that was changed, or stands where another was left out; None if all is whole.
+    """Return the first event that was changed, or stands where another was left out; None if all is whole.
 
     Events of several models may be mixed; those of one are in their order, from the first on.
     """

@@ -25,7 +25,7 @@ class Reading:
         self._known: dict[tuple[str, int], dict[str, Window]] = {}
 
     def windows(self, release: Release) -> list[Window]:
-        """Give all windows of a release, oldest first."""
+        """Return all windows of a release, oldest first."""
         known = self._known.setdefault((release.name, release.number), {})
         newest = max((one.at for one in known.values()), default=None)
         since = None if newest is None else newest - LATE_S

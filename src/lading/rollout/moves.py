@@ -43,7 +43,7 @@ def decide(release: Release, verdict: Verdict, actor: str) -> Move | None:
 
 
 def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
-    """Give the next step up: the next weight of the plan, or live after the last. Raises `UsageError`."""
+    """Return the next step up: the next weight of the plan, or live after the last. Raises `UsageError`."""
     if not release.is_open:
         raise _refused(release, "a candidate on its way")
     steps, evidence = release.plan.steps, _evidence(verdict)
@@ -70,7 +70,7 @@ def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None 
 
 
 def rolled_back(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
-    """Give the move that takes the candidate out of traffic. Raises `UsageError`."""
+    """Return the move that takes the candidate out of traffic. Raises `UsageError`."""
     if not release.is_open:
         raise _refused(release, "a candidate on its way")
     event = EventDraft(
@@ -85,14 +85,14 @@ def rolled_back(release: Release, actor: str, reason: str, verdict: Verdict | No
 
 
 def paused(release: Release, actor: str, reason: str) -> Move:
-    """Give the move that leaves the weight as it is until `resumed`. Raises `UsageError`."""
+    """Return the move that leaves the weight as it is until `resumed`. Raises `UsageError`."""
     if release.state != "running":
         raise _refused(release, "state `running`")
     return Move({"state": "paused", "reason": reason}, EventDraft(kind="paused", actor=actor, reason=reason))
 
 
 def resumed(release: Release, actor: str, reason: str) -> Move:
-    """Give the move that lets a paused release go on. Raises `UsageError`."""
+    """Return the move that lets a paused release go on. Raises `UsageError`."""
     if release.state != "paused":
         raise _refused(release, "state `paused`")
     return Move(

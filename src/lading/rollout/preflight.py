@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def proof_anywhere(registry: Registry, version: ModelVersion) -> Evidence:
-    """Give evidence that a bundle holds on some runtime, this one first; verify it here where there is none.
+    """Return evidence that a bundle holds on some runtime, this one first; verify it here where there is none.
 
     Raises `VerificationError` naming the check that failed.
     """
@@ -29,7 +29,7 @@ def proof_anywhere(registry: Registry, version: ModelVersion) -> Evidence:
 
 
 def proof_here(registry: Registry, version: ModelVersion) -> Evidence:
-    """Give evidence that a bundle holds on this runtime; verify it where there is none.
+    """Return evidence that a bundle holds on this runtime; verify it where there is none.
 
     Raises `VerificationError` whose hint names a runtime on which it held. A machine that cannot run models
     at all has no runtime of its own to fear for: there, evidence from anywhere will do.
@@ -45,7 +45,7 @@ def proof_here(registry: Registry, version: ModelVersion) -> Evidence:
 def check_gates(
     gates: Gates, version: ModelVersion, evidence: Evidence, live: ModelVersion | None
 ) -> tuple[str, ...]:
-    """Judge the gates that need no traffic; give the names of those that hold. Raises `GateNotMet`."""
+    """Judge the gates that need no traffic; return the names of those that hold. Raises `GateNotMet`."""
     checks = judge(gates, evidence.numbers, version.metrics, live.metrics if live is not None else None)
     failed = [one for one in checks if one.outcome == "failed"]
     if failed:

@@ -27,7 +27,7 @@ RATE_S = 10.0
 """Rates are those of the last seconds; all else is since the step began, as the verdict counts."""
 
 
-class Half(msgspec.Struct, frozen=True, kw_only=True):
+class SideStats(msgspec.Struct, frozen=True, kw_only=True):
     """What one version did since the step began. What is not known is None."""
 
     version: int
@@ -57,8 +57,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     release: Release
     at: float
-    live: Half | None
-    candidate: Half | None
+    live: SideStats | None
+    candidate: SideStats | None
     shadow: ShadowCounts
     verdict: Verdict | None
     driver: str | None
@@ -113,7 +113,7 @@ def snapshot(
     )
 
 
-def _half(version: int | None, share_percent: float, step: Sequence[Window], now: float) -> Half | None:
+def _half(version: int | None, share_percent: float, step: Sequence[Window], now: float) -> SideStats | None:
     if version is None:
         return None
     ours = [one for one in step if one.version == version]
@@ -126,7 +126,7 @@ def _half(version: int | None, share_percent: float, step: Sequence[Window], now
         if one.latency:
             latency += np.asarray(one.latency)
         outputs.update(one.outputs)
-    return Half(
+    return SideStats(
         version=version,
         share_percent=share_percent,
         requests=sum(one.requests for one in ours),

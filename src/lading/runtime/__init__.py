@@ -88,7 +88,7 @@ def load_shared(bundle: Bundle, folder: Path, *, threads: int = 0) -> Runtime | 
 
 
 def _checked(runtime: Runtime, bundle: Bundle) -> Runtime:
-    """Give the runtime back if it is what the signature describes; close it if not."""
+    """Return the runtime back if it is what the signature describes; close it if not."""
     try:
         check_signature(bundle.manifest.signature, runtime.inputs, runtime.outputs)
     except BaseException:

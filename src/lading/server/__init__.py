@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lading.ref import Ref
-from lading.server.process.background import Companion
+from lading.server.process.background import BackgroundTask
 from lading.settings import ServeSettings
 
-__all__ = ["Companion", "serve"]
+__all__ = ["BackgroundTask", "serve"]
 
 
 def serve(
     settings: ServeSettings,
     refs: Sequence[Ref | Path],
     registry_url: str | None = None,
-    companions: Sequence[Companion] = (),
+    companions: Sequence[BackgroundTask] = (),
 ) -> int:
-    """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
+    """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; return the exit code 0.
 
     Without `refs` follow the releases of the registry. `companions` run beside it, in every worker.
 

@@ -78,7 +78,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return all(isinstance(size, int) for shape in rows for size in shape)
 
     def input(self, name: str) -> Tensor:
-        """Give the input called `name`; raises `InputUnknown`."""
+        """Return the input called `name`; raises `InputUnknown`."""
         for tensor in self.inputs:
             if tensor.name == name:
                 return tensor

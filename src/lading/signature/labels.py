@@ -15,7 +15,7 @@ _BY_CLASS = ("probabilities", "scores")
 
 
 def label_output(signature: Signature) -> Tensor | None:
-    """Give the output that tells the class: ``label``, else one of scores by class; None without either."""
+    """Return the output that tells the class: ``label``, else one of scores by class; None without either."""
     outputs = {tensor.name: tensor for tensor in signature.outputs}
     if "label" in outputs:
         return outputs["label"]

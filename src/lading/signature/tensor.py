@@ -58,7 +58,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def fits(shape: tuple[int | str, ...], found: tuple[int, ...]) -> bool:
-    """Tell whether an array of shape `found` is one of `shape`; a batch of no rows is not."""
+    """Return whether an array of shape `found` is one of `shape`; a batch of no rows is not."""
     if len(shape) != len(found):
         return False
     for want, size in zip(shape, found, strict=True):  # Quicker than `all`, and every request passes here.
@@ -96,23 +96,23 @@ def missing(tensor: Tensor, where: str, given: Sequence[str]) -> InputMissing:
 
 
 def quoted(name: str) -> str:
-    """Give a name that a caller sent as a message shows it: short and printable."""
+    """Return a name that a caller sent as a message shows it: short and printable."""
     short = name if len(name) <= 80 else f"{name[:80]}…"
     return f"`{short}`" if short.isprintable() else f"`{ascii(short)[1:-1]}`"
 
 
 def names_of(tensors: Sequence[Tensor]) -> str:
-    """Give the names of `tensors` as a message lists them."""
+    """Return the names of `tensors` as a message lists them."""
     return ", ".join(f"`{tensor.name}`" for tensor in tensors)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Give names that a caller sent as a message lists them: a dozen at most."""
+    """Return names that a caller sent as a message lists them: a dozen at most."""
     more = ", …" if len(names) > 12 else ""
     return ", ".join(quoted(name) for name in names[:12]) + more if names else "none"
 
 
 def unfit_text(text: str) -> bool:
-    """Tell whether a model cannot be given this text."""
+    """Return whether a model cannot be given this text."""
     # ONNX strings are UTF-8 without NUL: ONNX Runtime cuts at NUL and cannot encode surrogates.
     return (not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)) or "\0" in text

@@ -74,7 +74,7 @@ def _json_type(dtype: DType, ndim: int, allows_nan: bool) -> Any:
 
 
 def _wide(tensor: Tensor) -> np.dtype[Any]:
-    """Give the dtype that holds any JSON number of the tensor's kind until its range is checked."""
+    """Return the dtype that holds any JSON number of the tensor's kind until its range is checked."""
     return np.dtype(np.float64) if tensor.dtype.startswith("float") else tensor.numpy_dtype
 
 
@@ -110,7 +110,7 @@ def _explain(
 
 
 def _first_unfit(tensor: Tensor, value: object) -> tuple[int, object, tuple[int | str, ...]]:
-    """Give the first block of rows that is no array of the tensor, where it begins, and its shape.
+    """Return the first block of rows that is no array of the tensor, where it begins, and its shape.
 
     What follows looks at every value by itself, a thousand times slower: nobody may hold the server up with
     a large body whose last value is wrong.

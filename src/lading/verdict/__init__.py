@@ -82,7 +82,7 @@ def judge(
 
 
 def applicable(mode: str) -> tuple[str, ...]:
-    """Give the gates that a mode can be judged by: a copy waits its turn, so its latency says nothing."""
+    """Return the gates that a mode can be judged by: a copy waits its turn, so its latency says nothing."""
     out = _NEVER_SHADOW if mode == "shadow" else _ONLY_SHADOW
     return tuple(gate for gate in GATES if gate not in out)
 

@@ -52,7 +52,7 @@ class Side:
 
 
 def names_of(*sides: Sequence[Window]) -> tuple[str, ...]:
-    """Give the names of outputs that are told apart, in any order that is always the same."""
+    """Return the names of outputs that are told apart, in any order that is always the same."""
     names = sorted(set(chain.from_iterable(window.outputs for window in chain(*sides))))
     if len(names) <= MOST_NAMES:
         return tuple(names)

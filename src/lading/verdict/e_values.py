@@ -49,7 +49,7 @@ class Stream:
     worth: Floats | float = 0.0
 
     def log_ratio(self, guess: Floats, null: Floats) -> Floats:
-        """Give the log likelihood ratio of rate `guess` to rate `null`, linear in an observation's worth."""
+        """Return the log likelihood ratio of rate `guess` to rate `null`, linear in an observation's worth."""
         up, down = guess / null, (1 - guess) / (1 - null)
         zeros = self.n - self.ones - self.part
         between = self.part * np.log(self.worth * up + (1 - self.worth) * down)
@@ -57,7 +57,7 @@ class Stream:
 
 
 def two_sample(live: Stream, candidate: Stream, margin: Floats | float, claim: Claim) -> Floats:
-    """Give each block's log e-value for `claim` on ``rate(candidate) - rate(live)`` against `margin`.
+    """Return each block's log e-value for `claim` on ``rate(candidate) - rate(live)`` against `margin`.
 
     The guess of both rates is made from the past; the null is the guess's projection (least Kullback-Leibler
     divergence, weighted by the block's sizes) on the line where the difference is the margin. The expectation
@@ -79,7 +79,7 @@ def two_sample(live: Stream, candidate: Stream, margin: Floats | float, claim: C
 
 
 def one_sample(candidate: Stream, limit: Floats | float, claim: Claim) -> Floats:
-    """Give each block's log e-value for the candidate's rate being above (``harm``) or below `limit`."""
+    """Return each block's log e-value for the candidate's rate being above (``harm``) or below `limit`."""
     limit = np.clip(np.broadcast_to(np.asarray(limit, dtype=np.float64), candidate.n.shape), _EDGE, 1 - _EDGE)
     guess = _guess(candidate, 0.5 * limit if claim == "safe" else limit, 1.0)
     bets = (guess > limit if claim == "harm" else guess < limit) & (candidate.past_n > 0)
@@ -119,7 +119,7 @@ def _project(na: Floats, a: Floats, nb: Floats, b: Floats, margin: Floats) -> Fl
 
 
 def mixed_path(whole: Floats, by_epoch: Floats, most: float) -> Floats:
-    """Give the log e-value so far after each block, of two bettors who share the stake.
+    """Return the log e-value so far after each block, of two bettors who share the stake.
 
     One remembers everything (`whole`); the other begins anew each epoch (`by_epoch`), epoch e with the share
     1/((e+1)(e+2)), which finds what went wrong late and would drown in a good past. An average of e-processes

@@ -13,7 +13,7 @@ from lading.verdict.observations import TAIL, Traffic, quantile, seconds_at
 
 
 def measured(gate: str, traffic: Traffic) -> Floats:
-    """Give the candidate's observations that a gate counts, ``[runs, seconds]``."""
+    """Return the candidate's observations that a gate counts, ``[runs, seconds]``."""
     candidate = traffic.candidate
     if gate == "min_agreement":
         return np.asarray(traffic.live.copies + candidate.copies)
@@ -25,7 +25,7 @@ def measured(gate: str, traffic: Traffic) -> Floats:
 
 
 def values(gate: str, traffic: Traffic) -> dict[str, float]:
-    """Give what was measured of each side: shares, seconds, or the distance; nothing of what is not there."""
+    """Return what was measured of each side: shares, seconds, or the distance; nothing of what is not there."""
     live, candidate = _live(traffic), traffic.candidate
     if gate == "min_agreement":
         both = (traffic.live.agreed + candidate.agreed).sum()

@@ -103,6 +103,6 @@ def shift_proof(limit: float, traffic: Traffic, blocks: Blocks, beta: float) -> 
 
 
 def total_variation(ours: Floats, theirs: Floats) -> Floats:
-    """Give the total variation distance of two rows of counts, ``[...]`` from ``[..., names]``."""
+    """Return the total variation distance of two rows of counts, ``[...]`` from ``[..., names]``."""
     shares = [one / np.maximum(one.sum(axis=-1, keepdims=True), 1e-9) for one in (ours, theirs)]
     return np.asarray(0.5 * np.abs(shares[0] - shares[1]).sum(axis=-1))

@@ -73,7 +73,7 @@ def blocks_for(gate: str, traffic: Traffic, *, alone: bool) -> Blocks:
 
 
 def rates(gate: str, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stream, Stream]:
-    """Give the streams of live and candidate for a gate that has both."""
+    """Return the streams of live and candidate for a gate that has both."""
     live, candidate = traffic.live, traffic.candidate
     if gate == "max_error_increase":
         return (
@@ -96,7 +96,7 @@ def rates(gate: str, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stre
 
 
 def slower(gate: str, ratio: float, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stream, Stream]:
-    """Give live's answers above its own quantile so far, and the candidate's above `ratio` times that."""
+    """Return live's answers above its own quantile so far, and the candidate's above `ratio` times that."""
     tail = TAIL[gate]
     seen = blocks.past(traffic.live.latency)
     threshold = quantile(seen, tail)
@@ -109,7 +109,7 @@ def slower(gate: str, ratio: float, traffic: Traffic, blocks: Blocks, past: Past
 def against_before(
     gate: str, limit: float, traffic: Traffic, blocks: Blocks, past: Past, alpha: float
 ) -> tuple[Stream, Floats]:
-    """Give the candidate's stream, and the share that it may have after what live was before this step.
+    """Return the candidate's stream, and the share that it may have after what live was before this step.
 
     Live's share is bounded from above, wrong with probability `alpha` at most. One run only.
     """
@@ -141,7 +141,7 @@ def against_before(
 
 
 def disagreed(traffic: Traffic, blocks: Blocks, past: Past) -> Stream:
-    """Give the shadow copies that were answered otherwise, or failed; either side may have counted them."""
+    """Return the shadow copies that were answered otherwise, or failed; either side may have counted them."""
     live, candidate = traffic.live, traffic.candidate
     return _stream(blocks, past, live.copies + candidate.copies, live.disagreed + candidate.disagreed)
 
@@ -162,7 +162,7 @@ def quantile(histogram: Floats, tail: float) -> Floats:
 
 
 def seconds_at(place: float) -> float:
-    """Give the latency at a place on the scale of bins."""
+    """Return the latency at a place on the scale of bins."""
     return LATENCY_BOUNDS_S[0] * float(_BIN_RATIO ** (place - 1))
 
 

@@ -152,7 +152,7 @@ class Report:
         self.checks += [_skipped(name, because) for name in names[names.index(first) :]]
 
     def identity(self, bundle: Bundle | Path | str) -> tuple[str, str]:
-        """Give digest and name; of a bundle that cannot be opened the digest of the manifest's bytes."""
+        """Return digest and name; of a bundle that cannot be opened the digest of the manifest's bytes."""
         if isinstance(bundle, Bundle) or self._opened is not None:
             one = bundle if isinstance(bundle, Bundle) else self._opened
             assert one is not None

@@ -77,7 +77,7 @@ def compare(manifest: Manifest) -> Check:
 
 
 def _differences(packages: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Give name, version of training and version here of what is installed here in another version."""
+    """Return name, version of training and version here of what is installed here in another version."""
     for name, there in sorted(packages.items()):
         try:
             here = importlib.metadata.version(name)

@@ -49,13 +49,13 @@ def latency(runtime: Runtime, bundle: Bundle) -> dict[str, float]:
 
 
 def size_mb(bundle: Bundle) -> float:
-    """Give the size of all files of the bundle."""
+    """Return the size of all files of the bundle."""
     manifest = (bundle.path / MANIFEST_FILE).stat().st_size
     return (manifest + sum(entry.size for entry in bundle.manifest.files.values())) / _MB
 
 
 def memory_mb(bundle: Bundle, threads: int) -> float:
-    """Give how far a fresh process grows, at its peak, when it loads the model and runs 1 and 32 rows.
+    """Return how far a fresh process grows, at its peak, when it loads the model and runs 1 and 32 rows.
 
     Raises `RunFailed` when that process does not end well: a model may be more than the machine holds.
     """

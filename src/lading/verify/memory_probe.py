@@ -32,7 +32,7 @@ def measure(path: Path, threads: int) -> dict[str, float]:
 
 
 def _start() -> int:
-    """Forget the peak so far where the kernel lets us (proc(5), clear_refs); give the resident bytes."""
+    """Forget the peak so far where the kernel lets us (proc(5), clear_refs); return the resident bytes."""
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
     except OSError:

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from lading.server.grpc import messages
 from lading.server.grpc.executor import CallThreads
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.grpc_client import OIP, ask, grpc_serving, one_row, plane_of
@@ -19,7 +19,7 @@ from support.hosted_app import served_from, slow, until
 
 
 @pytest.fixture
-def iris(tmp_path) -> Served:
+def iris(tmp_path) -> ServedVersion:
     return served_from(linear_bundle(tmp_path / "iris"), 3)
 
 

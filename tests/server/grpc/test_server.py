@@ -23,9 +23,9 @@ from lading.server.grpc.executor import CallThreads
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics
-from lading.server.observe.observer import Witness
+from lading.server.observe.observer import Observer
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.sockets import hold
 from lading.settings import ServeSettings
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def iris(tmp_path) -> Served:
+def iris(tmp_path) -> ServedVersion:
     return served_from(linear_bundle(tmp_path / "iris"), 3)
 
 
@@ -71,7 +71,7 @@ def test_a_release_splits_calls_by_their_metadata_and_sees_their_answers(iris, t
     candidate = served_from(linear_bundle(tmp_path / "next"), 4)
     rule = (b"x-tier", b"gold", "candidate")
     traffic = Traffic("iris", 1, "canary", 3, 4, 0.0, (rule,))
-    witness = Witness("here")
+    witness = Observer("here")
     plane = DataPlane("iris", witness=witness)
     plane.publish([iris, candidate], {"iris": traffic})
     with grpc_serving(plane) as (channel, _):
@@ -236,7 +236,7 @@ def test_a_client_that_goes_leaves_the_queue(iris):
 
 
 def test_health_follows_the_models_and_tells_watchers(iris):
-    other = Served("other", 1, "sha256:0")
+    other = ServedVersion("other", 1, "sha256:0")
     plane = plane_of(iris, other)
     kinds = health_pb2.HealthCheckResponse
     with grpc_serving(plane) as (channel, _):

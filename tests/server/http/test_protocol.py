@@ -449,7 +449,7 @@ def test_a_full_queue_is_429_with_the_time_to_come_back(slowly, expected):
     host, go, _served = slowly
     with host.wire() as running, host.wire() as queued, host.wire() as refused:
         running.send(request())
-        until(lambda: host.app.plane.models["iris"][0].in_hand == 1)
+        until(lambda: host.app.plane.models["iris"][0].in_flight == 1)
         time.sleep(0.05)  # Its thread has taken it.
         queued.send(request())
         until(lambda: waiting_in(host) == 1)
@@ -466,7 +466,7 @@ def test_a_client_that_goes_leaves_its_place_in_the_queue(slowly, expected):
     host, go, _served = slowly
     with host.wire() as running, host.wire() as next_one:
         running.send(request())
-        until(lambda: host.app.plane.models["iris"][0].in_hand == 1)
+        until(lambda: host.app.plane.models["iris"][0].in_flight == 1)
         time.sleep(0.05)
         with host.wire() as gone:
             gone.send(request())

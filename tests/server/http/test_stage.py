@@ -16,7 +16,7 @@ import pytest
 
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.messages import Request
-from lading.server.http.stage import Head, Lane
+from lading.server.http.stage import Head, Stage
 from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
@@ -330,7 +330,7 @@ def test_a_connection_made_before_the_first_sweep_is_not_taken_for_an_old_one(se
     with listening(app, given, lane=True) as host, host.wire() as wire:
         lane = host.server._lane
         lane.tick = lambda _now: None  # As it is before the first.
-        lane._loop, lane.now = None, Lane(app).now
+        lane._loop, lane.now = None, Stage(app).now
         with host.wire() as early:
             early.socket.settimeout(0.5)
             with pytest.raises(TimeoutError):
@@ -350,7 +350,7 @@ def test_a_defect_of_ours_is_logged_as_one_and_not_said_to_be_the_clients(served
     assert "not HTTP" not in caplog.text
 
 
-@pytest.mark.parametrize("host_of", [Lane, AsgiHost])
+@pytest.mark.parametrize("host_of", [Stage, AsgiHost])
 def test_jobs_that_outlive_the_loop_are_let_go_of(served, host_of):
     app = hosted(served, **SETTINGS).app
     loop, host = asyncio.new_event_loop(), host_of(app)
@@ -360,4 +360,4 @@ def test_jobs_that_outlive_the_loop_are_let_go_of(served, host_of):
     served.take()
     job.taken = True
     host._from_thread([job])
-    assert served.in_hand == 0
+    assert served.in_flight == 0

@@ -13,14 +13,14 @@ from lading.runtime import load_runtime
 from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit, run_jobs
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.inference.version import Cost, Served, State
+from lading.server.inference.version import Cost, ServedVersion, State
 from lading.signature import Signature
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.onnx_graphs import bundle_of, graph, node, tensor
 
 
-class Observed(Served):
+class Observed(ServedVersion):
     """A served version that records the rows of each run and can be held up."""
 
     def watch(self) -> None:
@@ -82,7 +82,7 @@ def test_what_waits_while_the_model_is_busy_runs_as_one_and_each_gets_its_own_ro
     assert served.runs == [1, 6]
     assert sink.calls == 2
     for one in jobs:
-        alone = Served.run(served, one.inputs, one.outputs)
+        alone = ServedVersion.run(served, one.inputs, one.outputs)
         np.testing.assert_allclose(one.result["probabilities"], alone["probabilities"], rtol=1e-6)
     batcher.stop()
 
@@ -389,7 +389,7 @@ def test_jobs_that_could_not_run_as_one_are_counted_as_the_runs_they_were(served
     def split(*given):
         if len(given[0]["X"]) > 1:
             raise RunFailed("rows", expected="one", found="more")
-        return Served.run(served, *given)
+        return ServedVersion.run(served, *given)
 
     served.run = split
     jobs = [job(served), job(served)]

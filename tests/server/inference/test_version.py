@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from lading.errors import ModelNotReady, RunFailed
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 
@@ -51,7 +51,7 @@ def test_a_model_that_closes_between_finding_and_running_it_is_not_the_requests_
 
 
 def test_a_version_that_was_given_up_holds_no_model(tmp_path):
-    served = Served("iris", 1, "sha256:1")
+    served = ServedVersion("iris", 1, "sha256:1")
     loaded = served_from(linear_bundle(tmp_path / "iris"))
     served.adopt(loaded.bundle, loaded._runtime)
     served.fail(RunFailed("loading `iris:1`"))

@@ -20,7 +20,7 @@ from lading.server.inference.version import State
 from lading.server.loading import follower as follow_module
 from lading.server.loading.follower import NOTHING_RELEASED, Follower
 from lading.server.loading.manager import Manager
-from lading.server.observe.observer import Witness
+from lading.server.observe.observer import Observer
 from lading.traffic import Window
 from support.bundles import linear_bundle
 
@@ -56,7 +56,7 @@ class Following:
 
     def __init__(self, folder: Path, keep: int = 0, registry: Registry | None = None) -> None:
         self.registry = registry or three_versions(folder)
-        self.witness = Witness("replica-1")
+        self.witness = Observer("replica-1")
         self.plane = DataPlane(witness=self.witness)
         self.manager = Manager(self.plane, threads=1)
         self.follower = Follower(
@@ -239,7 +239,7 @@ def test_feedback_told_to_another_process_reaches_the_one_that_answered(followin
     following.registry.release("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     following.ask(request_id=b"r-1")
-    other = Witness("replica-2")
+    other = Observer("replica-2")
     plane = DataPlane(witness=other)
     manager = Manager(plane, threads=1)
     second = Follower(following.registry, manager, plane, other, replica="replica-2", interval_s=0.05)

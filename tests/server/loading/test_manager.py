@@ -14,7 +14,7 @@ from lading.bundle import Bundle
 from lading.errors import DigestMismatch, ModelNotReady
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.loading import manager as manager_module
 from lading.server.loading.manager import Load, Manager, Unload, Wanted, decide
 from support.bundles import linear_bundle
@@ -28,8 +28,8 @@ def wanted(version: int, name: str = "iris") -> Wanted:
     return Wanted(name, version, f"sha256:{version}", never)
 
 
-def present(version: int, state: State, name: str = "iris") -> Served:
-    return Served(name, version, f"sha256:{version}", state)
+def present(version: int, state: State, name: str = "iris") -> ServedVersion:
+    return ServedVersion(name, version, f"sha256:{version}", state)
 
 
 def test_nothing_wanted_and_nothing_there_is_nothing_to_do():
@@ -186,7 +186,7 @@ def test_a_version_in_hand_is_not_unloaded(bundles):
     time.sleep(0.05)
     assert first.state is State.DRAINING
     assert first.run(first.samples.inputs)["label"].shape == (16,)
-    first.give_back()
+    first.release()
     until(lambda: first.state is State.UNLOADED)
     manager.drain("done")
     manager.close()
@@ -240,7 +240,7 @@ def test_a_version_that_is_wanted_back_while_it_drains_is_ready_at_once(running,
     again = plane.resolve("iris", version=1)
     assert again is not first
     assert first.state is State.DRAINING
-    first.give_back()
+    first.release()
     until(lambda: first.state is State.UNLOADED)
     assert plane.resolve("iris") is again
 

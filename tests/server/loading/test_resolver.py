@@ -11,7 +11,7 @@ from lading.ref import Ref
 from lading.registry import Registry
 from lading.server.inference.dataplane import CATALOG_AWAY, DataPlane
 from lading.server.loading.manager import Manager
-from lading.server.loading.resolver import Naming
+from lading.server.loading.resolver import Resolver
 from support.bundles import linear_bundle
 
 
@@ -25,7 +25,7 @@ def registry(tmp_path):
 def test_a_folder_that_is_no_registry_is_not_waited_for(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RegistryUnavailable):
-        Naming([Ref("iris", version=1)], str(tmp_path / "file")).names()
+        Resolver([Ref("iris", version=1)], str(tmp_path / "file")).names()
 
 
 def test_whatever_fails_while_it_waits_it_goes_on_asking_and_lets_go_of_the_registry(
@@ -51,7 +51,7 @@ def test_whatever_fails_while_it_waits_it_goes_on_asking_and_lets_go_of_the_regi
     monkeypatch.setattr(Registry, "open", counted)
     monkeypatch.setattr(Registry, "known", fails)
     monkeypatch.setattr(Registry, "close", let_go)
-    naming, plane = Naming([Ref("iris", version=1)], registry.where), DataPlane()
+    naming, plane = Resolver([Ref("iris", version=1)], registry.where), DataPlane()
     manager = Manager(plane, threads=1)
     manager.start()
     naming.load(None, manager, plane)

@@ -15,7 +15,7 @@ from lading import errors
 from lading.server.grpc import STATUS as GRPC_STATUS
 from lading.server.inference import dataplane
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Requests, Stats, is_gauge
 from lading.server.metrics.counts import (
     BATCH_BOUNDS,
@@ -39,7 +39,7 @@ ROW = {"data": [[1, 2, 3, 4]]}
 
 
 @pytest.fixture(scope="module")
-def iris(tmp_path_factory) -> Served:
+def iris(tmp_path_factory) -> ServedVersion:
     return served_from(linear_bundle(tmp_path_factory.mktemp("metrics") / "iris"), version=3)
 
 
@@ -57,7 +57,7 @@ def scraped(asked: Asked, path: str = "/metrics") -> dict[str, float]:
     return samples(asked.get(path).text)
 
 
-def plane_with(*versions: Served):
+def plane_with(*versions: ServedVersion):
     plane = make_plane(ServeSettings())
     plane.publish(versions)
     return plane
@@ -161,7 +161,7 @@ def test_what_a_dead_worker_counted_stays_and_its_present_is_gone(iris):
     assert first.summary().workers[1].cpu_s >= after.workers[1].cpu_s
 
 
-def worker_of(memory: SharedMemory, number: int, served: Served) -> Metrics:
+def worker_of(memory: SharedMemory, number: int, served: ServedVersion) -> Metrics:
     memory.began(number, os.getpid())
     cells = SharedCells(memory, number)
     cells.clear(is_gauge)
@@ -359,7 +359,7 @@ def test_the_page_of_the_reference_lists_every_metric_with_its_labels(iris, monk
     assert listed == shown
 
 
-def busy_page(iris: Served, monkeypatch) -> str:
+def busy_page(iris: ServedVersion, monkeypatch) -> str:
     """Give a page on which every family has a sample."""
     asked = hosted(iris, metrics_names="all")
     asked.post("/predict", ROW)

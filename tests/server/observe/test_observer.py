@@ -12,7 +12,7 @@ from lading.release import Plan, begin
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.observe import observer as remembering
-from lading.server.observe.observer import Witness
+from lading.server.observe.observer import Observer
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 
@@ -24,12 +24,12 @@ def classifier(tmp_path_factory):
 
 @pytest.fixture
 def witness():
-    one = Witness("replica-1")
+    one = Observer("replica-1")
     yield one
     one.stop()
 
 
-def saw(witness: Witness, served, primary, request_id: bytes) -> None:
+def saw(witness: Observer, served, primary, request_id: bytes) -> None:
     """Have the witness see an answer of one row or more."""
     release = begin(None, "iris", 1, Plan(mode="live"), actor="t", at="", runtime=None)
     job = Job(served, {}, None, lambda outputs: outputs, len(primary))
@@ -37,7 +37,7 @@ def saw(witness: Witness, served, primary, request_id: bytes) -> None:
     witness.saw(Traffic.of(release), job, request_id, 0.001, "")
 
 
-def right(witness: Witness) -> int:
+def right(witness: Observer) -> int:
     witness.windows.cut(witness.windows._began + 1.0, last=True)
     return sum(one.feedback.right for one in witness.windows.take())
 

@@ -9,8 +9,8 @@ from bisect import bisect_left
 import numpy as np
 import pytest
 
-from lading.server.inference.version import Served
-from lading.server.observe.windows import Binner, Windows
+from lading.server.inference.version import ServedVersion
+from lading.server.observe.windows import OutputBuckets, Windows
 from lading.signature import Signature
 from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts
 from support.bundles import linear_bundle
@@ -95,25 +95,25 @@ def test_a_full_store_of_windows_takes_nothing_older_back(classifier):
 def test_classes_are_counted_by_their_names(classifier):
     probabilities = classifier.samples.outputs["probabilities"]
     expected = [("setosa", "versicolor", "virginica")[at] for at in probabilities.argmax(axis=1)]
-    counted = Binner(classifier, classifier).count([probabilities[:4], probabilities[4:]])
+    counted = OutputBuckets(classifier, classifier).count([probabilities[:4], probabilities[4:]])
     assert counted == {name: expected.count(name) for name in set(expected)}
 
 
 def test_values_of_a_candidate_are_counted_by_the_bins_of_live(tmp_path):
     live, candidate = regressor(tmp_path, 1.0, 1), regressor(tmp_path, 2.0, 2)
     values = np.arange(100, dtype=np.float32).reshape(-1, 1)
-    same = Binner(live, live).count([values])
+    same = OutputBuckets(live, live).count([values])
     assert len(same) == 10
     assert set(same.values()) == {10}
-    assert Binner(candidate, live).count([values]) == same
-    shifted = Binner(candidate, live).count([values * 2])
+    assert OutputBuckets(candidate, live).count([values]) == same
+    shifted = OutputBuckets(candidate, live).count([values * 2])
     assert shifted["bin 9"] > 50
 
 
 def test_a_live_version_that_is_still_loading_keeps_nobody_from_being_counted(tmp_path):
     first = regressor(tmp_path, 1.0, 1)
     windows = Windows("replica-1")
-    windows.live_of = lambda _name: Served("model", 2, "sha256:2")
+    windows.live_of = lambda _name: ServedVersion("model", 2, "sha256:2")
     windows.tally(2, first).answered.append((0.001, np.array([[50.0]], np.float32), ""))
     windows.cut(windows._began + 1.0, last=True)
     (window,) = windows.take()
@@ -150,7 +150,7 @@ def test_outputs_of_different_widths_in_one_second_are_all_counted(tmp_path, nam
     served = served_from(bundle_of(tmp_path / name, model, Signature(inputs=(x,), outputs=(value,)), inputs))
     wide, narrow = np.ones((2, 3), np.float32), np.ones((4, 1), np.float32)
     nothing = np.ones((0, 3), np.float32)
-    counted = Binner(served, served).count([wide, narrow, nothing])
+    counted = OutputBuckets(served, served).count([wide, narrow, nothing])
     assert sum(counted.values()) == (10 if name == "value" else 6), "values, or the first of each row"
 
 
@@ -167,7 +167,7 @@ def test_outputs_that_cannot_be_named_take_no_other_window_along(classifier, tmp
 
 def test_missing_values_are_counted_as_such(tmp_path):
     live = regressor(tmp_path, 1.0, 1)
-    assert Binner(live, live).count([np.array([[np.nan], [50.0]], np.float32)])["nan"] == 1
+    assert OutputBuckets(live, live).count([np.array([[np.nan], [50.0]], np.float32)])["nan"] == 1
 
 
 def test_what_is_added_late_to_a_second_is_counted_with_it(classifier):

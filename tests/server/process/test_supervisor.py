@@ -21,7 +21,7 @@ import pytest
 
 from lading.bundle import Bundle
 from lading.errors import UsageError
-from lading.logs import LAST_WORDS
+from lading.logs import DUMP_STACKS_SIGNAL
 from lading.registry import Registry
 from lading.release import Plan
 from lading.server.metrics.shared_memory import SharedCells, SharedMemory
@@ -378,7 +378,7 @@ def test_a_process_that_hangs_says_at_its_last_words_what_it_stands_at():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        process.send_signal(LAST_WORDS)
+        process.send_signal(DUMP_STACKS_SIGNAL)
         time.sleep(0.5)
         process.kill()
         said = process.communicate()[1]

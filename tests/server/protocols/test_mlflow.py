@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lading
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from support.bundles import IRIS_COLUMNS, linear_bundle
 from support.hosted_app import hosted, served_from
 from support.small_models import echo, echo_with_nan, half_plus_two, people
@@ -274,7 +274,7 @@ def test_another_content_type_is_415_in_plain_text(iris, kind):
 
 
 def test_other_failures_have_their_codes():
-    loading = Served("wine", 1, "sha256:0", State.LOADING)
+    loading = ServedVersion("wine", 1, "sha256:0", State.LOADING)
     for asked, status, code in (
         (hosted(loading, default_model="iris"), 404, "RESOURCE_DOES_NOT_EXIST"),
         (hosted(loading), 503, "TEMPORARILY_UNAVAILABLE"),
@@ -289,7 +289,7 @@ def test_ping_and_version(iris):
     assert (ping.status_code, ping.content) == (200, b"")
     assert iris.get("/version").text == lading.__version__
     assert hosted().get("/ping").status_code == 503
-    waiting = hosted(Served("wine", 1, "sha256:0", State.LOADING)).get("/ping")
+    waiting = hosted(ServedVersion("wine", 1, "sha256:0", State.LOADING)).get("/ping")
     assert waiting.status_code == 503
     assert "`wine:1` is loading" in waiting.json()["message"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lading.errors import InvalidSetting
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols.sagemaker import wants_csv
 from lading.settings import serve_settings
 from support.bundles import linear_bundle
@@ -31,7 +31,7 @@ def test_ping_is_empty_and_200_only_when_ready(iris):
     answer = iris.get("/ping")
     assert (answer.status_code, answer.content) == (200, b"")
     for state in (State.LOADING, State.WARMING, State.DRAINING, State.FAILED):
-        assert hosted(Served("wine", 1, "sha256:0", state)).get("/ping").status_code == 503
+        assert hosted(ServedVersion("wine", 1, "sha256:0", state)).get("/ping").status_code == 503
 
 
 def test_csv_without_a_header_gives_csv_where_it_is_accepted(iris):

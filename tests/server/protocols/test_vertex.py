@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lading.errors import InvalidSetting
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.settings import serve_settings
 from support.bundles import IRIS_COLUMNS, linear_bundle
 from support.hosted_app import hosted, served_from
@@ -65,7 +65,7 @@ def test_strings_may_be_base64(tmp_path):
 def test_health_is_200_only_when_every_model_is_ready(iris):
     assert iris.get(PATH).status_code == 200
     assert hosted(**routes()).get(PATH).status_code == 503
-    loading = hosted(Served("wine", 1, "sha256:0", State.LOADING), **routes())
+    loading = hosted(ServedVersion("wine", 1, "sha256:0", State.LOADING), **routes())
     assert loading.get(PATH).status_code == 503
     assert loading.post(f"{PATH}:predict", {"instances": [ROW]}).status_code == 503
 

@@ -19,8 +19,8 @@ from lading.settings import store_url
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.image import Source
-    from lading.image.build import Part
-    from lading.image.inspect import Listed
+    from lading.image.build import BundleLayer
+    from lading.image.inspect import ImageSummary
     from lading.image.labels import BundleEntry
     from lading.registry import Registry
 
@@ -334,7 +334,7 @@ def _named(entry: BundleEntry) -> str:
     return f"{entry.name}:{entry.version}" if entry.version else entry.name
 
 
-def _listed(one: Listed) -> tuple[str, ...]:
+def _listed(one: ImageSummary) -> tuple[str, ...]:
     return (
         ", ".join(one.tags),
         ", ".join(_named(entry) for entry in one.bundles),
@@ -348,7 +348,7 @@ def _platform_here() -> str:
     return f"linux/{_ARCHITECTURES.get(machine.machine(), machine.machine())}"
 
 
-def _part(bundle: Ref | Path, registry: str | None, stack: contextlib.ExitStack) -> Part:
+def _part(bundle: Ref | Path, registry: str | None, stack: contextlib.ExitStack) -> BundleLayer:
     from lading.image.bundle_layers import from_directory, from_registry
 
     if isinstance(bundle, Path):

@@ -165,7 +165,7 @@ def forget(replica: str, registry: str | None, as_json: bool) -> None:
 
 
 def find(replicas: Sequence[Replica], wanted: str) -> Replica:
-    """Give the replica with this id, else the only one whose id begins so. Raises `ReplicaNotFound`."""
+    """Return the replica with this id, else the only one whose id begins so. Raises `ReplicaNotFound`."""
     exact = [one for one in replicas if one.id == wanted]
     near = exact or [one for one in replicas if one.id.startswith(wanted)]
     if len(near) == 1:
@@ -180,7 +180,7 @@ def find(replicas: Sequence[Replica], wanted: str) -> Replica:
 
 
 def is_stale(replica: Replica) -> bool:
-    """Tell whether it is not known to run any more."""
+    """Return whether it is not known to run any more."""
     return replica.gone or (replica.pattern == "foreign" and replica.silent_s > STALE_S)
 
 
@@ -227,7 +227,7 @@ def _show_package(package: str, replicas: Sequence[Replica], *, as_json: bool) -
 
 
 def _told(replica: Replica, failed: Mapping[str, LadingError] = _NONE) -> dict[str, object]:
-    """Give everything that is known of a server, how it stands with it, and why it was not asked again."""
+    """Return everything that is known of a server, how it stands with it, and why it was not asked again."""
     import msgspec
 
     why = {"not_asked": failed[replica.id].message} if replica.id in failed else {}

@@ -201,7 +201,7 @@ def _cast(given: Rows, signature: Signature) -> dict[str, Array]:
 
 
 def _values(array: Array) -> list[Any]:
-    """Give the rows as JSON values; narrow floats by their shortest decimals, as the server writes them."""
+    """Return the rows as JSON values; narrow floats by their shortest decimals, as the server writes them."""
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
         array = array.astype(str).astype(float)
     values = array.tolist()

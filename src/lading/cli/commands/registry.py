@@ -290,7 +290,7 @@ def _shown(version: ModelVersion) -> dict[str, Any]:
 
 
 def _there(ref: Ref, to: Path) -> Bundle | None:
-    """Give the bundle that REF names by its digest if `to` holds it, whole."""
+    """Return the bundle that REF names by its digest if `to` holds it, whole."""
     from lading.bundle import Bundle
 
     if ref.digest is None or not to.exists():

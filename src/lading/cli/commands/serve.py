@@ -24,14 +24,14 @@ from lading.settings import (
 )
 
 if TYPE_CHECKING:
-    from lading.server import Companion
+    from lading.server import BackgroundTask
     from lading.server.process.status import Status
 
 _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` one option for each field of `ServeSettings`, with its help, default and variable."""
+    """Return `command` one option for each field of `ServeSettings`, with its help, default and variable."""
     for one in reversed(fields(ServeSettings)):
         command = _option(one)(command)
     return command
@@ -117,7 +117,7 @@ def in_image() -> tuple[Path, ...]:
     return tuple(sorted(path.parent for path in folder.glob("[!.]*/bundle.json"))) if folder.is_dir() else ()
 
 
-def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[Companion]:
+def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[BackgroundTask]:
     """Choose what runs beside a server; the server itself knows none of it.
 
     One that follows drives rollouts. All are in the inventory of their registry; bundles from directories
@@ -129,8 +129,8 @@ def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[
         yield inventory_beat(url)
 
 
-def rollout_driver(url: str) -> Companion:
-    """Give what drives the rollouts of the registry at `url`."""
+def rollout_driver(url: str) -> BackgroundTask:
+    """Return what drives the rollouts of the registry at `url`."""
 
     def drive(status: Status, stop: threading.Event) -> None:
         from lading.registry import Registry
@@ -142,8 +142,8 @@ def rollout_driver(url: str) -> Companion:
     return drive
 
 
-def inventory_beat(url: str) -> Companion:
-    """Give what keeps the server in the inventory of the registry at `url`."""
+def inventory_beat(url: str) -> BackgroundTask:
+    """Return what keeps the server in the inventory of the registry at `url`."""
 
     def keep(status: Status, stop: threading.Event) -> None:
         from lading.inventory import Beat

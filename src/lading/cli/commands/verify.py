@@ -119,7 +119,7 @@ def _evidence(source: Ref | Path, gates: Gates | None, url: str | None) -> Evide
 
 
 def _name_in(path: Path) -> str | None:
-    """Give the model's name if the directory can be opened; verify itself says why it cannot."""
+    """Return the model's name if the directory can be opened; verify itself says why it cannot."""
     from lading.bundle import Bundle
     from lading.errors import BundleError
 
@@ -130,7 +130,7 @@ def _name_in(path: Path) -> str | None:
 
 
 def _live(name: str | None, gates: Gates | None, url: str | None) -> ModelVersion | None:
-    """Give the live version where a gate compares with it."""
+    """Return the live version where a gate compares with it."""
     if name is None or gates is None or not gates.no_worse_than_live:
         return None
     with open_registry(url) as registry:

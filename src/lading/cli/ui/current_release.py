@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def current(registry: Registry, name: str) -> Release:
-    """Give the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
+    """Return the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
     found = registry.releases(name)
     if not found:
         hint = f"`lading release {name}:1` releases version 1"

@@ -72,7 +72,7 @@ class WrongUse(click.UsageError):
 
 
 def exit_code(error: LadingError) -> int:
-    """Give the exit code of `error`; what a server answered counts by its status."""
+    """Return the exit code of `error`; what a server answered counts by its status."""
     if isinstance(error, RemoteError) and error.status in _REMOTE:
         return _REMOTE[error.status]
     for kind in type(error).__mro__:
@@ -109,7 +109,7 @@ def report(error: BaseException, *, debug: bool) -> int:
 
 
 def broken_pipe() -> int:
-    """Give stdout away, so that Python's own flush at the end stays quiet, and give the exit code."""
+    """Return stdout away, so that Python's own flush at the end stays quiet, and give the exit code."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

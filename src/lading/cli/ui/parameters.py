@@ -127,7 +127,7 @@ reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, 
 
 
 def actor_here(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Give who acts: what was given, else ``LADING_ACTOR``, else the login name."""
+    """Return who acts: what was given, else ``LADING_ACTOR``, else the login name."""
     named = actor(given, environ)
     if named:
         return named

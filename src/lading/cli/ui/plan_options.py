@@ -121,7 +121,7 @@ _OPTIONS = (
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` the options that `plan_of` reads."""
+    """Return `command` the options that `plan_of` reads."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -144,7 +144,7 @@ def busy(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def moving(text: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show on a terminal's stderr how far a transfer is; give what to call with bytes done and in all."""
+    """Show on a terminal's stderr how far a transfer is; return what to call with bytes done and in all."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -167,7 +167,7 @@ def clean(text: str) -> str:
 
 
 def in_colour(stream: TextIO) -> bool:
-    """Tell whether `stream` is a terminal that may be coloured (https://no-color.org)."""
+    """Return whether `stream` is a terminal that may be coloured (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -9,7 +9,7 @@ from lading.cli.ui import printing
 
 if TYPE_CHECKING:
     from lading.release import Release
-    from lading.rollout.snapshot import Half, Snapshot
+    from lading.rollout.snapshot import SideStats, Snapshot
 
 NOTHING = "–"
 HARM, MISSING, FINE = "✗", "…", "✓"
@@ -18,7 +18,7 @@ _HEADER = ("release", "state", "live", "candidate", "share", "step", "by", "sinc
 
 
 def release_row(release: Release) -> dict[str, Any]:
-    """Give a release as JSON says it."""
+    """Return a release as JSON says it."""
     import msgspec
 
     return {"release": msgspec.structs.asdict(release)}
@@ -61,7 +61,7 @@ def notes(snapshot: Snapshot) -> list[str]:
 
 
 def sides(snapshot: Snapshot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Give the header and the rows of both sides, as they are since the step began."""
+    """Return the header and the rows of both sides, as they are since the step began."""
     halves = [one for one in (snapshot.live, snapshot.candidate) if one is not None]
     name = snapshot.release.name
     words = ("live", "candidate")
@@ -84,7 +84,7 @@ def sides(snapshot: Snapshot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def verdict_words(snapshot: Snapshot) -> tuple[str, tuple[str, ...]]:
-    """Give the verdict so far as a word, and its reasons."""
+    """Return the verdict so far as a word, and its reasons."""
     one = snapshot.verdict
     if one is None:
         return "", ()
@@ -94,7 +94,7 @@ def verdict_words(snapshot: Snapshot) -> tuple[str, tuple[str, ...]]:
 
 
 def mark(reason: str) -> str:
-    """Give the sign of a reason: harm, evidence that is still missing, or no harm."""
+    """Return the sign of a reason: harm, evidence that is still missing, or no harm."""
     if "harm is certain" in reason or reason.startswith("no traffic"):
         return HARM
     return MISSING if "not enough yet" in reason else FINE
@@ -186,7 +186,7 @@ def _step(one: Release) -> str:
     return f"step {_place(one)}, {share}" if len(one.plan.steps) > 1 else share
 
 
-def _rated(one: Half) -> str:
+def _rated(one: SideStats) -> str:
     rated = one.feedback.right + one.feedback.wrong
     return f"{percent(one.accuracy)} of {rated:,}" if rated else NOTHING
 
@@ -198,7 +198,7 @@ def _agreement(snapshot: Snapshot) -> str:
     return f"{said}, {counts.dropped:,} not sent" if counts.dropped else said
 
 
-def _outputs(halves: Sequence[Half]) -> list[tuple[str, ...]]:
+def _outputs(halves: Sequence[SideStats]) -> list[tuple[str, ...]]:
     totals: dict[str, int] = {}
     for one in halves:
         for name, count in one.outputs.items():
@@ -207,5 +207,5 @@ def _outputs(halves: Sequence[Half]) -> list[tuple[str, ...]]:
     return [(f"answered {name}", *(percent(_answered(one, name)) for one in halves)) for name in names]
 
 
-def _answered(one: Half, name: str) -> float | None:
+def _answered(one: SideStats, name: str) -> float | None:
     return one.outputs.get(name, 0) / sum(one.outputs.values()) if one.outputs else None

@@ -67,7 +67,7 @@ def until_it_ends(registry: Registry, first: Snapshot, *, as_json: bool) -> Rele
 
 
 def _looks(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, float]]:
-    """Give look after look while the release is on its way, and how long the registry has been silent."""
+    """Return look after look while the release is on its way, and how long the registry has been silent."""
     from lading.rollout import Reading
     from lading.rollout.snapshot import look
 

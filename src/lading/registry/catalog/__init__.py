@@ -53,7 +53,7 @@ class Catalog(Protocol):
         """Move a tag to a version; None if the version is not there."""
 
     def untag(self, name: str, tag: str) -> bool:
-        """Remove a tag; tell whether there was one."""
+        """Remove a tag; return whether there was one."""
 
     def remove(self, name: str, version: int, *, keep_releases: int) -> tuple[str, ...] | None:
         """Forget a version unless a tag, one of the last releases or a running replica names it.
@@ -68,10 +68,10 @@ class Catalog(Protocol):
         """List evidence in the order of recording: the last per bundle and fingerprint, or all of it."""
 
     def kept(self) -> tuple[set[str], set[str]]:
-        """Give the digests of all blobs that versions name, and of all bundles that they or replicas do."""
+        """Return the digests of all blobs that versions name, and of all bundles that they or replicas do."""
 
     def discard(self, blob: str, delete: Callable[[str], bool]) -> bool:
-        """Call `delete` on a blob inside a transaction in which no version names it; tell whether it did."""
+        """Call `delete` on a blob inside a transaction in which no version names it; return whether it did."""
 
     def write_releases(
         self, name: str, decide: Callable[[Release | None], Written], at: str
@@ -104,16 +104,16 @@ class Catalog(Protocol):
         """Pass feedback on."""
 
     def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
-        """Give the feedback that came after a mark, and the mark for the next time."""
+        """Return the feedback that came after a mark, and the mark for the next time."""
 
     def lease(self, what: str, holder: str, ttl_s: float) -> bool:
-        """Take or renew a lease, unless another holds one that has not run out; tell whether it is held."""
+        """Take or renew a lease, unless another holds one that has not run out; return whether it is held."""
 
     def release_lease(self, what: str, holder: str) -> None:
         """Give a lease back, if it is held."""
 
     def lease_holder(self, what: str) -> str | None:
-        """Give who holds a lease now; None if nobody does."""
+        """Return who holds a lease now; None if nobody does."""
 
     def beat(self, replica: Replica) -> None:
         """Keep what a replica says of itself, and when by the catalog's clock."""
@@ -122,7 +122,7 @@ class Catalog(Protocol):
         """List the replicas that beat within the last `silent_s`, by id."""
 
     def forget(self, replica_id: str) -> bool:
-        """Take a replica off the list; tell whether it was there."""
+        """Take a replica off the list; return whether it was there."""
 
     def prune(self, windows_s: float, replicas_s: float, *, dry_run: bool) -> list[Removed]:
         """Remove windows of ended releases and gone replicas that are older than that."""

@@ -35,7 +35,7 @@ class SqlFeedback(Transactions):
             connection.execute(delete(feedback).where(feedback.c.at < now - _KEPT_S))
 
     def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
-        """Give what came after a mark, and the next mark; without a mark only that."""
+        """Return what came after a mark, and the next mark; without a mark only that."""
         with self.transaction("read") as connection:
             last = connection.execute(select(func.max(feedback.c.id))).scalar() or 0
             if after is None:

@@ -45,7 +45,7 @@ class SqlFleet(Transactions):
             return [msgspec.json.decode(body, type=Window) for body in bodies]
 
     def lease(self, what: str, holder: str, ttl_s: float) -> bool:
-        """Take or renew a lease, unless another holds one that has not run out; tell whether it is held."""
+        """Take or renew a lease, unless another holds one that has not run out; return whether it is held."""
         with self.transaction("write") as connection:
             now = now_of(connection)
             query = _insert(connection, leases).values(what=what, holder=holder, expires_at=now + ttl_s)
@@ -60,7 +60,7 @@ class SqlFleet(Transactions):
             connection.execute(delete(leases).where(leases.c.what == what, leases.c.holder == holder))
 
     def lease_holder(self, what: str) -> str | None:
-        """Give who holds a lease now; None if nobody does."""
+        """Return who holds a lease now; None if nobody does."""
         with self.transaction("read") as connection:
             held = (leases.c.what == what, leases.c.expires_at > now_of(connection))
             return connection.execute(select(leases.c.holder).where(*held)).scalar()
@@ -78,7 +78,7 @@ class SqlFleet(Transactions):
             return _replicas(connection, silent_s)
 
     def forget(self, replica_id: str) -> bool:
-        """Take a replica off the list; tell whether it was there."""
+        """Take a replica off the list; return whether it was there."""
         with self.transaction("write") as connection:
             return connection.execute(delete(replicas).where(replicas.c.id == replica_id)).rowcount > 0
 
@@ -109,7 +109,7 @@ def replicas_with(connection: Connection, digest: str) -> list[str]:
 
 
 def running_digests(connection: Connection) -> set[str]:
-    """Give the digests of all bundles that running replicas have loaded."""
+    """Return the digests of all bundles that running replicas have loaded."""
     running = (one for one in _replicas(connection, GONE_AFTER_S) if not one.gone)
     return {model.digest for one in running for model in one.models}
 
@@ -148,7 +148,7 @@ def _insert(connection: Connection, table: Table) -> Any:
 
 
 def now_of(connection: Connection) -> ColumnElement[float]:
-    """Give the Unix time of the database as an expression."""
+    """Return the Unix time of the database as an expression."""
     if connection.dialect.name == "postgresql":
         return func.date_part("epoch", func.clock_timestamp())
     return (func.julianday("now") - 2440587.5) * 86400.0

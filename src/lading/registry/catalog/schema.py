@@ -30,7 +30,7 @@ def bring_up_to_date(catalog: Transactions) -> None:
 
 
 def schema_version(catalog: Transactions) -> int | None:
-    """Give the schema that is there, None if there is none. Raises `CatalogTooNew`."""
+    """Return the schema that is there, None if there is none. Raises `CatalogTooNew`."""
     with catalog.transaction("read") as connection:
         found = _version(connection)
     if found is not None and found > SCHEMA:

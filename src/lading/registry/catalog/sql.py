@@ -65,13 +65,13 @@ class SqlCatalog(SqlReleases, SqlFleet, SqlFeedback):
             return find(connection, ref)
 
     def untag(self, name: str, tag: str) -> bool:
-        """Remove a tag; tell whether there was one."""
+        """Remove a tag; return whether there was one."""
         with self.transaction("write") as connection:
             lock_model(connection, name)
             return move_tag(connection, name, tag, None)
 
     def remove(self, name: str, version: int, *, keep_releases: int) -> tuple[str, ...] | None:
-        """Forget a version unless something names it; give what does, or None if it is not there."""
+        """Forget a version unless something names it; return what does, or None if it is not there."""
         with self.transaction("write") as connection:
             last_release = lock_model(connection, name)
             found = find(connection, Ref(name, version=version))
@@ -110,7 +110,7 @@ class SqlCatalog(SqlReleases, SqlFleet, SqlFeedback):
             return [msgspec.json.decode(body, type=Evidence) for body in connection.execute(query).scalars()]
 
     def kept(self) -> tuple[set[str], set[str]]:
-        """Give the digests of all blobs and of all bundles that versions or running replicas name."""
+        """Return the digests of all blobs and of all bundles that versions or running replicas name."""
         with self.transaction("read") as connection:
             rows = connection.execute(select(versions.c.blob, versions.c.digest)).all()
             running = running_digests(connection)

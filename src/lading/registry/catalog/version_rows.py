@@ -13,7 +13,7 @@ from lading.registry.records import ModelVersion, NewVersion
 
 
 def lock_model(connection: Connection, name: str) -> int | None:
-    """Hold the model's row to the end of the transaction; give the number of its last release.
+    """Hold the model's row to the end of the transaction; return the number of its last release.
 
     Whoever moves tags, removes versions or changes releases does so first. None if there is no such model.
     """
@@ -23,7 +23,7 @@ def lock_model(connection: Connection, name: str) -> int | None:
 
 
 def number_of(connection: Connection, new: NewVersion) -> int:
-    """Give the version that has the digest already, or add one."""
+    """Return the version that has the digest already, or add one."""
     known = find(connection, Ref(new.name, digest=new.digest))
     if known is not None:
         return known.version
@@ -60,7 +60,7 @@ def with_tags(connection: Connection, name: str, rows: Sequence[RowMapping]) -> 
 
 
 def move_tag(connection: Connection, name: str, tag: str, version: int | None) -> bool:
-    """Put a tag to a version, or with None take it away; tell whether it was there before."""
+    """Put a tag to a version, or with None take it away; return whether it was there before."""
     query = delete(tags).where(tags.c.name == name, tags.c.tag == tag)
     there = connection.execute(query).rowcount > 0
     if version is not None:

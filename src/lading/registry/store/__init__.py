@@ -33,10 +33,10 @@ class Store(Protocol):
         """Open a blob for reading; its bytes need not be checked. Raises `BlobNotFound`."""
 
     def has(self, digest: str) -> bool:
-        """Tell whether the blob is there."""
+        """Return whether the blob is there."""
 
     def delete(self, digest: str) -> bool:
-        """Remove the blob; tell whether there was one."""
+        """Remove the blob; return whether there was one."""
 
     def blobs(self) -> Iterator[StoredBlob]:
         """List all blobs in order of their digests."""

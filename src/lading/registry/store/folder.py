@@ -34,7 +34,7 @@ class FolderStore:
 
     @property
     def where(self) -> str:
-        """Give the folder as text."""
+        """Return the folder as text."""
         return str(self._root)
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
@@ -74,12 +74,12 @@ class FolderStore:
             raise unavailable(self.where, error) from error
 
     def has(self, digest: str) -> bool:
-        """Tell whether the blob is there."""
+        """Return whether the blob is there."""
         with registry_faults(self.where):
             return self._path(digest).is_file()
 
     def delete(self, digest: str) -> bool:
-        """Remove the blob; tell whether there was one."""
+        """Remove the blob; return whether there was one."""
         with registry_faults(self.where):
             try:
                 self._path(digest).unlink()
@@ -117,7 +117,7 @@ class FolderStore:
 
 
 def _refresh(path: Path, digest: str) -> bool:
-    """Make a blob that is there whole and young again, so that `gc` leaves it; tell whether there is one.
+    """Make a blob that is there whole and young again, so that `gc` leaves it; return whether there is one.
 
     One that was damaged on the disk counts as absent: pushing its bundle again heals it.
     """

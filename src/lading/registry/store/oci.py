@@ -46,7 +46,7 @@ class OciStore:
 
     @property
     def where(self) -> str:
-        """Give the store as a URL."""
+        """Return the store as a URL."""
         return f"oci://{self._repository.host}/{self._repository.name}"
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
@@ -80,7 +80,7 @@ class OciStore:
         return self._repository.open_blob(digest)
 
     def has(self, digest: str) -> bool:
-        """Tell whether the blob and its artifact are there."""
+        """Return whether the blob and its artifact are there."""
         return self._repository.find_blob(digest) is not None and self._artifact(digest) is not None
 
     def delete(self, digest: str) -> bool:

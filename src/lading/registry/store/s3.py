@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from lading.blobs.download import Stream, read_blob
-from lading.blobs.retry import Passing, Retry
+from lading.blobs.retry import Retry, TransientError
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, missing_extra
 from lading.ref import is_digest
 from lading.registry.records import Removed, StoredBlob
@@ -52,7 +52,7 @@ class S3Store:
 
     @property
     def where(self) -> str:
-        """Give the store as a URL."""
+        """Return the store as a URL."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
@@ -94,12 +94,12 @@ class S3Store:
         return read_blob(begin, digest, self._retry)
 
     def has(self, digest: str) -> bool:
-        """Tell whether the blob is there."""
+        """Return whether the blob is there."""
         with s3_faults(self.where):
             return self._head(self._key(digest)) is not None
 
     def delete(self, digest: str) -> bool:
-        """Remove the blob; tell whether there was one."""
+        """Remove the blob; return whether there was one."""
         key = self._key(digest)
         with s3_faults(self.where):
             there = self._head(key) is not None
@@ -189,7 +189,7 @@ class S3Store:
             yield from page.get("Uploads", [])
 
     def _parts(self, upload: dict[str, Any]) -> tuple[int, float]:
-        """Give the size of what was sent of an upload, and the Unix time of the last part."""
+        """Return the size of what was sent of an upload, and the Unix time of the last part."""
         pages = self._client.get_paginator("list_parts").paginate(
             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
         )
@@ -219,7 +219,7 @@ class _Body:
             with s3_faults(self._where):
                 yield from self._body.iter_chunks(1 << 16)
         except RegistryUnavailable as error:
-            raise Passing(error) from error
+            raise TransientError(error) from error
 
     def close(self) -> None:
         self._body.close()

@@ -38,6 +38,6 @@ def s3_faults(where: str) -> Iterator[None]:
 
 
 def code_of(error: Exception) -> str:
-    """Give S3's name of an error, such as ``NoSuchKey``; empty if it did not come from S3."""
+    """Return S3's name of an error, such as ``NoSuchKey``; empty if it did not come from S3."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from lading.blobs.digest import InPieces
+from lading.blobs.digest import ChunkedWriter
 from lading.registry.store.s3faults import code_of
 
 PART_BYTES = 16 << 20
@@ -19,7 +19,7 @@ _UNKNOWN = frozenset({"NotImplemented", "501"})
 _AT_ONCE = frozenset({"ConditionalRequestConflict", "409"})
 
 
-class PartsUpload(InPieces):
+class PartsUpload(ChunkedWriter):
     """A file to write a blob of `size_bytes` to; `replace` writes over what is damaged there."""
 
     def __init__(

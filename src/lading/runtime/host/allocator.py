@@ -16,7 +16,7 @@ MAPPED_BYTES = 1 << 20
 
 
 def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> bool:
-    """Have freed memory stay for the next request; tell whether it is so.
+    """Have freed memory stay for the next request; return whether it is so.
 
     By itself glibc gives the memory of a request of some 100 KB back, and the system zeroes it again for the
     next, page by page: a good part of what such a request costs. Whoever has set the allocator by the
@@ -32,7 +32,7 @@ def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def trim_heap() -> None:
-    """Give what is freed back to the system."""
+    """Return what is freed back to the system."""
     # glibc keeps freed memory: after 20 loads of a 20 MB model 75 MB more stay resident without this, none
     # with it.
     # musl and macOS have no such function, and return what is free by themselves.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cpu_limit(proc: Path = Path("/proc/self"), *, available: int | None = None) -> int:
-    """Give the CPUs that this process may use, at least 1: the smallest of affinity and every quota above it.
+    """Return the CPUs that this process may use, at least 1: the smallest of affinity and every quota above it.
 
     A quota of 2.5 CPUs counts as 2: a third thread would be throttled, and everything waits for the last one.
     `proc` and `available` (the affinity) are passed by tests.
@@ -28,7 +28,7 @@ def _affinity() -> int:
 
 
 def _quotas(proc: Path) -> Iterator[float]:
-    """Give the quota, in CPUs, of this process's group and of each group above it, for cgroup v2 and v1."""
+    """Return the quota, in CPUs, of this process's group and of each group above it, for cgroup v2 and v1."""
     paths = _group_paths(proc)
     for version, root, mount in _mounts(proc):
         if version in paths:
@@ -39,7 +39,7 @@ def _quotas(proc: Path) -> Iterator[float]:
 
 
 def _group_paths(proc: Path) -> dict[str, str]:
-    """Give the group's path in the v2 hierarchy and in the v1 hierarchy of the `cpu` controller."""
+    """Return the group's path in the v2 hierarchy and in the v1 hierarchy of the `cpu` controller."""
     paths = {}
     for line in _lines(proc / "cgroup"):
         hierarchy, controllers, path = line.split(":", 2)
@@ -51,7 +51,7 @@ def _group_paths(proc: Path) -> dict[str, str]:
 
 
 def _mounts(proc: Path) -> Iterator[tuple[str, str, Path]]:
-    """Give version, root and mount point of each mounted cgroup hierarchy (proc(5), mountinfo)."""
+    """Return version, root and mount point of each mounted cgroup hierarchy (proc(5), mountinfo)."""
     for line in _lines(proc / "mountinfo"):
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(" "), after.split(" ", 2)
@@ -62,7 +62,7 @@ def _mounts(proc: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def _upwards(mount: Path, root: str, path: str) -> Iterator[Path]:
-    """Give the folders from the process's group up to the mount point.
+    """Return the folders from the process's group up to the mount point.
 
     In a container without a cgroup namespace the path is the host's, and only what is below the mount's
     root can be seen; then the mount point itself is the container's group.

@@ -31,12 +31,12 @@ def fingerprint(environ: Mapping[str, str] = os.environ) -> Fingerprint:
 
 
 def image_here(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Give the digest of the image this process runs in, if it runs in one that tells."""
+    """Return the digest of the image this process runs in, if it runs in one that tells."""
     return environ.get(IMAGE_VARIABLE) or None
 
 
 def _operating_system() -> str:
-    """Give distribution and version (``debian 12``); elsewhere the system and its release."""
+    """Return distribution and version (``debian 12``); elsewhere the system and its release."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:

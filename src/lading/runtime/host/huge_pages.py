@@ -27,7 +27,7 @@ _SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def use_huge_pages(within_s: float = 0.5) -> int:
-    """Move the memory of this process that is in use by whole huge pages into such; give the bytes in them.
+    """Move the memory of this process that is in use by whole huge pages into such; return the bytes in them.
 
     What is not in use stays so: the process does not grow. After `within_s` the rest is left as it is.
     """

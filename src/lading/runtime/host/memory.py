@@ -13,14 +13,14 @@ _GROUPS = (
 
 
 def memory_available(groups: Sequence[tuple[str, str]] = _GROUPS) -> int | None:
-    """Give the bytes that can still be taken, None where neither the kernel nor a cgroup tells."""
+    """Return the bytes that can still be taken, None where neither the kernel nor a cgroup tells."""
     found = [_of_group(*paths) for paths in groups]
     known = [one for one in (_machine("MemAvailable:"), *found) if one is not None]
     return min(known) if known else None
 
 
 def memory_limit(groups: Sequence[tuple[str, str]] = _GROUPS) -> int:
-    """Give the bytes that the machine has or a cgroup allows, whichever is less; 0 where neither tells."""
+    """Return the bytes that the machine has or a cgroup allows, whichever is less; 0 where neither tells."""
     limits = [_number(limit) for limit, _ in groups]
     known = [one for one in (_machine("MemTotal:"), *limits) if one is not None]
     return min(known, default=0)
@@ -35,7 +35,7 @@ def memory_needed(model_bytes: int) -> int:
 
 
 def lies_in_memory(folder: Path) -> bool:
-    """Tell whether the files of `folder` take memory instead of a disk, as on a tmpfs."""
+    """Return whether the files of `folder` take memory instead of a disk, as on a tmpfs."""
     device = folder.stat().st_dev
     name = f"{os.major(device)}:{os.minor(device)}"
     mounts = Path("/proc/self/mountinfo")
@@ -62,7 +62,7 @@ def _of_group(limit: str, usage: str) -> int | None:
 
 
 def _reclaimable(stat: Path) -> int:
-    """Give the bytes of files read or written a while ago, which the kernel takes back by itself.
+    """Return the bytes of files read or written a while ago, which the kernel takes back by itself.
 
     The `usage` of a cgroup counts them; neither docker nor the kubelet does.
     """

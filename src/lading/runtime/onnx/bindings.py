@@ -120,6 +120,6 @@ class Slots:
 
 
 def _one_dynamic(tensor: Tensor) -> bool:
-    """Tell whether only the first size varies, and with it the rows; and the values are numbers."""
+    """Return whether only the first size varies, and with it the rows; and the values are numbers."""
     first, *rest = tensor.shape or (1,)
     return isinstance(first, str) and tensor.dtype != "string" and all(isinstance(size, int) for size in rest)

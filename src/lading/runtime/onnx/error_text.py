@@ -16,7 +16,7 @@ _LONGEST = 400
 
 
 def sentence(error: BaseException) -> str:
-    """Give what `error` says, on one line of at most 400 characters."""
+    """Return what `error` says, on one line of at most 400 characters."""
     text = str(error).partition("\nStacktrace:")[0]
     # The path of the model is the host's matter: these sentences reach the inventory and the client.
     text = _LOADING.sub("", " ".join(_PREFIX.sub("", text).split()))
@@ -41,7 +41,7 @@ def _clean(text: str) -> str:
 
 
 def _after_signature(text: str) -> str:
-    """Give what follows the function at the start of `text`; a bare function name has no parentheses."""
+    """Return what follows the function at the start of `text`; a bare function name has no parentheses."""
     name, _, rest = text.partition(" ")
     if "::" not in text.partition("(")[0] or "(" not in text:
         return rest if name.isidentifier() else text

@@ -68,7 +68,7 @@ def unsupported(name: str, versions: ModelVersions, probe: Probe) -> OperatorUns
 
 @lru_cache
 def supported_ir(probe: Probe) -> int | None:
-    """Give the newest IR version that ONNX Runtime reads; None where it does not say.
+    """Return the newest IR version that ONNX Runtime reads; None where it does not say.
 
     There is no function for it, so it is asked with a model of a few bytes that is far too new.
     """
@@ -77,7 +77,7 @@ def supported_ir(probe: Probe) -> int | None:
 
 @lru_cache
 def supported_opset(domain: str, probe: Probe) -> int | None:
-    """Give the newest opset of `domain` that ONNX Runtime reads; None where it does not say."""
+    """Return the newest opset of `domain` that ONNX Runtime reads; None where it does not say."""
     return _limit(_OPSET_LIMIT, probe(_tiny(8, domain, _UNREACHED)))
 
 

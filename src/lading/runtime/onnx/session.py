@@ -177,7 +177,7 @@ def _refusal(path: Path, error: Exception) -> LadingError:
 
 
 def probe(model: bytes) -> str:
-    """Give ONNX Runtime's complaint about the bytes of a model; empty where it has none."""
+    """Return ONNX Runtime's complaint about the bytes of a model; empty where it has none."""
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _FATAL

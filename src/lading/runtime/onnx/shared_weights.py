@@ -194,7 +194,7 @@ def _proved(bundle: Bundle, copy: Copy, threads: int) -> OnnxRuntime:
 
 
 def _same(one: Array, other: Array) -> bool:
-    """Tell whether two arrays are the same to the last bit, NaN and the sign of zero included."""
+    """Return whether two arrays are the same to the last bit, NaN and the sign of zero included."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     return one.tolist() == other.tolist() if one.dtype == object else one.tobytes() == other.tobytes()

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def may_have_nan(text: bytes) -> bool:
-    """Tell whether such a word may be what another parser has stumbled over."""
+    """Return whether such a word may be what another parser has stumbled over."""
     return b"NaN" in text or b"Infinity" in text
 
 

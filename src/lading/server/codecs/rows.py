@@ -62,7 +62,7 @@ def quick_reader(
 
 
 def tensor_type(tensor: Tensor) -> Any:
-    """Give the type of a whole tensor as nested lists, with every size and range of the signature."""
+    """Return the type of a whole tensor as nested lists, with every size and range of the signature."""
     kind: Any = value_type(tensor.dtype)
     for size in reversed(tensor.shape):
         if isinstance(size, int):
@@ -74,7 +74,7 @@ def tensor_type(tensor: Tensor) -> Any:
 
 
 def value_type(dtype: DType) -> Any:
-    """Give the type of one value with its range, so that what decodes needs no second look."""
+    """Return the type of one value with its range, so that what decodes needs no second look."""
     if dtype in ("bool", "string"):
         return bool if dtype == "bool" else str
     if dtype.startswith("float"):

@@ -78,11 +78,11 @@ class NumberReader:
 
 @cache
 def number_reader(dtype: DType) -> NumberReader:
-    """Give the reader of a dtype: one for all models, for its parsers keep what memory they once needed."""
+    """Return the reader of a dtype: one for all models, for its parsers keep what memory they once needed."""
     return NumberReader(np.dtype(dtype))
 
 
 def matrix_reader(tensor: Tensor) -> NumberReader | None:
-    """Give the reader of rows for `tensor`; None where it is no plain matrix of floats."""
+    """Return the reader of rows for `tensor`; None where it is no plain matrix of floats."""
     plain = tensor.batched and len(tensor.shape) == 2 and isinstance(tensor.shape[1], int)
     return number_reader(tensor.dtype) if plain and tensor.dtype in ("float32", "float64") else None

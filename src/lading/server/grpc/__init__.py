@@ -43,7 +43,7 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
 
 
 def status_of(error: LadingError) -> grpc.StatusCode:
-    """Give the gRPC status of `error`."""
+    """Return the gRPC status of `error`."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]

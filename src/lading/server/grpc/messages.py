@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 @cache
 def pool() -> Any:
-    """Give the pool; what it holds is what `load` has put there."""
+    """Return the pool; what it holds is what `load` has put there."""
     return descriptor_pool.DescriptorPool()
 
 
@@ -31,13 +31,13 @@ def load(protos: str) -> None:
 
 @cache
 def message(protos: str, name: str) -> Any:
-    """Give the class of the message with the full name `name`, from the descriptor set `protos`."""
+    """Return the class of the message with the full name `name`, from the descriptor set `protos`."""
     load(protos)
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(name))
 
 
 @cache
 def service(protos: str, name: str) -> Any:
-    """Give the descriptor of a service."""
+    """Return the descriptor of a service."""
     load(protos)
     return pool().FindServiceByName(name)

@@ -58,7 +58,7 @@ class GrpcServer:
         add_reflection(self._server, [*names, self._health.name])
 
     def start(self, host: str, port: int) -> int:
-        """Listen and answer; give the port. Raises `OSError` where the address is taken."""
+        """Listen and answer; return the port. Raises `OSError` where the address is taken."""
         try:
             bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
@@ -89,14 +89,14 @@ class GrpcServer:
         return answer
 
     def call(self, metadata: Metadata) -> Call:
-        """Give what a method may look at: releases that split see the caller's metadata."""
+        """Return what a method may look at: releases that split see the caller's metadata."""
         plane = self._plane
         if plane.splits:
             plane = plane.seen_by({key.encode(): _bytes(value) for key, value in metadata.items()})
         return Call(plane, self._metrics)
 
     def request_id(self, metadata: Metadata) -> str:
-        """Give the caller's own id of this call, or a new one."""
+        """Return the caller's own id of this call, or a new one."""
         given = metadata.get("x-request-id")
         if isinstance(given, str) and 0 < len(given) <= _LONGEST_ID:
             return given
@@ -159,7 +159,7 @@ class _Exchange:
         return self._call.plane
 
     def answer(self, read: Callable[[bytes], Any], data: bytes) -> bytes:
-        """Give the response, or end the call with the status of what went wrong."""
+        """Return the response, or end the call with the status of what went wrong."""
         message: Any = None
         try:
             message = _message(read, data)
@@ -190,7 +190,7 @@ class _Exchange:
         return job.encode(self.plane.run(job, self._patience))
 
     def _patience(self) -> float | None:
-        """Give how many seconds the client waits; should it give up before, its job leaves the queue."""
+        """Return how many seconds the client waits; should it give up before, its job leaves the queue."""
         if not self._context.add_callback(self._client_gone):
             self._client_gone()
         remaining: float | None = self._context.time_remaining()
@@ -201,14 +201,14 @@ class _Exchange:
         self.job.cancel()
 
     def _cancelled(self) -> bool:
-        """Tell whether the client took its call back, and not because its own deadline had passed."""
+        """Return whether the client took its call back, and not because its own deadline had passed."""
         if self.job is None or not self.job.cancelled or self._context.is_active():
             return False
         remaining = self._context.time_remaining()
         return remaining is None or remaining > 0
 
     def _about(self, message: Any) -> tuple[str, int]:
-        """Give the model and version that a refused call was about; nothing where there is none."""
+        """Return the model and version that a refused call was about; nothing where there is none."""
         spec = getattr(message, "model_spec", None)
         name = spec.name if spec is not None else getattr(message, "model_name", "")
         version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")

@@ -86,7 +86,7 @@ class AsgiHost:
         return request.response
 
     async def _read(self, request: Request, receive: Receive) -> bytes | None:
-        """Give the whole body, or None as soon as it is known to be larger than the limit."""
+        """Return the whole body, or None as soon as it is known to be larger than the limit."""
         limit = self._app.max_body_bytes
         length = request.headers.get(b"content-length", b"")
         if length.isdigit() and (len(length) > 18 or int(length) > limit):

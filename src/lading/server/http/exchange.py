@@ -171,7 +171,7 @@ class App:
         return response
 
     def _about(self, request: Request) -> tuple[str, int]:
-        """Give the model and version that a refused request was about; nothing where there is none."""
+        """Return the model and version that a refused request was about; nothing where there is none."""
         route, params = request.route, request.params
         if route is None or not (route.hot or "name" in params):
             return "", 0

@@ -15,7 +15,7 @@ from lading.errors import LadingError, MethodRefused, RouteNotFound
 if TYPE_CHECKING:
     from lading.server.inference.dataplane import DataPlane
     from lading.server.inference.job import Job
-    from lading.server.inference.version import Served
+    from lading.server.inference.version import ServedVersion
 
 JSON = b"application/json"
 LONGEST_REMEMBERED = 512
@@ -55,11 +55,11 @@ class Response:
     status: int = 200
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    served: Served | None = field(default=None, init=False)
+    served: ServedVersion | None = field(default=None, init=False)
     request_id: bytes = field(default=b"", init=False)
 
     def all_headers(self) -> list[tuple[bytes, bytes]]:
-        """Give every header but those of the transport itself."""
+        """Return every header but those of the transport itself."""
         given = [
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % len(self.body)),
@@ -110,7 +110,7 @@ class Router:
         self._found: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-        """Give the route and its parameters; raises `RouteNotFound` or `MethodRefused`."""
+        """Return the route and its parameters; raises `RouteNotFound` or `MethodRefused`."""
         key = (method, path)
         found = self._found.get(key)
         if found is None:
@@ -122,7 +122,7 @@ class Router:
         return found
 
     def refusing(self, path: str) -> Refuse:
-        """Give who words a refusal of `path`: the protocol that has it, in whatever method."""
+        """Return who words a refusal of `path`: the protocol that has it, in whatever method."""
         having = (route for pattern, route in self._compiled if pattern.fullmatch(path))
         route = next(having, None)
         return route.refuse if route is not None else self.refuse

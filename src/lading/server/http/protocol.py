@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lading.server.http.exchange import App
 from lading.server.http.messages import JSON, Request, Response
-from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Lane
+from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
 from lading.server.inference.job import Job
 
 _MOST_HEAD_BYTES = 64 * 1024
@@ -59,7 +59,7 @@ class PendingAnswer:
 class FastLane(HttpToolsProtocol):
     """One connection. Make a subclass with `lane` set (`fast_lane`) for uvicorn's ``http`` setting."""
 
-    lane: ClassVar[Lane]
+    lane: ClassVar[Stage]
     cycle: Any  # uvicorn's cycle of a response, or a `PendingAnswer`.
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -106,7 +106,7 @@ class FastLane(HttpToolsProtocol):
             data = self._fed(data)
 
     def _begin_known(self, data: bytes) -> bool:
-        """Begin a request with a head that the parser has read before; tell whether it was one.
+        """Begin a request with a head that the parser has read before; return whether it was one.
 
         Most clients send the same few. The parser is passed by: it is between two requests before and after.
         """
@@ -136,7 +136,7 @@ class FastLane(HttpToolsProtocol):
         return True
 
     def _collected(self, data: bytes) -> bytes:
-        """Take what is missing of a known request's body, and begin it when it is whole; give the rest."""
+        """Take what is missing of a known request's body, and begin it when it is whole; return the rest."""
         missing, request = self._missing, self._hot
         if request is None or self.transport.is_closing():
             return b""
@@ -157,7 +157,7 @@ class FastLane(HttpToolsProtocol):
         return body
 
     def _fed(self, data: bytes) -> bytes:
-        """Give `data` to the parser; what comes back is to be read once more."""
+        """Return `data` to the parser; what comes back is to be read once more."""
         if not self._receiving_since:  # Between two requests.
             self._begun, self._received = data[:LONGEST_HEAD], 0
         self._received += len(data)
@@ -369,7 +369,7 @@ class FastLane(HttpToolsProtocol):
         self.transport.close()
 
     def _as_hot(self) -> Request | None:
-        """Give the request if it can take this lane."""
+        """Return the request if it can take this lane."""
         parser = self.parser
         hot = self.lane.find(parser.get_method(), self.url)
         if hot is None:
@@ -417,7 +417,7 @@ class FastLane(HttpToolsProtocol):
         self._idle_since = self.lane.now
 
     def _head(self, response: Response) -> bytes:
-        """Give the beginning of an answer, up to the value of its content-length."""
+        """Return the beginning of an answer, up to the value of its content-length."""
         given = (
             *self.server_state.default_headers,
             (b"content-type", response.content_type),
@@ -431,6 +431,6 @@ def fast_lane(app: App) -> type[FastLane]:
     """Make the protocol class that answers for `app`."""
 
     class Bound(FastLane):
-        lane = Lane(app)
+        lane = Stage(app)
 
     return Bound

@@ -45,7 +45,7 @@ class Connection(Protocol):
         ...
 
 
-class Hot(NamedTuple):
+class HotRoute(NamedTuple):
     """A request line that names a hot route, and what the router made of it."""
 
     method: str
@@ -57,12 +57,12 @@ class Hot(NamedTuple):
 class Head(NamedTuple):
     """A hot request's line and headers that the parser has read: byte for byte the same mean the same."""
 
-    hot: Hot
+    hot: HotRoute
     headers: Mapping[bytes, bytes]
     body_bytes: int
 
 
-class Lane:
+class Stage:
     """What the connections of one event loop share: the application, its hot routes, the way back.
 
     ``small_digits`` is how many digits a content-length may have without need to look at its value.
@@ -79,7 +79,7 @@ class Lane:
         self.gathered: list[Job] | None = None
         self.answered: list[Connection] | None = None
         self._received: list[tuple[Connection, bytes]] = []
-        self._routes: dict[tuple[bytes, bytes], Hot] = {}
+        self._routes: dict[tuple[bytes, bytes], HotRoute] = {}
         self.heads: dict[bytes, Head] = {}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._head = b""
@@ -132,8 +132,8 @@ class Lane:
             for connection in answered:
                 connection.send()
 
-    def find(self, method: bytes, url: bytes) -> Hot | None:
-        """Give the hot route of a request line, None where it has none; remembers what it found."""
+    def find(self, method: bytes, url: bytes) -> HotRoute | None:
+        """Return the hot route of a request line, None where it has none; remembers what it found."""
         key = (method, url)
         try:
             return self._routes[key]
@@ -154,25 +154,25 @@ class Lane:
             return
         if len(self.heads) >= _REMEMBERED_HEADS:
             self.heads.clear()
-        hot = Hot(request.method, request.path, request.route, request.params)
+        hot = HotRoute(request.method, request.path, request.route, request.params)
         self.heads[text[:at]] = Head(hot, request.headers, body_bytes)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Give the status line and the default headers of a 200 that carries JSON; made once a second."""
+        """Return the status line and the default headers of a 200 that carries JSON; made once a second."""
         if default_headers is not self._default_headers:
             lines = b"".join(b"%b: %b\r\n" % header for header in default_headers)
             self._head = b"%b%bcontent-type: application/json\r\ncontent-length: " % (STATUS_LINE[200], lines)
             self._default_headers = default_headers
         return self._head
 
-    def _find(self, method: bytes, url: bytes) -> Hot | None:
+    def _find(self, method: bytes, url: bytes) -> HotRoute | None:
         if b"?" in url or b"%" in url or not url.isascii():
             return None
         try:
             route, params = self.app.router.find(method.decode("ascii"), url.decode("ascii"))
         except LadingError:
             return None  # Not hot: the application refuses it with its sentence.
-        return Hot(method.decode("ascii"), url.decode("ascii"), route, params) if route.hot else None
+        return HotRoute(method.decode("ascii"), url.decode("ascii"), route, params) if route.hot else None
 
     def _from_thread(self, jobs: list[Job]) -> None:
         assert self._loop is not None

@@ -18,7 +18,7 @@ import numpy as np
 
 from lading.errors import DeadlineExceeded, LadingError, QueueFull, RunFailed
 from lading.server.inference.job import Deliver, Job
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
 log = logging.getLogger("lading.server")
@@ -60,7 +60,7 @@ class Batcher:
     """Runs the jobs of one version in a thread of its own, merging those that wait together."""
 
     def __init__(
-        self, served: Served, limits: BatchLimits, ran: Callable[[int, float], None] | None = None
+        self, served: ServedVersion, limits: BatchLimits, ran: Callable[[int, float], None] | None = None
     ) -> None:
         """Run for `served`; `ran` is told of each run's rows and seconds, in the batcher's thread."""
         self._served = served
@@ -166,7 +166,7 @@ class Batcher:
         return taken
 
     def _next(self, until: float) -> tuple[Job, Deliver] | None:
-        """Give the next waiting job without waiting, or within the delay that was asked for."""
+        """Return the next waiting job without waiting, or within the delay that was asked for."""
         try:
             left = until - time.monotonic() if self._limits.max_delay_s else 0.0
             pair = self._waiting.get(timeout=left) if left > 0 else self._waiting.get_nowait()
@@ -191,8 +191,8 @@ class Batcher:
                 self._ran(rows, run_s)
 
 
-def run_jobs(served: Served, jobs: list[Job]) -> bool:
-    """Run `jobs` as one and give each its result; tell whether they did run as one.
+def run_jobs(served: ServedVersion, jobs: list[Job]) -> bool:
+    """Run `jobs` as one and give each its result; return whether they did run as one.
 
     Where that fails each runs alone, so that one bad request never fails its neighbours.
     """
@@ -217,7 +217,7 @@ def fail_rest(jobs: list[Job]) -> None:
             job.error = RunFailed("internal error", hint="the server's log has it")
 
 
-def run_one(served: Served, job: Job) -> None:
+def run_one(served: ServedVersion, job: Job) -> None:
     """Run one job alone; a failure becomes the job's error."""
     try:
         job.result = served.run(job.inputs, job.outputs)
@@ -225,7 +225,7 @@ def run_one(served: Served, job: Job) -> None:
         job.error = error
 
 
-def grouped(served: Served, jobs: list[Job], most_rows: int) -> Iterator[list[Job]]:
+def grouped(served: ServedVersion, jobs: list[Job], most_rows: int) -> Iterator[list[Job]]:
     """Divide jobs of one version into those that can run as one, of `most_rows` rows if more than one."""
     if not served.signature.batched or most_rows <= 1:
         yield from ([job] for job in jobs)
@@ -265,7 +265,7 @@ def _wanted(jobs: list[Job]) -> Sequence[str] | None:
     return tuple(wanted)
 
 
-def _split(served: Served, jobs: list[Job], outputs: dict[str, Array]) -> None:
+def _split(served: ServedVersion, jobs: list[Job], outputs: dict[str, Array]) -> None:
     rows = sum(job.rows for job in jobs)
     for name, array in outputs.items():
         if array.shape[:1] != (rows,):
@@ -280,7 +280,7 @@ def _split(served: Served, jobs: list[Job], outputs: dict[str, Array]) -> None:
 
 
 def _compatible(one: Job, other: Job) -> bool:
-    """Tell whether the arrays of both have the same size in every dimension but the batch."""
+    """Return whether the arrays of both have the same size in every dimension but the batch."""
     inputs = other.inputs
     for name, array in one.inputs.items():  # Every request passes here: mostly the shapes are the same.
         mine, others = array.shape, inputs[name].shape

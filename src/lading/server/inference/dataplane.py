@@ -22,8 +22,8 @@ from lading.errors import (
 from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
 from lading.server.inference.job import Deliver, Job
 from lading.server.inference.traffic import Headers, Traffic
-from lading.server.inference.version import Served, State, not_ready
-from lading.server.inference.version_table import ANSWERING, Lookup
+from lading.server.inference.version import ServedVersion, State, not_ready
+from lading.server.inference.version_table import ANSWERING, VersionTable
 from lading.signature import Array
 
 INLINE_S = 0.0002
@@ -39,9 +39,9 @@ class Observer(Protocol):
 
     def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None: ...
 
-    def refused(self, traffic: Traffic, served: Served, latency_s: float, error: str) -> None: ...
+    def refused(self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str) -> None: ...
 
-    def copy(self, traffic: Traffic, job: Job, candidate: Served) -> None: ...
+    def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None: ...
 
     def learn(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool: ...
 
@@ -65,15 +65,15 @@ class DataPlane:
         witness: Observer | None = None,
     ) -> None:
         self._default = default_model
-        self._lookup = Lookup.of((), {}, default_model)
+        self._lookup = VersionTable.of((), {}, default_model)
         self.splits = False
         self.watches = False
         self._batch = batch or BatchLimits()
-        self._batchers: dict[Served, Batcher] = {}
+        self._batchers: dict[ServedVersion, Batcher] = {}
         self.worker = 0
-        self.on_run: Callable[[Served, int, float], None] = _nobody
+        self.on_run: Callable[[ServedVersion, int, float], None] = _nobody
         self._caller: Headers | None = None
-        self._resolved: Served | None = None
+        self._resolved: ServedVersion | None = None
         self.deadline_s = deadline_s
         self.away_since: float | None = None  # Unix time since when the catalog has not answered.
         self.waiting = ""  # Why nothing is loaded; of no account once something is.
@@ -81,14 +81,16 @@ class DataPlane:
         if witness is not None:
             witness.windows.live_of = self._live
 
-    def publish(self, versions: Sequence[Served], traffic: Mapping[str, Traffic] | None = None) -> None:
+    def publish(
+        self, versions: Sequence[ServedVersion], traffic: Mapping[str, Traffic] | None = None
+    ) -> None:
         """Make `versions` the ones that requests find; newest last within a model.
 
         To be called again whenever one of them has become ready or has ceased to be.
         """
         if not self._default and versions:
             self._default = versions[0].name
-        self._lookup = Lookup.of(versions, traffic or {}, self._default)
+        self._lookup = VersionTable.of(versions, traffic or {}, self._default)
         self.splits = self._lookup.splits
         self.watches = self.witness is not None and bool(traffic)
         # A version that is gone takes its queue and its thread along.
@@ -98,7 +100,7 @@ class DataPlane:
                 batcher.stop()
 
     def seen_by(self, headers: Headers) -> DataPlane:
-        """Give the data plane as this caller sees it: releases that split send it to its side."""
+        """Return the data plane as this caller sees it: releases that split send it to its side."""
         if not self.splits:
             return self
         view = copy(self)
@@ -124,7 +126,7 @@ class DataPlane:
             self.witness.refused(traffic, served, latency_s, error)
 
     @property
-    def models(self) -> Mapping[str, tuple[Served, ...]]:
+    def models(self) -> Mapping[str, tuple[ServedVersion, ...]]:
         """Every version this server holds, ready or not."""
         return self._lookup.models
 
@@ -138,24 +140,28 @@ class DataPlane:
         """The name of the model at the root routes; empty while there is none."""
         return self._default
 
-    def deciding(self) -> list[Served]:
+    def deciding(self) -> list[ServedVersion]:
         """List the versions whose states decide whether this server is ready."""
         return self._lookup.deciding()
 
     def is_ready(self) -> bool:
-        """Tell whether there is a model, and every model answers."""
+        """Return whether there is a model, and every model answers."""
         return bool(self.models) and all(one.state is State.READY for one in self.deciding())
 
-    def versions(self, name: str) -> tuple[Served, ...]:
-        """Give the versions of `name`, ready or not; raises `ModelNotFound`, `ModelNotReady`."""
+    def versions(self, name: str) -> tuple[ServedVersion, ...]:
+        """Return the versions of `name`, ready or not; raises `ModelNotFound`, `ModelNotReady`."""
         return self._lookup.versions(name, self.waiting)
 
-    def find(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
-        """Give the version meant, ready or not: by number, by tag, else the one that takes traffic."""
+    def find(
+        self, name: str | None = None, version: int | None = None, tag: str | None = None
+    ) -> ServedVersion:
+        """Return the version meant, ready or not: by number, by tag, else the one that takes traffic."""
         return self._lookup.find(name, version, tag, self.waiting)
 
-    def resolve(self, name: str | None = None, version: int | None = None, tag: str | None = None) -> Served:
-        """Give the version meant, ready or draining: what drains answers until it is gone.
+    def resolve(
+        self, name: str | None = None, version: int | None = None, tag: str | None = None
+    ) -> ServedVersion:
+        """Return the version meant, ready or draining: what drains answers until it is gone.
 
         Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
         """
@@ -168,16 +174,16 @@ class DataPlane:
             raise not_ready(served)
         return served
 
-    def _side(self, name: str | None) -> Served | None:
+    def _side(self, name: str | None) -> ServedVersion | None:
         assert self._caller is not None
         self._resolved = self._lookup.side(name, self._caller, random.random)
         return self._resolved
 
-    def _live(self, name: str) -> Served | None:
+    def _live(self, name: str) -> ServedVersion | None:
         return self._lookup.live(name)
 
     def start(self, job: Job, deliver: Deliver) -> bool:
-        """Run `job` here if that is cheaper than handing it over, else queue it; tell whether it is done.
+        """Run `job` here if that is cheaper than handing it over, else queue it; return whether it is done.
 
         A queued job comes back through `deliver`, in another thread and perhaps among others. Either way
         the caller calls `release`, once. Raises `ModelNotReady` and `QueueFull`; then there is nothing to
@@ -189,7 +195,7 @@ class DataPlane:
         return False
 
     def is_cheap(self, job: Job) -> bool:
-        """Tell whether running `job` costs less than handing it to a thread."""
+        """Return whether running `job` costs less than handing it to a thread."""
         return _expected_s(job) < INLINE_S
 
     def run_together(self, jobs: list[Job]) -> None:
@@ -205,7 +211,7 @@ class DataPlane:
                     fail_rest(group)
 
     def lost(self, job: Job) -> bool:
-        """Tell whether `job` failed because its version was unloaded meanwhile: it is to be started anew."""
+        """Return whether `job` failed because its version was unloaded meanwhile: it is to be started anew."""
         return isinstance(job.error, ModelNotReady)
 
     def _run_here(self, job: Job) -> bool:
@@ -253,14 +259,14 @@ class DataPlane:
         """Let go of the version, if `job` had it in hand."""
         if job.taken:
             job.taken = False
-            job.served.give_back()
+            job.served.release()
 
     def too_late(self, job: Job) -> DeadlineExceeded:
         """Say that `job` was not answered in time."""
         expected = f"an answer within {self.deadline_s:g} s"
         return DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
 
-    def depth(self, served: Served) -> int:
+    def depth(self, served: ServedVersion) -> int:
         """Count the jobs that wait for `served`."""
         found = self._batchers.get(served)
         return found.depth if found is not None else 0
@@ -270,7 +276,7 @@ class DataPlane:
         for batcher in self._batchers.values():
             batcher.stop()
 
-    def _batcher(self, served: Served) -> Batcher:
+    def _batcher(self, served: ServedVersion) -> Batcher:
         found = self._batchers.get(served)
         if found is None:
             made = Batcher(served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s))
@@ -290,7 +296,7 @@ def _expected_s(job: Job) -> float:
     return cost.of(job.rows)
 
 
-def _run_now(served: Served, jobs: list[Job]) -> None:
+def _run_now(served: ServedVersion, jobs: list[Job]) -> None:
     """Run `jobs` as one, and note how long it took in the job that stands for the run."""
     # Not counted as in hand: the thread that runs them holds the session itself.
     began = time.perf_counter()
@@ -308,7 +314,7 @@ def _run_now(served: Served, jobs: list[Job]) -> None:
             job.run_s = took_s / len(jobs)
 
 
-def _nobody(_served: Served, _rows: int, _took_s: float) -> None:
+def _nobody(_served: ServedVersion, _rows: int, _took_s: float) -> None:
     """Take no notice of a run."""
 
 
@@ -336,7 +342,7 @@ class _Waiting:
                 raise self._plane.too_late(job)
 
 
-def check_outputs(served: Served, names: Sequence[str]) -> None:
+def check_outputs(served: ServedVersion, names: Sequence[str]) -> None:
     """Raise `OutputUnknown` for a name that the version does not put out."""
     known = [tensor.name for tensor in served.signature.outputs]
     for name in names:
@@ -345,7 +351,7 @@ def check_outputs(served: Served, names: Sequence[str]) -> None:
             raise OutputUnknown(f"output of `{served.label}`", expected=expected, found=f"`{name}`")
 
 
-def rows_in(served: Served, inputs: Mapping[str, Array]) -> int:
+def rows_in(served: ServedVersion, inputs: Mapping[str, Array]) -> int:
     """Count the rows of a request; 1 where the model has no batch dimension."""
     first = served.signature.inputs[0]
     return int(inputs[first.name].shape[0]) if first.batched else 1

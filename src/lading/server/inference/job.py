@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lading.errors import LadingError
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
 
@@ -26,7 +26,7 @@ class Job:
     job that waits tells its queue that it is cancelled.
     """
 
-    served: Served
+    served: ServedVersion
     inputs: Mapping[str, Array]
     outputs: tuple[str, ...] | None
     encode: Callable[[dict[str, Array]], Any]
@@ -51,7 +51,7 @@ class Job:
             self.leave(self)
 
     def overdue(self, now: float) -> bool:
-        """Tell whether the deadline has passed at `now`, on the monotonic clock."""
+        """Return whether the deadline has passed at `now`, on the monotonic clock."""
         return 0.0 < self.deadline < now
 
 

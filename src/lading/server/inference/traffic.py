@@ -64,7 +64,7 @@ class Traffic:
         return split(headers.get(KEY_HEADER), self.name, self.weight_percent, draw)
 
     def tagged(self, tag: str) -> int | None:
-        """Give the version that a tag of the release's own names; None for any other tag."""
+        """Return the version that a tag of the release's own names; None for any other tag."""
         if tag == "live":
             return self.live
         if tag == "candidate":

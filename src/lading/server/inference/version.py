@@ -51,7 +51,7 @@ class Cost:
 
 
 @dataclass(eq=False)
-class Served:
+class ServedVersion:
     """One version of a model in this process.
 
     ``name``, ``version`` and ``digest`` are known from the start; everything else once it has loaded.
@@ -98,7 +98,7 @@ class Served:
         return (self.name, self.version, self.digest)
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """How many requests wait for the model or run in a thread of its own."""
         return self._in_hand
 
@@ -126,7 +126,7 @@ class Served:
             self.state, self.reason = state, reason
 
     def fail(self, error: LadingError) -> None:
-        """Give the version up, keeping the error for those who ask why, and no model."""
+        """Return the version up, keeping the error for those who ask why, and no model."""
         self.failure, self._runtime = error, None
         self.advance(State.FAILED, str(error.message))
 
@@ -162,7 +162,7 @@ class Served:
                 raise not_ready(self)
             self._in_hand += 1
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Count one request out."""
         with self._condition:
             self._in_hand -= 1
@@ -170,7 +170,7 @@ class Served:
                 self._condition.notify_all()
 
     def unload(self, timeout_s: float) -> bool:
-        """Wait until nothing is in hand, then give the memory back; tell whether it came to that.
+        """Wait until nothing is in hand, then give the memory back; return whether it came to that.
 
         Two threads may do so at once, and once it is done it stays done.
         """
@@ -186,7 +186,7 @@ class Served:
         return True
 
 
-def not_ready(served: Served) -> ModelNotReady:
+def not_ready(served: ServedVersion) -> ModelNotReady:
     """Say why `served` does not answer."""
     reason = f": {served.reason}" if served.reason else ""
     return ModelNotReady(

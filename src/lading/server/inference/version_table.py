@@ -8,29 +8,31 @@ from dataclasses import dataclass
 from lading.errors import ModelNotFound, ModelNotReady, TagNotFound, VersionNotFound
 from lading.ref import RELEASE_TAGS
 from lading.server.inference.traffic import Headers, Traffic
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 
 ANSWERING = (State.READY, State.DRAINING)
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class VersionTable:
     """Versions by model, newest last, and what releases want of their traffic; `default` is the root's model.
 
     ``ready`` is the version that answers when nothing else is said, by model; None stands for the default.
     """
 
-    models: Mapping[str, tuple[Served, ...]]
+    models: Mapping[str, tuple[ServedVersion, ...]]
     traffic: Mapping[str, Traffic]
-    ready: Mapping[str | None, Served]
+    ready: Mapping[str | None, ServedVersion]
     splits: bool
     default: str
 
     @classmethod
-    def of(cls, versions: Sequence[Served], traffic: Mapping[str, Traffic], default: str) -> Lookup:
+    def of(
+        cls, versions: Sequence[ServedVersion], traffic: Mapping[str, Traffic], default: str
+    ) -> VersionTable:
         """Make the lookup of this moment."""
-        models: dict[str, tuple[Served, ...]] = {}
-        ready: dict[str | None, Served] = {}
+        models: dict[str, tuple[ServedVersion, ...]] = {}
+        ready: dict[str | None, ServedVersion] = {}
         for served in versions:
             models[served.name] = (*models.get(served.name, ()), served)
             wanted = traffic.get(served.name)
@@ -40,8 +42,8 @@ class Lookup:
             ready[None] = ready[default]
         return cls(models, traffic, ready, any(one.splits for one in traffic.values()), default)
 
-    def versions(self, name: str, waiting: str) -> tuple[Served, ...]:
-        """Give the versions of `name`, ready or not.
+    def versions(self, name: str, waiting: str) -> tuple[ServedVersion, ...]:
+        """Return the versions of `name`, ready or not.
 
         Raises `ModelNotFound`, and `ModelNotReady` where nothing is here: no model was named, or the
         server is `waiting` for what to load.
@@ -56,8 +58,8 @@ class Lookup:
             )
         return found
 
-    def find(self, name: str | None, version: int | None, tag: str | None, waiting: str) -> Served:
-        """Give the version meant, ready or not: by number, by tag, else the one that takes traffic."""
+    def find(self, name: str | None, version: int | None, tag: str | None, waiting: str) -> ServedVersion:
+        """Return the version meant, ready or not: by number, by tag, else the one that takes traffic."""
         versions = self.versions(name if name is not None else self.default, waiting)
         if version is not None:
             return _numbered(versions, version)
@@ -71,8 +73,8 @@ class Lookup:
                     return served
         return versions[-1]
 
-    def side(self, name: str | None, caller: Headers, draw: Callable[[], float]) -> Served | None:
-        """Give the version on the caller's side of the release; live where the candidate is not ready."""
+    def side(self, name: str | None, caller: Headers, draw: Callable[[], float]) -> ServedVersion | None:
+        """Return the version on the caller's side of the release; live where the candidate is not ready."""
         live = self.ready.get(name)
         traffic = self.traffic.get(name if name is not None else self.default)
         if traffic is None or traffic.side(caller, draw) == "live":
@@ -80,16 +82,16 @@ class Lookup:
         candidate = self.numbered(traffic.name, traffic.candidate)
         return candidate if candidate is not None and candidate.state is State.READY else live
 
-    def live(self, name: str) -> Served | None:
-        """Give the live version of a model that has a release."""
+    def live(self, name: str) -> ServedVersion | None:
+        """Return the live version of a model that has a release."""
         traffic = self.traffic.get(name)
         return self.numbered(name, traffic.live) if traffic is not None else None
 
-    def numbered(self, name: str, version: int | None) -> Served | None:
-        """Give a version by its number, None where it is not here."""
+    def numbered(self, name: str, version: int | None) -> ServedVersion | None:
+        """Return a version by its number, None where it is not here."""
         return next((one for one in self.models.get(name, ()) if one.version == version), None)
 
-    def deciding(self) -> list[Served]:
+    def deciding(self) -> list[ServedVersion]:
         """List the versions whose states decide whether this server is ready.
 
         A model under a release answers while any of its versions is ready: a candidate that is loading or has
@@ -108,7 +110,7 @@ def nothing_loaded(waiting: str) -> str:
     return f"no model is loaded: {waiting}" if waiting else "no model is loaded"
 
 
-def _numbered(versions: Sequence[Served], version: int) -> Served:
+def _numbered(versions: Sequence[ServedVersion], version: int) -> ServedVersion:
     for served in versions:
         if served.version == version:
             return served
@@ -116,7 +118,7 @@ def _numbered(versions: Sequence[Served], version: int) -> Served:
     raise VersionNotFound(f"model `{versions[0].name}`", expected=f"version {given}", found=f"{version}")
 
 
-def _tagged(versions: Sequence[Served], tag: str, traffic: Traffic | None) -> Served:
+def _tagged(versions: Sequence[ServedVersion], tag: str, traffic: Traffic | None) -> ServedVersion:
     if traffic is not None and tag in RELEASE_TAGS:
         # Only the release says which version it is, if any; not the tags when a version was loaded.
         tagged = (one for one in versions if one.version == traffic.tagged(tag))

@@ -29,10 +29,10 @@ from lading.ref import Ref
 from lading.release import EventDraft, Release
 from lading.server.inference.dataplane import CATALOG_AWAY, DataPlane
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.admission import guarded
 from lading.server.loading.manager import Manager, Wanted
-from lading.server.observe.observer import Witness
+from lading.server.observe.observer import Observer
 from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Follower:
         registry: Registry,
         manager: Manager,
         plane: DataPlane,
-        witness: Witness,
+        witness: Observer,
         *,
         replica: str,
         keep: int = 0,
@@ -218,7 +218,7 @@ class Follower:
         """Look up now and then which tags the versions here have: anybody may move a free one at any time."""
         if time.monotonic() < self._tags_at:
             return
-        found: list[tuple[Served, tuple[str, ...]]] = []
+        found: list[tuple[ServedVersion, tuple[str, ...]]] = []
         for served in (one for versions in self._plane.models.values() for one in versions):
             with suppress(NotFound):
                 known = self._registry.resolve(Ref(served.name, version=served.version))
@@ -278,19 +278,19 @@ class Follower:
                 elif served.state is State.FAILED and isinstance(served.failure, _PERMANENT):
                     self._refuse(release, served, served.failure)
 
-    def _served(self, name: str, version: int | None) -> Served | None:
+    def _served(self, name: str, version: int | None) -> ServedVersion | None:
         # The newest of that number: one that still drains may be there beside it.
         versions = reversed(self._plane.models.get(name, ()))
         return next((one for one in versions if one.version == version), None)
 
-    def _note_ready(self, release: Release, served: Served) -> None:
+    def _note_ready(self, release: Release, served: ServedVersion) -> None:
         reason = f"loaded and proved on {self._replica}"
         self._registry.note(
             release, EventDraft(kind="ready", actor=self._replica, reason=reason, version=served.version)
         )
         self._told.add((release.name, release.number, served.version))
 
-    def _refuse(self, release: Release, served: Served, failure: LadingError) -> None:
+    def _refuse(self, release: Release, served: ServedVersion, failure: LadingError) -> None:
         reason = f"{failure.message} (on {self._replica})"
         event = EventDraft(kind="refused", actor=self._replica, reason=reason, version=served.version)
         try:
@@ -306,8 +306,8 @@ class Follower:
         else:
             self._told.add((release.name, release.number, served.version))
 
-    def _settled(self, release: Release, served: Served) -> bool:
-        """Tell whether a live version was ready somewhere long ago: one server does not undo it for all."""
+    def _settled(self, release: Release, served: ServedVersion) -> bool:
+        """Return whether a live version was ready somewhere long ago: one server does not undo it for all."""
         if release.is_open:
             return False
         before = time.time() - _SETTLED_S
@@ -327,7 +327,7 @@ class Following:
         registry_url: str | None,
         manager: Manager,
         plane: DataPlane,
-        witness: Witness,
+        witness: Observer,
         settings: ServeSettings,
     ) -> None:
         from lading.registry import Registry

@@ -13,7 +13,7 @@ from lading.errors import MemoryShort
 from lading.runtime import Runtime, load_runtime, load_shared
 from lading.runtime.host.huge_pages import LEAST_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
-from lading.server.inference.version import Cost, Served, State
+from lading.server.inference.version import Cost, ServedVersion, State
 from lading.signature import Array
 from lading.verify import replay
 from lading.verify.golden_replay import rows_of
@@ -21,8 +21,8 @@ from lading.verify.golden_replay import rows_of
 _NEXT_TO_NOTHING_S = 0.0001
 
 
-def prepare(served: Served, bundle: Bundle, threads: int, weights_in: Path | None = None) -> int:
-    """Load, prove and warm the version that `bundle` is, all but ready; give the golden rows replayed."""
+def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_in: Path | None = None) -> int:
+    """Load, prove and warm the version that `bundle` is, all but ready; return the golden rows replayed."""
     # Weights that another worker has mapped already take no memory: that is checked where a copy is made.
     runtime = load_shared(bundle, weights_in, threads=threads) if weights_in is not None else None
     if runtime is None:
@@ -41,7 +41,7 @@ def prepare(served: Served, bundle: Bundle, threads: int, weights_in: Path | Non
     return parity.rows
 
 
-def check_memory(served: Served, bundle: Bundle) -> None:
+def check_memory(served: ServedVersion, bundle: Bundle) -> None:
     """Raise `MemoryShort` where loading the model would need more memory than there is."""
     needed = memory_needed(_model_bytes(bundle))
     available = memory_available()
@@ -58,7 +58,7 @@ def _model_bytes(bundle: Bundle) -> int:
     return sum(entry.size for name, entry in bundle.manifest.files.items() if name != "samples.npz")
 
 
-def measure(served: Served, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:
+def measure(served: ServedVersion, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:
     """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost.
 
     Where 32 rows cost next to nothing 512 tell more: what a run costs however many rows it has weighs less.

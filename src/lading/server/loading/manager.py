@@ -19,7 +19,7 @@ from lading.bundle import Bundle
 from lading.errors import LadingError, RunFailed, UnavailableError
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.loader import prepare
 
 log = logging.getLogger("lading.server")
@@ -57,13 +57,15 @@ class Load:
 class Unload:
     """Drain this version and give its memory back."""
 
-    served: Served
+    served: ServedVersion
 
 
 Step = Load | Unload
 
 
-def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool = False) -> Step | None:
+def decide(
+    wanted: Sequence[Wanted], present: Sequence[ServedVersion], *, replace: bool = False
+) -> Step | None:
     """Choose the next step, at most one, from what is wanted and what is there.
 
     Loading goes before unloading, so that a version is never taken away before what follows it is ready;
@@ -89,11 +91,11 @@ def decide(wanted: Sequence[Wanted], present: Sequence[Served], *, replace: bool
         if served.state is State.FAILED or not successors or (settled and State.READY in successors):
             return Unload(served)
     # The one with the least in hand: none waits for another that does not come to an end.
-    return Unload(min(leaving, key=lambda one: one.in_hand)) if leaving else None
+    return Unload(min(leaving, key=lambda one: one.in_flight)) if leaving else None
 
 
-def _held(present: Sequence[Served]) -> dict[tuple[str, int, str], Served]:
-    """Give those that are here to stay, or have failed, by what tells them apart."""
+def _held(present: Sequence[ServedVersion]) -> dict[tuple[str, int, str], ServedVersion]:
+    """Return those that are here to stay, or have failed, by what tells them apart."""
     return {one.key: one for one in present if one.state <= State.READY or one.state is State.FAILED}
 
 
@@ -126,9 +128,9 @@ class Manager:
         self._drain_timeout_s = drain_timeout_s
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
-        self._present: list[Served] = []
+        self._present: list[ServedVersion] = []
         self._tries: Counter[tuple[str, int, str]] = Counter()
-        self._late_at: dict[Served, float] = {}
+        self._late_at: dict[ServedVersion, float] = {}
         self._changed = threading.Condition(threading.RLock())
         self.settled = threading.Event()
         self._stopping: str | None = None
@@ -226,7 +228,7 @@ class Manager:
         took = time.monotonic() - began
         log.info("%s is %s: %d golden rows agree, %.2f s", served.label, served.state.word, rows, took)
 
-    def _take_in(self, served: Served) -> None:
+    def _take_in(self, served: ServedVersion) -> None:
         """Let requests find what was loaded; a server that is stopping never says that it is ready again."""
         with self._changed:
             if self._stopping is None:
@@ -236,11 +238,11 @@ class Manager:
             self._publish()
             self._tries.pop(served.key, None)
 
-    def _fail(self, served: Served, error: LadingError) -> None:
+    def _fail(self, served: ServedVersion, error: LadingError) -> None:
         with self._changed:
             served.fail(error)
 
-    def _try_again(self, served: Served, error: LadingError) -> None:
+    def _try_again(self, served: ServedVersion, error: LadingError) -> None:
         """Give up for now, and have `decide` load it anew after a while that doubles up to half a minute."""
         self._fail(served, error)
         wait_s = min(0.5 * 2 ** self._tries[served.key], 30.0)
@@ -250,14 +252,14 @@ class Manager:
         timer.daemon = True
         timer.start()
 
-    def _forget(self, served: Served) -> None:
+    def _forget(self, served: ServedVersion) -> None:
         with self._changed:
             if served in self._present:
                 self._present.remove(served)
             self._publish()
             self._changed.notify_all()
 
-    def _unload(self, served: Served) -> None:
+    def _unload(self, served: ServedVersion) -> None:
         with self._changed:
             if self._stopping is not None:
                 return  # Whatever is loaded answers until the end; `close` unloads it.
@@ -289,5 +291,5 @@ class Manager:
             self._plane.publish([*left, *awaited.values()], self._traffic)
 
 
-def _loading(wanted: Wanted) -> Served:
-    return Served(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)
+def _loading(wanted: Wanted) -> ServedVersion:
+    return ServedVersion(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)

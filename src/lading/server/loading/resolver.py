@@ -38,7 +38,7 @@ class Agreement(Protocol):
         """Begin to hear the others."""
 
     def agree(self, choose: Callable[[], Any]) -> Any:
-        """Give what the first of them chose."""
+        """Return what the first of them chose."""
 
     def chose(self, value: Any) -> None:
         """Tell the others."""
@@ -54,7 +54,7 @@ class _Directory(msgspec.Struct, frozen=True):
 _Found = Union["ModelVersion", _Directory]
 
 
-class Naming:
+class Resolver:
     """Finds out what the references of one process name: at once, or in a thread once the catalog is back.
 
     Of several workers, each with its `seat`, one finds out for all.
@@ -69,7 +69,7 @@ class Naming:
         self._stop = threading.Event()
 
     def names(self) -> list[Wanted] | None:
-        """Give what the references name; None where a catalog that is away would have to be asked.
+        """Return what the references name; None where a catalog that is away would have to be asked.
 
         Raises `NotFound`, and `RegistryUnavailable` where no waiting helps: a folder that cannot be used, a
         catalog that is too new.

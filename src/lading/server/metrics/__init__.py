@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics.counts import BATCH_BOUNDS, REQUESTS_SIZE, RUNS_SIZE, Requests, Runs, Stats
 from lading.server.metrics.shared_memory import Block, Cells, Name, PrivateCells, Worker
 
@@ -29,7 +29,7 @@ _STATM = Path("/proc/self/statm")
 
 
 def is_gauge(name: Name) -> bool:
-    """Tell whether a block says how things are now; the others count, and outlive their worker."""
+    """Return whether a block says how things are now; the others count, and outlive their worker."""
     return name[0] in (_VERSION, _PROCESS)
 
 
@@ -44,7 +44,7 @@ class VersionNow:
     version: str
     digest: str
     states: dict[State, int]
-    in_hand: int = 0
+    in_flight: int = 0
     queued: int = 0
     last_request_at: float = 0.0
 
@@ -71,7 +71,7 @@ class Summary:
     workers: list[WorkerNow]
 
     def runs_of(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
-        """Give seconds, rows, and runs by rows of each version, through the queue or not."""
+        """Return seconds, rows, and runs by rows of each version, through the queue or not."""
         found = {key: (runs.run_s, runs.rows, runs.by_rows) for key, runs in self.runs.items()}
         nothing = (0.0, 0, [0] * (len(BATCH_BOUNDS) + 1))
         for (model, version, _), counts in self.requests.items():
@@ -93,7 +93,7 @@ class Metrics:
         self._plane = plane
         self._cells: Cells = cells or PrivateCells(os.getpid())
         self._stats: dict[Key, Stats] = {}
-        self._known: dict[tuple[Served, str], Stats] = {}
+        self._known: dict[tuple[ServedVersion, str], Stats] = {}
         self._runs: dict[tuple[str, str], Runs] = {}
         self._shown: dict[Name, Block] = {}
         self._answered: dict[Name, int] = {}
@@ -112,15 +112,15 @@ class Metrics:
         return all(one.number >= self.worker for one in self._cells.everyone() if one.pid)
 
     def stats(self, model: str, version: int, protocol: str) -> Stats:
-        """Give the counts of one model version over one protocol in this process."""
+        """Return the counts of one model version over one protocol in this process."""
         key = (model, str(version) if model else "", protocol)
         found = self._stats.get(key)
         if found is None:
             found = self._stats[key] = Stats(self._cells.block((_REQUESTS, *key), REQUESTS_SIZE))
         return found
 
-    def of(self, served: Served, protocol: str) -> Stats:
-        """Give the counts of a version; quicker than `stats`, for every request asks."""
+    def of(self, served: ServedVersion, protocol: str) -> Stats:
+        """Return the counts of a version; quicker than `stats`, for every request asks."""
         found = self._known.get((served, protocol))
         if found is None:
             found = self._known[served, protocol] = self.stats(served.name, served.version, protocol)
@@ -147,7 +147,7 @@ class Metrics:
         )
 
     def _publish_versions(self) -> None:
-        present: dict[Name, Served] = {}
+        present: dict[Name, ServedVersion] = {}
         for versions in self._plane.models.values():
             for served in versions:
                 present[_VERSION, served.name, str(served.version), served.digest] = served
@@ -171,16 +171,16 @@ class Metrics:
             rows[known[:2]] = rows.get(known[:2], 0) + stats.rows
         return rows
 
-    def _show(self, name: Name, served: Served, answered: int) -> None:
+    def _show(self, name: Name, served: ServedVersion, answered: int) -> None:
         block = self._shown[name]
         block[_STATE] = served.state + 1.0
-        block[_IN_HAND] = served.in_hand
+        block[_IN_HAND] = served.in_flight
         block[_QUEUED] = self._plane.depth(served)
         if answered != self._answered.get(name, 0):
             self._answered[name] = answered
             block[_LAST] = time.time()
 
-    def _ran(self, served: Served, rows: int, took_s: float) -> None:
+    def _ran(self, served: ServedVersion, rows: int, took_s: float) -> None:
         key = (served.name, str(served.version))
         found = self._runs.get(key)
         if found is None:
@@ -212,7 +212,7 @@ def _versions(everyone: Iterable[Worker]) -> Iterator[VersionNow]:
             if worker.pid and cells[_STATE]:
                 state = State(int(cells[_STATE]) - 1)
                 now.states[state] = now.states.get(state, 0) + 1
-                now.in_hand += int(cells[_IN_HAND])
+                now.in_flight += int(cells[_IN_HAND])
                 now.queued += int(cells[_QUEUED])
     return (one for one in found.values() if one.states)
 

@@ -80,7 +80,7 @@ class Histogram:
         return [running[bisect_left(BOUNDS_S, bound)] for bound in bounds]
 
     def buckets(self, bounds: Sequence[float], unit_s: float = 1.0) -> list[tuple[str, float]]:
-        """Give cumulative counts by upper bound in `unit_s`, as Prometheus has them."""
+        """Return cumulative counts by upper bound in `unit_s`, as Prometheus has them."""
         counts = zip(bounds, self.below(bounds), strict=True)
         return [*((f"{bound / unit_s:g}", count) for bound, count in counts), ("+Inf", float(self.count))]
 

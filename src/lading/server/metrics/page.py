@@ -43,7 +43,7 @@ class _Shown(Collector):
 
 
 def lading_families(summary: Summary) -> Iterator[Metric]:
-    """Give everything under lading's own names."""
+    """Return everything under lading's own names."""
     yield from _requests(summary)
     yield from _durations(summary)
     yield from _runs(summary)
@@ -109,7 +109,7 @@ def _versions(summary: Summary) -> Iterator[Metric]:
     states = GaugeMetricFamily(
         "lading_model_state", "Workers that have a version in this state.", labels=[*_OF, "digest", "state"]
     )
-    in_hand = GaugeMetricFamily("lading_in_flight", "Requests waiting for a model or running.", labels=_OF)
+    in_flight = GaugeMetricFamily("lading_in_flight", "Requests waiting for a model or running.", labels=_OF)
     queued = GaugeMetricFamily("lading_queue_depth", "Requests waiting for a model.", labels=_OF)
     last = GaugeMetricFamily(
         "lading_last_request_timestamp_seconds", "When a version last answered.", labels=_OF
@@ -118,11 +118,11 @@ def _versions(summary: Summary) -> Iterator[Metric]:
         of = [now.model, now.version]
         for state in State:
             states.add_metric([*of, now.digest, state.word], now.states.get(state, 0))
-        in_hand.add_metric(of, now.in_hand)
+        in_flight.add_metric(of, now.in_flight)
         queued.add_metric(of, now.queued)
         if now.last_request_at:
             last.add_metric(of, now.last_request_at)
-    yield from (states, in_hand, queued, last)
+    yield from (states, in_flight, queued, last)
 
 
 def _workers(summary: Summary) -> Iterator[Metric]:

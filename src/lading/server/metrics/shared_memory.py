@@ -37,11 +37,11 @@ class Cells(Protocol):
     """The number of this worker, from 1; 0 for a process that is alone."""
 
     def block(self, name: Name, size: int) -> Block:
-        """Give the block called `name`, made of zeros when first asked for; its size never changes."""
+        """Return the block called `name`, made of zeros when first asked for; its size never changes."""
         ...
 
     def everyone(self) -> list[Worker]:
-        """Give the workers and their blocks, this one among them."""
+        """Return the workers and their blocks, this one among them."""
         ...
 
 
@@ -65,11 +65,11 @@ class PrivateCells:
         self._blocks: dict[Name, list[float]] = {}
 
     def block(self, name: Name, size: int) -> Block:
-        """Give the block called `name`."""
+        """Return the block called `name`."""
         return self._blocks.setdefault(name, [0.0] * size)
 
     def everyone(self) -> list[Worker]:
-        """Give this process."""
+        """Return this process."""
         return [Worker(0, self._pid, 1, dict(self._blocks))]
 
 
@@ -94,7 +94,7 @@ class SharedMemory:
         header[_PID] = header[_CONNECTIONS] = header[_BEAT] = header[_OPENING] = 0
 
     def beat_of(self, worker: int) -> float:
-        """Give when `worker` last gave a sign of life, on the monotonic clock; 0 where none can be expected.
+        """Return when `worker` last gave a sign of life, on the monotonic clock; 0 where none can be expected.
 
         That is before the first, while it opens a model, and when it accepts no more.
         """
@@ -120,7 +120,7 @@ class Segment:
         self._blocks: dict[Name, Block] = {}
 
     def blocks(self) -> dict[Name, Block]:
-        """Give every block by name."""
+        """Return every block by name."""
         used = self.header[_NAMES_USED]
         if used != self._read:
             for line in bytes(self._names[self._read : used]).splitlines():
@@ -154,7 +154,7 @@ class SharedCells:
         self._full = False
 
     def block(self, name: Name, size: int) -> Block:
-        """Give the block called `name`; one of this process alone where the memory is full."""
+        """Return the block called `name`; one of this process alone where the memory is full."""
         with self._adding, self._reading:
             found = self._own.blocks().get(name) or self._own.add(name, size)
         if found is not None:
@@ -180,7 +180,7 @@ class SharedCells:
         self._own.header[_BEAT] = int(time.monotonic() * 1000)
 
     def rest(self) -> None:
-        """Give no more signs of life, because this worker ends."""
+        """Return no more signs of life, because this worker ends."""
         self._own.header[_BEAT] = 0
 
     @contextlib.contextmanager
@@ -196,12 +196,12 @@ class SharedCells:
             header[_OPENING] = 0
 
     def least_connections(self) -> int:
-        """Give the connections of whichever worker that accepts has the fewest; 0 where none accepts."""
+        """Return the connections of whichever worker that accepts has the fewest; 0 where none accepts."""
         accepting = [one.header[_CONNECTIONS] for one in self._segments if one.header[_CONNECTIONS]]
         return min(accepting, default=1) - 1
 
     def everyone(self) -> list[Worker]:
-        """Give every worker, those that are being replaced too."""
+        """Return every worker, those that are being replaced too."""
         with self._reading:
             return [
                 Worker(number, one.header[_PID], one.header[_STARTS], dict(one.blocks()))

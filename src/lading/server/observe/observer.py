@@ -14,7 +14,7 @@ import numpy as np
 
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.observe.shadow import Shadows
 from lading.server.observe.windows import Windows, rows_of
 from lading.signature import Array
@@ -30,12 +30,12 @@ class Answered(NamedTuple):
     """An answer that was given: under which release, by which version, and what."""
 
     release: int
-    served: Served
+    served: ServedVersion
     primary: Array
     size_bytes: int
 
 
-class Witness:
+class Observer:
     """The live evidence of one process."""
 
     def __init__(self, replica: str) -> None:
@@ -56,7 +56,7 @@ class Witness:
         if not error and primary is not None:
             self._remember((served.name, request_id), traffic.release, served, primary)
 
-    def _remember(self, key: tuple[str, bytes], release: int, served: Served, primary: Array) -> None:
+    def _remember(self, key: tuple[str, bytes], release: int, served: ServedVersion, primary: Array) -> None:
         """Keep an answer for feedback, and forget the oldest beyond a number and a size in all."""
         primary, size_bytes = _alone(primary)
         answered = self._answered
@@ -74,11 +74,11 @@ class Witness:
             self._answered_bytes -= answered.size_bytes
         return answered
 
-    def refused(self, traffic: Traffic, served: Served, latency_s: float, error: str) -> None:
+    def refused(self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str) -> None:
         """Take note of a request that did not fit what `served` takes."""
         self.windows.tally(traffic.release, served).answered.append((latency_s, None, error))
 
-    def copy(self, traffic: Traffic, job: Job, candidate: Served) -> None:
+    def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Send a copy of an answered job to a candidate in shadow."""
         if job.result is not None:
             self.shadows.copy(traffic.release, job, candidate)
@@ -94,7 +94,7 @@ class Witness:
         return False
 
     def claim(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Count the truth about an answer of this process; tell whether it was one."""
+        """Count the truth about an answer of this process; return whether it was one."""
         with self._lock:
             answered = self._forget((name, request_id))
         if answered is None:
@@ -110,7 +110,7 @@ class Witness:
 
 
 def _alone(primary: Array) -> tuple[Array, int]:
-    """Give an output, a small one apart from what it is a slice of, and the bytes that keeping it keeps."""
+    """Return an output, a small one apart from what it is a slice of, and the bytes that keeping it keeps."""
     size_bytes, whole = primary.nbytes, primary.base
     if whole is not None and size_bytes <= _SMALL_BYTES:
         primary = primary.copy()

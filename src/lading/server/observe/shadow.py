@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lading.errors import LadingError
 from lading.parity import compare
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.windows import Windows
 
 _MOST_WAITING = 64
@@ -26,7 +26,7 @@ _NICENESS = 10
 class _Copy(NamedTuple):
     release: int
     job: Job
-    candidate: Served
+    candidate: ServedVersion
 
 
 class Shadows:
@@ -38,7 +38,7 @@ class Shadows:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def copy(self, release: int, job: Job, candidate: Served) -> None:
+    def copy(self, release: int, job: Job, candidate: ServedVersion) -> None:
         """Queue a copy of `job`, which has been answered, for `candidate`; drop it where too many wait."""
         tally = self._windows.tally(release, candidate)
         if candidate.state is not State.READY:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.signature import Array, Tensor
 from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 
@@ -52,18 +52,18 @@ class Windows:
     """
 
     def __init__(self, replica: str) -> None:
-        self.live_of: Callable[[str], Served | None] = lambda _name: None
+        self.live_of: Callable[[str], ServedVersion | None] = lambda _name: None
         self._replica = replica
-        self._tallies: dict[tuple[int, Served], Tally] = {}
-        self._ended: list[tuple[float, float, dict[tuple[int, Served], Tally]]] = []
+        self._tallies: dict[tuple[int, ServedVersion], Tally] = {}
+        self._ended: list[tuple[float, float, dict[tuple[int, ServedVersion], Tally]]] = []
         self._ready: deque[Window] = deque(maxlen=_MOST_WINDOWS)
         self._began = time.time()
         self._lock = threading.Lock()
-        self._binners: dict[tuple[str, str], Binner] = {}
+        self._binners: dict[tuple[str, str], OutputBuckets] = {}
         self._unnamed: set[str] = set()
 
-    def tally(self, release: int, served: Served) -> Tally:
-        """Give the tally of a version under a release."""
+    def tally(self, release: int, served: ServedVersion) -> Tally:
+        """Return the tally of a version under a release."""
         found = self._tallies.get((release, served))
         return found if found is not None else self._tallies.setdefault((release, served), Tally())
 
@@ -95,8 +95,8 @@ class Windows:
             room = _MOST_WINDOWS - len(self._ready)
             self._ready.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
-    def binner(self, served: Served) -> Binner:
-        """Give what names the outputs of a version beside the one that is live now."""
+    def binner(self, served: ServedVersion) -> OutputBuckets:
+        """Return what names the outputs of a version beside the one that is live now."""
         live = self.live_of(served.name)
         like = live if live is not None and live.is_opened else served
         # By digest: a version that has been unloaded is not kept alive by what named its outputs.
@@ -104,11 +104,11 @@ class Windows:
         found = self._binners.get(key)
         if found is None:
             kept = list(self._binners.items())[-_MOST_BINNERS + 1 :]
-            found = Binner(served, like)
+            found = OutputBuckets(served, like)
             self._binners = {**dict(kept), key: found}
         return found
 
-    def _window(self, release: int, served: Served, tally: Tally, at: float, seconds: float) -> Window:
+    def _window(self, release: int, served: ServedVersion, tally: Tally, at: float, seconds: float) -> Window:
         answered = tally.answered
         latency = np.array([one[0] for one in answered])
         bins = np.searchsorted(np.array(LATENCY_BOUNDS_S), latency, side="left")
@@ -129,7 +129,7 @@ class Windows:
             feedback=FeedbackCounts(right=tally.feedback.count(True), wrong=tally.feedback.count(False)),
         )
 
-    def _outputs(self, served: Served, outputs: Sequence[Array]) -> dict[str, int]:
+    def _outputs(self, served: ServedVersion, outputs: Sequence[Array]) -> dict[str, int]:
         """Count outputs by name; where they cannot be named the requests count all the same."""
         try:
             return self.binner(served).count(outputs) if outputs else {}
@@ -141,13 +141,13 @@ class Windows:
             return {}
 
 
-class Binner:
+class OutputBuckets:
     """Names the primary outputs of a version: by label, or by the tenth of the golden values they fall in.
 
     The golden values are those of `live`, where its output is of the same kind.
     """
 
-    def __init__(self, served: Served, live: Served) -> None:
+    def __init__(self, served: ServedVersion, live: ServedVersion) -> None:
         self._labels: Mapping[str, str] = served.labels
         self._tensor: Tensor = served.signature.primary
         self._edges: Array | None = None
@@ -174,7 +174,7 @@ class Binner:
         return dict(counted)
 
     def names(self, rows: Array) -> Array:
-        """Give the label of each row, as text; `rows` is ``[rows, outputs]``."""
+        """Return the label of each row, as text; `rows` is ``[rows, outputs]``."""
         tensor, labels = self._tensor, self._labels
         if tensor.columns and tensor.name in ("probabilities", "scores"):
             keys = np.array(tensor.columns)[rows.argmax(axis=-1)]
@@ -192,7 +192,7 @@ class Binner:
 
 
 def rows_of(array: Array) -> Array:
-    """Give an output as ``[rows, values]``; one without a batch dimension is one row, an empty one none."""
+    """Return an output as ``[rows, values]``; one without a batch dimension is one row, an empty one none."""
     return array.reshape(len(array) if array.ndim else 1, -1) if array.size else array.reshape(0, 1)
 
 

@@ -31,15 +31,15 @@ class Balance(Protocol):
         ...
 
     def least_connections(self) -> int:
-        """Give the connections of whichever worker that accepts has the fewest."""
+        """Return the connections of whichever worker that accepts has the fewest."""
         ...
 
     def beat(self) -> None:
-        """Give a sign of life."""
+        """Return a sign of life."""
         ...
 
     def rest(self) -> None:
-        """Give none any more."""
+        """Return none any more."""
         ...
 
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lading.server.process.status import Status
 
-Companion = Callable[["Status", threading.Event], None]
+BackgroundTask = Callable[["Status", threading.Event], None]
 """Runs beside a server until the event is set, which is when nothing is answered any more."""
 
 PATIENCE_S = 5.0
 """A companion that takes longer to end is left behind: no server waits for a catalog that is away."""
 
 
-class Companions:
+class BackgroundTasks:
     """The companions of one process; each worker has its own."""
 
-    def __init__(self, companions: Sequence[Companion], status: Status) -> None:
+    def __init__(self, companions: Sequence[BackgroundTask], status: Status) -> None:
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=one, args=(status, self._stop), name="companion", daemon=True)

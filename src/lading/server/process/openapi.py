@@ -23,7 +23,7 @@ from starlette.requests import Request as PageRequest
 import lading
 from lading.server.http.exchange import App
 from lading.server.http.messages import Route
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols import mlflow
 from lading.server.protocols import native as book
 from lading.server.protocols.native.json_values import dumps, sample_rows
@@ -115,7 +115,7 @@ def describe(app: App) -> dict[str, Any]:
 
 
 def _operation_id(route: Route, taken: set[str]) -> str:
-    """Give a route the name that generated clients call it by: the words of its path, made unique."""
+    """Return a route the name that generated clients call it by: the words of its path, made unique."""
     words = "_".join(re.findall(r"[A-Za-z0-9]+", route.pattern)) or "root"
     name = words if words[0].isalpha() else f"{route.method.lower()}_{words}"
     unique = next(one for one in chain([name], (f"{name}_{at}" for at in count(2))) if one not in taken)
@@ -128,12 +128,12 @@ def _order(pattern: str) -> tuple[int, int]:
     return pattern.count("{"), 0 if pattern.endswith("/predict") else 1
 
 
-def _described(app: App) -> Served | None:
+def _described(app: App) -> ServedVersion | None:
     ready = [one for versions in app.plane.models.values() for one in versions if one.state is State.READY]
     return next((one for one in ready if one.name == app.plane.default_model), ready[0] if ready else None)
 
 
-def _parameter(name: str, served: Served | None) -> dict[str, Any]:
+def _parameter(name: str, served: ServedVersion | None) -> dict[str, Any]:
     # A bundle that is served from its directory has no version, and shows 0.
     schema = {"type": "integer", "minimum": 0} if name == "version" else {"type": "string"}
     parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
@@ -142,7 +142,7 @@ def _parameter(name: str, served: Served | None) -> dict[str, Any]:
     return parameter
 
 
-def _request_body(route: Route, served: Served | None) -> dict[str, Any]:
+def _request_body(route: Route, served: ServedVersion | None) -> dict[str, Any]:
     """Describe what a route takes: where it predicts, the rows of the model with an example that works."""
     schema: dict[str, Any] = {"type": "object"}
     example: dict[str, Any] | None = None
@@ -156,7 +156,7 @@ def _request_body(route: Route, served: Served | None) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": content}}
 
 
-def _native_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
+def _native_body(served: ServedVersion) -> tuple[dict[str, Any], dict[str, Any]]:
     names = [one.name for one in served.signature.outputs]
     schema = {
         "type": "object",
@@ -170,13 +170,13 @@ def _native_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
     return schema, {"data": _first_rows(served)}
 
 
-def _instances_body(served: Served) -> tuple[dict[str, Any], dict[str, Any]]:
+def _instances_body(served: ServedVersion) -> tuple[dict[str, Any], dict[str, Any]]:
     # One of the forms that these protocols take; their documents list the others.
     properties = {"instances": _data_schema(served.signature)}
     return {"type": "object", "properties": properties}, {"instances": _first_rows(served)}
 
 
-def _infer_example(served: Served) -> dict[str, Any]:
+def _infer_example(served: ServedVersion) -> dict[str, Any]:
     def shown(tensor: Tensor) -> dict[str, Any]:
         first = served.samples.inputs[tensor.name][:1]
         data = orjson.loads(dumps(first.reshape(-1)))
@@ -185,7 +185,7 @@ def _infer_example(served: Served) -> dict[str, Any]:
     return {"inputs": [shown(one) for one in served.signature.inputs]}
 
 
-def _first_rows(served: Served) -> Any:
+def _first_rows(served: ServedVersion) -> Any:
     first = {tensor.name: served.samples.inputs[tensor.name][:1] for tensor in served.signature.inputs}
     return orjson.loads(dumps(sample_rows(served, first)))
 
@@ -225,7 +225,7 @@ def tensor_schema(tensor: Tensor) -> dict[str, Any]:
     return schema
 
 
-def _responses(served: Served | None, route: Route) -> dict[str, Any]:
+def _responses(served: ServedVersion | None, route: Route) -> dict[str, Any]:
     kind, shape = _ANSWERS.get(route.pattern, ("application/json", "object"))
     answer: dict[str, Any] = {"schema": {"type": shape}}
     refusal = _refusal(route)

@@ -33,17 +33,17 @@ from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane
 from lading.server.loading.follower import Following
 from lading.server.loading.manager import Manager, Wanted
-from lading.server.loading.resolver import Naming
+from lading.server.loading.resolver import Resolver
 from lading.server.metrics import Metrics, is_gauge
 from lading.server.metrics.page import CONTENT_TYPE, FAMILIES, page
 from lading.server.metrics.shared_memory import Cells, SharedCells
-from lading.server.observe.observer import Witness
+from lading.server.observe.observer import Observer
 from lading.server.process.acceptor import Acceptor, Balance
-from lading.server.process.background import Companion, Companions
+from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.sockets import hold, listen
 from lading.server.process.status import Place, Status, pattern_of, url
-from lading.server.process.worker import Seat, replica_id
+from lading.server.process.worker import WorkerContext, replica_id
 from lading.server.protocols import feedback, invocations, mlflow, oip, vertex
 from lading.server.protocols import native as book
 from lading.server.protocols.oip.metrics import triton_families
@@ -60,10 +60,10 @@ def serve(
     settings: ServeSettings,
     refs: Sequence[Ref | Path],
     registry_url: str | None = None,
-    seat: Seat | None = None,
-    companions: Sequence[Companion] = (),
+    seat: WorkerContext | None = None,
+    companions: Sequence[BackgroundTask] = (),
 ) -> int:
-    """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; give the exit code 0.
+    """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; return the exit code 0.
 
     Without `refs` it follows the releases of the registry. `companions` run beside it.
 
@@ -76,8 +76,8 @@ def serve(
     show_stacks()
     keep_freed_memory()
     replica = replica_id() if seat is None else seat.replica
-    witness = Witness(f"{replica}-{worker}" if worker else replica)
-    naming = Naming(refs, registry_url, seat)
+    witness = Observer(f"{replica}-{worker}" if worker else replica)
+    naming = Resolver(refs, registry_url, seat)
     wanted = naming.names()
     plane = make_plane(settings, _first_name(refs, wanted), witness)
     plane.worker = worker
@@ -90,7 +90,7 @@ def serve(
     server = Server(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, cells)
     following = None if refs else Following(registry_url, manager, plane, witness, settings)
     place = _place(settings, refs, seat, replica, listener, grpc.port)
-    beside = Companions(companions, Status(place, plane, app.metrics))
+    beside = BackgroundTasks(companions, Status(place, plane, app.metrics))
     manager.start()
     beside.start()
     if seat is None:
@@ -114,7 +114,7 @@ def serve(
 
 
 def _manager(
-    plane: DataPlane, settings: ServeSettings, seat: Seat | None, cells: SharedCells | None
+    plane: DataPlane, settings: ServeSettings, seat: WorkerContext | None, cells: SharedCells | None
 ) -> Manager:
     return Manager(
         plane,
@@ -126,7 +126,7 @@ def _manager(
     )
 
 
-def _shared_cells(seat: Seat) -> SharedCells:
+def _shared_cells(seat: WorkerContext) -> SharedCells:
     cells = SharedCells(seat.memory, seat.number)
     cells.clear(is_gauge)
     return cells
@@ -135,7 +135,7 @@ def _shared_cells(seat: Seat) -> SharedCells:
 def _place(
     settings: ServeSettings,
     refs: Sequence[Ref | Path],
-    seat: Seat | None,
+    seat: WorkerContext | None,
     replica: str,
     listener: socket.socket,
     grpc_port: int,
@@ -154,13 +154,15 @@ def _place(
 
 
 def _first_name(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:
-    """Give the model of the root routes; known by its reference before anything else is."""
+    """Return the model of the root routes; known by its reference before anything else is."""
     if wanted:
         return wanted[0].name
     return refs[0].name if refs and isinstance(refs[0], Ref) else ""
 
 
-def make_plane(settings: ServeSettings, default_model: str = "", witness: Witness | None = None) -> DataPlane:
+def make_plane(
+    settings: ServeSettings, default_model: str = "", witness: Observer | None = None
+) -> DataPlane:
     """Make the data plane with the limits that are set."""
     batch = BatchLimits(
         max_queue=settings.max_queue,
@@ -255,7 +257,7 @@ class Server(uvicorn.Server):
         return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def on_tick(self, counter: int) -> bool:
-        """Look after the connections ten times a second; tell whether to end."""
+        """Look after the connections ten times a second; return whether to end."""
         now = asyncio.get_running_loop().time()
         if self._lane is not None:
             self._lane.tick(now)

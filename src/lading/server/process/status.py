@@ -14,7 +14,7 @@ from pathlib import Path
 from lading.ref import Ref
 from lading.replica import Pattern, ReplicaModel
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Summary, VersionNow
 from lading.settings import ServeSettings, bundles_folder
 
@@ -92,7 +92,7 @@ def _requests(summary: Summary) -> dict[tuple[str, str], int]:
     return found
 
 
-def _model(key: _Key, served: Served | None, now: VersionNow | None, requests: int) -> ReplicaModel:
+def _model(key: _Key, served: ServedVersion | None, now: VersionNow | None, requests: int) -> ReplicaModel:
     name, version, digest = key
     state, reason = _state(served, now)
     manifest = served.bundle.manifest if served is not None and served.bundle is not None else None
@@ -111,8 +111,8 @@ def _model(key: _Key, served: Served | None, now: VersionNow | None, requests: i
     )
 
 
-def _state(served: Served | None, now: VersionNow | None) -> tuple[str, str]:
-    """Give the state over all workers, the worst of them where they differ, and why."""
+def _state(served: ServedVersion | None, now: VersionNow | None) -> tuple[str, str]:
+    """Return the state over all workers, the worst of them where they differ, and why."""
     states = now.states if now is not None and now.states else {}
     if served is not None and not states:
         return served.state.word, served.reason

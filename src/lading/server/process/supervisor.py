@@ -26,11 +26,11 @@ from types import FrameType
 from typing import NoReturn
 
 from lading.errors import LadingError, UsageError
-from lading.logs import LAST_WORDS, set_up_logging
+from lading.logs import DUMP_STACKS_SIGNAL, set_up_logging
 from lading.server.metrics.shared_memory import SharedMemory
 from lading.server.process.sockets import hold, listen
 from lading.server.process.weights_folder import weights_folder
-from lading.server.process.worker import Line, Message, Seat, refusal, replica_id
+from lading.server.process.worker import Channel, Message, WorkerContext, refusal, replica_id
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
@@ -45,7 +45,7 @@ _LAST_WORDS_S = 1.0
 _NEVER_FORK = ("grpc", "onnxruntime")
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
-Work = Callable[[Seat], int]
+Work = Callable[[WorkerContext], int]
 
 
 @dataclass(eq=False)
@@ -54,7 +54,7 @@ class Worker:
 
     number: int
     pid: int = 0
-    line: Line | None = None
+    line: Channel | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
@@ -80,7 +80,7 @@ def next_to_accept(workers: Sequence[Worker]) -> Worker | None:
 
 
 def wait_s(failures: int) -> float:
-    """Give the seconds to wait before starting a worker that ended early `failures` times in a row."""
+    """Return the seconds to wait before starting a worker that ended early `failures` times in a row."""
     return 0.0 if failures <= 1 else min(0.5 * 2.0 ** (failures - 2), LONGEST_WAIT_S)
 
 
@@ -177,18 +177,18 @@ class Supervisor:
             return
         if not pid:
             ours.close()
-            self._be(self._seat(worker.number, Line(theirs)))
+            self._be(self._seat(worker.number, Channel(theirs)))
         theirs.close()
         self._memory.began(worker.number, pid)
-        fresh = Worker(worker.number, pid, Line(ours), time.monotonic(), failures=worker.failures)
+        fresh = Worker(worker.number, pid, Channel(ours), time.monotonic(), failures=worker.failures)
         self._workers[worker.number - 1] = fresh
         self._selector.register(ours, selectors.EVENT_READ, fresh)
 
-    def _seat(self, number: int, line: Line) -> Seat:
+    def _seat(self, number: int, line: Channel) -> WorkerContext:
         shared = (self._listener, self._held, self._memory)
-        return Seat(number, *shared, line, self._replica, self._started_at, self._weights_in)
+        return WorkerContext(number, *shared, line, self._replica, self._started_at, self._weights_in)
 
-    def _be(self, seat: Seat) -> NoReturn:
+    def _be(self, seat: WorkerContext) -> NoReturn:
         """Be a worker, in the forked process, until the end of it."""
         gc.freeze()  # A collection would write to every object, and thereby copy what is shared.
         code = 1
@@ -235,7 +235,7 @@ class Supervisor:
             elif not worker.kill_at:
                 what = "worker %d (process %d) has not given a sign of life for %.0f s; ending it"
                 log.error(what, worker.number, worker.pid, silent_s)
-                os.kill(worker.pid, LAST_WORDS)
+                os.kill(worker.pid, DUMP_STACKS_SIGNAL)
                 worker.kill_at = now + _LAST_WORDS_S
             elif now >= worker.kill_at:
                 os.kill(worker.pid, signal.SIGKILL)
@@ -327,7 +327,7 @@ class Supervisor:
             if chosen.line is not None:
                 chosen.line.send("accept")
 
-    def _tell_what_to_serve(self, worker: Worker, line: Line) -> None:
+    def _tell_what_to_serve(self, worker: Worker, line: Channel) -> None:
         if self._chosen is not None:
             worker.asking = not line.send("chosen", self._chosen)
         elif self._chooser is None:

@@ -21,7 +21,7 @@ _PREFIX = "lading-weights-"
 
 @contextmanager
 def weights_folder(*, wanted: bool = True) -> Iterator[Path | None]:
-    """Give a new folder that only this user reads, and remove it at the end.
+    """Return a new folder that only this user reads, and remove it at the end.
 
     None where it is not `wanted` or cannot be made, which is no error. What servers left that were killed
     is removed: in a container that is started again the disk would fill up.

@@ -26,7 +26,7 @@ from lading.server.metrics.shared_memory import SharedMemory
 Message = tuple[str, Any]
 
 
-class Line:
+class Channel:
     """One end of the line; keeps what came of a message that is not whole yet."""
 
     def __init__(self, end: socket.socket) -> None:
@@ -60,7 +60,7 @@ def _messages(lines: list[bytes]) -> Iterator[Message]:
 
 
 @dataclass
-class Seat:
+class WorkerContext:
     """The place of worker `number`, from 1: the sockets and the memory that all share, and the line.
 
     ``replica`` names the server that all workers are, which began at the Unix time ``started_at``;
@@ -71,7 +71,7 @@ class Seat:
     listener: socket.socket
     held: socket.socket | None
     memory: SharedMemory
-    line: Line
+    line: Channel
     replica: str
     started_at: float
     weights_in: Path | None = None
@@ -83,7 +83,7 @@ class Seat:
         threading.Thread(target=self._hear, name="supervisor", daemon=True).start()
 
     def agree(self, choose: Callable[[], Any]) -> Any:
-        """Give what all workers serve: what the first of them chose, so that no two ever differ.
+        """Return what all workers serve: what the first of them chose, so that no two ever differ.
 
         None where it cannot be chosen yet: then this worker says it later (`chose`), while the others wait.
         """
@@ -134,7 +134,7 @@ def replica_id() -> str:
 
 
 def refusal(value: tuple[str, str, dict[str, str | None]]) -> LadingError:
-    """Give the error of a ``refused`` message."""
+    """Return the error of a ``refused`` message."""
     kind, where, said = value
     error: LadingError = getattr(errors, kind)(where, **said)
     return error

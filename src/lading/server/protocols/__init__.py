@@ -44,7 +44,7 @@ def unread(error: BaseException) -> str:
 
 
 def status_of(error: LadingError) -> int:
-    """Give the HTTP status of `error`."""
+    """Return the HTTP status of `error`."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             return STATUS[kind]
@@ -52,7 +52,7 @@ def status_of(error: LadingError) -> int:
 
 
 def error_headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the headers that go with `error`: ``retry-after`` or ``allow``."""
+    """Return the headers that go with `error`: ``retry-after`` or ``allow``."""
     if isinstance(error, errors.QueueFull):
         return ((b"retry-after", str(error.retry_after_s).encode()),)
     if isinstance(error, errors.UnavailableError):

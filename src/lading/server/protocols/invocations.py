@@ -13,7 +13,7 @@ from lading.errors import BodyInvalid, MediaTypeRefused
 from lading.server.http.messages import Request, Response, Route
 from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols import mlflow, sagemaker
 from lading.server.protocols.tfs import json_bodies as tfs_json
 from lading.signature import Array, Tensor
@@ -47,7 +47,7 @@ def invoke(request: Request, plane: DataPlane) -> Job:
 
 
 def job(
-    served: Served, inputs: Mapping[str, Array], asked: tuple[str, ...] | None, *, as_csv: bool = False
+    served: ServedVersion, inputs: Mapping[str, Array], asked: tuple[str, ...] | None, *, as_csv: bool = False
 ) -> Job:
     """Make the job that answers ``{"predictions": …}``: the outputs asked for, or as `prediction` chooses."""
     names = asked if asked is not None else (prediction(served).name,)
@@ -62,15 +62,15 @@ def job(
     return Job(served, inputs, names, encode, rows_in(served, inputs))
 
 
-def prediction(served: Served) -> Tensor:
-    """Give the output that a framework's ``predict`` gives: the label of a classifier, else the primary."""
+def prediction(served: ServedVersion) -> Tensor:
+    """Return the output that a framework's ``predict`` gives: the label of a classifier, else the primary."""
     for tensor in served.signature.outputs:
         if tensor.name == "label":
             return tensor
     return served.signature.primary
 
 
-def asked_outputs(served: Served, params: Mapping[str, Any]) -> tuple[str, ...] | None:
+def asked_outputs(served: ServedVersion, params: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Read the only parameter there is, ``outputs``: the names of the outputs wanted.
 
     Raises `BodyInvalid` for another parameter: a model that was packed has none, and ignoring one would
@@ -90,7 +90,7 @@ def asked_outputs(served: Served, params: Mapping[str, Any]) -> tuple[str, ...] 
 
 
 def _as_predicted(tensor: Tensor, array: Array) -> Array:
-    """Give one value a row where the output has one, as ``predict`` does."""
+    """Return one value a row where the output has one, as ``predict`` does."""
     return array.reshape(-1) if tensor.scalar_rows else array
 
 

@@ -61,7 +61,7 @@ def refuse(error: LadingError) -> Response:
 
 
 def read_json(signature: Signature, body: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read the four forms, and the native ``data``; give the inputs and ``params``.
+    """Read the four forms, and the native ``data``; return the inputs and ``params``.
 
     Other keys are ignored, as MLflow ignores them.
     """

@@ -35,7 +35,7 @@ def check_ready(plane: DataPlane) -> None:
 
 
 def wants_csv(accept: bytes) -> bool:
-    """Tell whether a client accepts CSV rather than JSON: whichever it names first."""
+    """Return whether a client accepts CSV rather than JSON: whichever it names first."""
     for one in accept.decode("latin-1").split(","):
         kind = one.partition(";")[0].strip().lower()
         if kind == "text/csv":

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.signature import Tensor, named_labels
 from support.bundles import linear_bundle
 from support.hosted_app import hosted, served_from
@@ -121,7 +121,7 @@ def test_health_is_ok_only_when_every_model_is_ready(iris):
     assert hosted().get("/health").json()["health"] == "empty"
     assert hosted().post("/predict", {"data": [ROW]}).status_code == 503
     for state, word in ((State.LOADING, "loading"), (State.WARMING, "loading"), (State.FAILED, "failed")):
-        served = Served("wine", 1, "sha256:0", state, "because")
+        served = ServedVersion("wine", 1, "sha256:0", state, "because")
         answer = hosted(*iris.app.plane.versions("iris"), served).get("/health")
         assert answer.status_code == 503
         assert answer.json()["health"] == word
@@ -129,7 +129,7 @@ def test_health_is_ok_only_when_every_model_is_ready(iris):
 
 
 def test_a_model_that_is_loading_answers_503_with_the_reason():
-    served = Served("wine", 1, "sha256:0", State.LOADING)
+    served = ServedVersion("wine", 1, "sha256:0", State.LOADING)
     answer = hosted(served).post("/predict", {"data": [[1]]})
     assert answer.status_code == 503
     assert answer.json()["code"] == "ModelNotReady"

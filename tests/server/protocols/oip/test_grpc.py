@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols.oip.grpc import _CONTENTS
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
 from lading.signature import DTYPES
@@ -138,7 +138,7 @@ def test_loading_is_unimplemented_with_a_hint(channel):
 
 
 def test_a_model_that_loads_is_not_ready_and_unavailable():
-    with grpc_serving(plane_of(Served("iris", 1, "sha256:0"))) as (channel, _):
+    with grpc_serving(plane_of(ServedVersion("iris", 1, "sha256:0"))) as (channel, _):
         assert ask(channel, "ServerLive")[0].live
         assert not ask(channel, "ServerReady")[0].ready
         assert not ask(channel, "ModelReady", name="iris")[0].ready

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols.oip.tensors import DATATYPES, to_bytes
 from lading.signature import DTYPES
 from support.bundles import linear_bundle
@@ -240,7 +240,7 @@ def test_health_follows_the_models(asked, tmp_path):
     assert asked.get("/v2/health/live").json() == {"live": True}
     assert asked.get("/v2/health/ready").status_code == 200
     assert asked.get("/v2/models/iris/ready").json() == {"name": "iris", "ready": True}
-    loading = hosted(Served("iris", 1, "sha256:0"))
+    loading = hosted(ServedVersion("iris", 1, "sha256:0"))
     assert loading.get("/v2/health/live").status_code == 200
     assert loading.get("/v2/health/ready").status_code == 503
     assert loading.get("/v2/models/iris/ready").json() == {"name": "iris", "ready": False}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
 from lading.server.grpc import messages
 from lading.server.grpc.server import GrpcServer
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols.tfs import grpc as tfs
 from lading.server.protocols.tfs import tensor_proto as tfs_tensors
 from lading.settings import ServeSettings
@@ -55,7 +55,7 @@ def models(tmp_path_factory):
         served_from(half_plus_two(folder / "half"), 123),
         served_from(people(folder / "people"), 1),
         *(served_from(echo(folder / f"{dtype}", f"echo-{dtype}", dtype), 1) for dtype in DTYPES),
-        Served("wine", 4, "sha256:0", State.FAILED, "because"),
+        ServedVersion("wine", 4, "sha256:0", State.FAILED, "because"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from support.bundles import IRIS_COLUMNS, linear_bundle
 from support.hosted_app import hosted, served_from
 from support.small_models import echo, echo_with_nan, half_plus_two, people
@@ -339,14 +339,14 @@ def test_states_are_translated():
         State.FAILED: "END",
     }
     for state, word in words.items():
-        shown = hosted(Served("wine", 1, "sha256:0", state, "because")).get("/v1/models/wine").json()
+        shown = hosted(ServedVersion("wine", 1, "sha256:0", state, "because")).get("/v1/models/wine").json()
         status = shown["model_version_status"][0]
         assert status["state"] == word
         assert status["status"]["error_message"] == ("because" if state is State.FAILED else "")
 
 
 def test_a_model_that_is_loading_is_unavailable_and_says_so():
-    asked = hosted(Served("wine", 1, "sha256:0", State.LOADING))
+    asked = hosted(ServedVersion("wine", 1, "sha256:0", State.LOADING))
     assert "`loading`" in refused(asked.post("/v1/models/wine:predict", {"instances": [1]}), 503)
 
 

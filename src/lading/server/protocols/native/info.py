@@ -9,7 +9,7 @@ from typing import Any
 from lading.errors import LabelsNotFound
 from lading.server.http.messages import Request, Response, json_response
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.inference.version_table import nothing_loaded
 from lading.server.protocols.native.json_values import dumps, first_expected, first_sample, sample_rows
 from lading.server.protocols.native.routing import find, resolve
@@ -28,7 +28,9 @@ def model_health(request: Request, plane: DataPlane) -> Response:
     return _health([served], [served], plane)
 
 
-def _health(everything: Sequence[Served], deciding: Sequence[Served], plane: DataPlane) -> Response:
+def _health(
+    everything: Sequence[ServedVersion], deciding: Sequence[ServedVersion], plane: DataPlane
+) -> Response:
     shown: dict[str, Any] = {
         "models": [{"name": one.name, "version": one.version, "state": one.state.word} for one in everything]
     }
@@ -78,7 +80,7 @@ def metadata(request: Request, plane: DataPlane) -> Response:
 
 
 def label(request: Request, plane: DataPlane) -> Response:
-    """Give the labels by class."""
+    """Return the labels by class."""
     served = resolve(request, plane)
     if not served.labels:
         raise LabelsNotFound(f"model `{served.label}`", expected="labels in its bundle", found="none")
@@ -112,7 +114,7 @@ def show_model(request: Request, plane: DataPlane) -> Response:
     return json_response(shown)
 
 
-def _summary(served: Served, plane: DataPlane) -> dict[str, Any]:
+def _summary(served: ServedVersion, plane: DataPlane) -> dict[str, Any]:
     known = served.bundle is not None
     return {
         "name": served.name,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.signature import Array, Tensor
 
 
@@ -16,19 +16,19 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value, _plain, orjson.OPT_SERIALIZE_NUMPY)
 
 
-def first_sample(served: Served) -> dict[str, Array]:
-    """Give the inputs of the first golden row, as a batch of one where there are batches."""
+def first_sample(served: ServedVersion) -> dict[str, Array]:
+    """Return the inputs of the first golden row, as a batch of one where there are batches."""
     inputs = served.signature.inputs
     return {one.name: _first(one, served.samples.inputs[one.name]) for one in inputs}
 
 
-def first_expected(served: Served) -> dict[str, Array]:
-    """Give the outputs of the first golden row, as a batch of one where there are batches."""
+def first_expected(served: ServedVersion) -> dict[str, Array]:
+    """Return the outputs of the first golden row, as a batch of one where there are batches."""
     outputs = served.signature.outputs
     return {one.name: _first(one, served.samples.outputs[one.name]) for one in outputs}
 
 
-def sample_rows(served: Served, sample: dict[str, Array]) -> Any:
+def sample_rows(served: ServedVersion, sample: dict[str, Array]) -> Any:
     """Write sample inputs as the value of ``data``: rows as lists, or as objects where inputs have names."""
     inputs = served.signature.inputs
     if not all(one.batched for one in inputs):

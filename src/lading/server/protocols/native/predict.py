@@ -12,7 +12,7 @@ from lading.server.codecs.rows import quick_reader
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols import UNREADABLE, unread
 from lading.server.protocols.native.json_values import dumps, first_sample
 from lading.server.protocols.native.routing import resolve
@@ -33,7 +33,7 @@ class _Plan:
 
     __slots__ = ("_flat", "_quick", "names", "served")
 
-    def __init__(self, served: Served, *, flat: bool) -> None:
+    def __init__(self, served: ServedVersion, *, flat: bool) -> None:
         primary = served.signature.primary
         self.served = served
         self.names = (primary.name,)
@@ -75,7 +75,7 @@ class _Plan:
         return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]][0]))
 
 
-def _plan(served: Served, *, flat: bool) -> _Plan:
+def _plan(served: ServedVersion, *, flat: bool) -> _Plan:
     plan: _Plan | None = served.plans.get(_FLAT if flat else _ROWS)
     if plan is None:
         plan = served.plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
@@ -124,7 +124,7 @@ def sample_label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]
     return predict_test_label
 
 
-def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: tuple[str, ...]) -> Job:
+def _asked_job(served: ServedVersion, inputs: dict[str, Array], rows: int, asked: tuple[str, ...]) -> Job:
     if not asked:
         raise BodyInvalid("`$.outputs`", expected="names of outputs, or no `outputs` at all", found="none")
     check_outputs(served, asked)
@@ -135,7 +135,7 @@ def _asked_job(served: Served, inputs: dict[str, Array], rows: int, asked: tuple
     return Job(served, inputs, asked, encode, rows)
 
 
-def _label_job(served: Served, inputs: dict[str, Array], *, flat: bool) -> Job:
+def _label_job(served: ServedVersion, inputs: dict[str, Array], *, flat: bool) -> Job:
     rows = rows_in(served, inputs)
     tensor = label_output(served.signature)
     if tensor is None:

@@ -131,7 +131,7 @@ def _plain_type(tensor: Tensor, *, nested: bool) -> Any:
 
 
 def _says_more(parameters: dict[str, Any] | None) -> bool:
-    """Tell whether parameters of an input say where its values are; others are of no account."""
+    """Return whether parameters of an input say where its values are; others are of no account."""
     return parameters is not None and not _PLACES.isdisjoint(parameters)
 
 
@@ -144,7 +144,7 @@ class _ManyReader:
         self._numbers = number_reader(tensor.dtype)
 
     def read(self, text: bytes) -> Plain | None:
-        """Give what a plain body holds; None for any other."""
+        """Return what a plain body holds; None for any other."""
         if len(self._sizes) > 1 and _IN_ROWS.match(text, text.find(_DATA)):
             return None  # Deeper than rows: nothing shows that all of them have the same length.
         asked: list[Asking] = []
@@ -174,12 +174,12 @@ class _ManyReader:
 
 
 def _has_only(found: Any, keys: tuple[str, ...]) -> bool:
-    """Tell whether an object of simdjson has no other keys than these, and none twice."""
+    """Return whether an object of simdjson has no other keys than these, and none twice."""
     return len(found) == sum(key in found for key in keys)
 
 
 def _plain(value: Any) -> Any:
-    """Give what simdjson has parsed as values of Python."""
+    """Return what simdjson has parsed as values of Python."""
     if isinstance(value, simdjson.Object):
         return value.as_dict()
     return value.as_list() if isinstance(value, simdjson.Array) else value

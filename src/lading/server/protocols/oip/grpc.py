@@ -17,7 +17,7 @@ from lading.errors import BodyInvalid, InputUnknown
 from lading.server.grpc import Call, Method, Service, messages
 from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols.oip import metadata as facts
 from lading.server.protocols.oip import tensors
 from lading.server.protocols.oip.selection import Asked, WantedOutput, plain_outputs
@@ -130,7 +130,7 @@ def model_infer(request: Any, call: Call) -> Job:
     return Job(served, inputs, compute, encode, rows_in(served, inputs))
 
 
-def _arrays(served: Served, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
+def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
     if len(raw) != len(inputs) and any("shared_memory_region" in one.parameters for one in inputs):
         raise BodyInvalid("`inputs`", expected="their tensors in the request", found="shared memory")
     if raw and len(raw) != len(inputs):
@@ -179,7 +179,7 @@ def _texts(tensor: Tensor, values: Sequence[bytes]) -> Array:
     return tensors.strings(texts)
 
 
-def _wanted(served: Served, outputs: Sequence[Any]) -> Asked:
+def _wanted(served: ServedVersion, outputs: Sequence[Any]) -> Asked:
     names = tuple([one.name for one in outputs])
     if not any(one.parameters for one in outputs):
         return plain_outputs(served, names, binary=False)

@@ -13,7 +13,7 @@ from lading.server.codecs import nan_json as lenient
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols import UNREADABLE, unread
 from lading.server.protocols.oip import json_text as jsontext
 from lading.server.protocols.oip import tensors
@@ -40,7 +40,7 @@ class _Layout:
     asked: Asked
 
     @classmethod
-    def of(cls, served: Served, inputs: Sequence[Input], asked: Asked) -> _Layout:
+    def of(cls, served: ServedVersion, inputs: Sequence[Input], asked: Asked) -> _Layout:
         """Note where inputs lie that were read already, all of them as bytes."""
         found, start = [], 0
         for one in inputs:
@@ -65,7 +65,7 @@ class _Plan:
 
     __slots__ = ("_asked", "_head", "_input", "_read", "_served")
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedVersion) -> None:
         self._served = served
         self._read = plain_reader(served.signature)
         self._input = served.signature.inputs[0].name
@@ -87,14 +87,14 @@ class _Plan:
         return _encode(self._served, self._head, self._asked, outputs)
 
 
-def _plan(served: Served) -> _Plan:
+def _plan(served: ServedVersion) -> _Plan:
     plan: _Plan | None = served.plans.get(_Plan)
     if plan is None:
         plan = served.plans[_Plan] = _Plan(served)
     return plan
 
 
-def infer(request: Request, served: Served) -> Job:
+def infer(request: Request, served: ServedVersion) -> Job:
     """Read the body of `request` for the version `served`."""
     if LENGTH not in request.headers:
         job = _plan(served).job(request.body)
@@ -157,7 +157,7 @@ def _unreadable(error: Exception) -> BodyInvalid:
     return BodyInvalid(f"body: {unread(error)}", hint=hint)
 
 
-def _arrays(served: Served, inputs: Sequence[Input], binary: memoryview) -> dict[str, Array]:
+def _arrays(served: ServedVersion, inputs: Sequence[Input], binary: memoryview) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     start = 0
     for at, one in enumerate(inputs):
@@ -195,7 +195,7 @@ def _binary_size(one: Input, path: str) -> int | None:
     return size
 
 
-def _raw(served: Served, body: bytes) -> Job:
+def _raw(served: ServedVersion, body: bytes) -> Job:
     """Read a body that is one tensor and nothing else; every output goes back as bytes."""
     inputs = served.signature.inputs
     if len(inputs) != 1:
@@ -209,7 +209,7 @@ def _raw(served: Served, body: bytes) -> Job:
     return _job(served, arrays, plain_outputs(served, (), binary=True), "")
 
 
-def _wanted(served: Served, body: Asking) -> Asked:
+def _wanted(served: ServedVersion, body: Asking) -> Asked:
     binary = _flag(body.parameters, "binary_data_output", "$.parameters")
     if not body.outputs:
         return plain_outputs(served, (), binary=bool(binary))
@@ -239,7 +239,7 @@ def _flag(parameters: Mapping[str, Any] | None, name: str, path: str) -> bool | 
     return value
 
 
-def _job(served: Served, inputs: dict[str, Array], asked: Asked, id: str | None) -> Job:
+def _job(served: ServedVersion, inputs: dict[str, Array], asked: Asked, id: str | None) -> Job:
     head = _head(served, id)
 
     def encode(outputs: dict[str, Array]) -> Response:
@@ -248,12 +248,14 @@ def _job(served: Served, inputs: dict[str, Array], asked: Asked, id: str | None)
     return Job(served, inputs, asked.compute, encode, rows_in(served, inputs))
 
 
-def _head(served: Served, id: str | None) -> dict[str, Any]:
+def _head(served: ServedVersion, id: str | None) -> dict[str, Any]:
     head = {"model_name": served.name, "model_version": str(served.version)}
     return {**head, "id": id} if id else head
 
 
-def _encode(served: Served, head: dict[str, Any], asked: Asked, outputs: Mapping[str, Array]) -> Response:
+def _encode(
+    served: ServedVersion, head: dict[str, Any], asked: Asked, outputs: Mapping[str, Array]
+) -> Response:
     shown, behind = [], []
     for one in asked.outputs:
         array = one.of(served, outputs)

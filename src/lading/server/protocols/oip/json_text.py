@@ -65,7 +65,7 @@ def dumps(value: Any) -> bytes:
 
 
 def flat(array: Array) -> Any:
-    """Give the values of `array` as `dumps` takes them, in one list."""
+    """Return the values of `array` as `dumps` takes them, in one list."""
     values = array.reshape(-1)
     return values.tolist() if values.dtype.kind == "O" else values
 

@@ -9,7 +9,7 @@ import lading
 from lading.errors import NotSupported
 from lading.ref import version_number
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Summary
 from lading.server.metrics.counts import Histogram
 from lading.server.protocols.oip.tensors import DATATYPES, wire_shape
@@ -29,14 +29,14 @@ _STATES = {
 """The words of the repository extension."""
 
 
-def find(plane: DataPlane, name: str, version: str = "") -> Served:
-    """Give the version meant, ready or not; a `version` that is not a number is a tag."""
+def find(plane: DataPlane, name: str, version: str = "") -> ServedVersion:
+    """Return the version meant, ready or not; a `version` that is not a number is a tag."""
     number = version_number(version)
     return plane.find(name, number, tag=(version or None) if number is None else None)
 
 
-def resolve(plane: DataPlane, name: str, version: str = "") -> Served:
-    """Give the ready version meant."""
+def resolve(plane: DataPlane, name: str, version: str = "") -> ServedVersion:
+    """Return the ready version meant."""
     number = version_number(version)
     return plane.resolve(name, number, tag=(version or None) if number is None else None)
 
@@ -46,7 +46,7 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "lading", "version": lading.__version__, "extensions": list(EXTENSIONS)}
 
 
-def model_metadata(plane: DataPlane, served: Served) -> dict[str, Any]:
+def model_metadata(plane: DataPlane, served: ServedVersion) -> dict[str, Any]:
     """Describe one version, and name those that are beside it; raises `ModelNotReady` while it loads."""
     signature = served.manifest.signature
     return {
@@ -59,7 +59,7 @@ def model_metadata(plane: DataPlane, served: Served) -> dict[str, Any]:
 
 
 def described(tensor: Tensor) -> dict[str, Any]:
-    """Give name, datatype and shape of a tensor as the protocol writes them."""
+    """Return name, datatype and shape of a tensor as the protocol writes them."""
     return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": wire_shape(tensor)}
 
 
@@ -98,7 +98,7 @@ def statistics(plane: DataPlane, metrics: Metrics, name: str = "", version: str 
     return [_counts(served, summary) for served in wanted]
 
 
-def _counts(served: Served, summary: Summary) -> dict[str, Any]:
+def _counts(served: ServedVersion, summary: Summary) -> dict[str, Any]:
     """Count what happened to a version in all workers; nothing is copied for a backend, which takes 0 s."""
     of = (served.name, str(served.version))
     counts = [one for key, one in summary.requests.items() if key[:2] == of]

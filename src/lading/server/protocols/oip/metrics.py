@@ -22,7 +22,7 @@ _MICROSECONDS = 1e6
 
 
 def triton_families(summary: Summary) -> Iterator[Metric]:
-    """Give what Triton counts, summed over protocols."""
+    """Return what Triton counts, summed over protocols."""
     yield _summed(
         summary, "nv_inference_request_success", "Requests answered well.", lambda one: one.good.count
     )

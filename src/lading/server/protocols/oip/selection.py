@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lading.errors import BodyInvalid
 from lading.server.inference.dataplane import check_outputs
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols.oip import tensors
 from lading.signature import Array, Tensor
 
@@ -37,7 +37,7 @@ class WantedOutput:
         """The datatype that the answer gives."""
         return "BYTES" if self.classes else tensors.DATATYPES[self.tensor.dtype]
 
-    def of(self, served: Served, outputs: Mapping[str, Array]) -> Array:
+    def of(self, served: ServedVersion, outputs: Mapping[str, Array]) -> Array:
         """Take this output out of what the model gave."""
         array = outputs[self.tensor.name]
         return tensors.classify(served, self.tensor, array, self.classes) if self.classes else array
@@ -50,15 +50,15 @@ class Asked(NamedTuple):
     compute: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, served: Served, outputs: Iterable[WantedOutput]) -> Asked:
+    def of(cls, served: ServedVersion, outputs: Iterable[WantedOutput]) -> Asked:
         """Take `outputs` as they stand; one may stand there twice, in two forms."""
         given = tuple(outputs)
         names = tuple(dict.fromkeys(one.tensor.name for one in given))
         return cls(given, None if len(names) == len(served.signature.outputs) else names)
 
 
-def plain_outputs(served: Served, names: tuple[str, ...], *, binary: bool) -> Asked:
-    """Give the outputs called `names`, every one where there are none, all in one form.
+def plain_outputs(served: ServedVersion, names: tuple[str, ...], *, binary: bool) -> Asked:
+    """Return the outputs called `names`, every one where there are none, all in one form.
 
     Raises `OutputUnknown`. What is asked again and again is made once.
     """

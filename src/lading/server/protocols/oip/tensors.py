@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from lading.errors import BodyInvalid, LadingError, ShapeRefused, ValueRefused
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.signature import Array, DType, Tensor
 
 DATATYPES: dict[DType, str] = {
@@ -37,7 +37,7 @@ _MOST_VALUES = 2**48
 
 
 def wire_shape(tensor: Tensor) -> list[int]:
-    """Give the shape as metadata has it: -1 for every dynamic dimension."""
+    """Return the shape as metadata has it: -1 for every dynamic dimension."""
     return [size if isinstance(size, int) else -1 for size in tensor.shape]
 
 
@@ -101,7 +101,7 @@ def raw_shape(tensor: Tensor, size: int) -> list[int]:
     return [one if isinstance(one, int) else sizes.get(one, 1) for one in tensor.shape]
 
 
-def classify(served: Served, tensor: Tensor, array: Array, most: int) -> Array:
+def classify(served: ServedVersion, tensor: Tensor, array: Array, most: int) -> Array:
     """Write the `most` highest values of each row as strings: ``value:index`` or ``value:index:label``."""
     if array.dtype.kind not in "iuf":
         raise ValueRefused(

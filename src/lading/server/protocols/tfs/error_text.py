@@ -46,22 +46,22 @@ def show(value: Any) -> str:
 
 
 def type_name(dtype: str) -> str:
-    """Give TensorFlow's name of a dtype."""
+    """Return TensorFlow's name of a dtype."""
     return TYPES.get(dtype, dtype)
 
 
 def largest_integer(dtype: str) -> int | None:
-    """Give the largest JSON integer that TensorFlow Serving takes for a float dtype."""
+    """Return the largest JSON integer that TensorFlow Serving takes for a float dtype."""
     return _LARGEST[dtype][0] if dtype in _LARGEST else None
 
 
 def is_base64(value: object) -> bool:
-    """Tell whether a JSON value is ``{"b64": "…"}``, which stands for a string."""
+    """Return whether a JSON value is ``{"b64": "…"}``, which stands for a string."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def is_object(value: object) -> bool:
-    """Tell whether a JSON value is an object that stands for nothing else."""
+    """Return whether a JSON value is an object that stands for nothing else."""
     return isinstance(value, dict) and not is_base64(value)
 
 

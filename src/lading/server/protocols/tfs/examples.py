@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from lading.errors import BodyInvalid, EmptyInput, InputMissing, InputUnknown, InvalidReference
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols.tfs import json_bodies as tfs_json
 from lading.server.protocols.tfs.error_text import is_base64, kind_of, show
 from lading.signature import Array, Signature, Tensor, cast_json
@@ -67,8 +67,8 @@ def inputs_of(signature: Signature, examples: Sequence[Features]) -> dict[str, A
     return cast
 
 
-def classes_output(served: Served) -> Tensor:
-    """Give the output that holds the scores of the classes, else the one that holds the class."""
+def classes_output(served: ServedVersion) -> Tensor:
+    """Return the output that holds the scores of the classes, else the one that holds the class."""
     primary = served.signature.primary
     if primary.columns and len(primary.shape) == 2:
         return primary
@@ -78,8 +78,8 @@ def classes_output(served: Served) -> Tensor:
     raise _other_method("classification", "classify")
 
 
-def classes(served: Served, outputs: Mapping[str, Array]) -> list[list[tuple[str, float]]]:
-    """Give the classes of each row with their scores, in the order of the model's columns.
+def classes(served: ServedVersion, outputs: Mapping[str, Array]) -> list[list[tuple[str, float]]]:
+    """Return the classes of each row with their scores, in the order of the model's columns.
 
     A model that names only the class has the score 0 for it, as TensorFlow Serving answers then.
     """
@@ -91,21 +91,21 @@ def classes(served: Served, outputs: Mapping[str, Array]) -> list[list[tuple[str
     return [list(zip(names, row, strict=True)) for row in tfs_json.plain_floats(array)]
 
 
-def value_output(served: Served) -> Tensor:
-    """Give the output that holds one float a row; refuse a model that is no regressor."""
+def value_output(served: ServedVersion) -> Tensor:
+    """Return the output that holds one float a row; refuse a model that is no regressor."""
     primary = served.signature.primary
     if primary.columns or not primary.dtype.startswith("float") or not primary.scalar_rows:
         raise _other_method("regression", "regress")
     return primary
 
 
-def values(served: Served, outputs: Mapping[str, Array]) -> list[float]:
-    """Give the value of each row."""
+def values(served: ServedVersion, outputs: Mapping[str, Array]) -> list[float]:
+    """Return the value of each row."""
     found: list[float] = tfs_json.plain_floats(outputs[value_output(served).name].reshape(-1))
     return found
 
 
-def _label(served: Served, value: Any) -> str:
+def _label(served: ServedVersion, value: Any) -> str:
     return served.labels.get(str(value), str(value))
 
 

@@ -14,7 +14,7 @@ from lading.errors import BodyInvalid, InputMissing, InvalidReference, NotSuppor
 from lading.server.grpc import Call, Method, Service, messages
 from lading.server.inference.dataplane import rows_in
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols.tfs import examples as tfs_examples
 from lading.server.protocols.tfs import rest as tfs
 from lading.server.protocols.tfs import tensor_proto as tfs_tensors
@@ -111,7 +111,7 @@ def _multi_inference(message: Any, call: Call) -> Job:
     return Job(served, inputs, wanted, encode, rows_in(served, inputs))
 
 
-def _task_output(served: Served, method: str) -> str:
+def _task_output(served: ServedVersion, method: str) -> str:
     if method == _CLASSIFY:
         return tfs_examples.classes_output(served).name
     if method == _REGRESS:
@@ -158,7 +158,7 @@ def _reload(_message_in: Any, _call: Call) -> Any:
     )
 
 
-def _resolve(spec: Any, call: Call) -> Served:
+def _resolve(spec: Any, call: Call) -> ServedVersion:
     served = tfs.resolve_spec(call.plane, *_address(spec))
     tfs_examples.check_signature(spec.signature_name)
     return served
@@ -172,7 +172,7 @@ def _address(spec: Any) -> tuple[str, int | None, str | None]:
     return spec.name, version, spec.version_label if choice == "version_label" else None
 
 
-def _inputs(served: Served, given: Mapping[str, Any]) -> dict[str, Array]:
+def _inputs(served: ServedVersion, given: Mapping[str, Any]) -> dict[str, Array]:
     tensors = served.signature.inputs
     names = sorted(one.name for one in tensors)
     if sorted(given) != names:
@@ -187,7 +187,7 @@ def _inputs(served: Served, given: Mapping[str, Any]) -> dict[str, Array]:
     return served.signature.cast(arrays)
 
 
-def _asked(served: Served, names: Any) -> tuple[str, ...]:
+def _asked(served: ServedVersion, names: Any) -> tuple[str, ...]:
     known = tuple(one.name for one in served.signature.outputs)
     if not names:
         return known
@@ -203,7 +203,7 @@ def _asked(served: Served, names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _examples(served: Served, message: Any) -> dict[str, Array]:
+def _examples(served: ServedVersion, message: Any) -> dict[str, Array]:
     given = message.input
     kind = given.WhichOneof("kind")
     listed = getattr(given, kind).examples if kind else ()
@@ -228,19 +228,19 @@ def _text(name: str, value: bytes) -> str:
         raise BodyInvalid(f"feature `{name}`", expected="UTF-8 text", found="other bytes") from None
 
 
-def _say_model(spec: Any, served: Served) -> None:
+def _say_model(spec: Any, served: ServedVersion) -> None:
     spec.name = served.name
     spec.version.value = served.version
     spec.signature_name = tfs_examples.DEFAULT_SIGNATURE
 
 
-def _put_classes(result: Any, served: Served, outputs: Mapping[str, Array]) -> None:
+def _put_classes(result: Any, served: ServedVersion, outputs: Mapping[str, Array]) -> None:
     for row in tfs_examples.classes(served, outputs):
         classes = result.classifications.add().classes
         for label, score in row:
             classes.add(label=label, score=score)
 
 
-def _put_values(result: Any, served: Served, outputs: Mapping[str, Array]) -> None:
+def _put_values(result: Any, served: ServedVersion, outputs: Mapping[str, Array]) -> None:
     for value in tfs_examples.values(served, outputs):
         result.regressions.add(value=value)

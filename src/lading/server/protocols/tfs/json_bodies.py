@@ -73,7 +73,7 @@ def read_predict(body: bytes) -> Predict:
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """Give the signature that the body names; empty where it names none."""
+    """Return the signature that the body names; empty where it names none."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise BodyInvalid(
@@ -239,7 +239,7 @@ def _cast(signature: Signature, value: Any, path: str, *, strict: bool) -> dict[
 
 
 def _walkable(value: Any) -> bool:
-    """Tell whether a value is small enough to be walked as that server does: in Python it takes its time."""
+    """Return whether a value is small enough to be walked as that server does: in Python it takes its time."""
     if isinstance(value, dict):
         return all(map(_walkable, value.values()))
     return not isinstance(value, list) or len(value) <= _MOST_WALKED
@@ -256,7 +256,7 @@ def _check_strictness(signature: Signature, value: Any, cast: Mapping[str, Array
 
 
 def may_be_lax(tensor: Tensor, inputs: Mapping[str, Array]) -> bool:
-    """Tell whether a float input holds a number that as an integer that server would refuse."""
+    """Return whether a float input holds a number that as an integer that server would refuse."""
     array = inputs[tensor.name]
     return array.dtype.kind == "f" and _may_be_lax(tensor, array)
 

@@ -35,7 +35,7 @@ _CODES = {
 
 
 def tfs_families(summary: Summary) -> Iterator[Metric]:
-    """Give what TensorFlow Serving counts, of every protocol, summed over versions."""
+    """Return what TensorFlow Serving counts, of every protocol, summed over versions."""
     yield _counts(summary)
     yield _examples(summary)
     yield _latency(summary)

@@ -25,7 +25,7 @@ from lading.server.codecs.rows import quick_reader
 from lading.server.http.messages import Request, Response, Route, json_response
 from lading.server.inference.dataplane import DataPlane, rows_in
 from lading.server.inference.job import Job
-from lading.server.inference.version import Served, State
+from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols import UNREADABLE, error_headers, status_of
 from lading.server.protocols.tfs import examples as tfs_examples
 from lading.server.protocols.tfs import json_bodies as tfs_json
@@ -103,7 +103,7 @@ def predict(request: Request, plane: DataPlane) -> Job:
     return Job(served, inputs, None, encode, rows_in(served, inputs))
 
 
-def _quick_inputs(served: Served, body: bytes) -> dict[str, Array] | None:
+def _quick_inputs(served: ServedVersion, body: bytes) -> dict[str, Array] | None:
     """Read plain instances in one typed pass; None for what needs the whole reader, or its words."""
     try:
         quick = served.plans[_QUICK]
@@ -180,13 +180,13 @@ def malformed(request: Request, _plane: DataPlane) -> Response:
     raise RouteNotFound(f"Malformed request: {request.method} {request.path}")
 
 
-def resolve(request: Request, plane: DataPlane) -> Served:
-    """Give the ready version that the path means."""
+def resolve(request: Request, plane: DataPlane) -> ServedVersion:
+    """Return the ready version that the path means."""
     return resolve_spec(plane, *_address(request))
 
 
-def resolve_spec(plane: DataPlane, name: str, version: int | None, label: str | None) -> Served:
-    """Give the ready version meant by name, version and label, refusing in TensorFlow Serving's words."""
+def resolve_spec(plane: DataPlane, name: str, version: int | None, label: str | None) -> ServedVersion:
+    """Return the ready version meant by name, version and label, refusing in TensorFlow Serving's words."""
     try:
         return plane.resolve(name, version, _tag(plane, name, label))
     except VersionNotFound:
@@ -198,8 +198,8 @@ def resolve_spec(plane: DataPlane, name: str, version: int | None, label: str | 
         raise InvalidReference(f"Unrecognized servable version label: {label}") from None
 
 
-def versions_of(plane: DataPlane, name: str, version: int | None, label: str | None) -> list[Served]:
-    """Give the versions that a status request means, newest first, ready or not."""
+def versions_of(plane: DataPlane, name: str, version: int | None, label: str | None) -> list[ServedVersion]:
+    """Return the versions that a status request means, newest first, ready or not."""
     try:
         if version is not None or label is not None:
             return [plane.find(name, version, _tag(plane, name, label))]
@@ -242,14 +242,14 @@ class VersionStatus:
     message: str = ""
 
 
-def version_status(served: Served) -> VersionStatus:
+def version_status(served: ServedVersion) -> VersionStatus:
     """Tell the state of a version; one that failed says why."""
     if served.state is State.FAILED:
         return VersionStatus("END", 9, "FAILED_PRECONDITION", served.reason)
     return VersionStatus(_STATES[served.state])
 
 
-def _shown(served: Served) -> dict[str, Any]:
+def _shown(served: ServedVersion) -> dict[str, Any]:
     status = version_status(served)
     return {
         "version": str(served.version),
@@ -258,7 +258,7 @@ def _shown(served: Served) -> dict[str, Any]:
     }
 
 
-def signature_def(served: Served) -> dict[str, Any]:
+def signature_def(served: ServedVersion) -> dict[str, Any]:
     """Write the signature as the JSON of TensorFlow's SignatureDef."""
     return {
         "inputs": {tensor.name: _tensor_info(tensor) for tensor in served.signature.inputs},

@@ -41,18 +41,18 @@ _MOST_VALUES = 2**22
 
 
 def message(name: str) -> Any:
-    """Give a message class of TensorFlow's core."""
+    """Return a message class of TensorFlow's core."""
     return messages.message("tfs", f"tensorflow.{name}")
 
 
 def type_number(dtype: str) -> int:
-    """Give TensorFlow's number of a dtype."""
+    """Return TensorFlow's number of a dtype."""
     numbers = message("TensorProto").DESCRIPTOR.fields_by_name["dtype"].enum_type.values_by_name
     return int(numbers[f"DT_{type_name(dtype).upper()}"].number)
 
 
 def to_array(tensor: Tensor, proto: Any) -> Array:
-    """Give the array that `proto` holds for an input; the dtype must be the signature's.
+    """Return the array that `proto` holds for an input; the dtype must be the signature's.
 
     Raises `ValueRefused`, `ShapeRefused`, `BodyTooLarge`; whether the shape fits is the signature's to say.
     """
