@@ -84,8 +84,8 @@ def test_what_was_wanted_long_ago_is_not_taken_for_what_is_wanted_now(postgres, 
     (followed,) = Path(environ["LADING_CACHE"]).rglob("followed.json")
     os.utime(followed, (time.time() - 4000,) * 2)
     with away(postgres) as back, serving(environ=environ, ready=False) as server:
-        server.wait_until(lambda: "the catalog is away" in server.said)
-        assert not_ready(server) == "no model is loaded: the catalog that says what to load is away"
+        server.wait_until(lambda: "catalog unreachable" in server.said)
+        assert not_ready(server) == "no model is loaded: catalog unreachable, retrying"
         back()
         server.wait_ready()
         assert answering(server) == "iris:1"
@@ -108,9 +108,9 @@ def test_what_is_not_known_from_before_is_waited_for(postgres, environ, ref, wor
         away(postgres) as back,
         serving(ref, environ=environ, ready=False, flags=("--workers", workers)) as server,
     ):
-        server.wait_until(lambda: "what to serve is not known yet, next try in 2 s" in server.said)
+        server.wait_until(lambda: "cannot resolve references yet, retrying in 2 s" in server.said)
         assert "is PostgreSQL running there?" in server.said or "onnection refused" in server.said
-        assert "the catalog that says what to load is away" in not_ready(server)
+        assert "catalog unreachable, retrying" in not_ready(server)
         refused = httpx.post(f"{server.url}/models/iris/predict", json={"data": [[1, 2, 3, 4]]})
         assert (refused.status_code, refused.json()["code"]) == (503, "ModelNotReady")
         assert httpx.post(f"{server.url}/v2/models/iris/infer", json={"inputs": []}).status_code == 503

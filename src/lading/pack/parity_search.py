@@ -251,7 +251,10 @@ def _lost(
             hint="a model whose answers depend on the other rows, or on chance, cannot be served",
         )
     rows = "; ".join(_row(deviation, trial) for deviation in best.parity.worst[:_SHOWN_ROWS])
-    hint = "give a tolerance if that is near enough; else retrain without the part that is converted wrongly"
+    hint = (
+        "if this difference is acceptable, pass a tolerance; "
+        "else retrain without the part that is converted wrongly"
+    )
     if "float64" not in dtypes:
         hint = f"dtype='auto' tries float64 as well; {hint}"
     return ParityLost(

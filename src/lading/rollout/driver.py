@@ -79,7 +79,7 @@ class Driver:
                 away = False
             except RegistryUnavailable as error:
                 if not away:
-                    log.warning("the catalog is away; rollouts wait: %s", error.message)
+                    log.warning("catalog unreachable; rollouts wait: %s", error.message)
                 away = True
             except Exception:
                 # The edge of a thread: nobody else would say so, and all rollouts would stand still for good.

@@ -62,7 +62,7 @@ def _check(name: str, events: list[Event], releases: list[Release]) -> None:
     from lading.release import verify_chain
 
     where = f"history of `{name}`"
-    hint = "the record was written by something else than lading; compare with a copy of the catalog"
+    hint = "the record was modified by something other than lading; compare it with a copy of the catalog"
     broken = verify_chain(events)
     if broken is not None:
         found = f"`{broken.kind}` by `{broken.actor}` at {broken.at}, changed or after one that was left out"

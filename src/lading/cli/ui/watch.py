@@ -124,7 +124,7 @@ def _frame(snapshot: Snapshot, silent_s: float) -> RenderableType:
         parts += [Text(), _sides(snapshot), Text(), said, _marked(reasons)]
     parts += [Text(), *(Text(printing.clean(note), "dim") for note in frames.notes(snapshot))]
     if silent_s:
-        parts.append(Text(f"the registry does not answer since {frames.duration(silent_s)}", "bold red"))
+        parts.append(Text(f"the registry has not answered for {frames.duration(silent_s)}", "bold red"))
     return Group(*parts)
 
 

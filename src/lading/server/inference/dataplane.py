@@ -29,7 +29,7 @@ from lading.signature import Array
 INLINE_S = 0.0002
 """A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
 
-CATALOG_AWAY = "the catalog that says what to load is away"
+CATALOG_UNREACHABLE = "catalog unreachable, retrying"
 
 
 class Observer(Protocol):

@@ -78,5 +78,5 @@ def _objection(wanted: Wanted, evidence: Evidence, here: Fingerprint) -> Evidenc
         f"`{wanted.name}:{wanted.version}` on image `{here.image}`",
         expected="evidence that it holds here",
         found=f"that it failed on {evidence.measured_at}: {failed}",
-        hint="serve it with another image, or mend it and run `lading image verify` again",
+        hint="serve it with another image, or fix it and run `lading image verify` again",
     )

@@ -27,7 +27,7 @@ from lading.errors import (
 )
 from lading.ref import Ref
 from lading.release import EventDraft, Release
-from lading.server.inference.dataplane import CATALOG_AWAY, DataPlane
+from lading.server.inference.dataplane import CATALOG_UNREACHABLE, DataPlane
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.admission import guarded
@@ -96,7 +96,7 @@ class Follower:
         if isinstance(outage, CatalogTooNew):
             raise outage
         if outage is not None:
-            self._plane.waiting = CATALOG_AWAY
+            self._plane.waiting = CATALOG_UNREACHABLE
             with self._at_edge("recalling what was wanted"):
                 self._recall()
         self._thread.start()
@@ -132,7 +132,7 @@ class Follower:
         except RegistryUnavailable as error:
             if self.away_since is None:
                 self.away_since = self._plane.away_since = time.time()
-                log.warning("the catalog is away; serving on with what is loaded: %s", error)
+                log.warning("catalog unreachable; still serving what is loaded: %s", error)
             return error
         if self.away_since is not None:
             log.info("the catalog is back after %.0f s", time.time() - self.away_since)

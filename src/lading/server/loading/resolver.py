@@ -18,7 +18,7 @@ import msgspec
 from lading.bundle import Bundle
 from lading.errors import CatalogTooNew, LadingError, RegistryUnavailable
 from lading.ref import Ref
-from lading.server.inference.dataplane import CATALOG_AWAY, DataPlane
+from lading.server.inference.dataplane import CATALOG_UNREACHABLE, DataPlane
 from lading.server.loading.admission import guarded_all
 from lading.server.loading.manager import Manager, Wanted
 from lading.settings import registry_url
@@ -86,7 +86,7 @@ class Resolver:
         if wanted is not None:
             manager.want(guarded_all(self._refs, wanted, self._url))
             return
-        plane.waiting = CATALOG_AWAY
+        plane.waiting = CATALOG_UNREACHABLE
         threading.Thread(target=self._work, args=(manager, plane), name="naming", daemon=True).start()
 
     def stop(self) -> None:
@@ -124,11 +124,11 @@ class Resolver:
             try:
                 found = self._find()
             except LadingError as error:
-                plane.waiting = CATALOG_AWAY if isinstance(error, RegistryUnavailable) else error.message
-                log.warning("what to serve is not known yet, next try in %g s: %s", wait_s, error)
+                plane.waiting = CATALOG_UNREACHABLE if isinstance(error, RegistryUnavailable) else error.message
+                log.warning("cannot resolve references yet, retrying in %g s: %s", wait_s, error)
             except Exception:
                 # The edge of a thread: without it nobody would ask again.
-                log.exception("what to serve is not known yet, next try in %g s", wait_s)
+                log.exception("cannot resolve references yet, retrying in %g s", wait_s)
             else:
                 if self._seat is not None:
                     self._seat.chose(msgspec.to_builtins(found))
@@ -143,7 +143,7 @@ class Resolver:
         except RegistryUnavailable as error:
             if isinstance(error, CatalogTooNew) or not is_database(registry_url(self._url)):
                 raise
-            log.warning("what to serve is not known yet, next try in 0.5 s: %s", error)
+            log.warning("cannot resolve references yet, retrying in 0.5 s: %s", error)
             return None
 
     def _find(self) -> list[_Found]:
