@@ -124,7 +124,9 @@ class Resolver:
             try:
                 found = self._find()
             except LadingError as error:
-                plane.waiting = CATALOG_UNREACHABLE if isinstance(error, RegistryUnavailable) else error.message
+                plane.waiting = (
+                    CATALOG_UNREACHABLE if isinstance(error, RegistryUnavailable) else error.message
+                )
                 log.warning("cannot resolve references yet, retrying in %g s: %s", wait_s, error)
             except Exception:
                 # The edge of a thread: without it nobody would ask again.
