@@ -68,8 +68,8 @@ def test_a_server_that_follows_starts_with_what_was_wanted_and_follows_on(
         assert answering(server) == "iris:1"
     with away(postgres) as back, serving(environ=environ, flags=flags) as server:
         assert answering(server) == "iris:1"
-        assert "until the catalog is back this is wanted, as it was before: iris:1" in server.said
-        assert "away for" in httpx.get(f"{server.url}/health").json()["catalog"]
+        assert "serving the releases last known until the catalog is reachable: iris:1" in server.said
+        assert "unreachable for" in httpx.get(f"{server.url}/health").json()["catalog"]
         back()
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
             registry.release("iris", 2, Plan(mode="live"), actor="t")
@@ -99,7 +99,7 @@ def test_a_version_by_its_number_or_digest_needs_no_catalog_once_it_was_served_h
         for ref, workers in (("iris:2", "1"), (f"iris@{digest}", "2")):
             with serving(ref, environ=environ, flags=("--workers", workers)) as server:
                 assert answering(server) == "iris:2"
-                assert f"`{ref}` is what it was found to be before" in server.said
+                assert f"using the last known version of `{ref}`" in server.said
 
 
 @pytest.mark.parametrize(("ref", "workers"), [("iris", "1"), ("iris:live", "2"), ("iris:2", "1")])

@@ -134,7 +134,7 @@ class Registry(Releases):
             known = self.last_known.version(ref)
             if known is None:
                 raise
-            log.warning("`%s` is what it was found to be before: %s", ref, error.message)
+            log.warning("catalog unreachable; using the last known version of `%s`: %s", ref, error.message)
             return known
         self.last_known.keep(version)
         return version

@@ -135,7 +135,7 @@ class Follower:
                 log.warning("catalog unreachable; still serving what is loaded: %s", error)
             return error
         if self.away_since is not None:
-            log.info("the catalog is back after %.0f s", time.time() - self.away_since)
+            log.info("catalog reachable again after %.0f s", time.time() - self.away_since)
             self.away_since = self._plane.away_since = None
         self._say_whether_released()
         return None
@@ -181,7 +181,7 @@ class Follower:
         if known is None:
             return
         models = ", ".join(f"{one.name}:{one.version}" for one in known.versions)
-        log.warning("until the catalog is back this is wanted, as it was before: %s", models or "nothing")
+        log.warning("serving the releases last known until the catalog is reachable: %s", models or "nothing")
         self._want(known.releases, known.versions)
 
     def _want(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:
