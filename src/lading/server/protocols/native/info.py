@@ -37,7 +37,9 @@ def _health(
     if plane.worker:
         shown["worker"] = plane.worker  # Each worker speaks for itself.
     if plane.away_since is not None:
-        shown["catalog"] = f"unreachable for {time.time() - plane.away_since:.0f} s; still serving what is loaded"
+        shown["catalog"] = (
+            f"unreachable for {time.time() - plane.away_since:.0f} s; still serving what is loaded"
+        )
     for state, word in (
         (State.FAILED, "failed"),
         (State.LOADING, "loading"),
