@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lading.clock import unix_time
 from lading.errors import RegistryUnavailable, StaleRelease, UsageError
 from lading.release import Plan, Release, verify_chain
 from lading.rollout import LEASE, Reading, apply, decide, paused, promoted, resumed, rolled_back
@@ -22,7 +23,7 @@ from lading.verdict import Verdict
 from support import rollout_processes as rolling
 from support.release_processes import releases_at
 from support.rollout_processes import AT_ONCE, Killed, Watched, driver_of, two_versions
-from support.simulated_traffic import BAD, EQUAL, Behaviour, Clock, Crowd, unix
+from support.simulated_traffic import BAD, EQUAL, Behaviour, Clock, Crowd
 
 STEPS = (5, 25, 100)
 FAST = Plan(mode="canary", steps=(20, 50, 100), hold_s=3, min_requests=500)
@@ -187,7 +188,7 @@ def test_an_equal_candidate_is_promoted_step_by_step(tmp_path, seed):
     events = story.releases.events("iris")
     assert [one.kind for one in events] == KINDS_TO_LIVE
     assert [one.to for one in events[2:]] == ["50 %", "100 %", "2"]
-    times = [unix(one.at) for one in events[1:]]
+    times = [unix_time(one.at) for one in events[1:]]
     assert all(later - earlier >= FAST.hold_s for earlier, later in itertools.pairwise(times))
 
 

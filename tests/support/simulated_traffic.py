@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import numpy as np
 
@@ -103,8 +102,3 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def unix(iso: str) -> float:
-    """Give an ISO time as Unix time."""
-    return datetime.fromisoformat(iso).timestamp()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lading.clock import back_off_s
 from lading.errors import LadingError
 
 T = TypeVar("T")
@@ -48,5 +49,6 @@ class Retry:
 
     def _pause_s(self, failed: int, after_s: float) -> float:
         # Half of it is chance, so that many who were cut off at once do not come back at once.
-        doubled = self.first_s * 2.0 ** (failed - 1) * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        return min(max(doubled, after_s), self.most_s)
+        pause_s = back_off_s(failed, first_s=self.first_s, most_s=self.most_s)
+        jittered_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return min(max(jittered_s, after_s), self.most_s)

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ import numpy as np
 
 from lading.bundle import Bundle, unpack_tar
 from lading.client import plain
+from lading.clock import iso_time
 from lading.errors import ImageInvalid, ServerUnavailable
 from lading.evidence import Check, Evidence
 from lading.image.engine import START_S, Engine
@@ -87,7 +87,7 @@ def verify_image(image: str, twin: Bundle, engine: Engine | None) -> Evidence:
             servers = _in_image(engine, identity), _as_twin(engine, identity, twin.path, folder)
         with servers[0] as first, servers[1] as second:
             compared = compare(first, second, twin)
-    measured = datetime.now(UTC).isoformat(timespec="seconds")
+    measured = iso_time(time.time(), utc="+00:00")
     same = Check("bundle", "passed", expected=f"`{twin.digest}`", found=f"`{evidence.bundle}`")
     checks = (*evidence.checks, same, compared.check())
     return msgspec.structs.replace(evidence, checks=checks, measured_at=measured)

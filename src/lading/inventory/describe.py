@@ -12,12 +12,12 @@ import socket
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 import lading
+from lading.clock import iso_time
 from lading.replica import Replica
 from lading.runtime import cpu_limit
 from lading.runtime.host.fingerprint import fingerprint
@@ -64,11 +64,6 @@ def summary(settings: ServeSettings) -> dict[str, str]:
     return {name: str(value) for name, (value, default) in given.items() if value != default}
 
 
-def iso(unix_s: float) -> str:
-    """Write a Unix time as the catalog does."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _lasting(status: Status) -> Replica:
     place, here = status.place, fingerprint()
     return Replica(
@@ -90,6 +85,6 @@ def _lasting(status: Status) -> Replica:
         providers=tuple(import_onnxruntime().get_available_providers()),
         fingerprint=here.id,
         image=here.image,
-        started_at=iso(place.started_at),
+        started_at=iso_time(place.started_at),
         settings=summary(place.settings),
     )

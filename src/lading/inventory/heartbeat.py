@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lading.clock import iso_time
 from lading.errors import LadingError
-from lading.inventory.describe import describe, iso
+from lading.inventory.describe import describe
 from lading.registry.open import open_catalog
 from lading.registry.releases import Releases
 from lading.replica import Replica
@@ -48,7 +49,7 @@ class Beat:
                 self._tell(stopped_at="")
             stop.wait(self._interval_s)
         # Each worker says it, so that the last word is that of the last one.
-        self._tell(stopped_at=iso(time.time()))
+        self._tell(stopped_at=iso_time(time.time()))
         if self._catalog is not None:
             self._catalog.close()
 

@@ -12,11 +12,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from lading.blobs.digest import NullSink
+from lading.clock import iso_time
 from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
 from lading.ref import RELEASE_TAGS, Ref, check_tag
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
@@ -92,7 +92,7 @@ class Registry(Releases):
             purpose=manifest.purpose,
             owner=manifest.owner,
             description=manifest.description,
-            pushed_at=_iso(self._clock()),
+            pushed_at=iso_time(self._clock()),
             metrics=manifest.metrics,
         )
 
@@ -293,7 +293,3 @@ def _check_free(tag: str) -> None:
             found=f"`{tag}`",
             hint="`lading release` moves `live` and `candidate`",
         )
-
-
-def _iso(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

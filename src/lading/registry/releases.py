@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
+from lading.clock import iso_time
 from lading.errors import LadingError, StaleRelease, UsageError, VersionNotFound
 from lading.ref import Ref
 from lading.release import Changes, EventDraft, Plan, Release, begin, changed, rollback_target
@@ -206,8 +206,7 @@ class Releases:
         return written
 
     def _now(self) -> str:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return iso_time(self._clock(), "milliseconds")
 
     def _missing(self, ref: Ref) -> LadingError:
         from lading.registry.not_found import missing

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lading.clock import unix_time
 from lading.release import Release
 from lading.traffic import Window
 from lading.verdict import Verdict, judge
@@ -42,5 +42,5 @@ def assess(release: Release, windows: Sequence[Window], now: float) -> Verdict:
     """Judge the windows of a release, both sides of it; `now` is Unix time."""
     live = [one for one in windows if one.version == release.live]
     candidate = [one for one in windows if one.version == release.candidate]
-    started = datetime.fromisoformat(release.step_started_at).timestamp()
+    started = unix_time(release.step_started_at)
     return judge(release.plan.gates, live, candidate, now, started, release.plan)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from lading.clock import unix_time
 from lading.release import Release
 from lading.rollout.driver import LEASE
 from lading.rollout.evidence import Reading, assess
@@ -67,7 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def step_age_s(self) -> float:
         """How long the running step lasts."""
-        return max(0.0, self.at - _unix(self.release.step_started_at))
+        return max(0.0, self.at - unix_time(self.release.step_started_at))
 
 
 def look(registry: Registry, reading: Reading, name: str, now: float) -> Snapshot | None:
@@ -92,7 +92,7 @@ def snapshot(
     servers: int = 0,
 ) -> Snapshot:
     """Add the windows of the running step up, side by side."""
-    began = _unix(release.step_started_at)
+    began = unix_time(release.step_started_at)
     step = [one for one in windows if began <= one.at <= now]
     copies = [one.shadow for one in step]
     of_live = 100.0 - release.weight_percent if release.is_open else 100.0
@@ -143,7 +143,3 @@ def _half(version: int | None, share_percent: float, step: Sequence[Window], now
 
 def _latency(histogram: np.ndarray, tail: float) -> float | None:
     return seconds_at(float(quantile(histogram, tail))) if histogram.sum() else None
-
-
-def _unix(iso: str) -> float:
-    return datetime.fromisoformat(iso).timestamp()

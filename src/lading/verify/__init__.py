@@ -5,12 +5,13 @@ Records nothing (the registry does) and fetches nothing. A failed check is said 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from lading.bundle import Bundle
+from lading.clock import iso_time
 from lading.evidence import Evidence
 from lading.gates import Gates, judge
 from lading.runtime import cpu_limit
@@ -76,5 +77,5 @@ def verify(
         fingerprint=where,
         checks=tuple(checks),
         numbers=report.numbers,
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured_at=iso_time(time.time(), utc="+00:00"),
     )

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from lading.inventory.describe import iso
+from lading.clock import iso_time
 from lading.inventory.external import Found, get, model, read
 from lading.replica import ReplicaModel
 
@@ -114,5 +114,5 @@ def _asked(http: httpx.Client, entry: _Entry, stats: dict[tuple[str, str], _Stat
     return msgspec.structs.replace(
         found,
         requests=count.inference_stats.success.count + count.inference_stats.fail.count,
-        last_request_at=iso(count.last_inference / 1000) if count.last_inference else None,
+        last_request_at=iso_time(count.last_inference / 1000) if count.last_inference else None,
     )

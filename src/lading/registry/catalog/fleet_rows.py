@@ -6,12 +6,12 @@ Nothing here is history: windows and replicas are pruned by age, a lease is one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, or_, select
 
+from lading.clock import iso_time
 from lading.registry.catalog.tables import leases, releases, replicas, windows
 from lading.registry.catalog.transactions import Transactions
 from lading.registry.catalog.version_rows import text
@@ -121,7 +121,7 @@ def _replicas(connection: Connection, silent_s: float) -> list[Replica]:
     return [
         msgspec.structs.replace(
             msgspec.json.decode(row.body, type=Replica),
-            last_seen_at=_iso(row.last_seen_at),
+            last_seen_at=iso_time(row.last_seen_at),
             silent_s=max(0.0, row.silent),
         )
         for row in connection.execute(query)
@@ -152,7 +152,3 @@ def now_of(connection: Connection) -> ColumnElement[float]:
     if connection.dialect.name == "postgresql":
         return func.date_part("epoch", func.clock_timestamp())
     return (func.julianday("now") - 2440587.5) * 86400.0
-
-
-def _iso(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

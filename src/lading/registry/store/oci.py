@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from lading.clock import iso_time, unix_time
 from lading.errors import BlobNotFound, RegistryUnavailable
 from lading.oci import MANIFEST, Document, Repository, digest_of
 from lading.registry.records import Removed, StoredBlob
@@ -38,9 +39,7 @@ _AT_ONCE = 8
 class OciStore:
     """A `Store` in a repository of an OCI registry. Safe among machines."""
 
-    def __init__(
-        self, repository: Repository, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, repository: Repository, *, clock: Callable[[], float] = time.time) -> None:
         self._repository = repository
         self._clock = clock
 
@@ -130,7 +129,7 @@ class OciStore:
 
     def _replace(self, old: _Artifact | None, manifest: dict[str, Any]) -> None:
         """Show `manifest`, as of now, in the place of the old one."""
-        now = self._clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = iso_time(self._clock(), "microseconds")
         annotations = {**manifest["annotations"], CREATED: now}
         data = msgspec.json.encode({**manifest, "annotations": annotations}, order="sorted")
         # The tag that shows the blob comes last.
@@ -159,10 +158,10 @@ class _Artifact(msgspec.Struct, frozen=True):
         try:
             manifest = msgspec.json.decode(document.data, type=dict[str, Any])
             (layer,) = manifest["layers"]
-            modified = datetime.fromisoformat(manifest["annotations"][CREATED])
+            modified = unix_time(manifest["annotations"][CREATED])
             if layer["digest"] != digest:
                 raise ValueError(layer["digest"])
-            return cls(document, digest, manifest, int(layer["size"]), modified.timestamp())
+            return cls(document, digest, manifest, int(layer["size"]), modified)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryUnavailable(
                 f"store `{where}`",

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lading.clock import unix_time
 from lading.errors import (
     BundleError,
     CatalogTooNew,
@@ -314,7 +314,7 @@ class Follower:
         return any(
             event.kind == "ready"
             and (event.number, event.digest) == (release.number, served.digest)
-            and datetime.fromisoformat(event.at).timestamp() <= before
+            and unix_time(event.at) <= before
             for event in self._registry.events(release.name)
         )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lading.bundle import Bundle
+from lading.clock import back_off_s
 from lading.errors import LadingError, RunFailed, UnavailableError
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
@@ -245,8 +246,8 @@ class Manager:
     def _try_again(self, served: ServedVersion, error: LadingError) -> None:
         """Give up for now, and have `decide` load it anew after a while that doubles up to half a minute."""
         self._fail(served, error)
-        wait_s = min(0.5 * 2 ** self._tries[served.key], 30.0)
         self._tries[served.key] += 1
+        wait_s = back_off_s(self._tries[served.key], first_s=0.5, most_s=30.0)
         log.warning("%s cannot be loaded now, next try in %g s: %s", served.label, wait_s, error.message)
         timer = threading.Timer(wait_s, self._forget, (served,))
         timer.daemon = True

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Union
 import msgspec
 
 from lading.bundle import Bundle
+from lading.clock import back_off_s
 from lading.errors import CatalogTooNew, LadingError, RegistryUnavailable
 from lading.ref import Ref
 from lading.server.inference.dataplane import CATALOG_UNREACHABLE, DataPlane
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lading.server")
 
+_FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 5.0
 
 
@@ -118,9 +120,10 @@ class Resolver:
         return found
 
     def _work(self, manager: Manager, plane: DataPlane) -> None:
-        wait_s = 0.5
+        wait_s, tries = _FIRST_WAIT_S, 1
         while not self._stop.wait(wait_s):
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            tries += 1
+            wait_s = back_off_s(tries, first_s=_FIRST_WAIT_S, most_s=_LONGEST_WAIT_S)
             try:
                 found = self._find()
             except LadingError as error:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from lading.clock import iso_time
 from lading.ref import Ref
 from lading.replica import Pattern, ReplicaModel
 from lading.server.inference.dataplane import DataPlane
@@ -107,7 +107,7 @@ def _model(key: _Key, served: ServedVersion | None, now: VersionNow | None, requ
         owner=manifest.owner if manifest is not None else "",
         input_format="; ".join(f"{one.name}: {one}" for one in manifest.signature.inputs) if manifest else "",
         requests=requests,
-        last_request_at=datetime.fromtimestamp(last, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if last else None,
+        last_request_at=iso_time(last) if last else None,
     )
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from lading.clock import back_off_s
 from lading.errors import LadingError, UsageError
 from lading.logs import DUMP_STACKS_SIGNAL, set_up_logging
 from lading.server.metrics.shared_memory import SharedMemory
@@ -81,7 +82,8 @@ def next_to_accept(workers: Sequence[Worker]) -> Worker | None:
 
 def wait_s(failures: int) -> float:
     """Return the seconds to wait before starting a worker that ended early `failures` times in a row."""
-    return 0.0 if failures <= 1 else min(0.5 * 2.0 ** (failures - 2), LONGEST_WAIT_S)
+    # The first time at once: most often a worker was killed for no fault of its own.
+    return 0.0 if failures <= 1 else back_off_s(failures - 1, first_s=0.5, most_s=LONGEST_WAIT_S)
 
 
 def supervise(settings: ServeSettings, work: Work) -> int:
