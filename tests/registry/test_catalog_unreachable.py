@@ -125,7 +125,7 @@ def test_workers_that_waited_serve_the_same_and_so_does_a_successor(postgres, en
         registry.tag("iris:1", "best")
     flags = ("--workers", "2")
     with away(postgres) as back, serving("iris:best", environ=environ, ready=False, flags=flags) as server:
-        server.wait_until(lambda: "next try in 1 s" in server.said)
+        server.wait_until(lambda: "retrying in 1 s" in server.said)
         back()
         server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == 2)
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
@@ -140,7 +140,7 @@ def test_workers_that_waited_serve_the_same_and_so_does_a_successor(postgres, en
 
 def test_what_the_catalog_does_not_have_is_said_once_it_is_back(postgres, environ):
     with away(postgres) as back, serving("irsi:1", environ=environ, ready=False) as server:
-        server.wait_until(lambda: "next try in 0.5 s" in server.said)
+        server.wait_until(lambda: "retrying in 0.5 s" in server.said)
         back()
         server.wait_until(lambda: "did you mean `iris`" in server.said)
         assert "model `irsi`" in not_ready(server)
