@@ -123,12 +123,12 @@ def test_nothing_released_is_said_once_until_something_is(tmp_path, caplog):
         following.follower._turn()
     try:
         assert [one.message for one in caplog.records] == [NOTHING_RELEASED]
-        assert following.plane.waiting == NOTHING_RELEASED
+        assert following.plane.readiness.not_ready_reason == NOTHING_RELEASED
         for name in ("", "iris"):
             with pytest.raises(ModelNotReady, match="no model is loaded: nothing is released yet"):
                 following.plane.versions(name)
         following.registry.release("iris", 1, Plan(mode="live"), actor="t")
-        following.until(lambda: following.ready() == [1] and not following.plane.waiting)
+        following.until(lambda: following.ready() == [1] and not following.plane.readiness.not_ready_reason)
     finally:
         following.close()
 
@@ -228,10 +228,10 @@ def test_a_catalog_that_is_away_stops_nothing(following, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(following.registry, "wanted", away)
         patch.setattr(following.registry, "add_windows", away)
-        following.until(lambda: following.follower.away_since is not None)
+        following.until(lambda: following.plane.readiness.catalog_unreachable_since is not None)
         for _ in range(50):
             assert following.ask() == 1
-    following.until(lambda: following.follower.away_since is None)
+    following.until(lambda: following.plane.readiness.catalog_unreachable_since is None)
     following.until(lambda: sum(one.requests for one in following.registry.windows("iris", 1)) >= 50)
 
 

@@ -153,7 +153,7 @@ def test_what_is_wanted_is_there_from_the_beginning_and_keeps_the_server_from_be
     found: list[list[State]] = []
 
     def opened(one: Bundle) -> Bundle:
-        found.append([served.state for served in plane.deciding()])
+        found.append([served.state for served in plane.readiness.deciding()])
         return one
 
     everything = [
@@ -161,14 +161,14 @@ def test_what_is_wanted_is_there_from_the_beginning_and_keeps_the_server_from_be
         for at, one in enumerate(bundles)
     ]
     driver.want(everything)
-    assert [served.state for served in plane.deciding()] == [State.LOADING] * len(bundles)
+    assert [served.state for served in plane.readiness.deciding()] == [State.LOADING] * len(bundles)
     for one in everything:
         with pytest.raises(ModelNotReady):
             plane.resolve(one.name)
     driver.start()
     assert driver.settled.wait(20)
     assert found[-1] == [*[State.READY] * (len(bundles) - 1), State.LOADING], "one after the other"
-    assert [served.state for served in plane.deciding()] == [State.READY] * len(bundles)
+    assert [served.state for served in plane.readiness.deciding()] == [State.READY] * len(bundles)
     driver.drain("done")
     driver.close()
 

@@ -9,7 +9,8 @@ import pytest
 from lading.errors import RegistryUnavailable
 from lading.ref import Ref
 from lading.registry import Registry
-from lading.server.inference.dataplane import CATALOG_UNREACHABLE, DataPlane
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.loading.manager import Manager
 from lading.server.loading.resolver import Resolver
 from support.bundles import linear_bundle
@@ -55,7 +56,7 @@ def test_whatever_fails_while_it_waits_it_goes_on_asking_and_lets_go_of_the_regi
     manager = Manager(plane, threads=1)
     manager.start()
     naming.load(None, manager, plane)
-    assert plane.waiting == CATALOG_UNREACHABLE
+    assert plane.readiness.not_ready_reason == CATALOG_UNREACHABLE
     until = time.monotonic() + 20
     while not plane.models:
         assert time.monotonic() < until, caplog.text

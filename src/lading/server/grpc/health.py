@@ -59,7 +59,7 @@ class Health:
             self._refresh()
 
     def _refresh(self) -> None:
-        ready = self._plane.is_ready()
+        ready = self._plane.readiness.is_ready()
         with self._lock:
             if ready is self._last:
                 return

@@ -21,6 +21,7 @@ from lading.errors import (
 )
 from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
 from lading.server.inference.job import Deliver, Job
+from lading.server.inference.readiness import Readiness
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
 from lading.server.inference.version_table import ANSWERING, VersionTable
@@ -28,8 +29,6 @@ from lading.signature import Array
 
 INLINE_S = 0.0002
 """A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
-
-CATALOG_UNREACHABLE = "catalog unreachable, retrying"
 
 
 class Observer(Protocol):
@@ -75,8 +74,7 @@ class DataPlane:
         self._caller: Headers | None = None
         self._resolved: ServedVersion | None = None
         self.deadline_s = deadline_s
-        self.away_since: float | None = None  # Unix time since when the catalog has not answered.
-        self.waiting = ""  # Why nothing is loaded; of no account once something is.
+        self.readiness = Readiness(lambda: self._lookup)
         self.witness = witness
         if witness is not None:
             witness.windows.live_of = self._live
@@ -140,23 +138,15 @@ class DataPlane:
         """The name of the model at the root routes; empty while there is none."""
         return self._default
 
-    def deciding(self) -> list[ServedVersion]:
-        """List the versions whose states decide whether this server is ready."""
-        return self._lookup.deciding()
-
-    def is_ready(self) -> bool:
-        """Return whether there is a model, and every model answers."""
-        return bool(self.models) and all(one.state is State.READY for one in self.deciding())
-
     def versions(self, name: str) -> tuple[ServedVersion, ...]:
         """Return the versions of `name`, ready or not; raises `ModelNotFound`, `ModelNotReady`."""
-        return self._lookup.versions(name, self.waiting)
+        return self._lookup.versions(name, self.readiness.not_ready_reason)
 
     def find(
         self, name: str | None = None, version: int | None = None, tag: str | None = None
     ) -> ServedVersion:
         """Return the version meant, ready or not: by number, by tag, else the one that takes traffic."""
-        return self._lookup.find(name, version, tag, self.waiting)
+        return self._lookup.find(name, version, tag, self.readiness.not_ready_reason)
 
     def resolve(
         self, name: str | None = None, version: int | None = None, tag: str | None = None

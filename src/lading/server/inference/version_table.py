@@ -42,25 +42,27 @@ class VersionTable:
             ready[None] = ready[default]
         return cls(models, traffic, ready, any(one.splits for one in traffic.values()), default)
 
-    def versions(self, name: str, waiting: str) -> tuple[ServedVersion, ...]:
+    def versions(self, name: str, not_ready_reason: str) -> tuple[ServedVersion, ...]:
         """Return the versions of `name`, ready or not.
 
-        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here: no model was named, or the
-        server is `waiting` for what to load.
+        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here: no model was named, or there
+        is a `not_ready_reason`.
         """
         found = self.models.get(name)
         if found is None:
-            if not self.models and (waiting or not name):
-                raise ModelNotReady(nothing_loaded(waiting))
+            if not self.models and (not_ready_reason or not name):
+                raise ModelNotReady(nothing_loaded(not_ready_reason))
             given = ", ".join(f"`{model}`" for model in self.models) or "none"
             raise ModelNotFound(
                 f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
             )
         return found
 
-    def find(self, name: str | None, version: int | None, tag: str | None, waiting: str) -> ServedVersion:
+    def find(
+        self, name: str | None, version: int | None, tag: str | None, not_ready_reason: str
+    ) -> ServedVersion:
         """Return the version meant, ready or not: by number, by tag, else the one that takes traffic."""
-        versions = self.versions(name if name is not None else self.default, waiting)
+        versions = self.versions(name if name is not None else self.default, not_ready_reason)
         if version is not None:
             return _numbered(versions, version)
         traffic = self.traffic.get(versions[0].name)
@@ -105,9 +107,9 @@ class VersionTable:
         ]
 
 
-def nothing_loaded(waiting: str) -> str:
-    """Say that no model is loaded, and what the server is `waiting` for."""
-    return f"no model is loaded: {waiting}" if waiting else "no model is loaded"
+def nothing_loaded(reason: str) -> str:
+    """Return the sentence that no model is loaded, with the reason if it is known."""
+    return f"no model is loaded: {reason}" if reason else "no model is loaded"
 
 
 def _numbered(versions: Sequence[ServedVersion], version: int) -> ServedVersion:

@@ -27,7 +27,8 @@ from lading.errors import (
 )
 from lading.ref import Ref
 from lading.release import EventDraft, Release
-from lading.server.inference.dataplane import CATALOG_UNREACHABLE, DataPlane
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.admission import guarded
@@ -74,6 +75,7 @@ class Follower:
         self._registry = registry
         self._manager = manager
         self._plane = plane
+        self._readiness = plane.readiness
         self._witness = witness
         self._replica = replica
         self._keep = keep
@@ -85,7 +87,6 @@ class Follower:
         self._tags_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
-        self.away_since: float | None = None
 
     def start(self) -> None:
         """Read the releases once, so that what they want is loaded first of all, and begin to follow.
@@ -96,7 +97,7 @@ class Follower:
         if isinstance(outage, CatalogTooNew):
             raise outage
         if outage is not None:
-            self._plane.waiting = CATALOG_UNREACHABLE
+            self._readiness.not_ready_reason = CATALOG_UNREACHABLE
             with self._at_edge("recalling what was wanted"):
                 self._recall()
         self._thread.start()
@@ -130,13 +131,14 @@ class Follower:
             with self._at_edge("passing feedback on"):
                 self._pass_feedback()
         except RegistryUnavailable as error:
-            if self.away_since is None:
-                self.away_since = self._plane.away_since = time.time()
+            if self._readiness.catalog_unreachable_since is None:
+                self._readiness.catalog_unreachable_since = time.time()
                 log.warning("catalog unreachable; still serving what is loaded: %s", error)
             return error
-        if self.away_since is not None:
-            log.info("catalog reachable again after %.0f s", time.time() - self.away_since)
-            self.away_since = self._plane.away_since = None
+        if self._readiness.catalog_unreachable_since is not None:
+            outage_s = time.time() - self._readiness.catalog_unreachable_since
+            log.info("catalog reachable again after %.0f s", outage_s)
+            self._readiness.catalog_unreachable_since = None
         self._say_whether_released()
         return None
 
@@ -170,10 +172,10 @@ class Follower:
 
     def _say_whether_released(self) -> None:
         """Say, once for as long as it is so, that this server has nothing to serve yet."""
-        waiting = NOTHING_RELEASED if self._seen == () else ""
-        if waiting and self._plane.waiting != waiting:
-            log.warning("%s", waiting)
-        self._plane.waiting = waiting
+        reason = NOTHING_RELEASED if self._seen == () else ""
+        if reason and self._readiness.not_ready_reason != reason:
+            log.warning("%s", reason)
+        self._readiness.not_ready_reason = reason
 
     def _recall(self) -> None:
         """Have the manager load what was wanted when the catalog was last heard of, if that is known."""

@@ -19,7 +19,8 @@ from lading.bundle import Bundle
 from lading.clock import back_off_s
 from lading.errors import CatalogTooNew, LadingError, RegistryUnavailable
 from lading.ref import Ref
-from lading.server.inference.dataplane import CATALOG_UNREACHABLE, DataPlane
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.loading.admission import guarded_all
 from lading.server.loading.manager import Manager, Wanted
 from lading.settings import registry_url
@@ -88,7 +89,7 @@ class Resolver:
         if wanted is not None:
             manager.want(guarded_all(self._refs, wanted, self._url))
             return
-        plane.waiting = CATALOG_UNREACHABLE
+        plane.readiness.not_ready_reason = CATALOG_UNREACHABLE
         threading.Thread(target=self._work, args=(manager, plane), name="naming", daemon=True).start()
 
     def stop(self) -> None:
@@ -127,9 +128,8 @@ class Resolver:
             try:
                 found = self._find()
             except LadingError as error:
-                plane.waiting = (
-                    CATALOG_UNREACHABLE if isinstance(error, RegistryUnavailable) else error.message
-                )
+                unreachable = isinstance(error, RegistryUnavailable)
+                plane.readiness.not_ready_reason = CATALOG_UNREACHABLE if unreachable else error.message
                 log.warning("cannot resolve references yet, retrying in %g s: %s", wait_s, error)
             except Exception:
                 # The edge of a thread: without it nobody would ask again.

@@ -10,28 +10,16 @@ import csv
 import io
 from collections.abc import Sequence
 
-from lading.errors import BodyInvalid, ModelNotReady
+from lading.errors import BodyInvalid
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import State
-from lading.server.inference.version_table import nothing_loaded
 from lading.signature import Array
 
 
 def ping(_request: Request, plane: DataPlane) -> Response:
     """Answer 200 and nothing more when every model answers; raises `ModelNotReady` when one does not."""
-    check_ready(plane)
+    plane.readiness.require()
     return Response(b"", content_type=b"text/plain; charset=utf-8")
-
-
-def check_ready(plane: DataPlane) -> None:
-    """Raise `ModelNotReady` unless there are models and all of them answer."""
-    if not plane.models:
-        raise ModelNotReady(nothing_loaded(plane.waiting))
-    for served in plane.deciding():
-        if served.state is not State.READY:
-            reason = served.reason or f"`{served.label}` is {served.state.word}"
-            raise ModelNotReady(reason)
 
 
 def wants_csv(accept: bytes) -> bool:

@@ -12,7 +12,7 @@ from lading.server.codecs import dataframe as frames
 from lading.server.http.messages import Request, Response, Route, json_response
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.protocols import error_headers, invocations, sagemaker, status_of
+from lading.server.protocols import error_headers, invocations, status_of
 from lading.server.protocols.tfs import json_bodies as tfs_json
 from lading.settings import ServeSettings
 
@@ -42,7 +42,7 @@ def refuse(error: LadingError) -> Response:
 
 def health(_request: Request, plane: DataPlane) -> Response:
     """Answer 200 when every model is ready."""
-    sagemaker.check_ready(plane)
+    plane.readiness.require()
     return json_response({"health": "ok"})
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from lading.errors import LabelsNotFound
 from lading.server.http.messages import Request, Response, json_response
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.version import ServedVersion, State
-from lading.server.inference.version_table import nothing_loaded
+from lading.server.inference.readiness import NotReady, obstacle_among
+from lading.server.inference.version import ServedVersion
 from lading.server.protocols.native.json_values import dumps, first_expected, first_sample, sample_rows
 from lading.server.protocols.native.routing import find, resolve
 from lading.signature import Array, Tensor
@@ -19,39 +19,27 @@ from lading.signature import Array, Tensor
 def health(_request: Request, plane: DataPlane) -> Response:
     """Say whether every model answers; 503 and the reason where one does not."""
     everything = [served for versions in plane.models.values() for served in versions]
-    return _health(everything, plane.deciding(), plane)
+    return _health(everything, plane.readiness.obstacle(), plane)
 
 
 def model_health(request: Request, plane: DataPlane) -> Response:
     """Say whether this version is ready."""
     served = find(request, plane)
-    return _health([served], [served], plane)
+    return _health([served], obstacle_among([served]), plane)
 
 
-def _health(
-    everything: Sequence[ServedVersion], deciding: Sequence[ServedVersion], plane: DataPlane
-) -> Response:
+def _health(versions: Sequence[ServedVersion], obstacle: NotReady | None, plane: DataPlane) -> Response:
     shown: dict[str, Any] = {
-        "models": [{"name": one.name, "version": one.version, "state": one.state.word} for one in everything]
+        "models": [{"name": one.name, "version": one.version, "state": one.state.word} for one in versions]
     }
     if plane.worker:
         shown["worker"] = plane.worker  # Each worker speaks for itself.
-    if plane.away_since is not None:
-        shown["catalog"] = (
-            f"unreachable for {time.time() - plane.away_since:.0f} s; still serving what is loaded"
-        )
-    for state, word in (
-        (State.FAILED, "failed"),
-        (State.LOADING, "loading"),
-        (State.WARMING, "loading"),
-        (State.DRAINING, "draining"),
-    ):
-        for one in deciding:
-            if one.state is state:
-                reason = one.reason or f"`{one.label}` is {one.state.word}"
-                return json_response({"health": word, "reason": reason, **shown}, 503)
-    if not everything:
-        return json_response({"health": "empty", "reason": nothing_loaded(plane.waiting), **shown}, 503)
+    unreachable_since = plane.readiness.catalog_unreachable_since
+    if unreachable_since is not None:
+        outage_s = time.time() - unreachable_since
+        shown["catalog"] = f"unreachable for {outage_s:.0f} s; still serving what is loaded"
+    if obstacle is not None:
+        return json_response({"health": obstacle.health, "reason": obstacle.reason, **shown}, 503)
     return json_response({"health": "ok", **shown})
 
 

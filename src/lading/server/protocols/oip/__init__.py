@@ -67,7 +67,7 @@ def live(_request: Request, _plane: DataPlane) -> Response:
 
 def ready(_request: Request, plane: DataPlane) -> Response:
     """Say whether every model is ready."""
-    found = plane.is_ready()
+    found = plane.readiness.is_ready()
     return json_response({"ready": found}, 200 if found else 503)
 
 

@@ -72,7 +72,7 @@ def server_live(_request: Any, _call: Call) -> Any:
 
 def server_ready(_request: Any, call: Call) -> Any:
     """Say whether every model is ready."""
-    return _message("ServerReadyResponse")(ready=call.plane.is_ready())
+    return _message("ServerReadyResponse")(ready=call.plane.readiness.is_ready())
 
 
 def server_metadata(_request: Any, _call: Call) -> Any:
