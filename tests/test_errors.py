@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from lading import errors
-from lading.errors import LadingError, MethodRefused, QueueFull, RemoteError, ValueRefused, leaves
+from lading.errors import (
+    LadingError,
+    MethodRefused,
+    ModelNotFound,
+    QueueFull,
+    RemoteError,
+    ValueRefused,
+    leaves,
+)
 
 CLASSES = [
     kind
@@ -21,15 +29,15 @@ CLASSES = [
 def drawn():
     """Read the tree out of the docstring: (depth, name) line by line."""
     lines = re.findall(r"^ {4}([│├└─ ]*)([A-Z]\w+)", errors.__doc__, re.MULTILINE)
-    return [(len(lines_before) // 4, name) for lines_before, name in lines]
+    return [(len(branches) // 4, name) for branches, name in lines]
 
 
 def test_the_drawn_tree_is_the_tree():
-    parents, found = {}, {}
+    path, parents = {}, {}
     for depth, name in drawn():
-        parents[depth] = name
-        found[name] = parents[depth - 1] if depth else "Exception"
-    assert found == {kind.__name__: kind.__base__.__name__ for kind in CLASSES}
+        path[depth] = name
+        parents[name] = path[depth - 1] if depth else "Exception"
+    assert parents == {kind.__name__: kind.__base__.__name__ for kind in CLASSES}
 
 
 def test_the_tree_is_drawn_in_the_order_in_which_it_is_written():
@@ -44,7 +52,7 @@ def test_leaves_are_the_classes_without_subclasses():
     assert len(leaves()) == len(set(leaves()))
 
 
-def test_every_error_says_what_it_is():
+def test_every_error_has_a_docstring_that_is_a_sentence():
     assert [
         kind.__name__ for kind in CLASSES if not kind.__doc__ or not kind.__doc__.strip().endswith(".")
     ] == []
@@ -66,9 +74,11 @@ def test_a_message_is_where_expected_found(fields, message):
     assert str(hinted) == f"{message}\nhint: do this"
 
 
-# Callers may pack in a process pool, and Python makes an error again from its sentence and its fields.
+# Callers may pack in a process pool; unpickling calls the class with `args` and then sets its attributes.
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.copy, copy.deepcopy])
+@pytest.mark.parametrize(
+    "copied", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy]
+)
 def test_an_error_survives_pickling_and_copying(kind, copied):
     error = kind("here", expected="a", found="b", hint="c")
     again = copied(error)
@@ -78,20 +88,53 @@ def test_an_error_survives_pickling_and_copying(kind, copied):
     assert again.args == error.args
 
 
-def test_what_an_error_carries_besides_survives_too():
-    for kind, name, value in (
-        (MethodRefused, "allowed", ("GET",)),
-        (QueueFull, "retry_after_s", 7),
-        (RemoteError, "status", 503),
-    ):
-        error = kind("here")
-        setattr(error, name, value)
-        assert getattr(pickle.loads(pickle.dumps(error)), name) == value
+OWN_FIELDS = [
+    (ModelNotFound, {"model": "iris"}),
+    (MethodRefused, {"allowed": ("GET",)}),
+    (QueueFull, {"retry_after_s": 7}),
+    (RemoteError, {"status": 503, "code": "ModelNotReady"}),
+    (ValueRefused, {"path": "$.data[3]"}),
+]
 
 
-def test_an_extra_that_is_missing_is_named_with_the_command_that_installs_it():
-    gone = ModuleNotFoundError("No module named 'yaml'", name="yaml")
-    error = errors.missing_extra("`lading deploy`", "kubernetes", gone, instead="take `--json`")
+@pytest.mark.parametrize(("kind", "own"), OWN_FIELDS, ids=lambda value: getattr(value, "__name__", None))
+def test_the_fields_of_an_error_survive_pickling_and_another_hint(kind, own):
+    error = kind("here", expected="a", found="b", **own)
+    for again in (pickle.loads(pickle.dumps(error)), error.with_hint("do this")):
+        assert {name: getattr(again, name) for name in own} == own
+        assert again.message == error.message
+    assert error.with_hint("do this").hint == "do this"
+    assert error.hint is None
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_the_fields_of_an_error_are_the_arguments_of_its_constructor(kind):
+    error = kind("here", found="b")
+    assert vars(kind(**vars(error))) == vars(error)
+    # A field with a default in the class could be set without the constructor.
+    assert [
+        name for name, value in vars(kind).items() if not name.startswith("_") and not callable(value)
+    ] == (["message"] if kind is LadingError else [])
+
+
+def test_the_path_of_a_value_stands_behind_what_was_found():
+    error = ValueRefused("input `x`", expected="`int64 [batch]`", found="a string", path="$.data[3]")
+    assert error.message == "input `x`: expected `int64 [batch]`, found a string at `$.data[3]`"
+    assert (error.found, error.path) == ("a string", "$.data[3]")
+
+
+def test_the_nearest_class_of_an_error_counts_in_a_table():
+    table = {errors.LadingError: 1, errors.NotFound: 2, ModelNotFound: 3}
+    assert errors.nearest(table, ModelNotFound("here")) == 3
+    assert errors.nearest(table, errors.TagNotFound("here")) == 2
+    assert errors.nearest(table, ValueRefused("here")) == 1
+    with pytest.raises(LookupError, match="ValueRefused"):
+        errors.nearest({errors.NotFound: 2}, ValueRefused("here"))
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    absent = ModuleNotFoundError("No module named 'yaml'", name="yaml")
+    error = errors.missing_extra("`lading deploy`", "kubernetes", absent, instead="take `--json`")
     assert error.message == "`lading deploy`: expected the extra `kubernetes`, found no module `yaml`"
     assert error.hint == "`pip install 'lading[kubernetes]'`, or take `--json`"
     broken = ImportError("libx.so: cannot open shared object file")
@@ -106,7 +149,7 @@ def test_hints_to_install_an_extra_are_written_in_one_place():
 
 
 @pytest.mark.parametrize(
-    ("sentence", "continued"),
+    ("sentence", "middle"),
     [
         ("Expected `int`", "expected `int`"),
         ("JSON is malformed", "JSON is malformed"),
@@ -114,8 +157,14 @@ def test_hints_to_install_an_extra_are_written_in_one_place():
         ("", ""),
     ],
 )
-def test_a_sentence_of_another_library_goes_on_with_ours(sentence, continued):
-    assert errors.continued(sentence) == continued
+def test_a_sentence_of_another_library_becomes_the_middle_of_ours(sentence, middle):
+    assert errors.mid_sentence(sentence) == middle
+
+
+def test_the_message_of_another_library_becomes_one_short_line():
+    assert errors.one_line(ValueError("no\n  such   file")) == "no such file"
+    assert errors.one_line(ValueError("refused\nStacktrace:\n0x1\n0x2")) == "refused"
+    assert errors.one_line(ValueError("a" * 301)) == "a" * 300 + "…"
 
 
 def test_an_error_can_be_raised_with_a_cause_and_caught_by_its_branch():

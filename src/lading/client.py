@@ -194,10 +194,7 @@ class Client:
         hint = said.get("hint")
         if answer.status_code == 503:
             raise ServerUnavailable(where, hint=hint)
-        error = RemoteError(where, hint=hint)
-        error.status = answer.status_code
-        error.code = str(said.get("code", ""))
-        raise error
+        raise RemoteError(where, hint=hint, status=answer.status_code, code=str(said.get("code", "")))
 
     def _decode(self, answer: httpx.Response) -> Any:
         try:
@@ -214,9 +211,13 @@ class Client:
     def _odd(self, answer: httpx.Response) -> RemoteError:
         found = answer.headers.get("content-type", "something else")
         hint = "is this a lading server?"
-        error = RemoteError(f"`{self._shown}`", expected="JSON of lading", found=f"`{found}`", hint=hint)
-        error.status = answer.status_code
-        return error
+        return RemoteError(
+            f"`{self._shown}`",
+            expected="JSON of lading",
+            found=f"`{found}`",
+            hint=hint,
+            status=answer.status_code,
+        )
 
 
 def plain(data: Any) -> Any:

@@ -1,23 +1,23 @@
 """Every error lading raises, as one tree. Knows no protocol, no status code and no exit code.
 
 REST, gRPC and the command line each hold one table from these classes to their own codes
-(``server/protocols``, ``server/grpc``, ``cli``); a test fails when a leaf is missing from any.
+(``server/protocols``, ``server/grpc``, ``cli/ui/exit_codes``); a test fails when a leaf is missing from any.
 
     LadingError
     ├── UsageError                wrong use, nothing was tried
     │   ├── InvalidReference        a model reference that cannot be read
     │   ├── InvalidName             a model or tag name outside the grammar
-    │   ├── InvalidSetting          a flag, variable or file that says something impossible
+    │   ├── InvalidSetting          a flag, variable or file with an impossible value
     │   └── ExtraMissing            a part of lading that is not installed here
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
-    │   ├── ManifestNotCanonical    the right content, but other bytes than its canonical form
+    │   ├── ManifestNotCanonical    the right content in bytes that are not its canonical form
     │   ├── UnknownKey              a key that the format does not have
-    │   ├── FormatUnsupported       another format number than this lading reads
-    │   ├── FileMissing             the manifest names it, it is not there
-    │   ├── FileUnexpected          it is there, the manifest does not name it
-    │   ├── DigestMismatch          other bytes than the manifest says
-    │   ├── SizeMismatch            another length than the manifest says
+    │   ├── FormatUnsupported       a format number that this lading does not read
+    │   ├── FileMissing             a file that the manifest names does not exist
+    │   ├── FileUnexpected          a file exists that the manifest does not name
+    │   ├── DigestMismatch          the bytes do not have the digest that the manifest states
+    │   ├── SizeMismatch            the length is not the one that the manifest states
     │   ├── TooLarge                more than the reader's limit
     │   ├── PathUnsafe              an absolute path, `..`, or another name that leaves the bundle
     │   ├── LinkRefused             a symbolic or hard link
@@ -27,50 +27,50 @@ REST, gRPC and the command line each hold one table from these classes to their 
     │   ├── ExternalDataEscapes     the model reads a file outside the bundle
     │   ├── SamplesInvalid          golden samples that are unreadable or do not fit the signature
     │   └── RequirementsInvalid     requirements.txt is not sorted lines of name==version
-    ├── ImageInvalid              not a container image, or no wheel, that one can read or build on
+    ├── ImageInvalid              a container image or wheel that cannot be read or built on
     ├── ConversionError           the model cannot be packed truthfully
     │   ├── ConverterMissing        no converter knows this model
     │   ├── ConverterFailed         the converter gave up
-    │   ├── ParityLost              converted, but it answers otherwise than the framework
+    │   ├── ParityLost              converted, but its answers differ from the framework's
     │   └── SamplesRefused          samples that cannot prove anything
     ├── VerificationError         a bundle that does not hold here
-    │   ├── ModelInvalid            the ONNX checker or the session refuses the model
-    │   ├── OperatorUnsupported     an opset, IR version or operator this runtime does not have
-    │   ├── SignatureMismatch       the manifest says one thing, the model another
-    │   ├── GoldenMismatch          the golden samples give other answers here
-    │   ├── BatchMismatch           one row alone and among others give different answers
+    │   ├── ModelInvalid            the ONNX checker or the session rejects the model
+    │   ├── OperatorUnsupported     an opset, IR version or operator that this runtime does not have
+    │   ├── SignatureMismatch       the manifest and the model disagree
+    │   ├── GoldenMismatch          the golden samples give different answers here
+    │   ├── BatchMismatch           a row alone and the same row in a batch give different answers
     │   ├── GateNotMet              a number outside its limit
-    │   ├── EvidenceFailed          it was verified on this very image, and did not hold
-    │   └── HistoryBroken           an event of a release that was changed or left out
+    │   ├── EvidenceFailed          verification failed before on this very image
+    │   └── HistoryBroken           an event of a release was changed or left out
     ├── InputError                a request that does not fit the signature
     │   ├── BodyInvalid             not the JSON, CSV or frame that the protocol describes
-    │   ├── ValueRefused            a value that is of another type or would change
-    │   ├── ShapeRefused            another shape than the signature's
+    │   ├── ValueRefused            a value of another type, or one that a cast would change
+    │   ├── ShapeRefused            a shape that is not the signature's
     │   ├── EmptyInput              no rows
-    │   ├── InputMissing            an input or column that is not there
+    │   ├── InputMissing            an input or column that is absent
     │   ├── InputUnknown            an input or column that the signature does not have
     │   └── OutputUnknown           an output that the signature does not have
-    ├── NotFound                  what was named is not there
+    ├── NotFound                  the thing that was named does not exist
     │   ├── ModelNotFound
     │   ├── VersionNotFound
     │   ├── TagNotFound
     │   ├── BlobNotFound
-    │   ├── ImageNotFound           no such container image, or not for this platform
+    │   ├── ImageNotFound           no such container image, or none for this platform
     │   ├── LabelsNotFound          the model has no labels
     │   ├── ReplicaNotFound         the inventory lists no such server
     │   └── RouteNotFound
-    ├── MethodRefused             the route is there, but not for this method
+    ├── MethodRefused             the route exists, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
-    ├── NotSupported              the protocol has it, this server does not do it
+    ├── NotSupported              the protocol has it, this server does not implement it
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
     │   ├── QueueFull
-    │   ├── MemoryShort             a model that would need more memory than there is
+    │   ├── MemoryShort             a model that would need more memory than is free
     │   └── DeadlineExceeded
-    ├── ConflictError             somebody else's state stands in the way
+    ├── ConflictError             another actor's state stands in the way
     │   ├── DestinationExists
     │   ├── StillInUse
-    │   └── StaleRelease            the release was changed by somebody else meanwhile
+    │   └── StaleRelease            another actor changed the release in the meantime
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── RegistryUnavailable
@@ -84,11 +84,26 @@ A message is one sentence, *where: expected X, found Y*; ``hint`` says what the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self, TypedDict, TypeVar, Unpack
+
+_LONGEST_LINE = 300
+_Entry = TypeVar("_Entry")
+
+
+class Sentence(TypedDict, total=False):
+    """The parts of a message that every error takes besides ``where``."""
+
+    expected: str | None
+    found: str | None
+    hint: str | None
+
 
 class LadingError(Exception):
-    """Say where something is not as it must be, what was expected and what was found.
+    """State where something is not as it must be, what was expected and what was found.
 
-    ``where`` alone is a whole sentence when nothing was expected of anything.
+    ``where`` alone is a whole sentence when nothing was expected of anything. The instance's attributes
+    are exactly the arguments of its constructor, so that an error can be made again from ``vars(error)``.
     """
 
     def __init__(
@@ -111,22 +126,29 @@ class LadingError(Exception):
         parts = []
         if self.expected is not None:
             parts.append(f"expected {self.expected}")
-        if self.found is not None:
-            parts.append(f"found {self.found}")
+        if (found := self._found()) is not None:
+            parts.append(f"found {found}")
         text = f"{self.where}: {', '.join(parts)}" if parts else self.where
         return text if text.isprintable() else _printable(text)
+
+    def with_hint(self, hint: str) -> Self:
+        """Return the same error with another hint, to be raised in its place."""
+        return type(self)(**{**vars(self), "hint": hint}).with_traceback(self.__traceback__)
+
+    def _found(self) -> str | None:
+        return self.found
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
 def _printable(text: str) -> str:
-    # What was found may be hostile: no line break, escape sequence or lone surrogate of it is passed on.
+    # The text may quote hostile input: escape line breaks, terminal sequences and lone surrogates.
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class UsageError(LadingError):
-    """Wrong use: nothing was tried."""
+    """Wrong use; nothing was tried."""
 
 
 class InvalidReference(UsageError):
@@ -138,7 +160,7 @@ class InvalidName(UsageError):
 
 
 class InvalidSetting(UsageError):
-    """A flag, variable or file that says something impossible."""
+    """A flag, variable or file with an impossible value."""
 
 
 class ExtraMissing(UsageError):
@@ -154,7 +176,7 @@ class ManifestInvalid(BundleError):
 
 
 class ManifestNotCanonical(BundleError):
-    """The right content, but other bytes than its canonical form."""
+    """The right content in bytes that are not its canonical form."""
 
 
 class UnknownKey(BundleError):
@@ -162,23 +184,23 @@ class UnknownKey(BundleError):
 
 
 class FormatUnsupported(BundleError):
-    """Another format number than this lading reads."""
+    """A format number that this lading does not read."""
 
 
 class FileMissing(BundleError):
-    """The manifest names a file that is not there."""
+    """A file that the manifest names does not exist."""
 
 
 class FileUnexpected(BundleError):
-    """A file is there that the manifest does not name."""
+    """A file exists that the manifest does not name."""
 
 
 class DigestMismatch(BundleError):
-    """Other bytes than the manifest says."""
+    """The bytes do not have the digest that the manifest states."""
 
 
 class SizeMismatch(BundleError):
-    """Another length than the manifest says."""
+    """The length is not the one that the manifest states."""
 
 
 class TooLarge(BundleError):
@@ -218,7 +240,7 @@ class RequirementsInvalid(BundleError):
 
 
 class ImageInvalid(LadingError):
-    """Not a container image, or no wheel, that one can read or build on."""
+    """A container image or wheel that cannot be read or built on."""
 
 
 class ConversionError(LadingError):
@@ -234,7 +256,7 @@ class ConverterFailed(ConversionError):
 
 
 class ParityLost(ConversionError):
-    """Converted, but it answers otherwise than the framework."""
+    """Converted, but its answers differ from the framework's."""
 
 
 class SamplesRefused(ConversionError):
@@ -246,23 +268,23 @@ class VerificationError(LadingError):
 
 
 class ModelInvalid(VerificationError):
-    """The ONNX checker or the session refuses the model."""
+    """The ONNX checker or the session rejects the model."""
 
 
 class OperatorUnsupported(VerificationError):
-    """An opset, IR version or operator this runtime does not have."""
+    """An opset, IR version or operator that this runtime does not have."""
 
 
 class SignatureMismatch(VerificationError):
-    """The manifest says one thing, the model another."""
+    """The manifest and the model disagree."""
 
 
 class GoldenMismatch(VerificationError):
-    """The golden samples give other answers here."""
+    """The golden samples give different answers here."""
 
 
 class BatchMismatch(VerificationError):
-    """One row alone and among others give different answers."""
+    """A row alone and the same row in a batch give different answers."""
 
 
 class GateNotMet(VerificationError):
@@ -270,15 +292,25 @@ class GateNotMet(VerificationError):
 
 
 class EvidenceFailed(VerificationError):
-    """The bundle was verified on this very image before, and did not hold."""
+    """Verification failed before on this very image."""
 
 
 class HistoryBroken(VerificationError):
-    """An event in the history of a model's releases was changed afterwards, or left out."""
+    """An event in the history of a model's releases was changed later or left out."""
 
 
 class InputError(LadingError):
-    """A request that does not fit the signature."""
+    """A request that does not fit the signature.
+
+    ``path`` is the place of the offending value in the caller's JSON (``$.data[3][0]``), if it has one.
+    """
+
+    def __init__(self, where: str, *, path: str | None = None, **sentence: Unpack[Sentence]) -> None:
+        self.path = path
+        super().__init__(where, **sentence)
+
+    def _found(self) -> str | None:
+        return self.found if self.path is None else f"{self.found} at `{self.path}`"
 
 
 class BodyInvalid(InputError):
@@ -286,11 +318,11 @@ class BodyInvalid(InputError):
 
 
 class ValueRefused(InputError):
-    """A value that is of another type or would change."""
+    """A value of another type, or one that a cast would change."""
 
 
 class ShapeRefused(InputError):
-    """Another shape than the signature's."""
+    """A shape that is not the signature's."""
 
 
 class EmptyInput(InputError):
@@ -298,7 +330,7 @@ class EmptyInput(InputError):
 
 
 class InputMissing(InputError):
-    """An input or column that is not there."""
+    """An input or column that is absent."""
 
 
 class InputUnknown(InputError):
@@ -310,11 +342,15 @@ class OutputUnknown(InputError):
 
 
 class NotFound(LadingError):
-    """What was named is not there."""
+    """The thing that was named does not exist."""
 
 
 class ModelNotFound(NotFound):
-    """No model of this name."""
+    """No model of this name; ``model`` is the name that was looked for."""
+
+    def __init__(self, where: str, *, model: str = "", **sentence: Unpack[Sentence]) -> None:
+        self.model = model
+        super().__init__(where, **sentence)
 
 
 class VersionNotFound(NotFound):
@@ -346,9 +382,11 @@ class RouteNotFound(NotFound):
 
 
 class MethodRefused(LadingError):
-    """The route is there, but not for this method; ``allowed`` names those that are."""
+    """The route exists, but not for this method; ``allowed`` lists the methods that it has."""
 
-    allowed: tuple[str, ...] = ()
+    def __init__(self, where: str, *, allowed: tuple[str, ...] = (), **sentence: Unpack[Sentence]) -> None:
+        self.allowed = allowed
+        super().__init__(where, **sentence)
 
 
 class MediaTypeRefused(LadingError):
@@ -356,7 +394,7 @@ class MediaTypeRefused(LadingError):
 
 
 class NotSupported(LadingError):
-    """The protocol has it, this server does not do it."""
+    """The protocol has it, this server does not implement it."""
 
 
 class LimitError(LadingError):
@@ -368,13 +406,15 @@ class BodyTooLarge(LimitError):
 
 
 class QueueFull(LimitError):
-    """More requests wait than ``max_queue``; try again after ``retry_after_s``."""
+    """More requests wait than ``max_queue``; the client may retry after ``retry_after_s``."""
 
-    retry_after_s: int = 1
+    def __init__(self, where: str, *, retry_after_s: int = 1, **sentence: Unpack[Sentence]) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(where, **sentence)
 
 
 class MemoryShort(LimitError):
-    """A model that would need more memory than there is."""
+    """A model that would need more memory than is free."""
 
 
 class DeadlineExceeded(LimitError):
@@ -382,11 +422,11 @@ class DeadlineExceeded(LimitError):
 
 
 class ConflictError(LadingError):
-    """Somebody else's state stands in the way."""
+    """Another actor's state stands in the way."""
 
 
 class DestinationExists(ConflictError):
-    """Something is where the result should go."""
+    """Something already exists where the result should go."""
 
 
 class StillInUse(ConflictError):
@@ -394,7 +434,7 @@ class StillInUse(ConflictError):
 
 
 class StaleRelease(ConflictError):
-    """The release was changed by somebody else meanwhile."""
+    """Another actor changed the release in the meantime."""
 
 
 class UnavailableError(LadingError):
@@ -410,7 +450,7 @@ class RegistryUnavailable(UnavailableError):
 
 
 class CatalogTooNew(RegistryUnavailable):
-    """A newer lading wrote the catalog: waiting does not help, an upgrade does."""
+    """A newer lading wrote the catalog; waiting does not help, an upgrade does."""
 
 
 class ServerUnavailable(UnavailableError):
@@ -418,32 +458,56 @@ class ServerUnavailable(UnavailableError):
 
 
 class RemoteError(LadingError):
-    """A server answered the client with an error; ``status`` is its HTTP status, ``code`` its name."""
+    """A server answered the client with an error; ``status`` is its HTTP status, ``code`` its name.
 
-    status: int = 0
-    code: str = ""
+    ``status`` is 0 where the answer was no HTTP response, ``code`` empty where the server names none.
+    """
+
+    def __init__(self, where: str, *, status: int = 0, code: str = "", **sentence: Unpack[Sentence]) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(where, **sentence)
 
 
 class RunFailed(LadingError):
     """The runtime failed on input that fits the signature."""
 
 
-def missing_extra(what: str, extra: str, error: ImportError, *, instead: str = "") -> ExtraMissing:
-    """Say that `what` needs an extra of lading that is not installed here; `instead` is another way."""
+def nearest(table: Mapping[type[LadingError], _Entry], error: LadingError) -> _Entry:
+    """Return the entry of `table` for the class of `error`, or for the nearest class above it.
+
+    Raises `LookupError` where no class of the error is in the table; tests hold that none is missing.
+    """
+    for kind in type(error).__mro__:
+        if kind in table:
+            return table[kind]
+    raise LookupError(f"{type(error).__name__} is missing from a table of errors")
+
+
+def missing_extra(subject: str, extra: str, error: ImportError, *, instead: str = "") -> ExtraMissing:
+    """Return the error of a `subject` that needs an extra of lading; `instead` is another way."""
     found = f"no module `{error.name}`" if isinstance(error, ModuleNotFoundError) else str(error)
     hint = f"{pip_install(extra)}, or {instead}" if instead else pip_install(extra)
-    return ExtraMissing(what, expected=f"the extra `{extra}`", found=found, hint=hint)
+    return ExtraMissing(subject, expected=f"the extra `{extra}`", found=found, hint=hint)
 
 
 def pip_install(extra: str) -> str:
-    """Return the command that installs an extra of lading, as it stands in a sentence."""
+    """Return the command that installs an extra of lading, quoted for a sentence."""
     return f"`pip install 'lading[{extra}]'`"
 
 
-def continued(sentence: str) -> str:
-    """Write another library's sentence as the middle of one of ours: ``Expected …`` but ``JSON …``."""
+def mid_sentence(sentence: str) -> str:
+    """Return another library's sentence as the middle of one of ours: ``Expected …`` but ``JSON …``."""
     first, second = sentence[:1], sentence[1:2]
+    # An upper-case second letter is an acronym, which keeps its capitals.
     return first.lower() + sentence[1:] if second.islower() else sentence
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of another library's error as one line, cut after 300 characters."""
+    # onnx appends its C++ stack trace to the message.
+    text = " ".join(str(error).partition("\nStacktrace:")[0].split())
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 
 def leaves(kind: type[LadingError] = LadingError) -> list[type[LadingError]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.errors import ConverterFailed, missing_extra
+from lading.errors import ConverterFailed, missing_extra, one_line
 from lading.signature import BATCH, Array, DType, Tensor
 
 CHUNK_ROWS = 4096
@@ -90,7 +90,7 @@ def evaluator(title: str, model: bytes) -> Evaluate:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base below Exception
         expected = f"a model that ONNX Runtime {ort.__version__} loads"
-        raise ConverterFailed(f"`{title}`", expected=expected, found=_line(error)) from error
+        raise ConverterFailed(f"`{title}`", expected=expected, found=one_line(error)) from error
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -98,7 +98,7 @@ def evaluator(title: str, model: bytes) -> Evaluate:
             values = session.run(names, dict(inputs))
         except Exception as error:
             expected = "a converted model that runs on the samples"
-            raise ConverterFailed(f"`{title}`", expected=expected, found=_line(error)) from error
+            raise ConverterFailed(f"`{title}`", expected=expected, found=one_line(error)) from error
         return dict(zip(names, values, strict=True))
 
     return run
@@ -331,8 +331,3 @@ def _rename_captured(graph: Any, names: Mapping[str, str]) -> None:
         rename_in_node(node, outside)
     for output in graph.output:
         output.name = outside.get(output.name, output.name)
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).partition("\nStacktrace:")[0].split())
-    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -16,7 +16,7 @@ import numpy as np
 from lading.convert import Conversion, Plan, graph
 from lading.convert import sequence_outputs as maps
 from lading.convert.table import Table, is_number, make_table
-from lading.errors import ConverterFailed, LadingError, SamplesRefused, continued
+from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
 from lading.signature import BATCH, Array, DType, Signature, Tensor
 
 _MAX_INLINE_BYTES = 1_500_000_000
@@ -101,7 +101,7 @@ class OnnxFile:
             # By its ending, onnx would take a file for another form than the one there is.
             model = onnx.load(self.path, format="protobuf", load_external_data=True)
         except Exception as error:  # onnx and protobuf share no base for their errors
-            raise self._unreadable(continued(_line(error))) from error
+            raise self._unreadable(mid_sentence(one_line(error))) from error
         if not model.graph.output or not model.opset_import:
             raise self._unreadable("no graph with outputs in it")
         if model.ByteSize() > _MAX_INLINE_BYTES:
@@ -307,8 +307,3 @@ def _rename_value(model: Any, old: str, new: str) -> None:
 
 def _column(array: Array) -> Array:
     return array.reshape(-1, 1) if array.ndim == 1 else array
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -16,7 +16,14 @@ from lading.convert import Conversion, Plan, graph, inputs, outputs
 from lading.convert import sequence_outputs as maps
 from lading.convert.sklearn_repairs import quiet_converters, repaired_converters
 from lading.convert.table import Table, make_table
-from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, missing_extra
+from lading.errors import (
+    ConversionError,
+    ConverterFailed,
+    ConverterMissing,
+    SamplesRefused,
+    missing_extra,
+    one_line,
+)
 from lading.signature import Array, Signature
 
 # Read by every ONNX Runtime since 1.14 and by every skl2onnx since 1.15; nothing newer is needed.
@@ -74,7 +81,7 @@ class SklearnModel:
             raise SamplesRefused(
                 f"samples of `{self.title}`",
                 expected="rows that the estimator itself answers",
-                found=f"{type(error).__name__}: {_line(error)}",
+                found=f"{type(error).__name__}: {one_line(error)}",
             ) from error
         plain = {name: _plain(value, table.rows, name, self.title) for name, value in found.items()}
         if "label" in plain and plain["label"].ndim > 1 and not isinstance(self.model.classes_, list):
@@ -372,16 +379,11 @@ def _failure(title: str, error: Exception) -> ConverterFailed | ConverterMissing
         kind = re.search(r"<class '([^']+)'>", str(error))
         found = f"none for `{kind.group(1)}`" if kind else "none"
         return ConverterMissing(f"`{title}`", expected="a converter of skl2onnx", found=found, hint=_HINT)
-    found = f"{type(error).__name__}: {_line(error.__cause__ or error)}"
+    found = f"{type(error).__name__}: {one_line(error.__cause__ or error)}"
     return ConverterFailed(f"`{title}`", expected="skl2onnx to convert it", found=found, hint=_HINT)
 
 
 _HINT = "docs/reference/scikit-learn.md lists the estimators that can be packed"
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def _copy(model: Any) -> Any:

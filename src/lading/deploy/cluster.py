@@ -136,6 +136,5 @@ def _refused(where: str, error: Any) -> RemoteError:
         message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
         message = str(error.reason)
-    refused = RemoteError(where, expected="to be applied", found=f"{error.status} ({message})")
-    refused.status = int(error.status or 0)
-    return refused
+    found = f"{error.status} ({message})"
+    return RemoteError(where, expected="to be applied", found=found, status=int(error.status or 0))

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from lading.convert.table import is_number
-from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra
+from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra, one_line
 
 _READABLE = "`.npz`, `.npy`, `.csv`, `.parquet` or `.json`"
 
@@ -34,7 +34,7 @@ def read_samples(samples: Any) -> Any:
     try:
         return reader(path)
     except (OSError, ValueError, EOFError, KeyError) as error:
-        raise SamplesRefused(where, expected="a readable file", found=_line(error)) from error
+        raise SamplesRefused(where, expected="a readable file", found=one_line(error)) from error
 
 
 def load_model(model: Any) -> Any:
@@ -63,7 +63,7 @@ def _import(name: str, model: str) -> Any:
             hint = f"run it in the folder that holds `{name.partition('.')[0]}.py`"
             found = f"no module `{error.name}`"
             raise InvalidSetting(f"`{model}`", expected="`module:object`", found=found, hint=hint) from None
-        what = f"{type(error).__name__}: {_line(error)}"
+        what = f"{type(error).__name__}: {one_line(error)}"
         raise ConverterFailed(f"`{model}`", expected="a module that loads", found=what) from error
     finally:
         sys.path.remove(here)
@@ -125,7 +125,3 @@ _READERS = {
     ".parquet": _read_frame,
     ".json": _read_json,
 }
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

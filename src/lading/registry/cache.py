@@ -219,8 +219,7 @@ def hinted(hint: str) -> Iterator[None]:
     try:
         yield
     except BundleError as error:
-        error.hint = hint
-        raise
+        raise error.with_hint(hint) from error.__cause__
 
 
 def _entries(folder: Path, before: float) -> Iterator[Path]:

@@ -19,7 +19,11 @@ def missing(ref: Ref, models: Sequence[str], versions: Sequence[ModelVersion], w
     if not versions:
         hint = _near(ref.name, models) or "push a bundle with `lading push DIR`"
         return ModelNotFound(
-            f"model `{ref.name}`", expected=f"a model of registry `{where}`", found="no such model", hint=hint
+            f"model `{ref.name}`",
+            expected=f"a model of registry `{where}`",
+            found="no such model",
+            hint=hint,
+            model=ref.name,
         )
     if ref.tag is not None:
         tags = sorted({tag for version in versions for tag in version.tags})

@@ -46,9 +46,7 @@ def test_errors_end_with_the_code_of_their_kind(kind, code):
 
 @pytest.mark.parametrize(("status", "code"), [(400, 1), (404, 3), (413, 1), (429, 4), (500, 1), (504, 4)])
 def test_what_a_server_answered_counts_by_its_status(status, code):
-    error = RemoteError("somewhere")
-    error.status = status
-    assert exits.exit_code(error) == code
+    assert exits.exit_code(RemoteError("somewhere", status=status)) == code
 
 
 def test_an_error_is_one_sentence_and_a_hint_on_stderr(capsys):

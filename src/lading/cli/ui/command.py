@@ -27,8 +27,9 @@ class Command(click.Command):
             return super().invoke(ctx)
         except ModelNotFound as error:
             for name in _bare_names(self, ctx):
-                if error.where == f"model `{name}`":
-                    error.hint = f"{error.hint or ''} (a directory is written `./{name}`)".strip()
+                if error.model == name:
+                    hint = f"{error.hint or ''} (a directory is written `./{name}`)".strip()
+                    raise error.with_hint(hint) from error.__cause__
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

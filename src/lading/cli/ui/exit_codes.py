@@ -14,7 +14,7 @@ import click
 
 from lading import errors
 from lading.cli.ui import printing
-from lading.errors import LadingError, RemoteError, continued
+from lading.errors import LadingError, RemoteError, mid_sentence
 
 DONE, REFUSED, WRONG_USE, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 3, 4
 DEFECT = 70
@@ -75,10 +75,7 @@ def exit_code(error: LadingError) -> int:
     """Return the exit code of `error`; what a server answered counts by its status."""
     if isinstance(error, RemoteError) and error.status in _REMOTE:
         return _REMOTE[error.status]
-    for kind in type(error).__mro__:
-        if kind in EXIT:
-            return EXIT[kind]
-    raise AssertionError(f"{type(error).__name__} has no exit code")
+    return errors.nearest(EXIT, error)
 
 
 def report(error: BaseException, *, debug: bool) -> int:
@@ -99,7 +96,7 @@ def report(error: BaseException, *, debug: bool) -> int:
             return exit_code(error)
         case OSError() if error.strerror:
             place = f"`{error.filename}`: " if error.filename else ""
-            printing.error(place + continued(error.strerror), None)
+            printing.error(place + mid_sentence(error.strerror), None)
             return UNAVAILABLE
     shown = (
         f"unexpected {type(error).__name__}: {error}" if str(error) else f"unexpected {type(error).__name__}"
@@ -137,7 +134,7 @@ def _sentence(error: click.ClickException) -> str:
     plain = _NUMBER.sub(lambda found: f"a {_NUMBERS[found[1]]}", error.format_message())
     plain = _CHOICES.sub(lambda found: f", one of {_listed(found[1])}", plain)
     where, colon, what = plain.strip().removesuffix(".").partition(": ")
-    return _QUOTED.sub(r"`\1`", continued(where) + colon + continued(what))
+    return _QUOTED.sub(r"`\1`", mid_sentence(where) + colon + mid_sentence(what))
 
 
 def _listed(choices: str) -> str:

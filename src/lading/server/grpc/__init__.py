@@ -44,10 +44,7 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
 
 def status_of(error: LadingError) -> grpc.StatusCode:
     """Return the gRPC status of `error`."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-    raise AssertionError(f"{type(error).__name__} has no gRPC status")
+    return errors.nearest(STATUS, error)
 
 
 def details_of(error: LadingError) -> str:

@@ -143,9 +143,8 @@ class Router:
             raise RouteNotFound(
                 f"`{path}`", expected="a route of this server", found="none", hint="see `/docs`"
             )
-        error = MethodRefused(f"`{path}`", expected=" or ".join(sorted(set(allowed))), found=method)
-        error.allowed = tuple(sorted(set(allowed)))
-        raise error
+        methods = tuple(sorted(set(allowed)))
+        raise MethodRefused(f"`{path}`", expected=" or ".join(methods), found=method, allowed=methods)
 
 
 def _compile(route: Route) -> re.Pattern[str]:

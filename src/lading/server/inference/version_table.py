@@ -54,7 +54,10 @@ class VersionTable:
                 raise ModelNotReady(nothing_loaded(not_ready_reason))
             given = ", ".join(f"`{model}`" for model in self.models) or "none"
             raise ModelNotFound(
-                f"model `{name}`", expected=f"one of the models here ({given})", found="no such model"
+                f"model `{name}`",
+                expected=f"one of the models here ({given})",
+                found="no such model",
+                model=name,
             )
         return found
 

@@ -7,7 +7,7 @@ never runs a model and never touches a socket.
 from __future__ import annotations
 
 from lading import errors
-from lading.errors import LadingError, continued
+from lading.errors import LadingError, mid_sentence
 
 STATUS: dict[type[LadingError], int] = {
     errors.UsageError: 400,
@@ -40,15 +40,12 @@ def unread(error: BaseException) -> str:
     """Say why a body could not be read, given what of `UNREADABLE` was raised; the middle of a sentence."""
     if isinstance(error, UnicodeDecodeError):  # Its own position is that within one text of the body.
         return f"text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
-    return continued(str(error) or type(error).__name__)
+    return mid_sentence(str(error) or type(error).__name__)
 
 
 def status_of(error: LadingError) -> int:
     """Return the HTTP status of `error`."""
-    for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
-    raise AssertionError(f"{type(error).__name__} has no HTTP status")
+    return errors.nearest(STATUS, error)
 
 
 def error_headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:

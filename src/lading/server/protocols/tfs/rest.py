@@ -193,7 +193,7 @@ def resolve_spec(plane: DataPlane, name: str, version: int | None, label: str | 
         raise VersionNotFound(f"Servable not found for request: Specific({name}, {version})") from None
     except ModelNotFound:
         which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-        raise ModelNotFound(f"Servable not found for request: {which}") from None
+        raise ModelNotFound(f"Servable not found for request: {which}", model=name) from None
     except TagNotFound:
         raise InvalidReference(f"Unrecognized servable version label: {label}") from None
 
@@ -207,7 +207,7 @@ def versions_of(plane: DataPlane, name: str, version: int | None, label: str | N
     except VersionNotFound:
         raise VersionNotFound(f"Could not find version {version} of model {name}") from None
     except ModelNotFound:
-        raise ModelNotFound(f"Could not find any versions of model {name}") from None
+        raise ModelNotFound(f"Could not find any versions of model {name}", model=name) from None
     except TagNotFound:
         raise InvalidReference(f"Unrecognized servable version label: {label}") from None
 
