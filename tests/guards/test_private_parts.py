@@ -1,0 +1,188 @@
+"""What lading uses of other libraries that they do not document: it may go with any of their releases.
+
+Each has an upper bound in pyproject.toml. A release beyond it is let in when this file passes with it.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc._server as grpc_server
+import pytest
+import uvicorn
+from skl2onnx.common._registration import get_converter
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lading.runtime.onnx.session import import_onnxruntime
+from lading.server.http.protocol import PendingAnswer
+from support.bundles import linear_bundle
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "lading"
+
+
+class Part(NamedTuple):
+    """One undocumented part: whose it is, what it is, and the file of lading that uses it."""
+
+    library: str
+    name: str
+    used_by: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.library}: expected `{self.name}`, which src/lading/{self.used_by} uses; it has gone"
+
+
+HTTP_TOOLS_PROTOCOL = """
+    cycle flow headers logger loop parser scope server_state timeout_keep_alive timeout_keep_alive_task
+    transport url on_body on_header on_headers_complete on_message_begin on_message_complete
+    on_response_complete send_400_response shutdown timeout_keep_alive_handler _unset_keepalive_if_required
+"""
+
+# By library and by the object that has them, which `owners` makes: the file that uses them, and their names.
+UVICORN = {
+    "uvicorn.protocols.http.httptools_impl": (
+        "server/http/protocol.py",
+        "HttpToolsProtocol RequestResponseCycle STATUS_LINE",
+    ),
+    "HttpToolsProtocol": ("server/http/protocol.py", HTTP_TOOLS_PROTOCOL),
+    "FlowControl": ("server/http/protocol.py", "pause_reading write_paused"),
+    "ServerState": ("server/http/protocol.py", "connections default_headers total_requests"),
+    "Server": (
+        "server/process/serve.py",
+        "force_exit handle_exit lifespan on_tick server_state servers should_exit startup",
+    ),
+    "Config": ("server/process/serve.py", "http_protocol_class ssl"),
+}
+ONNXRUNTIME = {
+    "InferenceSession": ("runtime/onnx/session.py", "_sess"),
+    "InferenceSession._sess": ("runtime/onnx/session.py", "run run_with_iobinding"),
+    "IOBinding": ("runtime/onnx/bindings.py", "_iobinding"),
+    "onnxruntime.capi.onnxruntime_pybind11_state": ("runtime/onnx/session.py", "Fail InvalidArgument"),
+}
+SKL2ONNX = {
+    "skl2onnx._supported_operators": ("convert/sklearn.py", "_get_sklearn_operator_name"),
+    "skl2onnx.common._registration": ("convert/sklearn.py", "get_converter"),
+    "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_mul apply_sub"),
+    "get_converter()": ("convert/sklearn_repairs.py", "get_allowed_options _fct"),
+}
+PARTS = [
+    (owner, Part(library, f"{owner}.{name}", used_by))
+    for library, owners in {"uvicorn": UVICORN, "onnxruntime": ONNXRUNTIME, "skl2onnx": SKL2ONNX}.items()
+    for owner, (used_by, names) in owners.items()
+    for name in names.split()
+]
+
+# What the tests below look at in another way: whom uvicorn and grpcio call, and where a file is.
+BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio", "swagger-ui-bundle"}
+
+
+@pytest.fixture(scope="module")
+def owners(tmp_path_factory) -> dict[str, Any]:
+    model = linear_bundle(tmp_path_factory.mktemp("model") / "iris.bundle").path / "model.onnx"
+    session = import_onnxruntime().InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return {
+        **asyncio.run(uvicorn_owners()),
+        "InferenceSession": session,
+        "InferenceSession._sess": getattr(session, "_sess", None),
+        "IOBinding": session.io_binding(),
+        "get_converter()": get_converter("SklearnHistGradientBoostingRegressor"),
+    }
+
+
+async def uvicorn_owners() -> dict[str, Any]:
+    """Start a server without sockets, as a worker does that accepts from the supervisor's."""
+    config = uvicorn.Config(print, lifespan="off", http="httptools", ws="none", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[])
+    protocol = HttpToolsProtocol(config, server.server_state, {})
+    protocol.on_message_begin()  # Makes `url`.
+    made = (config, server, server.server_state, protocol, FlowControl(asyncio.Transport()))
+    return {type(owner).__name__: owner for owner in made}
+
+
+@pytest.mark.parametrize(("owner", "part"), PARTS, ids=[part.name for _, part in PARTS])
+def test_an_undocumented_part_of_a_library_still_exists(owners, owner, part):
+    if owner not in owners:
+        owners[owner] = importlib.import_module(owner)
+    assert hasattr(owners[owner], part.name.rpartition(".")[2]), part.sentence
+
+
+def attributes_of(source: str, variable: str) -> set[str]:
+    """Collect `name` of each `variable.name` in Python source."""
+    return set(re.findall(rf"\b{re.escape(variable)}\.(\w+)", source))
+
+
+def test_uvicorn_asks_no_more_of_an_unfinished_response_than_a_pending_answer_has():
+    """`PendingAnswer` stands where uvicorn keeps its `RequestResponseCycle`."""
+    calls = ("connection_lost", "eof_received", "pause_writing", "resume_writing", "shutdown")
+    source = "".join(inspect.getsource(getattr(HttpToolsProtocol, name)) for name in calls)
+    assert attributes_of(source, "self.cycle") <= set(PendingAnswer.__slots__)
+    assert attributes_of(source, "self.cycle.message_event") == {"set"}
+
+
+def test_grpcio_asks_no_more_of_its_threads_than_lading_has():
+    """`CallThreads` stands where grpcio documents a `ThreadPoolExecutor`."""
+    source = inspect.getsource(grpc_server)
+    assert attributes_of(source, "thread_pool") == {"submit"}
+    assert attributes_of(source, "rpc_future") == {"add_done_callback"}
+
+
+def test_swagger_ui_is_where_the_page_of_documentation_looks_for_it():
+    folder = Path(importlib.util.find_spec("swagger_ui_bundle").origin).parent
+    (newest,) = folder.glob("vendor/swagger-ui-*")
+    assert {"swagger-ui-bundle.js", "swagger-ui.css"} <= {path.name for path in newest.iterdir()}
+
+
+def test_a_library_whose_undocumented_parts_are_used_has_an_upper_bound():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    requirements = [line for name in ("serve", "pack") for line in extras[name]]
+    for library in BOUNDED:
+        asked = [line for line in requirements if re.match(rf"{library}[<>=]", line)]
+        assert asked, library
+        assert [line for line in asked if "<" not in line] == []
+
+
+def test_every_private_name_that_lading_uses_of_a_library_is_in_the_list():
+    listed = {name for _, part in PARTS for name in re.split(r"\W+", part.name)}
+    used = {
+        f"{path.relative_to(SOURCE)}: {name}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for name in private_names(ast.parse(path.read_text()))
+        if name not in listed
+    }
+    assert used == set()
+
+
+def private_names(tree: ast.Module) -> Iterator[str]:
+    """Name what a module uses that begins with an underscore and that neither it nor lading defines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not str(node.module).startswith("lading"):
+            parts = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+            yield from (name for name in parts if is_private(name))
+    own = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_own(node.value)}
+    own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
+            yield node.attr
+
+
+def is_private(name: str) -> bool:
+    # Python documents `os._exit` and what named tuples have; `os._Environ` is in its own stubs.
+    return re.match(r"_[a-zA-Z]", name) is not None and name not in ("_exit", "_replace", "_Environ")
+
+
+def is_own(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
