@@ -71,9 +71,9 @@ def test_requests_of_one_turn_are_answered_by_what_replaced_it_compressed_or_not
 
 
 def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pair):
-    witness = Observer("here")
+    observer = Observer("here")
     settings = ServeSettings(max_queue=1, grpc_port=-1)
-    plane = make_plane(settings, "iris", witness)
+    plane = make_plane(settings, "iris", observer)
     rule = (b"x-tier", b"gold", "candidate")
     plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 0.0, (rule,))})
     go = slow(pair[0], 30)
@@ -89,8 +89,8 @@ def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pai
         assert [wire.answer().status for wire in wires[:2]] == [200, 200]
         for wire in wires:
             wire.close()
-    witness.windows.cut(time.time(), last=True)
-    (window,) = witness.windows.take()
+    observer.windows.rotate(time.time(), last=True)
+    (window,) = observer.windows.drain()
     assert (window.requests, window.errors) == (3, {"QueueFull": 1})
 
 

@@ -71,8 +71,8 @@ def test_a_release_splits_calls_by_their_metadata_and_sees_their_answers(iris, t
     candidate = served_from(linear_bundle(tmp_path / "next"), 4)
     rule = (b"x-tier", b"gold", "candidate")
     traffic = Traffic("iris", 1, "canary", 3, 4, 0.0, (rule,))
-    witness = Observer("here")
-    plane = DataPlane("iris", witness=witness)
+    observer = Observer("here")
+    plane = DataPlane("iris", observer=observer)
     plane.publish([iris, candidate], {"iris": traffic})
     with grpc_serving(plane) as (channel, _):
         told = []
@@ -85,10 +85,10 @@ def test_a_release_splits_calls_by_their_metadata_and_sees_their_answers(iris, t
         assert told == ["iris:4", "iris:3", "iris:4"]
         with pytest.raises(grpc.RpcError):
             ask(channel, "ModelInfer", model_name="iris")
-    witness.windows.cut(time.time(), last=True)
-    seen = {one.version: (one.requests, one.errors) for one in witness.windows.take()}
+    observer.windows.rotate(time.time(), last=True)
+    seen = {one.version: (one.requests, one.errors) for one in observer.windows.drain()}
     assert seen == {3: (2, {"InputMissing": 1}), 4: (2, {})}
-    assert witness.claim("iris", b"of tin", ("0",))
+    assert observer.match_feedback("iris", b"of tin", ("0",))
 
 
 def test_what_is_no_message_is_refused_in_a_sentence(iris):

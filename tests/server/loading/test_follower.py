@@ -56,14 +56,14 @@ class Following:
 
     def __init__(self, folder: Path, keep: int = 0, registry: Registry | None = None) -> None:
         self.registry = registry or three_versions(folder)
-        self.witness = Observer("replica-1")
-        self.plane = DataPlane(witness=self.witness)
+        self.observer = Observer("replica-1")
+        self.plane = DataPlane(observer=self.observer)
         self.manager = Manager(self.plane, threads=1)
         self.follower = Follower(
             self.registry,
             self.manager,
             self.plane,
-            self.witness,
+            self.observer,
             replica="replica-1",
             keep=keep,
             interval_s=0.05,
@@ -75,7 +75,7 @@ class Following:
         self.follower.stop()
         self.manager.drain("done")
         self.manager.close()
-        self.witness.stop()
+        self.observer.stop()
         self.registry.close()
 
     def until(self, condition, timeout_s: float = 10.0) -> None:
@@ -156,9 +156,9 @@ def test_windows_of_both_sides_reach_the_catalog(following):
     following.until(lambda: following.ready() == [1, 2])
     for at in range(200):
         following.ask(request_id=str(at).encode())
-    assert following.witness.learn("iris", b"7", ("versicolor",))
-    assert not following.witness.learn("iris", b"7", ("versicolor",)), "one truth counts once"
-    assert not following.witness.learn("iris", b"nobody", ("setosa",))
+    assert following.observer.add_feedback("iris", b"7", ("versicolor",))
+    assert not following.observer.add_feedback("iris", b"7", ("versicolor",)), "one truth counts once"
+    assert not following.observer.add_feedback("iris", b"nobody", ("setosa",))
 
     def counted() -> int:
         return sum(one.requests for one in following.registry.windows("iris", release.number))
@@ -240,12 +240,12 @@ def test_feedback_told_to_another_process_reaches_the_one_that_answered(followin
     following.until(lambda: following.ready() == [1])
     following.ask(request_id=b"r-1")
     other = Observer("replica-2")
-    plane = DataPlane(witness=other)
+    plane = DataPlane(observer=other)
     manager = Manager(plane, threads=1)
     second = Follower(following.registry, manager, plane, other, replica="replica-2", interval_s=0.05)
     manager.start()
     second.start()
-    assert not other.learn("iris", b"r-1", ("setosa",))
+    assert not other.add_feedback("iris", b"r-1", ("setosa",))
 
     def counted() -> int:
         windows = following.registry.windows("iris", 1)
@@ -382,7 +382,7 @@ def test_a_window_that_the_catalog_does_not_take_takes_no_other_along(following,
             name="iris", release=1, version=1, digest=digest, replica="r", at=1.0, seconds=1.0, **given
         )
 
-    following.witness.windows.put_back([window(outputs={"\ud800": 1}), window(requests=7)])
+    following.observer.windows.put_back([window(outputs={"\ud800": 1}), window(requests=7)])
     following.until(lambda: following.registry.windows("iris", 1))
     assert [one.requests for one in following.registry.windows("iris", 1)] == [7]
     assert "telling what iris:1 answered failed" in caplog.text
@@ -403,21 +403,17 @@ def test_a_former_version_that_was_removed_is_not_kept(tmp_path):
 def test_what_is_counted_does_not_grow_while_the_catalog_is_away(following, monkeypatch):
     following.registry.release("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
-    windows = following.witness.windows
+    windows = following.observer.windows
 
     def away(*_given: object) -> None:
         raise RegistryUnavailable("the catalog", expected="an answer", found="none")
-
-    def kept() -> int:
-        tallies = [windows._tallies, *(one[2] for one in windows._ended)]
-        return sum(len(tally.answered) for each in tallies for tally in each.values())
 
     # A PostgreSQL that is really stopped is in tests/registry_conformance; here the moment must be exact.
     with monkeypatch.context() as patch:
         patch.setattr(following.registry, "wanted", away)
         for _ in range(50):
             following.ask()
-        following.until(lambda: kept() == 0)
+        following.until(lambda: windows.pending_answers == 0)
     following.until(lambda: sum(one.requests for one in following.registry.windows("iris", 1)) == 50)
 
 

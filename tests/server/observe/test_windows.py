@@ -1,8 +1,9 @@
-"""Windows of live traffic: what is counted, and by which names."""
+"""Windows of live traffic: what is counted, and in which buckets."""
 
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from bisect import bisect_left
 
@@ -33,17 +34,17 @@ def regressor(folder, scale: float, version: int):
     return served_from(bundle_of(folder / str(version), model, signature, inputs), version)
 
 
-def test_a_window_holds_what_was_seen_since_the_last(classifier):
+def test_a_window_has_the_counts_since_the_last_one(classifier):
     windows = Windows("replica-1")
-    tally = windows.tally(7, classifier)
+    counts = windows.counts(7, classifier)
     probabilities = classifier.samples.outputs["probabilities"]
     for at in range(5):
-        tally.answered.append((0.001 * (at + 1), probabilities[at : at + 1], ""))
-    tally.answered.append((0.5, None, "RunFailed"))
-    tally.feedback += [True, True]
-    tally.shadows += ["agreed", "dropped", "agreed"]
-    windows.cut(windows._began + 1.0, last=True)
-    (window,) = windows.take()
+        counts.answers.append((0.001 * (at + 1), probabilities[at : at + 1], ""))
+    counts.answers.append((0.5, None, "RunFailed"))
+    counts.feedback += [True, True]
+    counts.shadows += ["agreed", "dropped", "agreed"]
+    windows.rotate(time.time(), last=True)
+    (window,) = windows.drain()
     assert (window.name, window.release, window.version, window.replica) == ("iris", 7, 1, "replica-1")
     assert window.requests == 6
     assert window.errors == {"RunFailed": 1}
@@ -53,53 +54,53 @@ def test_a_window_holds_what_was_seen_since_the_last(classifier):
     assert sum(window.outputs.values()) == 5
     assert window.feedback == FeedbackCounts(right=2)
     assert window.shadow == ShadowCounts(agreed=2, dropped=1)
-    assert windows.take() == []
+    assert windows.drain() == []
 
 
-def test_nothing_seen_makes_no_window(classifier):
+def test_a_second_without_requests_makes_no_window(classifier):
     windows = Windows("replica-1")
-    windows.tally(1, classifier)
-    windows.cut(windows._began + 1.0, last=True)
-    assert windows.take() == []
+    windows.counts(1, classifier)
+    windows.rotate(time.time(), last=True)
+    assert windows.drain() == []
 
 
-def test_what_could_not_be_delivered_is_kept_the_newest_first_of_all(classifier):
+def test_undelivered_windows_are_kept_and_the_oldest_dropped_first(classifier):
     windows = Windows("replica-1")
     for second in range(700):
-        windows.tally(1, classifier).answered.append((0.001, None, ""))
-        windows.cut(float(1000 + second), last=True)
-    taken = windows.take()
+        windows.counts(1, classifier).answers.append((0.001, None, ""))
+        windows.rotate(float(1000 + second), last=True)
+    taken = windows.drain()
     assert len(taken) == 600
-    windows.tally(1, classifier).answered.append((0.001, None, ""))
-    windows.cut(2000.0, last=True)
+    windows.counts(1, classifier).answers.append((0.001, None, ""))
+    windows.rotate(2000.0, last=True)
     windows.put_back(taken)
-    again = windows.take()
+    again = windows.drain()
     assert len(again) == 600
-    assert [one.at for one in again] == sorted(one.at for one in again)
-    assert again[-1].at == 1699.0, "the newest is the one that was cut last"
+    assert [window.at for window in again] == sorted(window.at for window in again)
+    assert again[-1].at == 1699.0, "the newest window is kept"
 
 
-def test_a_full_store_of_windows_takes_nothing_older_back(classifier):
+def test_windows_put_back_are_dropped_where_600_newer_ones_wait(classifier):
     windows = Windows("replica-1")
-    windows.tally(1, classifier).answered.append((0.001, None, ""))
-    windows.cut(100.0, last=True)
-    old = windows.take()
+    windows.counts(1, classifier).answers.append((0.001, None, ""))
+    windows.rotate(100.0, last=True)
+    old = windows.drain()
     for second in range(600):
-        windows.tally(1, classifier).answered.append((0.001, None, ""))
-        windows.cut(float(1000 + second), last=True)
+        windows.counts(1, classifier).answers.append((0.001, None, ""))
+        windows.rotate(float(1000 + second), last=True)
     windows.put_back(old)
-    kept = windows.take()
+    kept = windows.drain()
     assert (len(kept), kept[-1].at) == (600, 1598.0), "it was the newest that went"
 
 
-def test_classes_are_counted_by_their_names(classifier):
+def test_classes_are_counted_by_label(classifier):
     probabilities = classifier.samples.outputs["probabilities"]
     expected = [("setosa", "versicolor", "virginica")[at] for at in probabilities.argmax(axis=1)]
     counted = OutputBuckets(classifier, classifier).count([probabilities[:4], probabilities[4:]])
     assert counted == {name: expected.count(name) for name in set(expected)}
 
 
-def test_values_of_a_candidate_are_counted_by_the_bins_of_live(tmp_path):
+def test_values_of_a_candidate_are_counted_in_the_bins_of_live(tmp_path):
     live, candidate = regressor(tmp_path, 1.0, 1), regressor(tmp_path, 2.0, 2)
     values = np.arange(100, dtype=np.float32).reshape(-1, 1)
     same = OutputBuckets(live, live).count([values])
@@ -110,32 +111,32 @@ def test_values_of_a_candidate_are_counted_by_the_bins_of_live(tmp_path):
     assert shifted["bin 9"] > 50
 
 
-def test_a_live_version_that_is_still_loading_keeps_nobody_from_being_counted(tmp_path):
+def test_outputs_are_counted_while_the_live_version_is_still_loading(tmp_path):
     first = regressor(tmp_path, 1.0, 1)
     windows = Windows("replica-1")
     windows.live_of = lambda _name: ServedVersion("model", 2, "sha256:2")
-    windows.tally(2, first).answered.append((0.001, np.array([[50.0]], np.float32), ""))
-    windows.cut(windows._began + 1.0, last=True)
-    (window,) = windows.take()
+    windows.counts(2, first).answers.append((0.001, np.array([[50.0]], np.float32), ""))
+    windows.rotate(time.time(), last=True)
+    (window,) = windows.drain()
     assert sum(window.outputs.values()) == 1
 
 
-def test_a_version_that_has_become_live_is_counted_by_its_own_bins_with_its_next_candidate(tmp_path):
+def test_a_promoted_version_and_its_next_candidate_are_counted_in_its_own_bins(tmp_path):
     first, second, third = (regressor(tmp_path, scale, at) for at, scale in ((1, 1.0), (2, 2.0), (3, 2.0)))
     windows = Windows("replica-1")
     windows.live_of = lambda _name: first
     values = np.arange(100, dtype=np.float32).reshape(-1, 1) * 2
-    assert windows.binner(second).count([values])["bin 9"] > 50
+    assert windows.buckets(second).count([values])["bin 9"] > 50
     windows.live_of = lambda _name: second
-    beside = windows.binner(third).count([values])
-    assert windows.binner(second).count([values]) == beside
+    beside = windows.buckets(third).count([values])
+    assert windows.buckets(second).count([values]) == beside
     assert set(beside.values()) == {10}
 
 
-def test_what_names_outputs_keeps_no_version_alive(tmp_path):
+def test_output_buckets_do_not_keep_a_version_in_memory(tmp_path):
     windows = Windows("replica-1")
     served = regressor(tmp_path, 1.0, 1)
-    windows.binner(served)
+    windows.buckets(served)
     gone = weakref.ref(served)
     del served
     gc.collect()
@@ -154,29 +155,32 @@ def test_outputs_of_different_widths_in_one_second_are_all_counted(tmp_path, nam
     assert sum(counted.values()) == (10 if name == "value" else 6), "values, or the first of each row"
 
 
-def test_outputs_that_cannot_be_named_take_no_other_window_along(classifier, tmp_path, caplog):
+def test_outputs_that_cannot_be_named_do_not_stop_other_windows(classifier, tmp_path, caplog):
     windows = Windows("replica-1")
     other = regressor(tmp_path, 1.0, 1)
     for _ in range(2):
-        windows.tally(1, other).answered.append((0.001, np.array([["no number"]]), ""))
-        windows.tally(1, classifier).answered.append((0.001, classifier.samples.outputs["probabilities"], ""))
-        windows.cut(windows._began + 1.0, last=True)
-    assert [(one.requests, bool(one.outputs)) for one in windows.take()] == [(1, False), (1, True)] * 2
-    assert len(caplog.records) == 1, "it is said once"
+        windows.counts(1, other).answers.append((0.001, np.array([["no number"]]), ""))
+        windows.counts(1, classifier).answers.append((0.001, classifier.samples.outputs["probabilities"], ""))
+        windows.rotate(time.time(), last=True)
+    assert [(window.requests, bool(window.outputs)) for window in windows.drain()] == [
+        (1, False),
+        (1, True),
+    ] * 2
+    assert len(caplog.records) == 1, "logged once"
 
 
-def test_missing_values_are_counted_as_such(tmp_path):
+def test_nan_is_counted_as_nan(tmp_path):
     live = regressor(tmp_path, 1.0, 1)
     assert OutputBuckets(live, live).count([np.array([[np.nan], [50.0]], np.float32)])["nan"] == 1
 
 
-def test_what_is_added_late_to_a_second_is_counted_with_it(classifier):
+def test_an_answer_added_late_to_a_second_is_counted_with_it(classifier):
     windows = Windows("replica-1")
-    tally = windows.tally(1, classifier)
-    tally.answered.append((0.001, None, ""))
-    windows.cut(windows._began + 1.0)
-    assert windows.take() == [], "somebody may still hold the tally"
-    tally.answered.append((0.001, None, ""))
-    windows.cut(windows._began + 1.0)
-    (window,) = windows.take()
+    counts = windows.counts(1, classifier)
+    counts.answers.append((0.001, None, ""))
+    windows.rotate(time.time())
+    assert windows.drain() == [], "a thread may still hold the counts"
+    counts.answers.append((0.001, None, ""))
+    windows.rotate(time.time())
+    (window,) = windows.drain()
     assert window.requests == 2

@@ -36,13 +36,15 @@ class Observer(Protocol):
 
     windows: Any
 
-    def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None: ...
+    def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None: ...
 
-    def refused(self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str) -> None: ...
+    def record_rejection(
+        self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str
+    ) -> None: ...
 
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None: ...
 
-    def learn(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool: ...
+    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool: ...
 
 
 class DataPlane:
@@ -61,7 +63,7 @@ class DataPlane:
         *,
         batch: BatchLimits | None = None,
         deadline_s: float = 30.0,
-        witness: Observer | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._default = default_model
         self._lookup = VersionTable.of((), {}, default_model)
@@ -75,9 +77,9 @@ class DataPlane:
         self._resolved: ServedVersion | None = None
         self.deadline_s = deadline_s
         self.readiness = Readiness(lambda: self._lookup)
-        self.witness = witness
-        if witness is not None:
-            witness.windows.live_of = self._live
+        self.observer = observer
+        if observer is not None:
+            observer.windows.live_of = self._live
 
     def publish(
         self, versions: Sequence[ServedVersion], traffic: Mapping[str, Traffic] | None = None
@@ -90,7 +92,7 @@ class DataPlane:
             self._default = versions[0].name
         self._lookup = VersionTable.of(versions, traffic or {}, self._default)
         self.splits = self._lookup.splits
-        self.watches = self.witness is not None and bool(traffic)
+        self.watches = self.observer is not None and bool(traffic)
         # A version that is gone takes its queue and its thread along.
         for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
             batcher = self._batchers.pop(served, None)
@@ -108,20 +110,20 @@ class DataPlane:
     def saw(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Take note of an answer, for the release that its model has; does nothing where it has none."""
         traffic = self._lookup.traffic.get(job.served.name)
-        if traffic is None or self.witness is None:
+        if traffic is None or self.observer is None:
             return
-        self.witness.saw(traffic, job, request_id, latency_s, error)
+        self.observer.record(traffic, job, request_id, latency_s, error)
         if traffic.shadows and not error and job.served.version == traffic.live:
             candidate = self._lookup.numbered(job.served.name, traffic.candidate)
             if candidate is not None:
-                self.witness.copy(traffic, job, candidate)
+                self.observer.copy(traffic, job, candidate)
 
     def saw_refusal(self, latency_s: float, error: str) -> None:
         """Take note of a request that this caller's version did not take: one that takes less is worse."""
         served = self._resolved
         traffic = self._lookup.traffic.get(served.name) if served is not None else None
-        if served is not None and traffic is not None and self.witness is not None:
-            self.witness.refused(traffic, served, latency_s, error)
+        if served is not None and traffic is not None and self.observer is not None:
+            self.observer.record_rejection(traffic, served, latency_s, error)
 
     @property
     def models(self) -> Mapping[str, tuple[ServedVersion, ...]]:

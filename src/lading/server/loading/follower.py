@@ -66,7 +66,7 @@ class Follower:
         registry: Registry,
         manager: Manager,
         plane: DataPlane,
-        witness: Observer,
+        observer: Observer,
         *,
         replica: str,
         keep: int = 0,
@@ -76,7 +76,7 @@ class Follower:
         self._manager = manager
         self._plane = plane
         self._readiness = plane.readiness
-        self._witness = witness
+        self._observer = observer
         self._replica = replica
         self._keep = keep
         self._interval_s = interval_s
@@ -111,14 +111,14 @@ class Follower:
         while not self._stop.is_set():
             self._turn()
             self._stop.wait(self._interval_s)
-        self._witness.windows.cut(time.time(), last=True)
+        self._observer.windows.rotate(time.time(), last=True)
         self._turn()
 
     def _turn(self) -> RegistryUnavailable | None:
         """Read, converge and tell, once; nothing that fails ends it. Gives the outage of the catalog."""
         # First of all: what is counted must not grow for as long as the catalog is away.
         with self._at_edge("counting what was answered"):
-            self._witness.windows.cut(time.time())
+            self._observer.windows.rotate(time.time())
         try:
             with self._at_edge("following the releases"):
                 releases = tuple(self._registry.wanted())
@@ -233,12 +233,12 @@ class Follower:
         self._tags_at = time.monotonic() + _TAGS_S
 
     def _tell_windows(self) -> None:
-        windows = self._witness.windows.take()
+        windows = self._observer.windows.drain()
         try:
             self._add_windows(windows)
         except RegistryUnavailable:
             # One that was delivered counts once all the same.
-            self._witness.windows.put_back(windows)
+            self._observer.windows.put_back(windows)
             raise
 
     def _add_windows(self, windows: Sequence[Window]) -> None:
@@ -256,7 +256,7 @@ class Follower:
 
     def _pass_feedback(self) -> None:
         """Pass on the truth about answers of other processes, and take that about our own."""
-        unclaimed = self._witness.unclaimed
+        unclaimed = self._observer.unmatched
         mine = [unclaimed.popleft() for _ in range(len(unclaimed))]
         try:
             self._registry.add_feedback(mine)
@@ -265,7 +265,7 @@ class Follower:
             raise
         self._heard, others = self._registry.feedback(self._heard)
         for one in others:
-            self._witness.claim(one.name, one.request_id.encode("latin-1"), one.truth)
+            self._observer.match_feedback(one.name, one.request_id.encode("latin-1"), one.truth)
 
     def _tell_failures(self, releases: Sequence[Release]) -> None:
         """Refuse a release whose version cannot be served here; and say once when a candidate is ready."""
@@ -329,16 +329,16 @@ class Following:
         registry_url: str | None,
         manager: Manager,
         plane: DataPlane,
-        witness: Observer,
+        observer: Observer,
         settings: ServeSettings,
     ) -> None:
         from lading.registry import Registry
 
         # A database that is away is waited for.
         self._registry = Registry.open(registry_url, at_once=False)
-        replica = witness.replica
+        replica = observer.replica
         self._follower = Follower(
-            self._registry, manager, plane, witness, replica=replica, keep=settings.keep
+            self._registry, manager, plane, observer, replica=replica, keep=settings.keep
         )
         self._follower.start()
 

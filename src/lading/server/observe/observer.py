@@ -1,6 +1,6 @@
-"""Sees every answer of a model that has a release: counts it, remembers it for feedback, copies it in shadow.
+"""Observes every answer of a model that has a release: counts it, remembers it for feedback, shadows it.
 
-On the path of every request, so it appends and leaves; what takes longer is done by others.
+Sits on the path of every request, so it appends to a list and returns; other threads do what takes longer.
 """
 
 from __future__ import annotations
@@ -20,102 +20,114 @@ from lading.server.observe.windows import Windows, rows_of
 from lading.signature import Array
 from lading.traffic import Feedback
 
-_REMEMBERED = 50_000
-_REMEMBERED_BYTES = 64 * 1024 * 1024
-_SMALL_BYTES = 4096
-"""A slice of a merged output up to this size is copied, which takes little, so that the whole can go."""
+_MAX_REMEMBERED = 50_000
+_MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
+# A slice of a merged output up to this size is copied, which is cheap: the merged output can then be freed.
+_MAX_COPIED_BYTES = 4096
 
 
-class Answered(NamedTuple):
-    """An answer that was given: under which release, by which version, and what."""
+class Answer(NamedTuple):
+    """An answer kept for feedback: its release, its version and its primary output."""
 
     release: int
-    served: ServedVersion
+    version: ServedVersion
     primary: Array
     size_bytes: int
 
 
 class Observer:
-    """The live evidence of one process."""
+    """The live evidence of one process.
+
+    ``unmatched`` is feedback about answers that this process did not give; another replica may have.
+    """
 
     def __init__(self, replica: str) -> None:
         self.replica = replica
         self.windows = Windows(replica)
         self.shadows = Shadows(self.windows)
-        self.unclaimed: deque[Feedback] = deque(maxlen=_REMEMBERED)
-        self._answered: OrderedDict[tuple[str, bytes], Answered] = OrderedDict()
-        self._answered_bytes = 0
+        self.unmatched: deque[Feedback] = deque(maxlen=_MAX_REMEMBERED)
+        self._answers: OrderedDict[tuple[str, bytes], Answer] = OrderedDict()
+        self._answers_bytes = 0
         self._lock = threading.Lock()
 
-    def saw(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
-        """Take note of one answer; ``error`` is the name of what went wrong, or empty."""
-        served = job.served
-        result = job.result
-        primary = result.get(served.signature.primary.name) if result is not None else None
-        self.windows.tally(traffic.release, served).answered.append((latency_s, primary, error))
-        if not error and primary is not None:
-            self._remember((served.name, request_id), traffic.release, served, primary)
-
-    def _remember(self, key: tuple[str, bytes], release: int, served: ServedVersion, primary: Array) -> None:
-        """Keep an answer for feedback, and forget the oldest beyond a number and a size in all."""
-        primary, size_bytes = _alone(primary)
-        answered = self._answered
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """How many answers are kept for feedback, and how many bytes they take."""
         with self._lock:
-            if key in answered:
-                self._forget(key)
-            answered[key] = Answered(release, served, primary, size_bytes)
-            self._answered_bytes += size_bytes
-            while len(answered) > _REMEMBERED or self._answered_bytes > _REMEMBERED_BYTES:
-                self._answered_bytes -= answered.popitem(last=False)[1].size_bytes
+            return len(self._answers), self._answers_bytes
 
-    def _forget(self, key: tuple[str, bytes]) -> Answered | None:
-        answered = self._answered.pop(key, None)
-        if answered is not None:
-            self._answered_bytes -= answered.size_bytes
-        return answered
+    def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
+        """Count one answer; ``error`` is the name of the error, or empty."""
+        version = job.served
+        result = job.result
+        primary = result.get(version.signature.primary.name) if result is not None else None
+        self.windows.counts(traffic.release, version).answers.append((latency_s, primary, error))
+        if not error and primary is not None:
+            self._remember((version.name, request_id), traffic.release, version, primary)
 
-    def refused(self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str) -> None:
-        """Take note of a request that did not fit what `served` takes."""
-        self.windows.tally(traffic.release, served).answered.append((latency_s, None, error))
+    def record_rejection(
+        self, traffic: Traffic, version: ServedVersion, latency_s: float, error: str
+    ) -> None:
+        """Count a request whose input did not match the signature of `version`."""
+        self.windows.counts(traffic.release, version).answers.append((latency_s, None, error))
 
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Send a copy of an answered job to a candidate in shadow."""
         if job.result is not None:
             self.shadows.copy(traffic.release, job, candidate)
 
-    def learn(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Take the truth about an answer: its labels by name, one a row; one truth counts once.
+    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
+        """Add the truth about an answer, a label per row; return whether this process gave that answer.
 
-        Tell whether this process gave the answer; what it did not is kept for others (`unclaimed`).
+        Only the first truth about an answer counts. Feedback about other answers is kept in ``unmatched``.
         """
-        if self.claim(name, request_id, truth):
+        if self.match_feedback(name, request_id, truth):
             return True
-        self.unclaimed.append(Feedback(name, request_id.decode("latin-1"), truth))
+        self.unmatched.append(Feedback(name, request_id.decode("latin-1"), truth))
         return False
 
-    def claim(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Count the truth about an answer of this process; return whether it was one."""
+    def match_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
+        """Count the truth about an answer of this process; return False if this process did not give it."""
         with self._lock:
-            answered = self._forget((name, request_id))
-        if answered is None:
+            answer = self._forget((name, request_id))
+        if answer is None:
             return False
-        given = self.windows.binner(answered.served).names(rows_of(answered.primary)).tolist()
-        tally = self.windows.tally(answered.release, answered.served)
-        tally.feedback.extend(one == other for one, other in zip(given, truth, strict=False))
+        predicted = self.windows.buckets(answer.version).names(rows_of(answer.primary)).tolist()
+        counts = self.windows.counts(answer.release, answer.version)
+        counts.feedback.extend(label == true for label, true in zip(predicted, truth, strict=False))
         return True
 
     def stop(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self.shadows.stop()
 
+    def _remember(self, key: tuple[str, bytes], release: int, version: ServedVersion, primary: Array) -> None:
+        """Keep an answer for feedback; beyond a number and a total size the oldest are forgotten."""
+        primary, size_bytes = _detached(primary)
+        answers = self._answers
+        with self._lock:
+            if key in answers:  # A client may use a request id twice.
+                self._forget(key)
+            answers[key] = Answer(release, version, primary, size_bytes)
+            self._answers_bytes += size_bytes
+            while len(answers) > _MAX_REMEMBERED or self._answers_bytes > _MAX_REMEMBERED_BYTES:
+                self._answers_bytes -= answers.popitem(last=False)[1].size_bytes
 
-def _alone(primary: Array) -> tuple[Array, int]:
-    """Return an output, a small one apart from what it is a slice of, and the bytes that keeping it keeps."""
-    size_bytes, whole = primary.nbytes, primary.base
-    if whole is not None and size_bytes <= _SMALL_BYTES:
+    def _forget(self, key: tuple[str, bytes]) -> Answer | None:
+        answer = self._answers.pop(key, None)
+        if answer is not None:
+            self._answers_bytes -= answer.size_bytes
+        return answer
+
+
+def _detached(primary: Array) -> tuple[Array, int]:
+    """Return an output, copied if it is a small slice, and the bytes of memory that keeping it holds."""
+    size_bytes, merged = primary.nbytes, primary.base
+    if merged is not None and size_bytes <= _MAX_COPIED_BYTES:
         primary = primary.copy()
-    elif isinstance(whole, np.ndarray):
-        size_bytes = whole.nbytes
+    elif isinstance(merged, np.ndarray):
+        size_bytes = merged.nbytes  # A view keeps all of the array that it is a slice of.
     if primary.dtype.hasobject:
+        # `nbytes` counts only the pointers to Python's strings.
         size_bytes += sum(map(sys.getsizeof, primary.flat))
     return primary, size_bytes

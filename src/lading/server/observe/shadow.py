@@ -1,7 +1,7 @@
-"""Copies of live requests for a candidate in shadow: run apart, compared, and dropped when busy.
+"""Copies of live requests for a candidate in shadow: run in a thread and compared with the answers of live.
 
-The caller's answer never waits for one: copies are queued, run in a thread of lower priority, and left
-out (and counted so) when the queue is full.
+The caller's answer never waits for a copy: copies are queued, run at low priority, and dropped (and counted
+as dropped) when the queue is full.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.windows import Windows
 
-_MOST_WAITING = 64
+_MAX_QUEUED = 64
 _NICENESS = 10
 
 
@@ -30,50 +30,50 @@ class _Copy(NamedTuple):
 
 
 class Shadows:
-    """Runs copies of live jobs on candidates, and counts how they agree."""
+    """Runs copies of live jobs on candidates, and counts how often both agree."""
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, copies: queue.Queue[_Copy | None] | None = None) -> None:
         self._windows = windows
-        self._waiting: queue.Queue[_Copy | None] = queue.Queue(_MOST_WAITING)
+        self._queue: queue.Queue[_Copy | None] = queue.Queue(_MAX_QUEUED) if copies is None else copies
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._start_lock = threading.Lock()
 
     def copy(self, release: int, job: Job, candidate: ServedVersion) -> None:
-        """Queue a copy of `job`, which has been answered, for `candidate`; drop it where too many wait."""
-        tally = self._windows.tally(release, candidate)
+        """Queue a copy of the answered `job` for `candidate`; drop it if the queue is full."""
+        counts = self._windows.counts(release, candidate)
         if candidate.state is not State.READY:
             return
         if candidate.signature.inputs != job.served.signature.inputs:
-            tally.shadows.append("failed")
+            counts.shadows.append("failed")
             return
         try:
-            self._waiting.put_nowait(_Copy(release, job, candidate))
+            self._queue.put_nowait(_Copy(release, job, candidate))
         except queue.Full:
-            tally.shadows.append("dropped")
+            counts.shadows.append("dropped")
             return
         if self._thread is None:
             self._start()
 
     def stop(self) -> None:
-        """End the thread after the copy in hand."""
+        """Stop the thread after the copy that runs now."""
         if self._thread is not None:
-            # The thread takes from it as well: only the queue itself knows when it is empty.
+            # The thread takes copies as well, so only the queue itself can say when it is empty.
             with suppress(queue.Empty):
                 while True:
-                    self._waiting.get_nowait()
-            self._waiting.put(None)
+                    self._queue.get_nowait()
+            self._queue.put(None)
             self._thread.join()
 
     def _start(self) -> None:
-        with self._starting:
+        with self._start_lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
                 self._thread.start()
 
     def _work(self) -> None:
-        # On Linux a thread has a niceness of its own.
+        # On Linux each thread has a niceness of its own (setpriority(2), "C library/kernel differences").
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        while (copy := self._waiting.get()) is not None:
+        while (copy := self._queue.get()) is not None:
             self._run(copy)
 
     def _run(self, copy: _Copy) -> None:
@@ -81,15 +81,16 @@ class Shadows:
         assert job.result is not None
         began = time.perf_counter()
         try:
+            # The same outputs that live computed: a client may have asked for some of them only.
             outputs = candidate.run(job.inputs, tuple(job.result))
         except LadingError as error:
-            tally = self._windows.tally(copy.release, candidate)
-            tally.shadows.append("failed")
-            tally.answered.append((time.perf_counter() - began, None, type(error).__name__))
+            counts = self._windows.counts(copy.release, candidate)
+            counts.shadows.append("failed")
+            counts.answers.append((time.perf_counter() - began, None, type(error).__name__))
             return
         took_s = time.perf_counter() - began
-        tensors = [one for one in job.served.signature.outputs if one.name in job.result]
-        tally = self._windows.tally(copy.release, candidate)
+        tensors = [tensor for tensor in job.served.signature.outputs if tensor.name in job.result]
         parity = compare(tensors, job.result, outputs, job.served.manifest.tolerance)
-        tally.shadows.append("agreed" if parity.holds else "differed")
-        tally.answered.append((took_s, outputs.get(candidate.signature.primary.name), ""))
+        counts = self._windows.counts(copy.release, candidate)
+        counts.shadows.append("agreed" if parity.holds else "differed")
+        counts.answers.append((took_s, outputs.get(candidate.signature.primary.name), ""))

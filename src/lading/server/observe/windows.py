@@ -1,7 +1,7 @@
 """Windows of live traffic: what a release's verdict is reached from, counted by the second.
 
-The hot path only appends to a list; a background thread makes the counts. Kept in memory until they are
-taken (`take`) and dropped by the oldest beyond a limit, for the catalog may be away.
+The hot path only appends to a list; a background thread turns the lists into counts. Windows stay in memory
+until they are drained. Beyond a limit the oldest are dropped: the catalog may be unreachable for long.
 """
 
 from __future__ import annotations
@@ -21,139 +21,152 @@ from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Windo
 
 log = logging.getLogger("lading.server")
 
-_MOST_WINDOWS = 600
-_MOST_ROWS = 20_000
-_MOST_BINNERS = 64
+_MAX_WINDOWS = 600  # Ten minutes of one version, or fewer of several.
+_MAX_ROWS = 20_000  # Rows of one version that are named in one second; naming them all could take longer.
+_MAX_BUCKETS = 64
 _BINS = 10
 
 
 @dataclass(slots=True)
-class Tally:
-    """What happened to one version since the last window. Appending is atomic; nothing else is needed.
+class SecondCounts:
+    """What happened to one version since the last window. Appending is atomic, so no lock is needed.
 
-    ``shadows`` has a word of `ShadowCounts` for each copy, ``feedback`` whether each row was right.
+    ``answers`` has latency in seconds, primary output and name of the error; ``shadows`` a field name of
+    `ShadowCounts` for each copy, ``feedback`` whether each row was predicted right.
     """
 
-    answered: list[tuple[float, Array | None, str]] = field(default_factory=list)
+    answers: list[tuple[float, Array | None, str]] = field(default_factory=list)
     shadows: list[str] = field(default_factory=list)
     feedback: list[bool] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to tell."""
-        return not (self.answered or self.shadows or self.feedback)
+        """Whether nothing was counted."""
+        return not (self.answers or self.shadows or self.feedback)
+
+
+_CountsByVersion = dict[tuple[int, ServedVersion], SecondCounts]
 
 
 class Windows:
-    """The tallies of this process, by release and version, and the windows made of them.
+    """The counts of this process, by release and version, and the windows made of them.
 
-    ``live_of`` gives the live version of a model: the outputs of all its versions are counted by the bins of
-    that one's golden values, or they could not be compared.
+    ``live_of`` returns the live version of a model: the outputs of all its versions are counted in the bins
+    of that one's golden values, because they could not be compared otherwise.
     """
 
     def __init__(self, replica: str) -> None:
         self.live_of: Callable[[str], ServedVersion | None] = lambda _name: None
         self._replica = replica
-        self._tallies: dict[tuple[int, ServedVersion], Tally] = {}
-        self._ended: list[tuple[float, float, dict[tuple[int, ServedVersion], Tally]]] = []
-        self._ready: deque[Window] = deque(maxlen=_MOST_WINDOWS)
+        self._counts: _CountsByVersion = {}
+        self._ended: list[tuple[float, float, _CountsByVersion]] = []
+        self._windows: deque[Window] = deque(maxlen=_MAX_WINDOWS)
         self._began = time.time()
         self._lock = threading.Lock()
-        self._binners: dict[tuple[str, str], OutputBuckets] = {}
+        self._buckets: dict[tuple[str, str], OutputBuckets] = {}
         self._unnamed: set[str] = set()
 
-    def tally(self, release: int, served: ServedVersion) -> Tally:
-        """Return the tally of a version under a release."""
-        found = self._tallies.get((release, served))
-        return found if found is not None else self._tallies.setdefault((release, served), Tally())
+    def counts(self, release: int, version: ServedVersion) -> SecondCounts:
+        """Return the counts of the running second for a version under a release."""
+        counts = self._counts.get((release, version))
+        return counts if counts is not None else self._counts.setdefault((release, version), SecondCounts())
 
-    def cut(self, now: float, *, last: bool = False) -> None:
-        """End the running second, and make windows of the one before it; with `last` of both.
+    @property
+    def pending_answers(self) -> int:
+        """How many answers are in memory, with their outputs, because they are not in a window yet."""
+        with self._lock:
+            seconds = [*(by_version for _, _, by_version in self._ended), self._counts]
+            return sum(len(counts.answers) for by_version in seconds for counts in by_version.values())
 
-        A second is read only when the next has ended: whoever took its tally has added to it by then.
+    def rotate(self, now: float, *, last: bool = False) -> None:
+        """End the running second, and make windows of the second before it; with `last` of both.
+
+        A second becomes a window only when the next one has ended: a thread that fetched its `counts` just
+        before it ended has added to them by then.
         """
         with self._lock:
-            ended, self._ended = self._ended, [(self._began, now, self._tallies)]
-            self._tallies, self._began = {}, now
+            ended, self._ended = self._ended, [(self._began, now, self._counts)]
+            self._counts, self._began = {}, now
             if last:
                 ended, self._ended = ended + self._ended, []
-        for began, until, tallies in ended:
-            for (release, served), tally in tallies.items():
-                if not tally.empty:
-                    self._ready.append(self._window(release, served, tally, began, until - began))
+        for began, until, by_version in ended:
+            for (release, version), counts in by_version.items():
+                if not counts.empty:
+                    self._windows.append(self._window(release, version, counts, began, until - began))
 
-    def take(self) -> list[Window]:
-        """Take the finished windows out; `put_back` what could not be delivered."""
+    def drain(self) -> list[Window]:
+        """Remove and return the finished windows; `put_back` those that could not be delivered."""
         with self._lock:
-            taken = list(self._ready)
-            self._ready.clear()
-        return taken
+            windows = list(self._windows)
+            self._windows.clear()
+        return windows
 
     def put_back(self, windows: Sequence[Window]) -> None:
-        """Keep `windows` for the next time, the oldest first to be dropped."""
+        """Keep `windows` until the next `drain`; where there is no room for all, the oldest are dropped."""
         with self._lock:
-            room = _MOST_WINDOWS - len(self._ready)
-            self._ready.extendleft(reversed(windows[max(0, len(windows) - room) :]))
+            room = _MAX_WINDOWS - len(self._windows)
+            self._windows.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
-    def binner(self, served: ServedVersion) -> OutputBuckets:
-        """Return what names the outputs of a version beside the one that is live now."""
-        live = self.live_of(served.name)
-        like = live if live is not None and live.is_opened else served
-        # By digest: a version that has been unloaded is not kept alive by what named its outputs.
-        key = (served.digest, like.digest)
-        found = self._binners.get(key)
-        if found is None:
-            kept = list(self._binners.items())[-_MOST_BINNERS + 1 :]
-            found = OutputBuckets(served, like)
-            self._binners = {**dict(kept), key: found}
-        return found
+    def buckets(self, version: ServedVersion) -> OutputBuckets:
+        """Return what names the outputs of a version, by the bins of the version that is live now."""
+        live = self.live_of(version.name)
+        reference = live if live is not None and live.is_opened else version
+        # By digest, because a version as a key would stay in memory after it has been unloaded.
+        key = (version.digest, reference.digest)
+        buckets = self._buckets.get(key)
+        if buckets is None:
+            kept = list(self._buckets.items())[-_MAX_BUCKETS + 1 :]
+            buckets = OutputBuckets(version, reference)
+            # Replaced as a whole: other threads may be reading it.
+            self._buckets = {**dict(kept), key: buckets}
+        return buckets
 
-    def _window(self, release: int, served: ServedVersion, tally: Tally, at: float, seconds: float) -> Window:
-        answered = tally.answered
-        latency = np.array([one[0] for one in answered])
-        bins = np.searchsorted(np.array(LATENCY_BOUNDS_S), latency, side="left")
-        counts = np.bincount(bins, minlength=len(LATENCY_BOUNDS_S) + 1)
+    def _window(
+        self, release: int, version: ServedVersion, counts: SecondCounts, began: float, seconds: float
+    ) -> Window:
+        answers = counts.answers
+        outputs = [primary for _, primary, _ in answers if primary is not None]
         return Window(
-            name=served.name,
+            name=version.name,
             release=release,
-            version=served.version,
-            digest=served.digest,
+            version=version.version,
+            digest=version.digest,
             replica=self._replica,
-            at=float(int(at)),
+            at=float(int(began)),
             seconds=round(seconds, 3),
-            requests=len(answered),
-            errors=dict(Counter(one[2] for one in answered if one[2])),
-            latency=tuple(int(count) for count in counts) if answered else (),
-            outputs=self._outputs(served, [one[1] for one in answered if one[1] is not None]),
-            shadow=ShadowCounts(**Counter(tally.shadows)),
-            feedback=FeedbackCounts(right=tally.feedback.count(True), wrong=tally.feedback.count(False)),
+            requests=len(answers),
+            errors=dict(Counter(error for _, _, error in answers if error)),
+            latency=_latency_counts([latency_s for latency_s, _, _ in answers]),
+            outputs=self._outputs(version, outputs),
+            shadow=ShadowCounts(**Counter(counts.shadows)),
+            feedback=FeedbackCounts(right=counts.feedback.count(True), wrong=counts.feedback.count(False)),
         )
 
-    def _outputs(self, served: ServedVersion, outputs: Sequence[Array]) -> dict[str, int]:
-        """Count outputs by name; where they cannot be named the requests count all the same."""
+    def _outputs(self, version: ServedVersion, outputs: Sequence[Array]) -> dict[str, int]:
+        """Count outputs by name; if they cannot be named, the requests count all the same."""
         try:
-            return self.binner(served).count(outputs) if outputs else {}
+            return self.buckets(version).count(outputs) if outputs else {}
         except Exception:
-            # Whatever a model puts out: the windows of all the others are made beside this one.
-            if served.digest not in self._unnamed:
-                self._unnamed.add(served.digest)
-                log.exception("the outputs of %s are not counted", served.label)
+            # A model may return anything. The windows of all other models are made in the same thread.
+            if version.digest not in self._unnamed:
+                self._unnamed.add(version.digest)
+                log.exception("the outputs of %s are not counted", version.label)
             return {}
 
 
 class OutputBuckets:
-    """Names the primary outputs of a version: by label, or by the tenth of the golden values they fall in.
+    """Names the primary outputs of a version: by label, or by the decile of the golden values they fall in.
 
-    The golden values are those of `live`, where its output is of the same kind.
+    The golden values are those of `live`, if its primary output is the same tensor.
     """
 
-    def __init__(self, served: ServedVersion, live: ServedVersion) -> None:
-        self._labels: Mapping[str, str] = served.labels
-        self._tensor: Tensor = served.signature.primary
+    def __init__(self, version: ServedVersion, live: ServedVersion) -> None:
+        self._labels: Mapping[str, str] = version.labels
+        self._tensor: Tensor = version.signature.primary
         self._edges: Array | None = None
         if not (self._tensor.columns or self._tensor.dtype in ("string", "bool") or self._is_label):
-            like = live if live.signature.primary == self._tensor else served
-            golden = like.samples.outputs[self._tensor.name].astype(np.float64).reshape(-1)
+            reference = live if live.signature.primary == self._tensor else version
+            golden = reference.samples.outputs[self._tensor.name].astype(np.float64).reshape(-1)
             finite = golden[np.isfinite(golden)]
             quantiles = np.linspace(0, 1, _BINS + 1)[1:-1]
             self._edges = np.unique(np.quantile(finite, quantiles)) if finite.size else np.zeros(1)
@@ -163,9 +176,9 @@ class OutputBuckets:
         return self._tensor.name == "label" or self._tensor.dtype.startswith(("int", "uint"))
 
     def count(self, outputs: Sequence[Array]) -> dict[str, int]:
-        """Count the rows of `outputs` by name, up to a limit of rows; they may be of different widths."""
+        """Count the rows of `outputs` by name, up to a limit of rows; they may have different widths."""
         counted: Counter[str] = Counter()
-        for rows in _alike(outputs):
+        for rows in _by_width(outputs):
             if self._edges is not None:
                 counted.update(self._by_bin(rows.astype(np.float64).reshape(-1)))
             else:
@@ -177,9 +190,9 @@ class OutputBuckets:
         """Return the label of each row, as text; `rows` is ``[rows, outputs]``."""
         tensor, labels = self._tensor, self._labels
         if tensor.columns and tensor.name in ("probabilities", "scores"):
-            keys = np.array(tensor.columns)[rows.argmax(axis=-1)]
+            keys = np.array(tensor.columns)[rows.argmax(axis=-1)]  # [rows]
         else:
-            keys = rows[:, 0].astype(str)
+            keys = rows[:, 0].astype(str)  # [rows]
         return np.array([labels.get(key, key) for key in keys.tolist()], dtype=str)
 
     def _by_bin(self, values: Array) -> dict[str, int]:
@@ -196,14 +209,23 @@ def rows_of(array: Array) -> Array:
     return array.reshape(len(array) if array.ndim else 1, -1) if array.size else array.reshape(0, 1)
 
 
-def _alike(outputs: Sequence[Array]) -> Iterator[Array]:
-    """Put outputs of the same width together as ``[rows, values]``, up to a limit of rows in all."""
-    widths: dict[int, list[Array]] = {}
-    left = _MOST_ROWS
-    for one in outputs:
-        rows = rows_of(one)[:left]
-        left -= len(rows)
+def _latency_counts(latencies_s: Sequence[float]) -> tuple[int, ...]:
+    """Count latencies in the bins of `LATENCY_BOUNDS_S` and one above; nothing for none."""
+    if not latencies_s:
+        return ()
+    # A latency that equals a bound belongs below it.
+    bins = np.searchsorted(np.array(LATENCY_BOUNDS_S), np.array(latencies_s), side="left")
+    return tuple(np.bincount(bins, minlength=len(LATENCY_BOUNDS_S) + 1).tolist())
+
+
+def _by_width(outputs: Sequence[Array]) -> Iterator[Array]:
+    """Concatenate outputs of the same width to ``[rows, values]``, up to a limit of rows in all."""
+    by_width: dict[int, list[Array]] = {}
+    remaining = _MAX_ROWS
+    for output in outputs:
+        rows = rows_of(output)[:remaining]
+        remaining -= len(rows)
         if len(rows):
-            widths.setdefault(rows.shape[1], []).append(rows)
-    for rows_alike in widths.values():
-        yield np.concatenate(rows_alike)
+            by_width.setdefault(rows.shape[1], []).append(rows)
+    for same_width in by_width.values():
+        yield np.concatenate(same_width)

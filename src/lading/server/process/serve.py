@@ -76,10 +76,10 @@ def serve(
     show_stacks()
     keep_freed_memory()
     replica = replica_id() if seat is None else seat.replica
-    witness = Observer(f"{replica}-{worker}" if worker else replica)
+    observer = Observer(f"{replica}-{worker}" if worker else replica)
     naming = Resolver(refs, registry_url, seat)
     wanted = naming.names()
-    plane = make_plane(settings, _first_name(refs, wanted), witness)
+    plane = make_plane(settings, _first_name(refs, wanted), observer)
     plane.worker = worker
     cells = _shared_cells(seat) if seat is not None else None
     manager = _manager(plane, settings, seat, cells)
@@ -88,7 +88,7 @@ def serve(
     listener = listen(settings) if seat is None else seat.listener
     grpc = GrpcListener(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
     server = Server(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, cells)
-    following = None if refs else Following(registry_url, manager, plane, witness, settings)
+    following = None if refs else Following(registry_url, manager, plane, observer, settings)
     place = _place(settings, refs, seat, replica, listener, grpc.port)
     beside = BackgroundTasks(companions, Status(place, plane, app.metrics))
     manager.start()
@@ -107,7 +107,7 @@ def serve(
         following.stop()
     beside.stop()
     plane.close()
-    witness.stop()
+    observer.stop()
     manager.close()
     log.info("drained; bye")
     return 0
@@ -161,7 +161,7 @@ def _first_name(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> 
 
 
 def make_plane(
-    settings: ServeSettings, default_model: str = "", witness: Observer | None = None
+    settings: ServeSettings, default_model: str = "", observer: Observer | None = None
 ) -> DataPlane:
     """Make the data plane with the limits that are set."""
     batch = BatchLimits(
@@ -171,7 +171,7 @@ def make_plane(
         max_delay_s=settings.max_queue_delay_ms / 1000,
     )
     name = settings.default_model or default_model
-    return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, witness=witness)
+    return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, observer=observer)
 
 
 def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = None) -> App:

@@ -46,10 +46,10 @@ def feedback(request: Request, plane: DataPlane) -> Response:
             "body", expected="a request's id and its label", found=unread(error), hint=hint
         ) from None
     truth = tuple(_text(one) for one in (body.label if isinstance(body.label, list) else [body.label]))
-    if plane.witness is None or name not in plane.traffic:
+    if plane.observer is None or name not in plane.traffic:
         hint = f"`lading release {name}:N`, and serve it by following (`lading serve` without references)"
         raise NotSupported(f"feedback for `{name}`", expected="a release", found="none", hint=hint)
-    here = plane.witness.learn(name, body.request_id.encode(), truth)
+    here = plane.observer.add_feedback(name, body.request_id.encode(), truth)
     return json_response({"counted": "here" if here else "passed on"}, 200 if here else 202)
 
 
