@@ -153,7 +153,7 @@ def main() -> int:
             print(f"{count:6} {folder}")
         print(f"{len(hits):6} together")
     else:
-        print(*hits, sep="\n" if hits else "")
+        print("".join(f"{hit}\n" for hit in hits), end="")
     return 1 if hits else 0
 
 
