@@ -1,10 +1,8 @@
-"""One accepted prediction on its way through the server. Knows no protocol and runs nothing."""
+"""One accepted prediction: what was asked, the outcome, and how it ran. Knows no protocol and runs nothing."""
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,54 +10,71 @@ from lading.errors import LadingError
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
+Outputs = dict[str, Array]
+
+
+@dataclass(slots=True, eq=False)
+class RunRecord:
+    """How a job ran: the seconds and rows of the run that it was part of.
+
+    ``leads_run`` is true for one job of each run that was not queued: it stands for the run where runs are
+    counted. ``queued_s`` is how long the job waited in the queue, or None if it was not queued.
+    """
+
+    run_s: float
+    batch_rows: int
+    leads_run: bool = True
+    queued_s: float | None = None
+
 
 @dataclass(eq=False)
 class Job:
     """One accepted prediction: a version, checked inputs, and how its outputs become an answer.
 
-    ``outputs`` names the outputs to compute, all where it is None. ``encode`` runs in the thread that
-    answers the client. ``deadline`` is on the monotonic clock, 0 for none. ``request`` is the host's own.
-    What has a default and no place in the constructor costs nothing until it is set.
-    ``run_s`` and ``merged_rows`` tell, once it has run, how long and with how many rows altogether;
-    ``merged_rows`` is 0 where it did not go through the queue, ``queued_s`` is how long it was there. Of jobs
-    that ran ``together`` without a queue, one has their rows altogether and the others -1. ``leave`` is how a
-    job that waits tells its queue that it is cancelled.
+    ``outputs`` names the outputs to compute, all if it is None. ``encode`` runs in the thread that answers
+    the client. ``exchange`` is the request that the job belongs to, ``deadline`` is on the monotonic clock,
+    0 for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is
+    whether the version counts the job as in flight. ``outcome`` is None until the job has run, and stays so
+    if it is cancelled first.
     """
 
     served: ServedVersion
     inputs: Mapping[str, Array]
     outputs: tuple[str, ...] | None
-    encode: Callable[[dict[str, Array]], Any]
+    encode: Callable[[Outputs], Any]
     rows: int = 1
+    # Defaults on the class: what a job does not need costs it nothing.
+    exchange: Any = field(default=None, init=False)
     deadline: float = field(default=0.0, init=False)
-    cancelled: bool = field(default=False, init=False)
-    result: dict[str, Array] | None = field(default=None, init=False)
-    error: LadingError | None = field(default=None, init=False)
-    request: Any = field(default=None, init=False)
-    run_s: float = field(default=0.0, init=False)
-    merged_rows: int = field(default=0, init=False)
-    together: int = field(default=0, init=False)
     queued_at: float = field(default=0.0, init=False)
-    queued_s: float = field(default=0.0, init=False)
-    taken: bool = field(default=False, init=False)
-    leave: Callable[[Job], None] | None = field(default=None, init=False)
+    on_cancel: Callable[[Job], None] | None = field(default=None, init=False)
+    cancelled: bool = field(default=False, init=False)
+    holds_version: bool = field(default=False, init=False)
+    outcome: Outputs | LadingError | None = field(default=None, init=False)
+    run: RunRecord | None = field(default=None, init=False)
+
+    @property
+    def result(self) -> Outputs | None:
+        """The outputs, or None if there are none: not yet, or not at all."""
+        outcome = self.outcome
+        return None if isinstance(outcome, LadingError) else outcome
+
+    @property
+    def error(self) -> LadingError | None:
+        """What refused or failed the job, or None."""
+        outcome = self.outcome
+        return outcome if isinstance(outcome, LadingError) else None
 
     def cancel(self) -> None:
-        """Give up, because nobody waits for it any more: a queue that has it counts it no longer."""
+        """Give the job up because nobody waits for it any more; a queue that holds it stops counting it."""
         self.cancelled = True
-        if self.leave is not None:
-            self.leave(self)
+        if self.on_cancel is not None:
+            self.on_cancel(self)
 
-    def overdue(self, now: float) -> bool:
+    def is_overdue(self, now: float) -> bool:
         """Return whether the deadline has passed at `now`, on the monotonic clock."""
         return 0.0 < self.deadline < now
 
 
-def request_ids() -> Iterator[bytes]:
-    """Count request ids up from a random beginning: unique across processes, cheap, and safe in threads."""
-    prefix = os.urandom(8).hex().encode() + b"-%x"
-    return map(prefix.__mod__, itertools.count())
-
-
 Deliver = Callable[[list[Job]], None]
-"""Takes finished jobs back to where their clients wait; called in whatever thread ran them."""
+"""Returns finished jobs to where their clients wait; called in the thread that ran them."""

@@ -10,12 +10,13 @@ import enum
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from lading.bundle import Bundle, Manifest, Samples
+from lading.bundle import Manifest, Samples
 from lading.errors import LadingError, ModelNotReady, RunFailed
-from lading.runtime import Runtime
+from lading.server.inference.loaded import LoadedModel
 from lading.signature import Array, Signature
+
+_NO_SIGNATURE = Signature(inputs=(), outputs=())
 
 
 class State(enum.IntEnum):
@@ -34,29 +35,13 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one run takes, measured at warm-up: seconds for one row, and for each further row.
-
-    ``row_values`` is how many values a row had that was measured, 0 where every row has as many.
-    """
-
-    first_row_s: float
-    further_row_s: float
-    row_values: int = 0
-
-    def of(self, rows: int) -> float:
-        """Estimate the seconds that a run of `rows` rows takes."""
-        return self.first_row_s + self.further_row_s * (rows - 1)
-
-
 @dataclass(eq=False)
 class ServedVersion:
-    """One version of a model in this process.
+    """One version of a model in this process, and where it stands.
 
-    ``name``, ``version`` and ``digest`` are known from the start; everything else once it has loaded.
-    A bundle that was served from a directory, outside a registry, has version 0. ``plans`` is where
-    protocols keep what they prepare once for a version.
+    A bundle that is served from a directory, outside a registry, has version 0. ``loaded`` is None until
+    the bundle has been opened. After it has been unloaded it is kept for the answers that are still being
+    written, but its runtime is closed.
     """
 
     name: str
@@ -64,21 +49,12 @@ class ServedVersion:
     digest: str
     state: State = State.LOADING
     reason: str = ""
-    failure: LadingError | None = None
-    bundle: Bundle | None = None
     tags: tuple[str, ...] = ()
-    cost: Cost = Cost(0.0, 0.0)
-    # What requests read; set once, before the version is ready.
-    signature: Signature = field(default_factory=lambda: Signature(inputs=(), outputs=()))
-    labels: Mapping[str, str] = field(default_factory=dict)
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    header_block: bytes = b""
-    metadata: tuple[tuple[str, str], ...] = ()
-    plans: dict[Any, Any] = field(default_factory=dict)
-    _samples: Samples | None = None
-    _runtime: Runtime | None = None
-    _in_hand: int = 0
-    _condition: threading.Condition = field(default_factory=threading.Condition, repr=False)
+    failure: LadingError | None = field(default=None, init=False)
+    loaded: LoadedModel | None = field(default=None, init=False)
+    in_memory: bool = field(default=False, init=False)
+    in_flight: int = field(default=0, init=False)
+    _condition: threading.Condition = field(default_factory=threading.Condition, init=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -86,38 +62,41 @@ class ServedVersion:
         return f"{self.name}:{self.version}" if self.version else self.name
 
     @property
-    def manifest(self) -> Manifest:
-        """The manifest of the bundle; only a version that has been opened has one."""
-        if self.bundle is None:
-            raise not_ready(self)
-        return self.bundle.manifest
-
-    @property
     def key(self) -> tuple[str, int, str]:
-        """What tells one version from another."""
+        """What identifies the version: name, number and digest."""
         return (self.name, self.version, self.digest)
 
     @property
-    def in_flight(self) -> int:
-        """How many requests wait for the model or run in a thread of its own."""
-        return self._in_hand
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the model is still loaded."""
-        return self._runtime is not None
-
-    @property
     def is_opened(self) -> bool:
-        """Whether its bundle has been taken: from then on signature and golden samples are there."""
-        return self._samples is not None
+        """Whether the bundle has been opened: from then on it has a signature and golden samples."""
+        return self.loaded is not None
+
+    @property
+    def model(self) -> LoadedModel:
+        """The loaded model; raises `ModelNotReady` until the bundle has been opened."""
+        if self.loaded is None:
+            raise not_ready(self)
+        return self.loaded
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the bundle; raises `ModelNotReady` until the bundle has been opened."""
+        return self.model.bundle.manifest
 
     @property
     def samples(self) -> Samples:
-        """The golden samples of the bundle."""
-        if self._samples is None:
-            raise not_ready(self)
-        return self._samples
+        """The golden samples of the bundle; raises `ModelNotReady` until it has been opened."""
+        return self.model.samples
+
+    @property
+    def signature(self) -> Signature:
+        """The signature of the model; without inputs and outputs until the bundle has been opened."""
+        return self.loaded.signature if self.loaded is not None else _NO_SIGNATURE
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The names of the classes by label; empty until the bundle has been opened."""
+        return self.loaded.labels if self.loaded is not None else {}
 
     def advance(self, state: State, reason: str = "") -> None:
         """Go forward to `state`; going back is a defect of the caller."""
@@ -125,61 +104,53 @@ class ServedVersion:
             assert state > self.state, f"{self.label} cannot go from {self.state.word} to {state.word}"
             self.state, self.reason = state, reason
 
+    def adopt(self, model: LoadedModel) -> None:
+        """Answer with `model` from now on."""
+        self.loaded, self.in_memory = model, True
+
     def fail(self, error: LadingError) -> None:
-        """Return the version up, keeping the error for those who ask why, and no model."""
-        self.failure, self._runtime = error, None
+        """Give the version up: it keeps `error` for those who ask why it is not served."""
+        self.failure, self.in_memory = error, False
         self.advance(State.FAILED, str(error.message))
 
-    def adopt(self, bundle: Bundle, runtime: Runtime) -> None:
-        """Take the opened bundle and its runtime."""
-        self.bundle, self._runtime = bundle, runtime
-        self.signature, self.labels = bundle.manifest.signature, bundle.manifest.labels
-        self._samples = bundle.samples()
-        self.headers = (
-            (b"x-lading-model", self.label.encode()),
-            (b"x-lading-digest", self.digest.encode()),
-        )
-        self.metadata = tuple((name.decode(), value.decode()) for name, value in self.headers)
-        self.header_block = b"".join(b"%b: %b\r\n" % header for header in self.headers)
-
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
-        """Run the model; raises `ModelNotReady` where it has been unloaded meanwhile, and `RunFailed`."""
-        runtime = self._runtime
-        if runtime is None:
+        """Run the model; raises `ModelNotReady` if it has been unloaded meanwhile, and `RunFailed`."""
+        model = self.loaded
+        if model is None or not self.in_memory:
             raise not_ready(self)
         try:
-            return runtime.run(inputs, outputs)
+            return model.runtime.run(inputs, outputs)
         except RunFailed:
-            if self._runtime is None:  # Closed between the two.
+            if not self.in_memory:  # Closed between the check and the run: not the fault of the request.
                 raise not_ready(self) from None
             raise
 
-    def take(self) -> None:
-        """Count one request in; a version is not unloaded while it has any in hand."""
+    def acquire(self) -> None:
+        """Count one request in: a version is not unloaded while it has any in flight."""
         with self._condition:
-            # Without a runtime it is being unloaded, and says so in a moment.
-            if self._runtime is None or self.state not in (State.READY, State.DRAINING):
+            # One that is being unloaded is out of memory first and `UNLOADED` a moment later.
+            if not self.in_memory or self.state not in (State.READY, State.DRAINING):
                 raise not_ready(self)
-            self._in_hand += 1
+            self.in_flight += 1
 
     def release(self) -> None:
         """Count one request out."""
         with self._condition:
-            self._in_hand -= 1
-            if self._in_hand == 0:
+            self.in_flight -= 1
+            if self.in_flight == 0:
                 self._condition.notify_all()
 
     def unload(self, timeout_s: float) -> bool:
-        """Wait until nothing is in hand, then give the memory back; return whether it came to that.
+        """Wait until nothing is in flight, then free the memory; return whether that happened in time.
 
-        Two threads may do so at once, and once it is done it stays done.
+        Two threads may unload one version, and an unloaded version stays unloaded.
         """
         with self._condition:
-            if not self._condition.wait_for(lambda: self._in_hand == 0, timeout_s):
+            if not self._condition.wait_for(lambda: self.in_flight == 0, timeout_s):
                 return False
-            runtime, self._runtime = self._runtime, None
-        if runtime is not None:
-            runtime.close()
+            model, self.in_memory = self.loaded if self.in_memory else None, False
+        if model is not None:
+            model.runtime.close()
         with self._condition:
             if self.state is not State.UNLOADED:
                 self.advance(State.UNLOADED)

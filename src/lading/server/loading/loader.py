@@ -6,6 +6,7 @@ Decides nothing: which version, and when, is the manager's.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lading.bundle import Bundle
@@ -13,7 +14,8 @@ from lading.errors import MemoryShort
 from lading.runtime import Runtime, load_runtime, load_shared
 from lading.runtime.host.huge_pages import LEAST_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
-from lading.server.inference.version import Cost, ServedVersion, State
+from lading.server.inference.loaded import Cost, LoadedModel
+from lading.server.inference.version import ServedVersion, State
 from lading.signature import Array
 from lading.verify import replay
 from lading.verify.golden_replay import rows_of
@@ -31,10 +33,11 @@ def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_in: Pat
     try:
         if _model_bytes(bundle) >= LEAST_BYTES:
             use_huge_pages()
-        served.adopt(bundle, runtime)
+        model = LoadedModel.of(bundle, runtime, served.label)
+        served.adopt(model)
         served.advance(State.WARMING)
         parity = replay(runtime, bundle)
-        served.cost = measure(served, runtime)
+        served.adopt(replace(model, cost=measure(model)))
     except BaseException:
         runtime.close()
         raise
@@ -58,12 +61,12 @@ def _model_bytes(bundle: Bundle) -> int:
     return sum(entry.size for name, entry in bundle.manifest.files.items() if name != "samples.npz")
 
 
-def measure(served: ServedVersion, runtime: Runtime, *, budget_s: float = 0.05) -> Cost:
+def measure(model: LoadedModel, *, budget_s: float = 0.05) -> Cost:
     """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost.
 
     Where 32 rows cost next to nothing 512 tell more: what a run costs however many rows it has weighs less.
     """
-    signature, golden = served.signature, served.samples.inputs
+    runtime, signature, golden = model.runtime, model.signature, model.samples.inputs
     row = rows_of(signature, golden, 1)
     first = _fastest(runtime, row, budget_s)
     row_values = 0 if signature.fixed_rows else sum(array.size for array in row.values())

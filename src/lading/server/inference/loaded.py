@@ -1,0 +1,62 @@
+"""A model that is loaded and can answer: everything that requests read of it. Nothing in it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lading.bundle import Bundle, Samples
+from lading.runtime import Runtime
+from lading.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """How long one run takes, measured at warm-up: seconds for one row, and for each further row.
+
+    ``row_values`` is how many values a row had that was measured, 0 where every row has as many.
+    """
+
+    first_row_s: float
+    further_row_s: float
+    row_values: int = 0
+
+    def of(self, rows: int) -> float:
+        """Estimate the seconds that a run of `rows` rows takes."""
+        return self.first_row_s + self.further_row_s * (rows - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """An opened bundle and its running model. ``cost`` is zero until it has been measured.
+
+    ``headers``, ``header_block`` and ``metadata`` name the bundle in answers: for HTTP as pairs and as bytes
+    on the wire, for gRPC as metadata. ``plans`` is where protocols keep what they prepare once for a model.
+    """
+
+    bundle: Bundle
+    runtime: Runtime
+    signature: Signature
+    labels: Mapping[str, str]
+    samples: Samples
+    headers: tuple[tuple[bytes, bytes], ...]
+    header_block: bytes
+    metadata: tuple[tuple[str, str], ...]
+    cost: Cost = Cost(0.0, 0.0)
+    plans: dict[Any, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, bundle: Bundle, runtime: Runtime, label: str) -> LoadedModel:
+        """Make the model that answers under the name `label` (``iris:3``) with what `bundle` holds."""
+        headers = ((b"x-lading-model", label.encode()), (b"x-lading-digest", bundle.digest.encode()))
+        return cls(
+            bundle=bundle,
+            runtime=runtime,
+            signature=bundle.manifest.signature,
+            labels=bundle.manifest.labels,
+            samples=bundle.samples(),
+            headers=headers,
+            header_block=b"".join(b"%b: %b\r\n" % header for header in headers),
+            metadata=tuple((name.decode(), value.decode()) for name, value in headers),
+        )
