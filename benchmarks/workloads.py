@@ -249,8 +249,11 @@ class _Inside:
     """The server's own code from received bytes to written bytes, without a network."""
 
     def __init__(self, bundle: Path) -> None:
+        from dataclasses import replace
+
         from lading.bundle import Bundle
-        from lading.server.inference.version import Cost, ServedVersion, State
+        from lading.server.inference.loaded import Cost
+        from lading.server.inference.version import ServedVersion, State
         from lading.server.loading.loader import prepare
         from lading.server.process.serve import make_app, make_plane, uvicorn_config
         from lading.settings import ServeSettings
@@ -262,7 +265,8 @@ class _Inside:
         self._served = ServedVersion(self.name, 1, opened.digest)
         prepare(self._served, opened, 1)
         self._served.advance(State.READY)
-        self._served.cost = Cost(0.0, 0.0)  # Run here, whatever it costs: there is nobody to hand it to.
+        # Run on the loop, whatever it costs: there is no thread to hand it to.
+        self._served.adopt(replace(self._served.model, cost=Cost(0.0, 0.0)))
         plane = make_plane(settings)
         plane.publish([self._served])
         self._config = uvicorn_config(make_app(plane, settings), settings)
@@ -294,7 +298,7 @@ class _Inside:
 
             def turn() -> None:  # Of the event loop, with one request and none to share anything with.
                 connection.data_received(request)
-                make.lane.turn()
+                make.stage.run()
 
             turn()
             assert b" 200 " in nowhere.last[:16], nowhere.last[:300]

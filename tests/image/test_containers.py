@@ -20,7 +20,7 @@ from lading.image.engine import Engine
 from lading.image.equivalence import compare, questions
 from lading.registry import Registry
 from lading.release import Plan
-from lading.server.grpc import messages
+from lading.server.grpc import descriptors
 from lading.signature import Array, Signature, Tensor
 from support.bundles import REQUIREMENTS, linear_bundle, linear_draft
 from support.image_environment import ROWS, Yard, address, manifest_of, opened, said, started, wait_ready
@@ -62,7 +62,7 @@ def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(yard, i
 
 def answers_over_grpc(target: str, asked: list[Array]) -> list[dict[str, bytes]]:
     """Ask for predictions and give the raw bytes of every output, by its name."""
-    kinds = [messages.message("oip", f"inference.ModelInfer{kind}") for kind in ("Request", "Response")]
+    kinds = [descriptors.message("oip", f"inference.ModelInfer{kind}") for kind in ("Request", "Response")]
     found = []
     with grpc.insecure_channel(target) as channel:
         call = channel.unary_unary(

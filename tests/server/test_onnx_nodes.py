@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from lading.parity import compare
-from lading.server.grpc import messages
+from lading.server.grpc import descriptors
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
 from lading.server.protocols.tfs import tensor_proto as tfs_tensors
 from lading.signature import Tensor
@@ -119,7 +119,7 @@ def send_binary(client: httpx.Client, case: NodeCase) -> dict[str, Any]:
 def send_grpc(call: Any, case: NodeCase) -> dict[str, Any]:
     inputs = [given for _, _, given in declared(case)]
     raw = [to_bytes(array) for _, array, _ in declared(case)]
-    request = messages.message("oip", "inference.ModelInferRequest")
+    request = descriptors.message("oip", "inference.ModelInferRequest")
     answer = call(
         request(model_name=bundle_name(case.name), inputs=inputs, raw_input_contents=raw), timeout=30
     )
@@ -131,7 +131,7 @@ def send_grpc(call: Any, case: NodeCase) -> dict[str, Any]:
 
 def send_tfs(call: Any, case: NodeCase, *, content: bool) -> dict[str, Any]:
     """Send by TensorFlow Serving's Predict, numbers as bytes (`content`) or in the field of their type."""
-    request = messages.message("tfs", "tensorflow.serving.PredictRequest")()
+    request = descriptors.message("tfs", "tensorflow.serving.PredictRequest")()
     request.model_spec.name = bundle_name(case.name)
     for tensor, array, _ in declared(case):
         proto = request.inputs[tensor.name]
@@ -192,7 +192,7 @@ def test_bytes_give_the_published_outputs(nodes):
 
 
 def test_grpc_gives_the_published_outputs(nodes):
-    answer = messages.message("oip", "inference.ModelInferResponse")
+    answer = descriptors.message("oip", "inference.ModelInferResponse")
     with grpc.insecure_channel(nodes.server.grpc_target()) as channel:
         call = channel.unary_unary(
             "/inference.GRPCInferenceService/ModelInfer",
@@ -204,7 +204,7 @@ def test_grpc_gives_the_published_outputs(nodes):
 
 @pytest.mark.parametrize("content", [True, False])
 def test_tensorflow_servings_grpc_gives_the_published_outputs(nodes, content):
-    answer = messages.message("tfs", "tensorflow.serving.PredictResponse")
+    answer = descriptors.message("tfs", "tensorflow.serving.PredictResponse")
     with grpc.insecure_channel(nodes.server.grpc_target()) as channel:
         call = channel.unary_unary(
             "/tensorflow.serving.PredictionService/Predict",

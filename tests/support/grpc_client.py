@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from lading.server.grpc import Service, messages
+from lading.server.exchange import Pipeline
+from lading.server.grpc import Service, descriptors
 from lading.server.grpc.server import GrpcServer
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion
@@ -27,7 +28,7 @@ def grpc_serving(
 ) -> Iterator[tuple[grpc.Channel, Metrics]]:
     """Serve `plane` on a free port of this process."""
     metrics = Metrics(plane)
-    server = GrpcServer(plane, metrics, settings or ServeSettings(), more or tuple(services()))
+    server = GrpcServer(Pipeline(plane, metrics), settings or ServeSettings(), more or tuple(services()))
     port = server.start("127.0.0.1", 0)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -37,8 +38,8 @@ def grpc_serving(
 
 
 def ask(channel: grpc.Channel, method: str, timeout: float = 10, **given: Any) -> Any:
-    wire = messages.service("oip", OIP).methods_by_name[method]
-    kinds = [messages.message("oip", kind.full_name) for kind in (wire.input_type, wire.output_type)]
+    wire = descriptors.service("oip", OIP).methods_by_name[method]
+    kinds = [descriptors.message("oip", kind.full_name) for kind in (wire.input_type, wire.output_type)]
     call = channel.unary_unary(
         f"/{OIP}/{method}",
         request_serializer=kinds[0].SerializeToString,

@@ -6,15 +6,17 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
 from lading.bundle import Bundle
+from lading.runtime import Runtime
+from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
-from lading.server.http.exchange import App
-from lading.server.inference.version import Cost, ServedVersion, State
+from lading.server.inference.loaded import Cost
+from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.loader import prepare
 from lading.server.process.serve import _pages, make_app, make_plane
 from lading.settings import ServeSettings
@@ -29,18 +31,31 @@ def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) ->
     return served
 
 
+class GatedRuntime:
+    """A loaded model that answers only once a gate opens, or `seconds` after it was asked."""
+
+    def __init__(self, runtime: Runtime, seconds: float) -> None:
+        self.inputs, self.outputs = runtime.inputs, runtime.outputs
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self._runtime = runtime
+        self._seconds = seconds
+
+    def run(self, *arguments: Any) -> Any:
+        self.entered.set()
+        self.gate.wait(self._seconds)
+        return self._runtime.run(*arguments)
+
+    def close(self) -> None:
+        self._runtime.close()
+
+
 def slow(served: ServedVersion, seconds: float) -> threading.Event:
-    """Make `served` take its time, as a large model does; gives the event that ends the wait."""
-    run, go = served.run, threading.Event()
-
-    def wait_and_run(*given: Any) -> Any:
-        go.wait(seconds)
-        return run(*given)
-
+    """Make `served` as slow as a large model; return the event that ends the wait."""
     # A real model that takes seconds would keep one of two CPUs busy for every other test.
-    served.run = wait_and_run  # type: ignore[method-assign]
-    served.cost = Cost(seconds, 0)
-    return go
+    runtime = GatedRuntime(served.model.runtime, seconds)
+    served.adopt(replace(served.model, runtime=runtime, cost=Cost(seconds, 0)))
+    return runtime.gate
 
 
 def until(holds: Callable[[], bool], seconds: float = 10) -> None:

@@ -122,9 +122,9 @@ def grpc(port: int, name: str = "iris") -> Callable[[Answers, threading.Event], 
     """Ask over one channel; a call that finds no connection waits for one (gRPC's wait for ready)."""
     import grpc as library
 
-    from lading.server.grpc import messages
+    from lading.server.grpc import descriptors
 
-    request = messages.message("oip", "inference.ModelInferRequest")
+    request = descriptors.message("oip", "inference.ModelInferRequest")
     row = np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)
     message = request(model_name=name)
     message.inputs.add(name="X", datatype="FP32", shape=[1, 4])

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
-from lading.server.http.exchange import App
 from lading.server.loading.manager import Manager
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.serve import Server, _pages, uvicorn_config
@@ -107,7 +107,7 @@ def listening(
     if not lane:
         config.http = "httptools"
         config.app = AsgiHost(app, _pages)
-    grpc = GrpcListener(app.plane, app.metrics, settings, hold(settings))
+    grpc = GrpcListener(app.pipeline, settings, hold(settings))
     server = Server(config, Manager(app.plane), grpc, settings)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

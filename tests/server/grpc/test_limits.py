@@ -9,7 +9,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
-from lading.server.grpc import messages
+from lading.server.grpc import descriptors
 from lading.server.grpc.executor import CallThreads
 from lading.server.inference.version import ServedVersion
 from lading.settings import ServeSettings
@@ -26,7 +26,7 @@ def iris(tmp_path) -> ServedVersion:
 def test_calls_that_find_no_thread_do_not_wait_without_limit(iris):
     go = slow(iris, 5)
     settings = ServeSettings(grpc_threads=1, max_queue=2)
-    text = messages.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
+    text = descriptors.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
     with grpc_serving(plane_of(iris, max_queue=2), settings=settings) as (channel, _):
         calls = [channel.unary_unary(f"/{OIP}/ModelInfer").future(text, timeout=10) for _ in range(9)]
         until(lambda: sum(call.done() for call in calls) >= 6)

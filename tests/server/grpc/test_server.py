@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
-from lading.server.grpc import STATUS, Method, Service, messages, status_of
+from lading.server.grpc import STATUS, Method, Service, descriptors, status_of
 from lading.server.grpc.executor import CallThreads
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
@@ -77,7 +77,7 @@ def test_a_release_splits_calls_by_their_metadata_and_sees_their_answers(iris, t
     with grpc_serving(plane) as (channel, _):
         told = []
         for tier in ("gold", "tin", "gold"):
-            wire = messages.message("oip", "inference.ModelInferRequest")(**one_row())
+            wire = descriptors.message("oip", "inference.ModelInferRequest")(**one_row())
             call = channel.unary_unary(f"/{OIP}/ModelInfer")
             metadata = (("x-tier", tier), ("x-request-id", f"of {tier}"))
             _, done = call.with_call(wire.SerializeToString(), metadata=metadata, timeout=5)
@@ -216,7 +216,7 @@ def test_a_client_that_goes_leaves_the_queue(iris):
     plane.run = note  # type: ignore[method-assign]  # Only looks at what passes.
     with grpc_serving(plane) as (channel, metrics):
         call = channel.unary_unary(f"/{OIP}/ModelInfer")
-        text = messages.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
+        text = descriptors.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
         calls = []
         for at in range(2):
             calls.append(call.future(text))

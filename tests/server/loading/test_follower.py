@@ -96,7 +96,7 @@ class Following:
         data = np.random.default_rng(rows).standard_normal((rows, 4)).astype(np.float32)
         job = Job(served, {"X": data}, ("probabilities",), lambda outputs: outputs, rows)
         self.plane.run(job)
-        self.plane.saw(job, request_id, 0.001, "")
+        self.plane.record(job, request_id, 0.001, "")
         return served.version
 
 

@@ -34,7 +34,7 @@ def record(observer: Observer, served, primary, request_id: bytes) -> None:
     """Record an answer of one row or more."""
     release = begin(None, "iris", 1, Plan(mode="live"), actor="t", at="", runtime=None)
     job = Job(served, {}, None, lambda outputs: outputs, len(primary))
-    job.result = {"probabilities": primary}
+    job.outcome = {"probabilities": primary}
     observer.record(Traffic.of(release), job, request_id, 0.001, "")
 
 

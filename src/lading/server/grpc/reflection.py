@@ -10,7 +10,7 @@ import grpc
 from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
-from lading.server.grpc import messages
+from lading.server.grpc import descriptors
 
 _V1 = "grpc.reflection.v1.ServerReflection"
 _AT_ONCE = 4
@@ -56,7 +56,7 @@ class _Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # grpci
 
 def add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
     """Let clients ask which services there are and how their messages look."""
-    pools = _Pools(messages.pool(), descriptor_pool.Default())
+    pools = _Pools(descriptors.pool(), descriptor_pool.Default())
     names = [*services, reflection.SERVICE_NAME]
     servicer = _Reflection(names, pools)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)

@@ -1,4 +1,4 @@
-"""Serves gRPC in threads: start-up, one call, counts, drain. Knows no protocol and no model.
+"""Serves gRPC in threads: start-up, one call, drain. Knows no protocol and no model.
 
 Threads rather than asyncio, because grpcio answers twice as many calls that way, and because a call that
 waits for a batch then costs nothing else.
@@ -6,59 +6,50 @@ waits for a batch then costs nothing else.
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, RunFailed
+from lading.errors import BodyInvalid, LadingError
 from lading.ref import version_number
-from lading.server.grpc import Call, Method, Service, messages, status_of
+from lading.server.exchange import Exchange, Pipeline
+from lading.server.grpc import Call, Method, Service, descriptors, status_of
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.health import Health
 from lading.server.grpc.reflection import add_reflection
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.job import Job, request_ids
-from lading.server.metrics import Metrics
+from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 
-log = logging.getLogger("lading.server")
-
-_LONGEST_ID = 128
 _LONGEST_DETAILS = 2000  # Bytes, of which each may take three on the wire.
 
 Run = Callable[[bytes, grpc.ServicerContext], bytes]
-Metadata = Mapping[str, "str | bytes"]
 
 
 class GrpcServer:
-    """The services on one port; health checking and reflection come with them."""
+    """The services on one port, with health checking and reflection."""
 
-    def __init__(
-        self, plane: DataPlane, metrics: Metrics, settings: ServeSettings, services: Iterable[Service]
-    ) -> None:
-        self._plane = plane
-        self._metrics = metrics
+    def __init__(self, pipeline: Pipeline, settings: ServeSettings, services: Iterable[Service]) -> None:
+        self._pipeline = pipeline
         self._counting = threading.Lock()
-        self._ids = request_ids()
         self._threads = CallThreads(settings.grpc_threads)
-        # What waits for a thread waits in no queue of a model, and must not grow without end either.
+        # Calls that wait for a thread wait in no queue of a model, and must not grow without end either.
         most = settings.grpc_threads + settings.max_queue
         self._server = grpc.server(self._threads, options=_options(settings), maximum_concurrent_rpcs=most)
         services = tuple(services)
         for service in services:
             self._server.add_generic_rpc_handlers((self._handler(service),))
         names = [service.name for service in services]
-        self._health = Health(plane, names)
+        self._health = Health(pipeline.plane, names)
         self._health.add_to(self._server)
         add_reflection(self._server, [*names, self._health.name])
 
     def start(self, host: str, port: int) -> int:
-        """Listen and answer; return the port. Raises `OSError` where the address is taken."""
+        """Listen and answer; return the port. Raises `OSError` if the address is taken."""
         try:
             bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
@@ -68,168 +59,125 @@ class GrpcServer:
         return int(bound)
 
     def stop(self, grace_s: float) -> None:
-        """Take no more calls, and finish those in hand within `grace_s`."""
+        """Take no more calls, and finish those in flight within `grace_s`."""
         self._health.stop()
         self._server.stop(grace_s).wait()
         self._threads.stop()
 
     def _handler(self, service: Service) -> grpc.GenericRpcHandler:
         methods = {}
-        described = messages.service(service.protos, service.name).methods_by_name
+        described = descriptors.service(service.protos, service.name).methods_by_name
         for method in service.methods:
-            request = messages.message(service.protos, described[method.name].input_type.full_name)
-            methods[method.name] = grpc.unary_unary_rpc_method_handler(self._method(service, method, request))
+            kind = descriptors.message(service.protos, described[method.name].input_type.full_name)
+            methods[method.name] = grpc.unary_unary_rpc_method_handler(self._method(service, method, kind))
         return grpc.method_handlers_generic_handler(service.name, methods)
 
-    def _method(self, service: Service, method: Method, request: Any) -> Run:
+    def _method(self, service: Service, method: Method, kind: Any) -> Run:
         # Bytes come in and go out: read and written here they are counted once, and refused in our words.
         def answer(data: bytes, context: grpc.ServicerContext) -> bytes:
-            return _Exchange(self, service, method, context, len(data)).answer(request.FromString, data)
+            call = CallExchange(service, method, context, data, self._pipeline)
+            return self._answer(call, kind.FromString)
 
         return answer
 
-    def call(self, metadata: Metadata) -> Call:
-        """Return what a method may look at: releases that split see the caller's metadata."""
-        plane = self._plane
-        if plane.splits:
-            plane = plane.seen_by({key.encode(): _bytes(value) for key, value in metadata.items()})
-        return Call(plane, self._metrics)
+    def _answer(self, call: CallExchange, read: Callable[[bytes], Any]) -> bytes:
+        """Return the response, or end the call with the status of what went wrong."""
+        pipeline = self._pipeline
+        pipeline.identify(call, call.headers.get(b"x-request-id"))
+        try:
+            call.message = _message(read, call.data)
+            outcome = pipeline.handle(call)
+            if isinstance(outcome, Job):
+                outputs = pipeline.run(call, outcome, pipeline.plane.run, call.patience)
+                assert call.job is not None
+                outcome = call.job.encode(outputs)
+            answer: bytes = outcome.SerializeToString()
+        except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
+            self._refuse(call, pipeline.as_refusal(call, error))
+        self._end(call, "OK", len(answer))
+        return answer
 
-    def request_id(self, metadata: Metadata) -> str:
-        """Return the caller's own id of this call, or a new one."""
-        given = metadata.get("x-request-id")
-        if isinstance(given, str) and 0 < len(given) <= _LONGEST_ID:
-            return given
-        return next(self._ids).decode("ascii")
+    def _refuse(self, call: CallExchange, error: LadingError) -> None:
+        status = status_of(error)
+        if call.is_cancelled():  # Nobody reads this, but it is counted, and not as an error of ours.
+            self._end(call, "CANCELLED", 0)
+        else:
+            self._end(call, status.name, 0, error)
+        call.context.abort(status, _short(call.service.details(error)))
 
-    def count(
-        self, call: _Exchange, service: Service, status: str, sent_bytes: int, error: LadingError | None
+    def _end(
+        self, call: CallExchange, status: str, sent_bytes: int, error: LadingError | None = None
     ) -> None:
-        """Count one call: its status, and the error where there is one."""
-        job, took_s = call.job, time.perf_counter() - call.began
+        model = call.job.served.loaded if call.job is not None else None
         with self._counting:  # Many threads count into one place; adding is not atomic in Python.
-            if job is not None:
-                stats = self._metrics.of(job.served, service.protocol)
-            else:
-                stats = self._metrics.stats(*call.about, service.protocol)
-            stats.answered(status, took_s, job, call.size, sent_bytes)
-            if error is not None:
-                stats.failed(error)
-            reason = type(error).__name__ if error is not None else ""
-            if job is not None and status != "CANCELLED":
-                self._plane.saw(job, call.request_id.encode(), took_s, reason)
-            elif error is not None and call.plane is not self._plane:
-                call.plane.saw_refusal(took_s, reason)
+            self._pipeline.observe(call, status, sent_bytes, error)
+        headers = self._pipeline.answer_headers(call)
+        call.context.set_trailing_metadata(
+            (
+                *(model.metadata if model is not None else ()),
+                *((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
+                ("x-request-id", call.request_id.decode("latin-1")),
+            )
+        )
 
 
-class _Exchange:
+class CallExchange(Exchange):
     """One call on its way."""
 
-    __slots__ = (
-        "_call",
-        "_context",
-        "_method",
-        "_server",
-        "_service",
-        "about",
-        "began",
-        "job",
-        "request_id",
-        "size",
-    )
-
     def __init__(
-        self, server: GrpcServer, service: Service, method: Method, context: grpc.ServicerContext, size: int
+        self, service: Service, method: Method, context: grpc.ServicerContext, data: bytes, pipeline: Pipeline
     ) -> None:
-        self.began = time.perf_counter()
-        self.size = size
-        self.job: Job | None = None
-        self.about = ("", 0)
-        self._server = server
-        self._service = service
+        self.service = service
+        self.context = context
+        self.data = data
+        self.message: Any = None
         self._method = method
-        self._context = context
-        metadata: Metadata = dict(context.invocation_metadata())
-        self._call = server.call(metadata)
-        self.request_id = server.request_id(metadata)
+        self._metrics = pipeline.metrics
+
+    @cached_property
+    def headers(self) -> Mapping[bytes, bytes]:  # type: ignore[override]  # made once, when first asked for
+        """The call's metadata."""
+        return {key.encode(): _bytes(value) for key, value in self.context.invocation_metadata()}
 
     @property
-    def plane(self) -> DataPlane:
-        """The data plane as this caller sees it."""
-        return self._call.plane
+    def protocol(self) -> str:
+        """The protocol of the service."""
+        return self.service.protocol
 
-    def answer(self, read: Callable[[bytes], Any], data: bytes) -> bytes:
-        """Return the response, or end the call with the status of what went wrong."""
-        message: Any = None
-        try:
-            message = _message(read, data)
-            answer: bytes = self._respond(message).SerializeToString()
-        except LadingError as error:
-            self.about = self._about(message)
-            self._refuse(error)
-        except Exception:  # logged with its traceback, answered with a sentence
-            log.exception("gRPC call %s of %s failed", self.request_id, self._method.name)
-            hint = f"the server's log has it under x-request-id {self.request_id}"
-            self._refuse(RunFailed("internal error", hint=hint))
-        self._finish("OK", len(answer))
-        return answer
+    @property
+    def size_bytes(self) -> int:
+        """The size of the message on the wire."""
+        return len(self.data)
 
-    def _respond(self, message: Any) -> Any:
-        outcome = self._method.answer(message, self._call)
-        if not isinstance(outcome, Job):
-            return outcome
-        try:
-            return self._run(outcome)
-        except ModelNotReady:
-            # The version was unloaded after it had been found: what replaced it is found now.
-            self._call = self._server.call(dict(self._context.invocation_metadata()))
-            return self._run(self._method.answer(message, self._call))
+    def handle(self, plane: DataPlane) -> Any:
+        """Have the service's method answer."""
+        return self._method.answer(self.message, Call(plane, self._metrics))
 
-    def _run(self, job: Job) -> Any:
-        self.job = job
-        return job.encode(self.plane.run(job, self._patience))
-
-    def _patience(self) -> float | None:
-        """Return how many seconds the client waits; should it give up before, its job leaves the queue."""
-        if not self._context.add_callback(self._client_gone):
-            self._client_gone()
-        remaining: float | None = self._context.time_remaining()
-        return remaining
-
-    def _client_gone(self) -> None:
-        assert self.job is not None
-        self.job.cancel()
-
-    def _cancelled(self) -> bool:
-        """Return whether the client took its call back, and not because its own deadline had passed."""
-        if self.job is None or not self.job.cancelled or self._context.is_active():
-            return False
-        remaining = self._context.time_remaining()
-        return remaining is None or remaining > 0
-
-    def _about(self, message: Any) -> tuple[str, int]:
-        """Return the model and version that a refused call was about; nothing where there is none."""
+    def target(self) -> tuple[str | None, int | None, str | None] | None:
+        """Return the model and version that the message names; it may name none, or be unreadable."""
+        message = self.message
         spec = getattr(message, "model_spec", None)
         name = spec.name if spec is not None else getattr(message, "model_name", "")
         version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")
-        try:
-            served = self.plane.find(name, version_number(version))
-        except (NotFound, ModelNotReady):
-            return "", 0
-        return served.name, served.version
+        return name, version_number(version), None
 
-    def _refuse(self, error: LadingError) -> None:
-        status = status_of(error)
-        if self._cancelled():  # Nobody reads this, but it is counted, and not as an error of ours.
-            self._finish("CANCELLED", 0)
-        else:
-            self._finish(status.name, 0, error)
-        self._context.abort(status, _short(self._service.details(error)))
+    def patience(self) -> float | None:
+        """Return how many seconds the client waits; if it gives up sooner, its job leaves the queue."""
+        if not self.context.add_callback(self._client_gone):
+            self._client_gone()
+        remaining: float | None = self.context.time_remaining()
+        return remaining
 
-    def _finish(self, status: str, sent_bytes: int, error: LadingError | None = None) -> None:
-        served = self.job.served.metadata if self.job is not None else ()
-        self._context.set_trailing_metadata((*served, ("x-request-id", self.request_id)))
-        self._server.count(self, self._service, status, sent_bytes, error)
+    def is_cancelled(self) -> bool:
+        """Return whether the client cancelled its call, and not because its own deadline had passed."""
+        if self.job is None or not self.job.cancelled or self.context.is_active():
+            return False
+        remaining = self.context.time_remaining()
+        return remaining is None or remaining > 0
+
+    def _client_gone(self) -> None:
+        if self.job is not None:
+            self.job.cancel()
 
 
 def _message(read: Callable[[bytes], Any], data: bytes) -> Any:

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from lading.server.http.exchange import App
+from lading.server.http.app import App
 from lading.server.http.messages import Request, Response
 from lading.server.inference.job import Job
 
@@ -35,7 +35,7 @@ class AsgiHost:
         self._app = app
         self._pages = pages
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
+        self._deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
         self._docs: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +66,7 @@ class AsgiHost:
         await _send(request, await self._respond(request, receive), send)
 
     async def _respond(self, request: Request, receive: Receive) -> Response:
-        response = self._app.begin(request, self._deliver)
+        response = self._app.dispatch(request, self._deliver)
         if response is not None:
             return response
         job = request.job
@@ -76,7 +76,7 @@ class AsgiHost:
         try:
             await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)
         except TimeoutError:
-            return request.response or self._app.give_up(job)
+            return request.response or self._app.time_out(job)
         except asyncio.CancelledError:
             job.cancel()
             raise
@@ -106,12 +106,12 @@ class AsgiHost:
 
     def _from_thread(self, jobs: list[Job]) -> None:
         assert self._loop is not None
-        self._app.hand_back(jobs, self._loop, self._finish)
+        self._app.post(jobs, self._loop, self._complete)
 
-    def _finish(self, jobs: list[Job]) -> None:
+    def _complete(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self._app.finish(job)
-            waiter: asyncio.Future[None] = job.request.waiter
+            self._app.complete(job)
+            waiter: asyncio.Future[None] = job.exchange.waiter
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -1,9 +1,13 @@
-"""The fast lane: hot routes answered inside uvicorn's protocol class, without a scope or a task.
+"""HTTP/1.1 on one connection: fast routes are answered here, inside uvicorn's protocol class.
 
-Everything that is not plainly a hot request (other routes, `Expect`, chunked bodies, upgrades,
-what is pipelined behind an unfinished answer, a client that does not read) goes the way uvicorn made for
-it, to the same application under ASGI. Parsing, keep-alive, flow control and shutdown stay uvicorn's. What
-the parser made of a head is kept: a client's next request mostly has the same, byte for byte.
+    data_received ─▶ Stage.run ─▶ parse ─┬─▶ known head: skip the parser ─┬─▶ _dispatch ─▶ _write
+                                         └─▶ httptools' callbacks ────────┘      │
+                                                    │ not a fast request         └─▶ PendingAnswer ─▶ _write
+                                                    └─▶ uvicorn ─▶ ASGI (`asgi`)
+
+Everything that is not plainly a request for a fast route (other routes, `Expect`, chunked bodies, upgrades,
+what is pipelined behind an unfinished answer, a client that does not read) takes uvicorn's own way to the
+same application under ASGI. Parsing, keep-alive, flow control and shutdown stay uvicorn's.
 """
 
 from __future__ import annotations
@@ -14,140 +18,163 @@ from typing import Any, ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from lading.server.http.exchange import App
+from lading.server.http.app import App
 from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
 from lading.server.inference.job import Job
 
 _MOST_HEAD_BYTES = 64 * 1024
-"""Most that a request line and its headers may have: the parser keeps all of them."""
+"""Most bytes of a request line with its headers: the parser keeps all of them."""
 
 
-class _Never:
-    """Stands where uvicorn wakes a task that is not there."""
+class _NoTask:
+    """Stands where uvicorn wakes the task of a response: a pending answer has none."""
 
     def set(self) -> None:
         pass
 
 
 class PendingAnswer:
-    """A hot request whose job is under way; to uvicorn it looks like the cycle of an unfinished response."""
+    """A request whose job is under way; uvicorn takes it for the cycle of an unfinished response."""
 
     __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "request", "response_complete")
 
-    def __init__(self, connection: FastLane, request: Request, *, keep_alive: bool) -> None:
+    def __init__(self, connection: FastProtocol, request: Request, *, keep_alive: bool) -> None:
         self._connection = connection
         self.request = request
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
-        self.message_event = _Never()
+        self.message_event = _NoTask()
 
-    def done(self) -> None:
+    def complete(self) -> None:
         """Write the answer, if the client still waits for it."""
         if not self.response_complete:
             self.response_complete = True
             self._connection.answer_later(self)
 
-    def give_up(self, app: App) -> None:
-        """Answer without the job, which has taken too long."""
+    def time_out(self, app: App) -> None:
+        """Answer without the job, whose deadline has passed."""
         assert self.request.job is not None
-        app.give_up(self.request.job)
-        self.done()
+        app.time_out(self.request.job)
+        self.complete()
 
 
-class FastLane(HttpToolsProtocol):
-    """One connection. Make a subclass with `lane` set (`fast_lane`) for uvicorn's ``http`` setting."""
+class FastProtocol(HttpToolsProtocol):
+    """One connection. `fast_protocol` makes a subclass with `stage` set, for uvicorn's ``http`` setting."""
 
-    lane: ClassVar[Stage]
+    stage: ClassVar[Stage]
     cycle: Any  # uvicorn's cycle of a response, or a `PendingAnswer`.
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.lane.attach(self.loop)
-        self._hot: Request | None = None
-        self._pending: PendingAnswer | None = None
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.stage.attach(self.loop)
+        # Of the connection. Times are the stage's; 0 while the state that they time does not hold.
         self._closing = False
-        self._parts: list[bytes | memoryview] = []
-        self._missing = 0
-        self._begun = b""
-        self._received = 0
-        self._head_bytes = 0
-        self._in_head = False
-        self._declined = b""
-        self._gathered = False
-        self._keeps = True
-        self._answer = b""
-        self._last = False
-        self._names: dict[bytes, bytes] = {}
-        self._whole: Request | None = None
-        self._idle_since = self.lane.now
+        self._idle_since = self.stage.now
         self._receiving_since = 0.0
+        # Of the request that is being received.
+        self._request: Request | None = None  # None while it is uvicorn's, or not known yet.
+        self._headers: dict[bytes, bytes] = {}
+        self._parts: list[bytes | memoryview] = []
+        self._missing_bytes = 0
+        self._beginning = b""
+        self._received_bytes = 0
+        self._in_head = False
+        self._head_is_new = False
+        self._head_bytes = 0
+        self._declined = b""  # After an upgrade: the head to read again without it.
+        self._parsed: Request | None = None
+        # Of the answer.
+        self._keeps_alive = True
+        self._waits_for_stage = False
+        self._pending: PendingAnswer | None = None
+        self._answer = b""
+        self._closes_after = False
 
-    # What the transport calls, and the turn after it.
+    # What the transport calls, and the stage after it.
 
     def data_received(self, data: bytes) -> None:
-        """Leave `data` to the turn."""
-        self.lane.receive(self, data)
+        """Leave `data` to the stage."""
+        self.stage.receive(self, data)
 
     def eof_received(self) -> None:
         """Answer what came before the end: after it the transport closes."""
-        self.lane.turn()
+        self.stage.run()
 
     def parse(self, data: bytes) -> None:
-        """Take `data` apart; a whole hot request in it is answered, or its job is started."""
+        """Parse `data`; a whole request on a fast route is answered, or its job is started."""
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        if self._missing:
-            data = self._collected(data)
-        elif not self._receiving_since and self._begin_known(data):
+        if self._missing_bytes:
+            data = self._collect(data)
+        elif not self._receiving_since and self._dispatch_known(data):
             return
         while data and self.parser is not None and not self.transport.is_closing():
-            data = self._fed(data)
+            data = self._feed(data)
 
-    def _begin_known(self, data: bytes) -> bool:
-        """Begin a request with a head that the parser has read before; return whether it was one.
+    def send(self) -> None:
+        """Write the answer that is kept."""
+        answer, self._answer = self._answer, b""
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            if self._closes_after:
+                self.transport.close()
 
-        Most clients send the same few. The parser is passed by: it is between two requests before and after.
+    def deliver(self, job: Job) -> None:
+        """Answer with the outcome of a job that ran with others; start it again if its version was unloaded."""
+        self._waits_for_stage = False
+        app, request = self.stage.app, job.exchange
+        if app.plane.was_unloaded(job):
+            self._respond(request, app.retry(request, self.stage.deliver))
+        else:
+            self._write(app.complete(job), keep_alive=self._keeps_alive)
+
+    # Reading: past the parser if the head is known, else through its callbacks, in their order.
+
+    def _dispatch_known(self, data: bytes) -> bool:
+        """Dispatch a request whose head the parser has read before; return whether it was one.
+
+        Most clients send the same few heads. The parser is skipped: it is between two requests before and after.
         """
-        at = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-        head = self.lane.heads.get(data[:at]) if at <= LONGEST_HEAD else None
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+        head = self.stage.heads.get(data[:end]) if end <= LONGEST_HEAD else None
         if head is None:
             return False
-        missing = at + head.body_bytes - len(data)
+        missing = end + head.body_bytes - len(data)
         if missing < 0:
             return False
-        if self._gathered:
-            self.lane.settle()
-        cycle = self.cycle  # `_answering`, in place: every request passes here.
+        if self._waits_for_stage:
+            self.stage.run_jobs()
+        cycle = self.cycle  # `_is_answering` in place: every request passes here.
         if cycle is not None and not cycle.response_complete:
             return False
         if self.flow.write_paused or self.transport.is_closing():
             return False
-        method, path, route, params = head.hot
+        method, path, route, params = head.target
         if missing:
-            self._hot = Request(method, path, b"", head.headers, b"", params, route)
-            self._missing = missing
-            self._parts.append(memoryview(data)[at:])
-            self._idle_since, self._receiving_since = 0.0, self.lane.now
+            self._request = Request(method, path, b"", head.headers, b"", params, route)
+            self._missing_bytes = missing
+            self._parts.append(memoryview(data)[end:])
+            self._idle_since, self._receiving_since = 0.0, self.stage.now
             return True
-        self._keeps = not self._closing
-        self._begin(Request(method, path, data[at:], head.headers, b"", params, route))
+        self._keeps_alive = not self._closing
+        self._dispatch(Request(method, path, data[end:], head.headers, b"", params, route))
         return True
 
-    def _collected(self, data: bytes) -> bytes:
-        """Take what is missing of a known request's body, and begin it when it is whole; return the rest."""
-        missing, request = self._missing, self._hot
+    def _collect(self, data: bytes) -> bytes:
+        """Take the rest of a known request's body, and dispatch it when it is whole; return what follows."""
+        missing, request = self._missing_bytes, self._request
         if request is None or self.transport.is_closing():
             return b""
         self._parts.append(data if len(data) <= missing else data[:missing])
         if len(data) < missing:
-            self._missing -= len(data)
+            self._missing_bytes -= len(data)
             return b""
-        self._missing, self._receiving_since, self._hot = 0, 0.0, None
+        self._missing_bytes, self._receiving_since, self._request = 0, 0.0, None
         request.body = self._whole_body()
-        self._keeps = not self._closing
-        self._begin(request)
+        self._keeps_alive = not self._closing
+        self._dispatch(request)
         return data[missing:]
 
     def _whole_body(self) -> bytes:
@@ -156,11 +183,11 @@ class FastLane(HttpToolsProtocol):
         parts.clear()
         return body
 
-    def _fed(self, data: bytes) -> bytes:
-        """Return `data` to the parser; what comes back is to be read once more."""
+    def _feed(self, data: bytes) -> bytes:
+        """Pass `data` to the parser; return what has to be parsed once more."""
         if not self._receiving_since:  # Between two requests.
-            self._begun, self._received = data[:LONGEST_HEAD], 0
-        self._received += len(data)
+            self._beginning, self._received_bytes = data[:LONGEST_HEAD], 0
+        self._received_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -174,54 +201,51 @@ class FastLane(HttpToolsProtocol):
             head, self._declined = self._declined, b""
             return head + data[upgrade.args[0] :] if head else b""
         if self._in_head:
-            # What it began in may be the end of another's body.
-            self._head_bytes = 0 if self._head_bytes < 0 else self._head_bytes + len(data)
-            if self._head_bytes > _MOST_HEAD_BYTES:
-                self._refuse_head()
-        whole, self._whole = self._whole, None
-        if whole is not None and self._keeps:
-            self.lane.remember(self._begun, self._received, whole)
-            self._begun = b""
+            self._count_head(data)
+        request, self._parsed = self._parsed, None
+        if request is not None and self._keeps_alive:
+            self.stage.remember(self._beginning, self._received_bytes, request)
+            self._beginning = b""
         return b""
 
-    def send(self) -> None:
-        """Write the answer that is kept."""
-        answer, self._answer = self._answer, b""
-        if not self.transport.is_closing():
-            self.transport.write(answer)
-            if self._last:
-                self.transport.close()
-
-    # The parser's callbacks, in their order.
+    def _count_head(self, data: bytes) -> None:
+        if self._head_is_new:
+            self._head_is_new = (
+                False  # The head began in this data, which may hold the end of another's body.
+            )
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _MOST_HEAD_BYTES:
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
-        """Note the beginning; uvicorn's scope is built only if the request turns out not to be hot."""
+        """Note the beginning; uvicorn's scope is built only if the request is not for a fast route."""
         self.url = b""
-        self._names = {}
-        self._hot = None
+        self._headers = {}
+        self._request = None
         self._idle_since = 0.0
-        self._receiving_since = self.lane.now
-        self._in_head = True
-        self._head_bytes = -1
+        self._receiving_since = self.stage.now
+        self._in_head = self._head_is_new = True
+        self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; of one that comes twice the last, for no handler reads a list."""
-        self._names[name.lower()] = value
+        """Keep a header; of one that comes twice the last, because no handler reads a list."""
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Choose the lane."""
-        if self._gathered:  # Requests sent without waiting: each is answered before the next is looked at.
-            self.lane.settle()
+        """Choose between a fast route and uvicorn's own way."""
+        if self._waits_for_stage:  # Pipelined: each request is answered before the next is looked at.
+            self.stage.run_jobs()
         self._in_head = False
-        if self.parser.should_upgrade() and b"upgrade" in self._names:
+        if self.parser.should_upgrade() and b"upgrade" in self._headers:
             self._decline_upgrade()
             return
-        self._hot = self._as_hot()
-        if self._hot is None:
+        self._request = self._as_fast()
+        if self._request is None:
             url = self.url
             super().on_message_begin()
             self.url = url
-            for name, value in self._names.items():
+            for name, value in self._headers.items():
                 super().on_header(name, value)
             if not url.isascii() or httptools.parse_url(url).path is None:
                 raise httptools.HttpParserInvalidURLError(url)
@@ -229,104 +253,95 @@ class FastLane(HttpToolsProtocol):
 
     def on_chunk_header(self) -> None:
         """Count what follows as headers: after the last chunk come trailers."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_is_new, self._head_bytes = True, False, 0
 
     def on_body(self, body: bytes) -> None:
         """Collect the body; its length is known to be within the limit."""
         self._in_head = False
-        if self._hot is None:
+        if self._request is None:
             super().on_body(body)
         else:
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        """Answer, at once or when the job is done."""
+        """Answer now, or when the job has run."""
         if self._declined:
             return
         self._receiving_since = 0.0
-        request = self._hot
+        request = self._request
         if request is None:
             super().on_message_complete()
             return
-        self._hot = None
+        self._request = None
         request.body = self._whole_body()
-        self._keeps = self.parser.should_keep_alive() and not self._closing
-        self._whole = request
-        self._begin(request)
+        self._keeps_alive = self.parser.should_keep_alive() and not self._closing
+        self._parsed = request
+        self._dispatch(request)
 
-    def _begin(self, request: Request) -> None:
-        request.waiter = self
-        lane = self.lane
-        response = lane.app.begin(request, lane.deliver, lane.gathered)
-        if response is not None:
-            self._write(response, keep_alive=self._keeps)
-        else:
-            self._wait(request)
+    def _as_fast(self) -> Request | None:
+        """Return the request if it is for a fast route and plain enough, or None if ASGI is to answer it."""
+        parser = self.parser
+        target = self.stage.find(parser.get_method(), self.url)
+        if target is None:
+            return None
+        cycle = self.cycle  # `_is_answering` in place: every request that is parsed passes here.
+        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
+            return None
+        headers = self._headers
+        length = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" in headers or b"expect" in headers:
+            return None
+        if b"connection" in headers and parser.get_http_version() == "1.0":
+            return None  # It may ask for keep-alive, and uvicorn answers that there is none.
+        if len(length) > self.stage.small_digits and (
+            not length.isdigit() or int(length) > self.stage.app.max_body_bytes
+        ):
+            return None
+        return Request(target.method, target.path, b"", headers, b"", target.params, target.route)
 
-    def settle(self, job: Job) -> None:
-        """Answer with the outcome of a job that ran with others; start it anew if its version had gone."""
-        self._gathered = False
-        app, request = self.lane.app, job.request
-        lost = job.error is not None and app.plane.lost(job)
-        response = app.again(request, self.lane.deliver) if lost else app.finish(job)
-        if response is not None:
-            self._write(response, keep_alive=self._keeps)
-        else:
-            self._wait(request)
+    def _decline_upgrade(self) -> None:
+        """Have the request read again without its wish for another protocol.
 
-    def _wait(self, request: Request) -> None:
-        assert request.job is not None
-        if not request.job.taken:  # It runs at the end of this stage.
-            self._gathered = True
+        The parser takes its body for that protocol's. Java's client asks for HTTP/2 in every first request,
+        and a server that does not speak it answers as if it had not been asked (RFC 9110, section 7.8).
+        """
+        line = b"%b %b HTTP/%b\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        kept = (b"%b: %b\r\n" % header for header in self._headers.items() if header[0] != b"upgrade")
+        self._declined = b"%b%b\r\n" % (line, b"".join(kept))
+
+    def _refuse_head(self) -> None:
+        self.stage.run_jobs()
+        if self._pending is not None:
+            self._pending.keep_alive = False
+            self.flow.pause_reading()
             return
-        self._pending = PendingAnswer(self, request, keep_alive=self._keeps)
+        self.stage.app.count_unread(431)
+        self.transport.write(b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % STATUS_LINE[431])
+        self.transport.close()
+
+    # Answering.
+
+    def _dispatch(self, request: Request) -> None:
+        request.waiter = self
+        stage = self.stage
+        self._respond(request, stage.app.dispatch(request, stage.deliver, stage.pending_jobs))
+
+    def _respond(self, request: Request, response: Response | None) -> None:
+        """Write the response, or wait for the request's job."""
+        if response is not None:
+            self._write(response, keep_alive=self._keeps_alive)
+            return
+        assert request.job is not None
+        if not request.job.holds_version:  # Not queued: it runs at the end of this stage.
+            self._waits_for_stage = True
+            return
+        self._pending = PendingAnswer(self, request, keep_alive=self._keeps_alive)
         request.waiter = self._pending
         self.cycle = self._pending
-
-    # What uvicorn calls on the connection.
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the job whose client has gone."""
-        pending, self._pending = self._pending, None
-        if pending is not None and pending.request.job is not None:
-            pending.response_complete = True
-            pending.request.job.cancel()
-        super().connection_lost(exc)
-        self._forget(pending)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, after the answers to what came before it."""
-        self.lane.settle()
-        if self._pending is not None:  # Its client would take the refusal for the answer.
-            self._pending.keep_alive = False
-        else:
-            self.lane.app.count_unread(400)
-            super().send_400_response(msg)
-
-    def shutdown(self) -> None:
-        """Finish what is in hand, a request whose body is still being received included, then close."""
-        self.lane.turn()
-        self._closing = True
-        if self._hot is None:
-            super().shutdown()
-
-    def sweep(self, now: float) -> None:
-        """End what lasts too long: a job past its deadline, an idle connection, half a request."""
-        pending = self._pending
-        if pending is not None and not pending.response_complete:
-            job = pending.request.job
-            if job is not None and job.overdue(time.monotonic()):
-                pending.give_up(self.lane.app)
-        elif self._receiving_since:
-            if now - self._receiving_since > self.lane.app.plane.deadline_s:
-                self.transport.close()
-        elif self._idle_since and now - self._idle_since > self.timeout_keep_alive and not self._answering:
-            self.timeout_keep_alive_handler()
-
-    @property
-    def _answering(self) -> bool:
-        """Whether an answer is under way that what comes next has to wait for."""
-        return self.cycle is not None and not self.cycle.response_complete
 
     def answer_later(self, pending: PendingAnswer) -> None:
         """Write the answer of a job, then go on with what was pipelined behind it."""
@@ -339,98 +354,98 @@ class FastLane(HttpToolsProtocol):
         self._write(response, keep_alive=pending.keep_alive and not self._closing)
         self.on_response_complete()
 
-    def _forget(self, pending: PendingAnswer | None) -> None:
-        """Let go of an answer, and the bodies with it: the connection may stay for long."""
-        if pending is not None and self.cycle is pending:
-            self.cycle = None
-
-    def _decline_upgrade(self) -> None:
-        """Have the request read again without its wish for another protocol.
-
-        The parser takes its body for that protocol's. Java's client wishes for HTTP/2 in every first request,
-        and a server that does not speak it answers as if it had not been asked (RFC 9110, section 7.8).
-        """
-        line = b"%b %b HTTP/%b\r\n" % (
-            self.parser.get_method(),
-            self.url,
-            self.parser.get_http_version().encode(),
-        )
-        kept = (b"%b: %b\r\n" % header for header in self._names.items() if header[0] != b"upgrade")
-        self._declined = b"%b%b\r\n" % (line, b"".join(kept))
-
-    def _refuse_head(self) -> None:
-        self.lane.settle()
-        if self._pending is not None:
-            self._pending.keep_alive = False
-            self.flow.pause_reading()
-            return
-        self.lane.app.count_unread(431)
-        self.transport.write(b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % STATUS_LINE[431])
-        self.transport.close()
-
-    def _as_hot(self) -> Request | None:
-        """Return the request if it can take this lane."""
-        parser = self.parser
-        hot = self.lane.find(parser.get_method(), self.url)
-        if hot is None:
-            return None
-        cycle = self.cycle  # `_answering`, in place: this is asked for every request.
-        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused:
-            return None
-        headers = self._names
-        length = headers.get(b"content-length", b"0")
-        if b"transfer-encoding" in headers or b"expect" in headers:
-            return None
-        if b"connection" in headers and parser.get_http_version() == "1.0":
-            return None  # It may ask to be kept, and uvicorn says that it is not.
-        if len(length) > self.lane.small_digits and (
-            not length.isdigit() or int(length) > self.lane.app.max_body_bytes
-        ):
-            return None
-        return Request(hot.method, hot.path, b"", headers, b"", hot.params, hot.route)
-
     def _write(self, response: Response, *, keep_alive: bool) -> None:
-        """Make the bytes of an answer; whoever runs the stage flushes them."""
-        body, served = response.body, response.served
+        """Make the bytes of an answer; they are sent at the end of the stage, or now if there is none."""
+        body, model = response.body, response.model
         if response.status == 200 and response.content_type is JSON and not response.headers:
-            head = self.lane.head(self.server_state.default_headers)
+            head = self.stage.head(self.server_state.default_headers)
         else:
             head = self._head(response)
         answer = b"%b%d\r\nx-request-id: %b\r\n%b%b%b" % (
             head,
             len(body),
             response.request_id,
-            served.header_block if served is not None else b"",
+            model.header_block if model is not None else b"",
             b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
             body,
         )
-        if self._answer:  # Of requests sent without waiting; so that flow control sees every answer.
-            self.lane.flush()
+        if self._answer:  # Of pipelined requests; so that flow control sees every answer.
+            self.stage.write_answers()
         self._answer = answer
-        self._last = not keep_alive
-        if self.lane.answered is None:
+        self._closes_after = not keep_alive
+        if self.stage.pending_writes is None:
             self.send()
         else:
-            self.lane.answered.append(self)
+            self.stage.pending_writes.append(self)
         self.server_state.total_requests += 1
         # One sweep a second closes idle connections: a timer for every answer would cost 1–2 µs.
-        self._idle_since = self.lane.now
+        self._idle_since = self.stage.now
 
     def _head(self, response: Response) -> bytes:
         """Return the beginning of an answer, up to the value of its content-length."""
-        given = (
+        headers = (
             *self.server_state.default_headers,
             (b"content-type", response.content_type),
             *response.headers,
         )
-        lines = b"".join(b"%b: %b\r\n" % header for header in given)
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         return b"%b%bcontent-length: " % (STATUS_LINE[response.status], lines)
 
+    # What uvicorn calls on the connection.
 
-def fast_lane(app: App) -> type[FastLane]:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the job whose client has gone."""
+        pending, self._pending = self._pending, None
+        if pending is not None and pending.request.job is not None:
+            pending.response_complete = True
+            pending.request.job.cancel()
+        super().connection_lost(exc)
+        self._forget(pending)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, after the answers to what came before it."""
+        self.stage.run_jobs()
+        if self._pending is not None:  # Its client would take the refusal for the answer.
+            self._pending.keep_alive = False
+        else:
+            self.stage.app.count_unread(400)
+            super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        """Finish what is in flight, including a request that is still being received, then close."""
+        self.stage.run()
+        self._closing = True
+        if self._request is None:
+            super().shutdown()
+
+    def sweep(self, now: float) -> None:
+        """End what lasts too long: a job past its deadline, an idle connection, half a request."""
+        pending = self._pending
+        if pending is not None and not pending.response_complete:
+            job = pending.request.job
+            if job is not None and job.is_overdue(time.monotonic()):
+                pending.time_out(self.stage.app)
+        elif self._receiving_since:
+            if now - self._receiving_since > self.stage.app.plane.deadline_s:
+                self.transport.close()
+        elif self._idle_since and now - self._idle_since > self.timeout_keep_alive and not self._is_answering:
+            self.timeout_keep_alive_handler()
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether an answer is under way that what comes next has to wait for."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _forget(self, pending: PendingAnswer | None) -> None:
+        """Drop an answer, and the bodies with it: the connection may stay for long."""
+        if pending is not None and self.cycle is pending:
+            self.cycle = None
+
+
+def fast_protocol(app: App) -> type[FastProtocol]:
     """Make the protocol class that answers for `app`."""
 
-    class Bound(FastLane):
-        lane = Stage(app)
+    class Bound(FastProtocol):
+        stage = Stage(app)
 
     return Bound

@@ -1,8 +1,10 @@
-"""One turn of the event loop for all hot connections: what they have sent, then the answers, then the writes.
+"""One turn of the event loop for all connections: read what they have sent, run the jobs, write the answers.
+
+    receive ─▶ run: parse each connection ─▶ run_jobs: cheap jobs together ─▶ write_answers
 
 Reading, answering and writing one connection at a time would empty the processor's caches at every change
-and wake the client's thread for every answer. Cheap requests that a turn finds together run as one. Parses
-no HTTP; a connection (`fastlane`) does.
+and wake the client's thread for every answer. Cheap requests of one turn run as one. Parses no HTTP; a
+connection (`protocol`) does.
 """
 
 from __future__ import annotations
@@ -15,29 +17,32 @@ from typing import Any, NamedTuple, Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from lading.errors import LadingError
-from lading.server.http.exchange import App
-from lading.server.http.messages import LONGEST_REMEMBERED, Request, Route
+from lading.server.http.app import App
+from lading.server.http.messages import Request, Route
+from lading.server.http.router import LONGEST_REMEMBERED
 from lading.server.inference.job import Job
 
 log = logging.getLogger("lading.server")
 
 END_OF_HEAD = b"\r\n\r\n"
 LONGEST_HEAD = 1024
-"""Longest head that is remembered, in bytes."""
+"""Longest head that is cached, in bytes."""
 
-_REMEMBERED = 4096
-_REMEMBERED_HEADS = 512
-_STAGE = 64
+_CACHED_ROUTES = 4096
+_CACHED_HEADS = 512
+_CONNECTIONS_A_STAGE = 64
 """How many connections are answered before the first of them sees its answer."""
+_CREDENTIALS = (b"authorization", b"proxy-authorization", b"cookie")
+"""Headers that are not kept in memory beyond their request."""
 
 
 class Connection(Protocol):
-    """What a lane wants of a connection."""
+    """What a stage needs of a connection."""
 
     transport: Any
 
     def parse(self, data: bytes) -> None:
-        """Take `data` apart; a whole hot request in it is answered, or its job is started."""
+        """Parse `data`; a whole request on a fast route is answered, or its job is started."""
         ...
 
     def send(self) -> None:
@@ -45,8 +50,8 @@ class Connection(Protocol):
         ...
 
 
-class HotRoute(NamedTuple):
-    """A request line that names a hot route, and what the router made of it."""
+class FastRoute(NamedTuple):
+    """The fast route of a request line, with its parameters."""
 
     method: str
     path: str
@@ -55,32 +60,32 @@ class HotRoute(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A hot request's line and headers that the parser has read: byte for byte the same mean the same."""
+    """A request line and headers that the parser has read: byte for byte the same mean the same."""
 
-    hot: HotRoute
+    target: FastRoute
     headers: Mapping[bytes, bytes]
     body_bytes: int
 
 
 class Stage:
-    """What the connections of one event loop share: the application, its hot routes, the way back.
+    """What the connections of one event loop share: the application, its fast routes, the way back.
 
-    ``small_digits`` is how many digits a content-length may have without need to look at its value.
-    ``gathered`` and ``answered`` hold the jobs and the answers of the stage that is under way; None where
-    one connection alone is answered, or nothing is under way.
+    ``small_digits`` is how many digits a content-length may have without its value being looked at.
+    ``pending_jobs`` and ``pending_writes`` hold the jobs and the answers of the stage under way; they are None
+    if one connection alone is answered, or nothing is under way. ``now`` is on the loop's clock.
     """
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.deliver = self._from_thread  # One object, by which the batcher groups what it hands back.
+        self.deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
         self.now = 0.0
         self.small_digits = len(str(app.max_body_bytes)) - 1
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.gathered: list[Job] | None = None
-        self.answered: list[Connection] | None = None
-        self._received: list[tuple[Connection, bytes]] = []
-        self._routes: dict[tuple[bytes, bytes], HotRoute] = {}
         self.heads: dict[bytes, Head] = {}
+        self.pending_jobs: list[Job] | None = None
+        self.pending_writes: list[Connection] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._received: list[tuple[Connection, bytes]] = []
+        self._routes: dict[tuple[bytes, bytes], FastRoute] = {}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._head = b""
 
@@ -89,7 +94,7 @@ class Stage:
         self.now = now
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the loop to which threads hand finished jobs."""
+        """Set the loop to which threads return finished jobs."""
         if self._loop is None:
             self.now = loop.time()
         self._loop = loop
@@ -98,98 +103,103 @@ class Stage:
         """Keep what a connection has sent until the loop has read the others."""
         if not self._received:
             assert self._loop is not None
-            self._loop.call_soon(self.turn)
+            self._loop.call_soon(self.run)
         self._received.append((connection, data))
 
-    def turn(self) -> None:
+    def run(self) -> None:
         """Answer what has been received, and write the answers."""
         received, self._received = self._received, []
         if len(received) == 1:
             self._parse(*received[0])
             return
         try:
-            for at in range(0, len(received), _STAGE):
-                self.gathered, self.answered = [], []
-                for connection, data in received[at : at + _STAGE]:
+            for start in range(0, len(received), _CONNECTIONS_A_STAGE):
+                self.pending_jobs, self.pending_writes = [], []
+                for connection, data in received[start : start + _CONNECTIONS_A_STAGE]:
                     self._parse(connection, data)
-                self.settle()
+                self.run_jobs()
         finally:
-            self.gathered = self.answered = None
+            self.pending_jobs = self.pending_writes = None
 
-    def settle(self) -> None:
-        """Run the jobs of this stage, and write its answers."""
-        if self.gathered:
-            gathered, self.gathered = self.gathered, []
-            self.app.plane.run_together(gathered)
-            for job in gathered:
-                job.request.waiter.settle(job)
-        self.flush()
+    def run_jobs(self) -> None:
+        """Run the pending jobs together, and write the answers of this stage."""
+        if self.pending_jobs:
+            jobs, self.pending_jobs = self.pending_jobs, []
+            self.app.plane.run_together(jobs)
+            for job in jobs:
+                job.exchange.waiter.deliver(job)
+        self.write_answers()
 
-    def flush(self) -> None:
+    def write_answers(self) -> None:
         """Write the answers of this stage."""
-        if self.answered:
-            answered, self.answered = self.answered, []
-            for connection in answered:
+        if self.pending_writes:
+            connections, self.pending_writes = self.pending_writes, []
+            for connection in connections:
                 connection.send()
 
-    def find(self, method: bytes, url: bytes) -> HotRoute | None:
-        """Return the hot route of a request line, None where it has none; remembers what it found."""
+    def find(self, method: bytes, url: bytes) -> FastRoute | None:
+        """Return the fast route of a request line, or None if it has none; caches what it finds."""
         key = (method, url)
         try:
             return self._routes[key]
         except KeyError:
-            found = self._find(method, url)
-            if found is not None and len(url) <= LONGEST_REMEMBERED:
-                if len(self._routes) >= _REMEMBERED:
+            target = self._find(method, url)
+            if target is not None and len(url) <= LONGEST_REMEMBERED:
+                if len(self._routes) >= _CACHED_ROUTES:
                     self._routes.clear()
-                self._routes[key] = found
-            return found
+                self._routes[key] = target
+            return target
 
-    def remember(self, text: bytes, received: int, request: Request) -> None:
-        """Keep the head that `text` begins with, of a hot request of which `received` bytes came in all."""
-        at = text.find(END_OF_HEAD) + len(END_OF_HEAD)
-        body_bytes = int(request.headers.get(b"content-length", b"0"))
+    def remember(self, text: bytes, received_bytes: int, request: Request) -> None:
+        """Cache the head at the beginning of `text`, of a `request` of `received_bytes` in all."""
+        headers = request.headers
+        end = text.find(END_OF_HEAD) + len(END_OF_HEAD)
+        body_bytes = int(headers.get(b"content-length", b"0"))
         # More bytes than that: another request, or line ends between two, came along.
-        if at > LONGEST_HEAD or at + body_bytes != received or request.route is None:
+        if end > LONGEST_HEAD or end + body_bytes != received_bytes or request.route is None:
             return
-        if len(self.heads) >= _REMEMBERED_HEADS:
+        if any(name in headers for name in _CREDENTIALS):
+            return
+        if len(self.heads) >= _CACHED_HEADS:
             self.heads.clear()
-        hot = HotRoute(request.method, request.path, request.route, request.params)
-        self.heads[text[:at]] = Head(hot, request.headers, body_bytes)
+        target = FastRoute(request.method, request.path, request.route, request.params)
+        self.heads[text[:end]] = Head(target, headers, body_bytes)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Return the status line and the default headers of a 200 that carries JSON; made once a second."""
+        """Return the status line and the default headers of a 200 with JSON; made once a second."""
         if default_headers is not self._default_headers:
             lines = b"".join(b"%b: %b\r\n" % header for header in default_headers)
             self._head = b"%b%bcontent-type: application/json\r\ncontent-length: " % (STATUS_LINE[200], lines)
             self._default_headers = default_headers
         return self._head
 
-    def _find(self, method: bytes, url: bytes) -> HotRoute | None:
+    def _find(self, method: bytes, url: bytes) -> FastRoute | None:
         if b"?" in url or b"%" in url or not url.isascii():
             return None
         try:
             route, params = self.app.router.find(method.decode("ascii"), url.decode("ascii"))
         except LadingError:
-            return None  # Not hot: the application refuses it with its sentence.
-        return HotRoute(method.decode("ascii"), url.decode("ascii"), route, params) if route.hot else None
+            return None  # The application refuses it under ASGI, with its sentence.
+        if not route.fast:
+            return None
+        return FastRoute(method.decode("ascii"), url.decode("ascii"), route, params)
 
     def _from_thread(self, jobs: list[Job]) -> None:
         assert self._loop is not None
-        self.app.hand_back(jobs, self._loop, self._finish)
+        self.app.post(jobs, self._loop, self._complete)
 
-    def _finish(self, jobs: list[Job]) -> None:
-        self.answered = []
+    def _complete(self, jobs: list[Job]) -> None:
+        self.pending_writes = []
         try:
             for job in jobs:
-                request = job.request
-                self.app.finish(job)
-                # A request and its waiter name each other: see `App.finish`.
+                request = job.exchange
+                self.app.complete(job)
+                # A request and its waiter name each other: see `App.complete`.
                 waiter, request.waiter = request.waiter, None
-                waiter.done()
-            self.flush()
+                waiter.complete()
+            self.write_answers()
         finally:
-            self.answered = None
+            self.pending_writes = None
 
     def _parse(self, connection: Connection, data: bytes) -> None:
         try:

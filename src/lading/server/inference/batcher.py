@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lading.errors import DeadlineExceeded, LadingError, QueueFull, RunFailed
-from lading.server.inference.job import Deliver, Job
+from lading.server.inference.job import Deliver, Job, RunRecord
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
@@ -67,7 +67,7 @@ class Batcher:
         self._ran = ran
         self._limits = limits
         # A model that needs longer than the target for one row would else never merge, when it is most due.
-        target_s = max(limits.latency_target_s, 2 * served.cost.first_row_s)
+        target_s = max(limits.latency_target_s, 2 * served.model.cost.first_row_s)
         self._limit = RowLimit(limits.max_rows, target_s, min(32, limits.max_rows))
         self._waiting: queue.SimpleQueue[tuple[Job, Deliver] | None] = queue.SimpleQueue()
         self._held: tuple[Job, Deliver] | None = None
@@ -93,7 +93,7 @@ class Batcher:
                 hint="retry after the time in `retry-after`, or raise `max_queue`",
             )
         job.queued_at = time.perf_counter()
-        job.leave = self._left
+        job.on_cancel = self._left
         self._waiting.put((job, deliver))
         if self._thread is None:
             self._start()
@@ -107,16 +107,16 @@ class Batcher:
     def _left(self, job: Job) -> None:
         """Count a job no longer that is cancelled while it waits."""
         with self._counting:
-            if job.leave is not None:
-                job.leave = None
+            if job.on_cancel is not None:
+                job.on_cancel = None
                 self._gone += 1
 
     def _take(self, job: Job) -> None:
         """Take a job out of the queue."""
         with self._counting:
-            if job.leave is None:
+            if job.on_cancel is None:
                 self._gone -= 1
-            job.leave = None
+            job.on_cancel = None
 
     def _start(self) -> None:
         with self._starting:
@@ -186,7 +186,7 @@ class Batcher:
         for run in runs:
             run_s, rows = took_s / len(runs), sum(job.rows for job in run)
             for job in run:
-                job.run_s, job.merged_rows, job.queued_s = run_s, rows, began - job.queued_at
+                job.run = RunRecord(run_s, rows, queued_s=began - job.queued_at)
             if self._ran is not None:
                 self._ran(rows, run_s)
 
@@ -213,16 +213,16 @@ def fail_rest(jobs: list[Job]) -> None:
     """Tell those of `jobs` that have no outcome; called where an exception that nobody foresaw is handled."""
     log.exception("%d requests for %s failed", len(jobs), jobs[0].served.label)  # noqa: LOG004 - called in handlers
     for job in jobs:
-        if job.result is None and job.error is None:
-            job.error = RunFailed("internal error", hint="the server's log has it")
+        if job.outcome is None:
+            job.outcome = RunFailed("internal error", hint="the server's log has it")
 
 
 def run_one(served: ServedVersion, job: Job) -> None:
     """Run one job alone; a failure becomes the job's error."""
     try:
-        job.result = served.run(job.inputs, job.outputs)
+        job.outcome = served.run(job.inputs, job.outputs)
     except LadingError as error:
-        job.error = error
+        job.outcome = error
 
 
 def grouped(served: ServedVersion, jobs: list[Job], most_rows: int) -> Iterator[list[Job]]:
@@ -275,7 +275,7 @@ def _split(served: ServedVersion, jobs: list[Job], outputs: dict[str, Array]) ->
     start = 0
     for job in jobs:
         names = outputs if job.outputs is None else job.outputs
-        job.result = {name: outputs[name][start : start + job.rows] for name in names}
+        job.outcome = {name: outputs[name][start : start + job.rows] for name in names}
         start += job.rows
 
 
@@ -292,8 +292,8 @@ def _compatible(one: Job, other: Job) -> bool:
 def _still_wanted(job: Job) -> bool:
     if job.cancelled:
         return False
-    if job.overdue(time.monotonic()):
-        job.error = DeadlineExceeded(
+    if job.is_overdue(time.monotonic()):
+        job.outcome = DeadlineExceeded(
             f"model `{job.served.label}`", expected="an answer in time", found="a full queue"
         )
         return False

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 
 from lading.errors import (
     DeadlineExceeded,
+    LadingError,
     ModelNotReady,
     OutputUnknown,
     QueueFull,
 )
 from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
-from lading.server.inference.job import Deliver, Job
+from lading.server.inference.job import Deliver, Job, RunRecord
 from lading.server.inference.readiness import Readiness
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
@@ -99,7 +100,7 @@ class DataPlane:
             if batcher is not None:
                 batcher.stop()
 
-    def seen_by(self, headers: Headers) -> DataPlane:
+    def for_caller(self, headers: Headers) -> DataPlane:
         """Return the data plane as this caller sees it: releases that split send it to its side."""
         if not self.splits:
             return self
@@ -107,7 +108,7 @@ class DataPlane:
         view._caller = headers  # noqa: SLF001 - a copy of its own kind
         return view
 
-    def saw(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
+    def record(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Take note of an answer, for the release that its model has; does nothing where it has none."""
         traffic = self._lookup.traffic.get(job.served.name)
         if traffic is None or self.observer is None:
@@ -118,7 +119,7 @@ class DataPlane:
             if candidate is not None:
                 self.observer.copy(traffic, job, candidate)
 
-    def saw_refusal(self, latency_s: float, error: str) -> None:
+    def record_rejection(self, latency_s: float, error: str) -> None:
         """Take note of a request that this caller's version did not take: one that takes less is worse."""
         served = self._resolved
         traffic = self._lookup.traffic.get(served.name) if served is not None else None
@@ -202,9 +203,9 @@ class DataPlane:
                 except Exception:  # noqa: BLE001 - logged with its traceback; the other groups go on
                     fail_rest(group)
 
-    def lost(self, job: Job) -> bool:
+    def was_unloaded(self, job: Job) -> bool:
         """Return whether `job` failed because its version was unloaded meanwhile: it is to be started anew."""
-        return isinstance(job.error, ModelNotReady)
+        return isinstance(job.outcome, ModelNotReady)
 
     def _run_here(self, job: Job) -> bool:
         served = job.served
@@ -212,15 +213,15 @@ class DataPlane:
             return False
         began = time.perf_counter()
         run_one(served, job)
-        job.run_s = time.perf_counter() - began
-        if job.error is not None and self.lost(job):
+        job.run = RunRecord(time.perf_counter() - began, job.rows)
+        if type(job.outcome) is ModelNotReady:
             raise not_ready(served)
         return True
 
     def _queue(self, job: Job, deliver: Deliver) -> None:
         served = job.served
-        served.take()
-        job.taken = True
+        served.acquire()
+        job.holds_version = True
         job.deadline = time.monotonic() + self.deadline_s
         try:
             self._batcher(served).submit(job, deliver)
@@ -241,19 +242,20 @@ class DataPlane:
             asked = patience() if patience is not None else None
             waiting.wait(job, self.deadline_s if asked is None else min(asked, self.deadline_s))
         self.release(job)
-        if job.error is not None:
-            raise job.error
-        if job.result is None:
-            raise self.too_late(job)
-        return job.result
+        outcome = job.outcome
+        if isinstance(outcome, LadingError):
+            raise outcome
+        if outcome is None:
+            raise self.deadline_error(job)
+        return outcome
 
     def release(self, job: Job) -> None:
         """Let go of the version, if `job` had it in hand."""
-        if job.taken:
-            job.taken = False
+        if job.holds_version:
+            job.holds_version = False
             job.served.release()
 
-    def too_late(self, job: Job) -> DeadlineExceeded:
+    def deadline_error(self, job: Job) -> DeadlineExceeded:
         """Say that `job` was not answered in time."""
         expected = f"an answer within {self.deadline_s:g} s"
         return DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
@@ -278,7 +280,7 @@ class DataPlane:
 
 def _expected_s(job: Job) -> float:
     """Estimate how long a job runs; without end where its rows are larger than those that were measured."""
-    cost = job.served.cost
+    cost = job.served.model.cost
     if cost.row_values:
         values = 0
         for array in job.inputs.values():
@@ -295,15 +297,16 @@ def _run_now(served: ServedVersion, jobs: list[Job]) -> None:
     as_one = run_jobs(served, jobs)
     took_s = time.perf_counter() - began
     if len(jobs) == 1:
-        jobs[0].run_s = took_s
+        jobs[0].run = RunRecord(took_s, jobs[0].rows)
     elif as_one:
         rows = sum(job.rows for job in jobs)
+        merged = RunRecord(took_s, rows, leads_run=False)
         for job in jobs:
-            job.run_s, job.together = took_s, -1
-        jobs[0].together = rows
+            job.run = merged
+        jobs[0].run = RunRecord(took_s, rows)
     else:
         for job in jobs:
-            job.run_s = took_s / len(jobs)
+            job.run = RunRecord(took_s / len(jobs), job.rows)
 
 
 def _nobody(_served: ServedVersion, _rows: int, _took_s: float) -> None:
@@ -331,7 +334,7 @@ class _Waiting:
             if not self._done.is_set():
                 self._gone = True
                 job.cancel()
-                raise self._plane.too_late(job)
+                raise self._plane.deadline_error(job)
 
 
 def check_outputs(served: ServedVersion, names: Sequence[str]) -> None:

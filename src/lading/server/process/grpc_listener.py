@@ -13,8 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lading.server.inference.dataplane import DataPlane
-from lading.server.metrics import Metrics
+from lading.server.exchange import Pipeline
 from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -27,11 +26,8 @@ log = logging.getLogger("lading.server")
 class GrpcListener:
     """The gRPC side of one process at the address that is `held`; does nothing where that is None."""
 
-    def __init__(
-        self, plane: DataPlane, metrics: Metrics, settings: ServeSettings, held: socket.socket | None
-    ) -> None:
-        self._plane = plane
-        self._metrics = metrics
+    def __init__(self, pipeline: Pipeline, settings: ServeSettings, held: socket.socket | None) -> None:
+        self._pipeline = pipeline
         self._settings = settings
         self._held = held
         self._server: GrpcServer | None = None
@@ -62,7 +58,7 @@ class GrpcListener:
         from lading.server.grpc.server import GrpcServer
 
         host = self._settings.host
-        server = GrpcServer(self._plane, self._metrics, self._settings, services())
+        server = GrpcServer(self._pipeline, self._settings, services())
         try:
             server.start(host, self.port)
         except OSError:

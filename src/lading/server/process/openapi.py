@@ -21,7 +21,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.requests import Request as PageRequest
 
 import lading
-from lading.server.http.exchange import App
+from lading.server.http.app import App
 from lading.server.http.messages import Route
 from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols import mlflow
@@ -234,7 +234,7 @@ def _responses(served: ServedVersion | None, route: Route) -> dict[str, Any]:
         "4XX": {"description": "One sentence: where, expected, found", "content": refusal},
         "503": {"description": "Not ready: loading, draining or failed", "content": refusal},
     }
-    if route.hot:
+    if route.fast:
         responses["500"] = {"description": "The model failed on this input", "content": refusal}
         responses["504"] = {"description": "The deadline passed first", "content": refusal}
     if route.protocol in ("oip", "tfs"):

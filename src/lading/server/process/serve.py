@@ -25,10 +25,12 @@ from lading.logs import set_up_logging, show_stacks
 from lading.ref import Ref
 from lading.runtime import cpu_limit
 from lading.runtime.host.allocator import keep_freed_memory
+from lading.server.exchange import Pipeline
+from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
-from lading.server.http.exchange import App
-from lading.server.http.messages import Handler, Request, Response, Route, Router
-from lading.server.http.protocol import FastLane, fast_lane
+from lading.server.http.messages import Handler, Request, Response, Route
+from lading.server.http.protocol import FastProtocol, fast_protocol
+from lading.server.http.router import Router
 from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane
 from lading.server.loading.follower import Following
@@ -86,7 +88,7 @@ def serve(
     naming.load(wanted, manager, plane)
     app = make_app(plane, settings, cells)
     listener = listen(settings) if seat is None else seat.listener
-    grpc = GrpcListener(plane, app.metrics, settings, hold(settings) if seat is None else seat.held)
+    grpc = GrpcListener(app.pipeline, settings, hold(settings) if seat is None else seat.held)
     server = Server(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, cells)
     following = None if refs else Following(registry_url, manager, plane, observer, settings)
     place = _place(settings, refs, seat, replica, listener, grpc.port)
@@ -188,7 +190,7 @@ def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = No
         *_metrics_routes(metrics, settings.metrics_names),
     )
     router = Router(routes, book.refuse, beyond=tfs.beyond())
-    return App(plane, router, metrics, settings.max_body_bytes)
+    return App(Pipeline(plane, metrics), router, settings.max_body_bytes)
 
 
 def _pages(app: App) -> Any:
@@ -201,7 +203,7 @@ def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:
     """Set uvicorn up for the application."""
     return uvicorn.Config(
         AsgiHost(app, _pages),
-        http=fast_lane(app),
+        http=fast_protocol(app),
         loop="uvloop",
         ws="none",
         lifespan="off",
@@ -240,7 +242,7 @@ class Server(uvicorn.Server):
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining = False
         kind = config.http
-        self._lane = kind.lane if isinstance(kind, type) and issubclass(kind, FastLane) else None
+        self._stage = kind.stage if isinstance(kind, type) and issubclass(kind, FastProtocol) else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept: by uvicorn's own means, or through the acceptor where workers share the socket."""
@@ -259,10 +261,10 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections ten times a second; return whether to end."""
         now = asyncio.get_running_loop().time()
-        if self._lane is not None:
-            self._lane.tick(now)
+        if self._stage is not None:
+            self._stage.tick(now)
         for connection in list(self.server_state.connections):
-            if isinstance(connection, FastLane):
+            if isinstance(connection, FastProtocol):
                 connection.sweep(now)
         if self._metrics is not None:
             self._metrics.publish(len(self.server_state.connections))

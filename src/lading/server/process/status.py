@@ -95,7 +95,7 @@ def _requests(summary: Summary) -> dict[tuple[str, str], int]:
 def _model(key: _Key, served: ServedVersion | None, now: VersionNow | None, requests: int) -> ReplicaModel:
     name, version, digest = key
     state, reason = _state(served, now)
-    manifest = served.bundle.manifest if served is not None and served.bundle is not None else None
+    manifest = served.manifest if served is not None and served.is_opened else None
     last = now.last_request_at if now is not None else 0.0
     return ReplicaModel(
         name=name,

@@ -24,7 +24,7 @@ def routes(settings: ServeSettings) -> Iterator[Route]:
     if path := _path("vertex_health_route", settings.vertex_health_route):
         yield Route("GET", path, health, refuse, PROTOCOL, "200 when every model is ready")
     if path := _path("vertex_predict_route", settings.vertex_predict_route):
-        yield Route("POST", path, predict, refuse, PROTOCOL, "Predict instances", hot=True)
+        yield Route("POST", path, predict, refuse, PROTOCOL, "Predict instances", fast=True)
 
 
 def _path(name: str, given: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
-from lading.server.grpc import messages
+from lading.server.grpc import descriptors
 from lading.server.grpc.server import GrpcServer
 from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols.tfs import grpc as tfs
@@ -26,7 +26,7 @@ ROW = [5.1, 3.5, 1.4, 0.2]
 
 
 def message(name: str) -> Any:
-    return messages.message("tfs", name if name.startswith("tensorflow") else f"tensorflow.serving.{name}")
+    return descriptors.message("tfs", name if name.startswith("tensorflow") else f"tensorflow.serving.{name}")
 
 
 class Client:
@@ -37,9 +37,9 @@ class Client:
 
     def __getattr__(self, method: str) -> Any:
         for name in ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
-            described = messages.service("tfs", name).methods_by_name.get(method)
+            described = descriptors.service("tfs", name).methods_by_name.get(method)
             if described is not None:
-                answer = messages.message("tfs", described.output_type.full_name)
+                answer = descriptors.message("tfs", described.output_type.full_name)
                 return self.channel.unary_unary(
                     f"/{name}/{method}", lambda one: one.SerializeToString(), answer.FromString
                 )
@@ -62,7 +62,7 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(models):
     given = ServeSettings(grpc_threads=4)
-    server = GrpcServer(models.app.plane, models.app.metrics, given, tfs.services())
+    server = GrpcServer(models.app.pipeline, given, tfs.services())
     client = Client(server.start("127.0.0.1", 0))
     yield client
     client.channel.close()

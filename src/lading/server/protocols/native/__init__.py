@@ -23,7 +23,7 @@ def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
 
     def route(method: str, pattern: str, handler: Handler, summary: str) -> Route:
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, hot=method == "POST")
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=method == "POST")
 
     for place in _PLACES:
         flat = place == ""

@@ -87,7 +87,7 @@ def show_model(request: Request, plane: DataPlane) -> Response:
     """Show one model: what it is, what goes in and out, and its versions here."""
     served = find(request, plane)
     shown = _summary(served, plane)
-    if served.bundle is not None:
+    if served.is_opened:
         manifest = served.manifest
         shown |= {
             "description": manifest.description,
@@ -105,7 +105,7 @@ def show_model(request: Request, plane: DataPlane) -> Response:
 
 
 def _summary(served: ServedVersion, plane: DataPlane) -> dict[str, Any]:
-    known = served.bundle is not None
+    known = served.is_opened
     return {
         "name": served.name,
         "version": served.version,

@@ -76,9 +76,10 @@ class _Plan:
 
 
 def _plan(served: ServedVersion, *, flat: bool) -> _Plan:
-    plan: _Plan | None = served.plans.get(_FLAT if flat else _ROWS)
+    plans = served.model.plans
+    plan: _Plan | None = plans.get(_FLAT if flat else _ROWS)
     if plan is None:
-        plan = served.plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
+        plan = plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
     return plan
 
 

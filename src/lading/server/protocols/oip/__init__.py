@@ -29,12 +29,12 @@ _PLACES = (_MODEL, f"{_MODEL}/versions/{{version}}")
 def routes(metrics: Metrics) -> Iterator[Route]:
     """List the routes of this protocol; `metrics` are what its statistics are read from."""
 
-    def route(method: str, pattern: str, handler: Any, summary: str, *, hot: bool = False) -> Route:
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, hot=hot)
+    def route(method: str, pattern: str, handler: Any, summary: str, *, fast: bool = False) -> Route:
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=fast)
 
     yield route("GET", "/v2/models/stats", statistics(metrics), "What every version did")
     for place in _PLACES:
-        yield route("POST", f"{place}/infer", predict, "Predict", hot=True)
+        yield route("POST", f"{place}/infer", predict, "Predict", fast=True)
         yield route("GET", f"{place}/ready", model_ready, "Whether a version is ready")
         yield route("GET", f"{place}/stats", statistics(metrics), "What a version did")
         yield route("GET", place, model_metadata, "What goes in and what comes out")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lading.errors import BodyInvalid, InputUnknown
-from lading.server.grpc import Call, Method, Service, messages
+from lading.server.grpc import Call, Method, Service, descriptors
 from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion, State
@@ -62,7 +62,7 @@ def service() -> Service:
 
 @cache
 def _message(name: str) -> Any:
-    return messages.message("oip", f"inference.{name}")
+    return descriptors.message("oip", f"inference.{name}")
 
 
 def server_live(_request: Any, _call: Call) -> Any:

@@ -88,9 +88,10 @@ class _Plan:
 
 
 def _plan(served: ServedVersion) -> _Plan:
-    plan: _Plan | None = served.plans.get(_Plan)
+    plans = served.model.plans
+    plan: _Plan | None = plans.get(_Plan)
     if plan is None:
-        plan = served.plans[_Plan] = _Plan(served)
+        plan = plans[_Plan] = _Plan(served)
     return plan
 
 
@@ -106,7 +107,7 @@ def infer(request: Request, served: ServedVersion) -> Job:
     view = memoryview(request.body)
     binary = view[size:]
     text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""
-    layouts: dict[bytes, _Layout] = served.plans.setdefault(_Layout, {})
+    layouts: dict[bytes, _Layout] = served.model.plans.setdefault(_Layout, {})
     layout = layouts.get(text)
     if layout is not None and layout.size == len(binary):
         return _job(served, served.signature.cast(layout.arrays(binary)), layout.asked, "")

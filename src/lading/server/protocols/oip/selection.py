@@ -63,11 +63,12 @@ def plain_outputs(served: ServedVersion, names: tuple[str, ...], *, binary: bool
     Raises `OutputUnknown`. What is asked again and again is made once.
     """
     key = (Asked, binary, names)
-    found: Asked | None = served.plans.get(key)
+    plans = served.model.plans
+    found: Asked | None = plans.get(key)
     if found is None:
         check_outputs(served, names)
         known = {tensor.name: tensor for tensor in served.signature.outputs}
         found = Asked.of(served, (WantedOutput(known[name], binary) for name in names or known))
-        if len(served.plans) < _MOST_PLANS:
-            served.plans[key] = found
+        if len(plans) < _MOST_PLANS:
+            plans[key] = found
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from lading.errors import BodyInvalid, InputMissing, InvalidReference, NotSupported, OutputUnknown
-from lading.server.grpc import Call, Method, Service, messages
+from lading.server.grpc import Call, Method, Service, descriptors
 from lading.server.inference.dataplane import rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
@@ -39,7 +39,7 @@ def services() -> Iterator[Service]:
 
 
 def _message(name: str) -> Any:
-    return messages.message("tfs", f"tensorflow.serving.{name}")
+    return descriptors.message("tfs", f"tensorflow.serving.{name}")
 
 
 def _predict(message: Any, call: Call) -> Job:

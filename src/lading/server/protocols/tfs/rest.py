@@ -57,8 +57,8 @@ def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
 
     def route(method: str, pattern: str, handler: Any, summary: str) -> Route:
-        hot = method == "POST"
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, any_case=True, hot=hot)
+        fast = method == "POST"
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, any_case=True, fast=fast)
 
     for place in _PLACES:
         yield route("POST", f"{place}:predict", predict, "Predict, by row or by column")
@@ -106,10 +106,10 @@ def predict(request: Request, plane: DataPlane) -> Job:
 def _quick_inputs(served: ServedVersion, body: bytes) -> dict[str, Array] | None:
     """Read plain instances in one typed pass; None for what needs the whole reader, or its words."""
     try:
-        quick = served.plans[_QUICK]
+        quick = served.model.plans[_QUICK]
     except KeyError:
         beside = ("signature_name", str, "")
-        quick = served.plans[_QUICK] = quick_reader(served.signature, rows="instances", beside=beside)
+        quick = served.model.plans[_QUICK] = quick_reader(served.signature, rows="instances", beside=beside)
     if quick is None:
         return None
     inputs: dict[str, Array]

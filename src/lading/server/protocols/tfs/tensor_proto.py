@@ -13,7 +13,7 @@ import numpy as np
 
 from lading.bundle.onnx_wire import varint
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
-from lading.server.grpc import messages
+from lading.server.grpc import descriptors
 from lading.server.protocols.tfs.error_text import type_name
 from lading.signature import Array, Tensor
 
@@ -42,7 +42,7 @@ _MOST_VALUES = 2**22
 
 def message(name: str) -> Any:
     """Return a message class of TensorFlow's core."""
-    return messages.message("tfs", f"tensorflow.{name}")
+    return descriptors.message("tfs", f"tensorflow.{name}")
 
 
 def type_number(dtype: str) -> int:

@@ -1,0 +1,135 @@
+"""The HTTP application: from a whole request to a whole response, whatever server hosts it.
+
+A host (`asgi`, `protocol`) calls `dispatch`. It gets the response, or None while the request's job is in a
+batcher; the job comes back through the host's `deliver`, and `complete` makes the response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lading.errors import LadingError
+from lading.server.exchange import Pipeline
+from lading.server.http.content_encoding import too_large, unpacked
+from lading.server.http.messages import Request, Response
+from lading.server.http.router import Router
+from lading.server.inference.job import Deliver, Job
+
+CLIENT_GONE = 499
+
+
+class App:
+    """Answers requests through the pipeline; holds the routes of every protocol."""
+
+    def __init__(self, pipeline: Pipeline, router: Router, max_body_bytes: int) -> None:
+        self.pipeline = pipeline
+        self.plane = pipeline.plane
+        self.metrics = pipeline.metrics
+        self.router = router
+        self.max_body_bytes = max_body_bytes
+
+    def dispatch(
+        self, request: Request, deliver: Deliver, pending_jobs: list[Job] | None = None
+    ) -> Response | None:
+        """Answer `request` now, or start its job and return None.
+
+        A started job comes back through `deliver`, in another thread and perhaps among others, with
+        ``request`` as its exchange; the host then calls `complete` for it. The route may be set already. A host
+        that has more requests at hand passes `pending_jobs`: cheap jobs are added to it, and the host has the
+        data plane run them together and calls `complete` for each.
+        """
+        self.pipeline.identify(request, request.headers.get(b"x-request-id"))
+        try:
+            if request.route is None:
+                request.route, request.params = self.router.find(request.method, request.path)
+            if b"content-encoding" in request.headers and request.body:
+                encoding = request.headers[b"content-encoding"]
+                request.body = unpacked(request.body, encoding, self.max_body_bytes)
+        except LadingError as error:
+            return self._refuse(request, error)
+        return self._start(request, deliver, pending_jobs)
+
+    def retry(self, request: Request, deliver: Deliver) -> Response | None:
+        """Start a request again whose version was unloaded after it was resolved, as `dispatch` did."""
+        request.job = None
+        return self._start(request, deliver, None)
+
+    def _start(self, request: Request, deliver: Deliver, pending_jobs: list[Job] | None) -> Response | None:
+        try:
+            outcome = self.pipeline.handle(request)
+            if type(outcome) is not Job:
+                return self._answer(request, outcome)
+            if pending_jobs is not None and self.plane.is_cheap(outcome):
+                pending_jobs.append(outcome)
+                return None
+            done = self.pipeline.run(request, outcome, self.plane.start, deliver)
+            assert request.job is not None
+            return self.complete(request.job) if done else None
+        except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
+            return self._refuse(request, self.pipeline.as_refusal(request, error))
+
+    def complete(self, job: Job) -> Response:
+        """Make the response of a job that has run, and release the version it ran on."""
+        request: Request = job.exchange
+        try:
+            if request.response is not None:
+                return request.response
+            outcome = job.outcome
+            if outcome is None:
+                return self._answer(request, Response(status=CLIENT_GONE))  # Counted, though nobody reads it.
+            if isinstance(outcome, LadingError):
+                return self._refuse(request, outcome)
+            return self._answer(request, job.encode(outcome))
+        except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
+            return self._refuse(request, self.pipeline.as_refusal(request, error))
+        finally:
+            if job.holds_version:
+                self.plane.release(job)
+            # A job and its request name each other: left so, only the garbage collector frees them, which
+            # costs a cheap request 4 µs.
+            request.job = None
+
+    def post(
+        self, jobs: list[Job], loop: asyncio.AbstractEventLoop, complete: Callable[[list[Job]], None]
+    ) -> None:
+        """Have `loop` call `complete` with jobs that another thread has run; `deliver` of a host on a loop."""
+        try:
+            loop.call_soon_threadsafe(complete, jobs)
+        except RuntimeError:  # The loop has ended, and every connection with it.
+            for job in jobs:
+                self.plane.release(job)
+
+    def time_out(self, job: Job) -> Response:
+        """Answer a request whose job has passed its deadline; a job that has not begun is skipped."""
+        job.cancel()
+        return self._refuse(job.exchange, self.plane.deadline_error(job))
+
+    def refuse_body(self, request: Request) -> Response:
+        """Answer a body that is larger than the limit, without having read it."""
+        self.pipeline.identify(request, request.headers.get(b"x-request-id"))
+        try:
+            request.route, request.params = self.router.find(request.method, request.path)
+        except LadingError:
+            request.route = None  # The body is refused either way; only the form of the refusal differs.
+        length = request.headers.get(b"content-length", b"more").decode("latin-1")
+        return self._refuse(request, too_large(self.max_body_bytes, length))
+
+    def count_unread(self, status: int) -> None:
+        """Count what a host has refused without reading it as a request."""
+        self.metrics.stats("", 0, Request.protocol_without_route).refused(status)
+
+    def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
+        response.request_id = request.request_id
+        if request.job is not None:
+            response.model = request.job.served.loaded
+        self.pipeline.observe(request, response.status, len(response.body), error)
+        if self.pipeline.steps.answer:
+            response.headers = (*response.headers, *self.pipeline.answer_headers(request))
+        request.response = response
+        return response
+
+    def _refuse(self, request: Request, error: LadingError) -> Response:
+        route = request.route
+        refuse = route.refuse if route is not None else self.router.refusing(request.path)
+        return self._answer(request, refuse(error), error)
