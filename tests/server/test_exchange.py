@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lading.errors import BodyInvalid
-from lading.server.http.messages import LONGEST_REMEMBERED
+from lading.server.http.router import LONGEST_REMEMBERED
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.observer import Observer
@@ -46,7 +46,7 @@ def vanishing(asked: Asked, old: ServedVersion, new: ServedVersion, after: int =
         if runs > after and old.state is State.READY:
             asked.app.plane.publish([old, new])
             old.advance(State.DRAINING)
-            old._runtime = None  # What `unload` does first; UNLOADED it is only when all is given back.
+            old.in_memory = False  # What `unload` does first; it is UNLOADED only once the memory is freed.
         return ServedVersion.run(old, *given)
 
     old.run = run
@@ -63,7 +63,7 @@ def test_requests_of_one_turn_are_answered_by_what_replaced_it_compressed_or_not
     asked = hosted(pair[0], **SETTINGS)
     vanishing(asked, *pair, after=3)  # Each of the three connections has asked once before.
     packed = request(gzip.compress(json.dumps(ROWS).encode()), content_encoding="gzip", X_Request_ID="mine")
-    with listening(asked.app, ServeSettings(**SETTINGS), lane=True) as host:
+    with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host:
         answers = at_once(host, packed, request(), packed)
     assert [one.status for one in answers] == [200] * 3
     assert {one.headers["x-lading-model"] for one in answers} == {"iris:2"}
@@ -77,7 +77,7 @@ def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pai
     rule = (b"x-tier", b"gold", "candidate")
     plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 0.0, (rule,))})
     go = slow(pair[0], 30)
-    with listening(make_app(plane, settings), settings, lane=True) as host:
+    with listening(make_app(plane, settings), settings, fast=True) as host:
         wires = [Wire(host.address) for _ in range(3)]
         for wire in wires:
             wire.send(request())
@@ -106,8 +106,8 @@ def test_a_body_too_large_keeps_the_callers_id_and_counts_for_its_own_model(tmp_
 def test_long_paths_are_not_remembered(pair):
     asked = hosted(pair[0], **SETTINGS)
     long = "x" * LONGEST_REMEMBERED
-    with listening(asked.app, ServeSettings(**SETTINGS), lane=True) as host, host.wire() as wire:
-        lane, router = host.server._lane, asked.app.router
+    with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host, host.wire() as wire:
+        lane, router = host.stage, asked.app.router
         for at in range(5):
             wire.send(request(path=f"/models/{long}{at}/predict"))
             assert wire.answer().status == 404

@@ -83,6 +83,7 @@ class Listening:
     address: tuple[str, int]
     server: Server
     app: App
+    stage: Any = None
 
     @contextlib.contextmanager
     def wire(self) -> Iterator[Wire]:
@@ -95,16 +96,16 @@ class Listening:
 
 @contextlib.contextmanager
 def listening(
-    app: App, settings: ServeSettings, *, lane: bool, certificate: Path | None = None
+    app: App, settings: ServeSettings, *, fast: bool, certificate: Path | None = None
 ) -> Iterator[Listening]:
-    """Serve `app` on a free port, through the fast lane or under plain ASGI, until the block ends.
+    """Serve `app` on a free port, over uvicorn's protocol class with fast routes or under plain ASGI, until the block ends.
 
     `certificate`, a file with its key in it, has it speak TLS.
     """
     config = uvicorn_config(app, settings)
     if certificate is not None:
         config.ssl_certfile = str(certificate)
-    if not lane:
+    if not fast:
         config.http = "httptools"
         config.app = AsgiHost(app, _pages)
     grpc = GrpcListener(app.pipeline, settings, hold(settings))
@@ -119,7 +120,7 @@ def listening(
         assert time.monotonic() < until
         time.sleep(0.002)
     try:
-        yield Listening(listener.getsockname(), server, app)
+        yield Listening(listener.getsockname(), server, app, getattr(config.http, "stage", None))
     finally:
         server.should_exit = True
         thread.join(15)

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from lading import errors
 from lading.errors import InvalidSetting, RunFailed
+from lading.server.exchange import Pipeline
 from lading.server.grpc import STATUS, Method, Service, descriptors, status_of
 from lading.server.grpc.executor import CallThreads
 from lading.server.inference.dataplane import DataPlane
@@ -294,7 +295,7 @@ def test_the_descriptor_sets_are_what_the_protos_say():
 
 
 def listener_for(plane: DataPlane, settings: ServeSettings) -> GrpcListener:
-    return GrpcListener(plane, Metrics(plane), settings, hold(settings))
+    return GrpcListener(Pipeline(plane, Metrics(plane)), settings, hold(settings))
 
 
 def test_a_taken_port_is_refused_before_anything_starts(iris):

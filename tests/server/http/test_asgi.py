@@ -1,4 +1,4 @@
-"""Requests that go the way of ASGI, under the fast lane as under plain uvicorn."""
+"""Requests that go the way of ASGI, under the protocol class with fast routes as under plain uvicorn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLD = "/predict?not=hot"
 CHUNKED = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture(params=["lane", "asgi"])
+@pytest.fixture(params=["fast", "asgi"])
 def slowly(request, tmp_path):
     """A host whose model takes its time until it is let go, and the rows it ran."""
     served = served_from(linear_bundle(tmp_path / "iris"))
@@ -31,7 +31,7 @@ def slowly(request, tmp_path):
     go = slow(served, 5)
     given = {**SETTINGS, "deadline_s": 10.0}
     with listening(
-        hosted(served, **given).app, ServeSettings(**given), lane=request.param == "lane"
+        hosted(served, **given).app, ServeSettings(**given), fast=request.param == "fast"
     ) as where:
         yield where, go, rows
         go.set()

@@ -1,4 +1,4 @@
-"""HTTP as clients speak it, well and badly: one suite over the fast lane and over plain ASGI."""
+"""HTTP as clients speak it, well and badly: one suite over the protocol class with fast routes and over plain ASGI."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def expected(served):
     return served.run({"X": np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)})["probabilities"][0].tolist()
 
 
-@pytest.fixture(scope="module", params=["lane", "asgi"])
+@pytest.fixture(scope="module", params=["fast", "asgi"])
 def host(request, served):
     app = hosted(served, **SETTINGS).app
-    with listening(app, ServeSettings(**SETTINGS), lane=request.param == "lane") as where:
+    with listening(app, ServeSettings(**SETTINGS), fast=request.param == "fast") as where:
         yield where
 
 
@@ -248,7 +248,7 @@ def test_what_is_not_http_is_refused_and_closed(host, expected, data):
 
 
 # Plain uvicorn refuses the nonsense before its task has answered what came first.
-@pytest.mark.parametrize("host", ["lane"], indirect=True)
+@pytest.mark.parametrize("host", ["fast"], indirect=True)
 def test_what_came_before_nonsense_is_answered_first(host, expected):
     with host.wire() as wire:
         wire.send(request() + request() + b"nonsense\r\n\r\n")
@@ -272,7 +272,7 @@ def test_many_that_ask_at_once_get_each_its_own(host, served):
 
 
 # Plain uvicorn takes the end of what is sent for the end of the connection.
-@pytest.mark.parametrize("host", ["lane"], indirect=True)
+@pytest.mark.parametrize("host", ["fast"], indirect=True)
 def test_who_sends_no_more_still_gets_the_answer(host, expected):
     for _ in range(20):
         with host.wire() as wire:
@@ -283,7 +283,7 @@ def test_who_sends_no_more_still_gets_the_answer(host, expected):
 
 
 # Plain uvicorn has no such limit; a proxy before it has.
-@pytest.mark.parametrize("host", ["lane"], indirect=True)
+@pytest.mark.parametrize("host", ["fast"], indirect=True)
 def test_half_a_request_keeps_nobody_waiting_and_is_closed_in_time(host, expected):
     with host.wire() as half:
         half.send(request()[:-5])
@@ -413,14 +413,14 @@ def test_a_body_that_looks_like_a_request_is_none(host, expected):
         assert wire.answer().json()["health"] == "ok"
 
 
-@pytest.fixture(params=["lane", "asgi"])
+@pytest.fixture(params=["fast", "asgi"])
 def slowly(request, tmp_path):
     """A host with a model that takes its time and a queue of one, and the event that ends the wait."""
     served = served_from(linear_bundle(tmp_path / "iris"))
     go = slow(served, 10)
     given = {**SETTINGS, "max_queue": 1}
     with listening(
-        hosted(served, **given).app, ServeSettings(**given), lane=request.param == "lane"
+        hosted(served, **given).app, ServeSettings(**given), fast=request.param == "fast"
     ) as where:
         yield where, go, served
         go.set()
@@ -479,11 +479,11 @@ def test_a_client_that_goes_leaves_its_place_in_the_queue(slowly, expected):
         assert right(next_one.answer(), expected)
 
 
-@pytest.mark.parametrize("lane", [True, False])
-def test_a_request_half_received_at_the_end_is_still_answered(served, expected, lane):
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_request_half_received_at_the_end_is_still_answered(served, expected, fast):
     app = hosted(served, **SETTINGS).app
     whole = request()
-    with listening(app, ServeSettings(**SETTINGS), lane=lane) as host, host.wire() as wire:
+    with listening(app, ServeSettings(**SETTINGS), fast=fast) as host, host.wire() as wire:
         wire.send(whole[:-10])
         time.sleep(0.05)
         host.server.should_exit = True

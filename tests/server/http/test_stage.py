@@ -29,7 +29,7 @@ LABEL = b'{"instances":[[5.1,3.5,1.4,0.2]],"params":{"outputs":["label"]}}'
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    return served_from(linear_bundle(tmp_path_factory.mktemp("lane") / "iris"))
+    return served_from(linear_bundle(tmp_path_factory.mktemp("stage") / "iris"))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def expected(served):
 @pytest.fixture(scope="module")
 def host(served):
     app = hosted(served, **SETTINGS).app
-    with listening(app, ServeSettings(**SETTINGS), lane=True) as where:
+    with listening(app, ServeSettings(**SETTINGS), fast=True) as where:
         yield where
 
 
@@ -73,7 +73,7 @@ def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(host, e
 
 
 def heads_of(host) -> dict[bytes, Head]:
-    return host.server._lane.heads
+    return host.stage.heads
 
 
 def test_a_head_that_was_read_is_not_read_again_and_its_body_is_its_own(host, served):
@@ -142,7 +142,7 @@ def test_a_known_head_whose_body_comes_in_pieces_is_not_read_again(host, expecte
 
 def test_a_known_request_that_is_half_there_is_finished_while_the_server_ends(served, expected):
     whole, app = request(x_half="there"), hosted(served, **SETTINGS).app
-    with listening(app, ServeSettings(**SETTINGS), lane=True) as host, host.wire() as wire:
+    with listening(app, ServeSettings(**SETTINGS), fast=True) as host, host.wire() as wire:
         for _ in range(2):
             wire.send(whole)
             assert right(wire.answer(), expected)
@@ -234,11 +234,11 @@ def certificate(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow  # Needs the program `openssl`, which `scripts/services` installs.
-@pytest.mark.parametrize("lane", [True, False])
-def test_hot_requests_are_answered_over_tls_as_well(served, expected, certificate, lane):
+@pytest.mark.parametrize("fast", [True, False])
+def test_hot_requests_are_answered_over_tls_as_well(served, expected, certificate, fast):
     app = hosted(served, **SETTINGS).app
     trusts = ssl.create_default_context(cafile=str(certificate))
-    with listening(app, ServeSettings(**SETTINGS), lane=lane, certificate=certificate) as host:
+    with listening(app, ServeSettings(**SETTINGS), fast=fast, certificate=certificate) as host:
         wire = Wire(host.address, trusts)
         wire.send(request() * 10 + request(b"", "/health", "GET"))
         for _ in range(10):
@@ -274,7 +274,7 @@ def slowly(tmp_path):
     served = served_from(linear_bundle(tmp_path / "iris"))
     go = slow(served, 5)
     given = {**SETTINGS, "deadline_s": 10.0, "keep_alive_s": 1.0}
-    with listening(hosted(served, **given).app, ServeSettings(**given), lane=True) as where:
+    with listening(hosted(served, **given).app, ServeSettings(**given), fast=True) as where:
         yield where, go
         go.set()
 
@@ -327,8 +327,8 @@ def test_nothing_of_a_request_stays_with_its_connection(slowly, expected):
 def test_a_connection_made_before_the_first_sweep_is_not_taken_for_an_old_one(served):
     given = ServeSettings(**SETTINGS)
     app = hosted(served, **SETTINGS).app
-    with listening(app, given, lane=True) as host, host.wire() as wire:
-        lane = host.server._lane
+    with listening(app, given, fast=True) as host, host.wire() as wire:
+        lane = host.stage
         lane.tick = lambda _now: None  # As it is before the first.
         lane._loop, lane.now = None, Stage(app).now
         with host.wire() as early:
@@ -340,8 +340,8 @@ def test_a_connection_made_before_the_first_sweep_is_not_taken_for_an_old_one(se
 
 def test_a_defect_of_ours_is_logged_as_one_and_not_said_to_be_the_clients(served, caplog, monkeypatch):
     app = hosted(served, **SETTINGS).app
-    with listening(app, ServeSettings(**SETTINGS), lane=True) as where:
-        monkeypatch.setattr(where.server._lane, "find", lambda *_: 1 / 0)
+    with listening(app, ServeSettings(**SETTINGS), fast=True) as where:
+        monkeypatch.setattr(where.stage, "find", lambda *_: 1 / 0)
         with where.wire() as wire, contextlib.suppress(ConnectionError):
             wire.send(request())
             assert wire.is_closed()
@@ -357,7 +357,7 @@ def test_jobs_that_outlive_the_loop_are_let_go_of(served, host_of):
     host._loop = loop
     loop.close()
     job = Job(served, {}, None, lambda outputs: outputs)
-    served.take()
-    job.taken = True
-    host._from_thread([job])
+    served.acquire()
+    job.holds_version = True
+    host.deliver([job])
     assert served.in_flight == 0

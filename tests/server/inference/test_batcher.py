@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from lading.runtime import load_runtime
 from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit, run_jobs
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.inference.version import Cost, ServedVersion, State
+from lading.server.inference.loaded import Cost, LoadedModel
+from lading.server.inference.version import ServedVersion, State
 from lading.signature import Signature
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
@@ -41,7 +43,7 @@ def served(tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
     one = Observed("iris", 1, bundle.digest)
     one.watch()
-    one.adopt(bundle, load_runtime(bundle, threads=1))
+    one.adopt(LoadedModel.of(bundle, load_runtime(bundle, threads=1), one.label))
     one.advance(State.READY)
     return one
 
@@ -321,7 +323,7 @@ def together(limits, served, *jobs):
 
 
 def test_a_model_too_slow_for_the_target_merges_within_twice_the_time_of_one_row(served):
-    served.cost = Cost(0.01, 0.0)
+    served.adopt(replace(served.model, cost=Cost(0.01, 0.0)))
     run = served.run
 
     def slow(inputs, outputs=None):
@@ -346,7 +348,7 @@ def test_cheap_jobs_of_one_kind_run_as_one_and_each_gets_its_own(served):
     assert np.allclose(one, alone[0], rtol=1e-6)
     assert np.allclose(two, alone[1], rtol=1e-6)
     assert np.allclose(three, alone[0], rtol=1e-6)
-    assert [one.together for one in jobs] == [3, -1, 0]
+    assert [(one.run.batch_rows, one.run.leads_run) for one in jobs] == [(3, True), (3, False), (1, True)]
 
 
 def test_cheap_jobs_keep_the_row_limit_and_may_not_be_merged_at_all(served):
@@ -359,7 +361,7 @@ def test_cheap_jobs_keep_the_row_limit_and_may_not_be_merged_at_all(served):
 
 def test_a_version_that_is_being_unloaded_takes_no_more(served):
     served.advance(State.DRAINING)
-    runtime, closing, go = served._runtime, threading.Event(), threading.Event()
+    runtime, closing, go = served.model.runtime, threading.Event(), threading.Event()
 
     class Slow:
         def close(self):
@@ -367,12 +369,12 @@ def test_a_version_that_is_being_unloaded_takes_no_more(served):
             go.wait(5)
             runtime.close()
 
-    served._runtime = Slow()
+    served.adopt(replace(served.model, runtime=Slow()))
     unloading = threading.Thread(target=served.unload, args=(5,))
     unloading.start()
     assert closing.wait(5)
     with pytest.raises(ModelNotReady):
-        served.take()
+        served.acquire()
     go.set()
     unloading.join()
 
@@ -394,8 +396,8 @@ def test_jobs_that_could_not_run_as_one_are_counted_as_the_runs_they_were(served
     served.run = split
     jobs = [job(served), job(served)]
     together(BatchLimits(), served, *jobs)
-    assert [one.together for one in jobs] == [0, 0]
-    assert all(one.run_s > 0 for one in jobs)
+    assert [(one.run.batch_rows, one.run.leads_run) for one in jobs] == [(1, True), (1, True)]
+    assert all(one.run.run_s > 0 for one in jobs)
     runs, sink = [], Sink()
     batcher = Batcher(served, BatchLimits(max_delay_s=0.05), lambda rows, _took_s: runs.append(rows))
     for one in (job(served), job(served)):
@@ -403,4 +405,4 @@ def test_jobs_that_could_not_run_as_one_are_counted_as_the_runs_they_were(served
     sink.wait(2)
     batcher.stop()
     assert runs == [1, 1]
-    assert [one.merged_rows for one in sink.jobs] == [1, 1]
+    assert [one.run.batch_rows for one in sink.jobs] == [1, 1]

@@ -16,14 +16,14 @@ def test_two_threads_may_unload_a_version(tmp_path, monkeypatch):
     served = served_from(linear_bundle(tmp_path / "iris"))
     served.advance(State.DRAINING)
     closing, go = threading.Event(), threading.Event()
-    close = served._runtime.close
+    close = served.model.runtime.close
 
     def close_slowly() -> None:
         closing.set()
         go.wait(10)
         close()
 
-    monkeypatch.setattr(served._runtime, "close", close_slowly)
+    monkeypatch.setattr(served.model.runtime, "close", close_slowly)
     done: list[bool] = []
     first = threading.Thread(target=lambda: done.append(served.unload(1)))
     first.start()
@@ -37,7 +37,7 @@ def test_two_threads_may_unload_a_version(tmp_path, monkeypatch):
 
 def test_a_model_that_closes_between_finding_and_running_it_is_not_the_requests_failure(tmp_path):
     served = served_from(linear_bundle(tmp_path / "iris"))
-    runtime = served._runtime
+    runtime = served.model.runtime
     run = runtime.run
 
     def close_and_run(*given):
@@ -53,6 +53,6 @@ def test_a_model_that_closes_between_finding_and_running_it_is_not_the_requests_
 def test_a_version_that_was_given_up_holds_no_model(tmp_path):
     served = ServedVersion("iris", 1, "sha256:1")
     loaded = served_from(linear_bundle(tmp_path / "iris"))
-    served.adopt(loaded.bundle, loaded._runtime)
+    served.adopt(loaded.model)
     served.fail(RunFailed("loading `iris:1`"))
     assert not served.in_memory

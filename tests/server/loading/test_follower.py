@@ -92,7 +92,7 @@ class Following:
         return sorted(one.version for one in self.versions if one.state is State.READY)
 
     def ask(self, rows: int = 1, headers: dict[bytes, bytes] | None = None, request_id: bytes = b"r") -> int:
-        served = self.plane.seen_by(headers or {}).resolve("iris")
+        served = self.plane.for_caller(headers or {}).resolve("iris")
         data = np.random.default_rng(rows).standard_normal((rows, 4)).astype(np.float32)
         job = Job(served, {"X": data}, ("probabilities",), lambda outputs: outputs, rows)
         self.plane.run(job)

@@ -80,7 +80,7 @@ def test_a_version_that_drains_and_is_wanted_again_is_loaded_anew():
 
 def test_what_drains_is_unloaded_once_nothing_else_is_to_do_the_least_busy_first():
     stuck, idle = present(1, State.DRAINING), present(2, State.DRAINING)
-    stuck._in_hand = 1
+    stuck.in_flight = 1
     assert decide([wanted(3)], [stuck, idle, present(3, State.FAILED)]) == Unload(idle)
     assert decide([wanted(1)], [stuck, present(1, State.READY)]) == Unload(stuck)
 
@@ -121,7 +121,7 @@ def test_a_version_is_swapped_and_the_old_one_unloaded(bundles):
     manager.drain("done")
     manager.close()
     with pytest.raises(ModelNotReady, match="unloaded"):
-        plane.find().take()
+        plane.find().acquire()
 
 
 def test_a_version_is_opened_and_proved_within_what_the_manager_was_given(bundles):
@@ -180,7 +180,7 @@ def test_a_version_in_hand_is_not_unloaded(bundles):
     manager.start()
     until(lambda: plane.models and plane.find("iris").state is State.READY)
     first = plane.resolve("iris")
-    first.take()
+    first.acquire()
     manager.want([want_bundle(bundles[1], 2)])
     until(lambda: first.state is State.DRAINING)
     time.sleep(0.05)
@@ -232,7 +232,7 @@ def running(bundles):
 def test_a_version_that_is_wanted_back_while_it_drains_is_ready_at_once(running, bundles):
     plane, manager = running
     first = plane.resolve("iris")
-    first.take()
+    first.acquire()
     manager.want([want_bundle(bundles[1], 2)])
     until(lambda: first.state is State.DRAINING)
     manager.want([want_bundle(bundles[0], 1)])

@@ -35,7 +35,7 @@ class AsgiHost:
         self._app = app
         self._pages = pages
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
+        self.deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
         self._docs: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +66,7 @@ class AsgiHost:
         await _send(request, await self._respond(request, receive), send)
 
     async def _respond(self, request: Request, receive: Receive) -> Response:
-        response = self._app.dispatch(request, self._deliver)
+        response = self._app.dispatch(request, self.deliver)
         if response is not None:
             return response
         job = request.job
