@@ -45,7 +45,7 @@ def candidate(folder, seed: int = 0) -> ServedVersion:
 def answered(version: ServedVersion) -> Job:
     """Return a job of three rows that `version` has answered."""
     job = Job(version, {"X": np.eye(3, 4, dtype=np.float32)}, None, lambda outputs: outputs, 3)
-    job.result = version.run(job.inputs)
+    job.outcome = version.run(job.inputs)
     return job
 
 
