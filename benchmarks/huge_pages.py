@@ -35,7 +35,7 @@ def one_process(bundle: Path) -> tuple[float, float, float]:
 def measure(bundle: Path) -> None:
     """Print, in a process that has just begun, what `one_process` gives."""
     from lading.bundle import Bundle
-    from lading.runtime import load_runtime
+    from lading.runtime.open import load_runtime
     from lading.runtime.host.allocator import keep_freed_memory
     from lading.runtime.host.huge_pages import use_huge_pages
 

@@ -28,7 +28,7 @@ import models
 import peers_environment
 import peers_page
 import servers
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 from load import http
 from peers_page import Results, Start
 from servers import Running, running

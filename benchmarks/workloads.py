@@ -329,7 +329,7 @@ def _fastest_parse_and_model(bundle: Path) -> Callable[[], object]:
     import simdjson
 
     from lading.bundle import Bundle
-    from lading.runtime import load_runtime
+    from lading.runtime.open import load_runtime
 
     _, text = _matrix()
     opened = Bundle.open(bundle)

@@ -28,7 +28,7 @@ from sklearn.tree import DecisionTreeClassifier
 from lading.convert.table import make_table
 from lading.errors import ConverterFailed, ParityLost, SamplesRefused
 from lading.pack import pack
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 from support.sklearn_survey import count_disagreements
 
 OWNER = "ml@example.com"

@@ -35,7 +35,7 @@ from lading.errors import (
 from lading.pack import pack
 from lading.pack.sources import read_samples
 from lading.parity import Tolerance
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 from support.sklearn_survey import count_disagreements
 
 DATA = Path(__file__).parents[1] / "data"

@@ -118,7 +118,7 @@ def answers(model: Any, output: str, rows: Any) -> Any:
 
 def served_answers(bundle: Any, rows: Any) -> dict[str, Any]:
     """Answer rows as the server does: JSON text in, cast by the signature, run, JSON text out."""
-    from lading.runtime import load_runtime
+    from lading.runtime.open import load_runtime
 
     body = json.loads(json.dumps(rows.tolist()))
     runtime = load_runtime(bundle)

@@ -18,7 +18,7 @@ from lading.errors import BatchMismatch, GoldenMismatch
 from lading.evidence import Check, Evidence
 from lading.gates import Gates
 from lading.parity import Tolerance
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 from lading.signature import Signature
 from lading.verify import CHECKS, replay, replay_alone, verify
 from support.bundles import REQUIREMENTS, linear_bundle, linear_draft, linear_model, linear_samples

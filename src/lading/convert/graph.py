@@ -5,13 +5,13 @@ Changes no arithmetic inside a graph. Knows no framework and no samples.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lading.errors import ConverterFailed, missing_extra, one_line
+from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
 from lading.signature import BATCH, Array, DType, Tensor
 
 CHUNK_ROWS = 4096
@@ -32,17 +32,6 @@ def import_onnx() -> Any:
     except ImportError as error:
         raise missing_extra("onnx", "pack", error) from None
     return onnx
-
-
-def import_onnxruntime() -> Any:
-    """Import ONNX Runtime, its telemetry off; raises `ExtraMissing`."""
-    # Since 1.30 it writes below ~/.cache and calls home unless this is set before the import.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing_extra("ONNX Runtime", "pack", error) from None
-    return onnxruntime
 
 
 def dtype_of(elem_type: int) -> DType | None:
@@ -83,9 +72,9 @@ def evaluator(title: str, model: bytes) -> Evaluate:
 
     Rows of batched inputs are run in chunks. `title` names the estimator in the message.
     """
-    ort = import_onnxruntime()
+    ort = import_onnxruntime("pack")
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # what it would log it also raises
+    options.log_severity_level = LOG_FATAL
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base below Exception

@@ -17,6 +17,7 @@ from lading.convert import Conversion, Plan, graph
 from lading.convert import sequence_outputs as maps
 from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
+from lading.onnx_runtime import import_onnxruntime
 from lading.signature import BATCH, Array, DType, Signature, Tensor
 
 _MAX_INLINE_BYTES = 1_500_000_000
@@ -33,7 +34,7 @@ class OnnxFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.title = path.name
-        onnx, ort = graph.import_onnx(), graph.import_onnxruntime()
+        onnx, ort = graph.import_onnx(), import_onnxruntime("pack")
         model = self._load(onnx)
         made = f"{model.producer_name} {model.producer_version}".strip()
         self.framework = f"onnx {onnx.__version__}" + (f", made by {made}" if made else "")

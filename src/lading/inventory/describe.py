@@ -18,11 +18,11 @@ import msgspec
 
 import lading
 from lading.clock import iso_time
+from lading.onnx_runtime import import_onnxruntime
 from lading.replica import Replica
-from lading.runtime import cpu_limit
+from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.host.fingerprint import fingerprint
 from lading.runtime.host.memory import memory_limit
-from lading.runtime.onnx.session import import_onnxruntime
 from lading.server.process.status import Status
 from lading.settings import ServeSettings
 

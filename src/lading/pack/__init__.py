@@ -27,7 +27,7 @@ from lading.pack.probe_rows import DRAWN_ROWS, Note, Trial, gather
 from lading.pack.sources import load_model, read_samples
 from lading.parity import Tolerance, compare
 from lading.ref import check_name
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 from lading.signature import Array, Signature
 
 __all__ = ["pack"]

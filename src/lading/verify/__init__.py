@@ -14,7 +14,7 @@ from lading.bundle import Bundle
 from lading.clock import iso_time
 from lading.evidence import Evidence
 from lading.gates import Gates, judge
-from lading.runtime import cpu_limit
+from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.host.fingerprint import fingerprint
 from lading.verify.checks import Report
 from lading.verify.golden_replay import replay, replay_alone

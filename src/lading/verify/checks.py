@@ -18,7 +18,8 @@ from lading.errors import (
     TooLarge,
 )
 from lading.evidence import Check, Outcome
-from lading.runtime import Runtime, check_signature
+from lading.runtime import Runtime
+from lading.runtime.onnx.signature_check import check_signature
 from lading.verify import environment, measure
 from lading.verify.golden_replay import replay, replay_alone
 

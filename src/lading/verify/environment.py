@@ -15,9 +15,8 @@ from typing import Any
 from lading.bundle import Bundle, Manifest
 from lading.errors import ModelInvalid, pip_install
 from lading.evidence import Check
-from lading.runtime.onnx.error_text import sentence
-from lading.runtime.onnx.opsets import model_versions
-from lading.runtime.onnx.session import check_versions
+from lading.runtime.onnx.error_text import error_sentence
+from lading.runtime.onnx.opsets import check_versions, model_versions
 
 SHARED = ("numpy", "onnxruntime")
 """Libraries that a model meets both when its golden outputs are made and when it is served."""
@@ -42,7 +41,7 @@ def check_onnx(bundle: Bundle) -> str | Check:
         checker.check_model(str(bundle.model_path))
     except checker.ValidationError as error:
         where = f"model `{bundle.model_path.name}`"
-        raise ModelInvalid(where, expected="a valid ONNX model", found=sentence(error)) from None
+        raise ModelInvalid(where, expected="a valid ONNX model", found=error_sentence(error)) from None
     return f"accepted by onnx {onnx.__version__}"
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from lading.bundle import MANIFEST_FILE, Bundle
 from lading.errors import RunFailed
-from lading.runtime import Runtime, open_runtime
+from lading.runtime import Runtime
+from lading.runtime.open import open_runtime
 from lading.verify.golden_replay import rows_of
 
 _MB = 1e6

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from lading.bundle import Bundle
-from lading.runtime import open_runtime
-from lading.runtime.onnx.session import import_onnxruntime
+from lading.onnx_runtime import import_onnxruntime
+from lading.runtime.open import open_runtime
 from lading.verify.golden_replay import rows_of
 
 _STATUS = Path("/proc/self/status")

@@ -1,4 +1,4 @@
-"""What the server asks of glibc, seen in the page faults of a process."""
+"""Settings of glibc's allocator, seen in the page faults of a process."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ print(sum(faults[100:]))
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 
 
-def test_what_one_request_frees_serves_the_next_without_the_system():
-    assert faults("kept") < faults("given back") / 20
+def test_memory_freed_by_one_request_serves_the_next_without_page_faults():
+    assert faults("kept") < faults("returned") / 20
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
-def test_whoever_has_set_the_allocator_has_chosen(name):
+def test_allocator_settings_in_the_environment_take_precedence(name):
     assert not keep_freed_memory({**os.environ, name: "1"})
 
 
 def faults(how: str) -> int:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    if how == "given back":
-        # What glibc begins with; it keeps more of its own accord once something large has been freed.
+    if how == "returned":
+        # glibc's initial values; by itself it raises them once something large has been freed.
         environ |= {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
     out = subprocess.run(
         [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, env=environ

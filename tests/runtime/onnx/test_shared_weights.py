@@ -1,4 +1,4 @@
-"""Prepared copies of models: what is shared, bit for bit; who makes one and who removes it; what is not."""
+"""Weights shared between processes: the same answers bit for bit, one copy, and no copy left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +16,8 @@ from typing import Any
 import pytest
 
 from lading.bundle import Bundle
-from lading.runtime import load_runtime, load_shared
-from lading.runtime.host.memory import lies_in_memory, memory_available
-from lading.runtime.onnx import shared_weights as prepared
+from lading.runtime.onnx.shared_weights import SHARED_FROM_BYTES, Space, open_with_shared_weights
+from lading.runtime.open import load_runtime, load_shared
 from support.bundles import linear_bundle
 from support.large_models import (
     branches,
@@ -44,8 +42,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Let what the log says reach the test: a server of another test may have set logging up."""
+def propagated_logs() -> Iterator[None]:
+    """Let log records reach `caplog`: a server of another test may have configured logging."""
     logger = logging.getLogger("lading")
     before, logger.propagate = logger.propagate, True
     yield
@@ -53,21 +51,20 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def copies(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir() if one.is_dir())
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
-def warned(caplog: pytest.LogCaptureFixture) -> str:
-    """Give the one warning there is."""
-    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(said) == 1, said
-    return said[0]
+def only_warning(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the only warning in the log."""
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1, warnings
+    return warnings[0]
 
 
 def bits(arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name: one.tolist() if one.dtype == object else one.tobytes() for name, one in arrays.items()}
-
-
-# What is shared.
+    return {
+        name: array.tolist() if array.dtype == object else array.tobytes() for name, array in arrays.items()
+    }
 
 
 @pytest.mark.slow
@@ -76,15 +73,15 @@ def bits(arrays: dict[str, Any]) -> dict[str, Any]:
     "build",
     [matrix, odd_sizes, quantized, convolutions, recurrent, half_precision, embeddings, branches, words],
 )
-def test_a_copy_answers_as_the_model_to_the_last_bit(tmp_path, folder, caplog, build, threads):
+def test_a_copy_answers_like_the_model_to_the_last_bit(tmp_path, folder, caplog, build, threads):
     bundle = build(tmp_path / "bundle")
     usual = load_runtime(bundle, threads=threads)
     expected = usual.run(bundle.samples().inputs)
     usual.close()
-    made, opened = (load_shared(bundle, folder, threads=threads) for _ in range(2))
-    assert made is not None, caplog.text
-    assert opened is not None, caplog.text
-    for runtime in (made, opened):
+    first, second = (load_shared(bundle, folder, threads=threads) for _ in range(2))
+    assert first is not None, caplog.text
+    assert second is not None, caplog.text
+    for runtime in (first, second):
         assert (runtime.inputs, runtime.outputs) == (usual.inputs, usual.outputs)
         for _ in range(3):  # The second run goes through bound buffers.
             assert bits(runtime.run(bundle.samples().inputs)) == bits(expected)
@@ -94,7 +91,7 @@ def test_a_copy_answers_as_the_model_to_the_last_bit(tmp_path, folder, caplog, b
 
 
 @pytest.mark.slow
-def test_weights_in_external_data_are_shared_as_well(tmp_path, folder):
+def test_weights_in_external_data_are_shared_too(tmp_path, folder):
     import onnx
 
     from lading.bundle import Draft, write_bundle
@@ -119,18 +116,15 @@ def test_weights_in_external_data_are_shared_as_well(tmp_path, folder):
     runtime.close()
 
 
-# What is not.
-
-
-def test_a_small_model_is_loaded_by_everybody(tmp_path, folder, caplog):
+def test_a_small_model_is_loaded_by_every_process(tmp_path, folder, caplog):
     assert load_shared(linear_bundle(tmp_path / "iris"), folder) is None
     assert list(folder.iterdir()) == []
     assert caplog.records == []
 
 
-def test_a_model_of_many_small_tensors_is_loaded_by_everybody(tmp_path, folder, caplog):
+def test_a_model_of_many_small_tensors_is_loaded_by_every_process(tmp_path, folder, caplog):
     bundle = small_tensors(tmp_path / "bundle")
-    assert bundle.weights_bytes() > prepared.SHARED_FROM_BYTES
+    assert bundle.weights_bytes() > SHARED_FROM_BYTES
     assert load_shared(bundle, folder) is None
     assert list(folder.iterdir()) == []
     assert caplog.records == []
@@ -148,7 +142,7 @@ def test_a_forest_has_no_tensors_to_share(tmp_path, folder, caplog):
     bundle = lading.pack(
         forest, name="forest", samples=x[:20].astype("f4"), owner="a", purpose="regression", to=tmp_path / "b"
     )
-    assert bundle.manifest.files["model.onnx"].size > prepared.SHARED_FROM_BYTES
+    assert bundle.manifest.files["model.onnx"].size > SHARED_FROM_BYTES
     assert bundle.weights_bytes() < 1000
     assert load_shared(bundle, folder) is None
     assert list(folder.iterdir()) == []
@@ -157,25 +151,27 @@ def test_a_forest_has_no_tensors_to_share(tmp_path, folder, caplog):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("build", "why"), [(sparse, "cannot write its optimized form"), (drawn, "answers otherwise")]
+    ("build", "reason"), [(sparse, "cannot write its optimized form"), (drawn, "answers differently")]
 )
-def test_what_cannot_be_shared_is_said_and_tried_by_two_only(tmp_path, folder, caplog, build, why):
+def test_a_model_that_cannot_be_shared_is_logged_and_tried_twice_only(
+    tmp_path, folder, caplog, build, reason
+):
     bundle = build(tmp_path / "bundle")
     for _ in range(2):
         assert load_shared(bundle, folder, threads=1) is None
-        assert why in warned(caplog)
-        assert warned(caplog).startswith("the weights of iris are not shared between workers: ")
+        assert reason in only_warning(caplog)
+        assert only_warning(caplog).startswith("the weights of iris are not shared between workers: ")
         assert copies(folder) == []
         caplog.clear()
     assert load_shared(bundle, folder, threads=1) is None
-    assert "2 workers have failed to prepare it" in warned(caplog)
+    assert "2 workers have failed to prepare it" in only_warning(caplog)
     load_runtime(bundle, threads=1).close()
 
 
 @pytest.mark.parametrize("place", ["missing", "/proc"])
-def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, caplog, place):
+def test_a_folder_that_cannot_be_written_logs_a_warning(tmp_path, caplog, place):
     assert load_shared(matrix(tmp_path / "bundle"), tmp_path / place) is None
-    assert "lock`: No such file" in warned(caplog) or "lock`: Permission" in warned(caplog)
+    assert "lock`: No such file" in only_warning(caplog) or "lock`: Permission" in only_warning(caplog)
 
 
 @contextmanager
@@ -191,11 +187,11 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1_000, 1_000_000, 35_839_000, 35_839_999])
-def test_a_copy_that_is_written_half_is_removed(tmp_path, folder, caplog, size):
+def test_an_incomplete_copy_is_removed(tmp_path, folder, caplog, size):
     bundle = matrix(tmp_path / "bundle")
     with files_of_at_most(size):
         assert load_shared(bundle, folder, threads=1) is None
-    assert "not shared" in warned(caplog)
+    assert "not shared" in only_warning(caplog)
     assert copies(folder) == []
     runtime = load_shared(bundle, folder, threads=1)
     assert runtime is not None
@@ -205,36 +201,33 @@ def test_a_copy_that_is_written_half_is_removed(tmp_path, folder, caplog, size):
 
 
 @pytest.mark.slow
-def test_a_copy_that_lost_its_end_is_not_opened(tmp_path, folder, caplog):
+def test_a_truncated_copy_is_not_opened(tmp_path, folder, caplog):
     bundle = matrix(tmp_path / "bundle")
     made = load_shared(bundle, folder, threads=1)
     assert made is not None
     file = folder / copies(folder)[0] / "weights.bin"
     os.truncate(file, file.stat().st_size - 1)
     assert load_shared(bundle, folder, threads=1) is None
-    assert "expected 35840000 bytes written, found 35839999" in warned(caplog)
+    assert "expected 35840000 bytes written, found 35839999" in only_warning(caplog)
     made.close()
 
 
-def test_a_full_disk_and_a_full_memory_are_found_out_before(tmp_path, folder, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    ("space", "warning"),
+    [
+        (Space(disk=10**15, memory=0), "MB free in `"),
+        (Space(disk=0, memory=2**60), "of free memory to prepare it"),
+    ],
+)
+def test_too_little_disk_or_memory_is_noticed_before_copying(tmp_path, folder, caplog, space, warning):
     bundle = matrix(tmp_path / "bundle")
-    # Nobody fills the disk or the memory of the machine for a test: a weight is made to take more instead.
-    monkeypatch.setattr(prepared, "_GROWTH", 1e9)
-    assert load_shared(bundle, folder) is None
-    assert "MB free in `" in warned(caplog)
-    caplog.clear()
-    monkeypatch.setattr(prepared, "memory_needed", lambda _size: 2**60)
-    monkeypatch.setattr(prepared, "_GROWTH", 1)
-    assert load_shared(bundle, folder) is None
-    assert "of free memory to prepare it" in warned(caplog)
+    assert open_with_shared_weights(bundle, folder, threads=1, space=space) is None
+    assert warning in only_warning(caplog)
     assert copies(folder) == []
 
 
-# Who makes it, and who removes it.
-
-
 @pytest.mark.slow
-def test_a_copy_is_there_for_as_long_as_anybody_has_it_open(tmp_path, folder):
+def test_a_copy_is_kept_while_any_runtime_has_it_open(tmp_path, folder):
     bundle = matrix(tmp_path / "bundle")
     first, second = (load_shared(bundle, folder, threads=1) for _ in range(2))
     assert first is not None
@@ -257,7 +250,7 @@ def test_a_copy_is_there_for_as_long_as_anybody_has_it_open(tmp_path, folder):
 
 
 @pytest.mark.slow
-def test_a_copy_removed_from_outside_is_made_again_and_who_has_it_goes_on(tmp_path, folder):
+def test_a_copy_removed_from_outside_is_made_again_and_its_users_continue(tmp_path, folder):
     bundle = matrix(tmp_path / "bundle")
     first = load_shared(bundle, folder, threads=1)
     assert first is not None
@@ -271,73 +264,64 @@ def test_a_copy_removed_from_outside_is_made_again_and_who_has_it_goes_on(tmp_pa
     assert copies(folder) == []
 
 
-MAKER = """
+OPEN_SHARED = """
 import sys
 from pathlib import Path
 from lading.bundle import Bundle
-from lading.runtime import load_shared
+from lading.runtime.open import load_shared
 runtime = load_shared(Bundle.open(sys.argv[1]), Path(sys.argv[2]), threads=1)
 print("shared" if runtime else "alone", flush=True)
 sys.stdin.read()
 """
 
 
-def maker(bundle: Bundle, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", MAKER, str(bundle.path), str(folder)]
+KILLED_WHILE_COPYING = f"""
+import os, signal, sys
+
+def kill_at_the_copy(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".making"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill_at_the_copy)
+{OPEN_SHARED}
+"""
+
+
+def start_process(bundle: Bundle, folder: Path, program: str = OPEN_SHARED) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, str(bundle.path), str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
-def test_processes_that_ask_at_once_make_one_copy(tmp_path, folder):
+def test_concurrent_processes_make_one_copy(tmp_path, folder):
     bundle = matrix(tmp_path / "bundle")
-    makers = [maker(bundle, folder) for _ in range(3)]
-    assert [one.stdout.readline() for one in makers if one.stdout] == ["shared\n"] * 3
+    processes = [start_process(bundle, folder) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes if process.stdout] == ["shared\n"] * 3
     assert len(copies(folder)) == 1
-    for one in makers[:2]:
-        one.communicate()
-        one.kill()
+    for process in processes[:2]:
+        process.communicate()
+        process.kill()
     assert len(copies(folder)) == 1
-    makers[2].kill()
-    makers[2].communicate()
+    processes[2].kill()
+    processes[2].communicate()
     other = matrix(tmp_path / "other", columns=71_000)
     runtime = load_shared(other, folder, threads=1)
     assert runtime is not None
-    # What the killed one left is gone as well.
+    # The copy of the killed process is gone as well.
     assert copies(folder) == [other.digest.removeprefix("sha256:")]
     runtime.close()
 
 
 @pytest.mark.slow
-def test_a_killed_maker_leaves_nothing_half_and_the_next_makes_it(tmp_path, folder):
-    bundle = matrix(tmp_path / "bundle", 1_600, 32_000)
-    process = maker(bundle, folder)
-    until = time.monotonic() + 20
-    while not any(one.endswith(".making") for one in copies(folder)):
-        assert time.monotonic() < until
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
+def test_the_unfinished_copy_of_a_killed_process_is_made_again(tmp_path, folder):
+    bundle = matrix(tmp_path / "bundle")
+    process = start_process(bundle, folder, KILLED_WHILE_COPYING)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert copies(folder) == [f"{bundle.digest.removeprefix('sha256:')}.making"]
     runtime = load_shared(bundle, folder, threads=1)
     assert runtime is not None
     assert copies(folder) == [bundle.digest.removeprefix("sha256:")]
-    assert sorted(one.name for one in folder.iterdir() if one.is_file()) == ["lock"]
+    assert sorted(path.name for path in folder.iterdir() if path.is_file()) == ["lock"]
     runtime.close()
     assert copies(folder) == []
-
-
-# Memory.
-
-
-def test_a_tmpfs_takes_memory_and_a_disk_does_not(tmp_path):
-    assert lies_in_memory(Path("/dev/shm")) == (" /dev/shm tmpfs " in Path("/proc/mounts").read_text())
-    assert not lies_in_memory(Path("/proc"))
-
-
-def test_files_that_the_kernel_takes_back_do_not_count_as_memory_in_use(tmp_path):
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("900\n")
-    group = [(str(tmp_path / "memory.max"), str(tmp_path / "memory.current"))]
-    assert memory_available(group) == 100
-    (tmp_path / "memory.stat").write_text("anon 200\nactive_file 50\ninactive_file 650\n")
-    assert memory_available(group) == 750

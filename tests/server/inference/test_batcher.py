@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lading.errors import DeadlineExceeded, ModelNotReady, QueueFull, RunFailed
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit, run_jobs
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job

@@ -130,7 +130,7 @@ def _signature(metadata: dict[str, Any]) -> Signature:
 
 def _run(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
     from lading.cli.ui import input_rows as rows
-    from lading.runtime import load_runtime
+    from lading.runtime.open import load_runtime
     from lading.verify import replay
 
     bundle, name = _open(target, options["registry"])

@@ -1,1 +1,1 @@
-"""The machine that a model runs on: processors, memory, allocator, and what names it."""
+"""The machine that a model runs on: CPUs, memory, the allocator, huge pages, and its fingerprint."""

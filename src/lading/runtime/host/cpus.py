@@ -1,6 +1,6 @@
 """How many CPUs this process may use: the cgroup's quota and the affinity, not the host's cores.
 
-Reads ``/proc`` and the cgroup file systems once a call and changes nothing. Memory limits are no matter here.
+Reads ``/proc`` and the cgroup file systems on each call and changes nothing. Memory limits are in `memory`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 
 def cpu_limit(proc: Path = Path("/proc/self"), *, available: int | None = None) -> int:
-    """Return the CPUs that this process may use, at least 1: the smallest of affinity and every quota above it.
+    """Return the CPUs that this process may use, at least 1: the minimum of affinity and all quotas above it.
 
-    A quota of 2.5 CPUs counts as 2: a third thread would be throttled, and everything waits for the last one.
     `proc` and `available` (the affinity) are passed by tests.
     """
     count = available if available is not None else _affinity()
     quotas = [quota for quota in _quotas(proc) if quota > 0]
+    # 2.5 CPUs count as 2: a third thread would be throttled, and a run waits for its slowest thread.
     return max(1, min([count, *(int(quota) for quota in quotas)]))
 
 
@@ -32,7 +32,7 @@ def _quotas(proc: Path) -> Iterator[float]:
     paths = _group_paths(proc)
     for version, root, mount in _mounts(proc):
         if version in paths:
-            for folder in _upwards(mount, root, paths[version]):
+            for folder in _ancestors(mount, root, paths[version]):
                 quota = _read_v2(folder) if version == "v2" else _read_v1(folder)
                 if quota is not None:
                     yield quota
@@ -42,6 +42,7 @@ def _group_paths(proc: Path) -> dict[str, str]:
     """Return the group's path in the v2 hierarchy and in the v1 hierarchy of the `cpu` controller."""
     paths = {}
     for line in _lines(proc / "cgroup"):
+        # cgroups(7): ``hierarchy-ID:controller-list:cgroup-path``; v2 is always hierarchy 0.
         hierarchy, controllers, path = line.split(":", 2)
         if hierarchy == "0":
             paths["v2"] = path
@@ -61,12 +62,10 @@ def _mounts(proc: Path) -> Iterator[tuple[str, str, Path]]:
             yield "v1", fields[3], Path(fields[4])
 
 
-def _upwards(mount: Path, root: str, path: str) -> Iterator[Path]:
-    """Return the folders from the process's group up to the mount point.
-
-    In a container without a cgroup namespace the path is the host's, and only what is below the mount's
-    root can be seen; then the mount point itself is the container's group.
-    """
+def _ancestors(mount: Path, root: str, path: str) -> Iterator[Path]:
+    """Return the folders from the process's group up to the mount point."""
+    # In a container without a cgroup namespace `path` is the host's, and only what is below the mount's root
+    # is visible; the mount point itself is then the container's group.
     inside = root in ("/", path) or path.startswith(root + "/")
     below = path.removeprefix(root if root != "/" else "").strip("/") if inside else ""
     folder = mount / below if ".." not in below.split("/") else mount
@@ -90,7 +89,7 @@ def _read_v1(folder: Path) -> float | None:
 
 
 def _lines(file: Path) -> list[str]:
-    # No such file is the usual case: another cgroup version, a root group, another operating system.
+    # A missing file is the usual case: another cgroup version, a root group, another operating system.
     try:
         return file.read_text(encoding="utf-8").splitlines()
     except OSError:

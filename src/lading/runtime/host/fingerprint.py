@@ -1,4 +1,4 @@
-"""What a model runs on here, as `Fingerprint`. Names the kind of machine, never the machine."""
+"""The versions that a model runs on here, as `Fingerprint`. Names the kind of machine, never the machine."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import numpy as np
 
 import lading
 from lading.evidence import Fingerprint
+from lading.onnx_runtime import import_onnxruntime
 
 IMAGE_VARIABLE = "LADING_IMAGE"
-"""Set inside a serving image to the image's digest; a fact about the place and not a setting."""
+"""Set inside a serving image to the image's digest: a fact about the place, not a setting."""
 
 
 def fingerprint(environ: Mapping[str, str] = os.environ) -> Fingerprint:
-    """Read the versions that are loaded here; raises `ExtraMissing` without ONNX Runtime."""
-    from lading.runtime.onnx.session import import_onnxruntime
-
+    """Read the versions that are installed here; raises `ExtraMissing` without ONNX Runtime."""
     return Fingerprint(
         lading=lading.__version__,
         python=platform.python_version(),
@@ -31,12 +30,12 @@ def fingerprint(environ: Mapping[str, str] = os.environ) -> Fingerprint:
 
 
 def image_here(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the digest of the image this process runs in, if it runs in one that tells."""
+    """Return the digest of the image that this process runs in, or None outside an image of lading."""
     return environ.get(IMAGE_VARIABLE) or None
 
 
 def _operating_system() -> str:
-    """Return distribution and version (``debian 12``); elsewhere the system and its release."""
+    """Return distribution and version (``debian 12``); outside Linux the system and its release."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:

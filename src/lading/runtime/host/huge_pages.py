@@ -1,6 +1,6 @@
-"""Huge pages for weights: where each run reads many megabytes, finding the pages costs as much as reading.
+"""Huge pages for weights: when each run reads many megabytes, page walks cost as much as reading.
 
-Linux only, and only where its administrator lets programs ask (`transparent_hugepage/enabled`).
+Linux only, and only if its administrator lets programs ask (`transparent_hugepage/enabled`).
 """
 
 from __future__ import annotations
@@ -16,65 +16,72 @@ import numpy as np
 
 log = logging.getLogger("lading.runtime")
 
-LEAST_BYTES = 4 << 20
-"""From this size of a model on it is worth looking."""
+WORTHWHILE_BYTES = 4 << 20
+"""Models smaller than this gain nothing from huge pages."""
 
-_HUGE = 2 << 20
-_AT_ONCE = 16
+_PAGE = 4096
+_HUGE_PAGE = 2 << 20
+_HUGE_PAGES_PER_CALL = 16
 _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25  # https://man7.org/linux/man-pages/man2/madvise.2.html
 _PRESENT = np.uint64(1 << 63)  # https://docs.kernel.org/admin-guide/mm/pagemap.html
 _SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_PROC = Path("/proc/self")
 
 
-def use_huge_pages(within_s: float = 0.5) -> int:
-    """Move the memory of this process that is in use by whole huge pages into such; return the bytes in them.
+def use_huge_pages(within_s: float = 0.5, *, switch: Path = _SWITCH, proc: Path = _PROC) -> int:
+    """Collapse memory of this process that fills whole huge pages into such; return the bytes collapsed.
 
-    What is not in use stays so: the process does not grow. After `within_s` the rest is left as it is.
+    Huge pages of which a part is not in use stay as they are: the process does not grow. After `within_s` the
+    rest is left alone. `switch` and `proc` are passed by tests.
     """
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
-    if madvise is None or not _allowed():
+    if madvise is None or not _allowed(switch):
         return 0
-    until, moved = time.monotonic() + within_s, 0
+    deadline, collapsed = time.monotonic() + within_s, 0
     try:
-        stretches = list(_in_use())
+        ranges = list(_full_ranges(proc))
     except OSError as error:
-        # Not every process may read what the kernel says of it, nor does every kernel say it.
+        # Not every process may read its page map, nor does every kernel have one.
         log.debug("no huge pages: %s", error)
         return 0
-    for begin, end in stretches:
-        for at in range(begin, end, _AT_ONCE * _HUGE):
-            size = min(end - at, _AT_ONCE * _HUGE)
-            if madvise(ctypes.c_void_p(at), ctypes.c_size_t(size), _MADV_COLLAPSE) == 0:
-                moved += size
-            elif madvise(ctypes.c_void_p(at), ctypes.c_size_t(size), _MADV_HUGEPAGE) != 0:
-                return moved  # Before Linux 6.1 the kernel moves them when it has time; here it cannot.
-            if time.monotonic() > until:
-                return moved
-    return moved
+    for begin, end in ranges:
+        for address in range(begin, end, _HUGE_PAGES_PER_CALL * _HUGE_PAGE):
+            size = min(end - address, _HUGE_PAGES_PER_CALL * _HUGE_PAGE)
+            if madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_COLLAPSE) == 0:
+                collapsed += size
+            # Before Linux 6.1 the kernel only takes advice, and collapses when it has time.
+            elif madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_HUGEPAGE) != 0:
+                return collapsed
+            if time.monotonic() > deadline:
+                return collapsed
+    return collapsed
 
 
-def _allowed() -> bool:
+def _allowed(switch: Path) -> bool:
     try:
-        return "[never]" not in _SWITCH.read_text() and os.sysconf("SC_PAGE_SIZE") == 4096
+        return "[never]" not in switch.read_text() and os.sysconf("SC_PAGE_SIZE") == _PAGE
     except OSError:
         return False
 
 
-def _in_use() -> Iterator[tuple[int, int]]:
-    """List the stretches of memory, by whole huge pages, of which every page is present."""
-    small = _HUGE // 4096
-    with Path("/proc/self/pagemap").open("rb") as pagemap:
-        for line in Path("/proc/self/maps").read_text().splitlines():
-            where, mode, _, _, inode, *name = line.split(maxsplit=5)
+def _full_ranges(proc: Path) -> Iterator[tuple[int, int]]:
+    """Return the address ranges, in whole huge pages, of which every small page is present."""
+    pages_per_huge = _HUGE_PAGE // _PAGE
+    with (proc / "pagemap").open("rb") as pagemap:
+        for line in (proc / "maps").read_text().splitlines():
+            addresses, mode, _, _, inode, *name = line.split(maxsplit=5)
+            # Anonymous private memory only: the heap and large allocations, not files and not stacks.
             if mode != "rw-p" or inode != "0" or name not in ([], ["[heap]"]):
                 continue
-            low, high = (int(part, 16) for part in where.split("-"))
-            begin, count = -(-low // _HUGE) * _HUGE, high // _HUGE - -(-low // _HUGE)
+            low, high = (int(address, 16) for address in addresses.split("-"))
+            begin = -(-low // _HUGE_PAGE) * _HUGE_PAGE  # rounded up to a huge page
+            count = high // _HUGE_PAGE - begin // _HUGE_PAGE
             if count <= 0:
                 continue
-            pagemap.seek(begin // 4096 * 8)
-            entries = np.frombuffer(pagemap.read(count * small * 8), np.uint64)
-            full = ((entries & _PRESENT) != 0).reshape(-1, small).all(axis=1)
+            pagemap.seek(begin // _PAGE * 8)  # one entry of 64 bits per page
+            entries = np.frombuffer(pagemap.read(count * pages_per_huge * 8), np.uint64)
+            full = ((entries & _PRESENT) != 0).reshape(-1, pages_per_huge).all(axis=1)  # [huge pages]
+            # Where a run of full huge pages begins (+1) and ends (-1).
             edges = np.flatnonzero(np.diff(np.concatenate(([False], full, [False])).astype(np.int8)))
-            for first, past in edges.reshape(-1, 2).tolist():
-                yield begin + first * _HUGE, begin + past * _HUGE
+            for first, past in edges.reshape(-1, 2).tolist():  # [runs, 2]
+                yield begin + first * _HUGE_PAGE, begin + past * _HUGE_PAGE

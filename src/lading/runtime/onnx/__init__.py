@@ -1,1 +1,1 @@
-"""ONNX models in ONNX Runtime: the only part that imports it."""
+"""ONNX models in ONNX Runtime on the CPU; the only runtime so far."""

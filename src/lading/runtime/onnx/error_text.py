@@ -1,9 +1,14 @@
-"""ONNX Runtime's messages as one sentence of ours: no C++ signature, source path or stack. Judges nothing."""
+"""ONNX Runtime's errors: their classes, and their messages as one sentence without C++ signature or stack."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 
+from lading.onnx_runtime import import_onnxruntime
+
+# The shapes of ONNX Runtime's messages up to 1.31: `onnxruntime/core/common/status.cc` writes the prefix,
+# `code_location.h` the source position, `sequential_executor.cc` the name of the node.
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _SOURCE = re.compile(r"(/onnxruntime_src/\S+|\b\w+\.(?:cc|h|cpp)):\d+ ")
 _NODE = re.compile(
@@ -12,42 +17,53 @@ _NODE = re.compile(
 _TEMPLATE = re.compile(r"^ ?\[with [^\]]*\] ?")
 _ASSERTION = re.compile(r"^.{1,300}? was false\. ")
 _LOADING = re.compile(r"^Load model from .*? failed: ?")
-_LONGEST = 400
+_MAX_LENGTH = 400
 
 
-def sentence(error: BaseException) -> str:
-    """Return what `error` says, on one line of at most 400 characters."""
+@cache
+def session_errors() -> tuple[type[Exception], ...]:
+    """Return the classes of what a session raises; raises `ExtraMissing`."""
+    import_onnxruntime()
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    # ONNX Runtime's own errors share no base below `Exception`.
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError, TypeError, MemoryError)
+
+
+def error_sentence(error: BaseException) -> str:
+    """Return the message of `error` on one line of at most 400 characters."""
     text = str(error).partition("\nStacktrace:")[0]
-    # The path of the model is the host's matter: these sentences reach the inventory and the client.
+    # These sentences reach the inventory and clients, and the model's path on the host must not.
     text = _LOADING.sub("", " ".join(_PREFIX.sub("", text).split()))
     node = _NODE.search(text)
     if node:
         kind, name = node.groups()
-        cause = _clean(text[node.end() :])
+        cause = _without_sources(text[node.end() :])
         text = f"{kind} node `{name}`: {cause}" if name else f"{kind} node: {cause}"
     else:
-        text = _clean(text)
+        text = _without_sources(text)
     text = text.rstrip(". ") or type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
-def _clean(text: str) -> str:
+def _without_sources(text: str) -> str:
     """Cut out each source position with the C++ function signature that follows it."""
-    while found := _SOURCE.search(text):
-        rest = _after_signature(text[found.end() :])
-        before = text[: found.start()]
+    while match := _SOURCE.search(text):
+        rest = _after_signature(text[match.end() :])
+        before = text[: match.start()]
         text = f"{before}{_ASSERTION.sub('', rest)}"
     return text
 
 
 def _after_signature(text: str) -> str:
-    """Return what follows the function at the start of `text`; a bare function name has no parentheses."""
+    """Return what follows the C++ function at the start of `text`."""
     name, _, rest = text.partition(" ")
     if "::" not in text.partition("(")[0] or "(" not in text:
-        return rest if name.isidentifier() else text
+        return rest if name.isidentifier() else text  # a bare function name, without parameters
     depth = 0
-    for at, char in enumerate(text):
+    for index, char in enumerate(text):
         depth += (char == "(") - (char == ")")
         if char == ")" and depth == 0:
-            return _TEMPLATE.sub("", text[at + 1 :].removeprefix(" const")).lstrip(" :")
+            return _TEMPLATE.sub("", text[index + 1 :].removeprefix(" const")).lstrip(" :")
     return text

@@ -1,24 +1,26 @@
-"""Which IR version and opsets a model file has, and which ONNX Runtime reads here.
+"""The IR version and opsets of a model file, and the newest that ONNX Runtime reads here.
 
-Reads the few fields it needs from the protobuf (a serving host has no `onnx` package) and skips the graph.
+Reads the few fields that it needs from the protobuf (a serving host has no `onnx` package) and skips the
+graph.
 """
 
 from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from lading.bundle.onnx_wire import Buffer, fields, malformed, varint
 from lading.errors import ModelInvalid, OperatorUnsupported
+from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
+from lading.runtime.onnx.error_text import session_errors
 
-Probe = Callable[[bytes], str]
-"""Gives ONNX Runtime's complaint about the bytes of a model."""
+CPU_ONLY = ("CPUExecutionProvider",)
+"""The execution providers of every session."""
 
-_UNREACHED = 1_000_000
+_FAR_TOO_NEW = 1_000_000
 _IR_LIMIT = re.compile(r"max supported IR version: (\d+)")
 _OPSET_LIMIT = re.compile(r"support for domain \S+ is till opset (\d+)")
 
@@ -36,59 +38,84 @@ class ModelVersions:
 
 
 def model_versions(path: Path) -> ModelVersions:
-    """Read the versions from an ONNX file: fields 1 and 8 of ModelProto. Raises `ModelInvalid`."""
+    """Read the versions of an ONNX file; raises `ModelInvalid`."""
     ir, opsets = 0, {}
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
+            # onnx.proto: field 1 of ModelProto is `ir_version`, field 8 `opset_import`.
             for number, start, end, value in fields(model, 0, len(model), (8,), (1,)):
                 if number == 1:
                     ir = value
                 else:
                     domain, version = _opset(model, start, end)
                     opsets[domain] = version
-    except (OSError, ValueError) as error:  # mmap has a `ValueError` for an empty file.
+    except (OSError, ValueError) as error:  # mmap raises `ValueError` for an empty file.
         raise ModelInvalid(f"model `{path.name}`", expected="an ONNX model", found=str(error)) from None
     return ModelVersions(ir, opsets)
 
 
-def unsupported(name: str, versions: ModelVersions, probe: Probe) -> OperatorUnsupported | None:
-    """Say which version of the model is newer than ONNX Runtime's, if one is."""
-    limit = supported_ir(probe)
+def check_versions(path: Path) -> str:
+    """Return the IR version and opsets of the model with the newest that are read here, as text.
+
+    Raises `OperatorUnsupported`, `ModelInvalid`.
+    """
+    versions = model_versions(path)
+    error = unsupported_version(path.name, versions)
+    if error is not None:
+        raise error
+    limits = (f"{domain} ≤ {supported_opset(domain) or 'any'}" for domain in versions.opsets)
+    return f"{versions}; ONNX Runtime {import_onnxruntime().__version__} reads {', '.join(limits)}"
+
+
+def unsupported_version(name: str, versions: ModelVersions) -> OperatorUnsupported | None:
+    """Return the error for the first version that is newer than ONNX Runtime reads, or None."""
+    limit = supported_ir()
     hint = "convert the model again for an older version, or serve with a newer ONNX Runtime"
     if limit is not None and versions.ir > limit:
         where = f"IR version of `{name}`"
         return OperatorUnsupported(where, expected=f"at most {limit}", found=f"{versions.ir}", hint=hint)
     for domain, version in versions.opsets.items():
-        limit = supported_opset(domain, probe)
+        limit = supported_opset(domain)
         if limit is not None and version > limit:
             where = f"opset of `{domain}` in `{name}`"
             return OperatorUnsupported(where, expected=f"at most {limit}", found=f"{version}", hint=hint)
     return None
 
 
-@lru_cache
-def supported_ir(probe: Probe) -> int | None:
-    """Return the newest IR version that ONNX Runtime reads; None where it does not say.
-
-    There is no function for it, so it is asked with a model of a few bytes that is far too new.
-    """
-    return _limit(_IR_LIMIT, probe(_tiny(_UNREACHED, "ai.onnx", 1)))
+@cache
+def supported_ir() -> int | None:
+    """Return the newest IR version that ONNX Runtime reads, or None if its message does not say."""
+    # There is no function for it, but the error for a model that is far too new names the limit.
+    return _limit(_IR_LIMIT, _load_error(_tiny_model(_FAR_TOO_NEW, "ai.onnx", 1)))
 
 
-@lru_cache
-def supported_opset(domain: str, probe: Probe) -> int | None:
-    """Return the newest opset of `domain` that ONNX Runtime reads; None where it does not say."""
-    return _limit(_OPSET_LIMIT, probe(_tiny(8, domain, _UNREACHED)))
+@cache
+def supported_opset(domain: str) -> int | None:
+    """Return the newest opset of `domain` that ONNX Runtime reads, or None if its message does not say."""
+    return _limit(_OPSET_LIMIT, _load_error(_tiny_model(8, domain, _FAR_TOO_NEW)))
 
 
-def _limit(pattern: re.Pattern[str], complaint: str) -> int | None:
-    found = pattern.search(complaint)
-    return int(found[1]) if found else None
+def _load_error(model: bytes) -> str:
+    """Return ONNX Runtime's error message for the bytes of a model; empty if it loads."""
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = LOG_FATAL
+    try:
+        ort.InferenceSession(model, options, providers=list(CPU_ONLY))
+    except session_errors() as error:
+        return str(error)
+    return ""
 
 
-def _tiny(ir: int, domain: str, version: int) -> bytes:
-    """Build a ModelProto of one empty graph named ``g``."""
+def _limit(pattern: re.Pattern[str], message: str) -> int | None:
+    match = pattern.search(message)
+    return int(match[1]) if match else None
+
+
+def _tiny_model(ir: int, domain: str, version: int) -> bytes:
+    """Encode a ModelProto of one empty graph named ``g``."""
     name = b"" if domain == "ai.onnx" else domain.encode()
+    # Each field is a key byte (number << 3 | wire type), a length if it is one of bytes, and the value.
     opset = b"\x0a" + varint(len(name)) + name + b"\x10" + varint(version)
     return b"\x08" + varint(ir) + b"\x3a\x03\x12\x01g" + b"\x42" + varint(len(opset)) + opset
 
@@ -103,8 +130,8 @@ def _opset(model: Buffer, start: int, end: int) -> tuple[str, int]:
     return domain or "ai.onnx", version
 
 
-def _text(data: bytes, at: int) -> str:
+def _text(data: bytes, offset: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        malformed("a domain that is not UTF-8", at)
+        malformed("a domain that is not UTF-8", offset)

@@ -1,12 +1,7 @@
-"""A prepared copy of a model: optimized once, its weights in a file that all who open it map and share.
+"""Weights that processes share: a copy of the model, optimized once, whose weights file they all map.
 
-ONNX Runtime maps external data, but copies the weights that its kernels pack in another order when a model
-loads; a prepared copy has those packed already. The first process that asks makes it while others wait. It
-is there for as long as anybody has it open: whoever closes it last removes it.
-
-Nothing here fails: a model that cannot be shared is opened the usual way, and a line in the log says why.
-The copy is held against the usual session, bit for bit, on the golden inputs; what they should give is for
-the replay to say.
+The copy is kept for as long as any process has it open; the last one to close it removes it. No error leaves
+this module: a model that cannot be shared is opened the usual way, and the log says why.
 """
 
 from __future__ import annotations
@@ -19,61 +14,77 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lading.bundle import MODEL_FILE, Bundle
 from lading.bundle.external import external_data
 from lading.errors import LadingError
 from lading.runtime.host.allocator import trim_heap
-from lading.runtime.host.memory import lies_in_memory, memory_available, memory_needed
+from lading.runtime.host.memory import is_memory_backed, memory_available, memory_needed
 from lading.runtime.onnx.session import ALIGNED_ABOVE_BYTES, WEIGHTS_FILE, OnnxRuntime
 from lading.signature import Array
 
 log = logging.getLogger("lading.runtime")
 
 SHARED_FROM_BYTES = 16_000_000
-"""A model with fewer bytes in large tensors is loaded by every process: there is little to save."""
+"""Models with fewer bytes in large tensors are loaded by every process: there is little to save."""
 
-_MOST_TRIES = 2
-"""A process that ends while it makes a copy may have been ended by that; a third does not try."""
+# A process that dies while it makes a copy may have died of that; a third does not try.
+_MAX_ATTEMPTS = 2
 
+# Size of a copy to size of its weights, for float32: as they are, as kernels pack them, and padding.
 _GROWTH = 2.2
-"""The bytes of a copy for each of weights, float32: as they are, and as kernels have packed them."""
 
-_ALIGNMENT = 64
+_ALIGNMENT = 64  # MLAS_DEFAULT_PREFERRED_BUFFER_ALIGNMENT of ONNX Runtime's kernels
 
+# What ONNX Runtime writes into the model for each packed tensor: offset, length and checksum.
 _PACKED = re.compile(rb"\|(\d+);(\d+);\d+")
 
 
+@dataclass(frozen=True)
+class Space:
+    """The bytes that making a copy takes on the disk, and at its peak in memory."""
+
+    disk: int
+    memory: int
+
+
 class _NotSharedError(Exception):
-    """Why a model is not shared, as one sentence; never leaves this file."""
+    """Why a model is not shared, as one sentence; never leaves this module."""
 
 
-def open_prepared(bundle: Bundle, folder: Path, *, threads: int) -> OnnxRuntime | None:
-    """Open the model of `bundle` by its prepared copy in `folder`, which is made if it is not there.
+def open_with_shared_weights(
+    bundle: Bundle, folder: Path, *, threads: int, space: Space | None = None
+) -> OnnxRuntime | None:
+    """Open the model of `bundle` from its copy in `folder`, and make the copy first if it does not exist.
 
-    None where it has to be opened the usual way: it has few weights, or the log has a warning.
+    Return None if the model has to be opened the usual way: it has few weights, or the log has a warning.
+    `space` is what making the copy takes; it is estimated unless a test passes it.
     """
-    if sum(entry.size for entry in bundle.manifest.files.values()) < SHARED_FROM_BYTES:
+    if _bundle_bytes(bundle) < SHARED_FROM_BYTES:
         return None
     try:
         weights = bundle.weights_bytes(above=ALIGNED_ABOVE_BYTES)
-        return _open(bundle, folder, weights, threads) if weights >= SHARED_FROM_BYTES else None
+        if weights < SHARED_FROM_BYTES:
+            return None
+        space = space or Space(int(_GROWTH * weights), memory_needed(_bundle_bytes(bundle)))
+        return _open(bundle, folder, threads, space)
     except OSError as error:
-        why = f"`{error.filename or folder}`: {error.strerror}"
+        reason = f"`{error.filename or folder}`: {error.strerror}"
     except LadingError as error:
-        why = error.message
+        reason = error.message
     except _NotSharedError as error:
-        why = str(error)
-    log.warning("the weights of %s are not shared between workers: %s", bundle.manifest.name, why)
+        reason = str(error)
+    log.warning("the weights of %s are not shared between workers: %s", bundle.manifest.name, reason)
     return None
 
 
-class Copy:
-    """A directory with a prepared copy, held until `let_go`: nobody removes what another process holds."""
+class SharedCopy:
+    """A directory with a copy, held until `release`: nobody removes a copy that another process holds."""
 
     def __init__(self, path: Path) -> None:
-        """Hold the directory at `path`; raises `FileNotFoundError` where there is none."""
+        """Hold the directory at `path`; raises `FileNotFoundError` if there is none."""
         self.path = path
         self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -83,94 +94,98 @@ class Copy:
             raise
 
     @property
-    def is_there(self) -> bool:
-        """Whether it was not removed between being found and being held."""
+    def exists(self) -> bool:
+        """Whether the directory was not removed between opening and locking it."""
         try:
             return os.path.samestat(self.path.stat(), os.fstat(self._handle))
         except FileNotFoundError:
             return False
 
-    def move(self, path: Path) -> None:
-        """Give it another name, at once."""
+    def rename(self, path: Path) -> None:
+        """Rename the directory atomically, and keep holding it."""
         self.path = self.path.rename(path)
 
-    def let_go(self) -> None:
-        """Hold it no longer, and remove it unless another process does; again is harmless."""
+    def release(self) -> None:
+        """Stop holding the copy, and remove it unless another process holds it. Twice is no error."""
         handle, self._handle = self._handle, -1
         if handle < 0:
             return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Under another name first: whoever finds it by its own finds all of it.
-            gone = self.path.rename(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}"))
-            shutil.rmtree(gone, ignore_errors=True)
+            # Renamed first: a process that finds the copy under its own name must find all of it.
+            removed = self.path.rename(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}"))
+            shutil.rmtree(removed, ignore_errors=True)
         except OSError:
-            pass  # In use elsewhere, or its folder is gone or not ours any more.
+            pass  # In use by another process, or its folder was removed or is no longer ours.
         finally:
             os.close(handle)
 
 
-class PreparedRuntime(OnnxRuntime):
-    """A session whose weights lie in a copy, which it holds until it is closed."""
+class SharedWeightsRuntime(OnnxRuntime):
+    """A session whose weights are mapped from a copy, which it holds until it is closed."""
 
-    def __init__(self, copy: Copy, threads: int) -> None:
+    def __init__(self, copy: SharedCopy, threads: int) -> None:
         """Open the model of `copy`; raises what `OnnxRuntime` raises."""
         self.copy = copy
-        _check_whole(copy.path)
+        _check_complete(copy.path)
         super().__init__(copy.path / MODEL_FILE, threads=threads, optimized=True)
-        # What reading the bundle has freed is a good part of a worker without weights: 10 MB of 80.
+        # Memory freed after reading the bundle is much of a worker that has no weights: 10 MB of 80.
         trim_heap()
 
     def close(self) -> None:
         """Release the model's memory and the copy."""
         super().close()
-        self.copy.let_go()
+        self.copy.release()
 
 
-def _open(bundle: Bundle, folder: Path, weights: int, threads: int) -> OnnxRuntime:
+def _open(bundle: Bundle, folder: Path, threads: int, space: Space) -> OnnxRuntime:
     path = folder / bundle.digest.removeprefix("sha256:")
     # One lock for all models: workers load them in the same order, and would wait for each other anyway.
     with _locked(folder / "lock"):
-        copy = _found(path)
+        copy = _hold(path)
         if copy is None:
-            return _make(bundle, path, weights, threads)
+            return _make(bundle, path, threads, space)
     try:
-        return PreparedRuntime(copy, threads)
+        return SharedWeightsRuntime(copy, threads)
     except BaseException:
-        copy.let_go()
+        copy.release()
         raise
 
 
-def _found(path: Path) -> Copy | None:
+def _hold(path: Path) -> SharedCopy | None:
+    """Return the copy at `path`, held, or None if there is none."""
     try:
-        copy = Copy(path)
+        copy = SharedCopy(path)
     except FileNotFoundError:
         return None
-    if copy.is_there:
+    if copy.exists:
         return copy
-    copy.let_go()
+    copy.release()
     return None
 
 
-def _make(bundle: Bundle, path: Path, weights: int, threads: int) -> OnnxRuntime:
-    """Make the copy at `path` and open it; what is made appears under that name when it is proved."""
-    _sweep(path.parent)
-    _check_room(path.parent, weights, sum(entry.size for entry in bundle.manifest.files.values()))
-    with _counted(path.with_suffix(".tries")):
+def _make(bundle: Bundle, path: Path, threads: int, space: Space) -> OnnxRuntime:
+    """Make the copy and open it; it gets the name `path` once it is proved."""
+    _remove_abandoned(path.parent)
+    _check_space(path.parent, space)
+    with _counted_attempt(path.with_suffix(".tries")):
         making = path.with_suffix(".making")
         making.mkdir()
-        copy = Copy(making)
+        copy = SharedCopy(making)
         try:
-            runtime = _proved(bundle, copy, threads)
-            copy.move(path)
+            runtime = _make_proved(bundle, copy, threads)
+            copy.rename(path)
         except BaseException:
-            copy.let_go()
+            copy.release()
             raise
     return runtime
 
 
-def _proved(bundle: Bundle, copy: Copy, threads: int) -> OnnxRuntime:
-    """Write the copy and open it; it must give what the usual session gives, bit for bit."""
+def _make_proved(bundle: Bundle, copy: SharedCopy, threads: int) -> OnnxRuntime:
+    """Write the copy and open it; its answers must equal those of the usual session bit for bit.
+
+    Compares on the golden inputs, the copy with the model; the golden outputs are the replay's concern.
+    """
     inputs = bundle.samples().inputs
     try:
         usual = OnnxRuntime(bundle.model_path, threads=threads, save_to=copy.path / MODEL_FILE)
@@ -180,79 +195,84 @@ def _proved(bundle: Bundle, copy: Copy, threads: int) -> OnnxRuntime:
         expected = usual.run(inputs)
     finally:
         usual.close()
-    runtime = PreparedRuntime(copy, threads)
+    runtime = SharedWeightsRuntime(copy, threads)
     try:
         if (runtime.inputs, runtime.outputs) != (usual.inputs, usual.outputs):
             raise _NotSharedError("its optimized form has other inputs or outputs")
-        found = runtime.run(inputs)
-        if not all(_same(array, found[name]) for name, array in expected.items()):
-            raise _NotSharedError("its optimized form answers otherwise on the golden inputs")
+        answers = runtime.run(inputs)
+        if not all(_bits_equal(array, answers[name]) for name, array in expected.items()):
+            raise _NotSharedError("its optimized form answers differently on the golden inputs")
     except BaseException:
         runtime.close()
         raise
     return runtime
 
 
-def _same(one: Array, other: Array) -> bool:
-    """Return whether two arrays are the same to the last bit, NaN and the sign of zero included."""
-    if (one.dtype, one.shape) != (other.dtype, other.shape):
+def _bits_equal(first: Array, second: Array) -> bool:
+    """Return whether two arrays are equal to the last bit, NaN and the sign of zero included."""
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False
-    return one.tolist() == other.tolist() if one.dtype == object else one.tobytes() == other.tobytes()
+    if first.dtype == object:
+        return bool(first.tolist() == second.tolist())
+    return bool(first.tobytes() == second.tobytes())
 
 
-def _check_whole(folder: Path) -> None:
-    """Check that every weight lies inside the file and is aligned; a kernel would end the process if not."""
+def _check_complete(folder: Path) -> None:
+    """Check that every weight is within the file and aligned; otherwise a kernel would crash the process."""
     model = (folder / MODEL_FILE).read_bytes()
     weights = folder / WEIGHTS_FILE
     size = weights.stat().st_size if weights.exists() else 0
-    places = [(one.offset, one.length or 0) for one in external_data(model)]
-    places += [(int(offset), int(length)) for offset, length in _PACKED.findall(model)]
-    end = max((offset + length for offset, length in places), default=0)
+    extents = [(tensor.offset, tensor.length or 0) for tensor in external_data(model)]
+    extents += [(int(offset), int(length)) for offset, length in _PACKED.findall(model)]
+    end = max((offset + length for offset, length in extents), default=0)
     if end > size:
         raise _NotSharedError(f"expected {end} bytes written, found {size}")
-    if any(offset % _ALIGNMENT for offset, length in places if length):
+    if any(offset % _ALIGNMENT for offset, length in extents if length):
         raise _NotSharedError("ONNX Runtime writes some of them where its kernels cannot read them")
     if size < SHARED_FROM_BYTES:
         raise _NotSharedError("ONNX Runtime puts too few of them into a file")
 
 
-def _check_room(folder: Path, weights: int, bundle_size: int) -> None:
-    """Check that a copy fits on the disk, and in the memory where that is the disk."""
-    size = int(_GROWTH * weights)
+def _check_space(folder: Path, needed: Space) -> None:
+    """Check that a copy fits on the disk, and in memory as well if the disk is a tmpfs."""
     free = shutil.disk_usage(folder).free
-    if free < size:
-        raise _NotSharedError(f"expected {_mb(size)} free in `{folder}`, found {_mb(free)}")
-    needed = memory_needed(bundle_size) + (size if lies_in_memory(folder) else 0)
+    if free < needed.disk:
+        raise _NotSharedError(f"expected {_mb(needed.disk)} free in `{folder}`, found {_mb(free)}")
+    memory = needed.memory + (needed.disk if is_memory_backed(folder) else 0)
     available = memory_available()
-    if available is not None and available < needed:
-        raise _NotSharedError(f"expected {_mb(needed)} of free memory to prepare it, found {_mb(available)}")
+    if available is not None and available < memory:
+        raise _NotSharedError(f"expected {_mb(memory)} of free memory to prepare it, found {_mb(available)}")
+
+
+def _bundle_bytes(bundle: Bundle) -> int:
+    return sum(entry.size for entry in bundle.manifest.files.values())
 
 
 def _mb(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the copies that killed processes left; only who holds the lock may."""
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the copies that killed processes left. The caller holds the lock."""
     for path in folder.iterdir():
-        if path.is_dir() and (left := _found(path)) is not None:
-            left.let_go()
+        if path.is_dir() and (copy := _hold(path)) is not None:
+            copy.release()
 
 
 @contextmanager
-def _counted(file: Path) -> Iterator[None]:
-    """Count a try in `file`, until one succeeds; raise where too many have not."""
-    with file.open("ab") as tries:
-        if tries.tell() >= _MOST_TRIES:
-            raise _NotSharedError(f"{_MOST_TRIES} workers have failed to prepare it")
-        tries.write(b".")
+def _counted_attempt(file: Path) -> Iterator[None]:
+    """Count an attempt in `file` until one succeeds; raise if too many have failed."""
+    with file.open("ab") as attempts:
+        if attempts.tell() >= _MAX_ATTEMPTS:
+            raise _NotSharedError(f"{_MAX_ATTEMPTS} workers have failed to prepare it")
+        attempts.write(b".")
     yield
     file.unlink()
 
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Hold the lock of the folder; the kernel frees it with the process, however that ends."""
+    """Hold the lock of the folder; the kernel releases it with the process, however that ends."""
     with file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Whether the signature of the manifest describes the model that was loaded. Runs nothing."""
+"""Whether the signature of a manifest describes the model that was loaded. Runs nothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from lading.signature import Signature, Tensor
 
 
 def check_signature(signature: Signature, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-    """Compare names, dtypes and shapes with what the model declares; raises `SignatureMismatch`.
+    """Compare names, dtypes and shapes with those that the model declares; raises `SignatureMismatch`.
 
-    A manifest may be narrower than the model (4 features where the model leaves the size open), never wider:
-    an input that the model fixes to one row cannot be promised for a batch. ONNX Runtime does not hold a
-    model to the *output* shapes it declares (LightGBM says ``{1}`` for a label of any batch), so there only
-    two different numbers disagree; the golden replay shows the real shapes.
+    A manifest may be narrower than the model (4 features if the model leaves the size open), never wider: an
+    input that the model fixes to one row cannot be promised for a batch.
     """
     _check_names("input", signature.inputs, inputs)
     _check_names("output", signature.outputs, outputs)
@@ -40,20 +38,23 @@ def _check_tensor(kind: str, manifest: Tensor, model: Tensor) -> None:
 
 
 def _input_fits(manifest: tuple[int | str, ...], model: tuple[int | str, ...]) -> bool:
-    # ONNX Runtime gives the same empty shape for a scalar and for a rank that is not declared at all.
+    # ONNX Runtime reports the same empty shape for a scalar and for a rank that is not declared at all.
     if not model:
         return True
     return len(manifest) == len(model) and all(
-        isinstance(there, str) or there == here for here, there in zip(manifest, model, strict=True)
+        isinstance(declared, str) or declared == promised
+        for promised, declared in zip(manifest, model, strict=True)
     )
 
 
 def _output_fits(manifest: tuple[int | str, ...], model: tuple[int | str, ...]) -> bool:
+    # ONNX Runtime does not enforce declared output shapes: LightGBM's converter declares ``{1}`` for the
+    # label of any batch. So only two different numbers disagree; the golden replay shows the real shapes.
     if not model:
         return True
     return len(manifest) == len(model) and all(
-        isinstance(here, str) or isinstance(there, str) or here == there
-        for here, there in zip(manifest, model, strict=True)
+        isinstance(promised, str) or isinstance(declared, str) or promised == declared
+        for promised, declared in zip(manifest, model, strict=True)
     )
 
 

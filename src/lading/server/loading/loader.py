@@ -11,9 +11,10 @@ from pathlib import Path
 
 from lading.bundle import Bundle
 from lading.errors import MemoryShort
-from lading.runtime import Runtime, load_runtime, load_shared
-from lading.runtime.host.huge_pages import LEAST_BYTES, use_huge_pages
+from lading.runtime import Runtime
+from lading.runtime.host.huge_pages import WORTHWHILE_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
+from lading.runtime.open import load_runtime, load_shared
 from lading.server.inference.loaded import Cost, LoadedModel
 from lading.server.inference.version import ServedVersion, State
 from lading.signature import Array
@@ -31,7 +32,7 @@ def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_in: Pat
         check_memory(served, bundle)
         runtime = load_runtime(bundle, threads=threads)
     try:
-        if _model_bytes(bundle) >= LEAST_BYTES:
+        if _model_bytes(bundle) >= WORTHWHILE_BYTES:
             use_huge_pages()
         model = LoadedModel.of(bundle, runtime, served.label)
         served.adopt(model)

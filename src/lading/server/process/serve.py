@@ -23,8 +23,8 @@ import uvicorn
 
 from lading.logs import set_up_logging, show_stacks
 from lading.ref import Ref
-from lading.runtime import cpu_limit
 from lading.runtime.host.allocator import keep_freed_memory
+from lading.runtime.host.cpus import cpu_limit
 from lading.server.exchange import Pipeline
 from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost

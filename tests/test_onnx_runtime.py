@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+import lading
 from support.bundles import linear_bundle
 
 WITH_LADING = """
 import sys, time
 from lading.bundle import Bundle
-from lading.runtime import load_runtime
+from lading.runtime.open import load_runtime
 
 bundle = Bundle.open(sys.argv[1])
 runtime = load_runtime(bundle)
@@ -30,13 +31,19 @@ runtime.close()
 """
 # It writes while it is imported and sends later, so this ends before anything could leave the machine.
 WITHOUT_LADING = "import os, onnxruntime; os._exit(0)"
-# Everything that opens a socket, or could make or change a file.
+# System calls that open a socket, or could create or change a file.
 NETWORK = "socket,socketpair,connect,sendto,sendmsg,sendmmsg"
 FILES = "open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2"
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    source = Path(lading.__file__).parents[1]
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPATH": str(source),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 @pytest.fixture
@@ -54,13 +61,13 @@ def test_nothing_is_written_to_a_fresh_home(tmp_path, home):
     assert list(home.rglob("*")) == []
 
 
-def test_onnx_runtime_by_itself_does_write_so_an_empty_home_means_something(home):
+def test_onnx_runtime_alone_writes_to_a_fresh_home(home):
     subprocess.run([sys.executable, "-c", WITHOUT_LADING], env=environment(home), check=True, cwd=home)
     assert (home / ".cache" / "Microsoft" / "DeveloperTools" / ".onnxruntime").is_dir()
 
 
 @pytest.mark.slow
-def test_no_socket_is_opened_and_no_file_is_made_in_two_seconds(tmp_path, home):
+def test_no_socket_is_opened_and_no_file_created_within_two_seconds(tmp_path, home):
     bundle = linear_bundle(tmp_path / "b")
     trace = tmp_path / "trace"
     watch = ["strace", "-f", "-qq", "-e", f"trace={NETWORK},{FILES}", "-o", str(trace)]
@@ -71,7 +78,7 @@ def test_no_socket_is_opened_and_no_file_is_made_in_two_seconds(tmp_path, home):
     network = re.compile(rf"\b({NETWORK.replace(',', '|')})\(")
     assert [call for call in calls if network.search(call)] == []
     writing = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|\b(creat|mkdir\w*|rename\w*)\(")
-    # What /proc and /dev show is no file: a thread names itself there.
+    # /proc and /dev hold no files: a thread names itself there.
     assert [call for call in calls if writing.search(call) and not re.search(r'"/(proc|dev)/', call)] == []
     lookup = re.compile(r"/etc/(resolv\.conf|hosts|nsswitch\.conf)|libnss|libresolv")
     assert [call for call in calls if lookup.search(call)] == []

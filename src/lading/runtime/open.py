@@ -1,0 +1,56 @@
+"""Opens the runtime that a bundle names. Checks its signature; replays no golden samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lading.bundle import Bundle
+from lading.errors import FormatUnsupported
+from lading.runtime import Runtime
+from lading.runtime.host.cpus import cpu_limit
+from lading.runtime.onnx.session import OnnxRuntime
+from lading.runtime.onnx.shared_weights import open_with_shared_weights
+from lading.runtime.onnx.signature_check import check_signature
+
+
+def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
+    """Open the model of `bundle` without checking its signature; ``threads=0`` means `cpu_limit`.
+
+    Raises `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch` (a dtype that no signature can name),
+    `FormatUnsupported` (a runtime that this lading does not have).
+    """
+    kind = bundle.manifest.runtime
+    if kind != "onnx":
+        raise FormatUnsupported(
+            f"runtime of bundle `{bundle.manifest.name}`", expected="`onnx`", found=f"`{kind}`"
+        )
+    return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit())
+
+
+def load_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
+    """Open the model of `bundle` and check that it is the one that its signature describes.
+
+    Raises what `open_runtime` raises.
+    """
+    return _with_checked_signature(open_runtime(bundle, threads=threads), bundle)
+
+
+def load_shared(bundle: Bundle, folder: Path, *, threads: int = 0) -> Runtime | None:
+    """Load as `load_runtime` does, sharing the weights with all processes that pass the same `folder`.
+
+    Return None if they cannot be shared, which is no error. Only processes of one machine may share a folder.
+    """
+    if bundle.manifest.runtime != "onnx":
+        return None
+    runtime = open_with_shared_weights(bundle, folder, threads=threads or cpu_limit())
+    return None if runtime is None else _with_checked_signature(runtime, bundle)
+
+
+def _with_checked_signature(runtime: Runtime, bundle: Bundle) -> Runtime:
+    """Return `runtime`, or close it and raise `SignatureMismatch`."""
+    try:
+        check_signature(bundle.manifest.signature, runtime.inputs, runtime.outputs)
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime

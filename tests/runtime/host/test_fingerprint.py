@@ -1,0 +1,15 @@
+"""The fingerprint of the machine and its libraries."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lading.runtime.host.fingerprint import fingerprint
+
+
+def test_a_fingerprint_depends_on_versions_and_image_only():
+    plain = fingerprint({})
+    assert (plain.numpy, plain.image) == (np.__version__, None)
+    assert plain.onnxruntime[0].isdigit()
+    assert plain.id == fingerprint({}).id
+    assert fingerprint({"LADING_IMAGE": "sha256:12"}).id != plain.id
