@@ -35,9 +35,9 @@ def one_process(bundle: Path) -> tuple[float, float, float]:
 def measure(bundle: Path) -> None:
     """Print, in a process that has just begun, what `one_process` gives."""
     from lading.bundle import Bundle
-    from lading.runtime.open import load_runtime
     from lading.runtime.host.allocator import keep_freed_memory
     from lading.runtime.host.huge_pages import use_huge_pages
+    from lading.runtime.open import load_runtime
 
     keep_freed_memory()
     opened = Bundle.open(bundle)
