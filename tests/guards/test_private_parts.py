@@ -23,7 +23,7 @@ from skl2onnx.common._registration import get_converter
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from lading.runtime.onnx.session import import_onnxruntime
+from lading.onnx_runtime import import_onnxruntime
 from lading.server.http.protocol import PendingAnswer
 from support.bundles import linear_bundle
 
@@ -68,7 +68,7 @@ ONNXRUNTIME = {
     "InferenceSession": ("runtime/onnx/session.py", "_sess"),
     "InferenceSession._sess": ("runtime/onnx/session.py", "run run_with_iobinding"),
     "IOBinding": ("runtime/onnx/bindings.py", "_iobinding"),
-    "onnxruntime.capi.onnxruntime_pybind11_state": ("runtime/onnx/session.py", "Fail InvalidArgument"),
+    "onnxruntime.capi.onnxruntime_pybind11_state": ("runtime/onnx/error_text.py", "Fail InvalidArgument"),
 }
 SKL2ONNX = {
     "skl2onnx._supported_operators": ("convert/sklearn.py", "_get_sklearn_operator_name"),
