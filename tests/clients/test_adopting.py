@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from lading.inventory import adopt
 from lading.registry import Registry
+from support.waiting import wait_until
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / ".venv-clients"
@@ -28,11 +28,10 @@ def running(url: str, *command: str, folder: Path, ready: str) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
     try:
-        until = time.monotonic() + 120
-        while not _answers(url + ready):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.1)
+        wait_until(
+            lambda: _answers(url + ready) or process.poll() is not None, 120, (folder / "log").read_text
+        )
+        assert process.poll() is None, (folder / "log").read_text()
         yield url
     finally:
         process.terminate()

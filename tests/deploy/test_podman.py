@@ -26,6 +26,7 @@ from lading.registry import Registry
 from support.bundles import linear_bundle
 from support.images import lading, run
 from support.ports import free_port
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
@@ -48,10 +49,7 @@ class Replica:
         self.file.write_text(yaml.safe_dump(for_podman(manifest, self.number, self.port)))
         self.grace_s = manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         run("podman", "play", "kube", "--quiet", str(self.file))
-        until = time.monotonic() + 30
-        while not self.is_ready():
-            assert time.monotonic() < until, run("podman", "ps", "--all")
-            time.sleep(0.05)
+        wait_until(self.is_ready, 30, lambda: run("podman", "ps", "--all"))
 
     def is_ready(self) -> bool:
         try:

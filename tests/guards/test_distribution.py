@@ -9,13 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 TRAINING_SIDE = {"scikit-learn", "pandas", "onnx", "skl2onnx", "pyarrow", "scipy", "joblib"}
@@ -108,10 +109,7 @@ def listening(server: subprocess.Popen[str]) -> str:
 
 
 def wait_until_ready(url: str) -> None:
-    until = time.monotonic() + 30
-    while (found := health(url)) != "ok":
-        assert time.monotonic() < until, found
-        time.sleep(0.05)
+    wait_until(lambda: health(url) == "ok", 30, lambda: health(url))
 
 
 def health(url: str) -> str:

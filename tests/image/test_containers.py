@@ -26,6 +26,7 @@ from support.bundles import REQUIREMENTS, linear_bundle, linear_draft
 from support.image_environment import ROWS, Yard, address, manifest_of, opened, said, started, wait_ready
 from support.images import lading, run
 from support.server_process import serving
+from support.waiting import wait_until
 
 # All in one process: the runtime image is built once, and podman's folder is one.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
@@ -174,10 +175,8 @@ def test_an_image_that_answers_otherwise_is_refused_wherever_the_registry_is_kno
     failed = [one for one in found["evidence"]["checks"] if one["outcome"] == "failed"]
     assert [one["name"] for one in failed] == ["equivalence"]
     with in_registry(yard, image) as url:
-        until = time.monotonic() + 20
-        while (health := httpx.get(f"{url}/health")).json()["health"] == "loading":
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_until(lambda: httpx.get(f"{url}/health").json()["health"] != "loading", 20)
+        health = httpx.get(f"{url}/health")
         assert health.status_code == 503
         assert failed[0]["found"].partition(";")[0] in health.text
         refused = httpx.post(f"{url}/models/noisy/predict", json={"data": ROWS})
@@ -232,11 +231,8 @@ def test_both_patterns_are_in_the_inventory(yard):
     ):
         wait_ready(url)
         wait_ready(twin.url)
-        until = time.monotonic() + 20
-        found: list[tuple[str, str | None]] = []
-        while len(found) < 2 and time.monotonic() < until:
-            found = sorted(serving_of(registry, "listed"))
-            time.sleep(0.1)
+        wait_until(lambda: len(serving_of(registry, "listed")) >= 2, 20, registry.replicas)
+        found = sorted(serving_of(registry, "listed"))
     assert found == [(pattern, built["bundles"][0]["digest"]) for pattern in ("in-image", "load")]
 
 

@@ -33,6 +33,7 @@ from support.bundles import linear_bundle
 from support.canned_server import answering
 from support.hosted_app import served_from
 from support.server_process import ServerProcess, serving
+from support.waiting import wait_until
 
 BODY = b'{"data": [[1, 2, 3, 4]]}'
 
@@ -46,13 +47,6 @@ def status_of(*versions: ServedVersion, cells: SharedCells | None = None) -> Sta
     metrics = Metrics(plane, cells)
     metrics.publish()
     return Status(place, plane, metrics)
-
-
-def until(condition, timeout_s: float = 20.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 # What it says.
@@ -171,9 +165,9 @@ def test_a_beat_registers_goes_on_and_says_goodbye(tmp_path):
     thread = threading.Thread(target=beat.run, args=(stop,))
     thread.start()
     with Registry.open(root) as registry:
-        until(registry.replicas)
+        wait_until(registry.replicas, 20)
         registry.forget("web-1")
-        until(registry.replicas)
+        wait_until(registry.replicas, 20)
         assert not registry.replicas()[0].gone
         stop.set()
         thread.join()
@@ -187,12 +181,12 @@ def test_a_catalog_that_is_away_at_first_hears_of_the_server_when_it_comes(tmp_p
     root.write_text("in the way")
     thread = threading.Thread(target=Beat(str(root), status_of(), interval_s=0.02).run, args=(stop,))
     thread.start()
-    until(lambda: caplog.records)
+    wait_until(lambda: caplog.records, 20)
     time.sleep(0.1)
     assert len(caplog.records) == 1, "said once"
     root.unlink()
     with Registry.open(str(root)) as registry:
-        until(registry.replicas)
+        wait_until(registry.replicas, 20)
     stop.set()
     thread.join()
 
@@ -232,7 +226,9 @@ def test_a_plain_and_a_following_server_of_other_versions_are_listed_and_a_kille
     ):
         for _ in range(7):
             assert httpx.post(f"{following.url}/predict", content=BODY).status_code == 200
-        until(lambda: all(shown(root, name) == ("ready", count) for name, count in (("", 7), ("iris", 0))))
+        wait_until(
+            lambda: all(shown(root, name) == ("ready", count) for name, count in (("", 7), ("iris", 0))), 20
+        )
         found = replicas(root)
         assert {one.pattern for one in found.values()} == {"load"}
         for name, server, version in (("", following, 2), ("iris", plain, 1)):
@@ -268,7 +264,7 @@ def children(server: ServerProcess) -> list[int]:
 def test_bundles_from_a_directory_are_listed_where_a_registry_was_chosen_and_never_wait_for_it(tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
     with serving(bundle.path, flags=("--grpc-port", "-1"), environ={"LADING_REGISTRY": str(tmp_path / "r")}):
-        until(lambda: replicas(tmp_path / "r"))
+        wait_until(lambda: replicas(tmp_path / "r"), 20)
         assert [one.models[0].name for one in replicas(tmp_path / "r").values()] == ["iris"]
     away = {"LADING_REGISTRY": f"postgresql://lading@127.0.0.1:{closed_port()}/lading"}
     with serving(bundle.path, flags=("--grpc-port", "-1"), environ=away) as server:

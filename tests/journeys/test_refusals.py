@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from lading.errors import ServerUnavailable
 from support.bundles import linear_bundle
 from support.forged_bundles import rewrite
 from support.server_process import serving
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -129,10 +129,8 @@ def test_an_interrupt_is_quiet(shell, bundle):
     process = subprocess.Popen(command, env=environ, text=True, preexec_fn=heed, **pipes)  # noqa: PLW1509
     process.stdin.write("[")
     process.stdin.flush()
-    until = time.monotonic() + 20
-    while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"0000"))[0]:
-        assert time.monotonic() < until
-        time.sleep(0.01)  # Until it has read that, and waits for more.
+    unread = lambda: struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"0000"))[0]  # noqa: E731
+    wait_until(lambda: not unread(), 20, "the command has read that, and waits for more")
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=20)
     assert (process.returncode, out, said.strip()) == (130, "", "")

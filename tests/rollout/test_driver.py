@@ -24,6 +24,7 @@ from support import rollout_processes as rolling
 from support.release_processes import releases_at
 from support.rollout_processes import AT_ONCE, Killed, Watched, driver_of, two_versions
 from support.simulated_traffic import BAD, EQUAL, Behaviour, Clock, Crowd
+from support.waiting import wait_until
 
 STEPS = (5, 25, 100)
 FAST = Plan(mode="canary", steps=(20, 50, 100), hold_s=3, min_requests=500)
@@ -429,30 +430,23 @@ def test_a_killed_leader_is_replaced_within_ten_seconds(tmp_path):
     for process in drivers.values():
         process.start()
     try:
-        until(lambda: releases.lease_holder(LEASE) is not None, 30)
+        wait_until(lambda: releases.lease_holder(LEASE) is not None, 30)
         leader = releases.lease_holder(LEASE)
         other = "b" if leader == "a" else "a"
         time.sleep(2)  # the other one has to have started as well
         os.kill(drivers[leader].pid, signal.SIGKILL)
         killed = time.monotonic()
         releases.release("iris", 2, AT_ONCE, actor="ada")
-        until(lambda: len(releases.events("iris")) > 2, 10)
+        wait_until(lambda: len(releases.events("iris")) > 2, 10)
         assert time.monotonic() - killed < 10
         assert releases.lease_holder(LEASE) == other
-        until(lambda: not releases.current("iris").is_open, 10)
+        wait_until(lambda: not releases.current("iris").is_open, 10)
         check(releases)
         assert {one.actor for one in releases.events("iris")[2:]} == {other}
     finally:
         for process in drivers.values():
             process.kill()
             process.join(10)
-
-
-def until(condition, timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_driver_waits_for_a_catalog_that_is_away_and_gives_the_lease_back(tmp_path):
@@ -467,7 +461,7 @@ def test_a_driver_waits_for_a_catalog_that_is_away_and_gives_the_lease_back(tmp_
     driver = driver_of(Watched(releases, away), "driver", interval_s=0.01)
     thread = threading.Thread(target=driver.run, args=(stop,))
     thread.start()
-    until(lambda: not releases.current("iris").is_open, 10)
+    wait_until(lambda: not releases.current("iris").is_open, 10)
     assert releases.lease_holder(LEASE) == "driver"
     stop.set()
     thread.join(10)

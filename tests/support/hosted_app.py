@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,14 +54,6 @@ def slow(served: ServedVersion, seconds: float) -> threading.Event:
     runtime = GatedRuntime(served.model.runtime, seconds)
     served.adopt(replace(served.model, runtime=runtime, cost=Cost(seconds, 0)))
     return runtime.gate
-
-
-def until(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for what another thread is about to do."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @dataclass

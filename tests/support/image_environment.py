@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lading.registry import Registry
 from support.bundles import linear_bundle
 from support.images import lading, run
 from support.store_servers import Server
+from support.waiting import wait_until
 
 
 @contextlib.contextmanager
@@ -94,17 +95,9 @@ def said(identity: str) -> str:
 
 
 def address(identity: str, scheme: str) -> str:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        for line in said(identity).splitlines():
-            if f"listening on {scheme}://" in line:
-                return line.split(f"{scheme}://")[1].split()[0]
-        time.sleep(0.05)
-    raise AssertionError(said(identity))
+    listening = re.compile(rf"listening on {scheme}://(\S+)")
+    return wait_until(lambda: listening.search(said(identity)), 30, lambda: said(identity))[1]
 
 
 def wait_ready(url: str) -> None:
-    until = time.monotonic() + 30
-    while httpx.get(f"{url}/health").status_code != 200:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: httpx.get(f"{url}/health").status_code == 200, 30, f"{url}/health answers 200")

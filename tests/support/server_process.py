@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
+from support.waiting import wait_until
 
 
 @dataclass
@@ -30,13 +31,13 @@ class ServerProcess:
     def said(self) -> str:
         return "".join(self.lines)
 
-    def wait_until(self, condition: object, timeout_s: float = 20.0) -> None:
-        assert callable(condition)
-        until = time.monotonic() + timeout_s
-        while not condition():
-            assert self.process.poll() is None, f"the server ended:\n{self.said}"
-            assert time.monotonic() < until, f"not within {timeout_s} s:\n{self.said}"
-            time.sleep(0.005)
+    def wait_until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> object:
+        def holds() -> object:
+            outcome = condition()
+            assert outcome or self.process.poll() is None, f"the server ended:\n{self.said}"
+            return outcome
+
+        return wait_until(holds, timeout_s, lambda: self.said)
 
     def grpc_target(self) -> str:
         """Wait until gRPC answers as well; give its address."""

@@ -12,11 +12,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.waiting import wait_until
 
 AWS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -48,14 +49,16 @@ class Server:
         self.address = self._wait()
 
     def _wait(self) -> str:
-        until = time.monotonic() + 60
-        while time.monotonic() < until and self._process.poll() is None:
-            found = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log.read_text())
-            if found:
-                return found[1]
-            time.sleep(0.02)
-        self.stop()
-        raise AssertionError(f"it does not listen:\n{self.log.read_text()}")
+        def listening() -> re.Match[str] | None:
+            line = re.search(r"listening on (127\.0\.0\.1:\d+)", self.log.read_text())
+            assert line or self._process.poll() is None, f"it ended:\n{self.log.read_text()}"
+            return line
+
+        try:
+            return wait_until(listening, 60, self.log.read_text)[1]
+        except AssertionError:
+            self.stop()
+            raise
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End the process and wait for it."""

@@ -7,7 +7,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.serve import Server, _pages, uvicorn_config
 from lading.server.process.sockets import hold
 from lading.settings import ServeSettings
+from support.waiting import wait_until
 
 
 @dataclass
@@ -115,10 +115,7 @@ def listening(
     listener.listen(512)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    until = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.002)
+    wait_until(lambda: server.started, what="the server has started")
     try:
         yield Listening(listener.getsockname(), server, app, getattr(config.http, "stage", None))
     finally:

@@ -15,7 +15,8 @@ from lading.server.inference.version import ServedVersion
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.grpc_client import OIP, ask, grpc_serving, one_row, plane_of
-from support.hosted_app import served_from, slow, until
+from support.hosted_app import served_from, slow
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_calls_that_find_no_thread_do_not_wait_without_limit(iris):
     text = descriptors.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
     with grpc_serving(plane_of(iris, max_queue=2), settings=settings) as (channel, _):
         calls = [channel.unary_unary(f"/{OIP}/ModelInfer").future(text, timeout=10) for _ in range(9)]
-        until(lambda: sum(call.done() for call in calls) >= 6)
+        wait_until(lambda: sum(call.done() for call in calls) >= 6)
         go.set()
         codes = [call.code() for call in calls]
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 6
@@ -58,7 +59,7 @@ def test_reflection_that_stays_open_takes_no_more_than_its_few_threads(iris):
         done.set()
         for stream in streams:
             stream.cancel()
-        until(lambda: asked_once(ask_around))
+        wait_until(lambda: asked_once(ask_around))
 
 
 def asked_once(ask_around: grpc.StreamStreamMultiCallable) -> bool:

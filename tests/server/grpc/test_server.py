@@ -32,8 +32,9 @@ from lading.server.process.sockets import hold
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.grpc_client import OIP, ask, grpc_serving, one_row, plane_of
-from support.hosted_app import served_from, slow, until
+from support.hosted_app import served_from, slow
 from support.server_process import serving
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -197,7 +198,7 @@ def test_a_full_queue_is_resource_exhausted(iris):
         threads = [threading.Thread(target=one) for _ in range(6)]
         for thread in threads:
             thread.start()
-        until(lambda: len(codes) >= 3)
+        wait_until(lambda: len(codes) >= 3)
         go.set()
         for thread in threads:
             thread.join()
@@ -221,15 +222,15 @@ def test_a_client_that_goes_leaves_the_queue(iris):
         calls = []
         for at in range(2):
             calls.append(call.future(text))
-            until(lambda at=at: len(ran) > at)
+            wait_until(lambda at=at: len(ran) > at)
             time.sleep(0.05)  # The first is running when the second comes.
         first, second = calls
         second.cancel()
-        until(lambda: any(job.cancelled for job in ran))
+        wait_until(lambda: any(job.cancelled for job in ran))
         go.set()
         assert first.result(5) or not first.exception()
         counted = metrics.stats("iris", 3, "oip-grpc")
-        until(lambda: sum(counted.statuses.values()) >= 2)
+        wait_until(lambda: sum(counted.statuses.values()) >= 2)
         assert counted.statuses == {"OK": 1, "CANCELLED": 1}
         assert counted.errors == {}
     iris.advance(State.DRAINING)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
-from support.hosted_app import hosted, served_from, slow, until
+from support.hosted_app import hosted, served_from, slow
 from support.http_requests import BODY, SETTINGS, request, right
+from support.waiting import wait_until
 from support.wire import Wire, listening
 
 
@@ -449,10 +450,10 @@ def test_a_full_queue_is_429_with_the_time_to_come_back(slowly, expected):
     host, go, _served = slowly
     with host.wire() as running, host.wire() as queued, host.wire() as refused:
         running.send(request())
-        until(lambda: host.app.plane.models["iris"][0].in_flight == 1)
+        wait_until(lambda: host.app.plane.models["iris"][0].in_flight == 1)
         time.sleep(0.05)  # Its thread has taken it.
         queued.send(request())
-        until(lambda: waiting_in(host) == 1)
+        wait_until(lambda: waiting_in(host) == 1)
         refused.send(request())
         answer = refused.answer()
         assert answer.status == 429
@@ -466,14 +467,14 @@ def test_a_client_that_goes_leaves_its_place_in_the_queue(slowly, expected):
     host, go, _served = slowly
     with host.wire() as running, host.wire() as next_one:
         running.send(request())
-        until(lambda: host.app.plane.models["iris"][0].in_flight == 1)
+        wait_until(lambda: host.app.plane.models["iris"][0].in_flight == 1)
         time.sleep(0.05)
         with host.wire() as gone:
             gone.send(request())
-            until(lambda: waiting_in(host) == 1)
-        until(lambda: waiting_in(host) == 0)
+            wait_until(lambda: waiting_in(host) == 1)
+        wait_until(lambda: waiting_in(host) == 0)
         next_one.send(request())
-        until(lambda: waiting_in(host) == 1)
+        wait_until(lambda: waiting_in(host) == 1)
         go.set()
         assert right(running.answer(), expected)
         assert right(next_one.answer(), expected)

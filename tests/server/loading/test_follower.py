@@ -23,6 +23,7 @@ from lading.server.loading.manager import Manager
 from lading.server.observe.observer import Observer
 from lading.traffic import Window
 from support.bundles import linear_bundle
+from support.waiting import wait_until
 
 
 def three_versions(folder: Path) -> Registry:
@@ -79,10 +80,9 @@ class Following:
         self.registry.close()
 
     def until(self, condition, timeout_s: float = 10.0) -> None:
-        end = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < end, [(one.label, one.state, one.reason) for one in self.versions]
-            time.sleep(0.005)
+        wait_until(
+            condition, timeout_s, lambda: [(one.label, one.state, one.reason) for one in self.versions]
+        )
 
     @property
     def versions(self):

@@ -18,6 +18,7 @@ from lading.server.inference.version import ServedVersion, State
 from lading.server.loading import manager as manager_module
 from lading.server.loading.manager import Load, Manager, Unload, Wanted, decide
 from support.bundles import linear_bundle
+from support.waiting import wait_until
 
 
 def never() -> Bundle:
@@ -91,13 +92,6 @@ def test_a_version_goes_forward_only():
         served.advance(State.WARMING)
 
 
-def until(condition, timeout_s: float = 10.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
 @pytest.fixture
 def bundles(tmp_path: Path) -> list[Bundle]:
     return [linear_bundle(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
@@ -112,10 +106,10 @@ def test_a_version_is_swapped_and_the_old_one_unloaded(bundles):
     manager = Manager(plane, threads=1)
     manager.want([want_bundle(bundles[0], 1)])
     manager.start()
-    until(lambda: plane.models and plane.find("iris").state is State.READY)
+    wait_until(lambda: plane.models and plane.find("iris").state is State.READY)
     first = plane.resolve("iris")
     manager.want([want_bundle(bundles[1], 2)])
-    until(lambda: [one.version for one in plane.versions("iris")] == [2])
+    wait_until(lambda: [one.version for one in plane.versions("iris")] == [2])
     assert first.state is State.UNLOADED
     assert plane.resolve().digest == bundles[1].digest
     manager.drain("done")
@@ -141,7 +135,7 @@ def test_a_version_is_opened_and_proved_within_what_the_manager_was_given(bundle
     manager = Manager(plane, threads=1, opening=opening)
     manager.want([Wanted("iris", 1, bundles[0].digest, opened)])
     manager.start()
-    until(lambda: plane.models and plane.find("iris").state is State.READY)
+    wait_until(lambda: plane.models and plane.find("iris").state is State.READY)
     manager.drain("done")
     manager.close()
     assert events == ["begins", "opens", "ends"]
@@ -178,16 +172,16 @@ def test_a_version_in_hand_is_not_unloaded(bundles):
     manager = Manager(plane, threads=1)
     manager.want([want_bundle(bundles[0], 1)])
     manager.start()
-    until(lambda: plane.models and plane.find("iris").state is State.READY)
+    wait_until(lambda: plane.models and plane.find("iris").state is State.READY)
     first = plane.resolve("iris")
     first.acquire()
     manager.want([want_bundle(bundles[1], 2)])
-    until(lambda: first.state is State.DRAINING)
+    wait_until(lambda: first.state is State.DRAINING)
     time.sleep(0.05)
     assert first.state is State.DRAINING
     assert first.run(first.samples.inputs)["label"].shape == (16,)
     first.release()
-    until(lambda: first.state is State.UNLOADED)
+    wait_until(lambda: first.state is State.UNLOADED)
     manager.drain("done")
     manager.close()
 
@@ -197,13 +191,13 @@ def test_a_bundle_that_changed_on_disk_fails_and_the_old_one_stays(bundles):
     manager = Manager(plane, threads=1)
     manager.want([want_bundle(bundles[0], 1)])
     manager.start()
-    until(lambda: plane.models and plane.find("iris").state is State.READY)
+    wait_until(lambda: plane.models and plane.find("iris").state is State.READY)
     model = bundles[1].path / "model.onnx"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     manager.want([want_bundle(bundles[1], 2)])
-    until(
+    wait_until(
         lambda: (
             plane.find("iris", version=2).state is State.FAILED if len(plane.versions("iris")) > 1 else False
         )
@@ -223,7 +217,7 @@ def running(bundles):
     manager = Manager(plane, threads=1)
     manager.want([want_bundle(bundles[0], 1)])
     manager.start()
-    until(lambda: plane.models and plane.find("iris").state is State.READY)
+    wait_until(lambda: plane.models and plane.find("iris").state is State.READY)
     yield plane, manager
     manager.drain("done")
     manager.close()
@@ -234,14 +228,14 @@ def test_a_version_that_is_wanted_back_while_it_drains_is_ready_at_once(running,
     first = plane.resolve("iris")
     first.acquire()
     manager.want([want_bundle(bundles[1], 2)])
-    until(lambda: first.state is State.DRAINING)
+    wait_until(lambda: first.state is State.DRAINING)
     manager.want([want_bundle(bundles[0], 1)])
-    until(lambda: [one.state for one in plane.versions("iris")] == [State.READY], 5)
+    wait_until(lambda: [one.state for one in plane.versions("iris")] == [State.READY], 5)
     again = plane.resolve("iris", version=1)
     assert again is not first
     assert first.state is State.DRAINING
     first.release()
-    until(lambda: first.state is State.UNLOADED)
+    wait_until(lambda: first.state is State.UNLOADED)
     assert plane.resolve("iris") is again
 
 
@@ -338,7 +332,7 @@ def test_a_step_that_fails_in_an_unforeseen_way_does_not_end_the_manager(
     monkeypatch.setattr(first, "unload", fail_at_first)
     monkeypatch.setattr(manager_module, "_REST_S", 0.05)
     manager.want([want_bundle(bundles[1], 2)])
-    until(lambda: [one.version for one in plane.versions("iris")] == [2])
+    wait_until(lambda: [one.version for one in plane.versions("iris")] == [2])
     assert first.state is State.UNLOADED
     unforeseen = [one for one in caplog.records if "a step of the manager failed" in one.message]
     assert len(unforeseen) == 1, "it is said once"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from lading.errors import RegistryUnavailable
@@ -14,6 +12,7 @@ from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.loading.manager import Manager
 from lading.server.loading.resolver import Resolver
 from support.bundles import linear_bundle
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -57,10 +56,7 @@ def test_whatever_fails_while_it_waits_it_goes_on_asking_and_lets_go_of_the_regi
     manager.start()
     naming.load(None, manager, plane)
     assert plane.readiness.not_ready_reason == CATALOG_UNREACHABLE
-    until = time.monotonic() + 20
-    while not plane.models:
-        assert time.monotonic() < until, caplog.text
-        time.sleep(0.01)
+    wait_until(lambda: plane.models, 20, lambda: caplog.text)
     naming.stop()
     manager.drain("done")
     manager.close()

@@ -17,8 +17,9 @@ from lading.server.observe.windows import Windows
 from lading.signature import Signature
 from lading.traffic import ShadowCounts
 from support.bundles import linear_bundle
-from support.hosted_app import served_from, slow, until
+from support.hosted_app import served_from, slow
 from support.onnx_graphs import bundle_of, graph, node, tensor
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_copy_is_run_on_the_candidate_and_compared_with_the_answer_of_live(
 ):
     beside = candidate(tmp_path, seed)
     shadows.copy(1, answered(live), beside)
-    until(lambda: windows.counts(1, beside).shadows != [])
+    wait_until(lambda: windows.counts(1, beside).shadows != [])
     assert counted(windows) == expected
 
 
@@ -97,6 +98,6 @@ def test_the_thread_may_take_the_last_copy_while_stop_empties_the_queue(live, wi
     beside = candidate(tmp_path)
     shadows = Shadows(windows, Contended())
     shadows.copy(1, answered(live), beside)
-    until(lambda: windows.counts(1, beside).shadows == ["agreed"])
+    wait_until(lambda: windows.counts(1, beside).shadows == ["agreed"])
     shadows.stop()
     assert "shadow" not in {thread.name for thread in threading.enumerate()}
