@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from support.containers import container_storage, podman, runtime  # noqa: F401 - fixtures
-from support.image_environment import iris, yard  # noqa: F401 - fixtures
+from support.image_environment import iris, registries  # noqa: F401 - fixtures
 from support.postgres import postgres  # noqa: F401 - a fixture
 from support.store_servers import oci_server, oci_url, s3_server, s3_url  # noqa: F401 - fixtures
 

@@ -35,5 +35,5 @@ def test_the_fuzzer_finds_no_error_and_nothing_undocumented(server, tmp_path):
         [*map(str, command), where], capture_output=True, text=True, check=False, timeout=240, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in server.said
+    assert "Traceback" not in server.log
     assert httpx.get(f"{server.url}/predict/test").status_code == 200

@@ -23,7 +23,16 @@ from lading.release import Plan
 from lading.server.grpc import descriptors
 from lading.signature import Array, Signature, Tensor
 from support.bundles import REQUIREMENTS, linear_bundle, linear_draft
-from support.image_environment import ROWS, Yard, address, manifest_of, opened, said, started, wait_ready
+from support.image_environment import (
+    ROWS,
+    Registries,
+    address,
+    container_log,
+    manifest_of,
+    opened,
+    start_container,
+    wait_ready,
+)
 from support.images import lading, run
 from support.server_process import serving
 from support.waiting import wait_until
@@ -32,13 +41,13 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 
-def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(yard, iris):
-    identity = started(iris["image"])
+def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(registries, iris):
+    identity = start_container(iris["image"])
     url = "http://" + address(identity, "http")
     wait_ready(url)
-    bundle = Bundle.open(yard.folder / "iris-1.bundle")
+    bundle = Bundle.open(registries.folder / "iris-1.bundle")
     asked = [inputs["X"] for _, inputs in questions(bundle)]  # the golden rows, then random ones
-    with serving("iris:1", environ=yard.environ) as twin:
+    with serving("iris:1", environ=registries.environ) as twin:
         digests = [httpx.get(f"{one}/models/iris").json()["digest"] for one in (url, twin.url)]
         assert digests[0] == digests[1] == iris["bundles"][0]["digest"]
         same = compare(url, twin.url, bundle)
@@ -58,7 +67,7 @@ def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(yard, i
     run("podman", "stop", "--time=20", identity)
     assert time.monotonic() - began < 10
     assert run("podman", "inspect", "--format", "{{.State.ExitCode}}", identity).strip() == "0"
-    assert "drained; bye" in said(identity)
+    assert "drained; bye" in container_log(identity)
 
 
 def answers_over_grpc(target: str, asked: list[Array]) -> list[dict[str, bytes]]:
@@ -86,10 +95,10 @@ def test_run_to_first_prediction_takes_at_most_a_second_and_a_half(iris):
     took = []
     for _ in range(3):
         began = time.monotonic()
-        identity = started(iris["image"], "serve")
+        identity = start_container(iris["image"], "serve")
         url = "http://" + address(identity, "http")
         while True:
-            assert time.monotonic() - began < 30, said(identity)
+            assert time.monotonic() - began < 30, container_log(identity)
             try:
                 if httpx.post(f"{url}/predict", json={"data": ROWS}).status_code == 200:
                     break
@@ -101,11 +110,11 @@ def test_run_to_first_prediction_takes_at_most_a_second_and_a_half(iris):
     assert min(took) <= 1.5, took
 
 
-def test_the_layer_of_the_image_is_the_blob_in_the_store_and_was_not_sent_again(yard, iris):
-    with yard.open() as registry:
+def test_the_layer_of_the_image_is_the_blob_in_the_store_and_was_not_sent_again(registries, iris):
+    with registries.open() as registry:
         blob = registry.resolve("iris:1").blob
-    image = manifest_of(f"{yard.address}/iris", iris["digest"])
-    artifact = manifest_of(f"{yard.address}/yard/models", "iris-1")
+    image = manifest_of(f"{registries.address}/iris", iris["digest"])
+    artifact = manifest_of(f"{registries.address}/registries/models", "iris-1")
     layers = [one["layers"][-1]["digest"] for one in (image, artifact)]
     assert layers == [blob, blob]
     # Only a configuration and a manifest were: the layers of the runtime and the bundle were taken over.
@@ -113,9 +122,9 @@ def test_the_layer_of_the_image_is_the_blob_in_the_store_and_was_not_sent_again(
 
 
 @pytest.mark.alone
-def test_a_new_version_is_an_image_in_a_second_and_the_same_every_time(yard):
+def test_a_new_version_is_an_image_in_a_second_and_the_same_every_time(registries):
     # 1 MB of weights; the store is a folder, so that the layer has to be sent.
-    path = yard.folder / "mega.bundle"
+    path = registries.folder / "mega.bundle"
     size = (
         linear_bundle(path, "mega", features=1024, classes=256, labels=False, rows=4)
         .model_path.stat()
@@ -125,56 +134,58 @@ def test_a_new_version_is_an_image_in_a_second_and_the_same_every_time(yard):
     runs = []
     for _ in range(3):
         began = time.monotonic()
-        runs.append(yard.build(str(path), f"mega-{len(runs)}:1"))
+        runs.append(registries.build(str(path), f"mega-{len(runs)}:1"))
         runs[-1]["whole"] = time.monotonic() - began
-    layer_bytes = manifest_of(f"{yard.address}/mega-0", "1")["layers"][-1]["size"]
+    layer_bytes = manifest_of(f"{registries.address}/mega-0", "1")["layers"][-1]["size"]
     assert len({one["digest"] for one in runs}) == 1
     assert min(one["whole"] for one in runs) <= 1.0
     assert max(one["bytes_sent"] for one in runs) <= layer_bytes + 32 * 1024
 
 
-def test_one_image_serves_several_bundles(yard, iris):
-    yard.push(1, "wine")
-    image = f"{yard.address}/both:1"
-    yard.lading("image", "build", "iris:1", "wine:1", "--base", yard.runtime, "--to", image)
-    identity = started(image)
+def test_one_image_serves_several_bundles(registries, iris):
+    registries.push(1, "wine")
+    image = f"{registries.address}/both:1"
+    registries.lading("image", "build", "iris:1", "wine:1", "--base", registries.runtime, "--to", image)
+    identity = start_container(image)
     url = "http://" + address(identity, "http")
     wait_ready(url)
     assert {one["name"] for one in httpx.get(f"{url}/models").json()["models"]} == {"iris", "wine"}
     run("podman", "rm", "--force", "--time=5", identity)
 
 
-def test_a_verified_image_is_in_the_matrix_under_its_own_fingerprint(yard, iris):
-    answer = json.loads(yard.lading("image", "verify", iris["image"], "--against", "iris:1", "--json"))
+def test_a_verified_image_is_in_the_matrix_under_its_own_fingerprint(registries, iris):
+    answer = json.loads(registries.lading("image", "verify", iris["image"], "--against", "iris:1", "--json"))
     checks = {check["name"]: check["outcome"] for check in answer["evidence"]["checks"]}
     assert answer["holds"]
     assert (checks["bundle"], checks["equivalence"], checks["golden"]) == ("passed", "passed", "passed")
-    runtime = json.loads(yard.lading("image", "inspect", yard.runtime, "--json"))["platforms"][0]["runtime"]
+    runtime = json.loads(registries.lading("image", "inspect", registries.runtime, "--json"))["platforms"][0][
+        "runtime"
+    ]
     assert answer["evidence"]["fingerprint"]["image"] == runtime
-    cells = json.loads(yard.lading("matrix", "iris", "--json"))["evidence"]
+    cells = json.loads(registries.lading("matrix", "iris", "--json"))["evidence"]
     assert [runtime] == [one["fingerprint"]["image"] for one in cells if one["fingerprint"]["image"]]
 
 
-def test_comparing_with_another_version_is_refused_and_the_image_serves_on(yard, iris):
-    other = yard.push(2)
-    before = yard.lading("matrix", "iris", "--json")
-    yard.lading("image", "verify", iris["image"], "--against", other, code=1)
-    assert yard.lading("matrix", "iris", "--json") == before
-    with in_registry(yard, iris["image"]) as url:
+def test_comparing_with_another_version_is_refused_and_the_image_serves_on(registries, iris):
+    other = registries.push(2)
+    before = registries.lading("matrix", "iris", "--json")
+    registries.lading("image", "verify", iris["image"], "--against", other, code=1)
+    assert registries.lading("matrix", "iris", "--json") == before
+    with in_registry(registries, iris["image"]) as url:
         wait_ready(url)
 
 
-def test_an_image_that_answers_otherwise_is_refused_wherever_the_registry_is_known(yard):
-    noisy_bundle(yard.folder / "noisy.bundle")
-    ref = yard.lading("push", yard.folder / "noisy.bundle").strip()
-    image = yard.build(ref, "noisy:1")["image"]
-    with in_registry(yard, image) as url:
+def test_an_image_that_answers_otherwise_is_refused_wherever_the_registry_is_known(registries):
+    noisy_bundle(registries.folder / "noisy.bundle")
+    ref = registries.lading("push", registries.folder / "noisy.bundle").strip()
+    image = registries.build(ref, "noisy:1")["image"]
+    with in_registry(registries, image) as url:
         wait_ready(url)
     # Its golden rows hold; only the two servers beside each other show that random ones do not.
-    found = json.loads(yard.lading("image", "verify", image, "--against", ref, "--json", code=1))
+    found = json.loads(registries.lading("image", "verify", image, "--against", ref, "--json", code=1))
     failed = [one for one in found["evidence"]["checks"] if one["outcome"] == "failed"]
     assert [one["name"] for one in failed] == ["equivalence"]
-    with in_registry(yard, image) as url:
+    with in_registry(registries, image) as url:
         wait_until(lambda: httpx.get(f"{url}/health").json()["health"] != "loading", 20)
         health = httpx.get(f"{url}/health")
         assert health.status_code == 503
@@ -184,15 +195,15 @@ def test_an_image_that_answers_otherwise_is_refused_wherever_the_registry_is_kno
 
 
 @contextlib.contextmanager
-def in_registry(yard: Yard, image: str) -> Iterator[str]:
+def in_registry(registries: Registries, image: str) -> Iterator[str]:
     """Run an image that knows the registry, which another user writes to in there; give its address."""
-    shared = Path(yard.environ["LADING_REGISTRY"])
+    shared = Path(registries.environ["LADING_REGISTRY"])
     for path in (shared, *shared.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o666)
     for folder in shared.parents[: len(shared.parts) - 3]:
         folder.chmod(0o755)
     options = (f"--volume={shared}:{shared}",)
-    identity = started(image, environ=yard.environ, options=options)
+    identity = start_container(image, environ=registries.environ, options=options)
     try:
         yield "http://" + address(identity, "http")
     finally:
@@ -220,14 +231,14 @@ def noisy_bundle(path: Path) -> None:
     write_bundle(path, draft, model=model, samples=samples, requirements=REQUIREMENTS)
 
 
-def test_both_patterns_are_in_the_inventory(yard):
+def test_both_patterns_are_in_the_inventory(registries):
     # A model of its own: servers of other tests that were killed are listed for a while.
-    ref = yard.push(3, "listed")
-    built = yard.build(ref, "listed:1")
+    ref = registries.push(3, "listed")
+    built = registries.build(ref, "listed:1")
     with (
-        in_registry(yard, built["image"]) as url,
-        serving(ref, environ=yard.environ) as twin,
-        yard.open() as registry,
+        in_registry(registries, built["image"]) as url,
+        serving(ref, environ=registries.environ) as twin,
+        registries.open() as registry,
     ):
         wait_ready(url)
         wait_ready(twin.url)
@@ -242,29 +253,29 @@ def serving_of(registry: Registry, name: str) -> list[tuple[str, str | None]]:
     return [(one.pattern, model.digest) for one in live for model in one.models if model.name == name]
 
 
-def test_prune_removes_images_that_nobody_needs_and_no_bundle(yard):
+def test_prune_removes_images_that_nobody_needs_and_no_bundle(registries):
     for seed in (11, 12, 13):
-        ref = yard.push(seed, "pruned")
-        yard.build(ref, f"pruned:{ref.partition(':')[2]}")
-    with yard.open() as registry:
+        ref = registries.push(seed, "pruned")
+        registries.build(ref, f"pruned:{ref.partition(':')[2]}")
+    with registries.open() as registry:
         registry.release("pruned", 2, Plan(mode="live"), actor="tests")
-    place = f"{yard.address}/pruned"
-    with serving("pruned:1", environ=yard.environ) as server, yard.open() as registry:
+    place = f"{registries.address}/pruned"
+    with serving("pruned:1", environ=registries.environ) as server, registries.open() as registry:
         # In the inventory, so that its image is needed to start it again.
         server.wait_until(lambda: serving_of(registry, "pruned"))
-        used = json.loads(yard.lading("image", "prune", place, "--keep", "1", "--json"))
+        used = json.loads(registries.lading("image", "prune", place, "--keep", "1", "--json"))
         assert used["removed"] == []
         assert any("replica" in why for one in used["kept"] for why in one["kept_by"])
         server.stop()
-    dry = json.loads(yard.lading("image", "prune", place, "--keep", "1", "--dry-run", "--json"))
+    dry = json.loads(registries.lading("image", "prune", place, "--keep", "1", "--dry-run", "--json"))
     assert [one["tags"] for one in dry["removed"]] == [["1"]]
     with opened(place) as there:
         assert len(there.tags()) == 3
-    done = json.loads(yard.lading("image", "prune", place, "--keep", "1", "--json"))
+    done = json.loads(registries.lading("image", "prune", place, "--keep", "1", "--json"))
     assert done == dry
-    left = json.loads(yard.lading("image", "list", place, "--json"))
+    left = json.loads(registries.lading("image", "list", place, "--json"))
     assert [one["tags"] for one in left] == [["2"], ["3"]]
-    with yard.open() as registry:
+    with registries.open() as registry:
         assert registry.fetch("pruned:1").manifest.name == "pruned"
 
 
@@ -288,11 +299,11 @@ def test_the_runtime_is_built_the_same_way_twice(tmp_path):
     assert digests[0] == digests[1]
 
 
-def test_the_engine_says_what_went_wrong(yard):
+def test_the_engine_says_what_went_wrong(registries):
     from lading.errors import UsageError
 
     with pytest.raises(UsageError, match="expected the image"):
-        Engine("podman").pull(f"{yard.address}/nothing:1", insecure=True)
+        Engine("podman").pull(f"{registries.address}/nothing:1", insecure=True)
 
 
 def test_no_variable_of_the_host_reaches_the_image(iris):

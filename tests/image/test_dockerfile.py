@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from support.bundles import linear_bundle
-from support.image_environment import ROWS, address, started, wait_ready
-from support.images import ROOT, ROOTFS, alone, cache_folder, run
+from support.image_environment import ROWS, address, start_container, wait_ready
+from support.images import ROOT, ROOTFS, build_lock, cache_folder, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
@@ -48,7 +48,7 @@ def wheels() -> Path:
 @pytest.fixture(scope="module")
 def runtime_by_file(podman) -> str:
     image = "localhost/by-file:1"
-    with alone():
+    with build_lock():
         base, found = base_with_pip(), wheels()
     build = ["buildah", "bud", "--quiet", "--network=none", "--layers=false", "--tag", image]
     given = {
@@ -66,7 +66,7 @@ def test_the_runtime_by_the_dockerfile_serves_a_bundle(runtime_by_file, tmp_path
     # Another user reads it in there.
     for path in (*bundle.path.iterdir(), *tmp_path.parents[:2], tmp_path, bundle.path):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    identity = started(runtime_by_file, options=(f"--volume={bundle.path}:/lading/bundles/iris:ro",))
+    identity = start_container(runtime_by_file, options=(f"--volume={bundle.path}:/lading/bundles/iris:ro",))
     url = "http://" + address(identity, "http")
     wait_ready(url)
     assert httpx.get(f"{url}/models/iris").json()["digest"] == bundle.digest

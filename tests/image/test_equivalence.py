@@ -19,7 +19,7 @@ from lading.image.equivalence import verify_image
 from lading.image.layout import LayoutImage
 from lading.image.references import open_source
 from lading.registry import Registry
-from support.built_images import built
+from support.built_images import build_image
 from support.bundles import linear_bundle
 from support.images import lading, tiny_base
 from support.server_process import serving
@@ -45,7 +45,7 @@ def test_docker_is_for_images_in_registries(only_docker):
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["oci:{}/out:iris", "docker-archive:{}/iris.tar"])
 def test_an_image_that_docker_cannot_pull_is_verified_here(only_docker, tmp_path, to):
-    made, _ = built(tmp_path, to=to.format(tmp_path))
+    made, _ = build_image(tmp_path, to=to.format(tmp_path))
     lading("image", "verify", made.image, "--against", tmp_path / "iris-0.bundle")
 
 
@@ -53,7 +53,7 @@ def test_an_image_that_docker_cannot_pull_is_verified_here(only_docker, tmp_path
 def test_servers_that_are_only_compared_are_not_in_the_inventory(tmp_path, monkeypatch):
     monkeypatch.setenv("LADING_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("LADING_DEFAULT_MODEL", "another")
-    made, _ = built(tmp_path)
+    made, _ = build_image(tmp_path)
     assert verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), None).holds
     with Registry.open(str(tmp_path / "registry")) as registry:
         assert registry.replicas() == []
@@ -73,14 +73,14 @@ def test_an_image_of_a_registry_that_is_named_insecure_is_pulled_without_tls(
         socket, "getaddrinfo", lambda name, *more: ask(name.replace("registry.lan", here), *more)
     )
     monkeypatch.setenv("LADING_INSECURE_REGISTRIES", lan)
-    made, _ = built(tmp_path, to=f"{lan}/insecure/iris:1")
+    made, _ = build_image(tmp_path, to=f"{lan}/insecure/iris:1")
     with pytest.raises(UsageError, match="expected the image, found nothing"):
         verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), Engine(str(podman)))
     assert f"pull --quiet --tls-verify=false {lan}/insecure/iris:1" in (tmp_path / "said").read_text()
 
 
 def test_an_image_is_not_compared_with_another_version_of_its_bundle(tmp_path, monkeypatch):
-    made, parts = built(tmp_path)
+    made, parts = build_image(tmp_path)
     for starts in ("_here", "verify"):
         monkeypatch.setattr(f"lading.image.equivalence.{starts}", None)  # Nothing is started or measured.
     twin = linear_bundle(tmp_path / "twin", "iris", seed=5)
@@ -112,4 +112,4 @@ def test_comparing_with_another_version_by_a_slip_leaves_nothing_in_the_registry
     lading("image", "verify", image, "--against", "iris:2", environ=environ, code=1)
     assert json.loads(lading("matrix", "iris", "--json", environ=environ))["evidence"] == []
     with serving("iris:1", environ=environ) as server:
-        server.wait_until(lambda: "is ready" in server.said)
+        server.wait_until(lambda: "is ready" in server.log)

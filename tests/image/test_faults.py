@@ -25,14 +25,14 @@ from lading.image.layout import LayoutImage
 from lading.image.references import open_source, open_target
 from lading.image.remote import RemoteImage
 from lading.oci import Repository
-from support.built_images import built
+from support.built_images import build_image
 from support.bundles import linear_bundle
 from support.images import lading, tiny_base
 from support.store_servers import Proxy
 
 
 def test_a_damaged_manifest_is_refused(tmp_path):
-    made, _ = built(tmp_path)
+    made, _ = build_image(tmp_path)
     path = tmp_path / "out" / "blobs" / "sha256" / made.digest[7:]
     path.write_bytes(path.read_bytes().replace(b"iris", b"wine"))
     with pytest.raises(ImageInvalid, match="expected `sha256:"):
@@ -51,7 +51,7 @@ def changed_in_archive(path: Path, old: bytes, new: bytes) -> None:
 @pytest.mark.parametrize("kind", ["oci", "docker-archive"])
 def test_a_configuration_that_was_changed_is_no_base_and_is_not_shown(tmp_path, kind):
     name = f"{kind}:{tmp_path / 'image'}"
-    made, _ = built(tmp_path, to=f"{name}:iris")
+    made, _ = build_image(tmp_path, to=f"{name}:iris")
     if kind == "oci":
         manifest = json.loads(open_source(made.image).root().data)
         path = tmp_path / "image" / "blobs" / "sha256" / manifest["config"]["digest"][7:]
@@ -95,7 +95,7 @@ def test_a_damaged_layer_of_the_base_is_no_part_of_an_image(tmp_path, harm):
 
 
 def test_a_blob_that_was_damaged_where_it_lies_is_written_again(tmp_path):
-    made, parts = built(tmp_path)
+    made, parts = build_image(tmp_path)
     path = tmp_path / "out" / "blobs" / "sha256" / parts[0].entry.blob[7:]
     whole = path.read_bytes()
     path.write_bytes(bytes(len(whole)))

@@ -34,7 +34,7 @@ from lading.image.prune import judge
 from lading.image.references import open_source, open_target, remote_image
 from lading.image.wheels import gather, own_files, unpack
 from lading.registry import Registry
-from support.built_images import built, config_of, wheel
+from support.built_images import build_image, config_of, wheel
 from support.bundles import linear_bundle
 from support.images import put_image, tiny_base
 from support.server_process import serving
@@ -59,12 +59,12 @@ def test_the_same_base_and_bundle_give_the_same_image(tmp_path):
     for run in ("one", "two"):
         folder = tmp_path / run
         folder.mkdir()
-        digests.add(built(folder)[0].digest)
+        digests.add(build_image(folder)[0].digest)
     assert len(digests) == 1
 
 
 def test_an_image_says_what_it_holds_and_how_it_runs(tmp_path):
-    made, parts = built(tmp_path)
+    made, parts = build_image(tmp_path)
     config = config_of(made.image)
     ran = config["config"]
     assert (ran["Entrypoint"], ran["Cmd"], ran["User"]) == (["lading"], ["serve"], "65532:65532")
@@ -80,13 +80,13 @@ def test_an_image_says_what_it_holds_and_how_it_runs(tmp_path):
 
 
 def test_a_second_build_onto_the_same_place_sends_nothing_but_its_name(tmp_path):
-    made, parts = built(tmp_path)
+    made, parts = build_image(tmp_path)
     again = build(open_source(f"oci:{tmp_path / 'base'}:base"), parts, open_target(made.image))
     assert (again.digest, again.bytes_sent) == (made.digest, 0)
 
 
 def test_an_index_is_kept_with_every_platform_and_without_attestations(tmp_path):
-    made, _ = built(tmp_path, architectures=("amd64", "arm64"))
+    made, _ = build_image(tmp_path, architectures=("amd64", "arm64"))
     assert set(made.platforms) == {"linux/amd64", "linux/arm64"}
     index = json.loads(open_source(made.image).root().data)
     assert [one["platform"]["architecture"] for one in index["manifests"]] == ["amd64", "arm64"]
@@ -95,18 +95,18 @@ def test_an_index_is_kept_with_every_platform_and_without_attestations(tmp_path)
 
 
 def test_one_platform_of_an_index_is_chosen(tmp_path):
-    made, _ = built(tmp_path, architectures=("amd64", "arm64"), platforms=["linux/arm64"])
+    made, _ = build_image(tmp_path, architectures=("amd64", "arm64"), platforms=["linux/arm64"])
     assert list(made.platforms) == ["linux/arm64"]
     assert config_of(made.image)["architecture"] == "arm64"
 
 
 def test_a_platform_that_the_base_does_not_have_is_refused(tmp_path):
     with pytest.raises(ImageNotFound, match=r"platform `linux/s390x`, found `linux/amd64`, `linux/arm64`"):
-        built(tmp_path, architectures=("amd64", "arm64"), platforms=["linux/s390x"])
+        build_image(tmp_path, architectures=("amd64", "arm64"), platforms=["linux/s390x"])
 
 
 def test_several_bundles_are_layers_of_one_image(tmp_path):
-    made, parts = built(tmp_path, "iris", "wine")
+    made, parts = build_image(tmp_path, "iris", "wine")
     (one,) = inspect(open_source(made.image)).platforms
     assert [entry.name for entry in one.bundles] == ["iris", "wine"]
     assert [layer.diff_id for layer in one.layers[1:]] == [part.entry.blob for part in parts]
@@ -114,11 +114,11 @@ def test_several_bundles_are_layers_of_one_image(tmp_path):
 
 def test_two_bundles_of_one_name_are_refused(tmp_path):
     with pytest.raises(DestinationExists, match="one bundle of this name"):
-        built(tmp_path, "iris", "iris")
+        build_image(tmp_path, "iris", "iris")
 
 
 def test_an_image_can_be_built_on_and_says_all_that_it_holds(tmp_path):
-    made, _ = built(tmp_path)
+    made, _ = build_image(tmp_path)
     wine = from_directory(linear_bundle(tmp_path / "wine.bundle", "wine").path)
     more = build(open_source(made.image), [wine], open_target(f"oci:{tmp_path / 'out'}:both"))
     assert [one.name for one in more.bundles] == ["iris", "wine"]
@@ -132,7 +132,7 @@ def index_of(folder: Path) -> list[dict]:
 
 def test_a_docker_archive_is_written_read_and_built_on(tmp_path):
     first = f"docker-archive:{tmp_path / 'iris.tar'}:example.com/iris:1"
-    made, parts = built(tmp_path, to=first)
+    made, parts = build_image(tmp_path, to=first)
     with tarfile.open(tmp_path / "iris.tar") as archive:
         (entry,) = json.load(archive.extractfile("manifest.json"))
         assert entry["RepoTags"] == ["example.com/iris:1"]
@@ -147,7 +147,7 @@ def test_a_docker_archive_is_written_read_and_built_on(tmp_path):
 
 def test_a_docker_archive_holds_one_platform_and_replaces_no_file(tmp_path):
     with pytest.raises(NotSupported, match="one platform"):
-        built(tmp_path, to=f"docker-archive:{tmp_path / 'two.tar'}", architectures=("amd64", "arm64"))
+        build_image(tmp_path, to=f"docker-archive:{tmp_path / 'two.tar'}", architectures=("amd64", "arm64"))
     assert not (tmp_path / "two.tar").exists()
     (tmp_path / "there.tar").touch()
     with pytest.raises(DestinationExists):
@@ -157,7 +157,7 @@ def test_a_docker_archive_holds_one_platform_and_replaces_no_file(tmp_path):
 def test_a_docker_archive_that_cannot_be_written_leaves_nothing_and_nobody_elses_part_alone(tmp_path):
     theirs = tmp_path / ".iris.tar.part"
     theirs.write_bytes(b"of another build")
-    made, _ = built(tmp_path)
+    made, _ = build_image(tmp_path)
     layout = LayoutImage(tmp_path / "out", "iris")
     writer = open_target(f"docker-archive:{tmp_path / 'iris.tar'}")
     try:
@@ -299,7 +299,7 @@ def test_a_wheel_is_laid_out_without_scripts(tmp_path):
 
 
 def test_a_wheel_that_is_not_what_it_records_is_refused(tmp_path):
-    wheel(tmp_path, {"some/a.py": b"1"}, lie="AAAA")
+    wheel(tmp_path, {"some/a.py": b"1"}, wrong_digest="AAAA")
     (found,) = gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
     with pytest.raises(ImageInvalid, match="sha256=AAAA"):
         unpack(found)
@@ -379,7 +379,7 @@ def test_a_server_in_an_image_serves_its_bundles_without_a_registry(tmp_path):
         linear_bundle(tmp_path / "bundles" / name, name, seed=at)
     environ = {"LADING_BUNDLES": str(tmp_path / "bundles"), "HOME": str(tmp_path / "home")}
     with serving(environ=environ) as server:
-        server.wait_until(lambda: server.said.count("is ready") == 2)
+        server.wait_until(lambda: server.log.count("is ready") == 2)
         ready = [line for line in server.lines if "is ready" in line]
         assert [line.split("INFO ")[1].split(" is")[0] for line in ready] == ["iris", "wine"]
         assert server.stop() == 0
@@ -390,8 +390,8 @@ def test_references_go_before_the_bundles_of_the_image(tmp_path):
     linear_bundle(tmp_path / "bundles" / "iris")
     other = linear_bundle(tmp_path / "wine.bundle", "wine")
     with serving(other.path, environ={"LADING_BUNDLES": str(tmp_path / "bundles")}) as server:
-        server.wait_until(lambda: "wine is ready" in server.said)
-        assert "iris" not in server.said
+        server.wait_until(lambda: "wine is ready" in server.log)
+        assert "iris" not in server.log
 
 
 IMAGE = "sha256:" + "a" * 64
@@ -426,14 +426,14 @@ def test_a_bundle_that_failed_on_this_image_is_refused_with_the_evidence(tmp_pat
     environ = {"LADING_REGISTRY": url, "LADING_IMAGE": IMAGE, "LADING_BUNDLES": str(tmp_path / "bundles")}
     refs = ("iris:1",) if form == "reference" else ()
     with serving(*refs, environ=environ, ready=False) as server:
-        server.wait_until(lambda: "refused" in server.said)
+        server.wait_until(lambda: "refused" in server.log)
         health = httpx.get(f"{server.url}/health")
         assert health.status_code == 503
         assert "3 of 304 rows differ" in health.text
         assert IMAGE in health.text
     # On another image nothing is known against it.
     with serving(*refs, environ={**environ, "LADING_IMAGE": "sha256:" + "b" * 64}) as server:
-        server.wait_until(lambda: "is ready" in server.said)
+        server.wait_until(lambda: "is ready" in server.log)
 
 
 def test_the_rows_to_compare_by_are_the_same_every_time_and_fit_the_signature(tmp_path):
@@ -456,13 +456,13 @@ def test_servers_of_two_bundles_do_not_answer_alike(tmp_path):
 
 @pytest.mark.slow
 def test_without_an_engine_the_bundle_of_the_image_is_served_here(tmp_path):
-    made, _ = built(tmp_path)
+    made, _ = build_image(tmp_path)
     evidence = verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), None)
     assert evidence.holds
     assert {"bundle", "equivalence"} <= {check.name for check in evidence.checks}
 
 
 def test_an_image_without_the_model_cannot_be_compared(tmp_path):
-    made, _ = built(tmp_path)
+    made, _ = build_image(tmp_path)
     with pytest.raises(ImageInvalid, match="a bundle `wine`, found `iris`"):
         verify_image(made.image, linear_bundle(tmp_path / "twin", "wine"), None)

@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.image_environment import address, manifest_of, started, wait_ready
+from support.image_environment import address, manifest_of, start_container, wait_ready
 from support.images import ARCHITECTURE, run, tiny_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 
-def test_other_tools_accept_the_image(yard, iris, tmp_path):
+def test_other_tools_accept_the_image(registries, iris, tmp_path):
     remote = f"docker://{iris['image']}"
     told = json.loads(run("skopeo", "inspect", "--tls-verify=false", remote))
     assert (told["Digest"], told["Architecture"]) == (iris["digest"], ARCHITECTURE)
@@ -36,23 +36,23 @@ def test_other_tools_accept_the_image(yard, iris, tmp_path):
     assert [one["digest"] for one in copied] == [iris["digest"]]
     run("umoci", "unpack", "--image", f"{tmp_path / 'copy'}:iris", str(tmp_path / "unpacked"))
     inside = tmp_path / "unpacked" / "rootfs" / "lading" / "bundles" / "iris" / "bundle.json"
-    assert inside.read_bytes() == (yard.folder / "iris-1.bundle" / "bundle.json").read_bytes()
+    assert inside.read_bytes() == (registries.folder / "iris-1.bundle" / "bundle.json").read_bytes()
     run("podman", "pull", "--quiet", iris["image"])
     shutil.rmtree(tmp_path)
 
 
-def test_layouts_and_archives_are_run_as_they_are(yard, iris, tmp_path):
+def test_layouts_and_archives_are_run_as_they_are(registries, iris, tmp_path):
     layout, archive = (
         f"oci:{tmp_path / 'layout'}:iris",
         f"docker-archive:{tmp_path / 'iris.tar'}:lading.test/iris:1",
     )
     for to in (layout, archive):
-        yard.lading("image", "build", "iris:1", "--base", yard.runtime, "--to", to)
-    contents = [json.loads(yard.lading("image", "inspect", one, "--json")) for one in (layout, archive)]
+        registries.lading("image", "build", "iris:1", "--base", registries.runtime, "--to", to)
+    contents = [json.loads(registries.lading("image", "inspect", one, "--json")) for one in (layout, archive)]
     assert [one["platforms"][0]["bundles"] for one in contents] == [iris["bundles"]] * 2
     run("podman", "load", "--quiet", "--input", str(tmp_path / "iris.tar"))
     for image in (f"oci:{tmp_path / 'layout'}:iris", "lading.test/iris:1"):
-        identity = started(image)
+        identity = start_container(image)
         url = "http://" + address(identity, "http")
         wait_ready(url)
         assert httpx.get(f"{url}/models/iris").json()["digest"] == iris["bundles"][0]["digest"]
@@ -68,11 +68,16 @@ print(json.dumps([manifest, client.get_tags(sys.argv[1]), files]))
 """
 
 
-def test_the_client_of_oras_reads_image_and_artifact_and_gets_the_same_blob_of_both(yard, iris, tmp_path):
-    with yard.open() as registry:
+def test_the_client_of_oras_reads_image_and_artifact_and_gets_the_same_blob_of_both(
+    registries, iris, tmp_path
+):
+    with registries.open() as registry:
         blob = registry.resolve("iris:1").blob
     found = {}
-    for what, target in (("image", iris["image"]), ("artifact", f"{yard.address}/yard/models:iris-1")):
+    for what, target in (
+        ("image", iris["image"]),
+        ("artifact", f"{registries.address}/registries/models:iris-1"),
+    ):
         # It reads tags by tag: the digest is the image's name elsewhere.
         command = (sys.executable, "-c", ORAS, target.partition("@")[0], str(tmp_path / what))
         manifest, tags, files = json.loads(run(*command).splitlines()[-1])
@@ -84,11 +89,11 @@ def test_the_client_of_oras_reads_image_and_artifact_and_gets_the_same_blob_of_b
     shutil.rmtree(tmp_path)
 
 
-def test_every_platform_of_an_index_is_in_the_registry_for_who_asks_for_it(yard, iris, tmp_path):
+def test_every_platform_of_an_index_is_in_the_registry_for_who_asks_for_it(registries, iris, tmp_path):
     base = tiny_base(tmp_path / "base", "amd64", "arm64")
-    image = f"{yard.address}/both-platforms:1"
-    yard.lading("image", "build", "iris:1", "--base", base, "--to", image)
-    with yard.open() as registry:
+    image = f"{registries.address}/both-platforms:1"
+    registries.lading("image", "build", "iris:1", "--base", base, "--to", image)
+    with registries.open() as registry:
         blob = registry.resolve("iris:1").blob
     for architecture in ("amd64", "arm64"):
         asked = ("skopeo", "inspect", f"--override-arch={architecture}", "--tls-verify=false")

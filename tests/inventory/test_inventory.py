@@ -268,7 +268,7 @@ def test_bundles_from_a_directory_are_listed_where_a_registry_was_chosen_and_nev
         assert [one.models[0].name for one in replicas(tmp_path / "r").values()] == ["iris"]
     away = {"LADING_REGISTRY": f"postgresql://lading@127.0.0.1:{closed_port()}/lading"}
     with serving(bundle.path, flags=("--grpc-port", "-1"), environ=away) as server:
-        server.wait_until(lambda: "does not hear of this server" in server.said)
+        server.wait_until(lambda: "does not hear of this server" in server.log)
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
         assert server.stop() == 0
     with serving(bundle.path, flags=("--grpc-port", "-1"), environ={"HOME": str(tmp_path)}):

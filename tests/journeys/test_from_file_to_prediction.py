@@ -21,8 +21,8 @@ def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(she
 
     packed = shell.must(PACK)
     assert packed.out == "iris.bundle\n"
-    assert "golden samples:" in packed.said
-    assert "next: lading verify iris.bundle && lading push iris.bundle" in packed.said
+    assert "golden samples:" in packed.stderr
+    assert "next: lading verify iris.bundle && lading push iris.bundle" in packed.stderr
 
     shown = shell.must("lading inspect iris.bundle --json").json
     assert shown["manifest"]["labels"]["0"] == "setosa"
@@ -113,8 +113,8 @@ def test_a_model_that_float32_cannot_hold_is_packed_in_float64_and_says_so(shell
     shell.must("python train.py")
     packed = shell.must(f"lading pack train:model --name tree {what} --json")
     assert packed.json["signature"]["inputs"][0]["dtype"] == "float64"
-    assert "note: " in packed.said
-    assert "float32" in packed.said
+    assert "note: " in packed.stderr
+    assert "float32" in packed.stderr
     refused = shell.refused(f"lading pack train:model --name tree --dtype float32 -o other {what}")
     assert "float32" in refused
     assert not (shell.folder / "other").exists()
@@ -134,6 +134,6 @@ def test_gates_turn_numbers_into_an_exit_code(shell):
 def test_a_reader_that_goes_away_is_no_error(shell):
     shell.must(PACK)
     done = shell.run("lading inspect iris.bundle --json | head -c 1; echo ${PIPESTATUS[0]}")
-    assert done.said == ""
+    assert done.stderr == ""
     done = shell.run("lading predict iris.bundle --sample | (exec <&-; sleep 1); echo ${PIPESTATUS[0]}")
-    assert (done.out, done.said) == ("141\n", "")
+    assert (done.out, done.stderr) == ("141\n", "")

@@ -55,7 +55,7 @@ def test_changed_golden_outputs_are_told_by_output_row_expected_and_found(shell,
         done = shell.run(f"lading {line} ./forged.bundle")
         assert done.code == 1
         for text in ("probabilities", "row 3"):
-            assert text in done.out + done.said, line
+            assert text in done.out + done.stderr, line
 
 
 def test_a_server_with_changed_golden_outputs_never_becomes_ready(shell, bundle):
@@ -116,8 +116,8 @@ def test_a_registry_that_cannot_be_opened_is_a_sentence(shell):
     shell.write("file", "not a folder")
     done = shell.run("lading list --registry file/below")
     assert done.code in (2, 4)
-    assert "Traceback" not in done.said
-    assert "file" in done.said
+    assert "Traceback" not in done.stderr
+    assert "file" in done.stderr
 
 
 def test_an_interrupt_is_quiet(shell, bundle):

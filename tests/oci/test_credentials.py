@@ -16,7 +16,7 @@ from lading.errors import InvalidSetting, RegistryUnavailable
 from lading.oci import Repository
 from lading.oci import transport as transports
 from lading.oci.transport import Transport
-from support.oci_proxy import Answer, certificate_for_this_machine, front
+from support.oci_proxy import Answer, certificate_for_this_machine, registry_proxy
 from support.oci_stores import close_all, put, read, registry_of_its_own, repository_at, store_at
 from support.token_server import TokenServer
 
@@ -178,7 +178,7 @@ def tls(locked, tmp_path, monkeypatch):
     certificate = certificate_for_this_machine(tmp_path / "tls.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     transports._certificates.cache_clear()
-    with front(locked.address, certificate=certificate) as opened:
+    with registry_proxy(locked.address, certificate=certificate) as opened:
         yield opened
     transports._certificates.cache_clear()
 
@@ -196,8 +196,8 @@ def test_credentials_for_a_host_with_tls_are_not_said_to_it_without(tls, tmp_pat
     with pytest.raises(RegistryUnavailable, match="401") as caught:
         repository.put_blob(b"mine")
     assert "X-Forwarded-Proto" in caught.value.hint
-    assert {one.scheme for one in tls.heard if one.authorization} == {"https"}
-    assert {one.authorization for one in tls.heard if one.scheme == "http"} == {None}
+    assert {one.scheme for one in tls.requests if one.authorization} == {"https"}
+    assert {one.authorization for one in tls.requests if one.scheme == "http"} == {None}
 
 
 def test_a_proxy_before_a_registry_that_is_told_of_the_tls_is_fine(tls, tmp_path):
@@ -206,22 +206,22 @@ def test_a_proxy_before_a_registry_that_is_told_of_the_tls_is_fine(tls, tmp_path
     digest = repository.put_blob(b"mine")
     with repository.open_blob(digest) as file:
         assert file.read() == b"mine"
-    assert {one.scheme for one in tls.heard} == {"https"}
+    assert {one.scheme for one in tls.requests} == {"https"}
 
 
 def test_who_a_redirect_leads_to_is_given_no_credentials(tmp_path):
     with registry_of_its_own(tmp_path / "server") as server:
         digest = put(store_at(server.address), b"mine")
-    with front() as elsewhere:
+    with registry_proxy() as elsewhere:
         realm = f'Bearer realm="http://{elsewhere.address}/token",service="theirs",scope="all"'
         ask, token = {"www-authenticate": realm}, Answer(200, b'{"token": "theirs"}')
-        elsewhere.instead = lambda heard: token if "/token" in heard.path else Answer(401, b"", ask)
+        elsewhere.override = lambda request: token if "/token" in request.path else Answer(401, b"", ask)
         leads = f"    - name: redirect\n      options:\n        baseurl: http://{elsewhere.address}\n"
         with registry_of_its_own(tmp_path / "server", more=f"middleware:\n  storage:\n{leads}") as server:
             environ = logged_in(tmp_path / "docker", server.address, auth=basic("anna:right"))
             with pytest.raises(RegistryUnavailable, match="401 Unauthorized"):
                 store_at(server.address, environ=environ).open(digest)
-    assert [one.authorization for one in elsewhere.heard] == [None]
+    assert [one.authorization for one in elsewhere.requests] == [None]
 
 
 def test_a_token_that_another_thread_got_meanwhile_is_not_sent_instead(guarded, tmp_path, monkeypatch):

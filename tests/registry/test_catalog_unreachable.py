@@ -68,7 +68,7 @@ def test_a_server_that_follows_starts_with_what_was_wanted_and_follows_on(
         assert answering(server) == "iris:1"
     with away(postgres) as back, serving(environ=environ, flags=flags) as server:
         assert answering(server) == "iris:1"
-        assert "serving the releases last known until the catalog is reachable: iris:1" in server.said
+        assert "serving the releases last known until the catalog is reachable: iris:1" in server.log
         assert "unreachable for" in httpx.get(f"{server.url}/health").json()["catalog"]
         back()
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
@@ -84,7 +84,7 @@ def test_what_was_wanted_long_ago_is_not_taken_for_what_is_wanted_now(postgres, 
     (followed,) = Path(environ["LADING_CACHE"]).rglob("followed.json")
     os.utime(followed, (time.time() - 4000,) * 2)
     with away(postgres) as back, serving(environ=environ, ready=False) as server:
-        server.wait_until(lambda: "catalog unreachable" in server.said)
+        server.wait_until(lambda: "catalog unreachable" in server.log)
         assert not_ready(server) == "no model is loaded: catalog unreachable, retrying"
         back()
         server.wait_ready()
@@ -99,7 +99,7 @@ def test_a_version_by_its_number_or_digest_needs_no_catalog_once_it_was_served_h
         for ref, workers in (("iris:2", "1"), (f"iris@{digest}", "2")):
             with serving(ref, environ=environ, flags=("--workers", workers)) as server:
                 assert answering(server) == "iris:2"
-                assert f"using the last known version of `{ref}`" in server.said
+                assert f"using the last known version of `{ref}`" in server.log
 
 
 @pytest.mark.parametrize(("ref", "workers"), [("iris", "1"), ("iris:live", "2"), ("iris:2", "1")])
@@ -108,14 +108,14 @@ def test_what_is_not_known_from_before_is_waited_for(postgres, environ, ref, wor
         away(postgres) as back,
         serving(ref, environ=environ, ready=False, flags=("--workers", workers)) as server,
     ):
-        server.wait_until(lambda: "cannot resolve references yet, retrying in 2 s" in server.said)
-        assert "is PostgreSQL running there?" in server.said or "onnection refused" in server.said
+        server.wait_until(lambda: "cannot resolve references yet, retrying in 2 s" in server.log)
+        assert "is PostgreSQL running there?" in server.log or "onnection refused" in server.log
         assert "catalog unreachable, retrying" in not_ready(server)
         refused = httpx.post(f"{server.url}/models/iris/predict", json={"data": [[1, 2, 3, 4]]})
         assert (refused.status_code, refused.json()["code"]) == (503, "ModelNotReady")
         assert httpx.post(f"{server.url}/v2/models/iris/infer", json={"inputs": []}).status_code == 503
         back()
-        server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == int(workers))
+        server.wait_until(lambda: server.log.count(" is ready: 16 golden rows agree") == int(workers))
         assert answering(server) == ("iris:2" if ref == "iris:2" else "iris:1")
         assert server.stop() == 0
 
@@ -125,24 +125,24 @@ def test_workers_that_waited_serve_the_same_and_so_does_a_successor(postgres, en
         registry.tag("iris:1", "best")
     flags = ("--workers", "2")
     with away(postgres) as back, serving("iris:best", environ=environ, ready=False, flags=flags) as server:
-        server.wait_until(lambda: "retrying in 1 s" in server.said)
+        server.wait_until(lambda: "retrying in 1 s" in server.log)
         back()
-        server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == 2)
+        server.wait_until(lambda: server.log.count(" is ready: 16 golden rows agree") == 2)
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
             registry.tag("iris:2", "best")
         pid = server.process.pid
         first, _second = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(int(first), signal.SIGKILL)
-        server.wait_until(lambda: server.said.count(" is ready: 16 golden rows agree") == 3)
+        server.wait_until(lambda: server.log.count(" is ready: 16 golden rows agree") == 3)
         assert {answering(server) for _ in range(40)} == {"iris:1"}
         assert server.stop() == 0
 
 
 def test_what_the_catalog_does_not_have_is_said_once_it_is_back(postgres, environ):
     with away(postgres) as back, serving("irsi:1", environ=environ, ready=False) as server:
-        server.wait_until(lambda: "retrying in 0.5 s" in server.said)
+        server.wait_until(lambda: "retrying in 0.5 s" in server.log)
         back()
-        server.wait_until(lambda: "did you mean `iris`" in server.said)
+        server.wait_until(lambda: "did you mean `iris`" in server.log)
         assert "model `irsi`" in not_ready(server)
         assert server.stop() == 0
 

@@ -22,7 +22,7 @@ from lading.rollout.snapshot import look
 from lading.verdict import Verdict
 from support import rollout_processes as rolling
 from support.release_processes import releases_at
-from support.rollout_processes import AT_ONCE, Killed, Watched, driver_of, two_versions
+from support.rollout_processes import AT_ONCE, Killed, ObservedReleases, driver_of, two_versions
 from support.simulated_traffic import BAD, EQUAL, Behaviour, Clock, Crowd
 from support.waiting import wait_until
 
@@ -306,7 +306,7 @@ def test_a_driver_that_ends_at_any_call_of_the_registry_is_gone_on_from(tmp_path
             if at == moment:
                 raise error("now")
 
-        watched = Watched(releases, fail)
+        watched = ObservedReleases(releases, fail)
         first = driver_of(watched, "first")
         try:
             while first.turn():
@@ -336,7 +336,7 @@ def test_a_driver_that_was_asleep_while_another_took_over_does_nothing_twice(tmp
                 second.turn()
                 releases.release_lease(LEASE, "second")
 
-        watched = Watched(releases, take_over)
+        watched = ObservedReleases(releases, take_over)
         first = driver_of(watched, "first")
         for _ in range(6):
             first.turn()
@@ -385,7 +385,7 @@ def die_in_a_turn(releases, moment: int) -> None:
             raise Killed
 
     with contextlib.suppress(Killed):
-        driver_of(Watched(releases, die), "killed").turn()
+        driver_of(ObservedReleases(releases, die), "killed").turn()
     releases.release_lease(LEASE, "killed")
 
 
@@ -458,7 +458,7 @@ def test_a_driver_waits_for_a_catalog_that_is_away_and_gives_the_lease_back(tmp_
             raise RegistryUnavailable("the catalog")
 
     stop = threading.Event()
-    driver = driver_of(Watched(releases, away), "driver", interval_s=0.01)
+    driver = driver_of(ObservedReleases(releases, away), "driver", interval_s=0.01)
     thread = threading.Thread(target=driver.run, args=(stop,))
     thread.start()
     wait_until(lambda: not releases.current("iris").is_open, 10)

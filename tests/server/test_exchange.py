@@ -21,8 +21,8 @@ from lading.settings import ServeSettings
 from lading.signature import Signature, named_labels
 from support.bundles import linear_bundle
 from support.echo_models import echo_bundle
-from support.hosted_app import Asked, hosted, served_from, slow
-from support.http_requests import SETTINGS, at_once, request
+from support.hosted_app import AppClient, hosted, served_from, slow
+from support.http_requests import SETTINGS, ask_in_one_stage, request
 from support.onnx_graphs import bundle_of, graph, node, tensor
 from support.wire import Wire, listening
 
@@ -36,7 +36,7 @@ def pair(tmp_path) -> tuple[ServedVersion, ServedVersion]:
     return old, new
 
 
-def vanishing(asked: Asked, old: ServedVersion, new: ServedVersion, after: int = 0) -> None:
+def vanishing(asked: AppClient, old: ServedVersion, new: ServedVersion, after: int = 0) -> None:
     """Have `old` replaced and unloaded, `after` some runs, just when a request has found it."""
     runs = 0
 
@@ -64,7 +64,7 @@ def test_requests_of_one_turn_are_answered_by_what_replaced_it_compressed_or_not
     vanishing(asked, *pair, after=3)  # Each of the three connections has asked once before.
     packed = request(gzip.compress(json.dumps(ROWS).encode()), content_encoding="gzip", X_Request_ID="mine")
     with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host:
-        answers = at_once(host, packed, request(), packed)
+        answers = ask_in_one_stage(host, packed, request(), packed)
     assert [one.status for one in answers] == [200] * 3
     assert {one.headers["x-lading-model"] for one in answers} == {"iris:2"}
     assert answers[0].headers["x-request-id"] == "mine"
@@ -152,7 +152,7 @@ def test_a_candidate_that_is_not_ready_takes_no_replica_out_of_traffic_on_any_ro
     plane = make_plane(settings, "iris", Observer("here"))
     new.advance(State.DRAINING)
     plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
-    asked = Asked(make_app(plane, settings))
+    asked = AppClient(make_app(plane, settings))
     routes = ("/health", "/ping", "/vertex", "/v2/health/ready")
     assert [asked.get(route).status_code for route in routes] == [200] * 4
     old.advance(State.DRAINING)

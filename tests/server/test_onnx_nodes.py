@@ -176,7 +176,7 @@ def each(nodes: Nodes, send: Any) -> None:
         except (AssertionError, grpc.RpcError) as error:
             failures.append(f"{case.name}: {str(error)[:300]}")
     ended = nodes.server.process.poll()
-    assert ended is None, f"the server ended with {ended}:\n{nodes.server.said[-2000:]}"
+    assert ended is None, f"the server ended with {ended}:\n{nodes.server.log[-2000:]}"
     assert failures == [], "\n".join(failures)
     assert len(nodes.served) > (1200 if ALL else 200)
 

@@ -137,7 +137,7 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
             leader.wait()
         server.wait_ready()
         assert server.stop() == 0
-        assert "starting another" in server.said, "a worker was killed"
+        assert "starting another" in server.log, "a worker was killed"
     answers, broken = clients.answers, clients.broken
     print(f"{len(answers)} answers over {RELEASES} releases, {len(broken)} broken by the kill")
     assert len(answers) >= min(50_000, RELEASES * 1000)
@@ -167,8 +167,8 @@ def start_driver(url: str) -> subprocess.Popen[bytes]:
 
 
 def port_of(server: ServerProcess, scheme: str) -> int:
-    server.wait_until(lambda: re.search(rf"{scheme}://[\w.]+:(\d+)", server.said))
-    found = re.search(rf"{scheme}://[\w.]+:(\d+)", server.said)
+    server.wait_until(lambda: re.search(rf"{scheme}://[\w.]+:(\d+)", server.log))
+    found = re.search(rf"{scheme}://[\w.]+:(\d+)", server.log)
     assert found is not None
     return int(found.group(1))
 

@@ -17,7 +17,7 @@ from support.bundles import linear_bundle
 from support.images import tiny_base
 
 
-def built(tmp_path: Path, *names: str, to: str = "", architectures: tuple[str, ...] = (), **more):
+def build_image(tmp_path: Path, *names: str, to: str = "", architectures: tuple[str, ...] = (), **more):
     base = tiny_base(tmp_path / "base", *architectures)
     parts = []
     for at, name in enumerate(names or ("iris",)):

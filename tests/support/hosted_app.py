@@ -57,7 +57,7 @@ def slow(served: ServedVersion, seconds: float) -> threading.Event:
 
 
 @dataclass
-class Asked:
+class AppClient:
     """The application, and a way to ask it."""
 
     app: App
@@ -77,9 +77,9 @@ class Asked:
         return self.request("POST", path, **({"json": json} if json is not None else {}), **given)
 
 
-def hosted(*versions: ServedVersion, **settings: Any) -> Asked:
+def hosted(*versions: ServedVersion, **settings: Any) -> AppClient:
     """Build the application over `versions`."""
     given = ServeSettings(**settings)
     plane = make_plane(given)
     plane.publish(versions)
-    return Asked(make_app(plane, given))
+    return AppClient(make_app(plane, given))

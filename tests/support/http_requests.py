@@ -22,11 +22,11 @@ def request(
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def right(answer, expected) -> bool:
+def is_correct(answer, expected) -> bool:
     return answer.status == 200 and np.allclose(answer.json()["prediction"], expected, rtol=1e-6)
 
 
-def at_once(host, *requests: bytes) -> list[Answer]:
+def ask_in_one_stage(host, *requests: bytes) -> list[Answer]:
     """Send over as many connections, and let the loop find all of it in one turn."""
     wires = [Wire(host.address) for _ in requests]
     for wire in wires:  # Accepted, and read from by now.

@@ -38,7 +38,7 @@ HARDENED = ("--network=host", "--read-only", "--cap-drop=all", "--security-opt=n
 
 
 @dataclass(frozen=True)
-class Yard:
+class Registries:
     """A registry of containers with the runtime in it, and one of models whose store is in there too."""
 
     address: str
@@ -67,21 +67,26 @@ class Yard:
 
 
 @pytest.fixture(scope="module")
-def yard(oci_server: Server, runtime: str, podman: None, tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    folder = tmp_path_factory.mktemp("yard")
+def registries(
+    oci_server: Server, runtime: str, podman: None, tmp_path_factory: pytest.TempPathFactory
+) -> Registries:
+    folder = tmp_path_factory.mktemp("registries")
     address = oci_server.address
-    environ = {"LADING_REGISTRY": str(folder / "registry"), "LADING_STORE": f"oci://{address}/yard/models"}
-    return Yard(address, folder, environ, runtime)
+    environ = {
+        "LADING_REGISTRY": str(folder / "registry"),
+        "LADING_STORE": f"oci://{address}/registries/models",
+    }
+    return Registries(address, folder, environ, runtime)
 
 
 @pytest.fixture(scope="module")
-def iris(yard: Yard) -> dict:
+def iris(registries: Registries) -> dict:
     """Build the image of iris version 1."""
-    yard.push(1)
-    return {**yard.build("iris:1", "iris:1"), "ref": "iris:1"}
+    registries.push(1)
+    return {**registries.build("iris:1", "iris:1"), "ref": "iris:1"}
 
 
-def started(
+def start_container(
     image: str, *arguments: str, environ: dict[str, str] | None = None, options: tuple[str, ...] = ()
 ):
     given = {"LADING_PORT": "0", "LADING_GRPC_PORT": "0", "LADING_HOST": "127.0.0.1", **(environ or {})}
@@ -89,14 +94,16 @@ def started(
     return run("podman", "run", "--detach", *HARDENED, *variables, *options, image, *arguments).strip()
 
 
-def said(identity: str) -> str:
+def container_log(identity: str) -> str:
     done = subprocess.run(["podman", "logs", identity], capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
 def address(identity: str, scheme: str) -> str:
     listening = re.compile(rf"listening on {scheme}://(\S+)")
-    return wait_until(lambda: listening.search(said(identity)), 30, lambda: said(identity))[1]
+    return wait_until(lambda: listening.search(container_log(identity)), 30, lambda: container_log(identity))[
+        1
+    ]
 
 
 def wait_ready(url: str) -> None:

@@ -78,7 +78,7 @@ def put_image(image: LayoutImage, config: dict[str, Any], layers: list[Blob]) ->
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
+def build_lock() -> Iterator[None]:
     """Let one process at a time make what the others will find in the folder."""
     with (cache_folder() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -109,7 +109,7 @@ def runtime_base() -> str:
     files = sorted(path for path in (ROOT / "src" / "lading").rglob("*") if path.suffix in {".py", ".binpb"})
     key = hashlib.sha256(b"".join(path.read_bytes() for path in (*files, pins))).hexdigest()[:16]
     folder = cache_folder() / f"runtime-{key}"
-    with alone():
+    with build_lock():
         if not (folder / "index.json").exists():
             _remove_old_runtimes()
             command = ("image", "base", "--from", root_filesystem(), "--wheels", pins, "--compress", "none")

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-PIECE_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16
 
 
-class Heard(NamedTuple):
+class ProxiedRequest(NamedTuple):
     """A request that came to the front."""
 
     scheme: str
@@ -40,10 +40,10 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-class Front(ThreadingHTTPServer):
+class RegistryProxy(ThreadingHTTPServer):
     """Passes requests on to `registry` as they come, but for those that `instead` answers.
 
-    With `forwarded` the registry is told by which scheme it was asked. With `piecemeal` no answer tells its
+    With `forwarded` the registry is told by which scheme it was asked. With `chunked` no answer tells its
     length; `cuts` of the bodies end after `cut_after` bytes. Without `ranges` it always gives whole bodies.
     With `certificate`, a file of key and certificate, the same port speaks TLS to those who begin with it.
     """
@@ -51,12 +51,12 @@ class Front(ThreadingHTTPServer):
     def __init__(self, registry: str, *, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.registry = registry
-        self.instead: Callable[[Heard], Answer | None] = lambda _: None
+        self.override: Callable[[ProxiedRequest], Answer | None] = lambda _: None
         self.forwarded = ""
-        self.piecemeal = False
+        self.chunked = False
         self.ranges = True
         self.cut_after, self.cuts = 0, 0
-        self.heard: list[Heard] = []
+        self.requests: list[ProxiedRequest] = []
         self.address = f"127.0.0.1:{self.server_port}"
         self._tls = None
         if certificate is not None:
@@ -78,18 +78,18 @@ class Front(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Front
+    server: RegistryProxy
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         scheme = "https" if isinstance(self.connection, ssl.SSLSocket) else "http"
-        heard = Heard(scheme, self.command, self.path, self.headers.get("authorization"))
-        self.server.heard.append(heard)
-        answer = self.server.instead(heard)
+        request = ProxiedRequest(scheme, self.command, self.path, self.headers.get("authorization"))
+        self.server.requests.append(request)
+        answer = self.server.override(request)
         if answer is not None:
             headers = {**answer.headers, "content-length": str(len(answer.body))}
-            self._send(answer.status, headers, answer.body, piecemeal=False)
+            self._send(answer.status, headers, answer.body, chunked=False)
             return
         registry = http.client.HTTPConnection(self.server.registry)
         with contextlib.closing(registry):
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             registry.request(self.command, self.path, body or None, asked)
             response = registry.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
-            self._send(response.status, headers, response.read(), piecemeal=self.server.piecemeal)
+            self._send(response.status, headers, response.read(), chunked=self.server.chunked)
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         # The base class looks for `do_GET` and the like.
@@ -109,9 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer
         raise AttributeError(name)
 
-    def _send(self, status: int, headers: dict[str, str], body: bytes, *, piecemeal: bool) -> None:
+    def _send(self, status: int, headers: dict[str, str], body: bytes, *, chunked: bool) -> None:
         self.send_response(status)
-        if piecemeal:
+        if chunked:
             headers = {**headers, "transfer-encoding": "chunked"}
             headers.pop("content-length", None)
         for name, value in headers.items():
@@ -122,25 +122,25 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.cuts and len(body) > self.server.cut_after:
             self.server.cuts -= 1
             self.close_connection = True
-            self._write(body[: self.server.cut_after], piecemeal=piecemeal)
+            self._write(body[: self.server.cut_after], chunked=chunked)
             return
-        self._write(body, piecemeal=piecemeal)
-        if piecemeal:
+        self._write(body, chunked=chunked)
+        if chunked:
             self.wfile.write(b"0\r\n\r\n")
 
-    def _write(self, body: bytes, *, piecemeal: bool) -> None:
-        for at in range(0, len(body), PIECE_BYTES):
-            piece = body[at : at + PIECE_BYTES]
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if piecemeal else piece)
+    def _write(self, body: bytes, *, chunked: bool) -> None:
+        for at in range(0, len(body), CHUNK_BYTES):
+            piece = body[at : at + CHUNK_BYTES]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @contextlib.contextmanager
-def front(registry: str = "", *, certificate: Path | None = None) -> Iterator[Front]:
+def registry_proxy(registry: str = "", *, certificate: Path | None = None) -> Iterator[RegistryProxy]:
     """Give a front before `registry` and close it in the end."""
-    opened = Front(registry, certificate=certificate)
+    opened = RegistryProxy(registry, certificate=certificate)
     try:
         yield opened
     finally:

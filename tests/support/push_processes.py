@@ -12,7 +12,7 @@ from typing import Any
 from lading.bundle import Bundle
 from lading.registry import Registry
 
-TOUCHING = frozenset(
+DISK_CALLS = frozenset(
     {"close", "commit", "execute", "fchmod", "fsync", "flock", "link", "mkdir", "open", "rename", "replace"}
     | {"rmdir", "rollback", "truncate", "unlink", "utime", "write"}
 )
@@ -95,7 +95,7 @@ def die_at(moment: int, act: Callable[[str, str], None], root: str, path: str) -
 
     def watch(_: Any, kind: str, function: Any) -> None:
         nonlocal left
-        if kind == "c_call" and function.__name__ in TOUCHING:
+        if kind == "c_call" and function.__name__ in DISK_CALLS:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

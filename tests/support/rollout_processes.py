@@ -15,7 +15,7 @@ from lading.registry.releases import Releases
 from lading.release import Plan
 from lading.rollout import LEASE, Driver
 from lading.verdict.limits import NO_LIMIT
-from support.push_processes import TOUCHING
+from support.push_processes import DISK_CALLS
 from support.release_processes import new_version, releases_at
 
 AT_ONCE = Plan(mode="canary", steps=(10, 50, 100), hold_s=0, min_requests=0, gates=NO_LIMIT)
@@ -29,7 +29,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the driver may catch it."""
 
 
-class Watched:
+class ObservedReleases:
     """The releases of a registry, with something that happens before and after each call of them.
 
     ``happens(moment)`` counts both: call 1 has the moments 1 and 2.
@@ -96,7 +96,7 @@ def dying_turn(url: str, moment: int) -> bool:
 
         def watch(_: Any, kind: str, function: Any) -> None:
             nonlocal left
-            if kind == "c_call" and function.__name__ in TOUCHING:
+            if kind == "c_call" and function.__name__ in DISK_CALLS:
                 left -= 1
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)

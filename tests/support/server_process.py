@@ -20,7 +20,7 @@ from support.waiting import wait_until
 
 @dataclass
 class ServerProcess:
-    """A running ``lading serve``; ``lines`` is what it has said on stderr so far."""
+    """A running ``lading serve``; ``lines`` is what it has written to stderr so far."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
@@ -28,21 +28,21 @@ class ServerProcess:
     _grpc = re.compile(r"grpc://([\w.:]+:\d+)")
 
     @property
-    def said(self) -> str:
+    def log(self) -> str:
         return "".join(self.lines)
 
     def wait_until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> object:
         def holds() -> object:
             outcome = condition()
-            assert outcome or self.process.poll() is None, f"the server ended:\n{self.said}"
+            assert outcome or self.process.poll() is None, f"the server ended:\n{self.log}"
             return outcome
 
-        return wait_until(holds, timeout_s, lambda: self.said)
+        return wait_until(holds, timeout_s, lambda: self.log)
 
     def grpc_target(self) -> str:
         """Wait until gRPC answers as well; give its address."""
-        self.wait_until(lambda: self._grpc.search(self.said))
-        found = self._grpc.search(self.said)
+        self.wait_until(lambda: self._grpc.search(self.log))
+        found = self._grpc.search(self.log)
         assert found is not None
         return found.group(1)
 
@@ -67,8 +67,8 @@ def serving(
     reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
     reader.start()
     try:
-        server.wait_until(lambda: re.search(r"http://[\w.:]+:\d+", server.said))
-        found = re.search(r"http://[\w.:]+:\d+", server.said)
+        server.wait_until(lambda: re.search(r"http://[\w.:]+:\d+", server.log))
+        found = re.search(r"http://[\w.:]+:\d+", server.log)
         assert found is not None
         server.url = found.group()
         if ready:

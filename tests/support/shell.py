@@ -20,7 +20,7 @@ class Done:
 
     code: int
     out: str
-    said: str
+    stderr: str
 
     @property
     def json(self) -> Any:
@@ -59,16 +59,16 @@ class Shell:
     def must(self, line: str) -> Done:
         """Run a line that has to end well."""
         done = self.run(line)
-        assert done.code == 0, f"$ {line}\n{done.out}{done.said}"
+        assert done.code == 0, f"$ {line}\n{done.out}{done.stderr}"
         return done
 
     def refused(self, line: str, code: int = 1) -> str:
         """Run a line that has to be refused, in sentences and not in a traceback; give what it said."""
         done = self.run(line)
-        assert done.code == code, f"$ {line}\n{done.out}{done.said}"
-        assert done.said.splitlines()[0].startswith(("error: ", "evidence ")), done.said
-        assert "Traceback" not in done.said
-        return done.said
+        assert done.code == code, f"$ {line}\n{done.out}{done.stderr}"
+        assert done.stderr.splitlines()[0].startswith(("error: ", "evidence ")), done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
 
     def write(self, name: str, text: str) -> Path:
         """Put a file into the folder."""

@@ -98,7 +98,7 @@ class Listening:
 def listening(
     app: App, settings: ServeSettings, *, fast: bool, certificate: Path | None = None
 ) -> Iterator[Listening]:
-    """Serve `app` on a free port, over uvicorn's protocol class with fast routes or under plain ASGI, until the block ends.
+    """Serve `app` on a free port until the block ends: through the `fast` routes or under plain ASGI.
 
     `certificate`, a file with its key in it, has it speak TLS.
     """

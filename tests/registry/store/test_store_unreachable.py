@@ -39,10 +39,10 @@ def blob_of(environ: dict[str, str]) -> str:
 def test_a_server_says_what_is_missing_is_not_ready_and_has_it_once_the_store_is_back(away, tmp_path):
     address, environ = away
     with serving("iris:1", environ=environ, ready=False) as server:
-        server.wait_until(lambda: "next try in 1 s" in server.said)  # after 0.5 s the second time
+        server.wait_until(lambda: "next try in 1 s" in server.log)  # after 0.5 s the second time
         health = httpx.get(f"{server.url}/health")
         assert health.status_code == 503
-        assert blob_of(environ) in server.said
+        assert blob_of(environ) in server.log
         assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
         assert not list((Path(environ["LADING_REGISTRY"]) / "cache").glob("*/bundle.json"))
         with registry_of_its_own(tmp_path / "server", address=address):
@@ -56,4 +56,4 @@ def test_a_server_that_has_it_in_its_cache_needs_no_store(away, tmp_path):
         pass
     with serving("iris:1", environ=environ) as server:
         assert httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]}).status_code == 200
-        assert "cannot be loaded" not in server.said
+        assert "cannot be loaded" not in server.log

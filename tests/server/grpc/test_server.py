@@ -346,5 +346,5 @@ def test_calls_are_answered_through_a_drain(tmp_path):
             assert stopper.is_alive(), "all of them while it drains"
             stopper.join()
         assert stopped == [0]
-    assert "Traceback" not in server.said
+    assert "Traceback" not in server.log
     assert failed == []

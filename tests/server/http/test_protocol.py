@@ -1,4 +1,4 @@
-"""HTTP as clients speak it, well and badly: one suite over the protocol class with fast routes and over plain ASGI."""
+"""HTTP as clients speak it, well and badly: one suite over fast routes and over plain ASGI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.hosted_app import hosted, served_from, slow
-from support.http_requests import BODY, SETTINGS, request, right
+from support.http_requests import BODY, SETTINGS, is_correct, request
 from support.waiting import wait_until
 from support.wire import Wire, listening
 
@@ -45,7 +45,7 @@ def test_a_connection_is_kept_for_the_next_request(host, expected):
         for _ in range(3):
             wire.send(request())
             answer = wire.answer()
-            assert right(answer, expected)
+            assert is_correct(answer, expected)
             assert answer.headers["content-type"] == "application/json"
             assert answer.headers["x-lading-model"] == "iris:1"
             assert answer.headers["x-lading-digest"].startswith("sha256:")
@@ -64,7 +64,7 @@ def test_connection_close_is_honoured(host, expected):
     with host.wire() as wire:
         wire.send(request(connection="close"))
         answer = wire.answer()
-        assert right(answer, expected)
+        assert is_correct(answer, expected)
         assert answer.headers["connection"] == "close"
         assert wire.is_closed()
 
@@ -72,7 +72,7 @@ def test_connection_close_is_honoured(host, expected):
 def test_http_1_0_is_answered_and_closed(host, expected):
     with host.wire() as wire:
         wire.send(request(version="1.0"))
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         assert wire.is_closed()
 
 
@@ -80,7 +80,7 @@ def test_http_1_0_that_asks_to_be_kept_is_told_that_it_is_not(host, expected):
     with host.wire() as wire:
         wire.send(request(version="1.0", connection="keep-alive"))
         answer = wire.answer()
-        assert right(answer, expected)
+        assert is_correct(answer, expected)
         assert answer.headers["connection"] == "close"
         assert wire.is_closed()
 
@@ -90,7 +90,7 @@ def test_ten_pipelined_requests_are_answered_in_order(host, expected):
         wire.send(b"".join(request(x_request_id=str(at)) for at in range(10)))
         for at in range(10):
             answer = wire.answer()
-            assert right(answer, expected)
+            assert is_correct(answer, expected)
             assert answer.headers["x-request-id"] == str(at)
 
 
@@ -117,7 +117,7 @@ def test_expect_100_continue_is_answered_before_the_body(host, expected):
         wire.send(head)
         assert wire.answer().status == 100
         wire.send(body)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 def test_a_chunked_body_is_read(host, expected):
@@ -125,16 +125,16 @@ def test_a_chunked_body_is_read(host, expected):
     head = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n"
     with host.wire() as wire:
         wire.send(head + chunks + b"0\r\n\r\n")
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 def test_a_request_may_come_byte_by_byte(host, expected):
     with host.wire() as wire:
         for byte in request():
             wire.send(bytes([byte]))
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 def test_head_gives_the_headers_of_get(host):
@@ -150,7 +150,7 @@ def test_head_gives_the_headers_of_get(host):
 def test_a_query_does_not_change_the_route(host, expected):
     with host.wire() as wire:
         wire.send(request(path="/predict?trace=1"))
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 def test_an_escaped_path_finds_its_route(host):
@@ -167,9 +167,9 @@ def test_a_compressed_body_is_unpacked(host, expected, encoding):
     with host.wire() as wire:
         for _ in range(2):
             wire.send(request(PACKED.get(encoding, BODY), content_encoding=encoding))
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_body_that_is_not_compressed_as_it_says_is_refused(host, expected, pac
         answer = wire.answer()
         assert (answer.status, says in answer.json()["error"]) == (status, True), answer.body
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -208,7 +208,7 @@ def test_a_body_over_the_limit_is_413_and_others_see_no_error(host, expected, ch
         assert answer.status == 413
         assert answer.json()["code"] == "BodyTooLarge"
         other.send(request())
-        assert right(other.answer(), expected)
+        assert is_correct(other.answer(), expected)
 
 
 def test_a_client_that_sends_all_of_a_refused_body_before_it_reads_sees_the_answer(host, expected):
@@ -225,7 +225,7 @@ def test_a_client_that_sends_all_of_a_refused_body_before_it_reads_sees_the_answ
         assert wire.answer().status == 413
     with host.wire() as other:
         other.send(request())
-        assert right(other.answer(), expected)
+        assert is_correct(other.answer(), expected)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_what_is_not_http_is_refused_and_closed(host, expected, data):
         assert wire.is_closed()
     with host.wire() as wire:
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 # Plain uvicorn refuses the nonsense before its task has answered what came first.
@@ -253,8 +253,8 @@ def test_what_is_not_http_is_refused_and_closed(host, expected, data):
 def test_what_came_before_nonsense_is_answered_first(host, expected):
     with host.wire() as wire:
         wire.send(request() + request() + b"nonsense\r\n\r\n")
-        assert right(wire.answer(), expected)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         assert wire.answer().status == 400
         assert wire.is_closed()
 
@@ -267,7 +267,7 @@ def test_many_that_ask_at_once_get_each_its_own(host, served):
             wire.send(request(json.dumps({"data": [row]}).encode()))
         for wire, row in zip(wires, rows, strict=True):
             expected = served.run({"X": row[None]})["probabilities"][0].tolist()
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
     for wire in wires:
         wire.close()
 
@@ -279,7 +279,7 @@ def test_who_sends_no_more_still_gets_the_answer(host, expected):
         with host.wire() as wire:
             wire.send(request())
             wire.socket.shutdown(socket.SHUT_WR)
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
             assert wire.is_closed()
 
 
@@ -290,7 +290,7 @@ def test_half_a_request_keeps_nobody_waiting_and_is_closed_in_time(host, expecte
         half.send(request()[:-5])
         with host.wire() as wire:
             wire.send(request())
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
         began = time.monotonic()
         half.socket.settimeout(5)
         assert half.is_closed()
@@ -314,7 +314,7 @@ def test_a_reset_harms_nobody(host, expected):
         wire.close()
     with host.wire() as wire:
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 @pytest.mark.slow
@@ -394,14 +394,14 @@ def test_a_target_that_is_no_path_is_refused_and_not_logged_as_a_defect(host, ex
     assert not [record for record in caplog.records if record.exc_info]
     with host.wire() as wire:
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 def test_a_body_that_looks_like_a_request_is_none(host, expected):
     inner = request()
     with host.wire() as wire:
         wire.send(inner)  # Known from now on, byte for byte.
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         outer = request(inner, "/predict")
         cut = len(outer) - len(inner)
         wire.send(outer[:cut])
@@ -409,7 +409,7 @@ def test_a_body_that_looks_like_a_request_is_none(host, expected):
         wire.send(outer[cut:])
         assert wire.answer().status == 400  # One answer, to what is no JSON.
         wire.send(inner)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         wire.send(request(path="/health", method="GET"))
         assert wire.answer().json()["health"] == "ok"
 
@@ -459,8 +459,8 @@ def test_a_full_queue_is_429_with_the_time_to_come_back(slowly, expected):
         assert answer.status == 429
         assert int(answer.headers["retry-after"]) >= 1
         go.set()
-        assert right(running.answer(), expected)
-        assert right(queued.answer(), expected)
+        assert is_correct(running.answer(), expected)
+        assert is_correct(queued.answer(), expected)
 
 
 def test_a_client_that_goes_leaves_its_place_in_the_queue(slowly, expected):
@@ -476,8 +476,8 @@ def test_a_client_that_goes_leaves_its_place_in_the_queue(slowly, expected):
         next_one.send(request())
         wait_until(lambda: waiting_in(host) == 1)
         go.set()
-        assert right(running.answer(), expected)
-        assert right(next_one.answer(), expected)
+        assert is_correct(running.answer(), expected)
+        assert is_correct(next_one.answer(), expected)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -490,7 +490,7 @@ def test_a_request_half_received_at_the_end_is_still_answered(served, expected, 
         host.server.should_exit = True
         time.sleep(0.2)
         wire.send(whole[-10:])
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         assert wire.is_closed()
 
 
@@ -521,4 +521,4 @@ def test_no_bytes_hang_or_break_the_server(host, expected, caplog, noise, cut):
     assert not [record for record in caplog.records if record.exc_info]
     with host.wire() as wire:
         wire.send(whole)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)

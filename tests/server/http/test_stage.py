@@ -21,7 +21,7 @@ from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.hosted_app import hosted, served_from, slow
-from support.http_requests import BODY, SETTINGS, at_once, request, right
+from support.http_requests import BODY, SETTINGS, ask_in_one_stage, is_correct, request
 from support.wire import Wire, listening
 
 LABEL = b'{"instances":[[5.1,3.5,1.4,0.2]],"params":{"outputs":["label"]}}'
@@ -46,9 +46,9 @@ def host(served):
 
 def test_outputs_asked_for_by_name_run_beside_requests_of_other_kinds(host, expected):
     named = request(LABEL, "/invocations", content_type="application/json")
-    answers = at_once(host, request(), named, request(), named)
+    answers = ask_in_one_stage(host, request(), named, request(), named)
     assert [answer.status for answer in answers] == [200, 200, 200, 200]
-    assert right(answers[0], expected)
+    assert is_correct(answers[0], expected)
     assert answers[1].json() == answers[3].json()
 
 
@@ -68,8 +68,8 @@ def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(host, e
                 wire.send(whole[:cut])
                 time.sleep(0.01)
                 wire.send(whole[cut:] + request())
-                assert right(wire.answer(), expected)
-                assert right(wire.answer(), expected)
+                assert is_correct(wire.answer(), expected)
+                assert is_correct(wire.answer(), expected)
 
 
 def heads_of(host) -> dict[bytes, Head]:
@@ -85,7 +85,7 @@ def test_a_head_that_was_read_is_not_read_again_and_its_body_is_its_own(host, se
                 connection.parser = None
             wire.send(request(body, x_known="yes"))
             rows = np.array([[at + 1.5, 3.5, 1.4, 0.2]], np.float32)
-            assert right(wire.answer(), served.run({"X": rows})["probabilities"][0].tolist())
+            assert is_correct(wire.answer(), served.run({"X": rows})["probabilities"][0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_head_that_was_read_is_not_read_again_and_its_body_is_its_own(host, se
 def test_only_the_head_of_a_whole_hot_request_is_remembered(host, expected, unfit):
     with host.wire() as wire:
         wire.send(unfit)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
     assert not [head for head in heads_of(host) if b"x-unfit" in head]
 
 
@@ -111,7 +111,7 @@ def test_a_head_that_is_read_in_two_pieces_is_not_remembered(host, expected):
     with host.wire() as wire:
         for cut in (10, len(whole) - len(BODY) - 1):
             in_pieces(wire, whole, cut)
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
     assert not [head for head in heads_of(host) if b"x-unfit" in head]
 
 
@@ -127,17 +127,17 @@ def test_a_known_head_whose_body_comes_in_pieces_is_not_read_again(host, expecte
     at = len(whole) - len(BODY)
     with host.wire() as wire:
         in_pieces(wire, whole, at + 5)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         (connection,) = host.server.server_state.connections
         parser, connection.parser = connection.parser, None
         for cuts in ((at,), (at + 1,), (at + 3, at + 9), (len(whole) - 1,)):
             in_pieces(wire, whole, *cuts)
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
         connection.parser = parser
         in_pieces(
             wire, whole + request(x_behind="new") + whole, at + 5
         )  # The end brings the next ones along.
-        assert [right(wire.answer(), expected) for _ in range(3)] == [True] * 3
+        assert [is_correct(wire.answer(), expected) for _ in range(3)] == [True] * 3
 
 
 def test_a_known_request_that_is_half_there_is_finished_while_the_server_ends(served, expected):
@@ -145,14 +145,14 @@ def test_a_known_request_that_is_half_there_is_finished_while_the_server_ends(se
     with listening(app, ServeSettings(**SETTINGS), fast=True) as host, host.wire() as wire:
         for _ in range(2):
             wire.send(whole)
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
         wire.send(whole[:-5])
         time.sleep(0.02)
         host.server.should_exit = True
         time.sleep(0.3)
         wire.send(whole[-5:])
         answer = wire.answer()
-        assert right(answer, expected)
+        assert is_correct(answer, expected)
         assert answer.headers["connection"] == "close"
 
 
@@ -161,7 +161,7 @@ def test_a_client_that_stops_within_a_known_request_is_closed(host, expected):
     with host.wire() as wire:
         for _ in range(2):
             wire.send(whole)
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
         wire.send(whole[:-5])
         began = time.monotonic()
         assert wire.is_closed()
@@ -211,7 +211,7 @@ def test_trailers_without_end_are_refused(host, expected):
             pytest.fail("nobody minded")
     with host.wire() as wire:
         wire.send(request())
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +242,10 @@ def test_hot_requests_are_answered_over_tls_as_well(served, expected, certificat
         wire = Wire(host.address, trusts)
         wire.send(request() * 10 + request(b"", "/health", "GET"))
         for _ in range(10):
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
         assert wire.answer().json()["health"] == "ok"
         wire.send(request(connection="close"))
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         assert wire.is_closed()
         wire.close()
         with host.wire() as plain:  # Who speaks no TLS harms nobody.
@@ -254,7 +254,7 @@ def test_hot_requests_are_answered_over_tls_as_well(served, expected, certificat
                 assert plain.is_closed()
         again = Wire(host.address, trusts)
         again.send(request())
-        assert right(again.answer(), expected)
+        assert is_correct(again.answer(), expected)
         again.close()
 
 
@@ -265,7 +265,7 @@ def test_a_large_body_before_a_request_does_not_count_as_its_headers(host, expec
         for _ in range(40):
             assert len(wire.answer().json()["prediction"]) == 200
         wire.send(request()[20:])
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_nonsense_behind_a_request_is_not_taken_for_its_answer(slowly, expected)
         time.sleep(0.2)
         go.set()
         answer = wire.answer()
-        assert right(answer, expected)
+        assert is_correct(answer, expected)
         assert answer.headers["connection"] == "close"
         assert wire.is_closed()
 
@@ -297,12 +297,12 @@ def test_an_answer_that_takes_longer_than_a_connection_may_idle_is_waited_for(sl
         wire.send(request() + request(path="/predict?not=hot") + request())
         time.sleep(0.2)
         go.set()
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
         go.clear()
         time.sleep(1.6)
         go.set()
-        assert right(wire.answer(), expected)
-        assert right(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
+        assert is_correct(wire.answer(), expected)
 
 
 def test_nothing_of_a_request_stays_with_its_connection(slowly, expected):
@@ -314,7 +314,7 @@ def test_nothing_of_a_request_stays_with_its_connection(slowly, expected):
         with host.wire() as wire, host.wire() as gone:
             gone.send(request())
             wire.send(request())
-            assert right(wire.answer(), expected)
+            assert is_correct(wire.answer(), expected)
             gone.close()
             until = time.monotonic() + 2
             while any(isinstance(one, Request) for one in gc.get_objects()):

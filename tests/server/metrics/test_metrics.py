@@ -32,7 +32,7 @@ from lading.server.process.serve import make_plane
 from lading.server.protocols import STATUS
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
-from support.hosted_app import Asked, hosted, served_from
+from support.hosted_app import AppClient, hosted, served_from
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 ROW = {"data": [[1, 2, 3, 4]]}
@@ -53,7 +53,7 @@ def samples(text: str) -> dict[str, float]:
     return found
 
 
-def scraped(asked: Asked, path: str = "/metrics") -> dict[str, float]:
+def scraped(asked: AppClient, path: str = "/metrics") -> dict[str, float]:
     return samples(asked.get(path).text)
 
 

@@ -32,8 +32,8 @@ def test_the_server_serves_a_bundle_and_drains_on_sigterm(tmp_path):
         assert answer.status_code == 200
         assert len(answer.json()["prediction"]) == 10
         assert server.stop() == 0
-    assert "drained" in server.said
-    assert "Traceback" not in server.said
+    assert "drained" in server.log
+    assert "Traceback" not in server.log
 
 
 def test_requests_are_answered_while_the_server_drains(tmp_path):
@@ -65,7 +65,7 @@ def test_a_changed_golden_output_keeps_the_server_from_being_ready(tmp_path):
         refused = httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]})
         assert refused.status_code == 503
         assert "row 3" in refused.json()["error"]
-        assert "row 3" in server.said
+        assert "row 3" in server.log
 
 
 def forge_golden_output(path: Path) -> None:

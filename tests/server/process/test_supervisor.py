@@ -204,8 +204,8 @@ def test_several_workers_answer_on_one_port_and_drain_to_exit_code_0(iris):
         assert len(pids) == 2
         assert server.stop() == 0
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    assert "Traceback" not in server.said
-    assert server.said.count("drained; bye") == 3
+    assert "Traceback" not in server.log
+    assert server.log.count("drained; bye") == 3
 
 
 @pytest.mark.slow
@@ -311,7 +311,7 @@ def replaced_under_load(iris) -> float:
         assert after >= before
         assert counted(server, "lading_requests_total") >= sum(one.answered for one in clients)
         assert server.stop() == 0
-    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL; starting another", server.said)
+    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL; starting another", server.log)
     return replaced_s
 
 
@@ -321,7 +321,7 @@ def new_connections_until_replaced(server: ServerProcess, victim: int) -> int:
     until = time.monotonic() + 30
     once = {"connection": "close"}
     with httpx.Client(base_url=server.url) as client:
-        while server.said.count("worker 1: iris is ready") < 2:
+        while server.log.count("worker 1: iris is ready") < 2:
             assert client.post("/predict", content=BODY, headers=once).status_code == 200
             answered += 1
             assert time.monotonic() < until
@@ -335,16 +335,16 @@ def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwh
     with serving(iris, flags=("--workers", "2", "--worker-timeout-s", "1")) as server:
         all_accept(server, 2)
         time.sleep(1.5)  # Longer than the limit: idle workers are no silent ones.
-        assert "sign of life" not in server.said
+        assert "sign of life" not in server.log
         victim = children(server)[0]
         os.kill(victim, signal.SIGSTOP)
         assert new_connections_until_replaced(server, victim) > 0
         all_accept(server, 2)
         assert server.stop() == 0
     assert re.search(
-        rf"worker 1 \(process {victim}\) has not given a sign of life for \d+ s; ending it", server.said
+        rf"worker 1 \(process {victim}\) has not given a sign of life for \d+ s; ending it", server.log
     )
-    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL", server.said)
+    assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL", server.log)
 
 
 @pytest.mark.slow
@@ -354,7 +354,7 @@ def test_a_worker_that_comes_back_before_it_is_ended_is_left_alone(iris):
         all_accept(server, 2)
         victim = children(server)[0]
         os.kill(victim, signal.SIGSTOP)
-        server.wait_until(lambda: "sign of life" in server.said)
+        server.wait_until(lambda: "sign of life" in server.log)
         os.kill(victim, signal.SIGCONT)
         time.sleep(3)
         assert victim in children(server)
@@ -367,8 +367,8 @@ def test_a_worker_that_crashes_shows_what_its_threads_stood_at(iris):
     with serving(iris, flags=("--workers", "2")) as server:
         all_accept(server, 2)
         os.kill(children(server)[0], signal.SIGABRT)
-        server.wait_until(lambda: "was ended by SIGABRT" in server.said)
-        assert "Fatal Python error: Aborted" in server.said
+        server.wait_until(lambda: "was ended by SIGABRT" in server.log)
+        assert "Fatal Python error: Aborted" in server.log
         assert server.stop() == 0
 
 
@@ -448,7 +448,7 @@ def test_workers_drain_when_their_supervisor_is_gone(iris):
         server.process.wait()
         until = time.monotonic() + 20
         while any(running(pid) for pid in pids):
-            assert time.monotonic() < until, server.said
+            assert time.monotonic() < until, server.log
             time.sleep(0.02)
 
 
@@ -480,14 +480,14 @@ def test_a_worker_that_cannot_live_is_not_started_in_a_tight_loop(iris):
         all_accept(server, 2)
         first = children(server)[0]
         for turn in range(3):
-            server.wait_until(lambda turn=turn: server.said.count("worker 2: iris is ready") > turn)
+            server.wait_until(lambda turn=turn: server.log.count("worker 2: iris is ready") > turn)
             (second,) = [
                 pid for pid in children(server) if pid != first
             ]  # not the highest: process numbers begin again
             os.kill(second, signal.SIGKILL)
-        server.wait_until(lambda: "3 times in a row within 10 s; trying again in 1 s" in server.said)
+        server.wait_until(lambda: "3 times in a row within 10 s; trying again in 1 s" in server.log)
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
-        server.wait_until(lambda: server.said.count("worker 2: iris is ready") == 4)
+        server.wait_until(lambda: server.log.count("worker 2: iris is ready") == 4)
         assert server.stop() == 0
 
 
@@ -499,8 +499,8 @@ def test_grpc_is_on_one_port_for_all_workers_too(iris):
 
     with serving(iris, flags=("--workers", "2")) as server:
         target = server.grpc_target()
-        server.wait_until(lambda: server.said.count("listening on grpc://") == 2)
-        assert set(re.findall(r"grpc://([\w.:]+)", server.said)) == {target}
+        server.wait_until(lambda: server.log.count("listening on grpc://") == 2)
+        assert set(re.findall(r"grpc://([\w.:]+)", server.log)) == {target}
         for _ in range(4):
             with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
                 answer = health_pb2_grpc.HealthStub(channel).Check(

@@ -99,7 +99,7 @@ def measured(bundle: Path, place: Path, share: str) -> tuple[set[str], float]:
         total = sum(pss_mib(pid) for pid in pids)
         assert len(list(place.iterdir())) == (share == "on")
         assert server.stop() == 0
-    assert "WARNING" not in server.said
+    assert "WARNING" not in server.log
     assert list(place.iterdir()) == []
     return answers, total
 
@@ -123,14 +123,14 @@ def test_a_killed_worker_is_replaced_by_one_that_shares_and_all_may_be_killed(bu
         made = copy.stat().st_mtime_ns
         before = workers_of(server)
         os.kill(before[0], signal.SIGKILL)
-        server.wait_until(lambda: server.said.count("layers is ready") == 3)
+        server.wait_until(lambda: server.log.count("layers is ready") == 3)
         # The other one had it open all the time: it was not made again.
         assert copy.stat().st_mtime_ns == made
         assert answers_of_all(server) == answers
         assert all(maps_weights(pid) for pid in workers_of(server))
         for pid in workers_of(server):
             os.kill(pid, signal.SIGKILL)
-        server.wait_until(lambda: server.said.count("layers is ready") == 5)
+        server.wait_until(lambda: server.log.count("layers is ready") == 5)
         assert answers_of_all(server) == answers
         assert all(maps_weights(pid) for pid in workers_of(server))
         assert len(list(place.glob("lading-weights-*/*/weights.bin"))) == 1
@@ -177,17 +177,17 @@ def test_a_release_leaves_no_copy_behind(tmp_path, place):
             def copies() -> list[str]:
                 return [f"sha256:{one.parent.name}" for one in place.glob("lading-weights-*/*/model.onnx")]
 
-            server.wait_until(lambda: server.said.count("layers:1 is ready") == 2)
+            server.wait_until(lambda: server.log.count("layers:1 is ready") == 2)
             assert copies() == [pushed[0]]
             registry.release("layers", 2, Plan(mode="live"), actor="t")
-            server.wait_until(lambda: server.said.count("layers:1 is unloaded") == 2)
+            server.wait_until(lambda: server.log.count("layers:1 is unloaded") == 2)
             assert copies() == [pushed[1]]
             registry.release("layers", 1, Plan(mode="live"), actor="t")
-            server.wait_until(lambda: server.said.count("layers:2 is unloaded") == 2)
+            server.wait_until(lambda: server.log.count("layers:2 is unloaded") == 2)
             assert copies() == [pushed[0]]
             assert all(maps_weights(pid) for pid in workers_of(server))
             assert server.stop() == 0
-    assert "WARNING" not in server.said
+    assert "WARNING" not in server.log
     assert list(place.iterdir()) == []
 
 

@@ -15,14 +15,14 @@ from lading.server.codecs.simd import LEAST_BYTES
 from lading.server.protocols.oip.bodies import plain_reader
 from lading.signature import Signature, Tensor
 from support.bundles import linear_bundle
-from support.hosted_app import Asked, hosted, served_from
+from support.hosted_app import AppClient, hosted, served_from
 
 ROWS = 600
 MANY = np.random.default_rng(5).standard_normal((ROWS, 4)).round(5)
 
 
 @pytest.fixture(scope="module")
-def ways(tmp_path_factory) -> tuple[Asked, Asked]:
+def ways(tmp_path_factory) -> tuple[AppClient, AppClient]:
     """One model, read in one pass where that is possible, and always the general way."""
     bundle = linear_bundle(tmp_path_factory.mktemp("bodies") / "1")
     infer = importlib.import_module("lading.server.protocols.oip.infer")
@@ -131,7 +131,7 @@ OTHER = {
 }
 
 
-def both(ways: tuple[Asked, Asked], content: bytes) -> tuple[Any, Any]:
+def both(ways: tuple[AppClient, AppClient], content: bytes) -> tuple[Any, Any]:
     found = [one.post("/v2/models/iris/infer", content=content) for one in ways]
     quick, general = ((one.status_code, one.content) for one in found)
     return quick, general

@@ -18,13 +18,13 @@ from lading.server.protocols.oip.tensors import DATATYPES, to_bytes
 from lading.signature import DTYPES
 from support.bundles import linear_bundle
 from support.echo_models import echo_bundle, echo_bundles, sum_bundle, values_of
-from support.hosted_app import Asked, hosted, served_from
+from support.hosted_app import AppClient, hosted, served_from
 
 LENGTH = "inference-header-content-length"
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory) -> Asked:
+def asked(tmp_path_factory) -> AppClient:
     folder = tmp_path_factory.mktemp("oip")
     versions = [served_from(one) for one in echo_bundles(folder)]
     versions.append(served_from(sum_bundle(folder / "sum")))
@@ -40,11 +40,11 @@ def given_input(array: Any, dtype: str, name: str = "x", **more: Any) -> dict[st
     return {"name": name, "shape": list(array.shape), "datatype": DATATYPES[dtype], **more}
 
 
-def infer(asked: Asked, model: str, *inputs: dict[str, Any], **more: Any) -> Any:
+def infer(asked: AppClient, model: str, *inputs: dict[str, Any], **more: Any) -> Any:
     return asked.post(f"/v2/models/{model}/infer", {"inputs": list(inputs), **more})
 
 
-def infer_binary(asked: Asked, model: str, head: dict[str, Any], *parts: bytes) -> Any:
+def infer_binary(asked: AppClient, model: str, head: dict[str, Any], *parts: bytes) -> Any:
     text = json.dumps(head).encode()
     return asked.post(
         f"/v2/models/{model}/infer", content=b"".join((text, *parts)), headers={LENGTH: str(len(text))}
