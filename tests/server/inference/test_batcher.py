@@ -348,7 +348,8 @@ def test_cheap_jobs_of_one_kind_run_as_one_and_each_gets_its_own(served):
     assert np.allclose(one, alone[0], rtol=1e-6)
     assert np.allclose(two, alone[1], rtol=1e-6)
     assert np.allclose(three, alone[0], rtol=1e-6)
-    assert [(one.run.batch_rows, one.run.leads_run) for one in jobs] == [(3, True), (3, False), (1, True)]
+    assert [(one.batch.rows, one.batch.leads_run) for one in jobs[:2]] == [(3, True), (3, False)]
+    assert jobs[2].batch is None
 
 
 def test_cheap_jobs_keep_the_row_limit_and_may_not_be_merged_at_all(served):
@@ -396,8 +397,8 @@ def test_jobs_that_could_not_run_as_one_are_counted_as_the_runs_they_were(served
     served.run = split
     jobs = [job(served), job(served)]
     together(BatchLimits(), served, *jobs)
-    assert [(one.run.batch_rows, one.run.leads_run) for one in jobs] == [(1, True), (1, True)]
-    assert all(one.run.run_s > 0 for one in jobs)
+    assert [one.batch for one in jobs] == [None, None]
+    assert all(one.run_s > 0 for one in jobs)
     runs, sink = [], Sink()
     batcher = Batcher(served, BatchLimits(max_delay_s=0.05), lambda rows, _took_s: runs.append(rows))
     for one in (job(served), job(served)):
@@ -405,4 +406,4 @@ def test_jobs_that_could_not_run_as_one_are_counted_as_the_runs_they_were(served
     sink.wait(2)
     batcher.stop()
     assert runs == [1, 1]
-    assert [one.run.batch_rows for one in sink.jobs] == [1, 1]
+    assert [one.batch.rows for one in sink.jobs] == [1, 1]

@@ -14,7 +14,7 @@ import lading.server.process.serve  # noqa: F401
 from lading import errors
 from lading.server.grpc import STATUS as GRPC_STATUS
 from lading.server.inference import dataplane
-from lading.server.inference.job import Job, RunRecord
+from lading.server.inference.job import BatchRecord, Job
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Requests, Stats, is_gauge
 from lading.server.metrics.counts import (
@@ -230,7 +230,7 @@ def test_a_latency_is_under_every_bound_that_is_not_below_it(took_s):
 def test_rows_are_counted_once(iris, rows, merged):
     stats = Stats(PrivateCells(1).block(("requests",), REQUESTS_SIZE))
     job = Job(iris, {}, None, dict, rows=rows)
-    job.run = RunRecord(0.05, rows, queued_s=0.01 if merged else None)
+    job.batch = BatchRecord(rows, queued_s=0.01) if merged else None
     stats.answered(200, 0.1, job, 0, 0)
     assert stats.rows == rows
     assert stats.rows_at_once == (0 if merged else rows)
@@ -243,7 +243,7 @@ def test_requests_that_ran_as_one_are_one_run_with_the_rows_of_all(iris):
     stats = Stats(PrivateCells(1).block(("requests",), REQUESTS_SIZE))
     jobs = [Job(iris, {}, None, dict, rows=rows) for rows in (1, 4, 2)]
     for job in jobs:
-        job.run = RunRecord(0.25, 7, leads_run=job is jobs[0])
+        job.run_s, job.batch = 0.25, BatchRecord(7, leads_run=job is jobs[0])
         stats.answered(200, 0.5, job, 0, 0)
     assert stats.rows == stats.rows_at_once == 7
     assert stats.run_s == 0.25
@@ -256,7 +256,7 @@ def test_of_requests_that_shared_a_run_each_was_in_the_model_as_long_as_it(iris)
     stats = Stats(PrivateCells(1).block(("requests",), REQUESTS_SIZE))
     for rows in (1, 3):
         job = Job(iris, {}, None, dict, rows=rows)
-        job.run = RunRecord(0.25, 4, queued_s=0.0)
+        job.run_s, job.batch = 0.25, BatchRecord(4, queued_s=0.0)
         stats.answered(200, 0.5, job, 0, 0)
     assert stats.in_model_s == 0.5
     assert stats.run_s == 0.0, "counted once, where the run is"
@@ -268,7 +268,7 @@ def test_counting_a_request_costs_about_a_microsecond_at_most(iris, kept):
     cells: Cells = PrivateCells(1) if kept == "alone" else SharedCells(SharedMemory(2), 1)
     metrics = Metrics(plane_with(iris), cells)
     job = Job(iris, {}, None, dict)
-    job.run = RunRecord(5e-6, 1)
+    job.run_s = 5e-6
 
     def count() -> None:
         metrics.of(iris, "native").answered(200, 1.3e-5, job, 40, 60)

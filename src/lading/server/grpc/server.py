@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from lading.errors import BodyInvalid, LadingError
+from lading.errors import BodyInvalid, LadingError, ModelNotReady
 from lading.ref import version_number
 from lading.server.exchange import Exchange, Pipeline
 from lading.server.grpc import Call, Method, Service, descriptors, status_of
@@ -73,10 +73,14 @@ class GrpcServer:
         return grpc.method_handlers_generic_handler(service.name, methods)
 
     def _method(self, service: Service, method: Method, kind: Any) -> Run:
+        def handle(call: CallExchange, plane: DataPlane) -> Any:
+            return method.answer(call.message, Call(plane, self._pipeline.metrics))
+
+        route = CallRoute(service.protocol, handle, service.details)
+
         # Bytes come in and go out: read and written here they are counted once, and refused in our words.
         def answer(data: bytes, context: grpc.ServicerContext) -> bytes:
-            call = CallExchange(service, method, context, data, self._pipeline)
-            return self._answer(call, kind.FromString)
+            return self._answer(CallExchange(route, context, data), kind.FromString)
 
         return answer
 
@@ -88,14 +92,21 @@ class GrpcServer:
             call.message = _message(read, call.data)
             outcome = pipeline.handle(call)
             if isinstance(outcome, Job):
-                outputs = pipeline.run(call, outcome, pipeline.plane.run, call.patience)
-                assert call.job is not None
-                outcome = call.job.encode(outputs)
+                outcome = self._run(call, outcome)
             answer: bytes = outcome.SerializeToString()
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
             self._refuse(call, pipeline.as_refusal(call, error))
         self._end(call, "OK", len(answer))
         return answer
+
+    def _run(self, call: CallExchange, job: Job) -> Any:
+        run, pipeline = self._pipeline.plane.run, self._pipeline
+        try:
+            outputs = run(job, call.patience)
+        except ModelNotReady:
+            job = pipeline.handle_again(call)
+            outputs = run(job, call.patience)
+        return job.encode(outputs)
 
     def _refuse(self, call: CallExchange, error: LadingError) -> None:
         status = status_of(error)
@@ -103,14 +114,14 @@ class GrpcServer:
             self._end(call, "CANCELLED", 0)
         else:
             self._end(call, status.name, 0, error)
-        call.context.abort(status, _short(call.service.details(error)))
+        call.context.abort(status, _short(call.route.details(error)))
 
     def _end(
         self, call: CallExchange, status: str, sent_bytes: int, error: LadingError | None = None
     ) -> None:
         model = call.job.served.loaded if call.job is not None else None
         with self._counting:  # Many threads count into one place; adding is not atomic in Python.
-            self._pipeline.observe(call, status, sent_bytes, error)
+            self._pipeline.observe(call, status, len(call.data), sent_bytes, error)
         headers = self._pipeline.answer_headers(call)
         call.context.set_trailing_metadata(
             (
@@ -121,37 +132,27 @@ class GrpcServer:
         )
 
 
+class CallRoute(NamedTuple):
+    """A method of a service, as the pipeline calls it, and how its refusals read."""
+
+    protocol: str
+    handler: Callable[[CallExchange, DataPlane], Any]
+    details: Callable[[LadingError], str]
+
+
 class CallExchange(Exchange):
     """One call on its way."""
 
-    def __init__(
-        self, service: Service, method: Method, context: grpc.ServicerContext, data: bytes, pipeline: Pipeline
-    ) -> None:
-        self.service = service
+    def __init__(self, route: CallRoute, context: grpc.ServicerContext, data: bytes) -> None:
+        self.route = route
         self.context = context
         self.data = data
         self.message: Any = None
-        self._method = method
-        self._metrics = pipeline.metrics
 
     @cached_property
     def headers(self) -> Mapping[bytes, bytes]:  # type: ignore[override]  # made once, when first asked for
         """The call's metadata."""
         return {key.encode(): _bytes(value) for key, value in self.context.invocation_metadata()}
-
-    @property
-    def protocol(self) -> str:
-        """The protocol of the service."""
-        return self.service.protocol
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the message on the wire."""
-        return len(self.data)
-
-    def handle(self, plane: DataPlane) -> Any:
-        """Have the service's method answer."""
-        return self._method.answer(self.message, Call(plane, self._metrics))
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model and version that the message names; it may name none, or be unreadable."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from lading.errors import LadingError
-from lading.server.exchange import Pipeline
+from lading.errors import LadingError, ModelNotReady
+from lading.server.exchange import NO_ROUTE, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
 from lading.server.http.messages import Request, Response
 from lading.server.http.router import Router
@@ -63,7 +63,10 @@ class App:
             if pending_jobs is not None and self.plane.is_cheap(outcome):
                 pending_jobs.append(outcome)
                 return None
-            done = self.pipeline.run(request, outcome, self.plane.start, deliver)
+            try:
+                done = self.plane.start(outcome, deliver)
+            except ModelNotReady:
+                done = self.plane.start(self.pipeline.handle_again(request), deliver)
             assert request.job is not None
             return self.complete(request.job) if done else None
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
@@ -76,11 +79,11 @@ class App:
             if request.response is not None:
                 return request.response
             outcome = job.outcome
-            if outcome is None:
-                return self._answer(request, Response(status=CLIENT_GONE))  # Counted, though nobody reads it.
+            if type(outcome) is dict:
+                return self._answer(request, job.encode(outcome))
             if isinstance(outcome, LadingError):
                 return self._refuse(request, outcome)
-            return self._answer(request, job.encode(outcome))
+            return self._answer(request, Response(status=CLIENT_GONE))  # Counted, though nobody reads it.
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
             return self._refuse(request, self.pipeline.as_refusal(request, error))
         finally:
@@ -117,14 +120,14 @@ class App:
 
     def count_unread(self, status: int) -> None:
         """Count what a host has refused without reading it as a request."""
-        self.metrics.stats("", 0, Request.protocol_without_route).refused(status)
+        self.metrics.stats("", 0, NO_ROUTE).refused(status)
 
     def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
         response.request_id = request.request_id
         if request.job is not None:
             response.model = request.job.served.loaded
-        self.pipeline.observe(request, response.status, len(response.body), error)
-        if self.pipeline.steps.answer:
+        self.pipeline.observe(request, response.status, len(request.body), len(response.body), error)
+        if self.pipeline.adds_headers:
             response.headers = (*response.headers, *self.pipeline.answer_headers(request))
         request.response = response
         return response

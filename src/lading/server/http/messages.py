@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -25,8 +25,6 @@ class Request(Exchange):
     Header names are lower case; ``params`` are the parts of the route. ``waiter`` is the host's own.
     """
 
-    protocol_without_route: ClassVar[str] = "http"
-
     method: str
     path: str
     body: bytes = b""
@@ -36,21 +34,6 @@ class Request(Exchange):
     route: Route | None = None
     response: Response | None = field(default=None, init=False)
     waiter: Any = field(default=None, init=False)
-
-    @property
-    def protocol(self) -> str:
-        """The protocol of the route; of its own where there is none."""
-        return self.route.protocol if self.route is not None else self.protocol_without_route
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the body, unpacked."""
-        return len(self.body)
-
-    def handle(self, plane: DataPlane) -> Response | Job:
-        """Have the route's handler answer."""
-        assert self.route is not None
-        return self.route.handler(self, plane)
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model, version and tag in the path; the default model if a fast route names none."""

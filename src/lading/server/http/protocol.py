@@ -125,10 +125,12 @@ class FastProtocol(HttpToolsProtocol):
         """Answer with the outcome of a job that ran with others; start it again if its version was unloaded."""
         self._waits_for_stage = False
         app, request = self.stage.app, job.exchange
-        if app.plane.was_unloaded(job):
-            self._respond(request, app.retry(request, self.stage.deliver))
+        lost = app.plane.was_unloaded(job)
+        response = app.retry(request, self.stage.deliver) if lost else app.complete(job)
+        if response is not None:
+            self._write(response, keep_alive=self._keeps_alive)
         else:
-            self._write(app.complete(job), keep_alive=self._keeps_alive)
+            self._wait(request)
 
     # Reading: past the parser if the head is known, else through its callbacks, in their order.
 
@@ -328,13 +330,14 @@ class FastProtocol(HttpToolsProtocol):
     def _dispatch(self, request: Request) -> None:
         request.waiter = self
         stage = self.stage
-        self._respond(request, stage.app.dispatch(request, stage.deliver, stage.pending_jobs))
-
-    def _respond(self, request: Request, response: Response | None) -> None:
-        """Write the response, or wait for the request's job."""
+        response = stage.app.dispatch(request, stage.deliver, stage.pending_jobs)
         if response is not None:
             self._write(response, keep_alive=self._keeps_alive)
-            return
+        else:
+            self._wait(request)
+
+    def _wait(self, request: Request) -> None:
+        """Answer once the request's job has run."""
         assert request.job is not None
         if not request.job.holds_version:  # Not queued: it runs at the end of this stage.
             self._waits_for_stage = True

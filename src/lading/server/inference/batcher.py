@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lading.errors import DeadlineExceeded, LadingError, QueueFull, RunFailed
-from lading.server.inference.job import Deliver, Job, RunRecord
+from lading.server.inference.job import BatchRecord, Deliver, Job
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
@@ -186,7 +186,7 @@ class Batcher:
         for run in runs:
             run_s, rows = took_s / len(runs), sum(job.rows for job in run)
             for job in run:
-                job.run = RunRecord(run_s, rows, queued_s=began - job.queued_at)
+                job.run_s, job.batch = run_s, BatchRecord(rows, queued_s=began - job.queued_at)
             if self._ran is not None:
                 self._ran(rows, run_s)
 

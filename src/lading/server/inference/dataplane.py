@@ -20,8 +20,8 @@ from lading.errors import (
     OutputUnknown,
     QueueFull,
 )
-from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs, run_one
-from lading.server.inference.job import Deliver, Job, RunRecord
+from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs
+from lading.server.inference.job import BatchRecord, Deliver, Job
 from lading.server.inference.readiness import Readiness
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
@@ -212,10 +212,13 @@ class DataPlane:
         if _expected_s(job) >= INLINE_S:
             return False
         began = time.perf_counter()
-        run_one(served, job)
-        job.run = RunRecord(time.perf_counter() - began, job.rows)
-        if type(job.outcome) is ModelNotReady:
-            raise not_ready(served)
+        try:
+            job.outcome = served.run(job.inputs, job.outputs)
+        except ModelNotReady:
+            raise  # The caller resolves again.
+        except LadingError as error:
+            job.outcome = error
+        job.run_s = time.perf_counter() - began
         return True
 
     def _queue(self, job: Job, deliver: Deliver) -> None:
@@ -280,14 +283,16 @@ class DataPlane:
 
 def _expected_s(job: Job) -> float:
     """Estimate how long a job runs; without end where its rows are larger than those that were measured."""
-    cost = job.served.model.cost
+    model = job.served.loaded
+    assert model is not None  # `resolve` returns no version that is not loaded.
+    cost = model.cost
     if cost.row_values:
         values = 0
         for array in job.inputs.values():
             values += array.size
         if values > cost.row_values * job.rows:
             return math.inf
-    return cost.of(job.rows)
+    return cost.first_row_s + cost.further_row_s * (job.rows - 1)  # `Cost.of` in place: every request passes.
 
 
 def _run_now(served: ServedVersion, jobs: list[Job]) -> None:
@@ -297,16 +302,16 @@ def _run_now(served: ServedVersion, jobs: list[Job]) -> None:
     as_one = run_jobs(served, jobs)
     took_s = time.perf_counter() - began
     if len(jobs) == 1:
-        jobs[0].run = RunRecord(took_s, jobs[0].rows)
+        jobs[0].run_s = took_s
     elif as_one:
         rows = sum(job.rows for job in jobs)
-        merged = RunRecord(took_s, rows, leads_run=False)
+        batch = BatchRecord(rows)
         for job in jobs:
-            job.run = merged
-        jobs[0].run = RunRecord(took_s, rows)
+            job.run_s, job.batch = took_s, batch
+        jobs[0].batch = BatchRecord(rows, leads_run=True)
     else:
         for job in jobs:
-            job.run = RunRecord(took_s / len(jobs), job.rows)
+            job.run_s = took_s / len(jobs)
 
 
 def _nobody(_served: ServedVersion, _rows: int, _took_s: float) -> None:

@@ -14,16 +14,15 @@ Outputs = dict[str, Array]
 
 
 @dataclass(slots=True, eq=False)
-class RunRecord:
-    """How a job ran: the seconds and rows of the run that it was part of.
+class BatchRecord:
+    """The batch that a job was part of: how many rows ran as one, and how long the job waited for it.
 
-    ``leads_run`` is true for one job of each run that was not queued: it stands for the run where runs are
-    counted. ``queued_s`` is how long the job waited in the queue, or None if it was not queued.
+    ``leads_run`` is true for one job of a batch that was not queued: it stands for the run where runs are
+    counted. ``queued_s`` is None if the job was not queued.
     """
 
-    run_s: float
-    batch_rows: int
-    leads_run: bool = True
+    rows: int
+    leads_run: bool = False
     queued_s: float | None = None
 
 
@@ -35,7 +34,8 @@ class Job:
     the client. ``exchange`` is the request that the job belongs to, ``deadline`` is on the monotonic clock,
     0 for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is
     whether the version counts the job as in flight. ``outcome`` is None until the job has run, and stays so
-    if it is cancelled first.
+    if it is cancelled first. ``run_s`` is how long its run took; ``batch`` is None if it ran alone and was not
+    queued.
     """
 
     served: ServedVersion
@@ -51,7 +51,8 @@ class Job:
     cancelled: bool = field(default=False, init=False)
     holds_version: bool = field(default=False, init=False)
     outcome: Outputs | LadingError | None = field(default=None, init=False)
-    run: RunRecord | None = field(default=None, init=False)
+    run_s: float = field(default=0.0, init=False)
+    batch: BatchRecord | None = field(default=None, init=False)
 
     @property
     def result(self) -> Outputs | None:

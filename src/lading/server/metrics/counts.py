@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from lading.errors import LadingError, leaves
-from lading.server.inference.job import Job, RunRecord
+from lading.server.inference.job import BatchRecord, Job
 from lading.server.metrics.shared_memory import Block
 
 SHOWN_BOUNDS_S = (
@@ -178,34 +178,40 @@ class Stats(Requests):
             return
         cells[_GOOD_S + bisect_left(BOUNDS_S, took_s)] += 1
         cells[_GOOD_SUM] += took_s
-        run = job.run if job is not None else None
-        if job is None or run is None:
+        if job is None:
             return
-        queued_s = run.queued_s
-        if queued_s is None:
-            self._ran_unqueued(job.rows, run)
+        batch = job.batch
+        if batch is None:
+            self._ran_alone(job)
+        elif batch.queued_s is None:
+            self._ran_together(job, batch)
         else:
             cells[_QUEUED_ROWS] += job.rows
-            cells[_SHARED_RUN_S] += run.run_s
-            cells[_QUEUE_S + bisect_left(BOUNDS_S, queued_s)] += 1
-            cells[_QUEUE_SUM] += queued_s
+            cells[_SHARED_RUN_S] += job.run_s
+            cells[_QUEUE_S + bisect_left(BOUNDS_S, batch.queued_s)] += 1
+            cells[_QUEUE_SUM] += batch.queued_s
 
     def refused(self, status: int) -> None:
         """Count what was no request: it has no latency."""
         self._cells[_STATUS_AT.get(status, _STATUS_OTHER)] += 1
 
-    def _ran_unqueued(self, rows: int, run: RunRecord) -> None:
-        cells, batch_rows = self._cells, run.batch_rows
-        if batch_rows == 1:
+    def _ran_alone(self, job: Job) -> None:
+        cells, rows = self._cells, job.rows
+        cells[_RUN_S] += job.run_s
+        if rows == 1:
             cells[_BATCH] += 1  # A single row needs no adding up.
-            cells[_RUN_S] += run.run_s
             return
         cells[_MORE_ROWS] += rows
-        if run.leads_run:
-            cells[_BATCH + bisect_left(BATCH_BOUNDS, batch_rows)] += 1
-            cells[_RUN_S] += run.run_s
+        cells[_BATCH + bisect_left(BATCH_BOUNDS, rows)] += 1
+
+    def _ran_together(self, job: Job, batch: BatchRecord) -> None:
+        cells = self._cells
+        cells[_MORE_ROWS] += job.rows
+        if batch.leads_run:
+            cells[_BATCH + bisect_left(BATCH_BOUNDS, batch.rows)] += 1
+            cells[_RUN_S] += job.run_s
         else:
-            cells[_SHARED_RUN_S] += run.run_s
+            cells[_SHARED_RUN_S] += job.run_s
 
     def failed(self, error: LadingError) -> None:
         """Count why a request was refused or failed; its answer is counted by `answered` as well."""

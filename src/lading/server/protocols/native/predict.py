@@ -76,7 +76,9 @@ class _Plan:
 
 
 def _plan(served: ServedVersion, *, flat: bool) -> _Plan:
-    plans = served.model.plans
+    model = served.loaded
+    assert model is not None  # `resolve` returns no version that is not loaded.
+    plans = model.plans
     plan: _Plan | None = plans.get(_FLAT if flat else _ROWS)
     if plan is None:
         plan = plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
