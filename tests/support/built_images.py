@@ -37,7 +37,7 @@ def config_of(name: str) -> dict:
         return json.load(file)
 
 
-def wheel(folder: Path, files: dict[str, bytes], *, lie: str = "") -> Path:
+def wheel(folder: Path, files: dict[str, bytes], *, wrong_digest: str = "") -> Path:
     path = folder / "some_thing-1.2-py3-none-any.whl"
     record = io.StringIO()
     writer = csv.writer(record)
@@ -46,7 +46,11 @@ def wheel(folder: Path, files: dict[str, bytes], *, lie: str = "") -> Path:
             archive.writestr(name, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             writer.writerow(
-                (name, f"sha256={lie if lie and name == next(iter(files)) else digest}", len(data))
+                (
+                    name,
+                    f"sha256={wrong_digest if wrong_digest and name == next(iter(files)) else digest}",
+                    len(data),
+                )
             )
         archive.writestr("some_thing-1.2.dist-info/RECORD", record.getvalue())
     return path
