@@ -255,7 +255,8 @@ class _Inside:
         from lading.server.inference.loaded import Cost
         from lading.server.inference.version import ServedVersion, State
         from lading.server.loading.loader import prepare
-        from lading.server.process.serve import make_app, make_plane, uvicorn_config
+        from lading.server.process.compose import make_app, make_plane
+        from lading.server.process.http_server import uvicorn_config
         from lading.settings import ServeSettings
 
         settings = ServeSettings(grpc_port=-1)

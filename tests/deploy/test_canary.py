@@ -9,7 +9,7 @@ import pytest
 
 from lading.deploy.canary import weight_patch
 from lading.release import HeaderRule
-from lading.server.process.serve import make_app, make_plane
+from lading.server.process.compose import make_app, make_plane
 from lading.settings import serve_settings
 from support.workloads import release
 

@@ -59,10 +59,10 @@ UVICORN = {
     "FlowControl": ("server/http/protocol.py", "pause_reading write_paused"),
     "ServerState": ("server/http/protocol.py", "connections default_headers total_requests"),
     "Server": (
-        "server/process/serve.py",
+        "server/process/http_server.py",
         "force_exit handle_exit lifespan on_tick server_state servers should_exit startup",
     ),
-    "Config": ("server/process/serve.py", "http_protocol_class ssl"),
+    "Config": ("server/process/http_server.py", "http_protocol_class ssl"),
 }
 ONNXRUNTIME = {
     "InferenceSession": ("runtime/onnx/session.py", "_sess"),

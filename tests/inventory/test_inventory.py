@@ -26,8 +26,8 @@ from lading.runtime.host.memory import memory_limit
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics
 from lading.server.metrics.shared_memory import SharedCells, SharedMemory
-from lading.server.process.serve import make_plane
-from lading.server.process.status import Place, Status, pattern_of, url
+from lading.server.process.compose import make_plane
+from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.canned_server import answering
@@ -43,10 +43,10 @@ def status_of(*versions: ServedVersion, cells: SharedCells | None = None) -> Sta
     settings = ServeSettings(port=0, workers=2)
     plane = make_plane(settings)
     plane.publish(versions)
-    place = Place("web-1", 1_800_000_000.0, "http://web:8000", "grpc://web:8001", "load", settings)
+    info = ServerInfo("web-1", 1_800_000_000.0, "http://web:8000", "grpc://web:8001", "load", settings)
     metrics = Metrics(plane, cells)
     metrics.publish()
-    return Status(place, plane, metrics)
+    return Status(info, plane, metrics)
 
 
 # What it says.
@@ -113,9 +113,9 @@ def test_requests_and_states_are_those_of_all_workers(tmp_path):
     loading.advance(State.FAILED, "no memory")
     second._metrics.publish()
     assert second.models()[0].reason == "1 of 2 workers: no memory"
-    assert (first.speaks, second.speaks) == (True, False)
+    assert (first.is_leader, second.is_leader) == (True, False)
     memory.ended(1)
-    assert second.speaks, "the one before it was killed"
+    assert second.is_leader, "the one before it was killed"
 
 
 @pytest.mark.parametrize(

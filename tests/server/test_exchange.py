@@ -15,7 +15,7 @@ from lading.server.http.router import LONGEST_REMEMBERED
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.observer import Observer
-from lading.server.process.serve import make_app, make_plane
+from lading.server.process.compose import make_app, make_plane
 from lading.server.protocols.sagemaker import csv_response
 from lading.settings import ServeSettings
 from lading.signature import Signature, named_labels

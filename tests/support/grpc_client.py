@@ -16,7 +16,7 @@ from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics import Metrics
 from lading.server.process.grpc_listener import services
-from lading.server.process.serve import make_plane
+from lading.server.process.compose import make_plane
 from lading.settings import ServeSettings
 
 OIP = "inference.GRPCInferenceService"

@@ -16,7 +16,7 @@ from lading.server.http.asgi import AsgiHost
 from lading.server.inference.loaded import Cost
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.loader import prepare
-from lading.server.process.serve import _pages, make_app, make_plane
+from lading.server.process.compose import documentation_pages, make_app, make_plane
 from lading.settings import ServeSettings
 
 
@@ -64,7 +64,9 @@ class AppClient:
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(AsgiHost(self.app, _pages), raise_app_exceptions=True)
+            transport = httpx.ASGITransport(
+                AsgiHost(self.app, documentation_pages), raise_app_exceptions=True
+            )
             async with httpx.AsyncClient(transport=transport, base_url="http://lading") as client:
                 return await client.request(method, path, **given)
 

@@ -15,9 +15,10 @@ from typing import Any
 from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
 from lading.server.loading.manager import Manager
+from lading.server.process.compose import documentation_pages
 from lading.server.process.grpc_listener import GrpcListener
-from lading.server.process.serve import Server, _pages, uvicorn_config
-from lading.server.process.sockets import hold
+from lading.server.process.http_server import HttpServer, uvicorn_config
+from lading.server.process.sockets import reserve_grpc_port
 from lading.settings import ServeSettings
 from support.waiting import wait_until
 
@@ -81,7 +82,7 @@ class Listening:
     """Where the application listens."""
 
     address: tuple[str, int]
-    server: Server
+    server: HttpServer
     app: App
     stage: Any = None
 
@@ -107,9 +108,9 @@ def listening(
         config.ssl_certfile = str(certificate)
     if not fast:
         config.http = "httptools"
-        config.app = AsgiHost(app, _pages)
-    grpc = GrpcListener(app.pipeline, settings, hold(settings))
-    server = Server(config, Manager(app.plane), grpc, settings)
+        config.app = AsgiHost(app, documentation_pages)
+    grpc = GrpcListener(app.pipeline, settings, reserve_grpc_port(settings))
+    server = HttpServer(config, Manager(app.plane), grpc, settings)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)

@@ -20,7 +20,7 @@ SERVER_MB = 256
 
 PRE_STOP_S, DRAIN_DELAY_S, DRAIN_TIMEOUT_S, MARGIN_S = 5, 5, 30, 5
 GRACE_S = PRE_STOP_S + DRAIN_DELAY_S + 2 * DRAIN_TIMEOUT_S + MARGIN_S
-"""REST is drained first and gRPC then, each within the timeout (`lading.server.process.serve`)."""
+"""REST is drained first and gRPC then, each within the timeout (`lading.server.process.http_server`)."""
 START_S = 300
 
 

@@ -65,13 +65,13 @@ def summary(settings: ServeSettings) -> dict[str, str]:
 
 
 def _lasting(status: Status) -> Replica:
-    place, here = status.place, fingerprint()
+    info, here = status.info, fingerprint()
     return Replica(
-        id=place.replica,
+        id=info.replica,
         host=socket.gethostname(),
-        address=place.address,
-        grpc_address=place.grpc_address,
-        pattern=place.pattern,
+        address=info.address,
+        grpc_address=info.grpc_address,
+        pattern=info.pattern,
         os=here.os,
         kernel=f"{platform.system()} {platform.release()}",
         arch=here.arch,
@@ -85,6 +85,6 @@ def _lasting(status: Status) -> Replica:
         providers=tuple(import_onnxruntime().get_available_providers()),
         fingerprint=here.id,
         image=here.image,
-        started_at=iso_time(place.started_at),
-        settings=summary(place.settings),
+        started_at=iso_time(info.started_at),
+        settings=summary(info.settings),
     )

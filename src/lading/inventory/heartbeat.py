@@ -45,7 +45,7 @@ class Beat:
     def run(self, stop: threading.Event) -> None:
         """Beat until `stop` is set, then say goodbye."""
         while not stop.is_set():
-            if self._status.speaks:
+            if self._status.is_leader:
                 self._tell(stopped_at="")
             stop.wait(self._interval_s)
         # Each worker says it, so that the last word is that of the last one.

@@ -16,19 +16,21 @@ def serve(
     settings: ServeSettings,
     refs: Sequence[Ref | Path],
     registry_url: str | None = None,
-    companions: Sequence[BackgroundTask] = (),
+    background_tasks: Sequence[BackgroundTask] = (),
 ) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; return the exit code 0.
 
-    Without `refs` follow the releases of the registry. `companions` run beside it, in every worker.
+    Without `refs` follow the releases of the registry. `background_tasks` run beside it, in every worker.
 
-    With several workers this process only looks after them; they are forked from what it has imported, and
-    are there at once. Raises what `lifecycle.serve` and `workers.supervise` raise.
+    With several workers this process only supervises them. They are forked from it, so that they start with
+    what it has imported. Raises what `process.serve.serve` and `process.supervisor.supervise` raise.
     """
-    from lading.server.process.serve import serve as live
+    from lading.server.process.serve import serve as serve_here
 
     if settings.workers == 1:
-        return live(settings, refs, registry_url, None, companions)
+        return serve_here(settings, refs, registry_url, None, background_tasks)
     from lading.server.process.supervisor import supervise
 
-    return supervise(settings, lambda seat: live(settings, refs, registry_url, seat, companions))
+    return supervise(
+        settings, lambda worker: serve_here(settings, refs, registry_url, worker, background_tasks)
+    )

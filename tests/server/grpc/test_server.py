@@ -28,7 +28,7 @@ from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics
 from lading.server.observe.observer import Observer
 from lading.server.process.grpc_listener import GrpcListener
-from lading.server.process.sockets import hold
+from lading.server.process.sockets import reserve_grpc_port
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.grpc_client import OIP, ask, grpc_serving, one_row, plane_of
@@ -296,7 +296,7 @@ def test_the_descriptor_sets_are_what_the_protos_say():
 
 
 def listener_for(plane: DataPlane, settings: ServeSettings) -> GrpcListener:
-    return GrpcListener(Pipeline(plane, Metrics(plane)), settings, hold(settings))
+    return GrpcListener(Pipeline(plane, Metrics(plane)), settings, reserve_grpc_port(settings))
 
 
 def test_a_taken_port_is_refused_before_anything_starts(iris):

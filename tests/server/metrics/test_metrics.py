@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import lading.server.process.serve  # noqa: F401
 from lading import errors
 from lading.server.grpc import STATUS as GRPC_STATUS
 from lading.server.inference import dataplane
@@ -26,9 +25,8 @@ from lading.server.metrics.counts import (
     STATUSES,
     TFS_BOUNDS_S,
 )
-from lading.server.metrics.page import page
 from lading.server.metrics.shared_memory import Cells, PrivateCells, SharedCells, SharedMemory
-from lading.server.process.serve import make_plane
+from lading.server.process.compose import make_plane, metrics_page
 from lading.server.protocols import STATUS
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
@@ -135,7 +133,7 @@ def test_any_worker_gives_the_sum_over_all(iris):
     for one in (first, second):
         one.publish(connections=2)
     for one in (first, second):
-        found = samples(page(one.summary(), "lading").decode())
+        found = samples(metrics_page(one, "lading").decode())
         assert found["lading_requests_total{model=iris,protocol=native,status=200,version=3}"] == 2
         assert found["lading_requests_total{model=iris,protocol=oip,status=400,version=3}"] == 1
         assert found[f"lading_model_state{{digest={iris.digest},model=iris,state=ready,version=3}}"] == 2
@@ -331,7 +329,7 @@ def test_failures_have_the_reasons_that_triton_has(iris):
         stats.failed(error)
     for protocol, status in (("oip", 499), ("native", 499), ("oip-grpc", "CANCELLED")):
         metrics.of(iris, protocol).answered(status, 0.1, None, 0, 0)
-    found = samples(page(metrics.summary(), "triton").decode())
+    found = samples(metrics_page(metrics, "triton").decode())
     assert found["nv_inference_request_failure{model=iris,reason=CANCELED,version=3}"] == 3
     reasons = {name.split("reason=")[1].split(",")[0] for name in found if "request_failure" in name}
     assert reasons == {"REJECTED", "BACKEND", "OTHER", "CANCELED"}

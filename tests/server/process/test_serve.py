@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lading.errors import InvalidSetting
-from lading.server.process.sockets import hold, listen
+from lading.server.process.sockets import listen, reserve_grpc_port
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.server_process import serving
@@ -112,7 +112,7 @@ def test_a_port_that_is_taken_is_refused_with_a_hint(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["999.1.1.1", "8.8.8.8"])
-@pytest.mark.parametrize("take", [listen, hold])
+@pytest.mark.parametrize("take", [listen, reserve_grpc_port])
 def test_an_address_that_is_not_of_this_machine_is_no_taken_port(host, take):
     with pytest.raises(InvalidSetting) as refused:
         take(ServeSettings(host=host, port=0, grpc_port=0))

@@ -27,7 +27,13 @@ from lading.release import Plan
 from lading.server.metrics.shared_memory import SharedCells, SharedMemory
 from lading.server.process import acceptor as acceptors
 from lading.server.process.acceptor import Acceptor
-from lading.server.process.supervisor import LONGEST_WAIT_S, Worker, next_to_accept, supervise, wait_s
+from lading.server.process.supervisor import supervise
+from lading.server.process.worker_process import (
+    MAX_RESTART_DELAY_S,
+    WorkerProcess,
+    next_to_accept,
+    restart_delay_s,
+)
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.server_process import ServerProcess, serving
@@ -43,8 +49,10 @@ def iris(tmp_path_factory) -> Path:
 # Decisions.
 
 
-def worker(number: int, *, waiting: bool = True, settled: bool = False, accepting: bool = False) -> Worker:
-    return Worker(number, pid=1, waiting=waiting, settled=settled, accepting=accepting)
+def worker(
+    number: int, *, waiting: bool = True, settled: bool = False, accepting: bool = False
+) -> WorkerProcess:
+    return WorkerProcess(number, pid=1, waiting=waiting, settled=settled, accepting=accepting)
 
 
 def test_the_first_worker_accepts_at_once_and_the_others_only_when_it_has_settled():
@@ -67,17 +75,17 @@ def test_a_worker_that_still_loads_does_not_join_those_that_are_ready():
 
 
 def test_a_worker_that_fails_again_and_again_is_waited_for_longer_and_longer():
-    assert [wait_s(failures) for failures in range(6)] == [0, 0, 0.5, 1, 2, 4]
-    assert wait_s(1000) == LONGEST_WAIT_S
+    assert [restart_delay_s(failures) for failures in range(6)] == [0, 0, 0.5, 1, 2, 4]
+    assert restart_delay_s(1000) == MAX_RESTART_DELAY_S
 
 
 def test_a_worker_told_to_end_in_the_moment_of_its_fork_ends():
     program = """
 import os, signal, time
-from lading.server.process import supervisor as workers
+from lading.server.process.supervisor import fork_with_signals_blocked
 signal.signal(signal.SIGTERM, lambda *_: None)
 for _ in range(20):
-    pid = workers._forked()
+    pid = fork_with_signals_blocked()
     if not pid:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -96,7 +104,7 @@ def test_a_process_with_threads_is_not_forked():
     thread.start()
     try:
         with pytest.raises(UsageError, match="can be forked"):
-            supervise(ServeSettings(workers=2, port=0, grpc_port=0), lambda _seat: 0)
+            supervise(ServeSettings(workers=2, port=0, grpc_port=0), lambda _worker: 0)
     finally:
         stop.set()
         thread.join()
@@ -113,10 +121,10 @@ class Scales:
         self.told = -1
         self.beats = 0
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         self.beats += 1
 
-    def rest(self) -> None:
+    def stop_heartbeat(self) -> None:
         self.beats = -self.beats
 
     def set_connections(self, count: int) -> None:
@@ -335,14 +343,14 @@ def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwh
     with serving(iris, flags=("--workers", "2", "--worker-timeout-s", "1")) as server:
         all_accept(server, 2)
         time.sleep(1.5)  # Longer than the limit: idle workers are no silent ones.
-        assert "sign of life" not in server.log
+        assert "no heartbeat" not in server.log
         victim = children(server)[0]
         os.kill(victim, signal.SIGSTOP)
         assert new_connections_until_replaced(server, victim) > 0
         all_accept(server, 2)
         assert server.stop() == 0
     assert re.search(
-        rf"worker 1 \(process {victim}\) has not given a sign of life for \d+ s; ending it", server.log
+        rf"worker 1 \(process {victim}\) has sent no heartbeat for \d+ s; ending it", server.log
     )
     assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL", server.log)
 
@@ -354,7 +362,7 @@ def test_a_worker_that_comes_back_before_it_is_ended_is_left_alone(iris):
         all_accept(server, 2)
         victim = children(server)[0]
         os.kill(victim, signal.SIGSTOP)
-        server.wait_until(lambda: "sign of life" in server.log)
+        server.wait_until(lambda: "no heartbeat" in server.log)
         os.kill(victim, signal.SIGCONT)
         time.sleep(3)
         assert victim in children(server)
@@ -392,16 +400,16 @@ def test_nothing_is_expected_of_a_worker_that_opens_a_model():
     cells = SharedCells(memory, 1)
     with cells.opening():
         pass
-    assert memory.beat_of(1) == 0  # It does not accept yet.
-    cells.beat()
-    before = memory.beat_of(1)
+    assert memory.heartbeat_of(1) == 0  # It does not accept yet.
+    cells.heartbeat()
+    before = memory.heartbeat_of(1)
     assert before > 0
     with cells.opening():
-        assert memory.beat_of(1) == 0
+        assert memory.heartbeat_of(1) == 0
         time.sleep(0.01)
-    assert memory.beat_of(1) > before  # What stood still meanwhile is forgotten.
-    cells.rest()
-    assert memory.beat_of(1) == 0
+    assert memory.heartbeat_of(1) > before  # What stood still meanwhile is forgotten.
+    cells.stop_heartbeat()
+    assert memory.heartbeat_of(1) == 0
 
 
 @pytest.mark.slow

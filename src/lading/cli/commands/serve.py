@@ -91,10 +91,10 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
 
         refs = refs or in_image()
         url = registry_url(registry)
-        companions = tuple(beside(refs, url, chosen=registry_given(registry)))
-        if companions and settings.workers > 1:
+        tasks = tuple(beside(refs, url, chosen=registry_given(registry)))
+        if tasks and settings.workers > 1:
             import_ahead(url)
-        ctx.exit(run(settings, refs, url, companions))
+        ctx.exit(run(settings, refs, url, tasks))
     except ModuleNotFoundError as error:
         if (error.name or "lading").startswith("lading"):
             raise
@@ -102,7 +102,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
 
 
 def import_ahead(url: str) -> None:
-    """Import what companions and the registry at `url` need, so that workers are forked with it."""
+    """Import what background tasks and the registry at `url` need, so that workers are forked with it."""
     import lading.inventory
     import lading.rollout  # noqa: F401
     from lading.registry.open import import_catalog

@@ -34,7 +34,6 @@ from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.admission import guarded
 from lading.server.loading.manager import Manager, Wanted
 from lading.server.observe.observer import Observer
-from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
@@ -321,28 +320,21 @@ class Follower:
         )
 
 
-class Following:
-    """The follower of a serving process, with the registry that it reads."""
+@contextmanager
+def following(
+    registry_url: str | None, manager: Manager, plane: DataPlane, observer: Observer, *, keep: int
+) -> Iterator[None]:
+    """Follow the releases of a registry until the block ends, keeping `keep` former versions of each model.
 
-    def __init__(
-        self,
-        registry_url: str | None,
-        manager: Manager,
-        plane: DataPlane,
-        observer: Observer,
-        settings: ServeSettings,
-    ) -> None:
-        from lading.registry import Registry
+    Raises `CatalogTooNew`.
+    """
+    from lading.registry import Registry
 
-        # A database that is away is waited for.
-        self._registry = Registry.open(registry_url, at_once=False)
-        replica = observer.replica
-        self._follower = Follower(
-            self._registry, manager, plane, observer, replica=replica, keep=settings.keep
-        )
-        self._follower.start()
-
-    def stop(self) -> None:
-        """Tell the catalog what is left to tell, and end."""
-        self._follower.stop()
-        self._registry.close()
+    # A database that cannot be reached is waited for.
+    with Registry.open(registry_url, at_once=False) as registry:
+        follower = Follower(registry, manager, plane, observer, replica=observer.replica, keep=keep)
+        follower.start()
+        try:
+            yield
+        finally:
+            follower.stop()

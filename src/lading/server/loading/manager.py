@@ -160,8 +160,11 @@ class Manager:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Unload everything that is not in hand any more; call after `drain`."""
-        self._thread.join(self._drain_timeout_s)
+        """Drain if nobody has yet, end the thread, and unload every version that has no request in flight."""
+        if self._stopping is None:
+            self.drain("the server is stopping")
+        if self._thread.is_alive():
+            self._thread.join(self._drain_timeout_s)
         with self._changed:
             present = tuple(self._present)
         for served in present:

@@ -43,8 +43,8 @@ class Agreement(Protocol):
     def agree(self, choose: Callable[[], Any]) -> Any:
         """Return what the first of them chose."""
 
-    def chose(self, value: Any) -> None:
-        """Tell the others."""
+    def announce(self, choice: Any) -> None:
+        """Send the others what this one has chosen."""
 
 
 class _Directory(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ class Resolver:
                 log.exception("cannot resolve references yet, retrying in %g s", wait_s)
             else:
                 if self._seat is not None:
-                    self._seat.chose(msgspec.to_builtins(found))
+                    self._seat.announce(msgspec.to_builtins(found))
                 self.load(self._wanted(found), manager, plane)
                 return
 

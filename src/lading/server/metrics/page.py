@@ -24,10 +24,9 @@ _OF = ["model", "version"]
 Families = Callable[[Summary], Iterator[Metric]]
 
 
-def page(summary: Summary, names: str) -> bytes:
-    """Write `summary` under the `names` of "lading", "triton", "tfs" or "all" of them."""
-    chosen = FAMILIES.values() if names == "all" else [FAMILIES[names]]
-    return generate_latest(_Shown(summary, chosen))
+def page(summary: Summary, families: Iterable[Families]) -> bytes:
+    """Return the page that shows `summary` in `families`."""
+    return generate_latest(_Shown(summary, families))
 
 
 class _Shown(Collector):
@@ -143,9 +142,3 @@ def _workers(summary: Summary) -> Iterator[Metric]:
     version = GaugeMetricFamily("lading_info", "1, with the version of lading.", labels=["lading"])
     version.add_metric([lading.__version__], 1)
     yield from (alive, starts, cpu, resident, open_now, version)
-
-
-FAMILIES: dict[str, Families] = {
-    "lading": lading_families,
-}
-"""Metric families by the names they go by; the protocols bring theirs (`process.serve`)."""

@@ -93,7 +93,7 @@ class SharedMemory:
         header = self.segments[worker - 1].header
         header[_PID] = header[_CONNECTIONS] = header[_BEAT] = header[_OPENING] = 0
 
-    def beat_of(self, worker: int) -> float:
+    def heartbeat_of(self, worker: int) -> float:
         """Return when `worker` last gave a sign of life, on the monotonic clock; 0 where none can be expected.
 
         That is before the first, while it opens a model, and when it accepts no more.
@@ -175,11 +175,11 @@ class SharedCells:
         """Let the others know how many connections this worker has, from when it accepts any."""
         self._own.header[_CONNECTIONS] = count + 1
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Let the supervisor know that the event loop of this worker goes on."""
         self._own.header[_BEAT] = int(time.monotonic() * 1000)
 
-    def rest(self) -> None:
+    def stop_heartbeat(self) -> None:
         """Return no more signs of life, because this worker ends."""
         self._own.header[_BEAT] = 0
 
@@ -192,7 +192,7 @@ class SharedCells:
             yield
         finally:
             if header[_BEAT]:
-                self.beat()
+                self.heartbeat()
             header[_OPENING] = 0
 
     def least_connections(self) -> int:

@@ -1,9 +1,9 @@
-"""Accepts connections from the socket that all workers share, so that each gets its part of them.
+"""Accepts connections from the socket that all workers share, so that each gets its share of them.
 
-uvloop would take all that wait at once, and eight clients that come together would end up with one worker.
-Here a worker takes one connection at a time, and leaves it to the others for a moment while it has more than
-one of them. Listening sockets of their own (SO_REUSEPORT) would do no better with few clients, and what
-waits on one is reset when its worker is killed.
+uvloop would accept all waiting connections together, and eight clients that connect together would end up
+with one worker. Here a worker accepts one connection at a time, and leaves it to the others for a moment
+while it has more than one of them. A listening socket for each worker (SO_REUSEPORT) would be no better with
+few clients, and the kernel would reset the connections that wait on the socket of a killed worker.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any, Protocol
 log = logging.getLogger("lading.server")
 
 PATIENCE_S = 0.005
-"""How long a connection is left to workers that have fewer; then they are too busy to take it."""
+"""How long a connection is left to workers that have fewer; by then they are too busy to accept it."""
 
 _NO_DESCRIPTORS_S = 0.5
 
 
 class Balance(Protocol):
-    """What a worker knows of how many connections the workers have."""
+    """What workers share about their connections."""
 
     def set_connections(self, count: int) -> None:
-        """Let the others know how many this worker has."""
+        """Publish how many connections this worker has."""
         ...
 
     def least_connections(self) -> int:
-        """Return the connections of whichever worker that accepts has the fewest."""
+        """Return the number of connections of the accepting worker that has the fewest."""
         ...
 
-    def beat(self) -> None:
-        """Return a sign of life."""
+    def heartbeat(self) -> None:
+        """Record that the event loop of this worker runs."""
         ...
 
-    def rest(self) -> None:
-        """Return none any more."""
+    def stop_heartbeat(self) -> None:
+        """Record that no more heartbeats will follow."""
         ...
 
 
@@ -69,8 +69,8 @@ class Acceptor:
         self._loop.add_reader(self._listener.fileno(), self._ready)
 
     def count(self, connections: int) -> None:
-        """Set right how many connections there are, and give a sign of life; called some times a second."""
-        self._balance.beat()
+        """Correct the number of connections, and send a heartbeat; called some times a second."""
+        self._balance.heartbeat()
         self._connections = connections + len(self._connecting)
         self._balance.set_connections(self._connections)
 
@@ -78,7 +78,7 @@ class Acceptor:
         """Accept no more."""
         if not self._closed:
             self._closed = True
-            self._balance.rest()
+            self._balance.stop_heartbeat()
             self._loop.remove_reader(self._listener.fileno())
 
     async def wait_closed(self) -> None:
@@ -93,9 +93,9 @@ class Acceptor:
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener.fileno())
-        self._loop.call_later(seconds, self._go_on)
+        self._loop.call_later(seconds, self._resume)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if not self._closed:
             self._loop.add_reader(self._listener.fileno(), self._ready)
             self._accept()
@@ -106,10 +106,13 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # Another worker was quicker, or the client has gone.
         except OSError as error:
-            log.warning("cannot accept connections: %s", error.strerror)  # No descriptors left, most likely.
+            # Most likely the process has no file descriptors left.
+            log.warning("cannot accept connections: %s", error.strerror)
             self._pause(_NO_DESCRIPTORS_S)
             return
         connection.setblocking(False)
+        # Counted here and not when the protocol exists, because the next readiness may be handled before
+        # that.
         self._connections += 1
         self._balance.set_connections(self._connections)
         task = self._loop.create_task(self._connect(connection))
@@ -121,8 +124,9 @@ class Acceptor:
             _, protocol = await self._loop.connect_accepted_socket(
                 self._make_protocol, connection, ssl=self._encryption
             )
-        except OSError:  # The client went, or does not speak TLS; it is nobody else's matter.
+        except OSError:  # The client has gone, or does not speak TLS: nobody else has to know.
             connection.close()
             return
         if self._closed:
+            # uvicorn has shut down the connections that it knew when it closed this acceptor; not this one.
             protocol.shutdown()

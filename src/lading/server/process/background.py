@@ -1,6 +1,6 @@
-"""What runs beside a server in threads of its own: the rollout driver, the beat of the inventory.
+"""Tasks that run beside a server in threads, such as the rollout driver and the inventory's heartbeat.
 
-The server knows none of them: it is given functions, and tells them its `Status`.
+The server knows none of them: it is given functions, and passes them its `Status`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from lading.server.process.status import Status
 
 BackgroundTask = Callable[["Status", threading.Event], None]
-"""Runs beside a server until the event is set, which is when nothing is answered any more."""
+"""Runs beside a server until the event is set, which happens when the server has stopped answering."""
 
-PATIENCE_S = 5.0
-"""A companion that takes longer to end is left behind: no server waits for a catalog that is away."""
+STOP_TIMEOUT_S = 5.0
+"""A task that takes longer to end is abandoned: no server waits for a catalog that is unreachable."""
 
 
 class BackgroundTasks:
-    """The companions of one process; each worker has its own."""
+    """The background tasks of one process; each worker has its own."""
 
-    def __init__(self, companions: Sequence[BackgroundTask], status: Status) -> None:
+    def __init__(self, tasks: Sequence[BackgroundTask], status: Status) -> None:
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=one, args=(status, self._stop), name="companion", daemon=True)
-            for one in companions
+            threading.Thread(target=task, args=(status, self._stop), name="background task", daemon=True)
+            for task in tasks
         ]
 
     def start(self) -> None:
-        """Begin to run them; returns at once."""
+        """Start every task; returns without waiting for any."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Have all of them end, and wait for it a little."""
+        """Ask every task to end, and wait a little for each."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(PATIENCE_S)
+            thread.join(STOP_TIMEOUT_S)

@@ -1,7 +1,7 @@
 """Opens the gRPC port beside REST, and closes it; REST never waits for it.
 
-grpcio takes longer to import than a model to load, so it is imported in a thread. The address is held from
-the beginning all the same: a port that is taken is an error at once, and its number is known.
+grpcio takes longer to import than a small model to load, so a thread imports it. The port is reserved from
+the beginning all the same: its number is known, and a port that is taken fails the start.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ log = logging.getLogger("lading.server")
 
 
 class GrpcListener:
-    """The gRPC side of one process at the address that is `held`; does nothing where that is None."""
+    """The gRPC side of one process, at the port that `reserved` reserves; does nothing if that is None."""
 
-    def __init__(self, pipeline: Pipeline, settings: ServeSettings, held: socket.socket | None) -> None:
+    def __init__(self, pipeline: Pipeline, settings: ServeSettings, reserved: socket.socket | None) -> None:
         self._pipeline = pipeline
         self._settings = settings
-        self._held = held
+        self._reserved = reserved
         self._server: GrpcServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
         """The port, whether it answers already or not; -1 for none."""
-        return int(self._held.getsockname()[1]) if self._held is not None else -1
+        return int(self._reserved.getsockname()[1]) if self._reserved is not None else -1
 
     def open(self) -> None:
-        """Begin to answer; returns at once."""
-        if self._held is not None:
+        """Begin to answer; returns without waiting for it."""
+        if self._reserved is not None:
             self._thread = threading.Thread(target=self._start, name="grpc start", daemon=True)
             self._thread.start()
 
     def close(self, grace_s: float) -> None:
-        """Take no more calls and finish those in hand within `grace_s`."""
+        """Take no more calls and finish those in flight within `grace_s`; may be called twice."""
         if self._thread is not None:
             self._thread.join()
         if self._server is not None:
             self._server.stop(grace_s)
-        if self._held is not None:
-            self._held.close()
+        if self._reserved is not None:
+            self._reserved.close()
 
     def _start(self) -> None:
-        _be_patient()
+        _schedule_as_batch()
         from lading.server.grpc.server import GrpcServer
 
         host = self._settings.host
@@ -68,23 +68,23 @@ class GrpcListener:
         log.info("listening on grpc://%s:%d", f"[{host}]" if ":" in host else host, self.port)
 
 
-def _be_patient() -> None:
-    """Let this thread, and every thread that it starts, not take the processor away when it is woken.
-
-    A call passes through several threads of grpcio, and each hand-over would otherwise stop the thread that
-    holds the interpreter's lock.
-    """
-    if hasattr(os, "SCHED_BATCH"):  # Linux only.
-        try:
-            os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
-        except PermissionError as error:  # A sandbox may forbid it; gRPC is slower then, and nothing else.
-            log.info("gRPC threads keep the usual scheduling: %s", error)
-
-
 def services() -> Iterator[Service]:
-    """List the services of every protocol that has gRPC."""
+    """List the gRPC services of every protocol that has some."""
     from lading.server.protocols.oip import grpc as oip
     from lading.server.protocols.tfs import grpc as tfs
 
     yield oip.service()
     yield from tfs.services()
+
+
+def _schedule_as_batch() -> None:
+    """Keep this thread, and every thread that it starts, from preempting others when it wakes up.
+
+    A call passes through several threads of grpcio. Each wake-up would otherwise preempt the thread that
+    holds the interpreter's lock, which the woken thread then waits for (sched(7), SCHED_BATCH).
+    """
+    if hasattr(os, "SCHED_BATCH"):  # Linux only.
+        try:
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
+        except PermissionError as error:  # A sandbox may forbid it: gRPC is slower then, and nothing else.
+            log.info("gRPC threads keep the usual scheduling: %s", error)

@@ -1,4 +1,4 @@
-"""The two addresses of a server, taken before anything is loaded. Accepts no connection itself."""
+"""The two ports of a server, bound before anything is loaded. Accepts no connection itself."""
 
 from __future__ import annotations
 
@@ -8,54 +8,58 @@ import socket
 from lading.errors import InvalidSetting
 from lading.settings import ServeSettings
 
+_BACKLOG = 2048
+
 
 def listen(settings: ServeSettings) -> socket.socket:
-    """Listen for REST. Workers share this socket, so that what waits on it outlives any of them.
+    """Return the listening socket of REST. Workers share it, so that waiting connections outlive any worker.
 
-    Raises `InvalidSetting` where the address is taken, or is none of this machine.
+    Raises `InvalidSetting` if the port is taken, or the address is not one of this machine.
     """
-    listener = socket.socket(_family(settings.host), socket.SOCK_STREAM)
+    host, port = settings.host, settings.port
+    listener = socket.socket(_family(host), socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise _taken(
-            settings.host, settings.port, error, "choose another `--port`; 0 takes a free one"
-        ) from None
-    listener.listen(2048)
+        hint = "choose another `--port`; 0 takes a free one"
+        raise _cannot_bind(host, port, error, hint) from None
+    listener.listen(_BACKLOG)
     return listener
 
 
-def hold(settings: ServeSettings) -> socket.socket | None:
-    """Hold the address of gRPC without listening; None where ``grpc_port`` is -1.
+def reserve_grpc_port(settings: ServeSettings) -> socket.socket | None:
+    """Return a bound socket that reserves the port of gRPC without listening, or None if ``grpc_port`` is -1.
 
-    grpcio takes no socket of ours: each process listens beside the one held here (SO_REUSEPORT). Raises
-    `InvalidSetting` where another server has the address.
+    grpcio takes no socket of ours: each process listens beside the one reserved here (SO_REUSEPORT). Raises
+    `InvalidSetting` if another server has the port.
     """
     host, port = settings.host, settings.grpc_port
     if port < 0:
         return None
-    held = socket.socket(_family(host), socket.SOCK_STREAM)
+    reserved = socket.socket(_family(host), socket.SOCK_STREAM)
     try:
-        if port:  # Sharing is for our own workers: another server's port is taken, even if it would share.
+        if port:
+            # Only our own workers may share the port. Binding without SO_REUSEPORT first also fails on the
+            # port of another server that would share it.
             with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, port))
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, port))
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((host, port))
     except OSError as error:
-        held.close()
+        reserved.close()
         hint = "choose another `--grpc-port`; 0 takes a free one, -1 serves no gRPC"
-        raise _taken(host, port, error, hint) from None
-    return held
+        raise _cannot_bind(host, port, error, hint) from None
+    return reserved
 
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _taken(host: str, port: int, error: OSError, hint: str) -> InvalidSetting:
+def _cannot_bind(host: str, port: int, error: OSError, hint: str) -> InvalidSetting:
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return InvalidSetting(
             f"`{host}`",

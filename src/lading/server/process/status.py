@@ -1,7 +1,7 @@
-"""What a server says of itself to its companions: where and since when it runs, and what it serves.
+"""What a server says about itself to its background tasks: where and since when it runs, and what it serves.
 
-A server of several workers is one: each of them has a `Status`, and all say the same. Only reads; asking
-costs the path of requests nothing, for everything is in the metrics already.
+A server of several workers is one server: each of them has a `Status`, and all say the same. Only reads, and
+costs the request path nothing, because everything is in the metrics already.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from lading.settings import ServeSettings, bundles_folder
 _WORST_FIRST = (State.FAILED, State.LOADING, State.WARMING, State.DRAINING, State.READY, State.UNLOADED)
 
 _Key = tuple[str, str, str]
+"""Model, version, digest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What of a server never changes: its id, its beginning as a Unix time, its addresses and settings."""
+class ServerInfo:
+    """What never changes while a server runs; ``started_at`` is a Unix time."""
 
     replica: str
     started_at: float
@@ -36,30 +37,30 @@ class Place:
 
 
 class Status:
-    """The server that a companion runs beside."""
+    """The server that a background task runs beside."""
 
-    def __init__(self, place: Place, plane: DataPlane, metrics: Metrics) -> None:
-        self.place = place
+    def __init__(self, info: ServerInfo, plane: DataPlane, metrics: Metrics) -> None:
+        self.info = info
         self._plane = plane
         self._metrics = metrics
 
     @property
     def replica(self) -> str:
         """The id of the server; one for all of its workers."""
-        return self.place.replica
+        return self.info.replica
 
     @property
-    def speaks(self) -> bool:
-        """Whether this process speaks for the server: of its workers, one at a time does."""
+    def is_leader(self) -> bool:
+        """Whether this process speaks for the server: one of its workers at a time does."""
         return self._metrics.is_first
 
     def models(self) -> tuple[ReplicaModel, ...]:
-        """List every version that is there, ready or not, with what all workers together did for it."""
+        """List every version that is present, ready or not, with its state and requests over all workers."""
         summary = self._metrics.summary()
         here = {
-            (one.name, str(one.version), one.digest): one
+            (version.name, str(version.version), version.digest): version
             for versions in self._plane.models.values()
-            for one in versions
+            for version in versions
         }
         everywhere = {(now.model, now.version, now.digest): now for now in summary.versions}
         requests = _requests(summary)
@@ -70,9 +71,9 @@ class Status:
 
 
 def pattern_of(refs: Sequence[Ref | Path], bundles: Path | None = None) -> Pattern:
-    """Tell how the models come here: with the image, where all of them lie in its folder.
+    """Return how the models came here: in the image if all of them are in its folder `bundles`, else loaded.
 
-    What is mounted there did not come with the image: an init container pulled it.
+    A volume that is mounted at that folder did not come with the image: an init container pulled into it.
     """
     bundles = (bundles or bundles_folder()).resolve()
     inside = [isinstance(ref, Path) and ref.resolve().is_relative_to(bundles) for ref in refs]
@@ -80,44 +81,47 @@ def pattern_of(refs: Sequence[Ref | Path], bundles: Path | None = None) -> Patte
 
 
 def url(host: str, port: int, hostname: str, scheme: str = "http") -> str:
-    """Write an address as others reach it: by the host's name where the server listens on every address."""
-    shown = hostname if host in ("0.0.0.0", "::") else host  # noqa: S104 - only shown
-    return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    """Return an address as others reach it: with the host's name if the server listens on every address."""
+    reachable = hostname if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
+    return f"{scheme}://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
 def _requests(summary: Summary) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
+    """Return the requests of each version over all protocols."""
+    requests: dict[tuple[str, str], int] = {}
     for (model, version, _), counts in summary.requests.items():
-        found[model, version] = found.get((model, version), 0) + sum(counts.statuses.values())
-    return found
+        so_far = requests.get((model, version), 0)
+        requests[model, version] = so_far + sum(counts.statuses.values())
+    return requests
 
 
-def _model(key: _Key, served: ServedVersion | None, now: VersionNow | None, requests: int) -> ReplicaModel:
-    name, version, digest = key
-    state, reason = _state(served, now)
-    manifest = served.manifest if served is not None and served.is_opened else None
-    last = now.last_request_at if now is not None else 0.0
+def _model(key: _Key, version: ServedVersion | None, now: VersionNow | None, requests: int) -> ReplicaModel:
+    name, number, digest = key
+    state, reason = _state(version, now)
+    manifest = version.manifest if version is not None and version.is_opened else None
+    inputs = manifest.signature.inputs if manifest is not None else ()
+    last_request_at = now.last_request_at if now is not None else 0.0
     return ReplicaModel(
         name=name,
-        version=int(version),
+        version=int(number),
         digest=digest,
         state=state,
         reason=reason,
         purpose=manifest.purpose if manifest is not None else "",
         owner=manifest.owner if manifest is not None else "",
-        input_format="; ".join(f"{one.name}: {one}" for one in manifest.signature.inputs) if manifest else "",
+        input_format="; ".join(f"{tensor.name}: {tensor}" for tensor in inputs),
         requests=requests,
-        last_request_at=iso_time(last) if last else None,
+        last_request_at=iso_time(last_request_at) if last_request_at else None,
     )
 
 
-def _state(served: ServedVersion | None, now: VersionNow | None) -> tuple[str, str]:
-    """Return the state over all workers, the worst of them where they differ, and why."""
+def _state(version: ServedVersion | None, now: VersionNow | None) -> tuple[str, str]:
+    """Return the state over all workers, the worst of them if they differ, and why."""
     states = now.states if now is not None and now.states else {}
-    if served is not None and not states:
-        return served.state.word, served.reason
+    if version is not None and not states:
+        return version.state.word, version.reason
     worst = next(state for state in _WORST_FIRST if state in states)
-    reason = served.reason if served is not None and served.state is worst else ""
+    reason = version.reason if version is not None and version.state is worst else ""
     if len(states) > 1:
         share = f"{states[worst]} of {sum(states.values())} workers"
         reason = f"{share}: {reason}" if reason else share

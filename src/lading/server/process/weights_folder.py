@@ -1,6 +1,6 @@
-"""The folder by which the workers of one server share weights: made before they start, gone when they end.
+"""The folder in which the workers of one server share weights: made before they start, removed when they end.
 
-What lies in it is for `runtime.prepared` to say. This runs in the supervisor, which opens no model.
+`runtime.onnx.shared_weights` decides what is stored there. This runs in the supervisor, which opens no model.
 """
 
 from __future__ import annotations
@@ -21,32 +21,34 @@ _PREFIX = "lading-weights-"
 
 @contextmanager
 def weights_folder(*, wanted: bool = True) -> Iterator[Path | None]:
-    """Return a new folder that only this user reads, and remove it at the end.
+    """Return a new folder that only this user can read, and remove it at the end.
 
-    None where it is not `wanted` or cannot be made, which is no error. What servers left that were killed
-    is removed: in a container that is started again the disk would fill up.
+    None if it is not `wanted`, or cannot be made, which is no error. Folders that killed servers left are
+    removed: they would fill the disk of a container that is restarted.
     """
-    made = _made() if wanted else None
+    made = _make_folder() if wanted else None
     if made is None:
         yield None
         return
-    folder, handle = made
+    folder, lock = made
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+        os.close(lock)
 
 
-def _made() -> tuple[Path, int] | None:
+def _make_folder() -> tuple[Path, int] | None:
+    """Return a new folder and the descriptor of its lock; None, with a warning, if it cannot be made."""
     folder = None
     try:
         _remove_abandoned(Path(tempfile.gettempdir()))
         while True:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            handle = _held(folder, fcntl.LOCK_SH)
-            if handle is not None:
-                return folder, handle
+            lock = _lock(folder, fcntl.LOCK_SH)
+            if lock is not None:
+                return folder, lock
+            # Another server has taken it for abandoned, between its making and its locking: make another.
     except OSError as error:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -55,28 +57,30 @@ def _made() -> tuple[Path, int] | None:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove the folders of servers of which no process is left: workers inherit the hold of theirs."""
+    """Remove the folders of servers of which no process is left: workers inherit the lock of theirs."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        handle = _held(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if handle is not None:
+        lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock is not None:
             shutil.rmtree(folder, ignore_errors=True)
-            os.close(handle)
+            os.close(lock)
 
 
-def _held(folder: Path, kind: int) -> int | None:
-    """Lock the folder; None where it is locked, gone, another user's, or none."""
+def _lock(folder: Path, kind: int) -> int | None:
+    """Lock the folder; return None if it is locked, gone, no folder, or another user's."""
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        # O_NOFOLLOW, because anyone may put a link of this name into /tmp.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     try:
-        fcntl.flock(handle, kind)
+        fcntl.flock(descriptor, kind)
+        # Looked up by name again: it may have been removed while this process waited for the lock.
         if folder.stat().st_uid == os.geteuid():
-            return handle
+            return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass
     except BaseException:
-        os.close(handle)
+        os.close(descriptor)
         raise
-    os.close(handle)
+    os.close(descriptor)
     return None

@@ -1,8 +1,9 @@
-"""A worker's place: what it has from its supervisor, and what they say to each other.
+"""What a worker process has from its supervisor, and the messages that both exchange.
 
-Lines of JSON over a socket pair. To the supervisor: ``ask`` (what shall be served?), ``chosen``, ``waiting``
-(to accept), ``settled`` (every version is ready or has failed), ``refused``. To the worker: ``choose``,
-``chosen``, ``accept``. Where the line ends the supervisor is gone, and the worker drains.
+Messages are lines of JSON over a socket pair. To the supervisor: ``ask`` (for the choice of what to serve),
+``chosen``, ``waiting`` (to accept), ``settled`` (every version is ready or has failed), ``refused``. To the
+worker: ``choose``, ``chosen``, ``accept``. When the channel closes the supervisor is gone, and the worker
+drains.
 """
 
 from __future__ import annotations
@@ -24,27 +25,30 @@ from lading.errors import LadingError
 from lading.server.metrics.shared_memory import SharedMemory
 
 Message = tuple[str, Any]
+"""The kind of a message and its value."""
+
+_READ_BYTES = 65536
 
 
 class Channel:
-    """One end of the line; keeps what came of a message that is not whole yet."""
+    """One end of the socket pair between supervisor and worker; keeps the start of an incomplete message."""
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self._rest = b""
 
-    def send(self, word: str, value: Any = None) -> bool:
-        """Say one thing; False where nobody is there to hear it."""
+    def send(self, kind: str, value: Any = None) -> bool:
+        """Send one message; return False if the other process is gone."""
         try:
-            self.socket.sendall(json.dumps([word, value]).encode() + b"\n")
+            self.socket.sendall(json.dumps([kind, value]).encode() + b"\n")
         except OSError:
             return False
         return True
 
     def receive(self) -> list[Message] | None:
-        """Wait for what is said next; None where the other end is gone."""
+        """Wait for the next messages; return None if the other process is gone."""
         try:
-            data = self.socket.recv(65536)
+            data = self.socket.recv(_READ_BYTES)
         except OSError:
             data = b""
         if not data:
@@ -55,86 +59,89 @@ class Channel:
 
 def _messages(lines: list[bytes]) -> Iterator[Message]:
     for line in lines:
-        word, value = json.loads(line)
-        yield word, value
+        kind, value = json.loads(line)
+        yield kind, value
 
 
 @dataclass
 class WorkerContext:
-    """The place of worker `number`, from 1: the sockets and the memory that all share, and the line.
+    """What worker `number`, from 1, has from its supervisor: shared sockets and memory, and its channel.
 
-    ``replica`` names the server that all workers are, which began at the Unix time ``started_at``;
-    ``weights_in`` is the folder by which they share weights, if they do.
+    ``replica`` names the server that all workers form, which started at the Unix time ``started_at``;
+    ``grpc_socket`` reserves the port of gRPC, ``weights_folder`` is where workers share weights, if they do.
     """
 
     number: int
     listener: socket.socket
-    held: socket.socket | None
+    grpc_socket: socket.socket | None
     memory: SharedMemory
-    line: Channel
+    channel: Channel
     replica: str
     started_at: float
-    weights_in: Path | None = None
-    _answers: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
-    _turn: threading.Event = field(default_factory=threading.Event)
+    weights_folder: Path | None = None
+    _replies: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
+    _may_accept: threading.Event = field(default_factory=threading.Event)
 
     def listen(self) -> None:
-        """Begin to hear the supervisor, in a thread."""
-        threading.Thread(target=self._hear, name="supervisor", daemon=True).start()
+        """Begin to receive messages of the supervisor, in a thread."""
+        threading.Thread(target=self._receive, name="supervisor", daemon=True).start()
 
     def agree(self, choose: Callable[[], Any]) -> Any:
-        """Return what all workers serve: what the first of them chose, so that no two ever differ.
+        """Return what all workers serve, which the first of them chooses, so that no two ever differ.
 
-        None where it cannot be chosen yet: then this worker says it later (`chose`), while the others wait.
+        None if it cannot be chosen yet: then this worker announces it later (`announce`), and the others
+        wait.
         """
-        self.line.send("ask")
-        word, value = self._answers.get()
-        if word == "choose":
+        self.channel.send("ask")
+        kind, value = self._replies.get()
+        if kind == "choose":
             value = choose()
             if value is not None:
-                self.chose(value)
+                self.announce(value)
         return value
 
-    def chose(self, value: Any) -> None:
-        """Tell the other workers what to serve."""
-        self.line.send("chosen", value)
+    def announce(self, choice: Any) -> None:
+        """Send the other workers the choice of what to serve."""
+        self.channel.send("chosen", choice)
 
-    def settle(self, settled: threading.Event) -> None:
-        """Tell the supervisor, once `settled` is set, that this worker is as ready as it will be."""
+    def report_settled(self, settled: threading.Event) -> None:
+        """Report to the supervisor, once `settled` is set, that every version here is ready or has failed."""
 
-        def tell() -> None:
+        def report() -> None:
             settled.wait()
-            self.line.send("settled")
+            self.channel.send("settled")
 
-        threading.Thread(target=tell, name="settle", daemon=True).start()
+        threading.Thread(target=report, name="report settled", daemon=True).start()
 
     def wait_for_turn(self) -> None:
-        """Wait until this worker may accept connections: when it cannot refuse what another would answer."""
-        self.line.send("waiting")
-        self._turn.wait()
+        """Wait until the supervisor lets this worker accept connections."""
+        # While it loads it would refuse requests that other workers can answer.
+        self.channel.send("waiting")
+        self._may_accept.wait()
 
-    def refuse(self, error: LadingError) -> None:
-        """Tell the supervisor why this worker cannot serve."""
-        said = {"expected": error.expected, "found": error.found, "hint": error.hint}
-        self.line.send("refused", [type(error).__name__, error.where, said])
+    def report_error(self, error: LadingError) -> None:
+        """Report to the supervisor why this worker cannot serve."""
+        details = {"expected": error.expected, "found": error.found, "hint": error.hint}
+        self.channel.send("refused", [type(error).__name__, error.where, details])
 
-    def _hear(self) -> None:
-        while (messages := self.line.receive()) is not None:
+    def _receive(self) -> None:
+        while (messages := self.channel.receive()) is not None:
             for message in messages:
                 if message[0] == "accept":
-                    self._turn.set()
+                    self._may_accept.set()
                 else:
-                    self._answers.put(message)
+                    self._replies.put(message)
+        # The supervisor is gone: drain as if it had asked for it.
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def replica_id() -> str:
-    """Name a server, as no other is: by its host, and by chance."""
+    """Return a new id for a server: its host's name and a random part."""
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
-def refusal(value: tuple[str, str, dict[str, str | None]]) -> LadingError:
-    """Return the error of a ``refused`` message."""
-    kind, where, said = value
-    error: LadingError = getattr(errors, kind)(where, **said)
+def reported_error(value: tuple[str, str, dict[str, str | None]]) -> LadingError:
+    """Return the error that `WorkerContext.report_error` sent."""
+    kind, where, details = value
+    error: LadingError = getattr(errors, kind)(where, **details)
     return error

@@ -1,0 +1,95 @@
+"""Puts a server together: the data plane with its limits, the routes of the protocols, the metrics pages.
+
+Starts nothing: no thread, no socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lading.server.exchange import Pipeline
+from lading.server.http.app import App
+from lading.server.http.messages import Handler, Request, Response, Route
+from lading.server.http.router import Router
+from lading.server.inference.batcher import BatchLimits
+from lading.server.inference.dataplane import DataPlane
+from lading.server.metrics import Metrics
+from lading.server.metrics.page import CONTENT_TYPE, Families, lading_families, page
+from lading.server.metrics.shared_memory import Cells
+from lading.server.observe.observer import Observer
+from lading.server.protocols import feedback, invocations, mlflow, native, oip, vertex
+from lading.server.protocols.oip.metrics import triton_families
+from lading.server.protocols.tfs import rest as tfs
+from lading.server.protocols.tfs.metrics import tfs_families
+from lading.settings import ServeSettings
+
+FAMILIES: dict[str, Families] = {
+    "lading": lading_families,
+    "triton": triton_families,
+    "tfs": tfs_families,
+}
+"""The metric families of the page, by the names that the setting ``metrics_names`` chooses from."""
+
+
+def make_plane(
+    settings: ServeSettings, default_model: str = "", observer: Observer | None = None
+) -> DataPlane:
+    """Make the data plane with the limits of `settings`; `default_model` answers at the root routes."""
+    batch = BatchLimits(
+        max_queue=settings.max_queue,
+        max_rows=settings.max_batch_rows,
+        latency_target_s=settings.latency_target_ms / 1000,
+        max_delay_s=settings.max_queue_delay_ms / 1000,
+    )
+    name = settings.default_model or default_model
+    return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, observer=observer)
+
+
+def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = None) -> App:
+    """Make the application: every protocol over `plane`; workers count into the `cells` that they share."""
+    metrics = Metrics(plane, cells)
+    routes = (
+        *vertex.routes(settings),  # First, because their paths come from a setting, which must win.
+        *native.routes(),
+        *feedback.routes(),
+        *tfs.routes(),
+        *oip.routes(metrics),
+        *invocations.routes(),
+        *mlflow.routes(),
+        *_metrics_routes(metrics, settings.metrics_names),
+    )
+    router = Router(routes, native.refuse, beyond=tfs.beyond())
+    return App(Pipeline(plane, metrics), router, settings.max_body_bytes)
+
+
+def documentation_pages(app: App) -> Any:
+    """Build the application of the documentation pages; called when a client first asks for one."""
+    # Imported here, because FastAPI takes longer to import than a small model to load.
+    from lading.server.process.openapi import documentation
+
+    return documentation(app)
+
+
+def metrics_page(metrics: Metrics, names: str) -> bytes:
+    """Return the page of all counts under the `names` of "lading", "triton", "tfs" or "all" of them."""
+    families = FAMILIES.values() if names == "all" else (FAMILIES[names],)
+    return page(metrics.summary(), families)
+
+
+def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:
+    def route(path: str, names: str, summary: str) -> Route:
+        return Route("GET", path, _page_handler(metrics, names), native.refuse, "metrics", summary)
+
+    yield route("/metrics", names, "Counts for Prometheus")
+    # TensorFlow Serving's path: a client that asks there expects its names.
+    path = "/monitoring/prometheus/metrics"
+    yield route(path, "tfs", "Counts for Prometheus by TensorFlow Serving's names")
+
+
+def _page_handler(metrics: Metrics, names: str) -> Handler:
+    def answer(_request: Request, _plane: DataPlane) -> Response:
+        metrics.publish()
+        return Response(metrics_page(metrics, names), content_type=CONTENT_TYPE)
+
+    return answer
