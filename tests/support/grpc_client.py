@@ -15,8 +15,8 @@ from lading.server.grpc.server import GrpcServer
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics import Metrics
-from lading.server.process.grpc_listener import services
 from lading.server.process.compose import make_plane
+from lading.server.process.grpc_listener import services
 from lading.settings import ServeSettings
 
 OIP = "inference.GRPCInferenceService"

@@ -349,9 +349,7 @@ def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwh
         assert new_connections_until_replaced(server, victim) > 0
         all_accept(server, 2)
         assert server.stop() == 0
-    assert re.search(
-        rf"worker 1 \(process {victim}\) has sent no heartbeat for \d+ s; ending it", server.log
-    )
+    assert re.search(rf"worker 1 \(process {victim}\) has sent no heartbeat for \d+ s; ending it", server.log)
     assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL", server.log)
 
 
