@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -39,18 +41,15 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One word of the list: where it counts, and what to write instead."""
+class Phrase:
+    """One phrase of the list, and what to write instead."""
 
     pattern: re.Pattern[str]
     unless: re.Pattern[str] | None
     write: str
-    folder: str = ""
 
     def find(self, path: str, text: str) -> Iterator[Hit]:
-        """Find the word in the text of a file."""
-        if not path.startswith(self.folder):
-            return
+        """Find the phrase in the text of a file."""
         for match in self.pattern.finditer(text):
             if self.unless is None or not self._is_excused(match, text):
                 line = text.count("\n", 0, match.start()) + 1
@@ -71,25 +70,50 @@ def _phrase(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{start}(?:{spaced}){end}", re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class Words:
+    """The list: phrases, old names by the folder in which they count, and names that no variable has."""
+
+    phrases: tuple[Phrase, ...]
+    names: dict[str, dict[str, str]]
+    variables: dict[str, str]
+
+
 @cache
-def read_rules() -> tuple[tuple[Rule, ...], dict[str, str]]:
-    """Read the list: the rules for texts, and the names that no variable has."""
+def read_words() -> Words:
+    """Read the list."""
     words = tomllib.loads((ROOT / "scripts" / "words.toml").read_text(encoding="utf-8"))
-    rules = [
-        Rule(
-            _phrase(entry["pattern"]),
-            _phrase(entry["unless"]) if "unless" in entry else None,
-            entry["write"],
+    phrases = tuple(
+        Phrase(
+            _phrase(entry["pattern"]), _phrase(entry["unless"]) if "unless" in entry else None, entry["write"]
         )
         for entry in words["phrases"]
-    ]
-    names = [("", words["names"]), *words["names_in"].items()]
-    rules += [
-        Rule(re.compile(rf"\b{re.escape(old)}\b"), None, new, folder)
-        for folder, table in names
-        for old, new in table.items()
-    ]
-    return tuple(rules), words["variables"]
+    )
+    return Words(phrases, {"": words["names"], **words["names_in"]}, words["variables"])
+
+
+def find_names(path: str, text: str, names: dict[str, dict[str, str]]) -> Iterator[Hit]:
+    """Find old names: in Python code as names, in every text between backticks."""
+    table = {
+        old: new
+        for folder, entries in names.items()
+        if path.startswith(folder)
+        for old, new in entries.items()
+    }
+    quoted = (
+        (word.group(), text.count("\n", 0, span.start()) + 1)
+        for span in re.finditer(r"`[\w.(){}/]+`", text)
+        for word in re.finditer(r"\w+", span.group())
+    )
+    for name, line in [*(_python_names(text) if path.endswith(".py") else ()), *quoted]:
+        if name in table:
+            yield Hit(path, line, name, table[name])
+
+
+def _python_names(text: str) -> Iterator[tuple[str, int]]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NAME:
+            yield token.string, token.start[0]
 
 
 def find_variables(path: str, text: str, variables: dict[str, str]) -> Iterator[Hit]:
@@ -105,14 +129,15 @@ def find_variables(path: str, text: str, variables: dict[str, str]) -> Iterator[
             yield Hit(path, node.lineno, name, variables[name])
 
 
-def find_hits(path: str) -> Iterator[Hit]:
-    """Find every hit in one file, named relative to the root of the repository."""
-    rules, variables = read_rules()
+def find_hits(path: str) -> list[Hit]:
+    """Find every hit in one file, which is named relative to the root of the repository."""
+    words = read_words()
     text = (ROOT / path).read_text(encoding="utf-8")
-    for rule in rules:
-        yield from rule.find(path, text)
+    hits = [hit for phrase in words.phrases for hit in phrase.find(path, text)]
+    hits += find_names(path, text, words.names)
     if path.endswith(".py"):
-        yield from find_variables(path, text, variables)
+        hits += find_variables(path, text, words.variables)
+    return sorted(hits, key=lambda hit: hit.line)
 
 
 def read_files(paths: list[str]) -> list[str]:
