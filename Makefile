@@ -20,7 +20,7 @@ check: lint bytecode  ## format, lint, strict types, import contracts, fast test
 	$(BIN)/pytest -q -m "alone and not slow"
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone and not slow"
 
-fix: $(READY)  ## mend format and lint, write the pages of docs/reference that follow from the code again
+fix: $(READY)  ## fix format and lint, write the generated pages of docs/reference
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/reference.py
@@ -49,7 +49,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What pip does with each package that it installs, but not with one that it leaves where it lies: without this,
+# What pip does with each package that it installs, but not with one that it leaves where it is: without this,
 # where PYTHONDONTWRITEBYTECODE is set, every process that is started would compile the whole of lading first.
 bytecode: $(READY)
 	@$(BIN)/python -m compileall -q src

@@ -23,7 +23,7 @@ _MUST = {
 
 
 def made(name: str) -> str:
-    """Make the environment of a peer; give the reason in one line if that cannot be done here."""
+    """Make the environment of a peer; return the reason in one line if that cannot be done here."""
     wanted, env = LISTS / f"{name}.txt", CACHE / name
     done = env / ".installed"
     if done.is_file() and done.read_text() == wanted.read_text():

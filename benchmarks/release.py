@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def judge(results: Results) -> int:
-    """Print the budgets and give the exit code: 1 if one is missed. They are of the small model alone."""
+    """Print the budgets and return the exit code: 1 if one is missed. They are of the small model alone."""
     if release_page.SMALL not in results.sizes:
         say(f"no budgets without the model of {release_page.SMALL}")
         return 0

@@ -1,7 +1,7 @@
 """Compile the protos of the gRPC services into the descriptor sets that the server loads.
 
 Each ``src/lading/server/grpc/protos/<name>.proto`` becomes ``_proto/<name>.binpb`` with everything it
-imports; what lies in folders below is there to be imported. ``--check`` writes nothing and exits 1 if a
+imports; files in folders below are only imported. ``--check`` writes nothing and exits 1 if a
 set is not what its proto says.
 """
 
@@ -19,10 +19,10 @@ HERE = Path(__file__).parent.parent / "src/lading/server/grpc"
 
 
 def compiled(proto: Path) -> bytes:
-    """Compile one proto and what it imports; the same text gives the same bytes."""
+    """Compile file proto and what it imports; the same text gives the same bytes."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "set")
-        given = [
+        options = [
             "protoc",
             f"-I{HERE / 'protos'}",
             f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
@@ -30,12 +30,12 @@ def compiled(proto: Path) -> bytes:
             f"--descriptor_set_out={out}",
             proto.relative_to(HERE / "protos").as_posix(),
         ]
-        if protoc.main(given) != 0:
+        if protoc.main(options) != 0:
             raise SystemExit(f"{proto}: protoc refuses it")
-        found = FileDescriptorSet.FromString(out.read_bytes())
-    for one in found.file:
-        one.ClearField("source_code_info")
-    return found.SerializeToString(deterministic=True)
+        compiled = FileDescriptorSet.FromString(out.read_bytes())
+    for file in compiled.file:
+        file.ClearField("source_code_info")
+    return compiled.SerializeToString(deterministic=True)
 
 
 def main() -> None:

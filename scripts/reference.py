@@ -32,22 +32,22 @@ def settings_page() -> Iterator[str]:
     yield from ("# Settings of `lading serve`", "", NOTE, "")
     yield "A flag wins over its variable, a variable over the default. A value that cannot be is refused"
     yield from ("before anything starts.", "", "| flag | variable | default | meaning |", "|---|---|---|---|")
-    for one in dataclasses.fields(ServeSettings):
-        flag = f"`--{one.name.replace('_', '-')}`"
-        yield f"| {flag} | {_row(one)} |"
+    for field in dataclasses.fields(ServeSettings):
+        flag = f"`--{field.name.replace('_', '-')}`"
+        yield f"| {flag} | {_row(field)} |"
     yield from ("", "# Settings of every command", "")
     yield "`LADING_REGISTRY` names the registry; the default is the folder `~/.lading`."
     yield "`LADING_ACTOR` is who you are in the history of releases; the default is your login name. The rest"
     yield "is variables only:"
     yield from ("", "| variable | default | meaning |", "|---|---|---|")
-    for one in dataclasses.fields(StoreSettings):
-        yield f"| {_row(one)} |"
+    for field in dataclasses.fields(StoreSettings):
+        yield f"| {_row(field)} |"
 
 
-def _row(one: dataclasses.Field[Any]) -> str:
+def _row(field: dataclasses.Field[Any]) -> str:
     default = f"`{one.default}`" if one.default != "" else "empty"
-    named = ", ".join(f"`{name}`" for name in variables(one))
-    return f"{named} | {default} | {one.metadata['help']}{_rule(one.metadata)}"
+    named = ", ".join(f"`{name}`" for name in variables(field))
+    return f"{named} | {default} | {field.metadata['help']}{_rule(field.metadata)}"
 
 
 def _rule(rules: Any) -> str:
@@ -108,9 +108,11 @@ class _Written:
 def _signature(call: Any) -> str:
     signature = inspect.signature(call)
     kept = [
-        one if one.annotation is one.empty else one.replace(annotation=_Written(one.annotation))
-        for one in signature.parameters.values()
-        if one.name not in ("self", "cls")
+        parameter
+        if parameter.annotation is parameter.empty
+        else parameter.replace(annotation=_Written(parameter.annotation))
+        for parameter in signature.parameters.values()
+        if parameter.name not in ("self", "cls")
     ]
     return str(signature.replace(parameters=kept, return_annotation=_Written(signature.return_annotation)))
 
@@ -145,7 +147,7 @@ PAGES = {
 
 
 def run(*, check: bool) -> int:
-    """Write the pages, or with `check` only compare; give the exit code."""
+    """Write the pages, or with `check` only compare; return the exit code."""
     stale = []
     for name, page in PAGES.items():
         path, text = REFERENCE / name, "\n".join(page()).rstrip() + "\n"

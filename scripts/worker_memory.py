@@ -3,7 +3,7 @@
 
 Two models, each with its weights in the model file and in external data, loaded by every worker for itself
 and shared: a chain of matrices, which ONNX Runtime repacks for its kernels, and a table of embeddings, which
-it uses as it lies. Prints Markdown. Linux.
+it uses as it is in the file. Prints Markdown. Linux.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def main() -> None:
         for external in (False, True):
             with tempfile.TemporaryDirectory() as folder:
                 bundle = pack(Path(folder), *build(), external=external)
-                one = proportional_mib(bundle, 1, "on")
+                single = proportional_mib(bundle, 1, "on")
                 for share in ("on", "off"):
-                    sizes = [one, *(proportional_mib(bundle, workers, share) for workers in (2, 3))]
+                    sizes = [single, *(proportional_mib(bundle, workers, share) for workers in (2, 3))]
                     where = "external data" if external else "in the model file"
                     numbers = " | ".join(f"{size:.0f} MiB" for size in sizes)
                     further = f"{sizes[2] - sizes[1]:.0f} MiB"

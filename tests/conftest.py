@@ -24,8 +24,8 @@ settings.load_profile("lading")
 def log_left_as_found() -> Iterator[None]:
     """Take back where a server or command of this test logs to: the stream is closed, threads may go on."""
     logs = [logging.getLogger(name) for name in ("lading", "uvicorn.error")]
-    found = [(log.handlers[:], log.level, log.propagate) for log in logs]
+    states = [(log.handlers[:], log.level, log.propagate) for log in logs]
     yield
-    for log, (handlers, level, propagate) in zip(logs, found, strict=True):
+    for log, (handlers, level, propagate) in zip(logs, states, strict=True):
         log.handlers[:], log.propagate = handlers, propagate
         log.setLevel(level)

@@ -21,7 +21,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def in_environment() -> Run:
-    """Give a function that runs ``tests/clients/<script>`` in the environment `name`; it gives the stdout."""
+    """Return a function that runs ``tests/clients/<script>`` in an environment and returns its stdout."""
 
     def run(name: str, script: str, *arguments: str) -> str:
         command = [str(ENVIRONMENTS / name / "bin" / "python"), str(HERE / script), *arguments]

@@ -1,4 +1,4 @@
-"""Drives kmock, a stateful API server, by calls or commands (JSON on stdin), and says what came of each.
+"""Drives kmock, a stateful API server, by calls or commands (JSON on stdin), and prints the outcome of each.
 
 Runs in the environment `kubernetes` with lading's source on the path, and none of its dependencies; commands
 run in lading's own environment, with the official client of this one.
@@ -28,7 +28,7 @@ from lading.errors import InvalidSetting, RemoteError, ServerUnavailable
 
 
 class Emulator(kmock.KubernetesEmulator):
-    """With server-side apply, which kmock 0.8 lacks: an object that is not there is made by the patch.
+    """With server-side apply, which kmock 0.8 lacks: a patch creates an object that does not exist.
 
     It knows who manages each field, by Kubernetes' rules (its page "Server-Side Apply"): a manager is a name
     and an operation; who changes a field takes it, and an Apply that would change what another has is refused
@@ -52,7 +52,7 @@ class Emulator(kmock.KubernetesEmulator):
         return await super()._handle(request)
 
     def _take(self, request: kmock.Request, key: Any, *, applies: bool) -> set[str]:
-        """Give the fields to who changes them, or tell for which ones that is refused."""
+        """Assign the fields to their new manager; return those for which that is refused."""
         before, wished = dict(fields(self._objects[key].last.raw)), dict(fields(request.data))
         changed = {path for path, value in wished.items() if path not in before or before[path] != value}
         manager = (request.params["fieldManager"], "Apply" if applies else "Update")
@@ -66,12 +66,12 @@ class Emulator(kmock.KubernetesEmulator):
 
 
 def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give each field that has a manager of its own."""
+    """Return each field that has a manager of its own."""
     if not isinstance(value, dict):
         yield path, value
         return
-    for key, one in value.items():
-        yield from fields(one, f"{path}.{key}")
+    for key, item in value.items():
+        yield from fields(item, f"{path}.{key}")
 
 
 def conflict(paths: set[str]) -> web.Response:
@@ -115,7 +115,7 @@ async def api_server() -> AsyncIterator[Emulator]:
 
 
 def kept(emulator: Emulator) -> dict[str, Any]:
-    return {key[2] + "/" + key[0].plural: one.last.raw for key, one in emulator._objects.items()}
+    return {key[2] + "/" + key[0].plural: entry.last.raw for key, entry in emulator._objects.items()}
 
 
 async def by_calls(manifests: list[Any], patch: dict[str, Any]) -> dict[str, Any]:
@@ -124,13 +124,16 @@ async def by_calls(manifests: list[Any], patch: dict[str, Any]) -> dict[str, Any
         applied = await asyncio.to_thread(apply_all, cluster, manifests)
         await asyncio.to_thread(apply_all, cluster, manifests)
         await asyncio.to_thread(cluster.patch, manifests[-1], patch)
-        found = kept(emulator)
-        sent = [(str(one.method), header(one, "authorization"), dict(one.params)) for one in emulator]
+        objects = kept(emulator)
+        sent = [
+            (str(request.method), header(request, "authorization"), dict(request.params))
+            for request in emulator
+        ]
         missing = {"kind": "HTTPRoute", "metadata": {"name": "none", "namespace": "models"}}
         refused = await asyncio.to_thread(outcome, lambda: cluster.patch(missing, patch))
     return {
         "applied": applied,
-        "kept": found,
+        "kept": objects,
         "sent": sent,
         "refused": refused,
         "away": await asyncio.to_thread(outcome, lambda: cluster.apply(manifests[0])),
@@ -139,19 +142,19 @@ async def by_calls(manifests: list[Any], patch: dict[str, Any]) -> dict[str, Any
 
 
 async def by_commands(commands: list[list[str]]) -> list[dict[str, Any]]:
-    """Run each, whatever became of the one before."""
-    found = []
+    """Run each, also after one that failed."""
+    outcomes = []
     async with api_server() as emulator:
         environ = {**os.environ, "PYTHONPATH": sysconfig.get_paths()["purelib"]}
         for command in commands:
             done = await asyncio.to_thread(
                 subprocess.run, command, env=environ, capture_output=True, text=True, check=False
             )
-            said = {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
-            found.append({**said, "kept": kept(emulator)})
-    return found
+            result = {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+            outcomes.append({**result, "kept": kept(emulator)})
+    return outcomes
 
 
-given = json.load(sys.stdin)
-act = by_commands if "commands" in given else by_calls
-print(json.dumps(asyncio.run(act(**given))))
+request = json.load(sys.stdin)
+act = by_commands if "commands" in request else by_calls
+print(json.dumps(asyncio.run(act(**request))))

@@ -30,9 +30,9 @@ def check_client(address, expected):
         assert answer.get_predictions()[0].tolist() == expected
     probabilities = client.invoke(frame, params={"outputs": ["probabilities"]}).get_predictions()
     assert probabilities.shape == (2, 3)
-    said = refusal(client, pd.DataFrame(ROWS))
-    assert "error code 400" in said
-    assert "sepal_length" in said
+    message = refusal(client, pd.DataFrame(ROWS))
+    assert "error code 400" in message
+    assert "sepal_length" in message
 
 
 def refusal(client, data):

@@ -49,7 +49,7 @@ def check_tensors(stub):
             np.testing.assert_array_equal(answer, array)
     texts = np.array(["a", "각", ""], object)
     answer = tf.make_ndarray(predict(stub, "echo-string", x=texts).outputs["y"])
-    assert [one.decode() for one in answer] == texts.tolist()
+    assert [text.decode() for text in answer] == texts.tolist()
     # make_tensor_proto writes one value for a constant shape: the last value stands for the rest.
     constant = tf.make_tensor_proto(2.0, dtype=tf.float32, shape=[4])
     request = predict_pb2.PredictRequest(inputs={"x": constant})
@@ -60,12 +60,12 @@ def check_tensors(stub):
 def check_predict(stub, address):
     answer = predict(stub, "iris", X=ROWS)
     assert answer.model_spec.name == "iris"
-    found = tf.make_ndarray(answer.outputs["probabilities"])
+    probabilities = tf.make_ndarray(answer.outputs["probabilities"])
     body = json.dumps({"instances": ROWS.tolist()}).encode()
     with urllib.request.urlopen(f"{address}/v1/models/iris:predict", body) as reply:
         rest = json.load(reply)["predictions"]
-    np.testing.assert_array_equal(found, np.array([one["probabilities"] for one in rest], np.float32))
-    assert tf.make_ndarray(answer.outputs["label"]).tolist() == [one["label"] for one in rest]
+    np.testing.assert_array_equal(probabilities, np.array([row["probabilities"] for row in rest], np.float32))
+    assert tf.make_ndarray(answer.outputs["label"]).tolist() == [row["label"] for row in rest]
 
 
 def examples(request):
@@ -83,14 +83,14 @@ def check_examples(stub):
     request = examples(classification_pb2.ClassificationRequest())
     request.model_spec.name = "iris"
     classified = stub.Classify(request, timeout=30).result.classifications
-    assert [one.label for one in classified[0].classes] == ["setosa", "versicolor", "virginica"]
+    assert [entry.label for entry in classified[0].classes] == ["setosa", "versicolor", "virginica"]
     request = regression_pb2.RegressionRequest()
     request.model_spec.name = "half"
     feature = tf.train.Feature(float_list=tf.train.FloatList(value=[1.0]))
     request.input.example_list.examples.append(
         tf.train.Example(features=tf.train.Features(feature={"x": feature}))
     )
-    assert [one.value for one in stub.Regress(request, timeout=30).result.regressions] == [2.5]
+    assert [regression.value for regression in stub.Regress(request, timeout=30).result.regressions] == [2.5]
     request = examples(inference_pb2.MultiInferenceRequest())
     task = request.tasks.add(method_name="tensorflow/serving/classify")
     task.model_spec.name = "iris"
@@ -144,11 +144,11 @@ def check_numbers(path):
     for file in ours.file:
         if not file.package.startswith("tensorflow"):
             continue
-        waiting = [(f"{file.package}.{one.name}", one) for one in file.message_type]
+        waiting = [(f"{file.package}.{message.name}", message) for message in file.message_type]
         while waiting:
             name, message = waiting.pop()
             theirs = pool.FindMessageTypeByName(name)
-            waiting += [(f"{name}.{one.name}", one) for one in message.nested_type]
+            waiting += [(f"{name}.{nested.name}", nested) for nested in message.nested_type]
             for field in message.field:
                 other = theirs.fields_by_name[field.name]
                 assert other.number == field.number, f"{name}.{field.name}"
@@ -156,9 +156,9 @@ def check_numbers(path):
                 same = other.type == field.type or {other.type, field.type} == {5, 14}
                 assert same, f"{name}.{field.name}"
                 compared += 1
-        for one in file.enum_type:
-            theirs = pool.FindEnumTypeByName(f"{file.package}.{one.name}")
-            for value in one.value:
+        for enum in file.enum_type:
+            theirs = pool.FindEnumTypeByName(f"{file.package}.{enum.name}")
+            for value in enum.value:
                 assert theirs.values_by_name[value.name].number == value.number, value.name
     assert compared > 50, compared
 

@@ -68,20 +68,20 @@ def mlserver(tmp_path) -> Iterator[str]:
 def test_mlserver_is_adopted_with_its_models(mlserver, tmp_path):
     with Registry.open(str(tmp_path / "registry")) as registry:
         registry.beat(adopt(mlserver))
-        (found,) = registry.replicas()
-    assert found.pattern == "foreign"
-    assert found.address == mlserver
-    assert found.software.startswith("mlserver 1.")
-    (model,) = found.models
+        (replica,) = registry.replicas()
+    assert replica.pattern == "foreign"
+    assert replica.address == mlserver
+    assert replica.software.startswith("mlserver 1.")
+    (model,) = replica.models
     assert (model.name, model.version_text, model.state) == ("echo", "v2.1", "ready")
     assert model.input_format == "X: fp32 [-1, 4]"
-    assert [one.state for one in adopt(mlserver, ["nobody"]).models] == ["unavailable"]
+    assert [model.state for model in adopt(mlserver, ["nobody"]).models] == ["unavailable"]
 
 
 def test_mlflow_is_adopted_with_its_version(tmp_path):
     (port,) = free_ports(1)
     command = (str(ENVIRONMENTS / "mlflow" / "bin" / "python"), str(HERE / "mlflow_server.py"), str(port))
     with running(f"http://127.0.0.1:{port}", *command, folder=tmp_path, ready="/ping") as url:
-        found = adopt(url, ["sum"])
-    assert found.software.startswith("mlflow ")
-    assert [(one.name, one.state) for one in found.models] == [("sum", "ready")]
+        replica = adopt(url, ["sum"])
+    assert replica.software.startswith("mlflow ")
+    assert [(model.name, model.state) for model in replica.models] == [("sum", "ready")]

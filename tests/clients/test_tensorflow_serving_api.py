@@ -20,5 +20,5 @@ def test_tensorflow_serving_api_works_unchanged(tmp_path, in_environment):
         echo(tmp_path / dtype, f"echo-{dtype}", dtype)
     with serving(*sorted(tmp_path.iterdir())) as server:
         arguments = (server.grpc_target(), server.url, str(PROTOS))
-        said = in_environment("tensorflow_serving", "tensorflow_serving_client.py", *arguments)
-    assert "all of it works" in said
+        stdout = in_environment("tensorflow_serving", "tensorflow_serving_client.py", *arguments)
+    assert "all of it works" in stdout

@@ -16,7 +16,7 @@ def server(tmp_path_factory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("triton")
     linear_bundle(folder / "iris")
     sum_bundle(folder / "sum")
-    paths = [folder / "iris", folder / "sum", *(one.path for one in echo_bundles(folder))]
+    paths = [folder / "iris", folder / "sum", *(bundle.path for bundle in echo_bundles(folder))]
     with serving(*paths) as started:
         yield started
 
@@ -24,5 +24,5 @@ def server(tmp_path_factory) -> Iterator[ServerProcess]:
 @pytest.mark.parametrize("part", ["http", "http_aio", "grpc", "grpc_aio"])
 def test_tritonclient_works_unchanged(server, in_environment, part):
     http, grpc = server.url.removeprefix("http://"), server.grpc_target()
-    said = in_environment("triton", "triton_client.py", part, http, grpc)
-    assert "all of it works" in said
+    stdout = in_environment("triton", "triton_client.py", part, http, grpc)
+    assert "all of it works" in stdout

@@ -34,7 +34,7 @@ def text(array: np.ndarray) -> np.ndarray:
     """Decode the bytes that the client gives for strings."""
     if array.dtype != np.object_:
         return array
-    plain = [one.decode() if isinstance(one, bytes) else one for one in array.ravel()]
+    plain = [item.decode() if isinstance(item, bytes) else item for item in array.ravel()]
     return np.array(plain, np.object_).reshape(array.shape)
 
 
@@ -46,15 +46,15 @@ class Check:
         self.client = client
         self.http = http
 
-    def input(self, name: str, array: np.ndarray, **given: Any) -> Any:
-        one = self.module.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-        one.set_data_from_numpy(array, **given)
-        return one
+    def input(self, name: str, array: np.ndarray, **options: Any) -> Any:
+        tensor = self.module.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(array, **options)
+        return tensor
 
     async def echo(self, dtype: str, sent: dict[str, Any], wanted: list[Any] | None) -> None:
         array = VALUES[dtype]
-        given = [self.input("x", array, **sent)]
-        answer = await value(self.client.infer(f"echo-{dtype}", given, outputs=wanted, request_id="7"))
+        inputs = [self.input("x", array, **sent)]
+        answer = await value(self.client.infer(f"echo-{dtype}", inputs, outputs=wanted, request_id="7"))
         np.testing.assert_array_equal(text(answer.as_numpy("y")), array)
         response = answer.get_response()
         assert (response["id"] if isinstance(response, dict) else response.id) == "7"
@@ -84,12 +84,12 @@ class Check:
 
     async def mixed(self) -> None:
         a, b = np.ones((1, 2), np.float32), np.ones((1, 2), np.float32)
-        given = [self.input("a", a, binary_data=True), self.input("b", b, binary_data=False)]
+        inputs = [self.input("a", a, binary_data=True), self.input("b", b, binary_data=False)]
         wanted = [
             self.module.InferRequestedOutput("total", binary_data=False),
             self.module.InferRequestedOutput("rest", binary_data=True),
         ]
-        answer = await value(self.client.infer("sum", given, outputs=wanted))
+        answer = await value(self.client.infer("sum", inputs, outputs=wanted))
         np.testing.assert_array_equal(answer.as_numpy("total"), a + b)
         np.testing.assert_array_equal(answer.as_numpy("rest"), a - b)
 
@@ -97,9 +97,9 @@ class Check:
         wanted = [self.module.InferRequestedOutput("probabilities", class_count=2)]
         row = self.input("X", np.ones((1, 4), np.float32))
         answer = await value(self.client.infer("iris", [row], outputs=wanted))
-        found = text(answer.as_numpy("probabilities"))
-        assert found.shape == (1, 2)
-        assert found[0, 0].split(":")[2] in ("setosa", "versicolor", "virginica")
+        classes = text(answer.as_numpy("probabilities"))
+        assert classes.shape == (1, 2)
+        assert classes[0, 0].split(":")[2] in ("setosa", "versicolor", "virginica")
 
     async def facts(self) -> None:
         client = self.client
@@ -115,18 +115,18 @@ class Check:
         assert [int(size) for size in model["inputs"][0]["shape"]] == [-1, 4]
         index = await value(client.get_model_repository_index(**as_json))
         models = index if self.http else index["models"]
-        assert {"iris", "sum"} <= {one["name"] for one in models}
-        found = await value(client.get_inference_statistics("sum", **as_json))
-        assert int(found["model_stats"][0]["inference_count"]) > 0
+        assert {"iris", "sum"} <= {model["name"] for model in models}
+        statistics = await value(client.get_inference_statistics("sum", **as_json))
+        assert int(statistics["model_stats"][0]["inference_count"]) > 0
 
     async def refused(self, outcome: Any, *says: str) -> None:
         try:
             await value(outcome())
         except InferenceServerException as error:
-            found = str(error)
+            message = str(error)
         else:
-            found = "not refused"
-        assert all(one in found for one in says), found
+            message = "not refused"
+        assert all(word in message for word in says), message
 
     async def refusals(self) -> None:
         client, row = self.client, np.ones((1, 4), np.float32)
@@ -163,12 +163,12 @@ def many_at_once(module: Any, client: Any, *, http: bool) -> None:
     check, rows = Check(module, client, http=http), np.ones((1, 4), np.float32)
     if http:
         pending = [client.async_infer("iris", [check.input("X", rows)]) for _ in range(20)]
-        assert all(one.get_result().as_numpy("label").shape == (1,) for one in pending)
+        assert all(result.get_result().as_numpy("label").shape == (1,) for result in pending)
         return
     done: list[Any] = []
     for _ in range(20):
-        given = [check.input("X", rows)]
-        client.async_infer("iris", given, lambda result, error: done.append((result, error)))
+        inputs = [check.input("X", rows)]
+        client.async_infer("iris", inputs, lambda result, error: done.append((result, error)))
     until = time.monotonic() + 10
     while len(done) < 20 and time.monotonic() < until:
         time.sleep(0.01)

@@ -36,8 +36,8 @@ def wheel(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(source)]
     subprocess.run(pip, check=True)
-    (found,) = out.glob("lading-*.whl")
-    return found
+    (path,) = out.glob("lading-*.whl")
+    return path
 
 
 def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel):
@@ -98,14 +98,14 @@ def test_a_serving_host_verifies_pushes_and_serves_a_bundle_packed_elsewhere(hos
 
 
 def listening(server: subprocess.Popen[str]) -> str:
-    """Read the server's words until it says where it listens."""
-    said = []
+    """Read the server's log until it says where it listens."""
+    lines = []
     for line in server.stderr:
-        said.append(line)
-        found = re.search(r"http://127\.0\.0\.1:\d+", line)
-        if found:
-            return found.group()
-    raise AssertionError(f"the server ended without listening:\n{''.join(said)}")
+        lines.append(line)
+        address = re.search(r"http://127\.0\.0\.1:\d+", line)
+        if address:
+            return address.group()
+    raise AssertionError(f"the server ended without listening:\n{''.join(lines)}")
 
 
 def wait_until_ready(url: str) -> None:

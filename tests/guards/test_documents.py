@@ -1,4 +1,4 @@
-"""The papers say what is there: generated pages, public names, settings, links, and README's commands."""
+"""The papers agree with the code: generated pages, public names, settings, links, and README's commands."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_a_public_name_and_its_public_members_have_a_docstring(name):
 
 def test_every_setting_is_documented():
     page = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    for one in (*dataclasses.fields(ServeSettings), *dataclasses.fields(StoreSettings)):
-        assert f"`{variable(one.name)}`" in page
-        assert one.metadata["help"] in page
+    for field in (*dataclasses.fields(ServeSettings), *dataclasses.fields(StoreSettings)):
+        assert f"`{variable(field.name)}`" in page
+        assert field.metadata["help"] in page
 
 
-def test_every_paper_is_there():
+def test_no_paper_is_empty():
     assert [path.name for path in PAGES if not path.read_text().strip()] == []
 
 

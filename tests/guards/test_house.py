@@ -122,7 +122,7 @@ def test_only_comments_for_readers_are_counted():
 @pytest.mark.parametrize(
     ("code", "lines"),
     [
-        ("server._lane.heads", [1]),
+        ("server._stage.heads", [1]),
         ("from lading.bundle import _beside", [1]),
         ("\nmonkeypatch.setattr(server, '_loop', None)", [2]),
         ("monkeypatch.setattr('lading.client._sleep', None)", [1]),

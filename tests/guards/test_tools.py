@@ -1,4 +1,4 @@
-"""What scripts and benchmarks import of lading is there: most run by hand, and types are not checked.
+"""What scripts and benchmarks import of lading exists: most run by hand, and types are not checked.
 
 And what the tests themselves run with.
 """
@@ -22,10 +22,10 @@ def imported(path: Path) -> list[tuple[str, str]]:
     """List the modules of lading and the names that a file imports, wherever it does."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
     return [
-        (node.module, one.name)
+        (node.module, alias.name)
         for node in nodes
         if node.module is not None and node.module.split(".")[0] == "lading"
-        for one in node.names
+        for alias in node.names
     ]
 
 
@@ -34,11 +34,11 @@ def test_the_tools_were_found():
 
 
 @pytest.mark.parametrize("path", TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_tool_imports_is_there(path):
+def test_what_a_tool_imports_exists(path):
     missing = []
     for module, name in imported(path):
-        found = importlib.import_module(module)
-        if not hasattr(found, name):
+        imported_module = importlib.import_module(module)
+        if not hasattr(imported_module, name):
             try:
                 importlib.import_module(f"{module}.{name}")
             except ModuleNotFoundError:
@@ -49,7 +49,7 @@ def test_what_a_tool_imports_is_there(path):
 @pytest.mark.parametrize("reference", ["fastapi_app", "echo_http", "echo_grpc"])
 def test_what_the_references_of_make_bench_import_is_installed(reference):
     tree = ast.parse((ROOT / "benchmarks" / "references" / f"{reference}.py").read_text())
-    names = {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     # What starts the first is named by a command only.
     started = {"gunicorn", "uvicorn_worker"} if reference == "fastapi_app" else set()

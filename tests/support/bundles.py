@@ -89,7 +89,7 @@ def linear_draft(
     from lading.parity import Tolerance
     from lading.signature import Signature, Tensor
 
-    shown = IRIS if classes == 3 else tuple(f"class {at}" for at in range(classes))
+    class_names = IRIS if classes == 3 else tuple(f"class {at}" for at in range(classes))
     values = tuple(str(at) for at in range(classes))
     columns = IRIS_COLUMNS if features == 4 else ()
     fields: dict[str, Any] = {
@@ -102,7 +102,7 @@ def linear_draft(
                 Tensor(name="probabilities", dtype=dtype, shape=("batch", classes), columns=values),
             ),
         ),
-        "labels": dict(zip(values, shown, strict=True)) if labels else {},
+        "labels": dict(zip(values, class_names, strict=True)) if labels else {},
         "purpose": "classification",
         "owner": owner,
         "description": "A linear model for tests.",

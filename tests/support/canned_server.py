@@ -1,4 +1,4 @@
-"""An HTTP server with canned answers, for tests of what is asked of servers that are not ours.
+"""An HTTP server with canned answers, which stands for servers of other projects.
 
 Not a mock of our own code: TensorFlow Serving and Triton come as container images only, which a test run
 cannot count on, so their documented JSON is served over a real socket. MLServer and MLflow are real, in
@@ -21,10 +21,12 @@ def answering(answers: Mapping[str, Any]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = answers.get(f"{self.command} {self.path}")
-            body = found if isinstance(found, bytes) else json.dumps(found or {"error": "not here"}).encode()
+            answer = answers.get(f"{self.command} {self.path}")
+            body = (
+                answer if isinstance(answer, bytes) else json.dumps(answer or {"error": "not here"}).encode()
+            )
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_response(404 if found is None else 200)
+            self.send_response(404 if answer is None else 200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -27,7 +27,7 @@ works, but each wait for a container's end takes 20 s more, until podman no long
 
 
 def container_environ(folder: Path, registry: str, runroot: Path) -> dict[str, str]:
-    """Write the three files of configuration and give the variables that name them."""
+    """Write the three files of configuration and return the variables that name them."""
     assert len(str(runroot)) <= RUNROOT_LENGTH, f"{runroot}: set TMPDIR to a shorter folder"
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
@@ -57,7 +57,7 @@ def containers(folder: Path, registry: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def storage(folder: Path, registry: str) -> Iterator[dict[str, str]]:
-    """Give the variables that have podman and its like work in `folder`; remove all of it in the end."""
+    """Return the variables that have podman and its like work in `folder`; remove all of it in the end."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     assert not missing, f"missing: {missing}: `make services` installs them"
     runroot = Path(tempfile.mkdtemp(prefix="lading-run-"))
@@ -71,22 +71,22 @@ def storage(folder: Path, registry: str) -> Iterator[dict[str, str]]:
         subprocess.run(remove, capture_output=True, check=False, env=whole)
         # Mounts of overlays would keep the folder from being removed.
         run("podman", "unshare", "true", environ=environ) if os.getuid() else None
-        for one in (folder, runroot):
-            shutil.rmtree(one, ignore_errors=True)
+        for path in (folder, runroot):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def container_storage(
     oci_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """Give one storage of containers to all tests: the layers of the runtime are fetched into it once."""
+    """Return one storage of containers for all tests: the layers of the runtime are fetched into it once."""
     with storage(tmp_path_factory.mktemp("containers") / "storage", oci_server.address) as environ:
         yield environ
 
 
 @pytest.fixture(scope="session")
 def runtime(oci_server: Server) -> str:
-    """Put the runtime of this lading into the registry; give its name there."""
+    """Put the runtime of this lading into the registry; return its name there."""
     name = f"{oci_server.address}/runtime:1"
     run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", runtime_base(), f"docker://{name}")
     return name

@@ -26,12 +26,12 @@ def model_of(nodes: list[Any], inputs: tuple[Tensor, ...], outputs: tuple[Tensor
     """Build an ONNX model of `nodes` between `inputs` and `outputs`."""
     from onnx import TensorProto, helper
 
-    def info(one: Tensor) -> Any:
+    def info(tensor: Tensor) -> Any:
         return helper.make_tensor_value_info(
-            one.name, getattr(TensorProto, ELEMENTS[one.dtype]), list(one.shape)
+            tensor.name, getattr(TensorProto, ELEMENTS[tensor.dtype]), list(tensor.shape)
         )
 
-    graph = helper.make_graph(nodes, "tiny", [info(one) for one in inputs], [info(one) for one in outputs])
+    graph = helper.make_graph(nodes, "tiny", list(map(info, inputs)), list(map(info, outputs)))
     opsets = [helper.make_opsetid("", 17)]
     return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
@@ -49,7 +49,7 @@ def bundle_of(path: Path, name: str, model: bytes, signature: Signature, inputs:
 
 
 def values_of(dtype: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Give values of `dtype` that reach its limits and that JSON can carry."""
+    """Return values of `dtype` that reach its limits and that JSON can carry."""
     count = int(np.prod(shape))
     if dtype == "string":
         texts = ["", "plain", "한글 ✓", 'with "quotes" and \\', "line\nbreak"]
@@ -71,7 +71,7 @@ def echo_bundle(
     """Pack a model that gives back what it gets: input ``x``, output ``y``."""
     from onnx import helper
 
-    x, y = (Tensor(name=one, dtype=dtype, shape=shape) for one in "xy")
+    x, y = (Tensor(name=name, dtype=dtype, shape=shape) for name in "xy")
     model = model_of([helper.make_node("Identity", ["x"], ["y"])], (x,), (y,))
     sizes = tuple(4 if isinstance(size, str) else size for size in shape)
     inputs = {"x": values_of(dtype, sizes)}
@@ -83,7 +83,7 @@ def sum_bundle(path: Path, name: str = "sum") -> Bundle:
     from onnx import helper
 
     a, b, total, rest = (
-        Tensor(name=one, dtype="float32", shape=("batch", 2)) for one in ("a", "b", "total", "rest")
+        Tensor(name=output, dtype="float32", shape=("batch", 2)) for output in ("a", "b", "total", "rest")
     )
     nodes = [helper.make_node("Add", ["a", "b"], ["total"]), helper.make_node("Sub", ["a", "b"], ["rest"])]
     model = model_of(nodes, (a, b), (total, rest))

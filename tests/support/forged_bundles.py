@@ -71,7 +71,7 @@ def member(name: str, data: bytes = b"", kind: bytes = b"0", **fields: bytes) ->
 
 
 def members(path: Path, name: str = "iris") -> list[bytes]:
-    """Give the members of the tar form of whatever is in the directory `path`."""
+    """Return the members of the tar form of whatever is in the directory `path`."""
     root = f"lading/bundles/{name}"
     head = [member(f"{at}/", kind=b"5") for at in ("lading", "lading/bundles", root)]
     files = sorted(file.name for file in path.iterdir() if file.name != "bundle.json")
@@ -84,7 +84,7 @@ def tar(parts: list[bytes]) -> io.BytesIO:
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Give everything below `folder`, to show that an attack wrote nothing."""
+    """Return everything below `folder`, to show that an attack wrote nothing."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")

@@ -37,7 +37,7 @@ def grpc_serving(
         server.stop(1)
 
 
-def ask(channel: grpc.Channel, method: str, timeout: float = 10, **given: Any) -> Any:
+def ask(channel: grpc.Channel, method: str, timeout: float = 10, **fields: Any) -> Any:
     wire = descriptors.service("oip", OIP).methods_by_name[method]
     kinds = [descriptors.message("oip", kind.full_name) for kind in (wire.input_type, wire.output_type)]
     call = channel.unary_unary(
@@ -45,13 +45,13 @@ def ask(channel: grpc.Channel, method: str, timeout: float = 10, **given: Any) -
         request_serializer=kinds[0].SerializeToString,
         response_deserializer=kinds[1].FromString,
     )
-    return call.with_call(kinds[0](**given), timeout=timeout)
+    return call.with_call(kinds[0](**fields), timeout=timeout)
 
 
 def one_row(model: str = "iris", rows: int = 1) -> dict[str, Any]:
     data = np.ones((rows, 4), np.float32)
-    given = {"name": "X", "datatype": "FP32", "shape": data.shape}
-    return {"model_name": model, "inputs": [given], "raw_input_contents": [data.tobytes()]}
+    tensor = {"name": "X", "datatype": "FP32", "shape": data.shape}
+    return {"model_name": model, "inputs": [tensor], "raw_input_contents": [data.tobytes()]}
 
 
 def plane_of(*versions: ServedVersion, **settings: Any) -> DataPlane:

@@ -62,26 +62,26 @@ class AppClient:
 
     app: App
 
-    def request(self, method: str, path: str, **given: Any) -> httpx.Response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(
                 AsgiHost(self.app, documentation_pages), raise_app_exceptions=True
             )
             async with httpx.AsyncClient(transport=transport, base_url="http://lading") as client:
-                return await client.request(method, path, **given)
+                return await client.request(method, path, **options)
 
         return asyncio.run(ask())
 
-    def get(self, path: str, **given: Any) -> httpx.Response:
-        return self.request("GET", path, **given)
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
 
-    def post(self, path: str, json: Any = None, **given: Any) -> httpx.Response:
-        return self.request("POST", path, **({"json": json} if json is not None else {}), **given)
+    def post(self, path: str, json: Any = None, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **({"json": json} if json is not None else {}), **options)
 
 
 def hosted(*versions: ServedVersion, **settings: Any) -> AppClient:
     """Build the application over `versions`."""
-    given = ServeSettings(**settings)
-    plane = make_plane(given)
+    settings_used = ServeSettings(**settings)
+    plane = make_plane(settings_used)
     plane.publish(versions)
-    return AppClient(make_app(plane, given))
+    return AppClient(make_app(plane, settings_used))

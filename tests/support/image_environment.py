@@ -59,7 +59,7 @@ class Registries:
         return Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"])
 
     def push(self, seed: int, name: str = "iris", **more) -> str:
-        """Pack another model and push it; give its reference."""
+        """Pack another model and push it; return its reference."""
         path = self.folder / f"{name}-{seed}.bundle"
         if not path.exists():
             linear_bundle(path, name, seed=seed, **more)
@@ -89,8 +89,8 @@ def iris(registries: Registries) -> dict:
 def start_container(
     image: str, *arguments: str, environ: dict[str, str] | None = None, options: tuple[str, ...] = ()
 ):
-    given = {"LADING_PORT": "0", "LADING_GRPC_PORT": "0", "LADING_HOST": "127.0.0.1", **(environ or {})}
-    variables = [f"--env={name}={value}" for name, value in given.items()]
+    settings = {"LADING_PORT": "0", "LADING_GRPC_PORT": "0", "LADING_HOST": "127.0.0.1", **(environ or {})}
+    variables = [f"--env={name}={value}" for name, value in settings.items()]
     return run("podman", "run", "--detach", *HARDENED, *variables, *options, image, *arguments).strip()
 
 

@@ -29,31 +29,31 @@ ROOTFS = ["base-files", "python3", "libstdc++6", "ca-certificates", "netbase"]
 
 
 def tiny_base(folder: Path, *architectures: str, env: tuple[str, ...] = ("PATH=/bin",)) -> str:
-    """Write a layout with an image of one small layer, for one platform or as an index; give its name.
+    """Write a layout with an image of one small layer, for one platform or as an index; return its name.
 
     An architecture may have its variant, as in `arm64/v8`.
     """
     image = LayoutImage(folder, "base")
     entries = []
     data = b""
-    for said in architectures or ("amd64",):
-        architecture, _, variant = said.partition("/")
-        platform_said = {
+    for name in architectures or ("amd64",):
+        architecture, _, variant = name.partition("/")
+        platform_entry = {
             "os": "linux",
             "architecture": architecture,
             **({"variant": variant} if variant else {}),
         }
         scratch = folder.with_name(f"{folder.name}.{architecture}{variant}")
-        layer = files_layer({"etc/arch": LayerFile(said.encode())}, scratch, compress=False)
+        layer = files_layer({"etc/arch": LayerFile(name.encode())}, scratch, compress=False)
         config = {
-            **platform_said,
+            **platform_entry,
             "created": "2026-01-02T03:04:05Z",
             "config": {"Env": list(env), "Labels": {"of": "the base"}},
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
             "history": [{"created": "2026-01-02T03:04:05Z", "created_by": "tests"}],
         }
         data = put_image(image, config, [layer.blob])
-        entries.append(Descriptor(MANIFEST, digest_of(data), len(data), platform=platform_said))
+        entries.append(Descriptor(MANIFEST, digest_of(data), len(data), platform=platform_entry))
     if len(architectures) > 1:
         attestation = {"os": "unknown", "architecture": "unknown"}
         entries.append(Descriptor(MANIFEST, entries[0].digest, entries[0].size, platform=attestation))
@@ -64,13 +64,13 @@ def tiny_base(folder: Path, *architectures: str, env: tuple[str, ...] = ("PATH=/
 
 
 def put_image(image: LayoutImage, config: dict[str, Any], layers: list[Blob]) -> bytes:
-    """Write a configuration, layers and their manifest; give the manifest."""
+    """Write a configuration, layers and their manifest; return the manifest."""
     text = canonical(config)
     described = Descriptor(CONFIG, digest_of(text), len(text))
     for blob in (*layers, Blob(described, lambda out: out.write(text))):
         image.put(blob)
     made = Manifest(
-        schema_version=2, media_type=MANIFEST, config=described, layers=[one.descriptor for one in layers]
+        schema_version=2, media_type=MANIFEST, config=described, layers=[layer.descriptor for layer in layers]
     )
     data = canonical(made)
     image.put_document(data, MANIFEST)
@@ -86,14 +86,14 @@ def build_lock() -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Give the folder in which what takes long to make is kept between test runs."""
+    """Return the folder in which what takes long to make is kept between test runs."""
     folder = Path(tempfile.gettempdir()) / f"lading-tests-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def root_filesystem() -> Path:
-    """Give a root filesystem of Debian with Python as a tar, made once."""
+    """Return a root filesystem of Debian with Python as a tar, made once."""
     path = cache_folder() / "bookworm.tar"
     if not path.exists():
         made = path.with_suffix(".making.tar")
@@ -125,12 +125,12 @@ def _remove_old_runtimes() -> None:
 
 
 def lading(*arguments: object, environ: dict[str, str] | None = None, code: int = 0) -> str:
-    """Run lading as a process of its own and give its stdout."""
+    """Run lading as a process of its own and return its stdout."""
     return run(sys.executable, "-m", "lading", *map(str, arguments), environ=environ, code=code)
 
 
 def run(*command: str, environ: dict[str, str] | None = None, code: int = 0) -> str:
-    """Run a program to its end and give its stdout."""
+    """Run a program to its end and return its stdout."""
     done = subprocess.run(
         command,
         capture_output=True,

@@ -57,11 +57,11 @@ class Clients:
 
     @property
     def answers(self) -> list[Answer]:
-        return [one for seen in self.seen for one in list(seen.answers)]
+        return [answer for seen in self.seen for answer in list(seen.answers)]
 
     @property
     def broken(self) -> list[float]:
-        return [one for seen in self.seen for one in list(seen.broken)]
+        return [moment for seen in self.seen for moment in list(seen.broken)]
 
 
 def rest(port: int, path: str = "/models/iris/predict") -> Callable[[Answers, threading.Event], None]:
@@ -94,7 +94,7 @@ def _ask_on(wire: socket.socket, request: bytes, seen: Answers, stop: threading.
             return
         head, _, _ = text.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
-        digest = next((one[17:] for one in lines if one.startswith(b"x-lading-digest: ")), b"")
+        digest = next((line[17:] for line in lines if line.startswith(b"x-lading-digest: ")), b"")
         seen.answers.append(Answer(asked_at, time.time(), int(lines[0].split(b" ")[1]), digest.decode()))
         if b"\r\nconnection: close" in head:
             return

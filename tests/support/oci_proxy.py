@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 class RegistryProxy(ThreadingHTTPServer):
     """Passes requests on to `registry` as they come, but for those that `instead` answers.
 
-    With `forwarded` the registry is told by which scheme it was asked. With `chunked` no answer tells its
+    With `forwarded` the registry receives the scheme of the request. With `chunked` no answer has a
     length; `cuts` of the bodies end after `cut_after` bytes. Without `ranges` it always gives whole bodies.
     With `certificate`, a file of key and certificate, the same port speaks TLS to those who begin with it.
     """
@@ -94,8 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         registry = http.client.HTTPConnection(self.server.registry)
         with contextlib.closing(registry):
             # The host stays as it was asked for, so that the registry leads back to here.
-            told = {"x-forwarded-proto": self.server.forwarded} if self.server.forwarded else {}
-            asked = {**dict(self.headers), **told}
+            forwarded = {"x-forwarded-proto": self.server.forwarded} if self.server.forwarded else {}
+            asked = {**dict(self.headers), **forwarded}
             if not self.server.ranges:
                 asked = {name: value for name, value in asked.items() if name.lower() != "range"}
             registry.request(self.command, self.path, body or None, asked)
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def registry_proxy(registry: str = "", *, certificate: Path | None = None) -> Iterator[RegistryProxy]:
-    """Give a front before `registry` and close it in the end."""
+    """Return a proxy before `registry` and close it in the end."""
     opened = RegistryProxy(registry, certificate=certificate)
     try:
         yield opened

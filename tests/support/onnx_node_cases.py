@@ -56,19 +56,19 @@ class NodeCase:
 
 
 def bundle_name(name: str) -> str:
-    """Give the case's name as a model's name, which is shorter."""
+    """Return the case's name as a model's name, which is shorter."""
     short = name.removeprefix("test_").lower().replace("_", "-")
     return short if len(short) <= 63 else f"{short[:54]}-{sum(map(ord, short)):x}"
 
 
 def node_cases() -> Iterator[NodeCase]:
-    """Give every case of the suite."""
+    """Return every case of the suite."""
     import onnx.backend.test.case.node as suite
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Some cases overflow on purpose while they are made.
-        found = suite.collect_testcases(None)
-    for case in found:
+        cases = suite.collect_testcases(None)
+    for case in cases:
         yield _case(case)
 
 
@@ -79,17 +79,20 @@ def _case(case: Any) -> NodeCase:
         return NodeCase(case.name, reason=reason)
     _free_empty_sizes(graph)
     (sets,) = case.data_sets
-    inputs, outputs = ([_array(one) for one in side] for side in sets)
+    inputs, outputs = ([_array(value) for value in side] for side in sets)
     signature = Signature(
-        tuple(_tensor(one, array) for one, array in zip(graph.input, inputs, strict=True)),
-        tuple(_tensor(one, array) for one, array in zip(graph.output, outputs, strict=True)),
+        tuple(_tensor(value, array) for value, array in zip(graph.input, inputs, strict=True)),
+        tuple(_tensor(value, array) for value, array in zip(graph.output, outputs, strict=True)),
     )
     return NodeCase(
         case.name,
         case.model.SerializeToString(),
         signature,
-        {one.name: _plain(one, array) for one, array in zip(signature.inputs, inputs, strict=True)},
-        {one.name: _plain(one, array) for one, array in zip(signature.outputs, outputs, strict=True)},
+        {tensor.name: _plain(tensor, array) for tensor, array in zip(signature.inputs, inputs, strict=True)},
+        {
+            tensor.name: _plain(tensor, array)
+            for tensor, array in zip(signature.outputs, outputs, strict=True)
+        },
         Tolerance(rtol=case.rtol, atol=case.atol),
     )
 
@@ -99,11 +102,11 @@ def _reason(graph: Any) -> str:
 
     if not graph.input:
         return "has no input"
-    for one in (*graph.input, *graph.output):
-        kind = one.type.WhichOneof("value")
+    for value in (*graph.input, *graph.output):
+        kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
             return f"has a {kind.removesuffix('_type')} and not only tensors"
-        element = TensorProto.DataType.Name(one.type.tensor_type.elem_type)
+        element = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         if element not in ELEMENTS.values():
             return f"has a tensor of {element}"
     return ""
@@ -111,20 +114,20 @@ def _reason(graph: Any) -> str:
 
 def _free_empty_sizes(graph: Any) -> None:
     """Declare sizes of 0 and unknown ones as dynamic, because a signature has neither."""
-    for one in (*graph.input, *graph.output):
-        for at, dim in enumerate(one.type.tensor_type.shape.dim):
+    for value in (*graph.input, *graph.output):
+        for at, dim in enumerate(value.type.tensor_type.shape.dim):
             if not dim.dim_value:
-                dim.dim_param = f"{one.name}_{at}"
+                dim.dim_param = f"{value.name}_{at}"
 
 
-def _tensor(one: Any, array: Any) -> Tensor:
+def _tensor(value: Any, array: Any) -> Tensor:
     from onnx import TensorProto
 
-    element = TensorProto.DataType.Name(one.type.tensor_type.elem_type)
+    element = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
     dtype = next(name for name, known in ELEMENTS.items() if known == element)
-    sizes = [dim.dim_value or dim.dim_param for dim in one.type.tensor_type.shape.dim]
+    sizes = [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
     nan = bool(array.dtype.kind == "f" and np.isnan(array).any())
-    return Tensor(name=one.name, dtype=dtype, shape=tuple(sizes), allows_nan=nan)
+    return Tensor(name=value.name, dtype=dtype, shape=tuple(sizes), allows_nan=nan)
 
 
 def _array(value: Any) -> Any:
@@ -133,13 +136,15 @@ def _array(value: Any) -> Any:
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
 
 
-def _plain(tensor: Tensor, found: Any) -> Any:
+def _plain(tensor: Tensor, array: Any) -> Any:
     if tensor.dtype == "string":
-        texts = [one.decode() if isinstance(one, bytes) else str(one) for one in found.reshape(-1).tolist()]
+        texts = [
+            item.decode() if isinstance(item, bytes) else str(item) for item in array.reshape(-1).tolist()
+        ]
         plain = np.empty(len(texts), object)
         plain[:] = texts
-        return plain.reshape(found.shape)
-    return found.astype(tensor.numpy_dtype, copy=False)
+        return plain.reshape(array.shape)
+    return array.astype(tensor.numpy_dtype, copy=False)
 
 
 def pack_all(cases: list[NodeCase], folder: Path) -> tuple[dict[str, NodeCase], dict[str, str]]:

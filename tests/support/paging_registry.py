@@ -82,10 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.server.upload += self.rfile.read(int(self.headers.get("content-length", 0)))
         digest = parse_qs(urlsplit(self.path).query)["digest"][0]
-        found = f"sha256:{hashlib.sha256(self.server.upload).hexdigest()}"
-        if found == digest:
+        received = f"sha256:{hashlib.sha256(self.server.upload).hexdigest()}"
+        if received == digest:
             self.server.blobs[digest] = bytes(self.server.upload)
-        self._answer(201 if found == digest else 400, b"", {})
+        self._answer(201 if received == digest else 400, b"", {})
 
     def _where(self) -> dict[str, str]:
         last = max(len(self.server.upload) - 1, 0)

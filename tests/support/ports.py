@@ -1,4 +1,4 @@
-"""Ports for servers that cannot be told to take any free one and say which."""
+"""Ports for servers that cannot take any free port themselves and say which."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _chance = random.SystemRandom()
 
 
 def free_port() -> int:
-    """Give a port that nobody has now, below those that the kernel gives out (from 32768 on)."""
+    """Return a port that nobody uses, below those that the kernel assigns (from 32768 on)."""
     while True:
         port = _chance.randrange(20_000, 30_000)
         with socket.socket() as probe:

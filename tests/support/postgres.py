@@ -41,7 +41,7 @@ class PostgresServer:
         return f"postgresql://lading@127.0.0.1:{self.port}/{database}"
 
     def database(self) -> str:
-        """Make an empty database and give its URL."""
+        """Make an empty database and return its URL."""
         name = f"test_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
@@ -67,9 +67,9 @@ class PostgresServer:
 def binaries() -> Path:
     """Find initdb and pg_ctl, which Debian keeps out of the path."""
     there = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: int(path.parts[-3]))
-    found = str(there[-1]) if there else shutil.which("pg_ctl")
-    assert found, "no PostgreSQL here: `make services` installs it"
-    return Path(found).parent
+    program = str(there[-1]) if there else shutil.which("pg_ctl")
+    assert program, "no PostgreSQL here: `make services` installs it"
+    return Path(program).parent
 
 
 @pytest.fixture(scope="session")

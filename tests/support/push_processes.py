@@ -37,7 +37,7 @@ def push_until_killed(root: str, paths: list[str], began: Any) -> None:
 
 
 def list_and_pull(root: str, folder: str, stop: Any, results: Any) -> None:
-    """Until told to stop, list all versions and pull the newest; report what was seen wrong and how often."""
+    """Until stopped, list all versions and pull the newest; report what was seen wrong and how often."""
     wrong, rounds = [], 0
     with Registry.open(root) as registry:
         while not stop.is_set() and not wrong:
@@ -57,7 +57,7 @@ def list_and_pull(root: str, folder: str, stop: Any, results: Any) -> None:
 
 
 def collect(root: str, stop: Any, results: Any) -> None:
-    """Until told to stop, remove all that nobody names, however young; report how often."""
+    """Until stopped, remove all that nobody names, however young; report how often."""
     rounds = 0
     with Registry.open(root) as registry:
         while not stop.wait(0.005):

@@ -110,7 +110,7 @@ def dying_turn(url: str, moment: int) -> bool:
 
 
 def die_at_each_moment(folder: str, results: Any) -> None:
-    """Have a turn die at every `EVERY_NTH` moment of each step there is, and report what became of all."""
+    """Have a turn die at every `EVERY_NTH` moment of each step there is, and report all outcomes."""
     for step in range(3):
         model = f"{folder}/{step}"
         releases = two_versions(model)

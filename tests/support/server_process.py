@@ -40,11 +40,11 @@ class ServerProcess:
         return wait_until(holds, timeout_s, lambda: self.log)
 
     def grpc_target(self) -> str:
-        """Wait until gRPC answers as well; give its address."""
+        """Wait until gRPC answers as well; return its address."""
         self.wait_until(lambda: self._grpc.search(self.log))
-        found = self._grpc.search(self.log)
-        assert found is not None
-        return found.group(1)
+        address = self._grpc.search(self.log)
+        assert address is not None
+        return address.group(1)
 
     def wait_ready(self) -> None:
         self.wait_until(lambda: httpx.get(f"{self.url}/health", timeout=20).status_code == 200)
@@ -58,7 +58,7 @@ class ServerProcess:
 def serving(
     *refs: Path | str, flags: tuple[str, ...] = (), environ: dict[str, str] | None = None, ready: bool = True
 ) -> Iterator[ServerProcess]:
-    """Run ``lading serve REF…`` until the block ends; wait for it to be ready unless told otherwise."""
+    """Run ``lading serve REF…`` until the block ends; wait for it to be ready unless `ready` is false."""
     command = [sys.executable, "-m", "lading", "serve", *map(str, refs), "--port", "0", *flags]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
@@ -68,9 +68,9 @@ def serving(
     reader.start()
     try:
         server.wait_until(lambda: re.search(r"http://[\w.:]+:\d+", server.log))
-        found = re.search(r"http://[\w.:]+:\d+", server.log)
-        assert found is not None
-        server.url = found.group()
+        address = re.search(r"http://[\w.:]+:\d+", server.log)
+        assert address is not None
+        server.url = address.group()
         if ready:
             server.wait_ready()
         yield server

@@ -63,7 +63,7 @@ class Shell:
         return done
 
     def refused(self, line: str, code: int = 1) -> str:
-        """Run a line that has to be refused, in sentences and not in a traceback; give what it said."""
+        """Run a line that has to be refused, in sentences and not in a traceback; return its message."""
         done = self.run(line)
         assert done.code == code, f"$ {line}\n{done.out}{done.stderr}"
         assert done.stderr.splitlines()[0].startswith(("error: ", "evidence ")), done.stderr

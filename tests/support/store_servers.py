@@ -154,15 +154,15 @@ class Proxy(Relay):
                     self.bytes_up += len(data)
                 if cuts:
                     break
-        for one in both:
+        for end in both:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                end.shutdown(socket.SHUT_RDWR)
         source.close()
 
 
 @contextlib.contextmanager
 def proxy(server: str) -> Iterator[Proxy]:
-    """Give a proxy before `server` and close it in the end."""
+    """Return a proxy before `server` and close it in the end."""
     opened = Proxy(server)
     try:
         yield opened
@@ -186,13 +186,13 @@ def s3_server(tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture
 def oci_url(oci_server) -> str:
-    """Give the URL of an empty store in a repository of its own."""
+    """Return the URL of an empty store in a repository of its own."""
     return f"oci://{oci_server.address}/models/r{next(NUMBERS)}"
 
 
 @pytest.fixture
 def s3_url(s3_server, monkeypatch) -> str:
-    """Give the URL of an empty store in a bucket of its own, with the environment that leads there."""
+    """Return the URL of an empty store in a bucket of its own, with the environment that leads there."""
     from lading.registry.store.s3 import s3_client
 
     for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://{s3_server.address}"}.items():

@@ -9,7 +9,7 @@ import sys
 
 
 def on_a_terminal(*arguments, **environ):
-    """Run a command on a terminal of its own; give what stands there."""
+    """Run a command on a terminal of its own; return what it shows."""
     host, terminal = pty.openpty()
     settings = {**os.environ, "TERM": "xterm", "COLUMNS": "100", **environ}
     done = subprocess.Popen(
@@ -17,7 +17,7 @@ def on_a_terminal(*arguments, **environ):
     )
     done.wait(60)
     os.close(terminal)
-    said = b""
+    output = b""
     while True:
         try:
             chunk = os.read(host, 65536)
@@ -25,6 +25,6 @@ def on_a_terminal(*arguments, **environ):
             break
         if not chunk:
             break
-        said += chunk
+        output += chunk
     os.close(host)
-    return said.decode()
+    return output.decode()

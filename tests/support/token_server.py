@@ -47,7 +47,7 @@ class TokenServer(ThreadingHTTPServer):
         for scope in scopes:
             kind, _, rest = scope.partition(":")
             name, _, actions = rest.rpartition(":")
-            allowed = [one for one in actions.split(",") if push or one == "pull"]
+            allowed = [action for action in actions.split(",") if push or action == "pull"]
             access.append({"type": kind, "name": name, "actions": allowed})
         now = int(time.time())
         claims = {"iss": "tests", "sub": "", "aud": "lading-test", "jti": "1", "access": access}
@@ -64,8 +64,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
-        given = self.headers.get("authorization")
-        self._answer("GET", query, known=given == self.server.basic, refused=given is not None)
+        authorization = self.headers.get("authorization")
+        self._answer(
+            "GET", query, known=authorization == self.server.basic, refused=authorization is not None
+        )
 
     def do_POST(self) -> None:
         query = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())

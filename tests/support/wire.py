@@ -1,4 +1,4 @@
-"""A listening application in a thread of this process, and a socket client that sends what it is told."""
+"""A listening application in a thread of this process, and a socket client that sends bytes as they are."""
 
 from __future__ import annotations
 
