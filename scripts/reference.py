@@ -45,7 +45,7 @@ def settings_page() -> Iterator[str]:
 
 
 def _row(field: dataclasses.Field[Any]) -> str:
-    default = f"`{one.default}`" if one.default != "" else "empty"
+    default = f"`{field.default}`" if field.default != "" else "empty"
     named = ", ".join(f"`{name}`" for name in variables(field))
     return f"{named} | {default} | {field.metadata['help']}{_rule(field.metadata)}"
 
