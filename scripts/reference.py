@@ -19,7 +19,7 @@ import click
 import lading
 from lading import errors
 from lading.cli.group import group
-from lading.cli.ui import exit_codes as exits
+from lading.cli.ui import exit_codes
 from lading.server.protocols import status_of
 from lading.settings import ServeSettings, StoreSettings, variables
 
@@ -65,9 +65,9 @@ def errors_page() -> Iterator[str]:
     for kind in errors.leaves():
         error = kind("")
         means = inspect.getdoc(kind).replace("``", "`")
-        yield f"| `{kind.__name__}` | {means} | {status_of(error)} | {exits.exit_code(error)} |"
+        yield f"| `{kind.__name__}` | {means} | {status_of(error)} | {exit_codes.exit_code(error)} |"
     yield from ("", "## Exit codes", "", "| code | means |", "|---|---|")
-    yield from (f"| {code} | {meaning} |" for code, meaning in exits.MEANING.items())
+    yield from (f"| {code} | {meaning} |" for code, meaning in exit_codes.MEANING.items())
 
 
 def python_page() -> Iterator[str]:

@@ -42,53 +42,65 @@ class ServeSettings:
     host: str = option("127.0.0.1", "Address to listen on.")
     port: int = option(
         8000,
-        "REST port; 0 takes a free one.",
+        "REST port; 0 picks a free one.",
         at_least=0,
         at_most=_LAST_PORT,
         also=("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"),
     )
     grpc_port: int = option(
-        8001, "gRPC port; 0 takes a free one, -1 serves no gRPC.", at_least=-1, at_most=_LAST_PORT
+        8001, "gRPC port; 0 picks a free one, -1 disables gRPC.", at_least=-1, at_most=_LAST_PORT
     )
-    grpc_threads: int = option(64, "gRPC calls that may be in hand at once.", at_least=1)
-    workers: int = option(1, "Processes that serve, on the same ports.", at_least=1)
+    grpc_threads: int = option(64, "Most gRPC calls in flight.", at_least=1)
+    workers: int = option(1, "Worker processes; they share the ports.", at_least=1)
     worker_timeout_s: int = option(
-        60, "Seconds without a sign of life after which a worker is replaced; 0: never.", at_least=0
+        60, "Seconds without a heartbeat until a worker is replaced; 0: never.", at_least=0
     )
     share_weights: str = option(
-        "on", "Workers share a model's weights, by a copy of it in TMPDIR.", choices=("on", "off")
+        "on",
+        "Share a model's weights between workers, through a copy of it in TMPDIR.",
+        choices=("on", "off"),
     )
     threads: int = option(
-        0, "ONNX Runtime threads of a worker; 0 takes its share of the cgroup's CPUs.", at_least=0
+        0, "ONNX Runtime threads per worker; 0 uses its share of the cgroup's CPUs.", at_least=0
     )
-    keep: int = option(0, "Former versions to keep loaded, for instant rollback (follow mode).", at_least=0)
+    keep: int = option(
+        0, "Earlier versions to keep loaded for an instant rollback (when following releases).", at_least=0
+    )
     swap: str = option(
         "beside",
-        "Load the next version beside the old one, or replace it where memory holds only one.",
+        "Load a new version beside the old one, or replace the old one if memory holds only one.",
         choices=("beside", "replace"),
     )
-    default_model: str = option("", "Model at the root routes; empty: the first that was named.")
+    default_model: str = option("", "Model that answers on the root routes; empty: the first one named.")
     max_body_bytes: int = option(32 * 2**20, "Largest request body or gRPC message in bytes.", at_least=1)
-    max_queue: int = option(1024, "Requests that may wait for a model (429 above).", at_least=1)
-    max_batch_rows: int = option(1024, "Most rows that run as one; 1 merges no requests.", at_least=1)
+    max_queue: int = option(
+        1024, "Requests that may wait for a model; more are answered with 429.", at_least=1
+    )
+    max_batch_rows: int = option(1024, "Most rows in a merged run; 1 merges no requests.", at_least=1)
     latency_target_ms: float = option(
         50.0,
-        "Milliseconds that a merged run may take, or twice one row's; the rows merged follow it.",
+        "Target duration of a merged run in milliseconds, but at least twice that of one row.",
         at_least=0.1,
     )
     max_queue_delay_ms: float = option(
         0.0, "Milliseconds to wait for more requests to merge; 0 never waits.", at_least=0
     )
-    deadline_s: float = option(30.0, "Seconds until a request is given up (504).", at_least=0.001)
-    drain_delay_s: float = option(0.0, "Seconds to serve on, not ready, after SIGTERM.", at_least=0)
-    drain_timeout_s: float = option(30.0, "Seconds to finish what is in hand when draining.", at_least=0)
-    keep_alive_s: float = option(75.0, "Seconds an idle connection is kept.", at_least=0)
+    deadline_s: float = option(30.0, "Seconds until a request times out (504).", at_least=0.001)
+    drain_delay_s: float = option(
+        0.0, "Seconds to keep serving after SIGTERM while reporting not ready.", at_least=0
+    )
+    drain_timeout_s: float = option(
+        30.0, "Seconds for requests in flight to finish when draining.", at_least=0
+    )
+    keep_alive_s: float = option(
+        75.0, "Keep-alive timeout: seconds until an idle connection is closed.", at_least=0
+    )
     metrics_names: str = option(
         "lading",
-        "Names on /metrics: ours, or those of another server.",
+        "Names on /metrics: lading's, or those of another server.",
         choices=("lading", "triton", "tfs", "all"),
     )
-    log_level: str = option("info", "Least level to log.", choices=("debug", "info", "warning", "error"))
+    log_level: str = option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
     )
@@ -108,13 +120,13 @@ class StoreSettings:
     store: str = option("", "Store of the blobs: a folder, `oci://…` or `s3://…`; empty: beside the catalog.")
     cache: str = option("", "Folder of unpacked bundles; empty: beside the registry, or in `~/.lading`.")
     cache_max_bytes: int = option(
-        20 * 2**30, "Bytes of unpacked bundles to keep; what is in use is never removed.", at_least=0
+        20 * 2**30, "Bytes of unpacked bundles to keep; those in use are never evicted.", at_least=0
     )
     gone_days: float = option(
-        7.0, "Days that the inventory keeps a server after it was last heard of.", at_least=0
+        7.0, "Days that the inventory keeps a server after its last heartbeat.", at_least=0
     )
     insecure_registries: str = option(
-        "", "Hosts, separated by commas, of OCI registries without TLS; this machine's own always are."
+        "", "Comma-separated hosts of OCI registries to use without TLS; this machine is always one."
     )
 
     def __post_init__(self) -> None:

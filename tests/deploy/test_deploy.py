@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.cli import main
-from lading.cli.commands.serve import in_image
+from lading.cli.commands.serve import bundles_in_image
 from lading.deploy import Options, object_name, workload
 from lading.deploy.canary import canary_manifests, http_route, sides, weight_patch
 from lading.deploy.kserve import kserve_manifests
@@ -431,4 +431,4 @@ def test_what_a_killed_pull_left_in_the_folder_of_bundles_is_not_served(tmp_path
     monkeypatch.setenv("LADING_BUNDLES", str(tmp_path))
     linear_bundle(tmp_path / "iris")
     shutil.copytree(tmp_path / "iris", tmp_path / ".iris.x.tmp")
-    assert in_image() == (tmp_path / "iris",)
+    assert bundles_in_image() == (tmp_path / "iris",)

@@ -11,7 +11,7 @@ from pathlib import Path
 from lading.image.build import build
 from lading.image.bundle_layers import from_directory
 from lading.image.layout import LayoutImage
-from lading.image.progress import telling
+from lading.image.progress import with_progress
 from lading.image.references import open_source
 from support.bundles import linear_bundle
 from support.images import tiny_base
@@ -28,7 +28,7 @@ def test_a_build_tells_the_bytes_of_all_blobs_that_are_copied_and_of_no_others(t
     for tag in ("one", "two"):
         told.clear()
         target = LayoutImage(tmp_path / "out", tag)
-        built = build(base, [part], telling(target, lambda done, total: told.append((done, total))))
+        built = build(base, [part], with_progress(target, lambda done, total: told.append((done, total))))
         manifest_bytes = len(target.root().data)
         if tag == "one":
             assert told[-1] == (built.bytes_sent - manifest_bytes,) * 2

@@ -16,7 +16,7 @@ import pytest
 
 import lading
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError
-from lading.inventory import Beat, adopt, describe, installed
+from lading.inventory import Heartbeat, adopt, describe, installed_packages
 from lading.inventory.describe import normalized
 from lading.registry import Registry
 from lading.release import Plan
@@ -56,7 +56,7 @@ def test_installed_packages_are_those_of_importlib_metadata():
     expected: dict[str, str] = {}
     for one in metadata.distributions():
         expected.setdefault(normalized(one.name), one.version)
-    assert installed() == expected
+    assert installed_packages() == expected
 
 
 def test_installed_packages_are_read_in_every_form_that_installers_leave(tmp_path):
@@ -67,7 +67,7 @@ def test_installed_packages_are_read_in_every_form_that_installers_leave(tmp_pat
         "x.py",
     ):
         (tmp_path / name).mkdir()
-    assert installed([str(tmp_path), str(tmp_path / "none")]) == {
+    assert installed_packages([str(tmp_path), str(tmp_path / "none")]) == {
         "a-b": "1!2.0+cpu",
         "pyyaml": "6.0",
         "zope-interface": "5.4",
@@ -161,7 +161,7 @@ def test_silent_and_stopped_servers_are_gone_and_foreign_ones_never():
 def test_a_beat_registers_goes_on_and_says_goodbye(tmp_path):
     root, stop = str(tmp_path / "registry"), threading.Event()
     bundle = linear_bundle(tmp_path / "iris")
-    beat = Beat(root, status_of(served_from(bundle)), interval_s=0.02)
+    beat = Heartbeat(root, status_of(served_from(bundle)), interval_s=0.02)
     thread = threading.Thread(target=beat.run, args=(stop,))
     thread.start()
     with Registry.open(root) as registry:
@@ -179,7 +179,7 @@ def test_a_beat_registers_goes_on_and_says_goodbye(tmp_path):
 def test_a_catalog_that_is_away_at_first_hears_of_the_server_when_it_comes(tmp_path, caplog):
     root, stop = tmp_path / "registry", threading.Event()
     root.write_text("in the way")
-    thread = threading.Thread(target=Beat(str(root), status_of(), interval_s=0.02).run, args=(stop,))
+    thread = threading.Thread(target=Heartbeat(str(root), status_of(), interval_s=0.02).run, args=(stop,))
     thread.start()
     wait_until(lambda: caplog.records, 20)
     time.sleep(0.1)
@@ -268,7 +268,7 @@ def test_bundles_from_a_directory_are_listed_where_a_registry_was_chosen_and_nev
         assert [one.models[0].name for one in replicas(tmp_path / "r").values()] == ["iris"]
     away = {"LADING_REGISTRY": f"postgresql://lading@127.0.0.1:{closed_port()}/lading"}
     with serving(bundle.path, flags=("--grpc-port", "-1"), environ=away) as server:
-        server.wait_until(lambda: "does not hear of this server" in server.log)
+        server.wait_until(lambda: "cannot send heartbeats" in server.log)
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
         assert server.stop() == 0
     with serving(bundle.path, flags=("--grpc-port", "-1"), environ={"HOME": str(tmp_path)}):

@@ -158,5 +158,5 @@ def test_bad_candidates_go_back_by_themselves_and_an_equal_one_goes_live_while_r
     assert set(failed) <= {("iris:3", 500)}, "only the failing candidate failed"
     assert sum(load.counts.values()) > 2000
     assert verify_chain(registry.events()) is None
-    assert "the history of `iris` is whole" in shell.must("lading history iris --check").stderr
+    assert "the history of `iris` is complete" in shell.must("lading history iris --check").stderr
     registry.close()

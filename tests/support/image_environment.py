@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lading.image.references import repository
+from lading.image.references import open_repository
 from lading.registry import Registry
 from support.bundles import linear_bundle
 from support.images import lading, run
@@ -23,7 +23,7 @@ from support.waiting import wait_until
 @contextlib.contextmanager
 def opened(place: str):
     """Open a repository and close its connections in the end."""
-    there = repository(place)
+    there = open_repository(place)
     yield there
     there.close()
 

@@ -1,25 +1,32 @@
-"""Every command in one group: in the order of a model's life, with a suggestion for a mistyped one."""
+"""All commands in one group, in the order of a model's life, with a suggestion for a mistyped one."""
 
 from __future__ import annotations
 
 import click
 
 import lading
-from lading.cli.commands import (
-    completion,
-    deploy,
-    history,
-    image,
-    inventory,
-    pack,
-    predict,
-    registry,
-    release,
-    rollout,
-    serve,
-    verify,
-)
-from lading.cli.ui import exit_codes as exits
+from lading.cli.commands.completion import completion
+from lading.cli.commands.deploy import deploy
+from lading.cli.commands.gc import gc
+from lading.cli.commands.history import history
+from lading.cli.commands.image import image
+from lading.cli.commands.inspect import inspect
+from lading.cli.commands.inventory import inventory
+from lading.cli.commands.list import list_models
+from lading.cli.commands.matrix import matrix
+from lading.cli.commands.pack import pack
+from lading.cli.commands.predict import predict
+from lading.cli.commands.pull import pull
+from lading.cli.commands.push import push
+from lading.cli.commands.release import release
+from lading.cli.commands.remove import remove
+from lading.cli.commands.rollback import rollback
+from lading.cli.commands.rollout import rollout
+from lading.cli.commands.serve import serve
+from lading.cli.commands.show import show
+from lading.cli.commands.tag import tag
+from lading.cli.commands.verify import verify
+from lading.cli.ui import exit_codes
 from lading.cli.ui.command import Group
 
 EXAMPLES = (
@@ -29,47 +36,39 @@ EXAMPLES = (
 )
 
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Make and prove", (pack.pack, verify.inspect, verify.verify)),
-    (
-        "Keep",
-        (
-            registry.push,
-            registry.pull,
-            registry.list_models,
-            registry.show,
-            registry.tag,
-            registry.matrix,
-            registry.remove,
-            registry.gc,
-        ),
-    ),
-    ("Run", (serve.serve, predict.predict)),
-    ("Ship", (image.image,)),
-    ("Release", (release.release, rollout.rollout, release.rollback, history.history)),
-    ("Deploy", (deploy.deploy,)),
-    ("See", (inventory.inventory,)),
-    ("Other", (completion.completion,)),
+    ("Pack and verify", (pack, inspect, verify)),
+    ("Registry", (push, pull, list_models, show, tag, matrix, remove, gc)),
+    ("Serve and predict", (serve, predict)),
+    ("Images", (image,)),
+    ("Releases", (release, rollout, rollback, history)),
+    ("Deployment", (deploy,)),
+    ("Inventory", (inventory,)),
+    ("Other", (completion,)),
 )
 
 
 class Commands(Group):
-    """The group of all commands: shown by section, with a suggestion for a mistyped one."""
+    """The group of all commands, listed by section."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a reader that went away (`| head`) ends it quietly."""
+        """Run the command; if the reader of stdout is gone (`| head`), exit quietly."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Raised on as click's own exit: click would otherwise end with 1, which here means refused.
-            raise click.exceptions.Exit(exits.broken_pipe()) from None
+            # As click's own exit: click would otherwise exit with 1, which means refused here.
+            raise click.exceptions.Exit(exit_codes.broken_pipe()) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write one list of commands for each section."""
         widest = max(len(name) for name in self.commands)
         for title, commands in SECTIONS:
             with formatter.section(title):
+                # The indentation of a section and the gap between the two columns.
                 limit = formatter.width - 6 - widest
-                rows = [((one.name or "").ljust(widest), one.get_short_help_str(limit)) for one in commands]
+                rows = [
+                    ((command.name or "").ljust(widest), command.get_short_help_str(limit))
+                    for command in commands
+                ]
                 formatter.write_dl(rows)
 
 
@@ -82,7 +81,7 @@ class Commands(Group):
 def group() -> None:
     """Take a trained model into production: packed with proof, verified where it runs, served.
 
-    Exit codes: 0 done, 1 refused, 2 wrong use, 3 not found, 4 unavailable.
+    Exit codes: 0 done, 1 refused, 2 usage error, 3 not found, 4 unavailable.
     """
 
 

@@ -10,7 +10,7 @@ from lading.blobs.progress import OnProgress, told_writing
 from lading.image import Blob, Target
 
 
-def telling(target: Target, on_progress: OnProgress | None) -> Target:
+def with_progress(target: Target, on_progress: OnProgress | None) -> Target:
     """Return `target`, with `on_progress` called as blobs are copied; what is there already is not counted."""
     return target if on_progress is None else _Telling(target, on_progress)
 

@@ -55,7 +55,7 @@ def remote_image(text: str) -> RemoteImage:
     return RemoteImage(Repository(host, repository), reference)
 
 
-def repository(text: str) -> Repository:
+def open_repository(text: str) -> Repository:
     """Open a repository of a registry: ``host/repository``."""
     return remote_image(text).repository
 

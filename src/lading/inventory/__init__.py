@@ -1,13 +1,14 @@
-"""The inventory: what runs, where, on what, and which models of which versions it answers for.
+"""The inventory: which servers run, where and on what, and which versions of which models they serve.
 
-Each server of lading says so itself: `describe` collects it and `Beat` tells the catalog every few seconds.
-Other people's servers are `adopt`-ed: asked over their public routes. Starts, stops and changes nothing.
+A lading server reports itself: `describe` collects what is known about it and `Heartbeat` sends that to the
+catalog every few seconds. Servers of other kinds are `adopt`-ed: asked over their public routes. Starts,
+stops and changes nothing.
 """
 
 from __future__ import annotations
 
 from lading.inventory.adopt import adopt
-from lading.inventory.describe import describe, installed
-from lading.inventory.heartbeat import BEAT_S, Beat
+from lading.inventory.describe import describe, installed_packages
+from lading.inventory.heartbeat import HEARTBEAT_S, Heartbeat
 
-__all__ = ["BEAT_S", "Beat", "adopt", "describe", "installed"]
+__all__ = ["HEARTBEAT_S", "Heartbeat", "adopt", "describe", "installed_packages"]

@@ -133,7 +133,7 @@ def test_an_adopted_address_where_lading_answers_now_is_told_in_its_row_and_the_
         assert code == 0
         told = json.loads(lading("inventory", "--ask", "--json")[1])["replicas"]
     (row,) = [line for line in out.splitlines() if line.startswith(changed.removeprefix("http://"))][:1]
-    assert "asked again: expected a foreign server, found one of lading" in row
+    assert "asked again: expected a server of another kind, found a lading server" in row
     assert "2.61.0" in out
     assert "web-1" in out
     (one,) = [one for one in told if "not_asked" in one]

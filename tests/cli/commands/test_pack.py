@@ -13,8 +13,8 @@ def test_rows_that_were_drawn_are_no_samples_and_that_is_said(lading, tmp_path):
     code, out, said = lading("pack", MODEL, *FACTS)
     assert (code, out) == (0, "iris.bundle\n")
     assert (
-        "golden samples: 64 rows drawn at random, because no `--samples` were given; "
-        "give real rows for a proof that means something\n"
+        "golden samples: 64 rows drawn at random, because there are no `--samples`; "
+        "pass real rows for a meaningful proof\n"
     ) in said
     (tmp_path / "rows.json").write_text("[[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]")
     code, _, said = lading("pack", MODEL, *FACTS, "--samples", "rows.json", "-o", "second")

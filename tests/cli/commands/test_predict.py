@@ -78,7 +78,7 @@ def test_labels_and_named_outputs_are_given(lading, bundle):
         ("a.csv", "1,2,3,4\n1,,3,4\n", 1, "found an empty cell in line 2, column `sepal_width`"),
         ("a.csv", "1,2,3,4\n1_000,2,3,4\n", 1, "found `1_000` in line 2, column `sepal_length`"),
         ("a.npz", "no zip", 1, "expected .npz arrays"),
-        ("a.txt", "1", 2, "expected a file ending in"),
+        ("a.txt", "1", 2, "expected a `.json`, `.csv` or `.npz` file"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(lading, bundle, tmp_path, name, text, code, sentence):
@@ -95,7 +95,7 @@ def test_a_file_that_is_not_there_is_said_before_its_ending(lading, bundle, tmp_
     (tmp_path / "nofile").write_text("[[1, 2, 3, 4]]")
     code, _, said = lading("predict", bundle.path, "--input", tmp_path / "nofile")
     assert code == 2
-    assert "or `-`, found no ending" in said
+    assert "or `-`, found no extension" in said
 
 
 def test_an_unknown_output_is_refused(lading, bundle):

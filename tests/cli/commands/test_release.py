@@ -124,7 +124,7 @@ def test_a_canary_says_its_share_and_who_is_missing(lading, proved):
     assert code == 0, said
     assert re.search(r"^iris 2 +running +iris:1 +iris:2 +10 % +1 of 2 ", out, re.MULTILINE)
     assert "`iris:2` gets 10 % of requests beside `iris:1`" in said
-    assert "nothing judges it yet" in said
+    assert "no process drives it yet" in said
     assert "next: lading rollout watch iris" in said
     plan = proved.current("iris").plan
     assert (plan.hold_s, plan.min_requests, plan.no_traffic_timeout_s) == (300, 7, 7200)
@@ -178,7 +178,7 @@ def test_a_candidate_needs_a_live_version_and_is_not_proved_in_vain(lading, open
 def test_a_reference_without_a_version_is_refused(lading, proved):
     code, _, said = lading("release", "iris")
     assert code == 2
-    assert "as `iris:2`" in said
+    assert "as in `iris:2`" in said
 
 
 def test_gates_are_judged_now_and_live_gates_go_into_the_plan(lading, proved, tmp_path):
@@ -198,7 +198,7 @@ def test_gates_are_judged_now_and_live_gates_go_into_the_plan(lading, proved, tm
 def test_live_gates_of_a_release_straight_to_live_are_said_to_judge_nothing(lading, proved, tmp_path):
     gates = tmp_path / "gates.toml"
     gates.write_text("[live]\nmax_error_increase = 0.01\n")
-    assert "judged nothing" in lading("release", "iris:1", "--gates", gates)[2]
+    assert "have no effect" in lading("release", "iris:1", "--gates", gates)[2]
 
 
 # Steering.
@@ -244,7 +244,7 @@ def test_status_shows_all_or_one_with_its_numbers(lading, proved):
     assert re.search(r"^latency p99 +\d", out, re.MULTILINE)
     assert re.search(r"^answered setosa +\d", out, re.MULTILINE)
     assert "verdict so far: hold" in out
-    assert "nothing judges it now" in said
+    assert "no process drives it" in said
     seen = json.loads(lading("rollout", "status", "iris", "--json")[1])
     assert seen["live"]["requests"] + seen["candidate"]["requests"] == 400
     assert seen["verdict"]["action"] == "hold"
@@ -367,14 +367,14 @@ def test_without_an_earlier_version_there_is_nothing_to_go_back_to(lading, prove
 def test_history_tells_all_and_checks_the_chain(lading, proved):
     assert lading("history", "iris")[:2] == (0, "")
     lading("release", "iris:1")
-    assert "the history of `iris` is whole: 1 event\n" in lading("history", "iris", "--check")[2]
+    assert "the history of `iris` is complete: 1 event\n" in lading("history", "iris", "--check")[2]
     lading("release", "iris:2", "--canary")
     lading("rollback", "iris")
     code, out, said = lading("history", "iris", "--check")
     assert code == 0
     kinds = [line.split()[5] for line in out.splitlines()[1:]]
     assert kinds == ["released", "released", "superseded", "rolled_back"]
-    assert "the history of `iris` is whole: 4 events" in said
+    assert "the history of `iris` is complete: 4 events" in said
     told = json.loads(lading("history", "iris", "--last", "2", "--json")[1])["events"]
     assert [one["kind"] for one in told] == ["superseded", "rolled_back"]
     assert verify_chain(proved.events("iris")) is None

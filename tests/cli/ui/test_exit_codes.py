@@ -8,19 +8,18 @@ import click
 import pytest
 
 from lading import errors
-from lading.cli.ui import exit_codes as exits
-from lading.cli.ui import printing
+from lading.cli.ui import exit_codes, printing
 from lading.errors import ExtraMissing, RemoteError
 
 
 def test_every_error_has_an_exit_code():
     for leaf in errors.leaves():
-        assert exits.exit_code(leaf("somewhere")) in (1, 2, 3, 4), leaf
+        assert exit_codes.exit_code(leaf("somewhere")) in (1, 2, 3, 4), leaf
 
 
 def test_no_error_stands_in_the_table_twice_or_for_nothing():
-    for kind, code in exits.EXIT.items():
-        above = next((exits.EXIT[one] for one in kind.__mro__[1:] if one in exits.EXIT), None)
+    for kind, code in exit_codes.EXIT.items():
+        above = next((exit_codes.EXIT[one] for one in kind.__mro__[1:] if one in exit_codes.EXIT), None)
         assert code != above, f"{kind.__name__} says the same as the class above it"
 
 
@@ -41,23 +40,23 @@ def test_no_error_stands_in_the_table_twice_or_for_nothing():
     ],
 )
 def test_errors_end_with_the_code_of_their_kind(kind, code):
-    assert exits.exit_code(getattr(errors, kind)("somewhere")) == code
+    assert exit_codes.exit_code(getattr(errors, kind)("somewhere")) == code
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 1), (404, 3), (413, 1), (429, 4), (500, 1), (504, 4)])
 def test_what_a_server_answered_counts_by_its_status(status, code):
-    assert exits.exit_code(RemoteError("somewhere", status=status)) == code
+    assert exit_codes.exit_code(RemoteError("somewhere", status=status)) == code
 
 
 def test_an_error_is_one_sentence_and_a_hint_on_stderr(capsys):
     error = ExtraMissing("here", expected="a thing", found="none", hint="pip install it")
-    assert exits.report(error, debug=False) == 2
+    assert exit_codes.report(error, debug=False) == 2
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "error: here: expected a thing, found none\nhint: pip install it\n")
 
 
 def test_a_defect_says_how_to_see_the_traceback(capsys):
-    assert exits.report(KeyError("x"), debug=False) == 70
+    assert exit_codes.report(KeyError("x"), debug=False) == 70
     said = capsys.readouterr().err
     assert said.count("\n") == 2
     assert "LADING_DEBUG=1" in said
@@ -73,24 +72,24 @@ def test_debugging_shows_the_traceback(capsys, lading, monkeypatch):
 
 
 def test_an_interrupt_ends_with_130():
-    assert exits.report(KeyboardInterrupt(), debug=False) == 130
-    assert exits.report(click.Abort(), debug=False) == 130
+    assert exit_codes.report(KeyboardInterrupt(), debug=False) == 130
+    assert exit_codes.report(click.Abort(), debug=False) == 130
 
 
 def test_a_file_that_cannot_be_read_is_a_sentence(capsys):
     error = PermissionError(13, "Permission denied", "/some/where")
-    assert exits.report(error, debug=False) == 4
+    assert exit_codes.report(error, debug=False) == 4
     assert capsys.readouterr().err == "error: `/some/where`: permission denied\n"
 
 
 def test_terminal_escapes_in_messages_are_shown_not_sent(capsys):
-    exits.report(errors.ModelNotFound("model `\x1b]0;title\x07`"), debug=False)
+    exit_codes.report(errors.ModelNotFound("model `\x1b]0;title\x07`"), debug=False)
     assert "\x1b" not in capsys.readouterr().err
-    assert printing.clean("a\x1b[31mb\x00\u202e\n") == "a\\x1b[31mb\\x00\\u202e\n"
+    assert printing.printable("a\x1b[31mb\x00\u202e\n") == "a\\x1b[31mb\\x00\\u202e\n"
 
 
 def test_every_exit_code_has_a_meaning():
-    assert set(exits.EXIT.values()) <= set(exits.MEANING)
+    assert set(exit_codes.EXIT.values()) <= set(exit_codes.MEANING)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from click.shell_completion import get_completion_class
 
 from lading.cli.ui.command import Command
 
-# Bash breaks words at `:` and `@`, which stand in references; without this `iris:<Tab>` completes nothing.
-_BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//[:@]/}\n"
+# Bash breaks words at `:` and `@`, which are part of references; without this `iris:<Tab>` completes nothing.
+_BASH_WORDBREAKS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//[:@]/}\n"
 
 
 @click.command(
@@ -25,8 +25,7 @@ _BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//[:@]/}\n"
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script for SHELL: bash, zsh or fish."""
-    found = get_completion_class(shell)
-    assert found is not None, shell
-    group = ctx.find_root().command
-    script = found(group, {}, "lading", "_LADING_COMPLETE").source()
-    click.echo((_BASH if shell == "bash" else "") + script.strip())
+    kind = get_completion_class(shell)
+    assert kind is not None, shell
+    script = kind(ctx.find_root().command, {}, "lading", "_LADING_COMPLETE").source()
+    click.echo((_BASH_WORDBREAKS if shell == "bash" else "") + script.strip())

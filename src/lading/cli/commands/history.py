@@ -1,4 +1,4 @@
-"""``lading history``: what happened to a model's releases, and whether the record is whole."""
+"""``lading history``: what happened to a model's releases, and whether the record is complete."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lading.errors import HistoryBroken
 if TYPE_CHECKING:
     from lading.release import Event, EventKind, Release
 
+_HEADER = ("#", "at", "release", "by", "event", "from", "to", "bundle", "runtime", "reason")
 _NOTES: frozenset[EventKind] = frozenset({"ready", "failed"})
 """Events that change no release."""
 
@@ -31,31 +32,32 @@ _NOTES: frozenset[EventKind] = frozenset({"ready", "failed"})
 )
 @click.argument("name", type=NameType())
 @click.option(
-    "--check", is_flag=True, help="Verify the chain: exit 1 naming the first event that is not whole."
+    "--check",
+    is_flag=True,
+    help="Verify the chain of events; exit 1 naming the first event that was altered or is missing.",
 )
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Show the last N events only.")
 @registry_option
 @json_option
 def history(name: str, check: bool, last: int | None, registry: str | None, as_json: bool) -> None:
-    """Show every event of the releases of NAME, oldest first: who, what, from where to where, and why.
+    """Show every event of the releases of NAME, oldest first: who changed what, from where to where, and why.
 
-    Each event carries the hash of the one before, and each release counts its changes, so that nothing that
-    changed a release can be altered or left out unseen.
+    Each event carries the hash of the one before it, and each release counts its changes, so no change of a
+    release can be altered or removed unnoticed.
     """
     with open_registry(registry) as opened:
         releases = opened.releases(name)
         events = opened.events(name)
-    shown = events[-last:] if last is not None else events
+    recent = events[-last:] if last is not None else events
     if as_json:
-        printing.as_json({"name": name, "events": shown})
-    elif shown:
-        header = ("#", "at", "release", "by", "what", "from", "to", "bundle", "runtime", "reason")
-        printing.table(header, [_row(one) for one in shown])
+        printing.as_json({"name": name, "events": recent})
+    elif recent:
+        printing.table(_HEADER, [_row(event) for event in recent])
     else:
-        printing.remark(f"`{name}` was never released; `lading release {name}:1` does it")
+        printing.info(f"`{name}` was never released; `lading release {name}:1` releases version 1")
     if check:
         _check(name, events, releases)
-        printing.remark(f"the history of `{name}` is whole: {printing.count(len(events), 'event')}")
+        printing.info(f"the history of `{name}` is complete: {printing.plural(len(events), 'event')}")
 
 
 def _check(name: str, events: list[Event], releases: list[Release]) -> None:
@@ -65,30 +67,29 @@ def _check(name: str, events: list[Event], releases: list[Release]) -> None:
     hint = "the record was modified by something other than lading; compare it with a copy of the catalog"
     broken = verify_chain(events)
     if broken is not None:
-        found = f"`{broken.kind}` by `{broken.actor}` at {broken.at}, changed or after one that was left out"
-        raise HistoryBroken(
-            f"{where}, event {broken.seq}", expected="an event as it was written", found=found, hint=hint
-        )
-    # The end of a chain can be cut off without a trace in it, but not without one in the releases: the epoch
-    # of each grows by one with every change, and every change is an event. Notes at the end leave no trace.
-    told = Counter(one.number for one in events if one.kind not in _NOTES)
+        found = f"`{broken.kind}` by `{broken.actor}` at {broken.at}, altered or after one that was removed"
+        expected = "an event as it was recorded"
+        raise HistoryBroken(f"{where}, event {broken.seq}", expected=expected, found=found, hint=hint)
+    # The end of a chain can be cut off without a trace in the chain, but not in the releases: the epoch of a
+    # release grows by one with each change, and each change is an event. Notes at the end leave no trace.
+    changes = Counter(event.number for event in events if event.kind not in _NOTES)
     for release in releases:
-        if told[release.number] < release.epoch:
+        if changes[release.number] < release.epoch:
             expected = f"{release.epoch} changes of release {release.number}"
-            found = str(told[release.number])
+            found = str(changes[release.number])
             raise HistoryBroken(f"{where}, its end", expected=expected, found=found, hint=hint)
 
 
 def _row(event: Event) -> tuple[str, ...]:
     return (
         str(event.seq),
-        event.at[:19].replace("T", " "),
+        printing.short_time(event.at),
         str(event.number),
         event.actor,
         event.kind,
         event.from_,
         event.to,
-        printing.short(event.digest),
+        printing.short_digest(event.digest),
         event.fingerprint,
         event.reason,
     )

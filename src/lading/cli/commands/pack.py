@@ -1,4 +1,4 @@
-"""``lading pack``: a trained model becomes a bundle with its proof."""
+"""``lading pack``: a trained model becomes a bundle that carries its proof."""
 
 from __future__ import annotations
 
@@ -34,31 +34,33 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("model")
-@click.option("--name", required=True, help="Name of the model: `[a-z0-9._-]`, 63 characters at most.")
-@click.option("--owner", required=True, help="Who answers for it, such as ml@example.com.")
+@click.option("--name", required=True, help="Name of the model: `[a-z0-9._-]`, at most 63 characters.")
+@click.option("--owner", required=True, help="Who is responsible for the model, such as ml@example.com.")
 @click.option(
     "--purpose",
     default="",
-    help="What it does: classification, regression, embedding, …  [default: as the model tells]",
+    help="Its task: classification, regression, embedding, …  [default: derived from the model]",
 )
-@click.option("--samples", type=FILE, help="Input rows that prove it: .npz, .npy, .csv, .parquet or .json.")
+@click.option("--samples", type=FILE, help="Input rows for the proof: .npz, .npy, .csv, .parquet or .json.")
 @click.option(
-    "--labels", type=FILE, help='JSON file that names the classes: `["setosa", …]` or `{"0": "setosa"}`.'
+    "--labels",
+    type=FILE,
+    help='JSON file of class names: `["setosa", …]` or `{"0": "setosa"}`.',
 )
 @click.option(
     "--metric",
     "metrics",
     type=MetricType(),
     multiple=True,
-    help="A metric of training, such as accuracy=0.97; may be repeated.",
+    help="Metric from training, such as accuracy=0.97; repeatable.",
 )
-@click.option("--description", default="", help="One sentence for those who find it later.")
+@click.option("--description", default="", help="One sentence for people who come across the model later.")
 @click.option(
     "--dtype",
     type=click.Choice(["auto", "float32", "float64"]),
     default="auto",
     show_default=True,
-    help="Type of float inputs; auto takes float32 if it keeps parity, else float64.",
+    help="Type of float inputs; auto is float32 if that keeps parity, else float64.",
 )
 @click.option(
     "--rtol",
@@ -76,14 +78,14 @@ if TYPE_CHECKING:
     "--max-label-flips",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Rows that may change their label.  [default: 0]",
+    help="Number of rows whose label may change.  [default: 0]",
 )
 @click.option(
     "--golden",
     type=click.Choice(["rows", "synthetic"]),
     default="rows",
     show_default=True,
-    help="Store real rows, or draw rows from their distribution.",
+    help="Store the rows themselves, or rows drawn from their distribution.",
 )
 @click.option(
     "-o",
@@ -97,8 +99,8 @@ if TYPE_CHECKING:
 def pack(model: str, **options: Any) -> None:
     """Pack MODEL, an .onnx file or a Python object given as `module:object`.
 
-    The golden samples are answered by the framework itself and kept in the bundle; a model that answers
-    otherwise after conversion is refused. Prints the bundle's directory.
+    The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
+    answers differ after conversion is refused. Prints the bundle's directory.
     """
     _check_model(model)
     from lading.pack import pack as pack_model
@@ -106,11 +108,11 @@ def pack(model: str, **options: Any) -> None:
     as_json = options.pop("as_json")
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)
-    with printing.busy(f"packing {model}"):
-        bundle = pack_model(model, **options, on_note=_note)
-    _say(bundle, drawn=options["samples"] is None)
+    with printing.spinner(f"packing {model}"):
+        bundle = pack_model(model, **options, on_note=_print_note)
+    _print_summary(bundle, drawn=options["samples"] is None)
     if as_json:
-        printing.as_json(_summary(bundle))
+        printing.as_json(_json(bundle))
     else:
         printing.data(str(bundle.path))
 
@@ -124,38 +126,39 @@ def _check_model(model: str) -> None:
         )
     here = str(Path.cwd())
     if is_object and here not in sys.path:
-        # As `python -m` does: the module is usually a script beside the data.
+        # As `python -m` does, because the module is usually a script in the current folder.
         sys.path.insert(0, here)
 
 
 def _tolerance(options: dict[str, Any]) -> Tolerance | None:
     from lading.parity import Tolerance
 
-    named = {name: options.pop(name) for name in ("rtol", "atol", "max_label_flips")}
-    given = {name: value for name, value in named.items() if value is not None}
-    return Tolerance(**given) if given else None
+    limits = {name: options.pop(name) for name in ("rtol", "atol", "max_label_flips")}
+    # Only what was on the command line: the defaults are those of `Tolerance`.
+    chosen = {name: value for name, value in limits.items() if value is not None}
+    return Tolerance(**chosen) if chosen else None
 
 
-def _note(sentence: str) -> None:
-    printing.remark(f"note: {sentence}")
+def _print_note(sentence: str) -> None:
+    printing.info(f"note: {sentence}")
 
 
-def _say(bundle: Bundle, *, drawn: bool) -> None:
+def _print_summary(bundle: Bundle, *, drawn: bool) -> None:
     manifest = bundle.manifest
-    kinds = sorted({tensor.dtype for tensor in manifest.signature.inputs})
-    count = printing.count(bundle.samples().rows, "row")
-    printing.remark(f"packed `{manifest.name}` ({manifest.purpose}), inputs {', '.join(kinds)}")
+    dtypes = sorted({tensor.dtype for tensor in manifest.signature.inputs})
+    rows = printing.plural(bundle.samples().rows, "row")
+    printing.info(f"packed `{manifest.name}` ({manifest.purpose}), inputs {', '.join(dtypes)}")
     if drawn:
-        why = "drawn at random, because no `--samples` were given"
-        printing.remark(f"golden samples: {count} {why}; give real rows for a proof that means something")
+        reason = "drawn at random, because there are no `--samples`"
+        printing.info(f"golden samples: {rows} {reason}; pass real rows for a meaningful proof")
     else:
-        printing.remark(f"golden samples: {count}, answered by {manifest.expected_from}")
-    printing.remark(f"digest: {bundle.digest}")
-    where = shlex.quote(str(bundle.path))
-    printing.remark(f"next: lading verify {where} && lading push {where}")
+        printing.info(f"golden samples: {rows}, answered by {manifest.expected_from}")
+    printing.info(f"digest: {bundle.digest}")
+    path = shlex.quote(str(bundle.path))
+    printing.info(f"next: lading verify {path} && lading push {path}")
 
 
-def _summary(bundle: Bundle) -> dict[str, Any]:
+def _json(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "path": str(bundle.path),

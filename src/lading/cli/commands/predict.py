@@ -1,4 +1,4 @@
-"""``lading predict``: rows from a file, answered by a server or by a bundle in this process."""
+"""``lading predict``: predictions for the rows of a file, by a server or by a bundle in this process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TargetType(BundleType):
     def convert(  # type: ignore[override]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Ref | Path | str:
-        """Keep an address as it is; read anything else as `BundleType`."""
+        """Return an address as it is; parse anything else as a `BundleType`."""
         if isinstance(value, str) and value.startswith(("http://", "https://")):
             return value
         return super().convert(value, param, ctx)
@@ -50,19 +50,21 @@ class TargetType(BundleType):
     "--input",
     "source",
     metavar="FILE",
-    help="Rows: .json, .csv or .npz; `-` reads any of them from stdin.",
+    help="File of rows: .json, .csv or .npz; `-` reads any of these from stdin.",
 )
-@click.option("--sample", is_flag=True, help="Predict the bundle's own golden samples (DIR and REF).")
+@click.option("--sample", is_flag=True, help="Predict for the bundle's golden samples (DIR and REF only).")
 @click.option(
     "--output",
     "outputs",
     multiple=True,
     metavar="NAME",
-    help="Output to give instead of the primary one; may be repeated.",
+    help="Output to print instead of the primary one; repeatable.",
 )
-@click.option("--label", is_flag=True, help="Give the label of each row.")
+@click.option("--label", is_flag=True, help="Print the label of each row.")
 @click.option(
-    "--model", metavar="REF", help="Model to ask the server for, such as `iris:3`.  [default: the server's]"
+    "--model",
+    metavar="REF",
+    help="Model to use, such as `iris:3`.  [default: the server's default model]",
 )
 @click.option(
     "--timeout-s",
@@ -75,14 +77,14 @@ class TargetType(BundleType):
 @registry_option
 @json_option
 def predict(target: Ref | Path | str, **options: Any) -> None:
-    """Predict for rows, one line of JSON a row.
+    """Print predictions, one line of JSON per row.
 
-    A URL asks that server. A directory or reference is loaded here, replays its golden samples first, and
-    answers without a server. JSON is a list of rows (lists, or objects by column) or {"data": rows}; the
-    first line of a CSV may name the columns; an .npz holds one array an input.
+    With a URL, that server predicts. A bundle from a directory or the registry is loaded here without a
+    server, after its golden samples were replayed. JSON is a list of rows (lists, or objects by column) or
+    {"data": rows}; the first line of a CSV may name the columns; an .npz holds one array per input.
     """
-    _check(target, options)
-    answer = _ask(target, options) if isinstance(target, str) else _run(target, options)
+    _check_options(target, options)
+    answer = _predict_remotely(target, options) if isinstance(target, str) else _predict_here(target, options)
     if options["as_json"]:
         printing.as_json(answer, indent=0)
     elif "outputs" in answer:
@@ -94,7 +96,7 @@ def predict(target: Ref | Path | str, **options: Any) -> None:
             printing.as_json(value, indent=0)
 
 
-def _check(target: Ref | Path | str, options: dict[str, Any]) -> None:
+def _check_options(target: Ref | Path | str, options: dict[str, Any]) -> None:
     remote = isinstance(target, str)
     if (options["source"] is None) == (not options["sample"]):
         raise click.UsageError("expected `--input FILE` or `--sample`, and not both")
@@ -106,18 +108,20 @@ def _check(target: Ref | Path | str, options: dict[str, Any]) -> None:
         raise click.UsageError("expected `--label` or `--output`, and not both")
 
 
-def _ask(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    from lading.cli.ui import input_rows as rows
+def _predict_remotely(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    from lading.cli.ui.input_rows import read_rows
     from lading.client import Client
 
     with Client(url, model=options["model"], timeout_s=options["timeout_s"]) as client:
-        given = rows.read(options["source"], lambda: _signature(client.metadata()))
+        rows = read_rows(options["source"], lambda: _signature(client.metadata()))
         if options["label"]:
-            found = client.predict_label(given.data)
+            prediction = client.predict_label(rows.data)
         else:
-            found = client.predict(given.data, list(options["outputs"]) or None)
-    said = {"model": found.model, "digest": found.digest}
-    return {**said, "outputs": found.outputs} if found.outputs else {**said, "prediction": found.values}
+            prediction = client.predict(rows.data, list(options["outputs"]) or None)
+    answer = {"model": prediction.model, "digest": prediction.digest}
+    if prediction.outputs:
+        return {**answer, "outputs": prediction.outputs}
+    return {**answer, "prediction": prediction.values}
 
 
 def _signature(metadata: dict[str, Any]) -> Signature:
@@ -128,30 +132,33 @@ def _signature(metadata: dict[str, Any]) -> Signature:
     return msgspec.convert({name: metadata[name] for name in ("inputs", "outputs")}, Signature)
 
 
-def _run(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lading.cli.ui import input_rows as rows
+def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lading.cli.ui.input_rows import read_rows
     from lading.runtime.open import load_runtime
     from lading.verify import replay
 
     bundle, name = _open(target, options["registry"])
     signature = bundle.manifest.signature
-    asked = [_label_output(bundle)] if options["label"] else _asked(signature, options["outputs"])
-    given = None if options["sample"] else rows.read(options["source"], lambda: signature)
-    inputs = bundle.samples().inputs if given is None else _cast(given, signature)
-    with printing.busy(f"loading {target}"):
+    tensors = [_label_output(bundle)] if options["label"] else _selected(signature, options["outputs"])
+    if options["sample"]:
+        inputs = bundle.samples().inputs
+    else:
+        inputs = _cast(read_rows(options["source"], lambda: signature), signature)
+    with printing.spinner(f"loading {target}"):
         runtime = load_runtime(bundle)
     try:
+        # As a server does before it is ready: no answer from a bundle that does not hold here.
         replay(runtime, bundle)
-        found = runtime.run(inputs, [tensor.name for tensor in asked])
+        arrays = runtime.run(inputs, [tensor.name for tensor in tensors])
     finally:
         runtime.close()
-    said: dict[str, Any] = {"model": name, "digest": bundle.digest}
+    answer: dict[str, Any] = {"model": name, "digest": bundle.digest}
     if options["outputs"]:
-        return {**said, "outputs": {tensor.name: _values(found[tensor.name]) for tensor in asked}}
-    only = asked[0]
+        return {**answer, "outputs": {tensor.name: _values(arrays[tensor.name]) for tensor in tensors}}
+    (tensor,) = tensors
     if options["label"]:
-        return {**said, "prediction": _labels(bundle, only, found[only.name])}
-    return {**said, "prediction": _values(found[only.name])}
+        return {**answer, "prediction": _labels(bundle, tensor, arrays[tensor.name])}
+    return {**answer, "prediction": _values(arrays[tensor.name])}
 
 
 def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
@@ -161,10 +168,12 @@ def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
         return bundle, bundle.manifest.name
     with open_registry(url) as registry:
         version = registry.resolve(target)
+        # By digest: a tag may have moved since it was resolved.
         return registry.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
 
 
-def _asked(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:
+def _selected(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:
+    """Return the outputs with these names, or the primary one without any. Raises `OutputUnknown`."""
     known = {tensor.name: tensor for tensor in signature.outputs}
     for name in names:
         if name not in known:
@@ -178,15 +187,15 @@ def _label_output(bundle: Bundle) -> Tensor:
     signature = bundle.manifest.signature
     tensor = label_output(signature)
     if tensor is None:
-        found = _quoted(one.name for one in signature.outputs)
-        raise LabelsNotFound(f"model `{bundle.manifest.name}`", expected="an output `label`", found=found)
+        outputs = _quoted(tensor.name for tensor in signature.outputs)
+        raise LabelsNotFound(f"model `{bundle.manifest.name}`", expected="an output `label`", found=outputs)
     return tensor
 
 
-def _labels(bundle: Bundle, tensor: Tensor, found: Array) -> list[Any]:
+def _labels(bundle: Bundle, tensor: Tensor, values: Array) -> list[Any]:
     from lading.signature import named_labels
 
-    names = named_labels(tensor, found, bundle.manifest.labels)
+    names = named_labels(tensor, values, bundle.manifest.labels)
     return names if isinstance(names, list) else [names]
 
 
@@ -194,15 +203,16 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _cast(given: Rows, signature: Signature) -> dict[str, Array]:
-    if given.arrays is not None:
-        return signature.cast(given.arrays)
-    return signature.cast_rows(given.data)
+def _cast(rows: Rows, signature: Signature) -> dict[str, Array]:
+    if rows.arrays is not None:
+        return signature.cast(rows.arrays)
+    return signature.cast_rows(rows.data)
 
 
 def _values(array: Array) -> list[Any]:
     """Return the rows as JSON values; narrow floats by their shortest decimals, as the server writes them."""
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        # float32 0.1 would become 0.10000000149011612 as a float64.
         array = array.astype(str).astype(float)
     values = array.tolist()
     return values if isinstance(values, list) else [values]

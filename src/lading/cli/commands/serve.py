@@ -1,4 +1,4 @@
-"""``lading serve``: its flags are the fields of `ServeSettings`; everything else is the server's."""
+"""``lading serve``: its flags are the fields of `ServeSettings`; everything else is done by the server."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `command` one option for each field of `ServeSettings`, with its help, default and variable."""
-    for one in reversed(fields(ServeSettings)):
-        command = _option(one)(command)
+    """Return `command` with an option for each field of `ServeSettings`."""
+    for field in reversed(fields(ServeSettings)):
+        command = _option(field)(command)
     return command
 
 
-def _option(one: Field[Any]) -> Callable[..., Any]:
-    shown = f"default: {one.default}; " if one.default != "" else ""
+def _option(field: Field[Any]) -> Callable[..., Any]:
+    default = f"default: {field.default}; " if field.default != "" else ""
     return click.option(
-        "--" + one.name.replace("_", "-"),
-        one.name,
-        type=_kind(one),
-        metavar=_METAVARS.get(type(one.default)) if not one.metadata["choices"] else None,
-        help=f"{one.metadata['help']}  [{shown}env: {', '.join(variables(one))}]",
+        "--" + field.name.replace("_", "-"),
+        field.name,
+        type=_click_type(field),
+        metavar=_METAVARS.get(type(field.default)) if not field.metadata["choices"] else None,
+        help=f"{field.metadata['help']}  [{default}env: {', '.join(variables(field))}]",
     )
 
 
-def _kind(one: Field[Any]) -> Any:
-    least, most, choices = (one.metadata[rule] for rule in ("at_least", "at_most", "choices"))
+def _click_type(field: Field[Any]) -> Any:
+    least, most, choices = (field.metadata[rule] for rule in ("at_least", "at_most", "choices"))
     if choices:
         return click.Choice(choices)
-    if isinstance(one.default, int):
+    if isinstance(field.default, int):
         return click.IntRange(min=least, max=most)
-    if isinstance(one.default, float):
+    if isinstance(field.default, float):
         return click.FloatRange(min=least, max=most)
     return str
 
@@ -73,36 +73,37 @@ def _kind(one: Field[Any]) -> Any:
 @settings_options
 @registry_option
 @click.pass_context
-def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | None, **given: Any) -> None:
-    """Serve the models that REFs name, or bundles from their directories; without any, follow the releases.
+def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | None, **options: Any) -> None:
+    """Serve the models that the REFs name, or bundles from directories; without any, follow the releases.
 
-    In an image that holds bundles (under `/lading/bundles`, or where `LADING_BUNDLES` says) it serves those
-    when no REF is given; a registry is not needed then.
+    A server that follows the releases serves what `lading release` made live, for every model of the
+    registry, within seconds, and drives rollouts if no other process does.
 
-    A server that follows has what `lading release` wants of every model of the registry within seconds, and
-    drives rollouts where no other process does.
+    In an image that contains bundles (in `/lading/bundles`, or the folder that `LADING_BUNDLES` names), those
+    are served if no REF is given, and no registry is needed.
 
-    Each is proved by its golden samples before it is ready. SIGTERM or Ctrl-C drains: nothing that was
-    accepted is dropped.
+    Each model is proved by its golden samples before it is ready. SIGTERM or Ctrl-C drains the server: no
+    request that was accepted is dropped.
     """
-    settings = serve_settings(given)
+    settings = serve_settings(options)
     try:
         from lading.server import serve as run
 
-        refs = refs or in_image()
+        refs = refs or bundles_in_image()
         url = registry_url(registry)
-        tasks = tuple(beside(refs, url, chosen=registry_given(registry)))
+        tasks = tuple(background_tasks(refs, url, has_registry=registry_given(registry)))
         if tasks and settings.workers > 1:
-            import_ahead(url)
+            import_before_fork(url)
         ctx.exit(run(settings, refs, url, tasks))
     except ModuleNotFoundError as error:
+        # A missing module of lading itself is a bug, not an extra that can be installed.
         if (error.name or "lading").startswith("lading"):
             raise
         raise missing_extra("`lading serve`", "serve", error) from None
 
 
-def import_ahead(url: str) -> None:
-    """Import what background tasks and the registry at `url` need, so that workers are forked with it."""
+def import_before_fork(url: str) -> None:
+    """Import what the background tasks and the registry at `url` need, so that workers share that memory."""
     import lading.inventory
     import lading.rollout  # noqa: F401
     from lading.registry.open import import_catalog
@@ -110,44 +111,47 @@ def import_ahead(url: str) -> None:
     import_catalog(url)
 
 
-def in_image() -> tuple[Path, ...]:
-    """List the bundles that an image brought here, by name; none where this is no such image."""
+def bundles_in_image() -> tuple[Path, ...]:
+    """List the bundles that the image contains, by name; empty outside such an image."""
     folder = bundles_folder()
-    # What begins with a dot was left by a pull that was killed.
+    # A name that begins with a dot was left behind by a pull that was killed.
     return tuple(sorted(path.parent for path in folder.glob("[!.]*/bundle.json"))) if folder.is_dir() else ()
 
 
-def beside(refs: tuple[Ref | Path, ...], url: str, *, chosen: bool) -> Iterator[BackgroundTask]:
-    """Choose what runs beside a server; the server itself knows none of it.
+def background_tasks(
+    refs: tuple[Ref | Path, ...], url: str, *, has_registry: bool
+) -> Iterator[BackgroundTask]:
+    """Iterate over the tasks that run beside the server, which itself knows none of them.
 
-    One that follows drives rollouts. All are in the inventory of their registry; bundles from directories
-    have none, unless somebody has `chosen` one.
+    A server that follows the releases drives rollouts. Every server that has a registry sends heartbeats to
+    its inventory; one that serves bundles from directories has a registry only if one was chosen.
     """
     if not refs:
         yield rollout_driver(url)
-    if not refs or chosen or any(isinstance(one, Ref) for one in refs):
-        yield inventory_beat(url)
+    if not refs or has_registry or any(isinstance(ref, Ref) for ref in refs):
+        yield inventory_heartbeat(url)
 
 
 def rollout_driver(url: str) -> BackgroundTask:
-    """Return what drives the rollouts of the registry at `url`."""
+    """Return the task that drives the rollouts of the registry at `url`."""
 
     def drive(status: Status, stop: threading.Event) -> None:
         from lading.registry import Registry
         from lading.rollout import Driver, holder_here
 
+        # The catalog may be unreachable while the server starts: connect with the first pass.
         with Registry.open(url, at_once=False) as registry:
             Driver(registry, holder_here(status.replica)).run(stop)
 
     return drive
 
 
-def inventory_beat(url: str) -> BackgroundTask:
-    """Return what keeps the server in the inventory of the registry at `url`."""
+def inventory_heartbeat(url: str) -> BackgroundTask:
+    """Return the task that keeps the server in the inventory of the registry at `url`."""
 
-    def keep(status: Status, stop: threading.Event) -> None:
-        from lading.inventory import Beat
+    def send(status: Status, stop: threading.Event) -> None:
+        from lading.inventory import Heartbeat
 
-        Beat(url, status).run(stop)
+        Heartbeat(url, status).run(stop)
 
-    return keep
+    return send

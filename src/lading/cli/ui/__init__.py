@@ -1,1 +1,1 @@
-"""What commands share: parameters, printing, exit codes."""
+"""What the commands share: parameters, views of what they show, printing, exit codes."""

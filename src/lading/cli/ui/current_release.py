@@ -1,4 +1,4 @@
-"""The current release of a model, as commands ask for it."""
+"""The current release of a model, as the commands ask for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from lading.release import Release
 
 
-def current(registry: Registry, name: str) -> Release:
+def current_release(registry: Registry, name: str) -> Release:
     """Return the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
-    found = registry.releases(name)
-    if not found:
+    releases = registry.releases(name)
+    if not releases:
         hint = f"`lading release {name}:1` releases version 1"
         raise VersionNotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
-    return found[0]
+    return releases[0]

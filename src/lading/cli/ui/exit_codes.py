@@ -16,14 +16,14 @@ from lading import errors
 from lading.cli.ui import printing
 from lading.errors import LadingError, RemoteError, mid_sentence
 
-DONE, REFUSED, WRONG_USE, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 3, 4
-DEFECT = 70
+DONE, REFUSED, USAGE_ERROR, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 3, 4
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """What a shell reports for a program that SIGPIPE ended."""
 
 EXIT: dict[type[LadingError], int] = {
-    errors.UsageError: WRONG_USE,
+    errors.UsageError: USAGE_ERROR,
     errors.BundleError: REFUSED,
     errors.ImageInvalid: REFUSED,
     errors.ConversionError: REFUSED,
@@ -42,7 +42,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.RemoteError: REFUSED,
     errors.RunFailed: REFUSED,
 }
-"""Exit code by error; a class that is not named has that of the nearest one above it."""
+"""Exit code by error; a class that is not listed has the code of its nearest listed base class."""
 
 _QUOTED = re.compile(r"'([^']*)'")
 _NUMBERS = {"integer": "whole number", "float": "number"}
@@ -52,19 +52,19 @@ _REMOTE = {404: NOT_FOUND, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE,
 
 MEANING = {
     DONE: "done",
-    REFUSED: "refused: a check, a gate or a rule did not hold",
-    WRONG_USE: "wrong use: nothing was tried; also a file that is not there",
+    REFUSED: "refused: a check, a gate or a rule failed",
+    USAGE_ERROR: "usage error: nothing was done; also a file that does not exist",
     NOT_FOUND: "not found: no such model, version, tag or label",
-    UNAVAILABLE: "unavailable: the server, registry or disk does not answer; may work later",
-    DEFECT: "a defect of lading; `LADING_DEBUG=1` shows the traceback",
+    UNAVAILABLE: "unavailable: the server, registry or disk did not respond; retrying later may help",
+    INTERNAL_ERROR: "a bug in lading; `LADING_DEBUG=1` shows the traceback",
     INTERRUPTED: "interrupted (Ctrl-C)",
-    BROKEN_PIPE: "the reader of stdout went away",
+    BROKEN_PIPE: "the reader of stdout closed it",
 }
 """What each exit code means, as the reference prints it."""
 
 
-class WrongUse(click.UsageError):
-    """Wrong use of the command line, with a hint of its own."""
+class HintedUsageError(click.UsageError):
+    """A usage error with a hint of its own in place of ``see `lading … --help` ``."""
 
     def __init__(self, message: str, hint: str | None, ctx: click.Context | None = None) -> None:
         super().__init__(message, ctx)
@@ -72,14 +72,14 @@ class WrongUse(click.UsageError):
 
 
 def exit_code(error: LadingError) -> int:
-    """Return the exit code of `error`; what a server answered counts by its status."""
+    """Return the exit code of `error`; that of a server's answer depends on its HTTP status."""
     if isinstance(error, RemoteError) and error.status in _REMOTE:
         return _REMOTE[error.status]
     return errors.nearest(EXIT, error)
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Say on stderr what went wrong and give the exit code."""
+    """Print what went wrong on stderr and return the exit code."""
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -95,31 +95,33 @@ def report(error: BaseException, *, debug: bool) -> int:
             printing.error(error.message, error.hint)
             return exit_code(error)
         case OSError() if error.strerror:
-            place = f"`{error.filename}`: " if error.filename else ""
-            printing.error(place + mid_sentence(error.strerror), None)
+            where = f"`{error.filename}`: " if error.filename else ""
+            printing.error(where + mid_sentence(error.strerror), None)
             return UNAVAILABLE
-    shown = (
-        f"unexpected {type(error).__name__}: {error}" if str(error) else f"unexpected {type(error).__name__}"
-    )
-    printing.error(shown, None if debug else "a defect of lading; set `LADING_DEBUG=1` to see the traceback")
-    return DEFECT
+    detail = f": {error}" if str(error) else ""
+    hint = None if debug else "this is a bug in lading; set `LADING_DEBUG=1` to see the traceback"
+    printing.error(f"unexpected {type(error).__name__}{detail}", hint)
+    return INTERNAL_ERROR
 
 
 def broken_pipe() -> int:
-    """Return stdout away, so that Python's own flush at the end stays quiet, and give the exit code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Point stdout at /dev/null and return the exit code.
+
+    Python flushes stdout once more when it exits; into the closed pipe, that would print a second error.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
     return BROKEN_PIPE
 
 
 def did_you_mean(nearest: list[str]) -> str | None:
-    """Make a hint of the nearest words, or None."""
+    """Return a hint that suggests the nearest words, or None without any."""
     return "did you mean " + " or ".join(f"`{word}`" for word in nearest) + "?" if nearest else None
 
 
 def _usage_hint(error: click.ClickException) -> str | None:
-    if isinstance(error, WrongUse) and error.hint:
+    if isinstance(error, HintedUsageError) and error.hint:
         return error.hint
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         return did_you_mean(list(error.possibilities))
@@ -128,14 +130,15 @@ def _usage_hint(error: click.ClickException) -> str | None:
 
 
 def _sentence(error: click.ClickException) -> str:
-    """Write click's sentence as one of lading's: values in backticks; its suggestion is the hint."""
+    """Return click's sentence in lading's grammar: values in backticks, its suggestion left to the hint."""
     if isinstance(error, click.NoSuchOption):
         return f"no such option `{error.option_name}`"
-    plain = _NUMBER.sub(lambda found: f"a {_NUMBERS[found[1]]}", error.format_message())
-    plain = _CHOICES.sub(lambda found: f", one of {_listed(found[1])}", plain)
-    where, colon, what = plain.strip().removesuffix(".").partition(": ")
-    return _QUOTED.sub(r"`\1`", mid_sentence(where) + colon + mid_sentence(what))
+    # click: "Invalid value for '--port': 'x' is not a valid integer." and ". Choose from: a, b".
+    plain = _NUMBER.sub(lambda match: f"a {_NUMBERS[match[1]]}", error.format_message())
+    plain = _CHOICES.sub(lambda match: f", one of {_quoted_choices(match[1])}", plain)
+    where, colon, detail = plain.strip().removesuffix(".").partition(": ")
+    return _QUOTED.sub(r"`\1`", mid_sentence(where) + colon + mid_sentence(detail))
 
 
-def _listed(choices: str) -> str:
+def _quoted_choices(choices: str) -> str:
     return ", ".join(f"`{choice.strip()}`" for choice in choices.split(","))

@@ -1,4 +1,4 @@
-"""What arguments and options mean: references, bundle directories, metrics, and how each is completed."""
+"""The types of arguments and options: references, bundle directories, metrics, and how each is completed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RefType(click.ParamType):  # type: ignore[type-arg]
     name = "ref"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ref:  # noqa: ARG002
-        """Read a reference; raises `InvalidReference`."""
+        """Parse a reference; raises `InvalidReference`."""
         return value if isinstance(value, Ref) else Ref.parse(value)
 
     def shell_complete(
@@ -36,13 +36,13 @@ class RefType(click.ParamType):  # type: ignore[type-arg]
         incomplete: str,
     ) -> list[CompletionItem]:
         """List the references of the registry that begin with `incomplete`."""
-        return [CompletionItem(ref) for ref in _known(ctx, incomplete)]
+        return [CompletionItem(ref) for ref in _completions(ctx, incomplete)]
 
 
 class BundleType(RefType):
     """A bundle's directory or a reference.
 
-    It is a directory where it has a `/` or holds a `bundle.json`, else a reference; `iris:3` and
+    It is a directory if it contains a `/` or holds a `bundle.json`, else a reference; `iris:3` and
     `iris@sha256:…` are always references.
     """
 
@@ -51,7 +51,7 @@ class BundleType(RefType):
     def convert(  # type: ignore[override]
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Ref | Path:
-        """Read a directory or a reference; raises `InvalidReference`."""
+        """Parse a directory or a reference; raises `InvalidReference`."""
         if isinstance(value, Ref | Path):
             return value
         path = Path(value).expanduser()
@@ -64,7 +64,7 @@ class BundleType(RefType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """List references beside directories."""
+        """List directories and references."""
         return [CompletionItem(incomplete, type="dir"), *super().shell_complete(ctx, param, incomplete)]
 
 
@@ -80,7 +80,7 @@ class NameType(click.ParamType):  # type: ignore[type-arg]
         incomplete: str,
     ) -> list[CompletionItem]:
         """List the models of the registry."""
-        return [CompletionItem(name) for name in _known(ctx, incomplete) if ":" not in name]
+        return [CompletionItem(name) for name in _completions(ctx, incomplete) if ":" not in name]
 
 
 class MetricType(click.ParamType):  # type: ignore[type-arg]
@@ -91,7 +91,7 @@ class MetricType(click.ParamType):  # type: ignore[type-arg]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
-        """Read ``name=number``."""
+        """Parse ``name=number``."""
         name, equals, number = str(value).partition("=")
         try:
             if not equals or not name:
@@ -102,7 +102,7 @@ class MetricType(click.ParamType):  # type: ignore[type-arg]
 
 
 class DirectoryType(click.Path):
-    """A bundle's directory that is there."""
+    """A bundle's directory, which must exist."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, file_okay=False, path_type=Path)
@@ -113,39 +113,37 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 registry_option = click.option(
     "--registry",
     metavar="URL",
-    help="Registry to use: a folder or postgresql://…. [env: LADING_REGISTRY; default: ~/.lading]",
+    help="Registry: a folder or postgresql://…  [env: LADING_REGISTRY; default: ~/.lading]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
-
-
 actor_option = click.option(
     "--actor",
     metavar="NAME",
-    help="Who does this, for the history.  [env: LADING_ACTOR; default: your login name]",
+    help="Name to record in the history.  [env: LADING_ACTOR; default: your login name]",
 )
-reason_option = click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason to record in the history.")
 
 
-def actor_here(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return who acts: what was given, else ``LADING_ACTOR``, else the login name."""
-    named = actor(given, environ)
-    if named:
-        return named
+def current_actor(option: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return who acts: the option, else ``LADING_ACTOR``, else the login name."""
+    name = actor(option, environ)
+    if name:
+        return name
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that nobody has
+    except (OSError, KeyError):  # A container may run as a user id without a name.
         return f"uid {os.getuid()}"
 
 
 def open_registry(url: str | None) -> Registry:
-    """Open the registry that was given, or the default one."""
+    """Open the registry at `url`, or the default one."""
     from lading.registry import Registry
 
     return Registry.open(registry_url(url))
 
 
 def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
-    """Open a bundle's directory, or fetch what a reference names; every rule of the format is checked."""
+    """Open a bundle from its directory or the registry; every rule of the format is checked."""
     if isinstance(source, Path):
         from lading.bundle import Bundle
 
@@ -154,19 +152,20 @@ def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
         return opened.fetch(source)
 
 
-def _known(ctx: click.Context, incomplete: str) -> list[str]:
-    """List names, and behind a `:` versions and tags; completing never makes a registry nor an error."""
+def _completions(ctx: click.Context, incomplete: str) -> list[str]:
+    """List model names and, after a `:`, versions and tags; never creates a registry and never fails."""
     url = registry_url(ctx.params.get("registry"))
     if "://" not in url and not Path(url).expanduser().is_dir():
         return []
     try:
         with open_registry(url) as registry:
-            found = registry.models()
+            refs = registry.models()
             name, colon, _ = incomplete.partition(":")
-            if colon and name in found:
+            if colon and name in refs:
                 versions = registry.versions(name)
-                pins = [str(one.version) for one in versions] + [tag for one in versions for tag in one.tags]
-                found = [f"{name}:{pin}" for pin in pins]
-    except LadingError:  # the shell has no place for a sentence
+                pins = [str(version.version) for version in versions]
+                pins += [tag for version in versions for tag in version.tags]
+                refs = [f"{name}:{pin}" for pin in pins]
+    except LadingError:  # A shell that completes a word has no place for an error message.
         return []
-    return [ref for ref in found if ref.startswith(incomplete)]
+    return [ref for ref in refs if ref.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""The options of a release that make its plan: mode, steps, time, limits and rules."""
+"""The options of `lading release` that make up its plan: mode, steps, times, limits and rules."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a time as seconds."""
+        """Parse a time into seconds."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", str(value).strip())
-        if found is None:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", str(value).strip())
+        if match is None:
             self.fail(f"expected a time such as `60s`, `5m` or `1h`, found `{value}`", param, ctx)
-        return float(found[1]) * _UNITS[found[2] or "s"]
+        return float(match[1]) * _UNITS[match[2] or "s"]
 
 
 class StepsType(click.ParamType):  # type: ignore[type-arg]
-    """Percentages, each above the one before: ``5,25,50,100``."""
+    """Rising percentages: ``5,25,50,100``."""
 
     name = "steps"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
-        """Read percentages."""
+        """Parse rising percentages."""
         if isinstance(value, tuple):
             return value
         try:
-            steps = tuple(int(one.strip().removesuffix("%")) for one in str(value).split(","))
+            steps = tuple(int(step.strip().removesuffix("%")) for step in str(value).split(","))
         except ValueError:
             steps = ()
         rising = list(steps) == sorted(set(steps))
-        if not steps or not rising or not all(1 <= one <= 100 for one in steps):
+        if not steps or not rising or not all(1 <= step <= 100 for step in steps):
             self.fail(f"expected rising percentages such as `5,25,50,100`, found `{value}`", param, ctx)
         return steps
 
 
 class RuleType(click.ParamType):  # type: ignore[type-arg]
-    """A header, its value and a side: ``x-team=qa:candidate``."""
+    """A header, its value and the side it selects: ``x-team=qa:candidate``."""
 
     name = "rule"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str, str]:
-        """Read a rule."""
+        """Parse a rule."""
         if isinstance(value, tuple):
             return value
         match, _, side = str(value).rpartition(":")
-        header, equals, wanted = match.partition("=")
+        header, equals, content = match.partition("=")
         if not header or not equals or side not in ("live", "candidate"):
             self.fail(f"expected `HEADER=VALUE:candidate` or `…:live`, found `{value}`", param, ctx)
-        return header.strip().lower(), wanted, side
+        return header.strip().lower(), content, side
 
 
 _OPTIONS = (
@@ -78,36 +78,36 @@ _OPTIONS = (
         is_flag=False,
         flag_value="5,25,50,100",
         metavar="PERCENTAGES",
-        help="Give it a growing share of requests, judged at each step; alone: 5,25,50,100.",
+        help="Send it a growing share of requests, judged at each step; without a value: 5,25,50,100.",
     ),
-    click.option("--shadow", is_flag=True, help="Send it copies of requests; nobody gets its answers."),
+    click.option("--shadow", is_flag=True, help="Send it copies of requests; callers never see its answers."),
     click.option(
         "--ab",
         type=click.IntRange(1, 99),
         is_flag=False,
         flag_value="50",
         metavar="PERCENT",
-        help="Give it a fixed share of requests until you decide; alone: 50.",
+        help="Send it a fixed share of requests until you decide; without a value: 50.",
     ),
     click.option(
-        "--hold", type=DurationType(), metavar="TIME", help="Time that a step lasts at least.  [default: 60s]"
+        "--hold", type=DurationType(), metavar="TIME", help="Minimum duration of a step.  [default: 60s]"
     ),
     click.option(
         "--min-requests",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Requests to the candidate that a step needs at least.  [default: 500]",
+        help="Minimum number of requests to the candidate per step.  [default: 500]",
     ),
     click.option(
         "--no-traffic-timeout",
         type=DurationType(),
         metavar="TIME",
-        help="Roll back if no request reaches the candidate for so long.  [default: 1h]",
+        help="Roll back if the candidate gets no request for this long.  [default: 1h]",
     ),
     click.option(
         "--gates",
         type=FILE,
-        help="TOML file of limits: its numbers are judged now, its table [live] by live traffic.",
+        help="TOML file of limits, checked now; those under [live] are checked against live traffic.",
     ),
     click.option(
         "--rule",
@@ -115,20 +115,20 @@ _OPTIONS = (
         type=RuleType(),
         multiple=True,
         metavar="HEADER=VALUE:SIDE",
-        help="Requests with this header go to `candidate` or `live`, whatever the share; may be repeated.",
+        help="Send requests with this header to `candidate` or `live`, whatever the share; repeatable.",
     ),
 )
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `command` the options that `plan_of` reads."""
+    """Return `command` with the options that `plan_of` reads."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def plan_of(options: dict[str, Any], live_gates: dict[str, float]) -> Plan:
-    """Make the plan that the options ask for; without one of the three modes, straight to live."""
+    """Return the plan that the options describe; without one of the three modes, straight to live."""
     from lading.release import Plan
 
     mode, steps = _mode(options)
@@ -138,19 +138,20 @@ def plan_of(options: dict[str, Any], live_gates: dict[str, float]) -> Plan:
                 flag = "--" + name.removesuffix("s" if name == "rules" else "").replace("_", "-")
                 raise click.UsageError(f"`{flag}` needs `--canary`, `--shadow` or `--ab`")
         return Plan(mode="live")
-    given = {
+    limits = {
         "hold_s": options["hold"],
         "min_requests": options["min_requests"],
         "no_traffic_timeout_s": options["no_traffic_timeout"],
     }
-    stated = {name: value for name, value in given.items() if value is not None}
-    return Plan(mode=mode, steps=steps, gates=live_gates, rules=_rules(options["rules"]), **stated)
+    # Only what was on the command line: the defaults are those of `Plan`.
+    chosen = {name: value for name, value in limits.items() if value is not None}
+    return Plan(mode=mode, steps=steps, gates=live_gates, rules=_rules(options["rules"]), **chosen)
 
 
 def _mode(options: dict[str, Any]) -> tuple[Mode, tuple[int, ...]]:
-    asked = [f"`--{name}`" for name in ("canary", "shadow", "ab") if options[name]]
-    if len(asked) > 1:
-        raise click.UsageError(f"expected one way to release, found {' and '.join(asked)}")
+    modes = [f"`--{name}`" for name in ("canary", "shadow", "ab") if options[name]]
+    if len(modes) > 1:
+        raise click.UsageError(f"expected one way to release, found {' and '.join(modes)}")
     if options["canary"]:
         return "canary", options["canary"]
     if options["ab"]:
@@ -158,7 +159,7 @@ def _mode(options: dict[str, Any]) -> tuple[Mode, tuple[int, ...]]:
     return ("shadow", ()) if options["shadow"] else ("live", ())
 
 
-def _rules(given: tuple[tuple[str, str, Any], ...]) -> tuple[HeaderRule, ...]:
+def _rules(rules: tuple[tuple[str, str, Any], ...]) -> tuple[HeaderRule, ...]:
     from lading.release import HeaderRule
 
-    return tuple(HeaderRule(header, equals, side) for header, equals, side in given)
+    return tuple(HeaderRule(header, equals, side) for header, equals, side in rules)

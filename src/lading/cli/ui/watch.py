@@ -1,4 +1,4 @@
-"""Watching one release: frames on a terminal, lines into a pipe. Steers nothing."""
+"""Watching one release: redrawn on a terminal, one line per change into a pipe. Changes nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lading.cli.ui import printing
-from lading.cli.ui import release_view as frames
+from lading.cli.ui import printing, release_view
 from lading.errors import RegistryUnavailable
 
 if TYPE_CHECKING:
@@ -20,54 +19,58 @@ if TYPE_CHECKING:
     from lading.rollout.snapshot import Snapshot
 
 INTERVAL_S = 1.0
-_MARKS = {frames.HARM: "bold red", frames.MISSING: "yellow", frames.FINE: "green"}
-_STYLES = {"promote": "bold green", "hold": "yellow", "roll_back": "bold red"}
+_SYMBOL_STYLES = {
+    release_view.HARM: "bold red",
+    release_view.PENDING: "yellow",
+    release_view.FINE: "green",
+}
+_VERDICT_STYLES = {"promote": "bold green", "hold": "yellow", "roll_back": "bold red"}
 
 
-def first_look(registry: Registry, name: str) -> Snapshot:
-    """Look at the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
-    from lading.cli.ui.current_release import current
+def current_snapshot(registry: Registry, name: str) -> Snapshot:
+    """Return a snapshot of the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
+    from lading.cli.ui.current_release import current_release
     from lading.rollout import Reading
     from lading.rollout.snapshot import look
 
-    current(registry, name)
-    found = look(registry, Reading(registry), name, time.time())
-    assert found is not None
-    return found
+    current_release(registry, name)
+    snapshot = look(registry, Reading(registry), name, time.time())
+    assert snapshot is not None
+    return snapshot
 
 
-def show(snapshot: Snapshot, *, as_json: bool) -> None:
-    """Write one frame as plain text."""
+def print_snapshot(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Print a snapshot once, as plain text or JSON."""
     if as_json:
         printing.as_json(snapshot)
         return
-    printing.data(frames.headline(snapshot))
+    printing.data(release_view.headline(snapshot))
     if snapshot.release.is_open:
         printing.data("")
-        printing.table(*frames.sides(snapshot))
-        word, reasons = frames.verdict_words(snapshot)
+        printing.table(*release_view.sides(snapshot))
+        word, reasons = release_view.verdict_text(snapshot)
         printing.data(f"\nverdict so far: {word}")
         for reason in reasons:
-            printing.data(f"  {frames.mark(reason)} {reason}")
+            printing.data(f"  {release_view.symbol(reason)} {reason}")
     elif snapshot.release.reason:
         printing.data(snapshot.release.reason)
-    for note in frames.notes(snapshot):
-        printing.remark(note)
+    for note in release_view.notes(snapshot):
+        printing.info(note)
 
 
-def until_it_ends(registry: Registry, first: Snapshot, *, as_json: bool) -> Release:
-    """Show a release as it changes, and give it as it ended."""
-    looks = _looks(registry, first)
+def watch_until_end(registry: Registry, first: Snapshot, *, as_json: bool) -> Release:
+    """Show a release as it changes, and return it as it ended."""
+    snapshots = _snapshots(registry, first)
     if as_json or not sys.stdout.isatty():
-        _lines(looks, as_json=as_json)
+        _print_changes(snapshots, as_json=as_json)
     else:
-        _live(looks)
+        _draw(snapshots)
     history = registry.releases(first.release.name)
-    return next(one for one in history if one.number == first.release.number)
+    return next(release for release in history if release.number == first.release.number)
 
 
-def _looks(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, float]]:
-    """Return look after look while the release is on its way, and how long the registry has been silent."""
+def _snapshots(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, float]]:
+    """Iterate over snapshots until the release ends, each with how long the registry has been silent."""
     from lading.rollout import Reading
     from lading.rollout.snapshot import look
 
@@ -76,40 +79,42 @@ def _looks(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, floa
     while last.release.is_open:
         time.sleep(INTERVAL_S)
         try:
-            found = look(registry, reading, name, time.time())
+            snapshot = look(registry, reading, name, time.time())
         except RegistryUnavailable:
+            # Keep watching: the release goes on without us, and the registry may come back.
             yield last, time.time() - last.at
             continue
-        assert found is not None
-        if found.release.number != first.release.number:
-            return
-        last = found
+        assert snapshot is not None
+        if snapshot.release.number != first.release.number:
+            return  # Superseded by a newer release.
+        last = snapshot
         yield last, 0.0
 
 
-def _lines(looks: Iterator[tuple[Snapshot, float]], *, as_json: bool) -> None:
-    seen: Any = None
-    for snapshot, _ in looks:
-        one = snapshot.release
-        now = (one.state, one.step, snapshot.verdict.action if snapshot.verdict is not None else "")
-        if now == seen:
+def _print_changes(snapshots: Iterator[tuple[Snapshot, float]], *, as_json: bool) -> None:
+    previous: Any = None
+    for snapshot, _ in snapshots:
+        release = snapshot.release
+        state = (release.state, release.step, snapshot.verdict.action if snapshot.verdict is not None else "")
+        if state == previous:
             continue
-        seen = now
+        previous = state
         if as_json:
             printing.as_json(snapshot, indent=0)
         else:
             at = datetime.fromtimestamp(snapshot.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-            printing.data(f"{at} {frames.change_line(snapshot)}")
+            printing.data(f"{at} {release_view.change_line(snapshot)}")
+        # A pipe is buffered in blocks; its reader wants each line as it happens.
         sys.stdout.flush()
 
 
-def _live(looks: Iterator[tuple[Snapshot, float]]) -> None:
+def _draw(snapshots: Iterator[tuple[Snapshot, float]]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(no_color=not printing.in_colour(sys.stdout))
+    console = Console(no_color=not printing.use_colour(sys.stdout))
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for snapshot, silent_s in looks:
+        for snapshot, silent_s in snapshots:
             live.update(_frame(snapshot, silent_s), refresh=True)
 
 
@@ -117,14 +122,15 @@ def _frame(snapshot: Snapshot, silent_s: float) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(printing.clean(frames.headline(snapshot)), "bold")]
+    parts: list[RenderableType] = [Text(printing.printable(release_view.headline(snapshot)), "bold")]
     if snapshot.verdict is not None:
-        word, reasons = frames.verdict_words(snapshot)
-        said = Text.assemble("verdict so far: ", (word, _STYLES[snapshot.verdict.action]))
-        parts += [Text(), _sides(snapshot), Text(), said, _marked(reasons)]
-    parts += [Text(), *(Text(printing.clean(note), "dim") for note in frames.notes(snapshot))]
+        word, reasons = release_view.verdict_text(snapshot)
+        verdict = Text.assemble("verdict so far: ", (word, _VERDICT_STYLES[snapshot.verdict.action]))
+        parts += [Text(), _sides(snapshot), Text(), verdict, _reasons(reasons)]
+    parts += [Text(), *(Text(printing.printable(note), "dim") for note in release_view.notes(snapshot))]
     if silent_s:
-        parts.append(Text(f"the registry has not answered for {frames.duration(silent_s)}", "bold red"))
+        silence = f"the registry has not answered for {release_view.duration(silent_s)}"
+        parts.append(Text(silence, "bold red"))
     return Group(*parts)
 
 
@@ -132,22 +138,23 @@ def _sides(snapshot: Snapshot) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    header, rows = frames.sides(snapshot)
+    header, rows = release_view.sides(snapshot)
     grid = Table(box=None, header_style="bold", padding=(0, 3, 0, 0), pad_edge=False)
-    for at, name in enumerate(header):
-        grid.add_column(printing.clean(name), justify="left" if at == 0 else "right", no_wrap=True)
+    for column, name in enumerate(header):
+        # The first column names the rows; the others are numbers.
+        grid.add_column(printing.printable(name), justify="left" if column == 0 else "right", no_wrap=True)
     for row in rows:
-        grid.add_row(*(Text(printing.clean(cell)) for cell in row))
+        grid.add_row(*(Text(printing.printable(cell)) for cell in row))
     return grid
 
 
-def _marked(reasons: tuple[str, ...]) -> RenderableType:
-    """Put the reasons below each other, so that the lines of a long one stay behind its sign."""
+def _reasons(reasons: tuple[str, ...]) -> RenderableType:
+    """Return the reasons in a grid, so that the wrapped lines of a long one are indented past its symbol."""
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 1, 0, 0))
     for reason in reasons:
-        sign = frames.mark(reason)
-        grid.add_row("", Text(sign, _MARKS[sign]), Text(printing.clean(reason)))
+        symbol = release_view.symbol(reason)
+        grid.add_row("", Text(symbol, _SYMBOL_STYLES[symbol]), Text(printing.printable(reason)))
     return grid

@@ -1,6 +1,6 @@
-"""MLflow's scoring server: its version, and whether its one model answers. It tells nothing else.
+"""MLflow's scoring server: its version, and whether its one model answers. It reports nothing else.
 
-Facts: mlflow/mlflow, mlflow/pyfunc/scoring_server/__init__.py (routes `/ping` and `/version`).
+Source: mlflow/mlflow, mlflow/pyfunc/scoring_server/__init__.py (routes `/ping` and `/version`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from collections.abc import Sequence
 
 import httpx
 
-from lading.inventory.external import Found, model
+from lading.inventory.external import Answer, make_model
 
 _VERSION = re.compile(r"\d+\.\d+[\w.+-]*")
 
 
-def ask(http: httpx.Client, models: Sequence[str]) -> Found | None:
-    """Ask for the version and a ping; the model has no name there, and takes the first of `models`."""
-    version = http.get("/version")
-    text = version.text.strip().strip('"')
-    if version.status_code != httpx.codes.OK or len(text) > 40 or not _VERSION.fullmatch(text):
+def ask(http: httpx.Client, models: Sequence[str]) -> Answer | None:
+    """Ask for the version and a ping; the model has no name there and is called by the first of `models`."""
+    response = http.get("/version")
+    version = response.text.strip().strip('"')
+    # Any web server may answer /version: only what looks like a version counts.
+    if response.status_code != httpx.codes.OK or len(version) > 40 or not _VERSION.fullmatch(version):
         return None
     ping = http.get("/ping")
     state = "ready" if ping.status_code == httpx.codes.OK else "unavailable"
-    return Found(f"mlflow {text}", (model(models[0] if models else "model", state=state),))
+    return Answer(f"mlflow {version}", (make_model(models[0] if models else "model", state=state),))

@@ -1,7 +1,7 @@
 """Open Inference Protocol v2: Triton, MLServer, KServe. Asks over REST only.
 
-Facts: kserve/open-inference-protocol (specification/protocol), and Triton's extensions `model_repository`
-and `statistics` (triton-inference-server/server, docs/protocol), which MLServer has the first of.
+Source: kserve/open-inference-protocol (specification/protocol), and Triton's extensions `model_repository`
+and `statistics` (triton-inference-server/server, docs/protocol), of which MLServer has the first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from lading.clock import iso_time
-from lading.inventory.external import Found, get, model, read
+from lading.inventory.external import Answer, get, make_model, parse
 from lading.replica import ReplicaModel
 
 
@@ -42,7 +42,7 @@ class _Model(msgspec.Struct, frozen=True):
     inputs: list[_Tensor] | None = None
 
 
-class _Listed(msgspec.Struct, frozen=True):
+class _ModelNames(msgspec.Struct, frozen=True):
     models: list[str]
 
 
@@ -66,53 +66,53 @@ class _AllStats(msgspec.Struct, frozen=True):
     model_stats: list[_Stats]
 
 
-def ask(http: httpx.Client, models: Sequence[str]) -> Found | None:
-    """Ask for the server, its repository, the inputs of each model, and how often it was asked."""
+def ask(http: httpx.Client, models: Sequence[str]) -> Answer | None:
+    """Ask for the server, its repository, and the inputs and request counts of each model."""
     server = get(http, "/v2", _Server) or get(http, "/v2/", _Server)
     if server is None:
         return None
-    listed = [one for one in _index(http) if not models or one.name in models]
-    named = {one.name for one in listed}
-    listed += [_Entry(name, state=_ready(http, name)) for name in models if name not in named]
+    entries = [entry for entry in _repository(http) if not models or entry.name in models]
+    listed = {entry.name for entry in entries}
+    entries += [_Entry(name, state=_state(http, name)) for name in models if name not in listed]
+    # Optional: an extension of Triton.
     counts = get(http, "/v2/models/stats", _AllStats)
-    stats = {(one.name, one.version): one for one in counts.model_stats} if counts else {}
-    return Found(f"{server.name} {server.version}".strip(), tuple(_asked(http, one, stats) for one in listed))
+    stats = {(entry.name, entry.version): entry for entry in counts.model_stats} if counts else {}
+    software = f"{server.name} {server.version}".strip()
+    return Answer(software, tuple(_describe_model(http, entry, stats) for entry in entries))
 
 
-def _index(http: httpx.Client) -> list[_Entry]:
-    """List the repository; a server without one may list the names of its models, as KServe does."""
-    entries = read(http.post("/v2/repository/index", json={}), list[_Entry])
+def _repository(http: httpx.Client) -> list[_Entry]:
+    """List the repository; a server without that extension may list the names of its models, as KServe."""
+    entries = parse(http.post("/v2/repository/index", json={}), list[_Entry])
     if entries is not None:
         return entries
-    listed = get(http, "/v2/models", _Listed)
-    return [_Entry(name, state=_ready(http, name)) for name in listed.models] if listed else []
+    names = get(http, "/v2/models", _ModelNames)
+    return [_Entry(name, state=_state(http, name)) for name in names.models] if names else []
 
 
-def _ready(http: httpx.Client, name: str) -> str:
-    answer = http.get(f"/v2/models/{quote(name, safe='')}/ready")
-    return "ready" if answer.status_code == httpx.codes.OK else "unavailable"
+def _state(http: httpx.Client, name: str) -> str:
+    response = http.get(f"/v2/models/{quote(name, safe='')}/ready")
+    return "ready" if response.status_code == httpx.codes.OK else "unavailable"
 
 
-def _asked(http: httpx.Client, entry: _Entry, stats: dict[tuple[str, str], _Stats]) -> ReplicaModel:
+def _describe_model(http: httpx.Client, entry: _Entry, stats: dict[tuple[str, str], _Stats]) -> ReplicaModel:
     version = entry.version or ""
     path = f"/v2/models/{quote(entry.name, safe='')}"
-    told = get(http, f"{path}/versions/{quote(version, safe='')}" if version else path, _Model)
-    if told is None:
-        told = _Model(entry.name)
-    if not version and told.versions and len(told.versions) == 1:
-        version = told.versions[0]
-    count = stats.get((entry.name, version), _Stats(entry.name))
-    found = model(
+    metadata = get(http, f"{path}/versions/{quote(version, safe='')}" if version else path, _Model)
+    if metadata is None:
+        metadata = _Model(entry.name)
+    # An index without versions still names a model that has just one.
+    if not version and metadata.versions and len(metadata.versions) == 1:
+        version = metadata.versions[0]
+    counts = stats.get((entry.name, version), _Stats(entry.name))
+    inputs = [f"{tensor.name}: {tensor.datatype.lower()} {tensor.shape}" for tensor in metadata.inputs or ()]
+    return make_model(
         entry.name,
         version,
         state=(entry.state or "").lower(),
         reason=entry.reason or "",
-        input_format="; ".join(
-            f"{one.name}: {one.datatype.lower()} {one.shape}" for one in told.inputs or ()
-        ),
-    )
-    return msgspec.structs.replace(
-        found,
-        requests=count.inference_stats.success.count + count.inference_stats.fail.count,
-        last_request_at=iso_time(count.last_inference / 1000) if count.last_inference else None,
+        input_format="; ".join(inputs),
+        requests=counts.inference_stats.success.count + counts.inference_stats.fail.count,
+        # Milliseconds since the epoch; 0 before the first request.
+        last_request_at=iso_time(counts.last_inference / 1000) if counts.last_inference else None,
     )

@@ -1,7 +1,7 @@
-"""TensorFlow Serving over REST: the status and the inputs of the models that are named, for it lists none.
+"""TensorFlow Serving over REST: the status and inputs of named models, because it cannot list them.
 
-Facts: tensorflow/serving, tensorflow_serving/g3doc/api_rest.md ("Model status API", "Model Metadata API").
-It does not tell its own version anywhere.
+Source: tensorflow/serving, tensorflow_serving/g3doc/api_rest.md ("Model status API", "Model Metadata API").
+It reports its own version nowhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from lading.inventory.external import Found, get, model
+from lading.inventory.external import Answer, get, make_model
 from lading.replica import ReplicaModel
 
 _STATES = {"AVAILABLE": "ready", "START": "loading", "END": "unloaded"}
@@ -55,41 +55,43 @@ class _Signatures(msgspec.Struct, frozen=True):
 
 
 class _Metadata(msgspec.Struct, frozen=True):
-    signature_def: _Signatures  # The name stands twice in the JSON.
+    signature_def: _Signatures  # Nested under the same name in the JSON.
 
 
 class _Model(msgspec.Struct, frozen=True):
     metadata: _Metadata
 
 
-def ask(http: httpx.Client, models: Sequence[str]) -> Found | None:
-    """Ask for each of `models`; None if it answers for none of them."""
-    found = [one for name in models for one in _versions(http, name)]
-    return Found("tensorflow-serving", tuple(found)) if found else None
+def ask(http: httpx.Client, models: Sequence[str]) -> Answer | None:
+    """Ask about each of `models`; None if it knows none of them."""
+    versions = [version for name in models for version in _versions(http, name)]
+    return Answer("tensorflow-serving", tuple(versions)) if versions else None
 
 
 def _versions(http: httpx.Client, name: str) -> Iterator[ReplicaModel]:
     path = f"/v1/models/{quote(name, safe='')}"
     status = get(http, path, _Status)
-    for one in status.model_version_status if status is not None else ():
-        state = _STATES.get(one.state, one.state.lower())
-        yield model(
+    for version in status.model_version_status if status is not None else ():
+        state = _STATES.get(version.state, version.state.lower())
+        # Only a loaded version has metadata.
+        metadata_path = f"{path}/versions/{version.version}/metadata"
+        yield make_model(
             name,
-            one.version,
+            version.version,
             state=state,
-            reason=one.status.error_message,
-            input_format=_inputs(http, f"{path}/versions/{one.version}/metadata") if state == "ready" else "",
+            reason=version.status.error_message,
+            input_format=_inputs(http, metadata_path) if state == "ready" else "",
         )
 
 
 def _inputs(http: httpx.Client, path: str) -> str:
-    told = get(http, path, _Model)
-    signatures = told.metadata.signature_def.signature_def if told is not None else {}
+    answer = get(http, path, _Model)
+    signatures = answer.metadata.signature_def.signature_def if answer is not None else {}
     signature = signatures.get("serving_default") or next(iter(signatures.values()), _Signature())
-    return "; ".join(f"{name}: {_shown(one)}" for name, one in sorted(signature.inputs.items()))
+    return "; ".join(f"{name}: {_tensor_type(tensor)}" for name, tensor in sorted(signature.inputs.items()))
 
 
-def _shown(tensor: _Tensor) -> str:
-    sizes = ", ".join(one.size for one in tensor.tensor_shape.dim)
+def _tensor_type(tensor: _Tensor) -> str:
+    sizes = ", ".join(dim.size for dim in tensor.tensor_shape.dim)
     shape = "?" if tensor.tensor_shape.unknown_rank else f"[{sizes}]"
     return f"{tensor.dtype.removeprefix('DT_').lower()} {shape}"

@@ -1,0 +1,74 @@
+"""``lading image build``: bundles on top of a runtime image."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.image_view import print_built
+from lading.cli.ui.parameters import BundleType, json_option, open_registry, registry_option
+from lading.ref import Ref
+from lading.settings import store_url
+
+if TYPE_CHECKING:
+    from lading.image.build import BundleLayer
+
+
+@click.command(
+    "build",
+    short_help="Add bundles to a runtime image.",
+    cls=Command,
+    examples=(
+        "lading image build iris:3 --base registry.example.com/lading:1 --to registry.example.com/iris:3",
+        "lading image build ./iris.bundle --base oci:runtime --to docker-archive:iris.tar:iris:3",
+    ),
+)
+@click.argument("bundles", nargs=-1, required=True, type=BundleType(), metavar="REF|DIR...")
+@click.option("--base", required=True, metavar="IMAGE", help="Runtime image to add them to.")
+@click.option("--to", "to", required=True, metavar="IMAGE", help="Image to write.")
+@click.option(
+    "--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only this platform; repeatable."
+)
+@registry_option
+@json_option
+def build(
+    bundles: tuple[Ref | Path, ...],
+    base: str,
+    to: str,
+    platforms: tuple[str, ...],
+    registry: str | None,
+    as_json: bool,
+) -> None:
+    """Add each bundle to a runtime image as its own layer, which is the same blob that a store keeps.
+
+    Only what the target lacks is sent. The same base and bundles always give the same digest.
+    """
+    from lading.image.build import build as build_image
+    from lading.image.progress import with_progress
+    from lading.image.references import open_source, open_target
+
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        layers = [_layer(bundle, registry, stack) for bundle in bundles]
+        source, target = open_source(base), open_target(to)
+        stack.callback(target.close)
+        with printing.progress_bar(f"building {to}") as on_progress:
+            built = build_image(source, layers, with_progress(target, on_progress), platforms=platforms)
+    seconds = round(time.monotonic() - began, 3)
+    names = ", ".join(f"`{entry.name}`" for entry in built.bundles)
+    print_built(built, seconds, f"{names} on `{base}`", as_json=as_json)
+
+
+def _layer(bundle: Ref | Path, registry: str | None, stack: contextlib.ExitStack) -> BundleLayer:
+    from lading.image.bundle_layers import from_directory, from_registry
+
+    if isinstance(bundle, Path):
+        return from_directory(bundle)
+    # The registry stays open until the image is built: only then is it known whether the bytes are needed.
+    return from_registry(bundle, stack.enter_context(open_registry(registry)), store_url())

@@ -1,0 +1,84 @@
+"""``lading inspect``: what a bundle states about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import BundleType, json_option, open_bundle, registry_option
+from lading.ref import Ref
+
+if TYPE_CHECKING:
+    from lading.bundle import Bundle, Manifest
+    from lading.signature import Tensor
+
+_MOST_COLUMNS = 8
+
+
+@click.command(
+    "inspect",
+    short_help="Show what a bundle states about itself.",
+    cls=Command,
+    examples=(
+        "lading inspect iris.bundle",
+        "lading inspect iris:1 --json",
+    ),
+)
+@click.argument("bundle", type=BundleType(), metavar="DIR|REF")
+@registry_option
+@json_option
+def inspect(bundle: Ref | Path, registry: str | None, as_json: bool) -> None:
+    """Show the manifest of a bundle in a directory or in the registry.
+
+    Every rule of the format is checked; nothing is run.
+    """
+    opened = open_bundle(bundle, registry)
+    manifest = opened.manifest
+    if as_json:
+        printing.as_json({"path": str(opened.path), "digest": opened.digest, "manifest": manifest})
+        return
+    printing.fields(_fields(opened))
+    printing.data("")
+    rows = [("input", *_tensor(tensor)) for tensor in manifest.signature.inputs]
+    rows += [("output", *_tensor(tensor)) for tensor in manifest.signature.outputs]
+    printing.table(("", "name", "dtype and shape", "columns"), rows)
+    printing.data("")
+    files = [
+        (name, printing.human_size(entry.size), entry.sha256[:12]) for name, entry in manifest.files.items()
+    ]
+    printing.table(("file", "size", "sha256"), files)
+
+
+def _fields(bundle: Bundle) -> list[tuple[str, str]]:
+    manifest = bundle.manifest
+    training = manifest.training
+    return [
+        ("name", manifest.name),
+        ("digest", bundle.digest),
+        ("purpose", manifest.purpose),
+        ("owner", manifest.owner),
+        ("description", manifest.description),
+        ("labels", ", ".join(f"{value}={label}" for value, label in manifest.labels.items())),
+        ("metrics", ", ".join(f"{name}={value:g}" for name, value in manifest.metrics.items())),
+        ("golden rows", str(bundle.samples().rows)),
+        ("expected from", manifest.expected_from),
+        ("tolerance", _tolerance(manifest)),
+        ("trained with", f"{training.framework}, Python {training.python}, {training.platform}"),
+        ("commit", training.git_commit or ""),
+        ("path", str(bundle.path)),
+    ]
+
+
+def _tolerance(manifest: Manifest) -> str:
+    tolerance = manifest.tolerance
+    return f"rtol {tolerance.rtol:g}, atol {tolerance.atol:g}, {tolerance.max_label_flips} label flips"
+
+
+def _tensor(tensor: Tensor) -> tuple[str, str, str]:
+    columns = tensor.columns
+    more = f", … ({len(columns)})" if len(columns) > _MOST_COLUMNS else ""
+    return tensor.name, str(tensor), ", ".join(columns[:_MOST_COLUMNS]) + more

@@ -1,0 +1,38 @@
+"""``lading list``: the models of the registry, or the versions of one."""
+
+from __future__ import annotations
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import NameType, json_option, open_registry, registry_option
+from lading.cli.ui.version_view import version_json, version_table
+
+
+@click.command(
+    "list",
+    short_help="List the models, or the versions of one model.",
+    cls=Command,
+    examples=(
+        "lading list",
+        "lading list iris --json",
+    ),
+)
+@click.argument("name", type=NameType(), required=False)
+@registry_option
+@json_option
+def list_models(name: str | None, registry: str | None, as_json: bool) -> None:
+    """List the models of the registry, each with its newest version, or all versions of NAME."""
+    with open_registry(registry) as opened:
+        if name is not None:
+            versions = opened.versions(name)
+        else:
+            versions = [opened.versions(model)[-1] for model in opened.models()]
+    if as_json:
+        key = "versions" if name is not None else "models"
+        printing.as_json({key: [version_json(version) for version in versions]})
+    elif versions:
+        version_table(versions)
+    else:
+        printing.info("the registry is empty; `lading push DIR` adds a bundle")

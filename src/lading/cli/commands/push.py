@@ -1,0 +1,49 @@
+"""``lading push``: a bundle becomes a version of the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import DirectoryType, json_option, open_registry, registry_option
+from lading.cli.ui.version_view import version_json
+from lading.ref import check_tag
+
+
+@click.command(
+    "push",
+    short_help="Push a bundle to the registry as a new version.",
+    cls=Command,
+    examples=(
+        "lading push iris.bundle",
+        "lading push iris.bundle --tag stable",
+    ),
+)
+@click.argument("directory", type=DirectoryType(), metavar="DIR")
+@click.option("--tag", "tags", multiple=True, help="Tag to move to this version; repeatable.")
+@registry_option
+@json_option
+def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: bool) -> None:
+    """Push the bundle in DIR to the registry and print its reference.
+
+    The format and every digest are checked. Nothing is run, because every server proves the bundle again
+    before serving it. Pushing the same bundle again returns the same version.
+    """
+    from lading.bundle import Bundle
+
+    for tag in tags:
+        check_tag(tag)
+    bundle = Bundle.open(directory)
+    name = bundle.manifest.name
+    with open_registry(registry) as opened, printing.progress_bar(f"pushing {name}") as on_progress:
+        version = opened.push(bundle, tags=tags, on_progress=on_progress)
+    ref = str(version.ref)
+    if as_json:
+        printing.as_json(version_json(version))
+    else:
+        printing.data(ref)
+    printing.info(f"pushed `{ref}`, {printing.human_size(version.size_bytes)}, {version.digest}")
+    printing.info(f"next: lading verify {ref} && lading serve {ref}")

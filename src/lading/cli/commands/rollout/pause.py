@@ -1,0 +1,38 @@
+"""``lading rollout pause``: keep the shares of a release as they are."""
+
+from __future__ import annotations
+
+import click
+
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import (
+    NameType,
+    actor_option,
+    current_actor,
+    json_option,
+    reason_option,
+    registry_option,
+)
+from lading.cli.ui.steering import apply_by_hand
+
+
+@click.command(
+    "pause",
+    short_help="Keep the shares of a release as they are.",
+    cls=Command,
+    examples=("lading rollout pause iris --reason 'looking into latencies'",),
+)
+@click.argument("name", type=NameType())
+@actor_option
+@reason_option
+@registry_option
+@json_option
+def pause(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
+    """Keep the shares of the release of NAME as they are until `resume`.
+
+    While paused, it is neither promoted nor rolled back.
+    """
+    from lading.rollout import paused
+
+    who = current_actor(actor)
+    apply_by_hand(name, registry, lambda release: paused(release, who, reason), as_json=as_json)

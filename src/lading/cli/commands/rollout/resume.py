@@ -1,0 +1,35 @@
+"""``lading rollout resume``: let a paused release continue."""
+
+from __future__ import annotations
+
+import click
+
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import (
+    NameType,
+    actor_option,
+    current_actor,
+    json_option,
+    reason_option,
+    registry_option,
+)
+from lading.cli.ui.steering import apply_by_hand
+
+
+@click.command(
+    "resume",
+    short_help="Let a paused release continue.",
+    cls=Command,
+    examples=("lading rollout resume iris",),
+)
+@click.argument("name", type=NameType())
+@actor_option
+@reason_option
+@registry_option
+@json_option
+def resume(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
+    """Let the paused release of NAME continue from its current step."""
+    from lading.rollout import resumed
+
+    who = current_actor(actor)
+    apply_by_hand(name, registry, lambda release: resumed(release, who, reason), as_json=as_json)

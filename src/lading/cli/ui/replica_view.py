@@ -1,0 +1,134 @@
+"""How servers of the inventory are shown, and how one is found by its id. Reads no registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lading.cli.ui import printing, release_view
+from lading.errors import LadingError, ReplicaNotFound
+
+if TYPE_CHECKING:
+    from lading.replica import Replica, ReplicaModel
+
+STALE_S = 86_400.0
+"""The age from which what a foreign server answered counts as stale; nothing asks it again by itself."""
+
+REPLICA_HEADER = (
+    "replica",
+    "pattern",
+    "model",
+    "digest",
+    "state",
+    "owner",
+    "os",
+    "python",
+    "onnxruntime",
+    "runs",
+    "seen",
+)
+_NO_FAILURES: Mapping[str, LadingError] = {}
+
+
+def find_replica(replicas: Sequence[Replica], text: str) -> Replica:
+    """Return the server with this id, else the only one whose id begins with it. Raises `ReplicaNotFound`."""
+    exact = [replica for replica in replicas if replica.id == text]
+    matching = exact or [replica for replica in replicas if replica.id.startswith(text)]
+    if len(matching) == 1:
+        return matching[0]
+    raise ReplicaNotFound(
+        f"server `{text}`",
+        expected="one server of the inventory",
+        found=", ".join(f"`{replica.id}`" for replica in matching[:5]) or "none",
+        hint="see `lading inventory`",
+    )
+
+
+def is_stale(replica: Replica) -> bool:
+    """Return whether the server is gone or, if it is foreign, has not been asked for a day."""
+    return replica.gone or (replica.pattern == "foreign" and replica.silent_s > STALE_S)
+
+
+def standing(replica: Replica) -> str:
+    """Return ``running``, ``stopped``, ``gone`` or ``foreign``."""
+    if replica.pattern == "foreign":
+        return "foreign"
+    if not replica.gone:
+        return "running"
+    return "stopped" if replica.stopped_at else "gone"
+
+
+def last_seen(replica: Replica) -> str:
+    """Return how long ago the server last sent a heartbeat, and whether it is gone since."""
+    state = standing(replica)
+    prefix = f"{state}, " if state in ("stopped", "gone") else ""
+    return f"{prefix}{release_view.duration(replica.silent_s)} ago"
+
+
+def replica_json(replica: Replica, failures: Mapping[str, LadingError] = _NO_FAILURES) -> dict[str, object]:
+    """Return a server as JSON output has it; `failures` are why servers could not be asked again, by id."""
+    import msgspec
+
+    failure = {"not_asked": failures[replica.id].message} if replica.id in failures else {}
+    return {"standing": standing(replica), **msgspec.structs.asdict(replica), **failure}
+
+
+def replica_rows(
+    replica: Replica, failures: Mapping[str, LadingError] = _NO_FAILURES
+) -> list[tuple[str, ...]]:
+    """Return the rows of a server under `REPLICA_HEADER`: one for each of its models, at least one."""
+    seen, failure = last_seen(replica), failures.get(replica.id)
+    if failure is not None:
+        seen += f"; asked again: expected {failure.expected}, found {failure.found}"
+    state = standing(replica) if replica.gone else ""
+    models = [
+        (model_name(model), printing.short_digest(model.digest), state or model.state, model.owner)
+        for model in replica.models
+    ]
+    software = (replica.os, replica.python, replica.onnxruntime, replica.software, seen)
+    return [(replica.id, replica.pattern, *model, *software) for model in models or [("", "", state, "")]]
+
+
+def replica_fields(replica: Replica) -> list[tuple[str, str]]:
+    """Return everything about a server but its models and packages, as names and values."""
+    providers = ", ".join(replica.providers)
+    return [
+        ("id", replica.id),
+        ("seen", last_seen(replica)),
+        ("host", replica.host),
+        ("address", " ".join(filter(None, (replica.address, replica.grpc_address)))),
+        ("pattern", replica.pattern),
+        ("software", replica.software),
+        ("image", replica.image or ""),
+        ("os", " · ".join(filter(None, (replica.os, replica.kernel, replica.arch)))),
+        ("cpus", f"{replica.cpus:g}" if replica.cpus else ""),
+        ("memory", printing.human_size(replica.memory_bytes) if replica.memory_bytes else ""),
+        ("python", replica.python),
+        ("onnxruntime", f"{replica.onnxruntime} ({providers})" if replica.onnxruntime else ""),
+        ("runtime", replica.fingerprint),
+        ("started", replica.started_at),
+        ("stopped", replica.stopped_at),
+        ("settings", ", ".join(f"{name}={value}" for name, value in replica.settings.items())),
+    ]
+
+
+def model_fields(model: ReplicaModel) -> list[tuple[str, str]]:
+    """Return a model of a server as names and values."""
+    requests = str(model.requests)
+    if model.last_request_at:
+        requests += f", the last at {model.last_request_at}"
+    return [
+        ("model", model_name(model)),
+        ("digest", model.digest),
+        ("state", f"{model.state}: {model.reason}" if model.reason else model.state),
+        ("purpose", model.purpose),
+        ("owner", model.owner),
+        ("input", model.input_format),
+        ("requests", requests),
+    ]
+
+
+def model_name(model: ReplicaModel) -> str:
+    """Return a model with its version, if it has one."""
+    version = model.version_text or (str(model.version) if model.version else "")
+    return f"{model.name}:{version}" if version else model.name

@@ -1,0 +1,29 @@
+"""One move of a release by hand, as `lading rollout promote`, `pause` and `resume` make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lading.cli.ui import printing, release_view
+from lading.cli.ui.current_release import current_release
+from lading.cli.ui.parameters import open_registry
+
+if TYPE_CHECKING:
+    from lading.release import Release
+    from lading.rollout import Move
+
+
+def apply_by_hand(name: str, url: str | None, choose: Callable[[Release], Move], *, as_json: bool) -> None:
+    """Apply the move that `choose` returns for the current release of a model, and print the result."""
+    from lading.rollout import apply
+
+    with open_registry(url) as registry:
+        release = current_release(registry, name)
+        moved = apply(registry, release, choose(release))
+    if as_json:
+        printing.as_json(release_view.release_json(moved))
+    else:
+        release_view.release_table([moved])
+    printing.info(release_view.progress_line(moved) if moved.is_open else release_view.end_line(moved))
+    printing.info(f"next: lading {'rollout watch' if moved.is_open else 'history'} {name}")

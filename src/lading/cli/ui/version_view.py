@@ -1,0 +1,52 @@
+"""How versions of the registry are shown. Reads no registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lading.cli.ui import printing
+
+if TYPE_CHECKING:
+    from lading.registry import ModelVersion
+
+_HEADER = ("ref", "tags", "purpose", "owner", "size", "pushed", "digest")
+
+
+def version_json(version: ModelVersion) -> dict[str, Any]:
+    """Return a version as JSON output has it."""
+    import msgspec
+
+    return {"ref": str(version.ref), **msgspec.structs.asdict(version)}
+
+
+def version_table(versions: Sequence[ModelVersion]) -> None:
+    """Print one row for each version."""
+    printing.table(_HEADER, [_row(version) for version in versions])
+
+
+def version_fields(version: ModelVersion) -> list[tuple[str, str]]:
+    """Return everything about a version as names and values."""
+    return [
+        ("ref", str(version.ref)),
+        ("digest", version.digest),
+        ("tags", ", ".join(version.tags)),
+        ("purpose", version.purpose),
+        ("owner", version.owner),
+        ("description", version.description),
+        ("metrics", ", ".join(f"{name}={value:g}" for name, value in version.metrics.items())),
+        ("size", printing.human_size(version.size_bytes)),
+        ("pushed", version.pushed_at),
+    ]
+
+
+def _row(version: ModelVersion) -> tuple[str, ...]:
+    return (
+        str(version.ref),
+        ", ".join(version.tags),
+        version.purpose,
+        version.owner,
+        printing.human_size(version.size_bytes),
+        printing.short_time(version.pushed_at)[:16],  # The minute is enough.
+        printing.short_digest(version.digest),
+    )
