@@ -2,9 +2,10 @@
 
     identify ─▶ authorise ─▶ resolve ─▶ validate ─▶ look up ─▶ run ─▶ (retry) ─▶ observe ─▶ answer
 
-A transport makes an `Exchange` of what it has received, calls the pipeline's methods in that order, and writes
-the answer. The handler of its route resolves and validates. What other parts add to the life of every
-request is a function in `Steps`, and is written once for all protocols. Reads no sockets and knows no protocol.
+A transport makes an `Exchange` of what it has received, calls the pipeline's methods in that order, and
+writes the answer. The handler of its route resolves and validates. What other parts add to the life of every
+request is a function in `Steps`, and is written once for all protocols. Reads no sockets and knows no
+protocol.
 """
 
 from __future__ import annotations

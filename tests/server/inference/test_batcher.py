@@ -11,7 +11,8 @@ import pytest
 
 from lading.errors import DeadlineExceeded, ModelNotReady, QueueFull, RunFailed
 from lading.runtime.open import load_runtime
-from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit, run_jobs
+from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit
+from lading.server.inference.merging import run_jobs
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.loaded import Cost, LoadedModel

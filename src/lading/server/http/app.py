@@ -35,9 +35,9 @@ class App:
         """Answer `request` now, or start its job and return None.
 
         A started job comes back through `deliver`, in another thread and perhaps among others, with
-        ``request`` as its exchange; the host then calls `complete` for it. The route may be set already. A host
-        that has more requests at hand passes `pending_jobs`: cheap jobs are added to it, and the host has the
-        data plane run them together and calls `complete` for each.
+        ``request`` as its exchange; the host then calls `complete` for it. The route may be set already. A
+        host that has more requests at hand passes `pending_jobs`: cheap jobs are added to it, and the host
+        has the data plane run them together and calls `complete` for each.
         """
         self.pipeline.identify(request, request.headers.get(b"x-request-id"))
         try:
@@ -96,7 +96,10 @@ class App:
     def post(
         self, jobs: list[Job], loop: asyncio.AbstractEventLoop, complete: Callable[[list[Job]], None]
     ) -> None:
-        """Have `loop` call `complete` with jobs that another thread has run; `deliver` of a host on a loop."""
+        """Have `loop` call `complete` with jobs that another thread has run.
+
+        `deliver` of a host on a loop.
+        """
         try:
             loop.call_soon_threadsafe(complete, jobs)
         except RuntimeError:  # The loop has ended, and every connection with it.

@@ -122,7 +122,10 @@ class FastProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def deliver(self, job: Job) -> None:
-        """Answer with the outcome of a job that ran with others; start it again if its version was unloaded."""
+        """Answer with the outcome of a job that ran with others.
+
+        Start it again if its version was unloaded.
+        """
         self._waits_for_stage = False
         app, request = self.stage.app, job.exchange
         lost = app.plane.was_unloaded(job)
@@ -137,7 +140,8 @@ class FastProtocol(HttpToolsProtocol):
     def _dispatch_known(self, data: bytes) -> bool:
         """Dispatch a request whose head the parser has read before; return whether it was one.
 
-        Most clients send the same few heads. The parser is skipped: it is between two requests before and after.
+        Most clients send the same few heads. The parser is skipped: it is between two requests before and
+        after.
         """
         end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         head = self.stage.heads.get(data[:end]) if end <= LONGEST_HEAD else None

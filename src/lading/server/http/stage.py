@@ -71,8 +71,8 @@ class Stage:
     """What the connections of one event loop share: the application, its fast routes, the way back.
 
     ``small_digits`` is how many digits a content-length may have without its value being looked at.
-    ``pending_jobs`` and ``pending_writes`` hold the jobs and the answers of the stage under way; they are None
-    if one connection alone is answered, or nothing is under way. ``now`` is on the loop's clock.
+    ``pending_jobs`` and ``pending_writes`` hold the jobs and the answers of the stage under way; they are
+    None if one connection alone is answered, or nothing is under way. ``now`` is on the loop's clock.
     """
 
     def __init__(self, app: App) -> None:

@@ -1,6 +1,6 @@
-"""What every protocol shares: the version that answers, the run in this thread or another, the outputs.
+"""The data plane: which version answers a request, and whether its job runs in this thread or is queued.
 
-Holds no protocol: it knows arrays, names and errors, and neither JSON nor status codes.
+Every protocol uses it and it knows none: it has arrays, names and errors, and neither JSON nor status codes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from lading.errors import (
     OutputUnknown,
     QueueFull,
 )
-from lading.server.inference.batcher import Batcher, BatchLimits, fail_rest, grouped, run_jobs
-from lading.server.inference.job import BatchRecord, Deliver, Job
+from lading.server.inference.batcher import Batcher, BatchLimits
+from lading.server.inference.job import Deliver, Job
+from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued
 from lading.server.inference.readiness import Readiness
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
@@ -29,33 +30,33 @@ from lading.server.inference.version_table import ANSWERING, VersionTable
 from lading.signature import Array
 
 INLINE_S = 0.0002
-"""A run expected to take less than this is not worth handing over to a thread, which costs about 100 µs."""
+"""A run expected to take less stays in the caller's thread: passing it to another costs about 100 µs."""
 
 
 class Observer(Protocol):
-    """What the data plane tells of answers; see `server.observe`."""
+    """What the data plane shows answers to; `server.observe` implements it."""
 
     windows: Any
 
-    def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None: ...
+    def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
+        """Record one answer; ``error`` is the name of the error, or empty."""
 
-    def record_rejection(
-        self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str
-    ) -> None: ...
+    def record_rejection(self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str) -> None:
+        """Record a request whose input did not match the signature of `served`."""
 
-    def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None: ...
+    def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
+        """Run a copy of an answered job on a candidate in shadow."""
 
-    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool: ...
+    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
+        """Add the truth about an answer; return whether this process gave the answer."""
 
 
 class DataPlane:
-    """The versions that answer, by model name, and the way a job takes to one of them.
+    """The versions that answer, by model name, and the way of a job to one of them.
 
-    ``worker`` is the number of this process among those that serve together, 0 where it is alone.
-    ``on_run`` is told of every run that came out of a queue. ``splits`` is whether some release sends callers
-    to one side or the other, ``watches`` whether some release wants to know how requests fare. Readers take
-    no lock: `publish` replaces the whole table first and says then whether releases split or watch, so that a
-    request finds its version as it was before a change or after, and at worst goes unwatched in between.
+    ``worker`` is the number of this process among those that serve together, 0 if it is alone. ``on_run`` is
+    called with each run that came out of a queue. ``splits`` is whether some release sends callers to one
+    side or the other, ``watches`` whether some release records how requests fare.
     """
 
     def __init__(
@@ -67,17 +68,17 @@ class DataPlane:
         observer: Observer | None = None,
     ) -> None:
         self._default = default_model
-        self._lookup = VersionTable.of((), {}, default_model)
+        self._table = VersionTable.of((), {}, default_model)
         self.splits = False
         self.watches = False
         self._batch = batch or BatchLimits()
         self._batchers: dict[ServedVersion, Batcher] = {}
         self.worker = 0
-        self.on_run: Callable[[ServedVersion, int, float], None] = _nobody
+        self.on_run: Callable[[ServedVersion, int, float], None] = _ignore_run
         self._caller: Headers | None = None
         self._resolved: ServedVersion | None = None
         self.deadline_s = deadline_s
-        self.readiness = Readiness(lambda: self._lookup)
+        self.readiness = Readiness(lambda: self._table)
         self.observer = observer
         if observer is not None:
             observer.windows.live_of = self._live
@@ -91,14 +92,17 @@ class DataPlane:
         """
         if not self._default and versions:
             self._default = versions[0].name
-        self._lookup = VersionTable.of(versions, traffic or {}, self._default)
-        self.splits = self._lookup.splits
+        # Readers take no lock. The whole table is replaced first and `splits` and `watches` follow, so that a
+        # request finds its version as it was before a change or after, and at worst is not recorded in
+        # between.
+        self._table = VersionTable.of(versions, traffic or {}, self._default)
+        self.splits = self._table.splits
         self.watches = self.observer is not None and bool(traffic)
-        # A version that is gone takes its queue and its thread along.
-        for served in [one for one in list(self._batchers) if one not in versions and not one.in_memory]:
-            batcher = self._batchers.pop(served, None)
-            if batcher is not None:
-                batcher.stop()
+        for served in list(self._batchers):
+            if served not in versions and not served.in_memory:
+                batcher = self._batchers.pop(served, None)
+                if batcher is not None:
+                    batcher.stop()
 
     def for_caller(self, headers: Headers) -> DataPlane:
         """Return the data plane as this caller sees it: releases that split send it to its side."""
@@ -109,47 +113,47 @@ class DataPlane:
         return view
 
     def record(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
-        """Take note of an answer, for the release that its model has; does nothing where it has none."""
-        traffic = self._lookup.traffic.get(job.served.name)
+        """Record an answer for the release of its model; does nothing if the model has none."""
+        traffic = self._table.traffic.get(job.served.name)
         if traffic is None or self.observer is None:
             return
         self.observer.record(traffic, job, request_id, latency_s, error)
         if traffic.shadows and not error and job.served.version == traffic.live:
-            candidate = self._lookup.numbered(job.served.name, traffic.candidate)
+            candidate = self._table.numbered(job.served.name, traffic.candidate)
             if candidate is not None:
                 self.observer.copy(traffic, job, candidate)
 
     def record_rejection(self, latency_s: float, error: str) -> None:
-        """Take note of a request that this caller's version did not take: one that takes less is worse."""
+        """Record a request that the version on this caller's side refused: one that takes less is worse."""
         served = self._resolved
-        traffic = self._lookup.traffic.get(served.name) if served is not None else None
+        traffic = self._table.traffic.get(served.name) if served is not None else None
         if served is not None and traffic is not None and self.observer is not None:
             self.observer.record_rejection(traffic, served, latency_s, error)
 
     @property
     def models(self) -> Mapping[str, tuple[ServedVersion, ...]]:
         """Every version this server holds, ready or not."""
-        return self._lookup.models
+        return self._table.models
 
     @property
     def traffic(self) -> Mapping[str, Traffic]:
-        """What releases want of the requests, by model."""
-        return self._lookup.traffic
+        """How releases share the requests of each model."""
+        return self._table.traffic
 
     @property
     def default_model(self) -> str:
-        """The name of the model at the root routes; empty while there is none."""
+        """The name of the model at the root routes; empty while no model is known."""
         return self._default
 
     def versions(self, name: str) -> tuple[ServedVersion, ...]:
         """Return the versions of `name`, ready or not; raises `ModelNotFound`, `ModelNotReady`."""
-        return self._lookup.versions(name, self.readiness.not_ready_reason)
+        return self._table.versions(name, self.readiness.not_ready_reason)
 
     def find(
         self, name: str | None = None, version: int | None = None, tag: str | None = None
     ) -> ServedVersion:
         """Return the version meant, ready or not: by number, by tag, else the one that takes traffic."""
-        return self._lookup.find(name, version, tag, self.readiness.not_ready_reason)
+        return self._table.find(name, version, tag, self.readiness.not_ready_reason)
 
     def resolve(
         self, name: str | None = None, version: int | None = None, tag: str | None = None
@@ -159,7 +163,7 @@ class DataPlane:
         Raises `ModelNotFound`, `VersionNotFound`, `TagNotFound`, `ModelNotReady`.
         """
         if version is None and tag is None:
-            quick = self._lookup.ready.get(name) if self._caller is None else self._side(name)
+            quick = self._table.ready.get(name) if self._caller is None else self._side(name)
             if quick is not None and quick.state is State.READY:
                 return quick
         served = self.find(name, version, tag)
@@ -169,45 +173,45 @@ class DataPlane:
 
     def _side(self, name: str | None) -> ServedVersion | None:
         assert self._caller is not None
-        self._resolved = self._lookup.side(name, self._caller, random.random)
+        self._resolved = self._table.side(name, self._caller, random.random)
         return self._resolved
 
     def _live(self, name: str) -> ServedVersion | None:
-        return self._lookup.live(name)
+        return self._table.live(name)
 
     def start(self, job: Job, deliver: Deliver) -> bool:
-        """Run `job` here if that is cheaper than handing it over, else queue it; return whether it is done.
+        """Run `job` in this thread if that is cheaper than another, else queue it; return whether it has run.
 
         A queued job comes back through `deliver`, in another thread and perhaps among others. Either way
         the caller calls `release`, once. Raises `ModelNotReady` and `QueueFull`; then there is nothing to
         release.
         """
-        if self._run_here(job):
+        if self._run_inline(job):
             return True
         self._queue(job, deliver)
         return False
 
     def is_cheap(self, job: Job) -> bool:
-        """Return whether running `job` costs less than handing it to a thread."""
+        """Return whether running `job` costs less than passing it to a thread."""
         return _expected_s(job) < INLINE_S
 
     def run_together(self, jobs: list[Job]) -> None:
-        """Run cheap jobs here and now, those of one kind as one; each gets its result or its error."""
+        """Run cheap jobs in this thread, those of one version and outputs as one; each gets its outcome."""
         kinds: dict[Any, list[Job]] = {}
         for job in jobs:
             kinds.setdefault((job.served, job.outputs), []).append(job)
         for (served, _), alike in kinds.items():
             for group in grouped(served, alike, self._batch.max_rows):
                 try:
-                    _run_now(served, group)
+                    run_unqueued(served, group)
                 except Exception:  # noqa: BLE001 - logged with its traceback; the other groups go on
-                    fail_rest(group)
+                    fail_unfinished(group)
 
     def was_unloaded(self, job: Job) -> bool:
-        """Return whether `job` failed because its version was unloaded meanwhile: it is to be started anew."""
+        """Return whether `job` failed because its version was unloaded meanwhile: it has to be resolved again."""
         return isinstance(job.outcome, ModelNotReady)
 
-    def _run_here(self, job: Job) -> bool:
+    def _run_inline(self, job: Job) -> bool:
         served = job.served
         if _expected_s(job) >= INLINE_S:
             return False
@@ -235,15 +239,15 @@ class DataPlane:
     def run(self, job: Job, patience: Callable[[], float | None] | None = None) -> dict[str, Array]:
         """Run `job` and wait for its outputs; for callers that have a thread of their own.
 
-        Waits ``deadline_s``, or less where the client has less `patience`: it is asked once, for seconds,
-        and only if the job has to wait. Raises whatever refuses or fails the job, `DeadlineExceeded` among
-        them, also for a job that somebody cancelled.
+        Waits ``deadline_s``, or less if the client has less `patience`: it is called once, for seconds, and
+        only if the job has to wait. Raises what refuses or fails the job; `DeadlineExceeded` also stands for
+        a job that was cancelled.
         """
-        if not self._run_here(job):
+        if not self._run_inline(job):
             waiting = _Waiting(self)
             self._queue(job, waiting.deliver)
-            asked = patience() if patience is not None else None
-            waiting.wait(job, self.deadline_s if asked is None else min(asked, self.deadline_s))
+            patience_s = patience() if patience is not None else None
+            waiting.wait(job, self.deadline_s if patience_s is None else min(patience_s, self.deadline_s))
         self.release(job)
         outcome = job.outcome
         if isinstance(outcome, LadingError):
@@ -253,20 +257,20 @@ class DataPlane:
         return outcome
 
     def release(self, job: Job) -> None:
-        """Let go of the version, if `job` had it in hand."""
+        """Release the version that `job` holds, if it holds one."""
         if job.holds_version:
             job.holds_version = False
             job.served.release()
 
     def deadline_error(self, job: Job) -> DeadlineExceeded:
-        """Say that `job` was not answered in time."""
+        """Return the error of a `job` that was not answered in time."""
         expected = f"an answer within {self.deadline_s:g} s"
         return DeadlineExceeded(f"model `{job.served.label}`", expected=expected, found="none")
 
     def depth(self, served: ServedVersion) -> int:
         """Count the jobs that wait for `served`."""
-        found = self._batchers.get(served)
-        return found.depth if found is not None else 0
+        batcher = self._batchers.get(served)
+        return batcher.depth if batcher is not None else 0
 
     def close(self) -> None:
         """Finish what waits in every batcher."""
@@ -274,15 +278,15 @@ class DataPlane:
             batcher.stop()
 
     def _batcher(self, served: ServedVersion) -> Batcher:
-        found = self._batchers.get(served)
-        if found is None:
+        batcher = self._batchers.get(served)
+        if batcher is None:
             made = Batcher(served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s))
-            found = self._batchers.setdefault(served, made)
-        return found
+            batcher = self._batchers.setdefault(served, made)  # Another thread may have been quicker.
+        return batcher
 
 
 def _expected_s(job: Job) -> float:
-    """Estimate how long a job runs; without end where its rows are larger than those that were measured."""
+    """Estimate how long a job runs; infinite if its rows are larger than those that were measured."""
     model = job.served.loaded
     assert model is not None  # `resolve` returns no version that is not loaded.
     cost = model.cost
@@ -295,63 +299,44 @@ def _expected_s(job: Job) -> float:
     return cost.first_row_s + cost.further_row_s * (job.rows - 1)  # `Cost.of` in place: every request passes.
 
 
-def _run_now(served: ServedVersion, jobs: list[Job]) -> None:
-    """Run `jobs` as one, and note how long it took in the job that stands for the run."""
-    # Not counted as in hand: the thread that runs them holds the session itself.
-    began = time.perf_counter()
-    as_one = run_jobs(served, jobs)
-    took_s = time.perf_counter() - began
-    if len(jobs) == 1:
-        jobs[0].run_s = took_s
-    elif as_one:
-        rows = sum(job.rows for job in jobs)
-        batch = BatchRecord(rows)
-        for job in jobs:
-            job.run_s, job.batch = took_s, batch
-        jobs[0].batch = BatchRecord(rows, leads_run=True)
-    else:
-        for job in jobs:
-            job.run_s = took_s / len(jobs)
-
-
-def _nobody(_served: ServedVersion, _rows: int, _took_s: float) -> None:
-    """Take no notice of a run."""
+def _ignore_run(_served: ServedVersion, _rows: int, _took_s: float) -> None:
+    """Ignore a run."""
 
 
 class _Waiting:
-    """A thread that waits for one job; whoever comes last, it or the batcher, lets go of the version."""
+    """A thread that waits for one job; the last of the two, thread or batcher, releases the version."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._lock = threading.Lock()
         self._done = threading.Event()
-        self._gone = False
+        self._gave_up = False
 
     def deliver(self, jobs: list[Job]) -> None:
         with self._lock:
             self._done.set()
-            if self._gone:
+            if self._gave_up:
                 self._plane.release(jobs[0])
 
     def wait(self, job: Job, timeout_s: float) -> None:
         self._done.wait(timeout_s)
         with self._lock:
             if not self._done.is_set():
-                self._gone = True
+                self._gave_up = True
                 job.cancel()
                 raise self._plane.deadline_error(job)
 
 
 def check_outputs(served: ServedVersion, names: Sequence[str]) -> None:
-    """Raise `OutputUnknown` for a name that the version does not put out."""
+    """Raise `OutputUnknown` for a name that is no output of the version."""
     known = [tensor.name for tensor in served.signature.outputs]
     for name in names:
         if name not in known:
-            expected = ", ".join(f"`{one}`" for one in known)
+            expected = ", ".join(f"`{output}`" for output in known)
             raise OutputUnknown(f"output of `{served.label}`", expected=expected, found=f"`{name}`")
 
 
 def rows_in(served: ServedVersion, inputs: Mapping[str, Array]) -> int:
-    """Count the rows of a request; 1 where the model has no batch dimension."""
+    """Count the rows of a request; 1 if the model has no batch dimension."""
     first = served.signature.inputs[0]
     return int(inputs[first.name].shape[0]) if first.batched else 1

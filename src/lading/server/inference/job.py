@@ -1,4 +1,4 @@
-"""One accepted prediction: what was asked, the outcome, and how it ran. Knows no protocol and runs nothing."""
+"""One accepted prediction: the request, the outcome, and how it ran. Knows no protocol and runs nothing."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ class Job:
     """One accepted prediction: a version, checked inputs, and how its outputs become an answer.
 
     ``outputs`` names the outputs to compute, all if it is None. ``encode`` runs in the thread that answers
-    the client. ``exchange`` is the request that the job belongs to, ``deadline`` is on the monotonic clock,
-    0 for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is
-    whether the version counts the job as in flight. ``outcome`` is None until the job has run, and stays so
-    if it is cancelled first. ``run_s`` is how long its run took; ``batch`` is None if it ran alone and was not
-    queued.
+    the client. ``exchange`` is the request that the job belongs to, ``deadline`` is on the monotonic clock, 0
+    for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is whether
+    the version counts the job as in flight. ``outcome`` is None until the job has run, and stays so if it is
+    cancelled first. ``run_s`` is how long its run took; ``batch`` is None if it ran alone and was not queued.
     """
 
     served: ServedVersion

@@ -1,7 +1,7 @@
 """Which side of a release answers a request: pure policy over the release's words.
 
-An explicit version or tag in the route wins before this is asked; then header rules; then the caller's
-key, which always lands on the same side; then chance, by exact weight. Loads and counts nothing.
+A version or tag in the route wins before this is asked; then header rules; then the caller's key, which
+always lands on the same side; then a random draw, by exact weight. Loads and counts nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Headers = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a release wants of the requests for its model. Versions are numbers of the registry."""
+    """How a release shares the requests for its model. Versions are numbers of the registry."""
 
     name: str
     release: int
@@ -32,7 +32,7 @@ class Traffic:
 
     @classmethod
     def of(cls, release: Release) -> Traffic:
-        """Take from `release` what decides about requests."""
+        """Take from `release` what decides which side answers."""
         rules = tuple(
             (rule.header.lower().encode(), rule.equals.encode(), rule.side) for rule in release.plan.rules
         )
@@ -64,7 +64,7 @@ class Traffic:
         return split(headers.get(KEY_HEADER), self.name, self.weight_percent, draw)
 
     def tagged(self, tag: str) -> int | None:
-        """Return the version that a tag of the release's own names; None for any other tag."""
+        """Return the version that a tag of the release's own names, or None for any other tag."""
         if tag == "live":
             return self.live
         if tag == "candidate":

@@ -15,9 +15,10 @@ ANSWERING = (State.READY, State.DRAINING)
 
 @dataclass(frozen=True, slots=True)
 class VersionTable:
-    """Versions by model, newest last, and what releases want of their traffic; `default` is the root's model.
+    """Versions by model, newest last, and how releases share their traffic.
 
-    ``ready`` is the version that answers when nothing else is said, by model; None stands for the default.
+    ``default`` is the model of the root routes. ``ready`` has, by model, the version that answers a request
+    which names neither version nor tag; the key None stands for the default model.
     """
 
     models: Mapping[str, tuple[ServedVersion, ...]]
@@ -30,36 +31,36 @@ class VersionTable:
     def of(
         cls, versions: Sequence[ServedVersion], traffic: Mapping[str, Traffic], default: str
     ) -> VersionTable:
-        """Make the lookup of this moment."""
+        """Make the table of this moment."""
         models: dict[str, tuple[ServedVersion, ...]] = {}
         ready: dict[str | None, ServedVersion] = {}
         for served in versions:
             models[served.name] = (*models.get(served.name, ()), served)
-            wanted = traffic.get(served.name)
-            if served.state is State.READY and (wanted is None or wanted.live in (None, served.version)):
+            release = traffic.get(served.name)
+            if served.state is State.READY and (release is None or release.live in (None, served.version)):
                 ready[served.name] = served
         if default in ready:
             ready[None] = ready[default]
-        return cls(models, traffic, ready, any(one.splits for one in traffic.values()), default)
+        return cls(models, traffic, ready, any(release.splits for release in traffic.values()), default)
 
     def versions(self, name: str, not_ready_reason: str) -> tuple[ServedVersion, ...]:
         """Return the versions of `name`, ready or not.
 
-        Raises `ModelNotFound`, and `ModelNotReady` where nothing is here: no model was named, or there
-        is a `not_ready_reason`.
+        Raises `ModelNotFound`. Raises `ModelNotReady` if the server has no model at all and none was named,
+        or there is a `not_ready_reason`.
         """
-        found = self.models.get(name)
-        if found is None:
+        versions = self.models.get(name)
+        if versions is None:
             if not self.models and (not_ready_reason or not name):
                 raise ModelNotReady(nothing_loaded(not_ready_reason))
-            given = ", ".join(f"`{model}`" for model in self.models) or "none"
+            names = ", ".join(f"`{model}`" for model in self.models) or "none"
             raise ModelNotFound(
                 f"model `{name}`",
-                expected=f"one of the models here ({given})",
+                expected=f"one of the models here ({names})",
                 found="no such model",
                 model=name,
             )
-        return found
+        return versions
 
     def find(
         self, name: str | None, version: int | None, tag: str | None, not_ready_reason: str
@@ -79,7 +80,7 @@ class VersionTable:
         return versions[-1]
 
     def side(self, name: str | None, caller: Headers, draw: Callable[[], float]) -> ServedVersion | None:
-        """Return the version on the caller's side of the release; live where the candidate is not ready."""
+        """Return the version on the caller's side of the release; live if the candidate is not ready."""
         live = self.ready.get(name)
         traffic = self.traffic.get(name if name is not None else self.default)
         if traffic is None or traffic.side(caller, draw) == "live":
@@ -93,20 +94,18 @@ class VersionTable:
         return self.numbered(name, traffic.live) if traffic is not None else None
 
     def numbered(self, name: str, version: int | None) -> ServedVersion | None:
-        """Return a version by its number, None where it is not here."""
-        return next((one for one in self.models.get(name, ()) if one.version == version), None)
+        """Return a version by its number, or None if it is not here."""
+        return next((served for served in self.models.get(name, ()) if served.version == version), None)
 
     def deciding(self) -> list[ServedVersion]:
-        """List the versions whose states decide whether this server is ready.
-
-        A model under a release answers while any of its versions is ready: a candidate that is loading or has
-        failed takes no replica out of traffic.
-        """
+        """List the versions whose states decide whether this server is ready."""
+        # A model under a release answers while any of its versions is ready: a candidate that is loading or
+        # has failed must not take a replica out of traffic.
         return [
             served
             for name, versions in self.models.items()
             for served in versions
-            if name not in self.traffic or all(one.state is not State.READY for one in versions)
+            if name not in self.traffic or all(other.state is not State.READY for other in versions)
         ]
 
 
@@ -119,16 +118,16 @@ def _numbered(versions: Sequence[ServedVersion], version: int) -> ServedVersion:
     for served in versions:
         if served.version == version:
             return served
-    given = ", ".join(str(served.version) for served in versions)
-    raise VersionNotFound(f"model `{versions[0].name}`", expected=f"version {given}", found=f"{version}")
+    numbers = ", ".join(str(served.version) for served in versions)
+    raise VersionNotFound(f"model `{versions[0].name}`", expected=f"version {numbers}", found=f"{version}")
 
 
 def _tagged(versions: Sequence[ServedVersion], tag: str, traffic: Traffic | None) -> ServedVersion:
     if traffic is not None and tag in RELEASE_TAGS:
-        # Only the release says which version it is, if any; not the tags when a version was loaded.
-        tagged = (one for one in versions if one.version == traffic.tagged(tag))
+        # Only the release says which version it is, if any; the tags here are those when it was loaded.
+        tagged = (served for served in versions if served.version == traffic.tagged(tag))
     else:
-        tagged = (one for one in versions if tag in one.tags)
+        tagged = (served for served in versions if tag in served.tags)
     for served in tagged:
         return served
     raise TagNotFound(f"model `{versions[0].name}`", expected="a tag that is served here", found=f"`{tag}`")

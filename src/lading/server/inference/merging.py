@@ -1,0 +1,142 @@
+"""Jobs that run as one: which of them fit together, how their rows are merged, and how the outputs are split.
+
+Runs in whatever thread calls it; queues nothing (`batcher`) and waits for nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lading.errors import LadingError, RunFailed
+from lading.server.inference.job import BatchRecord, Job
+from lading.server.inference.version import ServedVersion
+from lading.signature import Array
+
+log = logging.getLogger("lading.server")
+
+
+def run_jobs(served: ServedVersion, jobs: list[Job]) -> bool:
+    """Run `jobs` as one and set each job's outcome; return whether they did run as one.
+
+    If that fails, each runs alone, so that one bad request never fails its neighbours.
+    """
+    if len(jobs) == 1:
+        run_one(served, jobs[0])
+        return True
+    try:
+        outputs = served.run(_merged_inputs(jobs), _merged_names(jobs))
+        _split_outputs(served, jobs, outputs)
+    except (LadingError, ValueError):
+        # numpy raises ValueError if the inputs cannot be concatenated, or the outputs cannot be sliced.
+        for job in jobs:
+            run_one(served, job)
+        return False
+    return True
+
+
+def run_one(served: ServedVersion, job: Job) -> None:
+    """Run one job alone; a failure becomes the job's outcome."""
+    try:
+        job.outcome = served.run(job.inputs, job.outputs)
+    except LadingError as error:
+        job.outcome = error
+
+
+def run_unqueued(served: ServedVersion, jobs: list[Job]) -> None:
+    """Run `jobs`, which were never queued, as one, and record how long that took."""
+    # They are not counted as in flight: the thread that runs them holds the session itself.
+    began = time.perf_counter()
+    as_one = run_jobs(served, jobs)
+    took_s = time.perf_counter() - began
+    if len(jobs) == 1:
+        jobs[0].run_s = took_s
+    elif as_one:
+        rows = sum(job.rows for job in jobs)
+        batch = BatchRecord(rows)
+        for job in jobs:
+            job.run_s, job.batch = took_s, batch
+        jobs[0].batch = BatchRecord(rows, leads_run=True)
+    else:
+        for job in jobs:
+            job.run_s = took_s / len(jobs)
+
+
+def fail_unfinished(jobs: list[Job]) -> None:
+    """Fail those of `jobs` that have no outcome; called where an unforeseen exception is handled."""
+    log.exception("%d requests for %s failed", len(jobs), jobs[0].served.label)  # noqa: LOG004 - in handlers only
+    for job in jobs:
+        if job.outcome is None:
+            job.outcome = RunFailed("internal error", hint="the server's log has it")
+
+
+def grouped(served: ServedVersion, jobs: list[Job], most_rows: int) -> Iterator[list[Job]]:
+    """Divide jobs of one version into groups that can run as one, each of at most `most_rows` rows.
+
+    A job that has more rows by itself is a group of its own.
+    """
+    if not served.signature.batched or most_rows <= 1:
+        yield from ([job] for job in jobs)
+        return
+    if served.signature.fixed_rows and sum(job.rows for job in jobs) <= most_rows:
+        yield jobs  # The usual case: every row has the only shape that the signature allows.
+        return
+    groups: list[list[Job]] = []
+    sizes: list[int] = []  # rows of each group
+    for job in jobs:
+        for index, group in enumerate(groups):
+            if sizes[index] + job.rows <= most_rows and are_compatible(group[0], job):
+                group.append(job)
+                sizes[index] += job.rows
+                break
+        else:
+            groups.append([job])
+            sizes.append(job.rows)
+    yield from groups
+
+
+def are_compatible(job: Job, other: Job) -> bool:
+    """Return whether the arrays of both jobs have the same size in every dimension but the batch."""
+    inputs = other.inputs
+    for name, array in job.inputs.items():
+        # Every request passes here, mostly with equal shapes: comparing them whole is cheaper than slicing.
+        shape, other_shape = array.shape, inputs[name].shape
+        if shape != other_shape and shape[1:] != other_shape[1:]:
+            return False
+    return True
+
+
+def _merged_inputs(jobs: list[Job]) -> dict[str, Array]:
+    names = jobs[0].inputs
+    return {name: np.concatenate([job.inputs[name] for job in jobs]) for name in names}  # [rows of all, ...]
+
+
+def _merged_names(jobs: list[Job]) -> Sequence[str] | None:
+    """Return every output that one of `jobs` asks for, or None if one asks for all."""
+    first = jobs[0].outputs
+    if all(job.outputs == first for job in jobs):
+        return first
+    names: dict[str, None] = {}  # An ordered set.
+    for job in jobs:
+        if job.outputs is None:
+            return None
+        names.update(dict.fromkeys(job.outputs))
+    return tuple(names)
+
+
+def _split_outputs(served: ServedVersion, jobs: list[Job], outputs: dict[str, Array]) -> None:
+    rows = sum(job.rows for job in jobs)
+    for name, array in outputs.items():
+        # A model may sum over its batch, whatever its signature promises: then nobody's rows are in there.
+        if array.shape[:1] != (rows,):
+            raise RunFailed(
+                f"output `{name}` of `{served.label}`", expected=f"{rows} rows", found=f"{array.shape}"
+            )
+    start = 0
+    for job in jobs:
+        names = outputs if job.outputs is None else job.outputs
+        job.outcome = {name: outputs[name][start : start + job.rows] for name in names}
+        start += job.rows
