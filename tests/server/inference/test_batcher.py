@@ -12,10 +12,10 @@ import pytest
 from lading.errors import DeadlineExceeded, ModelNotReady, QueueFull, RunFailed
 from lading.runtime.open import load_runtime
 from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit
-from lading.server.inference.merging import run_jobs
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.loaded import Cost, LoadedModel
+from lading.server.inference.merging import run_jobs
 from lading.server.inference.version import ServedVersion, State
 from lading.signature import Signature
 from support.bundles import linear_bundle
