@@ -71,8 +71,8 @@ ONNXRUNTIME = {
     "onnxruntime.capi.onnxruntime_pybind11_state": ("runtime/onnx/error_text.py", "Fail InvalidArgument"),
 }
 SKL2ONNX = {
-    "skl2onnx._supported_operators": ("convert/sklearn.py", "_get_sklearn_operator_name"),
-    "skl2onnx.common._registration": ("convert/sklearn.py", "get_converter"),
+    "skl2onnx._supported_operators": ("convert/sklearn_repairs.py", "_get_sklearn_operator_name"),
+    "skl2onnx.common._registration": ("convert/sklearn_repairs.py", "get_converter"),
     "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_mul apply_sub"),
     "get_converter()": ("convert/sklearn_repairs.py", "get_allowed_options _fct"),
 }

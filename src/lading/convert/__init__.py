@@ -1,27 +1,25 @@
-"""Trained models become ONNX: what every converter offers, and which one knows a model.
+"""The contract of a converter: a trained model as its own framework runs it, and the ways to make ONNX of it.
 
-A converter answers two questions and judges neither: what does the framework itself say for these rows,
-and what does the model look like as ONNX. Whether both agree is proved by `lading.pack`. ML frameworks are
-imported in this folder only, one file each.
+A converter answers two questions and judges neither: what does the framework itself answer for these rows,
+and what is the model as ONNX? Whether both agree is proved by `lading.pack`. ML frameworks are imported in
+this folder only, each in a file of its own; `open` chooses the file for a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from lading.convert.table import Table
-from lading.errors import ConverterMissing
 from lading.signature import Array, Signature
 
-__all__ = ["Conversion", "Plan", "Table", "Trained", "open_model"]
+__all__ = ["Conversion", "Plan", "Table", "TrainedModel"]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A model as ONNX: its bytes, its signature, and whether its inputs take `Table.feed` as it is."""
+    """A model as ONNX: its bytes, and the signature of its inputs and outputs."""
 
     model: bytes
     signature: Signature
@@ -29,9 +27,9 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Plan:
-    """One way to convert a model. ``dtype`` is that of its numbers; ``form`` says how the inputs look.
+    """One way to convert a model: ``dtype`` is that of its numbers, ``form`` describes its inputs.
 
-    ``convert(table, expected)`` may raise `ConversionError`; `expected` is the framework's own answer.
+    ``convert(table, expected)`` may raise `ConversionError`; `expected` are the framework's own answers.
     """
 
     dtype: str
@@ -39,11 +37,12 @@ class Plan:
     convert: Callable[[Table, dict[str, Array]], Conversion]
 
 
-class Trained(Protocol):
-    """One trained model as its own framework runs it.
+class TrainedModel(Protocol):
+    """One trained model and its framework.
 
-    ``title`` names it in messages; ``expected_from`` says who computes `outputs`; ``packages`` are the
-    distributions whose versions matter; ``class_values`` are the texts of the classes, in column order.
+    ``title`` names it in messages; ``expected_from`` names what computes `outputs`; ``packages`` are the
+    distributions whose versions matter; ``class_values`` are the texts of the classes, in column order;
+    ``purpose`` is the default of the bundle's.
     """
 
     title: str
@@ -58,31 +57,12 @@ class Trained(Protocol):
         ...
 
     def outputs(self, table: Table) -> dict[str, Array]:
-        """Let the framework itself compute the outputs, rows first; raises `SamplesRefused`."""
+        """Compute the outputs with the framework itself, rows first; raises `SamplesRefused`.
+
+        The names are those of the bundle: ``label``, ``probabilities``, ``scores``, ``value``, …
+        """
         ...
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:
         """Return the ways to convert, best first; `dtypes` are the float dtypes to try, in order."""
         ...
-
-
-def open_model(model: Any) -> Trained:
-    """Choose the converter that knows `model`: an estimator, or the path of an ``.onnx`` file.
-
-    Raises `ConverterMissing`, `ConverterFailed`.
-    """
-    if isinstance(model, str | Path):
-        from lading.convert.onnx_file import OnnxFile
-
-        return OnnxFile(Path(model))
-    from lading.convert.sklearn import SklearnModel, is_sklearn
-
-    if is_sklearn(model):
-        return SklearnModel(model)
-    kind = model if isinstance(model, type) else type(model)
-    raise ConverterMissing(
-        f"`{kind.__qualname__}`",
-        expected="a scikit-learn estimator or pipeline, or the path of an `.onnx` file",
-        found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
-        hint="export the model to ONNX with its own framework, and pack that file",
-    )

@@ -15,12 +15,12 @@ from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
 from lading.signature import BATCH, Array, DType, Tensor
 
 CHUNK_ROWS = 4096
-"""Rows that are run at once: pairwise distances to a large training set stay small enough for memory."""
+"""Rows per run: pairwise distances to a large training set stay small enough for memory."""
 
 IR_VERSION = 8
-"""That of opset 18: what converted models need at most, and every ONNX Runtime since 1.14 reads."""
+"""The IR version of opset 18, the newest that converted models need; ONNX Runtime reads it since 1.14."""
 
-_INNER = "/"
+_INNER = "/"  # begins the names of inner values, so that no name of an input or output can be one
 
 Evaluate = Callable[[Mapping[str, Array]], dict[str, Array]]
 
@@ -35,7 +35,7 @@ def import_onnx() -> Any:
 
 
 def dtype_of(elem_type: int) -> DType | None:
-    """Return the signature's dtype of an ONNX element type; None where a signature cannot name it."""
+    """Return the signature's dtype of an ONNX element type, or None if a signature cannot name it."""
     proto = import_onnx().TensorProto
     names: dict[int, DType] = {
         proto.BOOL: "bool",
@@ -58,19 +58,20 @@ def dtype_of(elem_type: int) -> DType | None:
 def elem_type_of(dtype: str) -> int:
     """Return the ONNX element type of a signature's dtype."""
     proto = import_onnx().TensorProto
-    wanted = {"float32": proto.FLOAT, "float64": proto.DOUBLE, "string": proto.STRING}
-    return int(wanted.get(dtype) or getattr(proto, dtype.upper()))
+    # The other names are the same in both, but for upper case.
+    types = {"float32": proto.FLOAT, "float64": proto.DOUBLE, "string": proto.STRING}
+    return int(types.get(dtype) or getattr(proto, dtype.upper()))
 
 
 def dtype_of_array(array: Array) -> DType:
-    """Return the signature's dtype of what a session answered."""
+    """Return the signature's dtype of an array that a session returned."""
     return "string" if array.dtype.kind in "OUS" else array.dtype.name  # type: ignore[return-value]
 
 
 def evaluator(title: str, model: bytes) -> Evaluate:
-    """Open a session on `model` and give the function that runs it; both raise `ConverterFailed`.
+    """Open a session on `model` and return the function that runs it; both raise `ConverterFailed`.
 
-    Rows of batched inputs are run in chunks. `title` names the estimator in the message.
+    `title` names the model in the message.
     """
     ort = import_onnxruntime("pack")
     options = ort.SessionOptions()
@@ -94,7 +95,7 @@ def evaluator(title: str, model: bytes) -> Evaluate:
 
 
 def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array], *, chunk: int = CHUNK_ROWS) -> dict[str, Array]:
-    """Run rows in chunks and join the answers; all at once where an output does not have the batch first."""
+    """Run rows in chunks and join the answers; in one run if an output does not have the batch first."""
     rows = len(next(iter(inputs.values())))
     first = run({name: array[:chunk] for name, array in inputs.items()})
     if rows <= chunk:
@@ -108,8 +109,15 @@ def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array], *, chunk: int = CH
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def copy_of(message: Any) -> Any:
+    """Return a copy of a protobuf message: a model, a node, a tensor."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
 def append(model: Any, op: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
-    """Add a node at the end and give the name of its only output."""
+    """Add a node at the end and return the name of its only output."""
     onnx = import_onnx()
     name = free_name(model, op.lower())
     model.graph.node.append(onnx.helper.make_node(op, list(inputs), [name], domain=domain, **attributes))
@@ -117,7 +125,7 @@ def append(model: Any, op: str, inputs: Sequence[str], *, domain: str = "", **at
 
 
 def constant(model: Any, values: Array) -> str:
-    """Add an initializer and give its name."""
+    """Add an initializer and return its name."""
     onnx = import_onnx()
     name = free_name(model, "constant")
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
@@ -126,8 +134,8 @@ def constant(model: Any, values: Array) -> str:
 
 def free_name(model: Any, wish: str) -> str:
     """Return a value name that the graph does not use yet."""
-    taken = _names(model.graph)
-    return next(name for name in (f"{wish}_{at}" for at in range(len(taken) + 1)) if name not in taken)
+    used = _names(model.graph)
+    return next(name for name in (f"{wish}_{at}" for at in range(len(used) + 1)) if name not in used)
 
 
 def declare(model: Any, side: str, tensors: Iterable[Tensor]) -> None:
@@ -157,14 +165,12 @@ def rename_inner(model: Any, keep: Mapping[str, str]) -> None:
 
 
 def write(model: Any) -> bytes:
-    """Return the bytes of the model in canonical form: the same content always gives the same bytes.
-
-    skl2onnx keeps sets on its way: the order of nodes and opsets follows the hash seed of the process.
-    """
+    """Return the bytes of the model in canonical form: the same content always gives the same bytes."""
+    # skl2onnx iterates over sets: the order of its nodes and opsets follows the hash seed of the process.
     onnx = import_onnx()
     _sort_nodes(model.graph)
     used = {node.domain for node in _all_nodes(model.graph)} | {""}
-    opsets = sorted({(one.domain, one.version) for one in model.opset_import if one.domain in used})
+    opsets = sorted({(opset.domain, opset.version) for opset in model.opset_import if opset.domain in used})
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
     for field in ("producer_name", "producer_version", "domain", "doc_string", "model_version"):
@@ -177,16 +183,19 @@ def write(model: Any) -> bytes:
 
 
 def tensors_of(values: Iterable[Any]) -> list[tuple[str, DType | None, tuple[int | str | None, ...] | None]]:
-    """Read declared inputs or outputs as (name, dtype, shape); None for what is not a tensor or not said."""
-    found: list[tuple[str, DType | None, tuple[int | str | None, ...] | None]] = []
+    """Read declared inputs or outputs as (name, dtype, shape).
+
+    Dtype and shape are None if the value is no tensor; a shape is None if it is not declared.
+    """
+    tensors: list[tuple[str, DType | None, tuple[int | str | None, ...] | None]] = []
     for value in values:
         if value.type.WhichOneof("value") != "tensor_type":
-            found.append((value.name, None, None))
+            tensors.append((value.name, None, None))
             continue
         kind = value.type.tensor_type
         shape = tuple(_dim(dim) for dim in kind.shape.dim) if kind.HasField("shape") else None
-        found.append((value.name, dtype_of(kind.elem_type), shape))
-    return found
+        tensors.append((value.name, dtype_of(kind.elem_type), shape))
+    return tensors
 
 
 def observe_shapes(
@@ -194,23 +203,23 @@ def observe_shapes(
     small: Mapping[str, Array],
     large: Mapping[str, Array],
 ) -> dict[str, tuple[int | str, ...]]:
-    """Tell the shapes of outputs from two runs of different row counts.
+    """Infer the shapes of outputs from two runs of different row counts.
 
-    The first dimension is the batch where it followed the rows; another dimension that changed keeps the
-    name it was declared with, else it is called after the output.
+    The first dimension is the batch if it changed with the rows. Another dimension that changed keeps the
+    name it was declared with; without one it is named after the output.
     """
     shapes: dict[str, tuple[int | str, ...]] = {}
     for name, array in large.items():
-        said = declared.get(name)
+        shape = declared.get(name)
         sizes: list[int | str] = []
         for axis, size in enumerate(array.shape):
             before = small[name].shape[axis] if axis < small[name].ndim else None
-            word = said[axis] if said is not None and axis < len(said) else None
-            named = word if isinstance(word, str) and word != BATCH else f"{name}_{axis}"
+            label = shape[axis] if shape is not None and axis < len(shape) else None
+            own_name = label if isinstance(label, str) and label != BATCH else None
             if before == size:
-                sizes.append(word if isinstance(word, str) and word != BATCH else size)
+                sizes.append(own_name or size)
             else:
-                sizes.append(BATCH if axis == 0 else named)
+                sizes.append(BATCH if axis == 0 else own_name or f"{name}_{axis}")
         shapes[name] = tuple(sizes)
     return shapes
 
@@ -223,40 +232,39 @@ def _dim(dim: Any) -> int | str | None:
 
 
 def _sort_nodes(graph: Any) -> None:
-    """Order nodes by depth first from the outputs, initializers by name; what no output needs is dropped."""
+    """Order nodes depth first from the outputs and initializers by name; drop what no output needs."""
     makers = {name: node for node in graph.node for name in node.output if name}
     ordered: list[Any] = []
-    state: dict[int, bool] = {}
+    done: set[int] = set()
+    # With a stack of its own: graphs of many steps are deeper than Python's recursion limit.
     for output in graph.output:
         stack = [(makers.get(output.name), False)]
         while stack:
-            node, ready = stack.pop()
-            if node is None or state.get(id(node), False):
+            node, inputs_done = stack.pop()
+            if node is None or id(node) in done:
                 continue
-            if ready:
-                state[id(node)] = True
+            if inputs_done:
+                done.add(id(node))
                 ordered.append(node)
                 continue
             stack.append((node, True))
             stack.extend((makers.get(name), False) for name in reversed(_needs(node)))
     needed = {name for node in ordered for name in _needs(node)} | {output.name for output in graph.output}
-    copies = [_copy(node) for node in ordered]
-    kept = sorted((_copy(one) for one in graph.initializer if one.name in needed), key=lambda one: one.name)
+    # Copied, because the fields that hold them are emptied below.
+    nodes = [copy_of(node) for node in ordered]
+    initializers = sorted(
+        (copy_of(tensor) for tensor in graph.initializer if tensor.name in needed),
+        key=lambda tensor: tensor.name,
+    )
     counts: dict[str, int] = {}
-    for node in copies:
+    for node in nodes:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
         node.name = f"{node.op_type}_{counts[node.op_type]}"
         node.ClearField("doc_string")
-    for field, values in (("node", copies), ("initializer", kept)):
+    for field, values in (("node", nodes), ("initializer", initializers)):
         target = getattr(graph, field)
         del target[:]
         target.extend(values)
-
-
-def _copy(message: Any) -> Any:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
 
 
 def _needs(node: Any) -> list[str]:
@@ -268,7 +276,7 @@ def _needs(node: Any) -> list[str]:
 
 
 def _captured(graph: Any) -> list[str]:
-    own = {one.name for one in (*graph.input, *graph.initializer)}
+    own = {value.name for value in (*graph.input, *graph.initializer)}
     names: list[str] = []
     for node in graph.node:
         names.extend(name for name in _needs(node) if name not in own)
@@ -278,8 +286,8 @@ def _captured(graph: Any) -> list[str]:
 
 
 def _subgraphs(node: Any) -> list[Any]:
-    found = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    return found + [graph for attribute in node.attribute for graph in attribute.graphs]
+    single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return single + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
 def _all_nodes(graph: Any) -> Iterable[Any]:
@@ -290,7 +298,7 @@ def _all_nodes(graph: Any) -> Iterable[Any]:
 
 
 def _outer_names(graph: Any) -> list[str]:
-    values = [one.name for one in (*graph.input, *graph.initializer, *graph.output)]
+    values = [value.name for value in (*graph.input, *graph.initializer, *graph.output)]
     return values + [name for node in graph.node for name in (*node.input, *node.output) if name]
 
 
@@ -303,7 +311,7 @@ def _names(graph: Any) -> set[str]:
 
 
 def rename_in_node(node: Any, names: Mapping[str, str]) -> None:
-    """Rename values where the node reads or gives them, and where its subgraphs read them."""
+    """Rename values that the node reads or makes, and those that its subgraphs read."""
     for side in (node.input, node.output):
         for at, name in enumerate(side):
             side[at] = names.get(name, name)
@@ -312,8 +320,8 @@ def rename_in_node(node: Any, names: Mapping[str, str]) -> None:
 
 
 def _rename_captured(graph: Any, names: Mapping[str, str]) -> None:
-    """Rename what a subgraph takes from outside; its own values keep their names."""
-    own = {one.name for one in (*graph.input, *graph.initializer)}
+    """Rename the values that a subgraph reads from outside; its own keep their names."""
+    own = {value.name for value in (*graph.input, *graph.initializer)}
     own |= {name for node in graph.node for name in node.output}
     outside = {name: new for name, new in names.items() if name not in own}
     for node in graph.node:

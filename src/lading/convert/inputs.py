@@ -1,7 +1,7 @@
 """The forms in which samples can enter a converted model, and the nodes between the two.
 
-The signature shows what a caller sends; a converter may see other columns or dtypes. The difference is made
-up by nodes at the front of the graph, all of them exact.
+The signature shows what a caller sends; a converter may see other columns or dtypes. Nodes at the front of
+the graph make up the difference, all of them exact.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lading.signature import BATCH, Array, DType, Tensor
 
 @dataclass(frozen=True)
 class Fed:
-    """One value that a converter sees: name, dtype, and the columns of it (None for a vector of texts)."""
+    """One value that a converter sees: its name, its dtype, and the sizes after the rows (none for texts)."""
 
     name: str
     dtype: DType
@@ -36,12 +36,13 @@ class Form:
 
 
 def forms(table: Table, dtypes: tuple[str, ...]) -> Iterator[tuple[str, Form]]:
-    """Return the (dtype, form) pairs to try, best first; texts and booleans alone need no second dtype."""
+    """Return the (dtype, form) pairs to try, best first."""
     builders = [_whole]
     if table.kind == "frame":
-        builders = [_whole, _by_name] if _one_kind(table) else []
+        builders = [_whole, _by_name] if _is_of_one_kind(table) else []
         builders.append(_mixed)
     for builder in builders:
+        # Texts alone need no second float dtype.
         floats = dtypes if _has_numbers(table) else dtypes[:1]
         for dtype in floats:
             yield dtype, builder(table, _float(dtype))
@@ -54,7 +55,7 @@ def forms(table: Table, dtypes: tuple[str, ...]) -> Iterator[tuple[str, Form]]:
 def attach(model: Any, form: Form, names: dict[str, str]) -> None:
     """Declare the signature's inputs and feed the converter's from them.
 
-    `names` gives the value in the graph of each fed name.
+    `names` has the value in the graph of each fed name.
     """
     onnx = graph.import_onnx()
     by_name = len(form.inputs) == 1 and len(form.fed) > 1
@@ -65,18 +66,19 @@ def attach(model: Any, form: Form, names: dict[str, str]) -> None:
         if by_name:
             index = graph.constant(model, np.array([at], dtype=np.int64))
             column = f"{names[fed.name]}/column"
-            nodes.append(onnx.helper.make_node("Gather", [source, index], [column], axis=1))
+            nodes.append(onnx.helper.make_node("Gather", [source, index], [column], axis=1))  # [batch, 1]
             source = column
         cast = {"to": graph.elem_type_of(fed.dtype)}
         op = ("Identity", {}) if tensor.dtype == fed.dtype else ("Cast", cast)
         nodes.append(onnx.helper.make_node(op[0], [source], [names[fed.name]], **op[1]))
+    # ONNX wants nodes in an order in which each value is made before it is used.
     for node in reversed(nodes):
         model.graph.node.insert(0, node)
     graph.declare(model, "input", form.inputs)
 
 
 def _whole(table: Table, dtype: DType) -> Form:
-    """Everything in one tensor ``X``, columns named where there are names."""
+    """Everything in one tensor ``X``; its columns have names if the table's have."""
     first = next(iter(table.arrays.values()))
     kind = _kind(first, dtype)
     if table.kind == "frame":
@@ -85,7 +87,7 @@ def _whole(table: Table, dtype: DType) -> Form:
     else:
         tensor = _tensor("X", kind, first.shape[1:], nan=table.has_nan())
     seen: DType = dtype if kind == "bool" else kind
-    return Form("one input `X`", (tensor,), (Fed("X", seen, tuple(int(n) for n in tensor.shape[1:])),))
+    return Form("one input `X`", (tensor,), (Fed("X", seen, tuple(int(size) for size in tensor.shape[1:])),))
 
 
 def _by_name(table: Table, dtype: DType) -> Form:
@@ -133,7 +135,7 @@ def _kind(array: Array, dtype: DType) -> DType:
     return "bool" if array.dtype.kind == "b" else dtype
 
 
-def _one_kind(table: Table) -> bool:
+def _is_of_one_kind(table: Table) -> bool:
     kinds = {_kind(array, "float32") for array in table.arrays.values()}
     return len(kinds) == 1
 

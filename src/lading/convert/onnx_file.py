@@ -1,7 +1,7 @@
-"""ONNX files: taken as they are, but for outputs that are no tensors and the names of a classifier's two.
+"""ONNX files, taken as they are but for outputs that are no tensors and the names of a classifier's two.
 
-No framework is at hand to answer: where the samples bring no expected outputs, ONNX Runtime here is asked,
-and the bundle says so.
+There is no framework to compute the expected outputs: unless they come with the samples, ONNX Runtime
+computes them here, and the bundle says so.
 """
 
 from __future__ import annotations
@@ -14,37 +14,38 @@ from typing import Any
 import numpy as np
 
 from lading.convert import Conversion, Plan, graph
-from lading.convert import sequence_outputs as maps
+from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
 from lading.onnx_runtime import import_onnxruntime
 from lading.signature import BATCH, Array, DType, Signature, Tensor
 
-_MAX_INLINE_BYTES = 1_500_000_000
+_MAX_INLINE_BYTES = 1_500_000_000  # protobuf's own limit is 2 GiB
+# The names that skl2onnx, onnxmltools and hand-written exports give to a classifier's two outputs.
 _LABEL_NAMES = ("label", "output_label", "class", "predicted_label")
 _SCORE_NAMES = ("probabilities", "output_probability", "probability", "scores")
 _DRAWN_ROWS = 64
-_OPEN_SIZE = 8
-"""How long a dimension is drawn that the model leaves open and that is not the batch."""
+_OPEN_SIZE = 8  # of drawn samples, in dimensions that the model leaves open and that are not the batch
 
 
 class OnnxFile:
-    """A model that is ONNX already; satisfies `lading.convert.Trained`."""
+    """A model that is ONNX already; satisfies `lading.convert.TrainedModel`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.title = path.name
         onnx, ort = graph.import_onnx(), import_onnxruntime("pack")
         model = self._load(onnx)
-        made = f"{model.producer_name} {model.producer_version}".strip()
-        self.framework = f"onnx {onnx.__version__}" + (f", made by {made}" if made else "")
+        producer = f"{model.producer_name} {model.producer_version}".strip()
+        self.framework = f"onnx {onnx.__version__}" + (f", made by {producer}" if producer else "")
         self.expected_from = f"onnxruntime {ort.__version__} (no framework outputs were given)"
         self.packages: tuple[str, ...] = ("onnx", "onnxruntime", "numpy")
         self.class_values: tuple[str, ...] = ()
         self.purpose = "inference"
-        self._given: dict[str, Array] = {}
-        self._table: Table | None = None
-        self._columns = maps.rewrite_outputs(model, self.title)
+        # Expected outputs that came with samples, and the table of those samples.
+        self._expected: dict[str, Array] = {}
+        self._expected_of: Table | None = None
+        self._columns = rewrite_outputs(model, self.title)
         self._model = model
         self._own_inputs = self._read_inputs()
         self._names = self._output_names()
@@ -53,7 +54,7 @@ class OnnxFile:
     def table(self, samples: Any) -> Table:
         """Read an array for the only input, a mapping or a data frame by input names; None draws rows.
 
-        Entries of a mapping that have an output's name are taken as what the framework answered.
+        Entries of a mapping that have an output's name are taken as the framework's answers.
         """
         if samples is None:
             return self._drawn()
@@ -64,20 +65,20 @@ class OnnxFile:
         if table.kind == "frame" and set(names) <= set(table.arrays):
             for tensor in self._own_inputs:
                 self._check_kind(tensor, {tensor.name: table.arrays[tensor.name]})
-            return Table("named", {name: _column(table.arrays[name]) for name in names})
+            return Table("named", {name: _as_column(table.arrays[name]) for name in names})
         if len(names) > 1:
             raise self._refused(f"arrays by name: {', '.join(names)}", "one array")
         self._check_kind(self._own_inputs[0], table.arrays)
         if table.kind == "frame":
             self._column_names = tuple(table.arrays)
-            stacked = np.column_stack(list(table.arrays.values()))
+            stacked = np.column_stack(list(table.arrays.values()))  # [rows, columns]
             return Table("named", {names[0]: stacked})
         return Table("named", {names[0]: table.arrays["X"]})
 
     def outputs(self, table: Table) -> dict[str, Array]:
         """Return the expected outputs that came with these very samples, else those of ONNX Runtime here."""
-        if self._given and table is self._table:
-            return self._given
+        if self._expected and table is self._expected_of:
+            return self._expected
         return {self._names[name]: value for name, value in self._run(self._cast(table.arrays)).items()}
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:  # noqa: ARG002 - the file has its own
@@ -88,8 +89,7 @@ class OnnxFile:
     def _convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
         inputs = self._inputs(table)
         outputs = self._output_tensors(table)
-        model = type(self._model)()
-        model.CopyFrom(self._model)
+        model = graph.copy_of(self._model)
         _rename_outputs(model, self._names)
         graph.declare(model, "input", [*inputs, *self._initialised(model)])
         graph.declare(model, "output", outputs)
@@ -99,25 +99,28 @@ class OnnxFile:
         if not self.path.is_file():
             raise self._unreadable("no such file")
         try:
-            # By its ending, onnx would take a file for another form than the one there is.
+            # Without `format` onnx chooses one by the file's ending: `.json` would be read as JSON.
             model = onnx.load(self.path, format="protobuf", load_external_data=True)
         except Exception as error:  # onnx and protobuf share no base for their errors
             raise self._unreadable(mid_sentence(one_line(error))) from error
         if not model.graph.output or not model.opset_import:
             raise self._unreadable("no graph with outputs in it")
         if model.ByteSize() > _MAX_INLINE_BYTES:
-            found = f"{model.ByteSize()} bytes with its external data"
-            expected = f"at most {_MAX_INLINE_BYTES} bytes"
-            raise ConverterFailed(f"`{self.path}`", expected=expected, found=found)
+            raise ConverterFailed(
+                f"`{self.path}`",
+                expected=f"at most {_MAX_INLINE_BYTES} bytes",
+                found=f"{model.ByteSize()} bytes with its external data",
+            )
         return model
 
-    def _unreadable(self, found: str) -> ConverterFailed:
+    def _unreadable(self, reason: str) -> ConverterFailed:
         hint = "a model is an .onnx file or `module:object`"
-        return ConverterFailed(f"`{self.path}`", expected="an ONNX file", found=found, hint=hint)
+        return ConverterFailed(f"`{self.path}`", expected="an ONNX file", found=reason, hint=hint)
 
     def _read_inputs(self) -> tuple[Tensor, ...]:
-        weights = {one.name for one in self._model.graph.initializer}
-        declared = graph.tensors_of(one for one in self._model.graph.input if one.name not in weights)
+        # Up to IR version 3 initializers are declared among the inputs.
+        weights = {tensor.name for tensor in self._model.graph.initializer}
+        declared = graph.tensors_of(value for value in self._model.graph.input if value.name not in weights)
         shared = _shares_batch([shape for _, _, shape in declared])
         return tuple(self._input(name, dtype, shape, batched=shared) for name, dtype, shape in declared)
 
@@ -125,36 +128,39 @@ class OnnxFile:
         self, name: str, dtype: DType | None, shape: tuple[int | str | None, ...] | None, *, batched: bool
     ) -> Tensor:
         if dtype is None or shape is None:
-            found = "no shape" if dtype is not None else "another type"
-            expected = "a tensor of a dtype and shape that a signature can name"
-            raise ConverterFailed(f"input `{name}` of `{self.title}`", expected=expected, found=found)
+            raise ConverterFailed(
+                f"input `{name}` of `{self.title}`",
+                expected="a tensor of a dtype and shape that a signature can name",
+                found="no shape" if dtype is not None else "another type",
+            )
         sizes = [
             BATCH if batched and axis == 0 else size or f"{name}_{axis}" for axis, size in enumerate(shape)
         ]
         return Tensor(name=name, dtype=dtype, shape=tuple(sizes))
 
     def _initialised(self, model: Any) -> list[Tensor]:
-        """Keep what IR version 3 wants: initializers declared among the inputs, too."""
+        """Return the initializers if IR version 3 wants them among the inputs, too."""
         if model.ir_version >= 4:
             return []
-        found = []
-        for one in model.graph.initializer:
-            dtype = graph.dtype_of(one.data_type)
+        tensors = []
+        for initializer in model.graph.initializer:
+            dtype = graph.dtype_of(initializer.data_type)
             if dtype is not None:
-                found.append(Tensor(name=one.name, dtype=dtype, shape=tuple(one.dims)))
-        return found
+                tensors.append(Tensor(name=initializer.name, dtype=dtype, shape=tuple(initializer.dims)))
+        return tensors
 
     def _output_names(self) -> dict[str, str]:
-        """Return each output's name in the bundle: `label` and `probabilities` (or `scores`) where they are."""
+        """Return each output's name in the bundle; a classifier has `label` and `probabilities` or `scores`."""
         declared = graph.tensors_of(self._model.graph.output)
         names = {name: name for name, _, _ in declared}
-        taken = {tensor.name for tensor in self._own_inputs}
-        if len(declared) != 2 or taken & {"label", "probabilities", "scores"}:
+        inputs = {tensor.name for tensor in self._own_inputs}
+        if len(declared) != 2 or inputs & {"label", "probabilities", "scores"}:
             return names
-        (label, kind, _), (score, other, _) = declared
-        mapped = score in self._columns
-        labels = kind in ("int64", "string") and (mapped or label in _LABEL_NAMES)
-        if labels and (other or "").startswith("float") and (mapped or score in _SCORE_NAMES):
+        (label, label_dtype, _), (score, score_dtype, _) = declared
+        was_zip_map = score in self._columns
+        is_label = label_dtype in ("int64", "string") and (was_zip_map or label in _LABEL_NAMES)
+        is_score = (score_dtype or "").startswith("float") and (was_zip_map or score in _SCORE_NAMES)
+        if is_label and is_score:
             names = {label: "label", score: "scores"}
             if self._looks_like_probabilities(score):
                 names[score] = "probabilities"
@@ -163,15 +169,16 @@ class OnnxFile:
         return names
 
     def _looks_like_probabilities(self, score: str) -> bool:
-        """Tell probabilities from raw scores by their sums over drawn rows, unless the name says it."""
+        """Return whether the values of drawn rows sum to 1, unless the name says what they are."""
         if score == "scores":
             return False
         try:
-            found = self._run(self._drawn().arrays)[score].astype(np.float64)
+            values = self._run(self._drawn().arrays)[score].astype(np.float64)  # [rows, classes]
         except LadingError:
-            return "prob" in score  # drawn rows need not fit; the name is what is left to go by
-        inside = (found >= -1e-6).all() and (found <= 1 + 1e-6).all()
-        return bool(inside and np.allclose(found.sum(axis=-1), 1.0, atol=1e-3))
+            return "prob" in score  # drawn rows need not suit the model; then only its name is left
+        # float32 sums of a softmax over many classes are off by more than its single values.
+        in_range = (values >= -1e-6).all() and (values <= 1 + 1e-6).all()
+        return bool(in_range and np.allclose(values.sum(axis=-1), 1.0, atol=1e-3))
 
     def _inputs(self, table: Table) -> tuple[Tensor, ...]:
         tensors = []
@@ -187,6 +194,7 @@ class OnnxFile:
         large = self._run(self._cast(table.arrays))
         small = large
         if all(tensor.batched for tensor in self._own_inputs):
+            # Two runs of different row counts: what changes with the rows is the batch.
             few = table if table.rows > 1 else table.take(np.zeros(2, dtype=np.intp))
             small = self._run(self._cast(few.take(np.arange(few.rows - 1)).arrays))
             large = self._run(self._cast(few.arrays))
@@ -215,12 +223,13 @@ class OnnxFile:
         for name, array in columns.items():
             if array.dtype.kind != "O":
                 continue
-            at = next((at for at, text in np.ndenumerate(array) if not is_number(text)), (0,) * array.ndim)
-            column = name if len(at) == 1 else f"{name}{list(at[1:])}"
+            texts = (index for index, text in np.ndenumerate(array) if not is_number(text))
+            index = next(texts, (0,) * array.ndim)  # numbers as texts are texts, too
+            column = name if len(index) == 1 else f"{name}{list(index[1:])}"
             raise SamplesRefused(
                 f"samples of `{self.title}`, column `{column}`",
                 expected=f"values of `{tensor}`",
-                found=f"the text `{array[at]}` in row {at[0]}",
+                found=f"the text `{array[index]}` in row {index[0]}",
             )
 
     def _cast(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -239,24 +248,24 @@ class OnnxFile:
             raise self._refused(f"input `{missing[0]}`", ", ".join(f"`{name}`" for name in arrays))
         for tensor in self._own_inputs:
             self._check_kind(tensor, {tensor.name: inputs[tensor.name]})
-        self._given = self._read_given({name: value for name, value in arrays.items() if name not in inputs})
-        self._table = Table("named", {name: inputs[name] for name in names})
-        return self._table
+        self._expected = self._read_expected(
+            {name: value for name, value in arrays.items() if name not in inputs}
+        )
+        self._expected_of = Table("named", {name: inputs[name] for name in names})
+        return self._expected_of
 
-    def _read_given(self, arrays: dict[str, Array]) -> dict[str, Array]:
+    def _read_expected(self, arrays: dict[str, Array]) -> dict[str, Array]:
         if not arrays:
             return {}
         known = {**self._names, **{new: new for new in self._names.values()}}
         unknown = [name for name in arrays if name not in known]
-        given = {known[name]: array for name, array in arrays.items() if name in known}
-        wanted = set(self._names.values())
-        if unknown or given.keys() != wanted:
-            expected = "nothing but the inputs, or every output: " + ", ".join(
-                f"`{name}`" for name in sorted(wanted)
-            )
+        outputs = {known[name]: array for name, array in arrays.items() if name in known}
+        if unknown or outputs.keys() != set(self._names.values()):
+            every = ", ".join(f"`{name}`" for name in sorted(self._names.values()))
+            expected = f"nothing but the inputs, or every output: {every}"
             raise self._refused(expected, ", ".join(f"`{name}`" for name in arrays))
         self.expected_from = "the outputs that were given with the samples"
-        return given
+        return outputs
 
     def _drawn(self) -> Table:
         """Draw seeded values for every input; open dimensions other than the batch get one size."""
@@ -268,8 +277,8 @@ class OnnxFile:
             arrays[tensor.name] = _draw(tensor.dtype, tuple(shape), random)
         return Table("named", arrays)
 
-    def _refused(self, expected: str, found: str) -> SamplesRefused:
-        return SamplesRefused(f"samples of `{self.title}`", expected=expected, found=found)
+    def _refused(self, expected: str, actual: str) -> SamplesRefused:
+        return SamplesRefused(f"samples of `{self.title}`", expected=expected, found=actual)
 
 
 def _shares_batch(shapes: list[tuple[int | str | None, ...] | None]) -> bool:
@@ -286,7 +295,7 @@ def _draw(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> 
         return random.random(shape) < 0.5
     if dtype.startswith("float"):
         return random.standard_normal(shape).astype(dtype)
-    # Small, since integers are mostly positions in a table of unknown length.
+    # 0 and 1 only: integers are mostly positions in a table of unknown length.
     return random.integers(0, 2, shape).astype(dtype)
 
 
@@ -306,5 +315,5 @@ def _rename_value(model: Any, old: str, new: str) -> None:
         graph.rename_in_node(node, {old: new})
 
 
-def _column(array: Array) -> Array:
+def _as_column(array: Array) -> Array:
     return array.reshape(-1, 1) if array.ndim == 1 else array

@@ -30,18 +30,18 @@ def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
             joined = graph.append(model, "ConcatFromSequence", maker.output[:1], axis=1, new_axis=1)
             _replace(model, output, None, joined, elem_type)
         else:
-            by = f" made by `{maker.op_type}`" if maker is not None else ""
-            kind = (kind or "unknown").removesuffix("_type")
-            hint = "let the model give tensors; a ZipMap is rewritten by lading"
-            found = f"a {kind}{by}"
+            made_by = f" made by `{maker.op_type}`" if maker is not None else ""
             raise ConverterFailed(
-                f"output `{output.name}` of `{title}`", expected="a tensor", found=found, hint=hint
+                f"output `{output.name}` of `{title}`",
+                expected="a tensor",
+                found=f"a {(kind or 'unknown').removesuffix('_type')}{made_by}",
+                hint="let the model give tensors; a ZipMap is rewritten by lading",
             )
     return columns
 
 
 def _replace(model: Any, output: Any, maker: Any, source: str, elem_type: int) -> None:
-    """Let `output` be the tensor `source`, under its own name."""
+    """Make `output` the tensor `source`, under its own name."""
     if maker is not None:
         model.graph.node.remove(maker)
     else:
@@ -58,8 +58,8 @@ def _replace(model: Any, output: Any, maker: Any, source: str, elem_type: int) -
     output.type.tensor_type.elem_type = elem_type
 
 
-def _class_values(node: Any) -> tuple[str, ...]:
-    for attribute in node.attribute:
+def _class_values(zip_map: Any) -> tuple[str, ...]:
+    for attribute in zip_map.attribute:
         if attribute.name == "classlabels_int64s":
             return tuple(str(value) for value in attribute.ints)
         if attribute.name == "classlabels_strings":

@@ -1,6 +1,6 @@
 """scikit-learn estimators and pipelines: their own answers, and their ONNX form through skl2onnx.
 
-Answers always come from the estimator itself. Nothing is fitted, and no parity is judged here.
+Expected outputs always come from the estimator itself. Fits nothing and judges no parity.
 """
 
 from __future__ import annotations
@@ -11,38 +11,39 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import skl2onnx
+import sklearn
+from skl2onnx.common import data_types
+from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.utils.validation import check_is_fitted
 
 from lading.convert import Conversion, Plan, graph, inputs, outputs
-from lading.convert import sequence_outputs as maps
-from lading.convert.sklearn_repairs import quiet_converters, repaired_converters
+from lading.convert.sequence_outputs import rewrite_outputs
+from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
 from lading.convert.table import Table, make_table
-from lading.errors import (
-    ConversionError,
-    ConverterFailed,
-    ConverterMissing,
-    SamplesRefused,
-    missing_extra,
-    one_line,
-)
+from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, one_line
 from lading.signature import Array, Signature
 
 # Read by every ONNX Runtime since 1.14 and by every skl2onnx since 1.15; nothing newer is needed.
 _OPSET = 18
 _ML_OPSET = 3
-_HEAD_ROWS = 7
-
-
-def is_sklearn(model: Any) -> bool:
-    """Return whether `model` is an estimator; imports nothing."""
-    return any(kind.__module__.partition(".")[0] == "sklearn" for kind in type(model).__mro__)
+_HEAD_ROWS = 7  # enough to see the shapes of the graph's outputs
+_OPTIONAL_OUTPUTS = ("distances",)
+_TENSOR_TYPES = {
+    "float32": data_types.FloatTensorType,
+    "float64": data_types.DoubleTensorType,
+    "int64": data_types.Int64TensorType,
+    "string": data_types.StringTensorType,
+}
+_HINT = "docs/reference/scikit-learn.md lists the estimators that can be packed"
 
 
 class SklearnModel:
-    """A fitted estimator or pipeline; satisfies `lading.convert.Trained`."""
+    """A fitted estimator or pipeline; satisfies `lading.convert.TrainedModel`."""
 
     def __init__(self, model: Any) -> None:
-        import sklearn
-
         self.model = model
         self.title = _title(model)
         self.framework = f"scikit-learn {sklearn.__version__}"
@@ -60,7 +61,7 @@ class SklearnModel:
                 f"samples of `{self.title}`",
                 expected="rows like those that the model was trained on",
                 found="none",
-                hint="give samples=X_test: the proof is computed from them",
+                hint="pass samples=X_test: the proof is computed from them",
             )
         table = make_table(samples, self.title)
         if table.kind == "named":
@@ -69,12 +70,12 @@ class SklearnModel:
         return table if names is None else _with_names(table, [str(name) for name in names], self.title)
 
     def outputs(self, table: Table) -> dict[str, Array]:
-        """Let the estimator answer; rows first, texts as object arrays of ``str``."""
+        """Compute the estimator's own answers; rows first, texts as object arrays of ``str``."""
         rows = table.framework_rows()
         if table.kind == "frame" and not _wants_frame(self.model):
             rows = rows.to_numpy()
         try:
-            found = _answers(self.model, self.role, rows)
+            answers = _answers(self.model, self.role, rows)
         except ConversionError:
             raise
         except Exception as error:
@@ -83,10 +84,10 @@ class SklearnModel:
                 expected="rows that the estimator itself answers",
                 found=f"{type(error).__name__}: {one_line(error)}",
             ) from error
-        plain = {name: _plain(value, table.rows, name, self.title) for name, value in found.items()}
-        if "label" in plain and plain["label"].ndim > 1 and not isinstance(self.model.classes_, list):
+        arrays = {name: _plain(value, table.rows, name, self.title) for name, value in answers.items()}
+        if "label" in arrays and arrays["label"].ndim > 1 and not isinstance(self.model.classes_, list):
             self.class_values = ()  # classes_ of a multi-label model are its targets
-        return plain
+        return arrays
 
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:
         """Return the ways to convert: forms of the inputs, each in every float dtype."""
@@ -95,26 +96,26 @@ class SklearnModel:
 
     def _convert(self, form: inputs.Form, table: Table, expected: dict[str, Array]) -> Conversion:
         model = self._to_onnx(form)
-        maps.rewrite_outputs(model, self.title)
+        rewrite_outputs(model, self.title)
         inner = [value.name for value in model.graph.input]
         graph.rename_inner(model, {})
         names = {fed.name: f"/{own}" for fed, own in zip(form.fed, inner, strict=True)}
         inputs.attach(model, form, names)
         own = [value.name for value in model.graph.output]
         head = table.take(np.arange(min(table.rows, _HEAD_ROWS)))
-        run = graph.evaluator(self.title, graph.write(_copy(model)))
-        found = run(Signature(form.inputs, ()).cast(head.feed(form.inputs)))
+        # The graph is run as skl2onnx made it: only its answers show the shapes of its outputs.
+        run = graph.evaluator(self.title, graph.write(graph.copy_of(model)))
+        answers = run(Signature(form.inputs, ()).cast(head.feed(form.inputs)))
         pairs = self._pairs(own, expected)
-        answers = {name: array[: head.rows] for name, array in expected.items()}
-        tensors = outputs.shape_like(model, self.title, pairs, found, answers, self._columns(answers))
+        expected_head = {name: array[: head.rows] for name, array in expected.items()}
+        columns = self._columns(expected_head)
+        tensors = outputs.shape_like(model, self.title, pairs, answers, expected_head, columns)
         graph.rename_inner(model, _final_names(form, pairs))
         return Conversion(graph.write(model), Signature(form.inputs, tensors))
 
     def _to_onnx(self, form: inputs.Form) -> Any:
-        skl2onnx = _import_skl2onnx()
-        kinds = _kinds()
-        types = [(fed.name, kinds[fed.dtype]([None, *fed.width])) for fed in form.fed]
-        # A few converters compare the opset as a number and fail on the other form, which the rest needs.
+        types = [(fed.name, _TENSOR_TYPES[fed.dtype]([None, *fed.width])) for fed in form.fed]
+        # The form by domain is the one that most need; a few converters compare it as a number and raise.
         for opset in ({"": _OPSET, "ai.onnx.ml": _ML_OPSET}, _OPSET):
             try:
                 with quiet_converters():
@@ -134,14 +135,15 @@ class SklearnModel:
         raise AssertionError
 
     def _pairs(self, own: list[str], expected: dict[str, Array]) -> list[tuple[str, str]]:
-        wanted = (
-            [name for name in expected if name not in _OPTIONAL] if len(own) < len(expected) else expected
-        )
-        if len(own) < len(wanted):
+        """Return (expected name, graph's name) of each output; skl2onnx keeps the estimator's order."""
+        names = list(expected)
+        if len(own) < len(names):
+            names = [name for name in names if name not in _OPTIONAL_OUTPUTS]
+        if len(own) < len(names):
             raise ConverterFailed(
-                f"`{self.title}`", expected=f"outputs {', '.join(wanted)}", found=f"{len(own)} outputs"
+                f"`{self.title}`", expected=f"outputs {', '.join(names)}", found=f"{len(own)} outputs"
             )
-        return list(zip(wanted, own, strict=False))
+        return list(zip(names, own, strict=False))
 
     def _columns(self, expected: dict[str, Array]) -> dict[str, tuple[str, ...]]:
         columns: dict[str, tuple[str, ...]] = {
@@ -155,9 +157,6 @@ class SklearnModel:
         return columns
 
     def _check_fitted(self) -> None:
-        from sklearn.exceptions import NotFittedError
-        from sklearn.utils.validation import check_is_fitted
-
         try:
             check_is_fitted(self.model)
         except NotFittedError:
@@ -172,13 +171,8 @@ class SklearnModel:
             ) from None
 
 
-_OPTIONAL = ("distances",)
-
-
 def _role(model: Any) -> str:
-    """Say which answers a model has: what `predict` means, else `transform`."""
-    from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
-
+    """Return what `predict` of the model means, or "transformation" if it has none."""
     if hasattr(model, "predict"):
         checks = (
             ("classifier", is_classifier),
@@ -204,19 +198,19 @@ def _role(model: Any) -> str:
 def _answers(model: Any, role: str, rows: Any) -> dict[str, Any]:
     match role:
         case "classifier":
-            found = {"label": model.predict(rows)}
+            answers = {"label": model.predict(rows)}
             if hasattr(model, "predict_proba"):
-                found["probabilities"] = model.predict_proba(rows)
+                answers["probabilities"] = model.predict_proba(rows)
             elif hasattr(model, "decision_function"):
-                found["scores"] = model.decision_function(rows)
-            return found
+                answers["scores"] = model.decision_function(rows)
+            return answers
         case "regressor":
             return {"value": model.predict(rows)}
         case "outlier detection":
             return {"label": model.predict(rows), "scores": model.decision_function(rows)}
         case "clustering":
-            found = {"label": model.predict(rows)}
-            return {**found, "distances": model.transform(rows)} if hasattr(model, "transform") else found
+            answers = {"label": model.predict(rows)}
+            return {**answers, "distances": model.transform(rows)} if hasattr(model, "transform") else answers
         case "mixture":
             return {"label": model.predict(rows), "probabilities": model.predict_proba(rows)}
         case _:
@@ -224,18 +218,22 @@ def _answers(model: Any, role: str, rows: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, rows: int, name: str, title: str) -> Array:
-    """Make one array ``[rows, …]`` of what an estimator gave: sparse, a list per target, whole floats."""
+    """Make one array ``[rows, …]`` of an estimator's answer: sparse, a list per target, whole floats."""
     if isinstance(value, list):
-        shapes = {np.shape(one) for one in value}
+        shapes = {np.shape(of_target) for of_target in value}
         if len(shapes) > 1:
-            hint = "pack one classifier per target"
-            expected, found = "targets with the same number of classes", f"shapes {sorted(shapes)}"
-            raise ConverterFailed(f"output `{name}` of `{title}`", expected=expected, found=found, hint=hint)
+            raise ConverterFailed(
+                f"output `{name}` of `{title}`",
+                expected="targets with the same number of classes",
+                found=f"shapes {sorted(shapes)}",
+                hint="pack one classifier per target",
+            )
         value = np.stack(value, axis=1)  # [rows, targets, classes]
     array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     if array.ndim == 0 or len(array) != rows:
-        found = f"shape {list(array.shape)}"
-        raise ConverterFailed(f"output `{name}` of `{title}`", expected=f"{rows} rows", found=found)
+        raise ConverterFailed(
+            f"output `{name}` of `{title}`", expected=f"{rows} rows", found=f"shape {list(array.shape)}"
+        )
     if name == "label" and array.dtype.kind == "f" and (array == np.round(array)).all():
         return array.astype(np.int64)
     if array.dtype.kind in "OUS":
@@ -244,12 +242,12 @@ def _plain(value: Any, rows: int, name: str, title: str) -> Array:
 
 
 def _class_values(model: Any) -> tuple[str, ...]:
-    """Return the texts of the classes in column order; of several targets only where all agree."""
+    """Return the texts of the classes in column order; of several targets only if all agree."""
     classes = getattr(model, "classes_", None)
     if classes is None or getattr(_last(model), "multilabel_", False):
         return ()
     if isinstance(classes, list):
-        texts = {tuple(_class_text(value) for value in one) for one in classes}
+        texts = {tuple(_class_text(value) for value in of_target) for of_target in classes}
         return texts.pop() if len(texts) == 1 else ()
     return tuple(_class_text(value) for value in np.asarray(classes))
 
@@ -263,18 +261,18 @@ def _feature_names(model: Any) -> tuple[str, ...]:
     try:
         return tuple(str(name) for name in model.get_feature_names_out())
     except (AttributeError, ValueError, NotImplementedError, TypeError):
-        return ()  # names are a courtesy: many transformers know none
+        return ()  # names are optional: many transformers know none
 
 
 def _last(model: Any) -> Any:
-    """Return the estimator that answers in the end: of a pipeline the last step, of a search the best one."""
+    """Return the estimator that answers: of a pipeline the last step, of a search the best estimator."""
     if hasattr(model, "best_estimator_"):
         return _last(model.best_estimator_)
     return _last(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
 def _without_search(model: Any) -> Any:
-    """Return the model with each search in its place replaced by the best estimator that it found."""
+    """Return the model with each search replaced by its best estimator."""
     if hasattr(model, "best_estimator_"):
         return _without_search(model.best_estimator_)
     if not hasattr(model, "steps"):
@@ -294,33 +292,18 @@ def _title(model: Any) -> str:
 
 
 def _options(model: Any) -> dict[Any, dict[str, Any]]:
-    """Ask for plain tensors, and for scores where there are no probabilities, if the converter can."""
-    from skl2onnx._supported_operators import _get_sklearn_operator_name
-    from skl2onnx.common._registration import get_converter
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-
+    """Return skl2onnx's options: plain tensors, and scores if there are no probabilities."""
     last = _last(model)
-    # Everywhere the same lower case: the default, en_US.UTF-8, is missing in most containers.
+    # The locale that lower-cases texts: the default, en_US.UTF-8, is missing in most containers.
     texts = {kind: {"locale": "C.UTF-8"} for kind in (CountVectorizer, TfidfVectorizer)}
     try:
-        allowed = get_converter(_get_sklearn_operator_name(type(last))).get_allowed_options() or {}
+        allowed = converter_of(type(last)).get_allowed_options() or {}
     except (ValueError, RuntimeError, AttributeError):
         return texts
-    wanted = {"zipmap": False}
+    options = {"zipmap": False}
     if not hasattr(last, "predict_proba"):
-        wanted["raw_scores"] = True
-    return {**texts, id(last): {name: value for name, value in wanted.items() if name in allowed}}
-
-
-def _kinds() -> dict[str, Any]:
-    from skl2onnx.common import data_types as kinds
-
-    return {
-        "float32": kinds.FloatTensorType,
-        "float64": kinds.DoubleTensorType,
-        "int64": kinds.Int64TensorType,
-        "string": kinds.StringTensorType,
-    }
+        options["raw_scores"] = True
+    return {**texts, id(last): {name: value for name, value in options.items() if name in allowed}}
 
 
 def _final_names(form: inputs.Form, pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -340,8 +323,8 @@ def _final_names(form: inputs.Form, pairs: list[tuple[str, str]]) -> dict[str, s
 def _only_array(table: Table, title: str) -> Table:
     arrays = table.arrays
     if len(arrays) != 1 and "X" not in arrays:
-        found = ", ".join(f"`{name}`" for name in arrays)
-        raise SamplesRefused(f"samples of `{title}`", expected="one array, or one called `X`", found=found)
+        names = ", ".join(f"`{name}`" for name in arrays)
+        raise SamplesRefused(f"samples of `{title}`", expected="one array, or one called `X`", found=names)
     return Table("array", {"X": arrays.get("X", next(iter(arrays.values())))})
 
 
@@ -350,14 +333,15 @@ def _with_names(table: Table, names: list[str], title: str) -> Table:
     if table.kind == "frame":
         missing = [name for name in names if name not in table.arrays]
         if missing:
-            found = ", ".join(f"`{name}`" for name in table.arrays)
-            raise SamplesRefused(f"samples of `{title}`", expected=f"column `{missing[0]}`", found=found)
+            present = ", ".join(f"`{name}`" for name in table.arrays)
+            raise SamplesRefused(f"samples of `{title}`", expected=f"column `{missing[0]}`", found=present)
         arrays = {name: table.arrays[name] for name in names}
         return Table("frame", arrays, {name: table.pandas_dtypes[name] for name in names})
     array = table.arrays["X"]
     if array.ndim != 2 or array.shape[1] != len(names):
-        found = f"shape {list(array.shape)}"
-        raise SamplesRefused(f"samples of `{title}`", expected=f"{len(names)} columns", found=found)
+        raise SamplesRefused(
+            f"samples of `{title}`", expected=f"{len(names)} columns", found=f"shape {list(array.shape)}"
+        )
     arrays = {name: array[:, at] for at, name in enumerate(names)}
     return Table("frame", arrays, dict.fromkeys(names, array.dtype))
 
@@ -366,27 +350,10 @@ def _wants_frame(model: Any) -> bool:
     return hasattr(model, "feature_names_in_")
 
 
-def _import_skl2onnx() -> Any:
-    try:
-        import skl2onnx
-    except ImportError as error:
-        raise missing_extra("skl2onnx", "pack", error) from None
-    return skl2onnx
-
-
 def _failure(title: str, error: Exception) -> ConverterFailed | ConverterMissing:
     if type(error).__name__ in ("MissingShapeCalculator", "MissingConverter"):
         kind = re.search(r"<class '([^']+)'>", str(error))
-        found = f"none for `{kind.group(1)}`" if kind else "none"
-        return ConverterMissing(f"`{title}`", expected="a converter of skl2onnx", found=found, hint=_HINT)
-    found = f"{type(error).__name__}: {one_line(error.__cause__ or error)}"
-    return ConverterFailed(f"`{title}`", expected="skl2onnx to convert it", found=found, hint=_HINT)
-
-
-_HINT = "docs/reference/scikit-learn.md lists the estimators that can be packed"
-
-
-def _copy(model: Any) -> Any:
-    copy = type(model)()
-    copy.CopyFrom(model)
-    return copy
+        missing = f"none for `{kind.group(1)}`" if kind else "none"
+        return ConverterMissing(f"`{title}`", expected="a converter of skl2onnx", found=missing, hint=_HINT)
+    reason = f"{type(error).__name__}: {one_line(error.__cause__ or error)}"
+    return ConverterFailed(f"`{title}`", expected="skl2onnx to convert it", found=reason, hint=_HINT)

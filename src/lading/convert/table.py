@@ -22,7 +22,8 @@ class Table:
     """Rows of samples. Every array has the rows first.
 
     ``array``: one array called ``X``. ``frame``: one ``[rows]`` array per column of a data frame. ``named``:
-    one array per input, as an ONNX file has them. Numbers are as given; texts are object arrays of ``str``.
+    one array per input, as an ONNX file has them. Numbers keep the dtype they came in; texts are object
+    arrays of ``str``.
     """
 
     kind: Kind
@@ -44,7 +45,7 @@ class Table:
         return self.with_arrays({name: array[index] for name, array in self.arrays.items()})
 
     def with_arrays(self, arrays: dict[str, Array]) -> Table:
-        """Return a table of the same form with other values."""
+        """Return a table of the same kind with other values."""
         return replace(self, arrays=arrays)
 
     def framework_rows(self) -> Any:
@@ -54,17 +55,18 @@ class Table:
         import pandas as pd
 
         columns = {
-            name: pd.Series(array, dtype=self._dtype(name, array)) for name, array in self.arrays.items()
+            name: pd.Series(array, dtype=self._pandas_dtype(name, array))
+            for name, array in self.arrays.items()
         }
         return pd.DataFrame(columns)
 
-    def _dtype(self, name: str, array: Array) -> Any:
-        """Return the column's own dtype, unless fractions were put where whole numbers were."""
+    def _pandas_dtype(self, name: str, array: Array) -> Any:
         dtype = self.pandas_dtypes[name]
+        # Probe rows may put fractions into a column of whole numbers; the column's own dtype would cut them.
         return array.dtype if array.dtype.kind == "f" and getattr(dtype, "kind", "f") in "iu" else dtype
 
     def has_nan(self, name: str | None = None) -> bool:
-        """Whether a value (of the array `name`) is missing."""
+        """Return whether a value (of the array `name`) is missing."""
         arrays = self.arrays.values() if name is None else [self.arrays[name]]
         return any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)
 
@@ -87,12 +89,15 @@ def make_table(samples: Any, title: str) -> Table:
     if isinstance(samples, Table):
         return samples
     if isinstance(samples, Mapping):
-        arrays = {str(name): _plain(name, np.asarray(array), title) for name, array in samples.items()}
+        arrays = {
+            str(name): _tensor_values(name, np.asarray(array), title) for name, array in samples.items()
+        }
         table = Table("named", arrays)
+    # Data frames and sparse matrices by what they can do: neither pandas nor scipy is imported for it.
     elif hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
         table = _frame_table(samples, title)
     elif hasattr(samples, "toarray"):
-        table = Table("array", {"X": _plain("X", samples.toarray(), title)})
+        table = Table("array", {"X": _tensor_values("X", samples.toarray(), title)})
     else:
         table = _array_table(np.asarray(samples), title)
     _check_rows(table, title)
@@ -110,19 +115,23 @@ def is_number(text: object) -> bool:
 
 def _array_table(array: Array, title: str) -> Table:
     if array.dtype.kind == "O" and array.ndim == 2:
-        columns = [_plain(at, _inferred(array[:, at]), title) for at in range(array.shape[1])]
-        kinds = {column.dtype.kind for column in columns}
-        if len(kinds) > 1:
-            hint = "give a pandas DataFrame whose columns have one kind each, and train on one"
-            found = "an array that mixes numbers and texts"
+        # Rows of Python objects: each column gets the dtype that its values have.
+        columns = [
+            _tensor_values(at, _without_objects(array[:, at]), title)  # [rows]
+            for at in range(array.shape[1])
+        ]
+        if len({column.dtype.kind for column in columns}) > 1:
             raise SamplesRefused(
-                f"samples of `{title}`", expected="one kind of value", found=found, hint=hint
+                f"samples of `{title}`",
+                expected="one kind of value",
+                found="an array that mixes numbers and texts",
+                hint="pass a pandas DataFrame whose columns have one kind each, and train on one",
             )
-        return Table("array", {"X": np.column_stack(columns)})
-    return Table("array", {"X": _plain("X", array, title)})
+        return Table("array", {"X": np.column_stack(columns)})  # [rows, columns]
+    return Table("array", {"X": _tensor_values("X", array, title)})
 
 
-def _inferred(values: Array) -> Array:
+def _without_objects(values: Array) -> Array:
     return values if any(isinstance(value, str) for value in values) else np.asarray(values.tolist())
 
 
@@ -134,11 +143,12 @@ def _frame_table(frame: Any, title: str) -> Table:
 
     frame = pd.DataFrame(frame).reset_index(drop=True)
     frame.columns = pd.Index(names)
-    arrays = {name: _plain(name, _column(frame[name]), title) for name in names}
+    arrays = {name: _tensor_values(name, _column_values(frame[name]), title) for name in names}
     return Table("frame", arrays, {name: frame[name].dtype for name in names})
 
 
-def _column(series: Any) -> Array:
+def _column_values(series: Any) -> Array:
+    """Return a column as numpy has it: categories as their values, missing numbers as NaN."""
     import pandas as pd
 
     dtype = series.dtype
@@ -147,6 +157,7 @@ def _column(series: Any) -> Array:
     if pd.api.types.is_bool_dtype(dtype):
         return np.asarray(series.to_numpy())
     if pd.api.types.is_numeric_dtype(dtype):
+        # Only floats have a NaN: whole numbers with gaps become float64, as in numpy.
         kind = np.float64 if series.isna().any() else getattr(dtype, "numpy_dtype", dtype)
         return np.asarray(series.to_numpy(dtype=kind, na_value=np.nan if series.isna().any() else None))
     if pd.api.types.is_datetime64_any_dtype(dtype):
@@ -154,32 +165,32 @@ def _column(series: Any) -> Array:
     return np.asarray(series.to_numpy(dtype=object))
 
 
-def _plain(name: object, array: Array, title: str) -> Array:
-    """Hold an array to the kinds that a tensor can have; texts become object arrays of ``str``."""
+def _tensor_values(name: object, array: Array, title: str) -> Array:
+    """Return the array if a tensor can have its values; texts become object arrays of ``str``."""
     where = f"samples of `{title}`, column `{name}`"
     if array.dtype.kind in "biuf":
-        if array.dtype == np.float16 or array.dtype.itemsize <= 8:
+        if array.dtype == np.float16 or array.dtype.itemsize <= 8:  # not long double
             return array
     elif array.dtype.kind in "US":
         return array.astype(str).astype(object)
     elif array.dtype.kind == "O":
-        return _texts(array, where)
-    hint = "give numbers, booleans or texts; a date becomes a number, e.g. days since a day"
+        return _checked_texts(array, where)
+    hint = "pass numbers, booleans or texts; a date becomes a number, e.g. days since a day"
     raise SamplesRefused(where, expected="numbers, booleans or texts", found=f"`{array.dtype}`", hint=hint)
 
 
-def _texts(array: Array, where: str) -> Array:
-    for at, value in np.ndenumerate(array):
+def _checked_texts(array: Array, where: str) -> Array:
+    for index, value in np.ndenumerate(array):
         if not isinstance(value, str):
             missing = value is None or (isinstance(value, float) and np.isnan(value))
-            found = f"{'a missing value' if missing else type(value).__name__} in row {at[0]}"
+            kind = "a missing value" if missing else type(value).__name__
             hint = "ONNX texts cannot be missing: fill them, in training as well" if missing else None
-            raise SamplesRefused(where, expected="texts only", found=found, hint=hint)
+            raise SamplesRefused(where, expected="texts only", found=f"{kind} in row {index[0]}", hint=hint)
     return array
 
 
 def _shaped(array: Array, tensor: Tensor) -> Array:
-    """Make ``[rows, 1]`` of ``[rows]`` where the input wants it."""
+    """Make ``[rows, 1]`` of ``[rows]`` if the input is a matrix of one column."""
     column = array.ndim == 1 and len(tensor.shape) == 2 and tensor.shape[0] == BATCH
     return array.reshape(-1, 1) if column else array
 

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lading.bundle import MAX_ROWS, Bundle, Draft, Samples, write_bundle
-from lading.convert import Table, Trained, open_model
+from lading.convert import Table, TrainedModel
+from lading.convert.open import open_model
 from lading.errors import ConversionError, DestinationExists, LadingError, ParityLost
 from lading.pack import sampling as draws
 from lading.pack.class_names import Labels, check, display_names
@@ -99,7 +100,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     return bundle
 
 
-def _golden(trained: Trained, trial: Trial, proof: Proof, *, synthetic: bool) -> Samples:
+def _golden(trained: TrainedModel, trial: Trial, proof: Proof, *, synthetic: bool) -> Samples:
     """Take the golden rows, in the signature's dtypes, with the framework's answers."""
     table, expected = trial.samples()
     if not proof.conversion.signature.batched:
@@ -113,7 +114,7 @@ def _golden(trained: Trained, trial: Trial, proof: Proof, *, synthetic: bool) ->
     return _samples(proof.conversion.signature, table.take(rows), _at(expected, rows), len(rows))
 
 
-def _one_call(trained: Trained, table: Table, expected: Mapping[str, Array], proof: Proof) -> Samples:
+def _one_call(trained: TrainedModel, table: Table, expected: Mapping[str, Array], proof: Proof) -> Samples:
     """Take all rows as one call, where an output belongs to the whole call and not to a row."""
     signature = proof.conversion.signature
     batched = any(tensor.batched for tensor in signature.inputs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lading.convert import Conversion, Plan, Trained
+from lading.convert import Conversion, Plan, TrainedModel
 from lading.convert import graph as onnx_graph
 from lading.errors import ConversionError, ConverterFailed, InputError, ParityLost
 from lading.pack.margins import margins
@@ -41,7 +41,7 @@ class Proof:
 
 
 def choose(
-    trained: Trained, trial: Trial, dtypes: tuple[str, ...], tolerance: Tolerance | None
+    trained: TrainedModel, trial: Trial, dtypes: tuple[str, ...], tolerance: Tolerance | None
 ) -> tuple[Proof, list[str]]:
     """Return the first conversion that holds, and what is to be said of those that did not.
 
@@ -70,7 +70,7 @@ def choose(
     raise refusals[0] if refusals else ConverterFailed(f"`{trained.title}`", expected="a way to convert it")
 
 
-def prove(trained: Trained, plan: Plan, trial: Trial, tolerance: Tolerance | None) -> Proof:
+def prove(trained: TrainedModel, plan: Plan, trial: Trial, tolerance: Tolerance | None) -> Proof:
     """Convert as `plan` says and compare all rows with the framework's answers; raises `ConversionError`."""
     conversion = plan.convert(*trial.samples())
     signature = conversion.signature
@@ -95,7 +95,7 @@ def prove(trained: Trained, plan: Plan, trial: Trial, tolerance: Tolerance | Non
     return Proof(plan, conversion, tolerance, parity, ties)
 
 
-def unrefused(trained: Trained, proof: Proof, trial: Trial) -> list[str]:
+def unrefused(trained: TrainedModel, proof: Proof, trial: Trial) -> list[str]:
     """Say which values the framework refuses and the packed model does not: nothing proves those answers."""
     signature = proof.conversion.signature
     run = onnx_graph.evaluator(trained.title, proof.conversion.model)
@@ -239,7 +239,7 @@ def _tie_note(proof: Proof, trial: Trial) -> str:
 
 
 def _lost(
-    trained: Trained, best: Proof, failed: Sequence[Proof], trial: Trial, dtypes: tuple[str, ...]
+    trained: TrainedModel, best: Proof, failed: Sequence[Proof], trial: Trial, dtypes: tuple[str, ...]
 ) -> ParityLost:
     tolerance = best.tolerance
     tried = ", ".join(dict.fromkeys(proof.plan.dtype for proof in failed))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lading.convert import Table, Trained
+from lading.convert import Table, TrainedModel
 from lading.errors import SamplesRefused
 from lading.pack import sampling as draws
 from lading.signature import Array
@@ -53,7 +53,7 @@ class Trial:
         return table, {name: array[: self.given] for name, array in self.expected.items()}
 
 
-def gather(trained: Trained, table: Table, tell: Note) -> Trial:
+def gather(trained: TrainedModel, table: Table, tell: Note) -> Trial:
     """Gather the rows to compare: the samples, and rows drawn between them if the framework answers those."""
     head = trained.outputs(table.take(np.arange(min(2, table.rows)))) if table.kind != "named" else {}
     # An answer of a million columns (hashed texts) is compared on fewer rows, so that it fits into memory.
@@ -85,7 +85,7 @@ def _rows_apart(table: Table, expected: Mapping[str, Array]) -> bool:
     return len(sizes) == 1 and all(array.ndim for array in expected.values())
 
 
-def _beyond(trained: Trained, table: Table) -> tuple[Unseen, ...]:
+def _beyond(trained: TrainedModel, table: Table) -> tuple[Unseen, ...]:
     """Gather rows with a value that no sample has, and what the framework makes of them."""
     if table.kind == "named":
         return ()

@@ -1,0 +1,54 @@
+"""Chooses the converter of a model by the model's type. Imports no framework but the model's own.
+
+A converter's file imports its framework at its top, so it is imported here only once a model of that
+framework is at hand. A new framework is a line in `_CONVERTERS` and a function that imports its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lading.convert import TrainedModel
+from lading.convert.onnx_file import OnnxFile
+from lading.errors import ConverterMissing, missing_extra
+
+
+def open_model(model: Any) -> TrainedModel:
+    """Return `model` with its converter: an estimator, or the path of an ``.onnx`` file.
+
+    Raises `ConverterMissing`, `ConverterFailed`, `ExtraMissing` (the framework is installed, its exporter is
+    not).
+    """
+    if isinstance(model, str | Path):
+        return OnnxFile(Path(model))
+    framework = framework_of(model)
+    if framework is not None:
+        return _CONVERTERS[framework](model)
+    kind = model if isinstance(model, type) else type(model)
+    raise ConverterMissing(
+        f"`{kind.__qualname__}`",
+        expected="a scikit-learn estimator or pipeline, or the path of an `.onnx` file",
+        found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
+        hint="export the model to ONNX with its own framework, and pack that file",
+    )
+
+
+def framework_of(model: Any) -> str | None:
+    """Return the package of the framework that `model` is of, or None if no converter knows it."""
+    # The most derived class decides: a class of another framework may derive from one of scikit-learn's.
+    packages = (kind.__module__.partition(".")[0] for kind in type(model).__mro__)
+    return next((package for package in packages if package in _CONVERTERS), None)
+
+
+def _open_sklearn(model: Any) -> TrainedModel:
+    try:
+        from lading.convert.sklearn import SklearnModel
+    except ImportError as error:
+        raise missing_extra("skl2onnx", "pack", error) from None
+    return SklearnModel(model)
+
+
+# By the top-level package of the model's class.
+_CONVERTERS: dict[str, Callable[[Any], TrainedModel]] = {"sklearn": _open_sklearn}
