@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from support.scripts import load_script
 
 ROOT = Path(__file__).parents[2]
 HELD = [
@@ -19,18 +19,8 @@ HELD = [
 ]
 
 
-def script(name: str) -> ModuleType:
-    """Load a script of the repository as a module."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-graph = script("import_graph")
-house = script("house")
+graph = load_script("import_graph")
+house = load_script("house")
 
 
 @pytest.fixture(scope="module")
