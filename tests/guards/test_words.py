@@ -11,27 +11,17 @@ from support.scripts import load_script
 words = load_script("words")
 
 # Folders and files that are still being gone through; nothing else may have a hit.
-UNFINISHED = (
-    "ARCHITECTURE", "CHANGELOG", "FORMAT", "README", "benchmarks/", "docs/", "examples/", "src/", "tests/",
-    "scripts/sklearn_table.py", "scripts/verdict_table.py",
-)  # fmt: skip
-    "src/",
-    "tests/",
-    "docs/",
-    "benchmarks/",
-    "examples/",
-    "README",
-    "ARCHITECTURE",
-    "CHANGELOG",
-    "FORMAT",
-)
+UNFINISHED = """
+    ARCHITECTURE CHANGELOG FORMAT README benchmarks/ docs/ examples/ src/ tests/
+    scripts/sklearn_table.py scripts/verdict_table.py
+"""
 
 
 def test_no_word_of_the_list_is_written():
     hits = [
         hit
         for name in words.read_files([])
-        if not name.startswith(UNFINISHED)
+        if not name.startswith(tuple(UNFINISHED.split()))
         for hit in words.find_hits(name)
     ]
     assert not hits, "\n".join(map(str, hits))
