@@ -18,14 +18,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
     parser.add_argument("--seconds", type=float, default=2, help="seconds of load a round")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its chart")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder), given.rounds, given.seconds)
+        results = measure(Path(folder), options.rounds, options.seconds)
     budgets = page.budgets(results)
     print(page.table(budgets))
-    if given.write:
+    if options.write:
         page.write(results, budgets)
-    return 0 if all(one.met for one in budgets) else 1
+    return 0 if all(budget.met for budget in budgets) else 1
 
 
 def measure(folder: Path, rounds: int, seconds: float) -> page.Results:

@@ -18,17 +18,17 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         bundle = models.costly(Path(folder))
-        found = [one_process(bundle) for _ in range(PROCESSES)]
-    ratios, seconds = [after / before for before, after, _ in found], [took for *_, took in found]
+        runs = [one_process(bundle) for _ in range(PROCESSES)]
+    ratios, seconds = [after / before for before, after, _ in runs], [took for *_, took in runs]
     print(f"a run after, times one before: {median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
     print(f"moving took {median(seconds):.2f} s ({min(seconds):.2f}–{max(seconds):.2f})")
 
 
 def one_process(bundle: Path) -> tuple[float, float, float]:
-    """Give milliseconds of a run before and after, and the seconds that moving took."""
+    """Return the milliseconds of a run before and after, and the seconds that moving took."""
     command = [sys.executable, __file__, str(bundle)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    before, after, took = (float(word) for word in said)
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    before, after, took = (float(word) for word in words)
     return before, after, took
 
 

@@ -32,11 +32,13 @@ def http(
     headers: dict[str, str] | None = None,
 ) -> Load:
     """Post `body` over and over with wrk."""
-    given = {"content-type": content_type, **(headers or {})}
+    all_headers = {"content-type": content_type, **(headers or {})}
     with tempfile.TemporaryDirectory() as folder:
         data, script = Path(folder, "body"), Path(folder, "post.lua")
         data.write_bytes(body)
-        lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in given.items()]
+        lines = [
+            f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in all_headers.items()
+        ]
         script.write_text(_LUA.format(path=data, headers="\n".join(lines)))
         wrk = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency"]
         out = _run(["taskset", "-c", LOAD_CORE, *wrk, "-s", str(script), url])

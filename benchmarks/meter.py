@@ -61,7 +61,7 @@ def _copy(source: socket.socket, sink: socket.socket, count: Callable[[int], Non
 
 @contextlib.contextmanager
 def metered(server: str) -> Iterator[Meter]:
-    """Give a meter before `server` and close it in the end."""
+    """Return a meter before `server` and close it in the end."""
     opened = Meter(server)
     try:
         yield opened

@@ -44,7 +44,7 @@ class Budget:
 
     what: str
     promised: str
-    found: str
+    value: str
     met: bool
 
 
@@ -102,15 +102,16 @@ def budgets(results: Results) -> list[Budget]:
     ]
 
 
-def table(found: list[Budget]) -> str:
+def table(budgets: list[Budget]) -> str:
     """Write the budgets as a table of Markdown."""
     rows = [
-        f"| {one.what} | {one.promised} | {one.found} | {'yes' if one.met else '**no**'} |" for one in found
+        f"| {budget.what} | {budget.promised} | {budget.value} | {'yes' if budget.met else '**no**'} |"
+        for budget in budgets
     ]
     return "\n".join(("| what | budget | found | met |", "|---|---|---|---|", *rows))
 
 
-def write(results: Results, found: list[Budget]) -> None:
+def write(results: Results, budgets: list[Budget]) -> None:
     """Write docs/benchmarks.md and its chart."""
     _keep_former()
     row = results.row
@@ -120,20 +121,20 @@ def write(results: Results, found: list[Budget]) -> None:
         "FastAPI + gunicorn": row["fastapi"].rate,
     }
     (DOCS / "benchmarks.svg").write_text(chart("One row of JSON, one core, requests/s", bars))
-    (DOCS / "benchmarks.md").write_text(_page(results, found))
+    (DOCS / "benchmarks.md").write_text(_page(results, budgets))
 
 
 def _keep_former() -> None:
     """Move the page of another day to docs/benchmarks/, named by its date."""
     page = DOCS / "benchmarks.md"
     text = page.read_text() if page.exists() else ""
-    found = re.search(r"Written by `make bench` on (\d{4}-\d\d-\d\d): ", text)
-    if found is None or found[1] == _today():
+    date = re.search(r"Written by `make bench` on (\d{4}-\d\d-\d\d): ", text)
+    if date is None or date[1] == _today():
         return
     FORMER.mkdir(exist_ok=True)
-    moved = text.replace("](benchmarks.svg)", f"]({found[1]}.svg)").replace("](benchmarks/", "](")
-    (FORMER / f"{found[1]}.md").write_text(moved)
-    (DOCS / "benchmarks.svg").rename(FORMER / f"{found[1]}.svg")
+    moved = text.replace("](benchmarks.svg)", f"]({date[1]}.svg)").replace("](benchmarks/", "](")
+    (FORMER / f"{date[1]}.md").write_text(moved)
+    (DOCS / "benchmarks.svg").rename(FORMER / f"{date[1]}.svg")
 
 
 def _former_runs() -> str:
@@ -181,7 +182,7 @@ def machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}"
 
 
-def _page(results: Results, found: list[Budget]) -> str:
+def _page(results: Results, budgets: list[Budget]) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     start = results.start
     parts = [
@@ -197,7 +198,7 @@ def _page(results: Results, found: list[Budget]) -> str:
         *([f"Earlier runs: {former}."] if (former := _former_runs()) else []),
         "![One row of JSON](benchmarks.svg)",
         "## Budgets",
-        table(found),
+        table(budgets),
         "## One row of JSON, 32 connections, a 4-16-3 network",
         _rates(results.row),
         "## One row over gRPC (Open Inference Protocol), 8 connections of 4 calls",
@@ -220,8 +221,8 @@ def _page(results: Results, found: list[Budget]) -> str:
         ),
         "## A model of about 1 ms (a layer of 2,600 × 2,600 weights), merging on and off",
         *(
-            f"{count} connection{'s' * (count > 1)}:\n\n{_rates(one)}"
-            for count, one in results.merged.items()
+            f"{count} connection{'s' * (count > 1)}:\n\n{_rates(series)}"
+            for count, series in results.merged.items()
         ),
         "## One worker and two, sharing both cores with the load",
         _rates(results.workers),
@@ -238,23 +239,24 @@ def _page(results: Results, found: list[Budget]) -> str:
 
 def _rates(series: dict[str, Series]) -> str:
     rows = [
-        f"| {name} | {one.rate:,.0f} | {one.p50_ms:.2f} | {one.p99_ms:.2f} |" for name, one in series.items()
+        f"| {name} | {rounds.rate:,.0f} | {rounds.p50_ms:.2f} | {rounds.p99_ms:.2f} |"
+        for name, rounds in series.items()
     ]
     return "\n".join(("| | requests/s | p50 ms | p99 ms |", "|---|---|---|---|", *rows))
 
 
-def _times(results: Results, one: str, other: str) -> str:
-    return f"{paired(results.matrix[one], results.matrix[other], _rate):.2f}"
+def _times(results: Results, first: str, second: str) -> str:
+    return f"{paired(results.matrix[first], results.matrix[second], _rate):.2f}"
 
 
 def _failed(results: Results) -> float:
     groups = [results.row, results.rpc, results.matrix, results.workers, *results.merged.values()]
-    return results.soak["failed"] + sum(one.failed for group in groups for one in group.values())
+    return results.soak["failed"] + sum(series.failed for group in groups for series in group.values())
 
 
-def _at_least(what: str, least: float, found: float) -> Budget:
-    return Budget(what, f"≥ {least:g}", f"{found:.2f}", found >= least)
+def _at_least(what: str, least: float, value: float) -> Budget:
+    return Budget(what, f"≥ {least:g}", f"{value:.2f}", value >= least)
 
 
-def _at_most(what: str, most: float, found: float) -> Budget:
-    return Budget(what, f"≤ {most:g}", f"{found:.2f}", found <= most)
+def _at_most(what: str, most: float, value: float) -> Budget:
+    return Budget(what, f"≤ {most:g}", f"{value:.2f}", value <= most)

@@ -46,11 +46,11 @@ class Contender:
     probe: str
     path: str
     body: bytes
-    found: Callable[[Any], Any]
+    predictions: Callable[[Any], Any]
     environ: dict[str, str]
 
     @property
-    def given(self) -> dict[str, Any]:
+    def start_options(self) -> dict[str, Any]:
         return {"probe": self.probe, "environ": self.environ}
 
 
@@ -61,13 +61,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2, help="seconds of load a round")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks-peers.md")
     parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS)}; all of them by default")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(given.peers or [*PEERS], models.small(Path(folder)), given.rounds, given.seconds)
+        results = measure(
+            options.peers or [*PEERS], models.small(Path(folder)), options.rounds, options.seconds
+        )
     print(peers_page.table(results))
-    if given.write:
+    if options.write:
         peers_page.write(results)
-    return 1 if any(one.failed for one in results.series.values()) else 0
+    return 1 if any(series.failed for series in results.series.values()) else 0
 
 
 def measure(names: list[str], path: Path, rounds: int, seconds: float) -> Results:
@@ -83,55 +85,61 @@ def measure(names: list[str], path: Path, rounds: int, seconds: float) -> Result
         else:
             contenders[name] = PEERS[name](bundle)
             results.versions[name] = peers_environment.versions(name)
-    for name, one in tuple(contenders.items()):
+    for name, contender in tuple(contenders.items()):
         say(f"starting {name}")
         try:
-            results.starts[name] = start_up(one, _expected(bundle), 1 + rounds // 2)
+            results.starts[name] = start_up(contender, _expected(bundle), 1 + rounds // 2)
         except (AssertionError, TimeoutError) as error:
             if name in ours:
                 raise
             results.left_out[name] = f"it could not be started: {error}"
             del contenders[name]
-    with started(**{name: (one.command, one.given) for name, one in contenders.items()}) as up:
+    with started(
+        **{name: (contender.command, contender.start_options) for name, contender in contenders.items()}
+    ) as up:
         measures = {}
-        for name, one in contenders.items():
-            _first_answer(up[name], one, _expected(bundle))
-            measures[name] = functools.partial(http, up[name].url(one.path), one.body, seconds=seconds)
+        for name, contender in contenders.items():
+            _first_answer(up[name], contender, _expected(bundle))
+            measures[name] = functools.partial(
+                http, up[name].url(contender.path), contender.body, seconds=seconds
+            )
         say("loading them in turn")
         results.series.update(interleaved(measures, rounds))
     return results
 
 
-def start_up(one: Contender, expected: np.ndarray, rounds: int) -> Start:
+def start_up(contender: Contender, expected: np.ndarray, rounds: int) -> Start:
     """Start a server alone, again and again, until it has given the right answer."""
     times, memory = [], []
     for _ in range(rounds):
         began = time.monotonic()
-        with running(one.command, **one.given) as up:
-            _first_answer(up, one, expected)
+        with running(contender.command, **contender.start_options) as up:
+            _first_answer(up, contender, expected)
             times.append(time.monotonic() - began)
             time.sleep(1)  # What comes up after the first answer counts too.
             memory.append(up.proportional_mb)
     return Start(median(times), median(memory))
 
 
-def _first_answer(up: Running, one: Contender, expected: np.ndarray) -> None:
+def _first_answer(up: Running, contender: Contender, expected: np.ndarray) -> None:
     """Wait until the server predicts, and hold its answer against the model's own."""
     request = urllib.request.Request(
-        up.url(one.path), data=one.body, headers={"content-type": "application/json"}
+        up.url(contender.path), data=contender.body, headers={"content-type": "application/json"}
     )
     until = time.monotonic() + 60
     while True:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                found = one.found(json.load(answer))
+                predictions = contender.predictions(json.load(answer))
             break
         except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
             # Some say that they are ready before they can predict.
             if time.monotonic() > until:
                 raise TimeoutError(f"no prediction within a minute of being ready: {error}") from error
             time.sleep(0.01)
-    assert np.allclose(np.ravel(found), expected, atol=1e-5), f"it predicted {found}, not {expected}"
+    assert np.allclose(np.ravel(predictions), expected, atol=1e-5), (
+        f"it predicted {predictions}, not {expected}"
+    )
 
 
 def _expected(bundle: lading.Bundle) -> np.ndarray:
@@ -141,7 +149,7 @@ def _expected(bundle: lading.Bundle) -> np.ndarray:
 
 def _native(_bundle: lading.Bundle) -> dict[str, Any]:
     body = json.dumps({"data": [ROW]}, separators=(",", ":")).encode()
-    return {"path": "/models/iris/predict", "body": body, "found": lambda answer: answer["prediction"]}
+    return {"path": "/models/iris/predict", "body": body, "predictions": lambda answer: answer["prediction"]}
 
 
 def _oip(bundle: lading.Bundle) -> dict[str, Any]:
@@ -150,7 +158,7 @@ def _oip(bundle: lading.Bundle) -> dict[str, Any]:
     return {
         "path": "/v2/models/iris/infer",
         "body": json.dumps(body, separators=(",", ":")).encode(),
-        "found": lambda answer: answer["outputs"][0]["data"],
+        "predictions": lambda answer: answer["outputs"][0]["data"],
     }
 
 
@@ -183,7 +191,7 @@ def _bentoml(bundle: lading.Bundle) -> Contender:
     serve = [peers_environment.program("bentoml", "bentoml"), "serve", "bentoml_service:Iris"]
     where = ["--working-dir", str(REFERENCES), "--host", "127.0.0.1", "--port", "{port}"]
     home = {"BENTOML_HOME": str(bundle.path.parent / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
-    request = {**_native(bundle), "path": "/predict", "found": lambda answer: answer}
+    request = {**_native(bundle), "path": "/predict", "predictions": lambda answer: answer}
     return Contender([*serve, *where], "/readyz", environ={**_model(bundle), **home}, **request)
 
 

@@ -29,7 +29,7 @@ def made(name: str) -> str:
     if done.is_file() and done.read_text() == wanted.read_text():
         return ""
     shutil.rmtree(env, ignore_errors=True)
-    python = next((one for one in _interpreters() if _fits(one, _MUST.get(name, ""))), "")
+    python = next((path for path in _interpreters() if _fits(path, _MUST.get(name, ""))), "")
     if not python:
         return "no Python here is one that it can start with"
     pip = [program(name, "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -45,7 +45,7 @@ def made(name: str) -> str:
 
 
 def program(name: str, what: str) -> str:
-    """Give the path of a program in the environment of a peer."""
+    """Return the path of a program in the environment of a peer."""
     return str(CACHE / name / "bin" / what)
 
 
@@ -57,16 +57,17 @@ def versions(name: str) -> str:
         "import sys; from importlib.metadata import version; "
         "print(sys.version.split()[0], *map(version, sys.argv[1:]))"
     )
-    found = subprocess.run(
+    listed = subprocess.run(
         [program(name, "python"), "-c", script, *packages], capture_output=True, text=True, check=True
     )
     return ", ".join(
-        f"{one} {number}" for one, number in zip(["Python", *packages], found.stdout.split(), strict=True)
+        f"{package} {number}"
+        for package, number in zip(["Python", *packages], listed.stdout.split(), strict=True)
     )
 
 
 def _interpreters() -> Iterator[str]:
-    """Give the Pythons to try: our own, then those of the same version on the path."""
+    """Return the Pythons to try: our own, then those of the same version on the path."""
     yield sys.executable
     minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for folder in os.environ.get("PATH", "").split(os.pathsep):
@@ -78,7 +79,7 @@ def _fits(python: str, must: str) -> bool:
     return subprocess.run([python, "-c", must], capture_output=True, check=False).returncode == 0
 
 
-def _reason(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
     return (errors or lines or ["it said nothing"])[-1]

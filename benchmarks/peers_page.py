@@ -47,17 +47,17 @@ def table(results: Results) -> str:
         "| | requests/s | p50 ms | p99 ms | first prediction, s | memory, MB | failed | lading is |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, one in sorted(results.series.items(), key=lambda item: -item[1].rate):
+    for name, series in sorted(results.series.items(), key=lambda item: -item[1].rate):
         start = results.starts[name]
         ratio = "" if name not in _TITLES else f"{_ratio(results, name):.1f} ×"
         cells = (
             _TITLES.get(name, name),
-            f"{one.rate:,.0f}",
-            f"{one.p50_ms:.2f}",
-            f"{one.p99_ms:.2f}",
+            f"{series.rate:,.0f}",
+            f"{series.p50_ms:.2f}",
+            f"{series.p99_ms:.2f}",
             f"{start.seconds:.2f}",
             f"{start.resident_mb:.0f}",
-            f"{one.failed}",
+            f"{series.failed}",
             ratio,
         )
         rows.append(f"| {' | '.join(cells)} |")

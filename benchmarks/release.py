@@ -90,7 +90,7 @@ def judge(results: Results) -> int:
         return 0
     budgets = release_page.budgets(results)
     print(release_page.table(budgets))
-    return 0 if all(one.met for one in budgets) else 1
+    return 0 if all(budget.met for budget in budgets) else 1
 
 
 def keep_bytecode(folder: Path) -> None:
@@ -242,7 +242,7 @@ def ask(port: int, features: int, identity: str) -> None:
     until = time.monotonic() + 60
     body, headers = json.dumps({"data": [[0.5] * features]}), {"content-type": "application/json"}
     while time.monotonic() < until:
-        # Not httpx: making its client anew takes as long as the server's start would be disturbed by it.
+        # Not httpx: making a new client takes time that would disturb the server's start.
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             connection.request("POST", "/predict", body, headers)

@@ -14,7 +14,7 @@ from release_ways import Dockerfile, ImageBuild, Load, WholeDockerfile
 
 PAGE = DOCS / "benchmarks-release.md"
 CHART = DOCS / "benchmarks-release.svg"
-IMAGE, ONTO, WHOLE, LOAD = (one.name for one in (ImageBuild, Dockerfile, WholeDockerfile, Load))
+IMAGE, ONTO, WHOLE, LOAD = (way.name for way in (ImageBuild, Dockerfile, WholeDockerfile, Load))
 WAYS = (IMAGE, ONTO, WHOLE, LOAD)
 SMALL, LARGE = "1 MB", "200 MB"
 
@@ -44,7 +44,7 @@ class Cost(NamedTuple):
 
     def __add__(self, other: object) -> Cost:
         assert isinstance(other, Cost)
-        return Cost(*(one + two for one, two in zip(self, other, strict=True)))
+        return Cost(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 @dataclass
@@ -57,18 +57,18 @@ class Results:
     digests: dict[str, set[str]] = field(default_factory=dict)
 
     def cost(self, size: str, way: str, stage: Stage) -> Cost | None:
-        """Give the medians."""
-        found = self.costs.get((size, way, stage))
-        if not found:
+        """Return the medians."""
+        costs = self.costs.get((size, way, stage))
+        if not costs:
             return None
-        seconds, up, down = zip(*found, strict=True)
+        seconds, up, down = zip(*costs, strict=True)
         return Cost(statistics.median(seconds), statistics.median_low(up), statistics.median_low(down))
 
     def sure(self, size: str, way: str, stage: Stage) -> Cost:
-        """Give the medians of what must have been measured."""
-        found = self.cost(size, way, stage)
-        assert found is not None, (size, way, stage)
-        return found
+        """Return the medians of what must have been measured."""
+        cost = self.cost(size, way, stage)
+        assert cost is not None, (size, way, stage)
+        return cost
 
     @property
     def sizes(self) -> list[str]:
@@ -93,7 +93,7 @@ def budgets(results: Results) -> list[Budget]:
     first = results.sure(SMALL, IMAGE, Stage.FIRST).seconds
     faster, fewer = whole.seconds / ours.seconds, whole.up / ours.up
     beyond = (ours.up - results.layers[SMALL]) / 1024
-    kinds = max(len(found) for found in results.digests.values())
+    kinds = max(len(digests) for digests in results.digests.values())
     return [
         Budget(
             "new version built and pushed, whole process, s", "≤ 1", f"{ours.seconds:.2f}", ours.seconds <= 1
@@ -258,10 +258,10 @@ def _in_image(results: Results) -> str:
     second, other = (results.sure(LARGE, way, Stage.SECOND) for way in (IMAGE, LOAD))
     return (
         "**Model-in-image** where a node runs several replicas of one model, where it scales out often, or "
-        "where pods must start while store and catalog are away: what is deployed is one digest, and the "
+        "where pods must start while store and catalog are unreachable: one digest is deployed, and the "
         f"host keeps it once. With {LARGE}, the second replica on a host answers after "
         f"{second.seconds:.1f} s and fetches {_nothing(second.down)}; with model-load it is "
-        f"{other.seconds:.1f} s and {_nothing(other.down)}, for each pod fetches its own."
+        f"{other.seconds:.1f} s and {_nothing(other.down)}, because each pod fetches its own."
     )
 
 

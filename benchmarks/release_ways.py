@@ -80,7 +80,7 @@ class ImageBuild:
         """Bring one replica what it keeps for itself: nothing."""
 
     def serve(self, at: int, pod: Path) -> list[str]:  # noqa: ARG002 - as model-load needs it
-        """Give the image, and what goes before and behind it on podman's command line."""
+        """Return the image, and what goes before and behind it on podman's command line."""
         return [f"{self.image}:{at}"]
 
     def drop(self, at: int, pod: Path) -> None:  # noqa: ARG002 - as model-load needs it
@@ -108,7 +108,7 @@ class Dockerfile(ImageBuild):
         return run("buildah", "push", "--quiet", f"{self.image}:{at}", f"docker://{self.image}:{at}")
 
     def ready(self, at: int) -> None:
-        """Lay the bundle where the Dockerfile finds it, as a checkout would."""
+        """Copy the bundle to where the Dockerfile finds it, as a checkout would."""
         shutil.rmtree(self._context / "bundle", ignore_errors=True)
         shutil.copytree(self._model.bundles[at], self._context / "bundle")
 
@@ -196,7 +196,7 @@ Way = ImageBuild | Load
 
 
 def fill(yard: Yard) -> None:
-    """Put runtime and root filesystem into the registry, and lay out what Dockerfiles copy."""
+    """Put runtime and root filesystem into the registry, and prepare what Dockerfiles copy."""
     base, ground = runtime_base(), yard.folder / "ground"
     run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", base, f"docker://{yard.runtime}")
     for name in ("whole", "onto", "ground"):
@@ -213,7 +213,7 @@ def fill(yard: Yard) -> None:
 
 
 def builder(yard: Yard) -> None:
-    """Give the builder what a builder has: the images that Dockerfiles begin with."""
+    """Load into the builder what a builder has: the images that Dockerfiles begin with."""
     for name in ("rootfs", "runtime"):
         run("podman", "pull", "--quiet", f"{yard.address}/{name}:1")
 

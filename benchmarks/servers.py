@@ -82,18 +82,18 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Some leave processes of theirs behind when they are told to end.
+        # Some leave processes of theirs behind when they are asked to end.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def lading(bundle: Path, *flags: str) -> list[str]:
-    """Give the command of our own server, all features on."""
+    """Return the command of our own server, all features on."""
     return [PYTHON, "-m", "lading", "serve", str(bundle), "--port", "{port}", "--grpc-port", "{grpc}", *flags]
 
 
 def fastapi() -> list[str]:
-    """Give the command of the reference: gunicorn with uvicorn's worker class."""
+    """Return the command of the reference: gunicorn with uvicorn's worker class."""
     worker = "uvicorn_worker.UvicornWorker"
     where = ["--chdir", str(HERE / "references"), "-b", "127.0.0.1:{port}"]
     return [
@@ -124,9 +124,9 @@ def echo_grpc() -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, probe: str) -> None:
@@ -141,21 +141,21 @@ def _wait(process: subprocess.Popen[bytes], port: int, probe: str) -> None:
 
 def _answers(port: int, probe: str) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as one:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as wire:
             if not probe:
                 return True
-            one.sendall(f"GET {probe} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n".encode())
-            return b" 200 " in one.recv(64)
+            wire.sendall(f"GET {probe} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n".encode())
+            return b" 200 " in wire.recv(64)
     except OSError:
         return False
 
 
 def _children(pid: int) -> list[int]:
-    found = []
+    children = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            found += [int(child), *_children(int(child))]
-    return found
+            children += [int(child), *_children(int(child))]
+    return children
 
 
 def _proportional(pid: int) -> int:

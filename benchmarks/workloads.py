@@ -33,27 +33,27 @@ class Series:
 
     @property
     def rate(self) -> float:
-        return median(one.rate for one in self.rounds)
+        return median(load.rate for load in self.rounds)
 
     @property
     def p50_ms(self) -> float:
-        return median(one.p50_ms for one in self.rounds)
+        return median(load.p50_ms for load in self.rounds)
 
     @property
     def p99_ms(self) -> float:
-        return median(one.p99_ms for one in self.rounds)
+        return median(load.p99_ms for load in self.rounds)
 
     @property
     def failed(self) -> int:
-        return sum(one.failed for one in self.rounds)
+        return sum(load.failed for load in self.rounds)
 
 
-def paired(one: Series, other: Series, figure: Callable[[Load], float]) -> float:
-    """Give how many times `one` is of `other` in `figure`, in the median of what was measured in turn.
+def paired(series: Series, other: Series, figure: Callable[[Load], float]) -> float:
+    """Return how many times `other` the `series` is in `figure`: the median over rounds measured in turn.
 
-    A machine with neighbours is for minutes a half slower: then medians of either tell less than their pairs.
+    A machine with neighbours is a half slower for minutes: then pairs say more than the medians of each.
     """
-    return median(figure(a) / figure(b) for a, b in zip(one.rounds, other.rounds, strict=True))
+    return median(figure(a) / figure(b) for a, b in zip(series.rounds, other.rounds, strict=True))
 
 
 Measure = Callable[[], Load]
@@ -64,9 +64,9 @@ def interleaved(contenders: dict[str, Measure], rounds: int) -> dict[str, Series
     series = {name: Series() for name in contenders}
     for number in range(rounds + 1):
         for name, measure in contenders.items():
-            one = measure()
+            load = measure()
             if number:
-                series[name].rounds.append(one)
+                series[name].rounds.append(load)
     return series
 
 
@@ -75,8 +75,8 @@ def started(**commands: tuple[list[str], dict[str, Any]]) -> Iterator[dict[str, 
     """Run all the servers of a workload at once: those not asked cost nothing."""
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(running(command, **given))
-            for name, (command, given) in commands.items()
+            name: stack.enter_context(running(command, **options))
+            for name, (command, options) in commands.items()
         }
 
 
@@ -153,7 +153,7 @@ def matrices(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]:
 def merging(bundle: Path, connections: int, rounds: int, seconds: float) -> dict[str, Series]:
     """Run a model of about 1 ms with merging on and off.
 
-    Both start anew for every pair: where the weights of a process happen to lie in memory makes a tenth of
+    Both start again for every pair: where the weights of a process happen to be in memory makes a tenth of
     a millisecond, and stays with it as long as it lives.
     """
     path = "/models/costly/predict"
@@ -164,7 +164,7 @@ def merging(bundle: Path, connections: int, rounds: int, seconds: float) -> dict
         with started(
             on=(servers.lading(bundle), {}), off=(servers.lading(bundle, "--max-batch-rows", "1"), {})
         ) as up:
-            names = [*up] if number % 2 else [*reversed(up)]  # Whoever comes first is not always the same.
+            names = [*up] if number % 2 else [*reversed(up)]  # The first is not always the same.
             for name in (*names, *reversed(names)) * turns:
                 load = http(up[name].url(path), ROW, connections=connections, seconds=length)
                 series[name].rounds.append(load)
@@ -207,7 +207,7 @@ def start_up(bundle: Path, rounds: int) -> Start:
 
 
 def soak(bundle: Path, early: int = 50_000, late: int = 1_000_000) -> dict[str, float]:
-    """Give resident megabytes after `early` and after `late` requests, and how many of them failed."""
+    """Return the resident megabytes after `early` and after `late` requests, and how many of them failed."""
     with running(servers.lading(bundle)) as up:
         done, failed, resident = 0.0, 0, []
         for goal in (early, late):
@@ -281,8 +281,10 @@ class _Inside:
         self._loop.close()
 
     def request(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-        given = {"Host": "bench", "Content-Type": "application/json", **(headers or {})}
-        lines = [f"{name}: {value}" for name, value in {**given, "Content-Length": str(len(body))}.items()]
+        all_headers = {"Host": "bench", "Content-Type": "application/json", **(headers or {})}
+        lines = [
+            f"{name}: {value}" for name, value in {**all_headers, "Content-Length": str(len(body))}.items()
+        ]
         return ("\r\n".join([f"POST {path} HTTP/1.1", *lines]) + "\r\n\r\n").encode() + body
 
     def cost(self, request: bytes, repeat: int = 4000) -> float:
@@ -312,7 +314,7 @@ class _Inside:
         return self._loop.run_until_complete(measure())
 
     def answer_without_model(self, inputs: dict[str, Any]) -> None:
-        """Give from now on what the model gives for `inputs`, without running it."""
+        """Return from now on the model's answer to `inputs`, without running it."""
         answer = self._served.run(inputs)
         self._served.run = lambda _inputs, _outputs: answer  # type: ignore[method-assign]
 
@@ -372,7 +374,7 @@ class _Nowhere(asyncio.Transport):
 
 
 def _fastest(act: Callable[[], object], *, repeat: int = 4000, rounds: int = 15) -> float:
-    """Give the microseconds of CPU of the fastest round: the others were disturbed."""
+    """Return the microseconds of CPU of the fastest round: the others were disturbed."""
     for _ in range(repeat):
         act()
     fastest = float("inf")

@@ -1,4 +1,4 @@
-"""Callers of the iris model: send flowers without end, and tell later what some of them really were.
+"""Callers of the iris model: send flowers without end, and report later what some of them really were.
 
 Ends on SIGTERM and says how many requests there were and how many failed. Talks to 127.0.0.1 only.
 """
@@ -15,8 +15,8 @@ import time
 
 from sklearn.datasets import load_iris
 
-TOLD = 0.3
-"""The share of answers of which the truth is told."""
+FEEDBACK_SHARE = 0.3
+"""The share of answers whose truth is sent as feedback."""
 PAUSE_S = 0.001
 
 
@@ -32,12 +32,12 @@ class Callers:
         self.requests, self.failed = [0, 0], [0, 0]
 
     def run(self) -> None:
-        """Call until told to stop."""
+        """Call until stopped."""
         threads = [threading.Thread(target=self._call, args=(number,)) for number in range(2)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def stop(self, *_signal: object) -> None:
         """Let every caller finish what it is at."""
@@ -51,7 +51,7 @@ class Callers:
             status, request_id = _post(connection, "/models/iris/predict", {"data": [self._flowers[at]]})
             self.requests[number] += 1
             self.failed[number] += status != 200
-            if status == 200 and draw.random() < TOLD:
+            if status == 200 and draw.random() < FEEDBACK_SHARE:
                 truth = {"request_id": request_id, "label": self._names[at]}
                 _post(connection, "/models/iris/feedback", truth)
             time.sleep(PAUSE_S)

@@ -81,10 +81,12 @@ def prepare() -> None:
 def make(story: Story) -> None:
     """Train, pack, verify and push both models."""
     story.run("python train_iris.py", lambda out: f"trained and packed from Python: {out.strip()}")
-    told = story.run("python progression.py", lambda out: f"trained on numbers and categories: {out.strip()}")
+    score = story.run(
+        "python progression.py", lambda out: f"trained on numbers and categories: {out.strip()}"
+    )
     story.run(
         "lading pack progression:model --name progression --samples progression.csv"
-        f" --owner ml@example.com --purpose regression --metric r2={told.split()[-1]}",
+        f" --owner ml@example.com --purpose regression --metric r2={score.split()[-1]}",
         lambda out: f"packed from the command line: {Path(out.strip()).name}",
     )
     for name in ("iris", "progression"):
@@ -93,7 +95,7 @@ def make(story: Story) -> None:
 
 
 def free_port(wanted: int) -> int:
-    """Give `wanted` if it is free on 127.0.0.1, else say so and give a free one."""
+    """Return `wanted` if it is free on 127.0.0.1, else say so and return a free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -143,7 +145,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> float:
 
 
 def ready(port: int) -> bool:
-    """Tell whether the server says that it is ready."""
+    """Return whether the server says that it is ready."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) != 0:
             return False
@@ -165,9 +167,9 @@ def predict(story: Story, url: str) -> None:
         ),
     )
     with Client(url, model="iris") as client:
-        found = client.predict_label([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]])
+        labels = client.predict_label([[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]])
     story.tell(
-        f"the Python client got {list(found)} from {found.model}",
+        f"the Python client got {list(labels)} from {labels.model}",
         f"python -c 'import lading; print(*lading.Client(\"{url}\").predict_label([[5.1, 3.5, 1.4, 0.2]]))'",
     )
 
@@ -219,24 +221,24 @@ def release_again(story: Story, kind: str, number: int, code: int) -> None:
 
 @contextmanager
 def calling(story: Story, port: int) -> Iterator[None]:
-    """Have callers send requests for the time of the block, and tell what became of them."""
+    """Have callers send requests for the time of the block, and print how they ended."""
     command = f"python callers.py {port}"
     callers = subprocess.Popen(
         shlex.split(command), cwd=FOLDER, env=story.environ, stdout=subprocess.PIPE, text=True
     )
-    story.tell("callers send flowers, and tell later what some of them were", command)
+    story.tell("callers send flowers, and report later what some of them were", command)
     try:
         yield
     finally:
         callers.terminate()
-        told, _ = callers.communicate(timeout=60)
-    story.tell(f"the callers saw {told.strip()}")
-    if not told.strip().endswith(" 0 failed"):
+        counts, _ = callers.communicate(timeout=60)
+    story.tell(f"the callers saw {counts.strip()}")
+    if not counts.strip().endswith(" 0 failed"):
         sys.exit("demo: expected that no request fails because of a release")
 
 
 def last_line(words: str) -> str:
-    """Give the last line that says something."""
+    """Return the last line that says something."""
     return [line.strip() for line in words.splitlines() if line.strip()][-1]
 
 
@@ -246,7 +248,7 @@ def indented(words: str) -> str:
 
 
 def refused(words: str) -> str:
-    """Give the sentence of a refusal."""
+    """Return the sentence of a refusal."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     return "refused: " + next((line for line in lines if "expected" in line), lines[0]).removeprefix(
         "error: "
@@ -259,7 +261,7 @@ def write(name: str, rows: object) -> None:
 
 
 def drain(story: Story, server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end and wait until it has finished what it has in hand."""
+    """Ask the server to end and wait until it has finished the requests in flight."""
     server.send_signal(signal.SIGTERM)
     code = server.wait(timeout=60)
     story.tell(f"drained on SIGTERM, exit code {code}", f"kill -TERM {server.pid}")
@@ -279,31 +281,31 @@ def keep(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def main() -> None:
-    """Tell the story."""
+    """Run the story to its end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="port to serve on")
     parser.add_argument("--keep", action="store_true", help="serve until Ctrl-C")
-    given = parser.parse_args()
+    options = parser.parse_args()
     story = Story()
     prepare()
     print(f"    in {FOLDER.name}/, with LADING_REGISTRY={FOLDER.name}/registry\n")
     make(story)
-    port = free_port(given.port)
+    port = free_port(options.port)
     url = f"http://127.0.0.1:{port}"
     with serving(story, port) as server:
-        if given.keep:
+        if options.keep:
             keep(server, url)
         else:
             predict(story, url)
             refuse(story, url)
         drain(story, server)
-    if not given.keep:
+    if not options.keep:
         release(story, port)
 
 
 if __name__ == "__main__":
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         main()
     except KeyboardInterrupt:

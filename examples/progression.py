@@ -29,7 +29,7 @@ CATEGORIES = ["sex", "weight"]
 
 
 def load() -> tuple[pd.DataFrame, pd.Series]:
-    """Give the table, with the codes of `sex` and the WHO's classes of body mass as text."""
+    """Return the table, with the codes of `sex` and the WHO's classes of body mass as text."""
     data = load_diabetes(as_frame=True, scaled=False)
     table = data.data.rename(columns=NAMES)
     table["sex"] = table["sex"].map({1.0: "group 1", 2.0: "group 2"}).astype(object)

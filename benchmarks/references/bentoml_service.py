@@ -18,5 +18,5 @@ class Iris:
 
     @bentoml.api
     async def predict(self, data: np.ndarray) -> np.ndarray:
-        (found,) = self.session.run(["probabilities"], {self.input: data.astype(np.float32)})
-        return found
+        (probabilities,) = self.session.run(["probabilities"], {self.input: data.astype(np.float32)})
+        return probabilities

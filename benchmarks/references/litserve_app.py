@@ -22,8 +22,8 @@ class Iris(litserve.LitAPI):
     def predict(self, rows: np.ndarray) -> np.ndarray:
         return self.session.run(["probabilities"], {self.input: rows})[0]
 
-    def encode_response(self, found: np.ndarray) -> dict:
-        return {"prediction": found.tolist()}
+    def encode_response(self, probabilities: np.ndarray) -> dict:
+        return {"prediction": probabilities.tolist()}
 
 
 if __name__ == "__main__":

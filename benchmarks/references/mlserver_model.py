@@ -19,6 +19,6 @@ class Iris(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         rows = NumpyCodec.decode_input(payload.inputs[0])
-        (found,) = self.session.run(["probabilities"], {self.input: rows})
-        outputs = [NumpyCodec.encode_output("probabilities", found)]
+        (probabilities,) = self.session.run(["probabilities"], {self.input: rows})
+        outputs = [NumpyCodec.encode_output("probabilities", probabilities)]
         return InferenceResponse(model_name=self.name, outputs=outputs)

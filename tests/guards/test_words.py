@@ -12,7 +12,7 @@ words = load_script("words")
 
 # Folders and files that are still being gone through; nothing else may have a hit.
 UNFINISHED = """
-    ARCHITECTURE CHANGELOG FORMAT README benchmarks/ docs/ examples/ src/ tests/
+    ARCHITECTURE docs/reference/ src/ tests/
     scripts/sklearn_table.py scripts/verdict_table.py
 """
 
