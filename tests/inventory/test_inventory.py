@@ -104,7 +104,7 @@ def test_requests_and_states_are_those_of_all_workers(tmp_path):
     first = status_of(served_from(bundle), cells=SharedCells(memory, 1))
     loading = ServedVersion("iris", 1, bundle.digest)
     second = status_of(loading, cells=SharedCells(memory, 2))
-    first._metrics.stats("iris", 1, "book").answered(200, 0.001, None, 1, 1)
+    first._metrics.stats("iris", 1, "native").answered(200, 0.001, None, 1, 1)
     second._metrics.stats("iris", 1, "oip").answered(400, 0.001, None, 1, 1)
     for status in (first, second):
         (model,) = status.models()

@@ -1,6 +1,6 @@
 """Named inputs and outputs of a model, and the checking of values against them.
 
-A value is taken as it is, cast without change, or refused with the path of the first offender; nothing
+A value is accepted as it is, cast without change, or refused with the path of the first offender; nothing
 is clipped, parsed from text or padded. Reads no bytes (`csvtext` and protocols do) and runs nothing.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from lading.errors import EmptyInput, InputMissing, InputUnknown, LadingError, ShapeRefused, ValueRefused
+from lading.errors import EmptyInput, InputMissing, InputUnknown, ShapeRefused, ValueRefused
 from lading.signature.arrays import cast_array
 from lading.signature.labels import label_output, named_labels
 from lading.signature.tensor import (
@@ -20,8 +20,8 @@ from lading.signature.tensor import (
     DType,
     Tensor,
     describe,
-    listed,
-    missing,
+    input_missing,
+    list_names,
     names_of,
     quoted,
 )
@@ -37,8 +37,8 @@ __all__ = [
     "cast_array",
     "cast_json",
     "describe",
+    "input_missing",
     "label_output",
-    "missing",
     "named_labels",
     "quoted",
 ]
@@ -57,14 +57,14 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def primary(self) -> Tensor:
-        """The output that `predict` gives: probabilities, else scores, else value, else the first."""
+        """The output that `predict` answers: probabilities, else scores, else value, else the first."""
         named = {tensor.name: tensor for tensor in self.outputs}
-        wanted = (named[name] for name in ("probabilities", "scores", "value") if name in named)
-        return next(wanted, self.outputs[0])
+        by_rank = (named[name] for name in ("probabilities", "scores", "value") if name in named)
+        return next(by_rank, self.outputs[0])
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names by which a row can be given as an object; empty where it cannot."""
+        """The keys of a row that is written as an object; empty if no row can be."""
         if len(self.inputs) == 1 and self.inputs[0].columns:
             return self.inputs[0].columns
         if all(tensor.batched for tensor in self.inputs) and len(self.inputs) > 1:
@@ -73,7 +73,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def fixed_rows(self) -> bool:
-        """Whether a row of every input can have one shape only, so that any rows can be put together."""
+        """Whether a row of every input has one fixed shape, so that any rows can run in one batch."""
         rows = (tensor.shape[1:] if tensor.batched else tensor.shape for tensor in self.inputs)
         return all(isinstance(size, int) for shape in rows for size in shape)
 
@@ -94,7 +94,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cast = {}
         for tensor in self.inputs:
             if tensor.name not in arrays:
-                raise missing(tensor, "the request", list(arrays))
+                raise input_missing(tensor, "the request", list(arrays))
             cast[tensor.name] = cast_array(tensor, arrays[tensor.name])
         self.check_sizes(cast)
         return cast
@@ -122,13 +122,14 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check_sizes(self, arrays: Mapping[str, Array]) -> None:
         """Check that dimensions of one name have one size across inputs; raises `ShapeRefused`."""
+        # The usual case, one input whose dimensions all differ, has nothing to compare.
         if len(self.inputs) == 1 and len(self.inputs[0].shape) == len(set(self.inputs[0].shape)):
             return
-        seen: dict[str, tuple[int, str]] = {}
+        sizes: dict[str, tuple[int, str]] = {}
         for tensor in self.inputs:
             for name, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
                 if isinstance(name, str):
-                    first, owner = seen.setdefault(name, (size, tensor.name))
+                    first, owner = sizes.setdefault(name, (size, tensor.name))
                     if first != size:
                         raise ShapeRefused(
                             f"input `{tensor.name}`",
@@ -142,7 +143,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.input(name)
         for tensor in self.inputs:
             if tensor.name not in values:
-                raise missing(tensor, f"`{path}`", list(values))
+                raise input_missing(tensor, f"`{path}`", list(values))
             cast[tensor.name] = cast_json(tensor, values[tensor.name], f"{path}.{tensor.name}")
         self.check_sizes(cast)
         return cast
@@ -162,16 +163,15 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _cast_lists(self, rows: list[object], path: str) -> dict[str, Array]:
         if not all(tensor.scalar_rows for tensor in self.inputs):
-            found = describe(rows[0])
             raise ValueRefused(
-                f"`{path}[0]`", expected=f"an object with {names_of(self.inputs)}", found=found
+                f"`{path}[0]`", expected=f"an object with {names_of(self.inputs)}", found=describe(rows[0])
             )
         for at, row in enumerate(rows):
             if not isinstance(row, list) or len(row) != len(self.inputs):
-                found = f"{len(row)} values" if isinstance(row, list) else describe(row)
+                text = f"{len(row)} values" if isinstance(row, list) else describe(row)
                 expected = f"{len(self.inputs)} values: {names_of(self.inputs)}"
                 kind = ShapeRefused if isinstance(row, list) else ValueRefused
-                raise kind(f"`{path}[{at}]`", expected=expected, found=found)
+                raise kind(f"`{path}[{at}]`", expected=expected, found=text)
         return {
             tensor.name: _cast_column(tensor, [row[at] for row in rows], path, at)  # type: ignore[index]
             for at, tensor in enumerate(self.inputs)
@@ -179,40 +179,28 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _check_keys(rows: Sequence[object], columns: tuple[str, ...], path: str) -> None:
-    wanted = set(columns)
+    """Check that every row is an object with exactly the keys `columns`."""
+    keys = set(columns)
     for at, row in enumerate(rows):
         if not isinstance(row, dict):
             where = f"`{path}[{at}]`"
             raise ValueRefused(where, expected="an object, as the first row is", found=describe(row))
-        if row.keys() == wanted:
+        if row.keys() == keys:
             continue
         absent = [column for column in columns if column not in row]
         if absent:
-            given = listed(list(row))
-            raise InputMissing(f"`{path}[{at}]`", expected=f"column `{absent[0]}`", found=f"columns {given}")
-        unknown = next(key for key in row if key not in wanted)
+            names = list_names(list(row))
+            raise InputMissing(f"`{path}[{at}]`", expected=f"column `{absent[0]}`", found=f"columns {names}")
+        unknown = next(key for key in row if key not in keys)
         expected = "the columns " + ", ".join(f"`{column}`" for column in columns)
         raise InputUnknown(f"`{path}[{at}]`", expected=expected, found=f"column {quoted(unknown)}")
 
 
 def _cast_column(tensor: Tensor, values: list[object], path: str, at: int | None = None) -> Array:
-    """Cast one input whose rows are `values`; single values are rows of a ``[batch, 1]`` tensor."""
-    place = f".{tensor.name}" if at is None else f"[{at}]"
-    if not tensor.scalar_rows or len(tensor.shape) == 1 or isinstance(values[0], list):
-        flat, value = tensor, values
-    else:
-        flat, value = msgspec.structs.replace(tensor, shape=tensor.shape[:1]), values
-    try:
-        cast = cast_json(flat, value, "\0")
-    except (ValueRefused, ShapeRefused, EmptyInput) as error:
-        raise _relocate(error, tensor, path, place) from None
-    return cast.reshape(-1, 1) if len(tensor.shape) == 2 and cast.ndim == 1 else cast
-
-
-def _relocate(error: LadingError, tensor: Tensor, path: str, place: str) -> LadingError:
-    r"""Turn the path ``\\0[row]…`` of a column into the path in the caller's rows."""
-    found = error.found or ""
-    head, _, tail = found.partition("\0")
-    row, bracket, rest = tail.partition("]")
-    found = f"{head}{path}{row}{bracket}{place}{rest}" if tail else found
-    return type(error)(f"input `{tensor.name}`", expected=f"`{tensor}`", found=found, hint=error.hint)
+    """Cast one input whose rows are `values`, the entry of its name, or entry `at`, of the caller's rows."""
+    # Rows of a [batch, 1] tensor may be single values: these are cast flat and stood up afterwards.
+    is_flat = tensor.scalar_rows and len(tensor.shape) == 2 and not isinstance(values[0], list)
+    row_suffix = f".{tensor.name}" if at is None else f"[{at}]"
+    shape = tensor.shape[:1] if is_flat else tensor.shape
+    cast = cast_json(tensor, values, path, shape=shape, row_suffix=row_suffix)
+    return cast.reshape(-1, 1) if is_flat else cast

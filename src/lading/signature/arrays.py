@@ -1,4 +1,4 @@
-"""Arrays checked against a tensor: taken as they are, cast without change, or refused."""
+"""Arrays checked against a tensor: accepted as they are, cast without change, or refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lading.errors import EmptyInput, ShapeRefused, ValueRefused
-from lading.signature.tensor import Array, Tensor, describe, fits, unfit_text
+from lading.signature.tensor import Array, Tensor, describe, fits, is_unencodable
 
 
 def cast_array(tensor: Tensor, array: Array) -> Array:
@@ -21,8 +21,9 @@ def cast_array(tensor: Tensor, array: Array) -> Array:
     cast = array if array.dtype == tensor.numpy_dtype else _convert(tensor, array)
     if tensor.dtype == "string":
         _check_strings(tensor, cast)
+    # On small arrays count_nonzero takes a third of the time of `.any()`; every request comes through here.
     elif not tensor.allows_nan and cast.dtype.kind == "f" and np.count_nonzero(np.isnan(cast)):
-        raise _refused(tensor, "NaN", _index(np.isnan(cast)))
+        raise _value_refused(tensor, "NaN", _first_index(np.isnan(cast)))
     return cast
 
 
@@ -38,64 +39,65 @@ def _convert(tensor: Tensor, array: Array) -> Array:
     target = tensor.numpy_dtype
     kinds = array.dtype.kind + target.kind
     if tensor.dtype == "string":
-        return _strings(tensor, array)
+        return _decode_strings(tensor, array)
     if array.dtype.kind not in "biuf" or "b" in kinds:
-        raise _refused(tensor, f"`{_dtype_name(array)}`", None)
+        raise _value_refused(tensor, f"`{_dtype_name(array)}`", None)
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(target)
         if kinds == "ff":
             changed = np.isinf(cast) & ~np.isinf(array)
         else:
             back = cast.astype(array.dtype)
-            # A cast that wraps can come back to the same bits, so signs are compared as well.
+            # A cast that wraps can come back to the same bits, so the signs are compared as well.
             changed = (back != array) | ((cast < 0) != (array < 0))
-            # Out of range a cast between float and integer gives what the processor likes (2**63 as
-            # float64 saturates to the nearest int64 on ARM, and comes back): so ranges are compared.
+            # The result of a cast between float and integer out of range depends on the processor (on ARM
+            # 2**63 as float64 saturates to the nearest int64, and comes back), so ranges are compared too.
             if array.dtype.kind == "f":
-                changed |= _beyond(array, target)
+                changed |= _out_of_range(array, target)
             elif target.kind == "f":
-                changed |= _beyond(cast, array.dtype)
+                changed |= _out_of_range(cast, array.dtype)
     if changed.any():
-        at = _index(changed)
-        raise _refused(tensor, f"{array[at]!s}", at)
+        at = _first_index(changed)
+        raise _value_refused(tensor, f"{array[at]!s}", at)
     return cast
 
 
-def _beyond(floats: Array, integer: np.dtype[Any]) -> Array:
-    """Tell which floats no value of the `integer` dtype is; the bounds are powers of two, so exact."""
+def _out_of_range(floats: Array, integer: np.dtype[Any]) -> Array:
+    """Return a mask of the floats beyond the range of the `integer` dtype."""
+    # The bounds are powers of two, so float64 holds them exactly.
     wide = floats.astype(np.float64)
     high = 2.0 ** (8 * integer.itemsize - (integer.kind == "i"))
     low = -high if integer.kind == "i" else 0.0
     return np.asarray(~((wide >= low) & (wide < high)))
 
 
-def _strings(tensor: Tensor, array: Array) -> Array:
+def _decode_strings(tensor: Tensor, array: Array) -> Array:
     if array.dtype.kind == "S":
         try:
             return np.char.decode(array, "utf-8").astype(object)
         except UnicodeDecodeError:
-            raise _refused(tensor, "bytes that are not UTF-8", None) from None
+            raise _value_refused(tensor, "bytes that are not UTF-8", None) from None
     if array.dtype.kind != "U":
-        raise _refused(tensor, f"`{_dtype_name(array)}`", None)
+        raise _value_refused(tensor, f"`{_dtype_name(array)}`", None)
     return array.astype(object)
 
 
 def _check_strings(tensor: Tensor, array: Array) -> None:
     for at, text in np.ndenumerate(array):
         if not isinstance(text, str):
-            raise _refused(tensor, describe(text), at)
-        if unfit_text(text):
-            raise _refused(tensor, "a string with a NUL or a lone surrogate", at)
+            raise _value_refused(tensor, describe(text), at)
+        if is_unencodable(text):
+            raise _value_refused(tensor, "a string with a NUL or a lone surrogate", at)
 
 
 def _dtype_name(array: Array) -> str:
     return "string" if array.dtype.kind in "US" else array.dtype.name
 
 
-def _index(mask: Array) -> tuple[int, ...]:
+def _first_index(mask: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
-def _refused(tensor: Tensor, found: str, at: tuple[int, ...] | None) -> ValueRefused:
+def _value_refused(tensor: Tensor, found: str, at: tuple[int, ...] | None) -> ValueRefused:
     place = f" at {list(at)}" if at is not None else ""
     return ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"{found}{place}")

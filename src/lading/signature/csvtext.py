@@ -1,7 +1,7 @@
 """Rows as CSV: its header, its columns and its cells, read by a signature.
 
-CSV has nothing but text, so that text is parsed by the dtype of its column, strictly: as numbers are written
-and not as Python reads them. The server and the command line both read it so; knows neither.
+CSV holds nothing but text, so cells are parsed by the dtype of their column, strictly: as numbers are written
+and not as Python reads them. The server and the command line share this reader; it knows neither.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NAN = {"nan", "na", "null", ""}
 _INFINITE = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf}
 _LONGEST_PLAIN = 20
-_NO_PLAIN = str.maketrans("", "", "0123456789+-.eE ")
+_DELETE_PLAIN = str.maketrans("", "", "0123456789+-.eE ")
 _BOOLEANS = {"true": True, "false": False}
 
 
 def read_csv(
     signature: Signature, content: bytes, where: str = "body", *, header: bool | None = None
 ) -> dict[str, Array]:
-    """Read CSV with a header row or without; `header` None tells them apart by the first row.
+    """Read CSV with or without a header row; `header` None distinguishes them by the first row.
 
-    A first row that holds the columns' names is a header, and so is one of nothing but text where every
-    column is a number. Without a header the values stand in the signature's order. `where` names what is
-    read. Raises `InputError`.
+    A first row with the columns' names is a header, and so is a row of nothing but text if every column is a
+    number. Without a header the values are in the signature's order. `where` names the source in messages.
+    Raises `InputError`.
     """
     table = _parse(content, where)
     columns = _columns(signature, len(table[0]), where)
@@ -55,9 +55,9 @@ def read_csv(
     lines = table[1:] if header else table
     if not lines:
         raise EmptyInput(where, expected="at least one row", found="a header alone" if header else "none")
-    quick = _plain_matrix(signature, lines, order)
-    if quick is not None:
-        return quick
+    matrix = _plain_matrix(signature, lines, order)
+    if matrix is not None:
+        return matrix
     rows = []
     for number, line in enumerate(lines, start=2 if header else 1):
         if len(line) != len(columns):
@@ -69,25 +69,25 @@ def read_csv(
     return signature.cast_rows([row[0] for row in rows] if single else rows, "$")
 
 
-def column_order(signature: Signature, given: Sequence[Any], where: str) -> list[int]:
-    """Find where each column of the signature stands in the columns that are given.
+def column_order(signature: Signature, names: Sequence[Any], where: str) -> list[int]:
+    """Return for each column of the signature its index in `names`.
 
     Raises `InputMissing`, `InputUnknown`, `BodyInvalid`.
     """
-    wanted = signature.columns or tuple(tensor.name for tensor in signature.inputs)
-    if not signature.columns and list(given) != list(wanted):
-        return list(range(len(given)))  # The model knows no names: there is nothing to compare.
-    shown = ", ".join(f"`{name}`" for name in given)
-    for name in wanted:
-        if name not in given:
-            raise InputMissing(where, expected=f"column `{name}`", found=f"columns {shown}")
-    for name in given:
-        if name not in wanted:
-            expected = "the columns " + ", ".join(f"`{one}`" for one in wanted)
+    expected_names = signature.columns or tuple(tensor.name for tensor in signature.inputs)
+    if not signature.columns and list(names) != list(expected_names):
+        return list(range(len(names)))  # The model has no column names to compare with.
+    listing = ", ".join(f"`{name}`" for name in names)
+    for name in expected_names:
+        if name not in names:
+            raise InputMissing(where, expected=f"column `{name}`", found=f"columns {listing}")
+    for name in names:
+        if name not in expected_names:
+            expected = "the columns " + ", ".join(f"`{column}`" for column in expected_names)
             raise InputUnknown(where, expected=expected, found=f"column `{name}`")
-    if len(given) != len(wanted):
-        raise BodyInvalid(where, expected="each column once", found=f"columns {shown}")
-    return [list(given).index(name) for name in wanted]
+    if len(names) != len(expected_names):
+        raise BodyInvalid(where, expected="each column once", found=f"columns {listing}")
+    return [list(names).index(name) for name in expected_names]
 
 
 def _is_header(first: Sequence[str], columns: Sequence[tuple[str, Tensor]], where: str) -> bool:
@@ -96,7 +96,7 @@ def _is_header(first: Sequence[str], columns: Sequence[tuple[str, Tensor]], wher
     if any(tensor.dtype in ("string", "bool") for _, tensor in columns):
         return False
     if len(first) > 1 and first == [str(at) for at in range(len(first))]:
-        # pandas names columns so where nobody else has; a row of these values looks the same.
+        # pandas names unnamed columns 0, 1, 2 …; a row of these values looks the same.
         raise BodyInvalid(
             f"{where}, line 1",
             expected="a header or a row",
@@ -109,19 +109,19 @@ def _is_header(first: Sequence[str], columns: Sequence[tuple[str, Tensor]], wher
 def _plain_matrix(
     signature: Signature, lines: list[list[str]], order: Sequence[int]
 ) -> dict[str, Array] | None:
-    """Read lines of plain numbers at once for the only input; None for whatever wants a closer look."""
+    """Read lines of plain numbers for the only input in one pass; None if any cell needs a closer look."""
     tensor = signature.inputs[0]
     if len(signature.inputs) > 1 or tensor.dtype not in ("float32", "float64") or len(tensor.shape) != 2:
         return None
     if set(map(len, lines)) != {len(order)}:
         return None
     cells = list(chain.from_iterable(lines))
-    # Longer ones may be integers that no float holds, and Python's `float` takes words and underscores.
-    if max(map(len, cells)) > _LONGEST_PLAIN or "".join(cells).translate(_NO_PLAIN):
+    # Longer cells may be integers that no float holds; Python's `float` also takes words and underscores.
+    if max(map(len, cells)) > _LONGEST_PLAIN or "".join(cells).translate(_DELETE_PLAIN):
         return None
     try:
         wide = np.array(list(map(float, cells))).reshape(len(lines), -1)  # [rows, columns]
-        if np.isinf(wide).any():  # `1e400`: written as a number, but none that a float holds.
+        if np.isinf(wide).any():  # `1e400` is written as a number, but no float holds it.
             return None
         return signature.cast({tensor.name: wide[:, order]})
     except (ValueError, InputError):
@@ -130,7 +130,7 @@ def _plain_matrix(
 
 def _parse(content: bytes, where: str) -> list[list[str]]:
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")  # Spreadsheets write a byte order mark.
     except UnicodeDecodeError:
         raise BodyInvalid(where, expected="CSV in UTF-8", found="other bytes") from None
     try:
@@ -143,7 +143,7 @@ def _parse(content: bytes, where: str) -> list[list[str]]:
 
 
 def _columns(signature: Signature, width: int, where: str) -> list[tuple[str, Tensor]]:
-    """Name the columns of a table with the tensor that each one's values belong to."""
+    """Return the name of each column of a table, with the tensor that its values belong to."""
     inputs = signature.inputs
     if len(inputs) > 1:
         if not all(tensor.scalar_rows for tensor in inputs):
@@ -175,20 +175,20 @@ def _cell(tensor: Tensor, text: str, line: int, column: str) -> Any:
     else:
         value = _number(stripped)
     if value is None:
-        shown = f"`{text[:100]}`" if stripped else "an empty cell"
+        cell = f"`{text[:100]}`" if stripped else "an empty cell"
         raise ValueRefused(
             f"input `{tensor.name}`",
             expected=f"`{tensor}`",
-            found=f"{shown} in line {line}, column `{column}`",
+            found=f"{cell} in line {line}, column `{column}`",
         )
     return value
 
 
 def _number(text: str) -> float | int | None:
-    """Parse a number as people write it; None for anything else, and for what no float can hold."""
+    """Parse a number as people write it; None for any other text, and for a number that no float holds."""
     if not _NUMBER.fullmatch(text):
         return _INFINITE.get(text.lower().replace("infinity", "inf"))
     if text.lstrip("+-").isdigit():
-        return int(text) if len(text) <= 20 else None
+        return int(text) if len(text) <= 20 else None  # More digits than any 64-bit integer has.
     value = float(text)
     return None if math.isinf(value) else value

@@ -1,4 +1,4 @@
-"""One named input or output: its dtype, its shape and how a message shows it. Casts nothing."""
+"""One named input or output: its dtype, its shape and how messages write it. Casts nothing."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ Array = NDArray[Any]
 _NUMPY = {name: np.dtype(object if name == "string" else name) for name in DTYPES}
 
 BATCH = "batch"
-"""The name of the dimension along which rows are independent; always the first where it stands."""
+"""The name of the dimension along which rows are independent; if a tensor has it, it is the first."""
+
+_MOST_LISTED = 12
+_LONGEST_NAME = 80
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """One named input or output.
 
     ``shape`` holds sizes and names; a name is a dynamic dimension, and equal names are equal sizes within
-    one request. ``columns`` names the entries of the last axis. ``allows_nan`` is true where the golden
-    samples held missing values: JSON ``null`` and NaN are then taken for them, and refused otherwise.
+    one request. ``columns`` names the entries of the last axis. ``allows_nan`` is true if the golden samples
+    held missing values: only then are JSON ``null`` and NaN accepted, as missing values.
     """
 
     name: str
@@ -57,25 +60,26 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return f"{self.dtype} [{', '.join(str(size) for size in self.shape)}]"
 
 
-def fits(shape: tuple[int | str, ...], found: tuple[int, ...]) -> bool:
-    """Return whether an array of shape `found` is one of `shape`; a batch of no rows is not."""
-    if len(shape) != len(found):
+def fits(shape: tuple[int | str, ...], sizes: tuple[int, ...]) -> bool:
+    """Return whether an array of `sizes` has `shape`; a batch without rows does not."""
+    if len(shape) != len(sizes):
         return False
-    for want, size in zip(shape, found, strict=True):  # Quicker than `all`, and every request passes here.
-        if want != size and not isinstance(want, str):
+    # A loop is faster than `all` with a generator, and every request comes through here.
+    for dimension, size in zip(shape, sizes, strict=True):
+        if dimension != size and not isinstance(dimension, str):
             return False
-    return not (shape and shape[0] == BATCH and found[0] == 0)
+    return not (shape and shape[0] == BATCH and sizes[0] == 0)
 
 
 def describe(value: object) -> str:
-    """Name a JSON value as a message does: "a string", "1.5", "null", "a list"."""
+    """Return a JSON value as a message names it: "a string", "1.5", "null", "a list"."""
     match value:
         case None:
             return "null"
         case bool():
             return "true" if value else "false"
         case int():
-            # Python refuses to write out integers of thousands of digits, and nobody reads them.
+            # Python refuses to write integers of thousands of digits, and nobody reads them.
             return f"{value}" if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
         case float():
             return f"{value!r}"
@@ -89,15 +93,14 @@ def describe(value: object) -> str:
             return f"a {type(value).__name__}"
 
 
-def missing(tensor: Tensor, where: str, given: Sequence[str]) -> InputMissing:
-    """Say that input `tensor` is not in what `where` gives."""
-    found = listed(given)
-    return InputMissing(f"input `{tensor.name}` in {where}", expected=f"`{tensor}`", found=found)
+def input_missing(tensor: Tensor, where: str, names: Sequence[str]) -> InputMissing:
+    """Return the error of an input that is not among the `names` in `where`."""
+    return InputMissing(f"input `{tensor.name}` in {where}", expected=f"`{tensor}`", found=list_names(names))
 
 
 def quoted(name: str) -> str:
-    """Return a name that a caller sent as a message shows it: short and printable."""
-    short = name if len(name) <= 80 else f"{name[:80]}…"
+    """Return a name that a caller sent as a message writes it: short and printable."""
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
     return f"`{short}`" if short.isprintable() else f"`{ascii(short)[1:-1]}`"
 
 
@@ -106,13 +109,13 @@ def names_of(tensors: Sequence[Tensor]) -> str:
     return ", ".join(f"`{tensor.name}`" for tensor in tensors)
 
 
-def listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Return names that a caller sent as a message lists them: a dozen at most."""
-    more = ", …" if len(names) > 12 else ""
-    return ", ".join(quoted(name) for name in names[:12]) + more if names else "none"
+    more = ", …" if len(names) > _MOST_LISTED else ""
+    return ", ".join(quoted(name) for name in names[:_MOST_LISTED]) + more if names else "none"
 
 
-def unfit_text(text: str) -> bool:
+def is_unencodable(text: str) -> bool:
     """Return whether a model cannot be given this text."""
-    # ONNX strings are UTF-8 without NUL: ONNX Runtime cuts at NUL and cannot encode surrogates.
+    # ONNX strings are UTF-8 without NUL: ONNX Runtime cuts at NUL and cannot encode lone surrogates.
     return (not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)) or "\0" in text

@@ -1,65 +1,97 @@
-"""JSON values checked against a tensor: cast in one go, and searched for the first offender if that fails."""
+"""JSON values checked against a tensor: cast in one pass, or searched for the first offender."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from lading.errors import EmptyInput, ShapeRefused, ValueRefused
-from lading.signature.tensor import Array, DType, Tensor, describe, fits, unfit_text
+from lading.signature.tensor import BATCH, Array, DType, Tensor, describe, fits, is_unencodable
 
 _BLOCK_ROWS = 1000
+_LARGEST_EXACT = 2**53
+"""Beyond it, not every integer is a float64."""
+
+Shape = tuple[int | str, ...]
+
+
+class _Paths(NamedTuple):
+    """Writes the indices of a value as a path in the caller's JSON."""
+
+    root: str
+    columns: tuple[str, ...] | None
+    row_suffix: str
+    ndim: int
+
+    def of(self, indices: tuple[int, ...]) -> str:
+        parts = [f"[{index}]" for index in indices]
+        if self.columns and len(indices) == self.ndim and indices[-1] < len(self.columns):
+            parts[-1] = f".{self.columns[indices[-1]]}"
+        if parts:
+            parts[0] += self.row_suffix
+        return self.root + "".join(parts)
 
 
 def cast_json(
-    tensor: Tensor, value: object, path: str = "$", *, columns: tuple[str, ...] | None = None
+    tensor: Tensor,
+    value: object,
+    path: str = "$",
+    *,
+    shape: Shape | None = None,
+    columns: tuple[str, ...] | None = None,
+    row_suffix: str = "",
 ) -> Array:
-    """Turn a JSON value into the tensor's array, dtype and shape checked.
+    """Turn a JSON value into the tensor's array; its dtype and shape are checked.
 
-    ``columns`` are the keys to name in the path of the last axis when the rows came as objects.
+    ``shape`` stands in for the tensor's own where the value must have another one. ``columns`` names the
+    entries of the last axis in paths, for rows that came as objects; ``row_suffix`` follows the index of a
+    row, for a value that is one column of the caller's rows.
     Raises `ValueRefused`, `ShapeRefused`, `EmptyInput`, each with the path of the first offender.
     """
+    sizes = tensor.shape if shape is None else shape
+    wide: Array | None
     try:
-        wide = np.array(_typed(tensor, value), dtype=_wide(tensor))
+        wide = np.array(_typed(tensor, value, len(sizes)), dtype=_wide_dtype(tensor))
     except (msgspec.ValidationError, ValueError, OverflowError):
-        raise _explain(tensor, value, path, columns) from None
-    if not fits(tensor.shape, wide.shape):
-        raise _explain(tensor, value, path, columns)
-    cast = _narrow(tensor, wide)
-    if cast is None:
-        raise _explain(tensor, value, path, columns)
-    return cast
+        wide = None
+    if wide is not None and fits(sizes, wide.shape):
+        cast = _narrow(tensor, wide)
+        if cast is not None:
+            return cast
+    # Only now is it worth to look at every value: a well-formed one never comes here.
+    raise _explain(tensor, value, sizes, _Paths(path, columns, row_suffix, len(sizes)))
 
 
-def _typed(tensor: Tensor, value: object) -> object:
-    kind = _json_type(tensor.dtype, len(tensor.shape), tensor.allows_nan)
+def _typed(tensor: Tensor, value: object, ndim: int) -> object:
+    kind = _json_type(tensor.dtype, ndim, tensor.allows_nan)
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError:
         if "int" not in tensor.dtype:
             raise
-        return msgspec.convert(_whole(value, len(tensor.shape)), kind, strict=True)
+        return msgspec.convert(_with_integers(value, ndim), kind, strict=True)
 
 
-def _whole(value: object, depth: int) -> object:
-    """Write ``2.0`` as 2, which is the same number; data frames send integers so."""
+def _with_integers(value: object, depth: int) -> object:
+    """Replace ``2.0`` by 2, which is the same number; data frames write integers as floats."""
     if isinstance(value, list):
-        return [_whole(one, depth - 1) for one in value] if depth else value
+        return [_with_integers(item, depth - 1) for item in value] if depth else value
     return int(value) if isinstance(value, float) and _is_whole(value) else value
 
 
 def _is_whole(value: float) -> bool:
     # Past 2**53 the float may stand for another integer than the caller wrote.
-    return value.is_integer() and abs(value) <= 2**53
+    return value.is_integer() and abs(value) <= _LARGEST_EXACT
 
 
 @lru_cache(maxsize=256)
 def _json_type(dtype: DType, ndim: int, allows_nan: bool) -> Any:
+    """Return the type of nested lists, `ndim` deep, of values of a dtype."""
     if dtype == "bool":
         kind: Any = bool
     elif dtype == "string":
@@ -73,15 +105,15 @@ def _json_type(dtype: DType, ndim: int, allows_nan: bool) -> Any:
     return kind
 
 
-def _wide(tensor: Tensor) -> np.dtype[Any]:
+def _wide_dtype(tensor: Tensor) -> np.dtype[Any]:
     """Return the dtype that holds any JSON number of the tensor's kind until its range is checked."""
     return np.dtype(np.float64) if tensor.dtype.startswith("float") else tensor.numpy_dtype
 
 
 def _narrow(tensor: Tensor, wide: Array) -> Array | None:
-    """Cast float64 to the tensor's dtype; None where a value overflows, is NaN, or text is impossible."""
+    """Cast to the tensor's dtype; None if a value overflows or is NaN, or no model can read a text."""
     if tensor.dtype == "string":
-        return None if any(unfit_text(text) for text in wide.flat) else wide
+        return None if any(is_unencodable(text) for text in wide.flat) else wide
     if wide.dtype.kind != "f":
         return wide
     with np.errstate(over="ignore", invalid="ignore"):
@@ -90,111 +122,106 @@ def _narrow(tensor: Tensor, wide: Array) -> Array | None:
         return cast
     if not tensor.allows_nan and np.isnan(wide).any():
         return None
+    # An infinity that was written as one stays; one that the cast made is an overflow.
     return cast if (np.isinf(cast) == np.isinf(wide)).all() else None
 
 
 def _explain(
-    tensor: Tensor, value: object, path: str, columns: tuple[str, ...] | None
+    tensor: Tensor, value: object, shape: Shape, paths: _Paths
 ) -> ValueRefused | ShapeRefused | EmptyInput:
-    """Find the first value that keeps `value` from being the tensor, and say where it is."""
+    """Find the first value that keeps `value` from being the tensor, and return its error."""
     where, expected = f"input `{tensor.name}`", f"`{tensor}`"
-    if tensor.batched and value == []:
-        return EmptyInput(where, expected=f"{expected} with at least one row", found=f"none at `{path}`")
-    start, part, shape = _first_unfit(tensor, value)
-    for kind, found, at in _offences(tensor, part, shape):
-        place = _place(path, (at[0] + start, *at[1:]) if at else at, columns, tensor)
-        return kind(where, expected=expected, found=f"{found} at `{place}`")
+    if shape[:1] == (BATCH,) and value == []:
+        return EmptyInput(where, expected=f"{expected} with at least one row", found="none", path=paths.root)
+    start, block, block_shape = _first_unfit_block(tensor, value, shape)
+    for kind, text, indices in _offences(tensor, block, block_shape):
+        place = (indices[0] + start, *indices[1:]) if indices else ()
+        return kind(where, expected=expected, found=text, path=paths.of(place))
     # Only the sizes of dynamic dimensions are left: they differ, or an empty list hides the next one.
-    found = f"lists of different lengths, or empty ones, at `{path}`"
-    return ShapeRefused(where, expected=expected, found=found)
+    text = "lists of different lengths, or empty ones,"
+    return ShapeRefused(where, expected=expected, found=text, path=paths.root)
 
 
-def _first_unfit(tensor: Tensor, value: object) -> tuple[int, object, tuple[int | str, ...]]:
-    """Return the first block of rows that is no array of the tensor, where it begins, and its shape.
+def _first_unfit_block(tensor: Tensor, value: object, shape: Shape) -> tuple[int, object, Shape]:
+    """Return the index of the first row of a block that does not fit, the block, and its shape.
 
-    What follows looks at every value by itself, a thousand times slower: nobody may hold the server up with
-    a large body whose last value is wrong.
+    The search within a block looks at every value by itself, a thousand times slower than a cast: nobody may
+    keep the server busy with a large body whose last value is wrong.
     """
     if not isinstance(value, list) or len(value) <= _BLOCK_ROWS:
-        return 0, value, tensor.shape
-    if not tensor.batched and tensor.shape[:1] != (len(value),):
-        return 0, value, tensor.shape
-    row = tensor.shape[1:]
+        return 0, value, shape
+    if shape[:1] not in ((BATCH,), (len(value),)):
+        return 0, value, shape
+    row_shape = shape[1:]
     for start in range(0, len(value), _BLOCK_ROWS):
         block = value[start : start + _BLOCK_ROWS]
-        if not _is_array(tensor, block, row):
-            return start, block, (len(block), *row)
-    return 0, [], (0, *row)
+        if not _is_array(tensor, block, row_shape):
+            return start, block, (len(block), *row_shape)
+    return 0, [], (0, *row_shape)
 
 
-def _is_array(tensor: Tensor, block: list[Any], row: tuple[int | str, ...]) -> bool:
+def _is_array(tensor: Tensor, block: list[Any], row_shape: Shape) -> bool:
     try:
-        wide = np.array(_typed(tensor, block), dtype=_wide(tensor))
+        wide = np.array(_typed(tensor, block, 1 + len(row_shape)), dtype=_wide_dtype(tensor))
     except (msgspec.ValidationError, ValueError, OverflowError):
         return False
-    return fits(row, wide.shape[1:]) and _narrow(tensor, wide) is not None
+    return fits(row_shape, wide.shape[1:]) and _narrow(tensor, wide) is not None
 
 
 _Offence = tuple[type[ValueRefused | ShapeRefused], str, tuple[int, ...]]
 
 
-def _offences(tensor: Tensor, value: object, shape: tuple[int | str, ...]) -> Iterator[_Offence]:
-    """Find what keeps `value` from being of `shape`: the error, what was found, and its indices."""
+def _offences(tensor: Tensor, value: object, shape: Shape) -> Iterator[_Offence]:
+    """Find what keeps `value` from having `shape`: class of the error, description, indices."""
     if not shape:
-        found = _bad_scalar(tensor, value)
-        if found is not None:
-            yield ValueRefused, found, ()
+        text = _bad_scalar(tensor, value)
+        if text is not None:
+            yield ValueRefused, text, ()
         return
     if not isinstance(value, list):
         yield ValueRefused, describe(value), ()
         return
-    want = shape[0]
-    if isinstance(want, int) and len(value) != want:
+    size = shape[0]
+    if isinstance(size, int) and len(value) != size:
         yield ShapeRefused, f"{len(value)} value{'' if len(value) == 1 else 's'}", ()
         return
     for at, item in enumerate(value):
-        for kind, found, inner in _offences(tensor, item, shape[1:]):
-            yield kind, found, (at, *inner)
-
-
-def _place(path: str, at: tuple[int, ...], columns: tuple[str, ...] | None, tensor: Tensor) -> str:
-    """Write indices as a path; the last one as a column where rows came as objects."""
-    parts = [f"[{index}]" for index in at]
-    if columns and len(at) == len(tensor.shape) and at[-1] < len(columns):
-        parts[-1] = f".{columns[at[-1]]}"
-    return path + "".join(parts)
+        for kind, text, indices in _offences(tensor, item, shape[1:]):
+            yield kind, text, (at, *indices)
 
 
 def _bad_scalar(tensor: Tensor, value: object) -> str | None:
-    """Describe `value` if it is not a JSON scalar of the tensor's dtype, else None."""
+    """Describe `value` if it is not a JSON scalar of the tensor's dtype; None if it is."""
     dtype = tensor.dtype
     if value is None:
         return None if tensor.allows_nan and dtype.startswith("float") else "null"
     if dtype in ("bool", "string"):
         if not isinstance(value, bool if dtype == "bool" else str):
             return describe(value)
-        unfit = isinstance(value, str) and unfit_text(value)
-        return "a string with a NUL or a lone surrogate" if unfit else None
+        unencodable = isinstance(value, str) and is_unencodable(value)
+        return "a string with a NUL or a lone surrogate" if unencodable else None
+    # In Python a bool is an int; in JSON it is no number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return describe(value)
     return _bad_number(tensor, value)
 
 
 def _bad_number(tensor: Tensor, value: float) -> str | None:
+    """Describe `value` if it is beyond the tensor's dtype or has a fraction where none may be."""
     beyond = f"{describe(value)}, which is beyond {tensor.dtype},"
     if tensor.dtype.startswith("float"):
         if isinstance(value, float) and not math.isfinite(value):
             return "NaN" if math.isnan(value) and not tensor.allows_nan else None
         try:
             with np.errstate(over="ignore"):
-                over = np.isinf(np.float64(value).astype(tensor.numpy_dtype))
-        except OverflowError:  # an integer beyond every float
+                overflows = np.isinf(np.float64(value).astype(tensor.numpy_dtype))
+        except OverflowError:  # An integer beyond every float.
             return beyond
-        return beyond if over else None
-    info = np.iinfo(tensor.numpy_dtype)
+        return beyond if overflows else None
+    limits = np.iinfo(tensor.numpy_dtype)
     if isinstance(value, float) and not value.is_integer():
         return describe(value)
-    if not info.min <= value <= info.max:
+    if not limits.min <= value <= limits.max:
         return beyond
     if isinstance(value, float) and not _is_whole(value):
         return f"{describe(value)}, a float too large to be one integer,"

@@ -18,7 +18,8 @@ from lading.server.metrics import Metrics
 from lading.server.metrics.page import CONTENT_TYPE, Families, lading_families, page
 from lading.server.metrics.shared_memory import Cells
 from lading.server.observe.observer import Observer
-from lading.server.protocols import feedback, invocations, mlflow, native, oip, vertex
+from lading.server.protocols import feedback, invocations, mlflow, native, vertex
+from lading.server.protocols.oip import rest as oip
 from lading.server.protocols.oip.metrics import triton_families
 from lading.server.protocols.tfs import rest as tfs
 from lading.server.protocols.tfs.metrics import tfs_families

@@ -24,10 +24,9 @@ import lading
 from lading.server.http.app import App
 from lading.server.http.messages import Route
 from lading.server.inference.version import ServedVersion, State
-from lading.server.protocols import mlflow
-from lading.server.protocols import native as book
+from lading.server.protocols import mlflow, native
 from lading.server.protocols.native.json_values import dumps, sample_rows
-from lading.server.protocols.oip import metadata as facts
+from lading.server.protocols.oip.metadata import tensor_metadata
 from lading.signature import Signature, Tensor
 
 # The version that Swagger UI 4 shows; it refuses 3.1.
@@ -146,7 +145,7 @@ def _request_body(route: Route, served: ServedVersion | None) -> dict[str, Any]:
     """Describe what a route takes: where it predicts, the rows of the model with an example that works."""
     schema: dict[str, Any] = {"type": "object"}
     example: dict[str, Any] | None = None
-    if served is not None and route.protocol == book.PROTOCOL:
+    if served is not None and route.protocol == native.PROTOCOL:
         schema, example = _native_body(served)
     elif served is not None and route.pattern.endswith(("/invocations", ":predict")):
         schema, example = _instances_body(served)
@@ -180,7 +179,7 @@ def _infer_example(served: ServedVersion) -> dict[str, Any]:
     def shown(tensor: Tensor) -> dict[str, Any]:
         first = served.samples.inputs[tensor.name][:1]
         data = orjson.loads(dumps(first.reshape(-1)))
-        return {**facts.described(tensor), "shape": [*first.shape], "data": data}
+        return {**tensor_metadata(tensor), "shape": [*first.shape], "data": data}
 
     return {"inputs": [shown(one) for one in served.signature.inputs]}
 

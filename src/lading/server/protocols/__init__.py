@@ -1,13 +1,16 @@
 """The contract of a wire protocol: its routes, its bodies, its errors, over the one data plane.
 
-Each other file here is one protocol. A protocol decodes a request into a `Job` or answers at once; it
-never runs a model and never touches a socket.
+Each other file or folder here is one protocol. A protocol decodes a request into a `Job` or answers
+immediately; it never runs a model and never touches a socket.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from lading import errors
 from lading.errors import LadingError, mid_sentence
+from lading.server.http.messages import Response, json_response
 
 STATUS: dict[type[LadingError], int] = {
     errors.UsageError: 400,
@@ -29,16 +32,17 @@ STATUS: dict[type[LadingError], int] = {
     errors.RemoteError: 502,
     errors.RunFailed: 500,
 }
-"""HTTP status by error; a class that is not named has that of the nearest one above it."""
+"""HTTP status by error; a class without an entry has that of the nearest class above it."""
+
+# msgspec and json raise ValueErrors, which bad UTF-8 is too; deep nesting raises RecursionError.
+DECODE_ERRORS = (ValueError, RecursionError)
+"""The exceptions of a decoder for a body that is not the JSON it expects."""
 
 
-UNREADABLE = (ValueError, RecursionError)
-"""What reading JSON raises that is not of the form wanted: msgspec's errors, and those of bad UTF-8."""
-
-
-def unread(error: BaseException) -> str:
-    """Say why a body could not be read, given what of `UNREADABLE` was raised; the middle of a sentence."""
-    if isinstance(error, UnicodeDecodeError):  # Its own position is that within one text of the body.
+def decode_error_text(error: BaseException) -> str:
+    """Return why a body could not be decoded, as the middle of a sentence; `error` is of `DECODE_ERRORS`."""
+    if isinstance(error, UnicodeDecodeError):
+        # The position in the error counts from the start of one string, not of the body: it would mislead.
         return f"text that is not UTF-8 (byte 0x{error.object[error.start]:02x})"
     return mid_sentence(str(error) or type(error).__name__)
 
@@ -48,12 +52,18 @@ def status_of(error: LadingError) -> int:
     return errors.nearest(STATUS, error)
 
 
-def error_headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers that go with `error`: ``retry-after`` or ``allow``."""
+def error_response(error: LadingError, body: Any, status: int | None = None) -> Response:
+    """Return the JSON answer to `error`, with its headers; `status` where a protocol has one of its own."""
+    response = json_response(body, status_of(error) if status is None else status)
+    response.headers = _headers(error)
+    return response
+
+
+def _headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(error, errors.QueueFull):
         return ((b"retry-after", str(error.retry_after_s).encode()),)
     if isinstance(error, errors.UnavailableError):
         return ((b"retry-after", b"1"),)
     if isinstance(error, errors.MethodRefused):
-        return ((b"allow", ", ".join(error.allowed).encode()),)
+        return ((b"allow", ", ".join(error.allowed).encode()),)  # RFC 9110, 15.5.6: a 405 must have it.
     return ()

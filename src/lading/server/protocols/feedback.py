@@ -1,7 +1,8 @@
-"""The truth about an answer, told later: what makes online accuracy of a release.
+"""True labels of answers, sent later: the source of a release's online accuracy.
 
-Whoever learns it names the request by the ``x-request-id`` that the answer carried. An answer that another
-process gave is passed on through the catalog; one that nobody remembers is not counted.
+The sender names the request by the ``x-request-id`` that the answer carried. Feedback on the answer of
+another process is passed on through the catalog; feedback on an answer that no process remembers is not
+counted.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import msgspec
 from lading.errors import BodyInvalid, NotSupported
 from lading.server.http.messages import Request, Response, Route, json_response
 from lading.server.inference.dataplane import DataPlane
-from lading.server.protocols import UNREADABLE, unread
-from lading.server.protocols import native as book
+from lading.server.protocols import DECODE_ERRORS, decode_error_text, native
 
 PROTOCOL = "feedback"
 
@@ -30,32 +30,43 @@ _decoder = msgspec.json.Decoder(_Feedback)
 
 def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
-    summary = "Tell the truth about an answer"
-    yield Route("POST", "/models/{name}/feedback", feedback, book.refuse, PROTOCOL, summary)
+    yield Route(
+        "POST",
+        "/models/{name}/feedback",
+        feedback,
+        native.refuse,
+        PROTOCOL,
+        "Report the true label of an answer",
+    )
 
 
 def feedback(request: Request, plane: DataPlane) -> Response:
-    """Take the true label of an answer, a list for several rows, by name as `/predict/label` gives it."""
+    """Accept the true label of an answer by its name, as `/predict/label` has it; a list for several rows."""
     name = request.params["name"]
-    plane.versions(name)
+    plane.versions(name)  # Raises `ModelNotFound` before the body is read.
     try:
         body = _decoder.decode(request.body)
-    except UNREADABLE as error:
-        hint = 'send `{"request_id": "…", "label": "setosa"}`'
+    except DECODE_ERRORS as error:
         raise BodyInvalid(
-            "body", expected="a request's id and its label", found=unread(error), hint=hint
+            "body",
+            expected="a request's id and its label",
+            found=decode_error_text(error),
+            hint='send `{"request_id": "…", "label": "setosa"}`',
         ) from None
-    truth = tuple(_text(one) for one in (body.label if isinstance(body.label, list) else [body.label]))
+    labels = body.label if isinstance(body.label, list) else [body.label]
+    texts = tuple(_text(label) for label in labels)
     if plane.observer is None or name not in plane.traffic:
         hint = f"`lading release {name}:N`, and serve it by following (`lading serve` without references)"
         raise NotSupported(f"feedback for `{name}`", expected="a release", found="none", hint=hint)
-    here = plane.observer.add_feedback(name, body.request_id.encode(), truth)
-    return json_response({"counted": "here" if here else "passed on"}, 200 if here else 202)
+    counted_here = plane.observer.add_feedback(name, body.request_id.encode(), texts)
+    # 202: whichever process gave the answer will find the feedback in the catalog.
+    status = 200 if counted_here else 202
+    return json_response({"counted": "here" if counted_here else "passed on"}, status)
 
 
 def _text(label: object) -> str:
     if isinstance(label, str):
         return label
     if isinstance(label, bool) or not isinstance(label, int | float):
-        raise BodyInvalid("`$.label`", expected="a label, or a list of one for each row", found=str(label))
+        raise BodyInvalid("`$.label`", expected="a label, or a list with one per row", found=str(label))
     return str(label)

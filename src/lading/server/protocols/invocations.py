@@ -1,6 +1,6 @@
 """``/invocations`` and ``/ping``, which MLflow's scoring server and SageMaker's containers have in common.
 
-The content type says how the rows are written. The answer is what the framework's own ``predict`` gives:
+The content type states how the rows are encoded. The answer is that of the framework's own ``predict``:
 classes for a classifier, else the primary output.
 """
 
@@ -15,7 +15,7 @@ from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
 from lading.server.protocols import mlflow, sagemaker
-from lading.server.protocols.tfs import json_bodies as tfs_json
+from lading.server.protocols.tfs import json_bodies
 from lading.signature import Array, Tensor
 from lading.signature.csvtext import read_csv
 
@@ -43,40 +43,42 @@ def invoke(request: Request, plane: DataPlane) -> Job:
     else:
         inputs = read_csv(served.signature, request.body, header=_header(options))
     as_csv = sagemaker.wants_csv(request.headers.get(b"accept", b""))
-    return job(served, inputs, asked_outputs(served, params), as_csv=as_csv)
+    return job(served, inputs, output_names(served, params), as_csv=as_csv)
 
 
 def job(
-    served: ServedVersion, inputs: Mapping[str, Array], asked: tuple[str, ...] | None, *, as_csv: bool = False
+    served: ServedVersion, inputs: Mapping[str, Array], names: tuple[str, ...] | None, *, as_csv: bool = False
 ) -> Job:
-    """Make the job that answers ``{"predictions": …}``: the outputs asked for, or as `prediction` chooses."""
-    names = asked if asked is not None else (prediction(served).name,)
-    tensors = [next(one for one in served.signature.outputs if one.name == name) for name in names]
+    """Return the job that answers ``{"predictions": …}`` with the outputs called `names`.
+
+    `names` None stands for the output that the framework's ``predict`` returns.
+    """
+    if names is None:
+        names = (predicted_output(served).name,)
+    tensors = [next(output for output in served.signature.outputs if output.name == name) for name in names]
 
     def encode(outputs: dict[str, Array]) -> Response:
         arrays = {tensor.name: _as_predicted(tensor, outputs[tensor.name]) for tensor in tensors}
         if as_csv:
             return sagemaker.csv_response(list(arrays.values()))
-        return Response(tfs_json.row_body(arrays) if _rowed(arrays) else tfs_json.whole_body(arrays))
+        write = json_bodies.row_body if _have_equal_rows(arrays) else json_bodies.whole_body
+        return Response(write(arrays))
 
     return Job(served, inputs, names, encode, rows_in(served, inputs))
 
 
-def prediction(served: ServedVersion) -> Tensor:
-    """Return the output that a framework's ``predict`` gives: the label of a classifier, else the primary."""
+def predicted_output(served: ServedVersion) -> Tensor:
+    """Return the output that a framework's ``predict`` returns: a classifier's label, else the primary."""
     for tensor in served.signature.outputs:
         if tensor.name == "label":
             return tensor
     return served.signature.primary
 
 
-def asked_outputs(served: ServedVersion, params: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Read the only parameter there is, ``outputs``: the names of the outputs wanted.
-
-    Raises `BodyInvalid` for another parameter: a model that was packed has none, and ignoring one would
-    answer another question than was asked.
-    """
+def output_names(served: ServedVersion, params: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names in the only parameter, ``outputs``, or None without it; raises `BodyInvalid`."""
     for name in params:
+        # A packed model has no parameters; to ignore one would answer a question that nobody asked.
         if name != "outputs":
             expected = "no parameter but `outputs`"
             raise BodyInvalid(f"model `{served.label}`", expected=expected, found=f"`{name}`")
@@ -90,27 +92,30 @@ def asked_outputs(served: ServedVersion, params: Mapping[str, Any]) -> tuple[str
 
 
 def _as_predicted(tensor: Tensor, array: Array) -> Array:
-    """Return one value a row where the output has one, as ``predict`` does."""
-    return array.reshape(-1) if tensor.scalar_rows else array
+    """Flatten an output with one value per row, as ``predict`` returns it."""
+    return array.reshape(-1) if tensor.scalar_rows else array  # [batch, 1] -> [batch]
 
 
-def _rowed(arrays: Mapping[str, Array]) -> bool:
-    return all(array.ndim for array in arrays.values()) and len({len(one) for one in arrays.values()}) == 1
+def _have_equal_rows(arrays: Mapping[str, Array]) -> bool:
+    return (
+        all(array.ndim for array in arrays.values()) and len({len(array) for array in arrays.values()}) == 1
+    )
 
 
 def _content_type(header: bytes) -> tuple[str, dict[str, str]]:
-    """Read a content type that is spoken here; none at all is taken for JSON."""
-    given = header.decode("latin-1")
-    kind, *rest = (part.strip() for part in given.split(";"))
+    """Return the media type and its parameters; a request without a content type is taken for JSON."""
+    text = header.decode("latin-1")
+    kind, *parts = (part.strip() for part in text.split(";"))
     kind = kind.lower() or _JSON
     options = {
         key.strip().lower(): value.strip('" ').lower()
-        for key, _, value in (one.partition("=") for one in rest)
+        for key, _, value in (part.partition("=") for part in parts)
     }
+    # The sentences below are those of MLflow's scoring server, which its clients show.
     if kind not in (_JSON, _CSV):
         raise MediaTypeRefused(
             "This predictor only supports the following content types: "
-            f"Types: ['{_CSV}', '{_JSON}']. Got '{given}'."
+            f"Types: ['{_CSV}', '{_JSON}']. Got '{text}'."
         )
     if options.get("charset", "utf-8") not in ("utf-8", "utf8"):
         raise MediaTypeRefused("The scoring server only supports UTF-8")
@@ -122,14 +127,15 @@ def _content_type(header: bytes) -> tuple[str, dict[str, str]]:
 
 
 def _header(options: Mapping[str, str]) -> bool | None:
-    """Read what a content type says of the header row (RFC 4180), and that there is no label column."""
+    """Return what the content type states about a header row (RFC 4180), or None if it states nothing."""
+    # SageMaker's parameter: how many columns before the features are labels. A request has none to give.
     if options.get("label_size", "0") != "0":
         raise BodyInvalid(
             "`label_size`", expected="0: rows without labels", found=f"`{options['label_size']}`"
         )
-    given = options.get("header")
-    if given is None:
+    header = options.get("header")
+    if header is None:
         return None
-    if given not in ("present", "absent"):
-        raise BodyInvalid("`header`", expected="`present` or `absent`", found=f"`{given}`")
-    return given == "present"
+    if header not in ("present", "absent"):
+        raise BodyInvalid("`header`", expected="`present` or `absent`", found=f"`{header}`")
+    return header == "present"

@@ -1,7 +1,7 @@
-"""What Amazon SageMaker asks of a container: ``/ping``, and answers as CSV where CSV is accepted.
+"""Amazon SageMaker's contract for a container: ``/ping``, and CSV answers for clients that accept CSV.
 
-``/invocations`` itself is in `invocations`, because MLflow has it too. Hosting many models behind one
-endpoint (``/models``) is not spoken: that path lists lading's own.
+The route ``/invocations``, which MLflow shares, is in `invocations`. SageMaker's multi-model endpoints are
+not supported: their path, ``/models``, lists lading's own models.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from lading.signature import Array
 
 
 def ping(_request: Request, plane: DataPlane) -> Response:
-    """Answer 200 and nothing more when every model answers; raises `ModelNotReady` when one does not."""
+    """Answer an empty 200 when every model is ready; raises `ModelNotReady` otherwise."""
     plane.readiness.require()
     return Response(b"", content_type=b"text/plain; charset=utf-8")
 
 
 def wants_csv(accept: bytes) -> bool:
-    """Return whether a client accepts CSV rather than JSON: whichever it names first."""
-    for one in accept.decode("latin-1").split(","):
-        kind = one.partition(";")[0].strip().lower()
+    """Return whether a client prefers CSV to JSON, by the order of its ``accept`` header."""
+    for item in accept.decode("latin-1").split(","):
+        kind = item.partition(";")[0].strip().lower()
         if kind == "text/csv":
             return True
         if kind in ("application/json", "*/*", "application/*"):
@@ -34,15 +34,17 @@ def wants_csv(accept: bytes) -> bool:
 
 
 def csv_response(outputs: Sequence[Array]) -> Response:
-    """Write outputs side by side, one line a row, no header."""
+    """Write outputs side by side, one line per row, without a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = max((len(array) for array in outputs if array.ndim), default=1)
     if not rows or any(array.size % rows for array in outputs):
-        found = ", ".join(f"`{list(array.shape)}`" for array in outputs)
-        raise BodyInvalid("answer as CSV", expected="outputs with one value or more a row", found=found)
-    # Shortest text that reads back as the same number: str() of a numpy scalar gives it for each width.
-    columns = [array.reshape(rows, -1).astype(str if array.dtype != object else object) for array in outputs]
-    for at in range(rows):
-        writer.writerow([cell for column in columns for cell in column[at]])
+        shapes = ", ".join(f"`{list(array.shape)}`" for array in outputs)
+        raise BodyInvalid("answer as CSV", expected="outputs with one value or more a row", found=shapes)
+    # str() of a numpy scalar is the shortest text that reads back as the same number of the same width.
+    columns = [
+        array.reshape(rows, -1).astype(str if array.dtype != object else object) for array in outputs
+    ]  # [rows, values per row]
+    for row in range(rows):
+        writer.writerow([cell for column in columns for cell in column[row]])
     return Response(text.getvalue().encode(), content_type=b"text/csv; charset=utf-8")

@@ -1,6 +1,6 @@
 """Vertex AI's contract for a container: a health and a predict route whose paths the platform chooses.
 
-The paths come from the settings; where there are none, neither are these routes.
+The paths come from the settings; a route whose path is not set does not exist.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lading.errors import BodyInvalid, InvalidSetting, LadingError
-from lading.server.codecs import dataframe as frames
+from lading.server.codecs import dataframe
 from lading.server.http.messages import Request, Response, Route, json_response
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.protocols import error_headers, invocations, status_of
-from lading.server.protocols.tfs import json_bodies as tfs_json
+from lading.server.protocols import error_response, invocations
+from lading.server.protocols.tfs import json_bodies
 from lading.settings import ServeSettings
 
 PROTOCOL = "vertex"
@@ -27,17 +27,15 @@ def routes(settings: ServeSettings) -> Iterator[Route]:
         yield Route("POST", path, predict, refuse, PROTOCOL, "Predict instances", fast=True)
 
 
-def _path(name: str, given: str) -> str:
-    if given and not given.startswith("/"):
-        raise InvalidSetting(f"`{name}`", expected="a path that begins with `/`", found=f"`{given}`")
-    return given
+def _path(setting: str, path: str) -> str:
+    if path and not path.startswith("/"):
+        raise InvalidSetting(f"`{setting}`", expected="a path that begins with `/`", found=f"`{path}`")
+    return path
 
 
 def refuse(error: LadingError) -> Response:
-    """Answer an error; the platform passes the body on to the caller as it is."""
-    response = json_response({"error": str(error)}, status_of(error))
-    response.headers = error_headers(error)
-    return response
+    """Answer an error; the platform passes the body on to the caller unchanged."""
+    return error_response(error, {"error": str(error)})
 
 
 def health(_request: Request, plane: DataPlane) -> Response:
@@ -47,9 +45,9 @@ def health(_request: Request, plane: DataPlane) -> Response:
 
 
 def predict(request: Request, plane: DataPlane) -> Job:
-    """Predict with the default model: ``instances`` in, ``predictions`` out, one for each."""
+    """Predict with the default model: ``instances`` in, one of ``predictions`` out for each."""
     served = plane.resolve()
-    document = tfs_json.loads(request.body)
+    document = json_bodies.loads(request.body)
     instances, parameters = document.get("instances"), document.get("parameters") or {}
     if not isinstance(instances, list):
         raise BodyInvalid("`$.instances`", expected="a list of instances", found="none")
@@ -57,8 +55,9 @@ def predict(request: Request, plane: DataPlane) -> Job:
         raise BodyInvalid("`$.parameters`", expected="an object", found="something else")
     try:
         if any(tensor.dtype == "string" for tensor in served.signature.inputs):
-            instances = tfs_json.decoded(instances)
-        inputs = frames.from_rows(served.signature, instances, "$.instances")
+            # A string may come as `{"b64": …}`, because Vertex AI has the JSON of TensorFlow Serving.
+            instances = json_bodies.decode_strings(instances)
+        inputs = dataframe.from_rows(served.signature, instances, "$.instances")
     except RecursionError:
         raise BodyInvalid("`$.instances`", expected="rows", found="values nested too deeply") from None
-    return invocations.job(served, inputs, invocations.asked_outputs(served, parameters))
+    return invocations.job(served, inputs, invocations.output_names(served, parameters))

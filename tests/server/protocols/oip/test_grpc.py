@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lading.server.inference.version import ServedVersion
-from lading.server.protocols.oip.grpc import _CONTENTS
+from lading.server.protocols.oip.grpc import CONTENTS_FIELDS
 from lading.server.protocols.oip.tensors import DATATYPES, from_bytes, to_bytes
 from lading.signature import DTYPES
 from support.bundles import linear_bundle
@@ -49,7 +49,7 @@ def declared(array: Any, dtype: str, name: str = "x") -> dict[str, Any]:
 def typed(array: Any, dtype: str, name: str = "x") -> dict[str, Any]:
     flat = array.reshape(-1).tolist()
     flat = [text.encode() for text in flat] if dtype == "string" else flat
-    return {**declared(array, dtype, name), "contents": {_CONTENTS[dtype]: flat}}
+    return {**declared(array, dtype, name), "contents": {CONTENTS_FIELDS[dtype]: flat}}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -71,8 +71,8 @@ def test_every_datatype_but_fp16_comes_back_typed(channel, dtype):
     answer = infer(channel, f"echo-{dtype}", inputs=[given], id="7")
     assert answer.id == "7"
     assert not answer.raw_output_contents
-    found = list(getattr(answer.outputs[0].contents, _CONTENTS[dtype]))
-    assert found == given["contents"][_CONTENTS[dtype]]
+    found = list(getattr(answer.outputs[0].contents, CONTENTS_FIELDS[dtype]))
+    assert found == given["contents"][CONTENTS_FIELDS[dtype]]
 
 
 def test_two_inputs_and_a_choice_of_outputs(channel):

@@ -1,8 +1,7 @@
-"""The book's API at the root and the native one under ``/models``: plain JSON for people and scripts.
+"""lading's own protocol, at the root for the default model and under ``/models``: plain JSON.
 
-At the root one row in gives one flat row out, as the book's clients expect; under ``/models`` there is
-always one result a row. Everything said about a model is read from its bundle. This file has the routes and
-the refusals; ``predict`` answers with predictions and ``about`` tells about models.
+At the root one row in gives one flat row out; under ``/models`` every answer has one result per row.
+This file has the routes and the error answers, `predict` the predictions, `info` the facts about models.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lading.errors import LadingError
-from lading.server.http.messages import Handler, Response, Route, json_response
-from lading.server.protocols import error_headers, status_of
-from lading.server.protocols.native import info as about
-from lading.server.protocols.native import predict
+from lading.server.http.messages import Handler, Response, Route
+from lading.server.protocols import error_response
+from lading.server.protocols.native import info, predict
 
 PROTOCOL = "native"
-_PLACES = ("/models/{name}", "/models/{name}/versions/{version}", "/models/{name}/tags/{tag}", "")
+_MODEL_PREFIXES = ("/models/{name}", "/models/{name}/versions/{version}", "/models/{name}/tags/{tag}")
 
 
 def routes() -> Iterator[Route]:
@@ -25,27 +23,27 @@ def routes() -> Iterator[Route]:
     def route(method: str, pattern: str, handler: Handler, summary: str) -> Route:
         return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=method == "POST")
 
-    for place in _PLACES:
-        flat = place == ""
-        health = about.health if flat else about.model_health
-        sample, sample_label = predict.sample_predictor(flat=flat), predict.sample_label_predictor(flat=flat)
-        yield route("POST", f"{place}/predict", predict.predictor(flat=flat), "Predict")
-        yield route("POST", f"{place}/predict/label", predict.label_predictor(flat=flat), "Predict, by label")
-        yield route("GET", f"{place}/predict/test", sample, "Predict the first golden sample")
-        yield route("GET", f"{place}/predict/test/label", sample_label, "The same, by label")
-        yield route("GET", f"{place}/metadata", about.metadata, "What goes in and what comes out")
-        yield route("GET", f"{place}/label", about.label, "The labels")
-        yield route("GET", f"{place}/health", health, "Whether it is ready, and why not")
-    yield route("GET", "/models", about.list_models, "The models here")
-    for place in _PLACES[:3]:
-        yield route("GET", place, about.show_model, "One model")
+    for prefix in (*_MODEL_PREFIXES, ""):
+        at_root = prefix == ""
+        health = info.health if at_root else info.model_health
+        sample = predict.sample_predictor(flat=at_root)
+        sample_label = predict.sample_label_predictor(flat=at_root)
+        label = predict.label_predictor(flat=at_root)
+        yield route("POST", f"{prefix}/predict", predict.predictor(flat=at_root), "Predict")
+        yield route("POST", f"{prefix}/predict/label", label, "Predict labels")
+        yield route("GET", f"{prefix}/predict/test", sample, "Predict the first golden sample")
+        yield route("GET", f"{prefix}/predict/test/label", sample_label, "Predict its label")
+        yield route("GET", f"{prefix}/metadata", info.metadata, "Inputs and outputs, with a sample")
+        yield route("GET", f"{prefix}/label", info.label, "The labels by class")
+        yield route("GET", f"{prefix}/health", health, "Whether it is ready, and why not")
+    yield route("GET", "/models", info.list_models, "The models of this server")
+    for prefix in _MODEL_PREFIXES:
+        yield route("GET", prefix, info.show_model, "One model")
 
 
 def refuse(error: LadingError) -> Response:
-    """Answer an error: one sentence, its name, and the hint if there is one."""
+    """Answer an error with one sentence, the name of its class, and the hint if it has one."""
     body = {"error": error.message, "code": type(error).__name__}
     if error.hint:
         body["hint"] = error.hint
-    response = json_response(body, status_of(error))
-    response.headers = error_headers(error)
-    return response
+    return error_response(error, body)

@@ -1,4 +1,4 @@
-"""Values and golden samples as plain JSON."""
+"""Arrays and golden samples as plain JSON values."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ def dumps(value: Any) -> bytes:
 
 
 def first_sample(served: ServedVersion) -> dict[str, Array]:
-    """Return the inputs of the first golden row, as a batch of one where there are batches."""
+    """Return the inputs of the first golden row; batched inputs as a batch of one."""
     inputs = served.signature.inputs
-    return {one.name: _first(one, served.samples.inputs[one.name]) for one in inputs}
+    return {tensor.name: _first(tensor, served.samples.inputs[tensor.name]) for tensor in inputs}
 
 
 def first_expected(served: ServedVersion) -> dict[str, Array]:
-    """Return the outputs of the first golden row, as a batch of one where there are batches."""
+    """Return the outputs of the first golden row; batched outputs as a batch of one."""
     outputs = served.signature.outputs
-    return {one.name: _first(one, served.samples.outputs[one.name]) for one in outputs}
+    return {tensor.name: _first(tensor, served.samples.outputs[tensor.name]) for tensor in outputs}
 
 
 def sample_rows(served: ServedVersion, sample: dict[str, Array]) -> Any:
-    """Write sample inputs as the value of ``data``: rows as lists, or as objects where inputs have names."""
+    """Write sample inputs as the value of ``data``: rows as lists, or as objects for several inputs."""
     inputs = served.signature.inputs
-    if not all(one.batched for one in inputs):
+    if not all(tensor.batched for tensor in inputs):
         return sample
     if len(inputs) == 1:
         return sample[inputs[0].name]
-    rows = len(sample[inputs[0].name])
-    return [{one.name: _cell(one, sample[one.name][at]) for one in inputs} for at in range(rows)]
+    count = len(sample[inputs[0].name])
+    return [{tensor.name: _cell(tensor, sample[tensor.name][at]) for tensor in inputs} for at in range(count)]
 
 
 def _cell(tensor: Tensor, value: Any) -> Any:
-    return (
-        np.asarray(value, dtype=tensor.numpy_dtype).reshape(-1).tolist()[0] if tensor.scalar_rows else value
-    )
+    """Return the value of one row: a plain scalar if the tensor has one value per row."""
+    if not tensor.scalar_rows:
+        return value
+    return np.asarray(value, dtype=tensor.numpy_dtype).reshape(-1).tolist()[0]
 
 
 def _first(tensor: Tensor, array: Array) -> Array:
@@ -50,7 +51,7 @@ def _first(tensor: Tensor, array: Array) -> Array:
 
 
 def _plain(value: Any) -> Any:
-    # orjson leaves to us what it does not write by itself: strings, strided arrays and numpy scalars.
+    # orjson calls this for what it does not write itself: strings, strided arrays and numpy scalars.
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(type(value).__name__)

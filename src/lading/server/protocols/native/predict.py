@@ -13,7 +13,7 @@ from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
-from lading.server.protocols import UNREADABLE, unread
+from lading.server.protocols import DECODE_ERRORS, decode_error_text
 from lading.server.protocols.native.json_values import dumps, first_sample
 from lading.server.protocols.native.routing import resolve
 from lading.signature import Array, label_output, named_labels
@@ -24,12 +24,13 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     outputs: tuple[str, ...] | None = None
 
 
-_FLAT, _ROWS = ("book", "flat"), ("book", "rows")
+# Keys of `LoadedModel.plans`: tuples of constants, so that no key is built per request.
+_FLAT, _BY_ROW = ("native", "flat"), ("native", "by row")
 _decoder = msgspec.json.Decoder(_Body)
 
 
 class _Plan:
-    """What is prepared once for a version: how its bodies are read and its answers written."""
+    """What is prepared once per version: the reader of its bodies and the writer of its answers."""
 
     __slots__ = ("_flat", "_quick", "names", "served")
 
@@ -43,30 +44,28 @@ class _Plan:
     def job(self, body: bytes) -> Job:
         """Read a body; raises `InputError`."""
         served = self.served
-        if self._quick is not None:
-            try:
-                inputs, rows, asked = self._quick(body)
-            except UNREADABLE:
-                return self._slow_job(body)
-        else:
-            return self._slow_job(body)
-        return self.job_of(inputs, rows) if asked is None else _asked_job(served, inputs, rows, asked)
+        if self._quick is None:
+            return self._general_job(body)
+        try:
+            inputs, rows, names = self._quick(body)
+        except DECODE_ERRORS:
+            # The quick reader has no words for what is wrong; the general one has, or takes the body.
+            return self._general_job(body)
+        return self.job_of(inputs, rows) if names is None else _named_job(served, inputs, rows, names)
 
     def job_of(self, inputs: dict[str, Array], rows: int) -> Job:
-        """Make the job for the primary output."""
+        """Return the job that computes the primary output."""
         encode = self._encode_flat if self._flat and rows == 1 else self._encode
         return Job(self.served, inputs, self.names, encode, rows)
 
-    def _slow_job(self, body: bytes) -> Job:
-        """Read what the typed way does not: objects, several inputs; and find the words for what is wrong."""
+    def _general_job(self, body: bytes) -> Job:
+        """Read any body: rows as objects, several inputs, or one that is wrong and whose error is named."""
         read = _read(body)
         inputs = self.served.signature.cast_rows(read.data)
         rows = rows_in(self.served, inputs)
-        return (
-            self.job_of(inputs, rows)
-            if read.outputs is None
-            else _asked_job(self.served, inputs, rows, read.outputs)
-        )
+        if read.outputs is None:
+            return self.job_of(inputs, rows)
+        return _named_job(self.served, inputs, rows, read.outputs)
 
     def _encode(self, outputs: dict[str, Array]) -> Response:
         return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]]))
@@ -79,14 +78,14 @@ def _plan(served: ServedVersion, *, flat: bool) -> _Plan:
     model = served.loaded
     assert model is not None  # `resolve` returns no version that is not loaded.
     plans = model.plans
-    plan: _Plan | None = plans.get(_FLAT if flat else _ROWS)
+    plan: _Plan | None = plans.get(_FLAT if flat else _BY_ROW)
     if plan is None:
-        plan = plans[_FLAT if flat else _ROWS] = _Plan(served, flat=flat)
+        plan = plans[_FLAT if flat else _BY_ROW] = _Plan(served, flat=flat)
     return plan
 
 
 def predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
-    """Make the handler that predicts for the rows of a body; `flat` gives one row in as one row out."""
+    """Return the handler that predicts the rows of a body; with `flat`, one row in gives one flat row out."""
 
     def predict(request: Request, plane: DataPlane) -> Job:
         return _plan(resolve(request, plane), flat=flat).job(request.body)
@@ -95,7 +94,7 @@ def predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 
 
 def label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
-    """Make the handler that answers with the names of the classes."""
+    """Return the handler that answers the names of the predicted classes."""
 
     def predict_label(request: Request, plane: DataPlane) -> Job:
         served = resolve(request, plane)
@@ -108,7 +107,7 @@ def label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 
 
 def sample_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
-    """Make the handler that predicts for the first golden sample."""
+    """Return the handler that predicts the first golden sample."""
 
     def predict_test(request: Request, plane: DataPlane) -> Job:
         served = resolve(request, plane)
@@ -118,7 +117,7 @@ def sample_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 
 
 def sample_label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
-    """Make the handler that does both."""
+    """Return the handler that answers the name of the class predicted for the first golden sample."""
 
     def predict_test_label(request: Request, plane: DataPlane) -> Job:
         served = resolve(request, plane)
@@ -127,27 +126,29 @@ def sample_label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]
     return predict_test_label
 
 
-def _asked_job(served: ServedVersion, inputs: dict[str, Array], rows: int, asked: tuple[str, ...]) -> Job:
-    if not asked:
+def _named_job(served: ServedVersion, inputs: dict[str, Array], rows: int, names: tuple[str, ...]) -> Job:
+    """Return the job that computes the outputs a body names."""
+    if not names:
         raise BodyInvalid("`$.outputs`", expected="names of outputs, or no `outputs` at all", found="none")
-    check_outputs(served, asked)
+    check_outputs(served, names)
 
     def encode(outputs: dict[str, Array]) -> Response:
-        return Response(dumps({"outputs": {name: outputs[name] for name in asked}}))
+        return Response(dumps({"outputs": {name: outputs[name] for name in names}}))
 
-    return Job(served, inputs, asked, encode, rows)
+    return Job(served, inputs, names, encode, rows)
 
 
 def _label_job(served: ServedVersion, inputs: dict[str, Array], *, flat: bool) -> Job:
     rows = rows_in(served, inputs)
     tensor = label_output(served.signature)
     if tensor is None:
-        found = ", ".join(f"`{one.name}`" for one in served.signature.outputs)
-        raise LabelsNotFound(f"model `{served.label}`", expected="an output `label`", found=found)
+        names = ", ".join(f"`{output.name}`" for output in served.signature.outputs)
+        raise LabelsNotFound(f"model `{served.label}`", expected="an output `label`", found=names)
 
     def encode(outputs: dict[str, Array]) -> Response:
-        names = named_labels(tensor, outputs[tensor.name], served.labels)
-        return Response(dumps({"prediction": names[0] if flat and rows == 1 and tensor.batched else names}))
+        labels = named_labels(tensor, outputs[tensor.name], served.labels)
+        is_flat = flat and rows == 1 and tensor.batched
+        return Response(dumps({"prediction": labels[0] if is_flat else labels}))
 
     return Job(served, inputs, (tensor.name,), encode, rows)
 
@@ -156,6 +157,6 @@ def _read(body: bytes) -> _Body:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BodyInvalid(f"body: {unread(error)}", hint='send `{"data": [[…]]}`') from None
-    except UNREADABLE as error:
-        raise BodyInvalid(f"body: {unread(error)}", hint='send JSON: `{"data": [[…]]}`') from None
+        raise BodyInvalid(f"body: {decode_error_text(error)}", hint='send `{"data": [[…]]}`') from None
+    except DECODE_ERRORS as error:
+        raise BodyInvalid(f"body: {decode_error_text(error)}", hint='send JSON: `{"data": [[…]]}`') from None

@@ -9,82 +9,83 @@ from typing import Any
 import msgspec
 
 from lading.errors import BodyInvalid, InputUnknown, ShapeRefused
-from lading.server.codecs import nan_json as lenient
+from lading.server.codecs import nan_json
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
-from lading.server.protocols import UNREADABLE, unread
-from lading.server.protocols.oip import json_text as jsontext
-from lading.server.protocols.oip import tensors
-from lading.server.protocols.oip.bodies import Asking, Body, Input, QuickBody, plain_reader
-from lading.server.protocols.oip.selection import Asked, WantedOutput, plain_outputs
+from lading.server.protocols import DECODE_ERRORS, decode_error_text
+from lading.server.protocols.oip import json_text, tensors
+from lading.server.protocols.oip.bodies import Body, Input, Options, RawBody, plain_reader
+from lading.server.protocols.oip.selection import SelectedOutput, Selection, select_outputs
 from lading.signature import Array, Tensor
 
 LENGTH = b"inference-header-content-length"
-"""The header that says how much of a body is JSON."""
+"""The header with the length of the JSON; the bytes of tensors follow it."""
 
 BINARY = b"application/octet-stream"
 
-
 _LONGEST_REMEMBERED, _MOST_REMEMBERED = 1024, 256
-"""Longest JSON that is remembered, and how many: clients send the same before each of their tensors."""
+"""The longest JSON that is remembered, and how many: a client sends the same before each of its tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What the JSON before binary tensors says: which inputs lie behind it, and what is asked."""
+    """A parsed JSON before binary tensors: where each input is in the bytes, and the selected outputs."""
 
     inputs: tuple[tuple[Tensor, list[int], slice], ...]
     size: int
-    asked: Asked
+    selection: Selection
 
     @classmethod
-    def of(cls, served: ServedVersion, inputs: Sequence[Input], asked: Asked) -> _Layout:
-        """Note where inputs lie that were read already, all of them as bytes."""
-        found, start = [], 0
-        for one in inputs:
-            size = _binary_size(one, "") or 0
-            found.append((served.signature.input(one.name), one.shape, slice(start, start + size)))
+    def of(cls, served: ServedVersion, inputs: Sequence[Input], selection: Selection) -> _Layout:
+        """Return the layout of `inputs` that have been checked, each of them as bytes."""
+        places, start = [], 0
+        for tensor_in in inputs:
+            size = _binary_size(tensor_in, "") or 0
+            place = slice(start, start + size)
+            places.append((served.signature.input(tensor_in.name), tensor_in.shape, place))
             start += size
-        return cls(tuple(found), start, asked)
+        return cls(tuple(places), start, selection)
 
     def arrays(self, binary: memoryview) -> dict[str, Array]:
-        """View other bytes in the same way."""
+        """Return other bytes as the same inputs."""
         return {
-            tensor.name: tensors.from_bytes(tensor, shape, binary[where])
-            for tensor, shape, where in self.inputs
+            tensor.name: tensors.from_bytes(tensor, shape, binary[place])
+            for tensor, shape, place in self.inputs
         }
 
 
-_decoder = msgspec.json.Decoder(QuickBody)
+_decoder = msgspec.json.Decoder(RawBody)
 
 
 class _Plan:
-    """What is prepared once for a version: how plain bodies are read, and answers to them written."""
+    """What is prepared once per version: the reader of plain bodies and the writer of their answers."""
 
-    __slots__ = ("_asked", "_head", "_input", "_read", "_served")
+    __slots__ = ("_head", "_input", "_read", "_selection", "_served")
 
     def __init__(self, served: ServedVersion) -> None:
         self._served = served
         self._read = plain_reader(served.signature)
         self._input = served.signature.inputs[0].name
-        self._asked = plain_outputs(served, (), binary=False)
+        self._selection = select_outputs(served, (), binary=False)
         self._head = _head(served, "")
 
     def job(self, body: bytes) -> Job | None:
-        """Read a plain body; None where it is another."""
+        """Read a plain body; None if it has another form."""
         plain = self._read(body) if self._read is not None else None
         if plain is None:
             return None
         inputs = {self._input: plain.array}
-        if plain.asking is not None or plain.id:
-            asked = _wanted(self._served, plain.asking) if plain.asking is not None else self._asked
-            return _job(self._served, inputs, asked, plain.id)
-        return Job(self._served, inputs, self._asked.compute, self._encode, plain.rows)
+        if plain.options is not None or plain.id:
+            selection = self._selection
+            if plain.options is not None:
+                selection = _select(self._served, plain.options)
+            return _job(self._served, inputs, selection, plain.id)
+        return Job(self._served, inputs, self._selection.compute, self._encode, plain.rows)
 
     def _encode(self, outputs: dict[str, Array]) -> Response:
-        return _encode(self._served, self._head, self._asked, outputs)
+        return _encode(self._served, self._head, self._selection, outputs)
 
 
 def _plan(served: ServedVersion) -> _Plan:
@@ -103,28 +104,30 @@ def infer(request: Request, served: ServedVersion) -> Job:
             return job
     size = _json_size(request)
     if size == 0:
-        return _raw(served, request.body)
+        return _raw_job(served, request.body)
     view = memoryview(request.body)
     binary = view[size:]
     text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""
     layouts: dict[bytes, _Layout] = served.model.plans.setdefault(_Layout, {})
     layout = layouts.get(text)
     if layout is not None and layout.size == len(binary):
-        return _job(served, served.signature.cast(layout.arrays(binary)), layout.asked, "")
+        return _job(served, served.signature.cast(layout.arrays(binary)), layout.selection, "")
     body = _parse(view[:size])
     inputs = served.signature.cast(_arrays(served, body.inputs, binary))
-    asked = _wanted(served, body)
-    if text and not body.id and all(one.data is None for one in body.inputs):
+    selection = _select(served, body)
+    # An id makes each JSON another one; values in the JSON are not part of a layout.
+    if text and not body.id and all(tensor_in.data is None for tensor_in in body.inputs):
         if len(layouts) >= _MOST_REMEMBERED:  # Clients choose how many forms there are.
             layouts.clear()
-        layouts[text] = _Layout.of(served, body.inputs, asked)
-    return _job(served, inputs, asked, body.id)
+        layouts[text] = _Layout.of(served, body.inputs, selection)
+    return _job(served, inputs, selection, body.id)
 
 
 def _json_size(request: Request) -> int:
     text = request.headers.get(LENGTH)
     if text is None:
         return len(request.body)
+    # Python refuses to read thousands of digits, and no body has a length of 19.
     if not text.isdigit() or len(text) > 18 or int(text) > len(request.body):
         expected = f"a length of at most {len(request.body)}"
         raise BodyInvalid(f"`{LENGTH.decode()}`", expected=expected, found=f"`{text.decode('latin-1')}`")
@@ -136,58 +139,61 @@ def _parse(text: memoryview) -> Body:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:
         raise _unreadable(error) from None
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         return _parse_with_nan(text, error)
 
 
 def _parse_with_nan(text: memoryview, error: Exception) -> Body:
-    """Parse again where NaN or infinities, which JSON does not have, may be what stood in the way."""
-    given = bytes(text)
-    if not lenient.may_have_nan(given):
+    """Parse again if bare NaN or infinities, which JSON does not have, may have caused the `error`."""
+    content = bytes(text)
+    if not nan_json.may_have_nan(content):
         raise _unreadable(error) from None
     try:
-        return msgspec.convert(lenient.loads(given), Body)
+        return msgspec.convert(nan_json.loads(content), Body)
     except msgspec.ValidationError as other:
         raise _unreadable(other) from None
-    except UNREADABLE:
+    except DECODE_ERRORS:
         raise _unreadable(error) from None
 
 
 def _unreadable(error: Exception) -> BodyInvalid:
     hint = 'send `{"inputs": [{"name", "shape", "datatype", "data"}]}`'
-    return BodyInvalid(f"body: {unread(error)}", hint=hint)
+    return BodyInvalid(f"body: {decode_error_text(error)}", hint=hint)
 
 
 def _arrays(served: ServedVersion, inputs: Sequence[Input], binary: memoryview) -> dict[str, Array]:
+    """Read every input from its ``data`` or from its part of the bytes behind the JSON."""
     arrays: dict[str, Array] = {}
     start = 0
-    for at, one in enumerate(inputs):
+    for at, tensor_in in enumerate(inputs):
         path = f"$.inputs[{at}]"
-        tensor = served.signature.input(one.name)
-        if one.name in arrays:
-            raise InputUnknown(f"`{path}`", expected="each input once", found=f"`{one.name}` again")
-        tensors.check_declared(tensor, one.datatype, one.shape)
-        size = _binary_size(one, path)
+        tensor = served.signature.input(tensor_in.name)
+        if tensor_in.name in arrays:
+            raise InputUnknown(f"`{path}`", expected="each input once", found=f"`{tensor_in.name}` again")
+        tensors.check_declared(tensor, tensor_in.datatype, tensor_in.shape)
+        size = _binary_size(tensor_in, path)
         if size is None:
-            if one.data is None:
+            if tensor_in.data is None:
                 raise BodyInvalid(f"`{path}`", expected="`data`, or `binary_data_size`", found="neither")
-            arrays[one.name] = jsontext.read_data(tensor, one.shape, one.data, f"{path}.data")
+            array = json_text.read_data(tensor, tensor_in.shape, tensor_in.data, f"{path}.data")
+            arrays[tensor_in.name] = array
             continue
         if start + size > len(binary):
-            found = f"{len(binary) - start} bytes behind the JSON"
-            raise ShapeRefused(f"input `{one.name}`", expected=f"{size} bytes", found=found)
-        arrays[one.name] = tensors.from_bytes(tensor, one.shape, binary[start : start + size])
+            rest = f"{len(binary) - start} bytes behind the JSON"
+            raise ShapeRefused(f"input `{tensor_in.name}`", expected=f"{size} bytes", found=rest)
+        arrays[tensor_in.name] = tensors.from_bytes(tensor, tensor_in.shape, binary[start : start + size])
         start += size
     if start != len(binary):
         raise BodyInvalid("body", expected=f"{start} bytes behind the JSON", found=f"{len(binary)}")
     return arrays
 
 
-def _binary_size(one: Input, path: str) -> int | None:
-    given = one.parameters or {}
-    if "shared_memory_region" in given:
+def _binary_size(tensor_in: Input, path: str) -> int | None:
+    """Return how many bytes behind the JSON are this input's, or None if its values are in the JSON."""
+    parameters = tensor_in.parameters or {}
+    if "shared_memory_region" in parameters:
         raise BodyInvalid(f"`{path}`", expected="the tensor in the request", found="shared memory")
-    size = given.get("binary_data_size")
+    size = parameters.get("binary_data_size")
     if size is None:
         return None
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
@@ -196,8 +202,8 @@ def _binary_size(one: Input, path: str) -> int | None:
     return size
 
 
-def _raw(served: ServedVersion, body: bytes) -> Job:
-    """Read a body that is one tensor and nothing else; every output goes back as bytes."""
+def _raw_job(served: ServedVersion, body: bytes) -> Job:
+    """Read a body that is one tensor and nothing else; every output is answered as bytes."""
     inputs = served.signature.inputs
     if len(inputs) != 1:
         expected = f"JSON, because `{served.label}` has {len(inputs)} inputs"
@@ -207,30 +213,33 @@ def _raw(served: ServedVersion, body: bytes) -> Job:
     if tensor.dtype == "string":
         body = len(body).to_bytes(4, "little") + body
     arrays = served.signature.cast({tensor.name: tensors.from_bytes(tensor, shape, body)})
-    return _job(served, arrays, plain_outputs(served, (), binary=True), "")
+    return _job(served, arrays, select_outputs(served, (), binary=True), "")
 
 
-def _wanted(served: ServedVersion, body: Asking) -> Asked:
-    binary = _flag(body.parameters, "binary_data_output", "$.parameters")
-    if not body.outputs:
-        return plain_outputs(served, (), binary=bool(binary))
-    check_outputs(served, [one.name for one in body.outputs])
+def _select(served: ServedVersion, options: Options) -> Selection:
+    """Return the outputs that a request selects; all of them if it selects none."""
+    binary = _flag(options.parameters, "binary_data_output", "$.parameters")
+    if not options.outputs:
+        return select_outputs(served, (), binary=bool(binary))
+    check_outputs(served, [output.name for output in options.outputs])
     known = {tensor.name: tensor for tensor in served.signature.outputs}
-    return Asked.of(
+    return Selection.of(
         served,
         (
-            _wanted_one(known[one.name], one.parameters, f"$.outputs[{at}].parameters", binary=bool(binary))
-            for at, one in enumerate(body.outputs)
+            _select_one(
+                known[output.name], output.parameters, f"$.outputs[{at}].parameters", binary=bool(binary)
+            )
+            for at, output in enumerate(options.outputs)
         ),
     )
 
 
-def _wanted_one(
+def _select_one(
     tensor: Tensor, parameters: Mapping[str, Any] | None, path: str, *, binary: bool
-) -> WantedOutput:
+) -> SelectedOutput:
     own = _flag(parameters, "binary_data", path)
-    most = (parameters or {}).get("classification", 0)
-    return WantedOutput.checked(tensor, most, path, binary=binary if own is None else own)
+    classes = (parameters or {}).get("classification", 0)
+    return SelectedOutput.parse(tensor, classes, path, binary=binary if own is None else own)
 
 
 def _flag(parameters: Mapping[str, Any] | None, name: str, path: str) -> bool | None:
@@ -240,13 +249,13 @@ def _flag(parameters: Mapping[str, Any] | None, name: str, path: str) -> bool | 
     return value
 
 
-def _job(served: ServedVersion, inputs: dict[str, Array], asked: Asked, id: str | None) -> Job:
+def _job(served: ServedVersion, inputs: dict[str, Array], selection: Selection, id: str | None) -> Job:
     head = _head(served, id)
 
     def encode(outputs: dict[str, Array]) -> Response:
-        return _encode(served, head, asked, outputs)
+        return _encode(served, head, selection, outputs)
 
-    return Job(served, inputs, asked.compute, encode, rows_in(served, inputs))
+    return Job(served, inputs, selection.compute, encode, rows_in(served, inputs))
 
 
 def _head(served: ServedVersion, id: str | None) -> dict[str, Any]:
@@ -255,21 +264,25 @@ def _head(served: ServedVersion, id: str | None) -> dict[str, Any]:
 
 
 def _encode(
-    served: ServedVersion, head: dict[str, Any], asked: Asked, outputs: Mapping[str, Array]
+    served: ServedVersion, head: dict[str, Any], selection: Selection, outputs: Mapping[str, Array]
 ) -> Response:
-    shown, behind = [], []
-    for one in asked.outputs:
-        array = one.of(served, outputs)
-        tensor: dict[str, Any] = {"name": one.tensor.name, "datatype": one.datatype, "shape": array.shape}
-        if one.binary:
+    described, binary = [], []
+    for output in selection.outputs:
+        array = output.array(served, outputs)
+        tensor: dict[str, Any] = {
+            "name": output.tensor.name,
+            "datatype": output.datatype,
+            "shape": array.shape,
+        }
+        if output.binary:
             data = tensors.to_bytes(array)
             tensor["parameters"] = {"binary_data_size": len(data)}
-            behind.append(data)
+            binary.append(data)
         else:
-            tensor["data"] = jsontext.flat(array)
-        shown.append(tensor)
-    text = jsontext.dumps({**head, "outputs": shown})
-    if not behind:
+            tensor["data"] = json_text.flat(array)
+        described.append(tensor)
+    text = json_text.dumps({**head, "outputs": described})
+    if not binary:
         return Response(text)
     headers = ((LENGTH, b"%d" % len(text)),)
-    return Response(b"".join((text, *behind)), content_type=BINARY, headers=headers)
+    return Response(b"".join((text, *binary)), content_type=BINARY, headers=headers)

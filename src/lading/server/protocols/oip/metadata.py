@@ -1,4 +1,4 @@
-"""What the protocol tells about server and models, as plain values that REST and gRPC write alike."""
+"""Metadata, index and statistics of the protocol, as plain values that REST and gRPC write alike."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import lading
 from lading.errors import NotSupported
-from lading.ref import version_number
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Summary
 from lading.server.metrics.counts import Histogram
+from lading.server.protocols.oip.routing import find
 from lading.server.protocols.oip.tensors import DATATYPES, wire_shape
 from lading.signature import Tensor
 
@@ -26,39 +26,27 @@ _STATES = {
     State.UNLOADED: "UNAVAILABLE",
     State.FAILED: "UNAVAILABLE",
 }
-"""The words of the repository extension."""
-
-
-def find(plane: DataPlane, name: str, version: str = "") -> ServedVersion:
-    """Return the version meant, ready or not; a `version` that is not a number is a tag."""
-    number = version_number(version)
-    return plane.find(name, number, tag=(version or None) if number is None else None)
-
-
-def resolve(plane: DataPlane, name: str, version: str = "") -> ServedVersion:
-    """Return the ready version meant."""
-    number = version_number(version)
-    return plane.resolve(name, number, tag=(version or None) if number is None else None)
+"""The states of Triton's model repository extension."""
 
 
 def server_metadata() -> dict[str, Any]:
-    """Name the server and its extensions."""
+    """Return the name of the server and its extensions."""
     return {"name": "lading", "version": lading.__version__, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(plane: DataPlane, served: ServedVersion) -> dict[str, Any]:
-    """Describe one version, and name those that are beside it; raises `ModelNotReady` while it loads."""
+    """Describe one version and list its model's other versions; raises `ModelNotReady` while it loads."""
     signature = served.manifest.signature
     return {
         "name": served.name,
-        "versions": [str(one.version) for one in plane.versions(served.name)],
+        "versions": [str(version.version) for version in plane.versions(served.name)],
         "platform": PLATFORM,
-        "inputs": [described(one) for one in signature.inputs],
-        "outputs": [described(one) for one in signature.outputs],
+        "inputs": [tensor_metadata(tensor) for tensor in signature.inputs],
+        "outputs": [tensor_metadata(tensor) for tensor in signature.outputs],
     }
 
 
-def described(tensor: Tensor) -> dict[str, Any]:
+def tensor_metadata(tensor: Tensor) -> dict[str, Any]:
     """Return name, datatype and shape of a tensor as the protocol writes them."""
     return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": wire_shape(tensor)}
 
@@ -67,59 +55,62 @@ def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
     """List every version, or only those that are ready."""
     return [
         {
-            "name": one.name,
-            "version": str(one.version),
-            "state": _STATES[one.state],
-            "reason": one.reason,
+            "name": version.name,
+            "version": str(version.version),
+            "state": _STATES[version.state],
+            "reason": version.reason,
         }
         for versions in plane.models.values()
-        for one in versions
-        if one.state is State.READY or not ready
+        for version in versions
+        if version.state is State.READY or not ready
     ]
 
 
-def no_loading(name: str) -> NotSupported:
-    """Say that models come and go by releases, not by this protocol."""
+def loading_refused(name: str) -> NotSupported:
+    """Return the error of a request to load or unload a model: releases do that, not this protocol."""
     return NotSupported(
         f"model `{name}`",
-        expected="models as this server was told to serve them",
+        expected="the models that this server was started with",
         found="a request to load or unload one",
         hint="start the server with the models it should serve",
     )
 
 
 def statistics(plane: DataPlane, metrics: Metrics, name: str = "", version: str = "") -> list[dict[str, Any]]:
-    """Count what versions did over every protocol; durations in nanoseconds, as the extension has them."""
+    """Return the statistics of versions over all protocols; durations are in nanoseconds."""
     if not name:
-        wanted = [one for versions in plane.models.values() for one in versions]
+        selected = [served for versions in plane.models.values() for served in versions]
     else:
-        wanted = [find(plane, name, version)] if version else list(plane.versions(name))
+        selected = [find(plane, name, version)] if version else list(plane.versions(name))
     summary = metrics.summary()
-    return [_counts(served, summary) for served in wanted]
+    return [_statistics_of(served, summary) for served in selected]
 
 
-def _counts(served: ServedVersion, summary: Summary) -> dict[str, Any]:
-    """Count what happened to a version in all workers; nothing is copied for a backend, which takes 0 s."""
-    of = (served.name, str(served.version))
-    counts = [one for key, one in summary.requests.items() if key[:2] == of]
-    _, _, by_rows = summary.runs_of().get(of, (0.0, 0, []))
-    lasts = [one.last_request_at for one in summary.versions if (one.model, one.version) == of]
-    good = _durations(one.good for one in counts)
-    copied = {**good, "ns": 0}
+def _statistics_of(served: ServedVersion, summary: Summary) -> dict[str, Any]:
+    """Return the statistics of one version in all workers."""
+    label = (served.name, str(served.version))
+    requests = [counts for key, counts in summary.requests.items() if key[:2] == label]
+    _, _, runs_by_rows = summary.runs_of().get(label, (0.0, 0, []))
+    last_times = [
+        version.last_request_at for version in summary.versions if (version.model, version.version) == label
+    ]
+    success = _sum_of(counts.good for counts in requests)
+    # Triton copies tensors to and from a backend; here nothing is copied, which takes 0 s.
+    copying = {**success, "ns": 0}
     none = _duration(0, 0.0)
     return {
         "name": served.name,
         "version": str(served.version),
-        "last_inference": int(max(lasts, default=0.0) * 1000),
-        "inference_count": sum(one.rows for one in counts),
-        "execution_count": sum(by_rows),
+        "last_inference": int(max(last_times, default=0.0) * 1000),  # milliseconds since the epoch
+        "inference_count": sum(counts.rows for counts in requests),
+        "execution_count": sum(runs_by_rows),
         "inference_stats": {
-            "success": good,
-            "fail": _durations(one.bad for one in counts),
-            "queue": _durations(one.queued for one in counts),
-            "compute_input": copied,
-            "compute_infer": _duration(good["count"], sum(one.in_model_s for one in counts)),
-            "compute_output": copied,
+            "success": success,
+            "fail": _sum_of(counts.bad for counts in requests),
+            "queue": _sum_of(counts.queued for counts in requests),
+            "compute_input": copying,
+            "compute_infer": _duration(success["count"], sum(counts.in_model_s for counts in requests)),
+            "compute_output": copying,
             "cache_hit": none,
             "cache_miss": none,
         },
@@ -127,9 +118,11 @@ def _counts(served: ServedVersion, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _durations(histograms: Iterable[Histogram]) -> dict[str, int]:
-    found = list(histograms)
-    return _duration(sum(one.count for one in found), sum(one.total_s for one in found))
+def _sum_of(histograms: Iterable[Histogram]) -> dict[str, int]:
+    summands = list(histograms)
+    return _duration(
+        sum(histogram.count for histogram in summands), sum(histogram.total_s for histogram in summands)
+    )
 
 
 def _duration(count: int, seconds: float) -> dict[str, int]:

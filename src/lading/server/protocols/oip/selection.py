@@ -1,4 +1,4 @@
-"""The outputs that a request asks for, and in what form."""
+"""The outputs that a request selects, and the form of each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _MOST_PLANS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class WantedOutput:
-    """One output: as bytes or not, and as the strings of the `classes` highest values where that is not 0."""
+class SelectedOutput:
+    """One output and its form: raw bytes if ``binary``; with ``classes``, so many ``value:index`` strings."""
 
     tensor: Tensor
     binary: bool = False
     classes: int = 0
 
     @classmethod
-    def checked(cls, tensor: Tensor, classes: Any, path: str, *, binary: bool) -> WantedOutput:
-        """Make one from what a request says of ``classification``."""
+    def parse(cls, tensor: Tensor, classes: Any, path: str, *, binary: bool) -> SelectedOutput:
+        """Check the value of a request's ``classification`` parameter; raises `BodyInvalid`."""
         if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
             raise BodyInvalid(
                 f"`{path}.classification`", expected="a number of classes", found=f"`{classes}`"
@@ -34,41 +34,45 @@ class WantedOutput:
 
     @property
     def datatype(self) -> str:
-        """The datatype that the answer gives."""
+        """The datatype that the answer states."""
         return "BYTES" if self.classes else tensors.DATATYPES[self.tensor.dtype]
 
-    def of(self, served: ServedVersion, outputs: Mapping[str, Array]) -> Array:
-        """Take this output out of what the model gave."""
+    def array(self, served: ServedVersion, outputs: Mapping[str, Array]) -> Array:
+        """Return this output in its form, from what the model computed."""
         array = outputs[self.tensor.name]
         return tensors.classify(served, self.tensor, array, self.classes) if self.classes else array
 
 
-class Asked(NamedTuple):
-    """What one request asks for, and the names to compute: None for all, which lets requests run together."""
+class Selection(NamedTuple):
+    """The outputs of one answer, and the names to compute; ``compute`` None computes all.
 
-    outputs: tuple[WantedOutput, ...]
+    Requests that compute the same outputs can run together, so None is used wherever it is true.
+    """
+
+    outputs: tuple[SelectedOutput, ...]
     compute: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, served: ServedVersion, outputs: Iterable[WantedOutput]) -> Asked:
-        """Take `outputs` as they stand; one may stand there twice, in two forms."""
-        given = tuple(outputs)
-        names = tuple(dict.fromkeys(one.tensor.name for one in given))
-        return cls(given, None if len(names) == len(served.signature.outputs) else names)
+    def of(cls, served: ServedVersion, outputs: Iterable[SelectedOutput]) -> Selection:
+        """Select `outputs` in their order; one output may occur twice, in two forms."""
+        selected = tuple(outputs)
+        names = tuple(dict.fromkeys(output.tensor.name for output in selected))
+        return cls(selected, None if len(names) == len(served.signature.outputs) else names)
 
 
-def plain_outputs(served: ServedVersion, names: tuple[str, ...], *, binary: bool) -> Asked:
-    """Return the outputs called `names`, every one where there are none, all in one form.
+def select_outputs(served: ServedVersion, names: tuple[str, ...], *, binary: bool) -> Selection:
+    """Return the outputs called `names`, or every output if `names` is empty, all in one form.
 
-    Raises `OutputUnknown`. What is asked again and again is made once.
+    Raises `OutputUnknown`. A selection is made once per version and remembered.
     """
-    key = (Asked, binary, names)
+    key = (Selection, binary, names)
     plans = served.model.plans
-    found: Asked | None = plans.get(key)
-    if found is None:
+    selection: Selection | None = plans.get(key)
+    if selection is None:
         check_outputs(served, names)
         known = {tensor.name: tensor for tensor in served.signature.outputs}
-        found = Asked.of(served, (WantedOutput(known[name], binary) for name in names or known))
+        selection = Selection.of(served, (SelectedOutput(known[name], binary) for name in names or known))
+        # Clients choose the names and their order: without a limit they could fill the memory.
         if len(plans) < _MOST_PLANS:
-            plans[key] = found
-    return found
+            plans[key] = selection
+    return selection

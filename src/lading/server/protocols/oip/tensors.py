@@ -1,7 +1,7 @@
 """Tensors as the Open Inference Protocol writes them: datatypes, shapes, raw bytes, classification.
 
-Shared by REST and gRPC; knows neither. Bytes are little-endian and row-major, as in memory, so that arrays
-are views of a request's body. Source: the protocol, and Triton's binary tensor and classification extensions.
+Shared by REST and gRPC; knows neither. Source: the protocol, and Triton's extensions for binary tensors
+and classification.
 """
 
 from __future__ import annotations
@@ -42,24 +42,28 @@ def wire_shape(tensor: Tensor) -> list[int]:
 
 
 def check_declared(tensor: Tensor, datatype: str, shape: Sequence[int]) -> None:
-    """Check the datatype and shape that a request gives; raises `ValueRefused`, `ShapeRefused`."""
-    wanted = DATATYPES[tensor.dtype]
-    if datatype != wanted:
-        raise ValueRefused(f"input `{tensor.name}`", expected=f"datatype `{wanted}`", found=f"`{datatype}`")
+    """Check the datatype and shape that a request declares; raises `ValueRefused`, `ShapeRefused`."""
+    expected = DATATYPES[tensor.dtype]
+    if datatype != expected:
+        raise ValueRefused(f"input `{tensor.name}`", expected=f"datatype `{expected}`", found=f"`{datatype}`")
     if len(shape) != len(tensor.shape):
         raise _shape_refused(tensor, shape)
     values = 1
-    for size, want in zip(shape, tensor.shape, strict=True):
-        if size < 0 or (want != size and not isinstance(want, str)):
+    for size, dimension in zip(shape, tensor.shape, strict=True):
+        if size < 0 or (dimension != size and not isinstance(dimension, str)):
             raise _shape_refused(tensor, shape)
+        # A size of 0 counts as 1: numpy multiplies the other sizes before it looks for a 0.
         values *= size or 1
-    # More than memory can hold is refused before numpy is asked for it, empty dimensions or not.
+    # Refused before numpy is asked for more than memory can hold.
     if values > _MOST_VALUES:
         raise _shape_refused(tensor, shape)
 
 
 def from_bytes(tensor: Tensor, shape: Sequence[int], data: bytes | memoryview) -> Array:
-    """View `data` as the tensor of `shape`; copies strings only. Raises `ShapeRefused`, `ValueRefused`."""
+    """Return `data`, little-endian and row-major, as the tensor of `shape`; only strings are copied.
+
+    Raises `ShapeRefused`, `ValueRefused`.
+    """
     count = prod(shape)
     if tensor.dtype == "string":
         return _read_strings(tensor, count, data).reshape(shape)
@@ -74,7 +78,7 @@ def from_bytes(tensor: Tensor, shape: Sequence[int], data: bytes | memoryview) -
 
 
 def to_bytes(array: Array) -> bytes:
-    """Write an array as raw bytes; strings each behind their length."""
+    """Write an array as raw bytes; each string after its length in four bytes."""
     if array.dtype.kind != "O":
         return array.tobytes()
     encoded = [text.encode() for text in array.ravel().tolist()]
@@ -82,46 +86,51 @@ def to_bytes(array: Array) -> bytes:
 
 
 def raw_shape(tensor: Tensor, size: int) -> list[int]:
-    """Find the shape of a raw request of `size` bytes: one row, at most one dimension left to find.
+    """Return the shape of a body of `size` bytes that is one tensor and nothing else.
 
-    Strings: one element, the whole body. Raises `BodyInvalid` where the shape cannot be told.
+    Such a body is one row, whose length decides at most one dynamic dimension; a string is the whole body.
+    Raises `BodyInvalid` if the shape does not follow from the length.
     """
-    known = [size for size in tensor.shape if isinstance(size, int)]
-    free = [name for name in tensor.shape[1 if tensor.batched else 0 :] if isinstance(name, str)]
-    if len(free) > 1 or (tensor.dtype == "string" and prod(known) != 1):
+    fixed = [dimension for dimension in tensor.shape if isinstance(dimension, int)]
+    dynamic = [name for name in tensor.shape[1 if tensor.batched else 0 :] if isinstance(name, str)]
+    if len(dynamic) > 1 or (tensor.dtype == "string" and prod(fixed) != 1):
         raise BodyInvalid(
             "raw body",
             expected="an input with at most one dynamic dimension, or one string",
             found=f"`{tensor}`",
             hint="send JSON with the shape, and the tensor behind it",
         )
-    unit = prod(known) * (tensor.numpy_dtype.itemsize if tensor.dtype != "string" else size or 1)
-    rest = size // unit if unit else 0
-    sizes = dict.fromkeys(free, rest)
-    return [one if isinstance(one, int) else sizes.get(one, 1) for one in tensor.shape]
+    unit = prod(fixed) * (tensor.numpy_dtype.itemsize if tensor.dtype != "string" else size or 1)
+    sizes = dict.fromkeys(dynamic, size // unit if unit else 0)
+    # The batch dimension is in no dict: it is 1.
+    return [
+        dimension if isinstance(dimension, int) else sizes.get(dimension, 1) for dimension in tensor.shape
+    ]
 
 
-def classify(served: ServedVersion, tensor: Tensor, array: Array, most: int) -> Array:
-    """Write the `most` highest values of each row as strings: ``value:index`` or ``value:index:label``."""
+def classify(served: ServedVersion, tensor: Tensor, array: Array, count: int) -> Array:
+    """Return the `count` highest values of each row as ``value:index`` or ``value:index:label``."""
     if array.dtype.kind not in "iuf":
         raise ValueRefused(
             f"output `{tensor.name}`", expected="numbers to classify by", found=f"`{tensor.dtype}`"
         )
-    rows = array.reshape(len(array), -1) if tensor.batched else array.reshape(1, -1)
-    most = min(most, rows.shape[1])
-    best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :most]
-    names = [f":{served.labels.get(column, column)}" for column in tensor.columns]
-    names = names if len(names) == rows.shape[1] else [""] * rows.shape[1]
-    kind = "f" if array.dtype.kind == "f" else "d"
-    found = np.empty(best.shape, object)
-    for row, at in np.ndindex(*best.shape):
-        index = int(best[row, at])
-        found[row, at] = f"{rows[row, index]:{kind}}:{index}{names[index]}"
-    return found if tensor.batched else found[0]
+    rows = array.reshape(len(array), -1) if tensor.batched else array.reshape(1, -1)  # [rows, values]
+    count = min(count, rows.shape[1])
+    # Stable, so that of equal values the one with the lower index comes first.
+    best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]  # [rows, count]
+    suffixes = [f":{served.labels.get(column, column)}" for column in tensor.columns]
+    if len(suffixes) != rows.shape[1]:
+        suffixes = [""] * rows.shape[1]
+    form = "f" if array.dtype.kind == "f" else "d"
+    texts = np.empty(best.shape, object)
+    for row, place in np.ndindex(*best.shape):
+        index = int(best[row, place])
+        texts[row, place] = f"{rows[row, index]:{form}}:{index}{suffixes[index]}"
+    return texts if tensor.batched else texts[0]
 
 
 def wrong_size(tensor: Tensor, expected: str, found: int) -> LadingError:
-    """Say that the bytes or elements given for `tensor` are not as many as its shape says."""
+    """Return the error of a tensor with more or fewer bytes or elements than its shape has."""
     return ShapeRefused(f"input `{tensor.name}`", expected=expected, found=str(found))
 
 
@@ -130,6 +139,7 @@ def _shape_refused(tensor: Tensor, shape: Sequence[int]) -> LadingError:
 
 
 def _read_strings(tensor: Tensor, count: int, data: bytes | memoryview) -> Array:
+    # Before the loop, so that a large count in a small body costs nothing.
     if count * _LENGTH.size > len(data):
         raise wrong_size(tensor, f"{count} strings, each behind its length", len(data))
     texts, at, view = [], 0, memoryview(data)
@@ -146,16 +156,16 @@ def _read_strings(tensor: Tensor, count: int, data: bytes | memoryview) -> Array
         raise not_text(tensor, len(texts)) from None
     if at != len(view):
         raise wrong_size(tensor, f"{at} bytes in {count} strings", len(view))
-    return strings(texts)
+    return string_array(texts)
 
 
 def not_text(tensor: Tensor, at: int) -> LadingError:
-    """Say that element `at` of `tensor` is no text."""
+    """Return the error of element `at` of `tensor`, which is not UTF-8."""
     return ValueRefused(f"input `{tensor.name}`", expected="UTF-8", found=f"other bytes in element {at}")
 
 
-def strings(texts: Sequence[str]) -> Array:
-    """Make the array of `texts`; numpy would make one of another dtype by itself."""
+def string_array(texts: Sequence[str]) -> Array:
+    """Return `texts` as an object array; by itself numpy would choose a fixed-width dtype."""
     array = np.empty(len(texts), object)
     array[:] = texts
     return array

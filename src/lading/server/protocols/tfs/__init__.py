@@ -1,1 +1,1 @@
-"""TensorFlow Serving."""
+"""TensorFlow Serving's protocol, over REST and gRPC."""

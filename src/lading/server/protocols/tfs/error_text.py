@@ -1,12 +1,13 @@
-"""What TensorFlow Serving says when it refuses JSON, found by walking the value as it does.
+"""TensorFlow Serving's error messages for JSON, determined by walking the value as that server does.
 
-Only words: nothing here makes a tensor. Values are shown shortened, because a whole body in a message
-helps nobody.
+The rules and sentences are those of ``tensorflow_serving/util/json_tensor.cc``. Only text comes out of here,
+no tensor. Values are shortened, because a whole body in a message helps nobody.
 """
 
 from __future__ import annotations
 
 import json
+from math import prod
 from typing import Any
 
 from lading.errors import BodyInvalid
@@ -15,7 +16,8 @@ from lading.signature import Signature, Tensor
 TYPES = {"float32": "float", "float64": "double", "float16": "half"}
 """TensorFlow's names of dtypes that differ from numpy's."""
 
-_SHOWN = 256
+_LONGEST_TEXT = 256
+# It reads the narrow integers as int32 and casts them.
 _RANGES = {
     "int8": (-(2**31), 2**31 - 1),
     "int16": (-(2**31), 2**31 - 1),
@@ -25,23 +27,24 @@ _RANGES = {
     "uint32": (0, 2**32 - 1),
     "uint64": (0, 2**64 - 1),
 }
+# The largest integer and the largest magnitude that a float holds without loss.
 _LARGEST = {"float32": (2**24 - 1, 3.4028234663852886e38), "float64": (2**53 - 1, 1.7976931348623157e308)}
 
 
 _encoder = json.JSONEncoder(indent=4, ensure_ascii=False)
 
 
-class _Complaint(Exception):
-    pass
+class _Refusal(Exception):
+    """Carries the message up from where the walk stopped."""
 
 
 def show(value: Any) -> str:
-    """Show a JSON value as TensorFlow Serving does, shortened."""
+    """Write a JSON value as TensorFlow Serving does, shortened."""
     text = ""
-    for piece in _encoder.iterencode(value):  # No further than what is shown: a body may be large.
+    for piece in _encoder.iterencode(value):  # Stops early: a body may be large.
         text += piece
-        if len(text) > _SHOWN:
-            return f"{text[:_SHOWN]}…"
+        if len(text) > _LONGEST_TEXT:
+            return f"{text[:_LONGEST_TEXT]}…"
     return text
 
 
@@ -51,7 +54,7 @@ def type_name(dtype: str) -> str:
 
 
 def largest_integer(dtype: str) -> int | None:
-    """Return the largest JSON integer that TensorFlow Serving takes for a float dtype."""
+    """Return the largest JSON integer that TensorFlow Serving accepts for a float dtype; None for others."""
     return _LARGEST[dtype][0] if dtype in _LARGEST else None
 
 
@@ -61,12 +64,12 @@ def is_base64(value: object) -> bool:
 
 
 def is_object(value: object) -> bool:
-    """Return whether a JSON value is an object that stands for nothing else."""
+    """Return whether a JSON value is an object and no base64 string."""
     return isinstance(value, dict) and not is_base64(value)
 
 
 def check_rows(signature: Signature, instances: list[Any]) -> None:
-    """Raise unless rows are all objects with the inputs' names, or all values of the only input."""
+    """Raise `BodyInvalid` unless all rows are objects with the inputs' names, or values of the only input."""
     names = sorted(tensor.name for tensor in signature.inputs)
     objects = is_object(instances[0])
     if not objects and len(names) > 1:
@@ -86,41 +89,42 @@ def check_rows(signature: Signature, instances: list[Any]) -> None:
             )
 
 
-def complaint(signature: Signature, value: Any) -> str | None:
-    """Say what TensorFlow Serving would refuse in rows or whole inputs; None where it would take them."""
+def explain(signature: Signature, value: Any) -> str | None:
+    """Return why TensorFlow Serving refuses rows or whole inputs, or None if it accepts them."""
     try:
         if isinstance(value, dict):
             for tensor in signature.inputs:
-                _whole(tensor, value[tensor.name])
+                _walk_tensor(tensor, value[tensor.name])
         else:
-            _rows(signature, value)
-    except _Complaint as found:
-        return str(found)
+            _walk_rows(signature, value)
+    except _Refusal as refusal:
+        return str(refusal)
     return None
 
 
-def _rows(signature: Signature, rows: list[Any]) -> None:
+def _walk_rows(signature: Signature, rows: list[Any]) -> None:
     shapes: dict[str, list[int]] = {}
     for at, row in enumerate(rows):
         named = is_object(row)
         for tensor in signature.inputs:
             where = f"element: {at} key: {tensor.name}" if named else f"element: {at}"
             try:
-                _item(tensor, row[tensor.name] if named else row, shapes)
-            except _Complaint as found:
-                raise _Complaint(f"Failed to process {where} of 'instances' list. Error: {found}") from None
+                _walk_row(tensor, row[tensor.name] if named else row, shapes)
+            except _Refusal as refusal:
+                raise _Refusal(f"Failed to process {where} of 'instances' list. Error: {refusal}") from None
 
 
-def _item(tensor: Tensor, item: Any, shapes: dict[str, list[int]]) -> None:
-    shape = _whole(tensor, item)
-    first = shapes.setdefault(tensor.name, shape)
-    if _size(first) != _size(shape):
-        raise _Complaint(f"Expecting tensor size: {_size(first)} but got: {_size(shape)}")
+def _walk_row(tensor: Tensor, value: Any, shapes: dict[str, list[int]]) -> None:
+    shape = _walk_tensor(tensor, value)
+    first = shapes.setdefault(tensor.name, shape)  # The first row decides the shape of all.
+    if prod(first) != prod(shape):
+        raise _Refusal(f"Expecting tensor size: {prod(first)} but got: {prod(shape)}")
     if first != shape:
-        raise _Complaint(f"Expecting shape {_listed(first)} but got: {_listed(shape)}")
+        raise _Refusal(f"Expecting shape {_shape_text(first)} but got: {_shape_text(shape)}")
 
 
-def _whole(tensor: Tensor, value: Any) -> list[int]:
+def _walk_tensor(tensor: Tensor, value: Any) -> list[int]:
+    """Return the shape of nested lists, which the first list of each level decides; all others must fit."""
     shape: list[int] = []
     part = value
     while isinstance(part, list):
@@ -128,45 +132,45 @@ def _whole(tensor: Tensor, value: Any) -> list[int]:
         if not part:
             break
         part = part[0]
-    _fill(tensor, value, shape, 0)
+    _walk(tensor, value, shape, 0)
     return shape
 
 
-def _fill(tensor: Tensor, value: Any, shape: list[int], level: int) -> None:
+def _walk(tensor: Tensor, value: Any, shape: list[int], level: int) -> None:
     if not isinstance(value, list):
         if level != len(shape):
-            raise _Complaint(
+            raise _Refusal(
                 f"JSON Value: {show(value)} found at incorrect level: {level + 1} in the JSON DOM. "
                 f"Expected at level: {len(shape)}"
             )
         if value is not None or not tensor.allows_nan:
-            _scalar(tensor.dtype, value)
+            _check_scalar(tensor.dtype, value)
         return
     if level >= len(shape):
-        raise _Complaint(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+        raise _Refusal(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
     if len(value) != shape[level]:
-        raise _Complaint(
+        raise _Refusal(
             f"Encountered list at unexpected size: {len(value)} at level: {level} "
             f"expected size: {shape[level]}"
         )
     if level + 1 == len(shape) and _are_plain(tensor.dtype, value):
         return
     for part in value:
-        _fill(tensor, part, shape, level + 1)
+        _walk(tensor, part, shape, level + 1)
 
 
 def _are_plain(dtype: str, values: list[Any]) -> bool:
-    """Tell, quicker than one by one, whether all are floats that a float input takes."""
+    """Return whether all values are floats that a float input holds: a shortcut for long lists."""
     if dtype not in _LARGEST or not values or set(map(type, values)) != {float}:
         return False
     most = _LARGEST[dtype][1]
     return bool(-most <= min(values) <= max(values) <= most)
 
 
-def _scalar(dtype: str, value: Any) -> None:
+def _check_scalar(dtype: str, value: Any) -> None:
     if isinstance(value, dict) and dtype == "string":
         if not is_base64(value):
-            raise _Complaint(f"JSON Value: {show(value)} not formatted correctly for base64 data")
+            raise _Refusal(f"JSON Value: {show(value)} not formatted correctly for base64 data")
         return
     if dtype in ("bool", "string"):
         fits = isinstance(value, bool if dtype == "bool" else str)
@@ -178,24 +182,24 @@ def _scalar(dtype: str, value: Any) -> None:
     else:
         fits = isinstance(value, int | float)
     if not fits:
-        raise _Complaint(
+        raise _Refusal(
             f"JSON Value: {show(value)} Type: {kind_of(value)} is not of expected type: {type_name(dtype)}"
         )
     if dtype in _LARGEST:
-        _lossless(dtype, value)
+        _check_lossless(dtype, value)
 
 
-def _lossless(dtype: str, value: float) -> None:
+def _check_lossless(dtype: str, value: float) -> None:
     integer, real = _LARGEST[dtype]
-    beyond = abs(value) > integer if isinstance(value, int) else real < abs(value) < float("inf")
-    if beyond:
-        raise _Complaint(
+    is_lossy = abs(value) > integer if isinstance(value, int) else real < abs(value) < float("inf")
+    if is_lossy:
+        raise _Refusal(
             f"Cannot convert JSON value: {show(value)} to {type_name(dtype)} without loss of precision."
         )
 
 
 def kind_of(value: object) -> str:
-    """Name the JSON type of a value."""
+    """Return the name of a value's JSON type, as RapidJSON has it."""
     match value:
         case None:
             return "Null"
@@ -211,12 +215,5 @@ def kind_of(value: object) -> str:
             return "Number"
 
 
-def _size(shape: list[int]) -> int:
-    size = 1
-    for one in shape:
-        size *= one
-    return size
-
-
-def _listed(shape: list[int]) -> str:
+def _shape_text(shape: list[int]) -> str:
     return f"[{','.join(map(str, shape))}]"

@@ -1,21 +1,29 @@
 """TensorFlow Serving's classify and regress: examples of named features in, classes or values out.
 
-A feature is an input, or a column of the only input. REST and gRPC share this; neither's bytes are read
-here. Where TensorFlow would parse examples inside the graph, the signature says what they must be.
+A feature is an input, or a column of the only input. REST and gRPC share the module. TensorFlow parses
+examples inside the graph; here the signature states what they must be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import msgspec
 
-from lading.errors import BodyInvalid, EmptyInput, InputMissing, InputUnknown, InvalidReference
+from lading.errors import (
+    BodyInvalid,
+    EmptyInput,
+    InputMissing,
+    InputUnknown,
+    InvalidReference,
+    ShapeRefused,
+)
 from lading.server.inference.version import ServedVersion
-from lading.server.protocols.tfs import json_bodies as tfs_json
+from lading.server.protocols.tfs import json_bodies
 from lading.server.protocols.tfs.error_text import is_base64, kind_of, show
-from lading.signature import Array, Signature, Tensor, cast_json
+from lading.signature import BATCH, Array, Signature, Tensor, cast_json
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -24,9 +32,9 @@ Features = Mapping[str, Sequence[Any]]
 
 
 def read_examples(body: bytes, method: str) -> list[dict[str, list[Any]]]:
-    """Read the JSON body of a classify or regress request; features of `context` join every example."""
-    document = tfs_json.loads(body)
-    check_signature(tfs_json.signature_name(document))
+    """Read the JSON body of a classify or regress request; every example has the features of its context."""
+    document = json_bodies.loads(body)
+    check_signature(json_bodies.signature_name(document))
     context = _features(document["context"]) if "context" in document else {}
     if "examples" not in document:
         raise BodyInvalid(
@@ -42,7 +50,7 @@ def read_examples(body: bytes, method: str) -> list[dict[str, list[Any]]]:
 
 
 def check_signature(name: str) -> None:
-    """Raise unless `name` is the signature that a bundle has."""
+    """Raise `InvalidReference` unless `name` is the signature that every bundle has, or empty."""
     if name not in ("", DEFAULT_SIGNATURE):
         raise InvalidReference(f'Serving signature name: "{name}" not found in signature def')
 
@@ -50,7 +58,7 @@ def check_signature(name: str) -> None:
 def inputs_of(signature: Signature, examples: Sequence[Features]) -> dict[str, Array]:
     """Turn examples into inputs, one row each.
 
-    Raises `InputMissing`, `InputUnknown`, and what the values of a feature raise.
+    Raises `InputMissing`, `InputUnknown`, `BodyInvalid`, and `EmptyInput` without an example.
     """
     if not examples:
         raise EmptyInput("Input is empty.")
@@ -62,13 +70,16 @@ def inputs_of(signature: Signature, examples: Sequence[Features]) -> dict[str, A
         rows = [[_single(example, name, at) for name in columns] for at, example in enumerate(examples)]
         only = signature.inputs[0]
         return {only.name: cast_json(only, rows, "$.examples", columns=columns)}
-    cast = {one.name: _stacked(one, [example[one.name] for example in examples]) for one in signature.inputs}
+    cast = {
+        tensor.name: _stack(tensor, [example[tensor.name] for example in examples])
+        for tensor in signature.inputs
+    }
     signature.check_sizes(cast)
     return cast
 
 
 def classes_output(served: ServedVersion) -> Tensor:
-    """Return the output that holds the scores of the classes, else the one that holds the class."""
+    """Return the output with the scores of the classes, else the one with the class."""
     primary = served.signature.primary
     if primary.columns and len(primary.shape) == 2:
         return primary
@@ -79,20 +90,18 @@ def classes_output(served: ServedVersion) -> Tensor:
 
 
 def classes(served: ServedVersion, outputs: Mapping[str, Array]) -> list[list[tuple[str, float]]]:
-    """Return the classes of each row with their scores, in the order of the model's columns.
-
-    A model that names only the class has the score 0 for it, as TensorFlow Serving answers then.
-    """
+    """Return the classes of each row with their scores, in the order of the model's columns."""
     tensor = classes_output(served)
     array = outputs[tensor.name]
     if not tensor.columns:
+        # Of a model without scores TensorFlow Serving answers the class with the score 0.
         return [[(_label(served, value), 0.0)] for value in array.reshape(-1).tolist()]
     names = [_label(served, column) for column in tensor.columns]
-    return [list(zip(names, row, strict=True)) for row in tfs_json.plain_floats(array)]
+    return [list(zip(names, row, strict=True)) for row in json_bodies.plain_floats(array)]
 
 
 def value_output(served: ServedVersion) -> Tensor:
-    """Return the output that holds one float a row; refuse a model that is no regressor."""
+    """Return the output with one float per row; raises `InvalidReference` if the model is no regressor."""
     primary = served.signature.primary
     if primary.columns or not primary.dtype.startswith("float") or not primary.scalar_rows:
         raise _other_method("regression", "regress")
@@ -101,8 +110,8 @@ def value_output(served: ServedVersion) -> Tensor:
 
 def values(served: ServedVersion, outputs: Mapping[str, Array]) -> list[float]:
     """Return the value of each row."""
-    found: list[float] = tfs_json.plain_floats(outputs[value_output(served).name].reshape(-1))
-    return found
+    floats: list[float] = json_bodies.plain_floats(outputs[value_output(served).name].reshape(-1))
+    return floats
 
 
 def _label(served: ServedVersion, value: Any) -> str:
@@ -120,14 +129,14 @@ def _features(example: Any) -> dict[str, list[Any]]:
     if not isinstance(example, dict):
         raise BodyInvalid(f"Example must be JSON object but got JSON {kind_of(example)}")
     return {
-        name: [_element(name, one) for one in (content if isinstance(content, list) else [content])]
+        name: [_element(name, value) for value in (content if isinstance(content, list) else [content])]
         for name, content in example.items()
     }
 
 
 def _element(name: str, value: Any) -> Any:
     if is_base64(value):
-        return tfs_json.decode_base64(value["b64"])
+        return json_bodies.decode_base64(value["b64"])
     if value is None or isinstance(value, list | dict):
         raise BodyInvalid(f"Feature: {name} has element with unexpected JSON type: {kind_of(value)}")
     return value
@@ -137,12 +146,12 @@ def _check_names(examples: Sequence[Features], names: Sequence[str]) -> None:
     for at, example in enumerate(examples):
         for name in names:
             if name not in example:
-                given = ", ".join(f"`{one}`" for one in example) or "none"
-                raise InputMissing(f"example {at}", expected=f"feature `{name}`", found=given)
+                features = ", ".join(f"`{feature}`" for feature in example) or "none"
+                raise InputMissing(f"example {at}", expected=f"feature `{name}`", found=features)
         for name in example:
             if name not in names:
-                expected = ", ".join(f"`{one}`" for one in names)
-                raise InputUnknown(f"example {at}", expected=f"the features {expected}", found=f"`{name}`")
+                expected = "the features " + ", ".join(f"`{feature}`" for feature in names)
+                raise InputUnknown(f"example {at}", expected=expected, found=f"`{name}`")
 
 
 def _single(example: Features, name: str, at: int) -> Any:
@@ -152,16 +161,22 @@ def _single(example: Features, name: str, at: int) -> Any:
     return values[0]
 
 
-def _stacked(tensor: Tensor, rows: list[Any]) -> Array:
+def _stack(tensor: Tensor, rows: list[Any]) -> Array:
     """Cast the flat values of each example to the rows of an input."""
-    inner = tensor.shape[1:]
-    size = 1
-    for one in inner:
-        size = size * one if isinstance(one, int) and isinstance(size, int) else -1
-    flat = msgspec.structs.replace(tensor, shape=("batch", size if size >= 0 else "values"))
-    array = cast_json(flat, [list(row) for row in rows], "$.examples")
     if not tensor.batched:
         raise BodyInvalid(
             f"input `{tensor.name}`", expected="a batch dimension to take examples", found="none"
         )
-    return array.reshape(len(rows), *(one if isinstance(one, int) else -1 for one in inner))
+    row_shape = tensor.shape[1:]
+    fixed = prod(size for size in row_shape if isinstance(size, int))
+    dynamic = sum(isinstance(size, str) for size in row_shape)
+    flat = msgspec.structs.replace(tensor, shape=(BATCH, "values" if dynamic else fixed))
+    array = cast_json(flat, [list(row) for row in rows], "$.examples")  # [batch, values]
+    count = array.shape[1]
+    # Flat values determine at most one dynamic dimension.
+    if dynamic > 1 or count % fixed:
+        raise ShapeRefused(
+            f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"{count} values an example"
+        )
+    sizes = (size if isinstance(size, int) else count // fixed for size in row_shape)
+    return array.reshape(len(rows), *sizes)

@@ -1,7 +1,7 @@
-"""The counts under TensorFlow Serving's names, so that its dashboards go on working.
+"""The counts under TensorFlow Serving's names, so that its dashboards keep working.
 
 Source: ``tensorflow_serving/servables/tensorflow/util.cc`` and ``core/`` of TensorFlow Serving; its names
-have a colon where the C++ has a slash. Every request counts as a prediction: which API it was is not kept.
+have a colon where the C++ has a slash. Every request counts as a prediction, because its API is not recorded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import HistogramMetricFamily, Metric
 
 from lading.server.metrics.counts import TFS_BOUNDS_S, Requests
-from lading.server.protocols.oip.metrics import bare
+from lading.server.protocols.oip.metrics import untyped
 
 if TYPE_CHECKING:
     from lading.server.metrics import Key, Summary
@@ -39,8 +39,8 @@ def tfs_families(summary: Summary) -> Iterator[Metric]:
     yield _counts(summary)
     yield _examples(summary)
     yield _latency(summary)
-    runs = bare(f"{_PREFIX}batching_session:wrapped_run_count", "Runs of the model that were queued.")
-    total = sum(sum(one.by_rows) for one in summary.runs.values())
+    runs = untyped(f"{_PREFIX}batching_session:wrapped_run_count", "Runs of the model that were queued.")
+    total = sum(sum(version.by_rows) for version in summary.runs.values())
     runs.add_sample(runs.name, {}, total)
     yield runs
 
@@ -51,7 +51,7 @@ def _counts(summary: Summary) -> Metric:
         for status, count in counts.statuses.items():
             key = (model, _code(status))
             sums[key] = sums.get(key, 0) + count
-    family = bare(f"{_PREFIX}request_count", "Requests by status.")
+    family = untyped(f"{_PREFIX}request_count", "Requests by status.")
     for (model, code), total in sums.items():
         if model:
             family.add_sample(family.name, {"model_name": model, "status": code}, total)
@@ -68,7 +68,7 @@ def _examples(summary: Summary) -> Metric:
     sums: dict[str, int] = {}
     for (model, _, _), counts in summary.requests.items():
         sums[model] = sums.get(model, 0) + counts.rows
-    family = bare(f"{_PREFIX}request_example_count_total", "Rows predicted.")
+    family = untyped(f"{_PREFIX}request_example_count_total", "Rows predicted.")
     for model, total in sums.items():
         if model:
             family.add_sample(family.name, {"model": model}, total)
@@ -78,24 +78,24 @@ def _examples(summary: Summary) -> Metric:
 def _latency(summary: Summary) -> Metric:
     labels = ["model_name", "API", "entrypoint"]
     family = HistogramMetricFamily(
-        f"{_PREFIX}request_latency", "Microseconds from request to answer, where it was good.", labels=labels
+        f"{_PREFIX}request_latency", "Microseconds from request to answer, of good ones.", labels=labels
     )
-    for (model, entrypoint), one in _by_entrance(summary.requests).items():
-        shown, total = one
-        # As its two entrances write it.
+    for (model, entrypoint), (buckets, total) in _by_entrypoint(summary.requests).items():
+        # The two entry points of that server capitalise it differently.
         api = "predict" if entrypoint == "REST" else "Predict"
-        family.add_metric([model, api, entrypoint], list(shown.items()), total)
+        family.add_metric([model, api, entrypoint], list(buckets.items()), total)
     return family
 
 
-def _by_entrance(requests: dict[Key, Requests]) -> dict[tuple[str, str], tuple[dict[str, float], float]]:
+def _by_entrypoint(requests: dict[Key, Requests]) -> dict[tuple[str, str], tuple[dict[str, float], float]]:
+    """Return by model and entry point the cumulative buckets and the sum of microseconds."""
     sums: dict[tuple[str, str], tuple[dict[str, float], float]] = {}
     for (model, _, protocol), counts in requests.items():
         if not model:
             continue
         key = (model, "GRPC" if protocol.endswith("-grpc") else "REST")
-        shown, total = sums.get(key, ({}, 0.0))
+        buckets, total = sums.get(key, ({}, 0.0))
         for bound, count in counts.good.buckets(TFS_BOUNDS_S, _MICROSECOND_S):
-            shown[bound] = shown.get(bound, 0.0) + count
-        sums[key] = (shown, total + counts.good.total_s / _MICROSECOND_S)
+            buckets[bound] = buckets.get(bound, 0.0) + count
+        sums[key] = (buckets, total + counts.good.total_s / _MICROSECOND_S)
     return sums

@@ -1,7 +1,7 @@
 """TensorFlow's TensorProto to arrays and back, value for value.
 
-Values come as bytes (``tensor_content``) or in the field of their type, where the last one stands for all
-that are missing. They go in the typed field, because clients read ``outputs["y"].float_val``.
+Values come as bytes (``tensor_content``) or in the field of their type, in which the last value is repeated
+up to the size of the shape. Answers use the typed field, because clients read ``outputs["y"].float_val``.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _FIELDS = {
 _TAGS = {"float32": b"\x2a", "float64": b"\x32"}
 """Tags of the packed fields (5 and 6, length-delimited) whose bytes are the array's own."""
 
-_MOST_SIZE = 2**48
-_MOST_VALUES = 2**22
-"""Most values that a short list may stand for: a shape of a few bytes could ask for any memory."""
+_MOST_VALUES = 2**48
+_MOST_REPEATED = 2**22
+"""The most values that a short list may be repeated to: a shape of a few bytes could ask for any memory."""
 
 
 def message(name: str) -> Any:
-    """Return a message class of TensorFlow's core."""
+    """Return a message class of TensorFlow's core protos."""
     return descriptors.message("tfs", f"tensorflow.{name}")
 
 
@@ -54,17 +54,18 @@ def type_number(dtype: str) -> int:
 def to_array(tensor: Tensor, proto: Any) -> Array:
     """Return the array that `proto` holds for an input; the dtype must be the signature's.
 
-    Raises `ValueRefused`, `ShapeRefused`, `BodyTooLarge`; whether the shape fits is the signature's to say.
+    Raises `ValueRefused`, `ShapeRefused`, `BodyTooLarge`. Whether the shape fits the signature is left to
+    `Signature.cast`.
     """
     where = f"input `{tensor.name}`"
     if proto.dtype != type_number(tensor.dtype):
         names = proto.DESCRIPTOR.fields_by_name["dtype"].enum_type.values_by_number
-        found = names[proto.dtype].name if proto.dtype in names else f"type {proto.dtype}"
-        raise ValueRefused(where, expected=f"`DT_{type_name(tensor.dtype).upper()}`", found=f"`{found}`")
+        name = names[proto.dtype].name if proto.dtype in names else f"type {proto.dtype}"
+        raise ValueRefused(where, expected=f"`DT_{type_name(tensor.dtype).upper()}`", found=f"`{name}`")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ShapeRefused(where, expected=f"`{tensor}`", found="a shape that is not known")
-    if prod(size or 1 for size in shape) > _MOST_SIZE:  # numpy counts the sizes beside an empty one as well.
+    if prod(size or 1 for size in shape) > _MOST_VALUES:  # numpy multiplies the sizes beside a 0 as well.
         raise ShapeRefused(where, expected=f"`{tensor}`", found=f"shape `{list(shape)}`")
     count = prod(shape)
     if proto.tensor_content:
@@ -74,18 +75,18 @@ def to_array(tensor: Tensor, proto: Any) -> Array:
         raise ShapeRefused(
             where, expected=f"{count} values for shape `{list(shape)}`", found=f"{len(values)}"
         )
-    if count > _MOST_VALUES and len(values) < count:
-        raise BodyTooLarge(where, expected=f"at most {_MOST_VALUES} values by repetition", found=f"{count}")
+    if count > _MOST_REPEATED and len(values) < count:
+        raise BodyTooLarge(where, expected=f"at most {_MOST_REPEATED} values by repetition", found=f"{count}")
     return _from_values(tensor, values, count).reshape(shape)
 
 
 def to_proto(tensor: Tensor, array: Array, proto: Any) -> None:
-    """Put an output into `proto`."""
+    """Write an output into `proto`."""
     proto.dtype = type_number(tensor.dtype)
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
     if tensor.dtype in _TAGS:
-        # A packed field of floats is the array's bytes: no float object is made for each.
+        # A packed field of floats is the array's bytes; merging them makes no Python float per value.
         raw = np.ascontiguousarray(array, f"<f{array.itemsize}").tobytes()
         proto.MergeFromString(_TAGS[tensor.dtype] + varint(len(raw)) + raw)
         return
@@ -113,6 +114,7 @@ def _from_content(tensor: Tensor, content: bytes, shape: tuple[int, ...], count:
 
 
 def _from_values(tensor: Tensor, values: Any, count: int) -> Array:
+    """Return `count` values, the last of which may stand for all that are missing."""
     if tensor.dtype == "string":
         array = np.empty(len(values), object)
         array[:] = [_text(tensor, value) for value in values]
@@ -138,7 +140,7 @@ def _numbers(tensor: Tensor, values: Any) -> Array:
     narrow = wide.astype(tensor.numpy_dtype)
     changed = narrow != wide
     if changed.any():
-        # TensorFlow would wrap it into another number.
+        # TensorFlow would wrap it around to another number.
         at = int(changed.argmax())
         raise ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"{wide[at]} at [{at}]")
     return narrow
