@@ -67,8 +67,8 @@ def mlserver(tmp_path) -> Iterator[str]:
 
 def test_mlserver_is_adopted_with_its_models(mlserver, tmp_path):
     with Registry.open(str(tmp_path / "registry")) as registry:
-        registry.beat(adopt(mlserver))
-        (replica,) = registry.replicas()
+        registry.fleet.beat(adopt(mlserver))
+        (replica,) = registry.fleet.replicas()
     assert replica.pattern == "foreign"
     assert replica.address == mlserver
     assert replica.software.startswith("mlserver 1.")

@@ -354,8 +354,8 @@ def registry(tmp_path, monkeypatch):
     with Registry.open(url) as opened:
         for seed in (0, 1):
             opened.push(linear_bundle(tmp_path / f"{seed}.bundle", seed=seed))
-        opened.release("iris", 1, Plan(mode="live"), actor="me")
-        opened.release("iris", 2, Plan(mode="canary", steps=(5, 100)), actor="me")
+        opened.releases.begin("iris", 1, Plan(mode="live"), actor="me")
+        opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 100)), actor="me")
         yield opened
 
 
@@ -406,7 +406,7 @@ def test_the_patch_follows_the_release_as_it_moves(registry, capsys):
         return [one["weight"] for one in rule["backendRefs"]]
 
     assert weights() == [95, 5]
-    registry.rollback("iris", to=1, actor="me")
+    registry.releases.rollback("iris", to=1, actor="me")
     assert weights() == [100, 0]
 
 

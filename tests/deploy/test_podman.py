@@ -162,7 +162,7 @@ class Site:
     def patterns(self) -> set[str]:
         """Tell which patterns the inventory knows replicas of that are not gone."""
         with Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"]) as registry:
-            return {one.pattern for one in registry.replicas() if not one.gone}
+            return {one.pattern for one in registry.fleet.replicas() if not one.gone}
 
 
 @pytest.fixture(scope="module")

@@ -180,8 +180,8 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     with Registry.open(url) as opened:
         for seed in (0, 1):
             opened.push(linear_bundle(folder / f"{seed}.bundle", seed=seed))
-        opened.release("iris", 1, Plan(mode="live"), actor="me")
-        opened.release("iris", 2, Plan(mode="canary", steps=(5, 25, 50, 100)), actor="me")
+        opened.releases.begin("iris", 1, Plan(mode="live"), actor="me")
+        opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 25, 50, 100)), actor="me")
     deploy = ("deploy", "kubernetes", "iris", "--apply", "--json")
     both = (*deploy, "--pattern", "load", "--image", IMAGE, "--canary")
     promote = ("rollout", "promote", "iris")

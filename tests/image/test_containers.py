@@ -249,7 +249,7 @@ def test_both_patterns_are_in_the_inventory(registries):
 
 def serving_of(registry: Registry, name: str) -> list[tuple[str, str | None]]:
     """List pattern and digest for every live replica that serves a model."""
-    live = [one for one in registry.replicas() if not one.gone]
+    live = [one for one in registry.fleet.replicas() if not one.gone]
     return [(one.pattern, model.digest) for one in live for model in one.models if model.name == name]
 
 
@@ -258,7 +258,7 @@ def test_prune_removes_images_that_nobody_needs_and_no_bundle(registries):
         ref = registries.push(seed, "pruned")
         registries.build(ref, f"pruned:{ref.partition(':')[2]}")
     with registries.open() as registry:
-        registry.release("pruned", 2, Plan(mode="live"), actor="tests")
+        registry.releases.begin("pruned", 2, Plan(mode="live"), actor="tests")
     place = f"{registries.address}/pruned"
     with serving("pruned:1", environ=registries.environ) as server, registries.open() as registry:
         # In the inventory, so that its image is needed to start it again.

@@ -56,7 +56,7 @@ def test_servers_that_are_only_compared_are_not_in_the_inventory(tmp_path, monke
     made, _ = build_image(tmp_path)
     assert verify_image(made.image, linear_bundle(tmp_path / "twin", "iris", seed=0), None).holds
     with Registry.open(str(tmp_path / "registry")) as registry:
-        assert registry.replicas() == []
+        assert registry.fleet.replicas() == []
 
 
 @pytest.mark.slow

@@ -165,13 +165,13 @@ def test_a_beat_registers_goes_on_and_says_goodbye(tmp_path):
     thread = threading.Thread(target=beat.run, args=(stop,))
     thread.start()
     with Registry.open(root) as registry:
-        wait_until(registry.replicas, 20)
-        registry.forget("web-1")
-        wait_until(registry.replicas, 20)
-        assert not registry.replicas()[0].gone
+        wait_until(registry.fleet.replicas, 20)
+        registry.fleet.forget("web-1")
+        wait_until(registry.fleet.replicas, 20)
+        assert not registry.fleet.replicas()[0].gone
         stop.set()
         thread.join()
-        (last,) = registry.replicas()
+        (last,) = registry.fleet.replicas()
         assert last.gone
         assert last.stopped_at
 
@@ -186,7 +186,7 @@ def test_a_catalog_that_is_away_at_first_hears_of_the_server_when_it_comes(tmp_p
     assert len(caplog.records) == 1, "said once"
     root.unlink()
     with Registry.open(str(root)) as registry:
-        wait_until(registry.replicas, 20)
+        wait_until(registry.fleet.replicas, 20)
     stop.set()
     thread.join()
 
@@ -196,17 +196,17 @@ def test_a_goodbye_frees_the_bundle_at_once(tmp_path):
     found = describe(status_of(served_from(bundle)))
     with Registry.open(str(tmp_path / "registry")) as registry:
         registry.push(bundle)
-        registry.beat(found)
+        registry.fleet.beat(found)
         with pytest.raises(lading.errors.StillInUse, match="web-1"):
             registry.remove("iris:1")
-        registry.beat(msgspec.structs.replace(found, stopped_at="2026-11-20T08:00:00Z"))
+        registry.fleet.beat(msgspec.structs.replace(found, stopped_at="2026-11-20T08:00:00Z"))
         registry.remove("iris:1")
 
 
 def replicas(root: Path) -> dict[str, Replica]:
     """Running servers by the flag ``default_model`` that they were started with."""
     with Registry.open(str(root)) as registry:
-        return {one.settings.get("default_model", ""): one for one in registry.replicas()}
+        return {one.settings.get("default_model", ""): one for one in registry.fleet.replicas()}
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_a_plain_and_a_following_server_of_other_versions_are_listed_and_a_kille
         bundles = [linear_bundle(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
         for bundle in bundles:
             registry.push(bundle)
-        registry.release("iris", 2, Plan(mode="live"), actor="t")
+        registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     environ = {"LADING_REGISTRY": str(root)}
     plain_flags = ("--grpc-port", "-1", "--default-model", "iris")
     with (

@@ -147,7 +147,7 @@ def test_bad_candidates_go_back_by_themselves_and_an_equal_one_goes_live_while_r
                 ref = registry.push(bundle).ref
                 shell.must(f"lading release {ref} {CANARY}")
                 watched = shell.run("lading rollout watch iris")
-                ends[way] = (watched.code, registry.current("iris"), watched.stderr)
+                ends[way] = (watched.code, registry.releases.current("iris"), watched.stderr)
         assert server.stop() == 0
     for way, word in {"slow": "latency", "failing": "errors", "shifted": "outputs"}.items():
         assert ends[way][0] == 1, ends[way]
@@ -157,6 +157,6 @@ def test_bad_candidates_go_back_by_themselves_and_an_equal_one_goes_live_while_r
     failed = {key: count for key, count in load.counts.items() if key[1] != 200}
     assert set(failed) <= {("iris:3", 500)}, "only the failing candidate failed"
     assert sum(load.counts.values()) > 2000
-    assert verify_chain(registry.events()) is None
+    assert verify_chain(registry.releases.events()) is None
     assert "the history of `iris` is complete" in shell.must("lading history iris --check").stderr
     registry.close()

@@ -33,7 +33,7 @@ def environ(postgres, tmp_path):
     with Registry.open(given["LADING_REGISTRY"], store=given["LADING_STORE"]) as registry:
         for seed in (1, 2):
             registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
-        registry.release("iris", 1, Plan(mode="live"), actor="t")
+        registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     return given
 
 
@@ -72,7 +72,7 @@ def test_a_server_that_follows_starts_with_what_was_wanted_and_follows_on(
         assert "unreachable for" in httpx.get(f"{server.url}/health").json()["catalog"]
         back()
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
-            registry.release("iris", 2, Plan(mode="live"), actor="t")
+            registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
         server.wait_until(lambda: answering(server) == "iris:2")
         server.wait_until(lambda: "catalog" not in httpx.get(f"{server.url}/health").json())
         assert server.stop() == 0

@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_as_none_and_the_log_says_so_once(tmp_path
 
 def test_what_was_wanted_is_known_while_it_is_fresh(tmp_path, registry, version):
     clock = Clock()
-    release = registry.release("iris", 1, Plan(mode="live"), actor="t")
+    release = registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     one = known(tmp_path, clock=clock)
     assert one.followed() is None
     one.keep_followed([release], [version])
@@ -114,7 +114,7 @@ def test_what_was_wanted_before_is_not_believed_where_what_came_after_could_not_
 ):
     clock = Clock()
     one = known(tmp_path, clock=clock)
-    one.keep_followed([registry.release("iris", 1, Plan(mode="live"), actor="t")], [version])
+    one.keep_followed([registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")], [version])
     (path,) = tmp_path.rglob("followed.json")
     os.utime(path, (clock.now,) * 2)
     assert one.followed() is not None
@@ -165,7 +165,7 @@ def test_a_registry_knows_what_it_found_before_and_fetches_it_without_its_catalo
     def away(_ref: Ref) -> None:
         raise RegistryUnavailable("catalog", expected="an answer", found="none")
 
-    monkeypatch.setattr(registry._catalog, "find", away)
+    monkeypatch.setattr(registry.catalog.versions, "find", away)
     known = registry.known("iris:1")
     assert (known.digest, known.tags) == (found.digest, ())
     assert registry.fetch(known).digest == found.digest

@@ -31,8 +31,8 @@ from lading.errors import (
 )
 from lading.registry import Registry
 from lading.registry.cache import BundleCache
+from lading.registry.catalog.sql.tables import SCHEMA
 from lading.registry.catalog.sqlite import open_sqlite
-from lading.registry.catalog.tables import SCHEMA
 from lading.registry.store.folder import FolderStore
 from support.bundles import linear_bundle
 
@@ -456,7 +456,7 @@ def test_a_creation_that_was_broken_off_is_finished_by_the_next(root):
 
 def test_the_catalog_is_in_wal_mode_and_keeps_its_foreign_keys(root):
     catalog = open_sqlite(root)
-    with catalog._engine.connect() as connection:
+    with catalog.database.engine.connect() as connection:
         pragmas = ("journal_mode", "foreign_keys", "synchronous")
         found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
     catalog.close()

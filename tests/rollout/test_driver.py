@@ -21,8 +21,8 @@ from lading.rollout import LEASE, Reading, apply, decide, paused, promoted, resu
 from lading.rollout.snapshot import look
 from lading.verdict import Verdict
 from support import rollout_processes as rolling
-from support.release_processes import releases_at
-from support.rollout_processes import AT_ONCE, Killed, ObservedReleases, driver_of, two_versions
+from support.registries import rows_at
+from support.rollout_processes import AT_ONCE, Killed, ObservedRegistry, driver_of, two_versions
 from support.simulated_traffic import BAD, EQUAL, Behaviour, Clock, Crowd
 from support.waiting import wait_until
 
@@ -137,18 +137,17 @@ class Story:
 
     def __init__(self, url: str, seed: int = 0) -> None:
         self.clock = Clock()
-        self.releases = two_versions(url)
-        self.releases._clock = self.clock
-        self.crowd = Crowd(self.releases, seed, requests=2000)
-        self.driver = driver_of(self.releases, "driver", clock=self.clock)
+        self.registry = two_versions(url, clock=self.clock)
+        self.crowd = Crowd(self.registry, seed, requests=2000)
+        self.driver = driver_of(self.registry, "driver", clock=self.clock)
 
     def second(self, candidate: Behaviour) -> Release:
         """Let a second pass, with its traffic and the driver's turn after it."""
-        current = self.releases.current("iris")
+        current = self.registry.releases.current("iris")
         self.crowd.second(current, self.clock.now, EQUAL, candidate)
         self.clock.now += 1
         self.driver.turn()
-        return self.releases.current("iris")
+        return self.registry.releases.current("iris")
 
     def until_it_ends(self, candidate: Behaviour, most_s: int = 120) -> Release:
         for _ in range(most_s):
@@ -169,24 +168,24 @@ WORDS = {"slow": "latency", "failing": "errors", "shifted": "outputs", "wrong by
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_bad_candidate_is_rolled_back_by_itself_and_the_reason_says_how(tmp_path, way, seed):
     story = Story(str(tmp_path / "registry"), seed)
-    story.releases.release("iris", 2, FAST, actor="ada")
+    story.registry.releases.begin("iris", 2, FAST, actor="ada")
     ended = story.until_it_ends(BAD[way])
     assert (ended.state, ended.live, ended.candidate, ended.weight_percent) == ("rolled_back", 1, None, 0)
     assert WORDS[way] in ended.reason
     assert "harm is certain" in ended.reason
-    last = story.releases.events("iris")[-1]
+    last = story.registry.releases.events("iris")[-1]
     assert (last.kind, last.from_, last.to, last.actor) == ("rolled_back", "2", "1", "driver")
     assert last.evidence["candidate.requests"] > 0
-    assert verify_chain(story.releases.events()) is None
+    assert verify_chain(story.registry.releases.events()) is None
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_equal_candidate_is_promoted_step_by_step(tmp_path, seed):
     story = Story(str(tmp_path / "registry"), seed)
-    story.releases.release("iris", 2, FAST, actor="ada")
+    story.registry.releases.begin("iris", 2, FAST, actor="ada")
     ended = story.until_it_ends(EQUAL)
     assert (ended.state, ended.live, ended.candidate) == ("live", 2, None)
-    events = story.releases.events("iris")
+    events = story.registry.releases.events("iris")
     assert [one.kind for one in events] == KINDS_TO_LIVE
     assert [one.to for one in events[2:]] == ["50 %", "100 %", "2"]
     times = [unix_time(one.at) for one in events[1:]]
@@ -194,10 +193,10 @@ def test_an_equal_candidate_is_promoted_step_by_step(tmp_path, seed):
 
 
 def test_a_shadow_is_never_promoted_by_itself_but_taken_back_where_it_disagrees(story):
-    story.releases.release("iris", 2, SHADOW, actor="ada")
+    story.registry.releases.begin("iris", 2, SHADOW, actor="ada")
     for _ in range(15):
         assert story.second(EQUAL).state == "running"
-    assert look(story.releases, Reading(story.releases), "iris", story.clock()).verdict.action == "promote"
+    assert look(story.registry, Reading(story.registry), "iris", story.clock()).verdict.action == "promote"
     ended = story.until_it_ends(Behaviour(agreement=0.5))
     assert ended.state == "rolled_back"
     assert "agreement" in ended.reason
@@ -205,37 +204,37 @@ def test_a_shadow_is_never_promoted_by_itself_but_taken_back_where_it_disagrees(
 
 def test_a_candidate_that_nobody_asks_is_taken_back_in_the_end(story):
     plan = Plan(mode="canary", hold_s=1, no_traffic_timeout_s=30)
-    story.releases.release("iris", 2, plan, actor="ada")
+    story.registry.releases.begin("iris", 2, plan, actor="ada")
     for _ in range(29):
         story.clock.now += 1
         assert story.driver.turn() == []
     story.clock.now += 1
     assert [one.state for one in story.driver.turn()] == ["rolled_back"]
-    assert "no traffic" in story.releases.current("iris").reason
+    assert "no traffic" in story.registry.releases.current("iris").reason
 
 
 def test_a_paused_release_stays_and_then_goes_on_from_its_step(story):
-    story.releases.release("iris", 2, AT_ONCE, actor="ada")
+    story.registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
     story.driver.turn()
-    at_50 = story.releases.current("iris")
-    stopped = apply(story.releases, at_50, paused(at_50, "ada", "lunch"))
+    at_50 = story.registry.releases.current("iris")
+    stopped = apply(story.registry, at_50, paused(at_50, "ada", "lunch"))
     for _ in range(3):
         assert story.driver.turn() == []
-    assert story.releases.current("iris").weight_percent == 50
-    apply(story.releases, stopped, resumed(stopped, "ada", ""))
+    assert story.registry.releases.current("iris").weight_percent == 50
+    apply(story.registry, stopped, resumed(stopped, "ada", ""))
     assert [one.weight_percent for one in story.driver.turn()] == [100]
 
 
 def test_a_release_that_cannot_be_judged_is_paused_and_hinders_no_other(tmp_path):
     url = str(tmp_path / "registry")
-    releases = two_versions(url)
+    registry = two_versions(url)
     for bundle in (3, 4):
-        releases._catalog.add(rolling.new_version("zinnia", bundle), (), lambda: None)
-    releases.release("zinnia", 1, actor="ada")
+        registry.catalog.versions.add(rolling.new_version("zinnia", bundle), (), lambda: None)
+    registry.releases.begin("zinnia", 1, actor="ada")
     unknown = Plan(mode="canary", gates={"max_sadness": 1.0})
-    releases.release("iris", 2, unknown, actor="ada")
-    releases.release("zinnia", 2, AT_ONCE, actor="ada")
-    changed = driver_of(releases, "driver").turn()
+    registry.releases.begin("iris", 2, unknown, actor="ada")
+    registry.releases.begin("zinnia", 2, AT_ONCE, actor="ada")
+    changed = driver_of(registry, "driver").turn()
     assert [(one.name, one.state) for one in changed] == [("iris", "paused"), ("zinnia", "running")]
     assert "cannot be judged" in changed[0].reason
     assert "max_sadness" in changed[0].reason
@@ -245,22 +244,22 @@ def test_a_release_that_cannot_be_judged_is_paused_and_hinders_no_other(tmp_path
 
 
 def test_reading_goes_on_from_where_it_was_and_misses_no_late_window(story):
-    current = story.releases.release("iris", 2, FAST, actor="ada")
-    reading = Reading(story.releases)
+    current = story.registry.releases.begin("iris", 2, FAST, actor="ada")
+    reading = Reading(story.registry)
     for _ in range(5):
         story.second(EQUAL)
     first = reading.windows(current)
     story.crowd.second(current, story.clock.now - 60, EQUAL, EQUAL)  # a replica that was cut off a minute ago
     story.crowd.second(current, story.clock.now, EQUAL, EQUAL)
     assert len(reading.windows(current)) == len(first) + 4
-    assert reading.windows(current) == story.releases.windows("iris", current.number)
+    assert reading.windows(current) == story.registry.traffic.windows("iris", current.number)
 
 
 def test_what_people_are_shown_adds_up(story):
-    story.releases.release("iris", 2, Plan(mode="ab", steps=(25,)), actor="ada")
+    story.registry.releases.begin("iris", 2, Plan(mode="ab", steps=(25,)), actor="ada")
     for _ in range(12):
         story.second(Behaviour(p50_s=0.0024))
-    seen = look(story.releases, Reading(story.releases), "iris", story.clock())
+    seen = look(story.registry, Reading(story.registry), "iris", story.clock())
     assert seen.live.requests + seen.candidate.requests == 12 * 2000
     assert seen.live.requests_per_s == pytest.approx(1500, rel=0.1)
     assert seen.candidate.latency_p50_s == pytest.approx(0.0024, rel=0.1)
@@ -274,23 +273,23 @@ def test_what_people_are_shown_adds_up(story):
 # Kills and races.
 
 
-def check(releases, *, ended: bool = True) -> None:
+def check(registry, *, ended: bool = True) -> None:
     """Check that no step was skipped or taken twice, and that the chain is whole."""
-    events = releases.events("iris")
+    events = registry.releases.events("iris")
     assert verify_chain(events) is None
     taken = [one.to for one in events if one.kind in ("step", "promoted")]
     assert taken == ["50 %", "100 %", "2"][: len(taken)]
     if ended:
-        current = releases.current("iris")
+        current = registry.releases.current("iris")
         assert (current.state, current.live, current.candidate) == ("live", 2, None)
         assert len(taken) == 3
 
 
-def finish(releases, holder: str) -> None:
+def finish(registry, holder: str) -> None:
     """Have another driver go on until nothing is left to do."""
-    driver = driver_of(releases, holder)
+    driver = driver_of(registry, holder)
     while driver.turn():
-        check(releases, ended=False)
+        check(registry, ended=False)
 
 
 @pytest.mark.slow
@@ -299,14 +298,14 @@ def test_a_driver_that_ends_at_any_call_of_the_registry_is_gone_on_from(tmp_path
     moment, reached = 0, True
     while reached:
         moment += 1
-        releases = two_versions(str(tmp_path / str(moment)))
-        releases.release("iris", 2, AT_ONCE, actor="ada")
+        registry = two_versions(str(tmp_path / str(moment)))
+        registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
 
         def fail(at: int, *, moment: int = moment) -> None:
             if at == moment:
                 raise error("now")
 
-        watched = ObservedReleases(releases, fail)
+        watched = ObservedRegistry(registry, fail)
         first = driver_of(watched, "first")
         try:
             while first.turn():
@@ -314,10 +313,10 @@ def test_a_driver_that_ends_at_any_call_of_the_registry_is_gone_on_from(tmp_path
         except error:
             pass
         reached = watched.moments == moment
-        check(releases, ended=False)
-        releases.release_lease(LEASE, "first")  # it runs out by itself; nobody waits for it here
-        finish(releases, "second")
-        check(releases)
+        check(registry, ended=False)
+        registry.fleet.release_lease(LEASE, "first")  # it runs out by itself; nobody waits for it here
+        finish(registry, "second")
+        check(registry)
     assert moment > 16, "each of four turns makes at least four calls, but the last two"
 
 
@@ -326,22 +325,22 @@ def test_a_driver_that_was_asleep_while_another_took_over_does_nothing_twice(tmp
     moment, reached = 0, True
     while reached:
         moment += 1
-        releases = two_versions(str(tmp_path / str(moment)))
-        releases.release("iris", 2, AT_ONCE, actor="ada")
-        second = driver_of(releases, "second")
+        registry = two_versions(str(tmp_path / str(moment)))
+        registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
+        second = driver_of(registry, "second")
 
-        def take_over(at: int, *, moment: int = moment, releases=releases, second=second) -> None:
+        def take_over(at: int, *, moment: int = moment, registry=registry, second=second) -> None:
             if at == moment:
-                releases.release_lease(LEASE, "first")
+                registry.fleet.release_lease(LEASE, "first")
                 second.turn()
-                releases.release_lease(LEASE, "second")
+                registry.fleet.release_lease(LEASE, "second")
 
-        watched = ObservedReleases(releases, take_over)
+        watched = ObservedRegistry(registry, take_over)
         first = driver_of(watched, "first")
         for _ in range(6):
             first.turn()
-            check(releases, ended=False)
-        check(releases)
+            check(registry, ended=False)
+        check(registry)
         reached = watched.moments >= moment
     assert moment > 16
 
@@ -360,44 +359,44 @@ ACTIONS = st.lists(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
 def test_whatever_drivers_kills_and_people_do_no_step_is_skipped_or_taken_twice(tmp_path_factory, actions):
-    releases = two_versions(str(tmp_path_factory.mktemp("registry")))
-    releases.release("iris", 2, AT_ONCE, actor="ada")
-    seen = releases.current("iris")
+    registry = two_versions(str(tmp_path_factory.mktemp("registry")))
+    registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
+    seen = registry.releases.current("iris")
     for action, detail in actions:
         if action == "turn":
-            driver_of(releases, detail).turn()
-            releases.release_lease(LEASE, detail)
+            driver_of(registry, detail).turn()
+            registry.fleet.release_lease(LEASE, detail)
         elif action == "kill":
-            die_in_a_turn(releases, detail)
+            die_in_a_turn(registry, detail)
         else:
-            seen = by_hand(releases, seen, action, stale=detail)
-        check(releases, ended=False)
-    current = releases.current("iris")
+            seen = by_hand(registry, seen, action, stale=detail)
+        check(registry, ended=False)
+    current = registry.releases.current("iris")
     if current.state == "paused":
-        apply(releases, current, resumed(current, "ada", ""))
-    finish(releases, "last")
-    check(releases)
+        apply(registry, current, resumed(current, "ada", ""))
+    finish(registry, "last")
+    check(registry)
 
 
-def die_in_a_turn(releases, moment: int) -> None:
+def die_in_a_turn(registry, moment: int) -> None:
     def die(at: int) -> None:
         if at == moment:
             raise Killed
 
     with contextlib.suppress(Killed):
-        driver_of(ObservedReleases(releases, die), "killed").turn()
-    releases.release_lease(LEASE, "killed")
+        driver_of(ObservedRegistry(registry, die), "killed").turn()
+    registry.fleet.release_lease(LEASE, "killed")
 
 
-def by_hand(releases, seen: Release, action: str, *, stale: bool) -> Release:
+def by_hand(registry, seen: Release, action: str, *, stale: bool) -> Release:
     """Do as a person does who looked just now, or some time ago; what is refused changes nothing."""
-    looked = seen if stale else releases.current("iris")
-    before = releases.current("iris")
+    looked = seen if stale else registry.releases.current("iris")
+    before = registry.releases.current("iris")
     move = {"pause": paused, "resume": resumed, "promote": promoted}[action]
     try:
-        return apply(releases, looked, move(looked, "ada", ""))
+        return apply(registry, looked, move(looked, "ada", ""))
     except (StaleRelease, UsageError):
-        assert releases.current("iris") == before
+        assert registry.releases.current("iris") == before
         return looked
 
 
@@ -409,12 +408,12 @@ def test_a_driver_killed_before_any_call_that_touches_the_disk_is_gone_on_from(t
     child.start()
     moments = 0
     while (url := results.get(timeout=60)) is not None:
-        releases = releases_at(url)
-        check(releases, ended=False)
-        releases.release_lease(LEASE, "first")
-        finish(releases, "second")
-        check(releases)
-        releases._catalog.close()
+        registry = rows_at(url)
+        check(registry, ended=False)
+        registry.fleet.release_lease(LEASE, "first")
+        finish(registry, "second")
+        check(registry)
+        registry.catalog.close()
         moments += 1
     child.join(60)
     assert child.exitcode == 0
@@ -424,25 +423,25 @@ def test_a_driver_killed_before_any_call_that_touches_the_disk_is_gone_on_from(t
 @pytest.mark.slow
 def test_a_killed_leader_is_replaced_within_ten_seconds(tmp_path):
     url = str(tmp_path / "registry")
-    releases = two_versions(url)
+    registry = two_versions(url)
     processes = multiprocessing.get_context("spawn")
     drivers = {name: processes.Process(target=rolling.drive, args=(url, name)) for name in ("a", "b")}
     for process in drivers.values():
         process.start()
     try:
-        wait_until(lambda: releases.lease_holder(LEASE) is not None, 30)
-        leader = releases.lease_holder(LEASE)
+        wait_until(lambda: registry.fleet.lease_holder(LEASE) is not None, 30)
+        leader = registry.fleet.lease_holder(LEASE)
         other = "b" if leader == "a" else "a"
         time.sleep(2)  # the other one has to have started as well
         os.kill(drivers[leader].pid, signal.SIGKILL)
         killed = time.monotonic()
-        releases.release("iris", 2, AT_ONCE, actor="ada")
-        wait_until(lambda: len(releases.events("iris")) > 2, 10)
+        registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
+        wait_until(lambda: len(registry.releases.events("iris")) > 2, 10)
         assert time.monotonic() - killed < 10
-        assert releases.lease_holder(LEASE) == other
-        wait_until(lambda: not releases.current("iris").is_open, 10)
-        check(releases)
-        assert {one.actor for one in releases.events("iris")[2:]} == {other}
+        assert registry.fleet.lease_holder(LEASE) == other
+        wait_until(lambda: not registry.releases.current("iris").is_open, 10)
+        check(registry)
+        assert {one.actor for one in registry.releases.events("iris")[2:]} == {other}
     finally:
         for process in drivers.values():
             process.kill()
@@ -450,32 +449,32 @@ def test_a_killed_leader_is_replaced_within_ten_seconds(tmp_path):
 
 
 def test_a_driver_waits_for_a_catalog_that_is_away_and_gives_the_lease_back(tmp_path):
-    releases = two_versions(str(tmp_path / "registry"))
-    releases.release("iris", 2, AT_ONCE, actor="ada")
+    registry = two_versions(str(tmp_path / "registry"))
+    registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
 
     def away(at: int) -> None:
         if at <= 5:
             raise RegistryUnavailable("the catalog")
 
     stop = threading.Event()
-    driver = driver_of(ObservedReleases(releases, away), "driver", interval_s=0.01)
+    driver = driver_of(ObservedRegistry(registry, away), "driver", interval_s=0.01)
     thread = threading.Thread(target=driver.run, args=(stop,))
     thread.start()
-    wait_until(lambda: not releases.current("iris").is_open, 10)
-    assert releases.lease_holder(LEASE) == "driver"
+    wait_until(lambda: not registry.releases.current("iris").is_open, 10)
+    assert registry.fleet.lease_holder(LEASE) == "driver"
     stop.set()
     thread.join(10)
-    assert releases.lease_holder(LEASE) is None
-    check(releases)
+    assert registry.fleet.lease_holder(LEASE) is None
+    check(registry)
 
 
 def test_one_holds_the_lease_at_a_time(tmp_path):
     url = str(tmp_path / "registry")
-    first, second = two_versions(url), releases_at(url)
-    first.release("iris", 2, AT_ONCE, actor="ada")
+    first, second = two_versions(url), rows_at(url)
+    first.releases.begin("iris", 2, AT_ONCE, actor="ada")
     leading, waiting = driver_of(first, "first"), driver_of(second, "second")
     assert [one.weight_percent for one in leading.turn()] == [50]
     assert waiting.turn() == []
-    assert first.lease_holder(LEASE) == second.lease_holder(LEASE) == "first"
-    first.release_lease(LEASE, "first")
+    assert first.fleet.lease_holder(LEASE) == second.fleet.lease_holder(LEASE) == "first"
+    first.fleet.release_lease(LEASE, "first")
     assert [one.weight_percent for one in waiting.turn()] == [100]

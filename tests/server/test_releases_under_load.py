@@ -60,12 +60,12 @@ class Story:
 
     def live(self, version: int) -> None:
         self.timeline.want(self.digest(self.current), self.digest(version))
-        self.registry.release("iris", version, Plan(mode="live"), actor="story")
+        self.registry.releases.begin("iris", version, Plan(mode="live"), actor="story")
         self.timeline.want(self.digest(version))
 
     @property
     def current(self) -> int:
-        release = self.registry.current("iris")
+        release = self.registry.releases.current("iris")
         assert release is not None
         assert release.live is not None
         return release.live
@@ -75,7 +75,7 @@ class Story:
         before = self.current
         self.timeline.want(self.digest(before), self.digest(version))
         plan = Plan(mode="canary", steps=(10, 50), hold_s=3600)
-        release = self.registry.release("iris", version, plan, actor="story")
+        release = self.registry.releases.begin("iris", version, plan, actor="story")
         time.sleep(0.5)
         if not promote:
             moves.apply(self.registry, release, moves.rolled_back(release, "story", "not wanted"))
@@ -88,7 +88,7 @@ class Story:
 
     def rollback(self) -> None:
         before = self.current
-        release = self.registry.rollback("iris", actor="story")
+        release = self.registry.releases.rollback("iris", actor="story")
         self.timeline.moments.append(
             (time.time() - 1, frozenset({self.digest(before), self.digest(release.live)}))
         )
@@ -100,7 +100,7 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
     registry = Registry.open(url)
     for seed in (1, 2, 3):
         registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
-    registry.release("iris", 1, Plan(mode="live"), actor="story")
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="story")
     flags = ("--workers", "2", "--grpc-port", "0", "--drain-delay-s", "0.2")
     with serving(flags=flags, environ={"LADING_REGISTRY": url, "LADING_KEEP": "1"}) as server:
         story = Story(registry)

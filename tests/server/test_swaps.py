@@ -91,7 +91,7 @@ def test_answers_stay_quick_while_a_server_swaps(tmp_path):
     with Registry.open(url) as registry:
         for seed in (1, 2):
             registry.push(heavy(tmp_path, seed))
-        registry.release("heavy", 1, Plan(mode="live"), actor="t")
+        registry.releases.begin("heavy", 1, Plan(mode="live"), actor="t")
         clients = Clients()
         with serving(
             flags=("--grpc-port", "-1", "--threads", "1"), environ={"LADING_REGISTRY": url}
@@ -117,7 +117,7 @@ def calm_and_swapping(clients: Clients, registry: Registry) -> tuple[float, floa
     time.sleep(6)
     swaps_began = time.time()
     for number in range(SERVER_SWAPS):
-        registry.release("heavy", 2 - number % 2, Plan(mode="live"), actor="t")
+        registry.releases.begin("heavy", 2 - number % 2, Plan(mode="live"), actor="t")
         time.sleep(1)
     ended = time.time()
     answers = [one for one in clients.answers if began < one.asked_at < ended]

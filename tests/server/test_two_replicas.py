@@ -30,7 +30,7 @@ def replicas(postgres, tmp_path):
     with Registry.open(url, store=str(tmp_path / "store")) as registry:
         for seed in (1, 2):
             registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
-        registry.release("iris", 1, Plan(mode="live"), actor="t")
+        registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
         caches = [{**environ, "LADING_CACHE": str(tmp_path / f"cache-{at}")} for at in (1, 2)]
         with (
             serving(flags=("--grpc-port", "-1"), environ=caches[0]) as one,
@@ -84,13 +84,13 @@ def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
     registry, servers = replicas
     keys = [f"user-{at}" for at in range(500)]
     plan = Plan(mode="canary", steps=(5, 25, 50), hold_s=3600)
-    release = registry.release("iris", 2, plan, actor="t")
+    release = registry.releases.begin("iris", 2, plan, actor="t")
     for server in servers:
         server.wait_until(lambda server=server: states(server) == {1: "ready", 2: "ready"})
     before: set[str] = set()
     for step, weight in enumerate(plan.steps):
         if step:
-            release = registry.change(release, step=step, event=EventDraft(kind="step", actor="t"))
+            release = registry.releases.change(release, step=step, event=EventDraft(kind="step", actor="t"))
         were = len(before)
         for server in servers:
             server.wait_until(lambda server=server, were=were: len(candidates(server, keys)) > were, 2)
@@ -117,7 +117,7 @@ def test_a_restart_of_the_catalog_stops_no_answer_and_is_caught_up_with(replicas
     deadline = time.monotonic() + 30
     while True:
         try:
-            registry.release("iris", 2, Plan(mode="live"), actor="t")
+            registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
             break
         except RegistryUnavailable:
             if time.monotonic() > deadline:

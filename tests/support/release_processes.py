@@ -7,9 +7,9 @@ from typing import Any
 from lading.errors import StaleRelease
 from lading.registry.open import open_catalog
 from lading.registry.records import NewVersion
-from lading.registry.releases import Releases
 from lading.release import EventDraft
 from lading.replica import Replica
+from support.registries import rows_at
 
 
 def new_version(name: str = "iris", bundle: int = 1) -> NewVersion:
@@ -27,23 +27,16 @@ def new_version(name: str = "iris", bundle: int = 1) -> NewVersion:
     )
 
 
-def releases_at(url: str) -> Releases:
-    """Open the releases of a registry; there is no store."""
-    import time
-
-    return Releases(open_catalog(url), time.time)
-
-
 def add_weight(url: str, times: int, results: Any) -> None:
     """Add 0.25 percent `times` times, whatever others do; report how often another was quicker."""
-    releases, quicker = releases_at(url), 0
+    registry, quicker = rows_at(url), 0
     for _ in range(times):
         while True:
-            release = releases.current("iris")
+            release = registry.releases.current("iris")
             assert release is not None
             draft = EventDraft(kind="step", actor="driver", to=f"{release.weight_percent + 0.25}")
             try:
-                releases.change(release, weight_percent=release.weight_percent + 0.25, event=draft)
+                registry.releases.change(release, weight_percent=release.weight_percent + 0.25, event=draft)
                 break
             except StaleRelease:
                 quicker += 1
@@ -53,7 +46,7 @@ def add_weight(url: str, times: int, results: Any) -> None:
 def open_and_count(url: str, results: Any) -> None:
     """Open a catalog, as one of many at once, and report how many models there are."""
     try:
-        results.put(len(open_catalog(url).models()))
+        results.put(len(open_catalog(url).versions.models()))
     except BaseException as error:  # the test shows it
         results.put(repr(error))
         raise

@@ -10,18 +10,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from lading.registry import Registry
 from lading.registry.open import open_catalog
-from lading.registry.releases import Releases
 from lading.release import Plan
 from lading.rollout import LEASE, Driver
 from lading.verdict.limits import NO_LIMIT
 from support.push_processes import DISK_CALLS
-from support.release_processes import new_version, releases_at
+from support.registries import registry_over, rows_at
+from support.release_processes import new_version
 
 AT_ONCE = Plan(mode="canary", steps=(10, 50, 100), hold_s=0, min_requests=0, gates=NO_LIMIT)
 """A plan whose every step is promoted by the next turn, without any traffic."""
-CALLS = ("change", "current", "events", "lease", "lease_holder", "note", "release_lease", "releases")
-CALLS += ("wanted", "windows")
 EVERY_NTH = 1 if os.environ.get("LADING_TEST_EVERY_MOMENT") else 3
 
 
@@ -29,54 +28,58 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the driver may catch it."""
 
 
-class ObservedReleases:
-    """The releases of a registry, with something that happens before and after each call of them.
+class ObservedRegistry:
+    """A registry with something that happens before and after each call that the driver makes.
 
     ``happens(moment)`` counts both: call 1 has the moments 1 and 2.
     """
 
-    def __init__(self, releases: Releases, happens: Callable[[int], None]) -> None:
-        self._releases = releases
+    def __init__(self, registry: Registry, happens: Callable[[int], None]) -> None:
         self._happens = happens
         self.moments = 0
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._releases, name)
-        if name not in CALLS:
-            return real
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            self._moment()
-            answer = real(*arguments, **named)
-            self._moment()
-            return answer
-
-        return call
+        self.releases = _ObservedPart(registry.releases, self._moment)
+        self.traffic = _ObservedPart(registry.traffic, self._moment)
+        self.fleet = _ObservedPart(registry.fleet, self._moment)
 
     def _moment(self) -> None:
         self.moments += 1
         self._happens(self.moments)
 
 
-def two_versions(url: str) -> Releases:
+class _ObservedPart:
+    def __init__(self, part: object, moment: Callable[[], None]) -> None:
+        self._part = part
+        self._moment = moment
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._part, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self._moment()
+            answer = method(*arguments, **named)
+            self._moment()
+            return answer
+
+        return call
+
+
+def two_versions(url: str, **options: Any) -> Registry:
     """Open a catalog with two versions of iris, the first of them live."""
-    catalog = open_catalog(url)
+    registry = registry_over(open_catalog(url), **options)
     for bundle in (1, 2):
-        catalog.add(new_version(bundle=bundle), (), lambda: None)
-    catalog.close()
-    releases = releases_at(url)
-    releases.release("iris", 1, actor="ada")
-    return releases
+        registry.catalog.versions.add(new_version(bundle=bundle), (), lambda: None)
+    registry.releases.begin("iris", 1, actor="ada")
+    return registry
 
 
-def driver_of(releases: Any, holder: str, **settings: Any) -> Driver:
+def driver_of(registry: Any, holder: str, **settings: Any) -> Driver:
     """Make a driver that does not rest between turns."""
-    return Driver(releases, holder, share=1.0, **settings)
+    return Driver(registry, holder, share=1.0, **settings)
 
 
 def drive(url: str, holder: str) -> None:
     """Drive the rollouts of a catalog until killed."""
-    driver_of(releases_at(url), holder).run(threading.Event())
+    driver_of(rows_at(url), holder).run(threading.Event())
 
 
 def dying_turn(url: str, moment: int) -> bool:
@@ -91,7 +94,7 @@ def dying_turn(url: str, moment: int) -> bool:
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
         return os.WIFSIGNALED(status)
     try:
-        driver = driver_of(releases_at(url), "first")
+        driver = driver_of(rows_at(url), "first")
         left = moment
 
         def watch(_: Any, kind: str, function: Any) -> None:
@@ -113,13 +116,13 @@ def die_at_each_moment(folder: str, results: Any) -> None:
     """Have a turn die at every `EVERY_NTH` moment of each step there is, and report all outcomes."""
     for step in range(3):
         model = f"{folder}/{step}"
-        releases = two_versions(model)
-        releases.release("iris", 2, AT_ONCE, actor="ada")
-        earlier = driver_of(releases, "earlier")
+        registry = two_versions(model)
+        registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
+        earlier = driver_of(registry, "earlier")
         for _ in range(step):
             earlier.turn()
-        releases.release_lease(LEASE, "earlier")
-        releases._catalog.close()
+        registry.fleet.release_lease(LEASE, "earlier")
+        registry.catalog.close()
         moment, died = 1, True
         while died:
             url = f"{model}-{moment}"

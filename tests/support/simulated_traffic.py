@@ -54,7 +54,7 @@ class Crowd:
             written.append(self._window(release, release.candidate, at, self._requests, candidate, copies))
         elif release.candidate is not None and to_candidate:
             written.append(self._window(release, release.candidate, at, to_candidate, candidate))
-        self._registry.add_windows(written)
+        self._registry.traffic.add_windows(written)
 
     def _shadow(self, candidate: Behaviour) -> ShadowCounts:
         agreed = int(self._random.binomial(self._requests, candidate.agreement))

@@ -72,7 +72,7 @@ def needed(registry: Registry, names: set[str], *, keep: int) -> dict[str, dict[
                 if version is not None:
                     reasons.setdefault(digests[version], []).append(f"release {release.number}")
         found[name] = reasons
-    for replica in registry.replicas():
+    for replica in registry.fleet.replicas():
         for model in replica.models:
             if model.name in found and not replica.gone:
                 found[model.name].setdefault(model.digest, []).append(f"replica `{replica.id}`")

@@ -18,7 +18,6 @@ from lading.clock import iso_time
 from lading.errors import LadingError
 from lading.inventory.describe import describe
 from lading.registry.open import open_catalog
-from lading.registry.releases import Releases
 from lading.replica import Replica
 from lading.server.process.status import Status
 
@@ -72,4 +71,4 @@ class Heartbeat:
         if self._catalog is None:
             # The catalog alone: a server of bundles from directories may not even be able to reach the store.
             self._catalog = open_catalog(self._registry_url)
-        Releases(self._catalog, time.time).beat(replica)
+        self._catalog.fleet.beat(replica)

@@ -1,4 +1,4 @@
-"""The words for what is not in a registry, and what is near instead. Looks nothing up."""
+"""Errors about what a registry does not have, with a hint at what is similar; and about what is in use."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from lading.errors import LadingError, ModelNotFound, StillInUse, TagNotFound, V
 from lading.ref import Ref
 
 if TYPE_CHECKING:
+    from lading.registry.catalog import Catalog
     from lading.registry.records import ModelVersion
 
 _SHOWN = 8
 
 
-def missing(ref: Ref, models: Sequence[str], versions: Sequence[ModelVersion], where: str) -> LadingError:
-    """Say that `ref` is not there, given all models and the versions of its own."""
+def not_found(catalog: Catalog, ref: Ref) -> LadingError:
+    """Return the error that `ref` names nothing in a catalog."""
+    versions = catalog.versions.of(ref.name)
     if not versions:
-        hint = _near(ref.name, models) or "push a bundle with `lading push DIR`"
-        return ModelNotFound(
-            f"model `{ref.name}`",
-            expected=f"a model of registry `{where}`",
-            found="no such model",
-            hint=hint,
-            model=ref.name,
-        )
+        hint = _similar(ref.name, catalog.versions.models()) or "push a bundle with `lading push DIR`"
+        expected = f"a model of registry `{catalog.where}`"
+        where = f"model `{ref.name}`"
+        return ModelNotFound(where, expected=expected, found="no such model", hint=hint, model=ref.name)
     if ref.tag is not None:
         tags = sorted({tag for version in versions for tag in version.tags})
-        hint = _near(ref.tag, tags) or f"`lading tag {ref.name}:{versions[-1].version} {ref.tag}` sets it"
+        hint = _similar(ref.tag, tags) or f"`lading tag {ref.name}:{versions[-1].version} {ref.tag}` sets it"
         return TagNotFound(f"model `{ref.name}`", expected=f"tag `{ref.tag}`", found=_listed(tags), hint=hint)
-    wanted = f"bundle `{ref.digest}`" if ref.digest is not None else f"version `{ref.version}`"
+    expected = f"bundle `{ref.digest}`" if ref.digest is not None else f"version `{ref.version}`"
     found = _listed(version.version for version in versions)
     plural = "" if len(versions) == 1 else "s"
-    return VersionNotFound(f"model `{ref.name}`", expected=wanted, found=f"version{plural} {found}")
+    return VersionNotFound(f"model `{ref.name}`", expected=expected, found=f"version{plural} {found}")
 
 
 def still_used(version: ModelVersion, uses: Sequence[str]) -> StillInUse:
-    """Say what keeps a version."""
+    """Return the error that a version cannot be removed; `uses` are what names it, as in ``tag `good```."""
     tagged = all(use.startswith("tag ") for use in uses)
     return StillInUse(
         f"version `{version.ref}`",
@@ -46,7 +44,8 @@ def still_used(version: ModelVersion, uses: Sequence[str]) -> StillInUse:
     )
 
 
-def _near(name: str, names: Sequence[str]) -> str | None:
+def _similar(name: str, names: Sequence[str]) -> str | None:
+    # Imported here: every command imports this module, and few meet an error.
     from difflib import get_close_matches
 
     close = get_close_matches(name, names, n=1)
@@ -56,7 +55,7 @@ def _near(name: str, names: Sequence[str]) -> str | None:
 
 
 def _listed(values: Iterable[object]) -> str:
-    """List the last few of `values`, which are the newest where they are versions."""
+    # The last of them are the newest where they are versions.
     words = [f"`{value}`" for value in values]
     if not words:
         return "none"

@@ -59,13 +59,13 @@ class Driver:
 
     def turn(self) -> list[Release]:
         """Drive each open release by at most one move, if this process leads; give those that changed."""
-        leading = self._registry.lease(LEASE, self._holder, LEASE_S)
+        leading = self._registry.fleet.lease(LEASE, self._holder, LEASE_S)
         if leading != self._leading:
             self._leading = leading
             log.info("%s", "driving the rollouts" if leading else "another process drives the rollouts")
         if not leading:
             return []
-        running = [one for one in self._registry.wanted() if one.state == "running"]
+        running = [one for one in self._registry.releases.wanted() if one.state == "running"]
         self._reading.keep(running)
         changed = (self._drive(one) for one in running if self._rested(one.name))
         return [one for one in changed if one is not None]
@@ -87,7 +87,7 @@ class Driver:
             stop.wait(self._interval_s)
         if self._leading:
             try:
-                self._registry.release_lease(LEASE, self._holder)
+                self._registry.fleet.release_lease(LEASE, self._holder)
             except RegistryUnavailable:
                 log.info("the lease was not given back; it runs out by itself")
 

@@ -29,7 +29,7 @@ class Reading:
         known = self._known.setdefault((release.name, release.number), {})
         newest = max((one.at for one in known.values()), default=None)
         since = None if newest is None else newest - LATE_S
-        known |= {one.id: one for one in self._registry.windows(release.name, release.number, since)}
+        known |= {one.id: one for one in self._registry.traffic.windows(release.name, release.number, since)}
         return sorted(known.values(), key=lambda one: (one.at, one.id))
 
     def keep(self, releases: Sequence[Release]) -> None:

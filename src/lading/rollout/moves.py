@@ -102,7 +102,7 @@ def resumed(release: Release, actor: str, reason: str) -> Move:
 
 def apply(registry: Registry, release: Release, move: Move) -> Release:
     """Write a move and its event; raises `StaleRelease` where somebody was quicker."""
-    return registry.change(release, event=move.event, **move.changes)
+    return registry.releases.change(release, event=move.event, **move.changes)
 
 
 def _evidence(verdict: Verdict | None) -> dict[str, object]:

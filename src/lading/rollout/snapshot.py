@@ -72,13 +72,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def look(registry: Registry, reading: Reading, name: str, now: float) -> Snapshot | None:
     """Look at the current release of a model; None if it never had one."""
-    release = registry.current(name)
+    release = registry.releases.current(name)
     if release is None:
         return None
     windows = reading.windows(release) if release.is_open else []
     verdict = assess(release, windows, now) if release.is_open else None
-    driver = registry.lease_holder(LEASE)
-    servers = sum(not one.gone and one.pattern != "foreign" for one in registry.replicas(include_gone_days=0))
+    driver = registry.fleet.lease_holder(LEASE)
+    servers = sum(
+        not one.gone and one.pattern != "foreign" for one in registry.fleet.replicas(include_gone_days=0)
+    )
     return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
 
 

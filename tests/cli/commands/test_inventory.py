@@ -24,7 +24,7 @@ def running(registry):
         name="iris", version=3, digest=DIGEST, state="ready", owner="ml@example.com", requests=7
     )
     with Registry.open(str(registry)) as opened:
-        opened.beat(
+        opened.fleet.beat(
             Replica(
                 id="web-1",
                 os="debian 12",
@@ -35,10 +35,10 @@ def running(registry):
                 models=(model,),
             )
         )
-        opened.beat(
+        opened.fleet.beat(
             Replica(id="web-2", packages={"numpy": "2.4.0"}, models=(model,), stopped_at="2026-11-20")
         )
-        opened.beat(Replica(id="other"))
+        opened.fleet.beat(Replica(id="other"))
 
 
 def rows(out: str) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_version_is_proved_recorded_and_live(lading, opened):
     assert "`iris:1` is live; proved on ONNX Runtime" in said
     assert "next: lading history iris" in said
     (evidence,) = opened.evidence(opened.resolve("iris:1").digest)
-    assert opened.current("iris").runtime == evidence.fingerprint.id
+    assert opened.releases.current("iris").runtime == evidence.fingerprint.id
     assert opened.resolve("iris:live").version == 1
 
 
@@ -84,7 +84,7 @@ def test_the_same_again_changes_nothing(lading, proved):
     code, _, said = lading("release", "iris:1")
     assert code == 0
     assert "is live already" in said
-    assert len(proved.events("iris")) == 1
+    assert len(proved.releases.events("iris")) == 1
 
 
 def test_a_version_that_does_not_hold_is_not_released_and_the_check_is_named(lading, opened, tmp_path):
@@ -92,7 +92,7 @@ def test_a_version_that_does_not_hold_is_not_released_and_the_check_is_named(lad
     code, out, said = lading("release", ref)
     assert (code, out) == (1, "")
     assert f"`{ref}` does not hold here, check `golden`" in said
-    assert opened.current("iris") is None
+    assert opened.releases.current("iris") is None
     assert not opened.evidence(opened.resolve(ref).digest)[0].holds
 
 
@@ -102,7 +102,7 @@ def test_evidence_of_another_runtime_is_enough_and_is_named(lading, opened, tmp_
     code, out, _ = lading("release", ref, "--json")
     assert code == 0
     assert json.loads(out)["proof"]["runtime"] == ELSEWHERE.id
-    assert opened.current("iris").runtime == ELSEWHERE.id
+    assert opened.releases.current("iris").runtime == ELSEWHERE.id
 
 
 def test_what_is_not_there_ends_with_3(lading, proved):
@@ -126,7 +126,7 @@ def test_a_canary_says_its_share_and_who_is_missing(lading, proved):
     assert "`iris:2` gets 10 % of requests beside `iris:1`" in said
     assert "no process drives it yet" in said
     assert "next: lading rollout watch iris" in said
-    plan = proved.current("iris").plan
+    plan = proved.releases.current("iris").plan
     assert (plan.hold_s, plan.min_requests, plan.no_traffic_timeout_s) == (300, 7, 7200)
     assert msgspec.to_builtins(plan.rules) == ({"header": "x-team", "equals": "qa", "side": "candidate"},)
 
@@ -143,7 +143,7 @@ def test_a_canary_says_its_share_and_who_is_missing(lading, proved):
 def test_each_mode_has_its_steps(lading, proved, options, mode, steps):
     lading("release", "iris:1")
     assert lading("release", "iris:2", *options)[0] == 0
-    plan = proved.current("iris").plan
+    plan = proved.releases.current("iris").plan
     assert (plan.mode, plan.steps) == (mode, steps)
 
 
@@ -192,7 +192,7 @@ def test_gates_are_judged_now_and_live_gates_go_into_the_plan(lading, proved, tm
     code, _, said = lading("release", "iris:2", "--canary", "--gates", gates)
     assert code == 0, said
     assert "gates met: no_worse_than_live.accuracy" in said
-    assert proved.current("iris").plan.gates == {"max_error_increase": 0.01}
+    assert proved.releases.current("iris").plan.gates == {"max_error_increase": 0.01}
 
 
 def test_live_gates_of_a_release_straight_to_live_are_said_to_judge_nothing(lading, proved, tmp_path):
@@ -215,7 +215,7 @@ def test_a_release_is_paused_resumed_and_promoted_by_hand(lading, proved):
     assert code == 0
     assert json.loads(out)["release"]["state"] == "live"
     assert "`iris:2` is live" in said
-    events = proved.events("iris")
+    events = proved.releases.events("iris")
     assert [one.kind for one in events[2:]] == ["paused", "resumed", "step", "promoted"]
     assert (events[2].reason, events[3].actor, events[4].reason) == ("lunch", "grace", "by hand")
     assert lading("rollout", "promote", "iris")[0] == 2
@@ -228,7 +228,7 @@ def test_the_actor_is_given_or_set_or_the_login_name(lading, proved, monkeypatch
     monkeypatch.setenv("LOGNAME", "login")
     lading("release", "iris:2")
     lading("release", "iris:1", "--actor", "grace")
-    assert [one.actor for one in proved.events("iris")] == ["ada", "login", "grace"]
+    assert [one.actor for one in proved.releases.events("iris")] == ["ada", "login", "grace"]
 
 
 def test_status_shows_all_or_one_with_its_numbers(lading, proved):
@@ -236,7 +236,7 @@ def test_status_shows_all_or_one_with_its_numbers(lading, proved):
     lading("release", "iris:1", "--actor", "ada")
     assert lading("rollout", "status", "iris")[1] == "iris, release 1 is live: straight to live, by ada\n"
     lading("release", "iris:2", "--ab")
-    Crowd(proved).second(proved.current("iris"), time.time(), EQUAL, EQUAL)
+    Crowd(proved).second(proved.releases.current("iris"), time.time(), EQUAL, EQUAL)
     assert "iris:2" in lading("rollout", "status")[1]
     _, out, said = lading("rollout", "status", "iris")
     assert out.splitlines()[0].startswith("iris, release 2: A/B by ")
@@ -271,9 +271,9 @@ def test_watching_into_a_pipe_writes_a_line_a_change_and_ends_with_the_release(l
 def test_watching_ends_with_1_where_the_version_did_not_become_live(lading, proved):
     lading("release", "iris:1")
     lading("release", "iris:2", "--shadow")
-    current = proved.current("iris")
+    current = proved.releases.current("iris")
     move = rolled_back(current, "driver", "harm")
-    later(lambda: proved.change(current, event=move.event, **move.changes))
+    later(lambda: proved.releases.change(current, event=move.event, **move.changes))
     code, out, said = lading("rollout", "watch", "iris", "--json")
     assert code == 1
     states = [json.loads(line)["release"]["state"] for line in out.splitlines()]
@@ -282,7 +282,7 @@ def test_watching_ends_with_1_where_the_version_did_not_become_live(lading, prov
 
 
 def promote(registry) -> None:
-    current = registry.current("iris")
+    current = registry.releases.current("iris")
     apply(registry, current, promoted(current, "ada", ""))
 
 
@@ -324,7 +324,7 @@ def test_rolling_back_is_a_new_release_of_what_was_live_before(lading, proved):
     assert code == 0, said
     assert re.search(r"^iris 3 +live +iris:1 ", out, re.MULTILINE)
     assert "`iris:1` is live again in place of `iris:2`; proved on ONNX Runtime" in said
-    last = proved.events("iris")[-1]
+    last = proved.releases.events("iris")[-1]
     assert (last.kind, last.from_, last.to, last.reason) == ("rolled_back", "2", "1", "complaints")
     assert last.fingerprint == proved.evidence(proved.resolve("iris:1").digest)[0].fingerprint.id
     assert lading("rollback", "iris", "--to", "1")[0] == 0
@@ -339,7 +339,7 @@ def test_rolling_back_a_candidate_leaves_what_is_live_and_asks_for_no_proof(ladi
     code, _, said = lading("rollback", "iris", "--json")
     assert code == 0, said
     assert f"`{ref}` is live again in place of `iris:2`; proved on ONNX Runtime 1.17.0" in said
-    assert proved.current("iris").runtime == ELSEWHERE.id
+    assert proved.releases.current("iris").runtime == ELSEWHERE.id
 
 
 def test_rolling_back_to_what_does_not_hold_here_is_refused_and_names_where_it_did(lading, proved, tmp_path):
@@ -351,7 +351,7 @@ def test_rolling_back_to_what_does_not_hold_here_is_refused_and_names_where_it_d
     assert (code, out) == (1, "")
     assert f"`{ref}` does not hold here, check `golden`" in said
     assert f"it holds on ONNX Runtime 1.17.0, Python 3.10.1, debian 11 aarch64 ({ELSEWHERE.id})" in said
-    assert proved.current("iris").live == 2
+    assert proved.releases.current("iris").live == 2
 
 
 def test_without_an_earlier_version_there_is_nothing_to_go_back_to(lading, proved):
@@ -377,7 +377,7 @@ def test_history_tells_all_and_checks_the_chain(lading, proved):
     assert "the history of `iris` is complete: 4 events" in said
     told = json.loads(lading("history", "iris", "--last", "2", "--json")[1])["events"]
     assert [one["kind"] for one in told] == ["superseded", "rolled_back"]
-    assert verify_chain(proved.events("iris")) is None
+    assert verify_chain(proved.releases.events("iris")) is None
 
 
 @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ def test_a_history_whose_end_was_cut_off_within_the_newest_release_is_found(
     lading("release", "iris:2", "--canary", "5,100")
     lading("rollout", "promote", "iris")
     lading("rollout", "pause", "iris")
-    proved.note(proved.current("iris"), EventDraft(kind="ready", actor="web-1"))
+    proved.releases.note(proved.releases.current("iris"), EventDraft(kind="ready", actor="web-1"))
     assert lading("history", "iris", "--check")[0] == 0
     with sqlite3.connect(filled / "catalog.db") as connection:
         for (guard,) in connection.execute(

@@ -17,11 +17,11 @@ from lading.errors import ExtraMissing, InvalidSetting, ModelNotFound, RegistryU
 from lading.registry import Registry
 from lading.registry.catalog import postgres as postgres_module
 from lading.registry.open import cache_of, open_catalog
-from lading.registry.releases import Releases
 from lading.release import EventDraft, Plan, verify_chain
 from lading.traffic import Feedback
 from support import release_processes as releasing
 from support.bundles import linear_bundle
+from support.registries import registry_over, rows_at
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def test_two_machines_share_a_registry(postgres, home, tmp_path, monkeypatch):
     with Registry.open() as here:
         assert here.where == url
         pushed = here.push(bundle, tags=["good"])
-        here.release("iris", 1, actor="ann")
+        here.releases.begin("iris", 1, actor="ann")
     monkeypatch.setenv("HOME", str(tmp_path / "other"))
     with Registry.open() as there:
         assert there.resolve("iris").tags == ("good", "live")
@@ -102,9 +102,9 @@ def test_a_user_without_rights_is_told_which(postgres):
         assert "right to read and write" in caught.value.hint
         postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest", database)
         catalog = open_catalog(guest)
-        assert catalog.models() == []
+        assert catalog.versions.models() == []
         with pytest.raises(RegistryUnavailable, match="permission denied"):
-            catalog.add(releasing.new_version(), (), lambda: None)
+            catalog.versions.add(releasing.new_version(), (), lambda: None)
         catalog.close()
     finally:
         postgres.execute("DROP OWNED BY guest", database)
@@ -115,9 +115,9 @@ def test_a_read_only_server_takes_no_writes(postgres):
     url = postgres.database()
     open_catalog(url).close()
     catalog = open_catalog(f"{url}?options=-c%20default_transaction_read_only%3Don")
-    assert catalog.models() == []
+    assert catalog.versions.models() == []
     with pytest.raises(RegistryUnavailable, match="read-only transaction") as caught:
-        catalog.beat(releasing.replica())
+        catalog.fleet.beat(releasing.replica())
     assert "primary" in caught.value.hint
     catalog.close()
 
@@ -139,14 +139,14 @@ def test_a_catalog_that_is_not_asked_at_once_makes_its_tables_when_it_is_and_for
     try:
         catalog = open_catalog(url, at_once=False)
         with pytest.raises(RegistryUnavailable):
-            catalog.models()
+            catalog.versions.models()
     finally:
         postgres.start()
     begin = threading.Barrier(8)
 
     def ask(_number: int) -> list[str]:
         begin.wait()
-        return catalog.models()
+        return catalog.versions.models()
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(ask, range(8))) == [[]] * 8
@@ -155,15 +155,15 @@ def test_a_catalog_that_is_not_asked_at_once_makes_its_tables_when_it_is_and_for
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_restart_is_an_outage_that_ends_by_itself(postgres, mode):
-    releases = releasing.releases_at(postgres.database())
-    releases._catalog.add(releasing.new_version(), (), lambda: None)
-    before = releases.release("iris", 1, actor="ann")
+    registry = rows_at(postgres.database())
+    registry.catalog.versions.add(releasing.new_version(), (), lambda: None)
+    before = registry.releases.begin("iris", 1, actor="ann")
     postgres.stop(mode)
     try:
         for act in (
-            releases.wanted,
-            lambda: releases.lease("x", "a", 1),
-            lambda: releases.beat(releasing.replica()),
+            registry.releases.wanted,
+            lambda: registry.fleet.lease("x", "a", 1),
+            lambda: registry.fleet.beat(releasing.replica()),
         ):
             start = time.monotonic()
             with pytest.raises(RegistryUnavailable):
@@ -172,26 +172,26 @@ def test_a_restart_is_an_outage_that_ends_by_itself(postgres, mode):
     finally:
         postgres.start()
     # The very next transaction finds the new server, over every connection of the pool.
-    assert [releases.wanted() for _ in range(8)] == [[before]] * 8
-    assert releases.lease("x", "a", 1)
-    releases._catalog.close()
+    assert [registry.releases.wanted() for _ in range(8)] == [[before]] * 8
+    assert registry.fleet.lease("x", "a", 1)
+    registry.catalog.close()
 
 
 def test_changes_during_restarts_are_done_once_or_not_at_all(postgres):
     url = postgres.database()
-    releases = releasing.releases_at(url)
+    registry = rows_at(url)
     for bundle in (1, 2):
-        releases._catalog.add(releasing.new_version(bundle=bundle), (), lambda: None)
-    releases.release("iris", 1, actor="ann")
-    releases.release("iris", 2, Plan(mode="canary"), actor="ann")
+        registry.catalog.versions.add(releasing.new_version(bundle=bundle), (), lambda: None)
+    registry.releases.begin("iris", 1, actor="ann")
+    registry.releases.begin("iris", 2, Plan(mode="canary"), actor="ann")
     done, stop, failed = [], threading.Event(), []
 
     def drive() -> None:
         while not stop.is_set():
             try:
-                release = releases.current("iris")
+                release = registry.releases.current("iris")
                 to = f"{release.weight_percent + 0.01:.2f}"
-                releases.change(
+                registry.releases.change(
                     release, weight_percent=float(to), event=EventDraft(kind="step", actor="d", to=to)
                 )
                 done.append(to)
@@ -211,14 +211,14 @@ def test_changes_during_restarts_are_done_once_or_not_at_all(postgres):
     driver.join(60)
     assert not driver.is_alive()
     assert failed
-    events = releases.events("iris")
+    events = registry.releases.events("iris")
     assert verify_chain(events) is None
     weights = [one.to for one in events if one.kind == "step"]
     # What was confirmed is there; what was not may be, once.
     assert set(done) <= set(weights)
-    assert len(weights) == len(set(weights)) == releases.current("iris").epoch - 1
+    assert len(weights) == len(set(weights)) == registry.releases.current("iris").epoch - 1
     assert len(weights) - len(done) <= 3
-    releases._catalog.close()
+    registry.catalog.close()
 
 
 def test_a_server_that_does_not_answer_is_given_up(tmp_path):
@@ -234,21 +234,21 @@ def test_a_server_that_does_not_answer_is_given_up(tmp_path):
 def test_a_lock_that_is_held_for_long_is_given_up(postgres, monkeypatch):
     monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_S", 1)
     catalog = open_catalog(postgres.database())
-    catalog.add(releasing.new_version(), (), lambda: None)
-    other = Releases(catalog, time.time)
-    with catalog.transaction("alone") as connection:
-        from lading.registry.catalog.version_rows import lock_model
+    catalog.versions.add(releasing.new_version(), (), lambda: None)
+    other = registry_over(catalog)
+    with catalog.database.transaction("exclusive") as connection:
+        from lading.registry.catalog.sql.version_rows import lock_model
 
         lock_model(connection, "iris")
         with pytest.raises(RegistryUnavailable, match="lock timeout") as caught:
-            other.release("iris", 1, actor="ann")
+            other.releases.begin("iris", 1, actor="ann")
         assert "try again" in caught.value.hint
         with pytest.raises(RegistryUnavailable, match="lock timeout"):
-            catalog.discard("sha256:1", lambda _: True)
+            catalog.versions.discard("sha256:1", lambda _: True)
         # Readers, beats and leases do not wait for it.
-        assert other.wanted() == []
-        assert other.lease("rollout", "a", 5)
-        other.beat(releasing.replica())
+        assert other.releases.wanted() == []
+        assert other.fleet.lease("rollout", "a", 5)
+        other.fleet.beat(releasing.replica())
         with pytest.raises(ModelNotFound):
             other.releases("wine")
     catalog.close()
@@ -263,21 +263,21 @@ def test_feedback_that_is_committed_late_is_read_all_the_same(postgres):
         inserted.set()
         go.wait(10)
 
-    mark, _ = reader.feedback(None)
-    event.listen(slow._engine, "commit", wait)
+    mark, _ = reader.traffic.feedback(None)
+    event.listen(slow.database.engine, "commit", wait)
     first, second = (Feedback("iris", number, ("setosa",)) for number in ("first", "second"))
-    threads = [threading.Thread(target=slow.add_feedback, args=([first],))]
+    threads = [threading.Thread(target=slow.traffic.add_feedback, args=([first],))]
     threads[0].start()
     assert inserted.wait(10)
-    threads.append(threading.Thread(target=quick.add_feedback, args=([second],)))
+    threads.append(threading.Thread(target=quick.traffic.add_feedback, args=([second],)))
     threads[1].start()
     # Long enough for the second to be there before the first, if it could.
     threads[1].join(0.5)
-    mark, read = reader.feedback(mark)
+    mark, read = reader.traffic.feedback(mark)
     go.set()
     for thread in threads:
         thread.join(10)
-    read += reader.feedback(mark)[1]
+    read += reader.traffic.feedback(mark)[1]
     assert read == [first, second]
     for catalog in (slow, quick, reader):
         catalog.close()

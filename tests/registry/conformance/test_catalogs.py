@@ -28,11 +28,11 @@ def new(name: str = "iris", bundle: int = 1, **changes) -> NewVersion:
 
 
 def add(catalog, name: str = "iris", bundle: int = 1, tags=()):
-    return catalog.add(new(name, bundle), tags, lambda: None)
+    return catalog.versions.add(new(name, bundle), tags, lambda: None)
 
 
 def remove(catalog, version: int):
-    return catalog.remove("iris", version, keep_releases=10)
+    return catalog.versions.remove("iris", version, keep_releases=10)
 
 
 def evidence(bundle: int = 1, image: str | None = None, at: str = "2026-11-20T08:00:00Z") -> Evidence:
@@ -62,7 +62,7 @@ def test_versions_count_from_one_for_each_model(catalog):
 
 def test_a_version_comes_out_as_it_went_in_also_elsewhere(open_catalog):
     added = add(open_catalog(), tags=["good"])
-    found = open_catalog().find(Ref("iris", version=1))
+    found = open_catalog().versions.find(Ref("iris", version=1))
     assert found == added
     for field in new().__struct_fields__:
         assert getattr(found, field) == getattr(new(), field)
@@ -72,17 +72,17 @@ def test_a_version_comes_out_as_it_went_in_also_elsewhere(open_catalog):
 def test_the_same_digest_again_keeps_its_version_and_takes_the_tags(catalog):
     first = add(catalog)
     add(catalog, bundle=2, tags=["good"])
-    again = catalog.add(new(description="changed"), ["good", "new"], lambda: None)
+    again = catalog.versions.add(new(description="changed"), ["good", "new"], lambda: None)
     assert again.version == first.version == 1
     assert again.description == first.description
     assert again.tags == ("good", "new")
-    assert catalog.find(Ref("iris", version=2)).tags == ()
+    assert catalog.versions.find(Ref("iris", version=2)).tags == ()
 
 
 def test_the_same_digest_under_another_name_is_a_version_there(catalog):
     add(catalog)
     assert add(catalog, "other").version == 1
-    assert catalog.models() == ["iris", "other"]
+    assert catalog.versions.models() == ["iris", "other"]
 
 
 def test_nothing_is_added_when_the_blob_cannot_be_ensured(catalog):
@@ -90,9 +90,9 @@ def test_nothing_is_added_when_the_blob_cannot_be_ensured(catalog):
         raise BlobNotFound("blob", expected="it", found="none")
 
     with pytest.raises(BlobNotFound):
-        catalog.add(new(), ["good"], fail)
-    assert catalog.models() == []
-    assert catalog.untag("iris", "good") is False
+        catalog.versions.add(new(), ["good"], fail)
+    assert catalog.versions.models() == []
+    assert catalog.versions.untag("iris", "good") is False
     assert add(catalog).version == 1
 
 
@@ -115,68 +115,68 @@ def test_nothing_is_added_when_the_blob_cannot_be_ensured(catalog):
 def test_a_reference_finds_its_version_or_nothing(catalog, ref, version):
     for number in (1, 2, 3):
         add(catalog, bundle=number, tags=["good"] if number == 2 else [])
-    found = catalog.find(Ref.parse(ref))
+    found = catalog.versions.find(Ref.parse(ref))
     assert (found.version if found else None) == version
 
 
 def test_the_highest_version_is_the_highest_number_not_text(catalog):
     for number in range(1, 12):
         add(catalog, bundle=number)
-    assert catalog.find(Ref("iris")).version == 11
-    assert [one.version for one in catalog.versions("iris")] == list(range(1, 12))
+    assert catalog.versions.find(Ref("iris")).version == 11
+    assert [one.version for one in catalog.versions.of("iris")] == list(range(1, 12))
 
 
 def test_a_tag_names_one_version_and_moves(catalog):
     add(catalog)
     add(catalog, bundle=2)
-    assert catalog.tag("iris", 1, "good").tags == ("good",)
-    assert catalog.tag("iris", 2, "good").version == 2
-    assert [one.tags for one in catalog.versions("iris")] == [(), ("good",)]
-    assert catalog.untag("iris", "good") is True
-    assert catalog.untag("iris", "good") is False
-    assert [one.tags for one in catalog.versions("iris")] == [(), ()]
+    assert catalog.versions.tag("iris", 1, "good").tags == ("good",)
+    assert catalog.versions.tag("iris", 2, "good").version == 2
+    assert [one.tags for one in catalog.versions.of("iris")] == [(), ("good",)]
+    assert catalog.versions.untag("iris", "good") is True
+    assert catalog.versions.untag("iris", "good") is False
+    assert [one.tags for one in catalog.versions.of("iris")] == [(), ()]
 
 
 def test_a_version_that_is_not_there_takes_no_tag(catalog):
     add(catalog)
-    assert catalog.tag("iris", 2, "good") is None
-    assert catalog.tag("wine", 1, "good") is None
-    assert catalog.find(Ref("iris", tag="good")) is None
+    assert catalog.versions.tag("iris", 2, "good") is None
+    assert catalog.versions.tag("wine", 1, "good") is None
+    assert catalog.versions.find(Ref("iris", tag="good")) is None
 
 
 def test_tags_of_two_models_do_not_mix(catalog):
     add(catalog, tags=["good"])
     add(catalog, "wine", 2, tags=["good", "old"])
-    assert catalog.find(Ref("iris", tag="good")).tags == ("good",)
-    assert catalog.untag("iris", "old") is False
+    assert catalog.versions.find(Ref("iris", tag="good")).tags == ("good",)
+    assert catalog.versions.untag("iris", "old") is False
 
 
 def test_a_removed_number_is_never_given_again(catalog):
     for number in (1, 2):
         add(catalog, bundle=number)
     assert remove(catalog, 2) == ()
-    assert catalog.find(Ref("iris", version=2)) is None
+    assert catalog.versions.find(Ref("iris", version=2)) is None
     assert add(catalog, bundle=2).version == 3
     for number in (1, 3):
         remove(catalog, number)
-    assert catalog.models() == []
-    assert catalog.versions("iris") == []
+    assert catalog.versions.models() == []
+    assert catalog.versions.of("iris") == []
     assert add(catalog, bundle=1).version == 4
 
 
 def test_a_tagged_version_is_not_removed(catalog):
     add(catalog, tags=["a", "b"])
     assert remove(catalog, 1) == ("tag `a`", "tag `b`")
-    assert catalog.find(Ref("iris")).version == 1
+    assert catalog.versions.find(Ref("iris")).version == 1
     assert remove(catalog, 2) is None
 
 
 def test_what_versions_name_is_kept(catalog):
     add(catalog)
     add(catalog, "wine", 2)
-    assert catalog.kept() == ({new().blob, new(bundle=2).blob}, {new().digest, new(bundle=2).digest})
+    assert catalog.versions.kept() == ({new().blob, new(bundle=2).blob}, {new().digest, new(bundle=2).digest})
     remove(catalog, 1)
-    assert catalog.kept() == ({new(bundle=2).blob}, {new(bundle=2).digest})
+    assert catalog.versions.kept() == ({new(bundle=2).blob}, {new(bundle=2).digest})
 
 
 def test_only_a_blob_that_no_version_names_is_discarded(catalog):
@@ -187,10 +187,10 @@ def test_only_a_blob_that_no_version_names_is_discarded(catalog):
         deleted.append(digest)
         return True
 
-    assert catalog.discard(new().blob, delete) is False
-    assert catalog.discard(new(bundle=2).blob, delete) is True
+    assert catalog.versions.discard(new().blob, delete) is False
+    assert catalog.versions.discard(new(bundle=2).blob, delete) is True
     assert deleted == [new(bundle=2).blob]
-    assert catalog.discard(new(bundle=2).blob, lambda _: False) is False
+    assert catalog.versions.discard(new(bundle=2).blob, lambda _: False) is False
 
 
 def test_discarding_a_blob_and_adding_its_version_never_overlap(open_catalog):
@@ -206,11 +206,11 @@ def test_discarding_a_blob_and_adding_its_version_never_overlap(open_catalog):
     def ensure() -> None:
         order.append("ensured")
 
-    remover = threading.Thread(target=open_catalog().discard, args=(new().blob, delete))
+    remover = threading.Thread(target=open_catalog().versions.discard, args=(new().blob, delete))
     other = open_catalog()
     remover.start()
     assert inside.wait(5)
-    other.add(new(), [], ensure)
+    other.versions.add(new(), [], ensure)
     remover.join()
     assert order == ["deleted", "ensured"]
 
@@ -220,11 +220,11 @@ def test_the_last_evidence_per_bundle_and_fingerprint_counts_and_history_is_kept
     elsewhere, other = evidence(image="sha256:1"), evidence(bundle=2)
     again = evidence(at="2026-11-20T09:00:00Z")
     for one in (first, elsewhere, other, again):
-        catalog.record(one)
-    assert catalog.evidence(None, history=False) == [elsewhere, other, again]
-    assert catalog.evidence(first.bundle, history=False) == [elsewhere, again]
-    assert catalog.evidence(first.bundle, history=True) == [first, elsewhere, again]
-    assert catalog.evidence(f"sha256:{9:064x}", history=False) == []
+        catalog.versions.record(one)
+    assert catalog.versions.evidence(None, history=False) == [elsewhere, other, again]
+    assert catalog.versions.evidence(first.bundle, history=False) == [elsewhere, again]
+    assert catalog.versions.evidence(first.bundle, history=True) == [first, elsewhere, again]
+    assert catalog.versions.evidence(f"sha256:{9:064x}", history=False) == []
 
 
 def test_many_threads_count_without_gap_or_double(open_catalog):
@@ -244,4 +244,4 @@ def test_many_threads_count_without_gap_or_double(open_catalog):
 def test_a_closed_catalog_opens_again_when_used(catalog):
     add(catalog)
     catalog.close()
-    assert catalog.models() == ["iris"]
+    assert catalog.versions.models() == ["iris"]

@@ -7,7 +7,6 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,11 @@ from sqlalchemy import Connection, inspect, text
 
 from lading.errors import RegistryUnavailable
 from lading.ref import Ref
-from lading.registry.catalog.tables import SCHEMA, metadata
+from lading.registry.catalog.sql.tables import SCHEMA, metadata
 from lading.registry.open import is_database, open_catalog
-from lading.registry.releases import Releases
 from lading.release import verify_chain
 from support import release_processes as releasing
+from support.registries import registry_over
 
 OLD = sorted(Path(__file__).parents[2].joinpath("data").glob("catalog_schema_*.sqlite.sql"))
 OLD_SCHEMAS = [int(path.name.removeprefix("catalog_schema_").partition(".")[0]) for path in OLD]
@@ -63,7 +62,7 @@ def shape(connection: Connection) -> dict[str, object]:
 
 
 def test_the_tables_are_those_that_the_code_describes(open_catalog):
-    with open_catalog().transaction("read") as connection:
+    with open_catalog().database.transaction("read") as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, metadata) == []
 
@@ -77,18 +76,18 @@ def test_an_old_catalog_is_migrated_with_all_that_it_holds(catalog_url, old, req
     make_old(catalog_url, old)
     catalog = open_catalog(catalog_url)
     try:
-        assert [one.version for one in catalog.versions("iris")] == [1, 3]
-        assert catalog.find(Ref("iris", tag="good")).metrics == {"accuracy": 0.9}
-        assert catalog.add(releasing.new_version(bundle=9), (), lambda: None).version == 4
-        releases = Releases(catalog, time.time)
-        assert releases.wanted() == []
-        releases.release("iris", 1, actor="ann")
-        assert verify_chain(releases.events()) is None
+        assert [one.version for one in catalog.versions.of("iris")] == [1, 3]
+        assert catalog.versions.find(Ref("iris", tag="good")).metrics == {"accuracy": 0.9}
+        assert catalog.versions.add(releasing.new_version(bundle=9), (), lambda: None).version == 4
+        registry = registry_over(catalog)
+        assert registry.releases.wanted() == []
+        registry.releases.begin("iris", 1, actor="ann")
+        assert verify_chain(registry.releases.events()) is None
         new_url = (
             request.getfixturevalue("postgres").database() if is_database(catalog_url) else tmp_path / "n"
         )
         new = open_catalog(str(new_url))
-        with catalog.transaction("read") as migrated, new.transaction("read") as made:
+        with catalog.database.transaction("read") as migrated, new.database.transaction("read") as made:
             assert shape(migrated) == shape(made)
         new.close()
     finally:
@@ -114,14 +113,14 @@ def test_many_processes_at_once_make_or_migrate_one_catalog(catalog_url, old):
 
 def test_a_newer_schema_is_refused_naming_both_and_left_alone(catalog_url):
     catalog = open_catalog(catalog_url)
-    with catalog.transaction("write") as connection:
+    with catalog.database.transaction("write") as connection:
         connection.execute(text("UPDATE lading_schema SET version = version + 1"))
     words = f"expected catalog schema {SCHEMA}, found {SCHEMA + 1}, written by a newer lading"
     with pytest.raises(RegistryUnavailable, match=words) as caught:
         open_catalog(catalog_url)
     assert "pip install --upgrade lading" in caught.value.hint
     # Who was there already goes on: a step only adds.
-    assert catalog.models() == []
+    assert catalog.versions.models() == []
     catalog.close()
 
 
@@ -133,7 +132,7 @@ def test_a_migration_that_fails_changes_nothing(catalog_url, broken):
         open_catalog(catalog_url)
     run(catalog_url, f"DROP TABLE {broken.split()[2]}")
     catalog = open_catalog(catalog_url)
-    assert Releases(catalog, time.time).events() == []
+    assert registry_over(catalog).releases.events() == []
     catalog.close()
 
 
@@ -152,7 +151,7 @@ def run(url: str, statement: str) -> None:
 def test_alembic_is_loaded_only_to_migrate(catalog_url):
     code = (
         "import sys; from lading.registry.open import open_catalog; "
-        "open_catalog(sys.argv[1]).models(); print('alembic' in sys.modules)"
+        "open_catalog(sys.argv[1]).versions.models(); print('alembic' in sys.modules)"
     )
     command = [sys.executable, "-c", code, catalog_url]
     make_old(catalog_url, 1)

@@ -159,7 +159,7 @@ def test_a_gc_that_removes_the_blob_before_any_request_of_a_push_disturbs_it_not
     host, _, name = oci_url.partition("//")[2].partition("/")
     collector, once = store_at(host, name), Transport.once
     with Registry.open(str(tmp_path / "registry"), store=oci_url) as registry:
-        add, version, moments = registry._catalog.add, registry.push(bundle), 0
+        add, version, moments = registry.catalog.versions.add, registry.push(bundle), 0
         to_come: list[int] = []
 
         def request(transport, *arguments, **options):
@@ -176,7 +176,7 @@ def test_a_gc_that_removes_the_blob_before_any_request_of_a_push_disturbs_it_not
             to_come.clear()
             return add(*arguments)
 
-        monkeypatch.setattr(registry._catalog, "add", add_alone)
+        monkeypatch.setattr(registry.catalog.versions, "add", add_alone)
         monkeypatch.setattr(Transport, "once", request)
         reached = [True]
         while reached[-1]:

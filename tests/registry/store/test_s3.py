@@ -260,7 +260,7 @@ def test_a_registry_with_its_blobs_in_a_bucket_lives_its_life(s3_url, tmp_path):
         version = registry.push(bundle)
         assert registry.pull("iris:1", tmp_path / "pulled").digest == bundle.digest
         with pytest.raises(BlobNotFound, match=f"{1:064x}"):
-            registry._store.open(f"sha256:{1:064x}")
+            registry.store.open(f"sha256:{1:064x}")
         registry.remove("iris:1")
         assert [one.name for one in registry.gc(older_than_s=-2).removed] == [version.blob]
 

@@ -168,7 +168,7 @@ def test_a_disk_too_full_for_the_catalog_is_said_and_the_push_done_later(small_d
 def test_the_progress_of_a_transfer_is_told_to_its_end(root, bundle, tmp_path):
     up, down = [], []
     with Registry.open(str(root)) as registry:
-        registry._store.delete(registry.resolve("iris:1").blob)
+        registry.store.delete(registry.resolve("iris:1").blob)
         size = registry.push(bundle, on_progress=lambda *told: up.append(told)).size_bytes
         registry.pull("iris:1", tmp_path / "pulled", on_progress=lambda *told: down.append(told))
     for told in (up, down):

@@ -48,7 +48,7 @@ def note_ready(registry: Registry, version: int, ago_s: float) -> None:
     """Have another replica say that a version was ready, some time ago."""
     clock, registry._clock = registry._clock, lambda: time.time() - ago_s
     event = EventDraft(kind="ready", actor="replica-2", version=version)
-    registry.note(registry.current("iris"), event)
+    registry.releases.note(registry.releases.current("iris"), event)
     registry._clock = clock
 
 
@@ -109,10 +109,10 @@ def following(tmp_path):
 
 def test_a_release_is_converged_on_within_two_seconds(following):
     began = time.monotonic()
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     assert time.monotonic() - began < 2
-    following.registry.release("iris", 2, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [2] and len(following.versions) == 1)
     assert following.ask() == 2
 
@@ -127,17 +127,17 @@ def test_nothing_released_is_said_once_until_something_is(tmp_path, caplog):
         for name in ("", "iris"):
             with pytest.raises(ModelNotReady, match="no model is loaded: nothing is released yet"):
                 following.plane.versions(name)
-        following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+        following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
         following.until(lambda: following.ready() == [1] and not following.plane.readiness.not_ready_reason)
     finally:
         following.close()
 
 
 def test_a_canary_gets_its_share_and_its_keys(following):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     rules = (HeaderRule("x-team", "qa", "candidate"),)
-    following.registry.release("iris", 2, Plan(mode="canary", steps=(25, 100), rules=rules), actor="t")
+    following.registry.releases.begin("iris", 2, Plan(mode="canary", steps=(25, 100), rules=rules), actor="t")
     following.until(lambda: following.ready() == [1, 2])
     count = 2000
     found = sum(following.ask() == 2 for _ in range(count))
@@ -150,9 +150,9 @@ def test_a_canary_gets_its_share_and_its_keys(following):
 
 
 def test_windows_of_both_sides_reach_the_catalog(following):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
-    release = following.registry.release("iris", 2, Plan(mode="ab"), actor="t")
+    release = following.registry.releases.begin("iris", 2, Plan(mode="ab"), actor="t")
     following.until(lambda: following.ready() == [1, 2])
     for at in range(200):
         following.ask(request_id=str(at).encode())
@@ -161,10 +161,10 @@ def test_windows_of_both_sides_reach_the_catalog(following):
     assert not following.observer.add_feedback("iris", b"nobody", ("setosa",))
 
     def counted() -> int:
-        return sum(one.requests for one in following.registry.windows("iris", release.number))
+        return sum(one.requests for one in following.registry.traffic.windows("iris", release.number))
 
     following.until(lambda: counted() == 200)
-    windows = following.registry.windows("iris", release.number)
+    windows = following.registry.traffic.windows("iris", release.number)
     assert {one.version for one in windows} == {1, 2}
     assert sum(sum(one.latency) for one in windows) == 200
     assert sum(sum(one.outputs.values()) for one in windows) == 200
@@ -173,31 +173,31 @@ def test_windows_of_both_sides_reach_the_catalog(following):
 
 
 def test_shadow_copies_are_compared_and_never_answer(following):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
-    release = following.registry.release("iris", 2, Plan(mode="shadow"), actor="t")
+    release = following.registry.releases.begin("iris", 2, Plan(mode="shadow"), actor="t")
     following.until(lambda: following.ready() == [1, 2])
     assert {following.ask() for _ in range(30)} == {1}
 
     def copies() -> int:
-        shadows = [one.shadow for one in following.registry.windows("iris", release.number)]
+        shadows = [one.shadow for one in following.registry.traffic.windows("iris", release.number)]
         return sum(one.agreed + one.differed + one.dropped + one.failed for one in shadows)
 
     following.until(lambda: copies() == 30)
-    shadows = [one.shadow for one in following.registry.windows("iris", release.number)]
+    shadows = [one.shadow for one in following.registry.traffic.windows("iris", release.number)]
     assert sum(one.differed for one in shadows) > 0, "another model answers otherwise"
 
 
 def test_a_candidate_that_does_not_hold_gets_no_traffic_and_the_release_says_why(following):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     damage(following.registry, "iris:2")
-    following.registry.release("iris", 2, Plan(mode="canary"), actor="t")
-    following.until(lambda: following.registry.current("iris").state == "refused")
-    release = following.registry.current("iris")
+    following.registry.releases.begin("iris", 2, Plan(mode="canary"), actor="t")
+    following.until(lambda: following.registry.releases.current("iris").state == "refused")
+    release = following.registry.releases.current("iris")
     assert "replica-1" in release.reason
     assert release.live == 1
-    assert following.registry.events("iris")[-1].kind == "refused"
+    assert following.registry.releases.events("iris")[-1].kind == "refused"
     assert {following.ask() for _ in range(20)} == {1}
 
 
@@ -205,12 +205,12 @@ def test_former_versions_are_kept_warm_when_asked(tmp_path):
     following = Following(tmp_path, keep=1)
     try:
         for version in (1, 2, 3):
-            following.registry.release("iris", version, Plan(mode="live"), actor="t")
+            following.registry.releases.begin("iris", version, Plan(mode="live"), actor="t")
             following.until(lambda version=version: version in following.ready())
         following.until(lambda: following.ready() == [2, 3])
         assert following.ask() == 3
         before = following.plane.find("iris", version=2)
-        following.registry.rollback("iris", actor="t")
+        following.registry.releases.rollback("iris", actor="t")
         following.until(lambda: following.ask() == 2)
         assert following.plane.find("iris", version=2) is before, "it was warm: nothing was loaded"
     finally:
@@ -218,7 +218,7 @@ def test_former_versions_are_kept_warm_when_asked(tmp_path):
 
 
 def test_a_catalog_that_is_away_stops_nothing(following, monkeypatch):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
 
     def away(*_given: object) -> None:
@@ -226,17 +226,17 @@ def test_a_catalog_that_is_away_stops_nothing(following, monkeypatch):
 
     # A PostgreSQL that is really stopped is in tests/registry_conformance; here the moment must be exact.
     with monkeypatch.context() as patch:
-        patch.setattr(following.registry, "wanted", away)
-        patch.setattr(following.registry, "add_windows", away)
+        patch.setattr(following.registry.releases, "wanted", away)
+        patch.setattr(following.registry.traffic, "add_windows", away)
         following.until(lambda: following.plane.readiness.catalog_unreachable_since is not None)
         for _ in range(50):
             assert following.ask() == 1
     following.until(lambda: following.plane.readiness.catalog_unreachable_since is None)
-    following.until(lambda: sum(one.requests for one in following.registry.windows("iris", 1)) >= 50)
+    following.until(lambda: sum(one.requests for one in following.registry.traffic.windows("iris", 1)) >= 50)
 
 
 def test_feedback_told_to_another_process_reaches_the_one_that_answered(following, tmp_path):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     following.ask(request_id=b"r-1")
     other = Observer("replica-2")
@@ -248,13 +248,13 @@ def test_feedback_told_to_another_process_reaches_the_one_that_answered(followin
     assert not other.add_feedback("iris", b"r-1", ("setosa",))
 
     def counted() -> int:
-        windows = following.registry.windows("iris", 1)
+        windows = following.registry.traffic.windows("iris", 1)
         return sum(one.feedback.right + one.feedback.wrong for one in windows)
 
     following.until(lambda: counted() == 1)
     assert {
         one.replica
-        for one in following.registry.windows("iris", 1)
+        for one in following.registry.traffic.windows("iris", 1)
         if one.feedback.right + one.feedback.wrong
     } == {"replica-1"}
     second.stop()
@@ -263,23 +263,23 @@ def test_feedback_told_to_another_process_reaches_the_one_that_answered(followin
 
 
 def refusals(registry: Registry) -> list[str]:
-    return [event.reason for event in registry.events("iris") if event.kind == "refused"]
+    return [event.reason for event in registry.releases.events("iris") if event.kind == "refused"]
 
 
 def test_a_live_version_that_fails_after_a_rollback_is_told_and_the_server_follows_on(tmp_path):
     registry = three_versions(tmp_path)
-    registry.release("iris", 1, Plan(mode="live"), actor="t")
-    release = registry.release("iris", 2, Plan(mode="live"), actor="t")
-    registry.change(release, state="rolled_back", event=EventDraft(kind="rolled_back", actor="t"))
-    before = registry.current("iris")
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
+    release = registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
+    registry.releases.change(release, state="rolled_back", event=EventDraft(kind="rolled_back", actor="t"))
+    before = registry.releases.current("iris")
     assert (before.state, before.live, before.replaces) == ("rolled_back", 1, 1)
     damage(registry, "iris:1")
     following = Following(tmp_path, registry=registry)
     try:
         following.until(lambda: refusals(registry))
         assert "replica-1" in refusals(registry)[0]
-        assert registry.current("iris") == before
-        registry.release("iris", 3, Plan(mode="live"), actor="t")
+        assert registry.releases.current("iris") == before
+        registry.releases.begin("iris", 3, Plan(mode="live"), actor="t")
         following.until(lambda: following.ready() == [3])
         assert len(refusals(registry)) == 1
     finally:
@@ -288,16 +288,16 @@ def test_a_live_version_that_fails_after_a_rollback_is_told_and_the_server_follo
 
 def test_one_server_on_which_a_version_fails_long_after_its_release_undoes_it_for_nobody(tmp_path):
     registry = three_versions(tmp_path)
-    registry.release("iris", 1, Plan(mode="live"), actor="t")
-    registry.release("iris", 2, Plan(mode="live"), actor="t")
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
+    registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     note_ready(registry, 2, ago_s=11 * 60)
-    before = registry.current("iris")
+    before = registry.releases.current("iris")
     damage(registry, "iris:2")
     following = Following(tmp_path, registry=registry)
     try:
         following.until(lambda: refusals(registry))
         time.sleep(0.3)
-        assert registry.current("iris") == before
+        assert registry.releases.current("iris") == before
         assert len(refusals(registry)) == 1
         assert following.plane.find("iris", version=2).state is State.FAILED, "it stays visible here"
     finally:
@@ -307,21 +307,21 @@ def test_one_server_on_which_a_version_fails_long_after_its_release_undoes_it_fo
 @pytest.mark.parametrize(("version", "ago_s"), [(2, 60), (1, 3600)])
 def test_a_release_of_a_moment_ago_is_refused_for_all(tmp_path, version, ago_s):
     registry = three_versions(tmp_path)
-    registry.release("iris", 1, Plan(mode="live"), actor="t")
-    registry.release("iris", 2, Plan(mode="live"), actor="t")
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
+    registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     note_ready(registry, version, ago_s)
     damage(registry, "iris:2")
     following = Following(tmp_path, registry=registry)
     try:
-        following.until(lambda: registry.current("iris").state == "refused")
-        assert registry.current("iris").live == 1
+        following.until(lambda: registry.releases.current("iris").state == "refused")
+        assert registry.releases.current("iris").live == 1
         following.until(lambda: following.ready() == [1])
     finally:
         following.close()
 
 
 def test_requests_that_are_answered_while_the_next_live_version_loads_are_counted(following, monkeypatch):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     fetch = following.registry.fetch
 
@@ -330,17 +330,17 @@ def test_requests_that_are_answered_while_the_next_live_version_loads_are_counte
         return fetch(ref)
 
     monkeypatch.setattr(following.registry, "fetch", fetch_slowly)
-    release = following.registry.release("iris", 2, Plan(mode="live"), actor="t")
+    release = following.registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     following.until(lambda: len(following.versions) == 2)
     assert following.ask() == 1
     following.until(lambda: following.ready() == [2])
-    following.until(lambda: following.registry.windows("iris", release.number))
-    (window,) = following.registry.windows("iris", release.number)
+    following.until(lambda: following.registry.traffic.windows("iris", release.number))
+    (window,) = following.registry.traffic.windows("iris", release.number)
     assert (window.version, window.requests, sum(window.outputs.values())) == (1, 1, 1)
 
 
 def test_what_nobody_foresaw_is_logged_once_and_the_follower_goes_on(following, monkeypatch, caplog):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
 
     def fail(*_given: object) -> None:
@@ -348,23 +348,23 @@ def test_what_nobody_foresaw_is_logged_once_and_the_follower_goes_on(following, 
 
     # There is no catalog of which it is known that it fails so.
     with monkeypatch.context() as patch:
-        patch.setattr(following.registry, "wanted", fail)
+        patch.setattr(following.registry.releases, "wanted", fail)
         following.ask()
         following.until(lambda: "nobody foresaw this" in caplog.text)
-        following.until(lambda: following.registry.windows("iris", 1))
+        following.until(lambda: following.registry.traffic.windows("iris", 1))
         time.sleep(0.3)
         assert [one.exc_info is not None for one in caplog.records if "the next turn" in one.message] == [
             True
         ]
-    following.registry.release("iris", 2, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [2])
 
 
 def test_a_catalog_that_answers_nonsense_does_not_keep_a_server_from_starting(tmp_path, monkeypatch):
     registry = three_versions(tmp_path)
-    registry.release("iris", 1, Plan(mode="live"), actor="t")
-    wanted, nonsense = registry.wanted, iter([[None]])
-    monkeypatch.setattr(registry, "wanted", lambda: next(nonsense, None) or wanted())
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
+    wanted, nonsense = registry.releases.wanted, iter([[None]])
+    monkeypatch.setattr(registry.releases, "wanted", lambda: next(nonsense, None) or wanted())
     following = Following(tmp_path, registry=registry)
     try:
         following.until(lambda: following.ready() == [1])
@@ -373,7 +373,7 @@ def test_a_catalog_that_answers_nonsense_does_not_keep_a_server_from_starting(tm
 
 
 def test_a_window_that_the_catalog_does_not_take_takes_no_other_along(following, caplog):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
 
     def window(**given) -> Window:
@@ -383,15 +383,15 @@ def test_a_window_that_the_catalog_does_not_take_takes_no_other_along(following,
         )
 
     following.observer.windows.put_back([window(outputs={"\ud800": 1}), window(requests=7)])
-    following.until(lambda: following.registry.windows("iris", 1))
-    assert [one.requests for one in following.registry.windows("iris", 1)] == [7]
+    following.until(lambda: following.registry.traffic.windows("iris", 1))
+    assert [one.requests for one in following.registry.traffic.windows("iris", 1)] == [7]
     assert "telling what iris:1 answered failed" in caplog.text
 
 
 def test_a_former_version_that_was_removed_is_not_kept(tmp_path):
     registry = three_versions(tmp_path)
     for version in (1, *[2, 3] * 6):
-        registry.release("iris", version, Plan(mode="live"), actor="t")
+        registry.releases.begin("iris", version, Plan(mode="live"), actor="t")
     registry.remove("iris:1")
     following = Following(tmp_path, keep=5, registry=registry)
     try:
@@ -401,7 +401,7 @@ def test_a_former_version_that_was_removed_is_not_kept(tmp_path):
 
 
 def test_what_is_counted_does_not_grow_while_the_catalog_is_away(following, monkeypatch):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     windows = following.observer.windows
 
@@ -410,20 +410,20 @@ def test_what_is_counted_does_not_grow_while_the_catalog_is_away(following, monk
 
     # A PostgreSQL that is really stopped is in tests/registry_conformance; here the moment must be exact.
     with monkeypatch.context() as patch:
-        patch.setattr(following.registry, "wanted", away)
+        patch.setattr(following.registry.releases, "wanted", away)
         for _ in range(50):
             following.ask()
         following.until(lambda: windows.pending_answers == 0)
-    following.until(lambda: sum(one.requests for one in following.registry.windows("iris", 1)) == 50)
+    following.until(lambda: sum(one.requests for one in following.registry.traffic.windows("iris", 1)) == 50)
 
 
 @pytest.mark.parametrize("stumble", ["away", "changed"])
 def test_a_refusal_at_which_the_catalog_stumbles_is_made_the_next_time(following, monkeypatch, stumble):
     registry = following.registry
-    registry.release("iris", 1, Plan(mode="live"), actor="t")
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
     damage(registry, "iris:2")
-    change, first = registry.change, iter([True])
+    change, first = registry.releases.change, iter([True])
 
     def stumble_once(release, *, event, **changes):
         if next(first, False):
@@ -433,18 +433,18 @@ def test_a_refusal_at_which_the_catalog_stumbles_is_made_the_next_time(following
         return change(release, event=event, **changes)
 
     # The moment between reading a release and changing it cannot be hit by will.
-    monkeypatch.setattr(registry, "change", stumble_once)
-    registry.release("iris", 2, Plan(mode="canary"), actor="t")
-    following.until(lambda: registry.current("iris").state == "refused")
+    monkeypatch.setattr(registry.releases, "change", stumble_once)
+    registry.releases.begin("iris", 2, Plan(mode="canary"), actor="t")
+    following.until(lambda: registry.releases.current("iris").state == "refused")
 
 
 def test_no_version_is_the_candidate_where_the_release_has_none(following):
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     following.until(lambda: following.ready() == [1])
-    release = following.registry.release("iris", 2, Plan(mode="ab"), actor="t")
+    release = following.registry.releases.begin("iris", 2, Plan(mode="ab"), actor="t")
     following.until(lambda: following.ready() == [1, 2])
     assert following.plane.find("iris", tag="candidate").version == 2
-    following.registry.change(release, state="live", event=EventDraft(kind="promoted", actor="t"))
+    following.registry.releases.change(release, state="live", event=EventDraft(kind="promoted", actor="t"))
     following.until(lambda: following.ready() == [2])
     with pytest.raises(TagNotFound):
         following.plane.find("iris", tag="candidate")
@@ -455,8 +455,8 @@ def test_no_version_is_the_candidate_where_the_release_has_none(following):
 def test_a_free_tag_is_followed_where_it_is_moved(following, monkeypatch):
     monkeypatch.setattr(follow_module, "_TAGS_S", 0.1)
     following.registry.tag("iris:1", "stable")
-    following.registry.release("iris", 1, Plan(mode="live"), actor="t")
-    following.registry.release("iris", 2, Plan(mode="ab"), actor="t")
+    following.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
+    following.registry.releases.begin("iris", 2, Plan(mode="ab"), actor="t")
     following.until(lambda: following.ready() == [1, 2])
     assert following.plane.find("iris", tag="stable").version == 1
     following.registry.tag("iris:2", "stable")

@@ -224,7 +224,7 @@ def test_the_supervisor_has_what_workers_import_and_nothing_that_cannot_be_forke
     if follows:
         with Registry.open(str(tmp_path)) as registry:
             registry.push(Bundle.open(iris))
-            registry.release("iris", 1, Plan(mode="live"), actor="t")
+            registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     refs = () if follows else (iris,)
     with serving(*refs, flags=("--workers", "2"), environ=environ) as server:
         process = Path(f"/proc/{server.process.pid}")

@@ -169,7 +169,7 @@ def test_a_release_leaves_no_copy_behind(tmp_path, place):
     url = str(tmp_path / "registry")
     with Registry.open(url) as registry:
         pushed = [registry.push(layers(tmp_path / str(seed), seed)).digest for seed in (1, 2)]
-        registry.release("layers", 1, Plan(mode="live"), actor="t")
+        registry.releases.begin("layers", 1, Plan(mode="live"), actor="t")
         environ = {"LADING_REGISTRY": url, "TMPDIR": str(place)}
         flags = ("--workers", "2", "--threads", "1", "--grpc-port", "-1")
         with serving(flags=flags, environ=environ) as server:
@@ -179,10 +179,10 @@ def test_a_release_leaves_no_copy_behind(tmp_path, place):
 
             server.wait_until(lambda: server.log.count("layers:1 is ready") == 2)
             assert copies() == [pushed[0]]
-            registry.release("layers", 2, Plan(mode="live"), actor="t")
+            registry.releases.begin("layers", 2, Plan(mode="live"), actor="t")
             server.wait_until(lambda: server.log.count("layers:1 is unloaded") == 2)
             assert copies() == [pushed[1]]
-            registry.release("layers", 1, Plan(mode="live"), actor="t")
+            registry.releases.begin("layers", 1, Plan(mode="live"), actor="t")
             server.wait_until(lambda: server.log.count("layers:2 is unloaded") == 2)
             assert copies() == [pushed[0]]
             assert all(maps_weights(pid) for pid in workers_of(server))

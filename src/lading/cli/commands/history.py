@@ -47,7 +47,7 @@ def history(name: str, check: bool, last: int | None, registry: str | None, as_j
     """
     with open_registry(registry) as opened:
         releases = opened.releases(name)
-        events = opened.events(name)
+        events = opened.releases.events(name)
     recent = events[-last:] if last is not None else events
     if as_json:
         printing.as_json({"name": name, "events": recent})

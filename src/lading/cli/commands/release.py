@@ -63,14 +63,14 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
     actor = current_actor(options["actor"])
     with open_registry(registry) as opened:
         version = opened.resolve(ref)
-        current = opened.current(version.name)
+        current = opened.releases.current(version.name)
         if plan.mode == "live" and current is not None and is_live(current, version.version):
             print_release(opened, current, None, as_json=as_json)
             printing.info(f"`{version.ref}` is live already; nothing was changed")
             return
         _check_plan(current, version, plan, actor)
         evidence, gates_met = _prove(opened, version, gates, current)
-        started = opened.release(
+        started = opened.releases.begin(
             version.name,
             version.version,
             plan,
@@ -138,6 +138,6 @@ def _print_notes(
         traffic = "gets copies of requests"
     live, candidate = f"`{release.name}:{release.live}`", f"`{release.name}:{release.candidate}`"
     printing.info(f"{candidate} {traffic} beside {live}; {proof}{gates}")
-    if registry.lease_holder("rollout") is None:
+    if registry.fleet.lease_holder("rollout") is None:
         printing.info("no process drives it yet: start `lading serve` or `lading rollout run`")
     printing.info(f"next: lading rollout watch {release.name}")

@@ -68,7 +68,7 @@ def rollback(
         if target is not None and (current is None or target != current.live):
             evidence = _prove(opened, opened.resolve(Ref(name, version=target)))
         runtime = evidence.fingerprint.id if evidence is not None else None
-        restored = opened.rollback(
+        restored = opened.releases.rollback(
             name, to=target, actor=current_actor(actor), runtime=runtime, reason=reason
         )
         print_release(opened, restored, evidence, as_json=as_json)

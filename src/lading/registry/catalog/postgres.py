@@ -1,6 +1,6 @@
 """The catalog of many machines: PostgreSQL, over psycopg. Keeps no bytes of bundles: a store does.
 
-A server that goes away is noticed within seconds and found again by the next transaction; nothing is retried
+A server that goes away is noticed within seconds, and the next transaction finds it again; nothing is retried
 here.
 """
 
@@ -11,9 +11,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from lading.errors import InvalidSetting, missing_extra
-from lading.registry.catalog.schema import bring_up_to_date
 from lading.registry.catalog.sql import SqlCatalog
-from lading.registry.catalog.transactions import KIND
+from lading.registry.catalog.sql.database import KIND, Database
+from lading.registry.catalog.sql.schema import bring_up_to_date
 from lading.registry.urls import SECRETS
 
 CONNECT_TIMEOUT_S = 5
@@ -23,46 +23,48 @@ SILENCE_S = 10
 """How long a server may leave bytes unacknowledged before its connection counts as broken."""
 
 _LOCK = 0x6C6164696E67
-"""The advisory lock of transactions that run alone: ``lading`` as a number."""
+"""The advisory lock of exclusive transactions: ``lading`` as a number."""
 
 
 def open_postgres(url: str, *, at_once: bool = True) -> SqlCatalog:
-    """Open the catalog in the database that `url` names; make its tables if they are not there.
+    """Open the catalog in the database that `url` names, and create its tables if there are none.
 
     ``postgresql://user@host:5432/database`` with libpq's parameters as its query. Raises `InvalidSetting`,
-    `ExtraMissing` and `RegistryUnavailable`; the last only when it is first used if not `at_once`.
+    `ExtraMissing` and `RegistryUnavailable`; the last only on first use if not `at_once`.
     """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
+        # Not the whole URL: what cannot be parsed may hold a password anywhere.
         found = f"`{url.partition('://')[0]}://…`"
         raise InvalidSetting("registry", expected="postgresql://user@host/database", found=found) from None
     secrets = [name for name in parsed.query if name.lower() in SECRETS]
     where = parsed.difference_update_query(secrets).render_as_string(hide_password=True)
-    catalog = SqlCatalog(
+    database = Database(
         postgres_engine(parsed),
         where,
-        # What a method reads in two queries is of one moment.
+        # Methods that read with two queries see one moment.
         options={"read": {"isolation_level": "REPEATABLE READ"}},
     )
     if not at_once:
-        catalog.prepare_later(lambda: bring_up_to_date(catalog))
-        return catalog
+        database.prepare_later(lambda: bring_up_to_date(database))
+        return SqlCatalog(database)
     try:
-        bring_up_to_date(catalog)
+        bring_up_to_date(database)
     except BaseException:
-        catalog.close()
+        database.close()
         raise
-    return catalog
+    return SqlCatalog(database)
 
 
 def postgres_engine(url: URL) -> Engine:
-    """Make an engine whose connections are tried before use, and whose waits are bounded."""
+    """Return an engine that tests connections before use, and whose waits are bounded."""
     try:
         import psycopg  # noqa: F401 - only to say what is missing
     except ImportError as error:
         raise missing_extra("a registry in PostgreSQL", "postgres", error) from None
-    settings = {
+    # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+    defaults = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "lading",
         "keepalives_idle": SILENCE_S,
@@ -70,12 +72,12 @@ def postgres_engine(url: URL) -> Engine:
         "keepalives_count": 3,
         "tcp_user_timeout": SILENCE_S * 1000,
     }
-    given = {name for name in settings if name in url.query}
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
         pool_timeout=LOCK_TIMEOUT_S,
-        connect_args={name: value for name, value in settings.items() if name not in given},
+        # What the URL says wins.
+        connect_args={name: value for name, value in defaults.items() if name not in url.query},
     )
     event.listen(engine, "begin", _begin)
     return engine
@@ -84,5 +86,5 @@ def postgres_engine(url: URL) -> Engine:
 def _begin(connection: Connection) -> None:
     kind = connection.get_execution_options().get(KIND, "read")
     if kind != "read":
-        lock = f"; SELECT pg_advisory_xact_lock({_LOCK})" if kind == "alone" else ""
+        lock = f"; SELECT pg_advisory_xact_lock({_LOCK})" if kind == "exclusive" else ""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'{lock}")

@@ -15,50 +15,51 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from lading.blobs.locks import claim, discard_if_abandoned
 from lading.blobs.os_errors import registry_faults
-from lading.registry.catalog.schema import bring_up_to_date, schema_version
 from lading.registry.catalog.sql import SqlCatalog
-from lading.registry.catalog.tables import SCHEMA
-from lading.registry.catalog.transactions import KIND
+from lading.registry.catalog.sql.database import KIND, Database
+from lading.registry.catalog.sql.schema import bring_up_to_date, schema_version
+from lading.registry.catalog.sql.tables import SCHEMA
 
 BUSY_TIMEOUT_S = 30.0
 """How long a transaction waits for its turn before the catalog counts as unavailable."""
 
 
 def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCatalog:
-    """Open ``catalog.db`` in the folder `root`; make both if they are not there."""
+    """Open ``catalog.db`` in the folder `root`, and create both if they do not exist."""
     path = root / "catalog.db"
-    engine = sqlite_engine(path, busy_timeout_s)
-    catalog = SqlCatalog(engine, str(root))
+    database = Database(sqlite_engine(path, busy_timeout_s), str(root))
     with registry_faults(str(root)):
         root.mkdir(parents=True, exist_ok=True)
-        there = path.exists()
+        exists = path.exists()
+        # What a process left that was killed while it created the catalog.
         if _lock(path).exists():
             discard_if_abandoned(_lock(path))
     try:
-        found = schema_version(catalog) if there else None
-        if found is None:
-            _create(catalog, engine, path)
-        elif found < SCHEMA:
-            bring_up_to_date(catalog)
+        version = schema_version(database) if exists else None
+        if version is None:
+            _create(database, path)
+        elif version < SCHEMA:
+            bring_up_to_date(database)
     except BaseException:
-        catalog.close()
+        database.close()
         raise
-    return catalog
+    return SqlCatalog(database)
 
 
 def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
-    """Make an engine that begins writing transactions at once and alone, and waits its turn.
+    """Return an engine whose writing transactions run one at a time, each waiting for its turn.
 
-    It never makes the file, and lets go of connections to a file that was removed or replaced since.
+    It never creates the file, and closes connections to a file that was removed or replaced since.
     """
     url = URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
     engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
 
     def connect(connection: SqliteConnection, record: ConnectionPoolEntry) -> None:
-        _prepare(connection)
+        _configure(connection)
         record.info["file"] = _identity(path)
 
     def checkout(_: SqliteConnection, record: ConnectionPoolEntry, __: object) -> None:
+        # As after a restored backup: SQLAlchemy then opens the file that is there now.
         if record.info["file"] != _identity(path):
             raise DisconnectionError("the file is another")
 
@@ -68,24 +69,25 @@ def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
     return engine
 
 
-def _create(catalog: SqlCatalog, engine: Engine, path: Path) -> None:
-    # Two processes that switch one new file to WAL at a time refuse each other without waiting.
+def _create(database: Database, path: Path) -> None:
+    # Two processes that switch one new file to WAL at the same time fail without waiting for each other.
     with registry_faults(str(path.parent)), claim(_lock(path)):
         path.touch()
-        if schema_version(catalog) is None:
-            connection = engine.raw_connection()
+        if schema_version(database) is None:
+            connection = database.engine.raw_connection()
             try:
                 connection.cursor().execute("PRAGMA journal_mode = WAL")
             finally:
                 connection.close()
-            bring_up_to_date(catalog)
+            bring_up_to_date(database)
 
 
-def _prepare(connection: SqliteConnection) -> None:
+def _configure(connection: SqliteConnection) -> None:
     # The driver begins transactions too late (https://docs.sqlalchemy.org/en/21/dialects/sqlite.html).
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
+    # NORMAL would lose the last transactions with the power: a version that was pushed stays pushed.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 
@@ -96,11 +98,11 @@ def _lock(path: Path) -> Path:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
-        # Opening it again says what is the matter.
+        # Opening it again raises the error that says why.
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _begin(connection: Connection) -> None:

@@ -48,7 +48,7 @@ def guarded_all(refs: Sequence[Ref | Path], wanted: Sequence[Wanted], url: str |
 
         # Only the catalog, as the inventory's beat does: nobody says here where the store is.
         with closing(open_catalog(registry_url(url))) as catalog:
-            return catalog.evidence(digest, history=False)
+            return catalog.versions.evidence(digest, history=False)
 
     chosen = url is not None and (registry_given() or url != registry_url())
     pairs = zip(refs, wanted, strict=True)

@@ -120,7 +120,7 @@ class Follower:
             self._observer.windows.rotate(time.time())
         try:
             with self._at_edge("following the releases"):
-                releases = tuple(self._registry.wanted())
+                releases = tuple(self._registry.releases.wanted())
                 self.converge(releases)
                 self._tell_failures(releases)
             with self._at_edge("following the tags"):
@@ -243,7 +243,7 @@ class Follower:
     def _add_windows(self, windows: Sequence[Window]) -> None:
         """Deliver windows together; where the catalog does not take one of them, each by itself."""
         try:
-            self._registry.add_windows(windows)
+            self._registry.traffic.add_windows(windows)
         except RegistryUnavailable:
             raise
         except Exception:
@@ -251,18 +251,18 @@ class Follower:
                 raise
             for window in windows:
                 with self._at_edge(f"telling what {window.name}:{window.version} answered"):
-                    self._registry.add_windows([window])
+                    self._registry.traffic.add_windows([window])
 
     def _pass_feedback(self) -> None:
         """Pass on the truth about answers of other processes, and take that about our own."""
         unclaimed = self._observer.unmatched
         mine = [unclaimed.popleft() for _ in range(len(unclaimed))]
         try:
-            self._registry.add_feedback(mine)
+            self._registry.traffic.add_feedback(mine)
         except RegistryUnavailable:
             unclaimed.extendleft(reversed(mine))
             raise
-        self._heard, others = self._registry.feedback(self._heard)
+        self._heard, others = self._registry.traffic.feedback(self._heard)
         for one in others:
             self._observer.match_feedback(one.name, one.request_id.encode("latin-1"), one.truth)
 
@@ -286,7 +286,7 @@ class Follower:
 
     def _note_ready(self, release: Release, served: ServedVersion) -> None:
         reason = f"loaded and proved on {self._replica}"
-        self._registry.note(
+        self._registry.releases.note(
             release, EventDraft(kind="ready", actor=self._replica, reason=reason, version=served.version)
         )
         self._told.add((release.name, release.number, served.version))
@@ -296,10 +296,10 @@ class Follower:
         event = EventDraft(kind="refused", actor=self._replica, reason=reason, version=served.version)
         try:
             if release.can_be_refused and not self._settled(release, served):
-                self._registry.change(release, state="refused", reason=reason, event=event)
+                self._registry.releases.change(release, state="refused", reason=reason, event=event)
                 log.error("%s is refused: %s", served.label, failure.message)
             else:
-                self._registry.note(release, event)
+                self._registry.releases.note(release, event)
                 log.error("%s does not hold on this server: %s", served.label, failure.message)
         except ConflictError:
             # It is as it was changed to now, and the next turn looks at that.
@@ -316,7 +316,7 @@ class Follower:
             event.kind == "ready"
             and (event.number, event.digest) == (release.number, served.digest)
             and unix_time(event.at) <= before
-            for event in self._registry.events(release.name)
+            for event in self._registry.releases.events(release.name)
         )
 
 

@@ -102,7 +102,7 @@ class Resolver:
             # To follow: what is wrong with the registry is said before any worker has begun.
             with self._open() as registry:
                 try:
-                    registry.wanted()
+                    registry.releases.wanted()
                 except RegistryUnavailable as error:
                     if isinstance(error, CatalogTooNew):
                         raise  # Anything else the follower says, and waits for.

@@ -113,7 +113,7 @@ def kubernetes(registry: str | None, **parameters: Any) -> None:
     _check(line)
     with open_registry(registry) as opened:
         if line.print_patch:
-            _patch_route(opened.current(line.ref.name), line)
+            _patch_route(opened.releases.current(line.ref.name), line)
             return
         manifests = _canary_manifests(opened, line) if line.canary else _manifests(opened, line)
     _write(manifests, line)
@@ -135,7 +135,7 @@ def _canary_manifests(registry: Registry, line: CommandLine) -> list[Any]:
     from lading.deploy.canary import canary_manifests, sides
 
     name = line.ref.name
-    release = registry.current(name)
+    release = registry.releases.current(name)
     live, candidate = (registry.resolve(Ref(name, version=version)) for version in sides(release, name))
     assert release is not None  # `sides` raises without one.
     live_work = workload(live, _options(line), registry.evidence(live.digest))

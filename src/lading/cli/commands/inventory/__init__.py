@@ -60,7 +60,7 @@ def inventory(
         return
     with open_registry(registry) as opened:
         failures = _ask_again(opened) if ask else {}
-        replicas = sorted(opened.replicas(), key=lambda replica: (replica.gone, replica.id))
+        replicas = sorted(opened.fleet.replicas(), key=lambda replica: (replica.gone, replica.id))
     if stale:
         replicas = [replica for replica in replicas if is_stale(replica)]
     if package is not None:
@@ -79,7 +79,7 @@ def _ask_again(registry: Registry) -> dict[str, LadingError]:
     from lading.inventory import adopt as ask_server
 
     failures = {}
-    for replica in registry.replicas():
+    for replica in registry.fleet.replicas():
         if replica.pattern != "foreign":
             continue
         models = [name for name in replica.settings.get("models", "").split(",") if name]
@@ -90,7 +90,7 @@ def _ask_again(registry: Registry) -> dict[str, LadingError]:
             failures[replica.id] = error
             printing.info(f"not asked: {error.message}")
         else:
-            registry.beat(answer)
+            registry.fleet.beat(answer)
     return failures
 
 

@@ -39,7 +39,7 @@ def adopt(url: str, models: tuple[str, ...], registry: str | None, as_json: bool
 
     server = ask_server(url, models)
     with open_registry(registry) as opened:
-        opened.beat(server)
+        opened.fleet.beat(server)
     if as_json:
         printing.as_json(replica_json(server))
     else:

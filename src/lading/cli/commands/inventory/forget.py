@@ -22,8 +22,8 @@ from lading.cli.ui.replica_view import find_replica
 def forget(replica: str, registry: str | None, as_json: bool) -> None:
     """Remove the server ID from the list. A lading server that still runs returns with its next heartbeat."""
     with open_registry(registry) as opened:
-        server = find_replica(opened.replicas(), replica)
-        opened.forget(server.id)
+        server = find_replica(opened.fleet.replicas(), replica)
+        opened.fleet.forget(server.id)
     if as_json:
         printing.as_json({"forgotten": server.id})
     else:

@@ -22,7 +22,7 @@ from lading.cli.ui.replica_view import find_replica, model_fields, replica_field
 def show(replica: str, registry: str | None, as_json: bool) -> None:
     """Show everything about the server ID, which may be shortened as long as it is unique."""
     with open_registry(registry) as opened:
-        server = find_replica(opened.replicas(), replica)
+        server = find_replica(opened.fleet.replicas(), replica)
     if as_json:
         printing.as_json(replica_json(server))
         return

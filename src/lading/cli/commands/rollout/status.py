@@ -30,7 +30,7 @@ def status(name: str | None, registry: str | None, as_json: bool) -> None:
         if name is not None:
             print_snapshot(current_snapshot(opened, name), as_json=as_json)
             return
-        releases = opened.wanted()
+        releases = opened.releases.wanted()
     if as_json:
         printing.as_json({"releases": releases})
     elif releases:

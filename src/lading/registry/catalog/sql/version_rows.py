@@ -1,4 +1,4 @@
-"""Rows of models, versions and tags, read and written within a transaction that the caller holds."""
+"""Rows of models, versions and tags, read and written within a transaction that the caller runs."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
 
 from lading.ref import Ref
-from lading.registry.catalog.tables import models, tags, versions
+from lading.registry.catalog.sql.statements import json_text
+from lading.registry.catalog.sql.tables import models, tags, versions
 from lading.registry.records import ModelVersion, NewVersion
 
 
 def lock_model(connection: Connection, name: str) -> int | None:
-    """Hold the model's row to the end of the transaction; return the number of its last release.
+    """Lock the model's row until the transaction ends; return the number of its last release.
 
-    Whoever moves tags, removes versions or changes releases does so first. None if there is no such model.
+    Whatever moves tags, removes versions or changes releases does so first. None if there is no such model.
     """
+    # SQLite has no FOR UPDATE, and SQLAlchemy leaves it out there: one transaction writes at a time anyway.
     query = select(models.c.last_release).where(models.c.name == name).with_for_update()
     number = connection.execute(query).scalar()
     return None if number is None else int(number)
 
 
 def number_of(connection: Connection, new: NewVersion) -> int:
-    """Return the version that has the digest already, or add one."""
+    """Return the number of the version that has the digest already, or add one."""
     known = find(connection, Ref(new.name, digest=new.digest))
     if known is not None:
         return known.version
     number = _next_version(connection, new.name)
-    fields = {**msgspec.structs.asdict(new), "metrics": text(new.metrics)}
+    fields = {**msgspec.structs.asdict(new), "metrics": json_text(new.metrics)}
     connection.execute(insert(versions).values(version=number, **fields))
     return number
 
 
 def find(connection: Connection, ref: Ref) -> ModelVersion | None:
-    """Find the version that a reference names; a bare name means the highest."""
-    query = select(versions).where(versions.c.name == ref.name, *_pinned(ref))
+    """Return the version that a reference names, or None; a bare name means the highest."""
+    query = select(versions).where(versions.c.name == ref.name, *_rules(ref))
     query = query.order_by(versions.c.version.desc()).limit(1)
-    found = with_tags(connection, ref.name, connection.execute(query).mappings().all())
-    return found[0] if found else None
+    named = with_tags(connection, ref.name, connection.execute(query).mappings().all())
+    return named[0] if named else None
 
 
 def with_tags(connection: Connection, name: str, rows: Sequence[RowMapping]) -> list[ModelVersion]:
-    """Make versions of a model's rows."""
+    """Return the versions in a model's rows, each with its tags."""
     if not rows:
         return []
     query = select(tags.c.version, tags.c.tag).where(tags.c.name == name).order_by(tags.c.tag)
@@ -60,20 +62,15 @@ def with_tags(connection: Connection, name: str, rows: Sequence[RowMapping]) -> 
 
 
 def move_tag(connection: Connection, name: str, tag: str, version: int | None) -> bool:
-    """Put a tag to a version, or with None take it away; return whether it was there before."""
+    """Move a tag to a version, or with None remove it; return whether it existed before."""
     query = delete(tags).where(tags.c.name == name, tags.c.tag == tag)
-    there = connection.execute(query).rowcount > 0
+    existed = connection.execute(query).rowcount > 0
     if version is not None:
         connection.execute(insert(tags).values(name=name, tag=tag, version=version))
-    return there
+    return existed
 
 
-def text(value: object) -> str:
-    """Write a value as JSON for a column."""
-    return msgspec.json.encode(value, order="deterministic").decode()
-
-
-def _pinned(ref: Ref) -> list[ColumnElement[bool]]:
+def _rules(ref: Ref) -> list[ColumnElement[bool]]:
     if ref.version is not None:
         return [versions.c.version == ref.version]
     if ref.digest is not None:
@@ -85,6 +82,7 @@ def _pinned(ref: Ref) -> list[ColumnElement[bool]]:
 
 
 def _next_version(connection: Connection, name: str) -> int:
+    # Counted in the model's row, which outlives its versions: a number is never used for another bundle.
     query = update(models).where(models.c.name == name).values(last_version=models.c.last_version + 1)
     number = connection.execute(query.returning(models.c.last_version)).scalar()
     if number is None:

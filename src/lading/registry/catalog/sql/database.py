@@ -1,7 +1,8 @@
-"""Transactions of a catalog in SQL, and what becomes of their faults. Knows no table.
+"""Transactions of a catalog in SQL, and its errors. Knows no table.
 
-`read` sees one moment. `write` locks the rows that it says; `alone` runs while no other `alone` does. How an
-engine does so is its own part (``sqlite``, ``postgres``): it sees the execution option `KIND`.
+``read`` sees one moment. ``write`` locks the rows that its statements lock; ``exclusive`` runs while no other
+``exclusive`` does. How an engine does so is its own part (``sqlite``, ``postgres``): it reads the execution
+option `KIND`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lading.errors import RegistryUnavailable
 
-Kind = Literal["read", "write", "alone"]
+Kind = Literal["read", "write", "exclusive"]
 KIND = "lading_kind"
-"""Execution option that tells an engine what kind of transaction begins."""
+"""The execution option by which an engine sees what kind of transaction begins."""
 
+# Neither driver numbers these errors in a way that both share, so they are known by their words.
 _HINTS = {
     "locked": "another process holds it for long; try again",
     "readonly": "run as a user who may write there: a registry is written to even when serving",
@@ -37,13 +39,13 @@ _HINTS = {
 }
 
 _OUTAGES = ("08", "25006", "42501", "53", "57", "58", "55P03")
-"""SQLSTATEs that say something of the server and not of the statement: gone, full, read-only, not allowed.
+"""SQLSTATEs that are about the server and not about the statement: gone, full, read-only, not allowed.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
 
-class Transactions:
+class Database:
     """Runs transactions over an engine; `where` is the registry's name in messages.
 
     `options` are execution options for transactions of a kind.
@@ -52,9 +54,10 @@ class Transactions:
     def __init__(
         self, engine: Engine, where: str, *, options: Mapping[Kind, Mapping[str, Any]] | None = None
     ) -> None:
-        self._engine = engine
-        self._where = where
-        self._first: Callable[[], object] | None = None
+        self.engine = engine
+        self.where = where
+        self._prepare: Callable[[], object] | None = None
+        # Reentrant: the transactions of the preparation itself come through `transaction` as well.
         self._preparing = threading.RLock()
         self._is_preparing = False
         kinds: tuple[Kind, ...] = get_args(Kind)
@@ -62,48 +65,43 @@ class Transactions:
             kind: engine.execution_options(**{KIND: kind}, **(options or {}).get(kind, {})) for kind in kinds
         }
 
-    @property
-    def where(self) -> str:
-        """Name the registry in messages."""
-        return self._where
-
     def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
+        """Close all connections; the next transaction opens new ones."""
+        self.engine.dispose()
 
     def prepare_later(self, prepare: Callable[[], object]) -> None:
-        """Have `prepare` run before the first transaction but its own; where it raises, before the next."""
-        self._first = prepare
+        """Call `prepare` before the first transaction but its own; if it raises, before the next again."""
+        self._prepare = prepare
 
     @contextmanager
     def transaction(self, kind: Kind) -> Iterator[Connection]:
-        """Run one transaction; commits at the end. Raises `RegistryUnavailable`."""
-        if self._first is not None:
-            self._prepare()
-        with catalog_faults(self._where), self._engines[kind].begin() as connection:
+        """Run one transaction, which commits at the end. Raises `RegistryUnavailable`."""
+        if self._prepare is not None:
+            self._run_preparation()
+        with catalog_errors(self.where), self._engines[kind].begin() as connection:
             yield connection
 
-    def _prepare(self) -> None:
-        with self._preparing:  # Of one thread: its own transactions come through here as well.
-            if self._first is None or self._is_preparing:
+    def _run_preparation(self) -> None:
+        with self._preparing:
+            if self._prepare is None or self._is_preparing:
                 return
             self._is_preparing = True
             try:
-                self._first()
-                self._first = None
+                self._prepare()
+                self._prepare = None
             finally:
                 self._is_preparing = False
 
 
 @contextmanager
-def catalog_faults(where: str) -> Iterator[None]:
-    """Turn what a database says of itself, not of a statement, into `RegistryUnavailable`."""
+def catalog_errors(where: str) -> Iterator[None]:
+    """Raise `RegistryUnavailable` for an error that is about the database and not about a statement."""
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
         if not _is_outage(error):
             raise
-        # PostgreSQL says it in several lines.
+        # PostgreSQL's messages have several lines.
         text = " ".join(str(getattr(error, "orig", None) or error).split())
         hint = next((hint for word, hint in _HINTS.items() if word in text), None)
         where = f"catalog of registry `{where}`"
@@ -114,5 +112,5 @@ def _is_outage(error: DBAPIError | PoolTimeout) -> bool:
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     if state is not None:
         return str(state).startswith(_OUTAGES)
-    # The subclasses of DatabaseError but OperationalError are faults of a statement, which are ours.
+    # The other subclasses of DatabaseError are faults of a statement, so of lading.
     return isinstance(error, OperationalError | InterfaceError | PoolTimeout) or type(error) is DatabaseError

@@ -1,31 +1,32 @@
 """Releases and their events in SQL: a release's row, its event and its tags change in one transaction.
 
-Decides nothing: what a release becomes is decided by the function that the caller gives, over the current
-row, which nobody else can change meanwhile. Events are only ever added.
+Decides nothing: what a release becomes is decided by the caller's function over the current row, which nobody
+else can change meanwhile. Events are only ever added.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from lading.ref import Ref
-from lading.registry.catalog.tables import events, models, releases
-from lading.registry.catalog.transactions import Transactions
-from lading.registry.catalog.version_rows import find, lock_model, move_tag, text
+from lading.registry.catalog.releases import Decide
+from lading.registry.catalog.sql.database import Database
+from lading.registry.catalog.sql.statements import json_text
+from lading.registry.catalog.sql.tables import events, models, releases
+from lading.registry.catalog.sql.version_rows import find, lock_model, move_tag
 from lading.release import Event, EventDraft, Plan, Release, link
 
-Decide = Callable[[Release | None], Sequence[tuple[Release, EventDraft]]]
 
+class SqlReleases:
+    """A `ReleaseCatalog` over a database."""
 
-class SqlReleases(Transactions):
-    """The part of a catalog that knows releases and their history."""
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def write_releases(self, name: str, decide: Decide, at: str) -> Release | None:
-        """Write what `decide` makes of the current release; the last of it is current from then on."""
-        with self.transaction("write") as connection:
+    def write(self, name: str, decide: Decide, at: str) -> Release | None:
+        """Write what `decide` returns for the current release; the last one is current from then on."""
+        with self._database.transaction("write") as connection:
             number = lock_model(connection, name)
             if number is None:
                 return None
@@ -43,33 +44,34 @@ class SqlReleases(Transactions):
             return current
 
     def append_event(self, release: Release, draft: EventDraft, at: str) -> Event | None:
-        """Add an event that changes no release; None if its version is not there."""
-        with self.transaction("write") as connection:
+        """Add an event that changes no release and return it, or None if its version does not exist."""
+        with self._database.transaction("write") as connection:
+            # The lock keeps the numbers and hashes of the model's events one chain.
             if lock_model(connection, release.name) is None:
                 return None
             return _append(connection, release, draft, at)
 
-    def current_releases(self, name: str | None) -> list[Release]:
-        """List the current release of every model that has one, or of one, by name."""
+    def current(self, name: str | None) -> list[Release]:
+        """Return the current release of one model, or of every model by name, that has one."""
         query = select(releases).join(models, models.c.name == releases.c.name)
         query = query.where(releases.c.number == models.c.last_release).order_by(releases.c.name)
         if name is not None:
             query = query.where(releases.c.name == name)
-        with self.transaction("read") as connection:
+        with self._database.transaction("read") as connection:
             return [_release(row) for row in connection.execute(query).mappings()]
 
-    def releases(self, name: str) -> list[Release]:
-        """List the releases of a model, newest first."""
+    def of(self, name: str) -> list[Release]:
+        """Return the releases of a model, newest first."""
         query = select(releases).where(releases.c.name == name).order_by(releases.c.number.desc())
-        with self.transaction("read") as connection:
+        with self._database.transaction("read") as connection:
             return [_release(row) for row in connection.execute(query).mappings()]
 
     def events(self, name: str | None) -> list[Event]:
-        """List the events of a model or of all, in the order in which they were added."""
+        """Return the events of a model or of all, in the order in which they were added."""
         query = select(events).order_by(events.c.id)
         if name is not None:
             query = query.where(events.c.name == name)
-        with self.transaction("read") as connection:
+        with self._database.transaction("read") as connection:
             return [_event(row) for row in connection.execute(query).mappings()]
 
 
@@ -82,21 +84,21 @@ def _current(connection: Connection, name: str, number: int) -> Release | None:
 def _put(connection: Connection, release: Release) -> None:
     key = (releases.c.name == release.name, releases.c.number == release.number)
     connection.execute(delete(releases).where(*key))
-    fields = {**msgspec.structs.asdict(release), "plan": text(release.plan)}
+    fields = {**msgspec.structs.asdict(release), "plan": json_text(release.plan)}
     connection.execute(insert(releases).values(**fields))
 
 
 def _append(connection: Connection, release: Release, draft: EventDraft, at: str) -> Event | None:
-    """Add an event at the end of the model's chain; None if the version that it is about is not there."""
-    about = draft.version or release.candidate or release.live
-    version = find(connection, Ref(release.name, version=about)) if about is not None else None
-    if about is not None and version is None:
+    """Add an event at the end of the model's chain and return it, or None if its version does not exist."""
+    number = draft.version or release.candidate or release.live
+    version = find(connection, Ref(release.name, version=number)) if number is not None else None
+    if number is not None and version is None:
         return None
     query = select(events).where(events.c.name == release.name).order_by(events.c.seq.desc()).limit(1)
     row = connection.execute(query).mappings().first()
     last = None if row is None else _event(row)
     event = link(last, release, draft, at=at, digest=version.digest if version is not None else "")
-    fields = {**msgspec.structs.asdict(event), "evidence": text(event.evidence)}
+    fields = {**msgspec.structs.asdict(event), "evidence": json_text(event.evidence)}
     connection.execute(insert(events).values(**fields))
     return event
 

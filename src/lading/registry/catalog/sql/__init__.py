@@ -1,0 +1,32 @@
+"""The catalog in SQL, for any database of SQLAlchemy: four sets of rows over one `Database`.
+
+Stores no bytes of bundles and writes no messages about what does not exist: `Registry` does.
+"""
+
+from __future__ import annotations
+
+from lading.registry.catalog.sql.database import Database
+from lading.registry.catalog.sql.fleet import SqlFleet
+from lading.registry.catalog.sql.releases import SqlReleases
+from lading.registry.catalog.sql.traffic import SqlTraffic
+from lading.registry.catalog.sql.versions import SqlVersions
+
+
+class SqlCatalog:
+    """A `Catalog` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.versions = SqlVersions(database)
+        self.releases = SqlReleases(database)
+        self.traffic = SqlTraffic(database)
+        self.fleet = SqlFleet(database)
+
+    @property
+    def where(self) -> str:
+        """The name of the catalog in messages."""
+        return self.database.where
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()

@@ -1,0 +1,102 @@
+"""Windows of live traffic, and feedback on its way, in SQL. Nothing here is history: it is pruned by age.
+
+Feedback goes from the process that received it to the one that gave the answer. Readers go by rising ids, so
+rows must appear in the order of their ids: one transaction adds at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection, delete, exists, func, insert, select
+
+from lading.registry.catalog.sql.database import Database
+from lading.registry.catalog.sql.statements import json_text, prune_rows, unix_now, upsert
+from lading.registry.catalog.sql.tables import feedback as feedback_table
+from lading.registry.catalog.sql.tables import releases
+from lading.registry.catalog.sql.tables import windows as windows_table
+from lading.registry.records import Removed
+from lading.release import OPEN_STATES
+from lading.traffic import Feedback, Window
+
+_KEPT_S = 3600.0
+"""How long feedback waits for its reader."""
+_LOCK = 0x666565646261636B
+"""The advisory lock of transactions that add feedback: ``feedback`` as a number."""
+
+
+class SqlTraffic:
+    """A `TrafficCatalog` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_windows(self, windows: Sequence[Window]) -> None:
+        """Add windows; one whose id exists already stays as it is."""
+        if not windows:
+            return
+        rows = [
+            {
+                "id": window.id,
+                "name": window.name,
+                "release": window.release,
+                "at": window.at,
+                "body": json_text(window),
+            }
+            for window in windows
+        ]
+        with self._database.transaction("write") as connection:
+            connection.execute(upsert(connection, windows_table).on_conflict_do_nothing(), rows)
+
+    def windows(self, name: str, release: int, since: float | None) -> list[Window]:
+        """Return the windows of a release that began at the Unix time `since` or later, oldest first."""
+        columns = windows_table.c
+        query = select(columns.body).where(columns.name == name, columns.release == release)
+        if since is not None:
+            query = query.where(columns.at >= since)
+        with self._database.transaction("read") as connection:
+            bodies = connection.execute(query.order_by(columns.at, columns.id)).scalars()
+            return [msgspec.json.decode(body, type=Window) for body in bodies]
+
+    def add_feedback(self, feedback: Sequence[Feedback]) -> None:
+        """Pass feedback on, and drop what nobody has read for an hour."""
+        if not feedback:
+            return
+        with self._database.transaction("write") as connection:
+            _lock_feedback(connection)
+            now = connection.execute(select(unix_now(connection))).scalar_one()
+            rows = [{"at": now, "body": json_text(item)} for item in feedback]
+            connection.execute(insert(feedback_table), rows)
+            connection.execute(delete(feedback_table).where(feedback_table.c.at < now - _KEPT_S))
+
+    def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
+        """Return the next mark, and the feedback that came after the last one; without a mark only that."""
+        columns = feedback_table.c
+        with self._database.transaction("read") as connection:
+            last = connection.execute(select(func.max(columns.id))).scalar() or 0
+            if after is None:
+                return last, []
+            query = select(columns.body).where(columns.id > after, columns.id <= last)
+            bodies = connection.execute(query.order_by(columns.id)).scalars()
+            return max(last, after), [msgspec.json.decode(body, type=Feedback) for body in bodies]
+
+    def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
+        """Remove windows of ended releases that are older than that."""
+        columns = windows_table.c
+        running = exists().where(
+            releases.c.name == columns.name,
+            releases.c.number == columns.release,
+            releases.c.state.in_(OPEN_STATES),
+        )
+        with self._database.transaction("write") as connection:
+            old = columns.at < unix_now(connection) - older_than_s
+            count = prune_rows(connection, windows_table, old, ~running, dry_run=dry_run)
+        return [Removed("old windows", f"{count} windows", 0)] if count else []
+
+
+def _lock_feedback(connection: Connection) -> None:
+    # In SQLite one transaction writes at a time anyway. PostgreSQL assigns ids before the commit: of two
+    # transactions the one with the later id may commit first, and a reader would then skip the earlier one.
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
