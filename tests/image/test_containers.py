@@ -242,7 +242,7 @@ def test_both_patterns_are_in_the_inventory(registries):
     ):
         wait_ready(url)
         wait_ready(twin.url)
-        wait_until(lambda: len(serving_of(registry, "listed")) >= 2, 20, registry.replicas)
+        wait_until(lambda: len(serving_of(registry, "listed")) >= 2, 20, registry.fleet.replicas)
         found = sorted(serving_of(registry, "listed"))
     assert found == [(pattern, built["bundles"][0]["digest"]) for pattern in ("in-image", "load")]
 
