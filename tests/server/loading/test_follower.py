@@ -12,6 +12,7 @@ import pytest
 
 from lading.errors import ModelNotReady, RegistryUnavailable, TagNotFound
 from lading.registry import Registry
+from lading.registry.releases import Releases
 from lading.release import EventDraft, HeaderRule, Plan
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
@@ -46,10 +47,9 @@ def damage(registry: Registry, ref: str) -> None:
 
 def note_ready(registry: Registry, version: int, ago_s: float) -> None:
     """Have another replica say that a version was ready, some time ago."""
-    clock, registry._clock = registry._clock, lambda: time.time() - ago_s
+    earlier = Releases(registry.catalog, lambda: time.time() - ago_s)
     event = EventDraft(kind="ready", actor="replica-2", version=version)
-    registry.releases.note(registry.releases.current("iris"), event)
-    registry._clock = clock
+    earlier.note(registry.releases.current("iris"), event)
 
 
 class Following:
