@@ -1,1 +1,1 @@
-"""JSON to arrays."""
+"""JSON to arrays, for every protocol."""

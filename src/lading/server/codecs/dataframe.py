@@ -1,6 +1,7 @@
-"""Rows as data frames and tables send them: by column name or by position, as JSON.
+"""Rows as data frames write them in JSON: by column name or by position.
 
-Columns are those of the only input, or the inputs themselves. JSON values are never parsed. Knows no routes.
+Columns are those of the only input, or the inputs themselves. Values are JSON values; text is never parsed
+into numbers. Knows no routes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def from_records(signature: Signature, records: Any, path: str) -> dict[str, Arr
         if not isinstance(record, dict):
             raise ValueRefused(f"`{path}[{at}]`", expected="an object", found=describe(record))
     if records and not signature.columns:
-        # The model knows no names: the order of the first record is the order of the columns.
+        # The model has no column names: the order of the first record is the order of the columns.
         names = list(records[0])
         if any(list(record) != names for record in records):
             raise ValueRefused(f"`{path}`", expected="the same columns in every record", found="others")
@@ -56,14 +57,14 @@ def from_rows(signature: Signature, rows: Any, path: str) -> dict[str, Array]:
         if all(isinstance(row, dict) and list(row) == [only.name] for row in rows):
             rows = [row[only.name] for row in rows]
         elif len(only.shape) == 1 and all(isinstance(row, list) and len(row) == 1 for row in rows):
-            rows = [row[0] for row in rows]  # A frame of one column, for an input of one value a row.
+            rows = [row[0] for row in rows]  # A frame of one column, for an input with one value per row.
     elif isinstance(rows, dict):
         raise BodyInvalid(f"`{path}`", expected="a list of rows", found="an object")
     return signature.cast_rows(rows, path)
 
 
 def from_columns(signature: Signature, value: Any, path: str) -> dict[str, Array]:
-    """Read whole inputs: the only one's value, or an object of inputs or of columns by name."""
+    """Read whole inputs: the only input's value, or an object of inputs or of columns by name."""
     if not isinstance(value, dict):
         return from_rows(signature, value, path)
     names = {tensor.name for tensor in signature.inputs}
@@ -74,14 +75,15 @@ def from_columns(signature: Signature, value: Any, path: str) -> dict[str, Array
         rows = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
         return signature.cast_rows(rows, path)
     whole = {
-        tensor.name: _stood_up(tensor, value[tensor.name])
+        tensor.name: _as_column(tensor, value[tensor.name])
         for tensor in signature.inputs
         if tensor.name in value
     }
     return signature.cast_rows({**value, **whole}, path)
 
 
-def _stood_up(tensor: Tensor, value: Any) -> Any:
-    """Let a flat list of values be the column of a ``[batch, 1]`` input."""
-    flat = isinstance(value, list) and bool(value) and not any(isinstance(one, list) for one in value)
-    return [[one] for one in value] if flat and tensor.scalar_rows and len(tensor.shape) == 2 else value
+def _as_column(tensor: Tensor, value: Any) -> Any:
+    """Turn a flat list of values into the rows of a ``[batch, 1]`` input."""
+    if not tensor.scalar_rows or len(tensor.shape) != 2 or not isinstance(value, list):
+        return value
+    return value if any(isinstance(item, list) for item in value) else [[item] for item in value]

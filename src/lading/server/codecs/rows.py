@@ -1,7 +1,7 @@
-"""Quick reading of rows of JSON: text to arrays in one typed pass, where the signature allows it.
+"""Quick reading of JSON rows: text to arrays in one typed pass, if the signature allows it.
 
-The typed pass takes exactly what `Signature.cast_rows` takes, or less; what it refuses goes through
-`cast_rows`, which has the last word and the words for it. So this file knows no error.
+The typed pass accepts what `Signature.cast_rows` accepts, or less. A body that it rejects goes through
+`cast_rows`, which decides and words the error, so this module has no errors of its own.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from lading.server.codecs.simd import LEAST_BYTES, matrix_reader
 from lading.signature import BATCH, Array, DType, Signature, Tensor
 
 ReadRows = Callable[[bytes], "tuple[dict[str, Array], int, Any]"]
-"""From a body ``{"data": rows, "outputs"?: names}`` to inputs, the number of rows, and what stood beside."""
+"""From a body ``{"data": rows, "outputs"?: names}`` to inputs, number of rows, and value of the other key.
+
+Raises `ValueError` or `RecursionError` for every body that it leaves to the general way.
+"""
 
 OUTPUTS: tuple[str, Any, Any] = ("outputs", tuple[str, ...] | None, None)
-"""What may stand beside the rows of a native body: name, type, default."""
+"""The key that a native body may have beside its rows: name, type, default."""
 
 
 def quick_reader(
     signature: Signature, *, rows: str = "data", beside: tuple[str, Any, Any] = OUTPUTS
 ) -> ReadRows | None:
-    """Make the typed reader of bodies with rows as lists; None where rows have no typed form.
+    """Return the typed reader of bodies with rows as lists, or None if the signature has no typed form.
 
     `rows` is the key of the rows, `beside` the one other key that a body may have.
-
-    What it makes raises `protocols.UNREADABLE` on everything that it leaves to the slow way.
     """
     if len(signature.inputs) != 1 or not signature.inputs[0].batched:
         return None
     tensor = signature.inputs[0]
     if tensor.dtype == "string" or tensor.allows_nan:
-        return None
+        return None  # Strings are searched for NUL and surrogates; `null` is no number in a typed pass.
     kind: Any = msgspec.defstruct(
         "Body",
         [("rows", tensor_type(tensor)), ("beside", beside[1], beside[2])],
@@ -43,26 +44,26 @@ def quick_reader(
         forbid_unknown_fields=True,
         gc=False,
     )
-    decode = msgspec.json.Decoder(kind).decode
+    # Local names: `read` runs once per request.
+    decode, array_of = msgspec.json.Decoder(kind).decode, np.array
     name, dtype = tensor.name, tensor.numpy_dtype
-    array = np.array
-    matrix, columns = matrix_reader(tensor), tensor.shape[-1]
+    reader, columns = matrix_reader(tensor), tensor.shape[-1]
 
     def read(text: bytes) -> tuple[dict[str, Array], int, Any]:
-        if matrix is not None and len(text) >= LEAST_BYTES:
+        if reader is not None and len(text) >= LEAST_BYTES:
             assert isinstance(columns, int)
-            whole = matrix.matrix(text, rows, columns)
-            if whole is not None:
-                return {name: whole}, len(whole), beside[2]
+            matrix = reader.matrix(text, rows, columns)  # [rows, columns]
+            if matrix is not None:
+                return {name: matrix}, len(matrix), beside[2]
         body = decode(text)
         lists = body.rows
-        return {name: array(lists, dtype)}, len(lists), body.beside
+        return {name: array_of(lists, dtype)}, len(lists), body.beside
 
     return read
 
 
 def tensor_type(tensor: Tensor) -> Any:
-    """Return the type of a whole tensor as nested lists, with every size and range of the signature."""
+    """Return the msgspec type of a whole tensor: nested lists with every size and range of the signature."""
     kind: Any = value_type(tensor.dtype)
     for size in reversed(tensor.shape):
         if isinstance(size, int):
@@ -74,12 +75,12 @@ def tensor_type(tensor: Tensor) -> Any:
 
 
 def value_type(dtype: DType) -> Any:
-    """Return the type of one value with its range, so that what decodes needs no second look."""
+    """Return the msgspec type of one value with its range, so that a decoded value needs no further check."""
     if dtype in ("bool", "string"):
         return bool if dtype == "bool" else str
     if dtype.startswith("float"):
         most = float(np.finfo(dtype).max)
         return Annotated[float, msgspec.Meta(ge=-most, le=most)]
     info = np.iinfo(dtype)
-    # msgspec bounds integers by int64; wider ones are left to the slow way.
+    # msgspec bounds integers by int64; wider ones are left to the general way.
     return Annotated[int, msgspec.Meta(ge=max(int(info.min), -(2**63)), le=min(int(info.max), 2**63 - 1))]

@@ -121,8 +121,8 @@ class WorkerContext:
 
     def report_error(self, error: LadingError) -> None:
         """Report to the supervisor why this worker cannot serve."""
-        details = {"expected": error.expected, "found": error.found, "hint": error.hint}
-        self.channel.send("refused", [type(error).__name__, error.where, details])
+        # The attributes of an error are the arguments of its constructor.
+        self.channel.send("refused", [type(error).__name__, vars(error)])
 
     def _receive(self) -> None:
         while (messages := self.channel.receive()) is not None:
@@ -140,8 +140,8 @@ def replica_id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
-def reported_error(value: tuple[str, str, dict[str, str | None]]) -> LadingError:
+def reported_error(value: tuple[str, dict[str, Any]]) -> LadingError:
     """Return the error that `WorkerContext.report_error` sent."""
-    kind, where, details = value
-    error: LadingError = getattr(errors, kind)(where, **details)
+    kind, fields = value
+    error: LadingError = getattr(errors, kind)(**fields)
     return error
