@@ -176,7 +176,7 @@ def main() -> int:
     if options.count:
         for folder, count in sorted(Counter(_folder(hit.path) for hit in hits).items()):
             print(f"{count:6} {folder}")
-        print(f"{len(hits):6} together")
+        print(f"{len(hits):6} in all")
     else:
         print("".join(f"{hit}\n" for hit in hits), end="")
     return 1 if hits else 0

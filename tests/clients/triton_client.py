@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import queue
 import sys
-import time
 from typing import Any
 
 import numpy as np
@@ -165,15 +165,12 @@ def many_at_once(module: Any, client: Any, *, http: bool) -> None:
         pending = [client.async_infer("iris", [check.input("X", rows)]) for _ in range(20)]
         assert all(result.get_result().as_numpy("label").shape == (1,) for result in pending)
         return
-    done: list[Any] = []
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(20):
         inputs = [check.input("X", rows)]
-        client.async_infer("iris", inputs, lambda result, error: done.append((result, error)))
-    until = time.monotonic() + 10
-    while len(done) < 20 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(done) == 20
-    assert all(error is None for _, error in done)
+        client.async_infer("iris", inputs, lambda result, error: done.put((result, error)))
+    answers = [done.get(timeout=10) for _ in range(20)]
+    assert all(error is None for _, error in answers)
 
 
 async def run(part: str, http: str, grpc: str) -> None:

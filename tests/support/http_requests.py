@@ -33,7 +33,7 @@ def ask_in_one_stage(host, *requests: bytes) -> list[Answer]:
         wire.send(request())
         wire.answer()
     sent = threading.Event()
-    host.stage._loop.call_soon_threadsafe(sent.wait)
+    host.loop.call_soon_threadsafe(sent.wait)
     for wire, data in zip(wires, requests, strict=True):
         wire.send(data)
     sent.set()

@@ -75,7 +75,7 @@ def rest(port: int, path: str = "/models/iris/predict") -> Callable[[Answers, th
                 with socket.create_connection(("127.0.0.1", port), timeout=30) as wire:
                     _ask_on(wire, request, seen, stop)
             except OSError:
-                time.sleep(0.01)
+                stop.wait(0.01)
 
     return act
 

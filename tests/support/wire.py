@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -83,6 +84,7 @@ class Listening:
 
     address: tuple[str, int]
     server: HttpServer
+    loop: asyncio.AbstractEventLoop
     app: App
     stage: Any = None
 
@@ -93,6 +95,16 @@ class Listening:
             yield wire
         finally:
             wire.close()
+
+
+class _LoopServer(HttpServer):
+    """A server that says which event loop it runs in."""
+
+    loop: asyncio.AbstractEventLoop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().startup(sockets)
 
 
 @contextlib.contextmanager
@@ -110,7 +122,7 @@ def listening(
         config.http = "httptools"
         config.app = AsgiHost(app, documentation_pages)
     grpc = GrpcListener(app.pipeline, settings, reserve_grpc_port(settings))
-    server = HttpServer(config, Manager(app.plane), grpc, settings)
+    server = _LoopServer(config, Manager(app.plane), grpc, settings)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
@@ -118,7 +130,7 @@ def listening(
     thread.start()
     wait_until(lambda: server.started, what="the server has started")
     try:
-        yield Listening(listener.getsockname(), server, app, getattr(config.http, "stage", None))
+        yield Listening(listener.getsockname(), server, server.loop, app, getattr(config.http, "stage", None))
     finally:
         server.should_exit = True
         thread.join(15)
