@@ -11,7 +11,9 @@ Outcome = Literal["passed", "failed", "noted", "skipped"]
 
 
 class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model ran on: the software and the machine's kind, never its name or address."""
+    """What a model ran on: the software and the machine's kind."""
+
+    # Never the machine's name or address: evidence is compared across machines, and is shown to others.
 
     lading: str
     python: str
@@ -24,36 +26,37 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that stand for exactly these values."""
+        # In the order of names, so that a field that is added changes ids and a field that moves does not.
         text = msgspec.json.encode(self, order="sorted")
         return hashlib.sha256(text).hexdigest()[:12]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at. ``noted`` is a difference that is no failure by itself."""
+    """One thing that was looked at."""
 
     name: str
-    outcome: Outcome
+    outcome: Outcome  # `noted` is a difference that is no failure by itself
     expected: str = ""
     found: str = ""
     hint: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """The checks of one bundle on one runtime. ``numbers`` has units in its keys (``latency_p99_ms``)."""
+    """The checks of one bundle on one runtime."""
 
     bundle: str
     name: str
     fingerprint: Fingerprint
     checks: tuple[Check, ...]
-    numbers: dict[str, float]
+    numbers: dict[str, float]  # with units in their names: `latency_p99_ms`
     measured_at: str
 
     @property
     def holds(self) -> bool:
-        """Whether no check failed."""
+        """Return whether no check failed."""
         return all(check.outcome != "failed" for check in self.checks)
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """The checks that failed."""
+        """Return the checks that failed."""
         return tuple(check for check in self.checks if check.outcome == "failed")

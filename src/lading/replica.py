@@ -6,37 +6,32 @@ from typing import Literal
 
 import msgspec
 
+# How its models came there. A foreign server is not lading's: it was asked over its public routes.
 Pattern = Literal["load", "in-image", "foreign"]
-"""How its models came there; a ``foreign`` server is not lading's and was asked over its public routes."""
 
+# Five heartbeats of 3 s may be lost before a replica counts as gone.
 GONE_AFTER_S = 15.0
-"""A replica that did not beat for so long counts as gone."""
 
 
 class ReplicaModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One version that a replica has loaded, or tried to. ``state`` is the server's word, ``reason`` why."""
+    """One version that a replica has loaded, or tried to load."""
 
     name: str
     version: int
     digest: str = ""
-    state: str = ""
-    reason: str = ""
+    state: str = ""  # as the server says it
+    reason: str = ""  # of that state
     purpose: str = ""
     owner: str = ""
     input_format: str = ""
+    # What a foreign server calls a version that is no number; `version` is 0 then.
     version_text: str = ""
-    """What a foreign server calls a version that is no number; ``version`` is 0 then."""
     requests: int = 0
     last_request_at: str | None = None
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
-    """One running server and what it runs on. What a foreign server does not tell is empty, 0 or None.
-
-    ``software`` is what answers there, with its version. ``stopped_at`` is set by a server that drained.
-    ``silent_s`` is how long ago it beat last, by the catalog's clock: the registry fills it in, as it does
-    ``last_seen_at``, so that hosts whose clocks differ agree on who is gone.
-    """
+    """One running server and what it runs on. What a foreign server does not report is empty, 0 or None."""
 
     id: str
     host: str = ""
@@ -49,7 +44,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float = 0
     memory_bytes: int = 0
     python: str = ""
-    software: str = ""
+    software: str = ""  # what answers there, with its version
     lading: str = ""
     packages: dict[str, str] = {}
     onnxruntime: str = ""
@@ -57,14 +52,16 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     image: str | None = None
     started_at: str = ""
-    stopped_at: str = ""
+    stopped_at: str = ""  # set by a server that has drained
+    # Both are set by the registry, by the catalog's clock: hosts whose clocks differ agree on who is gone.
     last_seen_at: str = ""
-    silent_s: float = 0.0
+    silent_s: float = 0.0  # since its last heartbeat
     models: tuple[ReplicaModel, ...] = ()
     settings: dict[str, str] = {}
 
     @property
     def gone(self) -> bool:
-        """Whether it said goodbye or did not beat for `GONE_AFTER_S`; a foreign server never beats."""
-        silent = self.silent_s > GONE_AFTER_S
-        return self.pattern != "foreign" and (bool(self.stopped_at) or silent)
+        """Return whether it said goodbye or sent no heartbeat for `GONE_AFTER_S`."""
+        if self.pattern == "foreign":
+            return False  # It sends no heartbeats.
+        return bool(self.stopped_at) or self.silent_s > GONE_AFTER_S

@@ -1,0 +1,41 @@
+"""Logging of a serving process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lading.logs import DUMP_STACKS_SIGNAL, set_up_logging
+
+
+@pytest.mark.parametrize(("worker", "line"), [(0, "INFO iris is ready"), (2, "INFO worker 2: iris is ready")])
+def test_a_line_names_the_worker_if_there_are_several(capsys, worker, line):
+    set_up_logging("info", worker)
+    logging.getLogger("lading.server").info("iris is ready")
+    assert capsys.readouterr().err.strip().partition(" ")[2] == line
+
+
+def test_uvicorn_logs_warnings_only_and_only_once(capsys):
+    set_up_logging("debug")
+    set_up_logging("debug")
+    log = logging.getLogger("uvicorn.error")
+    log.info("Started server process")
+    log.warning("Invalid HTTP request received.")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_process_that_hangs_writes_its_stack_on_the_signal_and_lives_on():
+    code = (
+        "import os, signal\nfrom lading.logs import show_stacks\nshow_stacks()\n"
+        "def hangs():\n    os.kill(os.getpid(), int(os.environ['NUMBER']))\nhangs()\nprint('lives')\n"
+    )
+    environ = {**os.environ, "NUMBER": str(int(DUMP_STACKS_SIGNAL))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    assert "in hangs" in done.stderr
+    assert done.stdout == "lives\n"
