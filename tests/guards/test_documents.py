@@ -76,7 +76,7 @@ def test_every_make_target_that_a_paper_names_exists():
         assert {first or second for first, second in named} <= targets, page.name
 
 
-@pytest.mark.parametrize("paper", ["ARCHITECTURE.md"])
+@pytest.mark.parametrize("paper", ["ARCHITECTURE.md", "CONTRIBUTING.md", "FORMAT.md"])
 def test_every_file_and_test_that_a_paper_names_exists(paper):
     text = (ROOT / paper).read_text()
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
