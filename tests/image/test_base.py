@@ -12,7 +12,7 @@ import pytest
 
 from lading.errors import ImageInvalid, ImageNotFound, UsageError
 from lading.image.base import BaseBuilt, build_base
-from lading.image.build import build, fits
+from lading.image.build import build, matches_platform
 from lading.image.layers import LayerFile, archive_layer, files_layer
 from lading.image.layout import LayoutImage
 from lading.image.references import open_source
@@ -102,8 +102,8 @@ def test_a_wheel_that_cannot_be_read_is_a_sentence_of_the_command(rootfs, wheels
 )
 def test_a_variant_counts_where_one_is_wanted(architecture, variant, wanted, does):
     said = {"architecture": architecture, **({"variant": variant} if variant else {})}
-    assert fits(said, wanted) is does
-    assert fits({"os": "linux", **said}, wanted) is does
+    assert matches_platform(said, wanted) is does
+    assert matches_platform({"os": "linux", **said}, wanted) is does
 
 
 @pytest.mark.parametrize("architectures", [["arm64/v8"], ["amd64", "arm64/v8"]])

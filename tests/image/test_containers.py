@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lading.bundle import Bundle, Samples, write_bundle
 from lading.image.engine import Engine
-from lading.image.equivalence import compare, questions
+from lading.image.equivalence import compare, comparison_inputs
 from lading.registry import Registry
 from lading.release import Plan
 from lading.server.grpc import descriptors
@@ -46,7 +46,7 @@ def test_the_image_and_the_pulled_bundle_answer_alike_over_rest_and_grpc(registr
     url = "http://" + address(identity, "http")
     wait_ready(url)
     bundle = Bundle.open(registries.folder / "iris-1.bundle")
-    asked = [inputs["X"] for _, inputs in questions(bundle)]  # the golden rows, then random ones
+    asked = [inputs["X"] for _, inputs in comparison_inputs(bundle)]  # the golden rows, then random ones
     with serving("iris:1", environ=registries.environ) as twin:
         digests = [httpx.get(f"{one}/models/iris").json()["digest"] for one in (url, twin.url)]
         assert digests[0] == digests[1] == iris["bundles"][0]["digest"]

@@ -23,16 +23,16 @@ from lading.errors import (
 )
 from lading.evidence import Check, Evidence
 from lading.image import Descriptor
-from lading.image.base import _look_for_python, chain_id
+from lading.image.base import chain_id, find_python
 from lading.image.build import BundleEntry, build
 from lading.image.bundle_layers import from_directory, from_registry
-from lading.image.equivalence import compare, questions, verify_image
+from lading.image.equivalence import compare, comparison_inputs, verify_image
 from lading.image.inspect import ImageSummary, inspect
 from lading.image.layers import LayerFile, archive_layer, files_layer
 from lading.image.layout import LayoutImage
-from lading.image.prune import judge
+from lading.image.prune import decide
 from lading.image.references import open_source, open_target, remote_image
-from lading.image.wheels import gather, own_files, unpack
+from lading.image.wheels import collect_wheels, lading_files, unpack
 from lading.registry import Registry
 from support.built_images import build_image, config_of, wheel
 from support.bundles import linear_bundle
@@ -281,9 +281,9 @@ def test_python_is_found_in_a_root_filesystem(tmp_path):
     files = {"usr/bin/python3.11": LayerFile(b"", 0o755), "usr/lib/python3.11/os.py": LayerFile(b"x = 1")}
     layer = files_layer(files, tmp_path / "rootfs", compress=False)
     with layer.path.open("rb") as file:
-        assert _look_for_python(file, "", "rootfs")[:2] == ("3.11", "/usr/bin/python3.11")
+        assert find_python(file, "", "rootfs")[:2] == ("3.11", "/usr/bin/python3.11")
     with layer.path.open("rb") as file, pytest.raises(ImageInvalid, match=r"Python 3\.12"):
-        _look_for_python(file, "3.12", "rootfs")
+        find_python(file, "3.12", "rootfs")
 
 
 def test_a_wheel_is_laid_out_without_scripts(tmp_path):
@@ -293,21 +293,21 @@ def test_a_wheel_is_laid_out_without_scripts(tmp_path):
         "some_thing-1.2.data/purelib/b.py": b"3",
     }
     wheel(tmp_path, inside)
-    (found,) = gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+    (found,) = collect_wheels(tmp_path, tmp_path, python="3.11", architecture="amd64")
     assert found.line.startswith("some-thing==1.2 --hash=sha256:")
     assert set(unpack(found)) == {"some/a.py", "b.py"}
 
 
 def test_a_wheel_that_is_not_what_it_records_is_refused(tmp_path):
     wheel(tmp_path, {"some/a.py": b"1"}, wrong_digest="AAAA")
-    (found,) = gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+    (found,) = collect_wheels(tmp_path, tmp_path, python="3.11", architecture="amd64")
     with pytest.raises(ImageInvalid, match="sha256=AAAA"):
         unpack(found)
 
 
 def test_a_wheel_that_leaves_its_folder_is_refused(tmp_path):
     wheel(tmp_path, {"../a.py": b"1"})
-    (found,) = gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+    (found,) = collect_wheels(tmp_path, tmp_path, python="3.11", architecture="amd64")
     with pytest.raises(ImageInvalid, match="names below its root"):
         unpack(found)
 
@@ -323,7 +323,7 @@ def test_a_wheel_that_cannot_be_read_is_said(tmp_path, harm):
         "no RECORD": whole.replace(b"RECORD", b"DROCER"),
     }
     path.write_bytes(changed[harm])
-    (found,) = gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+    (found,) = collect_wheels(tmp_path, tmp_path, python="3.11", architecture="amd64")
     with pytest.raises(ImageInvalid, match=r"wheel `.*some_thing.*`: expected a ") as caught:
         unpack(found)
     assert ("RECORD" in str(caught.value)) is (harm == "no RECORD")
@@ -332,17 +332,17 @@ def test_a_wheel_that_cannot_be_read_is_said(tmp_path, harm):
 def test_a_file_that_is_not_named_as_a_wheel_is_refused(tmp_path):
     (tmp_path / "thing.whl").touch()
     with pytest.raises(ImageInvalid, match=r"found `thing\.whl`"):
-        gather(tmp_path, tmp_path, python="3.11", architecture="amd64")
+        collect_wheels(tmp_path, tmp_path, python="3.11", architecture="amd64")
 
 
 def test_a_requirement_that_is_not_pinned_is_refused(tmp_path):
     (tmp_path / "serve.txt").write_text("numpy==2.0.0  # fine\nhttpx>=1\n")
     with pytest.raises(UsageError, match=r"found `httpx>=1`"):
-        gather(tmp_path / "serve.txt", tmp_path, python="3.11", architecture="amd64")
+        collect_wheels(tmp_path / "serve.txt", tmp_path, python="3.11", architecture="amd64")
 
 
 def test_lading_itself_goes_in_without_bytecode():
-    names = own_files()
+    names = lading_files()
     assert "lading/__init__.py" in names
     assert "lading/server/grpc/_proto/oip.binpb" in names
     assert not [name for name in names if "__pycache__" in name]
@@ -365,12 +365,12 @@ def test_an_image_stays_while_one_of_its_bundles_is_needed():
         listed(entry("iris", 2)),
         listed(entry("wine", 1), entry("iris", 2)),
     )
-    assert [one.kept_by for one in judge([old, new, both], needed)] == [(), ("release 4",), ("release 4",)]
+    assert [one.kept_by for one in decide([old, new, both], needed)] == [(), ("release 4",), ("release 4",)]
 
 
 def test_runtimes_and_images_of_unknown_models_stay():
-    foreign, runtime = judge([listed(entry("else", 1)), listed()], {"iris": {}})
-    assert foreign.kept_by == ("`else` is no model of this registry",)
+    foreign, runtime = decide([listed(entry("else", 1)), listed()], {"iris": {}})
+    assert foreign.kept_by == ("`else` is not a model of this registry",)
     assert runtime.kept_by == ("it holds no bundle",)
 
 
@@ -438,7 +438,7 @@ def test_a_bundle_that_failed_on_this_image_is_refused_with_the_evidence(tmp_pat
 
 def test_the_rows_to_compare_by_are_the_same_every_time_and_fit_the_signature(tmp_path):
     bundle = linear_bundle(tmp_path / "iris.bundle")
-    first, second = list(questions(bundle)), list(questions(bundle))
+    first, second = list(comparison_inputs(bundle)), list(comparison_inputs(bundle))
     assert [what for what, _ in first] == [what for what, _ in second]
     for (_, one), (_, other) in zip(first, second, strict=True):
         assert (one["X"] == other["X"]).all()

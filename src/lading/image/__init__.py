@@ -1,8 +1,8 @@
-"""Container images made and read without a container engine.
+"""Container images, built and read without a container engine.
 
-This file holds the words and the two contracts: a `Source` to read an image from and a `Target` to write one
-to; ``remote`` (a registry), ``layout`` (an OCI layout) and ``docker`` (a docker archive) implement them, and
-``places`` chooses. Nothing of a bundle is in here: ``build`` puts bundles into images.
+This file holds the documents of an image and the two contracts: a `Source` to read an image from and a
+`Target` to write one to. ``remote`` (a registry), ``layout`` (an OCI layout) and ``docker`` (an archive)
+implement them, and ``references`` chooses one. Knows nothing of bundles; ``build`` puts them into images.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ OCI_TYPE = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
     "application/vnd.docker.image.rootfs.diff.tar.zstd": LAYER_ZSTD,
 }
-"""What Docker's media types are called by OCI: the bytes are the same."""
+"""The OCI names of Docker's media types; the bytes are the same."""
 
 EPOCH = "1970-01-01T00:00:00Z"
 
 
 class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What a manifest or index says of a document or layer that it names."""
+    """What a manifest or index states about a document or layer that it refers to."""
 
     media_type: str
     digest: str
@@ -65,7 +65,7 @@ class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A repository in which a blob lies already, so that its registry can take it over from there."""
+    """A repository that holds a blob already, so that its registry can mount it from there."""
 
     host: str
     repository: str
@@ -73,7 +73,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A layer or configuration: what it is, and what writes its bytes (called once more after a fault)."""
+    """A layer or configuration, with a function that writes its bytes (called again if an upload fails)."""
 
     descriptor: Descriptor
     write: Callable[[BinaryIO], object]
@@ -85,7 +85,7 @@ class Source(Protocol):
 
     @property
     def where(self) -> str:
-        """What a message calls it."""
+        """The name to use in messages."""
 
     def root(self) -> Document:
         """Read the manifest or index that the reference names."""
@@ -94,39 +94,39 @@ class Source(Protocol):
         """Read a manifest by its digest."""
 
     def open(self, digest: str) -> BinaryIO:
-        """Open a layer or configuration; its digest is checked at its end at the latest."""
+        """Open a layer or configuration; its digest is checked by the end at the latest."""
 
     def blob(self, descriptor: Descriptor) -> Blob:
         """Return a layer or configuration to put into a target."""
 
 
 class Target(Protocol):
-    """A place to write an image to. A name never leads to an image of which a part is missing."""
+    """A place to write an image to. A name never refers to an image that lacks a part."""
 
     @property
     def where(self) -> str:
-        """What a message calls it."""
+        """The name to use in messages."""
 
     def put(self, blob: Blob) -> int:
-        """Keep a layer or configuration, checked by its digest, if it is not there; return the bytes sent."""
+        """Store a layer or configuration, checked by its digest, unless it exists; return the bytes sent."""
 
     def put_document(self, data: bytes, media_type: str) -> int:
-        """Keep a manifest under its digest; return the bytes sent."""
+        """Store a manifest under its digest; return the bytes sent."""
 
     def name(self, data: bytes, media_type: str) -> int:
-        """Keep the last document, and make it what the reference names; return the bytes sent."""
+        """Store the last document and point the reference to it; return the bytes sent."""
 
     def close(self) -> None:
-        """Let go of connections and temporary files."""
+        """Close connections and remove temporary files."""
 
 
 def canonical(value: object) -> bytes:
-    """Write a document's JSON: the same value gives the same bytes, and so the same digest."""
+    """Return a document as JSON: equal values give equal bytes, and so the same digest."""
     return msgspec.json.encode(value, order="sorted")
 
 
 def read_manifest(document: Document, where: str) -> Manifest:
-    """Read the manifest of one platform. Raises `ImageInvalid`."""
+    """Parse the manifest of one platform. Raises `ImageInvalid`."""
     try:
         return msgspec.json.decode(document.data, type=Manifest)
     except ValueError as error:
@@ -135,21 +135,25 @@ def read_manifest(document: Document, where: str) -> Manifest:
 
 
 def read_index(document: Document, where: str) -> Index | None:
-    """Read an index; None if the document is the manifest of one platform. Raises `ImageInvalid`."""
+    """Parse an index, or return None if the document is the manifest of one platform.
+
+    Raises `ImageInvalid`.
+    """
     try:
-        said = msgspec.json.decode(document.data, type=dict[str, Any])
-        if "manifests" not in said:
+        # By its keys, because the media type in the document is optional.
+        content = msgspec.json.decode(document.data, type=dict[str, Any])
+        if "manifests" not in content:
             return None
-        return msgspec.convert(said, Index)
+        return msgspec.convert(content, Index)
     except ValueError as error:
         found = f"other bytes ({error})"
         raise ImageInvalid(f"image `{where}`", expected="a manifest or an index", found=found) from error
 
 
 def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
-    """Read the configuration of an image: what it runs, and the digests of its unpacked layers.
+    """Return the configuration of an image: what it runs, and the digests of its unpacked layers.
 
-    Raises `ImageInvalid` for other bytes than the manifest names.
+    Raises `ImageInvalid` if it is not what the manifest describes.
     """
     with source.open(manifest.config.digest) as file:
         data = file.read()
@@ -167,13 +171,13 @@ def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
             f"configuration of `{source.where}`",
             expected=f"{len(manifest.layers)} layers, as the manifest says",
             found=str(len(layers)),
-            hint="an artifact, such as a bundle in a store, is no image: name the runtime image",
+            hint="an artifact, such as a bundle in a store, is not an image: name the runtime image",
         )
     return config
 
 
 def oci_type(media_type: str, where: str) -> str:
-    """Return the OCI name of a media type. Raises `ImageInvalid` for layers that are kept elsewhere."""
+    """Return the OCI name of a media type. Raises `ImageInvalid` for layers that are stored elsewhere."""
     known = OCI_TYPE.get(media_type, media_type)
     if known not in {INDEX, MANIFEST, CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD}:
         raise ImageInvalid(f"image `{where}`", expected="layers as tar files", found=f"`{media_type}`")

@@ -1,7 +1,7 @@
 """The runtime image that serves any bundle: a root filesystem with Python, and `lading[serve]` on it.
 
-Made without a container engine from a tar of a root filesystem or from any image with Python. Nothing in it
-is run while it is made; whether it works is seen by `lading image verify`.
+Built without a container engine from a tar of a root filesystem or from any image with Python. Nothing in it
+is run while it is built; `lading image verify` shows whether it works.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from lading.image.build import (
     ENVIRONMENT,
     IMAGE_VARIABLE,
     check_platforms,
-    fits,
-    platform_of,
-    read_platform,
+    environment_of,
+    matches_platform,
+    parse_platform,
+    platform_name,
     run_config,
-    variables_of,
 )
 from lading.image.labels import RUNTIME
-from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, opened_tar
-from lading.image.wheels import Wheel, add_bytecode, gather, own_files, unpack, versions_of
+from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, open_tar
+from lading.image.wheels import Wheel, collect_wheels, compile_bytecode, lading_files, unpack, versions_of
 from lading.oci import MANIFEST, Document, digest_of
 
 LIBRARY = "opt/lading/lib"
 SCRIPT = "usr/local/bin/lading"
 WHEELS = "opt/lading/wheels.txt"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PYTHON = re.compile(r"(?:\./)?(usr/(?:local/)?bin)/python(3\.\d+)")
 
 
 class BaseBuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """A runtime image that was written. ``runtime`` names its files: what evidence is kept under."""
+    """A runtime image that was written. ``runtime`` is the id of its files, which evidence refers to."""
 
     image: str
     digest: str
@@ -69,18 +69,22 @@ class BaseBuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class BaseRootfs:
-    """What the runtime is put on: its layers and configuration, and where its Python is."""
+    """The root filesystem below the runtime: its layers, its configuration and its Python.
+
+    ``python`` is the version, as in ``3.11``, and ``interpreter`` the path of the program. ``library`` is the
+    standard library if that has no bytecode, else empty.
+    """
 
     layers: list[Descriptor]
     blobs: list[Blob]
     config: dict[str, Any]
     python: str
-    program: str
+    interpreter: str
     library: dict[str, LayerFile]
 
 
 def build_base(
-    ground: Path | Source,
+    origin: Path | Source,
     wheels: Path,
     target: Target,
     *,
@@ -90,47 +94,47 @@ def build_base(
 ) -> BaseBuilt:
     """Write the runtime image for one platform to `target`.
 
-    `ground` is a tar of a root filesystem or an image with Python; `wheels` a requirements file of
-    ``name==version`` lines or a folder of wheels. Raises `ImageInvalid` where no Python is found.
+    `origin` is a tar of a root filesystem or an image with Python, and `wheels` a requirements file of
+    ``name==version`` lines or a folder of wheels. Raises `ImageInvalid` if there is no Python.
     """
-    architecture = read_platform(platform)["architecture"]
+    architecture = parse_platform(platform)["architecture"]
     with tempfile.TemporaryDirectory(prefix="lading-") as name:
         folder = Path(name)
-        on = (
-            _from_archive(ground, folder, platform, python, compress)
-            if isinstance(ground, Path)
-            else _from_image(ground, platform, python)
+        rootfs = (
+            _from_archive(origin, folder, platform, python, compress)
+            if isinstance(origin, Path)
+            else _from_image(origin, platform, python)
         )
-        taken = folder / "wheels"
-        taken.mkdir()
-        chosen = gather(wheels, taken, python=on.python, architecture=architecture)
-        layers, notes = _runtime_layers(on, chosen, folder, compress)
-        return _write(on, layers, chosen, target, notes)
+        downloads = folder / "wheels"
+        downloads.mkdir()
+        chosen = collect_wheels(wheels, downloads, python=rootfs.python, architecture=architecture)
+        layers, notes = _runtime_layers(rootfs, chosen, folder, compress)
+        return _write(rootfs, layers, chosen, target, notes)
 
 
 def chain_id(diff_ids: list[str]) -> str:
-    """Name a stack of layers by their bytes, however they are compressed.
+    """Return the id of a stack of layers by their uncompressed bytes.
 
     https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
     """
-    found = diff_ids[0]
-    for one in diff_ids[1:]:
-        found = "sha256:" + hashlib.sha256(f"{found} {one}".encode()).hexdigest()
-    return found
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
+    return chain
 
 
 def _from_archive(archive: Path, folder: Path, platform: str, python: str, compress: bool) -> BaseRootfs:
     with archive.open("rb") as file:
-        found, program, library = _look_for_python(file, python, str(archive))
+        version, interpreter, library = find_python(file, python, str(archive))
     layer = archive_layer(archive, folder / "rootfs", compress=compress)
     config = {
-        **read_platform(platform),
+        **parse_platform(platform),
         "created": EPOCH,
-        "config": {"Env": [f"PATH={PATH}"]},
+        "config": {"Env": [f"PATH={SEARCH_PATH}"]},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         "history": [{"created": EPOCH, "created_by": "lading image base", "comment": "root filesystem"}],
     }
-    return BaseRootfs([layer.descriptor], [layer.blob], config, found, program, library)
+    return BaseRootfs([layer.descriptor], [layer.blob], config, version, interpreter, library)
 
 
 def _from_image(source: Source, platform: str, python: str) -> BaseRootfs:
@@ -138,16 +142,17 @@ def _from_image(source: Source, platform: str, python: str) -> BaseRootfs:
     config = read_config(source, manifest)
     check_platforms([config], [platform], source.where)
     layers = [
-        Descriptor(oci_type(one.media_type, source.where), one.digest, one.size) for one in manifest.layers
+        Descriptor(oci_type(layer.media_type, source.where), layer.digest, layer.size)
+        for layer in manifest.layers
     ]
-    said = dict(one.partition("=")[::2] for one in config.get("config", {}).get("Env") or ())
-    known = ".".join(said.get("PYTHON_VERSION", "").split(".")[:2])
-    program = "/usr/local/bin/python3"
-    if python or not known:
-        known, program = _search_layers(source, manifest, python)
-    blobs = [source.blob(one) for one in layers]
-    # An image with Python brings the bytecode of its standard library, as far as it has any.
-    return BaseRootfs(layers, blobs, config, known, program, {})
+    # Docker's official images of Python state its version, which saves fetching their layers.
+    stated = environment_of(config.get("config") or {}).get("PYTHON_VERSION", "")
+    version, interpreter = ".".join(stated.split(".")[:2]), "/usr/local/bin/python3"
+    if python or not version:
+        version, interpreter = _search_layers(source, manifest, python)
+    blobs = [source.blob(layer) for layer in layers]
+    # The standard library of an image with Python stays as it is, with or without bytecode.
+    return BaseRootfs(layers, blobs, config, version, interpreter, {})
 
 
 def _document(source: Source, platform: str) -> Document:
@@ -155,92 +160,103 @@ def _document(source: Source, platform: str) -> Document:
     index = read_index(root, source.where)
     if index is None:
         return root
-    check_platforms([one.platform for one in index.manifests if one.platform], [platform], source.where)
-    found = next(one for one in index.manifests if one.platform and fits(one.platform, platform))
-    return source.document(found.digest)
+    entries = [(entry, entry.platform) for entry in index.manifests if entry.platform]
+    check_platforms([available for _, available in entries], [platform], source.where)
+    match = next(entry for entry, available in entries if matches_platform(available, platform))
+    return source.document(match.digest)
 
 
 def _search_layers(source: Source, manifest: Manifest, python: str) -> tuple[str, str]:
+    # From the top, where an image that added Python to another one has it.
     for layer in reversed(manifest.layers):
         with source.open(layer.digest) as file:
             try:
-                found, program, _ = _look_for_python(file, python, source.where)
+                version, interpreter, _ = find_python(file, python, source.where)
             except ImageInvalid:
                 continue
-        return found, program
+        return version, interpreter
     raise _no_python(source.where, python)
 
 
-def _look_for_python(file: BinaryIO, python: str, where: str) -> tuple[str, str, dict[str, LayerFile]]:
-    """Find the interpreter in a tar, and the standard library where it has no bytecode."""
-    found: dict[str, str] = {}
+def find_python(file: BinaryIO, python: str, where: str) -> tuple[str, str, dict[str, LayerFile]]:
+    """Return the version and path of the newest Python in a tar, and its standard library.
+
+    The standard library is empty if it has bytecode already. `python` is the only version to accept, or empty
+    to accept any. Raises `ImageInvalid`.
+    """
+    interpreters: dict[str, str] = {}
     library: dict[str, LayerFile] = {}
     compiled = False
-    with opened_tar(file, f"base `{where}`") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+    with open_tar(file, f"base `{where}`") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
         for member in archive:
             if (match := _PYTHON.fullmatch(member.name)) and python in {"", match[2]}:
-                found[match[2]] = f"/{match[1]}/python{match[2]}"
+                interpreters[match[2]] = f"/{match[1]}/python{match[2]}"
             name = member.name.removeprefix("./")
+            # Read on the way, because a compressed tar cannot be read twice without unpacking it again.
             if name.startswith("usr/lib/python3.") and member.isfile():
                 compiled = compiled or name.endswith(".pyc")
                 data = archive.extractfile(member) if name.endswith(".py") else None
                 if data is not None:
                     library[name] = LayerFile(data.read())
-    if not found:
+    if not interpreters:
         raise _no_python(where, python)
-    newest = max(found, key=lambda version: int(version.partition(".")[2]))
-    mine = {name: one for name, one in library.items() if name.startswith(f"usr/lib/python{newest}/")}
-    return newest, found[newest], {} if compiled else mine
+    newest = max(interpreters, key=lambda version: int(version.partition(".")[2]))
+    own = {name: file for name, file in library.items() if name.startswith(f"usr/lib/python{newest}/")}
+    return newest, interpreters[newest], {} if compiled else own
 
 
 def _no_python(where: str, python: str) -> ImageInvalid:
-    hint = "`mmdebstrap --variant=extract --include=python3,… bookworm rootfs.tar` makes one"
+    hint = "`mmdebstrap --variant=extract --include=python3,… bookworm rootfs.tar` writes one"
     expected = f"Python {python or '3'} in `/usr/bin` or `/usr/local/bin`"
     return ImageInvalid(f"base `{where}`", expected=expected, found="none", hint=hint)
 
 
 def _runtime_layers(
-    on: BaseRootfs, wheels: list[Wheel], folder: Path, compress: bool
+    rootfs: BaseRootfs, wheels: list[Wheel], folder: Path, compress: bool
 ) -> tuple[list[Layer], list[str]]:
-    """Make two layers: what lading needs, and lading, so that a new lading is a small layer."""
-    own = next((one for one in wheels if one.name == "lading"), None)
-    needs: dict[str, LayerFile] = {}
-    for wheel in wheels:
-        if wheel is not own:
-            needs.update(unpack(wheel))
-    itself = unpack(own) if own is not None else own_files()
+    """Write two layers, the requirements and lading itself, so that a new lading is a small layer.
+
+    Also returns notes for the user.
+    """
+    own = next((wheel for wheel in wheels if wheel.name == "lading"), None)
+    others = [wheel for wheel in wheels if wheel is not own]
+    requirements: dict[str, LayerFile] = {}
+    for wheel in others:
+        requirements.update(unpack(wheel))
     notes: list[str] = []
-    first = _installed(needs, folder / "needs", on.python, notes)
-    first.update(_standard_library(on, folder / "standard"))
-    first[WHEELS] = LayerFile("".join(f"{one.line}\n" for one in wheels if one is not own).encode())
-    second = _installed(itself, folder / "itself", on.python, notes)
-    second[SCRIPT] = LayerFile(_script(on.program), 0o755)
+    first = _library_files(requirements, folder / "requirements", rootfs.python, notes)
+    first.update(_standard_library_bytecode(rootfs, folder / "standard"))
+    first[WHEELS] = LayerFile("".join(f"{wheel.line}\n" for wheel in others).encode())
+    own_files = unpack(own) if own is not None else lading_files()
+    second = _library_files(own_files, folder / "lading", rootfs.python, notes)
+    second[SCRIPT] = LayerFile(_script(rootfs.interpreter), 0o755)
     return [
         files_layer(first, folder / "first.layer", compress=compress),
         files_layer(second, folder / "second.layer", compress=compress),
     ], sorted(set(notes))
 
 
-def _installed(
+def _library_files(
     files: dict[str, LayerFile], folder: Path, python: str, notes: list[str]
 ) -> dict[str, LayerFile]:
-    compiled = add_bytecode(files, LIBRARY, folder, python)
+    """Return the files and their bytecode by their paths in the image; adds to `notes`."""
+    compiled = compile_bytecode(files, LIBRARY, folder, python)
     if compiled is None:
-        notes.append(f"no Python {python} is here to compile with: the image starts more slowly")
-    return {f"{LIBRARY}/{name}": one for name, one in {**files, **(compiled or {})}.items()}
+        notes.append(f"no Python {python} here to compile with: the image starts more slowly")
+    return {f"{LIBRARY}/{name}": file for name, file in {**files, **(compiled or {})}.items()}
 
 
-def _standard_library(on: BaseRootfs, folder: Path) -> dict[str, LayerFile]:
-    """Compile the standard library where the root filesystem was only unpacked and never set up."""
-    root = f"usr/lib/python{on.python}"
-    inside = {name.removeprefix(f"{root}/"): one for name, one in on.library.items()}
-    compiled = add_bytecode(inside, root, folder, on.python) if inside else None
-    return {f"{root}/{name}": one for name, one in (compiled or {}).items()}
+def _standard_library_bytecode(rootfs: BaseRootfs, folder: Path) -> dict[str, LayerFile]:
+    """Return the bytecode of the standard library if the root filesystem was unpacked but never set up."""
+    root = f"usr/lib/python{rootfs.python}"
+    sources = {name.removeprefix(f"{root}/"): file for name, file in rootfs.library.items()}
+    compiled = compile_bytecode(sources, root, folder, rootfs.python) if sources else None
+    return {f"{root}/{name}": file for name, file in (compiled or {}).items()}
 
 
-def _script(program: str) -> bytes:
+def _script(interpreter: str) -> bytes:
     lines = (
-        f"#!{program}",
+        f"#!{interpreter}",
         "import sys",
         f'sys.path.insert(0, "/{LIBRARY}")',
         "from lading.cli import main",
@@ -251,36 +267,37 @@ def _script(program: str) -> bytes:
 
 
 def _write(
-    on: BaseRootfs, layers: list[Layer], wheels: list[Wheel], target: Target, notes: list[str]
+    rootfs: BaseRootfs, layers: list[Layer], wheels: list[Wheel], target: Target, notes: list[str]
 ) -> BaseBuilt:
     versions = {
         "lading": lading.__version__,
-        "python": on.python,
+        "python": rootfs.python,
         **versions_of(wheels, ("lading", "numpy", "onnxruntime")),
     }
-    diff_ids = [*on.config["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]
+    diff_ids = [*rootfs.config["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]
     runtime = chain_id(diff_ids)
-    config = canonical(_config(on.config, diff_ids, runtime, versions))
-    described = Descriptor(CONFIG, digest_of(config), len(config))
-    blobs = [*on.blobs, *(layer.blob for layer in layers), Blob(described, lambda out: out.write(config))]
-    sent = sum(target.put(blob) for blob in blobs)
+    config = canonical(_config(rootfs.config, diff_ids, runtime, versions))
+    descriptor = Descriptor(CONFIG, digest_of(config), len(config))
+    blobs = [*rootfs.blobs, *(layer.blob for layer in layers)]
+    blobs.append(Blob(descriptor, lambda out: out.write(config)))
+    bytes_sent = sum(target.put(blob) for blob in blobs)
     manifest = Manifest(
         schema_version=2,
         media_type=MANIFEST,
-        config=described,
-        layers=[*on.layers, *(layer.descriptor for layer in layers)],
+        config=descriptor,
+        layers=[*rootfs.layers, *(layer.descriptor for layer in layers)],
         annotations={RUNTIME: canonical(versions).decode()},
     )
     data = canonical(manifest)
-    sent += target.name(data, MANIFEST)
+    bytes_sent += target.name(data, MANIFEST)
     return BaseBuilt(
         image=target.where,
         digest=digest_of(data),
         runtime=runtime,
-        platform=platform_of(on.config),
+        platform=platform_name(rootfs.config),
         versions=versions,
-        wheels=[one.line for one in wheels],
-        bytes_sent=sent,
+        wheels=[wheel.line for wheel in wheels],
+        bytes_sent=bytes_sent,
         notes=notes,
     )
 
@@ -289,11 +306,11 @@ def _config(
     config: dict[str, Any], diff_ids: list[str], runtime: str, versions: dict[str, str]
 ) -> dict[str, Any]:
     created = config.get("created") or EPOCH
-    ran = config.get("config") or {}
+    before = config.get("config") or {}
     variables = {
-        **variables_of(ran),
+        **environment_of(before),
         **ENVIRONMENT,
-        # What runs Python below the script, such as a worker, finds the same packages.
+        # For Python processes that are not started by the script, such as workers.
         "PYTHONPATH": f"/{LIBRARY}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "ORT_DISABLE_TELEMETRY": "1",
@@ -302,12 +319,12 @@ def _config(
     labels = {RUNTIME: canonical(versions).decode()}
     added = [
         {"created": created, "created_by": "lading image base", "comment": comment}
-        for comment in ("what lading needs", f"lading {lading.__version__}")
+        for comment in ("requirements of lading", f"lading {lading.__version__}")
     ]
     return {
         **config,
         "created": created,
-        "config": {**run_config(ran, variables, labels, ports={}), "WorkingDir": "/"},
+        "config": {**run_config(before, variables, labels, ports={}), "WorkingDir": "/"},
         "history": [*(config.get("history") or ()), *added],
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     }

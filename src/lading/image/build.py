@@ -1,7 +1,7 @@
-"""An image from a base image and bundles: each bundle is one more layer, the very blob that stores hold.
+"""Builds an image from a base image and bundles: each bundle is one more layer, the same blob as in stores.
 
-Runs nothing and needs no container engine. The same base and bundles give the same digest, on any machine:
-no time, host or path goes in. Which bundle an image should have is the caller's to say.
+Runs nothing and needs no container engine. The same base and bundles give the same digest on any machine,
+because no time, host or path goes in. Which bundles go into an image is up to the caller.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from lading.image.labels import BUNDLES, BundleEntry, bundle_labels, bundles_in
 from lading.oci import INDEX, MANIFEST, Document, digest_of
 
 USER = "65532:65532"
-"""Nobody in particular, as distroless images have it: no files are this user's."""
+"""The user `nonroot` of distroless images, who owns no files."""
 
 ENVIRONMENT = {"LADING_HOST": "0.0.0.0"}  # noqa: S104 - a container's own network
 IMAGE_VARIABLE = "LADING_IMAGE"
-_AT_ONCE = 4
+_PARALLEL_UPLOADS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class BundleLayer:
-    """A bundle to put into an image: what is said of it, and what writes its tar."""
+    """A bundle as a layer of an image: its entry in the labels, and the function that writes its tar."""
 
     entry: BundleEntry
     size_bytes: int
@@ -53,7 +53,7 @@ class BundleLayer:
 
     @property
     def blob(self) -> Blob:
-        """Return the layer."""
+        """The layer as a blob."""
         return Blob(Descriptor(LAYER, self.entry.blob, self.size_bytes), self.write, self.origin)
 
 
@@ -68,20 +68,20 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(
-    base: Source, parts: Sequence[BundleLayer], target: Target, *, platforms: Sequence[str] = ()
+    base: Source, bundles: Sequence[BundleLayer], target: Target, *, platforms: Sequence[str] = ()
 ) -> Built:
-    """Write the base with the bundles on top to `target`, for each platform of the base or those named.
+    """Write the base with the bundles on top to `target`, for `platforms` or every platform of the base.
 
-    Raises `ImageNotFound` for a platform that the base does not have, and `DestinationExists` where two
-    bundles have one name.
+    Raises `ImageNotFound` for a platform that the base does not have, and `DestinationExists` if two bundles
+    have the same name.
     """
     root = base.root()
     index = read_index(root, base.where)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        work = _Work(base, target, parts, pool)
+    with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
+        work = _Build(base, target, bundles, pool)
         if index is None:
-            image = work.platform(root, platforms)
-            sent = work.sent + target.name(image.data, MANIFEST)
+            image = work.put_platform(root, platforms)
+            sent = work.bytes_sent + target.name(image.data, MANIFEST)
             return Built(
                 image=target.where,
                 digest=digest_of(image.data),
@@ -89,160 +89,173 @@ def build(
                 bundles=image.bundles,
                 bytes_sent=sent,
             )
-        return work.index(index, platforms)
+        return work.put_index(index, platforms)
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
+class _PlatformImage:
+    """The image of one platform: its manifest, which is not yet written, and the bundles in it."""
+
     data: bytes
     platform: str
     bundles: list[BundleEntry]
 
 
-class _Work:
-    """One build under way, with the bytes that it has sent so far."""
+class _Build:
+    """One build in progress, with the bytes that it has sent so far."""
 
     def __init__(
-        self, base: Source, target: Target, parts: Sequence[BundleLayer], pool: ThreadPoolExecutor
+        self, base: Source, target: Target, bundles: Sequence[BundleLayer], pool: ThreadPoolExecutor
     ) -> None:
         self._base = base
         self._target = target
-        self._parts = parts
+        self._bundles = bundles
         self._pool = pool
-        self._done: set[str] = set()
-        self.sent = 0
+        self._put_digests: set[str] = set()
+        self.bytes_sent = 0
 
-    def platform(self, document: Document, wanted: Sequence[str] = ()) -> _Image:
-        """Put layers and configuration of one platform; return the manifest, which is not yet written."""
+    def put_platform(self, document: Document, platforms: Sequence[str] = ()) -> _PlatformImage:
+        """Put the layers and the configuration of one platform, and return its manifest."""
         manifest = read_manifest(document, self._base.where)
         config = read_config(self._base, manifest)
-        check_platforms([config], wanted, self._base.where)
-        bundles = [*bundles_in(config), *(part.entry for part in self._parts)]
-        _check_names(bundles, self._target.where)
-        labels = bundle_labels(bundles, document.digest)
-        data = canonical(_config(config, self._parts, labels, document.digest))
-        described = Descriptor(CONFIG, digest_of(data), len(data))
+        check_platforms([config], platforms, self._base.where)
+        # The base may hold bundles itself: an image can be built on.
+        entries = [*bundles_in(config), *(bundle.entry for bundle in self._bundles)]
+        _check_names(entries, self._target.where)
+        labels = bundle_labels(entries, document.digest)
+        data = canonical(_config(config, self._bundles, labels, document.digest))
+        descriptor = Descriptor(CONFIG, digest_of(data), len(data))
         layers = [_as_oci(layer, self._base.where) for layer in manifest.layers]
-        blobs = [self._base.blob(layer) for layer in layers] + [part.blob for part in self._parts]
-        self._put([*blobs, Blob(described, lambda out: out.write(data))])
-        made = Manifest(
+        blobs = [self._base.blob(layer) for layer in layers] + [bundle.blob for bundle in self._bundles]
+        self._put([*blobs, Blob(descriptor, lambda out: out.write(data))])
+        built = Manifest(
             schema_version=2,
             media_type=MANIFEST,
-            config=described,
-            layers=[*layers, *(part.blob.descriptor for part in self._parts)],
+            config=descriptor,
+            layers=[*layers, *(bundle.blob.descriptor for bundle in self._bundles)],
             annotations=labels,
         )
-        return _Image(canonical(made), platform_of(config), bundles)
+        return _PlatformImage(canonical(built), platform_name(config), entries)
 
-    def index(self, index: Index, platforms: Sequence[str]) -> Built:
-        """Write every platform that is wanted, then the index over them."""
-        # What has no platform is no image: signatures and attestations of the base's own bytes.
-        images = [one for one in index.manifests if one.platform and one.platform.get("os") != "unknown"]
-        check_platforms([one.platform or {} for one in images], platforms, self._base.where)
-        wanted = [one for one in images if _is_wanted(one.platform or {}, platforms)]
-        entries, made = [], []
-        for one in wanted:
-            image = self.platform(self._base.document(one.digest))
-            made.append(image)
+    def put_index(self, index: Index, platforms: Sequence[str]) -> Built:
+        """Put every requested platform of the index, then the index of them."""
+        # Entries without a platform are signatures and attestations of the base's own bytes, not images.
+        images = [entry for entry in index.manifests if entry.platform and not _is_attestation(entry)]
+        check_platforms([entry.platform or {} for entry in images], platforms, self._base.where)
+        requested = [entry for entry in images if _is_requested(entry.platform or {}, platforms)]
+        entries, built = [], []
+        for entry in requested:
+            image = self.put_platform(self._base.document(entry.digest))
+            built.append(image)
             digest = digest_of(image.data)
-            entries.append(Descriptor(MANIFEST, digest, len(image.data), platform=one.platform))
-            if len(wanted) > 1:
-                self.sent += self._target.put_document(image.data, MANIFEST)
-        if len(wanted) == 1:
-            data, kind = made[0].data, MANIFEST
+            entries.append(Descriptor(MANIFEST, digest, len(image.data), platform=entry.platform))
+            if len(requested) > 1:
+                self.bytes_sent += self._target.put_document(image.data, MANIFEST)
+        # A single platform needs no index: the name refers to its manifest.
+        if len(requested) == 1:
+            data, media_type = built[0].data, MANIFEST
         else:
-            labels = bundle_labels(made[0].bundles, "")
+            labels = bundle_labels(built[0].bundles, "")
             data = canonical(Index(schema_version=2, media_type=INDEX, manifests=entries, annotations=labels))
-            kind = INDEX
-        self.sent += self._target.name(data, kind)
+            media_type = INDEX
+        self.bytes_sent += self._target.name(data, media_type)
         return Built(
             image=self._target.where,
             digest=digest_of(data),
-            platforms={one.platform: entry.digest for one, entry in zip(made, entries, strict=True)},
-            bundles=made[0].bundles,
-            bytes_sent=self.sent,
+            platforms={image.platform: entry.digest for image, entry in zip(built, entries, strict=True)},
+            bundles=built[0].bundles,
+            bytes_sent=self.bytes_sent,
         )
 
     def _put(self, blobs: Sequence[Blob]) -> None:
-        """Put the blobs, several at once; layers that platforms share go once."""
-        new = {blob.descriptor.digest: blob for blob in blobs if blob.descriptor.digest not in self._done}
-        self.sent += sum(self._pool.map(self._target.put, new.values()))
-        self._done.update(new)
+        """Put the blobs in parallel; layers that platforms share are put once."""
+        new = {blob.descriptor.digest: blob for blob in blobs}
+        for digest in self._put_digests:
+            new.pop(digest, None)
+        self.bytes_sent += sum(self._pool.map(self._target.put, new.values()))
+        self._put_digests.update(new)
 
 
-def platform_of(said: dict[str, Any]) -> str:
-    """Write a platform as ``os/architecture[/variant]``."""
-    parts = (said.get("os", "linux"), said.get("architecture", ""), said.get("variant", ""))
+def platform_name(platform: dict[str, Any]) -> str:
+    """Return a platform, or a configuration that states one, as ``os/architecture[/variant]``."""
+    parts = (platform.get("os", "linux"), platform.get("architecture", ""), platform.get("variant", ""))
     return "/".join(part for part in parts if part)
 
 
-def read_platform(text: str) -> dict[str, str]:
-    """Read ``os/architecture[/variant]`` as a configuration says it. Raises `UsageError`."""
+def parse_platform(text: str) -> dict[str, str]:
+    """Parse ``os/architecture[/variant]`` into the keys of a configuration. Raises `UsageError`."""
     parts = text.split("/")
     if len(parts) not in {2, 3} or not all(parts):
         raise UsageError("platform", expected="`os/architecture`, as in `linux/amd64`", found=f"`{text}`")
     return dict(zip(("os", "architecture", "variant"), parts, strict=False))
 
 
-def fits(said: dict[str, Any], wanted: str) -> bool:
-    """Return whether an image's platform is the one wanted; its variant counts only where one is wanted."""
-    return {"os": "linux", **said}.items() >= read_platform(wanted).items()
+def matches_platform(platform: dict[str, Any], requested: str) -> bool:
+    """Return whether a platform is the requested one; a variant counts only if one is requested."""
+    return {"os": "linux", **platform}.items() >= parse_platform(requested).items()
 
 
-def check_platforms(there: Sequence[dict[str, Any]], wanted: Sequence[str], where: str) -> None:
-    """Raise `ImageNotFound` where a base has no platform at all, or not each of those that are wanted."""
-    missing = [one for one in wanted if not any(fits(said, one) for said in there)]
-    if missing or not there:
-        found = ", ".join(f"`{platform_of(said)}`" for said in there) or "none"
+def check_platforms(available: Sequence[dict[str, Any]], requested: Sequence[str], where: str) -> None:
+    """Raise `ImageNotFound` unless a base has every requested platform, and at least one."""
+    missing = [
+        name for name in requested if not any(matches_platform(platform, name) for platform in available)
+    ]
+    if missing or not available:
+        found = ", ".join(f"`{platform_name(platform)}`" for platform in available) or "none"
         expected = f"platform `{', '.join(missing) or 'any'}`"
         raise ImageNotFound(f"base `{where}`", expected=expected, found=found)
 
 
-def _is_wanted(said: dict[str, Any], platforms: Sequence[str]) -> bool:
-    return not platforms or any(fits(said, one) for one in platforms)
+def _is_attestation(entry: Descriptor) -> bool:
+    return (entry.platform or {}).get("os") == "unknown"
+
+
+def _is_requested(platform: dict[str, Any], platforms: Sequence[str]) -> bool:
+    return not platforms or any(matches_platform(platform, name) for name in platforms)
 
 
 def _config(
-    config: dict[str, Any], parts: Sequence[BundleLayer], labels: dict[str, str], base: str
+    config: dict[str, Any], bundles: Sequence[BundleLayer], labels: dict[str, str], base: str
 ) -> dict[str, Any]:
-    """Say what the image runs; all else stays as the base has it, its time of making too."""
+    """Return the base's configuration with the bundles added; the time of creation stays the base's."""
     created = config.get("created") or EPOCH
-    ran = config.get("config") or {}
-    variables = {IMAGE_VARIABLE: base, **variables_of(ran), **ENVIRONMENT}
+    before = config.get("config") or {}
+    # The base's own id wins: it names the runtime, which a bundle does not change.
+    variables = {IMAGE_VARIABLE: base, **environment_of(before), **ENVIRONMENT}
     history = [
         {
             "created": created,
-            "created_by": f"lading image build {part.entry.name}",
-            "comment": part.entry.digest,
+            "created_by": f"lading image build {bundle.entry.name}",
+            "comment": bundle.entry.digest,
         }
-        for part in parts
+        for bundle in bundles
     ]
-    rootfs = {**config["rootfs"], "diff_ids": [*config["rootfs"]["diff_ids"], *(p.entry.blob for p in parts)]}
+    diff_ids = [*config["rootfs"]["diff_ids"], *(bundle.entry.blob for bundle in bundles)]
     return {
         **config,
         "created": created,
-        "config": run_config(ran, variables, labels, ports=ran.get("ExposedPorts") or {}),
+        "config": run_config(before, variables, labels, ports=before.get("ExposedPorts") or {}),
         "history": [*(config.get("history") or ()), *history],
-        "rootfs": rootfs,
+        "rootfs": {**config["rootfs"], "diff_ids": diff_ids},
     }
 
 
-def variables_of(ran: dict[str, Any]) -> dict[str, str]:
+def environment_of(run_config: dict[str, Any]) -> dict[str, str]:
     """Return the environment variables of an image's run configuration."""
-    return dict(one.partition("=")[::2] for one in ran.get("Env") or ())
+    return dict(variable.partition("=")[::2] for variable in run_config.get("Env") or ())
 
 
 def run_config(
-    ran: dict[str, Any], variables: dict[str, str], labels: dict[str, str], *, ports: dict[str, Any]
+    before: dict[str, Any], variables: dict[str, str], labels: dict[str, str], *, ports: dict[str, Any]
 ) -> dict[str, Any]:
-    """Have an image run `lading serve`; what `ran`, its configuration so far, says beside that stays."""
+    """Return a run configuration that runs `lading serve`, and otherwise is as `before`."""
     return {
-        **ran,
+        **before,
         "Entrypoint": ["lading"],
         "Cmd": ["serve"],
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "ExposedPorts": {**ports, "8000/tcp": {}, "8001/tcp": {}},
-        "Labels": {**(ran.get("Labels") or {}), **labels},
+        "Labels": {**(before.get("Labels") or {}), **labels},
         "StopSignal": "SIGTERM",
         "User": USER,
     }
@@ -253,12 +266,12 @@ def _as_oci(layer: Descriptor, where: str) -> Descriptor:
 
 
 def _check_names(bundles: Sequence[BundleEntry], where: str) -> None:
-    names = [one.name for one in bundles]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    names = [entry.name for entry in bundles]
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
         raise DestinationExists(
-            f"image `{where}`, folder `/lading/bundles/{twice}`",
+            f"image `{where}`, folder `/lading/bundles/{duplicate}`",
             expected="one bundle of this name",
             found="two",
-            hint=f"an image holds one version of a model; {BUNDLES} of the base says what is in it",
+            hint=f"an image holds one version of a model; the base's label {BUNDLES} lists those in it",
         )

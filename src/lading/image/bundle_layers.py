@@ -1,4 +1,4 @@
-"""Bundles on their way into an image: from a directory or from the registry, where their blobs lie."""
+"""Bundles as layers of an image: from a directory, or from the registry that stores their blobs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def from_directory(path: Path) -> BundleLayer:
-    """Take a bundle from its directory, checked; it has no version number."""
-    # Imported here: a version from the registry goes into an image unread, and numpy need not be loaded.
+    """Return the layer of the bundle in a directory, which is checked; it has no version number."""
+    # Imported here, because it loads numpy: a version from the registry goes into an image unread.
     from lading.bundle import Bundle
 
     bundle = Bundle.open(path)
+    # The digest of the layer is only known once its tar has been written, so it is written twice.
     blob = bundle.write_tar(cast("BinaryIO", NullSink()))
     manifest = bundle.manifest
     entry = BundleEntry(
@@ -36,7 +37,7 @@ def from_directory(path: Path) -> BundleLayer:
 
 
 def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLayer:
-    """Take a version from the registry; its bytes are only read if they must be sent."""
+    """Return the layer of a version of the registry; its bytes are only read if they have to be sent."""
     version = registry.resolve(ref)
     entry = BundleEntry(
         name=version.name,
@@ -54,6 +55,7 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLaye
         registry.fetch(Reference(version.name, digest=version.digest)).write_tar(out)
 
     origin = None
+    # A store in an OCI registry holds the layer's blob: that registry can mount it without an upload.
     if store is not None and store.startswith("oci://"):
         host, _, repository = store.removeprefix("oci://").partition("/")
         origin = Origin(host, repository.strip("/"))

@@ -1,7 +1,7 @@
 """An image in a docker archive: the tar that ``docker save`` writes and ``docker load`` reads.
 
-Written as Docker writes it since version 25: an OCI layout with a ``manifest.json`` beside it. Read in
-both the old form and this one. Holds one platform.
+Written as Docker does since version 25, as an OCI layout with a ``manifest.json`` beside it; the older form
+can be read too. An archive holds one platform.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lading.errors import DestinationExists, ImageInvalid, ImageNotFound, NotSup
 from lading.image import CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD, Blob, Descriptor, Manifest, canonical
 from lading.image.layers import LayerFile, files_layer
 from lading.image.layout import LayoutImage
-from lading.image.verifying_reader import checked, damaged
+from lading.image.verifying_reader import damaged, verifying_reader
 from lading.oci import INDEX, MANIFEST, Document, digest_of
 
-# A configuration is named by its digest, as long as there are archives; a layer only in those of this form.
+# Every archive names its configuration by its digest; only those of the newer form name layers so too.
 _DIGEST = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?")
-_MAGIC = {b"\x1f\x8b": LAYER_GZIP, b"\x28\xb5": LAYER_ZSTD}
+_MEDIA_TYPES = {b"\x1f\x8b": LAYER_GZIP, b"\x28\xb5": LAYER_ZSTD}
 
 
 class DockerArchive:
@@ -40,11 +40,11 @@ class DockerArchive:
 
     @property
     def where(self) -> str:
-        """Return the name as skopeo and podman take it."""
+        """The name as skopeo and podman write it."""
         return f"docker-archive:{self._path}" + (f":{self._name}" if self._name else "")
 
     def root(self) -> Document:
-        """Make the manifest that the archive does not have: its layers are measured, once."""
+        """Return a manifest for the archive, which has none; its layers are hashed once for that."""
         if self._root is None:
             self._root = self._read()
         return self._root
@@ -56,13 +56,13 @@ class DockerArchive:
         return self.root()
 
     def open(self, digest: str) -> BinaryIO:
-        """Open a layer or the configuration: a temporary file that is gone when it is closed."""
+        """Open a layer or the configuration as a temporary file, which is removed when it is closed."""
         self.root()
         out = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with self._opened() as archive:
             shutil.copyfileobj(self._member(archive, self._members[digest]), out, 1 << 20)
         out.seek(0)
-        return checked(out, digest, f"`{self._members[digest]}` of `{self.where}`")
+        return verifying_reader(out, digest, f"`{self._members[digest]}` of `{self.where}`")
 
     def blob(self, descriptor: Descriptor) -> Blob:
         """Return a layer or the configuration to put elsewhere."""
@@ -85,15 +85,17 @@ class DockerArchive:
     def _entry(self, archive: tarfile.TarFile) -> dict[str, Any]:
         try:
             entries = json.loads(self._member(archive, "manifest.json").read())
-            named = [one for one in entries if self._name is None or self._name in (one["RepoTags"] or ())]
-            tags = ", ".join(f"`{tag}`" for one in entries for tag in one["RepoTags"] or ())
+            matching = [
+                entry for entry in entries if self._name is None or self._name in (entry["RepoTags"] or ())
+            ]
+            tags = ", ".join(f"`{tag}`" for entry in entries for tag in entry["RepoTags"] or ())
         except (ValueError, TypeError, KeyError) as error:
             where = f"`manifest.json` of `{self.where}`"
             raise ImageInvalid(where, expected="a list of images", found=str(error)) from error
-        if len(named) != 1:
-            expected = "one image, or its name behind a `:`"
+        if len(matching) != 1:
+            expected = "one image, or its name after a `:`"
             raise ImageNotFound(f"image `{self.where}`", expected=expected, found=tags or "no name")
-        return dict(named[0])
+        return dict(matching[0])
 
     def _describe(self, archive: tarfile.TarFile, name: str, media_type: str | None) -> Descriptor:
         file, hasher, size, magic = self._member(archive, name), hashlib.sha256(), 0, b""
@@ -102,18 +104,18 @@ class DockerArchive:
             hasher.update(piece)
             size += len(piece)
         digest = f"sha256:{hasher.hexdigest()}"
-        named = _DIGEST.fullmatch(name)
-        if named is not None and f"sha256:{named[1]}" != digest:
-            raise damaged(f"`{name}` of `{self.where}`", f"sha256:{named[1]}", digest)
+        stated = _DIGEST.fullmatch(name)
+        if stated is not None and f"sha256:{stated[1]}" != digest:
+            raise damaged(f"`{name}` of `{self.where}`", f"sha256:{stated[1]}", digest)
         self._members[digest] = name
-        return Descriptor(media_type or _MAGIC.get(magic, LAYER), digest, size)
+        return Descriptor(media_type or _MEDIA_TYPES.get(magic, LAYER), digest, size)
 
     def _opened(self) -> tarfile.TarFile:
         try:
             return tarfile.open(self._path)
         except FileNotFoundError:
             where = f"image `{self.where}`"
-            raise ImageNotFound(where, expected="a file that is there", found="none") from None
+            raise ImageNotFound(where, expected="an existing file", found="none") from None
         except (tarfile.TarError, OSError) as error:
             where = f"image `{self.where}`"
             raise ImageInvalid(where, expected="a docker archive", found=str(error)) from error
@@ -130,28 +132,28 @@ class DockerArchive:
 
 
 class DockerArchiveWriter:
-    """A docker archive to be written: a `Target`. The file appears when the image is whole."""
+    """A docker archive to write: a `Target`. The file appears when the image is complete."""
 
     def __init__(self, path: Path, name: str | None) -> None:
         self._path = path
         self._name = name
         if path.exists():
-            hint = "remove it first, or give another name"
+            hint = "remove it first, or use another name"
             raise DestinationExists(f"`{path}`", expected="no file", found="one", hint=hint)
         self._folder = tempfile.TemporaryDirectory(prefix="lading-")
         self._layout = LayoutImage(Path(self._folder.name), name)
 
     @property
     def where(self) -> str:
-        """Return the name as skopeo and podman take it."""
+        """The name as skopeo and podman write it."""
         return f"docker-archive:{self._path}"
 
     def put(self, blob: Blob) -> int:
-        """Keep a layer or the configuration; return the bytes written."""
+        """Store a layer or the configuration; return the bytes written."""
         return self._layout.put(blob)
 
     def put_document(self, data: bytes, media_type: str) -> int:
-        """Keep a manifest; return the bytes written."""
+        """Store a manifest; return the bytes written."""
         return self._layout.put_document(data, media_type)
 
     def name(self, data: bytes, media_type: str) -> int:
@@ -171,9 +173,11 @@ class DockerArchiveWriter:
             "RepoTags": [self._name] if self._name else None,
             "Layers": [_blob_name(layer["digest"]) for layer in manifest["layers"]],
         }
-        files = {str(one.relative_to(folder)): LayerFile(one) for one in folder.rglob("*") if one.is_file()}
+        files = {
+            str(path.relative_to(folder)): LayerFile(path) for path in folder.rglob("*") if path.is_file()
+        }
         files["manifest.json"] = LayerFile(canonical([entry]))
-        # Named by chance, so that whoever writes there too writes another.
+        # A random name, so that another process that writes the same archive has a file of its own.
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
             with target_faults(f"image `{self.where}`"):

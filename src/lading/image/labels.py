@@ -1,4 +1,4 @@
-"""What an image says of its bundles and runtime, as labels and as annotations of its manifest."""
+"""What an image states about its bundles and runtime, in labels and in annotations of its manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OCI = "org.opencontainers.image."
 
 
 class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What an image says of a bundle in it. ``version`` is 0 for one that came from a directory."""
+    """What an image states about a bundle in it. ``version`` is 0 for a bundle from a directory."""
 
     name: str
     version: int
@@ -27,15 +27,16 @@ class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bundle_labels(bundles: Sequence[BundleEntry], base: str) -> dict[str, str]:
-    """Say which bundles an image has, every one as JSON and the first one plainly as well."""
+    """Return the labels that describe the bundles of an image: all in JSON, the first in plain labels too."""
     if not bundles:
         return {}
+    # Most images hold one bundle, and most tools show labels but parse none.
     first = bundles[0]
     labels = {
-        _OCI + "title": ", ".join(f"{one.name} {one.version or ''}".strip() for one in bundles),
+        _OCI + "title": ", ".join(f"{entry.name} {entry.version or ''}".strip() for entry in bundles),
         _OCI + "version": str(first.version or first.digest),
         _OCI + "description": first.description,
-        _OCI + "authors": ", ".join(dict.fromkeys(one.owner for one in bundles)),
+        _OCI + "authors": ", ".join(dict.fromkeys(entry.owner for entry in bundles)),
         BASE_DIGEST: base,
         PREFIX + "digest": first.digest,
         PREFIX + "name": first.name,
@@ -48,14 +49,14 @@ def bundle_labels(bundles: Sequence[BundleEntry], base: str) -> dict[str, str]:
 
 
 def bundles_in(config: dict[str, Any]) -> list[BundleEntry]:
-    """Read which bundles a configuration says the image has; none where it says nothing readable."""
+    """Return the bundles that a configuration lists; none if it lists none that can be read."""
     labels = (config.get("config") or {}).get("Labels") or {}
     return bundles_of(labels)
 
 
 def bundles_of(labels: dict[str, str]) -> list[BundleEntry]:
-    """Read which bundles labels or annotations name; none where they say nothing readable."""
+    """Return the bundles that labels or annotations list; none if they list none that can be read."""
     try:
         return msgspec.json.decode(labels.get(BUNDLES, "[]"), type=list[BundleEntry])
-    except ValueError:  # labels of that name are anybody's to write
+    except ValueError:  # Anyone can write a label of that name.
         return []

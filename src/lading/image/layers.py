@@ -1,7 +1,7 @@
 """Layers of files as tar: sorted, without times and owners, so that the same files give the same bytes.
 
-Headers are made by hand: the standard library's bytes differ between Python versions. Bundles are not
-written here; they have a tar form of their own.
+Headers are written here because those of the standard library differ between Python versions. Bundles have a
+tar form of their own and are not written here.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from lading.image import LAYER, LAYER_GZIP, Blob, Descriptor
 BLOCK = 512
 GZIP_LEVEL = 6
 MAX_MEMBER_BYTES = 8**11 - 1
-"""What the eleven octal digits of a header hold: 8 GiB, less one byte."""
+"""The largest number of eleven octal digits, which a header has: 8 GiB less one byte."""
 
-_UNPACK: dict[bytes, Callable[..., Any]] = {
+_DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
-_LONGEST = max(map(len, _UNPACK))
+_MAGIC_BYTES = max(map(len, _DECOMPRESSORS))
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_FILE, _DIRECTORY, _PAX = b"0", b"5", b"x"
+_FILE, _DIRECTORY, _PAX = b"0", b"5", b"x"  # Types of members.
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:
-    """A file in a layer: its bytes, or where on this disk they are, and its mode."""
+    """A file in a layer: its bytes, or the path of a file that has them, and its mode."""
 
     content: bytes | Path
     mode: int = 0o644
@@ -50,19 +50,19 @@ class LayerFile:
         """The number of bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
-    def pieces(self) -> Iterator[bytes]:
-        """Read the bytes in pieces that fit into memory."""
+    def chunks(self) -> Iterator[bytes]:
+        """Iterate over the bytes in chunks that fit into memory."""
         if isinstance(self.content, bytes):
             yield self.content
             return
         with self.content.open("rb") as file:
-            while piece := file.read(1 << 20):
-                yield piece
+            while chunk := file.read(1 << 20):
+                yield chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer in a file of this disk: what a manifest says of it, and the digest of its unpacked bytes."""
+    """A layer in a local file: its descriptor for manifests, and the digest of its uncompressed bytes."""
 
     path: Path
     descriptor: Descriptor
@@ -70,45 +70,48 @@ class Layer:
 
     @property
     def blob(self) -> Blob:
-        """Return the layer as something to put into a target."""
+        """The layer as a blob to put into a target."""
         return Blob(self.descriptor, self._write)
 
     def _write(self, out: BinaryIO) -> None:
         with self.path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                out.write(piece)
+            while chunk := file.read(1 << 20):
+                out.write(chunk)
 
 
 def files_layer(files: Mapping[str, LayerFile], path: Path, *, compress: bool = True) -> Layer:
-    """Write files as a layer to `path`; names are relative to the root, folders come by themselves."""
+    """Write files as a layer to `path`; names are relative to the root, and folders are added as needed."""
     return _layer(_archive(files), path, compress=compress)
 
 
 def archive_layer(archive: Path, path: Path, *, compress: bool = True) -> Layer:
-    """Take a whole root filesystem, a tar or a compressed one, as a layer; its bytes stay as they are.
+    """Write the root filesystem in a tar, compressed or not, as a layer to `path`; its bytes do not change.
 
-    Raises `ImageInvalid` for what is neither.
+    Raises `ImageInvalid` if it is no tar.
     """
 
-    def pieces() -> Iterator[bytes]:
-        with archive.open("rb") as raw, opened_tar(raw, f"`{archive}`") as file:
+    def chunks() -> Iterator[bytes]:
+        with archive.open("rb") as raw, open_tar(raw, f"`{archive}`") as file:
             first = file.read(BLOCK)
+            # Raises a `TarError` unless the first block is a header, before anything is written.
             tarfile.TarInfo.frombuf(first, tarfile.ENCODING, "surrogateescape")
             yield first
-            while piece := file.read(1 << 20):
-                yield piece
+            while chunk := file.read(1 << 20):
+                yield chunk
 
-    return _layer(pieces(), path, compress=compress)
+    return _layer(chunks(), path, compress=compress)
 
 
 @contextlib.contextmanager
-def opened_tar(file: BinaryIO, where: str) -> Iterator[BinaryIO]:
-    """Read a tar, unpacked if it is compressed. Raises `ImageInvalid` when it shows that it is none."""
+def open_tar(file: BinaryIO, where: str) -> Iterator[BinaryIO]:
+    """Open a tar, decompressed if need be. Raises `ImageInvalid` when it turns out to be none."""
     raw = io.BufferedReader(cast("io.RawIOBase", file))
-    head = raw.peek(_LONGEST)
-    unpack = next((one for magic, one in _UNPACK.items() if head.startswith(magic)), None)
+    head = raw.peek(_MAGIC_BYTES)
+    decompressors = (opener for magic, opener in _DECOMPRESSORS.items() if head.startswith(magic))
+    decompress = next(decompressors, None)
     try:
-        yield cast("BinaryIO", raw if unpack is None else unpack(raw))
+        yield cast("BinaryIO", raw if decompress is None else decompress(raw))
+    # What the block raises as well: damage shows itself while the tar is read.
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise ImageInvalid(
             where,
@@ -116,26 +119,27 @@ def opened_tar(file: BinaryIO, where: str) -> Iterator[BinaryIO]:
             found="zstd" if head.startswith(_ZSTD) else f"something else ({error})",
         ) from error
     finally:
-        raw.detach()  # the file is the caller's to close
+        raw.detach()  # Closing the file is left to the caller.
 
 
-def _layer(pieces: Iterator[bytes], path: Path, *, compress: bool) -> Layer:
-    plain = hashlib.sha256()
+def _layer(chunks: Iterator[bytes], path: Path, *, compress: bool) -> Layer:
+    uncompressed = hashlib.sha256()
     with path.open("wb") as file:
         sink = Tallied(file)
-        packed = gzip.GzipFile("", "wb", GZIP_LEVEL, cast("BinaryIO", sink), mtime=0) if compress else None
-        for piece in pieces:
-            plain.update(piece)
-            (packed or sink).write(piece)
-        if packed is not None:
-            packed.close()
-    kind = LAYER_GZIP if compress else LAYER
-    descriptor = Descriptor(kind, sink.tally.digest, sink.tally.size_bytes)
-    return Layer(path, descriptor, f"sha256:{plain.hexdigest()}")
+        # No name and no time in the header, or the same files would give other bytes.
+        zipped = gzip.GzipFile("", "wb", GZIP_LEVEL, cast("BinaryIO", sink), mtime=0) if compress else None
+        for chunk in chunks:
+            uncompressed.update(chunk)
+            (zipped or sink).write(chunk)
+        if zipped is not None:
+            zipped.close()
+    media_type = LAYER_GZIP if compress else LAYER
+    descriptor = Descriptor(media_type, sink.tally.digest, sink.tally.size_bytes)
+    return Layer(path, descriptor, f"sha256:{uncompressed.hexdigest()}")
 
 
 def _archive(files: Mapping[str, LayerFile]) -> Iterator[bytes]:
-    folders = {str(above) + "/" for name in files for above in PurePosixPath(name).parents if above.name}
+    folders = {str(parent) + "/" for name in files for parent in PurePosixPath(name).parents if parent.name}
     for name in sorted([*folders, *files]):
         if name.endswith("/"):
             yield _header(name, 0, 0o755, _DIRECTORY)
@@ -143,9 +147,9 @@ def _archive(files: Mapping[str, LayerFile]) -> Iterator[bytes]:
         size_bytes = files[name].size_bytes
         _check_size(name, size_bytes)
         yield _header(name, size_bytes, files[name].mode, _FILE)
-        yield from files[name].pieces()
-        yield bytes(-size_bytes % BLOCK)
-    yield bytes(2 * BLOCK)
+        yield from files[name].chunks()
+        yield bytes(-size_bytes % BLOCK)  # Padding to a whole block.
+    yield bytes(2 * BLOCK)  # The end of a tar.
 
 
 def _check_size(name: str, size_bytes: int) -> None:
@@ -156,18 +160,18 @@ def _check_size(name: str, size_bytes: int) -> None:
 
 
 def _header(name: str, size: int, mode: int, kind: bytes) -> bytes:
-    """Make the header of a member; a name that ustar cannot hold goes before it as a pax record."""
+    """Return the header of a member; a name that ustar cannot hold precedes it in a pax record."""
     encoded = name.encode()
     split = _split(encoded)
     if split is None:
         record = _record(b"path=" + encoded + b"\n")
-        before = _block(b"pax", b"", len(record), 0o644, _PAX) + record + bytes(-len(record) % BLOCK)
-        return before + _block(encoded[:100], b"", size, mode, kind)
+        pax = _block(b"pax", b"", len(record), 0o644, _PAX) + record + bytes(-len(record) % BLOCK)
+        return pax + _block(encoded[:100], b"", size, mode, kind)
     return _block(split[1], split[0], size, mode, kind)
 
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:
-    """Split a name as ustar holds it, into a prefix and a base; None if it cannot."""
+    """Split a name into the prefix and base of a ustar header, or return None if it does not fit."""
     if len(name) <= 100:
         return (b"", name) if name.isascii() else None
     at = name.rfind(b"/", 0, 156)
@@ -176,7 +180,7 @@ def _split(name: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _record(body: bytes) -> bytes:
-    # A record begins with its own length, of which its digits are a part.
+    # A record begins with its own length, which counts its own digits too.
     length = len(body) + 3
     while len(record := str(length).encode() + b" " + body) != length:
         length = len(record)
@@ -190,7 +194,7 @@ def _block(base: bytes, prefix: bytes, size: int, mode: int, kind: bytes) -> byt
         b"%07o\0" % 0 * 2,  # user and group
         b"%011o\0" % size,
         b"%011o\0" % 0,  # time
-        b" " * 8,  # the checksum is taken over blanks
+        b" " * 8,  # the checksum is computed with blanks in its place
         kind,
         bytes(100),
         b"ustar\x0000",

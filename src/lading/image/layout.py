@@ -21,7 +21,7 @@ from lading.blobs.locks import claim
 from lading.blobs.os_errors import target_faults
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import Blob, Descriptor, Index, canonical
-from lading.image.verifying_reader import checked
+from lading.image.verifying_reader import verifying_reader
 from lading.oci import INDEX, Document, digest_of
 from lading.ref import is_digest
 
@@ -37,18 +37,18 @@ class LayoutImage:
 
     @property
     def where(self) -> str:
-        """Return the name as skopeo and podman take it."""
+        """The name as skopeo and podman write it."""
         return f"oci:{self._folder}" + (f":{self._tag}" if self._tag else "")
 
     def root(self) -> Document:
         """Read the manifest or index of the tag, or of the only image. Raises `ImageNotFound`."""
         entries = self._index().manifests
-        found = [one for one in entries if self._tag is None or _tag_of(one) == self._tag]
-        if len(found) != 1:
-            tags = ", ".join(f"`{_tag_of(one)}`" for one in entries if _tag_of(one)) or "no tag"
-            expected = "a tag that is there" if self._tag else "one image, or its tag behind a `:`"
+        matching = [entry for entry in entries if self._tag is None or _tag_of(entry) == self._tag]
+        if len(matching) != 1:
+            tags = ", ".join(f"`{_tag_of(entry)}`" for entry in entries if _tag_of(entry)) or "no tag"
+            expected = "an existing tag" if self._tag else "one image, or its tag after a `:`"
             raise ImageNotFound(f"image `{self.where}`", expected=expected, found=tags)
-        return self.document(found[0].digest)
+        return self.document(matching[0].digest)
 
     def document(self, digest: str) -> Document:
         """Read a manifest by its digest. Raises `ImageNotFound`."""
@@ -60,7 +60,7 @@ class LayoutImage:
         """Open a blob, checked at its end. Raises `ImageNotFound`."""
         path = self._path(digest)
         try:
-            return checked(path.open("rb"), digest, f"`{path}`")
+            return verifying_reader(path.open("rb"), digest, f"`{path}`")
         except FileNotFoundError:
             where = f"image `{self.where}`"
             raise ImageNotFound(where, expected=f"its part `{digest}`", found="no such file") from None
@@ -75,38 +75,38 @@ class LayoutImage:
         return Blob(descriptor, write)
 
     def put(self, blob: Blob) -> int:
-        """Write a blob unless it is there, whole; return the bytes written."""
-        named = blob.descriptor
-        path = self._path(named.digest)
+        """Write a blob unless it exists undamaged; return the bytes written."""
+        descriptor = blob.descriptor
+        path = self._path(descriptor.digest)
         with target_faults(f"image `{self.where}`"):
-            if _is_whole(path, named.digest):
+            if _is_intact(path, descriptor.digest):
                 return 0
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _appearing(path) as file:
+            with _atomic_write(path) as file:
                 sink = Tallied(file)
                 blob.write(cast("BinaryIO", sink))
-                sink.tally.check(named.digest, named.size)
-        return named.size
+                sink.tally.check(descriptor.digest, descriptor.size)
+        return descriptor.size
 
     def put_document(self, data: bytes, media_type: str) -> int:
         """Write a manifest; return the bytes written."""
         return self.put(Blob(Descriptor(media_type, digest_of(data), len(data)), lambda out: out.write(data)))
 
     def name(self, data: bytes, media_type: str) -> int:
-        """Write the last document, and lead the tag to it in ``index.json``; return the bytes written."""
+        """Write the last document and point the tag to it in ``index.json``; return the bytes written."""
         sent = self.put_document(data, media_type)
-        marks = {REF_NAME: self._tag} if self._tag else None
-        entry = Descriptor(media_type, digest_of(data), len(data), annotations=marks)
-        # One at a time, so that nobody's tag is lost who writes another one here.
+        annotations = {REF_NAME: self._tag} if self._tag else None
+        entry = Descriptor(media_type, digest_of(data), len(data), annotations=annotations)
+        # One process at a time reads and writes the index, so that no tag of another one is lost.
         with target_faults(f"image `{self.where}`"), claim(self._folder / ".index.lock"):
-            others = [] if not self._index_file.exists() else self._index().manifests
-            kept = [one for one in others if _tag_of(one) != (self._tag or "")]
-            index = Index(schema_version=2, media_type=INDEX, manifests=[*kept, entry])
+            entries = [] if not self._index_file.exists() else self._index().manifests
+            others = [other for other in entries if _tag_of(other) != (self._tag or "")]
+            index = Index(schema_version=2, media_type=INDEX, manifests=[*others, entry])
             for path, text in (
                 (self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}'),
                 (self._index_file, canonical(index)),
             ):
-                with _appearing(path) as file:
+                with _atomic_write(path) as file:
                     file.write(text)
         return sent
 
@@ -134,17 +134,17 @@ class LayoutImage:
 
 
 def media_type_in(data: bytes, where: str) -> str:
-    """Return the media type that a manifest or index says of itself. Raises `ImageInvalid`."""
+    """Return the media type that a manifest or index states for itself. Raises `ImageInvalid`."""
     try:
-        said = msgspec.json.decode(data, type=dict[str, Any])
+        content = msgspec.json.decode(data, type=dict[str, Any])
     except ValueError as error:
         expected, found = "a manifest or an index", f"other bytes ({error})"
         raise ImageInvalid(where, expected=expected, found=found) from error
-    return str(said.get("mediaType", ""))
+    return str(content.get("mediaType", ""))
 
 
-def _is_whole(path: Path, digest: str) -> bool:
-    """Return whether a blob is there as its digest names it; one that was damaged is written again."""
+def _is_intact(path: Path, digest: str) -> bool:
+    """Return whether a blob exists and has its digest; a damaged one is written again."""
     try:
         with path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
@@ -153,12 +153,15 @@ def _is_whole(path: Path, digest: str) -> bool:
 
 
 @contextlib.contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
+def _atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path`, complete, when the block ends without an error."""
+    # The random part keeps two processes that write the same blob apart.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
+            # Otherwise the new name may survive a power failure without the data.
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:

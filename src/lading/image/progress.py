@@ -1,4 +1,4 @@
-"""Tells how far the blobs of an image are on their way to a target, all of them together. Draws nothing."""
+"""Reports the progress of an image on its way to a target, all blobs together. Draws nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lading.image import Blob, Target
 
 
 def with_progress(target: Target, on_progress: OnProgress | None) -> Target:
-    """Return `target`, with `on_progress` called as blobs are copied; what is there already is not counted."""
-    return target if on_progress is None else _Telling(target, on_progress)
+    """Return `target`, with `on_progress` called as blobs are copied; those that exist are not counted."""
+    return target if on_progress is None else _ReportingTarget(target, on_progress)
 
 
-class _Telling:
-    """Threads may put blobs at once; the total grows with each that begins."""
+class _ReportingTarget:
+    """Several threads may put blobs; the total grows with each blob that begins."""
 
     def __init__(self, target: Target, on_progress: OnProgress) -> None:
         self._target = target
@@ -29,16 +29,16 @@ class _Telling:
         return self._target.where
 
     def put(self, blob: Blob) -> int:
-        named = blob.descriptor
+        descriptor = blob.descriptor
 
-        def tell(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             with self._lock:
-                self._copies[named.digest] = done, total
+                self._copies[descriptor.digest] = done, total
                 copies = self._copies.values()
-                self._on_progress(sum(one[0] for one in copies), sum(one[1] for one in copies))
+                self._on_progress(sum(done for done, _ in copies), sum(total for _, total in copies))
 
         def write(out: BinaryIO) -> object:
-            return blob.write(told_writing(out, tell, named.size))
+            return blob.write(told_writing(out, report, descriptor.size))
 
         return self._target.put(dataclasses.replace(blob, write=write))
 

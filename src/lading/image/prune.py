@@ -1,7 +1,7 @@
-"""Which images of a repository nobody needs any more, and their removal. Bundles stay where they are.
+"""Removes the images of a repository that are no longer needed. Bundles stay where they are.
 
-What is needed is read from the registry of the models: an image of a model that it does not know is never
-touched, nor is one without a bundle, such as a runtime.
+The registry of the models decides what is needed: an image of a model that it does not know is never removed,
+nor is one without a bundle, such as a runtime.
 """
 
 from __future__ import annotations
@@ -18,79 +18,85 @@ from lading.oci import Repository
 if TYPE_CHECKING:
     from lading.registry import Registry
 
-KEPT = 10
-"""Versions and releases of each model whose images stay."""
+DEFAULT_KEEP = 10
+"""The number of versions and releases of each model whose images stay."""
 
 
 class PruneDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """An image and why it stays; it goes where nothing keeps it."""
+    """An image and the reasons to keep it; without any, it is removed."""
 
     image: ImageSummary
     kept_by: tuple[str, ...]
 
 
-class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What `prune` removed, or would with ``dry_run``, and what it kept."""
+class PruneResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The images that `prune` removed, or would without ``dry_run``, and those that it kept."""
 
     removed: tuple[ImageSummary, ...]
     kept: tuple[PruneDecision, ...]
 
 
-def prune(repository: Repository, registry: Registry, *, keep: int = KEPT, dry_run: bool = False) -> Pruned:
-    """Remove the images that no release, none of the last `keep` versions and no live replica names.
+def prune(
+    repository: Repository, registry: Registry, *, keep: int = DEFAULT_KEEP, dry_run: bool = False
+) -> PruneResult:
+    """Remove the images that no release, none of the last `keep` versions and no live replica refers to.
 
-    Raises `RegistryUnavailable` where the repository's registry deletes nothing.
+    Raises `RegistryUnavailable` if the repository's registry does not allow deletion.
     """
     images = list_images(repository)
-    reasons = needed(registry, {one.name for image in images for one in image.bundles}, keep=keep)
-    judged = judge(images, reasons)
-    removed = tuple(one.image for one in judged if not one.kept_by)
-    kept = tuple(one for one in judged if one.kept_by)
+    models = {entry.name for image in images for entry in image.bundles}
+    reasons = reasons_to_keep(registry, models, keep=keep)
+    decisions = decide(images, reasons)
+    removed = tuple(decision.image for decision in decisions if not decision.kept_by)
+    kept = tuple(decision for decision in decisions if decision.kept_by)
     if not dry_run:
-        shared = {child for one in kept for child in (one.image.digest, *one.image.children)}
+        # An index that goes may share the manifest of a platform with one that stays.
+        shared = {digest for decision in kept for digest in (decision.image.digest, *decision.image.children)}
         for image in removed:
             for digest in (image.digest, *image.children):
                 if digest not in shared:
                     repository.delete_manifest(digest)
-    return Pruned(removed=removed, kept=kept)
+    return PruneResult(removed=removed, kept=kept)
 
 
-def needed(registry: Registry, names: set[str], *, keep: int) -> dict[str, dict[str, list[str]]]:
-    """Return by model and bundle digest why it is needed; a model that the registry does not know is absent."""
-    found: dict[str, dict[str, list[str]]] = {}
+def reasons_to_keep(registry: Registry, names: set[str], *, keep: int) -> dict[str, dict[str, list[str]]]:
+    """Return the reasons to keep a bundle, by model and digest; unknown models are absent."""
+    by_model: dict[str, dict[str, list[str]]] = {}
     for name in names:
         try:
             versions = registry.versions(name)
         except NotFound:
             continue
         reasons: dict[str, list[str]] = {}
-        digests = {one.version: one.digest for one in versions}
-        for one in versions[len(versions) - keep :] if keep else ():
-            reasons.setdefault(one.digest, []).append(f"one of the last {keep} versions")
+        digests = {version.version: version.digest for version in versions}
+        for version in versions[len(versions) - keep :] if keep else ():
+            reasons.setdefault(version.digest, []).append(f"one of the last {keep} versions")
+        # The newest release even with `keep` 0: it is what servers serve.
         for release in registry.releases(name)[: max(keep, 1)]:
-            for version in {release.live, release.candidate, release.replaces} & digests.keys():
-                if version is not None:
-                    reasons.setdefault(digests[version], []).append(f"release {release.number}")
-        found[name] = reasons
+            for number in {release.live, release.candidate, release.replaces} & digests.keys():
+                if number is not None:
+                    reasons.setdefault(digests[number], []).append(f"release {release.number}")
+        by_model[name] = reasons
     for replica in registry.fleet.replicas():
         for model in replica.models:
-            if model.name in found and not replica.gone:
-                found[model.name].setdefault(model.digest, []).append(f"replica `{replica.id}`")
-    return found
+            if model.name in by_model and not replica.gone:
+                by_model[model.name].setdefault(model.digest, []).append(f"replica `{replica.id}`")
+    return by_model
 
 
-def judge(
-    images: Sequence[ImageSummary], needed: Mapping[str, Mapping[str, Sequence[str]]]
+def decide(
+    images: Sequence[ImageSummary], reasons: Mapping[str, Mapping[str, Sequence[str]]]
 ) -> list[PruneDecision]:
-    """Say of every image what keeps it. An image of several bundles stays while one of them is needed."""
-    judged = []
+    """Return for every image what keeps it; one with several bundles is kept while any of them is needed."""
+    decisions = []
     for image in images:
-        reasons = [] if image.bundles else ["it holds no bundle"]
-        for one in image.bundles:
-            known = needed.get(one.name)
-            if known is None:
-                reasons.append(f"`{one.name}` is no model of this registry")
+        kept_by = [] if image.bundles else ["it holds no bundle"]
+        for entry in image.bundles:
+            of_model = reasons.get(entry.name)
+            if of_model is None:
+                kept_by.append(f"`{entry.name}` is not a model of this registry")
             else:
-                reasons += known.get(one.digest, ())
-        judged.append(PruneDecision(image=image, kept_by=tuple(dict.fromkeys(reasons))))
-    return judged
+                kept_by += of_model.get(entry.digest, ())
+        # Two bundles of an image may be kept by the same thing, which is listed once.
+        decisions.append(PruneDecision(image=image, kept_by=tuple(dict.fromkeys(kept_by))))
+    return decisions

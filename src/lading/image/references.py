@@ -1,6 +1,7 @@
-"""From the text of a reference to an image's place: ``oci:DIR[:TAG]``, ``docker-archive:FILE[:NAME]``,
-or ``host/repository[:tag|@digest]``.
-"""  # noqa: D205 - the forms are the sentence
+"""References to images: opens the source or target that a text names.
+
+The forms are ``oci:DIR[:TAG]``, ``docker-archive:FILE[:NAME]`` and ``host/repository[:tag|@digest]``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 def open_source(text: str) -> Source:
-    """Open the image that `text` names, to read. Raises `InvalidReference`."""
+    """Open the image that `text` names for reading. Raises `InvalidReference`."""
     kind, path, tag = _split(text)
     if kind == "oci":
         return LayoutImage(Path(path), tag)
@@ -29,7 +30,7 @@ def open_source(text: str) -> Source:
 
 
 def open_target(text: str) -> Target:
-    """Open the place that `text` names, to write an image to. Raises `InvalidReference`."""
+    """Open the image that `text` names for writing. Raises `InvalidReference`."""
     kind, path, tag = _split(text)
     if kind == "oci":
         return LayoutImage(Path(path), tag)
@@ -39,13 +40,14 @@ def open_target(text: str) -> Target:
 
 
 def remote_image(text: str) -> RemoteImage:
-    """Open an image in a registry: ``host/repository:tag`` or ``…@sha256:…``; no tag means ``latest``."""
+    """Open an image in a registry: ``host/repository:tag`` or ``…@sha256:…``; without a tag, ``latest``."""
     name, at, digest = text.partition("@")
     host, slash, path = name.partition("/")
     repository, colon, tag = path.partition(":")
     reference = digest if at else tag if colon else "latest"
-    good = is_digest(reference) if at else _TAG.fullmatch(reference)
-    if not slash or not good or not ("." in host or ":" in host or host == "localhost"):
+    valid = is_digest(reference) if at else _TAG.fullmatch(reference)
+    # Docker's rule for telling a host from the first part of a path; `docker.io` is never implied here.
+    if not slash or not valid or not ("." in host or ":" in host or host == "localhost"):
         raise InvalidReference(
             f"image `{text}`",
             expected="`host/repository:tag`, `oci:FOLDER:TAG` or `docker-archive:FILE`",
@@ -61,7 +63,7 @@ def open_repository(text: str) -> Repository:
 
 
 def _split(text: str) -> tuple[str, str, str | None]:
-    """Split off the transport and, behind the first `:`, the tag: no path of these has one in it."""
+    """Split a reference into transport, path and tag; the path ends at the first colon."""
     for kind in ("oci", "docker-archive"):
         if not text.startswith(f"{kind}:"):
             continue

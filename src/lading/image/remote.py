@@ -1,4 +1,4 @@
-"""An image in a registry, to read from and to write to. Uploads only what the registry lacks."""
+"""An image in a registry, to read from or write to. Uploads only what the registry lacks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class RemoteImage:
 
     @property
     def where(self) -> str:
-        """Return the name as it is pulled."""
+        """Return the name to pull it by."""
         mark = "@" if self._reference.startswith("sha256:") else ":"
         return f"{self.repository.host}/{self.repository.name}{mark}{self._reference}"
 
     @property
     def origin(self) -> Origin:
-        """Return the repository as the place where blobs lie."""
+        """Return the repository as the origin of its blobs."""
         return Origin(self.repository.host, self.repository.name)
 
     def root(self) -> Document:
@@ -41,7 +41,7 @@ class RemoteImage:
         return self.repository.open_blob(digest)
 
     def blob(self, descriptor: Descriptor) -> Blob:
-        """Return a blob to put elsewhere: taken over within the registry, else copied."""
+        """Return a blob to put elsewhere; within the same registry it is mounted, not copied."""
 
         def write(out: BinaryIO) -> None:
             with self.open(descriptor.digest) as source:
@@ -50,17 +50,17 @@ class RemoteImage:
         return Blob(descriptor, write, self.origin)
 
     def put(self, blob: Blob) -> int:
-        """Upload a blob unless it is here or in its origin; return the bytes sent."""
-        named = blob.descriptor
-        found = self.repository.find_blob(named.digest)
-        if found is not None and found.may_have(named.size):
+        """Upload a blob unless the registry has it, here or in its origin; return the bytes sent."""
+        descriptor, origin = blob.descriptor, blob.origin
+        existing = self.repository.find_blob(descriptor.digest)
+        if existing is not None and existing.may_have(descriptor.size):
             return 0
-        origin = blob.origin
-        near = origin is not None and origin.host == self.repository.host and origin != self.origin
-        if near and origin is not None and self.repository.mount(named.digest, origin.repository):
+        # Cross-repository mount, https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+        mountable = origin is not None and origin.host == self.repository.host and origin != self.origin
+        if mountable and origin is not None and self.repository.mount(descriptor.digest, origin.repository):
             return 0
-        self.repository.upload_blob(blob.write, named.digest, named.size)
-        return named.size
+        self.repository.upload_blob(blob.write, descriptor.digest, descriptor.size)
+        return descriptor.size
 
     def put_document(self, data: bytes, media_type: str) -> int:
         """Write a manifest under its digest; return the bytes sent."""

@@ -1,4 +1,4 @@
-"""Reads a file of an image and checks it at the end. Repairs nothing."""
+"""A reader that checks the digest of a file of an image at its end. Repairs nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lading.errors import ImageInvalid
 BUFFER_BYTES = 1 << 20
 
 
-def checked(file: BinaryIO, digest: str, where: str) -> BinaryIO:
-    """Return a reader of `file` that raises `ImageInvalid` instead of its end, if it has another digest."""
-    return cast("BinaryIO", io.BufferedReader(_Checked(file, digest, where), BUFFER_BYTES))
+def verifying_reader(file: BinaryIO, digest: str, where: str) -> BinaryIO:
+    """Return a reader of `file` that raises `ImageInvalid` at its end if the digest is another."""
+    return cast("BinaryIO", io.BufferedReader(_VerifyingReader(file, digest, where), BUFFER_BYTES))
 
 
-class _Checked(io.RawIOBase):
+class _VerifyingReader(io.RawIOBase):
     def __init__(self, file: BinaryIO, digest: str, where: str) -> None:
         super().__init__()
         self._file = file
@@ -32,6 +32,7 @@ class _Checked(io.RawIOBase):
         data = self._file.read(len(into))
         into[: len(data)] = data
         self._tally.add(data)
+        # An empty read is the end of the file: only now is the digest known.
         if not data and self._tally.digest != self._digest:
             raise damaged(self._where, self._digest, self._tally.digest)
         return len(data)
@@ -43,6 +44,6 @@ class _Checked(io.RawIOBase):
 
 
 def damaged(where: str, expected: str, found: str) -> ImageInvalid:
-    """Say that a part of an image is not what names it."""
+    """Return the error of a part of an image whose digest is not the one that it is stored under."""
     hint = "it was changed or damaged after it was written: copy the image again"
     return ImageInvalid(where, expected=f"`{expected}`", found=f"`{found}`", hint=hint)

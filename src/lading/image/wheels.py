@@ -1,7 +1,7 @@
-"""Wheels: fetched for a platform, checked, and laid out as the files of a layer, without running anything.
+"""Wheels: fetched for a platform, checked, and unpacked as the files of a layer, without running anything.
 
-pip fetches them, with whatever index it is set up for here; unpacking is done here, because what pip
-writes beside the files tells of the machine that it ran on.
+pip fetches them from the index that it is configured for. They are unpacked here, because pip would write
+files that depend on the machine that it runs on.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from lading.image.layers import LayerFile
 
 NEWEST_GLIBC = 41
 OLDEST_GLIBC = 17
+"""The range of manylinux tags that are accepted, by the minor version of glibc 2 (PEP 600)."""
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64le", "s390x": "s390x"}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?==[^\s;]+")
 
 
 class Wheel(msgspec.Struct, frozen=True):
-    """A wheel that goes into an image: what it is, exactly which one, and where it lies here."""
+    """A wheel that goes into an image: its name, version and digest, and its path here."""
 
     name: str
     version: str
@@ -42,92 +43,93 @@ class Wheel(msgspec.Struct, frozen=True):
 
     @property
     def line(self) -> str:
-        """Write it as a requirement that no other file meets."""
+        """The requirement that only this very file meets."""
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
-def gather(source: Path, folder: Path, *, python: str, architecture: str) -> list[Wheel]:
+def collect_wheels(source: Path, folder: Path, *, python: str, architecture: str) -> list[Wheel]:
     """List the wheels of a folder, or fetch those that a requirements file pins into `folder`.
 
-    Raises `UsageError` for a requirement without ``==``, and where pip cannot fetch it; with ``--hash`` in
-    the file pip takes no other file than that one.
+    Raises `UsageError` for a requirement without ``==``, and if pip cannot fetch it; with ``--hash`` in the
+    file, pip accepts only that very file.
     """
     if source.is_dir():
-        found = sorted(source.glob("*.whl"))
+        paths = sorted(source.glob("*.whl"))
     else:
         _check_pinned(source)
         _download(source, folder, python, architecture)
-        found = sorted(folder.glob("*.whl"))
-    if not found:
+        paths = sorted(folder.glob("*.whl"))
+    if not paths:
         raise UsageError(f"wheels in `{source}`", expected="at least one", found="none")
-    return [_described(path) for path in found]
+    return [_wheel(path) for path in paths]
 
 
 def unpack(wheel: Wheel) -> dict[str, LayerFile]:
-    """Read the files of a wheel by their names below ``site-packages``, each checked by its RECORD.
+    """Return the files of a wheel by their paths in ``site-packages``, each checked against the RECORD.
 
-    Scripts, headers and data files are left out: nothing in an image starts them. Raises `ImageInvalid`.
+    Scripts, headers and data files are left out, because nothing in an image uses them. Raises
+    `ImageInvalid`.
     """
     files = {}
-    with _opened(wheel) as archive:
+    with _open_wheel(wheel) as archive:
         record = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
         if record is None:
             raise ImageInvalid(f"wheel `{wheel.path}`", expected="a RECORD of its files", found="none")
         rows = csv.reader(io.StringIO(archive.read(record).decode()))
         digests = {row[0]: row[1] for row in rows if len(row) > 1}
         for info in archive.infolist():
-            place = _place(info.filename)
-            if info.is_dir() or place is None or info.filename == record:
+            path = _installed_path(info.filename)
+            if info.is_dir() or path is None or info.filename == record:
                 continue
             data = archive.read(info)
-            _check(wheel, info.filename, data, digests.get(info.filename, ""))
-            files[place] = LayerFile(data, 0o755 if place.endswith(".so") or ".so." in place else 0o644)
+            _check_digest(wheel, info.filename, data, digests.get(info.filename, ""))
+            files[path] = LayerFile(data, 0o755 if path.endswith(".so") or ".so." in path else 0o644)
     return files
 
 
 @contextlib.contextmanager
-def _opened(wheel: Wheel) -> Iterator[zipfile.ZipFile]:
+def _open_wheel(wheel: Wheel) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(wheel.path) as archive:
             yield archive
-    # What zipfile says of damage, of ways to compress that it does not know, and of encryption.
+    # What zipfile raises for damage, for unknown compression methods, and for encryption.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, csv.Error) as error:
         raise ImageInvalid(f"wheel `{wheel.path}`", expected="a wheel", found=str(error)) from error
 
 
-def own_files() -> dict[str, LayerFile]:
-    """Read the files of the lading that runs here, with the little metadata that says its version."""
+def lading_files() -> dict[str, LayerFile]:
+    """Return the files of the lading that runs here, with the metadata that states its version."""
     folder = Path(lading.__file__).parent
     files = {
         f"lading/{path.relative_to(folder)}": LayerFile(path)
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    said = f"Metadata-Version: 2.1\nName: lading\nVersion: {lading.__version__}\n".encode()
-    files[f"lading-{lading.__version__}.dist-info/METADATA"] = LayerFile(said)
+    metadata = f"Metadata-Version: 2.1\nName: lading\nVersion: {lading.__version__}\n".encode()
+    files[f"lading-{lading.__version__}.dist-info/METADATA"] = LayerFile(metadata)
     return files
 
 
-def add_bytecode(
-    files: dict[str, LayerFile], at: str, folder: Path, python: str
+def compile_bytecode(
+    files: dict[str, LayerFile], root: str, folder: Path, python: str
 ) -> dict[str, LayerFile] | None:
-    """Compile Python files, by their names below the folder `at` of the image, as its Python would.
+    """Compile Python files as the image's Python would, by their paths below `root` in the image.
 
-    The bytecode is never checked against its source, so that no time gets in: a read-only image cannot
-    change. None where no Python of the image's version is here.
+    `folder` is for temporary files. Returns None if there is no Python of the image's version here.
     """
     program = _interpreter(python)
     if program is None:
         return None
-    sources = {name: one for name, one in files.items() if name.endswith(".py")}
-    for name, one in sources.items():
+    sources = {name: file for name, file in files.items() if name.endswith(".py")}
+    for name, file in sources.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"".join(one.pieces()))
-    # In one process and in the order of names: what is written depends a little on what was compiled before.
-    command = [program, "-I", "-m", "compileall", "-qq", "-s", str(folder), "-p", f"/{at}"]
+        path.write_bytes(b"".join(file.chunks()))
+    # One process, in the order of names: the bytes depend slightly on what was compiled before.
+    command = [program, "-I", "-m", "compileall", "-qq", "-s", str(folder), "-p", f"/{root}"]
+    # Bytecode that is not checked against its source holds no time. A read-only image cannot change.
     command += ["--invalidation-mode", "unchecked-hash", str(folder)]
-    # Sources that a Python refuses, as some packages have in their tests, are left without bytecode.
+    # Sources that do not compile, as in the tests of some packages, are left without bytecode.
     subprocess.run(command, check=False, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True)  # noqa: S603
     compiled = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.pyc"))}
     return {name: LayerFile(path.read_bytes()) for name, path in compiled.items()}
@@ -147,35 +149,36 @@ def _check_pinned(source: Path) -> None:
     except OSError as error:
         raise UsageError(f"requirements `{source}`", expected="a file", found=str(error)) from error
     for line in text.splitlines():
-        said = line.partition("#")[0].strip()
-        if said and not said.startswith("--hash") and not _REQUIREMENT.match(said):
+        requirement = line.partition("#")[0].strip()
+        if requirement and not requirement.startswith("--hash") and not _REQUIREMENT.match(requirement):
             where = f"requirements `{source}`"
-            raise UsageError(where, expected="only lines `name==version`", found=f"`{said}`")
+            raise UsageError(where, expected="only lines `name==version`", found=f"`{requirement}`")
 
 
 def _download(source: Path, folder: Path, python: str, architecture: str) -> None:
-    options = [option for tag in _platforms(architecture) for option in ("--platform", tag)]
+    # pip does not derive older tags from newer ones, so every accepted one is passed.
+    options = [option for tag in _platform_tags(architecture) for option in ("--platform", tag)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, *options]
     command += ["--dest", str(folder), "--requirement", str(source)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     if "No module named pip" in done.stderr:
-        hint = "give `--wheels` a folder of wheels, or install pip"
+        hint = "pass a folder of wheels to `--wheels`, or install pip"
         raise ExtraMissing("`lading image base`", expected="pip to fetch wheels", found="none", hint=hint)
     if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr)
+        error = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr)
         where = f"wheels of `{source}` for Python {python} on {architecture}"
-        raise UsageError(where, expected="pip to fetch them", found=said.strip()[:500])
+        raise UsageError(where, expected="pip to fetch them", found=error.strip()[:500])
 
 
-def _platforms(architecture: str) -> Iterator[str]:
+def _platform_tags(architecture: str) -> Iterator[str]:
     machine = _MACHINES.get(architecture, architecture)
     for minor in range(NEWEST_GLIBC, OLDEST_GLIBC - 1, -1):
         yield f"manylinux_2_{minor}_{machine}"
     yield from (f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}")
 
 
-def _described(path: Path) -> Wheel:
+def _wheel(path: Path) -> Wheel:
     name, _, rest = path.name.partition("-")
     version, dash, _ = rest.partition("-")
     if not dash:
@@ -185,17 +188,20 @@ def _described(path: Path) -> Wheel:
     )
 
 
-def _place(name: str) -> str | None:
-    """Return where a file of a wheel goes (https://packaging.python.org/specifications/binary-distribution-format)."""
+def _installed_path(name: str) -> str | None:
+    """Return the path of a wheel's file in ``site-packages``, or None if it goes elsewhere.
+
+    https://packaging.python.org/specifications/binary-distribution-format
+    """
     if name.startswith("/") or ".." in name.split("/") or "\\" in name:
         raise ImageInvalid("wheel", expected="names below its root", found=f"`{name}`")
-    found = re.fullmatch(r"[^/]+\.data/([a-z]+)/(.+)", name)
-    if found is None:
+    match = re.fullmatch(r"[^/]+\.data/([a-z]+)/(.+)", name)
+    if match is None:
         return name
-    return found[2] if found[1] in {"purelib", "platlib"} else None
+    return match[2] if match[1] in {"purelib", "platlib"} else None
 
 
-def _check(wheel: Wheel, name: str, data: bytes, recorded: str) -> None:
+def _check_digest(wheel: Wheel, name: str, data: bytes, recorded: str) -> None:
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     if recorded.startswith("sha256=") and recorded != f"sha256={digest}":
         where = f"`{name}` in wheel `{wheel.name}`"
@@ -203,5 +209,5 @@ def _check(wheel: Wheel, name: str, data: bytes, recorded: str) -> None:
 
 
 def versions_of(wheels: Sequence[Wheel], names: Sequence[str]) -> dict[str, str]:
-    """Return the versions of some packages among the wheels."""
-    return {one.name: one.version for one in wheels if one.name in names}
+    """Return the versions of the named packages among the wheels."""
+    return {wheel.name: wheel.version for wheel in wheels if wheel.name in names}
