@@ -16,7 +16,8 @@ from lading.release import Plan
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.version import State
-from lading.server.loading.manager import Manager, Wanted
+from lading.server.loading.manager import Manager
+from lading.server.loading.policy import Wanted
 from lading.signature import Signature
 from support.load_clients import Clients, rest
 from support.onnx_graphs import bundle_of, graph, node, tensor

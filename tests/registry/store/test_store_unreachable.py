@@ -39,7 +39,7 @@ def blob_of(environ: dict[str, str]) -> str:
 def test_a_server_says_what_is_missing_is_not_ready_and_has_it_once_the_store_is_back(away, tmp_path):
     address, environ = away
     with serving("iris:1", environ=environ, ready=False) as server:
-        server.wait_until(lambda: "next try in 1 s" in server.log)  # after 0.5 s the second time
+        server.wait_until(lambda: "retrying in 1 s" in server.log)  # after 0.5 s the second time
         health = httpx.get(f"{server.url}/health")
         assert health.status_code == 503
         assert blob_of(environ) in server.log

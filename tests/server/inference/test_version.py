@@ -56,3 +56,9 @@ def test_a_version_that_was_given_up_holds_no_model(tmp_path):
     served.adopt(loaded.model)
     served.fail(RunFailed("loading `iris:1`"))
     assert not served.in_memory
+
+
+def test_a_version_never_returns_to_an_earlier_state():
+    served = ServedVersion("iris", 1, "sha256:1", State.READY)
+    with pytest.raises(AssertionError, match="cannot go from ready to warming"):
+        served.advance(State.WARMING)

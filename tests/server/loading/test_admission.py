@@ -1,4 +1,4 @@
-"""What is asked before a bundle is loaded in an image: failed evidence stops it, no answer does not."""
+"""Evidence that is checked before a bundle loads in an image: if it failed the bundle is not served."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from lading.errors import EvidenceFailed, ExtraMissing, InvalidSetting, Registry
 from lading.evidence import Check, Evidence
 from lading.registry import Registry
 from lading.runtime.host.fingerprint import fingerprint
-from lading.server.loading.admission import guarded, guarded_all
-from lading.server.loading.manager import Wanted
+from lading.server.loading.admission import with_admission, with_admission_each
+from lading.server.loading.policy import Wanted
 from support.bundles import linear_bundle
 
 IMAGE = "sha256:" + "a" * 64
@@ -23,12 +23,12 @@ def wanted(tmp_path, monkeypatch) -> Wanted:
     return Wanted("iris", 1, bundle.digest, lambda: bundle)
 
 
-def asked_first(wanted: Wanted, tmp_path, url: str) -> Wanted:
-    (one,) = guarded_all([tmp_path / "iris"], [wanted], url)
-    return one
+def checked_in(url: str, wanted: Wanted, tmp_path) -> Wanted:
+    (version,) = with_admission_each([tmp_path / "iris"], [wanted], url)
+    return version
 
 
-def test_the_catalog_alone_is_asked_wherever_the_store_is(wanted, tmp_path, monkeypatch):
+def test_only_the_catalog_is_asked_and_the_store_need_not_exist(wanted, tmp_path, monkeypatch):
     url = str(tmp_path / "registry")
     with Registry.open(url) as registry:
         check = Check("equivalence", "failed", expected="the same answers", found="3 of 304 rows differ")
@@ -44,26 +44,27 @@ def test_the_catalog_alone_is_asked_wherever_the_store_is(wanted, tmp_path, monk
         registry.record(failed)
     monkeypatch.setenv("LADING_STORE", "ftp://no.such.store")
     with pytest.raises(EvidenceFailed, match="3 of 304 rows differ"):
-        asked_first(wanted, tmp_path, url).open()
+        checked_in(url, wanted, tmp_path).open()
 
 
-def test_a_database_for_the_inventory_needs_no_store_beside_it(wanted, tmp_path, monkeypatch, caplog):
+def test_a_database_for_the_inventory_needs_no_store(wanted, tmp_path, monkeypatch, caplog):
     monkeypatch.delenv("LADING_STORE", raising=False)
-    asked = asked_first(wanted, tmp_path, "postgresql://127.0.0.1:1/lading")
-    assert asked.open().digest == wanted.digest
-    assert "no evidence of iris can be asked for" in caplog.text
+    checked = checked_in("postgresql://127.0.0.1:1/lading", wanted, tmp_path)
+    assert checked.open().digest == wanted.digest
+    assert "the evidence about iris cannot be looked up" in caplog.text
     assert "LADING_STORE" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", [RegistryUnavailable, InvalidSetting, ExtraMissing])
-def test_whatever_keeps_evidence_from_being_asked_for_stops_no_bundle(wanted, caplog, kind):
-    def ask(_: str) -> list[Evidence]:
+def test_evidence_that_cannot_be_looked_up_stops_no_bundle(wanted, caplog, kind):
+    def evidence_of(_: str) -> list[Evidence]:
         raise kind("the registry", expected="it", found="none")
 
-    assert guarded(wanted, ask).open().digest == wanted.digest
-    assert "no evidence of iris can be asked for: the registry: expected it, found none" in caplog.text
+    assert with_admission(wanted, evidence_of).open().digest == wanted.digest
+    message = "the evidence about iris cannot be looked up: the registry: expected it, found none"
+    assert message in caplog.text
 
 
-def test_outside_an_image_nothing_is_asked(wanted, monkeypatch):
+def test_outside_an_image_no_evidence_is_checked(wanted, monkeypatch):
     monkeypatch.delenv("LADING_IMAGE")
-    assert guarded(wanted, lambda _: pytest.fail("asked")) is wanted
+    assert with_admission(wanted, lambda _: pytest.fail("asked")) is wanted

@@ -1,1 +1,1 @@
-"""Wanted versions become loaded ones."""
+"""From references and releases to loaded versions."""

@@ -1,6 +1,6 @@
-"""What is known against a bundle on the image that would serve it: failed evidence stops it before it loads.
+"""Checks the evidence about a bundle on the image that would serve it; failed evidence keeps it from loading.
 
-Only in an image that says which one it is, and only where a registry can be asked; the bundle's own golden
+Only in an image that states which one it is, and only if a registry can be asked; the bundle's own golden
 samples are replayed in any case.
 """
 
@@ -17,59 +17,66 @@ from lading.errors import EvidenceFailed, LadingError
 from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
 from lading.runtime.host.fingerprint import fingerprint, image_here
-from lading.server.loading.manager import Wanted
+from lading.server.loading.policy import Wanted
 from lading.settings import registry_given, registry_url
 
 log = logging.getLogger("lading.server")
 
 
-Ask = Callable[[str], Sequence[Evidence]]
-"""Gives the evidence of a bundle by its digest."""
+EvidenceOf = Callable[[str], Sequence[Evidence]]
+"""Returns the evidence about a bundle by its digest."""
 
 
-def guarded(wanted: Wanted, ask: Ask) -> Wanted:
-    """Have the evidence asked for before the bundle is opened; outside an image nothing is asked."""
+def with_admission(wanted: Wanted, evidence_of: EvidenceOf) -> Wanted:
+    """Return `wanted` with its evidence checked before the bundle is opened, or as it is outside an image."""
     if image_here() is None:
         return wanted
 
-    def opened() -> Bundle:
-        object_to(wanted, ask)
+    def checked_open() -> Bundle:
+        check_evidence(wanted, evidence_of)
         return wanted.open()
 
-    return replace(wanted, open=opened)
+    return replace(wanted, open=checked_open)
 
 
-def guarded_all(refs: Sequence[Ref | Path], wanted: Sequence[Wanted], url: str | None) -> list[Wanted]:
-    """Guard what `refs` named; a directory knows no registry but one that somebody has chosen."""
+def with_admission_each(
+    refs: Sequence[Ref | Path], wanted: Sequence[Wanted], url: str | None
+) -> list[Wanted]:
+    """Return each of `wanted` with its evidence checked, in the registry at `url`.
 
-    def ask(digest: str) -> Sequence[Evidence]:
-        # Imported here, with SQLAlchemy: who serves from directories alone needs neither.
+    A directory has no registry: it is checked only if the user has chosen one.
+    """
+
+    def evidence_of(digest: str) -> Sequence[Evidence]:
+        # Imported here, with SQLAlchemy, because a server of directories alone needs neither.
         from lading.registry.open import open_catalog
 
-        # Only the catalog, as the inventory's beat does: nobody says here where the store is.
+        # Only the catalog, because the user of a directory may have said nothing about the store.
         with closing(open_catalog(registry_url(url))) as catalog:
             return catalog.versions.evidence(digest, history=False)
 
-    chosen = url is not None and (registry_given() or url != registry_url())
-    pairs = zip(refs, wanted, strict=True)
-    return [guarded(one, ask) if chosen or isinstance(ref, Ref) else one for ref, one in pairs]
+    is_chosen = url is not None and (registry_given() or url != registry_url())
+    return [
+        with_admission(version, evidence_of) if is_chosen or isinstance(ref, Ref) else version
+        for ref, version in zip(refs, wanted, strict=True)
+    ]
 
 
-def object_to(wanted: Wanted, ask: Ask) -> None:
-    """Raise `EvidenceFailed` with the failed checks, if the last evidence on this image does not hold."""
+def check_evidence(wanted: Wanted, evidence_of: EvidenceOf) -> None:
+    """Raise `EvidenceFailed` with the failed checks if the last evidence on this image does not hold."""
     try:
-        known = ask(wanted.digest)
+        known = evidence_of(wanted.digest)
     except LadingError as error:
-        # Whatever keeps it from being asked for says nothing against the bundle.
-        log.warning("no evidence of %s can be asked for: %s", wanted.name, error.message)
+        # A registry that cannot be asked is no evidence against the bundle.
+        log.warning("the evidence about %s cannot be looked up: %s", wanted.name, error.message)
         return
     here = fingerprint()
-    for one in known:
-        if one.fingerprint.id == here.id and not one.holds:
-            raise _objection(wanted, one, here)
+    for evidence in known:
+        if evidence.fingerprint.id == here.id and not evidence.holds:
+            raise _refusal(wanted, evidence, here)
 
 
-def _objection(wanted: Wanted, evidence: Evidence, here: Fingerprint) -> EvidenceFailed:
+def _refusal(wanted: Wanted, evidence: Evidence, here: Fingerprint) -> EvidenceFailed:
     failed = "; ".join(
         f"`{check.name}`: expected {check.expected or 'it to hold'}, found {check.found or 'it did not'}"
         for check in evidence.failures

@@ -1,8 +1,7 @@
-"""Follow mode: reads the releases that are wanted, and has the manager converge on them.
+"""Follow mode: reads the releases of a registry, and has the manager converge on the versions that they want.
 
-It also tells the catalog what came of it: windows of live traffic, and a release whose version does not
-load here. Decides nothing about promotion; the rollout driver does. While the catalog is away the server
-goes on with what it has.
+Decides nothing about promotion; the rollout driver does. While the catalog is unreachable the server goes on
+with the versions that it has. In each turn the `Reporter` reports back to the catalog.
 """
 
 from __future__ import annotations
@@ -14,51 +13,42 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lading.clock import unix_time
-from lading.errors import (
-    BundleError,
-    CatalogTooNew,
-    ConflictError,
-    LadingError,
-    MemoryShort,
-    NotFound,
-    RegistryUnavailable,
-    VerificationError,
-)
+from lading.errors import CatalogTooNew, NotFound, RegistryUnavailable
 from lading.ref import Ref
-from lading.release import EventDraft, Release
+from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import ServedVersion, State
-from lading.server.loading.admission import guarded
-from lading.server.loading.manager import Manager, Wanted
+from lading.server.inference.version import ServedVersion
+from lading.server.loading.admission import with_admission
+from lading.server.loading.manager import Manager
+from lading.server.loading.policy import Wanted
+from lading.server.observe.failure_log import FailureLog
 from lading.server.observe.observer import Observer
+from lading.server.observe.reporter import Reporter
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
-    from lading.traffic import Window
 
 log = logging.getLogger("lading.server")
-
-_PERMANENT = (BundleError, VerificationError, MemoryShort)
-"""What will not go away by trying again: such a release is refused. The rest is tried again."""
-
-_SETTLED_S = 600.0
-"""A version that was ready somewhere so long ago is no bad release: what fails is this server. Ten minutes
-are longer than a fleet takes to load a version, and what is wrong with a bundle shows on the first server."""
-
-_TAGS_S = 10.0
-"""How often free tags are looked up: each version here costs the catalog a query, and tags seldom move."""
 
 NOTHING_RELEASED = (
     "nothing is released yet: `lading release NAME:1` makes a version live, or name references: "
     "`lading serve NAME`"
 )
 
+_STOP_TIMEOUT_S = 5.0
+
 
 class Follower:
-    """Keeps one process in step with the releases of a registry, in a thread."""
+    """Keeps one process in step with the releases of a registry, in a thread.
+
+    It keeps `keep` former versions of each model loaded. The releases are read every `interval_s`, the tags
+    of the loaded versions every `tags_interval_s`: each costs the catalog a query for each version, and tags
+    seldom move.
+
+    In each turn it reads and reports once; ``turns`` counts those that have begun.
+    """
 
     def __init__(
         self,
@@ -67,257 +57,164 @@ class Follower:
         plane: DataPlane,
         observer: Observer,
         *,
-        replica: str,
         keep: int = 0,
         interval_s: float = 0.5,
+        tags_interval_s: float = 10.0,
     ) -> None:
         self._registry = registry
         self._manager = manager
         self._plane = plane
         self._readiness = plane.readiness
-        self._observer = observer
-        self._replica = replica
+        self._windows = observer.windows
         self._keep = keep
         self._interval_s = interval_s
-        self._seen: tuple[Release, ...] | None = None
-        self._heard: int | None = None
-        self._told: set[tuple[str, int, int]] = set()
-        self._failing: dict[str, str] = {}
-        self._tags_at = 0.0
+        self._tags_interval_s = tags_interval_s
+        self._failures = FailureLog()
+        self._reporter = Reporter(registry, plane, observer, self._failures)
+        self._releases: tuple[Release, ...] | None = None
+        self._tags_due_at = 0.0
+        self.turns = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
 
     def start(self) -> None:
-        """Read the releases once, so that what they want is loaded first of all, and begin to follow.
+        """Read the releases once, so that the manager begins with what they want, and begin to follow.
 
-        Where the catalog is away it is what was wanted a short while ago. Raises `CatalogTooNew`.
+        If the catalog is unreachable, the releases last known on this machine stand in. Raises
+        `CatalogTooNew`.
         """
         outage = self._turn()
         if isinstance(outage, CatalogTooNew):
             raise outage
         if outage is not None:
             self._readiness.not_ready_reason = CATALOG_UNREACHABLE
-            with self._at_edge("recalling what was wanted"):
-                self._recall()
+            with self._failures.guard("using the releases last known"):
+                self._use_last_known()
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell the catalog what is left to tell, and end."""
+        """Report what is left to report, and end."""
         self._stop.set()
-        self._thread.join(5)
+        self._thread.join(_STOP_TIMEOUT_S)
+
+    def converge(self, releases: Sequence[Release]) -> None:
+        """Have the manager load what `releases` want, unless they are the same as the last time."""
+        if self._releases == tuple(releases):
+            self._registry.last_known.heard()
+            return
+        versions = [version for release in releases for version in self._versions_of(release)]
+        self._want(releases, versions)
+        self._registry.last_known.keep_followed(releases, versions)
+        self._releases = tuple(releases)
 
     def _work(self) -> None:
         while not self._stop.is_set():
             self._turn()
             self._stop.wait(self._interval_s)
-        self._observer.windows.rotate(time.time(), last=True)
+        self._windows.rotate(time.time(), last=True)
         self._turn()
 
     def _turn(self) -> RegistryUnavailable | None:
-        """Read, converge and tell, once; nothing that fails ends it. Gives the outage of the catalog."""
-        # First of all: what is counted must not grow for as long as the catalog is away.
-        with self._at_edge("counting what was answered"):
-            self._observer.windows.rotate(time.time())
+        """Read, converge and report once, whatever fails; return the error if the catalog is unreachable."""
+        # First, because what is counted must not grow in memory while the catalog is unreachable.
+        with self._failures.guard("counting answers"):
+            self._windows.rotate(time.time())
+        self.turns += 1
         try:
-            with self._at_edge("following the releases"):
+            with self._failures.guard("following the releases"):
                 releases = tuple(self._registry.releases.wanted())
                 self.converge(releases)
-                self._tell_failures(releases)
-            with self._at_edge("following the tags"):
+                self._reporter.report_versions(releases)
+            with self._failures.guard("following the tags"):
                 self._follow_tags()
-            with self._at_edge("telling what was answered"):
-                self._tell_windows()
-            with self._at_edge("passing feedback on"):
-                self._pass_feedback()
+            self._reporter.report_traffic()
         except RegistryUnavailable as error:
-            if self._readiness.catalog_unreachable_since is None:
-                self._readiness.catalog_unreachable_since = time.time()
-                log.warning("catalog unreachable; still serving what is loaded: %s", error)
+            self._begin_outage(error)
             return error
+        self._end_outage()
+        self._check_whether_released()
+        return None
+
+    def _begin_outage(self, error: RegistryUnavailable) -> None:
+        if self._readiness.catalog_unreachable_since is None:
+            self._readiness.catalog_unreachable_since = time.time()
+            log.warning("catalog unreachable; still serving what is loaded: %s", error)
+
+    def _end_outage(self) -> None:
         if self._readiness.catalog_unreachable_since is not None:
             outage_s = time.time() - self._readiness.catalog_unreachable_since
             log.info("catalog reachable again after %.0f s", outage_s)
             self._readiness.catalog_unreachable_since = None
-        self._say_whether_released()
-        return None
 
-    @contextmanager
-    def _at_edge(self, what: str) -> Iterator[None]:
-        """Log whatever nobody foresaw, once for as long as it stays the same; the next turn tries again.
-
-        The edge of a thread: without it this server would follow nothing any more, and nobody would say so.
-        """
-        try:
-            yield
-        except RegistryUnavailable:
-            raise
-        except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
-            if self._failing.get(what) != failure:
-                self._failing[what] = failure
-                log.exception("%s failed; the next turn tries again", what)
-        else:
-            self._failing.pop(what, None)
-
-    def converge(self, releases: Sequence[Release]) -> None:
-        """Have the manager load what `releases` want, if that has changed since the last time."""
-        if self._seen == tuple(releases):
-            self._registry.last_known.heard()
-            return
-        versions = [one for release in releases for one in self._versions_of(release)]
-        self._want(releases, versions)
-        self._registry.last_known.keep_followed(releases, versions)
-        self._seen = tuple(releases)
-
-    def _say_whether_released(self) -> None:
-        """Say, once for as long as it is so, that this server has nothing to serve yet."""
-        reason = NOTHING_RELEASED if self._seen == () else ""
+    def _check_whether_released(self) -> None:
+        """State, and log once, that this server has nothing to serve yet."""
+        reason = NOTHING_RELEASED if self._releases == () else ""
         if reason and self._readiness.not_ready_reason != reason:
             log.warning("%s", reason)
         self._readiness.not_ready_reason = reason
 
-    def _recall(self) -> None:
-        """Have the manager load what was wanted when the catalog was last heard of, if that is known."""
+    def _use_last_known(self) -> None:
+        """Have the manager load what the releases wanted when the catalog last answered, if that is known."""
         known = self._registry.last_known.followed()
         if known is None:
             return
-        models = ", ".join(f"{one.name}:{one.version}" for one in known.versions)
+        models = ", ".join(f"{version.name}:{version.version}" for version in known.versions)
         log.warning("serving the releases last known until the catalog is reachable: %s", models or "nothing")
         self._want(known.releases, known.versions)
 
     def _want(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:
-        wanted = [self._wanted(one) for one in versions]
-        self._manager.want(wanted, {one.name: Traffic.of(one) for one in releases})
+        traffic = {release.name: Traffic.of(release) for release in releases}
+        self._manager.want([self._wanted(version) for version in versions], traffic)
+
+    def _wanted(self, version: ModelVersion) -> Wanted:
+        wanted = Wanted(
+            version.name,
+            version.version,
+            version.digest,
+            lambda: self._registry.fetch(version),
+            version.tags,
+        )
+        return with_admission(wanted, self._registry.evidence)
 
     def _versions_of(self, release: Release) -> list[ModelVersion]:
-        """List what to hold: live first, then the candidate, then as many of the former as asked."""
-        numbers = [one for one in (release.live, release.candidate) if one is not None]
+        """List the versions to hold: live, then the candidate, then as many former ones as `keep` says."""
+        numbers = [number for number in (release.live, release.candidate) if number is not None]
         versions = [self._registry.resolve(Ref(release.name, version=number)) for number in numbers]
         if self._keep:
             history = self._registry.releases(release.name)
-            named = [number for one in history for number in (one.live, one.replaces)]
-            versions += self._former(release.name, [one for one in named if one not in (None, *numbers)])
+            former = [number for past in history for number in (past.live, past.replaces)]
+            versions += self._former(
+                release.name, [number for number in former if number is not None and number not in numbers]
+            )
         return versions
 
-    def _former(self, name: str, numbers: Sequence[int | None]) -> list[ModelVersion]:
-        """Choose the versions to keep of those that a model had, newest first; some may be removed by now."""
+    def _former(self, name: str, numbers: Sequence[int]) -> list[ModelVersion]:
+        """Choose the versions to keep from those that a model had, newest first."""
         former: list[ModelVersion] = []
         for number in dict.fromkeys(numbers):
-            if number is None or len(former) == self._keep:
-                continue
-            with suppress(NotFound):
+            if len(former) == self._keep:
+                break
+            with suppress(NotFound):  # A former version may have been removed since.
                 former.append(self._registry.resolve(Ref(name, version=number)))
         return former
 
-    def _wanted(self, known: ModelVersion) -> Wanted:
-        wanted = Wanted(
-            known.name, known.version, known.digest, lambda: self._registry.fetch(known), known.tags
-        )
-        return guarded(wanted, self._registry.evidence)
-
     def _follow_tags(self) -> None:
-        """Look up now and then which tags the versions here have: anybody may move a free one at any time."""
-        if time.monotonic() < self._tags_at:
+        """Look up the tags of the versions here when that is due: anyone may move a free tag at any time."""
+        if time.monotonic() < self._tags_due_at:
             return
-        found: list[tuple[ServedVersion, tuple[str, ...]]] = []
-        for served in (one for versions in self._plane.models.values() for one in versions):
-            with suppress(NotFound):
-                known = self._registry.resolve(Ref(served.name, version=served.version))
-                found.append((served, known.tags))
-        # A tag that is moved is at both versions for a moment, and never at none.
-        for served, tags in found:
+        tags_now: list[tuple[ServedVersion, tuple[str, ...]]] = []
+        for versions in self._plane.models.values():
+            for served in versions:
+                with suppress(NotFound):
+                    version = self._registry.resolve(Ref(served.name, version=served.version))
+                    tags_now.append((served, version.tags))
+        # Added everywhere first and removed then: a tag that moves is at both versions for a moment, never at
+        # none.
+        for served, tags in tags_now:
             served.tags = (*served.tags, *tags)
-        for served, tags in found:
+        for served, tags in tags_now:
             served.tags = tags
-        self._tags_at = time.monotonic() + _TAGS_S
-
-    def _tell_windows(self) -> None:
-        windows = self._observer.windows.drain()
-        try:
-            self._add_windows(windows)
-        except RegistryUnavailable:
-            # One that was delivered counts once all the same.
-            self._observer.windows.put_back(windows)
-            raise
-
-    def _add_windows(self, windows: Sequence[Window]) -> None:
-        """Deliver windows together; where the catalog does not take one of them, each by itself."""
-        try:
-            self._registry.traffic.add_windows(windows)
-        except RegistryUnavailable:
-            raise
-        except Exception:
-            if len(windows) < 2:
-                raise
-            for window in windows:
-                with self._at_edge(f"telling what {window.name}:{window.version} answered"):
-                    self._registry.traffic.add_windows([window])
-
-    def _pass_feedback(self) -> None:
-        """Pass on the truth about answers of other processes, and take that about our own."""
-        unclaimed = self._observer.unmatched
-        mine = [unclaimed.popleft() for _ in range(len(unclaimed))]
-        try:
-            self._registry.traffic.add_feedback(mine)
-        except RegistryUnavailable:
-            unclaimed.extendleft(reversed(mine))
-            raise
-        self._heard, others = self._registry.traffic.feedback(self._heard)
-        for one in others:
-            self._observer.match_feedback(one.name, one.request_id.encode("latin-1"), one.truth)
-
-    def _tell_failures(self, releases: Sequence[Release]) -> None:
-        """Refuse a release whose version cannot be served here; and say once when a candidate is ready."""
-        for release in releases:
-            version = release.candidate if release.is_open else release.live
-            served = self._served(release.name, version)
-            if served is None or (release.name, release.number, served.version) in self._told:
-                continue
-            with self._at_edge(f"telling how release {release.number} of {release.name} fares"):
-                if served.state is State.READY:
-                    self._note_ready(release, served)
-                elif served.state is State.FAILED and isinstance(served.failure, _PERMANENT):
-                    self._refuse(release, served, served.failure)
-
-    def _served(self, name: str, version: int | None) -> ServedVersion | None:
-        # The newest of that number: one that still drains may be there beside it.
-        versions = reversed(self._plane.models.get(name, ()))
-        return next((one for one in versions if one.version == version), None)
-
-    def _note_ready(self, release: Release, served: ServedVersion) -> None:
-        reason = f"loaded and proved on {self._replica}"
-        self._registry.releases.note(
-            release, EventDraft(kind="ready", actor=self._replica, reason=reason, version=served.version)
-        )
-        self._told.add((release.name, release.number, served.version))
-
-    def _refuse(self, release: Release, served: ServedVersion, failure: LadingError) -> None:
-        reason = f"{failure.message} (on {self._replica})"
-        event = EventDraft(kind="refused", actor=self._replica, reason=reason, version=served.version)
-        try:
-            if release.can_be_refused and not self._settled(release, served):
-                self._registry.releases.change(release, state="refused", reason=reason, event=event)
-                log.error("%s is refused: %s", served.label, failure.message)
-            else:
-                self._registry.releases.note(release, event)
-                log.error("%s does not hold on this server: %s", served.label, failure.message)
-        except ConflictError:
-            # It is as it was changed to now, and the next turn looks at that.
-            log.info("release %d of %s was changed meanwhile", release.number, release.name)
-        else:
-            self._told.add((release.name, release.number, served.version))
-
-    def _settled(self, release: Release, served: ServedVersion) -> bool:
-        """Return whether a live version was ready somewhere long ago: one server does not undo it for all."""
-        if release.is_open:
-            return False
-        before = time.time() - _SETTLED_S
-        return any(
-            event.kind == "ready"
-            and (event.number, event.digest) == (release.number, served.digest)
-            and unix_time(event.at) <= before
-            for event in self._registry.releases.events(release.name)
-        )
+        self._tags_due_at = time.monotonic() + self._tags_interval_s
 
 
 @contextmanager
@@ -330,9 +227,9 @@ def following(
     """
     from lading.registry import Registry
 
-    # A database that cannot be reached is waited for.
+    # A database that is unreachable is waited for.
     with Registry.open(registry_url, at_once=False) as registry:
-        follower = Follower(registry, manager, plane, observer, replica=observer.replica, keep=keep)
+        follower = Follower(registry, manager, plane, observer, keep=keep)
         follower.start()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Makes one version ready to answer: enough memory, load, golden replay, and what a run of it costs.
+"""Makes one version ready to answer: checks memory, loads, replays the golden samples, measures a run.
 
 Decides nothing: which version, and when, is the manager's.
 """
@@ -6,12 +6,12 @@ Decides nothing: which version, and when, is the manager's.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from lading.bundle import Bundle
 from lading.errors import MemoryShort
-from lading.runtime import Runtime
 from lading.runtime.host.huge_pages import WORTHWHILE_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
 from lading.runtime.open import load_runtime, load_shared
@@ -21,14 +21,19 @@ from lading.signature import Array
 from lading.verify import replay
 from lading.verify.golden_replay import rows_of
 
-_NEXT_TO_NOTHING_S = 0.0001
+_NEGLIGIBLE_S = 0.0001
+_MAX_TIMED_RUNS = 50
 
 
-def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_in: Path | None = None) -> int:
-    """Load, prove and warm the version that `bundle` is, all but ready; return the golden rows replayed."""
-    # Weights that another worker has mapped already take no memory: that is checked where a copy is made.
-    runtime = load_shared(bundle, weights_in, threads=threads) if weights_in is not None else None
+def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_folder: Path | None = None) -> int:
+    """Load, prove and warm `bundle` as `served`, all but ready; return how many golden rows were replayed.
+
+    Workers share weights in `weights_folder`, if there is one.
+    """
+    runtime = load_shared(bundle, weights_folder, threads=threads) if weights_folder is not None else None
     if runtime is None:
+        # Not for shared weights: those that another worker has mapped take no more memory, and memory is
+        # checked where the shared copy is made.
         check_memory(served, bundle)
         runtime = load_runtime(bundle, threads=threads)
     try:
@@ -46,7 +51,7 @@ def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_in: Pat
 
 
 def check_memory(served: ServedVersion, bundle: Bundle) -> None:
-    """Raise `MemoryShort` where loading the model would need more memory than there is."""
+    """Raise `MemoryShort` if loading the model would need more memory than is free."""
     needed = memory_needed(_model_bytes(bundle))
     available = memory_available()
     if available is not None and needed > available:
@@ -58,36 +63,38 @@ def check_memory(served: ServedVersion, bundle: Bundle) -> None:
         )
 
 
-def _model_bytes(bundle: Bundle) -> int:
-    return sum(entry.size for name, entry in bundle.manifest.files.items() if name != "samples.npz")
+def measure(
+    model: LoadedModel, *, budget_s: float = 0.05, clock: Callable[[], float] = time.perf_counter
+) -> Cost:
+    """Time runs of 1 row and of many, within about `budget_s` each; the fastest of each make up the cost."""
 
+    def fastest_s(inputs: dict[str, Array]) -> float:
+        # The fastest and not the mean: whatever else the machine does only ever adds to a run.
+        fastest, until = float("inf"), clock() + budget_s
+        for _ in range(_MAX_TIMED_RUNS):
+            began = clock()
+            model.runtime.run(inputs, None)
+            ended = clock()
+            fastest = min(fastest, ended - began)
+            if ended > until:
+                break
+        return fastest
 
-def measure(model: LoadedModel, *, budget_s: float = 0.05) -> Cost:
-    """Time runs of 1 and 32 rows, within about `budget_s` each; the least of them is the cost.
-
-    Where 32 rows cost next to nothing 512 tell more: what a run costs however many rows it has weighs less.
-    """
-    runtime, signature, golden = model.runtime, model.signature, model.samples.inputs
+    signature, golden = model.signature, model.samples.inputs
     row = rows_of(signature, golden, 1)
-    first = _fastest(runtime, row, budget_s)
+    first_row_s = fastest_s(row)
     row_values = 0 if signature.fixed_rows else sum(array.size for array in row.values())
     if not signature.batched:
-        return Cost(first, 0.0, row_values)
+        return Cost(first_row_s, 0.0, row_values)
     rows = 32
-    many = _fastest(runtime, rows_of(signature, golden, rows), budget_s)
-    if many < _NEXT_TO_NOTHING_S:
+    many_rows_s = fastest_s(rows_of(signature, golden, rows))
+    if many_rows_s < _NEGLIGIBLE_S:
+        # So fast a run is mostly the fixed cost of any run. More rows show better what each further row
+        # costs.
         rows = 512
-        many = _fastest(runtime, rows_of(signature, golden, rows), budget_s)
-    return Cost(first, max(0.0, many - first) / (rows - 1), row_values)
+        many_rows_s = fastest_s(rows_of(signature, golden, rows))
+    return Cost(first_row_s, max(0.0, many_rows_s - first_row_s) / (rows - 1), row_values)
 
 
-def _fastest(runtime: Runtime, inputs: dict[str, Array], budget_s: float) -> float:
-    fastest, until = float("inf"), time.perf_counter() + budget_s
-    for _ in range(50):
-        began = time.perf_counter()
-        runtime.run(inputs, None)
-        ended = time.perf_counter()
-        fastest = min(fastest, ended - began)
-        if ended > until:
-            break
-    return fastest
+def _model_bytes(bundle: Bundle) -> int:
+    return sum(entry.size for name, entry in bundle.manifest.files.items() if name != "samples.npz")

@@ -1,7 +1,7 @@
-"""From references to wanted versions: what each names is found out before anything is loaded.
+"""Resolves references to wanted versions, before anything is loaded.
 
-Where the catalog is away, a number or a digest names what it named before on this machine. For anything else,
-as a tag that may have moved since, the server waits: not ready, and asking again.
+If the catalog is unreachable, a number or a digest means what it last meant on this machine. For anything
+else, such as a tag that may have moved since, the server waits: not ready, and retrying.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from lading.errors import CatalogTooNew, LadingError, RegistryUnavailable
 from lading.ref import Ref
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
-from lading.server.loading.admission import guarded_all
-from lading.server.loading.manager import Manager, Wanted
+from lading.server.loading.admission import with_admission_each
+from lading.server.loading.manager import Manager
+from lading.server.loading.policy import Wanted
 from lading.settings import registry_url
 
 if TYPE_CHECKING:
@@ -30,154 +31,161 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lading.server")
 
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 5.0
+_FIRST_RETRY_S = 0.5
+_MAX_RETRY_S = 5.0
 
 
 class Agreement(Protocol):
-    """How the workers of one server come to serve the same."""
+    """How the workers of one server agree on what to serve."""
 
     def listen(self) -> None:
-        """Begin to hear the others."""
+        """Begin to receive messages of the others."""
 
     def agree(self, choose: Callable[[], Any]) -> Any:
-        """Return what the first of them chose."""
+        """Return what the first of them has chosen; None if that is not possible yet."""
 
     def announce(self, choice: Any) -> None:
         """Send the others what this one has chosen."""
 
 
-class _Directory(msgspec.Struct, frozen=True):
-    """What the directory of a bundle turned out to hold."""
+class BundleDirectory(msgspec.Struct, frozen=True):
+    """The name and the digest of the bundle that a directory holds."""
 
     name: str
     digest: str
 
 
-_Found = Union["ModelVersion", _Directory]
+_Target = Union["ModelVersion", BundleDirectory]
+"""What a reference means."""
 
 
 class Resolver:
-    """Finds out what the references of one process name: at once, or in a thread once the catalog is back.
+    """Resolves the references of one process: immediately, or in a thread once the catalog is reachable.
 
-    Of several workers, each with its `seat`, one finds out for all.
+    Of several workers, which have an `agreement`, one resolves for all.
     """
 
     def __init__(
-        self, refs: Sequence[Ref | Path], registry_url: str | None, seat: Agreement | None = None
+        self, refs: Sequence[Ref | Path], registry_url: str | None, agreement: Agreement | None = None
     ) -> None:
         self._refs = refs
         self._url = registry_url
-        self._seat = seat
+        self._agreement = agreement
         self._stop = threading.Event()
 
-    def names(self) -> list[Wanted] | None:
-        """Return what the references name; None where a catalog that is away would have to be asked.
+    def resolve(self) -> list[Wanted] | None:
+        """Return the versions that the references mean, or None if only an unreachable catalog knows.
 
-        Raises `NotFound`, and `RegistryUnavailable` where no waiting helps: a folder that cannot be used, a
-        catalog that is too new.
+        Raises `NotFound`, and `RegistryUnavailable` if waiting does not help: a folder that cannot be used,
+        or a catalog that is too new.
         """
-        if self._seat is None:
-            found = self._found_by_now()
+        if self._agreement is None:
+            targets = self._reachable_targets()
         else:
-            self._seat.listen()
-            found = self._read(self._seat.agree(self._choose))
-        return self._wanted(found) if found is not None else None
+            self._agreement.listen()
+            targets = self._read_choice(self._agreement.agree(self._choose))
+        return self._wanted(targets) if targets is not None else None
 
     def load(self, wanted: Sequence[Wanted] | None, manager: Manager, plane: DataPlane) -> None:
-        """Have `manager` load what is `wanted`; where that is not known ask again and again, in a thread."""
+        """Have `manager` load what is `wanted`; if that is None, retry in a thread until it is known."""
         if wanted is not None:
-            manager.want(guarded_all(self._refs, wanted, self._url))
+            manager.want(with_admission_each(self._refs, wanted, self._url))
             return
         plane.readiness.not_ready_reason = CATALOG_UNREACHABLE
-        threading.Thread(target=self._work, args=(manager, plane), name="naming", daemon=True).start()
+        threading.Thread(target=self._retry, args=(manager, plane), name="resolver", daemon=True).start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Retry no more."""
         self._stop.set()
 
     def _choose(self) -> Any:
-        """Find out for all workers; None where that is not possible yet."""
+        """Resolve for all workers; return None if that is not possible yet."""
         if not self._refs:
-            # To follow: what is wrong with the registry is said before any worker has begun.
+            # The server follows releases: a registry that cannot be used fails the start, before any worker
+            # has begun. An unreachable catalog does not, because the follower waits for it.
             with self._open() as registry:
                 try:
                     registry.releases.wanted()
                 except RegistryUnavailable as error:
                     if isinstance(error, CatalogTooNew):
-                        raise  # Anything else the follower says, and waits for.
-        found = self._found_by_now()
-        return msgspec.to_builtins(found) if found is not None else None
+                        raise
+        targets = self._reachable_targets()
+        return msgspec.to_builtins(targets) if targets is not None else None
 
-    def _read(self, chosen: Any) -> list[_Found] | None:
-        if chosen is None:
+    def _read_choice(self, choice: Any) -> list[_Target] | None:
+        """Return the targets that another worker has announced."""
+        if choice is None:
             return None
         from lading.registry import ModelVersion
 
-        found: list[_Found] = []
-        for ref, one in zip(self._refs, chosen, strict=True):
-            kind: type[_Found] = _Directory if isinstance(ref, Path) else ModelVersion
-            found.append(msgspec.convert(one, kind))
-        return found
+        targets: list[_Target] = []
+        for ref, value in zip(self._refs, choice, strict=True):
+            kind: type[_Target] = BundleDirectory if isinstance(ref, Path) else ModelVersion
+            targets.append(msgspec.convert(value, kind))
+        return targets
 
-    def _work(self, manager: Manager, plane: DataPlane) -> None:
-        wait_s, tries = _FIRST_WAIT_S, 1
-        while not self._stop.wait(wait_s):
-            tries += 1
-            wait_s = back_off_s(tries, first_s=_FIRST_WAIT_S, most_s=_LONGEST_WAIT_S)
+    def _retry(self, manager: Manager, plane: DataPlane) -> None:
+        failures, retry_s = 1, _FIRST_RETRY_S
+        while not self._stop.wait(retry_s):
+            failures += 1
+            retry_s = back_off_s(failures, first_s=_FIRST_RETRY_S, most_s=_MAX_RETRY_S)
             try:
-                found = self._find()
+                targets = self._targets()
             except LadingError as error:
-                unreachable = isinstance(error, RegistryUnavailable)
-                plane.readiness.not_ready_reason = CATALOG_UNREACHABLE if unreachable else error.message
-                log.warning("cannot resolve references yet, retrying in %g s: %s", wait_s, error)
+                is_outage = isinstance(error, RegistryUnavailable)
+                plane.readiness.not_ready_reason = CATALOG_UNREACHABLE if is_outage else error.message
+                log.warning("cannot resolve references yet, retrying in %g s: %s", retry_s, error)
             except Exception:
-                # The edge of a thread: without it nobody would ask again.
-                log.exception("cannot resolve references yet, retrying in %g s", wait_s)
+                # The edge of a thread: without this nobody would retry.
+                log.exception("cannot resolve references yet, retrying in %g s", retry_s)
             else:
-                if self._seat is not None:
-                    self._seat.announce(msgspec.to_builtins(found))
-                self.load(self._wanted(found), manager, plane)
+                if self._agreement is not None:
+                    self._agreement.announce(msgspec.to_builtins(targets))
+                self.load(self._wanted(targets), manager, plane)
                 return
 
-    def _found_by_now(self) -> list[_Found] | None:
+    def _reachable_targets(self) -> list[_Target] | None:
+        """Return what the references mean, or None if only a database knows that is unreachable."""
         from lading.registry.open import is_database
 
         try:
-            return self._find()
+            return self._targets()
         except RegistryUnavailable as error:
+            # A folder that cannot be read does not come back by waiting; a database does.
             if isinstance(error, CatalogTooNew) or not is_database(registry_url(self._url)):
                 raise
-            log.warning("cannot resolve references yet, retrying in 0.5 s: %s", error)
+            message = "cannot resolve references yet, retrying in %g s: %s"
+            log.warning(message, _FIRST_RETRY_S, error)
             return None
 
-    def _find(self) -> list[_Found]:
-        """Ask; of a bundle's directory only the manifest is read."""
+    def _targets(self) -> list[_Target]:
+        """Return what each reference means; of a directory only the manifest is read."""
         with ExitStack() as stack:
             registry: Registry | None = None
-            found: list[_Found] = []
+            targets: list[_Target] = []
             for ref in self._refs:
                 if isinstance(ref, Path):
                     bundle = Bundle.open(ref)
-                    found.append(_Directory(bundle.manifest.name, bundle.digest))
+                    targets.append(BundleDirectory(bundle.manifest.name, bundle.digest))
                 else:
+                    # Opened for the first reference that needs it: a server of directories has no registry.
                     registry = registry or stack.enter_context(self._open())
-                    found.append(registry.known(ref))
-            return found
+                    targets.append(registry.known(ref))
+            return targets
 
-    def _wanted(self, found: Sequence[_Found]) -> list[Wanted]:
-        return [self._wanted_of(ref, one) for ref, one in zip(self._refs, found, strict=True)]
+    def _wanted(self, targets: Sequence[_Target]) -> list[Wanted]:
+        return [self._wanted_of(ref, target) for ref, target in zip(self._refs, targets, strict=True)]
 
-    def _wanted_of(self, ref: Ref | Path, found: _Found) -> Wanted:
-        if isinstance(found, _Directory):
+    def _wanted_of(self, ref: Ref | Path, target: _Target) -> Wanted:
+        if isinstance(target, BundleDirectory):
             assert isinstance(ref, Path)
-            return Wanted(found.name, 0, found.digest, lambda: Bundle.open(ref, digest=found.digest))
+            return Wanted(target.name, 0, target.digest, lambda: Bundle.open(ref, digest=target.digest))
 
         def fetch() -> Bundle:
             with self._open() as registry:
-                return registry.fetch(found)
+                return registry.fetch(target)
 
-        return Wanted(found.name, found.version, found.digest, fetch, found.tags)
+        return Wanted(target.name, target.version, target.digest, fetch, target.tags)
 
     def _open(self) -> Registry:
         from lading.registry import Registry

@@ -19,7 +19,8 @@ from lading.runtime.host.allocator import keep_freed_memory
 from lading.runtime.host.cpus import cpu_limit
 from lading.server.inference.dataplane import DataPlane
 from lading.server.loading.follower import following
-from lading.server.loading.manager import Manager, Wanted
+from lading.server.loading.manager import Manager
+from lading.server.loading.policy import Wanted, load_first, unload_first
 from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import SharedCells
@@ -64,7 +65,7 @@ def serve(
 
         # Before anything else: a reference that names nothing fails the start within milliseconds.
         resolver = Resolver(refs, registry_url, worker)
-        wanted = resolver.names()
+        wanted = resolver.resolve()
         plane = make_plane(settings, _default_model(refs, wanted), observer)
         plane.worker = number
         started.callback(plane.close)
@@ -114,8 +115,8 @@ def _manager(
         plane,
         threads=settings.threads or max(1, cpu_limit() // settings.workers),
         drain_timeout_s=settings.drain_timeout_s,
-        replace=settings.swap == "replace",
-        weights_in=worker.weights_folder if worker is not None else None,
+        policy=unload_first if settings.swap == "replace" else load_first,
+        weights_folder=worker.weights_folder if worker is not None else None,
         opening=cells.opening if cells is not None else nullcontext,
     )
 
