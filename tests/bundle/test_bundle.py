@@ -167,7 +167,7 @@ def test_the_bytes_of_the_samples_do_not_depend_on_numpy(bundle):
         assert file["output_0"].tolist() == [["a"], ["\u00fc"]]
 
 
-def test_files_are_readable_by_all_and_nothing_is_left_beside(bundle, tmp_path):
+def test_files_are_readable_by_all_and_nothing_is_leftstaging_directory(bundle, tmp_path):
     assert bundle.path.stat().st_mode & 0o777 == 0o755
     assert {path.stat().st_mode & 0o777 for path in bundle.path.iterdir()} == {0o644}
     assert leftovers(tmp_path) == []
@@ -195,12 +195,12 @@ def test_a_place_that_is_taken_is_not_touched(tmp_path, there):
 
 
 def test_a_place_that_is_taken_meanwhile_is_not_touched(tmp_path):
-    from lading.bundle.writer import _beside
+    from lading.bundle.writer import staging_directory
 
     place = tmp_path / "place"
 
     def late():
-        with _beside(place) as folder:
+        with staging_directory(place) as folder:
             (folder / "mine").write_bytes(b"mine")
             place.mkdir()
             (place / "theirs").write_bytes(b"theirs")

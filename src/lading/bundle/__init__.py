@@ -1,7 +1,7 @@
 """The artefact: one packed model version, described rule by rule in FORMAT.md.
 
-Reading a bundle executes nothing: no pickle, no import, no session. Whether the model runs and answers
-as it should is for verify and the server to find out.
+Reading a bundle executes nothing: no pickle, no import, no session. Whether the model runs and gives the
+right answers is checked by verify and by the server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tar form of a bundle: one possible sequence of bytes per bundle, and the reading of hostile ones.
 
-Headers are made and read by hand: the standard library's bytes differ between Python versions, and its
-reader takes far more than the format has. Knows no digests but those that the manifest gives.
+Headers are written and read by hand: the standard library's bytes differ between Python versions, and its
+reader accepts far more than the format allows. Knows no digests but those in the manifest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lading.bundle.manifest import (
     MAX_MANIFEST_BYTES,
     Manifest,
     check_file_name,
+    quote,
     read_manifest,
-    shown,
     too_large,
 )
 from lading.errors import (
@@ -36,11 +36,11 @@ from lading.errors import (
 BLOCK = 512
 CHUNK = 2**20
 PREFIX = "lading/bundles"
-END = bytes(2 * BLOCK)
+END_MARK = bytes(2 * BLOCK)
 
 _FILE, _DIRECTORY = b"0", b"5"
 _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
-_REFUSED: Mapping[bytes, tuple[type[BundleError], str]] = {
+_REFUSED_KINDS: Mapping[bytes, tuple[type[BundleError], str]] = {
     b"1": (LinkRefused, "a hard link"),
     b"2": (LinkRefused, "a symbolic link"),
     b"3": (SpecialFileRefused, "a character device"),
@@ -57,22 +57,22 @@ class BlobInfo:
     size: int
 
 
-Read = Callable[[str], Iterator[bytes]]
-"""Gives the bytes of a file of the bundle, piece by piece."""
+ReadFile = Callable[[str], Iterator[bytes]]
+"""From the name of a file of the bundle to its bytes, in chunks."""
 
 
-def write_archive(out: BinaryIO, manifest: Manifest, data: bytes, read: Read) -> BlobInfo:
-    """Write the one tar form of a bundle; `data` is its manifest's bytes, `read` gives the other files.
+def write_archive(out: BinaryIO, manifest: Manifest, data: bytes, read: ReadFile) -> BlobInfo:
+    """Write the one tar form of a bundle; `data` are its manifest's bytes, `read` reads the other files.
 
-    Raises `DigestMismatch` if a file is not what the manifest says; then `out` holds no whole archive.
+    Raises `DigestMismatch` if a file differs from the manifest; `out` then holds an incomplete archive.
     """
     hasher, size = hashlib.sha256(), 0
 
-    def put(piece: bytes) -> None:
+    def put(chunk: bytes) -> None:
         nonlocal size
-        out.write(piece)
-        hasher.update(piece)
-        size += len(piece)
+        out.write(chunk)
+        hasher.update(chunk)
+        size += len(chunk)
 
     for name in _directories(manifest.name):
         put(_header(name, 0, _DIRECTORY))
@@ -81,28 +81,28 @@ def write_archive(out: BinaryIO, manifest: Manifest, data: bytes, read: Read) ->
     for name, entry in sorted(manifest.files.items()):
         put(_header(f"{root}/{name}", entry.size, _FILE))
         content, length = hashlib.sha256(), 0
-        for piece in read(name):
-            put(piece)
-            content.update(piece)
-            length += len(piece)
+        for chunk in read(name):
+            put(chunk)
+            content.update(chunk)
+            length += len(chunk)
         if (content.hexdigest(), length) != (entry.sha256, entry.size):
             raise DigestMismatch(f"`{name}`", expected=f"`{entry.sha256}`", found=f"`{content.hexdigest()}`")
         put(_padding(length))
-    put(END)
+    put(END_MARK)
     return BlobInfo(f"sha256:{hasher.hexdigest()}", size)
 
 
 def read_archive(
     source: BinaryIO, digest: str | None, create: Callable[[str, Iterator[bytes]], None]
 ) -> Manifest:
-    """Read a tar of a bundle from a stream, handing each file to `create` under its plain name.
+    """Read a tar of a bundle from a stream; call `create` with the plain name and the bytes of each file.
 
-    Nothing is handed over before the manifest has been read and found valid (and, where `digest` is
-    given, to be the one expected); only the sizes that it names are read after it. File digests are the
-    caller's to check. Raises a `BundleError` per broken rule.
+    `create` is not called before the manifest has been read and is valid (and has the `digest`, if one is
+    expected); no file is longer than the manifest states. The digests of files are left to the caller.
+    Raises the `BundleError` of the first rule that is broken.
     """
-    members = _Members(source)
-    name, data = _read_head(members)
+    members = _MemberReader(source)
+    name, data = _read_start(members)
     manifest = read_manifest(data, digest)
     if manifest.name != name:
         where = f"the tar of `{manifest.name}`"
@@ -110,7 +110,7 @@ def read_archive(
     create(MANIFEST_FILE, iter([data]))
     order = []
     while (member := members.next()) is not None:
-        file = _member_of(member, name, manifest)
+        file = _file_of(member, name, manifest)
         order.append(file)
         create(file, members.content(member.size))
     missing = sorted(manifest.files.keys() - set(order))
@@ -129,55 +129,55 @@ class _Member:
     size: int
 
 
-class _Members:
+class _MemberReader:
     """Reads member after member from a stream that need not be seekable."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self._seen: set[str] = set()
+        self._names: set[str] = set()
 
     def next(self) -> _Member | None:
-        """Read the next header; None at the end mark."""
-        block = self._exactly(BLOCK)
-        if block == END[:BLOCK]:
+        """Read the next header; return None at the end mark."""
+        block = self._read_exactly(BLOCK)
+        if block == END_MARK[:BLOCK]:
             return None
         member = _parse(block)
-        if member.name in self._seen:
+        if member.name in self._names:
             raise DuplicateEntry(
-                "members of the tar", expected="each once", found=f"{shown(member.name)} twice"
+                "members of the tar", expected="each once", found=f"{quote(member.name)} twice"
             )
-        self._seen.add(member.name)
+        self._names.add(member.name)
         return member
 
     def content(self, size: int) -> Iterator[bytes]:
         """Return the bytes of the member just read, then check and skip its padding."""
         left = size
         while left:
-            piece = self._exactly(min(left, CHUNK))
-            left -= len(piece)
-            yield piece
-        if any(self._exactly(len(_padding(size)))):
+            chunk = self._read_exactly(min(left, CHUNK))
+            left -= len(chunk)
+            yield chunk
+        if any(self._read_exactly(len(_padding(size)))):
             raise ArchiveInvalid("padding in the tar", expected="zeros", found="other bytes")
 
     def finish(self) -> None:
-        """Check that the second block of zeros is there and nothing after it."""
-        if self._exactly(BLOCK) != END[:BLOCK]:
+        """Check that the second block of zeros follows, and nothing after it."""
+        if self._read_exactly(BLOCK) != END_MARK[:BLOCK]:
             raise ArchiveInvalid("the end of the tar", expected="two blocks of zeros", found="one")
         if self._source.read(1):
             raise ArchiveInvalid("the end of the tar", expected="nothing after it", found="more bytes")
 
-    def _exactly(self, size: int) -> bytes:
-        pieces, left = [], size
+    def _read_exactly(self, size: int) -> bytes:
+        chunks, left = [], size
         while left:
-            piece = self._source.read(left)
-            if not piece:
+            chunk = self._source.read(left)  # A socket may return less than it was asked for.
+            if not chunk:
                 raise ArchiveInvalid("the tar", expected=f"{left} more bytes", found="its end")
-            pieces.append(piece)
-            left -= len(piece)
-        return b"".join(pieces)
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b"".join(chunks)
 
 
-def _read_head(members: _Members) -> tuple[str, bytes]:
+def _read_start(members: _MemberReader) -> tuple[str, bytes]:
     """Read the directories and ``bundle.json``; return the bundle's name and the manifest's bytes."""
     path, name = PREFIX.split("/"), ""
     for depth in range(1, 4):
@@ -185,47 +185,48 @@ def _read_head(members: _Members) -> tuple[str, bytes]:
         name = member.name.removesuffix("/").rpartition("/")[2] if member else ""
         expected = "/".join([*path, name][:depth]) + "/"
         if member is None or member.kind != _DIRECTORY or member.name != expected:
-            found = shown(member.name) if member else "its end"
-            raise ArchiveInvalid("the tar", expected=f"the directory `{expected}` first", found=found)
+            text = quote(member.name) if member else "its end"
+            raise ArchiveInvalid("the tar", expected=f"the directory `{expected}` first", found=text)
     member = members.next()
     if member is None or member.name != f"{PREFIX}/{name}/{MANIFEST_FILE}" or member.kind != _FILE:
-        found = shown(member.name) if member else "the end"
-        raise FileMissing(f"`{MANIFEST_FILE}`", expected="the first file of the tar", found=found)
+        text = quote(member.name) if member else "the end"
+        raise FileMissing(f"`{MANIFEST_FILE}`", expected="the first file of the tar", found=text)
     if member.size > MAX_MANIFEST_BYTES:
         raise too_large(MANIFEST_FILE, member.size, MAX_MANIFEST_BYTES)
     return name, b"".join(members.content(member.size))
 
 
-def _member_of(member: _Member, name: str, manifest: Manifest) -> str:
-    """Return the plain file name of a member that the manifest names, with the size that it names."""
+def _file_of(member: _Member, name: str, manifest: Manifest) -> str:
+    """Return the plain file name of a member, which the manifest must name with the same size."""
     root = f"{PREFIX}/{name}/"
     file = member.name.removeprefix(root)
     if not member.name.startswith(root) or member.kind != _FILE or file not in manifest.files:
-        raise FileUnexpected(shown(member.name), expected="only files that the manifest names", found="it")
+        raise FileUnexpected(quote(member.name), expected="only files that the manifest names", found="it")
     check_file_name(file, "member of the tar")
-    want = manifest.files[file].size
-    if member.size != want:
-        raise SizeMismatch(f"`{file}`", expected=f"{want} bytes", found=str(member.size))
+    size = manifest.files[file].size
+    if member.size != size:
+        raise SizeMismatch(f"`{file}`", expected=f"{size} bytes", found=str(member.size))
     return file
 
 
 def _parse(block: bytes) -> _Member:
-    """Read a header block, refusing what is dangerous by its own name and all else that is not canonical."""
+    """Read a header block; dangerous kinds and names have errors of their own, all else must be canonical."""
     if _checksum(block) != _octal(block[148:156]):
         hint = "a compressed tar? the format is uncompressed" if block[:2] == b"\x1f\x8b" else None
         raise ArchiveInvalid("the tar", expected="a header", found="other bytes", hint=hint)
-    kind = _FILE if block[156:157] == b"\0" else block[156:157]
+    kind = _FILE if block[156:157] == b"\0" else block[156:157]  # NUL is the old form of a plain file.
     prefix = _text(block[345:500])
     name = f"{prefix}/{_text(block[:100])}" if prefix else _text(block[:100])
-    if kind in _REFUSED:
-        error, what = _REFUSED[kind]
-        raise error(shown(name), expected="a plain file", found=what)
+    if kind in _REFUSED_KINDS:
+        error, description = _REFUSED_KINDS[kind]
+        raise error(quote(name), expected="a plain file", found=description)
     if name.startswith("/") or ".." in name.split("/") or "\\" in name or "//" in name:
-        raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=shown(name))
+        raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=quote(name))
     size = _octal(block[124:136])
+    # The format has one header per name, size and kind: so the block is compared with that one.
     if kind not in (_FILE, _DIRECTORY) or size is None or block != _header_or_none(name, size, kind):
         raise ArchiveInvalid(
-            shown(name),
+            quote(name),
             expected="the header that the format gives it",
             found=f"another (type `{kind.decode('latin-1')}`)",
             hint="write it with `Bundle.write_tar`",
@@ -241,8 +242,8 @@ def _header_or_none(name: str, size: int, kind: bytes) -> bytes | None:
 
 
 def _header(name: str, size: int, kind: bytes) -> bytes:
-    """Make the ustar header of a member: mode by kind; time, owner and devices are zero and unnamed."""
-    prefix, base = _split(name.encode("ascii", "replace"))
+    """Return the ustar header of a member (POSIX.1-1988); time, owner and devices are zero."""
+    prefix, base = _split_name(name.encode("ascii", "replace"))
     mode = _DIRECTORY_MODE if kind == _DIRECTORY else _FILE_MODE
     fields = [
         base.ljust(100, b"\0"),
@@ -251,7 +252,7 @@ def _header(name: str, size: int, kind: bytes) -> bytes:
         b"%07o\0" % 0,  # group
         b"%011o\0" % size,
         b"%011o\0" % 0,  # time
-        b" " * 8,  # the checksum is taken over blanks
+        b" " * 8,  # the checksum is computed with blanks in its own place
         kind,
         bytes(100),  # link target
         b"ustar\x0000",
@@ -264,7 +265,7 @@ def _header(name: str, size: int, kind: bytes) -> bytes:
     return block[:148] + b"%06o\0 " % _checksum(block) + block[156:]
 
 
-def _split(name: bytes) -> tuple[bytes, bytes]:
+def _split_name(name: bytes) -> tuple[bytes, bytes]:
     """Split a name of more than 100 bytes before its last part, as ustar does."""
     if len(name) <= 100:
         return b"", name

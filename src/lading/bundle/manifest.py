@@ -53,14 +53,14 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one file of the bundle must be: 64 hexadecimal digits and a length in bytes."""
+    """The digest, 64 hexadecimal digits, and the length in bytes of one file of the bundle."""
 
     sha256: str
     size: int
 
 
 class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a packer says of a model; `write_bundle` adds the rest of the manifest.
+    """The part of the manifest that a packer provides; `write_bundle` adds the rest.
 
     ``labels`` maps the text of a class value to its display name; ``expected_from`` names who computed
     the golden outputs ("scikit-learn 1.9.1").
@@ -101,10 +101,10 @@ def canonical_json(value: object) -> bytes:
 
 
 def seal_manifest(draft: Draft, files: dict[str, FileEntry]) -> Manifest:
-    """Make the manifest of `draft` and `files`: the format number and the seal are added, rules checked."""
+    """Return the manifest of `draft` and `files`, sealed and checked against every rule."""
     fields = {name: getattr(draft, name) for name in Draft.__struct_fields__}
     unsealed = Manifest(**fields, format=FORMAT, files=files, seal="")
-    # Through JSON and back, so that a draft of wrong types is refused here and not by who reads it.
+    # Through JSON and back, so that a draft with wrong types is refused here and not by its first reader.
     tree = _parse(canonical_json(unsealed))
     manifest = msgspec.structs.replace(_convert(tree), seal=_seal_of(tree))
     _check_values(manifest)
@@ -112,16 +112,16 @@ def seal_manifest(draft: Draft, files: dict[str, FileEntry]) -> Manifest:
 
 
 def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
-    """Read the bytes of ``bundle.json`` and hold them to every rule; `digest` is the one expected."""
+    """Read the bytes of ``bundle.json`` and check every rule; `digest` is the expected one, if any."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise too_large(MANIFEST_FILE, len(data), MAX_MANIFEST_BYTES)
     if digest is not None and manifest_digest(data) != digest:
         raise DigestMismatch(f"`{MANIFEST_FILE}`", expected=f"`{digest}`", found=f"`{manifest_digest(data)}`")
     tree = _parse(data)
     if type(tree.get("format")) is not int or tree["format"] != FORMAT:
-        found = f"`{tree['format']}`" if "format" in tree else "none"
-        hint = "a newer lading may read it" if found != "none" else None
-        raise FormatUnsupported(_at("$.format"), expected=f"`{FORMAT}`", found=found, hint=hint)
+        number = f"`{tree['format']}`" if "format" in tree else "none"
+        hint = "a newer lading may read it" if "format" in tree else None
+        raise FormatUnsupported(_at("$.format"), expected=f"`{FORMAT}`", found=number, hint=hint)
     seal = _seal_of(tree)
     manifest = _convert(tree)
     _check_canonical(manifest, data)
@@ -129,7 +129,7 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
         raise DigestMismatch(
             _at("$.seal"),
             expected=f"`{seal}`, the sha256 of the rest",
-            found=shown(manifest.seal[:80]),
+            found=quote(manifest.seal[:80]),
             hint="the manifest was changed after it was written",
         )
     _check_values(manifest)
@@ -147,7 +147,7 @@ def size_limit(name: str) -> int:
 
 
 def too_large(name: str, size: int, limit: int) -> TooLarge:
-    """Say that the file `name` is above the reader's limit."""
+    """Return the error of a file above the reader's limit."""
     return TooLarge(f"`{name}`", expected=f"at most {limit} bytes", found=f"{size}")
 
 
@@ -157,24 +157,25 @@ def check_file_name(name: str, where: str) -> None:
         raise PathUnsafe(
             where,
             expected="a plain file name: `[A-Za-z0-9_][A-Za-z0-9._-]{0,99}`",
-            found=shown(name),
+            found=quote(name),
         )
 
 
-def shown(name: str) -> str:
-    """Return a name from a bundle as a message shows it: no control character reaches a terminal."""
+def quote(name: str) -> str:
+    """Return a name from a bundle as a message writes it, with control characters escaped."""
     return f"`{name}`" if name.isprintable() else ascii(name)
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    def constant(text: str) -> object:
+    def refuse_constant(text: str) -> object:
+        # Python's decoder also takes the words NaN and Infinity.
         raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="finite numbers", found=f"`{text}`")
 
     try:
-        tree = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=constant)
+        tree = json.loads(data.decode(), object_pairs_hook=_unique_object, parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
-        found = f"another byte at {error.start}"
-        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="UTF-8", found=found) from None
+        place = f"another byte at {error.start}"
+        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="UTF-8", found=place) from None
     except (ValueError, RecursionError) as error:
         raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="JSON", found=str(error)) from None
     if not isinstance(tree, dict):
@@ -182,7 +183,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     return tree
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     tree = dict(pairs)
     if len(tree) != len(pairs):
         _check_unique("$", (key for key, _ in pairs))
@@ -194,20 +195,20 @@ def _convert(tree: dict[str, Any]) -> Manifest:
         return msgspec.convert(tree, Manifest, strict=True)
     except (msgspec.ValidationError, OverflowError) as error:
         sentence, _, path = str(error).partition(" - at ")
-        # msgspec gives one exception class for every disagreement; test_bundle holds it to this wording.
+        where = _at(path.strip("`") or "$")
+        # msgspec has one exception class for everything, so its text decides; test_manifest holds it to that.
         if sentence.startswith("Object contains unknown field"):
-            found = sentence.removeprefix("Object contains unknown field ")
-            where = _at(path.strip("`") or "$")
-            raise UnknownKey(where, expected="only keys of the format", found=found) from None
-        raise ManifestInvalid(f"{_at(path.strip('`') or '$')}: {sentence}") from None
+            key = sentence.removeprefix("Object contains unknown field ")
+            raise UnknownKey(where, expected="only keys of the format", found=key) from None
+        raise ManifestInvalid(f"{where}: {sentence}") from None
 
 
 def _check_canonical(manifest: Manifest, data: bytes) -> None:
     canonical = canonical_json(manifest)
     if canonical == data:
         return
-    pairs = zip(canonical, data, strict=False)
-    at = next((at for at, (want, have) in enumerate(pairs) if want != have), min(len(canonical), len(data)))
+    pairs = enumerate(zip(canonical, data, strict=False))
+    at = next((at for at, (expected, byte) in pairs if expected != byte), min(len(canonical), len(data)))
     raise ManifestNotCanonical(
         f"`{MANIFEST_FILE}`",
         expected="sorted keys, no spaces, no key left at its default, shortest numbers",
@@ -222,18 +223,16 @@ def _seal_of(tree: dict[str, Any]) -> str:
 
 def _check_values(manifest: Manifest) -> None:
     check_name(manifest.name, _at("$.name"))
-    _refuse_unless(manifest.runtime == "onnx", "$.runtime", "`onnx`", f"`{manifest.runtime}`")
+    _require(manifest.runtime == "onnx", "$.runtime", "`onnx`", f"`{manifest.runtime}`")
     for key in ("purpose", "owner", "expected_from"):
         text = getattr(manifest, key)
-        _refuse_unless(
-            bool(text.strip()) and text.isprintable(), f"$.{key}", "one line of text", ascii(text)[:80]
-        )
+        _require(bool(text.strip()) and text.isprintable(), f"$.{key}", "one line of text", ascii(text)[:80])
     for key, value in manifest.metrics.items():
-        _refuse_unless(math.isfinite(value), f"$.metrics.{key}", "a finite number", str(value))
+        _require(math.isfinite(value), f"$.metrics.{key}", "a finite number", str(value))
     for key in ("rtol", "atol", "max_label_flips"):
         value = getattr(manifest.tolerance, key)
-        least = math.isfinite(value) and value >= 0
-        _refuse_unless(least, f"$.tolerance.{key}", "a finite number, 0 or more", str(value))
+        in_range = math.isfinite(value) and value >= 0
+        _require(in_range, f"$.tolerance.{key}", "a finite number, 0 or more", str(value))
     _check_tensors("inputs", manifest.signature.inputs)
     _check_tensors("outputs", manifest.signature.outputs)
     _check_files(manifest.files)
@@ -241,29 +240,28 @@ def _check_values(manifest: Manifest) -> None:
 
 def _check_tensors(side: str, tensors: tuple[Tensor, ...]) -> None:
     path = f"$.signature.{side}"
-    _refuse_unless(bool(tensors), path, "at least one", "none")
+    _require(bool(tensors), path, "at least one", "none")
     _check_unique(path, (tensor.name for tensor in tensors))
     for at, tensor in enumerate(tensors):
         _check_tensor(f"{path}[{at}]", tensor)
 
 
 def _check_tensor(path: str, tensor: Tensor) -> None:
-    named = bool(tensor.name) and "\0" not in tensor.name
-    _refuse_unless(named, f"{path}.name", "a name", ascii(tensor.name))
+    is_named = bool(tensor.name) and "\0" not in tensor.name
+    _require(is_named, f"{path}.name", "a name", ascii(tensor.name))
     for at, size in enumerate(tensor.shape):
         place = f"{path}.shape[{at}]"
-        known = bool(size) if isinstance(size, str) else size >= 1
-        _refuse_unless(known, place, "a name, or a size of 1 or more", f"`{size}`")
-        _refuse_unless(size != BATCH or at == 0, place, f"`{BATCH}` as the first dimension only", f"`{size}`")
+        is_size = bool(size) if isinstance(size, str) else size >= 1
+        _require(is_size, place, "a name, or a size of 1 or more", f"`{size}`")
+        _require(size != BATCH or at == 0, place, f"`{BATCH}` as the first dimension only", f"`{size}`")
     floating = tensor.dtype.startswith("float")
-    _refuse_unless(
+    _require(
         floating or not tensor.allows_nan, f"{path}.allows_nan", "`true` for floats only", f"`{tensor.dtype}`"
     )
     if tensor.columns:
         _check_unique(f"{path}.columns", tensor.columns)
         last = tensor.shape[-1] if tensor.shape else None
-        named = last == len(tensor.columns)
-        _refuse_unless(named, f"{path}.columns", f"{last} names", str(len(tensor.columns)))
+        _require(last == len(tensor.columns), f"{path}.columns", f"{last} names", str(len(tensor.columns)))
 
 
 def _check_files(files: dict[str, FileEntry]) -> None:
@@ -272,14 +270,14 @@ def _check_files(files: dict[str, FileEntry]) -> None:
             raise FileMissing(_at("$.files"), expected=f"`{name}`", found=", ".join(sorted(files)) or "none")
     for name, entry in files.items():
         check_file_name(name, _at("$.files"))
-        _refuse_unless(name != MANIFEST_FILE, "$.files", "every other file", f"`{name}` itself")
-        hexadecimal = _SHA256.fullmatch(entry.sha256) is not None
+        _require(name != MANIFEST_FILE, "$.files", "every other file", f"`{name}` itself")
+        is_hexadecimal = _SHA256.fullmatch(entry.sha256) is not None
         expected = "64 hexadecimal digits"
-        _refuse_unless(hexadecimal, f"$.files.{name}.sha256", expected, f"`{entry.sha256[:80]}`")
-        _refuse_unless(entry.size >= 0, f"$.files.{name}.size", "0 or more", str(entry.size))
+        _require(is_hexadecimal, f"$.files.{name}.sha256", expected, f"`{entry.sha256[:80]}`")
+        _require(entry.size >= 0, f"$.files.{name}.size", "0 or more", str(entry.size))
         if entry.size > size_limit(name):
             raise too_large(name, entry.size, size_limit(name))
-    # On a file system that folds case two such names would be one file.
+    # On a case-insensitive file system two such names would be one file.
     _check_unique("$.files", (name.lower() for name in (*files, MANIFEST_FILE)))
 
 
@@ -287,11 +285,11 @@ def _check_unique(path: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DuplicateEntry(_at(path), expected="each name once", found=f"{shown(name)} twice")
+            raise DuplicateEntry(_at(path), expected="each name once", found=f"{quote(name)} twice")
         seen.add(name)
 
 
-def _refuse_unless(holds: bool, path: str, expected: str, found: str) -> None:
+def _require(holds: bool, path: str, expected: str, found: str) -> None:
     if not holds:
         raise ManifestInvalid(_at(path), expected=expected, found=found)
 

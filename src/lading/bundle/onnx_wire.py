@@ -1,6 +1,6 @@
-"""Protobuf bytes of an ONNX model, field by field and without the onnx package; what is not asked is skipped.
+"""The protobuf wire format of an ONNX model, read field by field and without the onnx package.
 
-Source: protobuf.dev, "Encoding".
+Fields that the caller does not name are skipped unread. Source: protobuf.dev, "Encoding".
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ Buffer = bytes | mmap.mmap
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-def fields(
+def read_fields(
     model: Buffer, at: int, end: int, messages: Collection[int], varints: Collection[int] = ()
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Return (field number, start, end, value) of the fields in `messages` and `varints`; skip all others.
+    """Return number, start, end and value of each field in `messages` or `varints`; skip all others.
 
-    `messages` are fields with a length: messages, strings, bytes. Raises `ModelInvalid`.
+    `messages` are the fields with a length: messages, strings, bytes. Raises `ModelInvalid`.
     """
     while at < end:
         begin = at
-        tag, at = _varint(model, at, end, most=5)
+        tag, at = _read_varint(model, at, end, most=5)  # A tag and a length have 32 bits: five bytes.
         number, wire = tag >> 3, tag & 7
         if number == 0 or tag >= 2**32:
-            malformed("field number out of range", begin)
+            raise_malformed("field number out of range", begin)
         low, value = at, 0
         if wire == _BYTES:
-            size, low = _varint(model, at, end, most=5)
+            size, low = _read_varint(model, at, end, most=5)
             at = low + size
         elif wire == _VARINT:
-            value, at = _varint(model, at, end, most=10)
+            value, at = _read_varint(model, at, end, most=10)
         elif wire in (_FIXED64, _FIXED32):
             at += 8 if wire == _FIXED64 else 4
         else:
-            malformed(f"wire type {wire}", begin)
+            raise_malformed(f"wire type {wire}", begin)
         if at > end:
-            malformed("a field that ends after its message", begin)
+            raise_malformed("a field that ends after its message", begin)
         if (wire == _BYTES and number in messages) or (wire == _VARINT and number in varints):
             yield number, low, at, value
         elif at < end and tag < 0x80 and model[at] == tag:
-            # Tree ensembles repeat one field millions of times: a run is skipped by a compiled pattern.
+            # Tree ensembles repeat one field millions of times: a compiled pattern skips the whole run.
             at = _run(tag).match(model, at, end).end()  # type: ignore[union-attr]
 
 
 @lru_cache(maxsize=128)
 def _run(tag: int) -> re.Pattern[bytes]:
-    """Compile the pattern of any number of fields with the same one-byte `tag`, each well-formed."""
+    """Compile a pattern for any number of well-formed fields with the same one-byte `tag`."""
     bodies = {
         _VARINT: b"[\x80-\xff]{0,9}[\x00-\x7f]",
         _FIXED64: b".{8}",
         _FIXED32: b".{4}",
         _BYTES: b"(?:" + b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(32)) + b")",
     }
-    # Possessive, so that the engine keeps no way back for each of millions of turns.
+    # Possessive (`*+`), so that the engine does not keep a way back for each of millions of repetitions.
     return re.compile(b"(?:" + re.escape(bytes([tag])) + bodies[tag & 7] + b")*+", re.DOTALL)
 
 
-def _varint(model: Buffer, at: int, end: int, *, most: int) -> tuple[int, int]:
+def _read_varint(model: Buffer, at: int, end: int, *, most: int) -> tuple[int, int]:
     value = shift = 0
     for place in range(at, min(at + most, end)):
         byte = model[place]
@@ -72,16 +72,16 @@ def _varint(model: Buffer, at: int, end: int, *, most: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, place + 1
         shift += 7
-    return malformed("a number that does not end", at)
+    return raise_malformed("a number that does not end", at)
 
 
-def malformed(found: str, at: int) -> NoReturn:
-    """Raise `ModelInvalid`, for what is wrong at byte `at`."""
-    raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found=f"{found}, at byte {at}")
+def raise_malformed(problem: str, at: int) -> NoReturn:
+    """Raise the `ModelInvalid` of a model that is wrong at byte `at`."""
+    raise ModelInvalid(f"`{MODEL_FILE}`", expected="an ONNX model", found=f"{problem}, at byte {at}")
 
 
-def varint(value: int) -> bytes:
-    """Write a number of no sign, seven bits a byte, the lowest first."""
+def encode_varint(value: int) -> bytes:
+    """Return an unsigned number as a varint: seven bits per byte, the lowest first."""
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)

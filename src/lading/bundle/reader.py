@@ -1,4 +1,4 @@
-"""A bundle on disk: opened only if it obeys every rule of FORMAT.md.
+"""A bundle on disk, opened only if it obeys every rule of FORMAT.md.
 
 Opening costs one pass of sha256 over the files; nothing is executed and no model is loaded.
 """
@@ -29,8 +29,8 @@ from lading.bundle.manifest import (
     FileEntry,
     Manifest,
     manifest_digest,
+    quote,
     read_manifest,
-    shown,
     size_limit,
     too_large,
 )
@@ -58,21 +58,21 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path | str, *, digest: str | None = None) -> Self:
-        """Open the directory `path` after checking every rule of the format, all digests included.
+        """Check every rule of the format, all digests included, and open the directory `path`.
 
-        `digest` is the bundle digest that is expected, if one is. Raises the `BundleError` of the first
-        rule that is broken, `ModelInvalid` for a model that is no ONNX, `InvalidName` for the name.
+        `digest` is the expected digest of the bundle, if any. Raises the `BundleError` of the first rule
+        that is broken, `ModelInvalid` if the model is no ONNX, `InvalidName` for the name.
         """
         path = Path(path)
-        with _directory(path) as folder:
+        with _open_directory(path) as folder:
             _check_kinds(folder)
-            data = _read(folder, MANIFEST_FILE)
+            data = _read_file(folder, MANIFEST_FILE)
             manifest = read_manifest(data, digest)
             _check_names(folder, manifest)
             for name, entry in sorted(manifest.files.items()):
                 _check_file(folder, name, entry)
-            decode_samples(manifest.signature, _read(folder, SAMPLES_FILE))
-            check_requirements(_read(folder, REQUIREMENTS_FILE))
+            decode_samples(manifest.signature, _read_file(folder, SAMPLES_FILE))
+            check_requirements(_read_file(folder, REQUIREMENTS_FILE))
             _check_model(folder, manifest)
         return cls(path, manifest, manifest_digest(data))
 
@@ -83,33 +83,36 @@ class Bundle:
 
     def samples(self) -> Samples:
         """Read the golden samples; raises `DigestMismatch` if they have changed since opening."""
-        with _directory(self.path) as folder:
-            data = _read(folder, SAMPLES_FILE)
-        found, want = hashlib.sha256(data).hexdigest(), self.manifest.files[SAMPLES_FILE].sha256
-        if found != want:
-            raise _other_bytes(SAMPLES_FILE, want, found)
+        with _open_directory(self.path) as folder:
+            data = _read_file(folder, SAMPLES_FILE)
+        digest, expected = hashlib.sha256(data).hexdigest(), self.manifest.files[SAMPLES_FILE].sha256
+        if digest != expected:
+            raise _digest_mismatch(SAMPLES_FILE, expected, digest)
         return decode_samples(self.manifest.signature, data)
 
     def weights_bytes(self, *, above: int = 0) -> int:
-        """Sum the model's tensors of more than `above` bytes, wherever they lie; trees are no tensors."""
+        """Return the bytes of the model's tensors of more than `above` bytes, inside or outside of it.
+
+        The weights of tree ensembles are attributes, not tensors, and do not count.
+        """
         sizes = {name: entry.size for name, entry in self.manifest.files.items()}
         with (
-            _directory(self.path) as folder,
-            _open(folder, MODEL_FILE) as file,
+            _open_directory(self.path) as folder,
+            _open_file(folder, MODEL_FILE) as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model,
         ):
             return sum(size for size in tensor_sizes(model, sizes) if size > above)
 
     def write_tar(self, out: BinaryIO) -> BlobInfo:
-        """Write the tar form to `out`: the same bytes wherever and whenever; see FORMAT.md.
+        """Write the tar form to `out`, the same bytes on every machine at every time; see FORMAT.md.
 
         Raises `DigestMismatch` if a file has changed since opening.
         """
-        with _directory(self.path) as folder:
-            data = _read(folder, MANIFEST_FILE)
+        with _open_directory(self.path) as folder:
+            data = _read_file(folder, MANIFEST_FILE)
             if manifest_digest(data) != self.digest:
-                raise _other_bytes(MANIFEST_FILE, self.digest, manifest_digest(data))
-            return write_archive(out, self.manifest, data, lambda name: _pieces(folder, name))
+                raise _digest_mismatch(MANIFEST_FILE, self.digest, manifest_digest(data))
+            return write_archive(out, self.manifest, data, lambda name: _chunks(folder, name))
 
 
 def check_requirements(data: bytes) -> None:
@@ -128,13 +131,13 @@ def check_requirements(data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _directory(path: Path) -> Iterator[int]:
-    """Hold the directory open, so that every name below is looked up in this one and no other."""
+def _open_directory(path: Path) -> Iterator[int]:
+    """Hold the directory open, so that names are looked up in it even if its path is replaced meanwhile."""
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except NotADirectoryError:
-        found = "a file" if path.exists() else "nothing"
-        raise FileMissing(f"bundle `{path}`", expected="a directory", found=found) from None
+        kind = "a file" if path.exists() else "nothing"
+        raise FileMissing(f"bundle `{path}`", expected="a directory", found=kind) from None
     except FileNotFoundError:
         raise FileMissing(f"bundle `{path}`", expected="a directory", found="nothing") from None
     try:
@@ -150,68 +153,68 @@ def _check_kinds(folder: int) -> None:
 
 
 def _check_kind(name: str, status: os.stat_result) -> None:
-    where, kind = shown(name), stat.S_IFMT(status.st_mode)
+    where, kind = quote(name), stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFLNK:
         raise LinkRefused(where, expected="a plain file", found="a symbolic link")
     if kind == stat.S_IFDIR:
         raise FileUnexpected(where, expected="files only", found="a directory")
     if kind != stat.S_IFREG:
-        what = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(kind, "a device")
-        raise SpecialFileRefused(where, expected="a plain file", found=what)
+        name_of_kind = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}.get(kind, "a device")
+        raise SpecialFileRefused(where, expected="a plain file", found=name_of_kind)
     if status.st_nlink > 1:
-        # Whoever holds the other name can change the bytes after they were checked.
+        # Anyone with the other name can change the bytes after they were checked.
         hint = "copy the bundle without links"
         raise LinkRefused(where, expected="a file of one name", found="a hard link", hint=hint)
 
 
 def _check_names(folder: int, manifest: Manifest) -> None:
-    there = set(os.listdir(folder)) - {MANIFEST_FILE}
-    missing, extra = manifest.files.keys() - there, there - manifest.files.keys()
+    names = set(os.listdir(folder)) - {MANIFEST_FILE}
+    missing, extra = manifest.files.keys() - names, names - manifest.files.keys()
     if missing:
         raise FileMissing(f"`{min(missing)}`", expected="as the manifest says", found="no such file")
     if extra:
-        raise FileUnexpected(shown(min(extra)), expected="only files that the manifest names", found="it")
+        raise FileUnexpected(quote(min(extra)), expected="only files that the manifest names", found="it")
 
 
 def _check_file(folder: int, name: str, entry: FileEntry) -> None:
-    with _open(folder, name) as file:
+    with _open_file(folder, name) as file:
         size = os.fstat(file.fileno()).st_size
         if size != entry.size:
             raise SizeMismatch(f"`{name}`", expected=f"{entry.size} bytes", found=str(size))
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != entry.sha256:
-        raise _other_bytes(name, entry.sha256, found)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != entry.sha256:
+        raise _digest_mismatch(name, entry.sha256, digest)
 
 
 def _check_model(folder: int, manifest: Manifest) -> None:
     others = {name: entry.size for name, entry in manifest.files.items() if name not in REQUIRED_FILES}
-    with _open(folder, MODEL_FILE) as file:
-        if manifest.files[MODEL_FILE].size == 0:
+    with _open_file(folder, MODEL_FILE) as file:
+        if manifest.files[MODEL_FILE].size == 0:  # An empty file cannot be mapped; this raises.
             external_data(b"")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
-            read = check_external(external_data(model), others)
-    if others.keys() - read:
-        name = min(others.keys() - read)
+            names = check_external(external_data(model), others)
+    if unread := others.keys() - names:
+        name = min(unread)
         raise FileUnexpected(f"`{name}`", expected="only files that the model reads", found="it")
 
 
-def _read(folder: int, name: str) -> bytes:
+def _read_file(folder: int, name: str) -> bytes:
     limit = size_limit(name)
-    with _open(folder, name) as file:
+    with _open_file(folder, name) as file:
         data = file.read(limit + 1)
         if len(data) > limit:
             raise too_large(name, os.fstat(file.fileno()).st_size, limit)
     return data
 
 
-def _pieces(folder: int, name: str) -> Iterator[bytes]:
-    with _open(folder, name) as file:
-        while piece := file.read(CHUNK):
-            yield piece
+def _chunks(folder: int, name: str) -> Iterator[bytes]:
+    with _open_file(folder, name) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
 
 
-def _open(folder: int, name: str) -> io.BufferedReader:
-    # Neither follows a link nor waits for the other end of a FIFO that took the file's place just now.
+def _open_file(folder: int, name: str) -> io.BufferedReader:
+    # The file may have been replaced since it was checked: a link is not followed, a FIFO not waited for.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(name, flags, dir_fd=folder)
@@ -230,6 +233,6 @@ def _open(folder: int, name: str) -> io.BufferedReader:
     return file
 
 
-def _other_bytes(name: str, want: str, found: str) -> DigestMismatch:
+def _digest_mismatch(name: str, expected: str, digest: str) -> DigestMismatch:
     hint = "the file was changed or damaged after the bundle was written"
-    return DigestMismatch(f"`{name}`", expected=f"`{want}`", found=f"`{found}`", hint=hint)
+    return DigestMismatch(f"`{name}`", expected=f"`{expected}`", found=f"`{digest}`", hint=hint)

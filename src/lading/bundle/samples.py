@@ -1,7 +1,7 @@
 """``samples.npz``: golden inputs and the outputs expected of them, as deterministic bytes.
 
 Reads and writes one kind of zip (stored entries) of one kind of array (plain dtypes). It never unpickles,
-never inflates and never trusts a length: what a header claims is compared with the bytes that are there.
+never inflates and never trusts a length: what a header claims is compared with the actual bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.bundle.manifest import SAMPLES_FILE, shown, size_limit, too_large
+from lading.bundle.manifest import SAMPLES_FILE, quote, size_limit, too_large
 from lading.errors import DuplicateEntry, InputError, SamplesInvalid
 from lading.signature import Array, Signature, Tensor, cast_array
 
@@ -36,7 +36,7 @@ _NPY_HEADER = re.compile(
 class Samples:
     """Golden rows by tensor name, in the signature's order; strings are object arrays of ``str``.
 
-    Every array of a batched tensor has ``rows`` rows; where nothing is batched ``rows`` is 1.
+    Every array of a batched tensor has ``rows`` rows; if nothing is batched, ``rows`` is 1.
     """
 
     inputs: dict[str, Array]
@@ -46,22 +46,23 @@ class Samples:
 
 def encode_samples(signature: Signature, samples: Samples) -> bytes:
     """Return the bytes of ``samples.npz``; the same arrays give the same bytes. Raises `SamplesInvalid`."""
-    given = {**_keyed("input", samples.inputs), **_keyed("output", samples.outputs)}
+    arrays = {**_keyed("input", samples.inputs), **_keyed("output", samples.outputs)}
     entries, total = [], 0
-    wanted = list(_entries(signature))
-    unknown = given.keys() - {(side, tensor.name) for _, side, tensor in wanted}
+    expected = list(_entries(signature))
+    unknown = arrays.keys() - {(side, tensor.name) for _, side, tensor in expected}
     if unknown:
         side, name = min(unknown)
-        raise SamplesInvalid(f"golden {side}s", expected="those of the signature", found=shown(name))
-    for name, side, tensor in wanted:
-        if (side, tensor.name) not in given:
+        raise SamplesInvalid(f"golden {side}s", expected="those of the signature", found=quote(name))
+    for name, side, tensor in expected:
+        if (side, tensor.name) not in arrays:
             raise SamplesInvalid(f"golden {side} `{tensor.name}`", expected=f"`{tensor}`", found="none")
-        array = given[side, tensor.name]
+        array = arrays[side, tensor.name]
         _check_array(side, tensor, array)
+        # numpy stores text with four bytes per character, padded to the longest.
         total += array.size * (4 * _longest(array) if tensor.dtype == "string" else array.itemsize)
         if total > size_limit(SAMPLES_FILE):
             raise too_large(SAMPLES_FILE, total, size_limit(SAMPLES_FILE))
-        entries.append((name, _npy(array)))
+        entries.append((name, _encode_npy(array)))
     _check_rows(signature, samples)
     return _zip(entries)
 
@@ -74,22 +75,23 @@ def decode_samples(signature: Signature, data: bytes) -> Samples:
     if len(data) > size_limit(SAMPLES_FILE):
         raise too_large(SAMPLES_FILE, len(data), size_limit(SAMPLES_FILE))
     members = _unzip(data)
-    wanted = list(_entries(signature))
-    for name in members.keys() - {name for name, _, _ in wanted}:
-        raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected="an entry per input and output", found=shown(name))
+    expected = list(_entries(signature))
+    for name in members.keys() - {name for name, _, _ in expected}:
+        raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected="an entry per input and output", found=quote(name))
     sides: dict[str, dict[str, Array]] = {"input": {}, "output": {}}
-    for name, side, tensor in wanted:
+    for name, side, tensor in expected:
         if name not in members:
             raise SamplesInvalid(f"`{SAMPLES_FILE}`", expected=f"`{name}`, `{tensor}`", found="no such entry")
-        sides[side][tensor.name] = _array(name, side, tensor, members[name])
-    arrays = [array for _, side, tensor in wanted if tensor.batched for array in [sides[side][tensor.name]]]
-    samples = Samples(sides["input"], sides["output"], len(arrays[0]) if arrays else 1)
+        sides[side][tensor.name] = _decode_npy(name, side, tensor, members[name])
+    batched = [sides[side][tensor.name] for _, side, tensor in expected if tensor.batched]
+    samples = Samples(sides["input"], sides["output"], len(batched[0]) if batched else 1)
     _check_rows(signature, samples)
     return samples
 
 
 def _entries(signature: Signature) -> Iterator[tuple[str, str, Tensor]]:
-    """Return entry name, side and tensor in order; names are by index, for a tensor may be called anything."""
+    """Return entry name, side and tensor of each array, in order."""
+    # Entries are named by index, because a tensor may have a name that no file can have.
     for side, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         for at, tensor in enumerate(tensors):
             yield f"{side}_{at}.npy", side, tensor
@@ -103,10 +105,10 @@ def _check_array(side: str, tensor: Tensor, array: Array) -> None:
     where = f"golden {side} `{tensor.name}`"
     if array.dtype != tensor.numpy_dtype:
         raise SamplesInvalid(where, expected=f"`{tensor}`", found=f"dtype `{array.dtype}`")
-    # An output may be NaN (and then must be NaN where it is served); an input only where it is allowed.
-    taken = tensor if side == "input" else _with_nan(tensor)
+    # An output may be NaN (and must then be NaN when it is served); an input only if its tensor allows it.
+    checked = tensor if side == "input" else _with_nan(tensor)
     try:
-        cast_array(taken, array)
+        cast_array(checked, array)
     except InputError as error:
         raise SamplesInvalid(where, expected=f"`{tensor}`", found=error.found) from None
 
@@ -132,7 +134,7 @@ def _longest(array: Array) -> int:
     return max((len(text) for text in array.flat), default=0)
 
 
-def _npy(array: Array) -> bytes:
+def _encode_npy(array: Array) -> bytes:
     """Encode as ``.npy`` 1.0; by hand, because numpy's padding has changed between versions."""
     plain = array.astype(f"<U{max(1, _longest(array))}") if array.dtype.kind == "O" else array
     plain = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<")).reshape(array.shape)
@@ -142,43 +144,41 @@ def _npy(array: Array) -> bytes:
     return head + header.encode("ascii") + b" " * padding + b"\n" + plain.tobytes()
 
 
-def _array(name: str, side: str, tensor: Tensor, data: memoryview) -> Array:
-    """Read one ``.npy`` entry whose dtype, shape and length are exactly what they must be."""
+def _decode_npy(name: str, side: str, tensor: Tensor, data: memoryview) -> Array:
+    """Read one ``.npy`` entry, whose dtype, shape and length must be exactly the tensor's."""
     where = f"`{SAMPLES_FILE}` entry `{name}`"
-    header, body = _split(where, data)
+    header, body = _split_npy(where, data)
     descr, fortran, numbers = header
     if descr == "|O":
         hint = "pickled objects are never read"
         raise SamplesInvalid(where, expected=f"`{tensor}`", found="dtype `object`", hint=hint)
-    text = tensor.dtype == "string" and re.fullmatch(r"<U[0-9]{1,9}", descr)
-    if not text and descr != tensor.numpy_dtype.newbyteorder("<").str:
-        raise SamplesInvalid(where, expected=f"`{tensor}`", found=f"dtype {shown(descr)}")
+    is_text = tensor.dtype == "string" and re.fullmatch(r"<U[0-9]{1,9}", descr)
+    if not is_text and descr != tensor.numpy_dtype.newbyteorder("<").str:
+        raise SamplesInvalid(where, expected=f"`{tensor}`", found=f"dtype {quote(descr)}")
     dtype, shape = np.dtype(descr), tuple(int(number) for number in numbers)
     if math.prod(shape) * dtype.itemsize != len(body):
         expected = f"as many bytes as `{descr}` of shape {list(shape)} has"
         raise SamplesInvalid(where, expected=expected, found=str(len(body)))
-    flat = _strings(where, body, dtype) if text else np.frombuffer(body, dtype)
+    flat = _decode_strings(where, body, dtype) if is_text else np.frombuffer(body, dtype)
     array = np.array(flat.reshape(shape, order="F" if fortran else "C"), order="C")
     _check_array(side, tensor, array)
     return array
 
 
-def _split(where: str, data: memoryview) -> tuple[tuple[str, bool, list[str]], memoryview]:
-    """Return what an ``.npy`` header says (dtype, Fortran order, sizes) and the bytes after it.
-
-    numpy writes it in one form only, so a pattern reads it; numpy's own reader evaluates a literal.
-    """
+def _split_npy(where: str, data: memoryview) -> tuple[tuple[str, bool, list[str]], memoryview]:
+    """Return the dtype, Fortran order and sizes in an ``.npy`` header, and the bytes after it."""
+    # numpy writes the header in one form only, so a pattern reads it; numpy's own reader evaluates a literal.
     start = {b"\x93NUMPY\x01\0": 10, b"\x93NUMPY\x02\0": 12}.get(bytes(data[:8]))
     end = start + int.from_bytes(data[8:start], "little") if start else 0
-    found = _NPY_HEADER.fullmatch(bytes(data[start:end])) if end <= min(len(data), _MAX_NPY_HEADER) else None
-    if found is None:
+    match = _NPY_HEADER.fullmatch(bytes(data[start:end])) if end <= min(len(data), _MAX_NPY_HEADER) else None
+    if match is None:
         raise SamplesInvalid(where, expected="an array as numpy writes it", found="another header")
-    descr, fortran, sizes = (group.decode("ascii") for group in found.groups())
+    descr, fortran, sizes = (group.decode("ascii") for group in match.groups())
     return (descr, fortran == "True", re.findall("[0-9]+", sizes)), data[end:]
 
 
-def _strings(where: str, body: memoryview, dtype: np.dtype[Any]) -> Array:
-    # Checked as numbers first: numpy makes broken strings out of code points that Unicode does not have.
+def _decode_strings(where: str, body: memoryview, dtype: np.dtype[Any]) -> Array:
+    # Checked as numbers first: from code points beyond Unicode numpy makes broken strings.
     if np.frombuffer(body, "<u4").max(initial=0) > sys.maxunicode:
         raise SamplesInvalid(where, expected="Unicode text", found="a code point above U+10FFFF")
     if dtype.itemsize == 0:
@@ -201,24 +201,27 @@ def _unzip(data: bytes) -> dict[str, memoryview]:
 
 
 def _check_infos(where: str, infos: list[zipfile.ZipInfo], size: int) -> None:
-    seen: set[str] = set()
+    names: set[str] = set()
     for info in infos:
-        if info.filename in seen:
-            raise DuplicateEntry(where, expected="each entry once", found=f"{shown(info.filename)} twice")
-        seen.add(info.filename)
+        if info.filename in names:
+            raise DuplicateEntry(where, expected="each entry once", found=f"{quote(info.filename)} twice")
+        names.add(info.filename)
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            found = f"{shown(info.filename)} compressed"
-            hint = "np.savez writes stored entries, np.savez_compressed does not"
-            raise SamplesInvalid(where, expected="stored entries only", found=found, hint=hint)
+            raise SamplesInvalid(
+                where,
+                expected="stored entries only",
+                found=f"{quote(info.filename)} compressed",
+                hint="np.savez writes stored entries, np.savez_compressed does not",
+            )
         if info.flag_bits & 0x1:
-            raise SamplesInvalid(where, expected="plain entries", found=f"{shown(info.filename)} encrypted")
-    # Entries that share bytes would otherwise make much out of little.
+            raise SamplesInvalid(where, expected="plain entries", found=f"{quote(info.filename)} encrypted")
+    # Overlapping entries could expand a small file to any size (the "better zip bomb" of D. Fifield, 2019).
     if sum(info.file_size for info in infos) > size:
         raise SamplesInvalid(where, expected="entries that do not overlap", found="more bytes than the file")
 
 
 def _zip(entries: list[tuple[str, bytes]]) -> bytes:
-    """Write a zip of stored entries dated 1980; by hand, so that no library version changes a byte."""
+    """Return a zip of stored entries dated 1980; by hand, so that no library version changes a byte."""
     body, directory = bytearray(), bytearray()
     for name, data in entries:
         encoded = name.encode("ascii")
@@ -226,8 +229,9 @@ def _zip(entries: list[tuple[str, bytes]]) -> bytes:
         fields = struct.pack(
             "<HHHHHIIIHH", 20, 0, 0, 0, _DOS_1980, zlib.crc32(data), len(data), len(data), len(encoded), 0
         )
-        where = struct.pack("<HHHII", 0, 0, 0, 0, len(body))
-        directory += b"PK\x01\x02" + struct.pack("<H", 20) + fields + where + encoded
+        # no comment, disk 0, no attributes, offset of the entry
+        place = struct.pack("<HHHII", 0, 0, 0, 0, len(body))
+        directory += b"PK\x01\x02" + struct.pack("<H", 20) + fields + place + encoded
         body += b"PK\x03\x04" + fields + encoded + data
     end = struct.pack("<HHHHIIH", 0, 0, len(entries), len(entries), len(directory), len(body), 0)
     return bytes(body + directory + b"PK\x05\x06" + end)

@@ -1,6 +1,6 @@
-"""Bundles come into being: beside their place under another name, whole and checked, then renamed.
+"""Writing of bundles: into a temporary directory beside the destination, checked, then renamed.
 
-A reader sees a whole bundle or none; what a killed writer leaves is ``.<name>.*.tmp`` beside the place.
+A reader sees a whole bundle or none; a killed writer leaves ``.<name>.*.tmp`` beside the destination.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def write_bundle(
     requirements: str,
     external: Mapping[str, Path] | None = None,
 ) -> Bundle:
-    """Write a bundle to the directory `dest`, which must not be there yet, and open it.
+    """Write a bundle to the directory `dest`, which must not exist yet, and open it.
 
-    `external` maps the plain names that the model gives its external data to the files to copy;
-    the lines of `requirements` are sorted here. The same arguments give the same digest.
+    `external` maps the plain names of the model's external data to the files to copy; the lines of
+    `requirements` are sorted here. The same arguments give the same digest.
     Raises `DestinationExists`, or what `Bundle.open` raises for a bundle that would break a rule.
     """
     lines = sorted({line.strip() for line in requirements.splitlines()} - {""})
-    with _beside(Path(dest)) as folder:
+    with staging_directory(Path(dest)) as folder:
         for name, source in (external or {}).items():
             check_file_name(name, "external data")
-            _write(folder / name, _pieces(source))
-        _write(folder / MODEL_FILE, iter([model]) if isinstance(model, bytes) else _pieces(model))
+            _write(folder / name, _read_chunks(source))
+        _write(folder / MODEL_FILE, iter([model]) if isinstance(model, bytes) else _read_chunks(model))
         _write(folder / SAMPLES_FILE, iter([encode_samples(draft.signature, samples)]))
         _write(folder / REQUIREMENTS_FILE, iter(["".join(f"{line}\n" for line in lines).encode()]))
         files = {path.name: _entry(path) for path in sorted(folder.iterdir())}
@@ -67,28 +67,28 @@ def write_bundle(
 def unpack_tar(
     source: BinaryIO, dest: Path | str, *, digest: str | None = None, through: Path | None = None
 ) -> Bundle:
-    """Unpack the tar form from a stream into the directory `dest`, which must not be there yet.
+    """Unpack the tar form from a stream into the directory `dest`, which must not exist yet.
 
-    Nothing is written outside `dest` and its temporary neighbour, and nothing stays if a rule is broken.
-    `through` names that neighbour, not there either, for who has to know it. Raises as `Bundle.open`,
-    `ArchiveInvalid`, `DestinationExists`.
+    Nothing is written outside `dest` and the temporary directory beside it, and nothing remains if a rule is
+    broken. `through` names the temporary directory, for a caller that must know it; it must not exist either.
+    Raises as `Bundle.open`, `ArchiveInvalid`, `DestinationExists`.
     """
-    with _beside(Path(dest), through) as folder:
-        read_archive(source, digest, lambda name, pieces: _write(folder / name, pieces))
+    with staging_directory(Path(dest), through) as folder:
+        read_archive(source, digest, lambda name, chunks: _write(folder / name, chunks))
         bundle = Bundle.open(folder, digest=digest)
     return replace(bundle, path=Path(dest))
 
 
-def check_free(dest: Path) -> None:
-    """Raise `DestinationExists` if anything is at `dest`."""
+def check_destination(dest: Path) -> None:
+    """Raise `DestinationExists` if anything exists at `dest`."""
     if os.path.lexists(dest):
         raise _exists(dest)
 
 
 @contextlib.contextmanager
-def _beside(dest: Path, through: Path | None = None) -> Iterator[Path]:
-    """Return a new directory beside `dest`; rename it to `dest` at the end, or remove it on any failure."""
-    check_free(dest)
+def staging_directory(dest: Path, through: Path | None = None) -> Iterator[Path]:
+    """Create a directory beside `dest`; rename it to `dest` at the end, or remove it on any failure."""
+    check_destination(dest)
     parent = dest.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
     if through is not None:
@@ -96,11 +96,12 @@ def _beside(dest: Path, through: Path | None = None) -> Iterator[Path]:
     folder = through or Path(tempfile.mkdtemp(prefix=f".{dest.name[:64]}.", suffix=".tmp", dir=parent))
     try:
         yield folder
-        folder.chmod(0o755)
+        folder.chmod(0o755)  # mkdtemp creates it for its owner alone.
         _sync(folder)
         try:
             folder.rename(dest)
         except OSError as error:
+            # Another process was faster. A rename replaces nothing but an empty directory.
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise _exists(dest) from None
             raise
@@ -113,21 +114,24 @@ def _beside(dest: Path, through: Path | None = None) -> Iterator[Path]:
 def _exists(dest: Path) -> DestinationExists:
     hint = "remove it, or name another place"
     return DestinationExists(
-        f"`{dest}`", expected="nothing there yet", found="a file or directory", hint=hint
+        f"`{dest}`", expected="a path that does not exist", found="a file or directory", hint=hint
     )
 
 
-def _write(path: Path, pieces: Iterator[bytes]) -> None:
+def _write(path: Path, chunks: Iterator[bytes]) -> None:
+    """Write a new file and wait until it is on disk."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
-        for piece in pieces:
-            file.write(piece)
+        for chunk in chunks:
+            file.write(chunk)
         file.flush()
+        # Whatever the umask is, so that every user can serve the bundle.
         os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:
+    """Wait until the entries of a directory are on disk, which syncing its files does not ensure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -135,10 +139,10 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _pieces(source: Path) -> Iterator[bytes]:
+def _read_chunks(source: Path) -> Iterator[bytes]:
     with source.open("rb") as file:
-        while piece := file.read(CHUNK):
-            yield piece
+        while chunk := file.read(CHUNK):
+            yield chunk
 
 
 def _entry(path: Path) -> FileEntry:

@@ -190,11 +190,11 @@ class Registry:
         """
         from lading.blobs.locks import scratch
         from lading.blobs.os_errors import target_faults
-        from lading.bundle.writer import check_free as check_free_path
+        from lading.bundle.writer import check_destination
 
         version = self.resolve(ref)
         with target_faults(f"pull of `{version.ref}` to `{to}`"):
-            check_free_path(to)
+            check_destination(to)
             parent = to.absolute().parent
             parent.mkdir(parents=True, exist_ok=True)
             with scratch(parent / f".{to.name[:64]}.pull.tmp") as through:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lading.bundle.onnx_wire import Buffer, fields, malformed, varint
+from lading.bundle.onnx_wire import Buffer, encode_varint, raise_malformed, read_fields
 from lading.errors import ModelInvalid, OperatorUnsupported
 from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
 from lading.runtime.onnx.error_text import session_errors
@@ -43,7 +43,7 @@ def model_versions(path: Path) -> ModelVersions:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
             # onnx.proto: field 1 of ModelProto is `ir_version`, field 8 `opset_import`.
-            for number, start, end, value in fields(model, 0, len(model), (8,), (1,)):
+            for number, start, end, value in read_fields(model, 0, len(model), (8,), (1,)):
                 if number == 1:
                     ir = value
                 else:
@@ -116,13 +116,13 @@ def _tiny_model(ir: int, domain: str, version: int) -> bytes:
     """Encode a ModelProto of one empty graph named ``g``."""
     name = b"" if domain == "ai.onnx" else domain.encode()
     # Each field is a key byte (number << 3 | wire type), a length if it is one of bytes, and the value.
-    opset = b"\x0a" + varint(len(name)) + name + b"\x10" + varint(version)
-    return b"\x08" + varint(ir) + b"\x3a\x03\x12\x01g" + b"\x42" + varint(len(opset)) + opset
+    opset = b"\x0a" + encode_varint(len(name)) + name + b"\x10" + encode_varint(version)
+    return b"\x08" + encode_varint(ir) + b"\x3a\x03\x12\x01g" + b"\x42" + encode_varint(len(opset)) + opset
 
 
 def _opset(model: Buffer, start: int, end: int) -> tuple[str, int]:
     domain, version = "", 0
-    for number, low, high, value in fields(model, start, end, (1,), (2,)):
+    for number, low, high, value in read_fields(model, start, end, (1,), (2,)):
         if number == 1:
             domain = _text(model[low:high], low)
         else:
@@ -134,4 +134,4 @@ def _text(data: bytes, offset: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        malformed("a domain that is not UTF-8", offset)
+        raise_malformed("a domain that is not UTF-8", offset)

@@ -82,7 +82,7 @@ class NumberReader:
 
 @cache
 def number_reader(dtype: DType) -> NumberReader:
-    """Return the reader of a dtype; all models share it, since parsers keep the memory of their largest text."""
+    """Return the one reader of a dtype: parsers keep memory for their largest text, so all models share it."""
     return NumberReader(np.dtype(dtype))
 
 

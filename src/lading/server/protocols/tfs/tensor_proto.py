@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.bundle.onnx_wire import varint
+from lading.bundle.onnx_wire import encode_varint
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
 from lading.server.grpc import descriptors
 from lading.server.protocols.tfs.error_text import type_name
@@ -88,7 +88,7 @@ def to_proto(tensor: Tensor, array: Array, proto: Any) -> None:
     if tensor.dtype in _TAGS:
         # A packed field of floats is the array's bytes; merging them makes no Python float per value.
         raw = np.ascontiguousarray(array, f"<f{array.itemsize}").tobytes()
-        proto.MergeFromString(_TAGS[tensor.dtype] + varint(len(raw)) + raw)
+        proto.MergeFromString(_TAGS[tensor.dtype] + encode_varint(len(raw)) + raw)
         return
     flat = array.reshape(-1)
     if tensor.dtype == "string":
