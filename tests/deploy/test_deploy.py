@@ -342,7 +342,7 @@ def test_a_kustomize_folder_keeps_what_the_user_changed(tmp_path):
 
 def test_a_kustomize_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidSetting, match="a place to write"):
+    with pytest.raises(InvalidSetting, match="a writable folder"):
         write_kustomize(tmp_path / "file", manifests(work()), "models")
 
 

@@ -1,6 +1,6 @@
-"""What to deploy and how, and one file for each part of it: manifests, canary, KServe, kustomize, cluster.
+"""What to deploy and how; one file for each part: manifests, canary, KServe, kustomize, cluster.
 
-`Options` is what a person chooses; `Workload` is a version with its place in a cluster. From these, pure
+`Options` are what a person chooses; a `Workload` is a version with its place in a cluster. From these, pure
 functions make manifests. Resolves no reference, builds no image and stores nothing.
 """
 
@@ -22,11 +22,12 @@ Pattern = Literal["in-image", "load"]
 Side = Literal["live", "candidate"]
 
 REGISTRY_SECRET = "lading-registry"  # noqa: S105 - the name of a Secret, not a secret
+# Names of objects in Kubernetes (RFC 1123); those of a Service begin with a letter (RFC 1035).
 _DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z]([a-z0-9-]{0,53}[a-z0-9])?")
 _CANARY = "-canary"
-_GIVEN_NAME = re.compile(rf".*{_CANARY}|m-.*-[0-9a-f]{{8}}")
-"""Names that lading gives: those of candidates, and those that `object_name` makes."""
+_RESERVED_NAME = re.compile(rf".*{_CANARY}|m-.*-[0-9a-f]{{8}}")
+"""Names that lading makes itself: those of candidates, and those with a hash."""
 _PINNED = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?")
 
@@ -36,8 +37,8 @@ class Options:
     """What a person chooses; raises `InvalidSetting`.
 
     ``secret`` names the Secret whose keys are the variables of registry and store (`LADING_REGISTRY`,
-    `LADING_STORE` …); empty with `in-image`: the pods know no registry. ``pull_secret`` names one of type
-    ``kubernetes.io/dockerconfigjson``. ``cpus`` are of one pod, and its threads.
+    `LADING_STORE` …); if it is empty, with `in-image` only, the pods know no registry. ``pull_secret`` names
+    a Secret of type ``kubernetes.io/dockerconfigjson``. ``cpus`` is the number of CPUs, and threads, per pod.
     """
 
     pattern: Pattern
@@ -48,6 +49,7 @@ class Options:
     cpus: int = 1
 
     def __post_init__(self) -> None:
+        # An init container that pulls the bundle has to know where the registry is.
         if self.pattern == "load" and not self.secret:
             object.__setattr__(self, "secret", REGISTRY_SECRET)
         self._check_image()
@@ -63,15 +65,15 @@ class Options:
         if self.pattern == "in-image" and not _PINNED.fullmatch(self.image):
             raise InvalidSetting(
                 "image of pattern `in-image`",
-                expected="a digest, as `registry/iris@sha256:…`",
+                expected="a digest, as in `registry/iris@sha256:…`",
                 found=f"`{self.image}`",
-                hint="`lading image build` prints it; a tag may move, and then pods of one Deployment differ",
+                hint="`lading image build` prints it; if a tag moves, the pods of one Deployment differ",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One version in a cluster. ``memory_mb`` is what the model takes, measured or estimated."""
+    """One version in a cluster. ``memory_mb`` is the memory of the model, measured or estimated."""
 
     version: ModelVersion
     options: Options
@@ -91,19 +93,17 @@ class Workload:
 
     @property
     def pinned(self) -> str:
-        """The reference by digest."""
+        """The reference by digest, which never changes its meaning."""
         return f"{self.model}@{self.version.digest}"
 
 
 def workload(
     version: ModelVersion, options: Options, evidence: Iterable[Evidence], side: Side = "live"
 ) -> Workload:
-    """Put a version into a cluster; its memory is the most that any evidence measured.
-
-    Without evidence, three times its size: a session holds the weights once as read, once as packed for the
-    CPU, and some more.
-    """
-    measured = [one.numbers["memory_mb"] for one in evidence if "memory_mb" in one.numbers]
+    """Return a version as a workload; its memory is the largest that any evidence measured."""
+    measured = [entry.numbers["memory_mb"] for entry in evidence if "memory_mb" in entry.numbers]
+    # Without evidence, three times the size: a session holds the weights as read and again as packed for the
+    # CPU, and needs some more.
     return Workload(
         version=version,
         options=options,
@@ -114,18 +114,15 @@ def workload(
 
 
 def object_name(model: str, side: Side = "live") -> str:
-    """Return the name of a model's objects: its own where that may be, else a like one that no other has.
-
-    A Service's name begins with a letter and knows no `.` or `_`; two models must not meet in one name, so a
-    model called `iris-canary` leaves that name to the candidate of `iris`.
-    """
+    """Return the name of a model's objects: its own name if possible, else a similar and unique one."""
     name = model
-    if not _OBJECT_NAME.fullmatch(model) or _GIVEN_NAME.fullmatch(model):
-        like = re.sub(r"[^a-z0-9]+", "-", model).strip("-")[:40].rstrip("-")
-        name = f"m-{like}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+    # No two models may share a name: one called `iris-canary` leaves that to the candidate of `iris`.
+    if not _OBJECT_NAME.fullmatch(model) or _RESERVED_NAME.fullmatch(model):
+        similar = re.sub(r"[^a-z0-9]+", "-", model).strip("-")[:40].rstrip("-")
+        name = f"m-{similar}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
     return name + (_CANARY if side == "candidate" else "")
 
 
-def _check_name(what: str, name: str) -> None:
+def _check_name(where: str, name: str) -> None:
     if not _DNS_NAME.fullmatch(name):
-        raise InvalidSetting(what, expected="lower-case letters, digits and `-`", found=f"`{name}`")
+        raise InvalidSetting(where, expected="lower-case letters, digits and `-`", found=f"`{name}`")

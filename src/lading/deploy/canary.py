@@ -1,7 +1,7 @@
-"""A canary as a second Deployment: how a gateway shares the traffic out, from the release record alone.
+"""A canary as a second Deployment: how a gateway splits the traffic, from the release record alone.
 
-The share of an HTTPRoute is of requests, by lot: unlike lading's own split it knows no keys, so a caller may
-meet both sides. Decides nothing: ``lading rollout`` moves the release, this only says what it means.
+An HTTPRoute splits requests at random: unlike lading's own split it knows no keys, so one caller may reach
+both sides. Decides nothing: ``lading rollout`` moves the release, and this translates it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lading.release import HeaderRule, Release
 
 TFS_CALLS = ("predict", "classify", "regress")
-"""What TensorFlow Serving's clients put behind a colon."""
+"""What TensorFlow Serving's clients append to the path after a colon."""
 
 
 def canary_manifests(live: Workload, candidate: Workload, release: Release, gateway: str) -> list[Any]:
@@ -33,7 +33,7 @@ def canary_manifests(live: Workload, candidate: Workload, release: Release, gate
 
 
 def http_route(release: Release, options: Options, gateway: str) -> Any:
-    """Return the route of a release through `gateway`, ``name`` or ``namespace/name``."""
+    """Return the route of a release through `gateway`, which is ``name`` or ``namespace/name``."""
     namespace, _, name = gateway.rpartition("/")
     parent = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {
@@ -46,7 +46,7 @@ def http_route(release: Release, options: Options, gateway: str) -> Any:
             "annotations": {"com.lading.release": str(release.number)},
         },
         "spec": {
-            "parentRefs": Noted([parent], "Your Gateway; it must admit routes from this namespace."),
+            "parentRefs": Noted([parent], "Your Gateway; it must allow routes from this namespace."),
             "rules": route_rules(release),
         },
     }
@@ -55,32 +55,32 @@ def http_route(release: Release, options: Options, gateway: str) -> Any:
 def route_rules(release: Release) -> list[Any]:
     """Return the rules of the route: header rules, then the share, or a mirror while in shadow."""
     matches = _matches(release.name)
-    forced = [_header_rule(rule, release) for rule in release.plan.rules] if release.is_open else []
+    header_rules = [_header_rule(rule, release) for rule in release.plan.rules] if release.is_open else []
     if release.is_open and release.plan.mode == "shadow":
         mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": _backend(release, "candidate")}}
-        why = "A copy of every request; the candidate's answers are thrown away."
+        why = "A copy of every request; the candidate's answers are discarded."
         share = {
             "matches": matches,
             "filters": Noted([mirror], why),
             "backendRefs": [_backend(release, "live")],
         }
-        return [*forced, share]
+        return [*header_rules, share]
     percent = candidate_percent(release)
     refs = [
         {**_backend(release, "live"), "weight": 100 - percent},
         {**_backend(release, "candidate"), "weight": percent},
     ]
     why = f"Release {release.number}, {release.state}: {percent} % to the candidate."
-    return [*forced, {"matches": matches, "backendRefs": Noted(refs, why)}]
+    return [*header_rules, {"matches": matches, "backendRefs": Noted(refs, why)}]
 
 
 def candidate_percent(release: Release) -> int:
-    """Return the candidate's share; none once the release has ended, whichever way."""
+    """Return the candidate's share of requests; 0 once the release has ended, whether live or rolled back."""
     return round(release.weight_percent) if release.is_open else 0
 
 
 def weight_patch(release: Release) -> dict[str, Any]:
-    """Return the JSON merge patch (RFC 7386) that brings the route to where the release is."""
+    """Return the JSON merge patch (RFC 7386) that makes the route match the release."""
     patch: dict[str, Any] = plain(
         {
             "metadata": {"annotations": {"com.lading.release": str(release.number)}},
@@ -91,36 +91,36 @@ def weight_patch(release: Release) -> dict[str, Any]:
 
 
 def sides(release: Release | None, model: str) -> tuple[int, int]:
-    """Return the versions that are live and candidate. Raises `UsageError` where there are not both."""
+    """Return the live version and the candidate. Raises `UsageError` unless there are both."""
     if release is None or not release.is_open or release.live is None or release.candidate is None:
         found = "no release" if release is None else f"release {release.number}, {release.state}"
         raise UsageError(
             f"canary of `{model}`",
             expected="a live version and a candidate",
             found=found,
-            hint=f"`lading release {model}:2 --canary 5,25,50,100` makes one",
+            hint=f"`lading release {model}:2 --canary 5,25,50,100` starts one",
         )
     return release.live, release.candidate
 
 
 def _matches(model: str) -> list[dict[str, Any]]:
-    """Return what matches the requests for a model: six, where old releases of the Gateway API allow eight.
-
-    A prefix there is of whole path elements: `/v1/models/iris` is none of `/v1/models/iris:predict`.
-    """
+    """Return the matches for the requests of a model."""
+    # Six of them: Gateway API before 1.2 allows eight per rule.
     path = f"/models/{model}"
     prefixes = (path, f"/v2{path}", f"/v1{path}")
     return [
-        *({"path": {"type": "PathPrefix", "value": one}} for one in prefixes),
+        *({"path": {"type": "PathPrefix", "value": prefix}} for prefix in prefixes),
+        # A prefix covers whole path elements, so `/v1/models/iris` does not match `/v1/models/iris:predict`.
         *({"path": {"type": "Exact", "value": f"/v1{path}:{call}"}} for call in TFS_CALLS),
     ]
 
 
 def _header_rule(rule: HeaderRule, release: Release) -> dict[str, Any]:
     headers = [{"type": "Exact", "name": rule.header, "value": rule.equals}]
-    # Each path again: an exact path goes before headers, so the share would take TensorFlow Serving's calls.
+    # All paths again: an exact path takes precedence over headers, so without them TensorFlow Serving's calls
+    # would follow the share.
     return {
-        "matches": [{**one, "headers": headers} for one in _matches(release.name)],
+        "matches": [{**match, "headers": headers} for match in _matches(release.name)],
         "backendRefs": [_backend(release, rule.side)],
     }
 

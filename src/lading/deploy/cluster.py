@@ -1,6 +1,6 @@
-"""Applies manifests to a cluster: a contract of two calls, and its one implementation by the official client.
+"""Applies manifests to a cluster: a contract of two calls, implemented with the official client.
 
-By server-side apply: the cluster merges, and knows which fields are lading's. Watches nothing and deletes
+Uses server-side apply: the cluster merges, and knows which fields are lading's. Watches nothing and deletes
 nothing.
 """
 
@@ -29,29 +29,29 @@ PATHS = {
     "ServingRuntime": "/apis/serving.kserve.io/v1alpha1/namespaces/{namespace}/servingruntimes/{name}",
     "InferenceService": "/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices/{name}",
 }
-"""Where each kind that lading writes lives; so no discovery is needed."""
+"""The API path of each kind that lading writes, so that no discovery is needed."""
 
 FORCED = ("HTTPRoute",)
-"""Kinds whose fields are taken from whoever holds them. For Kubernetes a manager is a name and an operation
-(kubernetes/kubernetes#107417): without this it would refuse to apply what lading itself patched."""
+"""Kinds whose fields are taken over from other managers. For Kubernetes, a manager is a name and an operation
+(kubernetes/kubernetes#107417): without this, it would refuse to apply what lading itself has patched."""
 
 
 class Cluster(Protocol):
-    """A cluster. Raises `RemoteError` when it refuses and `ServerUnavailable` when it is away."""
+    """A cluster. Raises `RemoteError` if it refuses and `ServerUnavailable` if it is unreachable."""
 
     @property
     def where(self) -> str:
-        """Its address, as people know it."""
+        """Its address, for messages."""
 
     def apply(self, manifest: dict[str, Any]) -> None:
-        """Make the object, or make it as the manifest says; the same again changes nothing."""
+        """Create the object, or change it to match the manifest. Idempotent."""
 
     def patch(self, manifest: dict[str, Any], patch: dict[str, Any]) -> None:
-        """Change an object that is there by a JSON merge patch; `manifest` need only name it."""
+        """Change an existing object by a JSON merge patch; `manifest` only has to name it."""
 
 
 class KubernetesCluster:
-    """The cluster of a context of the kubeconfig, or the one that this pod runs in."""
+    """The cluster of a kubeconfig context, or the one that this pod runs in."""
 
     def __init__(self, context: str | None = None) -> None:
         client, config = _import_client()
@@ -68,9 +68,10 @@ class KubernetesCluster:
                 found=str(error),
                 hint="`kubectl config get-contexts` lists them",
             ) from None
+        # An unreachable cluster is reported now, not after urllib3's retries.
         configuration.retries = False
         self._api = client.ApiClient(configuration)
-        self._refusal = client.ApiException
+        self._api_error = client.ApiException
         self._where = str(configuration.host)
 
     @property
@@ -79,11 +80,11 @@ class KubernetesCluster:
         return self._where
 
     def apply(self, manifest: dict[str, Any]) -> None:
-        """Apply by the server's means; fields that another manager holds are refused, but for `FORCED`."""
+        """Apply on the server side; fields of another manager are refused, except for `FORCED`."""
         self._send(manifest, manifest, APPLY, is_forced=manifest["kind"] in FORCED)
 
     def patch(self, manifest: dict[str, Any], patch: dict[str, Any]) -> None:
-        """Patch an object that is there."""
+        """Patch an existing object."""
         self._send(manifest, patch, MERGE)
 
     def _send(
@@ -106,14 +107,14 @@ class KubernetesCluster:
             answer = self._api.call_api(*request, _request_timeout=TIMEOUT_S)
             answer.read()
             self._api.response_deserialize(answer, {})
-        except self._refusal as error:
+        except self._api_error as error:
             raise _refused(where, error) from None
         except HTTPError as error:
             raise ServerUnavailable(where, expected="an answer", found=str(error)) from None
 
 
 def apply_all(cluster: Cluster, manifests: Iterable[dict[str, Any]]) -> list[str]:
-    """Apply manifests in their order and name each; stops at the first that is refused."""
+    """Apply manifests in order and return their names; stops at the first one that is refused."""
     applied = []
     for manifest in manifests:
         cluster.apply(manifest)
@@ -131,7 +132,7 @@ def _import_client() -> tuple[Any, Any]:
 
 
 def _refused(where: str, error: Any) -> RemoteError:
-    """Make an error of the cluster's answer, which is a Status object where it comes from Kubernetes."""
+    """Return the error of a refusal, with the message of the Status object that Kubernetes answers with."""
     try:
         message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):

@@ -1,7 +1,7 @@
-"""The same pod under KServe: a ServingRuntime, the server, and an InferenceService, the model.
+"""The same pod under KServe: a ServingRuntime for the server and an InferenceService for the model.
 
-For clusters that have KServe; it then makes Deployment, Service and autoscaler itself. Its storage
-initializer is not used: the bundle is in the image, or `lading pull` fetches and checks it.
+For clusters with KServe, which creates Deployment, Service and autoscaler itself. Its storage initializer is
+not used: the bundle is in the image, or `lading pull` fetches and checks it.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from lading.deploy import Workload
-from lading.deploy.kubernetes import LEAST_PODS, MOST_PODS, about, namespace, network_policy
-from lading.deploy.pod import HTTP_PORT, pod_spec, server
+from lading.deploy.kubernetes import MAX_PODS, MIN_PODS, namespace, network_policy, version_annotations
+from lading.deploy.pod import HTTP_PORT, pod_spec, server_container
 from lading.deploy.yamltext import Noted
 
 CONTAINER = "kserve-container"
-_OF_RUNTIME = ("containers", "volumes", "imagePullSecrets")
+_RUNTIME_FIELDS = ("containers", "volumes", "imagePullSecrets")
 
 
 def kserve_manifests(work: Workload) -> list[Any]:
-    """Return namespace and network policy, and the two of KServe."""
+    """Return the namespace, the network policy, and the two manifests of KServe."""
     return [namespace(work), network_policy(work), serving_runtime(work), inference_service(work)]
 
 
@@ -38,11 +38,13 @@ def serving_runtime(work: Workload) -> Any:
                 {
                     "name": "lading",
                     "version": "1",
-                    "autoSelect": Noted(False, "It has one model in it: others must not be given to it."),
+                    "autoSelect": Noted(False, "It holds one model: KServe must not assign others to it."),
                 }
             ],
             "protocolVersions": ["v2", "grpc-v2"],
-            "containers": Noted([server(work, CONTAINER)], f"KServe looks for the name {CONTAINER}."),
+            "containers": Noted(
+                [server_container(work, CONTAINER)], f"KServe looks for the name {CONTAINER}."
+            ),
             **{key: spec[key] for key in ("imagePullSecrets", "volumes") if key in spec},
         },
     }
@@ -50,9 +52,9 @@ def serving_runtime(work: Workload) -> Any:
 
 def inference_service(work: Workload) -> Any:
     """Return the InferenceService."""
-    of_pod = {key: value for key, value in pod_spec(work).items() if key not in _OF_RUNTIME}
-    # Its selectors are KServe's own, which nobody knows before it has made the Deployment.
-    del of_pod["topologySpreadConstraints"]
+    pod_fields = {key: value for key, value in pod_spec(work).items() if key not in _RUNTIME_FIELDS}
+    # Their selectors would have to match labels that KServe chooses when it creates the Deployment.
+    del pod_fields["topologySpreadConstraints"]
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -61,7 +63,7 @@ def inference_service(work: Workload) -> Any:
             "namespace": work.options.namespace,
             "labels": {"app.kubernetes.io/name": work.model, "app.kubernetes.io/managed-by": "lading"},
             "annotations": {
-                **about(work),
+                **version_annotations(work),
                 "serving.kserve.io/deploymentMode": Noted(
                     "RawDeployment", "Deployment and HPA, not Knative."
                 ),
@@ -69,11 +71,11 @@ def inference_service(work: Workload) -> Any:
         },
         "spec": {
             "predictor": {
-                "minReplicas": LEAST_PODS,
-                "maxReplicas": MOST_PODS,
+                "minReplicas": MIN_PODS,
+                "maxReplicas": MAX_PODS,
                 "scaleMetric": "cpu",
                 "scaleTarget": 50,
-                **of_pod,
+                **pod_fields,
                 "model": {
                     "modelFormat": {"name": "lading"},
                     "protocolVersion": "v2",

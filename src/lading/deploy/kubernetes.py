@@ -1,4 +1,4 @@
-"""Manifests of one model for Kubernetes: namespace, Deployment, Service, and what scales and guards them.
+"""Manifests of one model for Kubernetes: namespace, Deployment, Service, scaling and protection.
 
 Pure functions of a `Workload`. Applies nothing (``cluster`` does) and splits no traffic (``canary`` does).
 """
@@ -11,13 +11,13 @@ from lading.deploy import Workload, object_name
 from lading.deploy.pod import GRPC_PORT, HTTP_PORT, pod_spec, selector
 from lading.deploy.yamltext import Noted
 
-LEAST_PODS, MOST_PODS = 3, 10
+MIN_PODS, MAX_PODS = 3, 10
 REGISTRY_PORTS = (443, 5000, 5432, 9000)
-"""HTTPS, OCI registries, PostgreSQL, S3 servers of one's own."""
+"""HTTPS, OCI registries, PostgreSQL and self-hosted S3."""
 
 
 def manifests(work: Workload) -> list[Any]:
-    """Return all manifests of a model, in the order in which they are applied."""
+    """Return all manifests of a model, in the order to apply them."""
     return [
         namespace(work),
         network_policy(work),
@@ -29,7 +29,7 @@ def manifests(work: Workload) -> list[Any]:
 
 
 def namespace(work: Workload) -> Any:
-    """Return the namespace, which refuses pods that may do more than ours."""
+    """Return the namespace, which refuses pods with more rights than these."""
     why = "The cluster itself refuses pods here that want root, host paths or capabilities."
     return {
         "apiVersion": "v1",
@@ -42,13 +42,13 @@ def namespace(work: Workload) -> Any:
 
 
 def deployment(work: Workload) -> Any:
-    """Return the Deployment. It has no number of replicas: the autoscaler's number would be undone by it."""
+    """Return the Deployment."""
     labels = {**selector(work), "app.kubernetes.io/version": str(work.version.version)}
     return Noted(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {**_metadata(work), "annotations": about(work)},
+            "metadata": {**_metadata(work), "annotations": version_annotations(work)},
             "spec": {
                 "strategy": {
                     "type": "RollingUpdate",
@@ -56,8 +56,8 @@ def deployment(work: Workload) -> Any:
                         "maxSurge": 1,
                         "maxUnavailable": Noted(
                             0,
-                            "A pod goes only after a new one is ready: "
-                            "a model that fails its proof stops here.",
+                            "A pod is removed only after a new one is ready: "
+                            "a model that fails its proof stops the rollout here.",
                         ),
                     },
                 },
@@ -66,17 +66,17 @@ def deployment(work: Workload) -> Any:
                 "revisionHistoryLimit": 5,
                 "selector": {"matchLabels": selector(work)},
                 "template": {
-                    "metadata": {"labels": labels, "annotations": about(work)},
+                    "metadata": {"labels": labels, "annotations": version_annotations(work)},
                     "spec": pod_spec(work),
                 },
             },
         },
-        "No `replicas`: the autoscaler decides, and applying this file again must not undo what it decided.",
+        "No `replicas`: the autoscaler decides, and applying this file again must not undo its decision.",
     )
 
 
 def service(work: Workload) -> Any:
-    """Return the Service: REST and gRPC."""
+    """Return the Service, for REST and gRPC."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -91,8 +91,8 @@ def service(work: Workload) -> Any:
                     "targetPort": "grpc",
                     "appProtocol": Noted(
                         "kubernetes.io/h2c",
-                        "Gateways speak HTTP/2 to it. Without one, a gRPC client stays "
-                        "with the pod it met first: use a headless Service and round robin, or a gateway.",
+                        "So that gateways use HTTP/2. Without a gateway, a gRPC client stays "
+                        "connected to one pod: use a headless Service and client-side round robin.",
                     ),
                 },
             ],
@@ -101,18 +101,18 @@ def service(work: Workload) -> Any:
 
 
 def autoscaler(work: Workload) -> Any:
-    """Return the autoscaler: at half of the CPUs asked for, 3 to 10 pods; a candidate begins with one."""
-    least: Any = LEAST_PODS
+    """Return the autoscaler: 3 to 10 pods at half of the requested CPUs; a candidate starts with one."""
+    minimum: Any = MIN_PODS
     if work.side == "candidate":
-        least = Noted(1, "It grows with its share of the traffic.")
+        minimum = Noted(1, "It grows with its share of the traffic.")
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": _metadata(work),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": work.name},
-            "minReplicas": least,
-            "maxReplicas": MOST_PODS,
+            "minReplicas": minimum,
+            "maxReplicas": MAX_PODS,
             "metrics": [
                 {
                     "type": "Resource",
@@ -120,7 +120,7 @@ def autoscaler(work: Workload) -> Any:
                         "name": "cpu",
                         "target": {
                             "type": "Utilization",
-                            "averageUtilization": Noted(50, "Of the request; the other half carries a peak."),
+                            "averageUtilization": Noted(50, "Of the request; the other half is for peaks."),
                         },
                     },
                 }
@@ -130,17 +130,17 @@ def autoscaler(work: Workload) -> Any:
 
 
 def disruption_budget(work: Workload) -> Any:
-    """Return the budget for drains of nodes."""
+    """Return the disruption budget, which limits how many pods a node drain may remove."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": _metadata(work),
         "spec": {
             "maxUnavailable": Noted(
-                1, "Not minAvailable, which would block every drain when only so many run."
+                1, "Not minAvailable, which would block every drain while only that many run."
             ),
             "unhealthyPodEvictionPolicy": Noted(
-                "AlwaysAllow", "Pods that were never ready serve nobody, and must not hold a node."
+                "AlwaysAllow", "Pods that were never ready serve nobody and must not block a node."
             ),
             "selector": {"matchLabels": selector(work)},
         },
@@ -148,7 +148,7 @@ def disruption_budget(work: Workload) -> Any:
 
 
 def network_policy(work: Workload) -> Any:
-    """Return what may reach the pods of the model, of both sides, and what they may reach."""
+    """Return what may connect to the pods of both sides of a model, and what they may connect to."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -161,7 +161,7 @@ def network_policy(work: Workload) -> Any:
                     "from": Noted(
                         [{"namespaceSelector": {}}],
                         "Every pod of this cluster; name your gateway's namespace to be stricter. "
-                        "Probes come anyway.",
+                        "Probes are always allowed.",
                     ),
                     "ports": [_tcp("http"), _tcp("grpc")],
                 }
@@ -171,8 +171,8 @@ def network_policy(work: Workload) -> Any:
     }
 
 
-def about(work: Workload) -> dict[str, Any]:
-    """Return what people want to know of the version, under the keys of the image's labels."""
+def version_annotations(work: Workload) -> dict[str, Any]:
+    """Return annotations that describe the version, with the same keys as the image's labels."""
     version = work.version
     return {
         "com.lading.name": version.name,
@@ -193,15 +193,16 @@ def _metadata(work: Workload) -> dict[str, Any]:
 
 def _egress(work: Workload) -> Any:
     if not work.options.secret:
-        return Noted([], "Nothing at all: the bundle is in the image, and the server needs nobody.")
-    names = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+        return Noted(
+            [], "Nothing at all: the bundle is in the image, and the server depends on nothing else."
+        )
+    dns = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
     return [
-        {"ports": names},
+        {"ports": dns},
         {
             "ports": Noted(
                 [_tcp(port) for port in REGISTRY_PORTS],
-                "Catalog and store; add `to` with their addresses, "
-                "and take out the ports that you do not use.",
+                "Catalog and store; add `to` with their addresses and remove the ports you do not use.",
             )
         },
     ]

@@ -1,6 +1,6 @@
-"""A kustomize folder: ``base/`` is lading's and written again each time, ``overlays/`` are the user's.
+"""A kustomize folder: ``base/`` is lading's and rewritten each time, ``overlays/`` are the user's.
 
-An overlay that is there is never touched. Runs no kustomize.
+An existing overlay is never changed. Does not run kustomize.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ _HEAD = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization
 
 
 def write_kustomize(folder: Path, manifests: Iterable[Any], namespace: str) -> list[Path]:
-    """Write the folder and give the paths that were written. Raises `InvalidSetting` where that fails."""
+    """Write the folder and return the paths of the files written. Raises `InvalidSetting` if that fails."""
     written = []
     try:
         for path, content in kustomize_files(list(manifests), namespace):
-            place = folder / path
-            if path.parts[0] == "overlays" and place.exists():
+            target = folder / path
+            if path.parts[0] == "overlays" and target.exists():
                 continue
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(document(content), encoding="utf-8")
-            written.append(place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(document(content), encoding="utf-8")
+            written.append(target)
     except OSError as error:
         raise InvalidSetting(
-            f"kustomize folder `{folder}`", expected="a place to write", found=str(error)
+            f"kustomize folder `{folder}`", expected="a writable folder", found=str(error)
         ) from error
     return written
 
 
 def kustomize_files(manifests: list[Any], namespace: str) -> Iterator[tuple[Path, Any]]:
-    """Return each file of the folder: its path in it, and its content."""
-    names = [_file_name(plain(one)) for one in manifests]
+    """Iterate over the files of the folder: each one's path in it, and its content."""
+    names = [_file_name(plain(manifest)) for manifest in manifests]
     for name, manifest in zip(names, manifests, strict=True):
         yield Path("base") / name, manifest
     yield (
         Path("base") / KUSTOMIZATION,
         Noted(
-            {**_HEAD, "resources": names}, "Written by `lading deploy kubernetes`; change things in overlays."
+            {**_HEAD, "resources": names}, "Written by `lading deploy kubernetes`; make changes in overlays."
         ),
     )
-    yield Path("overlays/staging") / KUSTOMIZATION, _overlay(f"{namespace}-staging", _few_pods())
+    yield Path("overlays/staging") / KUSTOMIZATION, _overlay(f"{namespace}-staging", _fewer_pods())
     yield Path("overlays/production") / KUSTOMIZATION, _overlay(namespace, [])
 
 
@@ -53,15 +53,15 @@ def _overlay(namespace: str, patches: list[Any]) -> Any:
     content: dict[str, Any] = {**_HEAD, "namespace": namespace, "resources": ["../../base"]}
     if patches:
         content["patches"] = patches
-    return Noted(content, "Yours: lading writes this file once and then leaves it alone.")
+    return Noted(content, "Yours: lading writes this file once and never changes it.")
 
 
-def _few_pods() -> list[Any]:
+def _fewer_pods() -> list[Any]:
     patch = [
         {"op": "replace", "path": "/spec/minReplicas", "value": 1},
         {"op": "replace", "path": "/spec/maxReplicas", "value": 2},
     ]
-    why = "Staging proves that it works, not that it carries the load."
+    why = "Staging shows that it works, not that it can carry the load."
     return [Noted({"target": {"kind": "HorizontalPodAutoscaler"}, "patch": _json(patch)}, why)]
 
 

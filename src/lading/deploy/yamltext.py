@@ -1,7 +1,7 @@
-"""YAML with comments: what surprises in a manifest says why, beside itself.
+"""YAML with comments, so that a surprising field of a manifest states its reason.
 
-A manifest is made of plain dictionaries and lists in which a `Noted` may stand for a value. `plain` takes the
-comments off, for clusters and tests; `documents` writes them. Reads no YAML.
+A manifest consists of plain dictionaries and lists in which a `Noted` may take the place of a value. `plain`
+removes the comments, for clusters and tests; `documents` writes them. Reads no YAML.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 110
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A value, and why it is so."""
+    """A value with the reason for it, which becomes a comment."""
 
     value: Any
     why: str
@@ -28,19 +28,19 @@ def plain(value: Any) -> Any:
         case Noted():
             return plain(value.value)
         case dict():
-            return {key: plain(one) for key, one in value.items()}
+            return {key: plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [plain(one) for one in value]
+            return [plain(item) for item in value]
     return value
 
 
 def documents(manifests: Iterable[Any]) -> str:
-    """Write manifests as YAML documents, each after a line ``---``."""
-    return "".join(f"---\n{document(one)}" for one in manifests)
+    """Return manifests as YAML documents, each after a line ``---``."""
+    return "".join(f"---\n{document(manifest)}" for manifest in manifests)
 
 
 def document(manifest: Any) -> str:
-    """Write one manifest as YAML."""
+    """Return one manifest as YAML."""
     lines: list[str] = []
     while isinstance(manifest, Noted):
         lines += _comment(manifest.why, 0)
@@ -49,30 +49,29 @@ def document(manifest: Any) -> str:
 
 
 def _lines(value: Any, depth: int) -> Iterator[str]:
-    """Write a dictionary or list that is not empty; what it holds is indented by `depth` spaces."""
+    """Iterate over the lines of a dictionary or list that is not empty, indented by `depth` spaces."""
     pad = " " * depth
     is_list = not isinstance(value, dict)
-    for key, one in enumerate(value) if is_list else value.items():
-        while isinstance(one, Noted):
-            yield from _comment(one.why, depth)
-            one = one.value  # noqa: PLW2901 - the comment is written
+    for key, item in enumerate(value) if is_list else value.items():
+        while isinstance(item, Noted):
+            yield from _comment(item.why, depth)
+            item = item.value  # noqa: PLW2901 - the comment is written
         head = f"{pad}-" if is_list else f"{pad}{scalar(key)}:"
-        if not isinstance(one, dict | list | tuple) or not one:
-            yield f"{head} {scalar(one)}"
-        elif is_list and not _begins_noted(one):
-            first, *rest = _lines(one, depth + 2)
+        if not isinstance(item, dict | list | tuple) or not item:
+            yield f"{head} {scalar(item)}"
+        elif is_list and not _begins_with_comment(item):
+            # The first line goes after the dash.
+            first, *rest = _lines(item, depth + 2)
             yield f"{head} {first.lstrip()}"
             yield from rest
         else:
             yield head
-            yield from _lines(one, depth + 2)
+            yield from _lines(item, depth + 2)
 
 
 def scalar(value: Any) -> str:
-    """Write a scalar, or an empty dictionary or list, on one line.
-
-    By YAML 1.1, as Kubernetes reads it: `on`, `yes` and `1:30` are quoted where they are strings.
-    """
+    """Return a scalar, or an empty dictionary or list, on one line."""
+    # PyYAML writes YAML 1.1, which Kubernetes reads: the strings `on`, `yes` and `1:30` are quoted.
     import yaml
 
     is_plain = not isinstance(value, str) or value.isprintable()
@@ -82,12 +81,12 @@ def scalar(value: Any) -> str:
     return text.removesuffix("...\n").rstrip("\n")
 
 
-def _begins_noted(value: Any) -> bool:
-    """Return whether a comment comes before anything else of `value`, so that it cannot begin behind a dash."""
+def _begins_with_comment(value: Any) -> bool:
+    """Return whether the first line of `value` is a comment, which cannot follow a dash."""
     if isinstance(value, Noted):
         return True
     if isinstance(value, dict | list | tuple) and value:
-        return _begins_noted(next(iter(value.values() if isinstance(value, dict) else value)))
+        return _begins_with_comment(next(iter(value.values() if isinstance(value, dict) else value)))
     return False
 
 
