@@ -8,9 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from lading.errors import (
-    SignatureMismatch,
-)
+from lading.errors import SignatureMismatch
 from lading.runtime.open import load_runtime
 from lading.signature import Signature
 from support.bundles import linear_bundle

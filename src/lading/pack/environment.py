@@ -1,4 +1,4 @@
-"""The training environment: what was installed, and the commit. No clock, host name, user or path."""
+"""The training environment: what is installed, and the commit. No clock, host name, user or path."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def describe_training(framework: str, packages: tuple[str, ...]) -> Training:
 
 def requirements() -> str:
     """List everything that is installed here as ``name==version`` lines, sorted."""
-    found: dict[str, str] = {}
-    for one in metadata.distributions():
-        name = one.metadata["Name"]
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
         if name:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), one.version)
-    return "".join(f"{name}=={found[name]}\n" for name in sorted(found))
+            # The normalized name, as package indexes compare it (PEP 503); of two versions on the path the
+            # first is the one that is imported.
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return "".join(f"{name}=={versions[name]}\n" for name in sorted(versions))
 
 
 def _version(name: str) -> str | None:
@@ -41,10 +43,10 @@ def _version(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the working directory; None outside a repository or without git."""
+    """Return the commit of the working directory, or None outside a repository or without git."""
     try:
         done = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607 - the user's own git, wherever it is
+            ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607 - the user's own git, from their PATH
             capture_output=True,
             text=True,
             timeout=10,
@@ -53,4 +55,5 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     commit = done.stdout.strip()
+    # 40 hex digits of SHA-1 or 64 of SHA-256.
     return commit if done.returncode == 0 and re.fullmatch(r"[0-9a-f]{40,64}", commit) else None

@@ -1,4 +1,4 @@
-"""Which rows become golden samples. Draws none and runs nothing."""
+"""The golden samples of a bundle: which rows, in the signature's dtypes, with the framework's answers."""
 
 from __future__ import annotations
 
@@ -6,38 +6,77 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lading.bundle import MAX_ROWS
-from lading.convert import Table
+from lading.bundle import MAX_ROWS, Samples
+from lading.convert import Table, TrainedModel
+from lading.pack import sampling
 from lading.pack.margins import margins
-from lading.pack.sampling import SEED
+from lading.pack.parity_search import Proof
+from lading.pack.probe_rows import DRAWN_ROWS, ProbeRows
 from lading.parity import Tolerance
-from lading.signature import Array
+from lading.signature import Array, Signature
+
+MAX_GOLDEN_BYTES = 32 * 2**20
+
+
+def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, synthetic: bool) -> Samples:
+    """Choose golden rows among the samples, or among rows drawn like them if `synthetic`."""
+    table, expected = probe.samples()
+    if not proof.conversion.signature.batched:
+        return _as_one_call(trained, table, expected, proof)
+    if synthetic:
+        table = sampling.synthetic(table, DRAWN_ROWS, trained.title)
+        expected = trained.outputs(table)
+    row_bytes = sum(array[:1].nbytes for array in (*table.arrays.values(), *expected.values()))
+    most = max(1, min(MAX_ROWS, MAX_GOLDEN_BYTES // max(1, row_bytes)))
+    rows = choose_rows(table, expected, proof.tolerance, most=most)
+    expected = {name: array[rows] for name, array in expected.items()}
+    return _samples(proof.conversion.signature, table.take(rows), expected, len(rows))
 
 
 def choose_rows(
     table: Table, expected: Mapping[str, Array], tolerance: Tolerance, *, most: int = MAX_ROWS
 ) -> Array:
-    """Give up to `most` row indices, ascending: half of them nearest to another label, the rest by chance.
+    """Return up to `most` row indices, ascending: half of them nearest to another label, the rest at random.
 
-    Rows nearer to a tie than the tolerance are left out while there are others: on another machine their
-    label may fall either way, and it would prove nothing. A column with missing values always shows one.
+    A column with missing values always shows one.
     """
-    random = np.random.default_rng(SEED + 3)
-    known = margins(expected) if "label" in expected else None
+    random = np.random.default_rng(sampling.SEED + 3)
+    margin = margins(expected) if "label" in expected else None
     rows = np.arange(table.rows)
-    first: Array = rows[:0]
-    if known is not None:
-        clear = known.distance > 2 * (tolerance.atol + tolerance.rtol * known.size)
+    nearest: Array = rows[:0]
+    if margin is not None:
+        # Rows nearer to a tie than the tolerance prove nothing: on another machine their label may be either.
+        clear = margin.distance > 2 * (tolerance.atol + tolerance.rtol * margin.size)  # [rows]
         rows = rows[clear] if clear.any() else rows
-        first = rows[np.argsort(known.distance[rows], kind="stable")][: most // 2]
-    rest = random.permutation(np.setdiff1d(rows, first))
-    order = np.concatenate([_first_missing(table), first, rest])
-    _, at = np.unique(order, return_index=True)
-    return np.sort(order[np.sort(at)][:most])
+        nearest = rows[np.argsort(margin.distance[rows], kind="stable")][: most // 2]
+    rest = random.permutation(np.setdiff1d(rows, nearest))
+    # Each row once, at its first place in the order of importance.
+    order = np.concatenate([_first_missing(table), nearest, rest])
+    _, first_places = np.unique(order, return_index=True)
+    return np.sort(order[np.sort(first_places)][:most])
+
+
+def _as_one_call(trained: TrainedModel, table: Table, expected: Mapping[str, Array], proof: Proof) -> Samples:
+    """Take all rows as one call: without a batch dimension an output belongs to the call and not to a row."""
+    signature = proof.conversion.signature
+    rows = table.rows if any(tensor.batched for tensor in signature.inputs) else 1
+    if rows > MAX_ROWS:
+        table = table.take(np.arange(MAX_ROWS))
+        rows, expected = MAX_ROWS, trained.outputs(table)
+    return _samples(signature, table, expected, rows)
+
+
+def _samples(signature: Signature, table: Table, expected: Mapping[str, Array], rows: int) -> Samples:
+    inputs = signature.cast(table.feed(signature.inputs))
+    outputs = {
+        tensor.name: np.asarray(expected[tensor.name]).astype(tensor.numpy_dtype)
+        for tensor in signature.outputs
+    }
+    return Samples(inputs=inputs, outputs=outputs, rows=rows)
 
 
 def _first_missing(table: Table) -> Array:
-    """Give, for each array with missing values, the first row that shows one."""
+    """Return, for each array with missing values, the first row that has one."""
     rows = [
         int(np.isnan(array.reshape(len(array), -1)).any(axis=1).argmax())
         for name, array in table.arrays.items()

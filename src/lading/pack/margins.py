@@ -1,4 +1,4 @@
-"""How near each row lies to another label, by the framework's own numbers."""
+"""How near each row is to another label, by the framework's own numbers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from lading.signature import Array
 
 @dataclass(frozen=True)
 class Margins:
-    """Per row the distance to the next label and the size of the numbers that decide it."""
+    """The distance of each row to the next label, and the size of the numbers that decide it."""
 
-    distance: Array
-    size: Array
+    distance: Array  # [rows]
+    size: Array  # [rows]
 
 
 def margins(outputs: Mapping[str, Array]) -> Margins | None:
-    """Return the margins by probabilities, scores or distances; None where none of them is there.
+    """Return the margins by probabilities, scores or distances, or None if there are none of these.
 
     Of several targets the nearest counts. Scores of two classes are one signed number each.
     """
+    # The greatest probability or score decides the label, but the least distance: hence its sign.
     for name, sign in (("probabilities", 1.0), ("scores", 1.0), ("distances", -1.0)):
         values = outputs.get(name)
         if values is None or values.dtype.kind != "f" or not values.ndim:
             continue
         values = values.astype(np.float64) * sign
         if values.ndim == 1 or values.shape[-1] == 1:
-            flat = np.abs(values.reshape(len(values), -1)).min(axis=1)
+            flat = np.abs(values.reshape(len(values), -1)).min(axis=1)  # [rows]
             return Margins(flat, flat)
         top = np.sort(values, axis=-1)[..., -2:].reshape(len(values), -1, 2)  # [rows, targets, 2]
-        distance = top[..., 1] - top[..., 0]
-        nearest = distance.argmin(axis=1)
+        distance = top[..., 1] - top[..., 0]  # [rows, targets]
+        nearest = distance.argmin(axis=1)  # [rows]
         rows = np.arange(len(values))
         return Margins(distance[rows, nearest], np.abs(top[rows, nearest]).max(axis=1))
     return None

@@ -1,7 +1,7 @@
-"""Proof that a converted model answers as its framework does, and the choice of the dtype by it.
+"""The search for a conversion that answers as its framework does, and with it for the dtype.
 
-Compares; converts nothing itself and writes nothing. What does not hold is refused with the rows that show
-it.
+Compares; converts nothing itself and writes nothing. A conversion that does not hold is refused with the rows
+that show it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from lading.convert import Conversion, Plan, TrainedModel
 from lading.convert import graph as onnx_graph
 from lading.errors import ConversionError, ConverterFailed, InputError, ParityLost
 from lading.pack.margins import margins
-from lading.pack.probe_rows import Trial, stacked
+from lading.pack.probe_rows import ProbeRows, stacked
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.signature import Array, Signature, Tensor
 
-_ALONE_ROWS = 8
-_TIE_SHARE = 0.01
+_ROWS_ALONE = 8
+# Of the rows that may be excused as ties: a rule for ties that differs from the framework's affects more.
+_MAX_TIES = 0.01
 _SHOWN_ROWS = 3
+_SHOWN_CHARACTERS = 120
 
 
 @dataclass(frozen=True)
 class Proof:
     """One conversion and how well it agrees.
 
-    ``ties`` marks rows whose label fell the other way in a near tie; ``alone`` says that `parity` is that of
+    ``ties`` marks rows whose label fell the other way in a near tie. ``alone`` means that `parity` compares
     rows run one by one with the same rows among others.
     """
 
@@ -36,24 +38,24 @@ class Proof:
     conversion: Conversion
     tolerance: Tolerance
     parity: Parity
-    ties: Array
+    ties: Array  # [rows]
     alone: bool = False
 
 
-def choose(
-    trained: TrainedModel, trial: Trial, dtypes: tuple[str, ...], tolerance: Tolerance | None
+def find_conversion(
+    trained: TrainedModel, probe: ProbeRows, dtypes: tuple[str, ...], tolerance: Tolerance | None
 ) -> tuple[Proof, list[str]]:
-    """Return the first conversion that holds, and what is to be said of those that did not.
+    """Return the first conversion that holds, and notes about those that did not.
 
-    A conversion in which near ties fell the other way is taken only if no other does without.
-    Raises `ConversionError`: the one that came nearest.
+    A conversion in which near ties fell the other way is chosen only if all others have some, too.
+    Raises `ConversionError`: that of the conversion that came nearest.
     """
     refusals: list[ConversionError] = []
     failed: list[Proof] = []
     tied: Proof | None = None
-    for plan in trained.plans(trial.table, dtypes):
+    for plan in trained.plans(probe.table, dtypes):
         try:
-            proof = prove(trained, plan, trial, tolerance)
+            proof = prove(trained, plan, probe, tolerance)
         except ConversionError as error:
             refusals.append(error)
             continue
@@ -64,66 +66,51 @@ def choose(
         else:
             failed.append(proof)
     if tied is not None:
-        return tied, [*_notes(tied, failed), _tie_note(tied, trial)]
+        return tied, [*_notes(tied, failed), _tie_note(tied, probe)]
     if failed:
-        raise _lost(trained, min(failed, key=_excess), failed, trial, dtypes)
+        raise _parity_lost(trained, min(failed, key=_excess), failed, probe, dtypes)
     raise refusals[0] if refusals else ConverterFailed(f"`{trained.title}`", expected="a way to convert it")
 
 
-def prove(trained: TrainedModel, plan: Plan, trial: Trial, tolerance: Tolerance | None) -> Proof:
-    """Convert as `plan` says and compare all rows with the framework's answers; raises `ConversionError`."""
-    conversion = plan.convert(*trial.samples())
+def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolerance | None) -> Proof:
+    """Convert by `plan` and compare all rows with the framework's answers; raises `ConversionError`."""
+    conversion = plan.convert(*probe.samples())
     signature = conversion.signature
     tolerance = tolerance or usual_tolerance(
-        {tensor.name: trial.expected[tensor.name] for tensor in signature.outputs}
+        {tensor.name: probe.expected[tensor.name] for tensor in signature.outputs}
     )
-    trial = _admitted(trial, signature)
-    expected = {tensor.name: _like(tensor, trial.expected[tensor.name]) for tensor in signature.outputs}
+    probe = _with_accepted_unseen(probe, signature)
+    expected = {tensor.name: _as_output(tensor, probe.expected[tensor.name]) for tensor in signature.outputs}
     try:
-        inputs = signature.cast(trial.table.feed(signature.inputs))
+        inputs = signature.cast(probe.table.feed(signature.inputs))
     except InputError as error:
-        return _cannot_hold(plan, conversion, tolerance, error)
+        return _unrepresentable(plan, conversion, tolerance, error)
     run = onnx_graph.evaluator(trained.title, conversion.model)
     batched = signature.batched
-    found = onnx_graph.evaluate_rows(run, inputs) if batched else run(inputs)
-    ties = near_ties(expected, found, tolerance)
-    parity = compare(signature.outputs, expected, _excused(expected, found, ties), tolerance)
+    answers = onnx_graph.evaluate_rows(run, inputs) if batched else run(inputs)
+    ties = near_ties(expected, answers, tolerance)
+    parity = compare(signature.outputs, expected, _excused(expected, answers, ties), tolerance)
     if parity.holds and batched:
-        alone = _check_alone(signature, run, inputs, found, ties, tolerance)
+        alone = _deviation_alone(signature, run, inputs, answers, ties, tolerance)
         if alone is not None:
             return Proof(plan, conversion, tolerance, alone, ties, alone=True)
     return Proof(plan, conversion, tolerance, parity, ties)
 
 
-def unrefused(trained: TrainedModel, proof: Proof, trial: Trial) -> list[str]:
-    """Say which values the framework refuses and the packed model does not: nothing proves those answers."""
+def unchecked_inputs(trained: TrainedModel, proof: Proof, probe: ProbeRows) -> list[str]:
+    """Note the values that the framework refuses and the packed model answers: those answers are unproved."""
     signature = proof.conversion.signature
     run = onnx_graph.evaluator(trained.title, proof.conversion.model)
     notes = []
-    for one in trial.beyond:
-        if one.expected is not None:
+    for unseen in probe.unseen:
+        if unseen.expected is not None:
             continue
         try:
-            run(signature.cast(one.table.feed(signature.inputs)))
+            run(signature.cast(unseen.table.feed(signature.inputs)))
         except (InputError, ConverterFailed):
-            continue  # refused by the packed model as well
-        notes.append(f"{one.title}: {trained.title} refuses it, the packed model answers something")
+            continue  # the packed model refuses it as well
+        notes.append(f"{unseen.title}: {trained.title} refuses it, but the packed model answers")
     return notes
-
-
-def _admitted(trial: Trial, signature: Signature) -> Trial:
-    """Add to the rows what lies beyond the samples, as far as the framework and the signature let it in."""
-    table, expected = trial.table, trial.expected
-    for one in trial.beyond:
-        if one.expected is None:
-            continue
-        try:
-            signature.cast(one.table.feed(signature.inputs))
-        except InputError:
-            continue
-        table = table.with_arrays(stacked(table.arrays, one.table.arrays))
-        expected = stacked(expected, one.expected)
-    return Trial(table, expected, trial.given)
 
 
 def usual_tolerance(expected: Mapping[str, Array]) -> Tolerance:
@@ -131,79 +118,99 @@ def usual_tolerance(expected: Mapping[str, Array]) -> Tolerance:
 
     A number may be off by a ten-thousandth of itself, and near zero by a hundred-thousandth of what is usual
     in the output (in its smallest column), rounded up to a power of ten. It is the same in float32 and
-    float64: it says what a caller may rely on, not what the dtype could do. Single precision keeps seven
-    digits, of which long sums lose two or three.
+    float64: it says what a caller may rely on, not what the dtype could do.
     """
-    smallest = 1.0
-    scales = []
-    for name, array in expected.items():
-        if array.dtype.kind == "f" and name != "probabilities":
-            scales.append(_usual_size(array))
-    if scales:
-        smallest = min(scales)
+    # float32 keeps seven decimal digits (IEEE 754: 24 bits), of which long sums lose two or three.
+    sizes = [
+        _usual_size(array)
+        for name, array in expected.items()
+        if array.dtype.kind == "f" and name != "probabilities"
+    ]
+    smallest = min(sizes, default=1.0)
     power = np.ceil(np.log10(smallest * 1e-5) - 1e-9)
     # Written as text and read again: 10.0 ** -5 is not the float nearest to 1e-05 on every machine.
     return Tolerance(rtol=1e-4, atol=float(f"1e{int(power)}"))
 
 
-def near_ties(expected: Mapping[str, Array], found: Mapping[str, Array], tolerance: Tolerance) -> Array:
-    """Mark the rows whose label differs although the framework's own first two classes lie within tolerance.
+def near_ties(expected: Mapping[str, Array], answers: Mapping[str, Array], tolerance: Tolerance) -> Array:
+    """Mark the rows whose label differs although the framework's own first two classes are within tolerance.
 
     There the label says nothing that its probabilities do not: both are as good. No more than one row in
-    a hundred is excused so, or a rule for ties that differs from the framework's would pass for rounding.
+    a hundred is excused so.
     """
     label = expected.get("label")
     rows = len(label) if label is not None and label.ndim else 1
     none = np.zeros(rows, dtype=bool)
-    known = margins(expected)
-    if label is None or known is None or found["label"].shape != label.shape or len(known.distance) != rows:
+    margin = margins(expected)
+    if label is None or margin is None or len(margin.distance) != rows:
         return none
-    flipped = (label != found["label"]).reshape(rows, -1).any(axis=1)
-    ties = flipped & (known.distance <= 2 * (tolerance.atol + tolerance.rtol * known.size))
-    return ties if ties.sum() <= max(1, _TIE_SHARE * rows) else none
+    if answers["label"].shape != label.shape:
+        return none
+    flipped = (label != answers["label"]).reshape(rows, -1).any(axis=1)  # [rows]
+    ties = flipped & (margin.distance <= 2 * (tolerance.atol + tolerance.rtol * margin.size))
+    return ties if ties.sum() <= max(1, _MAX_TIES * rows) else none
 
 
-def _excused(expected: Mapping[str, Array], found: Mapping[str, Array], ties: Array) -> dict[str, Array]:
+def _with_accepted_unseen(probe: ProbeRows, signature: Signature) -> ProbeRows:
+    """Add the unseen values that both the framework and the signature accept to the rows."""
+    table, expected = probe.table, probe.expected
+    for unseen in probe.unseen:
+        if unseen.expected is None:
+            continue
+        try:
+            signature.cast(unseen.table.feed(signature.inputs))
+        except InputError:
+            continue
+        table = table.with_arrays(stacked(table.arrays, unseen.table.arrays))
+        expected = stacked(expected, unseen.expected)
+    return ProbeRows(table, expected, probe.sample_rows)
+
+
+def _excused(expected: Mapping[str, Array], answers: Mapping[str, Array], ties: Array) -> dict[str, Array]:
+    """Return the answers with the expected labels where there is a near tie."""
     if not ties.any():
-        return dict(found)
-    label = found["label"].copy()
+        return dict(answers)
+    label = answers["label"].copy()
     label[ties] = expected["label"][ties]
-    return {**found, "label": label}
+    return {**answers, "label": label}
 
 
-def _check_alone(
+def _deviation_alone(
     signature: Signature,
     run: onnx_graph.Evaluate,
     inputs: Mapping[str, Array],
-    found: Mapping[str, Array],
+    answers: Mapping[str, Array],
     ties: Array,
     tolerance: Tolerance,
 ) -> Parity | None:
-    """Compare a few rows run one by one with the same rows among others; None where they agree."""
-    rows = np.flatnonzero(~ties)[:_ALONE_ROWS]
-    for row in rows:
+    """Compare a few rows run one by one with the same rows among others; None means that they agree."""
+    for row in np.flatnonzero(~ties)[:_ROWS_ALONE]:
         alone = run({name: array[row : row + 1] for name, array in inputs.items()})
-        among = {name: array[row : row + 1] for name, array in found.items()}
+        among = {name: array[row : row + 1] for name, array in answers.items()}
         parity = compare(signature.outputs, among, alone, tolerance)
         if not parity.holds:
             return parity
     return None
 
 
-def _like(tensor: Tensor, array: Array) -> Array:
-    """Return the framework's array the kind of the output, as far as no value changes by it."""
+def _as_output(tensor: Tensor, array: Array) -> Array:
+    """Return the framework's array in the kind of the output, if no value changes by it."""
     kind = tensor.numpy_dtype.kind
     if kind in "iu" and array.dtype.kind in "fiub" and (array == np.round(array)).all():
         return array.astype(tensor.numpy_dtype)
+    # Compared in float64 whatever the output's precision: rounding the expected value would hide a part.
     if kind == "f" and array.dtype.kind in "fiub":
         return array.astype(np.float64)
     return array
 
 
 def _usual_size(array: Array) -> float:
-    """Return the median size of the numbers in the smallest column that is no mere noise beside the largest."""
-    wide = np.abs(np.atleast_1d(array).astype(np.float64))
-    flat = wide.reshape(len(wide), -1)  # [rows, columns]
+    """Return the median size of the numbers in the smallest column.
+
+    Columns that are noise beside the largest, a millionth of it, do not make it smaller.
+    """
+    sizes = np.abs(np.atleast_1d(array).astype(np.float64))
+    flat = sizes.reshape(len(sizes), -1)  # [rows, columns]
     medians = []
     for column in flat.T:
         known = column[np.isfinite(column) & (column > 0)]
@@ -212,7 +219,8 @@ def _usual_size(array: Array) -> float:
     return max(min(medians), 1e-6 * max(medians)) if medians else 1.0
 
 
-def _cannot_hold(plan: Plan, conversion: Conversion, tolerance: Tolerance, error: InputError) -> Proof:
+def _unrepresentable(plan: Plan, conversion: Conversion, tolerance: Tolerance, error: InputError) -> Proof:
+    """Return the proof of a conversion whose inputs cannot have the samples' values: it fails."""
     worst = Deviation(error.where, 0, error.expected, error.found, float("inf"))
     parity = Parity(holds=False, rows=0, max_abs_error=float("inf"), label_flips=0, worst=(worst,))
     return Proof(plan, conversion, tolerance, parity, np.zeros(0, dtype=bool))
@@ -225,21 +233,21 @@ def _excess(proof: Proof) -> float:
 def _notes(proof: Proof, failed: Sequence[Proof]) -> list[str]:
     if not failed:
         return []
-    ways = " nor ".join(f"{one.plan.dtype} with {one.plan.form}" for one in failed)
-    where = f"parity does not hold in {ways} ({failed[0].parity.worst[0]})"
-    return [f"{where}; packed in {proof.plan.dtype} with {proof.plan.form}"]
+    ways = " nor ".join(f"{other.plan.dtype} with {other.plan.form}" for other in failed)
+    lost = f"parity does not hold in {ways} ({failed[0].parity.worst[0]})"
+    return [f"{lost}; packed in {proof.plan.dtype} with {proof.plan.form}"]
 
 
-def _tie_note(proof: Proof, trial: Trial) -> str:
+def _tie_note(proof: Proof, probe: ProbeRows) -> str:
     count = int(proof.ties.sum())
     return (
-        f"{count} of {trial.table.rows} rows lie nearer to a tie of two classes than the tolerance, and their"
-        " label falls the other way; their probabilities agree"
+        f"{count} of {probe.table.rows} rows are nearer to a tie of two classes than the tolerance, and their"
+        " label falls the other way; their other outputs agree"
     )
 
 
-def _lost(
-    trained: TrainedModel, best: Proof, failed: Sequence[Proof], trial: Trial, dtypes: tuple[str, ...]
+def _parity_lost(
+    trained: TrainedModel, best: Proof, failed: Sequence[Proof], probe: ProbeRows, dtypes: tuple[str, ...]
 ) -> ParityLost:
     tolerance = best.tolerance
     tried = ", ".join(dict.fromkeys(proof.plan.dtype for proof in failed))
@@ -248,9 +256,9 @@ def _lost(
             f"`{trained.title}` in {tried}",
             expected="the same answer for a row alone and among others",
             found=str(best.parity.worst[0]),
-            hint="a model whose answers depend on the other rows, or on chance, cannot be served",
+            hint="a model whose answers are random or depend on the other rows cannot be served",
         )
-    rows = "; ".join(_row(deviation, trial) for deviation in best.parity.worst[:_SHOWN_ROWS])
+    rows = "; ".join(_describe(deviation, probe) for deviation in best.parity.worst[:_SHOWN_ROWS])
     hint = (
         "if this difference is acceptable, pass a tolerance; "
         "else retrain without the part that is converted wrongly"
@@ -265,17 +273,20 @@ def _lost(
     )
 
 
-def _row(deviation: Deviation, trial: Trial) -> str:
+def _describe(deviation: Deviation, probe: ProbeRows) -> str:
+    """Return a deviation as text, with the row's number and values."""
     if deviation.excess == float("inf") and deviation.output.startswith("input"):
         return f"{deviation.output}: expected {deviation.expected}, found {deviation.found}"
-    if deviation.row >= trial.table.rows:
+    # Rows come in the order samples, drawn rows, unseen values; only the first two are in `probe`.
+    if deviation.row >= probe.table.rows:
         return (
             f"output `{deviation.output}`, for an unseen value: {deviation.expected} became {deviation.found}"
         )
-    drawn = deviation.row >= trial.given
-    where = f"drawn row {deviation.row - trial.given}" if drawn else f"row {deviation.row}"
+    drawn = deviation.row >= probe.sample_rows
+    where = f"drawn row {deviation.row - probe.sample_rows}" if drawn else f"row {deviation.row}"
     values = ", ".join(
-        str(np.asarray(array[deviation.row]).tolist()) for array in trial.table.arrays.values()
+        str(np.asarray(array[deviation.row]).tolist()) for array in probe.table.arrays.values()
     )
-    shown = values if len(values) <= 120 else f"{values[:120]}…"
-    return f"output `{deviation.output}`, {where} ({shown}): {deviation.expected} became {deviation.found}"
+    if len(values) > _SHOWN_CHARACTERS:
+        values = f"{values[:_SHOWN_CHARACTERS]}…"
+    return f"output `{deviation.output}`, {where} ({values}): {deviation.expected} became {deviation.found}"

@@ -1,12 +1,12 @@
 """Rows drawn from samples: between and around them to try a conversion, or in their place as golden rows.
 
 Every draw is seeded, so that packing again gives the same bytes. Values stay within the range of their
-column: beyond it many estimators refuse to answer, and nobody trained there.
+column: beyond it many estimators refuse to answer, and none was trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,21 @@ from lading.convert import Table
 from lading.errors import SamplesRefused
 from lading.signature import Array
 
+# Changing the seed or the order of the draws changes the golden rows, and with them every digest.
 SEED = 20240229
 UNSEEN_TEXT = "lading: a text that was never seen"
 _FEW_VALUES = 20
 _FEW_COLUMNS = 64
-_LARGE = 100  # below the largest of every integer dtype
+_SMALL_INTEGER = 100  # one more still fits into every integer dtype: int8 ends at 127
+
+ColumnDraw = Callable[[Array], Array]
+"""Draws new values of a column from its values, ``[count] -> [rows]``."""
 
 
 def between(table: Table, rows: int) -> Table:
-    """Draw `rows` rows between, around and exactly halfway between the samples.
-
-    Halfway between two neighbouring values of a column is where trees put their thresholds: there a rounding
-    decides the branch.
-    """
+    """Draw `rows` rows between, around and exactly halfway between the samples."""
     random = np.random.default_rng(SEED)
-    draw = _Draw(table.rows, rows, random)
+    draw = _MixedRows(table.rows, rows, random)
     return table.with_arrays({name: _each_column(array, draw.column) for name, array in table.arrays.items()})
 
 
@@ -46,8 +46,7 @@ def recombined(table: Table, rows: int) -> Table:
 def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:
     """Return a few sample rows with one value that no sample has: what is unseen, and the rows.
 
-    An unknown category, and a fraction or another whole number where all samples are whole: converters look
-    categories up as integers, and 1.5 would become 1.
+    An unknown category, and a fraction or another whole number if all samples are whole.
     """
     few = table.take(np.arange(min(rows, table.rows)))
     for name, array in table.arrays.items():
@@ -68,9 +67,10 @@ def _unseen_values(values: Array) -> Iterator[tuple[str, Any]]:
         yield "an unseen text", UNSEEN_TEXT
         return
     known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    # Converters look categories up as integers, and 1.5 would become 1.
     if values.dtype.kind not in "iuf" or not len(known) or not (known == np.round(known)).all():
         return
-    if len(np.unique(known)) <= _FEW_VALUES and known.max() < _LARGE:
+    if len(np.unique(known)) <= _FEW_VALUES and known.max() < _SMALL_INTEGER:
         yield "an unseen number", known.max() + 1
     yield "a fraction", known.min() + 0.5
 
@@ -78,7 +78,7 @@ def _unseen_values(values: Array) -> Iterator[tuple[str, Any]]:
 def synthetic(table: Table, rows: int, title: str) -> Table:
     """Draw `rows` rows from the columns' quantiles and categories, independently; no row is a sample.
 
-    Raises `SamplesRefused` for texts that do not repeat: drawing one would give away a sample.
+    Raises `SamplesRefused` for texts that do not repeat: drawing one would disclose a sample.
     """
     random = np.random.default_rng(SEED + 2)
     arrays = {}
@@ -93,19 +93,23 @@ def synthetic(table: Table, rows: int, title: str) -> Table:
     return table.with_arrays(arrays)
 
 
-class _Draw:
-    """One choice of pairs of rows and of how to mix each, used for every column alike."""
+class _MixedRows:
+    """One choice of pairs of rows and of how to mix each, used for every column alike.
+
+    The styles are: on the line between the two rows (40 %), anywhere in the column's range, halfway between
+    two neighbouring values, near the first row, and halfway as somebody types it (15 % each).
+    """
 
     def __init__(self, count: int, rows: int, random: np.random.Generator) -> None:
         self.random = random
         self.rows = rows
-        self.first = random.integers(0, count, rows)
+        self.first = random.integers(0, count, rows)  # [rows], as all of these
         self.second = random.integers(0, count, rows)
         self.weight = random.random(rows)
         self.style = random.choice(5, rows, p=[0.4, 0.15, 0.15, 0.15, 0.15])
 
     def column(self, values: Array) -> Array:
-        """Draw one column; values of few kinds and texts are picked, whole numbers stay whole."""
+        """Draw one column; texts and values of few kinds are picked, whole numbers stay whole."""
         random = self.random
         picked = np.where(self.weight < 0.5, values[self.first], values[self.second])
         if values.dtype.kind in "bO":
@@ -119,16 +123,19 @@ class _Draw:
         if not len(points) or (whole and len(points) <= _FEW_VALUES):
             return picked
         mixed = self._mixed(values.astype(np.float64), points)
+        # Missing values stay missing as often as the pairs of rows have them.
         mixed = np.where(np.isnan(mixed), picked.astype(np.float64), mixed)
         mixed = np.round(mixed) if whole else mixed
         return np.asarray(mixed.astype(values.dtype))
 
     def _mixed(self, values: Array, points: Array) -> Array:
+        """Mix pairs of `values`; `points` are the distinct ones, ascending."""
         random, low, high = self.random, values[self.first], values[self.second]
         with np.errstate(invalid="ignore"):
             line = low + self.weight * (high - low)
             near = low + random.normal(0.0, 0.05, self.rows) * np.std(points)
         anywhere = points[0] + random.random(self.rows) * (points[-1] - points[0])
+        # Trees put their thresholds halfway between neighbouring values: there a rounding decides the branch.
         at = random.integers(0, max(1, len(points) - 1), self.rows)
         halfway = (points[at] + points[np.minimum(at + 1, len(points) - 1)]) / 2
         # As somebody types it: 1.72 is another float64 than the mean of 1.71 and 1.73.
@@ -137,10 +144,8 @@ class _Draw:
         return np.asarray(np.clip(mixed, points[0], points[-1]))
 
 
-def _each_column(array: Array, draw: object) -> Array:
-    """Apply a draw of ``[count] -> [rows]`` to every column of ``[count, …]``."""
-    if not callable(draw):
-        raise TypeError
+def _each_column(array: Array, draw: ColumnDraw) -> Array:
+    """Apply a draw to every column of ``[count, …]``; return ``[rows, …]``."""
     if array.ndim == 1:
         return np.asarray(draw(array))
     flat = array.reshape(len(array), -1)  # [count, columns]
@@ -149,12 +154,13 @@ def _each_column(array: Array, draw: object) -> Array:
 
 
 def _decimals(points: Array) -> int:
-    """Return the decimals with which the values were written; 15 where they were computed."""
+    """Return the decimals with which the values were written, or 15 if they were computed."""
     few = points[:: max(1, len(points) // 100)]
     return next((count for count in range(8) if (np.round(few, count) == few).all()), 15)
 
 
 def _quantiles(values: Array, rows: int, random: np.random.Generator) -> Array:
+    """Draw from the column's distribution, interpolated between its values; as many are missing."""
     if values.dtype.kind == "b":
         return np.asarray(random.random(rows) < values.mean())
     known = values[np.isfinite(values)].astype(np.float64)
@@ -170,27 +176,31 @@ def _quantiles(values: Array, rows: int, random: np.random.Generator) -> Array:
 
 
 def _categories(values: Array, rows: int, random: np.random.Generator, where: str) -> Array:
+    """Draw texts that occur more than once, as often as they do; of prose, words."""
     texts = [str(value) for value in values]
     if _is_prose(values):
         texts = [word for text in texts for word in set(text.split())]
-    seen, counts = np.unique(np.array(texts, dtype=object), return_counts=True)
-    common = counts > 1
-    if not common.any():
-        hint = "give golden='rows', or samples in which categories repeat"
-        found = "texts that occur once each"
-        raise SamplesRefused(where, expected="categories that repeat", found=found, hint=hint)
-    seen, counts = seen[common], counts[common]
+    distinct, counts = np.unique(np.array(texts, dtype=object), return_counts=True)
+    repeated = counts > 1
+    if not repeated.any():
+        raise SamplesRefused(
+            where,
+            expected="categories that repeat",
+            found="texts that occur once each",
+            hint="pass golden='rows', or samples in which categories repeat",
+        )
+    distinct, counts = distinct[repeated], counts[repeated]
     if _is_prose(values):
-        return _joined(random.choice(seen, (rows, 8), p=counts / counts.sum()))
-    return np.asarray(random.choice(seen, rows, p=counts / counts.sum()))
+        return _joined(random.choice(distinct, (rows, 8), p=counts / counts.sum()))
+    return np.asarray(random.choice(distinct, rows, p=counts / counts.sum()))
 
 
 def _is_prose(values: Array) -> bool:
-    """Tell sentences from categories: most are different and hold a space."""
+    """Distinguish sentences from categories: most are different and have a space."""
     if values.dtype.kind != "O" or len(values) < 2:
         return False
-    spaced = sum(" " in str(value) for value in values)
-    return spaced * 2 > len(values) and len(set(values.tolist())) * 2 > len(values)
+    with_spaces = sum(" " in str(value) for value in values)
+    return with_spaces * 2 > len(values) and len(set(values.tolist())) * 2 > len(values)
 
 
 def _prose(values: Array, rows: int, random: np.random.Generator) -> Array:
@@ -199,6 +209,7 @@ def _prose(values: Array, rows: int, random: np.random.Generator) -> Array:
 
 
 def _joined(words: Array) -> Array:
+    """Join the words of each row to a text, ``[rows, words] -> [rows]``."""
     texts = np.empty(len(words), dtype=object)
     texts[:] = [" ".join(row) for row in words]
     return texts

@@ -17,7 +17,7 @@ _READABLE = "`.npz`, `.npy`, `.csv`, `.parquet` or `.json`"
 
 
 def read_samples(samples: Any) -> Any:
-    """Return what a file holds: an array or a mapping of arrays, or a data frame; all else is given back.
+    """Return the content of a file: an array, a mapping of arrays, or a data frame; else `samples` itself.
 
     Raises `SamplesRefused`, `InvalidSetting` for a file of another kind, `ExtraMissing`.
     """
@@ -29,8 +29,8 @@ def read_samples(samples: Any) -> Any:
         raise SamplesRefused(where, expected=f"a file: {_READABLE}", found="no such file")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        found = f"`{path.suffix}`" if path.suffix else "no ending"
-        raise InvalidSetting(where, expected=f"a file ending in {_READABLE}", found=found)
+        suffix = f"`{path.suffix}`" if path.suffix else "no ending"
+        raise InvalidSetting(where, expected=f"a file ending in {_READABLE}", found=suffix)
     try:
         return reader(path)
     except (OSError, ValueError, EOFError, KeyError) as error:
@@ -40,17 +40,17 @@ def read_samples(samples: Any) -> Any:
 def load_model(model: Any) -> Any:
     """Return the object that ``module:object`` names (the working directory counts), else `model` itself.
 
-    Raises `InvalidSetting` where there is no such module or object, `ConverterFailed` where the module fails.
+    Raises `InvalidSetting` without such a module or object, `ConverterFailed` if the module fails.
     """
     if not isinstance(model, str) or ":" not in model or Path(model).suffix == ".onnx":
-        return _path(model)
+        return _refuse_pickle(model)
     name, _, attribute = model.partition(":")
-    found = _import(name, model)
+    loaded = _import(name, model)
     for part in attribute.split("."):
-        if not hasattr(found, part):
+        if not hasattr(loaded, part):
             raise InvalidSetting(f"`{model}`", expected="`module:object`", found=f"no `{part}` in `{name}`")
-        found = getattr(found, part)
-    return found
+        loaded = getattr(loaded, part)
+    return loaded
 
 
 def _import(name: str, model: str) -> Any:
@@ -59,21 +59,28 @@ def _import(name: str, model: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:  # the user's own module may raise anything
+        # The module itself or a package that holds it is missing, not something that it imports.
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            hint = f"run it in the folder that holds `{name.partition('.')[0]}.py`"
-            found = f"no module `{error.name}`"
-            raise InvalidSetting(f"`{model}`", expected="`module:object`", found=found, hint=hint) from None
-        what = f"{type(error).__name__}: {one_line(error)}"
-        raise ConverterFailed(f"`{model}`", expected="a module that loads", found=what) from error
+            raise InvalidSetting(
+                f"`{model}`",
+                expected="`module:object`",
+                found=f"no module `{error.name}`",
+                hint=f"run it in the folder that holds `{name.partition('.')[0]}.py`",
+            ) from None
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ConverterFailed(f"`{model}`", expected="a module that loads", found=reason) from error
     finally:
         sys.path.remove(here)
 
 
-def _path(model: Any) -> Any:
+def _refuse_pickle(model: Any) -> Any:
+    # Unpickling executes whatever the file says.
     if isinstance(model, str | Path) and Path(model).suffix in (".pkl", ".pickle", ".joblib"):
-        hint = "name the fitted object as module:object; lading never unpickles a file"
         raise ConverterFailed(
-            f"`{model}`", expected="an `.onnx` file or `module:object`", found="a pickle", hint=hint
+            f"`{model}`",
+            expected="an `.onnx` file or `module:object`",
+            found="a pickle",
+            hint="name the fitted object as module:object; lading never unpickles a file",
         )
     return model
 
@@ -88,7 +95,7 @@ def _read_npy(path: Path) -> Any:
 
 
 def _read_json(path: Path) -> Any:
-    """Read rows, or ``{"data": rows}``, as requests bring them; a missing value of lists is NaN."""
+    """Read rows, or ``{"data": rows}``, like those of requests; a missing value of lists is NaN."""
     value = msgspec.json.decode(path.read_bytes())
     rows = value["data"] if isinstance(value, dict) and list(value) == ["data"] else value
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
@@ -97,6 +104,7 @@ def _read_json(path: Path) -> Any:
         numbers = msgspec.convert(rows, list[list[float | None]])
     except msgspec.ValidationError:
         return rows
+    # Without a missing value the rows keep their whole numbers.
     return np.array(numbers, dtype=np.float64) if any(None in row for row in numbers) else rows
 
 

@@ -7,9 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from lading.errors import (
-    RunFailed,
-)
+from lading.errors import RunFailed
 from support.bundles import linear_model
 from support.onnx_graphs import graph, node, tensor
 from support.onnx_sessions import open_session

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from lading.errors import (
-    OperatorUnsupported,
-)
+from lading.errors import OperatorUnsupported
 from lading.runtime.onnx.opsets import check_versions, model_versions, supported_ir, supported_opset
 from support.onnx_graphs import identity
 from support.onnx_sessions import open_error, open_session

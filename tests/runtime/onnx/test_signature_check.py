@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lading.errors import (
-    SignatureMismatch,
-)
+from lading.errors import SignatureMismatch
 from lading.runtime.onnx.signature_check import check_signature
 from lading.signature import Signature
 from support.onnx_graphs import identity, tensor

@@ -1,0 +1,105 @@
+"""The conversion that is packed: the first that answers as the framework does, or none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+
+from lading.errors import ParityLost
+from lading.pack import pack
+from lading.pack.parity_search import near_ties, usual_tolerance
+from lading.parity import Tolerance
+from support.packed_graphs import FLOAT, node, pack_graph, value
+from support.sklearn_models import OWNER, X, Y, offset_pipeline, passengers
+from support.sklearn_survey import count_disagreements
+
+
+def test_a_pipeline_that_needs_float64_is_packed_in_float64_and_says_so(tmp_path):
+    model, rows = offset_pipeline()
+    notes = []
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
+    assert bundle.manifest.signature.inputs[0].dtype == "float64"
+    assert len(notes) == 1
+    assert notes[0].startswith("parity does not hold in float32")
+    assert "packed in float64" in notes[0]
+    random = np.random.default_rng(1)
+    others = np.column_stack([1.7e9 + random.random(500) * 1000, random.random(500)])
+    assert count_disagreements(bundle, model, others) == 0
+
+
+def test_lost_parity_is_refused_with_the_rows_that_show_it(tmp_path):
+    model, rows = offset_pipeline()
+    with pytest.raises(ParityLost) as refusal:
+        pack(model, name="m", samples=rows, owner=OWNER, dtype="float32", to=tmp_path / "b")
+    message = refusal.value.message
+    assert message.startswith(
+        "`Pipeline(StandardScaler, DecisionTreeClassifier)` in float32: expected the answers of scikit-learn"
+    )
+    assert "output `probabilities`, row " in message
+    assert "became" in message
+    assert "float64" in (refusal.value.hint or "")
+    assert not (tmp_path / "b").exists()
+
+
+def test_rows_on_the_thresholds_of_a_scaled_forest_agree(tmp_path):
+    model = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(X, Y)
+    bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")
+    halfway = (X[:-1] + X[1:]) / 2
+    assert count_disagreements(bundle, model, halfway) == 0
+
+
+def test_a_tolerance_is_kept_as_passed(tmp_path):
+    bundle = pack(
+        LinearRegression().fit(X, Y), name="m", samples=X, owner=OWNER, tolerance=0.01, to=tmp_path / "b"
+    )
+    assert bundle.manifest.tolerance == Tolerance(rtol=0.01, atol=0.01)
+
+
+def test_the_usual_tolerance_follows_the_size_of_the_values(tmp_path):
+    small = pack(LinearRegression().fit(X, Y * 1e-6), name="m", samples=X, owner=OWNER, to=tmp_path / "s")
+    large = pack(LinearRegression().fit(X, Y * 1e6), name="m", samples=X, owner=OWNER, to=tmp_path / "l")
+    assert small.manifest.tolerance.atol == 1e-10
+    assert large.manifest.tolerance.atol == 100.0
+
+
+def test_an_unseen_text_that_only_the_framework_refuses_is_noted(tmp_path):
+    frame, target = passengers()
+    encode = ColumnTransformer([("port", OrdinalEncoder(), ["port"])], remainder="drop")
+    model = make_pipeline(encode, LogisticRegression()).fit(frame, target)
+    notes = []
+    pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
+    assert [note for note in notes if note.startswith("an unseen text in column `port`")]
+
+
+def test_a_model_that_draws_numbers_or_mixes_rows_is_refused(tmp_path):
+    for nodes in (
+        [node("RandomNormalLike", ["a"], ["c"])],
+        [node("ReduceMax", ["a"], ["m"], axes=[0], keepdims=1), node("Sub", ["a", "m"], ["c"])],
+    ):
+        with pytest.raises(ParityLost):
+            pack_graph(tmp_path, nodes, [value("a", FLOAT, ["n", 3])], [value("c", FLOAT, ["n", 3])])
+
+
+def test_the_usual_tolerance_ignores_columns_that_are_noise_beside_the_largest():
+    values = np.column_stack([np.full(10, 1e6), np.full(10, 1e-9)])
+    assert usual_tolerance({"value": values}) == Tolerance(rtol=1e-4, atol=1e-5)
+    assert usual_tolerance({"label": np.array([1, 2])}) == Tolerance(rtol=1e-4, atol=1e-5)
+
+
+def test_a_label_may_differ_only_in_a_near_tie():
+    expected = {"label": np.zeros(100, int), "probabilities": np.tile([0.9, 0.1], (100, 1))}
+    expected["probabilities"][3] = [0.500001, 0.499999]
+    answers = {**expected, "label": expected["label"].copy()}
+    answers["label"][[3, 7]] = 1
+    assert np.flatnonzero(near_ties(expected, answers, Tolerance())).tolist() == [3]
+
+
+def test_more_ties_than_one_row_in_a_hundred_are_not_excused():
+    expected = {"label": np.zeros(100, int), "probabilities": np.full((100, 2), 0.5)}
+    answers = {**expected, "label": np.ones(100, int)}
+    assert not near_ties(expected, answers, Tolerance()).any()
