@@ -19,6 +19,7 @@ from lading.rollout import moves
 from support.bundles import linear_bundle
 from support.load_clients import Clients, grpc, rest
 from support.server_process import ServerProcess, serving
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -49,8 +50,9 @@ class Timeline:
 class Story:
     """A registry, a following server with two workers, and what is done to them."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, clients: Clients) -> None:
         self.registry = registry
+        self.clients = clients
         self.digests = [registry.resolve(f"iris:{version}").digest for version in (1, 2, 3)]
         self.timeline = Timeline()
 
@@ -76,14 +78,14 @@ class Story:
         self.timeline.want(self.digest(before), self.digest(version))
         plan = Plan(mode="canary", steps=(10, 50), hold_s=3600)
         release = self.registry.releases.begin("iris", version, plan, actor="story")
-        time.sleep(0.5)
+        self.clients.wait_for(self.digest(version))
         if not promote:
             moves.apply(self.registry, release, moves.rolled_back(release, "story", "not wanted"))
             self.timeline.want(self.digest(before))
             return
         for _ in range(2):
             release = moves.apply(self.registry, release, moves.promoted(release, "story", "by hand"))
-            time.sleep(0.3)
+            self.clients.wait_for(self.digest(version))
         self.timeline.want(self.digest(version))
 
     def rollback(self) -> None:
@@ -103,10 +105,10 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
     registry.releases.begin("iris", 1, Plan(mode="live"), actor="story")
     flags = ("--workers", "2", "--grpc-port", "0", "--drain-delay-s", "0.2")
     with serving(flags=flags, environ={"LADING_REGISTRY": url, "LADING_KEEP": "1"}) as server:
-        story = Story(registry)
+        clients = Clients()
+        story = Story(registry, clients)
         story.timeline.moments.append((0.0, frozenset({story.digest(1)})))
         leader = start_driver(url)
-        clients = Clients()
         clients.start(rest(port_of(server, "http")), count=3)
         clients.start(grpc(port_of(server, "grpc")), count=1)
         killed_at = 0.0
@@ -129,8 +131,9 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
                     leader.kill()
                     leader.wait()
                     leader = start_driver(url)
-                time.sleep(0.3)
-            enough(clients)
+                clients.wait_for(story.digest(story.current))
+            # So many answers that their count means something.
+            wait_until(lambda: len(clients.answers) >= min(50_000, RELEASES * 1000), 60, "50,000 answers")
         finally:
             clients.stop()
             leader.kill()
@@ -152,13 +155,6 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
     ]
     assert unwanted == []
     assert {one.digest for one in answers} == set(story.digests)
-
-
-def enough(clients: Clients) -> None:
-    """Wait until so many answers have come that the count means something."""
-    until = time.monotonic() + 60
-    while len(clients.answers) < min(50_000, RELEASES * 1000) and time.monotonic() < until:
-        time.sleep(0.1)
 
 
 def start_driver(url: str) -> subprocess.Popen[bytes]:

@@ -22,6 +22,7 @@ from lading.signature import Signature
 from support.load_clients import Clients, rest
 from support.onnx_graphs import bundle_of, graph, node, tensor
 from support.server_process import serving
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -55,13 +56,7 @@ def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
         bundle = bundles[number % 2]
         opened = lambda: Bundle.open(bundle.path, digest=bundle.digest)  # noqa: E731
         manager.want([Wanted("heavy", number, bundle.digest, opened)])
-        until = time.monotonic() + 30
-        while [one.version for one in plane.models.get("heavy", ()) if one.state is State.READY] != [number]:
-            assert time.monotonic() < until
-            time.sleep(0.001)
-        while len(plane.versions("heavy")) > 1:
-            assert time.monotonic() < until
-            time.sleep(0.001)
+        wait_until(lambda: ready(plane) == [number] and len(plane.versions("heavy")) == 1, 30)
 
     swap_to_first(manager, swap_to)
     calm = latencies(plane, threading.Event(), count=200)
@@ -127,6 +122,10 @@ def calm_and_swapping(clients: Clients, registry: Registry) -> tuple[float, floa
     p99_calm, p99_swapping = (float(np.quantile(times, 0.99) * 1000) for times in (calm, swapping))
     print(f"{SERVER_SWAPS} releases: p99 {p99_calm:.1f} ms calm, {p99_swapping:.1f} ms swapping")
     return p99_calm, p99_swapping
+
+
+def ready(plane: DataPlane) -> list[int]:
+    return [version.version for version in plane.models.get("heavy", ()) if version.state is State.READY]
 
 
 def swap_to_first(manager: Manager, swap_to) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from support.waiting import wait_until
+
 ROW = b'{"data":[[5.1,3.5,1.4,0.2]]}'
 
 
@@ -58,6 +60,16 @@ class Clients:
     @property
     def answers(self) -> list[Answer]:
         return [answer for seen in self.seen for answer in list(seen.answers)]
+
+    def wait_for(self, digest: str, within_s: float = 20.0) -> None:
+        """Wait until the bundle of this digest answers a request that is sent from now on."""
+        since = time.time()
+
+        def has_answered() -> bool:
+            newest = (answer for seen in self.seen for answer in seen.answers[-20:])
+            return any(answer.digest == digest and answer.asked_at > since for answer in newest)
+
+        wait_until(has_answered, within_s, f"an answer of {digest}")
 
     @property
     def broken(self) -> list[float]:
