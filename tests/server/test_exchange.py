@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lading.errors import BodyInvalid
-from lading.server.http.router import LONGEST_REMEMBERED
+from lading.server.http.router import LONGEST_CACHED_PATH
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.observer import Observer
@@ -105,19 +105,19 @@ def test_a_body_too_large_keeps_the_callers_id_and_counts_for_its_own_model(tmp_
 
 def test_long_paths_are_not_remembered(pair):
     asked = hosted(pair[0], **SETTINGS)
-    long = "x" * LONGEST_REMEMBERED
+    long = "x" * LONGEST_CACHED_PATH
     with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host, host.wire() as wire:
-        lane, router = host.stage, asked.app.router
+        stage, router = host.stage, asked.app.router
         for at in range(5):
             wire.send(request(path=f"/models/{long}{at}/predict"))
             assert wire.answer().status == 404
             wire.send(request(path=f"/nothing/{at}"))
             assert wire.answer().status == 404
-        assert len(lane._routes) == 0
-        assert len(router._found) == 0
+        assert len(stage.routes) == 0
+        assert len(router.cache) == 0
         wire.send(request())
         assert wire.answer().status == 200
-        assert len(lane._routes) == 1
+        assert len(stage.routes) == 1
 
 
 def test_labels_of_a_model_without_batch_are_all_given(tmp_path):

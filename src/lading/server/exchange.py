@@ -85,7 +85,7 @@ class Pipeline:
         self.plane = plane
         self.metrics = metrics
         steps = steps or Steps()
-        # Truth is tested before each loop: a step that is not there costs 10 ns.
+        # Truth is tested before each loop: a missing step costs 10 ns.
         self._authorise, self._look_up = steps.authorise, steps.look_up
         self._observe, self._answer = steps.observe, steps.answer
         self.adds_headers = bool(steps.answer)

@@ -177,7 +177,7 @@ def test_a_compressed_body_is_unpacked(host, expected, encoding):
     [
         pytest.param(gzip.compress(b"[" * 5000), "gzip", 413, "at most 4096 bytes", id="too much"),
         pytest.param(PACKED["gzip"][:-9], "gzip", 400, "its beginning only", id="cut off"),
-        pytest.param(PACKED["gzip"] + b"{}", "gzip", 400, "2 bytes behind it", id="more behind it"),
+        pytest.param(PACKED["gzip"] + b"{}", "gzip", 400, "2 bytes after its end", id="more after its end"),
         pytest.param(BODY, "gzip", 400, "a body in `gzip`", id="plain"),
         pytest.param(BODY, "br", 415, "`gzip` or `deflate`, or none", id="unknown"),
         pytest.param(BODY, "deflate, gzip", 415, "`deflate, gzip`", id="two"),

@@ -1,8 +1,8 @@
 """The contract of a gRPC service: its methods over the one data plane, and the status of every error.
 
-Each other file named after a protocol is one service's calls; `serving` runs them, `messages` knows their
-wire. A method decodes a message into a `Job` or answers at once, as a REST handler does; it never runs a
-model and never touches a socket. Imported only by a process that serves gRPC, because grpcio takes long.
+The services are in `protocols`; `server` answers their calls, `descriptors` has their messages. A method
+decodes a message into a `Job` or answers directly, as a REST handler does; it never runs a model and never
+touches a socket. Imported only by a process that serves gRPC, because importing grpcio takes long.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
     errors.RemoteError: grpc.StatusCode.UNAVAILABLE,
     errors.RunFailed: grpc.StatusCode.INTERNAL,
 }
-"""gRPC status by error; a class that is not named has that of the nearest one above it."""
+"""gRPC status by error; a class that is not listed has the status of its nearest base class."""
 
 
 def status_of(error: LadingError) -> grpc.StatusCode:
@@ -48,24 +48,24 @@ def status_of(error: LadingError) -> grpc.StatusCode:
 
 
 def details_of(error: LadingError) -> str:
-    """Write what the client reads: the sentence, and the hint on a line of its own."""
+    """Return what the client reads: the sentence, and the hint on a line of its own."""
     return str(error)
 
 
 class Call(NamedTuple):
-    """What a method may look at: the data plane as its caller sees it, and the counts."""
+    """What a method may use: the data plane as its caller sees it, and the counts."""
 
     plane: DataPlane
     metrics: Metrics
 
 
 Answer = Callable[[Any, Call], "Any | Job"]
-"""Takes the request message; gives the response message, or a job whose ``encode`` gives it."""
+"""Takes the request message; returns the response message, or a job whose ``encode`` returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One unary method: its name on the wire and who answers it."""
+    """One unary method: its name on the wire and the function that answers it."""
 
     name: str
     answer: Answer
@@ -76,8 +76,8 @@ class Service:
     """One service: its full name in the protos, and its methods.
 
     ``protocol`` labels its counts. Methods of the proto that are not listed answer UNIMPLEMENTED.
-    ``protos`` names the descriptor set under ``_proto`` that describes it. ``details`` writes an error's
-    text where the protocol's clients expect another than lading's own.
+    ``protos`` names the descriptor set under ``_proto`` that describes it. ``details`` returns the text of an
+    error, for protocols whose clients expect other words than lading's own.
     """
 
     name: str

@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 @cache
 def pool() -> Any:
-    """Return the pool; what it holds is what `load` has put there."""
+    """Return the pool; `load` fills it."""
     return descriptor_pool.DescriptorPool()
 
 
@@ -25,8 +25,8 @@ def pool() -> Any:
 def load(protos: str) -> None:
     """Put the descriptor set `protos` into the pool: ``"oip"`` is ``_proto/oip.binpb``."""
     data = files(__package__).joinpath("_proto", f"{protos}.binpb").read_bytes()
-    for one in FileDescriptorSet.FromString(data).file:
-        pool().Add(one)
+    for file in FileDescriptorSet.FromString(data).file:
+        pool().Add(file)
 
 
 @cache

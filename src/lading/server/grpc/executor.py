@@ -1,7 +1,7 @@
-"""The threads that answer gRPC calls: what grpcio asks of an executor, and nothing more.
+"""The threads that answer gRPC calls: what grpcio needs of an executor, and nothing more.
 
-`ThreadPoolExecutor` makes a future with a condition for every call and takes several locks on its way, which
-a cheap call pays dearly.
+`ThreadPoolExecutor` makes a future with a condition variable for every call and takes several locks, which
+would cost a cheap call more than its prediction.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from typing import Any
 log = logging.getLogger("lading.server")
 
 
-class CallInHand:
-    """One call in hand, as grpcio sees it: it wants to be told when the call is done."""
+class CallFuture:
+    """One call in flight, as grpcio sees it: it asks for a callback when the call is done."""
 
     __slots__ = ("_callbacks", "_done", "_work")
 
-    def __init__(self, work: Callable[..., object], given: tuple[Any, ...]) -> None:
-        self._work = (work, given)
-        self._callbacks: list[Callable[[CallInHand], object]] = []
+    def __init__(self, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self._work = (work, arguments)
+        self._callbacks: list[Callable[[CallFuture], object]] = []
         self._done = False
 
-    def add_done_callback(self, callback: Callable[[CallInHand], object]) -> None:
+    def add_done_callback(self, callback: Callable[[CallFuture], object]) -> None:
         """Call `callback` once the work is done, or now."""
         self._callbacks.append(callback)
         if self._done:
-            self._tell()
+            self._run_callbacks()
 
     def run(self) -> None:
-        """Do the work; grpcio's own catches what goes wrong in it."""
-        work, given = self._work
+        """Do the work; grpcio catches the errors of methods itself."""
+        work, arguments = self._work
         try:
-            work(*given)
+            work(*arguments)
         except Exception:
             log.exception("a gRPC call failed outside its method")
         self._done = True
-        self._tell()
+        self._run_callbacks()
 
-    def _tell(self) -> None:
-        # Two threads may be here at once; a list gives each of its members once.
+    def _run_callbacks(self) -> None:
+        # Two threads may be here at the same time; `pop` returns each callback once.
         while self._callbacks:
             try:
                 callback = self._callbacks.pop()
@@ -53,18 +53,18 @@ class CallInHand:
 
 
 class CallThreads:
-    """At most `most` threads, started as they are needed; what comes when all are busy waits its turn."""
+    """At most `most` threads, started as they are needed; calls that come while all are busy wait."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: queue.SimpleQueue[CallInHand | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[CallFuture | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0  # Less than zero: calls that wait for a thread.
+        self._idle = 0  # Negative while calls wait for a thread.
         self._started = 0
 
-    def submit(self, work: Callable[..., object], *given: Any) -> CallInHand:
+    def submit(self, work: Callable[..., object], *arguments: Any) -> CallFuture:
         """Have a thread do `work`."""
-        call = CallInHand(work, given)
+        call = CallFuture(work, arguments)
         self._waiting.put(call)
         with self._lock:
             self._idle -= 1
@@ -77,7 +77,7 @@ class CallThreads:
         return call
 
     def stop(self) -> None:
-        """End the threads, each after the call in hand; what waits is dropped."""
+        """End the threads, each after the call it answers; calls that wait are dropped."""
         with self._lock:
             with contextlib.suppress(queue.Empty):
                 while True:
@@ -93,4 +93,4 @@ class CallThreads:
             if call is None:
                 return
             call.run()
-            del call  # Not kept until the next comes.
+            del call  # Its arguments are not kept until the next call comes.

@@ -1,6 +1,7 @@
 """grpc.health.v1 over the data plane: every service is SERVING while every model is ready.
 
-Decides nothing: the states are the manager's. A model's readiness is asked of its own protocol.
+Decides nothing: the states are the manager's. Protocols have calls of their own for the readiness of one
+model.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from grpc_health.v1.health import HealthServicer
 from lading.server.inference.dataplane import DataPlane
 
 _POLL_S = 0.1
-"""How long a watcher may learn of a change late; a check is always right."""
+"""How much later than a change a watcher may learn of it; a check always sees the present state."""
 
 
 class Health:
-    """Answers Check from the states of this moment, and tells watchers of changes."""
+    """Answers Check from the states of this moment, and sends changes to watchers."""
 
     name = "grpc.health.v1.Health"
 
@@ -50,7 +51,7 @@ class Health:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say NOT_SERVING for good."""
+        """Answer NOT_SERVING from now on."""
         self._ended.set()
         self._servicer.enter_graceful_shutdown()
 

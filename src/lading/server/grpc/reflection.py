@@ -13,49 +13,49 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from lading.server.grpc import descriptors
 
 _V1 = "grpc.reflection.v1.ServerReflection"
-_AT_ONCE = 4
-"""How many streams are answered at once: each keeps one of the threads that predictions need."""
+_MAX_STREAMS = 4
+"""How many streams are answered at the same time: each occupies one of the threads that predictions need."""
 
 
 class _Pools:
-    """Looks a name up in one pool and then in the next; raises `KeyError` as a pool does."""
+    """Looks a name up in one pool and then in the next; raises `KeyError` as a single pool does."""
 
     def __init__(self, *pools: Any) -> None:
         self._pools = pools
 
     def __getattr__(self, method: str) -> Any:
-        def find(*given: Any) -> Any:
+        def find(*arguments: Any) -> Any:
             for pool in self._pools[:-1]:
                 try:
-                    return getattr(pool, method)(*given)
+                    return getattr(pool, method)(*arguments)
                 except (KeyError, TypeError):  # A descriptor of the other pool is a TypeError.
                     continue
-            return getattr(self._pools[-1], method)(*given)
+            return getattr(self._pools[-1], method)(*arguments)
 
         return find
 
 
 class _Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # grpcio-reflection has no types
-    """Answers a few streams at once, and refuses others as what has run out."""
+    """Answers a few streams at the same time, and refuses more with RESOURCE_EXHAUSTED."""
 
     def __init__(self, names: Sequence[str], pools: _Pools) -> None:
         super().__init__(names, pools)
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_MAX_STREAMS)
 
     def ServerReflectionInfo(  # noqa: N802 - its name on the wire
         self, request_iterator: Iterator[Any], context: grpc.ServicerContext
     ) -> Iterator[Any]:
         """Answer the questions of one stream."""
-        if not self._places.acquire(blocking=False):
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{_AT_ONCE} reflection streams are open")
+        if not self._slots.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{_MAX_STREAMS} reflection streams are open")
         try:
             yield from super().ServerReflectionInfo(request_iterator, context)
         finally:
-            self._places.release()
+            self._slots.release()
 
 
 def add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
-    """Let clients ask which services there are and how their messages look."""
+    """Let clients list the services and the types of their messages."""
     pools = _Pools(descriptors.pool(), descriptor_pool.Default())
     names = [*services, reflection.SERVICE_NAME]
     servicer = _Reflection(names, pools)

@@ -21,19 +21,22 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _DOCS = ("/docs", "/openapi.json")
 _LINGER_S = 10.0
-"""How long a body that was refused may go on coming."""
+"""How long the rest of a refused body is still read."""
 
 
 class _ClientGone(Exception):
-    """The client went before it had sent its whole request; nobody waits for an answer."""
+    """The client closed before it had sent its whole request; nobody waits for an answer."""
 
 
 class AsgiHost:
-    """The ASGI application over an `App`."""
+    """The ASGI application over an `App`.
 
-    def __init__(self, app: App, pages: Callable[[App], Any] | None = None) -> None:
+    ``make_pages`` makes the application of the documentation pages, if there are any.
+    """
+
+    def __init__(self, app: App, make_pages: Callable[[App], Any] | None = None) -> None:
         self._app = app
-        self._pages = pages
+        self._make_pages = make_pages
         self._loop: asyncio.AbstractEventLoop | None = None
         self.deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
         self._docs: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
@@ -48,7 +51,7 @@ class AsgiHost:
         self._loop = asyncio.get_running_loop()
         path = scope["path"]
         if (
-            self._pages is not None
+            self._make_pages is not None
             and scope["method"] == "GET"
             and (path in _DOCS or path.startswith("/docs/"))
         ):
@@ -117,13 +120,14 @@ class AsgiHost:
 
     async def _documentation(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._docs is None:
-            assert self._pages is not None
-            self._docs = self._pages(self._app)
+            assert self._make_pages is not None
+            self._docs = self._make_pages(self._app)
         await self._docs(scope, receive, send)
 
 
 async def _cancel_when_gone(job: Job, receive: Receive) -> None:
-    """Let the job of a client that goes leave the queue; after the body nothing else is to be received."""
+    """Take the job of a client that disconnects out of the queue."""
+    # After the body ASGI has nothing else to receive.
     while (await receive())["type"] != "http.disconnect":
         pass
     job.cancel()
@@ -136,14 +140,13 @@ async def _send(request: Request, response: Response, send: Send) -> None:
 
 
 async def _refuse(request: Request, response: Response, receive: Receive, send: Send) -> None:
-    """Answer before the body is there, and let what comes of it go by for a while before closing.
-
-    Many clients read only when they have sent everything; closed upon, they would not see the answer.
-    """
+    """Answer before the body has arrived, then read and drop the rest of it for a while before closing."""
+    # Many clients read only after they have sent everything: with the connection closed they would not see
+    # the answer (RFC 9112, section 9.6).
     headers = [*response.all_headers(), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
-    # Who waits for leave to send a body of known length sends nothing now.
+    # A client that waits for `100 Continue` before a body of known length sends nothing now.
     if b"expect" not in request.headers or b"transfer-encoding" in request.headers:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):

@@ -1,4 +1,4 @@
-"""Requests, responses and routes as handlers see them; bound to no server. Reads no sockets."""
+"""Requests, responses and routes as handlers see them, independent of the server. Reads no sockets."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ class Response:
 
     def all_headers(self) -> list[tuple[bytes, bytes]]:
         """Return every header but those of the transport itself."""
-        given = [
+        headers = [
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % len(self.body)),
             *self.headers,
         ]
         if self.model is not None:
-            given += self.model.headers
-        given.append((b"x-request-id", self.request_id))
-        return given
+            headers += self.model.headers
+        headers.append((b"x-request-id", self.request_id))
+        return headers
 
 
 Handler = Callable[[Request, DataPlane], "Response | Job"]
@@ -80,7 +80,7 @@ Refuse = Callable[[LadingError], Response]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path pattern (``/models/{name}/predict``), who answers, and how refusals look.
+    """A method and a path pattern (``/models/{name}/predict``), what answers, and how refusals look.
 
     A ``fast`` route is one that clients call for predictions: it is answered without an ASGI task.
     ``any_case`` routes take their path in upper and lower case alike.

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from lading.errors import LadingError
 from lading.server.http.app import App
 from lading.server.http.messages import Request, Route
-from lading.server.http.router import LONGEST_REMEMBERED
+from lading.server.http.router import LONGEST_CACHED_PATH
 from lading.server.inference.job import Job
 
 log = logging.getLogger("lading.server")
@@ -85,7 +85,7 @@ class Stage:
         self.pending_writes: list[Connection] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._received: list[tuple[Connection, bytes]] = []
-        self._routes: dict[tuple[bytes, bytes], FastRoute] = {}
+        self.routes: dict[tuple[bytes, bytes], FastRoute] = {}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._head = b""
 
@@ -141,13 +141,13 @@ class Stage:
         """Return the fast route of a request line, or None if it has none; caches what it finds."""
         key = (method, url)
         try:
-            return self._routes[key]
+            return self.routes[key]
         except KeyError:
             target = self._find(method, url)
-            if target is not None and len(url) <= LONGEST_REMEMBERED:
-                if len(self._routes) >= _CACHED_ROUTES:
-                    self._routes.clear()
-                self._routes[key] = target
+            if target is not None and len(url) <= LONGEST_CACHED_PATH:
+                if len(self.routes) >= _CACHED_ROUTES:
+                    self.routes.clear()
+                self.routes[key] = target
             return target
 
     def remember(self, text: bytes, received_bytes: int, request: Request) -> None:

@@ -34,7 +34,10 @@ class BatchLimits:
 
 @dataclass(slots=True)
 class RowLimit:
-    """The rows that may run as one: a step up after a full run within the target, a quarter down after a slow run."""
+    """The rows that may run as one, learned from the runs.
+
+    A full run within the target raises the limit by a step, a slow run lowers it by a quarter.
+    """
 
     most: int
     target_s: float
@@ -58,7 +61,7 @@ class Batcher:
     def __init__(
         self, served: ServedVersion, limits: BatchLimits, on_run: Callable[[int, float], None] | None = None
     ) -> None:
-        """Run jobs of `served`; `on_run` is called with each run's rows and seconds, in the batcher's thread."""
+        """Run jobs of `served`; `on_run` is called with the rows and seconds of each run, in its thread."""
         self._served = served
         self._on_run = on_run
         self._limits = limits

@@ -208,7 +208,7 @@ class DataPlane:
                     fail_unfinished(group)
 
     def was_unloaded(self, job: Job) -> bool:
-        """Return whether `job` failed because its version was unloaded meanwhile: it has to be resolved again."""
+        """Return whether `job` failed because its version was unloaded: it has to be resolved again."""
         return isinstance(job.outcome, ModelNotReady)
 
     def _run_inline(self, job: Job) -> bool:

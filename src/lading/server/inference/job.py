@@ -66,7 +66,7 @@ class Job:
         return outcome if isinstance(outcome, LadingError) else None
 
     def cancel(self) -> None:
-        """Give the job up because nobody waits for it any more; a queue that holds it stops counting it."""
+        """Abandon the job because nobody waits for it any more; a queue that holds it stops counting it."""
         self.cancelled = True
         if self.on_cancel is not None:
             self.on_cancel(self)

@@ -109,7 +109,7 @@ class ServedVersion:
         self.loaded, self.in_memory = model, True
 
     def fail(self, error: LadingError) -> None:
-        """Give the version up: it keeps `error` for those who ask why it is not served."""
+        """Abandon the version; it keeps `error` for those who ask why it is not served."""
         self.failure, self.in_memory = error, False
         self.advance(State.FAILED, str(error.message))
 
