@@ -1,7 +1,7 @@
-"""A client of one lading server: typed answers over one kept connection, and errors of lading's own tree.
+"""A client of one lading server: typed answers over a kept-alive connection, and errors of lading's own tree.
 
-Only connecting is tried again, and only for GETs: a prediction is sent once, so that a caller who must
-not ask twice never does. Knows the native routes; has no asynchronous twin and imports no pandas.
+Only the connection attempt of a GET is retried. A prediction is sent once, so that a caller that must not ask
+twice never does. Knows the native routes; has no asynchronous variant and imports no pandas.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageE
 from lading.ref import Ref
 
 CONNECT_TRIES = 3
-"""How often a GET tries to connect, 0.1 s and then 0.2 s apart."""
+"""The connection attempts of a GET, 0.1 s and then 0.2 s apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one request gave: ``values`` has one entry a row, of the primary output or of labels.
+    """The answer to one request: ``values`` has one entry per row, of the primary output or of labels.
 
-    ``outputs`` holds each output that was asked for by name; ``values`` is then that of the first.
+    ``outputs`` holds the outputs that the request named; ``values`` are then those of the first one.
     """
 
     values: list[Any]
@@ -51,11 +51,11 @@ class Prediction:
 class Client:
     """Ask the server at `url` for predictions of `model`, or of its default model.
 
-    ``model`` is ``iris``, ``iris:3`` or ``iris:live``. Without it the server is asked once which model is
-    the default, and that one is used from then on. ``headers`` go with every request. One client may be
-    used by several threads. Raises `RemoteError` where the server answers with an error, with its
-    sentence, hint, ``status`` and ``code``, and `ServerUnavailable` where it cannot be reached, does not
-    answer in ``timeout_s``, or says that it is not ready (503).
+    ``model`` is ``iris``, ``iris:3`` or ``iris:live``. Without it the client asks the server once for its
+    default model and uses that one from then on. ``headers`` are sent with every request. Several threads may
+    share one client. Raises `RemoteError` if the server answers with an error, with its sentence, hint,
+    ``status`` and ``code``, and `ServerUnavailable` if the server cannot be reached, does not answer within
+    ``timeout_s``, or is not ready (503).
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Client:
         if base.scheme not in ("http", "https") or not base.host:
             self._http.close()
             raise _bad_url(url, "another form")
-        # A password in the address stays out of every message.
-        self._shown = str(base.copy_with(userinfo=b"")).rstrip("/")
+        # The address as messages write it, without a password.
+        self._address = str(base.copy_with(userinfo=b"")).rstrip("/")
 
     def predict(self, data: Any, outputs: Sequence[str] | None = None) -> Prediction:
         """Predict for `data`: rows (lists, or objects by column), an array, a data frame, or inputs by name.
 
-        NaN and missing values are sent as ``null``. ``outputs`` names those wanted instead of the primary
-        one. Raises `ValueRefused` for what JSON cannot hold, such as infinity.
+        NaN and missing values are sent as ``null``. ``outputs`` names the outputs to return instead of the
+        primary one. Raises `ValueRefused` for a value that JSON cannot hold, such as infinity.
         """
         body: dict[str, Any] = {"data": plain(data)}
         if outputs is not None:
@@ -92,7 +92,7 @@ class Client:
         return self._post("predict", body)
 
     def predict_label(self, data: Any) -> Prediction:
-        """Predict the label of each row of `data`, by the name it has in the bundle."""
+        """Predict the label of each row of `data`, by its name in the bundle."""
         return self._post("predict/label", {"data": plain(data)})
 
     def metadata(self) -> dict[str, Any]:
@@ -100,26 +100,26 @@ class Client:
         return self._object(self._get(f"{self._model_prefix()}/metadata"))
 
     def labels(self) -> dict[str, str]:
-        """Return the label of each class value. Raises `RemoteError` (404) where the model has none."""
+        """Return the label of each class value. Raises `RemoteError` (404) if the model has none."""
         return self._object(self._get(f"{self._model_prefix()}/label"))
 
     def health(self) -> dict[str, Any]:
-        """Return what the server says of its health; not being ready (503) is an answer, no error."""
+        """Return the health of the server; not ready (503) is an answer here, not an error."""
         answer = self._try_get("/health")
         body = self._decode(answer)
         if isinstance(body, dict) and "health" in body:
             return body
         self._check(answer)
-        raise self._odd(answer)
+        raise self._not_lading(answer)
 
     def models(self) -> list[dict[str, Any]]:
-        """List what the server holds: name, version, digest, state, default, purpose, owner."""
+        """List the versions of the server: name, version, digest, state, default, purpose, owner."""
         body = self._object(self._get("/models"))
-        found = body.get("models")
-        return found if isinstance(found, list) else []
+        versions = body.get("models")
+        return versions if isinstance(versions, list) else []
 
     def close(self) -> None:
-        """Close the connection; doing it twice is no error."""
+        """Close the connection; closing twice is no error."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -132,10 +132,10 @@ class Client:
 
     def _model_prefix(self) -> str:
         if self._prefix is None:
-            found = [one["name"] for one in self.models() if one.get("default")]
-            if not found:
-                raise ServerUnavailable(f"`{self._shown}` has no default model", hint="give `model=`")
-            self._prefix = _prefix(Ref(found[0]))
+            names = [version["name"] for version in self.models() if version.get("default")]
+            if not names:
+                raise ServerUnavailable(f"`{self._address}` has no default model", hint="pass `model=`")
+            self._prefix = _prefix(Ref(names[0]))
         return self._prefix
 
     def _post(self, route: str, body: dict[str, Any]) -> Prediction:
@@ -146,11 +146,11 @@ class Client:
             raise ValueRefused("`$.data`", expected="text", found="a lone surrogate") from None
         answer = self._send("POST", path, content=content, headers={"content-type": "application/json"})
         self._check(answer)
-        found = self._object(answer)
-        outputs = found.get("outputs", {})
-        values = found["prediction"] if "prediction" in found else next(iter(outputs.values()), None)
+        document = self._object(answer)
+        outputs = document.get("outputs", {})
+        values = document["prediction"] if "prediction" in document else next(iter(outputs.values()), None)
         if not isinstance(values, list) or not isinstance(outputs, dict):
-            raise self._odd(answer)
+            raise self._not_lading(answer)
         names = ("x-lading-model", "x-lading-digest", "x-request-id")
         return Prediction(values, outputs, *(answer.headers.get(name, "") for name in names))
 
@@ -164,6 +164,7 @@ class Client:
             try:
                 return self._send("GET", path)
             except ServerUnavailable as error:
+                # Only a request that never left may be sent again.
                 if not left or not isinstance(error.__cause__, httpx.ConnectError):
                     raise
             time.sleep(0.1 * (CONNECT_TRIES - left))
@@ -174,27 +175,27 @@ class Client:
             return self._http.request(method, path, **content)
         except httpx.TimeoutException as error:
             expected = f"an answer within {self._timeout_s:g} s"
-            raise ServerUnavailable(f"`{self._shown}`", expected=expected, found="none") from error
+            raise ServerUnavailable(f"`{self._address}`", expected=expected, found="none") from error
         except httpx.ConnectError as error:
             hint = "is the server running there? start one with `lading serve`"
-            raise ServerUnavailable(f"`{self._shown}` cannot be reached ({error})", hint=hint) from error
+            raise ServerUnavailable(f"`{self._address}` cannot be reached ({error})", hint=hint) from error
         except httpx.TransportError as error:
-            found = str(error) or type(error).__name__
-            raise ServerUnavailable(f"`{self._shown}`", expected="an answer", found=found) from error
+            reason = str(error) or type(error).__name__
+            raise ServerUnavailable(f"`{self._address}`", expected="an answer", found=reason) from error
 
     def _check(self, answer: httpx.Response) -> None:
-        """Raise what the server's error says; lading's own sentence where it has one."""
+        """Raise the error that the server answered, in its own words if it is a lading server."""
         if answer.is_success:
             return
         body = self._decode(answer)
-        said = body if isinstance(body, dict) else {}
-        where = said.get("error") or said.get("reason")
+        document = body if isinstance(body, dict) else {}
+        where = document.get("error") or document.get("reason")
         if not isinstance(where, str):
             where = f"`{answer.request.url.copy_with(userinfo=b'')}` answered {answer.status_code}"
-        hint = said.get("hint")
+        hint = document.get("hint")
         if answer.status_code == 503:
             raise ServerUnavailable(where, hint=hint)
-        raise RemoteError(where, hint=hint, status=answer.status_code, code=str(said.get("code", "")))
+        raise RemoteError(where, hint=hint, status=answer.status_code, code=str(document.get("code", "")))
 
     def _decode(self, answer: httpx.Response) -> Any:
         try:
@@ -205,16 +206,16 @@ class Client:
     def _object(self, answer: httpx.Response) -> dict[str, Any]:
         body = self._decode(answer)
         if not isinstance(body, dict):
-            raise self._odd(answer)
+            raise self._not_lading(answer)
         return body
 
-    def _odd(self, answer: httpx.Response) -> RemoteError:
-        found = answer.headers.get("content-type", "something else")
+    def _not_lading(self, answer: httpx.Response) -> RemoteError:
+        kind = answer.headers.get("content-type", "something else")
         hint = "is this a lading server?"
         return RemoteError(
-            f"`{self._shown}`",
+            f"`{self._address}`",
             expected="JSON of lading",
-            found=f"`{found}`",
+            found=f"`{kind}`",
             hint=hint,
             status=answer.status_code,
         )
@@ -223,25 +224,25 @@ class Client:
 def plain(data: Any) -> Any:
     """Turn arrays, data frames and rows into the JSON value of ``data``, without changing a value.
 
-    Data frames and arrays are known by their methods. Raises `ValueRefused` with the path of the first
-    value that JSON cannot hold.
+    Raises `ValueRefused` with the path of the first value that JSON cannot hold.
     """
     try:
         return _plain(data)
-    except _Unsendable as bad:
-        path = "$.data" + "".join(reversed(bad.path))
-        raise ValueRefused(f"`{path}`", expected="a value that JSON can hold", found=bad.found) from None
+    except _UnsendableError as error:
+        path = "$.data" + "".join(reversed(error.path))
+        raise ValueRefused(f"`{path}`", expected="a value that JSON can hold", found=error.value) from None
 
 
-class _Unsendable(Exception):
-    """A value that JSON cannot hold; the path grows from its end as the lists around it are left."""
+class _UnsendableError(Exception):
+    """A value that JSON cannot hold; the lists around it append to its path, from the inside out."""
 
-    def __init__(self, found: str) -> None:
-        self.found = found
+    def __init__(self, value: str) -> None:
+        self.value = value
         self.path: list[str] = []
 
 
 def _plain(value: Any) -> Any:
+    # The plain types come first: most values of a large list are one of them.
     kind = type(value)
     if kind is float:
         return _number(value)
@@ -255,12 +256,12 @@ def _plain(value: Any) -> Any:
         return _number(float(value))
     if isinstance(value, list | tuple):
         return _entries(value)
-    return _members(value) if isinstance(value, Mapping) else _foreign(value)
+    return _members(value) if isinstance(value, Mapping) else _library_value(value)
 
 
 def _integer(value: int) -> int | bool:
     if not -(2**63) <= value < 2**64:
-        raise _Unsendable(f"{int(value)}, which has more than 64 bits,")
+        raise _UnsendableError(f"{int(value)}, which has more than 64 bits,")
     return int(value)
 
 
@@ -268,7 +269,7 @@ def _number(value: float) -> float | None:
     if math.isnan(value):
         return None
     if math.isinf(value):
-        raise _Unsendable("infinity" if value > 0 else "-infinity")
+        raise _UnsendableError("infinity" if value > 0 else "-infinity")
     return value
 
 
@@ -277,8 +278,8 @@ def _entries(values: Sequence[Any]) -> list[Any]:
     for at, item in enumerate(values):
         try:
             sent.append(_plain(item))
-        except _Unsendable as bad:
-            bad.path.append(f"[{at}]")
+        except _UnsendableError as error:
+            error.path.append(f"[{at}]")
             raise
     return sent
 
@@ -288,14 +289,15 @@ def _members(values: Mapping[Any, Any]) -> dict[str, Any]:
     for key, item in values.items():
         try:
             sent[str(key)] = _plain(item)
-        except _Unsendable as bad:
-            bad.path.append(f".{key}")
+        except _UnsendableError as error:
+            error.path.append(f".{key}")
             raise
     return sent
 
 
-def _foreign(value: Any) -> Any:
-    """Read what other libraries give: polars and pandas frames, arrays, series, numpy scalars, pandas.NA."""
+def _library_value(value: Any) -> Any:
+    """Convert polars and pandas frames, arrays, series, numpy scalars and pandas.NA."""
+    # By their methods, so that no library has to be imported to recognise its values.
     kind = type(value)
     if hasattr(value, "to_dicts"):
         return _plain(value.to_dicts())
@@ -303,7 +305,7 @@ def _foreign(value: Any) -> Any:
         return _records(value)
     if isinstance(value, np.ndarray) and _sendable(value):
         return value.tolist()
-    # Bytes and dates have no such method, or come out of it as themselves.
+    # Bytes and dates have no such method, or one that returns the same type.
     for name in ("tolist", "to_list", "item"):
         if hasattr(value, name):
             inner = getattr(value, name)()
@@ -311,32 +313,32 @@ def _foreign(value: Any) -> Any:
                 return _plain(inner)
     if kind.__name__ in ("NAType", "NaTType"):
         return None
-    raise _Unsendable(f"a `{kind.__name__}`")
+    raise _UnsendableError(f"a `{kind.__name__}`")
 
 
 def _records(frame: Any) -> Any:
     columns = [str(column) for column in frame.columns]
     for column in columns:
-        if columns.count(column) > 1:  # pandas would leave all but the last of them out
-            raise _Unsendable(f"two columns called `{column}`")
+        if columns.count(column) > 1:  # pandas would drop all but the last of them.
+            raise _UnsendableError(f"two columns called `{column}`")
     return _plain(frame.to_dict(orient="records"))
 
 
 def _sendable(array: np.ndarray[Any, Any]) -> bool:
-    """Return whether `array` holds numbers only and none of them needs a second look."""
+    """Return whether `array` holds only numbers that JSON can hold, so that no value has to be checked."""
     return array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.isfinite(array).all()))
 
 
 def _prefix(ref: Ref) -> str:
     name = f"/models/{quote(ref.name)}"
     if ref.digest is not None:
-        hint = f"give `{ref.name}:<version>`"
+        hint = f"pass `{ref.name}:<version>`"
         raise UsageError(f"model `{ref}`", expected="a name, version or tag", found="a digest", hint=hint)
     if ref.version is not None:
         return f"{name}/versions/{ref.version}"
     return name if ref.tag is None else f"{name}/tags/{quote(ref.tag)}"
 
 
-def _bad_url(url: str, found: str) -> InvalidSetting:
-    shown = url.rpartition("@")[2]
-    return InvalidSetting(f"server address `{shown}`", expected="`http://host:port`", found=found)
+def _bad_url(url: str, problem: str) -> InvalidSetting:
+    address = url.rpartition("@")[2]  # A password stays out of the message.
+    return InvalidSetting(f"server address `{address}`", expected="`http://host:port`", found=problem)

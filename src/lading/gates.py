@@ -29,14 +29,14 @@ _NUMBERS = {
 }
 _TABLES = ("min_metric", "max_metric", "no_worse_than_live")
 _LIVE = "live"
-"""The table of limits on live traffic, which the verdict reads; one file may hold both."""
+"""The table of limits on live traffic, which `verdict` reads; one file may hold both."""
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The limits of one file; what is None or empty is not limited.
+    """The limits of one file; None or empty means no limit.
 
-    ``max_latency_p99_ms`` is of one row. ``no_worse_than_live`` holds the drop that is allowed in a metric
-    where higher is better.
+    ``max_latency_p99_ms`` is that of one row. ``no_worse_than_live`` holds the allowed drop of a metric of
+    which higher is better.
     """
 
     max_latency_p99_ms: float | None = None
@@ -56,29 +56,29 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def parse(cls, text: str, *, where: str = "gates") -> Gates:
         """Read TOML text; unknown keys and limits that are no numbers raise `InvalidSetting`."""
         fields: dict[str, Any] = {}
-        for key, value in tree_of(text, where=where).items():
+        for key, value in parse_toml(text, where=where).items():
             if key in _TABLES:
                 fields[key] = _table(where, key, value)
             elif key in _NUMBERS:
                 fields[key] = limit_of(where, key, value, at_least=0)
             elif key != _LIVE:
-                raise unknown(where, key, [*_NUMBERS, *_TABLES, _LIVE], page="docs/reference/gates.md")
+                raise unknown_key(where, key, [*_NUMBERS, *_TABLES, _LIVE], page="docs/reference/gates.md")
         return cls(**fields)
 
 
 def read_text(path: Path) -> str:
-    """Read a gates file as text; raises `InvalidSetting` naming it."""
+    """Read a gates file as text; raises `InvalidSetting` naming the file."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        found = str(error.strerror).lower()
-        raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found=found) from None
+        reason = str(error.strerror).lower()
+        raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found=reason) from None
     except UnicodeDecodeError:
         raise InvalidSetting(f"gates `{path}`", expected="a TOML file", found="bytes not in UTF-8") from None
 
 
-def tree_of(text: str, *, where: str) -> dict[str, Any]:
-    """Read TOML; raises `InvalidSetting`."""
+def parse_toml(text: str, *, where: str) -> dict[str, Any]:
+    """Parse TOML; raises `InvalidSetting`."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -92,18 +92,19 @@ def limit_of(
     expected = "a number" if at_least is None else f"a number of at least {at_least:g}"
     if at_most is not None:
         expected += f" and at most {at_most:g}"
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    low = number and at_least is not None and value < at_least
-    high = number and at_most is not None and value > at_most
-    if not number or low or high:
-        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
+    # In Python a bool is an int; TOML distinguishes them, and also has nan and inf.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_low = is_number and at_least is not None and value < at_least
+    is_high = is_number and at_most is not None and value > at_most
+    if not is_number or is_low or is_high:
+        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_describe(value))
     return float(value)
 
 
-def unknown(where: str, key: str, known: Sequence[str], *, page: str) -> InvalidSetting:
-    """Make the error of a key that is not one of `known`; `page` describes them."""
+def unknown_key(where: str, key: str, known: Sequence[str], *, page: str) -> InvalidSetting:
+    """Return the error of a key that is not one of `known`; `page` describes them."""
     near = difflib.get_close_matches(key.partition(".")[0], known, n=1)
-    expected = "one of " + ", ".join(f"`{one}`" for one in known)
+    expected = "one of " + ", ".join(f"`{name}`" for name in known)
     hint = f"did you mean `{near[0]}`?" if near else f"the gates are described in {page}"
     return InvalidSetting(f"`{where}`", expected=expected, found=f"`{key}`", hint=hint)
 
@@ -116,8 +117,8 @@ def judge(
 ) -> tuple[Check, ...]:
     """Compare measured `numbers` and the bundle's `metrics` with every gate.
 
-    `live_metrics` None says that nothing is live. A number or metric that is missing fails its gate: what was
-    not measured is not proved.
+    `live_metrics` is None if no version is live. A missing number or metric fails its gate: what was not
+    measured is not proved.
     """
     checks = []
     for gate, number in _NUMBERS.items():
@@ -134,7 +135,7 @@ def judge(
 
 
 def _at_most(gate: str, limit: float, value: float | None, missing: str) -> Check:
-    # Written so that NaN, which is neither more nor less, fails.
+    # Written so that NaN fails: every comparison with it is false.
     holds = value is not None and value <= limit
     return _check(gate, holds, f"at most {limit:g}", missing if value is None else f"{value:g}")
 
@@ -148,13 +149,14 @@ def _against_live(
     name: str, drop: float, metrics: Mapping[str, float], live: Mapping[str, float] | None
 ) -> Check:
     gate = f"no_worse_than_live.{name}"
+    # The first version of a model, or of a metric, has nothing to be worse than.
     if live is None:
         return Check(gate, "noted", found="no live version to compare with")
     if name not in live:
         return Check(gate, "noted", found=f"the live version states no metric `{name}`")
     least = live[name] - drop
     value = metrics.get(name)
-    # 0.93 - 0.02 is a little more than 0.91 in binary: the last digits must not decide.
+    # In binary, 0.93 - 0.02 is slightly more than 0.91: the last digits must not decide.
     holds = value is not None and (value >= least or math.isclose(value, least, rel_tol=1e-9))
     expected = f"at least {least:g} (live has {live[name]:g})"
     return _check(gate, holds, expected, _not_stated(name, metrics) if value is None else f"{value:g}")
@@ -168,19 +170,19 @@ def _check(gate: str, holds: bool, expected: str, found: str) -> Check:
 
 
 def _not_stated(name: str, metrics: Mapping[str, float]) -> str:
-    stated = ", ".join(f"`{one}`" for one in metrics) or "none"
+    stated = ", ".join(f"`{metric}`" for metric in metrics) or "none"
     return f"no metric `{name}` in the bundle, which states {stated}"
 
 
 def _table(where: str, key: str, value: Any) -> dict[str, float]:
     if not isinstance(value, dict) or not value:
         expected = f"metrics with their limits, as `{key}.accuracy = 0.01`"
-        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_shown(value))
+        raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_describe(value))
     least = 0 if key == "no_worse_than_live" else None
     return {name: limit_of(where, f"{key}.{name}", limit, at_least=least) for name, limit in value.items()}
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, dict):
         return "an empty table" if not value else "a table"
     return "`true`" if value is True else "`false`" if value is False else f"`{value}`"

@@ -1,4 +1,4 @@
-"""Whether two sets of outputs agree, and where they agree least. Runs nothing and judges nothing else."""
+"""Comparison of two sets of outputs: whether they agree, and where they agree least. Runs nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deviation(msgspec.Struct, frozen=True):
-    """The row of one output that agrees least; ``excess`` is 1.0 exactly at the tolerance."""
+    """How far one row of an output deviates; ``excess`` is 1.0 exactly at the tolerance."""
 
     output: str
     row: int
@@ -50,47 +50,49 @@ class Parity(msgspec.Struct, frozen=True):
 def compare(
     outputs: Sequence[Tensor],
     expected: Mapping[str, Array],
-    found: Mapping[str, Array],
+    actual: Mapping[str, Array],
     tolerance: Tolerance,
     *,
     show: int = 5,
 ) -> Parity:
-    """Compare `found` with `expected` output by output; each array has the batch dimension first.
+    """Compare `actual` with `expected` output by output; each array has the batch dimension first.
 
     NaN agrees with NaN and an infinity with the same infinity. Another shape or kind of dtype (float,
-    integer, text) never agrees, nor does an output that was not found; another width of float may.
+    integer, text) never agrees, nor does a missing output; another width of float may.
     """
     worst: list[Deviation] = []
     rows, max_abs_error, label_flips, holds = 0, 0.0, 0, True
     for tensor in outputs:
-        want, have = expected[tensor.name], found.get(tensor.name)
-        rows = max(rows, len(want) if want.ndim else 1)
-        if have is None or want.shape != have.shape or want.dtype.kind != have.dtype.kind:
+        reference, array = expected[tensor.name], actual.get(tensor.name)
+        rows = max(rows, len(reference) if reference.ndim else 1)
+        if array is None or reference.shape != array.shape or reference.dtype.kind != array.dtype.kind:
             holds = False
-            worst.append(Deviation(tensor.name, 0, _form(want), _form(have), float("inf")))
+            worst.append(Deviation(tensor.name, 0, _form(reference), _form(array), float("inf")))
             continue
-        if want.dtype.kind == "f":
-            excess, error = _excess(want, have, tolerance)
+        if reference.dtype.kind == "f":
+            excess, error = _excess(reference, array, tolerance)  # [rows]
             max_abs_error = max(max_abs_error, error)
             holds = holds and bool((excess <= 1.0).all())
         else:
-            flipped = _by_row(np.asarray(want != have))
+            flipped = _by_row(np.asarray(reference != array))  # [rows]
             label_flips += int(flipped.sum())
-            excess = flipped.astype(np.float64) * 2
-        worst.extend(_worst(tensor, want, have, excess, show))
+            excess = flipped.astype(np.float64) * 2  # Anything above 1: a flip is outside of every tolerance.
+        worst.extend(_worst(tensor, reference, array, excess, show))
     holds = holds and label_flips <= tolerance.max_label_flips
     worst.sort(key=lambda deviation: -deviation.excess)
     return Parity(holds, rows, max_abs_error, label_flips, tuple(worst[:show]))
 
 
-def _excess(want: Array, have: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
-    """Return for each row the largest error as a share of what is allowed, and the largest error of all."""
-    wide, other = want.astype(np.float64), have.astype(np.float64)
+def _excess(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
+    """Return for each row the largest error as a share of the allowed error, and the largest error of all."""
+    wide, other = expected.astype(np.float64), actual.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         error = np.abs(other - wide)
         allowed = tolerance.atol + tolerance.rtol * np.abs(wide)
+        # A tolerance of 0 divides by zero; an error of 0 must still be allowed then.
         share = np.where(error == 0, 0.0, error / allowed)
     same = (wide == other) | (np.isnan(wide) & np.isnan(other))
+    # NaN or an infinity on one side only is beyond every tolerance.
     share = np.where(same, 0.0, np.where(np.isnan(share) | ~np.isfinite(wide), np.inf, share))
     finite = error[np.isfinite(error) & ~same]
     return _by_row(share, np.max), float(finite.max()) if finite.size else 0.0
@@ -99,16 +101,17 @@ def _excess(want: Array, have: Array, tolerance: Tolerance) -> tuple[NDArray[np.
 def _by_row(values: Array, reduce: Any = np.any) -> Array:
     """Reduce every axis but the first; a scalar is one row."""
     rows, *sizes = values.shape or (1,)
-    flat = values.reshape(rows, math.prod(sizes))  # -1 would not do where there are no rows
+    flat = values.reshape(rows, math.prod(sizes))  # -1 would be ambiguous without rows.
     if flat.shape[1] == 0:
         return np.zeros(flat.shape[0], dtype=flat.dtype)
     return np.asarray(reduce(flat, axis=1))  # [rows]
 
 
-def _worst(tensor: Tensor, want: Array, have: Array, excess: Array, show: int) -> list[Deviation]:
+def _worst(tensor: Tensor, expected: Array, actual: Array, excess: Array, show: int) -> list[Deviation]:
+    """Return the `show` rows of one output that deviate most."""
     order = np.argsort(-excess, kind="stable")[:show]
     return [
-        Deviation(tensor.name, int(row), _plain(want, row), _plain(have, row), float(excess[row]))
+        Deviation(tensor.name, int(row), _plain(expected, row), _plain(actual, row), float(excess[row]))
         for row in order
         if excess[row] > 0
     ]

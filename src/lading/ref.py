@@ -1,4 +1,4 @@
-"""Names, versions, tags and digests: how a model is called. Resolves nothing; a registry does."""
+"""Names, versions, tags and digests: references to a model. Resolves nothing; a registry does."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Ref:
         name, at, digest = text.partition("@")
         if at:
             if not _DIGEST.fullmatch(digest):
-                raise _refused(text, f"`{digest}` after the `@`")
-            return cls(_name_in(text, name), digest=digest)
+                raise _invalid(text, f"`{digest}` after the `@`")
+            return cls(_valid_name(text, name), digest=digest)
         name, colon, rest = text.partition(":")
-        name = _name_in(text, name)
+        name = _valid_name(text, name)
         if not colon:
             return cls(name)
         if rest.isascii() and rest.isdigit():
-            if rest[0] == "0" or len(rest) > 18:
-                raise _refused(text, f"version `{rest}`; versions count 1, 2, 3 …")
+            if rest[0] == "0" or len(rest) > 18:  # 18 digits always fit the catalog's 64-bit column.
+                raise _invalid(text, f"version `{rest}`; versions count 1, 2, 3 …")
             return cls(name, version=int(rest))
         if not _NAME.fullmatch(rest):
-            raise _refused(text, f"`{rest}` after the `:`")
+            raise _invalid(text, f"`{rest}` after the `:`")
         return cls(name, tag=rest)
 
     def __str__(self) -> str:
@@ -55,16 +55,16 @@ class Ref:
 
 
 def version_number(text: str) -> int | None:
-    """Read the number of a version as requests write it, 0 for none; None for what is no number."""
-    # Python refuses to read thousands of digits, and no version has twenty.
+    """Return the version that a request writes as `text`, or None if it is no number; 0 means unnumbered."""
+    # Python refuses to read integers of thousands of digits, and no version has twenty.
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
-def check_name(name: str, what: str = "model name") -> str:
+def check_name(name: str, subject: str = "model name") -> str:
     """Return `name` if it fits ``[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?``, else raise `InvalidName`."""
     if not _NAME.fullmatch(name):
         raise InvalidName(
-            what,
+            subject,
             expected="`[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?`",
             found=f"`{name}`",
             hint="lower-case letters, digits, `.`, `_`, `-`; 63 characters at most",
@@ -73,7 +73,7 @@ def check_name(name: str, what: str = "model name") -> str:
 
 
 def check_tag(tag: str) -> str:
-    """Return `tag` if it is a name and no number (which would be a version), else raise `InvalidName`."""
+    """Return `tag` if it is a name but no number, which would be a version, else raise `InvalidName`."""
     if tag.isdigit():
         raise InvalidName("tag", expected="a name", found=f"`{tag}`", hint="a number is a version")
     return check_name(tag, "tag")
@@ -84,11 +84,11 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
-def _name_in(text: str, name: str) -> str:
+def _valid_name(text: str, name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise _refused(text, f"the name `{name}`")
+        raise _invalid(text, f"the name `{name}`")
     return name
 
 
-def _refused(text: str, found: str) -> InvalidReference:
-    return InvalidReference(f"reference `{text}`", expected=_GRAMMAR, found=found)
+def _invalid(text: str, problem: str) -> InvalidReference:
+    return InvalidReference(f"reference `{text}`", expected=_GRAMMAR, found=problem)

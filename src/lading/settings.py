@@ -1,8 +1,8 @@
-"""What can be set: each option declared once, with its default, unit and help.
+"""The settings: each option declared once, with its default, unit and help.
 
-Flags of the command line (``--max-queue``) and variables (``LADING_MAX_QUEUE``) follow from the fields;
-nothing else in lading reads a ``LADING_…`` variable, but for ``LADING_IMAGE``, a fact about the place
-(`runtime/fingerprint.py`). Reads no configuration file.
+Flags of the command line (``--max-queue``) and variables (``LADING_MAX_QUEUE``) follow from the fields.
+Nothing else in lading reads a ``LADING_…`` variable, except ``LADING_IMAGE``, which is no setting but
+describes the environment (`runtime/host/fingerprint.py`). Reads no configuration file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def option(
 ) -> Any:
     """Declare one setting: its default, one sentence of help, its least and greatest value or its choices.
 
-    ``also`` are variables by which a platform sets it; `LADING_…` wins over them.
+    ``also`` are variables of platforms that set it, too; ``LADING_…`` wins over them.
     """
     rules = {"help": text, "at_least": at_least, "at_most": at_most, "choices": choices, "also": also}
     return field(default=default, metadata=rules)
@@ -109,8 +109,8 @@ class ServeSettings:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            _check(variable(one.name), getattr(self, one.name), one.metadata)
+        for setting in fields(self):
+            _check(variable(setting.name), getattr(self, setting.name), setting.metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +130,8 @@ class StoreSettings:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            _check(variable(one.name), getattr(self, one.name), one.metadata)
+        for setting in fields(self):
+            _check(variable(setting.name), getattr(self, setting.name), setting.metadata)
 
 
 def variable(name: str) -> str:
@@ -139,18 +139,18 @@ def variable(name: str) -> str:
     return f"LADING_{name.upper()}"
 
 
-def variables(one: Field[Any]) -> tuple[str, ...]:
-    """Return the variables that set a field, the strongest first."""
-    return (variable(one.name), *one.metadata["also"])
+def variables(setting: Field[Any]) -> tuple[str, ...]:
+    """Return the variables that set a field, in the order in which they win."""
+    return (variable(setting.name), *setting.metadata["also"])
 
 
-def serve_settings(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> ServeSettings:
-    """Combine what was `given` (flags; None is not given), the environment, and the defaults, in that order.
+def serve_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> ServeSettings:
+    """Combine `flags` (None is a flag not passed), the environment, and the defaults, in that order.
 
     Raises `InvalidSetting` naming the variable.
     """
-    named = {name: value for name, value in given.items() if value is not None}
-    return ServeSettings(**{**_from(environ, ServeSettings), **named})
+    passed = {name: value for name, value in flags.items() if value is not None}
+    return ServeSettings(**{**_from(environ, ServeSettings), **passed})
 
 
 def store_settings(environ: Mapping[str, str] = os.environ) -> StoreSettings:
@@ -163,49 +163,49 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("HOME") or "~").expanduser() / ".lading"
 
 
-def registry_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the registry to use: what was given, else ``LADING_REGISTRY``, else ``~/.lading``."""
-    return given or environ.get("LADING_REGISTRY") or str(home(environ))
+def registry_url(url: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the registry to use: `url`, else ``LADING_REGISTRY``, else ``~/.lading``."""
+    return url or environ.get("LADING_REGISTRY") or str(home(environ))
 
 
-def registry_given(given: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether anybody has chosen the registry, so that it is not the default one."""
-    return bool(given or environ.get("LADING_REGISTRY"))
+def registry_is_set(url: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the registry is chosen by `url` or ``LADING_REGISTRY``, and not the default one."""
+    return bool(url or environ.get("LADING_REGISTRY"))
 
 
 def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettings]) -> dict[str, Any]:
     """Read the fields that the environment sets."""
-    found = {}
-    for one in fields(settings):
-        given_by = next((name for name in variables(one) if name in environ), None)
-        if given_by is not None:
-            found[one.name] = _read(given_by, environ[given_by], type(one.default))
-    return found
+    values = {}
+    for setting in fields(settings):
+        name = next((name for name in variables(setting) if name in environ), None)
+        if name is not None:
+            values[setting.name] = _read(name, environ[name], type(setting.default))
+    return values
 
 
-def store_url(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return where blobs are kept: what was given, else ``LADING_STORE``; None leaves it to the registry."""
-    return given or store_settings(environ).store or None
+def store_url(url: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return where blobs are kept: `url`, else ``LADING_STORE``; None leaves it to the registry."""
+    return url or store_settings(environ).store or None
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder of unpacked bundles: ``LADING_CACHE``; None leaves it to the registry."""
-    named = store_settings(environ).cache
-    return Path(named).expanduser().absolute() if named else None
+    folder = store_settings(environ).cache
+    return Path(folder).expanduser().absolute() if folder else None
 
 
 def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder in which an image has its bundles: ``LADING_BUNDLES``, else ``/lading/bundles``."""
+    """Return the folder of an image's bundles: ``LADING_BUNDLES``, else ``/lading/bundles``."""
     return Path(environ.get("LADING_BUNDLES") or "/lading/bundles")
 
 
-def actor(given: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return who acts, as far as anybody said: what was given, else ``LADING_ACTOR``."""
-    return given or environ.get("LADING_ACTOR") or None
+def actor(name: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return who acts: `name`, else ``LADING_ACTOR``, or None if neither is set."""
+    return name or environ.get("LADING_ACTOR") or None
 
 
 def debugging(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether errors are shown with their traceback: ``LADING_DEBUG``."""
+    """Return whether errors are printed with their traceback: ``LADING_DEBUG``."""
     return bool(environ.get("LADING_DEBUG"))
 
 
@@ -219,6 +219,7 @@ def _read(name: str, text: str, kind: type) -> Any:
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     least, most, choices = rules["at_least"], rules["at_most"], rules["choices"]
+    # `not >=` instead of `<`: NaN is neither, and must not pass.
     if least is not None and not value >= least:
         raise InvalidSetting(f"`{name}`", expected=f"at least {least}", found=f"`{value}`")
     if most is not None and not value <= most:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from lading.errors import InvalidSetting
-from lading.gates import limit_of, read_text, tree_of, unknown
+from lading.gates import limit_of, parse_toml, read_text, unknown_key
 
 GATES = (
     "max_error_increase",
@@ -71,7 +71,7 @@ def read_live(path: Path | str) -> dict[str, float]:
 
 def parse_live(text: str, *, where: str = "gates") -> dict[str, float]:
     """Read the table ``[live]`` of TOML text."""
-    table = tree_of(text, where=where).get("live", {})
+    table = parse_toml(text, where=where).get("live", {})
     if not isinstance(table, dict):
         raise InvalidSetting(f"`live` in `{where}`", expected="a table of gates", found=f"`{table}`")
     return _checked(table, where)
@@ -90,4 +90,4 @@ def _value(where: str, key: str, value: Any) -> float:
         return limit_of(where, f"live.{key}", value, at_least=1, at_most=1000)
     if key in NO_LIMIT:
         return limit_of(where, f"live.{key}", value, at_least=0, at_most=1)
-    raise unknown(where, key, [*GATES, "alpha", "beta"], page="docs/reference/verdict.md")
+    raise unknown_key(where, key, [*GATES, "alpha", "beta"], page="docs/reference/verdict.md")

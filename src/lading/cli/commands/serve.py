@@ -17,7 +17,7 @@ from lading.ref import Ref
 from lading.settings import (
     ServeSettings,
     bundles_folder,
-    registry_given,
+    registry_is_set,
     registry_url,
     serve_settings,
     variables,
@@ -91,7 +91,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
 
         refs = refs or bundles_in_image()
         url = registry_url(registry)
-        tasks = tuple(background_tasks(refs, url, has_registry=registry_given(registry)))
+        tasks = tuple(background_tasks(refs, url, has_registry=registry_is_set(registry)))
         if tasks and settings.workers > 1:
             import_before_fork(url)
         ctx.exit(run(settings, refs, url, tasks))

@@ -18,7 +18,7 @@ from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
 from lading.runtime.host.fingerprint import fingerprint, image_here
 from lading.server.loading.policy import Wanted
-from lading.settings import registry_given, registry_url
+from lading.settings import registry_is_set, registry_url
 
 log = logging.getLogger("lading.server")
 
@@ -55,7 +55,7 @@ def with_admission_each(
         with closing(open_catalog(registry_url(url))) as catalog:
             return catalog.versions.evidence(digest, history=False)
 
-    is_chosen = url is not None and (registry_given() or url != registry_url())
+    is_chosen = url is not None and (registry_is_set() or url != registry_url())
     return [
         with_admission(version, evidence_of) if is_chosen or isinstance(ref, Ref) else version
         for ref, version in zip(refs, wanted, strict=True)
