@@ -99,7 +99,7 @@ def test_a_version_by_its_number_or_digest_needs_no_catalog_once_it_was_served_h
         for ref, workers in (("iris:2", "1"), (f"iris@{digest}", "2")):
             with serving(ref, environ=environ, flags=("--workers", workers)) as server:
                 assert answering(server) == "iris:2"
-                assert f"using the last known version of `{ref}`" in server.log
+                assert f"`{ref}` is served as it was resolved before" in server.log
 
 
 @pytest.mark.parametrize(("ref", "workers"), [("iris", "1"), ("iris:live", "2"), ("iris:2", "1")])
