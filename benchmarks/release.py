@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
 
 import release_page  # noqa: E402
-from lading.image.bundle_layers import from_directory  # noqa: E402
+from lading.bundle import Bundle  # noqa: E402
+from lading.image.bundle_layers import from_bundle  # noqa: E402
 from meter import Meter, metered  # noqa: E402
 from release_page import Cost, Results, Stage  # noqa: E402
 from release_ways import (  # noqa: E402
@@ -141,7 +142,7 @@ class Study:
         bundles = [
             linear_bundle(folder / str(at), "mega", seed=at, **shape).path for at in range(self._rounds + 1)
         ]
-        self._results.layers[self._size] = from_directory(bundles[0]).size_bytes
+        self._results.layers[self._size] = from_bundle(Bundle.open(bundles[0])).size_bytes
         return Model(self._size, features, bundles)
 
     def _publish(self, way: Way, at: int) -> None:

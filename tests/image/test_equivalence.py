@@ -13,7 +13,7 @@ import pytest
 from lading.bundle import Bundle
 from lading.errors import ImageInvalid, UsageError
 from lading.image.build import BundleLayer, build
-from lading.image.bundle_layers import from_directory
+from lading.image.bundle_layers import from_bundle
 from lading.image.engine import Engine, find_engine
 from lading.image.equivalence import verify_image
 from lading.image.layout import LayoutImage
@@ -91,7 +91,7 @@ def test_an_image_is_not_compared_with_another_version_of_its_bundle(tmp_path):
 
 
 def test_an_image_whose_labels_name_another_bundle_is_not_evidence_of_it(tmp_path):
-    inside, named = (from_directory(linear_bundle(tmp_path / str(at), seed=at).path) for at in (1, 2))
+    inside, named = (from_bundle(linear_bundle(tmp_path / str(at), seed=at)) for at in (1, 2))
     lying = BundleLayer(
         msgspec.structs.replace(named.entry, blob=inside.entry.blob), inside.size_bytes, inside.write
     )

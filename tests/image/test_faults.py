@@ -19,7 +19,7 @@ from lading.blobs.retry import Retry
 from lading.errors import ImageInvalid, ImageNotFound, RegistryUnavailable
 from lading.image import read_config, read_manifest
 from lading.image.build import BundleLayer, build
-from lading.image.bundle_layers import from_directory
+from lading.image.bundle_layers import from_bundle
 from lading.image.inspect import inspect
 from lading.image.layout import LayoutImage
 from lading.image.references import open_source, open_target
@@ -58,7 +58,7 @@ def test_a_configuration_that_was_changed_is_no_base_and_is_not_shown(tmp_path, 
         path.write_bytes(path.read_bytes().replace(b"65532:65532", b"00000:00000"))
     else:
         changed_in_archive(tmp_path / "image", b"65532:65532", b"00000:00000")
-    wine = from_directory(linear_bundle(tmp_path / "wine.bundle", "wine").path)
+    wine = from_bundle(linear_bundle(tmp_path / "wine.bundle", "wine"))
     for read in (inspect, lambda source: build(source, [wine], LayoutImage(tmp_path / "more", None))):
         with pytest.raises(
             ImageInvalid, match=r"blobs/sha256/\w+` ?.*: expected `sha256:\w+`, found `sha256:"
@@ -108,7 +108,7 @@ def test_a_blob_that_was_damaged_where_it_lies_is_written_again(tmp_path):
 def large(tmp_path_factory) -> BundleLayer:
     # 16 MB of weights: long enough to be broken off in the middle.
     path = tmp_path_factory.mktemp("large") / "iris"
-    return from_directory(linear_bundle(path, features=2_000, classes=2_000, labels=False, rows=1).path)
+    return from_bundle(linear_bundle(path, features=2_000, classes=2_000, labels=False, rows=1))
 
 
 class EndingProxy(Proxy):

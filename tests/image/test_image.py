@@ -25,7 +25,7 @@ from lading.evidence import Check, Evidence
 from lading.image import Descriptor
 from lading.image.base import chain_id, find_python
 from lading.image.build import BundleEntry, build
-from lading.image.bundle_layers import from_directory, from_registry
+from lading.image.bundle_layers import from_bundle, from_registry
 from lading.image.equivalence import compare, comparison_inputs, verify_image
 from lading.image.inspect import ImageSummary, inspect
 from lading.image.layers import LayerFile, archive_layer, files_layer
@@ -119,7 +119,7 @@ def test_two_bundles_of_one_name_are_refused(tmp_path):
 
 def test_an_image_can_be_built_on_and_says_all_that_it_holds(tmp_path):
     made, _ = build_image(tmp_path)
-    wine = from_directory(linear_bundle(tmp_path / "wine.bundle", "wine").path)
+    wine = from_bundle(linear_bundle(tmp_path / "wine.bundle", "wine"))
     more = build(open_source(made.image), [wine], open_target(f"oci:{tmp_path / 'out'}:both"))
     assert [one.name for one in more.bundles] == ["iris", "wine"]
     names = {one["annotations"]["org.opencontainers.image.ref.name"] for one in index_of(tmp_path / "out")}
@@ -140,7 +140,7 @@ def test_a_docker_archive_is_written_read_and_built_on(tmp_path):
         assert "sha256:" + hashlib.sha256(data).hexdigest() == parts[0].entry.blob
     (one,) = inspect(open_source(f"docker-archive:{tmp_path / 'iris.tar'}")).platforms
     assert one.bundles == made.bundles
-    wine = from_directory(linear_bundle(tmp_path / "wine.bundle", "wine").path)
+    wine = from_bundle(linear_bundle(tmp_path / "wine.bundle", "wine"))
     more = build(open_source(first), [wine], LayoutImage(tmp_path / "more", None))
     assert [entry.name for entry in more.bundles] == ["iris", "wine"]
 
@@ -201,7 +201,7 @@ def test_builds_that_write_to_one_layout_at_once_keep_the_tags_of_each_other(tmp
 
 def test_an_artifact_is_no_base(tmp_path):
     image = LayoutImage(tmp_path / "artifact", None)
-    part = from_directory(linear_bundle(tmp_path / "iris.bundle").path)
+    part = from_bundle(linear_bundle(tmp_path / "iris.bundle"))
     data = put_image(image, {"config": {"format": "onnx"}}, [part.blob])
     image.name(data, "application/vnd.oci.image.manifest.v1+json")
     with pytest.raises(ImageInvalid, match="1 layers, as the manifest says, found 0"):

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lading.bundle import Bundle
 from lading.image.build import build
-from lading.image.bundle_layers import from_directory
+from lading.image.bundle_layers import from_bundle
 from lading.image.layout import LayoutImage
 from lading.image.progress import with_progress
 from lading.image.references import open_source
@@ -17,12 +18,12 @@ from support.bundles import linear_bundle
 from support.images import tiny_base
 
 
-def large_bundle(path: Path) -> Path:
-    return linear_bundle(path, features=1024, classes=512, labels=False, rows=2).path
+def large_bundle(path: Path) -> Bundle:
+    return linear_bundle(path, features=1024, classes=512, labels=False, rows=2)
 
 
 def test_a_build_tells_the_bytes_of_all_blobs_that_are_copied_and_of_no_others(tmp_path):
-    part = from_directory(large_bundle(tmp_path / "large.bundle"))
+    part = from_bundle(large_bundle(tmp_path / "large.bundle"))
     base = open_source(tiny_base(tmp_path / "base"))
     told: list[tuple[int, int]] = []
     for tag in ("one", "two"):
@@ -39,7 +40,7 @@ def test_a_build_tells_the_bytes_of_all_blobs_that_are_copied_and_of_no_others(t
 
 def test_a_terminal_shows_a_bar_of_bytes(tmp_path):
     base = tiny_base(tmp_path / "base")
-    path = large_bundle(tmp_path / "large.bundle")
+    path = large_bundle(tmp_path / "large.bundle").path
     host, terminal = pty.openpty()
     command = (sys.executable, "-m", "lading", "image", "build", path, "--base", base)
     subprocess.run(

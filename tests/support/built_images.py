@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 from lading.image.build import build
-from lading.image.bundle_layers import from_directory
+from lading.image.bundle_layers import from_bundle
 from lading.image.references import open_source, open_target
 from support.bundles import linear_bundle
 from support.images import tiny_base
@@ -22,7 +22,7 @@ def build_image(tmp_path: Path, *names: str, to: str = "", architectures: tuple[
     parts = []
     for at, name in enumerate(names or ("iris",)):
         path = tmp_path / f"{name}-{at}.bundle"
-        parts.append(from_directory(linear_bundle(path, name, seed=at).path))
+        parts.append(from_bundle(linear_bundle(path, name, seed=at)))
     target = open_target(to or f"oci:{tmp_path / 'out'}:iris")
     try:
         return build(open_source(base), parts, target, **more), parts

@@ -1,26 +1,25 @@
-"""Bundles as layers of an image: from a directory, or from the registry that stores their blobs."""
+"""Bundles as layers of an image: one that is open here, or a version of the registry.
+
+Loads no numpy: a version goes from the registry into an image unread.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lading.blobs.digest import NullSink
 from lading.image import Origin
 from lading.image.build import BundleLayer
 from lading.image.labels import BundleEntry
+from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.ref import Ref
+    from lading.bundle import Bundle
     from lading.registry import Registry
 
 
-def from_directory(path: Path) -> BundleLayer:
-    """Return the layer of the bundle in a directory, which is checked; it has no version number."""
-    # Imported here, because it loads numpy: a version from the registry goes into an image unread.
-    from lading.bundle import Bundle
-
-    bundle = Bundle.open(path)
+def from_bundle(bundle: Bundle) -> BundleLayer:
+    """Return the layer of a bundle that is open here; it has no version number."""
     # The digest of the layer is only known once its tar has been written, so it is written twice.
     blob = bundle.write_tar(cast("BinaryIO", NullSink()))
     manifest = bundle.manifest
@@ -50,9 +49,7 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLaye
     )
 
     def write(out: BinaryIO) -> None:
-        from lading.ref import Ref as Reference
-
-        registry.fetch(Reference(version.name, digest=version.digest)).write_tar(out)
+        registry.fetch(Ref(version.name, digest=version.digest)).write_tar(out)
 
     origin = None
     # A store in an OCI registry holds the layer's blob: that registry can mount it without an upload.

@@ -66,9 +66,11 @@ def build(
 
 
 def _layer(bundle: Ref | Path, registry: str | None, stack: contextlib.ExitStack) -> BundleLayer:
-    from lading.image.bundle_layers import from_directory, from_registry
+    from lading.image.bundle_layers import from_bundle, from_registry
 
     if isinstance(bundle, Path):
-        return from_directory(bundle)
+        from lading.bundle import Bundle
+
+        return from_bundle(Bundle.open(bundle))
     # The registry stays open until the image is built: only then is it known whether the bytes are needed.
     return from_registry(bundle, stack.enter_context(open_registry(registry)), store_url())
