@@ -93,9 +93,8 @@ def main() -> int:
         before, after = old[index], new[at]
         fewer = f", {before.asserts - after.asserts} asserts fewer" if after.asserts < before.asserts else ""
         if options.all or before.name != after.name or fewer:
-            print(
-                f"{before.path}::{before.name}\n  -> {after.path}::{after.name}  ({likeness:.0%} alike{fewer})"
-            )
+            print(f"{before.path}::{before.name}")
+            print(f"  -> {after.path}::{after.name}  ({likeness:.0%} alike{fewer})")
     for test in dropped:
         print(f"DROPPED {test.path}::{test.name}")
     kept = sum(old[index].name == new[at].name for index, (at, _) in pairs.items())

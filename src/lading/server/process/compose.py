@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lading.server.exchange import Pipeline
+from lading.server.exchange import Pipeline, Steps
 from lading.server.http.app import App
 from lading.server.http.messages import Handler, Request, Response, Route
 from lading.server.http.router import Router
@@ -61,7 +61,12 @@ def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = No
         *_metrics_routes(metrics, settings.metrics_names),
     )
     router = Router(routes, native.refuse, beyond=tfs.beyond())
-    return App(Pipeline(plane, metrics), router, settings.max_body_bytes)
+    return App(Pipeline(plane, metrics, request_steps(settings)), router, settings.max_body_bytes)
+
+
+def request_steps(_settings: ServeSettings) -> Steps:
+    """List what is done to every request of every protocol besides prediction: nothing yet."""
+    return Steps()
 
 
 def documentation_pages(app: App) -> Any:
