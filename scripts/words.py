@@ -26,6 +26,9 @@ READ = ("*.py", "*.md", "*.toml", "*.cjs", "Makefile", "Dockerfile", "scripts/*"
 # These quote old words: the list, its test, and the map from old names to new ones.
 QUOTING = {"scripts/words.toml", "tests/guards/test_words.py", "docs/reference/renamed.md"}
 
+# Messages say *expected X, found Y*, and so do the arguments of errors and checks.
+PARAMETERS = {"found"}
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -117,11 +120,19 @@ def _python_names(text: str) -> Iterator[tuple[str, int]]:
 
 
 def find_variables(path: str, text: str, variables: dict[str, str]) -> Iterator[Hit]:
-    """Find variables and parameters with a name of the list in Python code."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.arg):
+    """Find variables and parameters with a name of the list in Python code; fields of classes are none."""
+    tree = ast.parse(text)
+    fields = {
+        id(line.target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for line in node.body
+        if isinstance(line, ast.AnnAssign)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and node.arg not in PARAMETERS:
             name = node.arg
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
             name = node.id
         else:
             continue

@@ -63,7 +63,10 @@ def test_an_old_name_in_code_is_found_and_in_prose_it_is_a_word():
 
 
 def test_a_variable_with_a_name_of_the_list_is_found():
-    code = "for one in rows: ...\ndef read(given): ...\n{found for found in rows}\nx.said = 1\n"
+    code = (
+        "for one in rows: ...\ndef read(given): ...\n{found for found in rows}\nx.said = 1\n"
+        "class Check:\n    found: str\ndef fail(expected, found): ...\n"
+    )
     hits = words.find_variables("x.py", code, words.read_words().variables)
     assert [(hit.line, hit.text) for hit in hits] == [(1, "one"), (2, "given"), (3, "found")]
 
