@@ -126,8 +126,8 @@ class LadingError(Exception):
         parts = []
         if self.expected is not None:
             parts.append(f"expected {self.expected}")
-        if (found := self._found()) is not None:
-            parts.append(f"found {found}")
+        if (value := self._found()) is not None:
+            parts.append(f"found {value}")
         text = f"{self.where}: {', '.join(parts)}" if parts else self.where
         return text if text.isprintable() else _printable(text)
 
@@ -486,9 +486,9 @@ def nearest(table: Mapping[type[LadingError], _Entry], error: LadingError) -> _E
 
 def missing_extra(subject: str, extra: str, error: ImportError, *, instead: str = "") -> ExtraMissing:
     """Return the error of a `subject` that needs an extra of lading; `instead` is another way."""
-    found = f"no module `{error.name}`" if isinstance(error, ModuleNotFoundError) else str(error)
+    reason = f"no module `{error.name}`" if isinstance(error, ModuleNotFoundError) else str(error)
     hint = f"{pip_install(extra)}, or {instead}" if instead else pip_install(extra)
-    return ExtraMissing(subject, expected=f"the extra `{extra}`", found=found, hint=hint)
+    return ExtraMissing(subject, expected=f"the extra `{extra}`", found=reason, hint=hint)
 
 
 def pip_install(extra: str) -> str:

@@ -22,6 +22,7 @@ import msgspec
 from lading.errors import InvalidSetting
 from lading.evidence import Check
 
+# By gate, the number of evidence that it limits.
 _NUMBERS = {
     "max_latency_p99_ms": "latency_p99_ms",
     "max_size_mb": "size_mb",
@@ -151,6 +152,7 @@ def _against_live(
     gate = f"no_worse_than_live.{name}"
     # The first version of a model, or of a metric, has nothing to be worse than.
     if live is None:
+        # The first version of a model has nothing to be worse than.
         return Check(gate, "noted", found="no live version to compare with")
     if name not in live:
         return Check(gate, "noted", found=f"the live version states no metric `{name}`")

@@ -86,6 +86,7 @@ def compare(
 def _excess(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
     """Return for each row the largest error as a share of the allowed error, and the largest error of all."""
     wide, other = expected.astype(np.float64), actual.astype(np.float64)
+    # NaN, infinity and an atol of 0 are expected here: what they yield is put right below.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         error = np.abs(other - wide)
         allowed = tolerance.atol + tolerance.rtol * np.abs(wide)

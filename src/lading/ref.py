@@ -11,8 +11,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _GRAMMAR = "`iris`, `iris:3`, `iris:live` or `iris@sha256:…`"
 
+# Tags that only a release moves.
 RELEASE_TAGS = frozenset({"live", "candidate"})
-"""Tags that only a release moves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,7 @@ def _read(name: str, text: str, kind: type) -> Any:
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     least, most, choices = rules["at_least"], rules["at_most"], rules["choices"]
     # `not >=` instead of `<`: NaN is neither, and must not pass.
+    # Written so that NaN, which compares with nothing, is refused.
     if least is not None and not value >= least:
         raise InvalidSetting(f"`{name}`", expected=f"at least {least}", found=f"`{value}`")
     if most is not None and not value <= most:

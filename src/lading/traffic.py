@@ -1,4 +1,4 @@
-"""Live traffic as servers count it for a release: windows of some seconds, and the truth told later."""
+"""Live traffic as servers count it for a release: windows of some seconds, and the truth that came later."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import os
 
 import msgspec
 
+# Upper bounds of the latency bins, 50 µs to 60 s, each 1.43 times the last; one more bin is above all.
+# A latency is counted in the first bin whose bound is not below it.
 LATENCY_BOUNDS_S: tuple[float, ...] = tuple(
     float(f"{50e-6 * (60 / 50e-6) ** (number / 39):.3g}") for number in range(40)
 )
-"""Upper bounds of the latency bins, 50 µs to 60 s, each 1.43 times the last; one more bin is above all.
-
-A latency is counted in the first bin whose bound is not below it.
-"""
 
 
 class ShadowCounts(msgspec.Struct, frozen=True):
-    """Copies sent to the candidate: same answer, another, not sent for lack of time, failed."""
+    """Copies sent to the candidate: same answer, another, not sent because the server was busy, failed."""
 
     agreed: int = 0
     differed: int = 0
@@ -40,11 +38,7 @@ class Feedback(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """Live traffic of one version on one replica for ``seconds`` from the Unix time ``at``, whole seconds.
-
-    ``latency`` counts per bin of `LATENCY_BOUNDS_S`; ``outputs`` per label or bin of values; ``errors`` per
-    class name. ``id`` lets a window be sent twice and count once.
-    """
+    """Live traffic of one version on one replica for ``seconds`` from the Unix time ``at``, whole seconds."""
 
     name: str
     release: int
@@ -54,9 +48,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     seconds: float
     requests: int = 0
-    errors: dict[str, int] = {}
-    latency: tuple[int, ...] = ()
-    outputs: dict[str, int] = {}
+    errors: dict[str, int] = {}  # by class name
+    latency: tuple[int, ...] = ()  # by bin of `LATENCY_BOUNDS_S`
+    outputs: dict[str, int] = {}  # by label, or by bin of values
     shadow: ShadowCounts = ShadowCounts()
     feedback: FeedbackCounts = FeedbackCounts()
+    # A window may be sent twice and counts once.
     id: str = msgspec.field(default_factory=lambda: os.urandom(8).hex())

@@ -1,8 +1,8 @@
-"""A release: the wish that a version serves under a model's name, how it gets there, and what came of it.
+"""A release: the wish that a version serves under a model's name, how it gets there, and how it ended.
 
-Pure words and functions: what follows from a change (`begin`, `changed`), the split of traffic (`split`), the
-chain of ``events``. Keeps nothing, reads no clock and draws no number
-itself; whether a candidate is good enough is the verdict's part.
+Pure data and functions: the consequences of a change (`begin`, `changed`), the split of traffic (`split`),
+the chain of ``events``. Stores nothing, reads no clock and draws no random number itself; whether a candidate
+is good enough is the verdict's part.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, get_args
 import msgspec
 
 from lading.errors import InvalidSetting, UsageError
-from lading.release.events import NO_HASH, Event, EventDraft, EventKind, event_hash, link, verify_chain
+from lading.release.events import NO_HASH, Event, EventDraft, EventKind, event_hash, verify_chain
 
 __all__ = [
     "NO_HASH",
@@ -41,7 +41,7 @@ __all__ = [
 Mode = Literal["live", "shadow", "canary", "ab"]
 Side = Literal["live", "candidate"]
 ReleaseState = Literal["running", "paused", "live", "rolled_back", "superseded", "refused"]
-"""``running`` and ``paused`` have a candidate; the others are ended and have none."""
+# Open releases have a candidate; the others have ended and have none.
 OPEN_STATES: frozenset[ReleaseState] = frozenset({"running", "paused"})
 
 _DEFAULT_STEPS: dict[Mode, tuple[int, ...]] = {
@@ -61,22 +61,20 @@ class HeaderRule(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a version becomes live. ``steps`` are percent of traffic; left empty, the usual ones of the mode.
-
-    ``gates`` are limits of live evidence by name. Raises `InvalidSetting`.
-    """
+    """How a version becomes live. Raises `InvalidSetting`."""
 
     mode: Mode
-    steps: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()  # percent of traffic; empty: the usual steps of the mode
     hold_s: float = 60.0
     min_requests: int = 500
     no_traffic_timeout_s: float = 3600.0
-    gates: dict[str, float] = {}
+    gates: dict[str, float] = {}  # limits of live evidence by name
     rules: tuple[HeaderRule, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, get_args(Mode))
         if not self.steps:
+            # The struct is frozen, and the usual steps are part of its value from the beginning.
             msgspec.structs.force_setattr(self, "steps", _DEFAULT_STEPS[self.mode])
         rising = all(low < high for low, high in zip(self.steps, self.steps[1:], strict=False))
         if not rising or not all(0 <= step <= 100 for step in self.steps):
@@ -86,48 +84,45 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.mode in ("live", "shadow") and self.steps != _DEFAULT_STEPS[self.mode]:
             _refuse("steps", f"{_DEFAULT_STEPS[self.mode][0]} in mode `{self.mode}`", list(self.steps))
         for name in ("hold_s", "min_requests", "no_traffic_timeout_s"):
-            if not getattr(self, name) >= 0:
+            if not getattr(self, name) >= 0:  # NaN included
                 _refuse(name, "at least 0", getattr(self, name))
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """One release of a model; ``number`` counts 1, 2, 3 … per model, and the highest is the current one.
-
-    ``live`` and ``candidate`` are versions. ``replaces`` is what was live when it was made.
-    ``weight_percent`` is the candidate's share now. ``runtime`` is the id of the fingerprint that the version
-    was proved on. Times are ISO 8601, UTC. ``epoch`` grows by one with every change.
-    """
+    """One release of a model. Times are ISO 8601, UTC."""
 
     name: str
-    number: int
-    live: int | None
-    candidate: int | None
+    number: int  # 1, 2, 3 … per model; the highest is the current release
+    live: int | None  # a version
+    candidate: int | None  # a version, while the release is open
     plan: Plan
-    step: int
-    weight_percent: float
+    step: int  # index into `plan.steps`
+    weight_percent: float  # the candidate's share now
     state: ReleaseState
     reason: str
     actor: str
-    runtime: str | None
-    replaces: int | None
+    runtime: str | None  # id of the fingerprint that the version was proved on
+    replaces: int | None  # the version that was live when the release was made
     created_at: str
     changed_at: str
     step_started_at: str
+    # Grows by one with every change. A writer names the epoch it has read, so that nobody overwrites a
+    # change that he has not seen.
     epoch: int
 
     @property
     def is_open(self) -> bool:
-        """Whether a candidate is still on its way."""
+        """Return whether a candidate is still on its way."""
         return self.state in OPEN_STATES
 
     @property
     def can_be_refused(self) -> bool:
-        """Whether refusing it leads somewhere: away from its candidate, or back to what it replaced."""
+        """Return whether there is a version to go back to: beside its candidate, or the replaced one."""
         return self.is_open or (self.state == "live" and self.replaces is not None)
 
     @property
     def released(self) -> int | None:
-        """The version that ``runtime`` is about: the candidate or what became live; None after other ends."""
+        """Return the version that `runtime` is about, or None if the release ended without it."""
         return self.candidate if self.is_open else self.live if self.state == "live" else None
 
 
@@ -235,8 +230,30 @@ def rollback_target(releases: Sequence[Release]) -> int | None:
     now = releases[0]
     if now.is_open:
         return now.live
-    known = (version for one in releases for version in (one.live, one.replaces))
+    known = (version for release in releases for version in (release.live, release.replaces))
     return next((version for version in known if version not in (None, now.live)), None)
+
+
+def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str, digest: str) -> Event:
+    """Make the event that follows `previous` in the chain of the release's model."""
+    event = Event(
+        name=release.name,
+        number=release.number,
+        seq=previous.seq + 1 if previous is not None else 1,
+        at=at,
+        actor=draft.actor,
+        kind=draft.kind,
+        from_=draft.from_,
+        to=draft.to,
+        reason=draft.reason,
+        # As it comes out of JSON, so that an event is the same before and after it was stored.
+        evidence=msgspec.json.decode(msgspec.json.encode(draft.evidence)),
+        digest=digest,
+        fingerprint=draft.fingerprint or release.runtime or "",
+        previous=previous.hash if previous is not None else NO_HASH,
+        hash="",
+    )
+    return msgspec.structs.replace(event, hash=event_hash(event))
 
 
 def _check_state(release: Release, state: ReleaseState) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-
-if TYPE_CHECKING:
-    from lading.release import Release
 
 EventKind = Literal[
     "released",
@@ -24,12 +21,12 @@ EventKind = Literal[
     "failed",
 ]
 
+# The first event of a chain carries this as the hash of the one before.
 NO_HASH = "0" * 64
-"""What the first event of a chain carries as the hash of the one before."""
 
 
 class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as its author knows it. ``version`` is the one it is about: else the candidate, else live."""
+    """An event as its author knows it, before it is numbered and chained."""
 
     kind: EventKind
     actor: str
@@ -38,18 +35,15 @@ class EventDraft(msgspec.Struct, frozen=True, kw_only=True):
     to: str = ""
     evidence: dict[str, Any] = {}
     fingerprint: str = ""
-    version: int | None = None
+    version: int | None = None  # None: the candidate if there is one, else the live version
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """One thing that happened to a release; never changed. ``seq`` counts 1, 2, 3 … per model.
-
-    ``hash`` is the sha256 of the canonical JSON of all else, which holds the hash of the event before.
-    """
+    """One thing that happened to a release; never changed."""
 
     name: str
-    number: int
-    seq: int
+    number: int  # of the release
+    seq: int  # 1, 2, 3 … per model
     at: str
     actor: str
     kind: EventKind
@@ -59,30 +53,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"})
     evidence: dict[str, Any]
     digest: str
     fingerprint: str
-    previous: str
-    hash: str
-
-
-def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str, digest: str) -> Event:
-    """Make the event that follows `previous` in the chain of the release's model."""
-    event = Event(
-        name=release.name,
-        number=release.number,
-        seq=previous.seq + 1 if previous is not None else 1,
-        at=at,
-        actor=draft.actor,
-        kind=draft.kind,
-        from_=draft.from_,
-        to=draft.to,
-        reason=draft.reason,
-        # As it comes out of JSON, so that an event is the same before and after it was kept.
-        evidence=msgspec.json.decode(msgspec.json.encode(draft.evidence)),
-        digest=digest,
-        fingerprint=draft.fingerprint or release.runtime or "",
-        previous=previous.hash if previous is not None else NO_HASH,
-        hash="",
-    )
-    return msgspec.structs.replace(event, hash=event_hash(event))
+    previous: str  # the hash of the event before
+    hash: str  # `event_hash` of all the other fields
 
 
 def event_hash(event: Event) -> str:
