@@ -164,11 +164,11 @@ def _against_live(
     return _check(gate, holds, expected, _not_stated(name, metrics) if value is None else f"{value:g}")
 
 
-def _check(gate: str, holds: bool, expected: str, found: str) -> Check:
+def _check(gate: str, holds: bool, expected: str, value: str) -> Check:
     hint = (
-        "" if holds or not found.startswith("no metric") else "state it when packing: `--metric NAME=NUMBER`"
+        "" if holds or not value.startswith("no metric") else "state it when packing: `--metric NAME=NUMBER`"
     )
-    return Check(gate, "passed" if holds else "failed", expected=expected, found=found, hint=hint)
+    return Check(gate, "passed" if holds else "failed", expected=expected, found=value, hint=hint)
 
 
 def _not_stated(name: str, metrics: Mapping[str, float]) -> str:

@@ -289,9 +289,9 @@ def _check_unique(path: str, names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _require(holds: bool, path: str, expected: str, found: str) -> None:
+def _require(holds: bool, path: str, expected: str, value: str) -> None:
     if not holds:
-        raise ManifestInvalid(_at(path), expected=expected, found=found)
+        raise ManifestInvalid(_at(path), expected=expected, found=value)
 
 
 def _at(path: str) -> str:

@@ -98,6 +98,6 @@ def _first_index(mask: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
-def _value_refused(tensor: Tensor, found: str, at: tuple[int, ...] | None) -> ValueRefused:
+def _value_refused(tensor: Tensor, value: str, at: tuple[int, ...] | None) -> ValueRefused:
     place = f" at {list(at)}" if at is not None else ""
-    return ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"{found}{place}")
+    return ValueRefused(f"input `{tensor.name}`", expected=f"`{tensor}`", found=f"{value}{place}")

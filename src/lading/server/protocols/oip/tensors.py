@@ -129,9 +129,9 @@ def classify(served: ServedVersion, tensor: Tensor, array: Array, count: int) ->
     return texts if tensor.batched else texts[0]
 
 
-def wrong_size(tensor: Tensor, expected: str, found: int) -> LadingError:
+def wrong_size(tensor: Tensor, expected: str, size: int) -> LadingError:
     """Return the error of a tensor with more or fewer bytes or elements than its shape has."""
-    return ShapeRefused(f"input `{tensor.name}`", expected=expected, found=str(found))
+    return ShapeRefused(f"input `{tensor.name}`", expected=expected, found=str(size))
 
 
 def _shape_refused(tensor: Tensor, shape: Sequence[int]) -> LadingError:
