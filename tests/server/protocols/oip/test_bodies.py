@@ -1,4 +1,4 @@
-"""Bodies of the Open Inference Protocol that are read in one pass, held against the general way."""
+"""Bodies of the Open Inference Protocol that are read in one pass, compared with the general reader."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MANY = np.random.default_rng(5).standard_normal((ROWS, 4)).round(5)
 
 
 @pytest.fixture(scope="module")
-def ways(tmp_path_factory) -> tuple[AppClient, AppClient]:
-    """One model, read in one pass where that is possible, and always the general way."""
+def readers(tmp_path_factory) -> tuple[AppClient, AppClient]:
+    """Return one model twice: with the quick reader, and with the general reader alone."""
     bundle = linear_bundle(tmp_path_factory.mktemp("bodies") / "1")
     infer = importlib.import_module("lading.server.protocols.oip.infer")
     with pytest.MonkeyPatch.context() as patch:
@@ -34,12 +34,12 @@ def ways(tmp_path_factory) -> tuple[AppClient, AppClient]:
 
 
 def body(data: Any = (1, 2, 3, 4.5), shape: Any = (1, 4), **more: Any) -> dict[str, Any]:
-    one = {"name": "X", "shape": shape, "datatype": "FP32", "data": data}
-    beside = {key: more.pop(key) for key in ("id", "outputs", "parameters", "else") if key in more}
-    return {"inputs": [{**one, **more}], **beside}
+    tensor = {"name": "X", "shape": shape, "datatype": "FP32", "data": data}
+    options = {key: more.pop(key) for key in ("id", "outputs", "parameters", "else") if key in more}
+    return {"inputs": [{**tensor, **more}], **options}
 
 
-def tensor(*shape: int | str, dtype: Any = "float32", name: str = "X") -> Signature:
+def signature_of(*shape: int | str, dtype: Any = "float32", name: str = "X") -> Signature:
     return Signature(inputs=(Tensor(name=name, dtype=dtype, shape=shape),), outputs=())
 
 
@@ -51,10 +51,12 @@ PLAIN = {
     "an id that is null": body(id=None),
     "one output": body(outputs=[{"name": "label"}]),
     "all as bytes": body(parameters={"binary_data_output": True}),
-    "what is not known": {**body(), "else": 1},
+    "an unknown key": {**body(), "else": 1},
     "rows as lists": body([[1, 2, 3, 4]]),
     "rows as lists, with spaces": body([[1, 2, 3, 4], [5, 6, 7, 8]], (2, 4), id="data"),
-    "parameters of no account": {"inputs": [{**body()["inputs"][0], "parameters": {"content_type": "np"}}]},
+    "unknown parameters of an input": {
+        "inputs": [{**body()["inputs"][0], "parameters": {"content_type": "np"}}]
+    },
     "many": body(MANY.reshape(-1).tolist(), (ROWS, 4)),
     "many in rows": body(MANY.tolist(), (ROWS, 4)),
     "many with an id": body(MANY.tolist(), (ROWS, 4), id="some-id"),
@@ -65,7 +67,7 @@ PLAIN = {
         MANY.tolist(), (ROWS, 4), outputs=[{"name": "label", "parameters": {"binary_data": True}}]
     ),
     "many, all as bytes": body(MANY.tolist(), (ROWS, 4), parameters={"binary_data_output": True}),
-    "many with parameters of no account": {
+    "many with unknown parameters": {
         "inputs": [{**body(MANY.tolist(), (ROWS, 4))["inputs"][0], "parameters": {"content_type": "np"}}]
     },
 }
@@ -75,7 +77,7 @@ OTHER = {
         "inputs": [{**body()["inputs"][0], "parameters": {"shared_memory_region": "a"}}]
     },
     "values behind the JSON": {"inputs": [{**body()["inputs"][0], "parameters": {"binary_data_size": 16}}]},
-    "parameters that are none": {"inputs": [{**body()["inputs"][0], "parameters": 5}]},
+    "parameters that are a number": {"inputs": [{**body()["inputs"][0], "parameters": 5}]},
     "rows of two lengths": body([[1, 2, 3, 4], [5, 6, 7]], (2, 4)),
     "rows of rows": body([[[1, 2, 3, 4]]]),
     "more rows than the shape": body([[1, 2, 3, 4]] * 3, (2, 4)),
@@ -89,8 +91,8 @@ OTHER = {
     "one size": body([1, 2, 3, 4], (4,)),
     "no size": body([1, 2, 3, 4], ()),
     "no rows": body([], (0, 4)),
-    "rows below none": body([1, 2, 3, 4], (-1, 4)),
-    "rows without end": body([1, 2, 3, 4], (2**62, 4)),
+    "a negative number of rows": body([1, 2, 3, 4], (-1, 4)),
+    "a huge number of rows": body([1, 2, 3, 4], (2**62, 4)),
     "a size that is no number": body(shape=("1", 4)),
     "a size that is a fraction": body(shape=(1.5, 4)),
     "a size that is true": body(shape=(True, 4)),
@@ -99,8 +101,8 @@ OTHER = {
     "true": body([1, 2, 3, True]),
     "a string": body([1, 2, 3, "4"]),
     "no data": body(data=None),
-    "an output that is not there": body(outputs=[{"name": "nothing"}]),
-    "outputs that are none": body(outputs=[]),
+    "an output that does not exist": body(outputs=[{"name": "nothing"}]),
+    "an empty list of outputs": body(outputs=[]),
     "an id that is a number": body(id=5),
     "no inputs": {"inputs": []},
     "the same input twice": {"inputs": body()["inputs"] * 2},
@@ -115,7 +117,7 @@ OTHER = {
     "many of a size that is true": body([[1.5] * 4] * ROWS, (True, 4)),
     "many of one row of a size that is true": body(MANY.reshape(-1).tolist(), (True, ROWS * 4)),
     "many of a size that is a fraction": body(MANY.tolist(), (ROWS, 4.0)),
-    "many of no size": body(MANY.tolist(), (-1, 4)),
+    "many of a negative size": body(MANY.tolist(), (-1, 4)),
     "many of another datatype": body(MANY.tolist(), (ROWS, 4), datatype="FP64"),
     "many in shared memory": {
         "inputs": [
@@ -127,31 +129,30 @@ OTHER = {
     "many with outputs that are no list": body(MANY.tolist(), (ROWS, 4), outputs=5),
     "many with an id of brackets": body(MANY.tolist(), (ROWS, 4), id="[]"),
     "many with an id that is a number": body(MANY.tolist(), (ROWS, 4), id=7),
-    "many with what is not known": {**body(MANY.tolist(), (ROWS, 4)), "else": [1]},
+    "many with an unknown key": {**body(MANY.tolist(), (ROWS, 4)), "else": [1]},
 }
 
 
-def both(ways: tuple[AppClient, AppClient], content: bytes) -> tuple[Any, Any]:
-    found = [one.post("/v2/models/iris/infer", content=content) for one in ways]
-    quick, general = ((one.status_code, one.content) for one in found)
-    return quick, general
+def both(readers: tuple[AppClient, AppClient], content: bytes) -> tuple[Any, Any]:
+    quick, general = (client.post("/v2/models/iris/infer", content=content) for client in readers)
+    return (quick.status_code, quick.content), (general.status_code, general.content)
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_plain_body_is_read_in_one_pass_and_answered_as_any_other(ways, name):
+def test_a_plain_body_is_read_in_one_pass_and_answered_as_any_other(readers, name):
     content = json.dumps(PLAIN[name], indent=1 if "spaces" in name else None).encode()
     assert (len(content) >= LEAST_BYTES) == name.startswith("many")
-    read = plain_reader(tensor("batch", 4))
+    read = plain_reader(signature_of("batch", 4))
     assert read is not None
     assert read(content) is not None
-    quick, general = both(ways, content)
+    quick, general = both(readers, content)
     assert quick == general
     assert quick[0] == 200
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_another_body_is_answered_as_the_general_way_answers_it(ways, name):
-    quick, general = both(ways, json.dumps(OTHER[name]).encode())
+def test_another_body_is_answered_as_the_general_reader_answers_it(readers, name):
+    quick, general = both(readers, json.dumps(OTHER[name]).encode())
     assert quick == general
     assert quick[0] in (200, 400)
 
@@ -159,9 +160,9 @@ def test_another_body_is_answered_as_the_general_way_answers_it(ways, name):
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"5", b"[]", b'{"inputs":', b"\xff", b'{"inputs": [{"name": "\xff"}]}']
 )
-def test_what_is_no_json_is_refused_as_the_general_way_refuses_it(ways, text):
+def test_invalid_json_is_refused_as_the_general_reader_refuses_it(readers, text):
     for content in (text, text + b" " * LEAST_BYTES):
-        quick, general = both(ways, content)
+        quick, general = both(readers, content)
         assert quick == general
         assert quick[0] == 400
 
@@ -179,7 +180,7 @@ def test_what_is_no_json_is_refused_as_the_general_way_refuses_it(ways, text):
 )
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("last", [False, True])
-def test_of_a_key_that_comes_twice_the_last_counts_either_way(ways, key, other, many, last):
+def test_the_last_of_two_equal_keys_wins_with_either_reader(readers, key, other, many, last):
     plain = body(MANY.tolist(), (ROWS, 4), id="a") if many else body(id="a")
     inner = key not in ("inputs", "id")
     right, wrong = json.dumps((plain["inputs"][0] if inner else plain)[key]), json.dumps(other)
@@ -187,41 +188,41 @@ def test_of_a_key_that_comes_twice_the_last_counts_either_way(ways, key, other, 
     text = json.dumps(plain).replace(
         f'"{key}": {right}', ", ".join(f'"{key}": {value}' for value in pairs), 1
     )
-    quick, general = both(ways, text.encode())
+    quick, general = both(readers, text.encode())
     assert quick == general
     assert (quick[0] == 200) == (last or key == "id")
 
 
 @pytest.mark.parametrize("where", ["parameters", "else", "id", "data"])
-def test_lists_that_are_too_deep_are_refused_either_way(ways, where):
+def test_lists_that_are_too_deep_are_refused_by_either_reader(readers, where):
     deep = "[" * 1500 + "]" * 1500
     text = json.dumps(body(**{where: "here"})).replace('"here"', deep)
     for padding in ("", " " * LEAST_BYTES):
-        quick, general = both(ways, (text + padding).encode())
+        quick, general = both(readers, (text + padding).encode())
         assert quick == general
         assert quick[0] == 400
 
 
 @pytest.mark.parametrize("name", ["one row", "many"])
-def test_a_byte_order_mark_is_refused_either_way(ways, name):
-    quick, general = both(ways, b"\xef\xbb\xbf" + json.dumps(PLAIN[name]).encode())
+def test_a_byte_order_mark_is_refused_by_either_reader(readers, name):
+    quick, general = both(readers, b"\xef\xbb\xbf" + json.dumps(PLAIN[name]).encode())
     assert quick == general
     assert quick[0] == 400
 
 
-def test_a_reader_reads_on_after_what_it_left_to_others():
-    read = plain_reader(tensor("batch", 4))
+def test_a_reader_reads_again_after_a_body_that_it_rejected():
+    read = plain_reader(signature_of("batch", 4))
     assert read is not None
     good = json.dumps(PLAIN["many in rows"]).encode()
-    for name in (one for one in OTHER if one.startswith("many")):
+    for name in (name for name in OTHER if name.startswith("many")):
         assert read(json.dumps(OTHER[name]).encode()) is None, name
-        found = read(good)
-        assert found is not None, name
-        np.testing.assert_array_equal(found.array, MANY.astype(np.float32))
+        plain = read(good)
+        assert plain is not None, name
+        np.testing.assert_array_equal(plain.array, MANY.astype(np.float32))
 
 
-def test_a_size_that_is_true_is_no_number():
-    read = plain_reader(tensor("batch", 1200))
+def test_true_is_no_size():
+    read = plain_reader(signature_of("batch", 1200))
     assert read is not None
     wide = body([0.5] * 1200, (1, 1200))
     assert read(json.dumps(wide).encode()) is not None
@@ -231,32 +232,34 @@ def test_a_size_that_is_true_is_no_number():
 @pytest.mark.parametrize(
     "signature",
     [
-        tensor(3, 4),
-        tensor("batch", "length"),
-        tensor("batch", 2, dtype="string"),
-        tensor("batch", 0),
-        Signature(inputs=(*tensor("batch").inputs, *tensor("batch", name="Y").inputs), outputs=()),
+        signature_of(3, 4),
+        signature_of("batch", "length"),
+        signature_of("batch", 2, dtype="string"),
+        signature_of("batch", 0),
+        Signature(
+            inputs=(*signature_of("batch").inputs, *signature_of("batch", name="Y").inputs), outputs=()
+        ),
     ],
 )
-def test_a_model_whose_bodies_have_no_plain_form_has_no_reader(signature):
+def test_a_model_without_a_plain_form_has_no_quick_reader(signature):
     assert plain_reader(signature) is None
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "uint64", "float16", "float64"])
-def test_values_are_held_to_the_range_of_their_type(dtype):
-    read = plain_reader(tensor("batch", dtype=dtype))
+def test_values_beyond_the_range_of_the_dtype_are_rejected(dtype):
+    read = plain_reader(signature_of("batch", dtype=dtype))
     assert read is not None
 
     def text(value: Any) -> bytes:
         datatype = {"bool": "BOOL", "float16": "FP16", "float64": "FP64"}.get(dtype, dtype.upper())
-        one = {"name": "X", "shape": [1], "datatype": datatype, "data": [value]}
-        return json.dumps({"inputs": [one]}).encode()
+        tensor = {"name": "X", "shape": [1], "datatype": datatype, "data": [value]}
+        return json.dumps({"inputs": [tensor]}).encode()
 
     within: Any = True if dtype == "bool" else 1
-    found = read(text(within))
-    assert found is not None
-    assert found.array.dtype == np.dtype(dtype)
-    assert found.array.tolist() == [within]
+    plain = read(text(within))
+    assert plain is not None
+    assert plain.array.dtype == np.dtype(dtype)
+    assert plain.array.tolist() == [within]
     assert read(text(10**400 if dtype == "float64" else 10**30)) is None
     assert read(text("1")) is None
     assert read(text(None)) is None
@@ -276,9 +279,9 @@ DATA = st.lists(SCALARS | st.floats(-10, 10), max_size=9) | st.lists(
         st.sampled_from(["id", "outputs", "parameters", "name", "datatype"]), SCALARS, max_size=2
     ),
 )
-def test_any_body_is_answered_alike_either_way(ways, data, shape, more):
+def test_both_readers_answer_any_body_alike(readers, data, shape, more):
     content = json.dumps(body(data, shape, **more)).encode()
     for padding in (0, LEAST_BYTES):
-        quick, general = both(ways, content + b" " * padding)
+        quick, general = both(readers, content + b" " * padding)
         assert quick == general
         assert quick[0] in (200, 400)

@@ -1,0 +1,43 @@
+"""Metadata, index and statistics of the Open Inference Protocol."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from support.open_inference import infer, tensor_json
+
+
+def test_metadata_names_versions_datatypes_and_dynamic_shapes(client):
+    metadata = client.get("/v2/models/iris").json()
+    assert metadata == {
+        "name": "iris",
+        "versions": ["1", "2"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "X", "datatype": "FP32", "shape": [-1, 4]}],
+        "outputs": [
+            {"name": "label", "datatype": "INT64", "shape": [-1]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]},
+        ],
+    }
+    assert client.get("/v2/models/iris/versions/1").json() == metadata
+
+
+def test_the_server_names_its_extensions(client):
+    for path in ("/v2", "/v2/"):
+        metadata = client.get(path).json()
+        assert metadata["name"] == "lading"
+        assert "binary_tensor_data" in metadata["extensions"]
+
+
+def test_statistics_are_summed_over_protocols(client):
+    before = client.get("/v2/models/sum/stats").json()["model_stats"][0]
+    a = np.ones((3, 2), np.float32)
+    pair = [tensor_json(a, "float32", name, data=a.tolist()) for name in "ab"]
+    assert infer(client, "sum", *pair).status_code == 200
+    client.post("/models/sum/predict", {"data": {"a": [[1, 1]], "b": [[1, 1]]}})
+    (after,) = client.get("/v2/models/sum/versions/1/stats").json()["model_stats"]
+    assert after["inference_count"] - before["inference_count"] == 4
+    success = after["inference_stats"]["success"]
+    assert success["count"] - before["inference_stats"]["success"]["count"] == 2
+    assert success["ns"] > before["inference_stats"]["success"]["ns"]
+    assert len(client.get("/v2/models/stats").json()["model_stats"]) > 10
