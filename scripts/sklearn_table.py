@@ -1,4 +1,4 @@
-"""Write docs/reference/scikit-learn.md: what becomes of every estimator, measured here.
+"""Write docs/reference/scikit-learn.md: which estimators can be packed, measured here.
 
 ``--check`` writes nothing and exits 1 if the page is another. Takes about two minutes.
 """
@@ -31,10 +31,10 @@ and that fits a small table with default parameters. *float32* and *float64* are
 asked for 50 rows that packing had not seen, through the same path as a request, and gave the estimator's own
 answers within the bundle's tolerance on all of them. *refused* is a `ConversionError` and no bundle. There is
 nothing between the two: **rows answered wrongly by a packed bundle: {wrong}**. (Where the estimator's own two
-best classes lie within the tolerance of each other, rounding decides the label, and it is not counted.)
+best classes are within the tolerance of each other, rounding decides the label, and it is not counted.)
 
 A refusal here is about default parameters on this table; with others, or in a pipeline, the proof is made
-anew.
+again.
 
 {counts}
 
@@ -44,9 +44,10 @@ anew.
 
 
 def lines(outcomes: list[Outcome]) -> Iterator[str]:
-    """Give the rows of the table."""
-    for one in outcomes:
-        yield f"| {one.name} | {one.kind} | {one.table} | {one.result} | {_reason(one.why)} |"
+    """Return the rows of the table."""
+    for outcome in outcomes:
+        facts = (outcome.name, outcome.kind, outcome.table, outcome.result, _reason(outcome.why))
+        yield f"| {' | '.join(facts)} |"
 
 
 def main() -> int:
@@ -56,9 +57,9 @@ def main() -> int:
     arguments = parser.parse_args()
     outcomes, unfit = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for name, kind, kind_of in estimators():
+        for name, kind, estimator in estimators():
             print(name, file=sys.stderr)
-            outcome = survey(name, kind, kind_of, Path(folder))
+            outcome = survey(name, kind, estimator, Path(folder))
             if outcome is None:
                 unfit.append(name)
             else:
@@ -71,13 +72,13 @@ def main() -> int:
 
 
 def page(outcomes: list[Outcome], unfit: list[str]) -> str:
-    """Put the page together."""
-    counts = Counter(one.result for one in outcomes)
+    """Return the text of the page."""
+    counts = Counter(outcome.result for outcome in outcomes)
     summary = ", ".join(f"{counts[result]} {result}" for result in ("float32", "float64", "refused"))
     head = HEAD.format(
         sklearn=sklearn.__version__,
         skl2onnx=skl2onnx.__version__,
-        wrong=sum(one.disagreements for one in outcomes),
+        wrong=sum(outcome.disagreements for outcome in outcomes),
         counts=f"{len(outcomes)} estimators: {summary}.",
     )
     reason = "since default parameters or small tables do not suit them"
@@ -86,14 +87,16 @@ def page(outcomes: list[Outcome], unfit: list[str]) -> str:
 
 
 def _reason(why: str) -> str:
-    """Shorten a refusal to what differs from line to line, without numbers of this one run."""
+    """Shorten a refusal to what differs from line to line, without the numbers of this one run."""
     kind, _, sentence = why.partition(": ")
-    found = sentence.partition(", found ")[2] or sentence
+    reason = sentence.partition(", found ")[2] or sentence
     if kind == "ParityLost":
-        found = re.sub(r" \(.*", "", found.split("; ")[0])
-        found = f"other answers: {re.sub(r'row [0-9]+', 'rows', found)}"
-    found = re.sub(r" (You may raise|Non-zero status).*", "", re.sub(r"\s+", " ", found)).replace("|", "\\|")
-    return f"{kind}: {found[:140]}" if why else ""
+        reason = re.sub(r" \(.*", "", reason.split("; ")[0])
+        reason = f"other answers: {re.sub(r'row [0-9]+', 'rows', reason)}"
+    reason = re.sub(r" (You may raise|Non-zero status).*", "", re.sub(r"\s+", " ", reason)).replace(
+        "|", "\\|"
+    )
+    return f"{kind}: {reason[:140]}" if why else ""
 
 
 if __name__ == "__main__":

@@ -35,7 +35,10 @@ def test_a_model_of_a_mixed_frame_takes_rows_as_objects(tmp_path):
     frame["fare"] = frame["fare"].mask(frame["fare"] > 80)
     model = mixed_pipeline(frame, target)
     bundle = pack(model, name="titanic", samples=frame, owner=OWNER, to=tmp_path / "b")
-    inputs = {one.name: (one.dtype, one.shape, one.allows_nan) for one in bundle.manifest.signature.inputs}
+    inputs = {
+        tensor.name: (tensor.dtype, tensor.shape, tensor.allows_nan)
+        for tensor in bundle.manifest.signature.inputs
+    }
     assert inputs == {
         "age": ("float32", ("batch", 1), False),
         "fare": ("float32", ("batch", 1), True),
@@ -43,9 +46,9 @@ def test_a_model_of_a_mixed_frame_takes_rows_as_objects(tmp_path):
         "port": ("string", ("batch", 1), False),
     }
     rows = json.loads(frame.head(9).to_json(orient="records"))
-    found = answer(bundle, rows)
-    assert (found["label"] == model.predict(frame.head(9))).all()
-    assert np.allclose(found["probabilities"], model.predict_proba(frame.head(9)), atol=1e-5)
+    answers = answer(bundle, rows)
+    assert (answers["label"] == model.predict(frame.head(9))).all()
+    assert np.allclose(answers["probabilities"], model.predict_proba(frame.head(9)), atol=1e-5)
 
 
 def test_a_numeric_frame_is_one_input_with_named_columns(tmp_path):
@@ -55,8 +58,8 @@ def test_a_numeric_frame_is_one_input_with_named_columns(tmp_path):
     bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
     (only,) = bundle.manifest.signature.inputs
     assert (only.name, str(only), only.columns) == ("X", "float32 [batch, 2]", ("age", "fare"))
-    found = answer(bundle, [{"fare": 10.0, "age": 40}])
-    assert found["value"] == pytest.approx(
+    answers = answer(bundle, [{"fare": 10.0, "age": 40}])
+    assert answers["value"] == pytest.approx(
         model.predict(pd.DataFrame({"age": [40], "fare": [10.0]})), rel=1e-5
     )
 

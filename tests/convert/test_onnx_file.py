@@ -207,25 +207,25 @@ def test_a_model_packs_without_samples(tmp_path):
         DATA / "iris_svc.onnx", name="iris", owner=OWNER, labels=DATA / "label.json", to=tmp_path / "b"
     )
     manifest = bundle.manifest
-    assert [(one.name, str(one)) for one in manifest.signature.outputs] == [
+    assert [(tensor.name, str(tensor)) for tensor in manifest.signature.outputs] == [
         ("label", "int64 [batch]"),
         ("probabilities", "float32 [batch, 3]"),
     ]
     assert manifest.labels["2"] == "virginica"
     assert manifest.expected_from.endswith("(no framework outputs were given)")
-    found = answer(bundle, [[5.1, 3.5, 1.4, 0.2]])
-    assert found["probabilities"][0] == pytest.approx([0.97093, 0.01558, 0.01348], abs=1e-4)
-    assert found["label"].tolist() == [0]
+    answers = answer(bundle, [[5.1, 3.5, 1.4, 0.2]])
+    assert answers["probabilities"][0] == pytest.approx([0.97093, 0.01558, 0.01348], abs=1e-4)
+    assert answers["label"].tolist() == [0]
 
 
 def test_expected_outputs_among_the_samples_are_compared(tmp_path):
     rows = X.astype(np.float32)
     bundle = pack(DATA / "iris_rf.onnx", name="iris", samples=rows, owner=OWNER, to=tmp_path / "first")
-    found = answer(bundle, rows.tolist())
-    given = {"float_input": rows, "label": found["label"], "probabilities": found["probabilities"]}
-    held = pack(DATA / "iris_rf.onnx", name="iris", samples=given, owner=OWNER, to=tmp_path / "second")
+    answers = answer(bundle, rows.tolist())
+    samples = {"float_input": rows, "label": answers["label"], "probabilities": answers["probabilities"]}
+    held = pack(DATA / "iris_rf.onnx", name="iris", samples=samples, owner=OWNER, to=tmp_path / "second")
     assert held.manifest.expected_from == "the outputs that were given with the samples"
-    wrong = {**given, "label": np.roll(found["label"], 60)}
+    wrong = {**samples, "label": np.roll(answers["label"], 60)}
     with pytest.raises(ParityLost, match="output `label`, row 0"):
         pack(DATA / "iris_rf.onnx", name="iris", samples=wrong, owner=OWNER, to=tmp_path / "third")
 

@@ -26,10 +26,10 @@ def test_outputs_of_several_targets_are_batch_by_target_by_class(tmp_path, model
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b", labels=["no", "yes"])
     assert tensors(bundle) == {"label": "int64 [batch, 3]", "probabilities": "float32 [batch, 3, 2]"}
     runtime = load_runtime(bundle)
-    found = runtime.run({"X": X.astype(np.float32)})
+    answers = runtime.run({"X": X.astype(np.float32)})
     runtime.close()
-    assert (found["label"] == model.predict(X)).all()
-    assert np.allclose(found["probabilities"], np.stack(model.predict_proba(X), axis=1), atol=1e-5)
+    assert (answers["label"] == model.predict(X)).all()
+    assert np.allclose(answers["probabilities"], np.stack(model.predict_proba(X), axis=1), atol=1e-5)
 
 
 def test_two_classes_have_one_signed_score(tmp_path):

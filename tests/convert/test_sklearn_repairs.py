@@ -65,10 +65,10 @@ def test_scalers_become_plain_arithmetic_with_bit_equal_answers(tmp_path, scaler
     theirs = skl2onnx.to_onnx(clone(scaler).fit(rows), rows[:1].astype(np.float32)).graph
     assert [node.op_type for node in theirs.node] == ["Scaler"]
     other = pack_graph(tmp_path, theirs.node, theirs.input, theirs.output, samples=rows)
-    mine, reference = (load_runtime(one) for one in (bundle, other))
-    given = rows.astype(np.float32)
-    (ours,) = mine.run({"X": given}).values()
-    (expected,) = reference.run({"X": given}).values()
+    mine, reference = (load_runtime(packed) for packed in (bundle, other))
+    single = rows.astype(np.float32)
+    (ours,) = mine.run({"X": single}).values()
+    (expected,) = reference.run({"X": single}).values()
     assert ours.tobytes() == expected.tobytes()
 
 
@@ -77,9 +77,9 @@ def test_the_distance_of_a_row_that_is_a_centre_is_not_nan(tmp_path):
     model = KMeans(3, random_state=0, n_init=3).fit(rows)
     bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
     runtime = load_runtime(bundle)
-    found = runtime.run({"X": rows.astype(bundle.manifest.signature.inputs[0].dtype)})
+    answers = runtime.run({"X": rows.astype(bundle.manifest.signature.inputs[0].dtype)})
     runtime.close()
-    assert not np.isnan(found["distances"]).any()
+    assert not np.isnan(answers["distances"]).any()
 
 
 def test_impure_leaves_of_several_targets_are_refused(tmp_path):

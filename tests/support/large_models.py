@@ -1,4 +1,4 @@
-"""Models with 16 MB of weights and more, which workers share: one of each kind of kernel, and two more."""
+"""Models with 16 MB of weights and more, which workers share: one for each kind of kernel."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from support.onnx_graphs import bundle_of, graph, node, tensor
 
 
 def draw(*shape: int, dtype: str = "float32") -> np.ndarray[Any, Any]:
-    """Draw weights, the same every time."""
+    """Draw weights; the same arguments give the same numbers."""
     return (np.random.default_rng(0).standard_normal(shape) / 20).astype(dtype)
 
 
 def matrix(folder: Path, rows: int = 64, columns: int = 70_000) -> Bundle:
-    """Write a bundle with one matrix, of 18 MB unless told otherwise."""
+    """Write a bundle with one matrix, of 18 MB by default."""
     model = graph(
         [node("MatMul", "X W", "Y")],
         [tensor("X", "float32", "batch", rows)],
         [tensor("Y", "float32", "batch", columns)],
         constants={"W": draw(rows, columns)},
     )
-    return packed(folder, model, ("float32", ("batch", rows)), ("float32", ("batch", columns)))
+    return bundle_with(folder, model, ("float32", ("batch", rows)), ("float32", ("batch", columns)))
 
 
-def packed(folder: Path, model: bytes, given: Any, answered: Any, rows: Any = None) -> Bundle:
-    x, y = (tensor(name, kind, *shape) for name, (kind, shape) in (("X", given), ("Y", answered)))
+def bundle_with(folder: Path, model: bytes, x: Any, y: Any, rows: Any = None) -> Bundle:
+    """Write a bundle of `model` with the input `x` and the output `y`, each as (dtype, shape)."""
+    tensors = [tensor(name, dtype, *shape) for name, (dtype, shape) in (("X", x), ("Y", y))]
     if rows is None:
-        sizes = [2, *(size for size in given[1][1:] if isinstance(size, int))]
-        rows = draw(*sizes, dtype=given[0])
-    return bundle_of(folder, model, Signature(inputs=(x,), outputs=(y,)), {"X": rows})
+        dtype, shape = x
+        rows = draw(2, *(size for size in shape[1:] if isinstance(size, int)), dtype=dtype)
+    return bundle_of(folder, model, Signature(inputs=(tensors[0],), outputs=(tensors[1],)), {"X": rows})
 
 
 def odd_sizes(folder: Path) -> Bundle:
-    """Write a model in whose file nothing would begin at an even place by itself; kernels crash on that."""
+    """Write a model whose weights have odd sizes: unless they are padded, kernels crash on unaligned ones."""
     model = graph(
         [
             node("Gemm", "X W1 b1", "h", transB=1),
@@ -53,10 +54,11 @@ def odd_sizes(folder: Path) -> Bundle:
             "W3": draw(997, 513), "W4": draw(513, 77),
         },
     )  # fmt: skip
-    return packed(folder, model, ("float32", ("batch", 1_001)), ("float32", ("batch", 77)))
+    return bundle_with(folder, model, ("float32", ("batch", 1_001)), ("float32", ("batch", 77)))
 
 
 def quantized(folder: Path) -> Bundle:
+    """Write a model with a matrix of uint8, quantized."""
     model = graph(
         [
             node("DynamicQuantizeLinear", "X", "q s z"),
@@ -73,11 +75,11 @@ def quantized(folder: Path) -> Bundle:
             "scale": np.array(0.01, np.float32),
         },
     )
-    return packed(folder, model, ("float32", ("batch", 1_003)), ("float32", ("batch", 17_001)))
+    return bundle_with(folder, model, ("float32", ("batch", 1_003)), ("float32", ("batch", 17_001)))
 
 
 def small_tensors(folder: Path) -> Bundle:
-    """Write a model of 19 MB in 30 matrices, none of which is worth a page of its own."""
+    """Write a model of 19 MB in 30 matrices, none of which is large enough to be shared."""
     names = ["X", *(f"h{at}" for at in range(29)), "Y"]
     model = graph(
         [node("MatMul", f"{names[at]} W{at}", names[at + 1]) for at in range(30)],
@@ -85,10 +87,11 @@ def small_tensors(folder: Path) -> Bundle:
         [tensor("Y", "float32", "batch", 400)],
         constants={f"W{at}": draw(400, 400) for at in range(30)},
     )
-    return packed(folder, model, ("float32", ("batch", 400)), ("float32", ("batch", 400)))
+    return bundle_with(folder, model, ("float32", ("batch", 400)), ("float32", ("batch", 400)))
 
 
 def convolutions(folder: Path) -> Bundle:
+    """Write a model of two convolutions."""
     model = graph(
         [
             node("Conv", "X W1 b1", "c", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
@@ -107,10 +110,11 @@ def convolutions(folder: Path) -> Bundle:
             "G": draw(10, 960), "b2": draw(10),
         },
     )  # fmt: skip
-    return packed(folder, model, ("float32", ("batch", 3, 16, 16)), ("float32", ("batch", 10)))
+    return bundle_with(folder, model, ("float32", ("batch", 3, 16, 16)), ("float32", ("batch", 10)))
 
 
 def recurrent(folder: Path) -> Bundle:
+    """Write a model with an LSTM."""
     model = graph(
         [
             node("Transpose", "X", "t", perm=[1, 0, 2]),
@@ -124,20 +128,22 @@ def recurrent(folder: Path) -> Bundle:
             "axis": np.array([0]),
         },
     )  # fmt: skip
-    return packed(folder, model, ("float32", ("batch", 5, 600)), ("float32", ("batch", 800)))
+    return bundle_with(folder, model, ("float32", ("batch", 5, 600)), ("float32", ("batch", 800)))
 
 
 def half_precision(folder: Path) -> Bundle:
+    """Write a model with a matrix of float16."""
     model = graph(
         [node("MatMul", "X W", "Y")],
         [tensor("X", "float16", "batch", 64)],
         [tensor("Y", "float16", "batch", 140_000)],
         constants={"W": draw(64, 140_000, dtype="float16")},
     )
-    return packed(folder, model, ("float16", ("batch", 64)), ("float16", ("batch", 140_000)))
+    return bundle_with(folder, model, ("float16", ("batch", 64)), ("float16", ("batch", 140_000)))
 
 
 def embeddings(folder: Path) -> Bundle:
+    """Write a model that looks rows up in a table."""
     model = graph(
         [node("Gather", "E X", "Y")],
         [tensor("X", "int64", "batch")],
@@ -145,10 +151,11 @@ def embeddings(folder: Path) -> Bundle:
         constants={"E": draw(10_000, 500)},
     )
     rows = np.array([3, 9_999])
-    return packed(folder, model, ("int64", ("batch",)), ("float32", ("batch", 500)), rows)
+    return bundle_with(folder, model, ("int64", ("batch",)), ("float32", ("batch", 500)), rows)
 
 
 def branches(folder: Path) -> Bundle:
+    """Write a model with a matrix in each branch of an If."""
     from onnx import TensorProto, helper, numpy_helper
 
     def branch(name: str, sign: int) -> Any:
@@ -166,10 +173,11 @@ def branches(folder: Path) -> Bundle:
         [tensor("Y", "float32", "batch", 40_000)],
         constants={"zero": np.array(0, np.float32)},
     )
-    return packed(folder, model, ("float32", ("batch", 64)), ("float32", ("batch", 40_000)))
+    return bundle_with(folder, model, ("float32", ("batch", 64)), ("float32", ("batch", 40_000)))
 
 
 def words(folder: Path) -> Bundle:
+    """Write a model that answers with texts."""
     from onnx import TensorProto, helper
 
     names = [f"a category with the number {at}" for at in range(500)]
@@ -185,11 +193,11 @@ def words(folder: Path) -> Bundle:
         [tensor("Y", "string", "batch")],
         constants={"W": draw(64, 70_000), "count": np.array(500)},
     )
-    return packed(folder, model, ("float32", ("batch", 64)), ("string", ("batch",)))
+    return bundle_with(folder, model, ("float32", ("batch", 64)), ("string", ("batch",)))
 
 
 def sparse(folder: Path) -> Bundle:
-    """Write a model that ONNX Runtime runs and cannot save: it has a sparse tensor of its own."""
+    """Write a model with a sparse tensor, which ONNX Runtime runs but cannot save."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -204,13 +212,13 @@ def sparse(folder: Path) -> Bundle:
     values = helper.make_tensor("S", TensorProto.FLOAT, [600], draw(600))
     at = helper.make_tensor("at", TensorProto.INT64, [600], np.arange(600) * 6)
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, at, [64, 64]))
-    return packed(
+    return bundle_with(
         folder, model.SerializeToString(), ("float32", ("batch", 64)), ("float32", ("batch", 70_000))
     )
 
 
 def drawn(folder: Path) -> Bundle:
-    """Write a model that draws numbers, by a seed that follows from where its nodes stand."""
+    """Write a model that draws numbers, with a seed that depends on the order of its nodes."""
     model = graph(
         [
             node("Identity", "X", "i"),
@@ -223,4 +231,4 @@ def drawn(folder: Path) -> Bundle:
         [tensor("Y", "float32", "batch", 70_000)],
         constants={"W": draw(64, 70_000)},
     )
-    return packed(folder, model, ("float32", ("batch", 64)), ("float32", ("batch", 70_000)))
+    return bundle_with(folder, model, ("float32", ("batch", 64)), ("float32", ("batch", 70_000)))

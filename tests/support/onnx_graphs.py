@@ -1,4 +1,4 @@
-"""Models of one or two nodes for tests, and bundles of them: what `bundles.linear_model` is too plain for."""
+"""Models of a few nodes for tests, and bundles of them, in dtypes and shapes that `linear_model` lacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def graph(
     from onnx import helper, numpy_helper
 
     arrays = [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()]
-    made = helper.make_graph(list(nodes), "g", [*map(_info, inputs)], [*map(_info, outputs)], arrays)
+    made = helper.make_graph(
+        list(nodes), "g", [*map(_value_info, inputs)], [*map(_value_info, outputs)], arrays
+    )
     opsets = [
         helper.make_opsetid(domain, version) for domain, version in {"": opset, **(domains or {})}.items()
     ]
@@ -36,7 +38,7 @@ def graph(
 
 
 def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
-    """Make one node; names are separated by blanks."""
+    """Make one node; names are separated by spaces."""
     from onnx import helper
 
     return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
@@ -63,7 +65,7 @@ def bundle_of(
     outputs: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Bundle:
-    """Write a bundle of `model`; golden `outputs` are those of ONNX Runtime here unless given."""
+    """Write a bundle of `model`; golden `outputs` are those of ONNX Runtime here unless passed."""
     answers = outputs if outputs is not None else run_model(model, inputs)
     arrays = [array for array in inputs.values() if array.ndim]
     samples = Samples(inputs, answers, len(arrays[0]) if signature.batched else 1)
@@ -71,9 +73,9 @@ def bundle_of(
     return write_bundle(path, draft, model=model, samples=samples, requirements=REQUIREMENTS)
 
 
-def _info(one: Tensor) -> Any:
+def _value_info(tensor: Tensor) -> Any:
     from onnx import TensorProto, helper
 
     kinds = {"string": TensorProto.STRING, "bool": TensorProto.BOOL}
-    kind = kinds.get(one.dtype) or helper.np_dtype_to_tensor_dtype(np.dtype(one.dtype))
-    return helper.make_tensor_value_info(one.name, kind, list(one.shape))
+    kind = kinds.get(tensor.dtype) or helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    return helper.make_tensor_value_info(tensor.name, kind, list(tensor.shape))

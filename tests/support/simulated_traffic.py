@@ -1,4 +1,4 @@
-"""Windows of live traffic as servers would tell them, drawn with a seed: for tests without servers."""
+"""Windows of live traffic as servers would write them, drawn with a seed: for tests without servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Windo
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How a version answers. Latencies are lognormal around `p50_s`."""
+    """How a version answers. Latencies are log-normal around `p50_s`."""
 
     p50_s: float = 0.002
     errors: float = 0.001
@@ -44,7 +44,7 @@ class Crowd:
         self._replica = replica
 
     def second(self, release: Release, at: float, live: Behaviour, candidate: Behaviour) -> None:
-        """Write what a second of traffic under `release` leaves in the catalog."""
+        """Write the windows of one second of traffic under `release`."""
         to_candidate = int(self._random.binomial(self._requests, release.weight_percent / 100))
         written = []
         if release.live is not None and to_candidate < self._requests:
@@ -66,17 +66,17 @@ class Crowd:
         version: int,
         at: float,
         requests: int,
-        how: Behaviour,
+        behaviour: Behaviour,
         shadow: ShadowCounts = NO_COPIES,
     ) -> Window:
         draw = self._random
         latency = [0] * (len(LATENCY_BOUNDS_S) + 1)
-        for seconds in draw.lognormal(math.log(how.p50_s), 0.4, requests):
+        for seconds in draw.lognormal(math.log(behaviour.p50_s), 0.4, requests):
             latency[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
-        failed = int(draw.binomial(requests, how.errors))
-        given = draw.multinomial(requests - failed, list(how.labels.values())).tolist()
-        rated = 0 if how.accuracy is None else requests // 4
-        right = int(draw.binomial(rated, how.accuracy or 0))
+        failed = int(draw.binomial(requests, behaviour.errors))
+        labelled = draw.multinomial(requests - failed, list(behaviour.labels.values())).tolist()
+        rated = 0 if behaviour.accuracy is None else requests // 4
+        right = int(draw.binomial(rated, behaviour.accuracy or 0))
         return Window(
             name=release.name,
             release=release.number,
@@ -88,14 +88,14 @@ class Crowd:
             requests=requests,
             errors={"RunFailed": failed} if failed else {},
             latency=tuple(latency),
-            outputs=dict(zip(how.labels, given, strict=True)),
+            outputs=dict(zip(behaviour.labels, labelled, strict=True)),
             shadow=shadow,
             feedback=FeedbackCounts(right=right, wrong=rated - right),
         )
 
 
 class Clock:
-    """A clock that is set by hand; the registry and the driver go by the same."""
+    """A clock that is set by hand, shared by the registry and the driver."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now

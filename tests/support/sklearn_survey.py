@@ -1,7 +1,7 @@
-"""Every estimator of scikit-learn on a small table: packed, then asked for rows that packing never saw.
+"""Every estimator of scikit-learn on a small table: packed, then run on rows that packing never saw.
 
-The answers are compared with the estimator's own methods directly, not with what `convert` makes of them, and
-every value goes through JSON text in both directions as it does over the wire.
+The answers are compared with the estimator's own methods, not with those that `convert` computes, and every
+value goes through JSON text in both directions as it does over the wire.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = ("classifier", "regressor", "cluster", "transformer")
 
 @dataclass(frozen=True)
 class SmallTable:
-    """What an estimator is fitted on (`rows`, `target`) and asked for afterwards (`held_out`)."""
+    """Rows and target that an estimator is fitted on, and rows that are held out."""
 
     title: str
     rows: Any
@@ -46,18 +46,18 @@ class Outcome:
 
 
 def estimators() -> list[tuple[str, str, type]]:
-    """List (name, kind, class) of all of scikit-learn, each once; what is none of `KINDS` is "other"."""
+    """List (name, kind, class) of all of scikit-learn, each once; the kind is one of `KINDS` or "other"."""
     from sklearn.utils.discovery import all_estimators
 
-    found: dict[str, tuple[str, str, type]] = {}
+    first: dict[str, tuple[str, str, type]] = {}
     for kind in (*KINDS, None):
-        for name, kind_of in all_estimators(type_filter=kind):
-            found.setdefault(name, (name, kind or "other", kind_of))
-    return [found[name] for name in sorted(found)]
+        for name, estimator in all_estimators(type_filter=kind):
+            first.setdefault(name, (name, kind or "other", estimator))
+    return [first[name] for name in sorted(first)]
 
 
 def tables(kind: str) -> Iterator[SmallTable]:
-    """Give the small tables for an estimator of `kind`, in the order in which they are tried."""
+    """Return the small tables for an estimator of `kind`, in the order in which they are tried."""
     random = np.random.default_rng(0)
     measures, species = _iris()
     amounts = 3.0 + measures @ np.array([0.5, -1.0, 2.0, 0.3]) + random.normal(0, 0.2, len(measures))
@@ -84,11 +84,11 @@ def tables(kind: str) -> Iterator[SmallTable]:
             yield _split("texts", texts, species)
 
 
-def survey(name: str, kind: str, kind_of: type, folder: Path) -> Outcome | None:
-    """Say what becomes of an estimator with default parameters; None where it fits none of the tables."""
+def survey(name: str, kind: str, estimator: type, folder: Path) -> Outcome | None:
+    """Pack an estimator with default parameters and compare; return None if it fits none of the tables."""
     refused: Outcome | None = None
     for table in tables(kind):
-        model = _fitted(kind_of, table)
+        model = _fitted(estimator, table)
         if model is None:
             continue
         started = time.perf_counter()
@@ -103,7 +103,7 @@ def survey(name: str, kind: str, kind_of: type, folder: Path) -> Outcome | None:
 
 
 def answers(model: Any, output: str, rows: Any) -> Any:
-    """Ask the estimator itself, by the method that the output stands for."""
+    """Return the estimator's own answers, by the method that the output stands for."""
     methods = {
         "label": "predict",
         "value": "predict",
@@ -112,8 +112,8 @@ def answers(model: Any, output: str, rows: Any) -> Any:
         "distances": "transform",
         "features": "transform",
     }
-    found = getattr(model, methods[output])(rows)
-    return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
+    values = getattr(model, methods[output])(rows)
+    return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
 
 def served_answers(bundle: Any, rows: Any) -> dict[str, Any]:
@@ -123,32 +123,32 @@ def served_answers(bundle: Any, rows: Any) -> dict[str, Any]:
     body = json.loads(json.dumps(rows.tolist()))
     runtime = load_runtime(bundle)
     try:
-        found = runtime.run(bundle.manifest.signature.cast_rows(body))
+        arrays = runtime.run(bundle.manifest.signature.cast_rows(body))
     finally:
         runtime.close()
-    return {name: np.array(json.loads(json.dumps(array.tolist()))) for name, array in found.items()}
+    return {name: np.array(json.loads(json.dumps(array.tolist()))) for name, array in arrays.items()}
 
 
 def count_disagreements(bundle: Any, model: Any, rows: Any) -> int:
-    """Count the rows for which any output is outside the bundle's tolerance, or any label is another.
+    """Count the rows with an output outside the bundle's tolerance or with another label.
 
-    Where the estimator's own two best classes lie within the tolerance, rounding decides the label.
+    If the estimator's own two best classes are within the tolerance, rounding decides the label.
     """
     tolerance = bundle.manifest.tolerance
-    rows = _answered(model, next(one.name for one in bundle.manifest.signature.outputs), rows)
+    rows = _answered(model, bundle.manifest.signature.outputs[0].name, rows)
     wrong = np.zeros(len(rows), dtype=bool)
     if not len(rows):
         return 0
     served = served_answers(bundle, rows)
-    for name, found in served.items():
+    for name, array in served.items():
         expected = answers(model, name, rows)
-        if found.shape != expected.shape:
+        if array.shape != expected.shape:
             return len(rows)
         if expected.dtype.kind in "OUSb" or name == "label":
-            agree = found.astype(str) == expected.astype(found.dtype).astype(str)
+            agree = array.astype(str) == expected.astype(array.dtype).astype(str)
             agree |= _ties(model, rows, tolerance).reshape(-1, *[1] * (agree.ndim - 1))
         else:
-            agree = np.isclose(found, expected, rtol=tolerance.rtol, atol=tolerance.atol, equal_nan=True)
+            agree = np.isclose(array, expected, rtol=tolerance.rtol, atol=tolerance.atol, equal_nan=True)
         wrong |= ~agree.reshape(len(rows), -1).all(axis=1)
     return int(wrong.sum())
 
@@ -165,7 +165,7 @@ def _ties(model: Any, rows: Any, tolerance: Any) -> Any:
 
 
 def _answered(model: Any, output: str, rows: Any) -> Any:
-    """Leave out the rows that the estimator itself refuses: a category that training did not have."""
+    """Return the rows that the estimator itself does not refuse: those without an unknown category."""
     kept = []
     for at in range(len(rows)):
         try:
@@ -181,17 +181,17 @@ def _pack_and_ask(name: str, kind: str, model: Any, table: SmallTable, to: Path)
         bundle = pack(model, name=name.lower(), samples=table.rows, owner="ml@example.com", to=to)
     except ConversionError as error:
         return "refused", f"{type(error).__name__}: {error.message}", 0
-    floats = [one.dtype for one in bundle.manifest.signature.inputs if one.dtype.startswith("float")]
+    floats = [tensor.dtype for tensor in bundle.manifest.signature.inputs if tensor.dtype.startswith("float")]
     wrong = count_disagreements(bundle, model, table.held_out)
     return (floats[0] if floats else "float32"), "", wrong
 
 
-def _fitted(kind_of: type, table: SmallTable) -> Any:
-    """Fit with default parameters; None where the constructor or the table does not suit the estimator."""
+def _fitted(estimator: type, table: SmallTable) -> Any:
+    """Fit with default parameters, or return None if the constructor or the table does not suit it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of no matter here: small data, no convergence
+        warnings.simplefilter("ignore")  # small data and fits that do not converge are meant
         try:
-            model = kind_of()
+            model = estimator()
             if "random_state" in model.get_params():
                 model.set_params(random_state=0)
             return model.fit(table.rows, table.target)

@@ -212,9 +212,9 @@ def test_a_missing_model_file_is_refused(tmp_path):
 def test_a_sequence_output_is_refused_with_a_hint(tmp_path):
     from onnx import TensorProto, helper
 
-    given = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["batch"])
+    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["batch"])
     answer = helper.make_tensor_sequence_value_info("Y", TensorProto.FLOAT, None)
-    made = helper.make_graph([node("SequenceConstruct", "X", "Y")], "g", [given], [answer])
+    made = helper.make_graph([node("SequenceConstruct", "X", "Y")], "g", [x], [answer])
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     error = open_error(tmp_path, model.SerializeToString())
     assert isinstance(error, SignatureMismatch)

@@ -12,7 +12,7 @@ from support.onnx_sessions import open_session
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "found"),
+    ("inputs", "outputs", "of_the_model"),
     [
         ([tensor("Z", "float32", "batch", 4)], None, "`X` in the model"),
         ([tensor("X", "float64", "batch", 4)], None, "`float32 [batch, 4]` in the model"),
@@ -24,12 +24,12 @@ from support.onnx_sessions import open_session
         (None, [tensor("Y", "float32", "batch", 4), tensor("Z")], "`Y` in the model"),
     ],
 )
-def test_a_signature_that_differs_from_the_model_is_refused(tmp_path, inputs, outputs, found):
+def test_a_signature_that_differs_from_the_model_is_refused(tmp_path, inputs, outputs, of_the_model):
     runtime = open_session(tmp_path, identity("float32", "batch", 4))
     signature = Signature(tuple(inputs or runtime.inputs), tuple(outputs or runtime.outputs))
     with pytest.raises(SignatureMismatch) as caught:
         check_signature(signature, runtime.inputs, runtime.outputs)
-    assert caught.value.found == found
+    assert caught.value.found == of_the_model
 
 
 def test_a_signature_may_be_narrower_than_the_model():
