@@ -1,6 +1,6 @@
 """Whether a bundle holds on this machine: every check in order, as evidence (docs/reference/verify.md).
 
-Records nothing (the registry does) and fetches nothing. A failed check is said in the evidence, not raised.
+Records nothing (the registry does) and fetches nothing. A failed check is in the evidence, not raised.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CHECKS = (
 
 
 class Measured(Protocol):
-    """Anything with the metrics of a version, such as the registry's `ModelVersion`."""
+    """The metrics of a version; the registry's `ModelVersion` has them."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -54,13 +54,13 @@ def verify(
     live: Measured | None = None,
     threads: int = 0,
 ) -> Evidence:
-    """Run every check of a bundle here and give the evidence; it holds if none failed.
+    """Run every check of a bundle here and return the evidence; it holds if none failed.
 
-    A bundle that was opened is opened again, so that its files are looked at now. `live` is the version that
-    serves, for gates that compare with it; ``threads`` 0 takes the CPUs of the cgroup. A check that another
-    one stands on is skipped when that one did not pass. Raises `ExtraMissing` without ONNX Runtime.
+    A bundle that is open is opened again, so that its files are read now. `live` is the version that
+    serves, which some gates compare with; ``threads=0`` means the CPUs of the cgroup. A check is skipped if
+    one that it depends on did not pass. Raises `ExtraMissing` without ONNX Runtime.
     """
-    where = fingerprint()
+    here = fingerprint()
     report = Report()
     opened = report.open(bundle)
     if opened is not None:
@@ -74,7 +74,7 @@ def verify(
     return Evidence(
         bundle=digest,
         name=name,
-        fingerprint=where,
+        fingerprint=here,
         checks=tuple(checks),
         numbers=report.numbers,
         measured_at=iso_time(time.time(), utc="+00:00"),

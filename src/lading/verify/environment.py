@@ -1,6 +1,6 @@
-"""What is around the model: the ONNX checker, the versions that are read here, the libraries of training.
+"""The environment of a model: the ONNX checker, the versions that are read here, the libraries of training.
 
-Installs nothing and imports nothing of what training used.
+Installs nothing, and imports no library of training.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SHARED = ("numpy", "onnxruntime")
 
 
 def check_onnx(bundle: Bundle) -> str | Check:
-    """Run the ONNX checker; skipped without the package, noted where it is older than the model.
+    """Run the ONNX checker; skipped without the package, noted if it is older than the model.
 
     Raises `ModelInvalid`.
     """
     if importlib.util.find_spec("onnx") is None:
-        found = "the onnx package is not here; packing ran the checker"
-        return Check("onnx", "skipped", found=found, hint=f"{pip_install('pack')} to repeat it")
+        reason = "the onnx package is not installed; packing ran the checker"
+        return Check("onnx", "skipped", found=reason, hint=f"{pip_install('pack')} to repeat it")
     # Not an import statement: the server replays through this package and must never need onnx.
     onnx: Any = importlib.import_module("onnx")
     checker: Any = importlib.import_module("onnx.checker")
@@ -46,7 +46,10 @@ def check_onnx(bundle: Bundle) -> str | Check:
 
 
 def check_opset(bundle: Bundle) -> str:
-    """Say IR and opsets of the model and those read here; raises `OperatorUnsupported`, `ModelInvalid`."""
+    """Return IR version and opsets of the model and the newest read here, as text.
+
+    Raises `OperatorUnsupported`, `ModelInvalid`.
+    """
     return check_versions(bundle.model_path)
 
 
@@ -54,46 +57,50 @@ def compare(manifest: Manifest) -> Check:
     """Compare the libraries of training with those here.
 
     Another major version of a shared library fails: the libraries promise nothing across it. Any other
-    difference is noted, because the golden samples have just been answered with what is here. Libraries that
-    are not installed here (a serving host has no scikit-learn) are no difference.
+    difference is noted, because the golden samples have just been answered with the versions here. Libraries
+    that are not installed here (a serving host has no scikit-learn) are no difference.
     """
     training = manifest.training
     differences = list(_differences(training.packages))
-    broken = [one for one in differences if one[0] in SHARED and _major(one[1]) != _major(one[2])]
-    shown = [f"{name} {here} (training {there})" for name, there, here in differences]
+    incompatible = [
+        (name, trained)
+        for name, trained, installed in differences
+        if name in SHARED and _major(trained) != _major(installed)
+    ]
+    lines = [f"{name} {installed} (training {trained})" for name, trained, installed in differences]
     if _minor(training.python) != _minor(platform.python_version()):
-        shown.append(f"Python {platform.python_version()} (training {training.python})")
-    if broken:
-        expected = ", ".join(f"{name} {_major(there)}.x" for name, there, _ in broken)
+        lines.append(f"Python {platform.python_version()} (training {training.python})")
+    if incompatible:
+        expected = ", ".join(f"{name} {_major(trained)}.x" for name, trained in incompatible)
         hint = "serve with the major version of training, or pack the model again with this one"
-        return Check("environment", "failed", expected=expected, found=", ".join(shown), hint=hint)
+        return Check("environment", "failed", expected=expected, found=", ".join(lines), hint=hint)
     expected = f"{training.framework}, Python {training.python}, {training.platform}"
-    if shown:
-        return Check("environment", "noted", expected=expected, found=", ".join(shown))
+    if lines:
+        return Check("environment", "noted", expected=expected, found=", ".join(lines))
     return Check(
         "environment", "passed", expected=expected, found="the same versions of what is installed here"
     )
 
 
 def _differences(packages: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Return name, version of training and version here of what is installed here in another version."""
-    for name, there in sorted(packages.items()):
+    """Return (name, version of training, version here) of packages that are installed in another version."""
+    for name, trained in sorted(packages.items()):
         try:
-            here = importlib.metadata.version(name)
+            installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        if here != there:
-            yield name, there, here
+        if installed != trained:
+            yield name, trained, installed
 
 
 def _newer_than_checker(bundle: Bundle, onnx: Any) -> str:
-    """Say what of the model is newer than the installed onnx package; empty where nothing is."""
+    """Return the versions of the model that are newer than the installed onnx package; empty if none is."""
     versions = model_versions(bundle.model_path)
-    newest = {"ai.onnx": onnx.defs.onnx_opset_version()}
-    found = [f"{name} {has}" for name, has in versions.opsets.items() if has > newest.get(name, has)]
+    newest = {"ai.onnx": onnx.defs.onnx_opset_version()}  # it does not say those of other domains
+    newer = [f"{name} {opset}" for name, opset in versions.opsets.items() if opset > newest.get(name, opset)]
     if versions.ir > onnx.IR_VERSION:
-        found.insert(0, f"IR {versions.ir}")
-    return ", ".join(found)
+        newer.insert(0, f"IR {versions.ir}")
+    return ", ".join(newer)
 
 
 def _major(version: str) -> str:

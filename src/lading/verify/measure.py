@@ -1,4 +1,4 @@
-"""Numbers of a model on this machine: time to load, latency, memory, size. Judges none of them.
+"""Measurements of a model on this machine: time to load, latency, memory, size. Judges none of them.
 
 MB is 1,000,000 bytes. docs/reference/verify.md says how each is measured.
 """
@@ -6,6 +6,8 @@ MB is 1,000,000 bytes. docs/reference/verify.md says how each is measured.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -15,33 +17,34 @@ from lading.bundle import MANIFEST_FILE, Bundle
 from lading.errors import RunFailed
 from lading.runtime import Runtime
 from lading.runtime.open import open_runtime
-from lading.verify.golden_replay import rows_of
+from lading.verify.golden_replay import repeat_rows
 
 _MB = 1e6
-_ROWS = 32
+_BATCH_ROWS = 32
+# These bound the time that `lading verify` takes; docs/reference/verify.md states them.
 _WARM_UP_S = 0.1
 _BUDGET_S = 0.5
-_MOST_RUNS = 2000
-_LEAST_RUNS = 5
-_CHILD_TIMEOUT_S = 300
+_MAX_RUNS = 2000
+_MIN_RUNS = 5
+_PROBE_TIMEOUT_S = 300
 
 
 def load(bundle: Bundle, threads: int) -> tuple[Runtime, float]:
-    """Open the model and give it with the milliseconds that it took."""
-    began = time.perf_counter()
+    """Open the model, and return it with the milliseconds that it took."""
+    started = time.perf_counter()
     runtime = open_runtime(bundle, threads=threads)
-    return runtime, (time.perf_counter() - began) * 1e3
+    return runtime, (time.perf_counter() - started) * 1e3
 
 
 def latency(runtime: Runtime, bundle: Bundle) -> dict[str, float]:
-    """Time runs of golden inputs: of 1 row, and of 32 where the model has a batch dimension.
+    """Time runs of golden inputs: of 1 row, and of 32 if the model has a batch dimension.
 
-    One thread calls without a pause, and protocols and queues are not in it. Raises `RunFailed`.
+    One thread calls without a pause; protocols and queues are not included. Raises `RunFailed`.
     """
     signature, inputs = bundle.manifest.signature, bundle.samples().inputs
     numbers = {}
-    for rows in (1, _ROWS) if signature.batched else (1,):
-        batch = rows_of(signature, inputs, rows)
+    for rows in (1, _BATCH_ROWS) if signature.batched else (1,):
+        batch = repeat_rows(signature, inputs, rows)
         times_ms = _times_ms(lambda batch=batch: runtime.run(batch))  # type: ignore[misc]
         suffix = "" if rows == 1 else f"_{rows}"
         numbers[f"latency_p50_ms{suffix}"] = float(np.percentile(times_ms, 50))
@@ -56,37 +59,34 @@ def size_mb(bundle: Bundle) -> float:
 
 
 def memory_mb(bundle: Bundle, threads: int) -> float:
-    """Return how far a fresh process grows, at its peak, when it loads the model and runs 1 and 32 rows.
+    """Return how much a fresh process grows, at its peak, when it loads the model and runs 1 and 32 rows.
 
-    Raises `RunFailed` when that process does not end well: a model may be more than the machine holds.
+    Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
     """
-    import subprocess
-    import sys
-
     # -P: a `numpy.py` in the current directory must not be taken for numpy.
     command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", str(bundle.path), str(threads)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_CHILD_TIMEOUT_S, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        expected = f"an end within {_CHILD_TIMEOUT_S} s"
+        expected = f"an end within {_PROBE_TIMEOUT_S} s"
         raise RunFailed("the process that measures memory", expected=expected, found="none") from None
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        found = f"{done.returncode}{f' ({last[0]})' if last else ''}"
-        raise RunFailed("the process that measures memory", expected="exit code 0", found=found)
+        outcome = f"{done.returncode}{f' ({last[0]})' if last else ''}"
+        raise RunFailed("the process that measures memory", expected="exit code 0", found=outcome)
     return float(json.loads(done.stdout)["peak_bytes"]) / _MB
 
 
 def _times_ms(run: Callable[[], object]) -> list[float]:
     """Warm up for 0.1 s, then time runs for 0.5 s: at most 2,000, at least 5."""
-    until = time.perf_counter() + _WARM_UP_S
+    deadline = time.perf_counter() + _WARM_UP_S
     run()
-    while time.perf_counter() < until:
+    while time.perf_counter() < deadline:
         run()
     times_ms: list[float] = []
-    until = time.perf_counter() + _BUDGET_S
-    while len(times_ms) < _LEAST_RUNS or (len(times_ms) < _MOST_RUNS and time.perf_counter() < until):
-        began = time.perf_counter()
+    deadline = time.perf_counter() + _BUDGET_S
+    while len(times_ms) < _MIN_RUNS or (len(times_ms) < _MAX_RUNS and time.perf_counter() < deadline):
+        started = time.perf_counter()
         run()
-        times_ms.append((time.perf_counter() - began) * 1e3)
+        times_ms.append((time.perf_counter() - started) * 1e3)
     return times_ms

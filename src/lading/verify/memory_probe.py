@@ -1,7 +1,7 @@
 """How much memory one model takes, as a process of its own: ``python -m lading.verify.memory_probe DIR 1``.
 
-Prints one JSON object. Not imported by anything: the process that verifies has freed memory lying about that
-a second load would hide in.
+Prints one JSON object. Imported by nothing in lading: the process that verifies has freed memory in its heap,
+and a second load there would use it and seem to take none.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from pathlib import Path
 from lading.bundle import Bundle
 from lading.onnx_runtime import import_onnxruntime
 from lading.runtime.open import open_runtime
-from lading.verify.golden_replay import rows_of
+from lading.verify.golden_replay import repeat_rows
 
 _STATUS = Path("/proc/self/status")
-_RESET_PEAK = "5"
+_RESET_PEAK = "5"  # proc(5), clear_refs
 
 
 def measure(path: Path, threads: int) -> dict[str, float]:
-    """Load the model, run 1 and 32 rows, and give the bytes by which resident memory grew at its peak."""
+    """Load the model, run 1 and 32 rows, and return the bytes by which resident memory grew at its peak."""
     bundle = Bundle.open(path)
     inputs = bundle.samples().inputs
-    import_onnxruntime()
+    import_onnxruntime()  # before the measurement: every process of a server has it once
     before = _start()
     runtime = open_runtime(bundle, threads=threads)
+    # Each twice: a first run binds buffers for the next ones.
     for rows in (1, 32, 1, 32):
-        runtime.run(rows_of(bundle.manifest.signature, inputs, rows))
+        runtime.run(repeat_rows(bundle.manifest.signature, inputs, rows))
     return {"peak_bytes": max(0, _peak() - before)}
 
 
 def _start() -> int:
-    """Forget the peak so far where the kernel lets us (proc(5), clear_refs); return the resident bytes."""
+    """Reset the peak if the kernel allows it, and return the resident bytes."""
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
     except OSError:
@@ -45,7 +46,7 @@ def _peak() -> int:
         return _status("VmHWM")
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, kilobytes elsewhere
     return peak if sys.platform == "darwin" else peak * 1024
 
 

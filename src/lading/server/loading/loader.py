@@ -19,7 +19,7 @@ from lading.server.inference.loaded import Cost, LoadedModel
 from lading.server.inference.version import ServedVersion, State
 from lading.signature import Array
 from lading.verify import replay
-from lading.verify.golden_replay import rows_of
+from lading.verify.golden_replay import repeat_rows
 
 _NEGLIGIBLE_S = 0.0001
 _MAX_TIMED_RUNS = 50
@@ -81,18 +81,18 @@ def measure(
         return fastest
 
     signature, golden = model.signature, model.samples.inputs
-    row = rows_of(signature, golden, 1)
+    row = repeat_rows(signature, golden, 1)
     first_row_s = fastest_s(row)
     row_values = 0 if signature.fixed_rows else sum(array.size for array in row.values())
     if not signature.batched:
         return Cost(first_row_s, 0.0, row_values)
     rows = 32
-    many_rows_s = fastest_s(rows_of(signature, golden, rows))
+    many_rows_s = fastest_s(repeat_rows(signature, golden, rows))
     if many_rows_s < _NEGLIGIBLE_S:
         # So fast a run is mostly the fixed cost of any run. More rows show better what each further row
         # costs.
         rows = 512
-        many_rows_s = fastest_s(rows_of(signature, golden, rows))
+        many_rows_s = fastest_s(repeat_rows(signature, golden, rows))
     return Cost(first_row_s, max(0.0, many_rows_s - first_row_s) / (rows - 1), row_values)
 
 
