@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lading.blobs.locks import hold
+from lading.blobs.locks import lock_directory
 from lading.bundle import Bundle
 from lading.errors import DigestMismatch, RegistryUnavailable
 from lading.registry.cache import BundleCache
@@ -265,7 +265,7 @@ def test_a_damaged_bundle_is_unpacked_anew_by_the_first_of_many_who_open_it_at_o
 
 def test_a_damaged_bundle_waits_for_another_who_just_opens_it(bundles, tmp_path):
     cache = BundleCache(tmp_path)
-    other = hold(damaged(cache, bundles[0]))
+    other = lock_directory(damaged(cache, bundles[0]))
     timer = threading.Timer(0.3, other.release)
     timer.start()
     assert fetch(cache, bundles[0]).digest == bundles[0].digest
@@ -275,7 +275,7 @@ def test_a_damaged_bundle_waits_for_another_who_just_opens_it(bundles, tmp_path)
 @pytest.mark.slow
 def test_a_damaged_bundle_that_somebody_has_open_is_refused_and_left_alone(bundles, tmp_path):
     cache, calls = BundleCache(tmp_path), []
-    other = hold(damaged(cache, bundles[0]))
+    other = lock_directory(damaged(cache, bundles[0]))
     for _ in range(2):
         with pytest.raises(DigestMismatch, match=r"model\.onnx") as caught:
             fetch(cache, bundles[0], calls)

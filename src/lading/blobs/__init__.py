@@ -1,1 +1,1 @@
-"""Bytes by digest on their way: counted, hashed, retried, locked."""
+"""What moving blobs needs, whatever moves them: digests, downloads, retries, progress, locks, OS errors."""

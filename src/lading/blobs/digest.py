@@ -1,4 +1,4 @@
-"""What went by: the length and digest of bytes on their way to or from a store. Keeps one piece at most."""
+"""The length and the digest of bytes on their way to or from a store. Keeps one chunk of them at most."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import BinaryIO
 from lading.errors import DigestMismatch, SizeMismatch
 
 
-class Tally:
-    """Counts and hashes the pieces given to `add`."""
+class BlobHash:
+    """The length and the digest of the bytes so far."""
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+        self._sha256 = hashlib.sha256()
         self.size_bytes = 0
 
     @property
     def digest(self) -> str:
-        """The digest of all pieces so far."""
-        return f"sha256:{self._hash.hexdigest()}"
+        """The digest of the bytes so far, as ``sha256:…``."""
+        return f"sha256:{self._sha256.hexdigest()}"
 
-    def add(self, piece: bytes | memoryview) -> None:
-        """Count the next piece."""
-        self._hash.update(piece)
-        self.size_bytes += len(piece)
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Count and hash the next chunk."""
+        self._sha256.update(chunk)
+        self.size_bytes += len(chunk)
 
     def check(self, digest: str, size_bytes: int) -> None:
-        """Raise `SizeMismatch` or `DigestMismatch` if the pieces are not the blob that was announced."""
+        """Raise `SizeMismatch` or `DigestMismatch` if the bytes are not the blob that was announced."""
+        # The size first: of a blob that was cut off it says more than another digest.
         if self.size_bytes != size_bytes:
             found = str(self.size_bytes)
             raise SizeMismatch(f"blob `{digest}`", expected=f"{size_bytes} bytes", found=found)
@@ -35,16 +36,16 @@ class Tally:
             raise DigestMismatch("blob", expected=f"`{digest}`", found=f"`{self.digest}`")
 
 
-class Tallied:
-    """A file to write to that counts and hashes what goes through."""
+class HashingWriter:
+    """A file to write to that hashes what it passes on to another."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.tally = Tally()
+        self.hash = BlobHash()
 
     def write(self, data: bytes) -> int:
-        """Write, count, hash."""
-        self.tally.add(data)
+        """Hash the bytes and write them."""
+        self.hash.update(data)
         return self._file.write(data)
 
     def flush(self) -> None:
@@ -53,51 +54,52 @@ class Tallied:
 
     def tell(self) -> int:
         """Return the number of bytes written."""
-        return self.tally.size_bytes
+        return self.hash.size_bytes
 
 
 class ChunkedWriter(ABC):
-    """A file to write a blob of `size_bytes` to, which goes on in pieces of `piece_bytes`.
+    """A file to write a blob of `size_bytes` to, which is sent in chunks of `chunk_bytes`.
 
-    The last piece, of whatever size, stays in `rest` for whoever finishes.
+    The last chunk, of whatever size, stays in `rest` until the subclass finishes.
     """
 
-    def __init__(self, size_bytes: int, piece_bytes: int) -> None:
+    def __init__(self, size_bytes: int, chunk_bytes: int) -> None:
         self.size_bytes = size_bytes
-        self.piece_bytes = piece_bytes
-        self.tally = Tally()
+        self.chunk_bytes = chunk_bytes
+        self.hash = BlobHash()
         self.rest = bytearray()
 
     @abstractmethod
-    def send(self, piece: bytes) -> None:
-        """Send the next piece on."""
+    def send(self, chunk: bytes) -> None:
+        """Send the next chunk."""
 
     def write(self, data: bytes) -> int:
-        """Take the next bytes; send what makes a whole piece. Raises `SizeMismatch` if it gets too long."""
-        self.tally.add(data)
-        if self.tally.size_bytes > self.size_bytes:
-            found = f"{self.tally.size_bytes} or more"
+        """Take the next bytes, and send whole chunks. Raises `SizeMismatch` if the blob gets too long."""
+        self.hash.update(data)
+        if self.hash.size_bytes > self.size_bytes:
+            found = f"{self.hash.size_bytes} or more"
             raise SizeMismatch("blob", expected=f"{self.size_bytes} bytes", found=found)
         self.rest += data
-        while len(self.rest) > self.piece_bytes:
-            piece = bytes(self.rest[: self.piece_bytes])
-            self.send(piece)
-            del self.rest[: len(piece)]
+        # Not `>=`: the last chunk is sent by `finish`, and it may be a full one.
+        while len(self.rest) > self.chunk_bytes:
+            chunk = bytes(self.rest[: self.chunk_bytes])
+            self.send(chunk)
+            del self.rest[: len(chunk)]
         return len(data)
 
     def tell(self) -> int:
         """Return the number of bytes written."""
-        return self.tally.size_bytes
+        return self.hash.size_bytes
 
-    def flush(self) -> None:  # noqa: B027 - what writes a tar wants one
-        """Do nothing: pieces are sent when they are whole."""
+    def flush(self) -> None:  # noqa: B027 - a tar is written to files that have one
+        """Do nothing: chunks are sent when they are complete."""
 
 
 class NullSink:
-    """Where a tar is written to only for its digest."""
+    """Discards a tar that is written only for its digest."""
 
     def write(self, data: bytes) -> int:
-        """Take the bytes and forget them."""
+        """Discard the bytes."""
         return len(data)
 
     def flush(self) -> None:

@@ -1,6 +1,6 @@
-"""Reads a blob over a network: goes on where a broken connection stopped, and checks the digest at the end.
+"""Reads a blob over a network: continues where a connection broke, and checks the digest at the end.
 
-Knows no protocol; a store gives it the function that opens the blob at an offset.
+Knows no protocol; a store passes the function that opens the blob at an offset.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
-from lading.blobs.digest import Tally
+from lading.blobs.digest import BlobHash
 from lading.blobs.retry import Retry, TransientError
 from lading.errors import SizeMismatch
 
@@ -17,23 +17,23 @@ BUFFER_BYTES = 1 << 20
 
 
 class Stream(Protocol):
-    """The rest of a blob as a server sends it; raises `TransientError` where the connection breaks."""
+    """The rest of a blob as a server sends it; raises `TransientError` if the connection breaks."""
 
     @property
     def size_bytes(self) -> int | None:
-        """The length of the whole blob as the server tells it; None if it does not."""
+        """The length of the whole blob as the server states it; None if it does not."""
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """Return the bytes in order."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 def read_blob(begin: Callable[[int], Stream], digest: str, retry: Retry) -> BinaryIO:
-    """Open a blob for reading. `begin` tries once to open it at an offset; it is called at once.
+    """Open a blob for reading. `begin` tries once to open it at an offset; it is called immediately.
 
-    The reader raises `DigestMismatch` instead of giving its end, if other bytes came than `digest` says.
+    Instead of the end of the file, the reader raises `DigestMismatch` if the bytes are not those of `digest`.
     """
     raw = _BlobReader(begin, digest, retry)
     return cast("BinaryIO", io.BufferedReader(raw, BUFFER_BYTES))
@@ -45,10 +45,11 @@ class _BlobReader(io.RawIOBase):
         self._begin = begin
         self._digest = digest
         self._retry = retry
-        self._tally = Tally()
+        self._hash = BlobHash()
         self._stream = retry.run(lambda: begin(0))
         self._size_bytes = self._stream.size_bytes
-        self._pieces: Iterator[bytes] | None = self._stream.pieces()
+        # None after a failure: the next read opens the blob again.
+        self._chunks: Iterator[bytes] | None = self._stream.chunks()
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -69,37 +70,37 @@ class _BlobReader(io.RawIOBase):
         super().close()
 
     def _next(self) -> bytes:
-        """Return the next piece, from a new connection if the last one broke; nothing at the checked end."""
-        done = self._tally.size_bytes
+        """Return the next chunk, over a new connection if the last one broke; nothing at the checked end."""
+        done = self._hash.size_bytes
         if done == self._size_bytes:
-            self._tally.check(self._digest, done)
+            self._hash.check(self._digest, done)
             return b""
-        if self._pieces is None:
+        if self._chunks is None:
             self._reopen(done)
-        pieces, self._pieces = self._pieces, None
-        # A connection that ends early without a word is one that broke.
-        piece = next(pieces, b"") if pieces is not None else b""
-        if not piece:
+        chunks, self._chunks = self._chunks, None
+        # A connection that ends early without an error has broken as well.
+        chunk = next(chunks, b"") if chunks is not None else b""
+        if not chunk:
             if self._size_bytes is not None:
                 raise TransientError(self._other_size(done))
-            # Nobody said how many bytes there are: whether these are all, the digest tells.
-            self._tally.check(self._digest, done)
+            # The server did not say how many bytes there are: the digest tells whether these are all.
+            self._hash.check(self._digest, done)
             self._size_bytes = done
             return b""
-        self._pieces = pieces
-        if self._size_bytes is not None and done + len(piece) > self._size_bytes:
-            raise self._other_size(done + len(piece))
-        self._tally.add(piece)
-        return piece
+        self._chunks = chunks
+        if self._size_bytes is not None and done + len(chunk) > self._size_bytes:
+            raise self._other_size(done + len(chunk))
+        self._hash.update(chunk)
+        return chunk
 
     def _reopen(self, offset: int) -> None:
         self._stream.close()
         self._stream = self._begin(offset)
-        told = self._stream.size_bytes
-        if told is not None and self._size_bytes not in {None, told}:
-            raise self._other_size(told)
-        self._size_bytes = self._size_bytes if told is None else told
-        self._pieces = self._stream.pieces()
+        stated = self._stream.size_bytes
+        if stated is not None and self._size_bytes not in {None, stated}:
+            raise self._other_size(stated)
+        self._size_bytes = self._size_bytes if stated is None else stated
+        self._chunks = self._stream.chunks()
 
     def _other_size(self, found: int) -> SizeMismatch:
         expected = f"{self._size_bytes} bytes"

@@ -1,4 +1,4 @@
-"""From what the operating system says to an error of ours with a hint. Retries nothing."""
+"""Turns errors of the operating system into errors of lading, with a hint. Retries nothing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def registry_faults(where: str) -> Iterator[None]:
-    """Turn any `OSError` inside into `RegistryUnavailable` that names `where`."""
+def registry_errors(where: str) -> Iterator[None]:
+    """Raise `RegistryUnavailable` for any `OSError`; it names `where`."""
     try:
         yield
     except OSError as error:
@@ -31,10 +31,10 @@ def registry_faults(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def target_faults(where: str) -> Iterator[None]:
-    """Turn any `OSError` of the place that somebody named into `UsageError`; a full disk may have room later.
+def destination_errors(where: str) -> Iterator[None]:
+    """Raise `UsageError` for an `OSError` at a place that a user named.
 
-    Raises `RegistryUnavailable` for that one.
+    For a full disk, which may have room later, `RegistryUnavailable`.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def target_faults(where: str) -> Iterator[None]:
 
 
 def unavailable(where: str, error: OSError) -> RegistryUnavailable:
-    """Describe an `OSError` met in the registry at `where`."""
+    """Return the error for an `OSError` in the registry at `where`."""
     text = (error.strerror or str(error)).lower()
     found = f"{text} at `{error.filename}`" if error.filename else text
     hint = _HINTS.get(error.errno) if error.errno is not None else None

@@ -1,4 +1,4 @@
-"""Tells how far a transfer is, to whoever wants to know. Draws nothing."""
+"""Reports how far a transfer is to a callback. Draws nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import BinaryIO, cast
 
 OnProgress = Callable[[int, int], object]
-"""Called with the bytes done and the bytes in all; done starts over where a transfer does."""
+"""Called with the bytes done and the bytes in all; done starts over if a transfer does."""
 
 
-def told_writing(out: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
+def report_writes(out: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
     """Return `out`, with `on_progress` called after each write."""
     if on_progress is None:
         return out
@@ -18,7 +18,7 @@ def told_writing(out: BinaryIO, on_progress: OnProgress | None, total_bytes: int
     return cast("BinaryIO", _Writer(out, on_progress, total_bytes))
 
 
-def told_reading(source: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
+def report_reads(source: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
     """Return `source`, with `on_progress` called after each read."""
     if on_progress is None:
         return source

@@ -1,6 +1,6 @@
-"""Trying again what may work a moment later: how often, and how long to wait in between.
+"""Retries of what may work a moment later, with exponential back-off.
 
-Knows no protocol: whoever meets a passing fault says so with `TransientError`.
+Knows no protocol: code that meets such a fault raises `TransientError`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 class TransientError(Exception):
-    """A fault that may pass; `error` is what to raise when it does not. ``after_s``: not before, they say."""
+    """A fault that may pass; `error` is what to raise if it does not.
+
+    `after_s` is how long the other side asked to wait (HTTP's ``Retry-After``).
+    """
 
     def __init__(self, error: LadingError, *, after_s: float = 0) -> None:
         super().__init__(str(error))
@@ -28,7 +31,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class Retry:
-    """Tries up to `attempts` times, with pauses that double from `first_s` up to `most_s`: 3 s in all."""
+    """Up to `attempts` tries, with pauses that double from `first_s` up to `most_s`: by default 3 s in all."""
 
     attempts: int = 5
     first_s: float = 0.2
@@ -36,19 +39,19 @@ class Retry:
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, act: Callable[[], T]) -> T:
-        """Call `act` until it no longer raises `TransientError`; at the end, raise the error in it."""
-        failed = 0
+        """Call `act` until it no longer raises `TransientError`; after the last try, raise the error in it."""
+        failures = 0
         while True:
             try:
                 return act()
             except TransientError as fault:
-                failed += 1
-                if failed >= self.attempts:
+                failures += 1
+                if failures >= self.attempts:
                     raise fault.error from fault.__cause__
-                self.sleep(self._pause_s(failed, fault.after_s))
+                self.sleep(self._pause_s(failures, fault.after_s))
 
-    def _pause_s(self, failed: int, after_s: float) -> float:
-        # Half of it is chance, so that many who were cut off at once do not come back at once.
-        pause_s = back_off_s(failed, first_s=self.first_s, most_s=self.most_s)
+    def _pause_s(self, failures: int, after_s: float) -> float:
+        pause_s = back_off_s(failures, first_s=self.first_s, most_s=self.most_s)
+        # Half of it is random, so that many clients that were cut off together do not come back together.
         jittered_s = pause_s * random.uniform(0.5, 1)  # noqa: S311 - no secret
         return min(max(jittered_s, after_s), self.most_s)

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lading.blobs.os_errors import target_faults
+from lading.blobs.os_errors import destination_errors
 from lading.errors import DestinationExists, ImageInvalid, ImageNotFound, NotSupported
 from lading.image import CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD, Blob, Descriptor, Manifest, canonical
 from lading.image.layers import LayerFile, files_layer
@@ -180,7 +180,7 @@ class DockerArchiveWriter:
         # A random name, so that another process that writes the same archive has a file of its own.
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
-            with target_faults(f"image `{self.where}`"):
+            with destination_errors(f"image `{self.where}`"):
                 files_layer(files, temporary, compress=False)
                 temporary.replace(self._path)
         finally:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from lading.blobs.digest import Tallied
+from lading.blobs.digest import HashingWriter
 from lading.errors import ImageInvalid, NotSupported
 from lading.image import LAYER, LAYER_GZIP, Blob, Descriptor
 
@@ -125,7 +125,7 @@ def open_tar(file: BinaryIO, where: str) -> Iterator[BinaryIO]:
 def _layer(chunks: Iterator[bytes], path: Path, *, compress: bool) -> Layer:
     uncompressed = hashlib.sha256()
     with path.open("wb") as file:
-        sink = Tallied(file)
+        sink = HashingWriter(file)
         # No name and no time in the header, or the same files would give other bytes.
         zipped = gzip.GzipFile("", "wb", GZIP_LEVEL, cast("BinaryIO", sink), mtime=0) if compress else None
         for chunk in chunks:
@@ -134,7 +134,7 @@ def _layer(chunks: Iterator[bytes], path: Path, *, compress: bool) -> Layer:
         if zipped is not None:
             zipped.close()
     media_type = LAYER_GZIP if compress else LAYER
-    descriptor = Descriptor(media_type, sink.tally.digest, sink.tally.size_bytes)
+    descriptor = Descriptor(media_type, sink.hash.digest, sink.hash.size_bytes)
     return Layer(path, descriptor, f"sha256:{uncompressed.hexdigest()}")
 
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from lading.blobs.digest import Tallied
-from lading.blobs.locks import claim
-from lading.blobs.os_errors import target_faults
+from lading.blobs.digest import HashingWriter
+from lading.blobs.locks import file_lock
+from lading.blobs.os_errors import destination_errors
 from lading.errors import ImageInvalid, ImageNotFound
 from lading.image import Blob, Descriptor, Index, canonical
 from lading.image.verifying_reader import verifying_reader
@@ -78,14 +78,14 @@ class LayoutImage:
         """Write a blob unless it exists undamaged; return the bytes written."""
         descriptor = blob.descriptor
         path = self._path(descriptor.digest)
-        with target_faults(f"image `{self.where}`"):
+        with destination_errors(f"image `{self.where}`"):
             if _is_intact(path, descriptor.digest):
                 return 0
             path.parent.mkdir(parents=True, exist_ok=True)
             with _atomic_write(path) as file:
-                sink = Tallied(file)
+                sink = HashingWriter(file)
                 blob.write(cast("BinaryIO", sink))
-                sink.tally.check(descriptor.digest, descriptor.size)
+                sink.hash.check(descriptor.digest, descriptor.size)
         return descriptor.size
 
     def put_document(self, data: bytes, media_type: str) -> int:
@@ -98,7 +98,7 @@ class LayoutImage:
         annotations = {REF_NAME: self._tag} if self._tag else None
         entry = Descriptor(media_type, digest_of(data), len(data), annotations=annotations)
         # One process at a time reads and writes the index, so that no tag of another one is lost.
-        with target_faults(f"image `{self.where}`"), claim(self._folder / ".index.lock"):
+        with destination_errors(f"image `{self.where}`"), file_lock(self._folder / ".index.lock"):
             entries = [] if not self._index_file.exists() else self._index().manifests
             others = [other for other in entries if _tag_of(other) != (self._tag or "")]
             index = Index(schema_version=2, media_type=INDEX, manifests=[*others, entry])

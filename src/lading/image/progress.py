@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from typing import BinaryIO
 
-from lading.blobs.progress import OnProgress, told_writing
+from lading.blobs.progress import OnProgress, report_writes
 from lading.image import Blob, Target
 
 
@@ -38,7 +38,7 @@ class _ReportingTarget:
                 self._on_progress(sum(done for done, _ in copies), sum(total for _, total in copies))
 
         def write(out: BinaryIO) -> object:
-            return blob.write(told_writing(out, report, descriptor.size))
+            return blob.write(report_writes(out, report, descriptor.size))
 
         return self._target.put(dataclasses.replace(blob, write=write))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, cast
 
-from lading.blobs.digest import Tally
+from lading.blobs.digest import BlobHash
 from lading.errors import ImageInvalid
 
 BUFFER_BYTES = 1 << 20
@@ -22,7 +22,7 @@ class _VerifyingReader(io.RawIOBase):
         self._file = file
         self._digest = digest
         self._where = where
-        self._tally = Tally()
+        self._hash = BlobHash()
 
     def readable(self) -> bool:
         return True
@@ -31,10 +31,10 @@ class _VerifyingReader(io.RawIOBase):
         into = memoryview(buffer).cast("B")  # type: ignore[arg-type] # any writable buffer, says io
         data = self._file.read(len(into))
         into[: len(data)] = data
-        self._tally.add(data)
+        self._hash.update(data)
         # An empty read is the end of the file: only now is the digest known.
-        if not data and self._tally.digest != self._digest:
-            raise damaged(self._where, self._digest, self._tally.digest)
+        if not data and self._hash.digest != self._digest:
+            raise damaged(self._where, self._digest, self._hash.digest)
         return len(data)
 
     def close(self) -> None:

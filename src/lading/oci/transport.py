@@ -234,7 +234,7 @@ class HttpStream:
         rest = content_bytes(self._response)
         return None if rest is None else self._offset - self._again + rest
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """Return the bytes from the offset on in order; raise `TransientError` where the connection breaks."""
         again = self._again
         try:

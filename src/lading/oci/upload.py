@@ -48,7 +48,7 @@ class Upload(ChunkedWriter):
 
     def finish(self, digest: str, size_bytes: int) -> None:
         """Send the rest and have the registry check it. Raises `SizeMismatch` and `DigestMismatch`."""
-        self.tally.check(digest, size_bytes)
+        self.hash.check(digest, size_bytes)
         if not self._location:
             self._begin()
         if self._offset:

@@ -115,7 +115,7 @@ class Registry:
         A bundle that was pushed before keeps its version. Raises `UsageError` for tags that only releases
         move.
         """
-        from lading.blobs.progress import told_writing
+        from lading.blobs.progress import report_writes
 
         for tag in tags:
             check_free(tag)
@@ -135,7 +135,7 @@ class Registry:
         )
 
         def write(out: BinaryIO) -> None:
-            bundle.write_tar(told_writing(out, on_progress, blob.size))
+            bundle.write_tar(report_writes(out, on_progress, blob.size))
 
         def put() -> None:
             self.store.put(write, blob.digest, blob.size)
@@ -188,16 +188,16 @@ class Registry:
 
         Raises `DestinationExists`.
         """
-        from lading.blobs.locks import scratch
-        from lading.blobs.os_errors import target_faults
+        from lading.blobs.locks import scratch_folder
+        from lading.blobs.os_errors import destination_errors
         from lading.bundle.writer import check_destination
 
         version = self.resolve(ref)
-        with target_faults(f"pull of `{version.ref}` to `{to}`"):
+        with destination_errors(f"pull of `{version.ref}` to `{to}`"):
             check_destination(to)
             parent = to.absolute().parent
             parent.mkdir(parents=True, exist_ok=True)
-            with scratch(parent / f".{to.name[:64]}.pull.tmp") as through:
+            with scratch_folder(parent / f".{to.name[:64]}.pull.tmp") as through:
                 return self._unpack(version, to, on_progress, through=through)
 
     def models(self) -> list[str]:
@@ -269,11 +269,11 @@ class Registry:
         *,
         through: Path | None = None,
     ) -> Bundle:
-        from lading.blobs.progress import told_reading
+        from lading.blobs.progress import report_reads
         from lading.bundle import unpack_tar
-        from lading.registry.cache import hinted
+        from lading.registry.cache import with_hint
 
         hint = f"blob `{version.blob}` in store `{self.store.where}` is damaged: push the bundle again"
-        with self.store.open(version.blob) as source, hinted(hint):
-            told = told_reading(source, on_progress, version.size_bytes)
+        with self.store.open(version.blob) as source, with_hint(hint):
+            told = report_reads(source, on_progress, version.size_bytes)
             return unpack_tar(told, to, digest=version.digest, through=through)

@@ -1,9 +1,9 @@
 """Unpacked bundles by digest: ``<root>/<64 hexadecimal digits>/``, each unpacked once and then shared.
 
-A bundle under its own name is always whole as it was unpacked; opening it checks every byte again. One that
-was changed since is never given out, but removed and unpacked anew. Those least recently opened go when there
-are more than `max_bytes` of them. None goes that a process has open: `holds` knows. For a local disk: the
-locks are the kernel's.
+A bundle under its own name is always complete as it was unpacked; opening it checks every byte again. One that
+was changed since is never returned, but removed and unpacked again. The least recently opened are removed when
+all together are larger than `max_bytes`, but none that a process has open: it holds a lock on the directory.
+For a local disk: the locks are the kernel's.
 """
 
 from __future__ import annotations
@@ -21,8 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lading.blobs.locks import Hold, claim, discard_if_abandoned, hold, nobody_holds
-from lading.blobs.os_errors import registry_faults
+from lading.blobs.locks import (
+    DirectoryLock,
+    file_lock,
+    if_unlocked,
+    is_unlocked,
+    lock_directory,
+    remove_if_unlocked,
+)
+from lading.blobs.os_errors import registry_errors
 from lading.errors import BundleError
 from lading.ref import is_digest
 from lading.registry.records import Removed
@@ -33,11 +40,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("lading.registry")
 
 GRACE_S = 1.0
-"""How long a damaged copy waits for others who open it, beyond the time that opening it took."""
+"""How long a damaged copy waits for other processes that open it, beyond the time that opening it took."""
 
 
 class BundleCache:
-    """Bundles in the folder `root`, made when first needed. Safe among processes of one machine."""
+    """Bundles in the folder `root`, which is created on first use. Safe among processes of one machine."""
 
     def __init__(self, root: Path, *, max_bytes: int | None = None) -> None:
         self.root = root
@@ -45,96 +52,101 @@ class BundleCache:
         self._max_bytes = max_bytes
 
     def bundle(self, digest: str, unpack: Callable[[Path], Bundle], *, size_bytes: int = 0) -> Bundle:
-        """Open the bundle; the first who asks has `unpack` make it, while others wait for it.
+        """Open the bundle; the first process that asks calls `unpack`, while others wait for it.
 
-        It stays in the cache for as long as the object that is given back lives. `size_bytes`, about, is
-        made room for before it is unpacked. A damaged copy is unpacked anew, once; raises `BundleError` if
-        that fails as well, or somebody has the damaged one open.
+        It stays in the cache for as long as the returned object lives. Room is made for about `size_bytes`
+        before it is unpacked. A damaged copy is unpacked again, once; raises `BundleError` if that fails as
+        well, or if another process has the damaged one open.
         """
         path, healed = self.root / digest.removeprefix("sha256:"), False
-        with registry_faults(str(self.root)):
+        with registry_errors(str(self.root)):
             while True:
-                held = hold(path)
-                if held is not None:
-                    bundle = self._opened(held, path, digest, heal=not healed)
+                lock = lock_directory(path)
+                if lock is not None:
+                    bundle = self._open_locked(lock, digest, heal=not healed)
                     healed = healed or bundle is None
                 else:
                     bundle = self._unpack(path, unpack, size_bytes)
-                    # Others who unpacked meanwhile were not counted. Not under the lock of this one: two
-                    # who remove each other's would wait for ever.
+                    # What other processes unpacked meanwhile was not counted. Not under the lock of this
+                    # bundle: two processes that remove each other's would deadlock.
                     self._make_room(0)
+                # None: damaged and removed, or unpacked by another process. Then look again.
                 if bundle is not None:
                     return bundle
 
     def sweep(self, wanted: Callable[[], set[str]], before: float, *, dry_run: bool) -> list[Removed]:
-        """Remove what was last opened before `before`, not `wanted` nor in use, and broken-off rests."""
+        """Remove what was last opened before `before` and is neither `wanted` nor in use, and leftovers."""
         removed, keep = [], wanted()
-        with registry_faults(str(self.root)):
+        with registry_errors(str(self.root)):
             for path in _entries(self.root, before):
                 digest = f"sha256:{path.name}"
                 # Asked again for each: meanwhile it may have been pushed.
                 if not is_digest(digest) or digest in keep or digest in wanted():
                     continue
                 size = _size(path)
-                if nobody_holds(path) if dry_run else self._remove(path):
+                if is_unlocked(path) if dry_run else self._remove(path):
                     removed.append(Removed("unpacked bundle", digest, size))
             for path in _entries(self._unpacking, before):
                 size = _size(path)
-                if dry_run or self._clear(path):
+                if dry_run or self._remove_leftover(path):
                     removed.append(Removed("temporary file", path.name, size))
         return removed
 
-    def _opened(self, held: Hold, path: Path, digest: str, *, heal: bool) -> Bundle | None:
-        """Open the copy that is held; with `heal`, None if it was damaged and is gone now."""
+    def _open_locked(self, lock: DirectoryLock, digest: str, *, heal: bool) -> Bundle | None:
+        """Open the copy that is locked; with `heal`, return None if it was damaged and is removed now."""
 
         def open_it() -> Bundle | None:
             began = time.monotonic()
             try:
-                return self._open(path, digest)
+                return self._open(lock.path, digest)
             except BundleError as error:
                 took_s = time.monotonic() - began
-                if not heal or not self._discard(path, held, within_s=took_s + GRACE_S):
+                if not heal or not self._discard(lock, within_s=took_s + GRACE_S):
                     raise
-                log.warning("damaged in the cache, unpacked anew: bundle `%s`, %s", digest, error.message)
+                log.warning("damaged in the cache, unpacked again: bundle `%s`, %s", digest, error.message)
                 return None
 
-        return _kept(held, open_it)
+        return _locked_while_open(lock, open_it)
 
-    def _discard(self, path: Path, held: Hold, *, within_s: float) -> bool:
-        """Remove a damaged copy that is held here; return whether it is gone: not if somebody goes on using it.
+    def _discard(self, lock: DirectoryLock, *, within_s: float) -> bool:
+        """Remove a damaged copy that is locked here; return whether it is gone.
 
-        Others who just open it, as workers do at once, need a moment to find out as well.
+        It is not if another process keeps it open. Others that are just opening it, as the workers of a
+        server do together, need a moment to notice the damage themselves.
         """
-        until = time.monotonic() + within_s
+        deadline = time.monotonic() + within_s
+        path = lock.path
         try:
             aside = self._aside(path)
             while True:
-                with claim(self._lock(path)):
-                    if held.end_alone(path, lambda: path.replace(aside)):
+                with file_lock(self._lock(path)):
+                    if lock.if_last(lambda: path.replace(aside)):
                         shutil.rmtree(aside, ignore_errors=True)
                         return True
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     return False
+                # The kernel has no wait with a timeout for a lock.
                 time.sleep(0.02)
         except OSError:
-            # As on a read-only disk: what is wrong with the copy says more.
+            # As on a read-only disk: the error of the bundle tells the reader more.
             return False
 
     def _open(self, path: Path, digest: str) -> Bundle:
-        # Imported here: most that is asked of a registry is not in its bundles, and needs no numpy.
+        # Imported here, with numpy: most requests to a registry are not for its bundles.
         from lading.bundle import Bundle
 
-        # Its time is when it was last opened. On a read-only disk it stays as it is, and nothing is removed.
+        # The directory's time is when it was last opened. On a read-only disk it stays as it is, and nothing
+        # is removed.
         with contextlib.suppress(OSError):
             os.utime(path)
-        with hinted(f"remove `{path}`: it is unpacked again from the store"):
+        with with_hint(f"remove `{path}`: it is unpacked again from the store"):
             return Bundle.open(path, digest=digest)
 
     def _unpack(self, path: Path, unpack: Callable[[Path], Bundle], size_bytes: int) -> Bundle | None:
-        """Make the bundle at `path`; None if another did while this one waited."""
+        """Unpack the bundle to `path`; return None if another process did while this one waited."""
         self._unpacking.mkdir(parents=True, exist_ok=True)
         folder = self._unpacking / path.name
-        with claim(self._lock(path)):
+        with file_lock(self._lock(path)):
             if path.exists():
                 return None
             shutil.rmtree(folder, ignore_errors=True)
@@ -142,11 +154,11 @@ class BundleCache:
             folder.mkdir()
             try:
                 bundle = unpack(folder / "bundle")
-                # Held before it can be seen: nobody removes it before it is given out.
-                held = hold(bundle.path)
-                if held is None:
+                # Locked before others can see it: nobody removes it before it is returned.
+                lock = lock_directory(bundle.path)
+                if lock is None:
                     return None
-                return _kept(held, lambda: _moved(bundle, path))
+                return _locked_while_open(lock, lambda: _moved(bundle, lock, path))
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -154,68 +166,70 @@ class BundleCache:
         """Remove the least recently opened until `size_bytes` more fit, or nothing is left to remove."""
         if self._max_bytes is None:
             return
-        there = []
+        bundles = []
         for path in self.root.iterdir():
             # Another process may be removing it as well.
             with contextlib.suppress(FileNotFoundError):
                 if is_digest(f"sha256:{path.name}"):
-                    there.append((path.stat().st_mtime, _size(path), path))
-        total = size_bytes + sum(size for _, size, _ in there)
-        for _, size, path in sorted(there):
+                    bundles.append((path.stat().st_mtime, _size(path), path))
+        total = size_bytes + sum(size for _, size, _ in bundles)
+        for _, size, path in sorted(bundles):
             if total <= self._max_bytes:
                 break
-            # What another has just removed counts no more either, or two at once would remove twice as much.
+            # What another process has just removed counts no more either, or two would remove twice as much.
             if self._remove(path) or not path.exists():
                 total -= size
 
     def _remove(self, path: Path) -> bool:
-        """Take a bundle that nobody holds away under its name at once, then remove its files."""
+        """Remove a bundle unless a process has it open; return whether it was removed."""
         aside = self._aside(path)
-        with claim(self._lock(path)):
-            if not nobody_holds(path, then=lambda: path.replace(aside)):
+        with file_lock(self._lock(path)):
+            # Renamed first: a process that finds it under its own name must find all of it.
+            if not if_unlocked(path, lambda: path.replace(aside)):
                 return False
             shutil.rmtree(aside)
         return True
 
-    def _clear(self, path: Path) -> bool:
-        """Remove a folder or lock of an unpacking that nobody is at."""
+    def _remove_leftover(self, path: Path) -> bool:
+        """Remove a folder or lock that a killed process left; return whether it was removed."""
         if path.suffix == ".lock":
-            return discard_if_abandoned(path)
-        with claim(self._lock(path)):
-            left = path.exists()
+            return remove_if_unlocked(path)
+        with file_lock(self._lock(path)):
+            existed = path.exists()
             shutil.rmtree(path, ignore_errors=True)
-        return left
+        return existed
 
     def _aside(self, path: Path) -> Path:
         self._unpacking.mkdir(parents=True, exist_ok=True)
         return self._unpacking / f"{path.name}.{secrets.token_hex(4)}"
 
     def _lock(self, path: Path) -> Path:
+        # The first 64 characters are the digest: what was renamed aside has the lock of its bundle.
         return self._unpacking / f"{path.name[:64]}.lock"
 
 
-def _kept(held: Hold, open_it: Callable[[], Bundle | None]) -> Bundle | None:
-    """Open a bundle that is held until the object is gone, if there is one."""
+def _locked_while_open(lock: DirectoryLock, open_it: Callable[[], Bundle | None]) -> Bundle | None:
+    """Open a bundle whose directory stays locked until the returned object is gone."""
     try:
         bundle = open_it()
     except BaseException:
-        held.release()
+        lock.release()
         raise
     if bundle is None:
-        held.release()
+        lock.release()
     else:
-        weakref.finalize(bundle, held.release)
+        weakref.finalize(bundle, lock.release)
     return bundle
 
 
-def _moved(bundle: Bundle, path: Path) -> Bundle:
-    bundle.path.rename(path)
+def _moved(bundle: Bundle, lock: DirectoryLock, path: Path) -> Bundle:
+    lock.rename(path)
     return replace(bundle, path=path)
 
 
 @contextmanager
-def hinted(hint: str) -> Iterator[None]:
-    """Let a `BundleError` say what its reader can do about this copy of the bundle."""
+def with_hint(hint: str) -> Iterator[None]:
+    """Give a `BundleError` the hint what its reader can do about this copy of the bundle."""
     try:
         yield
     except BundleError as error:
@@ -234,7 +248,7 @@ def _entries(folder: Path, before: float) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; what goes meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files below a folder; what is removed meanwhile counts nothing."""
     below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
     return sum(map(_file_size, below if path.is_dir() else [path]))
 

@@ -13,8 +13,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from lading.blobs.locks import claim, discard_if_abandoned
-from lading.blobs.os_errors import registry_faults
+from lading.blobs.locks import file_lock, remove_if_unlocked
+from lading.blobs.os_errors import registry_errors
 from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.sql.database import KIND, Database
 from lading.registry.catalog.sql.schema import bring_up_to_date, schema_version
@@ -28,12 +28,12 @@ def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCat
     """Open ``catalog.db`` in the folder `root`, and create both if they do not exist."""
     path = root / "catalog.db"
     database = Database(sqlite_engine(path, busy_timeout_s), str(root))
-    with registry_faults(str(root)):
+    with registry_errors(str(root)):
         root.mkdir(parents=True, exist_ok=True)
         exists = path.exists()
         # What a process left that was killed while it created the catalog.
         if _lock(path).exists():
-            discard_if_abandoned(_lock(path))
+            remove_if_unlocked(_lock(path))
     try:
         version = schema_version(database) if exists else None
         if version is None:
@@ -71,7 +71,7 @@ def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
 
 def _create(database: Database, path: Path) -> None:
     # Two processes that switch one new file to WAL at the same time fail without waiting for each other.
-    with registry_faults(str(path.parent)), claim(_lock(path)):
+    with registry_errors(str(path.parent)), file_lock(_lock(path)):
         path.touch()
         if schema_version(database) is None:
             connection = database.engine.raw_connection()

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from lading.blobs.digest import Tallied
-from lading.blobs.locks import claim, discard_if_abandoned
-from lading.blobs.os_errors import registry_faults, unavailable
+from lading.blobs.digest import HashingWriter
+from lading.blobs.locks import file_lock, remove_if_unlocked
+from lading.blobs.os_errors import registry_errors, unavailable
 from lading.errors import BlobNotFound
 from lading.ref import is_digest
 from lading.registry.records import Removed, StoredBlob
@@ -40,16 +40,16 @@ class FolderStore:
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
         """Write under a temporary name, check, sync and rename; a whole blob is only made young again."""
         path = self._path(digest)
-        with registry_faults(self.where):
+        with registry_errors(self.where):
             if _refresh(path, digest):
                 return
             self._temporary.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._temporary / f"{path.name}.{secrets.token_hex(4)}"
-            with claim(temporary) as file:
-                sink = Tallied(file)
+            with file_lock(temporary) as file:
+                sink = HashingWriter(file)
                 write(cast("BinaryIO", sink))
-                sink.tally.check(digest, size_bytes)
+                sink.hash.check(digest, size_bytes)
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.replace(path)
@@ -75,12 +75,12 @@ class FolderStore:
 
     def has(self, digest: str) -> bool:
         """Return whether the blob is there."""
-        with registry_faults(self.where):
+        with registry_errors(self.where):
             return self._path(digest).is_file()
 
     def delete(self, digest: str) -> bool:
         """Remove the blob; return whether there was one."""
-        with registry_faults(self.where):
+        with registry_errors(self.where):
             try:
                 self._path(digest).unlink()
             except FileNotFoundError:
@@ -90,7 +90,7 @@ class FolderStore:
     def blobs(self) -> Iterator[StoredBlob]:
         """List all blobs in order of their digests."""
         for path in _files(self._blobs, self.where):
-            with registry_faults(self.where):
+            with registry_errors(self.where):
                 blob = _stored(path)
             if blob is not None:
                 yield blob
@@ -99,12 +99,12 @@ class FolderStore:
         """Remove temporary files older than `before` whose writers are dead."""
         removed = []
         for path in _files(self._temporary, self.where):
-            with registry_faults(self.where):
+            with registry_errors(self.where):
                 try:
                     found = path.stat()
                 except FileNotFoundError:
                     continue
-                if found.st_mtime <= before and (dry_run or discard_if_abandoned(path)):
+                if found.st_mtime <= before and (dry_run or remove_if_unlocked(path)):
                     removed.append(Removed("temporary file", path.name, found.st_size))
         return removed
 

@@ -21,7 +21,7 @@ from lading.blobs.retry import Retry, TransientError
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, missing_extra
 from lading.ref import is_digest
 from lading.registry.records import Removed, StoredBlob
-from lading.registry.store.s3faults import code_of, s3_faults
+from lading.registry.store.s3faults import code_of, s3_errors
 from lading.registry.store.s3parts import PartsUpload
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class S3Store:
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
         """Upload the blob unless it is there and whole; then only make it young again."""
         key = self._key(digest)
-        with s3_faults(self.where):
+        with s3_errors(self.where):
             head = self._head(key)
             whole = head is not None and _is_whole(head, digest, size_bytes)
             if whole and self._refresh(key, head, digest):
@@ -81,7 +81,7 @@ class S3Store:
         key = self._key(digest)
 
         def begin(offset: int) -> Stream:
-            with s3_faults(self.where):
+            with s3_errors(self.where):
                 ranged = {"Range": f"bytes={offset}-"} if offset else {}
                 try:
                     found = self._client.get_object(Bucket=self._bucket, Key=key, **ranged)
@@ -95,20 +95,20 @@ class S3Store:
 
     def has(self, digest: str) -> bool:
         """Return whether the blob is there."""
-        with s3_faults(self.where):
+        with s3_errors(self.where):
             return self._head(self._key(digest)) is not None
 
     def delete(self, digest: str) -> bool:
         """Remove the blob; return whether there was one."""
         key = self._key(digest)
-        with s3_faults(self.where):
+        with s3_errors(self.where):
             there = self._head(key) is not None
             self._client.delete_object(Bucket=self._bucket, Key=key)
         return there
 
     def blobs(self) -> Iterator[StoredBlob]:
         """List all blobs in order of their digests."""
-        with s3_faults(self.where):
+        with s3_errors(self.where):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}sha256/"
             )
@@ -121,7 +121,7 @@ class S3Store:
     def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:
         """Abort uploads that were begun before the Unix time `before` and that nobody goes on with."""
         removed = []
-        with s3_faults(self.where):
+        with s3_errors(self.where):
             for upload in self._uploads():
                 # One that was completed since it was listed is no upload any more.
                 with contextlib.suppress(self._client.exceptions.NoSuchUpload):
@@ -214,9 +214,9 @@ class _Body:
     def size_bytes(self) -> int:
         return self._size_bytes
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         try:
-            with s3_faults(self._where):
+            with s3_errors(self._where):
                 yield from self._body.iter_chunks(1 << 16)
         except RegistryUnavailable as error:
             raise TransientError(error) from error

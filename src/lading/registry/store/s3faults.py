@@ -23,7 +23,7 @@ _HINTS = {
 
 
 @contextmanager
-def s3_faults(where: str) -> Iterator[None]:
+def s3_errors(where: str) -> Iterator[None]:
     """Turn any error of botocore or of its connection into `RegistryUnavailable` that names `where`."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 

@@ -42,7 +42,7 @@ class PartsUpload(ChunkedWriter):
 
     def finish(self, digest: str, size_bytes: int) -> None:
         """Show the blob under its name, once it is found to be the one announced."""
-        self.tally.check(digest, size_bytes)
+        self.hash.check(digest, size_bytes)
         if self._upload:
             self.send(bytes(self.rest))
         self._show()

@@ -6,9 +6,8 @@ this module: a model that cannot be shared is opened the usual way, and the log 
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lading.blobs.locks import DirectoryLock, file_lock, lock_directory
 from lading.bundle import MODEL_FILE, Bundle
 from lading.bundle.external import external_data
 from lading.errors import LadingError
@@ -81,44 +81,33 @@ def open_with_shared_weights(
 
 
 class SharedCopy:
-    """A directory with a copy, held until `release`: nobody removes a copy that another process holds."""
+    """A directory with a copy, locked until `release`: nobody removes a copy that another process holds."""
 
-    def __init__(self, path: Path) -> None:
-        """Hold the directory at `path`; raises `FileNotFoundError` if there is none."""
-        self.path = path
-        self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_SH)
-        except BaseException:
-            os.close(self._handle)
-            raise
+    def __init__(self, lock: DirectoryLock) -> None:
+        self._lock = lock
 
     @property
-    def exists(self) -> bool:
-        """Whether the directory was not removed between opening and locking it."""
-        try:
-            return os.path.samestat(self.path.stat(), os.fstat(self._handle))
-        except FileNotFoundError:
-            return False
+    def path(self) -> Path:
+        """The directory."""
+        return self._lock.path
 
     def rename(self, path: Path) -> None:
         """Rename the directory atomically, and keep holding it."""
-        self.path = self.path.rename(path)
+        self._lock.rename(path)
 
     def release(self) -> None:
         """Stop holding the copy, and remove it unless another process holds it. Twice is no error."""
-        handle, self._handle = self._handle, -1
-        if handle < 0:
+        if self._lock.released:
             return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Renamed first: a process that finds the copy under its own name must find all of it.
-            removed = self.path.rename(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}"))
-            shutil.rmtree(removed, ignore_errors=True)
-        except OSError:
-            pass  # In use by another process, or its folder was removed or is no longer ours.
-        finally:
-            os.close(handle)
+        # In use by another process, or its folder was removed or is no longer ours.
+        with contextlib.suppress(OSError):
+            self._lock.if_last(self._remove)
+        self._lock.release()
+
+    def _remove(self) -> None:
+        # Renamed first: a process that finds the copy under its own name must find all of it.
+        removed = self.path.rename(self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}"))
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 class SharedWeightsRuntime(OnnxRuntime):
@@ -141,7 +130,7 @@ class SharedWeightsRuntime(OnnxRuntime):
 def _open(bundle: Bundle, folder: Path, threads: int, space: Space) -> OnnxRuntime:
     path = folder / bundle.digest.removeprefix("sha256:")
     # One lock for all models: workers load them in the same order, and would wait for each other anyway.
-    with _locked(folder / "lock"):
+    with file_lock(folder / "lock"):
         copy = _hold(path)
         if copy is None:
             return _make(bundle, path, threads, space)
@@ -154,14 +143,8 @@ def _open(bundle: Bundle, folder: Path, threads: int, space: Space) -> OnnxRunti
 
 def _hold(path: Path) -> SharedCopy | None:
     """Return the copy at `path`, held, or None if there is none."""
-    try:
-        copy = SharedCopy(path)
-    except FileNotFoundError:
-        return None
-    if copy.exists:
-        return copy
-    copy.release()
-    return None
+    lock = lock_directory(path)
+    return SharedCopy(lock) if lock is not None else None
 
 
 def _make(bundle: Bundle, path: Path, threads: int, space: Space) -> OnnxRuntime:
@@ -171,7 +154,8 @@ def _make(bundle: Bundle, path: Path, threads: int, space: Space) -> OnnxRuntime
     with _counted_attempt(path.with_suffix(".tries")):
         making = path.with_suffix(".making")
         making.mkdir()
-        copy = SharedCopy(making)
+        copy = _hold(making)
+        assert copy is not None, "nobody removes it: the lock of the folder is held"
         try:
             runtime = _make_proved(bundle, copy, threads)
             copy.rename(path)
@@ -268,11 +252,3 @@ def _counted_attempt(file: Path) -> Iterator[None]:
         attempts.write(b".")
     yield
     file.unlink()
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold the lock of the folder; the kernel releases it with the process, however that ends."""
-    with file.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

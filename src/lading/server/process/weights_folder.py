@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lading.blobs.locks import DirectoryLock, if_unlocked, lock_directory
 
 log = logging.getLogger("lading.server")
 
@@ -26,28 +29,27 @@ def weights_folder(*, wanted: bool = True) -> Iterator[Path | None]:
     None if it is not `wanted`, or cannot be made, which is no error. Folders that killed servers left are
     removed: they would fill the disk of a container that is restarted.
     """
-    made = _make_folder() if wanted else None
-    if made is None:
+    lock = _make_folder() if wanted else None
+    if lock is None:
         yield None
         return
-    folder, lock = made
     try:
-        yield folder
+        yield lock.path
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        shutil.rmtree(lock.path, ignore_errors=True)
+        lock.release()
 
 
-def _make_folder() -> tuple[Path, int] | None:
-    """Return a new folder and the descriptor of its lock; None, with a warning, if it cannot be made."""
+def _make_folder() -> DirectoryLock | None:
+    """Return the lock of a new folder; None, with a warning, if it cannot be made."""
     folder = None
     try:
         _remove_abandoned(Path(tempfile.gettempdir()))
         while True:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            lock = _lock(folder, fcntl.LOCK_SH)
+            lock = lock_directory(folder)
             if lock is not None:
-                return folder, lock
+                return lock
             # Another server has taken it for abandoned, between its making and its locking: make another.
     except OSError as error:
         if folder is not None:
@@ -59,28 +61,15 @@ def _make_folder() -> tuple[Path, int] | None:
 def _remove_abandoned(parent: Path) -> None:
     """Remove the folders of servers of which no process is left: workers inherit the lock of theirs."""
     for folder in parent.glob(f"{_PREFIX}*"):
-        lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if lock is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+        if _is_ours(folder):
+            if_unlocked(folder, functools.partial(shutil.rmtree, folder, ignore_errors=True))
 
 
-def _lock(folder: Path, kind: int) -> int | None:
-    """Lock the folder; return None if it is locked, gone, no folder, or another user's."""
+def _is_ours(folder: Path) -> bool:
+    """Return whether it is a folder of this user: anyone may put another, or a link, into /tmp."""
     try:
-        # O_NOFOLLOW, because anyone may put a link of this name into /tmp.
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None
-    try:
-        fcntl.flock(descriptor, kind)
-        # Looked up by name again: it may have been removed while this process waited for the lock.
-        if folder.stat().st_uid == os.geteuid():
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    # Nobody else can replace it afterwards: in /tmp only its owner may rename or remove it (the sticky bit).
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
