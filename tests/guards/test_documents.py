@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,32 @@ def test_every_file_and_test_that_a_paper_names_exists(paper):
     assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in tests] == []
     files = re.findall(r"`((?:tests|docs|scripts|src)/[\w/.]+)`", text)
     assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(("folder", "container"), [("lading", "lading"), ("lading/server", "lading.server")])
+def test_the_code_map_has_the_layers_of_the_import_contracts(folder, container):
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract.get("containers") == [container]]
+    there = (ROOT / "src" / folder).glob
+    present = [
+        {name for name in re.findall(r"\w+", layer) if [*there(f"{name}"), *there(f"{name}.py")]}
+        for layer in layers
+    ]
+    rows = re.findall(r"^\| ([`\w/ ·]+) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    mapped = [set(re.findall(r"`(\w+)/?`", row)) for row in rows]
+    expected = [names for names in present if names and names != {"__main__"}]
+    assert [names for names in mapped if names in expected] == expected
+
+
+def test_the_new_names_of_the_map_of_names_exist():
+    text = (ROOT / "docs" / "reference" / "renamed.md").read_text()
+    rows = [row.split("|")[-2] for row in re.findall(r"^\|.*`.*\|$", text, re.MULTILINE)]
+    source = ROOT / "src" / "lading"
+    names = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    code = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", code)] == []
+    files = {path.name for path in source.rglob("*.py")}
+    assert {name for row in rows for name in re.findall(r"`[\w/]*?(\w+\.py)`", row)} <= files
 
 
 def blocks(paper: str) -> list[str]:
