@@ -25,7 +25,7 @@ from lading.runtime.host.fingerprint import fingerprint, image_here
 from lading.runtime.host.memory import memory_limit
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics
-from lading.server.metrics.shared_memory import SharedCells, SharedMemory
+from lading.server.metrics.shared_memory import SharedCounters, SharedMemory
 from lading.server.process.compose import make_plane
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.settings import ServeSettings
@@ -38,13 +38,13 @@ from support.waiting import wait_until
 BODY = b'{"data": [[1, 2, 3, 4]]}'
 
 
-def status_of(*versions: ServedVersion, cells: SharedCells | None = None) -> Status:
+def status_of(*versions: ServedVersion, counters: SharedCounters | None = None) -> Status:
     """The status of a server without a wire."""
     settings = ServeSettings(port=0, workers=2)
     plane = make_plane(settings)
     plane.publish(versions)
     info = ServerInfo("web-1", 1_800_000_000.0, "http://web:8000", "grpc://web:8001", "load", settings)
-    metrics = Metrics(plane, cells)
+    metrics = Metrics(plane, counters)
     metrics.publish()
     return Status(info, plane, metrics)
 
@@ -101,11 +101,11 @@ def test_requests_and_states_are_those_of_all_workers(tmp_path):
     for number in (1, 2):
         memory.began(number, os.getpid())
     bundle = linear_bundle(tmp_path / "iris")
-    first = status_of(served_from(bundle), cells=SharedCells(memory, 1))
+    first = status_of(served_from(bundle), counters=SharedCounters(memory, 1))
     loading = ServedVersion("iris", 1, bundle.digest)
-    second = status_of(loading, cells=SharedCells(memory, 2))
-    first._metrics.stats("iris", 1, "native").answered(200, 0.001, None, 1, 1)
-    second._metrics.stats("iris", 1, "oip").answered(400, 0.001, None, 1, 1)
+    second = status_of(loading, counters=SharedCounters(memory, 2))
+    first._metrics.counters("iris", 1, "native").count_answer(200, 0.001, None, 1, 1)
+    second._metrics.counters("iris", 1, "oip").count_answer(400, 0.001, None, 1, 1)
     for status in (first, second):
         (model,) = status.models()
         assert (model.requests, model.state) == (2, "loading")

@@ -100,7 +100,7 @@ def test_a_body_too_large_keeps_the_callers_id_and_counts_for_its_own_model(tmp_
     asked = hosted(first, other, max_body_bytes=100)
     answer = asked.post("/models/b/predict", {"data": [[1.0] * 4] * 50}, headers={"x-request-id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (413, "mine")
-    assert asked.app.metrics.stats("b", 1, "native").statuses == {413: 1}
+    assert asked.app.metrics.counters("b", 1, "native").statuses == {413: 1}
 
 
 def test_long_paths_are_not_remembered(pair):

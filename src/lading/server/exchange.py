@@ -152,12 +152,13 @@ class Pipeline:
         protocol = route.protocol if route is not None else NO_ROUTE
         took_s = time.perf_counter() - exchange.began
         if job is not None:
-            stats = self.metrics.of(job.served, protocol)
+            counters = self.metrics.counters_of(job.served, protocol)
         else:
-            stats = self.metrics.stats(*(self._target(exchange) if error is not None else ("", 0)), protocol)
-        stats.answered(status, took_s, job, received_bytes, sent_bytes)
+            name, version = self._target(exchange) if error is not None else ("", 0)
+            counters = self.metrics.counters(name, version, protocol)
+        counters.count_answer(status, took_s, job, received_bytes, sent_bytes)
         if error is not None:
-            stats.failed(error)
+            counters.count_error(error)
         if job is not None:
             if plane.watches and status not in _CANCELLED:
                 plane.record(job, exchange.request_id, took_s, type(error).__name__ if error else "")

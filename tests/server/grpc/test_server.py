@@ -57,7 +57,7 @@ def test_an_answer_names_the_version_and_the_request(iris):
         assert told["x-lading-digest"] == iris.digest
         assert told["x-request-id"]
         ask(channel, "ModelInfer", **one_row(rows=4))
-        counted = metrics.stats("iris", 3, "oip-grpc")
+        counted = metrics.counters("iris", 3, "oip-grpc")
         assert counted.rows == 5
         assert counted.statuses == {"OK": 2}
 
@@ -98,7 +98,7 @@ def test_what_is_no_message_is_refused_in_a_sentence(iris):
         channel.unary_unary(f"/{OIP}/ModelInfer")(b"\xff" * 9, timeout=5)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "expected this method's protobuf message" in refused.value.details()
-    assert metrics.stats("", 0, "oip-grpc").errors == {"BodyInvalid": 1}
+    assert metrics.counters("", 0, "oip-grpc").errors == {"BodyInvalid": 1}
 
 
 def test_threads_answer_everything_and_no_more_at_once_than_they_are():
@@ -131,7 +131,7 @@ def test_a_refusal_is_a_sentence_with_its_hint_and_is_counted():
         ask(channel, "ModelInfer", model_name="nope")
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     assert "`nope`" in refused.value.details()
-    assert metrics.stats("", 0, "oip-grpc").errors == {"ModelNotFound": 1}
+    assert metrics.counters("", 0, "oip-grpc").errors == {"ModelNotFound": 1}
 
 
 def test_a_defect_is_a_sentence_and_no_traceback(caplog):
@@ -229,7 +229,7 @@ def test_a_client_that_goes_leaves_the_queue(iris):
         wait_until(lambda: any(job.cancelled for job in ran))
         go.set()
         assert first.result(5) or not first.exception()
-        counted = metrics.stats("iris", 3, "oip-grpc")
+        counted = metrics.counters("iris", 3, "oip-grpc")
         wait_until(lambda: sum(counted.statuses.values()) >= 2)
         assert counted.statuses == {"OK": 1, "CANCELLED": 1}
         assert counted.errors == {}

@@ -194,7 +194,7 @@ def test_headers_without_end_are_refused(host, expected):
     with host.wire() as wire:
         wire.send(b"nonsense\r\n\r\n")
         assert wire.answer().status == 400
-    counted = host.app.metrics.stats("", 0, "http").statuses
+    counted = host.app.metrics.counters("", 0, "http").statuses
     assert counted[431] == 2
     assert counted[400] >= 1
 

@@ -24,7 +24,6 @@ from lading.errors import UsageError
 from lading.logs import DUMP_STACKS_SIGNAL
 from lading.registry import Registry
 from lading.release import Plan
-from lading.server.metrics.shared_memory import SharedCells, SharedMemory
 from lading.server.process import acceptor as acceptors
 from lading.server.process.acceptor import Acceptor
 from lading.server.process.supervisor import supervise
@@ -390,24 +389,6 @@ def test_a_process_that_hangs_says_at_its_last_words_what_it_stands_at():
         said = process.communicate()[1]
     assert "most recent call first" in said
     assert "in stuck" in said
-
-
-def test_nothing_is_expected_of_a_worker_that_opens_a_model():
-    memory = SharedMemory(1)
-    memory.began(1, 7)
-    cells = SharedCells(memory, 1)
-    with cells.opening():
-        pass
-    assert memory.heartbeat_of(1) == 0  # It does not accept yet.
-    cells.heartbeat()
-    before = memory.heartbeat_of(1)
-    assert before > 0
-    with cells.opening():
-        assert memory.heartbeat_of(1) == 0
-        time.sleep(0.01)
-    assert memory.heartbeat_of(1) > before  # What stood still meanwhile is forgotten.
-    cells.stop_heartbeat()
-    assert memory.heartbeat_of(1) == 0
 
 
 @pytest.mark.slow

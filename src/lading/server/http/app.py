@@ -123,7 +123,7 @@ class App:
 
     def count_unread(self, status: int) -> None:
         """Count what a host has refused without reading it as a request."""
-        self.metrics.stats("", 0, NO_ROUTE).refused(status)
+        self.metrics.counters("", 0, NO_ROUTE).count_unread(status)
 
     def _answer(self, request: Request, response: Response, error: LadingError | None = None) -> Response:
         response.request_id = request.request_id

@@ -1,6 +1,6 @@
-"""What the server counts, and how the counts of all workers become one. The page is `page`'s.
+"""What the server counts, and how the counts of all workers become one summary. `page` shows it.
 
-Counts lie in `cells`: a worker adds to its own, and whichever worker is asked sums everyone's.
+Counters are in `shared_memory`: each worker adds to its own, and the worker that is asked sums those of all.
 """
 
 from __future__ import annotations
@@ -14,28 +14,55 @@ from pathlib import Path
 
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
-from lading.server.metrics.counts import BATCH_BOUNDS, REQUESTS_SIZE, RUNS_SIZE, Requests, Runs, Stats
-from lading.server.metrics.shared_memory import Block, Cells, Name, PrivateCells, Worker
+from lading.server.metrics.counts import (
+    BATCH_BOUNDS,
+    REQUESTS,
+    RUNS,
+    RequestCounters,
+    RequestCounts,
+    RunCounters,
+)
+from lading.server.metrics.layout import Layout
+from lading.server.metrics.shared_memory import Counters, CounterStore, Name, PrivateCounters, WorkerCounters
 
-__all__ = ["Key", "Metrics", "Requests", "Runs", "Stats", "Summary", "VersionNow", "WorkerNow", "is_gauge"]
+__all__ = [
+    "Key",
+    "Metrics",
+    "RequestCounters",
+    "RequestCounts",
+    "RunCounters",
+    "Summary",
+    "VersionStatus",
+    "WorkerStatus",
+    "is_gauge",
+]
 
 Key = tuple[str, str, str]
-"""Model, version, protocol; model and version are empty for a request that found none."""
+"""Model, version, protocol; model and version are empty for a request that reached none."""
 
 _REQUESTS, _RUNS, _VERSION, _PROCESS, _CPU = "requests", "runs", "version", "process", "cpu"
-_STATE, _IN_HAND, _QUEUED, _LAST = range(4)
-_RESIDENT, _CONNECTIONS = range(2)
+
+# The state is stored plus one, because 0 says that the worker does not have the version.
+_VERSION_GAUGES = Layout(state=1, in_flight=1, queued=1, last_request_at=1)
+_STATE = _VERSION_GAUGES.start("state")
+_IN_FLIGHT = _VERSION_GAUGES.start("in_flight")
+_QUEUED = _VERSION_GAUGES.start("queued")
+_LAST_REQUEST_AT = _VERSION_GAUGES.start("last_request_at")
+_PROCESS_GAUGES = Layout(resident_bytes=1, connections=1)
+_RESIDENT_BYTES = _PROCESS_GAUGES.start("resident_bytes")
+_CONNECTIONS = _PROCESS_GAUGES.start("connections")
+
 _STATM = Path("/proc/self/statm")
 
 
 def is_gauge(name: Name) -> bool:
-    """Return whether a block says how things are now; the others count, and outlive their worker."""
+    """Return whether counters say how things are now; all others count, and outlive their worker."""
     return name[0] in (_VERSION, _PROCESS)
 
 
 @dataclass(slots=True)
-class VersionNow:
-    """One version, over all workers: how many have it in which state, and what is in hand.
+class VersionStatus:
+    """One version over all workers: how many have it in which state, and the requests in flight and queued.
 
     ``last_request_at`` is in seconds since the epoch, to about a second; 0 for never.
     """
@@ -50,8 +77,8 @@ class VersionNow:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerNow:
-    """One worker. ``cpu_s`` includes those that were there before it under its number."""
+class WorkerStatus:
+    """One worker. ``cpu_s`` includes its predecessors of the same number."""
 
     number: int
     pid: int
@@ -65,85 +92,96 @@ class WorkerNow:
 class Summary:
     """Everything that is counted, over all workers."""
 
-    requests: dict[Key, Requests]
-    runs: dict[tuple[str, str], Runs]
-    versions: list[VersionNow]
-    workers: list[WorkerNow]
+    requests: dict[Key, RequestCounts]
+    runs: dict[tuple[str, str], RunCounters]
+    versions: list[VersionStatus]
+    workers: list[WorkerStatus]
 
-    def runs_of(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
-        """Return seconds, rows, and runs by rows of each version, through the queue or not."""
-        found = {key: (runs.run_s, runs.rows, runs.by_rows) for key, runs in self.runs.items()}
+    def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
+        """Return seconds, rows, and runs by rows of each version, queued or not."""
+        totals = {key: (runs.run_s, runs.rows, runs.by_rows) for key, runs in self.runs.items()}
         nothing = (0.0, 0, [0] * (len(BATCH_BOUNDS) + 1))
         for (model, version, _), counts in self.requests.items():
-            at_once = counts.runs_by_rows
-            if any(at_once):
-                run_s, rows, queued = found.get((model, version), nothing)
-                by_rows = [a + b for a, b in zip(at_once, queued, strict=True)]
-                found[model, version] = (run_s + counts.run_s, rows + counts.rows_at_once, by_rows)
-        return found
+            unqueued = counts.runs_by_rows
+            if any(unqueued):
+                run_s, rows, by_rows = totals.get((model, version), nothing)
+                summed = [a + b for a, b in zip(unqueued, by_rows, strict=True)]
+                totals[model, version] = (run_s + counts.run_s, rows + counts.unqueued_rows, summed)
+        return totals
 
 
 class Metrics:
-    """The counts of this process, and the sum over all workers'.
+    """The counts of this process, and their sum over all workers.
 
-    Call `publish` some times a second: what the other workers see of this one's present is as old as that.
+    Call `publish` some times a second: the gauges that other workers see of this one are as old as that.
     """
 
-    def __init__(self, plane: DataPlane, cells: Cells | None = None) -> None:
+    def __init__(self, plane: DataPlane, store: CounterStore | None = None) -> None:
         self._plane = plane
-        self._cells: Cells = cells or PrivateCells(os.getpid())
-        self._stats: dict[Key, Stats] = {}
-        self._known: dict[tuple[ServedVersion, str], Stats] = {}
-        self._runs: dict[tuple[str, str], Runs] = {}
-        self._shown: dict[Name, Block] = {}
-        self._answered: dict[Name, int] = {}
-        self._cpu = self._cells.block((_CPU,), 1)
+        self._store: CounterStore = store or PrivateCounters(os.getpid())
+        self._requests: dict[Key, RequestCounters] = {}
+        # By version and protocol: each request looks its counters up here.
+        self._by_version: dict[tuple[ServedVersion, str], RequestCounters] = {}
+        self._runs: dict[tuple[str, str], RunCounters] = {}
+        self._published: dict[Name, Counters] = {}
+        self._rows_published: dict[Name, int] = {}
+        self._cpu = self._store.counters((_CPU,), 1)
         self._cpu_before_s = self._cpu[0]
-        plane.on_run = self._ran
+        plane.on_run = self._count_run
 
     @property
     def worker(self) -> int:
-        """The number of this worker; 0 where it is alone."""
-        return self._cells.worker
+        """The number of this worker; 0 if it is alone."""
+        return self._store.worker
 
     @property
     def is_first(self) -> bool:
         """Whether no worker with a lower number runs."""
-        return all(one.number >= self.worker for one in self._cells.everyone() if one.pid)
+        return all(worker.number >= self.worker for worker in self._store.workers() if worker.pid)
 
-    def stats(self, model: str, version: int, protocol: str) -> Stats:
-        """Return the counts of one model version over one protocol in this process."""
+    def counters(self, model: str, version: int, protocol: str) -> RequestCounters:
+        """Return the counters of one model version over one protocol in this process."""
         key = (model, str(version) if model else "", protocol)
-        found = self._stats.get(key)
-        if found is None:
-            found = self._stats[key] = Stats(self._cells.block((_REQUESTS, *key), REQUESTS_SIZE))
-        return found
+        counters = self._requests.get(key)
+        if counters is None:
+            stored = self._store.counters((_REQUESTS, *key), REQUESTS.size)
+            counters = self._requests[key] = RequestCounters(stored)
+        return counters
 
-    def of(self, served: ServedVersion, protocol: str) -> Stats:
-        """Return the counts of a version; quicker than `stats`, for every request asks."""
-        found = self._known.get((served, protocol))
-        if found is None:
-            found = self._known[served, protocol] = self.stats(served.name, served.version, protocol)
-        return found
+    def counters_of(self, served: ServedVersion, protocol: str) -> RequestCounters:
+        """Return the counters of a version; faster than `counters`, because each request asks."""
+        counters = self._by_version.get((served, protocol))
+        if counters is None:
+            counters = self.counters(served.name, served.version, protocol)
+            self._by_version[served, protocol] = counters
+        return counters
 
     def publish(self, connections: int | None = None) -> None:
-        """Let all workers see the present of this one: its versions, memory, CPU and connections."""
+        """Let all workers see the gauges of this one: its versions, memory, CPU time and connections."""
         self._publish_versions()
-        process = self._cells.block((_PROCESS,), 2)
-        process[_RESIDENT] = _resident_bytes()
+        process = self._store.counters((_PROCESS,), _PROCESS_GAUGES.size)
+        process[_RESIDENT_BYTES] = _resident_bytes()
         if connections is not None:
             process[_CONNECTIONS] = connections
         self._cpu[0] = self._cpu_before_s + time.process_time()
 
     def summary(self) -> Summary:
-        """Sum the counts of all workers, those of workers that are gone included."""
-        everyone = self._cells.everyone()
-        counted = _sums(everyone)
+        """Sum the counts of all workers, including those that have ended."""
+        workers = self._store.workers()
+        sums = _sums(workers)
         return Summary(
-            requests={_key(name): Requests(cells) for name, cells in counted.items() if name[0] == _REQUESTS},
-            runs={(name[1], name[2]): Runs(cells) for name, cells in counted.items() if name[0] == _RUNS},
-            versions=list(_versions(everyone)),
-            workers=[_worker(one) for one in everyone],
+            requests={
+                (name[1], name[2], name[3]): RequestCounts(counters)
+                for name, counters in sums.items()
+                if name[0] == _REQUESTS
+            },
+            runs={
+                (name[1], name[2]): RunCounters(counters)
+                for name, counters in sums.items()
+                if name[0] == _RUNS
+            },
+            versions=list(_versions(workers)),
+            workers=[_worker(worker) for worker in workers],
         )
 
     def _publish_versions(self) -> None:
@@ -151,85 +189,83 @@ class Metrics:
         for versions in self._plane.models.values():
             for served in versions:
                 present[_VERSION, served.name, str(served.version), served.digest] = served
-        for name in self._shown.keys() - present.keys():
-            self._shown.pop(name)[_STATE] = 0.0
-            self._answered.pop(name, None)
+        for name in self._published.keys() - present.keys():
+            self._published.pop(name)[_STATE] = 0.0
+            self._rows_published.pop(name, None)
         rows = self._rows_by_version()
         for name, served in present.items():
-            if name not in self._shown:
-                self._shown[name] = self._cells.block(name, 4)
-            self._show(name, served, rows.get(name[1:3], 0))
-        if self._known:  # What is unloaded must not be kept in memory by its counts.
+            if name not in self._published:
+                self._published[name] = self._store.counters(name, _VERSION_GAUGES.size)
+            self._publish_version(name, served, rows.get(name[1:3], 0))
+        if self._by_version:
+            # An unloaded version must not stay in memory because of its counters.
             held = set(present.values())
-            for known in [one for one in list(self._known) if one[0] not in held]:
-                self._known.pop(known, None)
+            for key in [key for key in list(self._by_version) if key[0] not in held]:
+                self._by_version.pop(key, None)
 
     def _rows_by_version(self) -> dict[Name, int]:
-        # In one pass: looking through all counts for each version stops a server of 1,000 models for seconds.
+        # In one pass: looking through all counters for each version stops a server of 1,000 models for
+        # seconds.
         rows: dict[Name, int] = {}
-        for known, stats in list(self._stats.items()):
-            rows[known[:2]] = rows.get(known[:2], 0) + stats.rows
+        for key, counters in list(self._requests.items()):
+            rows[key[:2]] = rows.get(key[:2], 0) + counters.rows
         return rows
 
-    def _show(self, name: Name, served: ServedVersion, answered: int) -> None:
-        block = self._shown[name]
-        block[_STATE] = served.state + 1.0
-        block[_IN_HAND] = served.in_flight
-        block[_QUEUED] = self._plane.depth(served)
-        if answered != self._answered.get(name, 0):
-            self._answered[name] = answered
-            block[_LAST] = time.time()
+    def _publish_version(self, name: Name, served: ServedVersion, rows: int) -> None:
+        gauges = self._published[name]
+        gauges[_STATE] = served.state + 1.0
+        gauges[_IN_FLIGHT] = served.in_flight
+        gauges[_QUEUED] = self._plane.depth(served)
+        if rows != self._rows_published.get(name, 0):
+            self._rows_published[name] = rows
+            gauges[_LAST_REQUEST_AT] = time.time()
 
-    def _ran(self, served: ServedVersion, rows: int, took_s: float) -> None:
+    def _count_run(self, served: ServedVersion, rows: int, took_s: float) -> None:
         key = (served.name, str(served.version))
-        found = self._runs.get(key)
-        if found is None:
-            found = self._runs[key] = Runs(self._cells.block((_RUNS, *key), RUNS_SIZE))
-        found.ran(rows, took_s)
+        counters = self._runs.get(key)
+        if counters is None:
+            counters = self._runs[key] = RunCounters(self._store.counters((_RUNS, *key), RUNS.size))
+        counters.count_run(rows, took_s)
 
 
-def _sums(everyone: Iterable[Worker]) -> dict[Name, list[float]]:
+def _sums(workers: Iterable[WorkerCounters]) -> dict[Name, list[float]]:
     sums: dict[Name, list[float]] = {}
-    for worker in everyone:
-        for name, cells in worker.blocks.items():
+    for worker in workers:
+        for name, counters in worker.counters.items():
             if is_gauge(name):
                 continue
             so_far = sums.get(name)
             sums[name] = (
-                list(cells) if so_far is None else [a + b for a, b in zip(so_far, cells, strict=True)]
+                list(counters) if so_far is None else [a + b for a, b in zip(so_far, counters, strict=True)]
             )
     return sums
 
 
-def _versions(everyone: Iterable[Worker]) -> Iterator[VersionNow]:
-    found: dict[Name, VersionNow] = {}
-    for worker in everyone:
-        for name, cells in worker.blocks.items():
+def _versions(workers: Iterable[WorkerCounters]) -> Iterator[VersionStatus]:
+    statuses: dict[Name, VersionStatus] = {}
+    for worker in workers:
+        for name, gauges in worker.counters.items():
             if name[0] != _VERSION:
                 continue
-            now = found.setdefault(name, VersionNow(name[1], name[2], name[3], {}))
-            now.last_request_at = max(now.last_request_at, cells[_LAST])
-            if worker.pid and cells[_STATE]:
-                state = State(int(cells[_STATE]) - 1)
-                now.states[state] = now.states.get(state, 0) + 1
-                now.in_flight += int(cells[_IN_HAND])
-                now.queued += int(cells[_QUEUED])
-    return (one for one in found.values() if one.states)
+            status = statuses.setdefault(name, VersionStatus(name[1], name[2], name[3], {}))
+            status.last_request_at = max(status.last_request_at, gauges[_LAST_REQUEST_AT])
+            if worker.pid and gauges[_STATE]:
+                state = State(int(gauges[_STATE]) - 1)
+                status.states[state] = status.states.get(state, 0) + 1
+                status.in_flight += int(gauges[_IN_FLIGHT])
+                status.queued += int(gauges[_QUEUED])
+    return (status for status in statuses.values() if status.states)
 
 
-def _worker(one: Worker) -> WorkerNow:
-    process = one.blocks.get((_PROCESS,), (0.0, 0.0)) if one.pid else (0.0, 0.0)
-    cpu: Sequence[float] = one.blocks.get((_CPU,), (0.0,))
-    resident, connections = int(process[_RESIDENT]), int(process[_CONNECTIONS])
-    return WorkerNow(one.number, one.pid, one.starts, cpu[0], resident, connections)
-
-
-def _key(name: Name) -> Key:
-    return name[1], name[2], name[3]
+def _worker(worker: WorkerCounters) -> WorkerStatus:
+    gauges = worker.counters.get((_PROCESS,), (0.0, 0.0)) if worker.pid else (0.0, 0.0)
+    cpu: Sequence[float] = worker.counters.get((_CPU,), (0.0,))
+    resident, connections = int(gauges[_RESIDENT_BYTES]), int(gauges[_CONNECTIONS])
+    return WorkerStatus(worker.number, worker.pid, worker.starts, cpu[0], resident, connections)
 
 
 def _resident_bytes() -> int:
-    """Read the resident size; 0, which is not shown, where there is no /proc."""
+    """Return the resident size of this process, or 0, which is not shown, if there is no /proc."""
     try:
         return int(_STATM.read_bytes().split()[1]) * mmap.PAGESIZE
     except OSError:

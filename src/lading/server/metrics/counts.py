@@ -1,7 +1,8 @@
-"""What is counted of requests and runs, where it lies in a block, and how it is added. Shows nothing.
+"""The counts of requests and runs: their layout, how they are added to, and how they are read. Shows nothing.
 
-One thread writes a block at a time: the loop's for REST, whoever holds the lock for gRPC, the batcher's
-for runs. Adding costs well under a microsecond, which is why the cells are counted out by hand.
+One thread at a time writes a block: the loop's for REST, whichever holds the lock for gRPC, the batcher's for
+runs. Counting one request takes well under a microsecond, which is why indices are constants that the layout
+computes once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from itertools import accumulate
 
 from lading.errors import LadingError, leaves
 from lading.server.inference.job import BatchRecord, Job
-from lading.server.metrics.shared_memory import Block
+from lading.server.metrics.layout import Layout
+from lading.server.metrics.shared_memory import Counters
 
 SHOWN_BOUNDS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
@@ -20,46 +22,72 @@ SHOWN_BOUNDS_S = (
 """Upper bounds of the latency histograms on the page."""
 
 TFS_BOUNDS_S = tuple(10e-6 * 1.8**number for number in range(33))
-"""TensorFlow Serving's, 10 µs times 1.8 to the power of 0 … 32."""
+"""TensorFlow Serving's bounds, 10 µs times 1.8 to the power of 0 … 32."""
 
 BOUNDS_S = tuple(sorted({*SHOWN_BOUNDS_S, *TFS_BOUNDS_S}))
-"""Every bound that anybody reads, so that all their histograms are exact."""
+"""The bounds of both, so that each of their histograms is exact."""
 
 BATCH_BOUNDS = tuple(2**number for number in range(11))
 """Upper bounds of the rows that ran as one."""
 
 _HTTP = (200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 411, 413, 415, 422, 429, 431, 499)
-_HTTP_BROKEN = (500, 501, 502, 503, 504)
+_HTTP_SERVER_ERRORS = (500, 501, 502, 503, 504)
 _GRPC = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
     "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
-STATUSES: tuple[int | str, ...] = (*_HTTP, *_HTTP_BROKEN, *_GRPC, "other")
+STATUSES: tuple[int | str, ...] = (*_HTTP, *_HTTP_SERVER_ERRORS, *_GRPC, "other")
 REASONS = (*(kind.__name__ for kind in leaves()), "other")
 _GOOD = (200, 202, 204, "OK")
 
-_STATUS_AT = {status: at for at, status in enumerate(STATUSES)}
-_STATUS_OTHER = len(STATUSES) - 1
-_REASONS = len(STATUSES)
-_REASON_AT = {reason: _REASONS + at for at, reason in enumerate(REASONS)}
-_REASON_OTHER = _REASONS + len(REASONS) - 1
-_MORE_ROWS = _REASON_OTHER + 1
-_RECEIVED = _MORE_ROWS + 1
-_SENT = _MORE_ROWS + 2
-_QUEUED_ROWS = _MORE_ROWS + 3
-_SHARED_RUN_S = _MORE_ROWS + 4
-_RUN_S = _MORE_ROWS + 5
-_BATCH = _MORE_ROWS + 6  # Runs by rows; what was above all bounds comes last, here and below.
-_HISTOGRAM = len(BOUNDS_S) + 2  # The bins, one above them all, the sum.
-_GOOD_S = _BATCH + len(BATCH_BOUNDS) + 1
-_BAD_S = _GOOD_S + _HISTOGRAM
-_QUEUE_S = _BAD_S + _HISTOGRAM
-_GOOD_SUM, _BAD_SUM, _QUEUE_SUM = (begin + _HISTOGRAM - 1 for begin in (_GOOD_S, _BAD_S, _QUEUE_S))
-REQUESTS_SIZE = _QUEUE_S + _HISTOGRAM
+# One more bin than bounds: what is above all of them.
+_BATCH_BINS = len(BATCH_BOUNDS) + 1
+_TIME_BINS = len(BOUNDS_S) + 1
 
-RUNS_SIZE = 2 + len(BATCH_BOUNDS) + 1
-"""Size of a block of merged runs: seconds, rows, then runs by rows."""
+REQUESTS = Layout(
+    statuses=len(STATUSES),
+    reasons=len(REASONS),
+    received_bytes=1,
+    sent_bytes=1,
+    # Rows of runs that were not queued. A run of one row is counted in the first bin of `runs_by_rows` alone,
+    # which saves the most frequent kind of request an addition.
+    unqueued_rows=1,
+    queued_rows=1,
+    # Runs that were not queued, each counted once however many requests it answered.
+    run_s=1,
+    runs_by_rows=_BATCH_BINS,
+    # Time in runs that others stand for: the runs of the queue, and those that requests shared without it.
+    shared_run_s=1,
+    # Latency by outcome, and time in the queue: bins, then the sum.
+    good_bins=_TIME_BINS,
+    good_sum_s=1,
+    bad_bins=_TIME_BINS,
+    bad_sum_s=1,
+    queue_bins=_TIME_BINS,
+    queue_sum_s=1,
+)
+"""The counts of the requests for one model version over one protocol."""
+
+RUNS = Layout(run_s=1, rows=1, by_rows=_BATCH_BINS)
+"""The counts of the runs that came out of the queue of one model version."""
+
+_STATUS_AT = {status: at for at, status in enumerate(STATUSES, REQUESTS.start("statuses"))}
+_OTHER_STATUS = _STATUS_AT["other"]
+_REASON_AT = {reason: at for at, reason in enumerate(REASONS, REQUESTS.start("reasons"))}
+_OTHER_REASON = _REASON_AT["other"]
+_RECEIVED_BYTES = REQUESTS.start("received_bytes")
+_SENT_BYTES = REQUESTS.start("sent_bytes")
+_UNQUEUED_ROWS = REQUESTS.start("unqueued_rows")
+_QUEUED_ROWS = REQUESTS.start("queued_rows")
+_RUN_S = REQUESTS.start("run_s")
+_RUNS_BY_ROWS = REQUESTS.start("runs_by_rows")
+_SHARED_RUN_S = REQUESTS.start("shared_run_s")
+_GOOD_BINS, _GOOD_SUM_S = REQUESTS.start("good_bins"), REQUESTS.start("good_sum_s")
+_BAD_BINS, _BAD_SUM_S = REQUESTS.start("bad_bins"), REQUESTS.start("bad_sum_s")
+_QUEUE_BINS, _QUEUE_SUM_S = REQUESTS.start("queue_bins"), REQUESTS.start("queue_sum_s")
+
+_RUNS_RUN_S, _RUNS_ROWS, _RUNS_BY_ROWS_AT = RUNS.start("run_s"), RUNS.start("rows"), RUNS.start("by_rows")
 
 
 class Histogram:
@@ -71,179 +99,179 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many were observed."""
+        """How many times were observed."""
         return int(sum(self._bins))
 
-    def below(self, bounds: Iterable[float]) -> list[float]:
-        """Count what is not above each of `bounds`; each must be one of `BOUNDS_S`."""
+    def cumulative(self, bounds: Iterable[float]) -> list[float]:
+        """Count the times that are not above each of `bounds`; each must be one of `BOUNDS_S`."""
         running = list(accumulate(self._bins))
         return [running[bisect_left(BOUNDS_S, bound)] for bound in bounds]
 
     def buckets(self, bounds: Sequence[float], unit_s: float = 1.0) -> list[tuple[str, float]]:
         """Return cumulative counts by upper bound in `unit_s`, as Prometheus has them."""
-        counts = zip(bounds, self.below(bounds), strict=True)
+        counts = zip(bounds, self.cumulative(bounds), strict=True)
         return [*((f"{bound / unit_s:g}", count) for bound, count in counts), ("+Inf", float(self.count))]
 
 
-class Requests:
+class RequestCounts:
     """What happened to one model version over one protocol. Sizes in bytes, durations in seconds."""
 
-    __slots__ = ("_cells",)
+    __slots__ = ("_counters",)
 
-    def __init__(self, cells: Block) -> None:
-        self._cells = cells
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
     @property
     def statuses(self) -> dict[int | str, int]:
         """Requests by HTTP status or name of the gRPC status."""
-        return {status: int(n) for status, n in zip(STATUSES, self._cells, strict=False) if n}
+        counts = self._counters[REQUESTS.part("statuses")]
+        return {status: int(count) for status, count in zip(STATUSES, counts, strict=True) if count}
 
     @property
     def errors(self) -> dict[str, int]:
         """Requests refused or failed, by the name of the error."""
-        counts = self._cells[_REASONS : _REASON_OTHER + 1]
-        return {reason: int(n) for reason, n in zip(REASONS, counts, strict=True) if n}
+        counts = self._counters[REQUESTS.part("reasons")]
+        return {reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count}
 
     @property
     def rows(self) -> int:
         """Rows predicted."""
-        return self.rows_at_once + int(self._cells[_QUEUED_ROWS])
+        return self.unqueued_rows + int(self._counters[_QUEUED_ROWS])
+
+    @property
+    def unqueued_rows(self) -> int:
+        """Rows predicted without a queue."""
+        return int(self._counters[_RUNS_BY_ROWS] + self._counters[_UNQUEUED_ROWS])
 
     @property
     def received_bytes(self) -> int:
         """Bytes of request bodies."""
-        return int(self._cells[_RECEIVED])
+        return int(self._counters[_RECEIVED_BYTES])
 
     @property
     def sent_bytes(self) -> int:
         """Bytes of response bodies."""
-        return int(self._cells[_SENT])
-
-    @property
-    def rows_at_once(self) -> int:
-        """Rows that were predicted without a queue."""
-        return int(self._cells[_BATCH] + self._cells[_MORE_ROWS])
+        return int(self._counters[_SENT_BYTES])
 
     @property
     def run_s(self) -> float:
-        """Seconds of the runs that were not queued, because a queue would have cost more."""
-        return float(self._cells[_RUN_S])
+        """Seconds of the runs that were not queued, each counted once."""
+        return float(self._counters[_RUN_S])
 
     @property
     def in_model_s(self) -> float:
         """Seconds that requests spent in the model, each the whole of a run that it shared with others."""
-        return float(self._cells[_RUN_S] + self._cells[_SHARED_RUN_S])
+        return float(self._counters[_RUN_S] + self._counters[_SHARED_RUN_S])
 
     @property
     def runs_by_rows(self) -> list[int]:
-        """Those runs, by the bins of `BATCH_BOUNDS`."""
-        return [int(n) for n in self._cells[_BATCH:_GOOD_S]]
+        """The runs that were not queued, by the bins of `BATCH_BOUNDS`."""
+        return [int(count) for count in self._counters[REQUESTS.part("runs_by_rows")]]
 
     @property
     def good(self) -> Histogram:
-        """Time from request to answer of those answered well."""
-        return self._histogram(_GOOD_S)
+        """Latency of the requests that were answered well."""
+        return self._histogram("good_bins", _GOOD_SUM_S)
 
     @property
     def bad(self) -> Histogram:
-        """Time from request to answer of those refused or failed."""
-        return self._histogram(_BAD_S)
+        """Latency of the requests that were refused or failed."""
+        return self._histogram("bad_bins", _BAD_SUM_S)
 
     @property
     def queued(self) -> Histogram:
-        """Time in the queue of those that went through it."""
-        return self._histogram(_QUEUE_S)
+        """Time in the queue of the requests that went through it."""
+        return self._histogram("queue_bins", _QUEUE_SUM_S)
 
-    def _histogram(self, at: int) -> Histogram:
-        end = at + _HISTOGRAM - 1
-        return Histogram(self._cells[at:end], self._cells[end])
+    def _histogram(self, bins: str, total_s: int) -> Histogram:
+        return Histogram(self._counters[REQUESTS.part(bins)], self._counters[total_s])
 
 
-class Stats(Requests):
-    """The same, with the way to add to it."""
+class RequestCounters(RequestCounts):
+    """The same counts, where they are added to."""
 
     __slots__ = ()
 
-    def answered(
+    def count_answer(
         self, status: int | str, took_s: float, job: Job | None, received_bytes: int, sent_bytes: int
     ) -> None:
         """Count one answer, good or bad."""
-        cells = self._cells
-        cells[_STATUS_AT.get(status, _STATUS_OTHER)] += 1
-        cells[_RECEIVED] += received_bytes
-        cells[_SENT] += sent_bytes
+        counters = self._counters
+        counters[_STATUS_AT.get(status, _OTHER_STATUS)] += 1
+        counters[_RECEIVED_BYTES] += received_bytes
+        counters[_SENT_BYTES] += sent_bytes
         if status not in _GOOD:
-            cells[_BAD_S + bisect_left(BOUNDS_S, took_s)] += 1
-            cells[_BAD_SUM] += took_s
+            counters[_BAD_BINS + bisect_left(BOUNDS_S, took_s)] += 1
+            counters[_BAD_SUM_S] += took_s
             return
-        cells[_GOOD_S + bisect_left(BOUNDS_S, took_s)] += 1
-        cells[_GOOD_SUM] += took_s
+        counters[_GOOD_BINS + bisect_left(BOUNDS_S, took_s)] += 1
+        counters[_GOOD_SUM_S] += took_s
         if job is None:
             return
         batch = job.batch
         if batch is None:
-            self._ran_alone(job)
+            self._count_run_alone(job)
         elif batch.queued_s is None:
-            self._ran_together(job, batch)
+            self._count_unqueued_batch(job, batch)
         else:
-            cells[_QUEUED_ROWS] += job.rows
-            cells[_SHARED_RUN_S] += job.run_s
-            cells[_QUEUE_S + bisect_left(BOUNDS_S, batch.queued_s)] += 1
-            cells[_QUEUE_SUM] += batch.queued_s
+            counters[_QUEUED_ROWS] += job.rows
+            counters[_SHARED_RUN_S] += job.run_s
+            counters[_QUEUE_BINS + bisect_left(BOUNDS_S, batch.queued_s)] += 1
+            counters[_QUEUE_SUM_S] += batch.queued_s
 
-    def refused(self, status: int) -> None:
-        """Count what was no request: it has no latency."""
-        self._cells[_STATUS_AT.get(status, _STATUS_OTHER)] += 1
+    def count_unread(self, status: int) -> None:
+        """Count what was refused before it could be read as a request: it has no latency."""
+        self._counters[_STATUS_AT.get(status, _OTHER_STATUS)] += 1
 
-    def _ran_alone(self, job: Job) -> None:
-        cells, rows = self._cells, job.rows
-        cells[_RUN_S] += job.run_s
+    def count_error(self, error: LadingError) -> None:
+        """Count why a request was refused or failed; `count_answer` counts its answer as well."""
+        self._counters[_REASON_AT.get(type(error).__name__, _OTHER_REASON)] += 1
+
+    def _count_run_alone(self, job: Job) -> None:
+        counters, rows = self._counters, job.rows
+        counters[_RUN_S] += job.run_s
         if rows == 1:
-            cells[_BATCH] += 1  # A single row needs no adding up.
+            counters[_RUNS_BY_ROWS] += 1
             return
-        cells[_MORE_ROWS] += rows
-        cells[_BATCH + bisect_left(BATCH_BOUNDS, rows)] += 1
+        counters[_UNQUEUED_ROWS] += rows
+        counters[_RUNS_BY_ROWS + bisect_left(BATCH_BOUNDS, rows)] += 1
 
-    def _ran_together(self, job: Job, batch: BatchRecord) -> None:
-        cells = self._cells
-        cells[_MORE_ROWS] += job.rows
+    def _count_unqueued_batch(self, job: Job, batch: BatchRecord) -> None:
+        counters = self._counters
+        counters[_UNQUEUED_ROWS] += job.rows
         if batch.leads_run:
-            cells[_BATCH + bisect_left(BATCH_BOUNDS, batch.rows)] += 1
-            cells[_RUN_S] += job.run_s
+            counters[_RUNS_BY_ROWS + bisect_left(BATCH_BOUNDS, batch.rows)] += 1
+            counters[_RUN_S] += job.run_s
         else:
-            cells[_SHARED_RUN_S] += job.run_s
-
-    def failed(self, error: LadingError) -> None:
-        """Count why a request was refused or failed; its answer is counted by `answered` as well."""
-        self._cells[_REASON_AT.get(type(error).__name__, _REASON_OTHER)] += 1
+            counters[_SHARED_RUN_S] += job.run_s
 
 
-class Runs:
+class RunCounters:
     """The runs of one model version that came out of its queue, merged or not."""
 
-    __slots__ = ("_cells",)
+    __slots__ = ("_counters",)
 
-    def __init__(self, cells: Block) -> None:
-        self._cells = cells
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
-    def ran(self, rows: int, took_s: float) -> None:
+    def count_run(self, rows: int, took_s: float) -> None:
         """Count one run."""
-        cells = self._cells
-        cells[0] += took_s
-        cells[1] += rows
-        cells[2 + bisect_left(BATCH_BOUNDS, rows)] += 1
+        counters = self._counters
+        counters[_RUNS_RUN_S] += took_s
+        counters[_RUNS_ROWS] += rows
+        counters[_RUNS_BY_ROWS_AT + bisect_left(BATCH_BOUNDS, rows)] += 1
 
     @property
     def run_s(self) -> float:
-        """Seconds they took."""
-        return float(self._cells[0])
+        """Seconds that the runs took."""
+        return float(self._counters[_RUNS_RUN_S])
 
     @property
     def rows(self) -> int:
-        """Rows they had."""
-        return int(self._cells[1])
+        """Rows that the runs had."""
+        return int(self._counters[_RUNS_ROWS])
 
     @property
     def by_rows(self) -> list[int]:
-        """How many there were, by the bins of `BATCH_BOUNDS`."""
-        return [int(n) for n in self._cells[2:]]
+        """The runs, by the bins of `BATCH_BOUNDS`."""
+        return [int(count) for count in self._counters[RUNS.part("by_rows")]]

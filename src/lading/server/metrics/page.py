@@ -1,6 +1,6 @@
-"""The page that Prometheus reads: lading's own names, and those of servers whose dashboards people have.
+"""The page that Prometheus reads, in any choice of metric families; lading's own are here.
 
-The text format is prometheus-client's; nothing here writes it by hand.
+prometheus-client writes the text format; nothing here does.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from prometheus_client.registry import Collector
 
 import lading
 from lading.server.inference.version import State
-from lading.server.metrics import Requests, Summary
+from lading.server.metrics import RequestCounts, Summary
 from lading.server.metrics.counts import BATCH_BOUNDS, SHOWN_BOUNDS_S
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
-_BY = ["model", "version", "protocol"]
-_OF = ["model", "version"]
+_BY_PROTOCOL = ["model", "version", "protocol"]
+_BY_VERSION = ["model", "version"]
 
 Families = Callable[[Summary], Iterator[Metric]]
+"""Makes metric families of a summary, under the names of one server."""
 
 
 def page(summary: Summary, families: Iterable[Families]) -> bytes:
     """Return the page that shows `summary` in `families`."""
-    return generate_latest(_Shown(summary, families))
+    return generate_latest(_SummaryCollector(summary, families))
 
 
-class _Shown(Collector):
-    """The metric families of one moment, as prometheus-client wants to ask for them."""
+class _SummaryCollector(Collector):
+    """Shows one summary as the collector that prometheus-client asks for metrics."""
 
     def __init__(self, summary: Summary, families: Iterable[Families]) -> None:
         self._summary = summary
@@ -42,7 +43,7 @@ class _Shown(Collector):
 
 
 def lading_families(summary: Summary) -> Iterator[Metric]:
-    """Return everything under lading's own names."""
+    """Return everything that is counted, under lading's own names."""
     yield from _requests(summary)
     yield from _durations(summary)
     yield from _runs(summary)
@@ -52,10 +53,10 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
 
 def _requests(summary: Summary) -> Iterator[Metric]:
     requests = CounterMetricFamily(
-        "lading_requests", "Requests answered, by HTTP or gRPC status.", labels=[*_BY, "status"]
+        "lading_requests", "Requests answered, by HTTP or gRPC status.", labels=[*_BY_PROTOCOL, "status"]
     )
     errors = CounterMetricFamily(
-        "lading_errors", "Requests refused or failed, by error.", labels=[*_BY, "reason"]
+        "lading_errors", "Requests refused or failed, by error.", labels=[*_BY_PROTOCOL, "reason"]
     )
     for key, counts in summary.requests.items():
         for status, count in counts.statuses.items():
@@ -63,13 +64,15 @@ def _requests(summary: Summary) -> Iterator[Metric]:
         for reason, count in counts.errors.items():
             errors.add_metric([*key, reason], count)
     yield from (requests, errors)
-    yield _counter(summary, "lading_rows", "Rows predicted.", lambda one: one.rows)
-    yield _counter(summary, "lading_received_bytes", "Bytes of requests.", lambda one: one.received_bytes)
-    yield _counter(summary, "lading_sent_bytes", "Bytes of answers.", lambda one: one.sent_bytes)
+    yield _counter(summary, "lading_rows", "Rows predicted.", lambda counts: counts.rows)
+    yield _counter(
+        summary, "lading_received_bytes", "Bytes of requests.", lambda counts: counts.received_bytes
+    )
+    yield _counter(summary, "lading_sent_bytes", "Bytes of answers.", lambda counts: counts.sent_bytes)
 
 
-def _counter(summary: Summary, name: str, text: str, value: Callable[[Requests], float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=_BY)
+def _counter(summary: Summary, name: str, text: str, value: Callable[[RequestCounts], float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=_BY_PROTOCOL)
     for key, counts in summary.requests.items():
         family.add_metric(key, value(counts))
     return family
@@ -77,10 +80,12 @@ def _counter(summary: Summary, name: str, text: str, value: Callable[[Requests],
 
 def _durations(summary: Summary) -> Iterator[Metric]:
     latency = HistogramMetricFamily(
-        "lading_latency_seconds", "Time from request to answer, by outcome.", labels=[*_BY, "outcome"]
+        "lading_latency_seconds",
+        "Time from request to answer, by outcome.",
+        labels=[*_BY_PROTOCOL, "outcome"],
     )
     queued = HistogramMetricFamily(
-        "lading_queue_seconds", "Time in the queue, of requests that went through it.", labels=_BY
+        "lading_queue_seconds", "Time in the queue, of requests that went through it.", labels=_BY_PROTOCOL
     )
     for key, counts in summary.requests.items():
         for outcome, histogram in (("good", counts.good), ("bad", counts.bad)):
@@ -92,53 +97,57 @@ def _durations(summary: Summary) -> Iterator[Metric]:
 
 
 def _runs(summary: Summary) -> Iterator[Metric]:
-    seconds = CounterMetricFamily("lading_run_seconds", "Time in the model.", labels=_OF)
-    batches = HistogramMetricFamily("lading_batch_rows", "Rows that ran as one.", labels=_OF)
-    for (model, version), (run_s, rows, by_rows) in summary.runs_of().items():
+    seconds = CounterMetricFamily("lading_run_seconds", "Time in the model.", labels=_BY_VERSION)
+    batches = HistogramMetricFamily("lading_batch_rows", "Rows that ran as one.", labels=_BY_VERSION)
+    for (model, version), (run_s, rows, by_rows) in summary.runs_by_version().items():
         seconds.add_metric((model, version), run_s)
-        shown, so_far = [], 0
+        buckets, so_far = [], 0
         for bound, count in zip((*map(str, BATCH_BOUNDS), "+Inf"), by_rows, strict=True):
             so_far += count
-            shown.append((bound, float(so_far)))
-        batches.add_metric((model, version), shown, rows)
+            buckets.append((bound, float(so_far)))
+        batches.add_metric((model, version), buckets, rows)
     yield from (seconds, batches)
 
 
 def _versions(summary: Summary) -> Iterator[Metric]:
     states = GaugeMetricFamily(
-        "lading_model_state", "Workers that have a version in this state.", labels=[*_OF, "digest", "state"]
+        "lading_model_state",
+        "Workers that have a version in this state.",
+        labels=[*_BY_VERSION, "digest", "state"],
     )
-    in_flight = GaugeMetricFamily("lading_in_flight", "Requests waiting for a model or running.", labels=_OF)
-    queued = GaugeMetricFamily("lading_queue_depth", "Requests waiting for a model.", labels=_OF)
-    last = GaugeMetricFamily(
-        "lading_last_request_timestamp_seconds", "When a version last answered.", labels=_OF
+    in_flight = GaugeMetricFamily(
+        "lading_in_flight", "Requests waiting for a model or running.", labels=_BY_VERSION
     )
-    for now in summary.versions:
-        of = [now.model, now.version]
+    queued = GaugeMetricFamily("lading_queue_depth", "Requests waiting for a model.", labels=_BY_VERSION)
+    last_request = GaugeMetricFamily(
+        "lading_last_request_timestamp_seconds", "When a version last answered.", labels=_BY_VERSION
+    )
+    for status in summary.versions:
+        labels = [status.model, status.version]
         for state in State:
-            states.add_metric([*of, now.digest, state.word], now.states.get(state, 0))
-        in_flight.add_metric(of, now.in_flight)
-        queued.add_metric(of, now.queued)
-        if now.last_request_at:
-            last.add_metric(of, now.last_request_at)
-    yield from (states, in_flight, queued, last)
+            states.add_metric([*labels, status.digest, state.word], status.states.get(state, 0))
+        in_flight.add_metric(labels, status.in_flight)
+        queued.add_metric(labels, status.queued)
+        if status.last_request_at:
+            last_request.add_metric(labels, status.last_request_at)
+    yield from (states, in_flight, queued, last_request)
 
 
 def _workers(summary: Summary) -> Iterator[Metric]:
     labels = ["worker"]
     cpu = CounterMetricFamily("lading_worker_cpu_seconds", "CPU time of a worker.", labels=labels)
     resident = GaugeMetricFamily("lading_worker_resident_bytes", "Resident memory.", labels=labels)
-    open_now = GaugeMetricFamily("lading_worker_connections", "Open REST connections.", labels=labels)
+    connections = GaugeMetricFamily("lading_worker_connections", "Open REST connections.", labels=labels)
     starts = CounterMetricFamily("lading_worker_starts", "How often a worker was started.", labels=labels)
     alive = GaugeMetricFamily("lading_workers", "Workers that are alive.")
-    for one in summary.workers:
-        named = [str(one.number)]
-        cpu.add_metric(named, one.cpu_s)
-        starts.add_metric(named, one.starts)
-        if one.pid:
-            resident.add_metric(named, one.resident_bytes)
-            open_now.add_metric(named, one.connections)
-    alive.add_metric([], sum(1 for one in summary.workers if one.pid))
+    for worker in summary.workers:
+        number = [str(worker.number)]
+        cpu.add_metric(number, worker.cpu_s)
+        starts.add_metric(number, worker.starts)
+        if worker.pid:
+            resident.add_metric(number, worker.resident_bytes)
+            connections.add_metric(number, worker.connections)
+    alive.add_metric([], sum(1 for worker in summary.workers if worker.pid))
     version = GaugeMetricFamily("lading_info", "1, with the version of lading.", labels=["lading"])
     version.add_metric([lading.__version__], 1)
-    yield from (alive, starts, cpu, resident, open_now, version)
+    yield from (alive, starts, cpu, resident, connections, version)

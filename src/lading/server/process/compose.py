@@ -16,7 +16,7 @@ from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane
 from lading.server.metrics import Metrics
 from lading.server.metrics.page import CONTENT_TYPE, Families, lading_families, page
-from lading.server.metrics.shared_memory import Cells
+from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.observer import Observer
 from lading.server.protocols import feedback, invocations, mlflow, native, vertex
 from lading.server.protocols.oip import rest as oip
@@ -47,9 +47,9 @@ def make_plane(
     return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, observer=observer)
 
 
-def make_app(plane: DataPlane, settings: ServeSettings, cells: Cells | None = None) -> App:
-    """Make the application: every protocol over `plane`; workers count into the `cells` that they share."""
-    metrics = Metrics(plane, cells)
+def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore | None = None) -> App:
+    """Make the application: every protocol over `plane`; workers count into `counters` that they share."""
+    metrics = Metrics(plane, counters)
     routes = (
         *vertex.routes(settings),  # First, because their paths come from a setting, which must win.
         *native.routes(),

@@ -23,7 +23,7 @@ from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
 from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
-from lading.server.metrics.shared_memory import SharedCells
+from lading.server.metrics.shared_memory import SharedCounters
 from lading.server.observe.observer import Observer
 from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
@@ -56,7 +56,7 @@ def serve(
     show_stacks()
     keep_freed_memory()
     replica = worker.replica if worker is not None else replica_id()
-    cells = _shared_cells(worker) if worker is not None else None
+    counters = _shared_counters(worker) if worker is not None else None
 
     # What was started last ends first, whether the server drains or a later step fails.
     with ExitStack() as started:
@@ -69,15 +69,15 @@ def serve(
         plane = make_plane(settings, _default_model(refs, wanted), observer)
         plane.worker = number
         started.callback(plane.close)
-        manager = _manager(plane, settings, worker, cells)
+        manager = _manager(plane, settings, worker, counters)
         started.callback(manager.close)
         resolver.load(wanted, manager, plane)
         started.callback(resolver.stop)
 
-        app = make_app(plane, settings, cells)
+        app = make_app(plane, settings, counters)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
-        server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, cells)
+        server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, counters)
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
 
@@ -109,7 +109,7 @@ def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) 
 
 
 def _manager(
-    plane: DataPlane, settings: ServeSettings, worker: WorkerContext | None, cells: SharedCells | None
+    plane: DataPlane, settings: ServeSettings, worker: WorkerContext | None, counters: SharedCounters | None
 ) -> Manager:
     return Manager(
         plane,
@@ -117,15 +117,15 @@ def _manager(
         drain_timeout_s=settings.drain_timeout_s,
         policy=unload_first if settings.swap == "replace" else load_first,
         weights_folder=worker.weights_folder if worker is not None else None,
-        opening=cells.opening if cells is not None else nullcontext,
+        opening=counters.opening if counters is not None else nullcontext,
     )
 
 
-def _shared_cells(worker: WorkerContext) -> SharedCells:
-    cells = SharedCells(worker.memory, worker.number)
+def _shared_counters(worker: WorkerContext) -> SharedCounters:
+    counters = SharedCounters(worker.memory, worker.number)
     # What a killed predecessor counted stays; what it held (versions, memory, connections) is gone.
-    cells.clear(is_gauge)
-    return cells
+    counters.clear(is_gauge)
+    return counters
 
 
 def _sockets(

@@ -15,7 +15,7 @@ from lading.ref import Ref
 from lading.replica import Pattern, ReplicaModel
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
-from lading.server.metrics import Metrics, Summary, VersionNow
+from lading.server.metrics import Metrics, Summary, VersionStatus
 from lading.settings import ServeSettings, bundles_folder
 
 _WORST_FIRST = (State.FAILED, State.LOADING, State.WARMING, State.DRAINING, State.READY, State.UNLOADED)
@@ -95,7 +95,9 @@ def _requests(summary: Summary) -> dict[tuple[str, str], int]:
     return requests
 
 
-def _model(key: _Key, version: ServedVersion | None, now: VersionNow | None, requests: int) -> ReplicaModel:
+def _model(
+    key: _Key, version: ServedVersion | None, now: VersionStatus | None, requests: int
+) -> ReplicaModel:
     name, number, digest = key
     state, reason = _state(version, now)
     manifest = version.manifest if version is not None and version.is_opened else None
@@ -115,7 +117,7 @@ def _model(key: _Key, version: ServedVersion | None, now: VersionNow | None, req
     )
 
 
-def _state(version: ServedVersion | None, now: VersionNow | None) -> tuple[str, str]:
+def _state(version: ServedVersion | None, now: VersionStatus | None) -> tuple[str, str]:
     """Return the state over all workers, the worst of them if they differ, and why."""
     states = now.states if now is not None and now.states else {}
     if version is not None and not states:

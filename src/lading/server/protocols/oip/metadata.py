@@ -90,7 +90,7 @@ def _statistics_of(served: ServedVersion, summary: Summary) -> dict[str, Any]:
     """Return the statistics of one version in all workers."""
     label = (served.name, str(served.version))
     requests = [counts for key, counts in summary.requests.items() if key[:2] == label]
-    _, _, runs_by_rows = summary.runs_of().get(label, (0.0, 0, []))
+    _, _, runs_by_rows = summary.runs_by_version().get(label, (0.0, 0, []))
     last_times = [
         version.last_request_at for version in summary.versions if (version.model, version.version) == label
     ]

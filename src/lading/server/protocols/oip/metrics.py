@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from lading.server.metrics.counts import Requests
+from lading.server.metrics.counts import RequestCounts
 
 if TYPE_CHECKING:
     from lading.server.metrics import Summary
@@ -28,7 +28,7 @@ def triton_families(summary: Summary) -> Iterator[Metric]:
     yield _failures(summary)
     yield _summed(summary, "nv_inference_count", "Rows predicted.", lambda counts: counts.rows)
     runs = untyped("nv_inference_exec_count", "Runs of the model.")
-    for labels, (_, _, by_rows) in summary.runs_of().items():
+    for labels, (_, _, by_rows) in summary.runs_by_version().items():
         runs.add_sample(runs.name, dict(zip(_LABELS, labels, strict=True)), sum(by_rows))
     yield runs
     text = "Time from request to answer."
@@ -54,7 +54,7 @@ def untyped(name: str, text: str) -> Metric:
     return Metric(name, text, "unknown")
 
 
-def _summed(summary: Summary, name: str, text: str, value: Callable[[Requests], float]) -> Metric:
+def _summed(summary: Summary, name: str, text: str, value: Callable[[RequestCounts], float]) -> Metric:
     """Return a family of `value` by model and version, summed over protocols."""
     sums: dict[tuple[str, str], float] = {}
     for (model, version, _), counts in summary.requests.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import HistogramMetricFamily, Metric
 
-from lading.server.metrics.counts import TFS_BOUNDS_S, Requests
+from lading.server.metrics.counts import TFS_BOUNDS_S, RequestCounts
 from lading.server.protocols.oip.metrics import untyped
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def _latency(summary: Summary) -> Metric:
     return family
 
 
-def _by_entrypoint(requests: dict[Key, Requests]) -> dict[tuple[str, str], tuple[dict[str, float], float]]:
+def _by_entrypoint(
+    requests: dict[Key, RequestCounts],
+) -> dict[tuple[str, str], tuple[dict[str, float], float]]:
     """Return by model and entry point the cumulative buckets and the sum of microseconds."""
     sums: dict[tuple[str, str], tuple[dict[str, float], float]] = {}
     for (model, _, protocol), counts in requests.items():

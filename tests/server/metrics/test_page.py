@@ -1,0 +1,130 @@
+"""The page that Prometheus reads: the names of three servers, and the page of the reference about it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from lading import errors
+from lading.server.inference import dataplane
+from lading.server.inference.version import ServedVersion, State
+from lading.server.metrics import Metrics
+from lading.server.process.compose import make_plane, metrics_page
+from lading.settings import ServeSettings
+from support.bundles import linear_bundle
+from support.hosted_app import hosted, served_from
+from support.metrics_page import samples, scraped
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
+ROW = {"data": [[1, 2, 3, 4]]}
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory) -> ServedVersion:
+    return served_from(linear_bundle(tmp_path_factory.mktemp("page") / "iris"), version=3)
+
+
+def test_versions_show_their_state_and_workers_what_they_use(iris):
+    found = scraped(hosted(iris))
+    digest = iris.digest
+    assert found[f"lading_model_state{{digest={digest},model=iris,state=ready,version=3}}"] == 1
+    assert found[f"lading_model_state{{digest={digest},model=iris,state=failed,version=3}}"] == 0
+    assert found["lading_workers{}"] == 1
+    assert found["lading_worker_cpu_seconds_total{worker=0}"] > 0
+    assert found["lading_worker_resident_bytes{worker=0}"] > 2**24
+    assert found["lading_in_flight{model=iris,version=3}"] == 0
+    assert found["lading_queue_depth{model=iris,version=3}"] == 0
+
+
+def test_states_have_the_same_names_as_everywhere(iris):
+    found = scraped(hosted(iris))
+    states = {
+        name.split("state=")[1].split(",")[0] for name in found if name.startswith("lading_model_state")
+    }
+    assert states == {state.word for state in State}
+
+
+def test_the_names_of_triton_are_an_option(iris):
+    client = hosted(iris, metrics_names="triton")
+    for _ in range(2):
+        client.post("/predict", {"data": [[1, 2, 3, 4]] * 3})
+    found = scraped(client)
+    assert not [name for name in found if name.startswith("lading_")]
+    of = "{model=iris,version=3}"
+    assert found[f"nv_inference_request_success{of}"] == 2
+    assert found[f"nv_inference_count{of}"] == 6
+    assert found[f"nv_inference_exec_count{of}"] == 2
+    assert (
+        found[f"nv_inference_request_duration_us{of}"]
+        > found[f"nv_inference_compute_infer_duration_us{of}"]
+        > found[f"nv_inference_compute_input_duration_us{of}"]
+        == found[f"nv_inference_compute_output_duration_us{of}"]
+        == 0
+    )
+    assert found[f"nv_inference_pending_request_count{of}"] == 0
+
+
+def test_failures_have_the_reasons_of_triton(iris):
+    plane = make_plane(ServeSettings())
+    plane.publish([iris])
+    metrics = Metrics(plane)
+    counters = metrics.counters_of(iris, "oip")
+    for error in (errors.QueueFull("x"), errors.RunFailed("x"), errors.ValueRefused("x")):
+        counters.count_answer(500, 0.1, None, 0, 0)
+        counters.count_error(error)
+    for protocol, status in (("oip", 499), ("native", 499), ("oip-grpc", "CANCELLED")):
+        metrics.counters_of(iris, protocol).count_answer(status, 0.1, None, 0, 0)
+    found = samples(metrics_page(metrics, "triton").decode())
+    assert found["nv_inference_request_failure{model=iris,reason=CANCELED,version=3}"] == 3
+    reasons = {name.split("reason=")[1].split(",")[0] for name in found if "request_failure" in name}
+    assert reasons == {"REJECTED", "BACKEND", "OTHER", "CANCELED"}
+
+
+def test_the_names_of_tensorflow_serving_are_on_its_path(iris):
+    client = hosted(iris)
+    for _ in range(2):
+        client.post("/v1/models/iris:predict", {"instances": [[1, 2, 3, 4]] * 3})
+    text = client.get("/monitoring/prometheus/metrics").text
+    assert ':tensorflow:serving:request_count{model_name="iris",status="OK"} 2.0' in text
+    assert ':tensorflow:serving:request_example_count_total{model="iris"} 6.0' in text
+    latency = re.findall(r":tensorflow:serving:request_latency_bucket\{(.*?)\} (\S+)", text)
+    assert len(latency) == 34
+    assert latency[0] == ('API="predict",entrypoint="REST",le="10",model_name="iris"', "0.0")
+    assert latency[-1] == ('API="predict",entrypoint="REST",le="+Inf",model_name="iris"', "2.0")
+
+
+def test_all_names_together_are_one_valid_page(iris):
+    client = hosted(iris, metrics_names="all")
+    client.post("/predict", ROW)
+    names = {family.name for family in text_string_to_metric_families(client.get("/metrics").text)}
+    assert {"lading_requests", "nv_inference_count", ":tensorflow:serving:request_count"} <= names
+
+
+def test_the_reference_lists_every_metric_with_its_labels(iris, monkeypatch):
+    shown = {}
+    for family in text_string_to_metric_families(busy_page(iris, monkeypatch)):
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        suffix = "_total" if family.type == "counter" else ""
+        shown[family.name + suffix] = (" ".join(sorted(labels)), family.documentation)
+    listed = {}
+    for name, labels, _, meaning in re.findall(
+        r"^\| `([\w:]+)` \| ([^|]*) \| ([^|]*) \| (.*) \|$", REFERENCE.read_text(), re.MULTILINE
+    ):
+        listed[name] = (" ".join(sorted(re.findall(r"`(\w+)`", labels))), meaning)
+    assert listed == shown
+
+
+def busy_page(iris: ServedVersion, monkeypatch) -> str:
+    """Return a page on which every family has a sample."""
+    client = hosted(iris, metrics_names="all")
+    client.post("/predict", ROW)
+    client.post("/predict", {"data": []})
+    monkeypatch.setattr(dataplane, "INLINE_S", 0.0)
+    client.post("/predict", ROW)
+    counters = client.app.metrics.counters_of(iris, "native")
+    counters.count_answer(500, 0.1, None, 0, 0)
+    counters.count_error(errors.RunFailed("x"))
+    return client.get("/metrics").text
