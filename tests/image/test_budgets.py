@@ -1,4 +1,4 @@
-"""What `make bench-release` promises of images: its exit code says whether that was kept."""
+"""The budgets of `make bench-release` for images: its exit code says whether they were met."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ sys.exit(release.judge(results))
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size", "code", "shown"),
+    ("seconds", "size", "code", "row"),
     [("0.5", "1 MB", 0, "| ≤ 1 | 0.50 | yes |"), ("1.5", "1 MB", 1, "**no**"), ("9", "200 MB", 0, "")],
 )
-def test_a_missed_budget_is_shown_and_ends_the_run_with_1(seconds, size, code, shown):
-    # Another process: modules of the benchmarks have names that modules of the tests have too.
+def test_a_missed_budget_is_shown_and_ends_the_run_with_1(seconds, size, code, row):
+    # In another process, because modules of the benchmarks and of the tests have the same names.
     done = subprocess.run(
         [sys.executable, "-c", JUDGING, seconds, size],
         cwd=ROOT / "benchmarks",
@@ -37,4 +37,4 @@ def test_a_missed_budget_is_shown_and_ends_the_run_with_1(seconds, size, code, s
         text=True,
         check=False,
     )
-    assert (done.returncode, shown in done.stdout) == (code, True), done.stderr
+    assert (done.returncode, row in done.stdout) == (code, True), done.stderr

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 
 def base_with_pip() -> str:
-    """Make the image that stands for docker.io's Python, with pip and a shell; give its name."""
+    """Build the image that stands in for docker.io's Python, with pip and a shell; return its name."""
     folder = cache_folder() / "python-with-pip"
     rootfs = folder / "rootfs.tar"
     if not rootfs.exists():
@@ -34,7 +34,7 @@ def base_with_pip() -> str:
 
 
 def wheels() -> Path:
-    """Fetch what the image needs, and what builds lading itself, as a site with a mirror has it."""
+    """Fetch the wheels that the image and the build of lading need, as a site with a mirror has them."""
     pins = ROOT / "requirements" / "image.txt"
     folder = cache_folder() / f"wheels-{hashlib.sha256(pins.read_bytes()).hexdigest()[:16]}"
     if not folder.exists():
@@ -46,27 +46,29 @@ def wheels() -> Path:
 
 
 @pytest.fixture(scope="module")
-def runtime_by_file(podman) -> str:
+def dockerfile_runtime(podman) -> str:
     image = "localhost/by-file:1"
     with build_lock():
-        base, found = base_with_pip(), wheels()
+        base, folder = base_with_pip(), wheels()
     build = ["buildah", "bud", "--quiet", "--network=none", "--layers=false", "--tag", image]
-    given = {
+    build_arguments = {
         "BASE": base,
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": "/wheels",
     }
-    arguments = [f"--build-arg={name}={value}" for name, value in given.items()]
-    run(*build, f"--volume={found}:/wheels:ro", *arguments, str(ROOT))
+    arguments = [f"--build-arg={name}={value}" for name, value in build_arguments.items()]
+    run(*build, f"--volume={folder}:/wheels:ro", *arguments, str(ROOT))
     return image
 
 
-def test_the_runtime_by_the_dockerfile_serves_a_bundle(runtime_by_file, tmp_path):
+def test_the_runtime_of_the_dockerfile_serves_a_bundle(dockerfile_runtime, tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
-    # Another user reads it in there.
+    # The user in the container is another one, and must be able to read the files.
     for path in (*bundle.path.iterdir(), *tmp_path.parents[:2], tmp_path, bundle.path):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    identity = start_container(runtime_by_file, options=(f"--volume={bundle.path}:/lading/bundles/iris:ro",))
+    identity = start_container(
+        dockerfile_runtime, options=(f"--volume={bundle.path}:/lading/bundles/iris:ro",)
+    )
     url = "http://" + address(identity, "http")
     wait_ready(url)
     assert httpx.get(f"{url}/models/iris").json()["digest"] == bundle.digest
@@ -74,9 +76,13 @@ def test_the_runtime_by_the_dockerfile_serves_a_bundle(runtime_by_file, tmp_path
     run("podman", "rm", "--force", "--time=5", identity)
 
 
-def test_the_runtime_by_the_dockerfile_keeps_nothing_of_its_building(runtime_by_file):
-    (config,) = json.loads(run("podman", "image", "inspect", runtime_by_file))
-    told = config["Config"]
-    assert (told["User"], told["Entrypoint"], told["Cmd"]) == ("65532:65532", ["lading"], ["serve"])
-    assert not [one for one in told["Env"] if one.startswith("PIP_")]
+def test_the_runtime_of_the_dockerfile_keeps_nothing_of_its_build(dockerfile_runtime):
+    (config,) = json.loads(run("podman", "image", "inspect", dockerfile_runtime))
+    run_config = config["Config"]
+    assert (run_config["User"], run_config["Entrypoint"], run_config["Cmd"]) == (
+        "65532:65532",
+        ["lading"],
+        ["serve"],
+    )
+    assert not [variable for variable in run_config["Env"] if variable.startswith("PIP_")]
     assert "/wheels" not in json.dumps(config["History"])

@@ -1,4 +1,4 @@
-"""How far a build is, as people see it."""
+"""The progress of a build, as it is reported and shown."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def large_bundle(path: Path) -> Bundle:
     return linear_bundle(path, features=1024, classes=512, labels=False, rows=2)
 
 
-def test_a_build_tells_the_bytes_of_all_blobs_that_are_copied_and_of_no_others(tmp_path):
-    part = from_bundle(large_bundle(tmp_path / "large.bundle"))
+def test_progress_counts_the_bytes_of_copied_blobs_only(tmp_path):
+    layer = from_bundle(large_bundle(tmp_path / "large.bundle"))
     base = open_source(tiny_base(tmp_path / "base"))
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     for tag in ("one", "two"):
-        told.clear()
+        reports.clear()
         target = LayoutImage(tmp_path / "out", tag)
-        built = build(base, [part], with_progress(target, lambda done, total: told.append((done, total))))
+        built = build(base, [layer], with_progress(target, lambda done, total: reports.append((done, total))))
         manifest_bytes = len(target.root().data)
         if tag == "one":
-            assert told[-1] == (built.bytes_sent - manifest_bytes,) * 2
-            assert all(done <= total for done, total in told)
-            assert len({done for done, _ in told}) > 3
-    assert told == [], "the second found everything there"
+            assert reports[-1] == (built.bytes_sent - manifest_bytes,) * 2
+            assert all(done <= total for done, total in reports)
+            assert len({done for done, _ in reports}) > 3
+    assert reports == [], "the second build copied nothing"
 
 
-def test_a_terminal_shows_a_bar_of_bytes(tmp_path):
+def test_a_terminal_shows_a_progress_bar(tmp_path):
     base = tiny_base(tmp_path / "base")
     path = large_bundle(tmp_path / "large.bundle").path
     host, terminal = pty.openpty()
@@ -52,6 +52,6 @@ def test_a_terminal_shows_a_bar_of_bytes(tmp_path):
     )
     os.close(terminal)
     with os.fdopen(host, "rb", buffering=0) as file:
-        shown = file.read(1 << 16).decode()
-    assert "building oci:" in shown
-    assert "2.1/2.1 MB" in shown
+        output = file.read(1 << 16).decode()
+    assert "building oci:" in output
+    assert "2.1/2.1 MB" in output

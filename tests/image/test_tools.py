@@ -1,4 +1,4 @@
-"""Images and artifacts read by tools that nobody here wrote: skopeo, umoci, podman and ORAS."""
+"""Images and artifacts as other tools read them: skopeo, umoci, podman and ORAS."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from support.images import ARCHITECTURE, run, tiny_base
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 
-def test_other_tools_accept_the_image(registries, iris, tmp_path):
+def test_skopeo_umoci_and_podman_accept_the_image(registries, iris, tmp_path):
     remote = f"docker://{iris['image']}"
-    told = json.loads(run("skopeo", "inspect", "--tls-verify=false", remote))
-    assert (told["Digest"], told["Architecture"]) == (iris["digest"], ARCHITECTURE)
-    assert told["Labels"]["com.lading.digest"] == iris["bundles"][0]["digest"]
-    # Without the option it compresses layers on the way, and so makes another image.
+    inspected = json.loads(run("skopeo", "inspect", "--tls-verify=false", remote))
+    assert (inspected["Digest"], inspected["Architecture"]) == (iris["digest"], ARCHITECTURE)
+    assert inspected["Labels"]["com.lading.digest"] == iris["bundles"][0]["digest"]
+    # Without `--preserve-digests`, skopeo compresses layers, which makes another image.
     run(
         "skopeo",
         "copy",
@@ -33,7 +33,7 @@ def test_other_tools_accept_the_image(registries, iris, tmp_path):
         f"oci:{tmp_path / 'copy'}:iris",
     )
     copied = json.loads((tmp_path / "copy" / "index.json").read_text())["manifests"]
-    assert [one["digest"] for one in copied] == [iris["digest"]]
+    assert [entry["digest"] for entry in copied] == [iris["digest"]]
     run("umoci", "unpack", "--image", f"{tmp_path / 'copy'}:iris", str(tmp_path / "unpacked"))
     inside = tmp_path / "unpacked" / "rootfs" / "lading" / "bundles" / "iris" / "bundle.json"
     assert inside.read_bytes() == (registries.folder / "iris-1.bundle" / "bundle.json").read_bytes()
@@ -41,15 +41,17 @@ def test_other_tools_accept_the_image(registries, iris, tmp_path):
     shutil.rmtree(tmp_path)
 
 
-def test_layouts_and_archives_are_run_as_they_are(registries, iris, tmp_path):
+def test_podman_runs_layouts_and_archives(registries, iris, tmp_path):
     layout, archive = (
         f"oci:{tmp_path / 'layout'}:iris",
         f"docker-archive:{tmp_path / 'iris.tar'}:lading.test/iris:1",
     )
     for to in (layout, archive):
         registries.lading("image", "build", "iris:1", "--base", registries.runtime, "--to", to)
-    contents = [json.loads(registries.lading("image", "inspect", one, "--json")) for one in (layout, archive)]
-    assert [one["platforms"][0]["bundles"] for one in contents] == [iris["bundles"]] * 2
+    contents = [
+        json.loads(registries.lading("image", "inspect", image, "--json")) for image in (layout, archive)
+    ]
+    assert [image["platforms"][0]["bundles"] for image in contents] == [iris["bundles"]] * 2
     run("podman", "load", "--quiet", "--input", str(tmp_path / "iris.tar"))
     for image in (f"oci:{tmp_path / 'layout'}:iris", "lading.test/iris:1"):
         identity = start_container(image)
@@ -68,34 +70,32 @@ print(json.dumps([manifest, client.get_tags(sys.argv[1]), files]))
 """
 
 
-def test_the_client_of_oras_reads_image_and_artifact_and_gets_the_same_blob_of_both(
-    registries, iris, tmp_path
-):
+def test_the_oras_client_gets_the_same_blob_from_image_and_artifact(registries, iris, tmp_path):
     with registries.open() as registry:
         blob = registry.resolve("iris:1").blob
-    found = {}
-    for what, target in (
+    digests = {}
+    for kind, target in (
         ("image", iris["image"]),
         ("artifact", f"{registries.address}/registries/models:iris-1"),
     ):
-        # It reads tags by tag: the digest is the image's name elsewhere.
-        command = (sys.executable, "-c", ORAS, target.partition("@")[0], str(tmp_path / what))
+        # Without the digest, because this client only accepts tags.
+        command = (sys.executable, "-c", ORAS, target.partition("@")[0], str(tmp_path / kind))
         manifest, tags, files = json.loads(run(*command).splitlines()[-1])
         assert manifest == manifest_of(*target.partition("@")[0].rsplit(":", 1))
-        found[what] = hashlib.sha256(Path(files[-1]).read_bytes()).hexdigest()
-        named = {"image": {"1"}, "artifact": {"iris-1", blob.replace("sha256:", "blob-")}}
-        assert named[what] <= set(tags)
-    assert set(found.values()) == {blob.removeprefix("sha256:")}
+        digests[kind] = hashlib.sha256(Path(files[-1]).read_bytes()).hexdigest()
+        expected = {"image": {"1"}, "artifact": {"iris-1", blob.replace("sha256:", "blob-")}}
+        assert expected[kind] <= set(tags)
+    assert set(digests.values()) == {blob.removeprefix("sha256:")}
     shutil.rmtree(tmp_path)
 
 
-def test_every_platform_of_an_index_is_in_the_registry_for_who_asks_for_it(registries, iris, tmp_path):
+def test_every_platform_of_an_index_can_be_fetched_from_the_registry(registries, iris, tmp_path):
     base = tiny_base(tmp_path / "base", "amd64", "arm64")
     image = f"{registries.address}/both-platforms:1"
     registries.lading("image", "build", "iris:1", "--base", base, "--to", image)
     with registries.open() as registry:
         blob = registry.resolve("iris:1").blob
     for architecture in ("amd64", "arm64"):
-        asked = ("skopeo", "inspect", f"--override-arch={architecture}", "--tls-verify=false")
-        told = json.loads(run(*asked, f"docker://{image}"))
-        assert (told["Architecture"], told["Layers"][-1]) == (architecture, blob)
+        command = ("skopeo", "inspect", f"--override-arch={architecture}", "--tls-verify=false")
+        inspected = json.loads(run(*command, f"docker://{image}"))
+        assert (inspected["Architecture"], inspected["Layers"][-1]) == (architecture, blob)

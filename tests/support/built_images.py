@@ -18,19 +18,27 @@ from support.images import tiny_base
 
 
 def build_image(tmp_path: Path, *names: str, to: str = "", architectures: tuple[str, ...] = (), **more):
+    """Build an image of tiny bundles, one for each name; return it with the layers of the bundles."""
     base = tiny_base(tmp_path / "base", *architectures)
-    parts = []
-    for at, name in enumerate(names or ("iris",)):
-        path = tmp_path / f"{name}-{at}.bundle"
-        parts.append(from_bundle(linear_bundle(path, name, seed=at)))
+    layers = []
+    for number, name in enumerate(names or ("iris",)):
+        path = tmp_path / f"{name}-{number}.bundle"
+        layers.append(from_bundle(linear_bundle(path, name, seed=number)))
     target = open_target(to or f"oci:{tmp_path / 'out'}:iris")
     try:
-        return build(open_source(base), parts, target, **more), parts
+        return build(open_source(base), layers, target, **more), layers
     finally:
         target.close()
 
 
+def tags_in_layout(folder: Path) -> set[str]:
+    """Return the tags of the images in an OCI layout."""
+    entries = json.loads((folder / "index.json").read_text())["manifests"]
+    return {entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries}
+
+
 def config_of(name: str) -> dict:
+    """Return the configuration of an image for one platform."""
     source = open_source(name)
     manifest = json.loads(source.root().data)
     with source.open(manifest["config"]["digest"]) as file:
