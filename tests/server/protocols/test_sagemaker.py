@@ -1,4 +1,4 @@
-"""What SageMaker asks of a container: ping, CSV without a header, CSV back, its port."""
+"""SageMaker's contract for a container: ping, CSV without a header, CSV back, its port."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def iris(tmp_path_factory):
     return hosted(served_from(linear_bundle(tmp_path_factory.mktemp("sagemaker") / "iris"), 3))
 
 
-def truth(asked) -> dict[str, np.ndarray]:
+def run_iris(client) -> dict[str, np.ndarray]:
     rows = np.array([line.split(b",") for line in TEXT.split()], np.float64).astype(np.float32)
-    return asked.app.plane.find("iris").run({"X": rows})
+    return client.app.plane.find("iris").run({"X": rows})
 
 
 def test_ping_is_empty_and_200_only_when_ready(iris):
@@ -34,31 +34,31 @@ def test_ping_is_empty_and_200_only_when_ready(iris):
         assert hosted(ServedVersion("wine", 1, "sha256:0", state)).get("/ping").status_code == 503
 
 
-def test_csv_without_a_header_gives_csv_where_it_is_accepted(iris):
+def test_csv_is_answered_by_csv_if_the_client_accepts_it(iris):
     answer = iris.post("/invocations", content=TEXT, headers={**CSV, "accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert answer.text == "".join(f"{label}\n" for label in truth(iris)["label"])
+    assert answer.text == "".join(f"{label}\n" for label in run_iris(iris)["label"])
 
 
-def test_scores_read_back_as_the_same_numbers(iris):
+def test_scores_in_csv_read_back_as_the_same_numbers(iris):
     body = {
         "instances": [[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]],
         "params": {"outputs": ["probabilities"]},
     }
     answer = iris.post("/invocations", body, headers={"accept": "text/csv"})
-    found = np.array([line.split(",") for line in answer.text.split()]).astype(np.float32)
-    np.testing.assert_array_equal(found, truth(iris)["probabilities"])
+    probabilities = np.array([line.split(",") for line in answer.text.split()]).astype(np.float32)
+    np.testing.assert_array_equal(probabilities, run_iris(iris)["probabilities"])
 
 
-def test_without_a_wish_the_answer_is_json(iris):
+def test_without_a_preference_the_answer_is_json(iris):
     for headers in (CSV, {**CSV, "accept": "*/*"}, {**CSV, "accept": "application/json, text/csv"}):
         answer = iris.post("/invocations", content=TEXT, headers=headers)
-        assert answer.json() == {"predictions": truth(iris)["label"].tolist()}
+        assert answer.json() == {"predictions": run_iris(iris)["label"].tolist()}
 
 
 def test_text_is_quoted_in_csv(tmp_path):
-    asked = hosted(served_from(echo(tmp_path / "echo", "echo", "string"), 1))
-    answer = asked.post("/invocations", {"instances": ["a,b", 'c"d']}, headers={"accept": "text/csv"})
+    client = hosted(served_from(echo(tmp_path / "echo", "echo", "string"), 1))
+    answer = client.post("/invocations", {"instances": ["a,b", 'c"d']}, headers={"accept": "text/csv"})
     assert answer.text == '"a,b"\n"c""d"\n'
 
 
@@ -67,7 +67,7 @@ def test_unknown_headers_are_ignored(iris):
     assert iris.post("/invocations", content=TEXT, headers=headers).status_code == 200
 
 
-def test_the_first_kind_that_is_accepted_counts():
+def test_the_first_content_type_that_is_accepted_wins():
     assert wants_csv(b"text/csv")
     assert wants_csv(b"TEXT/CSV; header=absent, application/json")
     assert not wants_csv(b"application/json,text/csv")
@@ -81,7 +81,7 @@ def test_labels_in_the_rows_are_refused(iris):
     assert "label_size" in answer.json()["message"]
 
 
-def test_the_platforms_port_is_taken_unless_ours_is_set():
+def test_the_platforms_port_is_used_unless_ladings_is_set():
     assert serve_settings({}, {"SAGEMAKER_BIND_TO_PORT": "8080"}).port == 8080
     assert serve_settings({}, {"SAGEMAKER_BIND_TO_PORT": "8080", "LADING_PORT": "9000"}).port == 9000
     assert serve_settings({"port": 1}, {"SAGEMAKER_BIND_TO_PORT": "8080"}).port == 1

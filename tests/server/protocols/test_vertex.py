@@ -23,10 +23,10 @@ ROW = [5.1, 3.5, 1.4, 0.2]
 
 
 def routes(environ: dict[str, str] = ENVIRON) -> dict[str, str]:
-    given = serve_settings({}, environ)
+    settings = serve_settings({}, environ)
     return {
-        "vertex_health_route": given.vertex_health_route,
-        "vertex_predict_route": given.vertex_predict_route,
+        "vertex_health_route": settings.vertex_health_route,
+        "vertex_predict_route": settings.vertex_predict_route,
     }
 
 
@@ -35,8 +35,8 @@ def iris(tmp_path_factory):
     return hosted(served_from(linear_bundle(tmp_path_factory.mktemp("vertex") / "iris"), 3), **routes())
 
 
-def label(asked) -> int:
-    return int(asked.app.plane.find("iris").run({"X": np.array([ROW], np.float32)})["label"][0])
+def label(client) -> int:
+    return int(client.app.plane.find("iris").run({"X": np.array([ROW], np.float32)})["label"][0])
 
 
 def test_the_platforms_variables_set_port_and_paths():
@@ -44,22 +44,22 @@ def test_the_platforms_variables_set_port_and_paths():
     assert routes() == {"vertex_health_route": PATH, "vertex_predict_route": f"{PATH}:predict"}
 
 
-def test_instances_in_predictions_out(iris):
+def test_every_instance_is_answered_by_one_prediction(iris):
     for instance in (ROW, {"X": ROW}, dict(zip(IRIS_COLUMNS, ROW, strict=True))):
         answer = iris.post(f"{PATH}:predict", {"instances": [instance, instance], "deployedModelId": "34"})
         assert answer.status_code == 200, answer.text
         assert answer.json() == {"predictions": [label(iris)] * 2}
 
 
-def test_parameters_choose_outputs(iris):
+def test_parameters_select_outputs(iris):
     body = {"instances": [ROW], "parameters": {"outputs": ["probabilities"]}}
     assert np.array(iris.post(f"{PATH}:predict", body).json()["predictions"]).shape == (1, 3)
 
 
 def test_strings_may_be_base64(tmp_path):
-    asked = hosted(served_from(people(tmp_path / "people"), 1), **routes())
+    client = hosted(served_from(people(tmp_path / "people"), 1), **routes())
     body = {"instances": [{"age": 1, "city": {"b64": "c2VvdWw="}}], "parameters": {"outputs": ["where"]}}
-    assert asked.post(f"{PATH}:predict", body).json() == {"predictions": ["seoul"]}
+    assert client.post(f"{PATH}:predict", body).json() == {"predictions": ["seoul"]}
 
 
 def test_health_is_200_only_when_every_model_is_ready(iris):
@@ -71,7 +71,7 @@ def test_health_is_200_only_when_every_model_is_ready(iris):
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "text"),
     [
         ({}, "`$.instances`"),
         ({"instances": 3}, "`$.instances`"),
@@ -81,18 +81,18 @@ def test_health_is_200_only_when_every_model_is_ready(iris):
         ({"instances": [ROW], "parameters": {"top_k": 3}}, "found `top_k`"),
     ],
 )
-def test_a_wrong_body_is_400(iris, body, words):
+def test_a_wrong_body_is_400(iris, body, text):
     answer = iris.post(f"{PATH}:predict", body)
     assert answer.status_code == 400
-    assert words in answer.json()["error"]
+    assert text in answer.json()["error"]
 
 
-def test_a_path_of_ours_may_be_the_platforms(tmp_path):
+def test_the_platform_may_choose_a_path_that_lading_has(tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
     paths = {"vertex_health_route": "/health", "vertex_predict_route": "/predict"}
-    asked = hosted(served_from(bundle, 1), **paths)
-    assert asked.get("/health").status_code == 200
-    assert asked.post("/predict", {"instances": [ROW]}).json() == {"predictions": [label(asked)]}
+    client = hosted(served_from(bundle, 1), **paths)
+    assert client.get("/health").status_code == 200
+    assert client.post("/predict", {"instances": [ROW]}).json() == {"predictions": [label(client)]}
 
 
 def test_a_path_begins_with_a_slash():
@@ -100,7 +100,7 @@ def test_a_path_begins_with_a_slash():
         hosted(vertex_health_route="health")
 
 
-def test_without_the_variables_there_are_no_such_routes(tmp_path):
-    asked = hosted(served_from(linear_bundle(tmp_path / "iris"), 1))
-    assert asked.post(f"{PATH}:predict", {"instances": [ROW]}).status_code == 400  # TensorFlow Serving's
-    assert asked.get("/invoke").status_code == 404
+def test_without_the_variables_the_routes_do_not_exist(tmp_path):
+    client = hosted(served_from(linear_bundle(tmp_path / "iris"), 1))
+    assert client.post(f"{PATH}:predict", {"instances": [ROW]}).status_code == 400  # TensorFlow Serving's
+    assert client.get("/invoke").status_code == 404
