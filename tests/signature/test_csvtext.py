@@ -1,4 +1,4 @@
-"""CSV by a signature: one reader for the server and the command line, and it parses strictly."""
+"""CSV read by a signature, strictly, for the server and the command line."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def test_a_header_orders_the_columns_and_may_be_left_out(text):
 
 @pytest.mark.parametrize("cell", ["1_000", "0x10", "１", "one", "1e400", ""])
 @pytest.mark.parametrize("signature", [BARE, WHOLE], ids=["float32", "int64"])
-def test_a_number_is_what_people_write_and_not_what_python_reads(signature, cell):
+def test_a_number_is_read_as_people_write_it_not_as_python_does(signature, cell):
     with pytest.raises(ValueRefused, match="in line 2, column `X\\[1\\]`"):
         read_csv(signature, f"1,2\n3,{cell}\n".encode())
 
 
 @pytest.mark.parametrize("cell", ["", "na", "NaN", "null"])
-def test_a_missing_value_is_one_only_where_the_model_knows_it(cell):
+def test_a_missing_value_is_accepted_only_if_the_tensor_allows_it(cell):
     assert np.isnan(read_csv(GAPS, f"1,{cell}\n".encode())["X"][0, 1])
     with pytest.raises(ValueRefused):
         read_csv(BARE, f"1,2\n1,{cell}\n".encode())
 
 
 @pytest.mark.parametrize(
-    ("signature", "text", "kind", "words"),
+    ("signature", "text", "kind", "text_of_error"),
     [
         (NAMED, "", EmptyInput, "`a.csv`: expected at least one row"),
         (NAMED, "u,w\n1,2\n", InputMissing, "`a.csv`, line 1: expected column `v`"),
@@ -45,7 +45,7 @@ def test_a_missing_value_is_one_only_where_the_model_knows_it(cell):
         (BARE, "0,1\n5,6\n", BodyInvalid, "`a.csv`, line 1: expected a header or a row"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(signature, text, kind, words):
-    with pytest.raises(InputError, match=words) as caught:
+def test_an_error_names_the_line(signature, text, kind, text_of_error):
+    with pytest.raises(InputError, match=text_of_error) as caught:
         read_csv(signature, text.encode(), "`a.csv`")
     assert type(caught.value) is kind
