@@ -1,10 +1,10 @@
-"""Simulate releases; write the table of docs/reference/verdict.md: how often the verdict is right, how soon.
+"""Simulate releases; write the table of docs/reference/verdict.md: how often a verdict is right, how soon.
 
     python scripts/verdict_table.py            writes the table into the page
     python scripts/verdict_table.py --print    prints it
 
-Draws traffic by the second for many runs at once and asks, at every second, what `lading.verdict.judge` would
-say; a test holds that both agree. Serves nothing.
+Draws traffic by the second for many runs together and decides at every second as `lading.verdict.judge` does;
+a test checks that both agree. Serves nothing.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SEED, RUNS = 20261120, 1000
 SECONDS, LIVE_RATE, CANDIDATE_RATE = 160, 400.0, 100.0
 RATED = 0.5
 OUTPUTS = (0.5, 0.3, 0.15, 0.05)
-_AT_ONCE = 100
+_RUNS_TOGETHER = 100  # bounds the memory
 
 
 @dataclass(frozen=True)
 class Case:
-    """A candidate, by what it is worse in; live fails 0.2 %, takes 3 ms (p99 10 ms) and is right in 90 %."""
+    """A candidate and how it is worse; live fails in 0.2 %, takes 3 ms (p99 10 ms) and is right in 90 %."""
 
     name: str
     stands: str  # "within", "at" or "outside" the limit
@@ -72,7 +72,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Shares of the runs of a case, and the candidate's requests until half of the verdicts were reached."""
+    """Shares of the runs of a case, and the candidate's median requests until a verdict."""
 
     case: Case
     promoted: float
@@ -86,17 +86,18 @@ class Outcome:
 
 
 def latency_shares(slowdown: float) -> Floats:
-    """Give the share of each bin for log-normal latencies: median 3 ms, sigma 0.52, times `slowdown`."""
+    """Return the share of each bin for log-normal latencies: median 3 ms, sigma 0.52, times `slowdown`."""
     below = [
         0.5 * (1 + erf(log(bound / (0.003 * slowdown)) / (0.52 * sqrt(2)))) for bound in LATENCY_BOUNDS_S
     ]
-    return np.diff([0.0, *below, 1.0])
+    return np.diff([0.0, *below, 1.0])  # [bins]
 
 
 def draw(rng: np.random.Generator, case: Case, runs: int, rate: float, *, seconds: int = SECONDS) -> Side:
     """Draw one side's traffic: Poisson arrivals, independent requests."""
     # Poisson counts of each bin are independent and sum to Poisson arrivals.
-    latency = rng.poisson(rate * latency_shares(case.slowdown), (runs, seconds, len(LATENCY_BOUNDS_S) + 1))
+    bins = len(LATENCY_BOUNDS_S) + 1
+    latency = rng.poisson(rate * latency_shares(case.slowdown), (runs, seconds, bins))  # [runs, seconds, bins]
     requests = latency.sum(axis=-1)
     rated = rng.binomial(requests, RATED)
     right = rng.binomial(rated, case.accuracy)
@@ -118,7 +119,7 @@ def draw(rng: np.random.Generator, case: Case, runs: int, rate: float, *, second
 
 def simulate(case: Case, runs: int, rng: np.random.Generator) -> Outcome:
     """Run a case `runs` times."""
-    decided = [_decide(case, rng, min(_AT_ONCE, runs - done)) for done in range(0, runs, _AT_ONCE)]
+    decided = [decide(case, rng, min(_RUNS_TOGETHER, runs - done)) for done in range(0, runs, _RUNS_TOGETHER)]
     action, requests = (np.concatenate(each) for each in zip(*decided, strict=True))
     reached = requests[action != 0]
     return Outcome(
@@ -129,8 +130,8 @@ def simulate(case: Case, runs: int, rng: np.random.Generator) -> Outcome:
     )
 
 
-def _decide(case: Case, rng: np.random.Generator, runs: int) -> tuple[Floats, Floats]:
-    """Give for each run +1, -1 or 0 (promoted, rolled back, held) and the requests it took."""
+def decide(case: Case, rng: np.random.Generator, runs: int) -> tuple[Floats, Floats]:
+    """Return for each run +1, -1 or 0 (promoted, rolled back, held) and the requests until then."""
     mode = "canary" if case.agreement is None else "shadow"
     live = draw(rng, CASES[0], runs, LIVE_RATE)
     candidate = draw(rng, case, runs, CANDIDATE_RATE)
@@ -140,11 +141,11 @@ def _decide(case: Case, rng: np.random.Generator, runs: int) -> tuple[Floats, Fl
     harm = np.zeros((runs, SECONDS), dtype=bool)
     proved = np.ones((runs, SECONDS), dtype=bool)
     for gate in judged:
-        found = check(gate, gates, traffic, gates.alpha / len(judged))
-        harm |= _by_second(found.harm >= found.log_threshold, found.blocks.edges)
+        finding = check(gate, gates, traffic, gates.alpha / len(judged))
+        harm |= _by_second(finding.harm >= finding.log_threshold, finding.blocks.edges)
         if gate not in ACCURACY or gate in case.asked:
-            assert found.proof is not None
-            proved &= _by_second(found.proof >= 1, found.blocks.edges)
+            assert finding.proof is not None
+            proved &= _by_second(finding.proof >= 1, finding.blocks.edges)
     first_harm, first_proof = (np.where(is_.any(1), is_.argmax(1), SECONDS) for is_ in (harm, proved))
     at = np.minimum(first_harm, first_proof)
     action = np.where(at == SECONDS, 0, np.where(first_harm <= first_proof, -1, 1))
@@ -153,7 +154,7 @@ def _decide(case: Case, rng: np.random.Generator, runs: int) -> tuple[Floats, Fl
 
 
 def _by_second(states: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Give the state of the last block that had ended by each second; before the first, not."""
+    """Return the state of the last block that had ended by each second; false before the first has."""
     ended = np.zeros((len(edges), SECONDS + 1), dtype=np.int64)
     runs = np.arange(len(edges))[:, None]
     np.maximum.at(ended, (runs, edges), np.arange(edges.shape[1]))
@@ -167,25 +168,27 @@ def table(outcomes: list[Outcome]) -> str:
         "| candidate | limit | promoted | rolled back | held | median requests |",
         "|---|---|--:|--:|--:|--:|",
     ]
-    for one in outcomes:
-        shares = " | ".join(f"{100 * share:.1f} %" for share in (one.promoted, one.rolled_back, one.held))
-        stands = {"within": "kept", "at": "reached exactly", "outside": "broken"}[one.case.stands]
-        requests = "–" if np.isnan(one.requests) else f"{one.requests:,.0f}"
-        lines.append(f"| {one.case.name} | {stands} | {shares} | {requests} |")
+    for outcome in outcomes:
+        parts = (outcome.promoted, outcome.rolled_back, outcome.held)
+        shares = " | ".join(f"{100 * share:.1f} %" for share in parts)
+        limit = {"within": "kept", "at": "reached exactly", "outside": "broken"}[outcome.case.stands]
+        requests = "–" if np.isnan(outcome.requests) else f"{outcome.requests:,.0f}"
+        lines.append(f"| {outcome.case.name} | {limit} | {shares} | {requests} |")
     return "\n".join(lines)
 
 
 def marked(rows: str) -> str:
-    """Put the table between the marks by which the page is found again."""
+    """Put the table between the comments that mark its place in the page."""
     begin = f"<!-- made by `{COMMAND}`: seed {SEED}, {RUNS:,} runs a line -->"
     return f"{begin}\n{rows}\n<!-- end of the table -->"
 
 
 def outcomes(runs: int = RUNS, seed: int = SEED) -> list[Outcome]:
-    """Simulate every case, each with numbers of its own."""
+    """Simulate every case, each with random numbers of its own."""
     streams = np.random.SeedSequence(seed).spawn(len(CASES))
     return [
-        simulate(case, runs, np.random.default_rng(one)) for case, one in zip(CASES, streams, strict=True)
+        simulate(case, runs, np.random.default_rng(stream))
+        for case, stream in zip(CASES, streams, strict=True)
     ]
 
 
@@ -196,9 +199,9 @@ def main() -> int:
     )
     parser.add_argument("--print", action="store_true", help="print the table, change nothing")
     parser.add_argument("--runs", type=int, default=RUNS)
-    given = parser.parse_args()
-    rows = table(outcomes(given.runs))
-    if given.print:
+    arguments = parser.parse_args()
+    rows = table(outcomes(arguments.runs))
+    if arguments.print:
         print(rows)
         return 0
     text = PAGE.read_text(encoding="utf-8")

@@ -28,7 +28,7 @@ def outcomes(n: int, past_n: float, past_x: float, *, part: float = 0.0) -> Stre
 @pytest.mark.parametrize("claim", ["harm", "safe"])
 @pytest.mark.parametrize("margin", [0.0, 0.005, 0.1])
 @pytest.mark.parametrize("past", [(10, 0), (200, 3), (200, 60)])
-def test_a_bet_wins_nothing_on_average_wherever_its_opposite_is_true(claim, margin, past):
+def test_a_bet_wins_nothing_on_average_if_its_null_is_true(claim, margin, past):
     na, nb = 12, 7
     live, candidate = outcomes(na, 1000, 20), outcomes(nb, *past)
     both = [
@@ -102,12 +102,12 @@ def test_no_block_counts_for_more_than_its_cap():
     assert path[0, 0] < 2.0
 
 
-def test_the_bettor_who_begins_anew_finds_what_went_wrong_late():
+def test_the_bettor_who_starts_again_detects_late_faults():
     late = 20 * EPOCH
-    whole = np.full((1, late + EPOCH), -0.5)  # the other has lost everything
-    anew = np.zeros((1, late + EPOCH))
-    anew[0, late + 1 :] = 2.0
-    assert mixed_path(whole, anew, 2.0)[0, -1] > math.log(100)
+    whole = np.full((1, late + EPOCH), -0.5)  # the bettor who remembers has lost everything
+    by_epoch = np.zeros((1, late + EPOCH))
+    by_epoch[0, late + 1 :] = 2.0
+    assert mixed_path(whole, by_epoch, 2.0)[0, -1] > math.log(100)
 
 
 def test_stakes_of_both_bettors_sum_to_one():
@@ -116,7 +116,7 @@ def test_stakes_of_both_bettors_sum_to_one():
     assert mixed_path(np.zeros((1, 0)), np.zeros((1, 0)), 1.0).shape == (1, 0)
 
 
-def test_a_mean_leaves_its_bound_in_few_runs_at_any_time():
+def test_a_mean_ever_leaves_its_bound_in_few_runs():
     rng = np.random.default_rng(3)
     x = rng.random((1000, 3000)) < 0.5
     n = np.arange(1, 3001)
@@ -124,7 +124,7 @@ def test_a_mean_leaves_its_bound_in_few_runs_at_any_time():
     assert 0.002 < left.mean() <= 0.05
 
 
-def test_a_rate_is_below_its_highest_rate_in_most_runs():
+def test_a_rate_is_below_its_bound_in_most_runs():
     rng = np.random.default_rng(5)
     counts = rng.binomial(100, 0.01, (300, 40)).cumsum(axis=1)
     broken = [

@@ -15,7 +15,7 @@ from lading.verdict.limits import GATES, NO_LIMIT
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "verdict.md"
 
 
-def test_only_what_is_stated_is_given_and_the_rest_has_defaults():
+def test_only_stated_limits_are_read_and_the_others_have_defaults():
     stated = parse_live("[live]\nmax_error_increase = 0.01")
     assert stated == {"max_error_increase": 0.01}
     assert LiveGates.of(stated) == LiveGates(max_error_increase=0.01)
@@ -37,7 +37,7 @@ def test_false_turns_a_gate_off(gate):
 
 
 def test_every_field_is_a_gate_or_a_chance():
-    fields = {one.name for one in msgspec.structs.fields(LiveGates)}
+    fields = {field.name for field in msgspec.structs.fields(LiveGates)}
     assert fields == {*GATES, "alpha", "beta"}
     assert set(NO_LIMIT) == set(GATES)
 
@@ -60,7 +60,7 @@ def test_every_field_is_a_gate_or_a_chance():
         ('max_output_shift = "0.1"', "found `0.1`", None),
     ],
 )
-def test_what_cannot_be_meant_is_refused(line, message, hint):
+def test_unknown_gates_and_limits_out_of_range_are_refused(line, message, hint):
     with pytest.raises(InvalidSetting) as caught:
         parse_live(f"[live]\n{line}")
     assert message in caught.value.message

@@ -1,4 +1,4 @@
-"""The simulated table of the verdict: its rates hold, and the page has what the command wrote."""
+"""The simulated table of the verdict: its rates hold, and the page has the table that the command wrote."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def simulation():
 def test_wrong_verdicts_are_rarer_than_stated(simulation):
     runs = 150
     most = 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
-    for one in simulation.outcomes(runs, seed=1):
-        wrong = one.rolled_back if one.case.stands == "within" else one.promoted
-        assert wrong <= most, one
-        # Not by never deciding: what is far enough from its limit is decided, and rightly.
-        if one.case.stands == "within":
-            assert one.promoted > 0.9, one
-        elif one.case.stands == "outside":
-            assert one.rolled_back > 0.9, one
+    for outcome in simulation.outcomes(runs, seed=1):
+        wrong = outcome.rolled_back if outcome.case.stands == "within" else outcome.promoted
+        assert wrong <= most, outcome
+        # And not because nothing is decided: candidates far enough from their limit are, and rightly.
+        if outcome.case.stands == "within":
+            assert outcome.promoted > 0.9, outcome
+        elif outcome.case.stands == "outside":
+            assert outcome.rolled_back > 0.9, outcome
 
 
 def test_the_page_has_a_line_of_every_case_within_the_stated_rates(simulation):
@@ -61,17 +61,17 @@ def test_the_simulation_and_the_judge_reach_the_same_verdict(simulation):
     for case in (simulation.CASES[0], simulation.CASES[4], simulation.CASES[8]):
         state = np.random.default_rng(5)
         live, candidate = (
-            simulation.draw(state, one, 1, rate)
-            for one, rate in ((simulation.CASES[0], 400.0), (case, 100.0))
+            simulation.draw(state, drawn, 1, rate)
+            for drawn, rate in ((simulation.CASES[0], 400.0), (case, 100.0))
         )
-        action, requests = simulation._decide(case, np.random.default_rng(5), 1)
-        told = {1: "promote", -1: "roll_back", 0: "hold"}[int(action[0])]
+        action, requests = simulation.decide(case, np.random.default_rng(5), 1)
+        simulated = {1: "promote", -1: "roll_back", 0: "hold"}[int(action[0])]
         upto = int(np.searchsorted(candidate.requests[0].cumsum(), requests[0])) + 1
         sides = [
-            [window(one, at, version) for at in range(upto)] for version, one in ((1, live), (2, candidate))
+            [window(side, at, version) for at in range(upto)] for version, side in ((1, live), (2, candidate))
         ]
-        found = judge({}, sides[0], sides[1], float(upto), 0.0, plan)
-        assert found.action == told, (case.name, found.reasons)
+        judged = judge({}, sides[0], sides[1], float(upto), 0.0, plan)
+        assert judged.action == simulated, (case.name, judged.reasons)
         before = judge({}, sides[0][:-1], sides[1][:-1], float(upto - 1), 0.0, plan)
         assert before.action == "hold"
 

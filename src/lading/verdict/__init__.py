@@ -1,8 +1,7 @@
 """The verdict on a candidate: promote, hold or roll back, from windows of live traffic and limits.
 
 Pure: reads no clock and no catalog, carries nothing out. Evidence is that of the running step; the tests
-behind it stay valid however often one looks (`sequential`). What is claimed, and what is not, is in
-docs/reference/verdict.md.
+behind it stay valid however often one looks (`e_values`). docs/reference/verdict.md says what is claimed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from lading.release import Plan
 from lading.traffic import Window
 from lading.verdict.aggregates import names_of, side_of
-from lading.verdict.explain import measured, number, observed, values
+from lading.verdict.explain import describe, measurements, number, observation_counts
 from lading.verdict.gate_tests import Finding, check
 from lading.verdict.limits import GATES, LiveGates, parse_live, read_live
 from lading.verdict.observations import Traffic
@@ -27,11 +26,12 @@ __all__ = ["Action", "LiveGates", "Verdict", "judge", "parse_live", "read_live"]
 Action = Literal["promote", "hold", "roll_back"]
 _ONLY_SHADOW = ("min_agreement",)
 _NEVER_SHADOW = ("max_latency_p99_ratio", "max_latency_p50_ratio")
-_MOST_LOG_E = math.log(1e12)
+# Shown e-values end here: exp of a larger log may be more than JSON holds, and says no more to people.
+_MAX_LOG_E = math.log(1e12)
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What to do, why in words, and the numbers behind it. ``promote`` means: go to the next step."""
+    """What to do, the reasons, and the numbers behind them. ``promote`` means: go to the next step."""
 
     action: Action
     reasons: tuple[str, ...]
@@ -48,13 +48,14 @@ def judge(
 ) -> Verdict:
     """Judge the running step of a release at the Unix time `now`.
 
-    ``plan_gates`` are the limits that were asked for (`read_live`); the others have their defaults. Windows
+    ``plan_gates`` are the limits that the plan states (`read_live`); the others have their defaults. Windows
     are those of the release; live's from before the step serve a step that leaves live no traffic. Raises
-    `InvalidSetting` for a gate that there is not.
+    `InvalidSetting` for an unknown gate.
     """
     gates = LiveGates.of(plan_gates, where="plan")
     traffic = _traffic(live_windows, candidate_windows, now, step_started_at, plan)
     judged = [gate for gate in applicable(plan.mode) if gates.judged(gate)]
+    # Bonferroni: the chances of a false conviction of all gates in all steps sum to alpha.
     alpha = gates.alpha / max(1, len(judged) * len(plan.steps))
     findings = [check(gate, gates, traffic, alpha) for gate in judged]
     numbers = {
@@ -67,24 +68,26 @@ def judge(
     kept: list[str] = []
     for finding in findings:
         numbers |= _numbers(finding, traffic)
-        words = observed(finding.gate, gates, traffic)
-        if (found := _harm(finding)) >= finding.log_threshold:
-            harmful.append(f"{words}; {_certain(found, finding, gates.alpha)}")
-        elif _needs_proof(finding.gate, plan_gates, traffic) and not _proved(finding):
-            missing.append(f"{words}; {_not_yet(finding, traffic)}")
+        description = describe(finding.gate, gates, traffic)
+        if _harm(finding) >= finding.log_threshold:
+            harmful.append(f"{description}; {_certain(finding, gates.alpha)}")
+        elif _needs_proof(finding.gate, plan_gates, traffic) and not _is_proved(finding):
+            missing.append(f"{description}; {_not_yet(finding, traffic)}")
         else:
-            kept.append(f"{words}; {_kept(finding, gates.beta)}")
+            kept.append(f"{description}; {_kept(finding, gates.beta)}")
     if harmful:
         return Verdict("roll_back", tuple(harmful), numbers)
-    if (quiet := _quiet_for(candidate_windows, now, step_started_at)) >= plan.no_traffic_timeout_s:
-        return Verdict("roll_back", (_no_traffic(quiet, plan),), numbers)
+    quiet_s = _seconds_without_traffic(candidate_windows, now, step_started_at)
+    if quiet_s >= plan.no_traffic_timeout_s:
+        return Verdict("roll_back", (_no_traffic(quiet_s, plan),), numbers)
     return Verdict("hold" if missing else "promote", (*missing, *kept), numbers)
 
 
 def applicable(mode: str) -> tuple[str, ...]:
-    """Return the gates that a mode can be judged by: a copy waits its turn, so its latency says nothing."""
-    out = _NEVER_SHADOW if mode == "shadow" else _ONLY_SHADOW
-    return tuple(gate for gate in GATES if gate not in out)
+    """Return the gates that a mode can be judged by."""
+    # A shadow copy waits until live has been answered, so its latency says nothing.
+    excluded = _NEVER_SHADOW if mode == "shadow" else _ONLY_SHADOW
+    return tuple(gate for gate in GATES if gate not in excluded)
 
 
 def _traffic(
@@ -94,7 +97,7 @@ def _traffic(
     before = [window for window in live if window.at < since]
     live = [window for window in live if since <= window.at <= now]
     candidate = [window for window in candidate if since <= window.at <= now]
-    times = np.unique(np.array([window.at for window in (*live, *candidate)], dtype=np.float64))
+    times = np.unique(np.array([window.at for window in (*live, *candidate)], dtype=np.float64))  # [seconds]
     earlier = np.unique(np.array([window.at for window in before], dtype=np.float64))
     return Traffic(
         live=side_of(live, times, names),
@@ -116,10 +119,10 @@ def _too_early(traffic: Traffic, age_s: float, plan: Plan) -> list[str]:
     return reasons
 
 
-def _needs_proof(gate: str, asked: Mapping[str, float], traffic: Traffic) -> bool:
-    if traffic.live_is_gone:  # it was proved in the step before, where live could be compared with
+def _needs_proof(gate: str, stated: Mapping[str, float], traffic: Traffic) -> bool:
+    if traffic.live_is_gone:  # it was proved in the step before, which had live traffic to compare with
         return False
-    if gate in asked:
+    if gate in stated:
         return True
     if gate == "max_output_shift":
         return bool(traffic.live.outputs.sum() + traffic.candidate.outputs.sum() > 0)
@@ -135,51 +138,54 @@ def _proof(finding: Finding) -> float:
     return float(finding.proof[0, -1]) if finding.proof is not None and finding.proof.size else 0.0
 
 
-def _proved(finding: Finding) -> bool:
+def _is_proved(finding: Finding) -> bool:
     return _proof(finding) >= 1
 
 
-def _certain(found: float, finding: Finding, alpha: float) -> str:
-    e_value, threshold = number(math.exp(min(found, _MOST_LOG_E))), number(math.exp(finding.log_threshold))
+def _certain(finding: Finding, alpha: float) -> str:
+    e_value = number(math.exp(min(_harm(finding), _MAX_LOG_E)))
+    threshold = number(math.exp(finding.log_threshold))
     return f"harm is certain beyond {100 * (1 - alpha):g} % (e-value {e_value} ≥ {threshold})"
 
 
 def _not_yet(finding: Finding, traffic: Traffic) -> str:
     proof = _proof(finding)
     text = f"not enough yet: {100 * max(proof, 0):.0f} % of the evidence that the limit is kept"
-    seen = float(measured(finding.gate, traffic).sum())
-    if proof < 0.1 or not seen:
+    count = float(observation_counts(finding.gate, traffic).sum())
+    if proof < 0.1 or not count:
         return text
-    more = seen * (1 / proof - 1)
+    # Evidence grows about in proportion to the observations; two digits of such an estimate mean something.
+    more = count * (1 / proof - 1)
     digits = max(0, len(str(int(more))) - 2)
     return f"{text}, about {max(1, round(more, -digits)):,.0f} more to go"
 
 
 def _kept(finding: Finding, beta: float) -> str:
-    if _proved(finding):
+    if _is_proved(finding):
         return f"within the limit, certain beyond {100 * (1 - beta):g} %"
     return "no sign of harm"
 
 
 def _numbers(finding: Finding, traffic: Traffic) -> dict[str, float]:
-    found = {
-        **values(finding.gate, traffic),
-        "count": float(measured(finding.gate, traffic).sum()),
-        "harm_e_value": math.exp(min(_harm(finding), _MOST_LOG_E)),
+    numbers = {
+        **measurements(finding.gate, traffic),
+        "count": float(observation_counts(finding.gate, traffic).sum()),
+        "harm_e_value": math.exp(min(_harm(finding), _MAX_LOG_E)),
         "harm_threshold": math.exp(finding.log_threshold),
         "proof": _proof(finding),
     }
-    return {f"{finding.gate}.{name}": value for name, value in found.items()}
+    return {f"{finding.gate}.{name}": value for name, value in numbers.items()}
 
 
-def _quiet_for(candidate: Sequence[Window], now: float, since: float) -> float:
-    at = max(
-        (window.at for window in candidate if since <= window.at <= now and _asked(window)), default=since
+def _seconds_without_traffic(candidate: Sequence[Window], now: float, since: float) -> float:
+    last = max(
+        (window.at for window in candidate if since <= window.at <= now and _has_requests(window)),
+        default=since,
     )
-    return now - at
+    return now - last
 
 
-def _asked(window: Window) -> bool:
+def _has_requests(window: Window) -> bool:
     copies = window.shadow
     return bool(window.requests or copies.agreed or copies.differed or copies.failed)
 

@@ -1,4 +1,4 @@
-"""Windows as arrays: one row a second that has traffic, and blocks of seconds. Judges nothing.
+"""Windows as arrays: one row per second that has traffic, and blocks of seconds. Judges nothing.
 
 Every array has runs first, ``[runs, seconds, ...]``: a real release is one run, the simulation has many.
 """
@@ -17,10 +17,10 @@ from lading.traffic import LATENCY_BOUNDS_S, Window
 from lading.verdict.e_values import EPOCH, Floats
 
 BINS = len(LATENCY_BOUNDS_S) + 1
-LEAST_PER_BLOCK = 5
+MIN_PER_BLOCK = 5
 """Observations of each side that a block has at least."""
-MOST_NAMES = 32
-"""Names of outputs that are told apart; the rarest beyond them count as one."""
+MAX_NAMES = 32
+"""Names of outputs that are distinguished; the rarest beyond them count as one."""
 _OTHER = "(other)"
 
 Indices = NDArray[np.int64]
@@ -28,7 +28,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one side did, by the second."""
+    """The counts of one side, by the second."""
 
     requests: Floats  # [runs, seconds]
     errors: Floats  # [runs, seconds]
@@ -37,12 +37,12 @@ class Side:
     right: Floats  # [runs, seconds]
     wrong: Floats  # [runs, seconds]
     agreed: Floats  # [runs, seconds]
-    disagreed: Floats  # [runs, seconds], shadow copies that failed among them
-    failed: Floats  # [runs, seconds], shadow copies that failed
+    disagreed: Floats  # [runs, seconds], failed shadow copies included
+    failed: Floats  # [runs, seconds], failed shadow copies
 
     @property
     def rated(self) -> Floats:
-        """Answers of which the truth is known."""
+        """Answers whose truth is known from feedback."""
         return self.right + self.wrong
 
     @property
@@ -52,24 +52,26 @@ class Side:
 
 
 def names_of(*sides: Sequence[Window]) -> tuple[str, ...]:
-    """Return the names of outputs that are told apart, in any order that is always the same."""
+    """Return the names of outputs that are distinguished, in an order that is always the same."""
     names = sorted(set(chain.from_iterable(window.outputs for window in chain(*sides))))
-    if len(names) <= MOST_NAMES:
+    if len(names) <= MAX_NAMES:
         return tuple(names)
     totals: dict[str, int] = dict.fromkeys(names, 0)
     for window in chain(*sides):
         for name, count in window.outputs.items():
             totals[name] += count
     names.sort(key=totals.__getitem__, reverse=True)
-    return (*names[: MOST_NAMES - 1], _OTHER)
+    return (*names[: MAX_NAMES - 1], _OTHER)
 
 
 def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> Side:
-    """Sum `windows` by their second, one of `times` each."""
-    index = np.searchsorted(times, _column(windows, "at"))
+    """Sum `windows` by second; the second of each is one of `times`."""
+    index = np.searchsorted(times, _column(windows, "at"))  # [windows]
 
     def by_second(values: Floats) -> Floats:
-        return np.bincount(index, weights=values, minlength=len(times)).astype(np.float64, copy=False)[None]
+        return np.bincount(index, weights=values, minlength=len(times)).astype(np.float64, copy=False)[
+            None
+        ]  # [1, seconds]
 
     requests = by_second(_column(windows, "requests"))
     failed = _column(windows, "shadow.failed")
@@ -94,38 +96,41 @@ def _column(windows: Sequence[Window], field: str) -> Floats:
 
 
 def _latency(windows: Sequence[Window], index: Indices, seconds: int) -> Floats:
-    # A window without requests has no histogram; one of another length is from another lading.
+    # A window without requests has no histogram; one of another length is from another version of lading.
     counted = [at for at, window in enumerate(windows) if len(window.latency) == BINS]
     flat = np.fromiter(
         chain.from_iterable(windows[at].latency for at in counted), np.float64, len(counted) * BINS
     )
-    place = index[counted][:, None] * BINS + np.arange(BINS)
+    place = index[counted][:, None] * BINS + np.arange(BINS)  # [windows, bins], in the flat sums
     sums = np.bincount(place.reshape(-1), weights=flat, minlength=seconds * BINS)
     return sums.astype(np.float64, copy=False).reshape(1, seconds, BINS)
 
 
 def _outputs(windows: Sequence[Window], index: Indices, requests: Floats, names: Sequence[str]) -> Floats:
     seconds, width = requests.shape[1], max(len(names), 1)
-    each = [window.outputs for window in windows]
+    per_window = [window.outputs for window in windows]
     column = {name: at for at, name in enumerate(names)}
-    other = len(names) - 1
-    columns = [column.get(name, other) for name in chain.from_iterable(each)]
-    counts = np.fromiter(chain.from_iterable(one.values() for one in each), np.float64, len(columns))
-    place = np.repeat(index, [len(one) for one in each]) * width + np.array(columns, dtype=np.int64)
+    other = len(names) - 1  # the last name stands for all that are not distinguished
+    columns = [column.get(name, other) for name in chain.from_iterable(per_window)]
+    counts = np.fromiter(
+        chain.from_iterable(outputs.values() for outputs in per_window), np.float64, len(columns)
+    )
+    place = np.repeat(index, [len(outputs) for outputs in per_window]) * width
+    place = place + np.array(columns, dtype=np.int64)
     flat = np.bincount(place, weights=counts, minlength=seconds * width).astype(np.float64, copy=False)
     sums = flat.reshape(1, seconds, width)
     # The rows of one request are not independent: together they weigh as much as one request.
-    total = sums.sum(axis=-1)
+    total = sums.sum(axis=-1)  # [1, seconds]
     weight = np.minimum(1.0, np.divide(requests, total, out=np.ones_like(total), where=total > 0))
     return np.asarray(sums * weight[..., None])
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Where blocks begin and end among the seconds, ``[runs, blocks + 1]``; the last may be empty."""
+    """The edges of blocks among the seconds; the last block may be empty."""
 
-    edges: Indices
-    # By identity, and kept with what they were made of: the gates ask for the same sums many times.
+    edges: Indices  # [runs, blocks + 1]
+    # Sums by the identity of the summed array, which is kept with them: gates ask for the same ones again.
     _summed: list[tuple[Floats, Floats, Floats]] = field(default_factory=list)
 
     def past(self, values: Floats) -> Floats:
@@ -133,7 +138,7 @@ class Blocks:
         return self._of(values)[1]
 
     def past_of_epoch(self, values: Floats) -> Floats:
-        """Sum `values` over the seconds from the begin of each block's epoch to the block."""
+        """Sum `values` over the seconds from the start of each block's epoch to the block."""
         past = self.past(values)
         return past - past[:, np.arange(past.shape[1]) // EPOCH * EPOCH]
 
@@ -146,37 +151,38 @@ class Blocks:
             if known is values:
                 return sums, past
         runs, seconds, *rest = values.shape
-        upto = np.zeros((runs, seconds + 1, *rest))
-        np.cumsum(values, axis=1, out=upto[:, 1:])
-        sums = np.diff(upto[np.arange(runs)[:, None], self.edges], axis=1)
+        total = np.zeros((runs, seconds + 1, *rest))  # of all seconds before each
+        np.cumsum(values, axis=1, out=total[:, 1:])
+        sums = np.diff(total[np.arange(runs)[:, None], self.edges], axis=1)  # [runs, blocks, ...]
         past = np.cumsum(sums, axis=1) - sums
         self._summed.append((values, sums, past))
         return sums, past
 
 
 def blocks_of(counts: Sequence[Floats], ages: Floats) -> Blocks:
-    """Cut seconds into blocks that each have `LEAST_PER_BLOCK` of every one of `counts`, ``[runs, seconds]``.
+    """Cut seconds into blocks that each have `MIN_PER_BLOCK` of every one of `counts`, ``[runs, seconds]``.
 
-    ``ages`` are the seconds since the step began. A block lasts a second at least and, later, a hundredth of
-    the age (a minute at most): there is no need to look at an hour by the second. What is left over at the
-    end waits for its block to fill.
+    ``ages`` are the seconds since the step began. A block lasts at least a second and, later, a hundredth of
+    the age (a minute at most). The seconds at the end that do not fill a block wait for it to fill.
     """
+    # An hour need not be looked at by the second: the number of blocks grows with the log of the age.
     enough = np.searchsorted(ages + 1, ages + np.clip(ages / 100, 1.0, 60.0) - 1e-6) + 1
     runs = [_edges([count[run] for count in counts], enough) for run in range(len(counts[0]))]
     edges = np.zeros((len(runs), max(map(len, runs))), dtype=np.int64)
-    for run, found in enumerate(runs):
-        edges[run, : len(found)] = found
-        edges[run, len(found) :] = found[-1]
+    for run, of_run in enumerate(runs):
+        edges[run, : len(of_run)] = of_run
+        edges[run, len(of_run) :] = of_run[-1]  # runs with fewer blocks are filled up with empty ones
     return Blocks(edges)
 
 
 def _edges(counts: Sequence[Floats], enough: Indices) -> list[int]:
+    """Return the edges of one run; `enough` is where a block that begins at each second is long enough."""
     seconds = len(enough)
-    following = enough
+    ends = enough  # [seconds], of the block that begins at each
     for count in counts:
-        upto = np.concatenate([[0.0], count.cumsum()])
-        following = np.maximum(following, np.searchsorted(upto, upto[:-1] + LEAST_PER_BLOCK - 1e-9))
-    steps: list[int] = following.tolist()
+        total = np.concatenate([[0.0], count.cumsum()])  # [seconds + 1]
+        ends = np.maximum(ends, np.searchsorted(total, total[:-1] + MIN_PER_BLOCK - 1e-9))
+    steps: list[int] = ends.tolist()
     edges = [0]
     while edges[-1] < seconds and steps[edges[-1]] <= seconds:
         edges.append(steps[edges[-1]])

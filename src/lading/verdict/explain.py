@@ -1,18 +1,17 @@
-"""What a gate saw, in words and numbers for people. Tests nothing."""
+"""The observations of a gate, as text and numbers for people. Tests nothing."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from lading.verdict.aggregates import Side
 from lading.verdict.e_values import Floats
 from lading.verdict.gate_tests import total_variation
 from lading.verdict.limits import LiveGates
 from lading.verdict.observations import TAIL, Traffic, quantile, seconds_at
 
 
-def measured(gate: str, traffic: Traffic) -> Floats:
+def observation_counts(gate: str, traffic: Traffic) -> Floats:
     """Return the candidate's observations that a gate counts, ``[runs, seconds]``."""
     candidate = traffic.candidate
     if gate == "min_agreement":
@@ -24,19 +23,22 @@ def measured(gate: str, traffic: Traffic) -> Floats:
     return traffic.tried if gate == "max_error_increase" else candidate.requests
 
 
-def values(gate: str, traffic: Traffic) -> dict[str, float]:
-    """Return what was measured of each side: shares, seconds, or the distance; nothing of what is not there."""
+def measurements(gate: str, traffic: Traffic) -> dict[str, float]:
+    """Return the measured value of each side, or their distance; a side without observations is left out.
+
+    Values are shares or, for latencies, seconds.
+    """
     live, candidate = _live(traffic), traffic.candidate
     if gate == "min_agreement":
         both = (traffic.live.agreed + candidate.agreed).sum()
-        return _known(candidate=_share(both, measured(gate, traffic).sum()))
+        return _known(candidate=_share(both, observation_counts(gate, traffic).sum()))
     if gate == "max_accuracy_drop":
         return _known(
             candidate=_share(candidate.right.sum(), candidate.rated.sum()),
             live=_share(live.right.sum(), live.rated.sum()),
         )
     if gate == "max_output_shift":
-        ours, theirs = (side.outputs.sum(axis=(0, 1)) for side in (candidate, live))
+        ours, theirs = (side.outputs.sum(axis=(0, 1)) for side in (candidate, live))  # [names]
         if not (ours.sum() and theirs.sum()):
             return {}
         return {"distance": float(total_variation(ours, theirs))}
@@ -48,25 +50,25 @@ def values(gate: str, traffic: Traffic) -> dict[str, float]:
     return _known(candidate=_latency(gate, candidate.latency), live=_latency(gate, live.latency))
 
 
-def observed(gate: str, gates: LiveGates, traffic: Traffic) -> str:
-    """Say what a gate saw, as ``errors: candidate 2.1 % of 1,240, live 0.2 % of 11,160 (limit …)``."""
-    limit, found = getattr(gates, gate), values(gate, traffic)
-    count, live = int(measured(gate, traffic).sum()), _live(traffic)
+def describe(gate: str, gates: LiveGates, traffic: Traffic) -> str:
+    """Return what a gate saw, as ``errors: candidate 2.1 % of 1,240, live 0.2 % of 11,160 (limit …)``."""
+    limit, values = getattr(gates, gate), measurements(gate, traffic)
+    count, live = int(observation_counts(gate, traffic).sum()), _live(traffic)
     if gate == "min_agreement":
-        return f"agreement: {_percent(found.get('candidate'))} of {count:,} copies (limit {limit:.4g})"
+        return f"agreement: {_percent(values.get('candidate'))} of {count:,} copies (limit {limit:.4g})"
     if gate == "max_output_shift":
-        text = f"{found['distance']:.3f}" if found else "unknown"
+        text = f"{values['distance']:.3f}" if values else "unknown"
         return f"outputs: distance {text} of {count:,} from {int(live.outputs.sum()):,} (limit {limit:.4g})"
     if gate == "max_accuracy_drop":
-        what, of_live, bound = "accuracy", live.rated.sum(), f"−{100 * limit:.4g} points"
+        noun, of_live, bound = "accuracy", live.rated.sum(), f"−{100 * limit:.4g} points"
     elif gate == "max_error_increase":
-        what, of_live, bound = "errors", live.requests.sum(), f"+{100 * limit:.4g} points"
+        noun, of_live, bound = "errors", live.requests.sum(), f"+{100 * limit:.4g} points"
     else:
-        what, of_live, bound = f"latency {gate[12:15]}", live.requests.sum(), f"× {limit:.4g}"
+        noun, of_live, bound = f"latency {gate[12:15]}", live.requests.sum(), f"× {limit:.4g}"  # p99 or p50
     show = _milliseconds if gate in TAIL else _percent
-    sides = f"candidate {show(found.get('candidate'))} of {count:,}, live {show(found.get('live'))} of"
+    sides = f"candidate {show(values.get('candidate'))} of {count:,}, live {show(values.get('live'))} of"
     earlier = " before this step" if traffic.live_is_gone else ""
-    return f"{what}: {sides} {int(of_live):,}{earlier} (limit {bound})"
+    return f"{noun}: {sides} {int(of_live):,}{earlier} (limit {bound})"
 
 
 def number(value: float) -> str:
@@ -74,12 +76,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
-def _live(traffic: Traffic) -> Any:
+def _live(traffic: Traffic) -> Side:
     return traffic.before if traffic.live_is_gone else traffic.live
 
 
-def _known(**found: float | None) -> dict[str, float]:
-    return {side: value for side, value in found.items() if value is not None}
+def _known(**values: float | None) -> dict[str, float]:
+    return {side: value for side, value in values.items() if value is not None}
 
 
 def _share(part: float, whole: float) -> float | None:
@@ -87,7 +89,7 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def _latency(gate: str, latency: Floats) -> float | None:
-    histogram = latency.sum(axis=(0, 1))
+    histogram = latency.sum(axis=(0, 1))  # [bins]
     return seconds_at(float(quantile(histogram, TAIL[gate]))) if histogram.sum() else None
 
 

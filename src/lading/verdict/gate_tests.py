@@ -1,4 +1,4 @@
-"""One gate against one step's traffic: how sure harm is, and how sure that there is none. Decides nothing."""
+"""One gate against one step's traffic: the evidence of harm, and that there is none. Decides nothing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lading.verdict.e_values import Claim, Floats, mixed_path, one_sample, radiu
 from lading.verdict.limits import LiveGates
 from lading.verdict.observations import Traffic, against_before, blocks_for, disagreed, rates, slower
 
-LEAST_BLOCKS = 3
+MIN_BLOCKS = 3
 """Blocks that must speak against a candidate before it is convicted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one gate found after each block, ``[runs, blocks]``.
+    """The result of one gate after each block, ``[runs, blocks]``.
 
-    ``harm`` is the log e-value of the limit being broken. ``proof`` is how much of the evidence is there
-    that it is kept: 1 is enough; None where there is no live traffic to compare with.
+    ``harm`` is the log e-value of the limit being broken. ``proof`` is the evidence that it is kept: 1 is
+    enough; None without live traffic to compare with.
     """
 
     gate: str
@@ -43,7 +43,7 @@ def check(gate: str, gates: LiveGates, traffic: Traffic, alpha: float) -> Findin
     harm = mixed_path(
         _log_e(gate, limit, traffic, blocks, "harm", by_epoch=False),
         _log_e(gate, limit, traffic, blocks, "harm", by_epoch=True),
-        threshold / LEAST_BLOCKS,
+        threshold / MIN_BLOCKS,
     )
     if gate == "max_output_shift":
         return Finding(gate, blocks, harm, shift_proof(limit, traffic, blocks, gates.beta), threshold)
@@ -56,6 +56,7 @@ def _log_e(
 ) -> Floats:
     past = blocks.past_of_epoch if by_epoch else blocks.past
     if gate.endswith("_ratio"):
+        # The ratio is in the threshold of the candidate's latencies; what remains is a difference of 0.
         live, candidate = slower(gate, limit, traffic, blocks, past)
         return two_sample(live, candidate, 0.0, claim)
     live, candidate = rates(gate, traffic, blocks, past)
@@ -63,46 +64,48 @@ def _log_e(
 
 
 def _agreement(limit: float, traffic: Traffic, alpha: float, beta: float) -> Finding:
+    """Test the share of disagreeing copies against `limit`; live needs no sample of its own."""
     blocks = blocks_for("min_agreement", traffic, alone=True)
     threshold = math.log(1 / alpha)
     whole = disagreed(traffic, blocks, blocks.past)
     by_epoch = disagreed(traffic, blocks, blocks.past_of_epoch)
     harm = mixed_path(
-        one_sample(whole, limit, "harm"), one_sample(by_epoch, limit, "harm"), threshold / LEAST_BLOCKS
+        one_sample(whole, limit, "harm"), one_sample(by_epoch, limit, "harm"), threshold / MIN_BLOCKS
     )
     safe = one_sample(whole, limit, "safe").cumsum(axis=-1)
     return Finding("min_agreement", blocks, harm, safe / math.log(1 / beta), threshold)
 
 
 def _after_live(gate: str, limit: float, traffic: Traffic, alpha: float) -> Finding:
-    """Test against what live was before the step: half of `alpha` bounds that, half is for the test."""
+    """Test against live's traffic before the step: half of `alpha` bounds that, half is for the test."""
     blocks = blocks_for(gate, traffic, alone=True)
     threshold = math.log(2 / alpha)
     whole, by_epoch = (
         one_sample(*against_before(gate, limit, traffic, blocks, past, alpha / 2), "harm")
         for past in (blocks.past, blocks.past_of_epoch)
     )
-    return Finding(gate, blocks, mixed_path(whole, by_epoch, threshold / LEAST_BLOCKS), None, threshold)
+    return Finding(gate, blocks, mixed_path(whole, by_epoch, threshold / MIN_BLOCKS), None, threshold)
 
 
 def shift_proof(limit: float, traffic: Traffic, blocks: Blocks, beta: float) -> Floats:
-    """Measure how far it is proved that the total variation is below `limit`.
+    """Return how far it is proved that the total variation is below `limit`, ``[runs, blocks]``; 1 is proved.
 
     The total variation is the greatest difference of the shares of a set of labels. Each set's share on each
-    side is bounded at all times (`radius`), all 2^names sets and both sides sharing `beta`. Proved where
-    the observed distance and both radii stay below the limit; the evidence grows as 1/radius².
+    side is bounded at all times (`radius`), all 2^names sets and both sides sharing `beta`. It is proved when
+    the observed distance and both radii together stay below the limit.
     """
     ours, theirs = (
         np.cumsum(blocks.sums(side.outputs), axis=1) for side in (traffic.candidate, traffic.live)
     )  # [runs, blocks, names]
-    n, m = ours.sum(axis=-1), theirs.sum(axis=-1)
+    n, m = ours.sum(axis=-1), theirs.sum(axis=-1)  # [runs, blocks]
     distance = total_variation(ours, theirs)
     log_sets = math.log(2 / beta) + (ours.shape[-1] + 1) * math.log(2)  # one name more: those not seen yet
     unsure = radius(n, log_sets) + radius(m, log_sets)
+    # Squared, because a radius shrinks with the root of the observations: so the proof grows with them.
     return np.asarray((np.maximum(limit - distance, 0.0) / unsure) ** 2)
 
 
 def total_variation(ours: Floats, theirs: Floats) -> Floats:
     """Return the total variation distance of two rows of counts, ``[...]`` from ``[..., names]``."""
-    shares = [one / np.maximum(one.sum(axis=-1, keepdims=True), 1e-9) for one in (ours, theirs)]
+    shares = [counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1e-9) for counts in (ours, theirs)]
     return np.asarray(0.5 * np.abs(shares[0] - shares[1]).sum(axis=-1))

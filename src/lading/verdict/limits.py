@@ -1,4 +1,4 @@
-"""The live gates: what a candidate may cost, from the table ``[live]`` of a gates file. Tests nothing."""
+"""The live gates: the limits of a candidate, from the table ``[live]`` of a gates file. Tests nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GATES = (
     "min_agreement",
     "max_accuracy_drop",
 )
-"""The gates; ``alpha`` and ``beta`` are no gates."""
+"""The gates; ``alpha`` and ``beta`` are not gates."""
 
 NO_LIMIT = {
     "max_error_increase": 1.0,
@@ -29,7 +29,7 @@ NO_LIMIT = {
     "min_agreement": 0.0,
     "max_accuracy_drop": 1.0,
 }
-"""The value of each gate that nothing can break: it is then not judged. ``false`` in TOML means this."""
+"""The limit of each gate that nothing can break; such a gate is not judged. ``false`` in TOML means it."""
 
 
 class LiveGates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,21 +49,21 @@ class LiveGates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     beta: float = 0.05
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, where: str = "gates") -> LiveGates:
-        """Check `given` limits by name; the others have their defaults. Raises `InvalidSetting`."""
-        return cls(**_checked(given, where))
+    def of(cls, limits: Mapping[str, Any], *, where: str = "gates") -> LiveGates:
+        """Check `limits` by name; the others have their defaults. Raises `InvalidSetting`."""
+        return cls(**_checked(limits, where))
 
     def judged(self, gate: str) -> bool:
         """Whether `gate` limits anything."""
-        value, off = getattr(self, gate), NO_LIMIT[gate]
-        return bool(value > off if gate.startswith("min_") else value < off)
+        limit, off = getattr(self, gate), NO_LIMIT[gate]
+        return bool(limit > off if gate.startswith("min_") else limit < off)
 
 
 def read_live(path: Path | str) -> dict[str, float]:
     """Read the limits that the table ``[live]`` of a gates file states: what `Plan.gates` holds.
 
-    Only what is stated: defaults are filled in when judged. A file without the table states none. Raises
-    `InvalidSetting` naming the file and the key.
+    Only stated limits: defaults are filled in when a release is judged. A file without the table states none.
+    Raises `InvalidSetting` naming the file and the key.
     """
     path = Path(path)
     return parse_live(read_text(path), where=path.name)
@@ -77,12 +77,12 @@ def parse_live(text: str, *, where: str = "gates") -> dict[str, float]:
     return _checked(table, where)
 
 
-def _checked(given: Mapping[str, Any], where: str) -> dict[str, float]:
-    return {key: _value(where, key, value) for key, value in given.items()}
+def _checked(limits: Mapping[str, Any], where: str) -> dict[str, float]:
+    return {key: _value(where, key, value) for key, value in limits.items()}
 
 
 def _value(where: str, key: str, value: Any) -> float:
-    if key in NO_LIMIT and value is False:
+    if key in NO_LIMIT and value is False:  # not 0, which equals False
         return NO_LIMIT[key]
     if key in ("alpha", "beta"):
         return limit_of(where, f"live.{key}", value, at_least=1e-6, at_most=0.5)

@@ -1,8 +1,8 @@
-"""What each gate counts, as streams of ones and zeros on both sides. Tests nothing, knows no default.
+"""The observations of each gate, as streams of ones and zeros on both sides. Tests nothing, has no defaults.
 
 Every gate is a question about one share: of failed requests, of answers that took longer than a threshold, of
-outputs within a set of labels, of wrong answers, of copies answered otherwise. Thresholds and sets are chosen
-for each block from the traffic before it.
+outputs within a set of labels, of wrong answers, of copies answered differently. Thresholds and sets are
+chosen for each block from the traffic before it: chosen from its own, the test would not be fair.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from lading.traffic import LATENCY_BOUNDS_S
 from lading.verdict.aggregates import BINS, Blocks, Side, blocks_of
 from lading.verdict.e_values import Floats, Stream, highest_rate, radius
 
+# The bounds of the bins are equally far apart on a logarithmic scale: this is the ratio of two neighbours.
 _BIN_RATIO = (LATENCY_BOUNDS_S[-1] / LATENCY_BOUNDS_S[0]) ** (1 / (len(LATENCY_BOUNDS_S) - 1))
 TAIL = {"max_latency_p99_ratio": 0.01, "max_latency_p50_ratio": 0.5}
-_COUNTED = ("max_output_shift", "max_accuracy_drop", "min_agreement")
+_OWN_OBSERVATIONS = ("max_output_shift", "max_accuracy_drop", "min_agreement")
 Booleans = NDArray[np.bool_]
 Past = Callable[[Floats], Floats]
 
@@ -34,11 +35,13 @@ class Traffic:
     before: Side
     ages: Floats  # [seconds], since the step began
     shadow: bool
+    # The blocks made so far, by what they count: gates that count the same share them.
     cuts: dict[tuple[str, bool], Blocks] = field(default_factory=dict)
 
     @property
     def live_is_gone(self) -> bool:
-        """Whether the candidate has all traffic: live is then what it was before the step."""
+        """Whether the candidate has all traffic; live's traffic before the step is then compared with."""
+        # Live may keep a hundredth: requests in flight, and replicas that have not followed yet.
         live, candidate = self.live.requests.sum(), self.tried.sum()
         return bool(
             not self.shadow and candidate > 0 and live * 100 <= candidate and self.before.requests.sum() > 0
@@ -46,7 +49,7 @@ class Traffic:
 
     @property
     def tried(self) -> Floats:
-        """Requests, or copies of them, that the candidate was given, ``[runs, seconds]``."""
+        """Requests to the candidate, or copies of requests, ``[runs, seconds]``."""
         return self.candidate.copies if self.shadow else self.candidate.requests
 
     @property
@@ -56,9 +59,9 @@ class Traffic:
 
 
 def blocks_for(gate: str, traffic: Traffic, *, alone: bool) -> Blocks:
-    """Cut the step into blocks that both sides (`alone`: the candidate) have observations in."""
+    """Cut the step into blocks in which both sides (only the candidate if `alone`) have observations."""
     live, candidate = traffic.live, traffic.candidate
-    counted = gate if gate in _COUNTED else "requests"
+    counted = gate if gate in _OWN_OBSERVATIONS else "requests"
     if (counted, alone) not in traffic.cuts:
         if counted == "max_output_shift":
             both = [live.outputs.sum(axis=-1), candidate.outputs.sum(axis=-1)]
@@ -86,8 +89,8 @@ def rates(gate: str, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stre
             _stream(blocks, past, candidate.rated, candidate.wrong),
         )
     assert gate == "max_output_shift"
-    # The labels that the candidate gave more often than live so far. If the total variation is within the
-    # limit, then so is the difference of the shares of any set of labels.
+    # The labels that the candidate has given more often than live so far: if the total variation is within
+    # the limit, then so is the difference of the shares of any set of labels.
     favoured = _shares(past(candidate.outputs)) > _shares(past(live.outputs))  # [runs, blocks, names]
     return (
         _within(blocks, past, live.outputs, favoured),
@@ -98,9 +101,9 @@ def rates(gate: str, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stre
 def slower(gate: str, ratio: float, traffic: Traffic, blocks: Blocks, past: Past) -> tuple[Stream, Stream]:
     """Return live's answers above its own quantile so far, and the candidate's above `ratio` times that."""
     tail = TAIL[gate]
-    seen = blocks.past(traffic.live.latency)
-    threshold = quantile(seen, tail)
-    known = seen.sum(axis=-1) >= 2 / tail
+    before = blocks.past(traffic.live.latency)  # [runs, blocks, bins]
+    threshold = quantile(before, tail)  # [runs, blocks]
+    known = before.sum(axis=-1) >= 2 / tail  # from two answers above it on, the quantile is used
     live = _above(blocks, past, traffic.live.latency, threshold, known)
     shift = math.log(ratio) / math.log(_BIN_RATIO)
     return live, _above(blocks, past, traffic.candidate.latency, threshold + shift, known)
@@ -109,7 +112,7 @@ def slower(gate: str, ratio: float, traffic: Traffic, blocks: Blocks, past: Past
 def against_before(
     gate: str, limit: float, traffic: Traffic, blocks: Blocks, past: Past, alpha: float
 ) -> tuple[Stream, Floats]:
-    """Return the candidate's stream, and the share that it may have after what live was before this step.
+    """Return the candidate's stream, and the share that live's traffic before this step allows it.
 
     Live's share is bounded from above, wrong with probability `alpha` at most. One run only.
     """
@@ -126,7 +129,8 @@ def against_before(
         return stream, np.full(shape, allowed)
     if gate == "max_output_shift":
         total = before.outputs.sum(axis=1, keepdims=True)  # [runs, 1, names]
-        favoured = _shares(past(candidate.outputs)) > _shares(total)
+        favoured = _shares(past(candidate.outputs)) > _shares(total)  # [runs, blocks, names]
+        # Any of the 2^names sets of labels may be chosen: the bound holds for all of them.
         unsure = radius(total.sum(), math.log(1 / alpha) + total.shape[-1] * math.log(2))
         share = (_shares(total) * favoured).sum(axis=-1)
         return _within(blocks, past, candidate.outputs, favoured), np.asarray(share + unsure + limit)
@@ -141,23 +145,24 @@ def against_before(
 
 
 def disagreed(traffic: Traffic, blocks: Blocks, past: Past) -> Stream:
-    """Return the shadow copies that were answered otherwise, or failed; either side may have counted them."""
+    """Return the shadow copies that were answered differently or failed."""
+    # Either side may have counted them.
     live, candidate = traffic.live, traffic.candidate
     return _stream(blocks, past, live.copies + candidate.copies, live.disagreed + candidate.disagreed)
 
 
 def quantile(histogram: Floats, tail: float) -> Floats:
-    """Find where the share `tail` of the latencies lies above, as a place on the scale of bins, ``[...]``.
+    """Return the place on the scale of bins above which is the share `tail` of the latencies, ``[...]``.
 
-    A place is the number of a bin and the part of it that lies below. Within a bin, latencies are taken as
+    A place is the number of a bin and the part of it that is below. Within a bin, latencies are taken as
     spread evenly on the logarithmic scale that the bins have.
     """
-    above = np.flip(np.cumsum(np.flip(histogram, -1), -1), -1)  # [..., bins], at least this bin
-    wanted = tail * above[..., 0]
-    bin_ = np.maximum((above > wanted[..., None]).sum(axis=-1) - 1, 0)
+    above = np.flip(np.cumsum(np.flip(histogram, -1), -1), -1)  # [..., bins], in this bin or a higher one
+    count = tail * above[..., 0]
+    bin_ = np.maximum((above > count[..., None]).sum(axis=-1) - 1, 0)
     here = np.take_along_axis(histogram, bin_[..., None], -1)[..., 0]
     higher = np.take_along_axis(above, bin_[..., None], -1)[..., 0] - here
-    inside = np.divide(wanted - higher, here, out=np.zeros_like(here), where=here > 0)
+    inside = np.divide(count - higher, here, out=np.zeros_like(here), where=here > 0)
     return np.asarray(bin_ + 1 - np.clip(inside, 0, 1))
 
 
@@ -180,7 +185,7 @@ def _above(blocks: Blocks, past: Past, latency: Floats, place: Floats, known: Bo
 
 
 def _exceeding(histogram: Floats, place: Floats) -> tuple[Floats, Floats, Floats]:
-    """Count what is above a place: surely, in its bin, and how much of that bin is above."""
+    """Return the latencies above a place's bin, those in it, and the part of the bin that is above."""
     bin_ = np.clip(np.floor(place), 0, BINS - 1).astype(np.int64)
     worth = np.clip(bin_ + 1 - place, 0.0, 1.0)
     from_here = np.flip(np.cumsum(np.flip(histogram, -1), -1), -1)
