@@ -97,7 +97,9 @@ def draw(rng: np.random.Generator, case: Case, runs: int, rate: float, *, second
     """Draw one side's traffic: Poisson arrivals, independent requests."""
     # Poisson counts of each bin are independent and sum to Poisson arrivals.
     bins = len(LATENCY_BOUNDS_S) + 1
-    latency = rng.poisson(rate * latency_shares(case.slowdown), (runs, seconds, bins))  # [runs, seconds, bins]
+    latency = rng.poisson(
+        rate * latency_shares(case.slowdown), (runs, seconds, bins)
+    )  # [runs, seconds, bins]
     requests = latency.sum(axis=-1)
     rated = rng.binomial(requests, RATED)
     right = rng.binomial(rated, case.accuracy)
