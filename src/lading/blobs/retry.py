@@ -31,7 +31,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class Retry:
-    """Up to `attempts` tries, with pauses that double from `first_s` up to `most_s`: by default 3 s in all."""
+    """Up to `attempts` tries, with pauses that double from `first_s` up to `most_s`, by default 3 s in all."""
 
     attempts: int = 5
     first_s: float = 0.2
@@ -39,7 +39,7 @@ class Retry:
     sleep: Callable[[float], None] = time.sleep
 
     def run(self, act: Callable[[], T]) -> T:
-        """Call `act` until it no longer raises `TransientError`; after the last try, raise the error in it."""
+        """Call `act` until it raises no `TransientError`; after the last try, raise the error in it."""
         failures = 0
         while True:
             try:

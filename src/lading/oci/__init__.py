@@ -1,7 +1,7 @@
 """One repository of an OCI registry: blobs, manifests and tags.
 
 Speaks the distribution API (https://github.com/opencontainers/distribution-spec) and knows nothing of
-bundles: `store.oci` keeps them here, and images are built from here.
+bundles: ``registry.store.oci`` keeps them in one, and images are read from and written to others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lading.blobs.download import Stream, read_blob
 from lading.blobs.retry import Retry
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable
 from lading.oci.transport import HttpStream, Transport, content_bytes
-from lading.oci.upload import SessionLost, Upload, forget
+from lading.oci.upload import SessionLost, Upload, cancel_session
 from lading.settings import store_settings
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -28,9 +28,9 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 MAX_MANIFEST_BYTES = 4 << 20
-TAGS_A_PAGE = 1000
-UPLOADS = 5
-"""How often an upload is begun when the registry forgets it half way."""
+TAGS_PER_PAGE = 1000
+MAX_UPLOADS = 5
+"""How often an upload is started when the registry loses it half way."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -38,20 +38,20 @@ _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A manifest or index as the registry holds it: the bytes, whose digest is its name."""
+    """A manifest or index as the registry stores it: the bytes, whose digest is its name."""
 
     data: bytes
     media_type: str
     digest: str
 
 
-class FoundBlob(msgspec.Struct, frozen=True):
-    """A blob that is there. ``size_bytes`` is None where the registry, or a proxy before it, does not say."""
+class StoredSize(msgspec.Struct, frozen=True):
+    """The size of a blob that exists; None if the registry, or a proxy before it, does not state it."""
 
     size_bytes: int | None
 
     def may_have(self, size_bytes: int) -> bool:
-        """Return whether it has this size, as far as anybody knows."""
+        """Return whether it has this size, as far as it is known."""
         return self.size_bytes in {None, size_bytes}
 
 
@@ -72,11 +72,11 @@ class Repository:
         self.host = host
         self.name = name
         insecure = store_settings(environ).insecure_registries.split(",")
-        self.plain = is_loopback(host) or host in (one.strip() for one in insecure)
+        self.plain = is_loopback(host) or host in (name.strip() for name in insecure)
         self.transport = Transport(host, name, plain=self.plain, retry=retry, environ=environ)
 
     def manifest(self, reference: str) -> Document | None:
-        """Read the manifest of a tag or digest; None if there is none."""
+        """Return the manifest of a tag or digest, or None."""
         headers = {"accept": ACCEPT}
         path = self._path("manifests", reference)
         response = self.transport.request("GET", path, expect={200, 404}, headers=headers)
@@ -97,31 +97,31 @@ class Repository:
         return digest_of(data)
 
     def delete_manifest(self, digest: str) -> bool:
-        """Remove a manifest, and with it the tags that point there; return whether there was one."""
+        """Remove a manifest, and with it the tags that point to it; return whether it existed."""
         return self._delete("manifests", digest)
 
     def tags(self) -> list[str]:
         """List all tags, sorted."""
-        found: set[str] = set()
-        page: str | None = f"/v2/{self.name}/tags/list?n={TAGS_A_PAGE}"
+        tags: set[str] = set()
+        page: str | None = f"/v2/{self.name}/tags/list?n={TAGS_PER_PAGE}"
         while page is not None:
             response = self.transport.request("GET", page, expect={200, 404})
             if response.status_code == 404:
                 break
             try:
-                found.update(_Tags.read(response.content))
+                tags.update(_Tags.read(response.content))
             except ValueError as error:
                 raise self.transport.error("list its tags", f"another answer ({error})") from error
             link = response.links.get("next", {}).get("url")
             page = str(response.url.join(link)) if link else None
-        return sorted(found)
+        return sorted(tags)
 
-    def find_blob(self, digest: str) -> FoundBlob | None:
-        """Look for a blob; None if it is not there."""
+    def find_blob(self, digest: str) -> StoredSize | None:
+        """Return the size of a blob, or None if it does not exist."""
         response = self.transport.request("HEAD", self._path("blobs", digest), expect={200, 404})
         if response.status_code == 404:
             return None
-        return FoundBlob(content_bytes(response))
+        return StoredSize(content_bytes(response))
 
     def open_blob(self, digest: str) -> BinaryIO:
         """Open a blob for reading, checked at its end. Raises `BlobNotFound`, then `DigestMismatch`."""
@@ -139,27 +139,27 @@ class Repository:
         return read_blob(begin, digest, self.transport.retry)
 
     def delete_blob(self, digest: str) -> bool:
-        """Remove a blob from this repository; return whether there was one."""
+        """Remove a blob from this repository; return whether it existed."""
         return self._delete("blobs", digest)
 
     def upload(self, size_bytes: int) -> Upload:
-        """Begin to upload a blob of `size_bytes`: write to it, then `finish` or `cancel`."""
+        """Begin to upload a blob of `size_bytes`: write to it, then call `finish` or `cancel`."""
         return Upload(self.transport, f"/v2/{self.name}/blobs/uploads/", size_bytes)
 
     def upload_blob(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
-        """Upload what `write` writes; it is called again where the registry forgets an upload half way.
+        """Upload what `write` writes; it is called again if the registry loses the upload half way.
 
         Raises `SizeMismatch` or `DigestMismatch` if it writes something else.
         """
-        for left in reversed(range(UPLOADS)):
+        for left in reversed(range(MAX_UPLOADS)):
             upload = self.upload(size_bytes)
             try:
                 write(cast("BinaryIO", upload))
                 upload.finish(digest, size_bytes)
             except SessionLost as lost:
-                # It may have been the answer to the last request that was lost.
-                found = self.find_blob(digest)
-                if found is None or not found.may_have(size_bytes):
+                # The blob may be complete, and only the response to the last request lost.
+                blob = self.find_blob(digest)
+                if blob is None or not blob.may_have(size_bytes):
                     if left:
                         continue
                     raise lost.error from lost
@@ -169,23 +169,23 @@ class Repository:
             return
 
     def put_blob(self, data: bytes) -> str:
-        """Upload a small blob unless it is there; return its digest."""
+        """Upload a small blob unless it exists; return its digest."""
         digest = digest_of(data)
         if self.find_blob(digest) is None:
             self.upload_blob(lambda out: out.write(data), digest, len(data))
         return digest
 
     def mount(self, digest: str, source: str) -> bool:
-        """Take a blob over from the repository `source` of this host; False if it must be uploaded."""
+        """Mount a blob of the repository `source` of this host; return False if it must be uploaded."""
         path = f"/v2/{self.name}/blobs/uploads/?mount={digest}&from={source}"
         try:
             response = self.transport.request("POST", path, expect={201, 202})
         except RegistryUnavailable:
-            # Who may write here need not be allowed to read there. What else is wrong, the upload will meet.
+            # A user who may write here need not be allowed to read there. The upload meets any other fault.
             return False
         if response.status_code == 202 and (location := response.headers.get("location")):
-            # An upload was begun instead; nobody will go on with it.
-            forget(self.transport, str(response.url.join(location)))
+            # An upload was begun instead; nobody will continue it.
+            cancel_session(self.transport, str(response.url.join(location)))
         return response.status_code == 201
 
     def close(self) -> None:
@@ -219,12 +219,12 @@ class _Tags(msgspec.Struct):
 
 
 def digest_of(data: bytes) -> str:
-    """Return the digest of some bytes."""
+    """Return the digest of `data`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, with or without a port, is this machine's own: spoken to over plain HTTP."""
+    """Return whether a host, with or without a port, is this machine: reached over plain HTTP."""
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback

@@ -33,27 +33,27 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """The value of the header for basic authentication."""
+        """The value of the header for basic authentication (RFC 7617)."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 def find_credentials(host: str, repository: str, environ: Mapping[str, str]) -> Credentials | None:
-    """Find the credentials for a repository of a host; None if there are none, so anonymously.
+    """Return the credentials for a repository of a host, or None to ask anonymously.
 
     Raises `InvalidSetting` for a file that cannot be read and for a credential helper that fails.
     """
     for path in _files(environ):
         config = _read(path)
         for key in _keys(host, repository):
-            found = _of(config, key, path)
-            if found is not None:
-                return found
+            credentials = _in_config(config, key, path)
+            if credentials is not None:
+                return credentials
     return None
 
 
 def _files(environ: Mapping[str, str]) -> Iterator[Path]:
-    if given := environ.get("REGISTRY_AUTH_FILE"):
-        yield Path(given)
+    if file := environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(file)
     if folder := environ.get("DOCKER_CONFIG"):
         yield Path(folder) / "config.json"
     elif home := environ.get("HOME"):
@@ -63,11 +63,11 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """Return the names under which credentials may be kept, the nearest first: ``host/team``, then ``host``."""
+    """Return the keys under which credentials may be stored, most specific first: ``host/team``, ``host``."""
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])
-    # As Docker does, which takes `http://` for the same host too: ORAS' Python client writes that.
+    # As Docker does. It takes `http://` for the same host as well, which the Python client of ORAS writes.
     yield from (f"{scheme}://{host}{path}" for scheme in ("https", "http") for path in ("", "/v1/", "/v2/"))
     if host == DOCKER_HUB:
         yield from ("index.docker.io", "https://index.docker.io/v1/")
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _of(config: dict[str, Any], key: str, path: Path) -> Credentials | None:
+def _in_config(config: dict[str, Any], key: str, path: Path) -> Credentials | None:
     helper = _table(config, "credHelpers").get(key)
     if helper:
         return _ask(helper, key, path)
@@ -96,7 +96,7 @@ def _of(config: dict[str, Any], key: str, path: Path) -> Credentials | None:
     # As kubelet reads a Secret, which `kubectl create secret docker-registry` writes in both forms.
     if isinstance(entry, dict) and entry.get("username") and entry.get("password"):
         return Credentials(str(entry["username"]), str(entry["password"]))
-    # An entry without a secret says that the store has it; without an entry nobody logged in there.
+    # An entry without a secret means that the credential store has it; without an entry nobody logged in.
     if entry is not None and config.get("credsStore"):
         return _ask(config["credsStore"], key, path)
     return None
@@ -120,7 +120,8 @@ def _decode(text: str, key: str, path: Path) -> Credentials:
 
 
 def _ask(helper: object, key: str, path: Path) -> Credentials | None:
-    """Ask a program ``docker-credential-…`` (https://github.com/docker/docker-credential-helpers)."""
+    """Run a credential helper, a program ``docker-credential-…``."""
+    # https://github.com/docker/docker-credential-helpers
     where = f"credential helper `{helper}` named in `{path}`"
     if not isinstance(helper, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", helper):
         raise InvalidSetting(where, expected="the end of a program's name", found="something else")
@@ -136,13 +137,15 @@ def _ask(helper: object, key: str, path: Path) -> Credentials | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InvalidSetting(where, expected=f"`{program}` to run", found=str(error)) from error
     if done.returncode:
-        said = (done.stdout + done.stderr).decode(errors="replace").strip()
-        if "not found" in said:
+        output = (done.stdout + done.stderr).decode(errors="replace").strip()
+        # Helpers print "credentials not found in native keychain".
+        if "not found" in output:
             return None
-        raise InvalidSetting(where, expected="credentials", found=said or f"exit code {done.returncode}")
+        raise InvalidSetting(where, expected="credentials", found=output or f"exit code {done.returncode}")
     try:
         answer = json.loads(done.stdout)
         user, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
         raise InvalidSetting(where, expected="its JSON", found="something else") from None
+    # Docker's marker for a secret that is an identity token.
     return Credentials(identity_token=secret) if user == "<token>" else Credentials(user, secret)

@@ -1,6 +1,6 @@
-"""HTTP to one registry: authentication, retries, and its errors in our words.
+"""HTTP to one registry: authentication, retries, and its errors as errors of lading.
 
-Knows tokens and status codes, but no route of the distribution API: `distribution` does.
+Knows tokens and status codes, but no route of the distribution API: `Repository` does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lading.errors import BlobNotFound, LadingError, RegistryUnavailable
 from lading.oci.credentials import DOCKER_HUB, Credentials, find_credentials
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _HUB_API = "registry-1.docker.io"
 
@@ -48,7 +48,7 @@ class Transport:
         self.base = f"{scheme}://{_HUB_API if host == DOCKER_HUB else host}"
         self._opened: httpx.Client | None = None
         self._authorization = ""
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def request(
         self,
@@ -59,7 +59,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content: bytes | memoryview = b"",
     ) -> httpx.Response:
-        """Send a request, again while it fails in passing, until the status is one of `expect`.
+        """Send a request, retried after transient faults, until the status is one of `expect`.
 
         `url` is absolute or a path. Raises `RegistryUnavailable`.
         """
@@ -75,45 +75,45 @@ class Transport:
         content: bytes | memoryview = b"",
         stream: bool = False,
     ) -> httpx.Response:
-        """Send a request once; what may pass is raised as `TransientError`. `stream` leaves the body unread."""
-        url, sent = urljoin(self.base, url), dict(headers or {})
-        if self._authorization and self._is_ours(url):
-            sent["authorization"] = self._authorization
-        response = self._send(method, url, sent, content, stream)
-        # A redirect may have led elsewhere: whoever answers there is told nothing.
-        ours = self._is_ours(url) and self._is_ours(str(response.url))
-        if response.status_code == httpx.codes.UNAUTHORIZED and ours:
-            # Sent as it was got: another thread may get one for something else meanwhile.
-            self._authorization = sent["authorization"] = self._authenticate(response)
-            response = self._send(method, url, sent, content, stream)
+        """Send a request once; raises `TransientError` for what may pass. `stream` leaves the body unread."""
+        url, all_headers = urljoin(self.base, url), dict(headers or {})
+        if self._authorization and self._is_own(url):
+            all_headers["authorization"] = self._authorization
+        response = self._send(method, url, all_headers, content, stream)
+        # A redirect may have led to another host, which must not receive credentials.
+        is_own = self._is_own(url) and self._is_own(str(response.url))
+        if response.status_code == httpx.codes.UNAUTHORIZED and is_own:
+            # This very header is sent: another thread may get one for another scope meanwhile.
+            self._authorization = all_headers["authorization"] = self._authenticate(response)
+            response = self._send(method, url, all_headers, content, stream)
         if response.status_code in expect:
             return response
         self._read(response)
-        raise self._refused(method, url, response)
+        raise self._refusal(method, url, response)
 
     def broken(self, doing: str, error: Exception) -> TransientError:
-        """Describe a connection that failed while `doing` something."""
+        """Return the fault of a connection that failed while `doing` something."""
         found = " ".join(str(error).split()) or type(error).__name__
         hint = "is the registry running, and is its host right?"
-        passing = TransientError(self.error(doing, f"no answer: {found}", hint))
-        passing.__cause__ = error
-        return passing
+        fault = TransientError(self.error(doing, f"no answer: {found}", hint))
+        fault.__cause__ = error
+        return fault
 
     def error(self, doing: str, found: str, hint: str | None = None) -> LadingError:
-        """Make the error that says what was found while `doing` something."""
+        """Return the error that says what was found while `doing` something."""
         where = f"registry `{self._host}/{self._repository}`"
         return RegistryUnavailable(where, expected=f"to {doing}", found=found, hint=hint)
 
     def close(self) -> None:
         """Close all connections; they open again when used."""
-        with self._turn:
+        with self._lock:
             client, self._opened = self._opened, None
         if client is not None:
             client.close()
 
     @property
     def _client(self) -> httpx.Client:
-        with self._turn:
+        with self._lock:
             if self._opened is None:
                 headers = {"user-agent": f"lading/{__version__}", "accept-encoding": "identity"}
                 self._opened = httpx.Client(
@@ -138,9 +138,9 @@ class Transport:
         except (httpx.InvalidURL, httpx.HTTPError) as error:
             raise self.error(_doing(method, url), str(error)) from error
 
-    def _is_ours(self, url: str) -> bool:
-        # A registry sends uploads and downloads elsewhere with addresses that carry their own proof.
-        # The scheme counts: what is meant for HTTPS is not said over plain HTTP to the same host.
+    def _is_own(self, url: str) -> bool:
+        # A registry may redirect uploads and downloads to a storage host, with a signature in the URL instead
+        # of credentials. The scheme counts: what is meant for HTTPS is not sent over plain HTTP.
         return urlsplit(url)[:2] == urlsplit(self.base)[:2]
 
     def _read(self, response: httpx.Response) -> None:
@@ -151,29 +151,30 @@ class Transport:
         finally:
             response.close()
 
-    def _refused(self, method: str, url: str, response: httpx.Response) -> Exception:
+    def _refusal(self, method: str, url: str, response: httpx.Response) -> Exception:
         status = response.status_code
-        said = _said(response)
-        error = self.error(_doing(method, url), f"{status} {said}".strip(), self._hint(status, url))
-        # What is sent has its right digest: docker-registry read a file that another writer was just writing.
-        if status in PASSING_STATUS or "DIGEST_INVALID" in said:
-            return TransientError(error, after_s=_seconds(response.headers.get("retry-after")))
-        if "MANIFEST_BLOB_UNKNOWN" in said:
-            hint = "somebody removed a blob of it meanwhile: do it again"
+        text = _error_text(response)
+        error = self.error(_doing(method, url), f"{status} {text}".strip(), self._hint(status, url))
+        # What was sent has the right digest: docker-registry read a file while another writer wrote it.
+        if status in TRANSIENT_STATUS or "DIGEST_INVALID" in text:
+            return TransientError(error, after_s=_retry_after_s(response.headers.get("retry-after")))
+        if "MANIFEST_BLOB_UNKNOWN" in text:
+            hint = "a blob of it was removed meanwhile: try again"
             return BlobNotFound(error.where, expected=error.expected, found=error.found, hint=hint)
         return error
 
     def _hint(self, status: int, url: str) -> str | None:
         if status in {401, 403}:
             if urlsplit(url)[:2] == ("http", urlsplit(self.base).netloc) and not self._plain:
-                return "it leads from HTTPS to HTTP: have the proxy before it say `X-Forwarded-Proto: https`"
+                return "it redirects to HTTP: have the proxy before it send `X-Forwarded-Proto: https`"
             return (
                 f"log in as a user who may: `docker login {self._host}`, or `podman`, `skopeo`, `oras login`"
             )
         return None
 
     def _authenticate(self, response: httpx.Response) -> str:
-        """Get the header that a 401 asks for (https://distribution.github.io/distribution/spec/auth)."""
+        """Return the header that a 401 asks for."""
+        # https://distribution.github.io/distribution/spec/auth
         self._read(response)
         challenge = response.headers.get("www-authenticate", "")
         kind = challenge.partition(" ")[0].lower()
@@ -182,18 +183,18 @@ class Transport:
             return credentials.basic
         if kind == "bearer":
             return "Bearer " + self._token(dict(_CHALLENGE.findall(challenge)), credentials)
-        raise self._refused(response.request.method, str(response.request.url), response)
+        raise self._refusal(response.request.method, str(response.request.url), response)
 
     def _token(self, challenge: dict[str, str], credentials: Credentials | None) -> str:
         realm, doing = challenge.get("realm", ""), "get a token"
-        wanted = {key: challenge[key] for key in ("service", "scope") if challenge.get(key)}
+        parameters = {key: challenge[key] for key in ("service", "scope") if challenge.get(key)}
         if urlsplit(realm).scheme not in ({"http", "https"} if self._plain else {"https"}):
             raise self.error(doing, f"a realm `{realm}`", "a token is only asked for over HTTPS")
         try:
             if credentials is not None and credentials.identity_token:
                 token = credentials.identity_token
                 form = {
-                    **wanted,
+                    **parameters,
                     "grant_type": "refresh_token",
                     "client_id": "lading",
                     "refresh_token": token,
@@ -201,95 +202,96 @@ class Transport:
                 answer = self._client.post(realm, data=form)
             else:
                 basic = {} if credentials is None else {"authorization": credentials.basic}
-                answer = self._client.get(realm, params=_scopes(wanted), headers=basic)
+                answer = self._client.get(realm, params=_token_query(parameters), headers=basic)
         except httpx.TransportError as error:
             raise self.broken(doing, error) from error
         if answer.status_code != httpx.codes.OK:
-            raise self._refused("GET", realm, answer)
-        found = _json(answer)
-        given = found.get("token") or found.get("access_token")
-        if not isinstance(given, str):
+            raise self._refusal("GET", realm, answer)
+        fields = _json_object(answer)
+        # Registries send either; OAuth 2's name is the second.
+        issued = fields.get("token") or fields.get("access_token")
+        if not isinstance(issued, str):
             raise self.error(doing, "an answer without one")
-        return given
+        return issued
 
 
 class HttpStream:
-    """The body of an answer to a GET for what is behind `offset`, read as it comes.
-
-    An answer 200 is the whole blob, of a server or proxy that knows no `Range` (RFC 9110, 14.2).
-    """
+    """The body of a response to a GET from `offset` on, read as it comes."""
 
     def __init__(self, transport: Transport, response: httpx.Response, offset: int) -> None:
         self._transport = transport
         self._response = response
         self._offset = offset
-        self._again = offset if response.status_code == httpx.codes.OK else 0
+        # 200 instead of 206 is the whole blob, from a server or proxy that knows no `Range` (RFC 9110, 14.2).
+        self._skip = offset if response.status_code == httpx.codes.OK else 0
 
     @property
     def size_bytes(self) -> int | None:
-        """The length of the whole blob as the answer tells it; None if it does not."""
+        """The length of the whole blob as the response states it; None if it does not."""
         whole = self._response.headers.get("content-range", "").rpartition("/")[2]
         if whole.isdecimal():
             return int(whole)
         rest = content_bytes(self._response)
-        return None if rest is None else self._offset - self._again + rest
+        return None if rest is None else self._offset - self._skip + rest
 
     def chunks(self) -> Iterator[bytes]:
-        """Return the bytes from the offset on in order; raise `TransientError` where the connection breaks."""
-        again = self._again
+        """Return the bytes from the offset on; raises `TransientError` if the connection breaks."""
+        skip = self._skip
         try:
-            for piece in self._response.iter_raw():
-                if again < len(piece):
-                    yield piece[again:]
-                again = max(again - len(piece), 0)
+            for chunk in self._response.iter_raw():
+                if skip < len(chunk):
+                    yield chunk[skip:]
+                skip = max(skip - len(chunk), 0)
         except httpx.TransportError as error:
             raise self._transport.broken("read a blob to its end", error) from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._response.close()
 
 
 def content_bytes(response: httpx.Response) -> int | None:
-    """Return the length of a body as the answer tells it; proxies that send it piecemeal do not."""
-    told = response.headers.get("content-length", "")
-    return int(told) if told.isdecimal() else None
+    """Return the length of a body as the response states it; a proxy that sends it chunked does not."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else None
 
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    # Read once for all clients: an image is read from one repository and written to another, and each
-    # reading takes 20 ms.
+    # Once for all clients: an image is read from one repository and written to another, and reading the
+    # certificates takes 20 ms.
     return httpx.create_ssl_context()
 
 
 def _doing(method: str, url: str) -> str:
-    # What a URL says behind its path may be a secret.
+    # The query of a URL may be a secret.
     return f"{method} `{urlsplit(url).path}`"
 
 
-def _said(response: httpx.Response) -> str:
-    """Return what a registry says of an error (https://github.com/opencontainers/distribution-spec)."""
-    errors = _json(response).get("errors")
+def _error_text(response: httpx.Response) -> str:
+    """Return the first error in a response, in one line."""
+    # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
+    errors = _json_object(response).get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     words = [str(first[key]) for key in ("code", "message") if first.get(key)]
     return ": ".join(words) or response.reason_phrase
 
 
-def _json(response: httpx.Response) -> dict[str, object]:
+def _json_object(response: httpx.Response) -> dict[str, object]:
     try:
-        found = msgspec.json.decode(response.content)
+        value = msgspec.json.decode(response.content)
     except (ValueError, httpx.ResponseNotRead):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def _scopes(wanted: dict[str, str]) -> httpx.QueryParams:
-    """Return the query of a token request: scopes that a challenge joins with spaces are sent one by one."""
-    scopes = wanted.get("scope", "").split()
-    rest = [(key, value) for key, value in wanted.items() if key != "scope"]
+def _token_query(parameters: dict[str, str]) -> httpx.QueryParams:
+    """Return the query of a token request."""
+    # A challenge joins scopes with spaces; a request repeats the parameter.
+    scopes = parameters.get("scope", "").split()
+    rest = [(key, value) for key, value in parameters.items() if key != "scope"]
     return httpx.QueryParams(tuple(rest + [("scope", scope) for scope in scopes]))
 
 
-def _seconds(text: str | None) -> float:
+def _retry_after_s(text: str | None) -> float:
     return float(text) if text is not None and text.isdecimal() else 0.0

@@ -1,6 +1,6 @@
-"""A blob on its way up: sent in pieces, resumed where a connection broke, shown only when whole.
+"""Uploads a blob in chunks, resumes where a connection broke, and has it appear only when it is complete.
 
-A blob of one piece goes in one request, which every registry takes. Keeps no more than one piece in memory.
+A blob of one chunk goes in one request, which every registry takes. Keeps no more than one chunk in memory.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from lading.blobs.retry import TransientError
 from lading.errors import LadingError
 from lading.oci.transport import Transport
 
-PIECE_BYTES = 8 << 20
+CHUNK_BYTES = 8 << 20
 _OCTETS = {"content-type": "application/octet-stream"}
+# A session that the registry no longer knows, or whose offset it does not share.
 _LOST = frozenset({400, 404, 416})
 
 
 class SessionLost(Exception):
-    """The registry no longer knows this upload: it must be begun again from its first byte."""
+    """The registry no longer knows this upload: it must start over from its first byte."""
 
     def __init__(self, error: LadingError) -> None:
         super().__init__(str(error))
@@ -33,79 +34,80 @@ class Upload(ChunkedWriter):
     """A file to write a blob of `size_bytes` to. `write` and `finish` raise `SessionLost`."""
 
     def __init__(self, transport: Transport, path: str, size_bytes: int) -> None:
-        super().__init__(size_bytes, PIECE_BYTES)
+        super().__init__(size_bytes, CHUNK_BYTES)
         self._transport = transport
         self._path = path
         self._location = ""
         self._offset = 0
 
     def write(self, data: bytes) -> int:
-        """Take the next bytes, as `ChunkedWriter`; what does not go in one request opens the session first."""
-        # Only its answer says how large a piece must be at least, the first one too.
-        if not self._location and len(self.rest) + len(data) > self.piece_bytes:
-            self._begin()
+        """Take the next bytes, as `ChunkedWriter`; open the session if they do not fit in one request."""
+        # Only the response says how large a chunk must be at least, the first one included.
+        if not self._location and len(self.rest) + len(data) > self.chunk_bytes:
+            self._open_session()
         return super().write(data)
 
     def finish(self, digest: str, size_bytes: int) -> None:
         """Send the rest and have the registry check it. Raises `SizeMismatch` and `DigestMismatch`."""
         self.hash.check(digest, size_bytes)
         if not self._location:
-            self._begin()
+            self._open_session()
         if self._offset:
             self.send(bytes(self.rest))
             self.rest.clear()
-        self._close(digest)
+        self._complete(digest)
 
     def cancel(self) -> None:
-        """Let the registry forget what was sent; if it does not answer, it will by itself."""
+        """Have the registry drop what was sent; if it does not answer, it will do so by itself."""
         if self._location:
-            forget(self._transport, self._location)
+            cancel_session(self._transport, self._location)
 
-    def _begin(self) -> None:
-        response = self._transport.request("POST", self._path, expect={202})
-        self._take_location(response)
-        # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks
-        least = response.headers.get("oci-chunk-min-length", "")
-        self.piece_bytes = max(PIECE_BYTES, int(least) if least.isdecimal() else 0)
-
-    def send(self, piece: bytes) -> None:
-        """Send a piece, or what of it did not arrive before a connection broke."""
-        start, end = self._offset, self._offset + len(piece)
-        ask = False
+    def send(self, chunk: bytes) -> None:
+        """Send a chunk, or the rest of it after a broken connection."""
+        start, end = self._offset, self._offset + len(chunk)
+        is_retry = False
 
         def act() -> None:
-            nonlocal ask
-            if ask:
+            nonlocal is_retry
+            if is_retry:
+                # The response may have been lost, and not the bytes.
                 self._offset = self._arrived(start, end)
-            ask = True
+            is_retry = True
             if self._offset == end:
                 return
-            rest = memoryview(piece)[self._offset - start :]
+            rest = memoryview(chunk)[self._offset - start :]
             headers = {**_OCTETS, "content-range": f"{self._offset}-{end - 1}"}
             response = self._transport.once(
                 "PATCH", self._location, expect={201, 202, 204, *_LOST}, headers=headers, content=rest
             )
             self._check_known(response)
-            self._take_location(response)
+            self._follow_location(response)
             self._offset = end
 
         self._transport.retry.run(act)
+
+    def _open_session(self) -> None:
+        response = self._transport.request("POST", self._path, expect={202})
+        self._follow_location(response)
+        # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks
+        least = response.headers.get("oci-chunk-min-length", "")
+        self.chunk_bytes = max(CHUNK_BYTES, int(least) if least.isdecimal() else 0)
 
     def _arrived(self, start: int, end: int) -> int:
         """Ask how many bytes the registry has."""
         response = self._transport.once("GET", self._location, expect={200, 204, *_LOST})
         self._check_known(response)
-        self._take_location(response)
-        found = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("range", ""))
-        last = int(found[1]) if found else 0
-        # `0-0` is what docker-registry says of no byte and of one byte alike.
+        self._follow_location(response)
+        stored = re.fullmatch(r"(?:bytes=)?0-(\d+)", response.headers.get("range", ""))
+        last = int(stored[1]) if stored else 0
+        # `0-0` is what docker-registry says both of no byte and of one byte.
         arrived = last + 1 if last else 0
         if not start <= arrived <= end:
             raise SessionLost(self._transport.error("go on with an upload", f"{arrived} bytes there"))
         return arrived
 
-    def _close(self, digest: str) -> None:
-        """Put the blob in its place, with all its bytes if none were sent before."""
+    def _complete(self, digest: str) -> None:
+        """Have the blob appear under its digest, with all its bytes if none were sent before."""
         url, content = _with_digest(self._location, digest), bytes(self.rest)
         headers = _OCTETS if content else {}
         response = self._transport.request(
@@ -113,7 +115,8 @@ class Upload(ChunkedWriter):
         )
         self._check_known(response)
 
-    def _take_location(self, response: httpx.Response) -> None:
+    def _follow_location(self, response: httpx.Response) -> None:
+        # Each response may name another URL for the next request of the session.
         location = response.headers.get("location")
         if location:
             self._location = str(response.url.join(location))
@@ -124,8 +127,8 @@ class Upload(ChunkedWriter):
             raise SessionLost(self._transport.error("go on with an upload", found))
 
 
-def forget(transport: Transport, location: str) -> None:
-    """Tell the registry that nobody goes on with an upload: a courtesy, whatever it answers."""
+def cancel_session(transport: Transport, location: str) -> None:
+    """Tell the registry that an upload is given up: a courtesy, whatever it answers."""
     with contextlib.suppress(LadingError, TransientError):
         transport.once("DELETE", location, expect=range(200, 500))
 

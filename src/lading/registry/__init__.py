@@ -140,7 +140,7 @@ class Registry:
         def put() -> None:
             self.store.put(write, blob.digest, blob.size)
 
-        # No version names the blob yet, so a `gc` may remove it, during the put or right after. Then it is put
+        # No version names the blob yet, so a `gc` may remove it during the put or right after. Then it is put
         # once more inside the transaction of `add`, where no `gc` can come between.
         with contextlib.suppress(BlobNotFound):
             put()
@@ -217,7 +217,7 @@ class Registry:
         self._versions.record(evidence)
 
     def evidence(self, digest: str | None = None, *, history: bool = False) -> list[Evidence]:
-        """Return the last evidence per bundle and fingerprint, or all of it; of one bundle or of every one."""
+        """Return the last evidence per bundle and fingerprint, or all of it; of one bundle or of all."""
         return self._versions.evidence(digest, history=history)
 
     def remove(self, ref: Ref | str) -> None:

@@ -1,9 +1,9 @@
 """Unpacked bundles by digest: ``<root>/<64 hexadecimal digits>/``, each unpacked once and then shared.
 
-A bundle under its own name is always complete as it was unpacked; opening it checks every byte again. One that
-was changed since is never returned, but removed and unpacked again. The least recently opened are removed when
-all together are larger than `max_bytes`, but none that a process has open: it holds a lock on the directory.
-For a local disk: the locks are the kernel's.
+A bundle under its own name is always complete as it was unpacked; opening it checks every byte again. One
+that was changed since is never returned, but removed and unpacked again. The least recently opened are removed
+when all together are larger than `max_bytes`, but none that a process has open: it holds a lock on the
+directory. For a local disk: the locks are the kernel's.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def _entries(folder: Path, before: float) -> Iterator[Path]:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; what is removed meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files below a folder; what is removed meanwhile counts 0."""
     below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
     return sum(map(_file_size, below if path.is_dir() else [path]))
 

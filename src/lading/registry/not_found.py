@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lading.errors import LadingError, ModelNotFound, StillInUse, TagNotFound, VersionNotFound
+from lading.errors import (
+    BlobNotFound,
+    LadingError,
+    ModelNotFound,
+    StillInUse,
+    TagNotFound,
+    VersionNotFound,
+)
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -31,6 +38,12 @@ def not_found(catalog: Catalog, ref: Ref) -> LadingError:
     found = _listed(version.version for version in versions)
     plural = "" if len(versions) == 1 else "s"
     return VersionNotFound(f"model `{ref.name}`", expected=expected, found=f"version{plural} {found}")
+
+
+def blob_not_found(digest: str, *, expected: str) -> BlobNotFound:
+    """Return the error that a store has no blob of a digest; `expected` says where it was looked for."""
+    hint = "push the bundle again: it gets its old version and its blob back"
+    return BlobNotFound(f"blob `{digest}`", expected=expected, found="none", hint=hint)
 
 
 def still_used(version: ModelVersion, uses: Sequence[str]) -> StillInUse:

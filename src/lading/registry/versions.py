@@ -94,7 +94,7 @@ class Versions:
         self._catalog.versions.record(evidence)
 
     def evidence(self, digest: str | None = None, *, history: bool = False) -> list[Evidence]:
-        """Return the last evidence per bundle and fingerprint, or all of it; of one bundle or of every one."""
+        """Return the last evidence per bundle and fingerprint, or all of it; of one bundle or of all."""
         return self._catalog.versions.evidence(digest, history=history)
 
 

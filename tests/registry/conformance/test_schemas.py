@@ -17,7 +17,8 @@ from sqlalchemy import Connection, inspect, text
 from lading.errors import RegistryUnavailable
 from lading.ref import Ref
 from lading.registry.catalog.sql.tables import SCHEMA, metadata
-from lading.registry.open import is_database, open_catalog
+from lading.registry.open import open_catalog
+from lading.registry.urls import is_database
 from lading.release import verify_chain
 from support import release_processes as releasing
 from support.registries import registry_over

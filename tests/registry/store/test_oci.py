@@ -290,7 +290,7 @@ def test_an_upload_goes_on_when_the_registry_was_started_again(tmp_path):
 
 
 def test_a_registry_gone_for_good_half_way_up_leaves_no_version(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(lading.oci.upload, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(lading.oci.upload, "CHUNK_BYTES", 1000)
     server = docker_registry(tmp_path / "server")
     url = f"oci://{server.address}/models"
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-import lading.registry.store.s3parts
+import lading.registry.store.s3.parts
 from lading.blobs.retry import Retry
 from lading.errors import BlobNotFound, DigestMismatch, ExtraMissing, InvalidSetting, RegistryUnavailable
 from lading.registry import Registry
@@ -28,7 +28,7 @@ DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(lading.registry.store.s3parts, "PART_BYTES", PART)
+    monkeypatch.setattr(lading.registry.store.s3.parts, "PART_BYTES", PART)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Blobs in a folder: ``<root>/sha256/ab/abcd…``, written under ``<root>/tmp`` first.
 
-A blob under its own name is always whole. Knows nothing of bundles, names or versions, and does not check
-the bytes that it gives out: their reader knows the digests and does.
+A blob under its own name is always complete. Knows nothing of bundles, names or versions, and does not check
+the bytes that are read: the reader knows the digests and does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from lading.blobs.digest import HashingWriter
 from lading.blobs.locks import file_lock, remove_if_unlocked
 from lading.blobs.os_errors import registry_errors, unavailable
-from lading.errors import BlobNotFound
 from lading.ref import is_digest
+from lading.registry.not_found import blob_not_found
 from lading.registry.records import Removed, StoredBlob
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FolderStore:
-    """A `Store` in the folder `root`, made at the first write. Safe among processes, as far as `claim` is."""
+    """A `Store` in the folder `root`, created at the first write. Safe among processes as far as its locks are."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -34,11 +34,11 @@ class FolderStore:
 
     @property
     def where(self) -> str:
-        """Return the folder as text."""
+        """The folder as text."""
         return str(self._root)
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
-        """Write under a temporary name, check, sync and rename; a whole blob is only made young again."""
+        """Write under a temporary name, check, sync and rename; a complete blob only gets a new time."""
         path = self._path(digest)
         with registry_errors(self.where):
             if _refresh(path, digest):
@@ -46,6 +46,7 @@ class FolderStore:
             self._temporary.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._temporary / f"{path.name}.{secrets.token_hex(4)}"
+            # Locked, so that a sweep takes it for abandoned only once this process has died.
             with file_lock(temporary) as file:
                 sink = HashingWriter(file)
                 write(cast("BinaryIO", sink))
@@ -56,7 +57,7 @@ class FolderStore:
             _sync_folder(path.parent)
 
     def label(self, version: ModelVersion) -> None:
-        """Do nothing: the catalog says it."""
+        """Do nothing: the catalog has it."""
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading. Raises `BlobNotFound`."""
@@ -64,22 +65,17 @@ class FolderStore:
         try:
             return path.open("rb")
         except FileNotFoundError:
-            raise BlobNotFound(
-                f"blob `{digest}`",
-                expected=f"a file `{path}`",
-                found="none",
-                hint="push the bundle again: it gets its old version and its blob back",
-            ) from None
+            raise blob_not_found(digest, expected=f"a file `{path}`") from None
         except OSError as error:
             raise unavailable(self.where, error) from error
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob is there."""
+        """Return whether the blob exists."""
         with registry_errors(self.where):
             return self._path(digest).is_file()
 
     def delete(self, digest: str) -> bool:
-        """Remove the blob; return whether there was one."""
+        """Remove the blob; return whether it existed."""
         with registry_errors(self.where):
             try:
                 self._path(digest).unlink()
@@ -101,11 +97,11 @@ class FolderStore:
         for path in _files(self._temporary, self.where):
             with registry_errors(self.where):
                 try:
-                    found = path.stat()
+                    status = path.stat()
                 except FileNotFoundError:
                     continue
-                if found.st_mtime <= before and (dry_run or remove_if_unlocked(path)):
-                    removed.append(Removed("temporary file", path.name, found.st_size))
+                if status.st_mtime <= before and (dry_run or remove_if_unlocked(path)):
+                    removed.append(Removed("temporary file", path.name, status.st_size))
         return removed
 
     def close(self) -> None:
@@ -117,12 +113,10 @@ class FolderStore:
 
 
 def _refresh(path: Path, digest: str) -> bool:
-    """Make a blob that is there whole and young again, so that `gc` leaves it; return whether there is one.
-
-    One that was damaged on the disk counts as absent: pushing its bundle again heals it.
-    """
+    """Renew the time of a complete blob, so that `gc` keeps it; return whether there is one."""
     try:
         with path.open("rb") as file:
+            # Damaged on the disk, it counts as absent: pushing its bundle again heals it.
             if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != digest:
                 return False
         os.utime(path)
@@ -139,19 +133,19 @@ def _files(folder: Path, where: str) -> Iterator[Path]:
 
 
 def _stored(path: Path) -> StoredBlob | None:
-    """Describe a blob, or None for a file that is no blob or is gone since it was listed."""
+    """Describe a blob, or return None for a file that is no blob or was removed since it was listed."""
     digest = f"sha256:{path.name}"
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return StoredBlob(digest, found.st_size, found.st_mtime) if is_digest(digest) else None
+    return StoredBlob(digest, status.st_size, status.st_mtime) if is_digest(digest) else None
 
 
 def _sync_folder(folder: Path) -> None:
     # A rename is on the disk only when its folder is.
-    handle = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

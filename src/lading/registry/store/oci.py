@@ -1,8 +1,8 @@
 """Blobs in a repository of an OCI registry: each one the layer of an artifact that other tools read too.
 
 The tag ``blob-<64 hexadecimal digits>`` names the artifact of a blob; ``<name>-<version>`` names it as well
-once the catalog has given the version its number (docs/reference/stores.md). What an interrupted upload
-left is the registry's own to forget.
+once the catalog has given the version its number (docs/reference/stores.md). The registry itself removes what
+an interrupted upload left.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from lading.clock import iso_time, unix_time
 from lading.errors import BlobNotFound, RegistryUnavailable
 from lading.oci import MANIFEST, Document, Repository, digest_of
+from lading.registry.not_found import blob_not_found
 from lading.registry.records import Removed, StoredBlob
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ CREATED = "org.opencontainers.image.created"
 TITLE = "org.opencontainers.image.title"
 
 _TAG = re.compile(r"blob-([0-9a-f]{64})")
-_AT_ONCE = 8
+_CONNECTIONS = 8
 
 
 class OciStore:
@@ -45,28 +46,29 @@ class OciStore:
 
     @property
     def where(self) -> str:
-        """Return the store as a URL."""
+        """The store as a URL."""
         return f"oci://{self._repository.host}/{self._repository.name}"
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
-        """Upload the blob unless it is there, then the artifact that shows it, with the time of now."""
-        found = self._repository.find_blob(digest)
-        if found is None or not found.may_have(size_bytes):
-            self._upload(write, digest, size_bytes, heal=found is not None)
+        """Upload the blob unless it exists, then its artifact with the present time."""
+        blob = self._repository.find_blob(digest)
+        if blob is None or not blob.may_have(size_bytes):
+            self._upload(write, digest, size_bytes, heal=blob is not None)
         old = self._artifact(digest)
         if old is None:
-            config = self._repository.put_blob(_config(digest, {}))
-            self._replace(None, _artifact(digest, size_bytes, config, len(_config(digest, {})), {}))
+            config = _config(digest, {})
+            stored = self._repository.put_blob(config)
+            self._replace(None, _artifact(digest, size_bytes, stored, len(config), {}))
         else:
             self._replace(old, old.manifest)
 
     def label(self, version: ModelVersion) -> None:
-        """Write into the artifact what a version says of it, and tag it ``<name>-<version>``."""
+        """Describe the version in the blob's artifact, and tag it ``<name>-<version>``."""
         old = self._artifact(version.blob)
         if old is None:
-            raise self._not_found(version.blob)
+            raise blob_not_found(version.blob, expected=f"it in `{self.where}`")
         labels = _labels(version)
-        # Pushed again, it has kept its version: then all is said already.
+        # Pushed again, the bundle has kept its version: its artifact is described already.
         if labels.items() <= old.manifest["annotations"].items():
             return
         config = _config(version.blob, labels)
@@ -79,11 +81,11 @@ class OciStore:
         return self._repository.open_blob(digest)
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob and its artifact are there."""
+        """Return whether the blob and its artifact exist."""
         return self._repository.find_blob(digest) is not None and self._artifact(digest) is not None
 
     def delete(self, digest: str) -> bool:
-        """Remove artifact and blob; tell if there were any. The registry frees the bytes later."""
+        """Remove artifact and blob; return whether either existed. The registry frees the bytes later."""
         artifact = self._artifact(digest)
         if artifact is not None:
             self._repository.delete_manifest(artifact.document.digest)
@@ -93,17 +95,18 @@ class OciStore:
         """List all blobs that have an artifact, in order of their digests."""
         tags = (_TAG.fullmatch(tag) for tag in self._repository.tags())
         digests = [f"sha256:{tag[1]}" for tag in tags if tag is not None]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_CONNECTIONS) as pool:
             for artifact in pool.map(self._artifact, digests):
+                # None: removed since the tags were listed.
                 if artifact is not None:
                     yield artifact.stored()
 
     def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:  # noqa: ARG002 - as Store says
-        """Do nothing: a registry does not list uploads, and forgets broken-off ones by itself."""
+        """Do nothing: a registry does not list uploads, and removes abandoned ones by itself."""
         return []
 
     def close(self) -> None:
-        """Let go of all connections; they open again when used."""
+        """Close all connections; they open again when used."""
         self._repository.close()
 
     def _upload(
@@ -112,14 +115,14 @@ class OciStore:
         if heal:
             self._repository.delete_blob(digest)
         self._repository.upload_blob(write, digest, size_bytes)
-        found = self._repository.find_blob(digest)
-        if found is None or not found.may_have(size_bytes):
-            # None: a `gc` that had just found it unnamed has removed it.
-            kind = BlobNotFound if found is None else RegistryUnavailable
+        blob = self._repository.find_blob(digest)
+        if blob is None or not blob.may_have(size_bytes):
+            # None: a `gc` that had just seen that no version names it has removed it.
+            kind = BlobNotFound if blob is None else RegistryUnavailable
             raise kind(
                 f"store `{self.where}`",
                 expected=f"blob `{digest}` of {size_bytes} bytes after its upload",
-                found="none" if found is None else f"{found.size_bytes} bytes",
+                found="none" if blob is None else f"{blob.size_bytes} bytes",
                 hint="the registry's own storage is damaged: remove the blob there and collect its garbage",
             )
 
@@ -128,21 +131,16 @@ class OciStore:
         return None if document is None else _Artifact.read(document, digest, self.where)
 
     def _replace(self, old: _Artifact | None, manifest: dict[str, Any]) -> None:
-        """Show `manifest`, as of now, in the place of the old one."""
-        now = iso_time(self._clock(), "microseconds")
-        annotations = {**manifest["annotations"], CREATED: now}
+        """Put `manifest`, with the present time, in the place of the old one."""
+        annotations = {**manifest["annotations"], CREATED: iso_time(self._clock(), "microseconds")}
         data = msgspec.json.encode({**manifest, "annotations": annotations}, order="sorted")
-        # The tag that shows the blob comes last.
+        # The tag that makes the blob exist comes last.
         for tag in (*_version_tags(annotations), _tag(manifest["layers"][0]["digest"])):
             self._repository.put_manifest(tag, data, MANIFEST)
         if old is not None and old.document.digest != digest_of(data):
             # A registry that deletes nothing keeps it, untagged, until it collects its garbage.
             with contextlib.suppress(RegistryUnavailable):
                 self._repository.delete_manifest(old.document.digest)
-
-    def _not_found(self, digest: str) -> BlobNotFound:
-        hint = "push the bundle again: it gets its old version and its blob back"
-        return BlobNotFound(f"blob `{digest}`", expected=f"it in `{self.where}`", found="none", hint=hint)
 
 
 class _Artifact(msgspec.Struct, frozen=True):
@@ -154,14 +152,14 @@ class _Artifact(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, document: Document, digest: str, where: str) -> _Artifact:
-        """Read the manifest under a blob's tag. Raises `RegistryUnavailable` for what lading never wrote."""
+        """Read the manifest under a blob's tag. Raises `RegistryUnavailable` if lading did not write it."""
         try:
             manifest = msgspec.json.decode(document.data, type=dict[str, Any])
             (layer,) = manifest["layers"]
-            modified = unix_time(manifest["annotations"][CREATED])
+            modified_at = unix_time(manifest["annotations"][CREATED])
             if layer["digest"] != digest:
                 raise ValueError(layer["digest"])
-            return cls(document, digest, manifest, int(layer["size"]), modified)
+            return cls(document, digest, manifest, int(layer["size"]), modified_at)
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryUnavailable(
                 f"store `{where}`",
@@ -185,7 +183,8 @@ def _version_tags(annotations: dict[str, str]) -> tuple[str, ...]:
 
 
 def _labels(version: ModelVersion) -> dict[str, str]:
-    """Say of a version what people look for beside its bytes."""
+    """Return the annotations that describe a version to people and to other tools."""
+    # https://github.com/opencontainers/image-spec/blob/main/annotations.md
     return {
         TITLE: f"{version.name} {version.version}",
         "org.opencontainers.image.description": version.description,
@@ -200,12 +199,18 @@ def _labels(version: ModelVersion) -> dict[str, str]:
 
 
 def _config(digest: str, labels: dict[str, str]) -> bytes:
-    """Write the configuration of a model (https://github.com/modelpack/model-spec/blob/main/docs/config.md)."""
-    descriptor = {"name": labels["lading.name"], "version": labels["lading.version"]} if labels else {}
+    """Return the configuration of a model; with no labels, of a blob that no version names yet."""
+    # https://github.com/modelpack/model-spec/blob/main/docs/config.md
+    descriptor: dict[str, Any] = {}
     if labels:
-        descriptor["description"] = labels["org.opencontainers.image.description"]
+        descriptor = {
+            "name": labels["lading.name"],
+            "version": labels["lading.version"],
+            "description": labels["org.opencontainers.image.description"],
+            "authors": [labels["lading.owner"]],
+        }
     config = {
-        "descriptor": {**descriptor, **({"authors": [labels["lading.owner"]]} if labels else {})},
+        "descriptor": descriptor,
         "config": {"format": "onnx"},
         "modelfs": {"type": "layers", "diffIds": [digest]},
     }

@@ -146,7 +146,7 @@ class Resolver:
 
     def _reachable_targets(self) -> list[_Target] | None:
         """Return what the references mean, or None if only a database knows that is unreachable."""
-        from lading.registry.open import is_database
+        from lading.registry.urls import is_database
 
         try:
             return self._targets()

@@ -1,6 +1,6 @@
 """Blobs in a bucket or under a prefix: ``<prefix>/sha256/ab/abcd…``, the names of a store in a folder.
 
-Written so that a blob appears whole and is never written over (``If-None-Match: *``); what killed writers
+Written so that a blob appears complete and is never overwritten (``If-None-Match: *``); what killed writers
 left in parts is swept. Endpoint, region and credentials are those of every AWS tool (``AWS_…``, profiles,
 roles); nothing is read, and botocore is not loaded, before the store is used.
 """
@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -20,19 +20,21 @@ from lading.blobs.download import Stream, read_blob
 from lading.blobs.retry import Retry, TransientError
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, missing_extra
 from lading.ref import is_digest
+from lading.registry.not_found import blob_not_found
 from lading.registry.records import Removed, StoredBlob
-from lading.registry.store.s3faults import code_of, s3_errors
-from lading.registry.store.s3parts import PartsUpload
+from lading.registry.store.s3.errors import code_of, s3_errors
+from lading.registry.store.s3.parts import PartsUpload
 
 if TYPE_CHECKING:
     from lading.registry.records import ModelVersion
 
 QUIET_S = 900.0
-"""An upload to which nobody has sent a part for so long counts as abandoned."""
+"""An upload that has received no part for so long counts as abandoned."""
 COPY_BYTES = 5 << 30
 """The most that S3 copies in one request."""
 _DIGEST = "lading-digest"
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_CHUNK_BYTES = 1 << 16
 
 
 class S3Store:
@@ -52,16 +54,16 @@ class S3Store:
 
     @property
     def where(self) -> str:
-        """Return the store as a URL."""
+        """The store as a URL."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def put(self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int) -> None:
-        """Upload the blob unless it is there and whole; then only make it young again."""
+        """Upload the blob, or only renew its time if it exists and is complete."""
         key = self._key(digest)
         with s3_errors(self.where):
             head = self._head(key)
-            whole = head is not None and _is_whole(head, digest, size_bytes)
-            if whole and self._refresh(key, head, digest):
+            complete = head is not None and _is_complete(head, digest, size_bytes)
+            if complete and self._refresh(key, head, digest):
                 return
             upload = PartsUpload(
                 self._client, self._bucket, key, size_bytes, {_DIGEST: digest}, replace=head is not None
@@ -74,7 +76,7 @@ class S3Store:
                 raise
 
     def label(self, version: ModelVersion) -> None:
-        """Do nothing: the catalog says it."""
+        """Do nothing: the catalog has it."""
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading; its digest is checked at its end. Raises `BlobNotFound`."""
@@ -84,27 +86,28 @@ class S3Store:
             with s3_errors(self.where):
                 ranged = {"Range": f"bytes={offset}-"} if offset else {}
                 try:
-                    found = self._client.get_object(Bucket=self._bucket, Key=key, **ranged)
+                    response = self._client.get_object(Bucket=self._bucket, Key=key, **ranged)
                 except self._client.exceptions.ClientError as error:
                     if code_of(error) in _MISSING:
                         raise self._not_found(digest) from None
                     raise
-            return _Body(found, offset, self.where)
+            return _Body(response, offset, self.where)
 
         return read_blob(begin, digest, self._retry)
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob is there."""
+        """Return whether the blob exists."""
         with s3_errors(self.where):
             return self._head(self._key(digest)) is not None
 
     def delete(self, digest: str) -> bool:
-        """Remove the blob; return whether there was one."""
+        """Remove the blob; return whether it existed."""
         key = self._key(digest)
         with s3_errors(self.where):
-            there = self._head(key) is not None
+            # DeleteObject succeeds for keys that do not exist.
+            existed = self._head(key) is not None
             self._client.delete_object(Bucket=self._bucket, Key=key)
-        return there
+        return existed
 
     def blobs(self) -> Iterator[StoredBlob]:
         """List all blobs in order of their digests."""
@@ -112,14 +115,14 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}sha256/"
             )
-            found = [one for page in pages for one in page.get("Contents", [])]
-        for one in sorted(found, key=lambda one: str(one["Key"])):
-            digest = "sha256:" + str(one["Key"]).rpartition("/")[2]
+            objects = [entry for page in pages for entry in page.get("Contents", [])]
+        for entry in sorted(objects, key=lambda entry: str(entry["Key"])):
+            digest = "sha256:" + str(entry["Key"]).rpartition("/")[2]
             if is_digest(digest):
-                yield StoredBlob(digest, one["Size"], one["LastModified"].timestamp())
+                yield StoredBlob(digest, entry["Size"], entry["LastModified"].timestamp())
 
     def sweep(self, before: float, *, dry_run: bool) -> list[Removed]:
-        """Abort uploads that were begun before the Unix time `before` and that nobody goes on with."""
+        """Abort abandoned uploads whose last part is older than the Unix time `before`."""
         removed = []
         with s3_errors(self.where):
             for upload in self._uploads():
@@ -136,7 +139,7 @@ class S3Store:
         return removed
 
     def close(self) -> None:
-        """Let go of all connections; they open again when used."""
+        """Close all connections; they open again when used."""
         client = self.__dict__.pop("_client", None)
         if client is not None:
             client.close()
@@ -153,14 +156,14 @@ class S3Store:
         try:
             head: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=key)
         except self._client.exceptions.ClientError as error:
-            # Of a HEAD there is no body to tell a missing blob from a missing bucket.
+            # A HEAD has no body that would tell a missing blob from a missing bucket.
             if code_of(error) in _MISSING:
                 return None
             raise
         return head
 
     def _refresh(self, key: str, head: dict[str, Any] | None, digest: str) -> bool:
-        """Copy the blob onto itself: the only way to a new time. False if it is gone or another since."""
+        """Copy the blob onto itself, the only way to renew its time; False if it was removed or replaced."""
         if head is None:
             return False
         if head["ContentLength"] > COPY_BYTES:
@@ -172,6 +175,7 @@ class S3Store:
                 Key=key,
                 CopySource=source,
                 CopySourceIfMatch=head["ETag"],
+                # S3 refuses a copy onto itself that changes nothing.
                 MetadataDirective="REPLACE",
                 Metadata={_DIGEST: digest},
             )
@@ -189,7 +193,7 @@ class S3Store:
             yield from page.get("Uploads", [])
 
     def _parts(self, upload: dict[str, Any]) -> tuple[int, float]:
-        """Return the size of what was sent of an upload, and the Unix time of the last part."""
+        """Return the bytes that were sent of an upload, and the Unix time of its last part."""
         pages = self._client.get_paginator("list_parts").paginate(
             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
         )
@@ -198,16 +202,15 @@ class S3Store:
         return sum(part["Size"] for part in parts), last.timestamp()
 
     def _not_found(self, digest: str) -> BlobNotFound:
-        hint = "push the bundle again: it gets its old version and its blob back"
-        return BlobNotFound(f"blob `{digest}`", expected=f"it in `{self.where}`", found="none", hint=hint)
+        return blob_not_found(digest, expected=f"it in `{self.where}`")
 
 
 class _Body:
-    """The body of an answer to GetObject, read as it comes."""
+    """The body of a response to GetObject, read as it comes."""
 
-    def __init__(self, found: dict[str, Any], offset: int, where: str) -> None:
-        self._body = found["Body"]
-        self._size_bytes = offset + int(found["ContentLength"])
+    def __init__(self, response: dict[str, Any], offset: int, where: str) -> None:
+        self._body = response["Body"]
+        self._size_bytes = offset + int(response["ContentLength"])
         self._where = where
 
     @property
@@ -217,7 +220,7 @@ class _Body:
     def chunks(self) -> Iterator[bytes]:
         try:
             with s3_errors(self._where):
-                yield from self._body.iter_chunks(1 << 16)
+                yield from self._body.iter_chunks(_CHUNK_BYTES)
         except RegistryUnavailable as error:
             raise TransientError(error) from error
 
@@ -225,24 +228,25 @@ class _Body:
         self._body.close()
 
 
-def s3_client(environ: os._Environ[str] | dict[str, str]) -> Any:
-    """Make a client as the environment says (``AWS_ENDPOINT_URL``, ``AWS_REGION``, credentials …)."""
+def s3_client(environ: Mapping[str, str]) -> Any:
+    """Return a client configured by the environment (``AWS_ENDPOINT_URL``, ``AWS_REGION``, credentials …)."""
     from botocore.config import Config
     from botocore.session import get_session
 
     session = get_session()
     region = environ.get("AWS_REGION") or session.get_config_variable("region") or "us-east-1"
-    own = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     settings: dict[str, Any] = {
         "retries": {"mode": "standard", "total_max_attempts": 5},
-        # Every server checks the signed digest of what it is sent; the newer checksums not every one knows.
+        # Every server checks the signed digest of what it receives; not every one knows the newer checksums.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
-        "s3": {"payload_signing_enabled": True, **({"addressing_style": "path"} if own else {})},
+        # A bucket as a subdomain needs DNS that a server other than Amazon's rarely has.
+        "s3": {"payload_signing_enabled": True, **({"addressing_style": "path"} if endpoint else {})},
     }
     return session.create_client("s3", region_name=region, config=Config(**settings))
 
 
-def _is_whole(head: dict[str, Any], digest: str, size_bytes: int) -> bool:
-    # Bytes of another writer come without our metadata, and then the blob is written again.
+def _is_complete(head: dict[str, Any], digest: str, size_bytes: int) -> bool:
+    # Bytes of another writer come without our metadata; the blob is then written again.
     return (head["ContentLength"], head["Metadata"].get(_DIGEST)) == (size_bytes, digest)

@@ -1,4 +1,4 @@
-"""From what S3 and botocore say to `RegistryUnavailable` with a hint. Retries nothing: botocore does."""
+"""Turns errors of S3 and botocore into `RegistryUnavailable`, with a hint. Retries nothing: botocore does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HINTS = {
 
 @contextmanager
 def s3_errors(where: str) -> Iterator[None]:
-    """Turn any error of botocore or of its connection into `RegistryUnavailable` that names `where`."""
+    """Raise `RegistryUnavailable`, which names `where`, for any error of botocore or of its connection."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
     try:
