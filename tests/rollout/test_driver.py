@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from lading.clock import unix_time
 from lading.errors import RegistryUnavailable, StaleRelease, UsageError
 from lading.release import Plan, Release, verify_chain
-from lading.rollout import LEASE, Reading, apply, decide, paused, promoted, resumed, rolled_back
-from lading.rollout.snapshot import look
+from lading.rollout import LEASE, WindowReader, apply, decide, paused, promoted, resumed, rolled_back
+from lading.rollout.snapshot import take_snapshot
 from lading.verdict import Verdict
 from support import rollout_processes as rolling
 from support.registries import rows_at
@@ -196,7 +196,10 @@ def test_a_shadow_is_never_promoted_by_itself_but_taken_back_where_it_disagrees(
     story.registry.releases.begin("iris", 2, SHADOW, actor="ada")
     for _ in range(15):
         assert story.second(EQUAL).state == "running"
-    assert look(story.registry, Reading(story.registry), "iris", story.clock()).verdict.action == "promote"
+    assert (
+        take_snapshot(story.registry, WindowReader(story.registry), "iris", story.clock()).verdict.action
+        == "promote"
+    )
     ended = story.until_it_ends(Behaviour(agreement=0.5))
     assert ended.state == "rolled_back"
     assert "agreement" in ended.reason
@@ -245,21 +248,21 @@ def test_a_release_that_cannot_be_judged_is_paused_and_hinders_no_other(tmp_path
 
 def test_reading_goes_on_from_where_it_was_and_misses_no_late_window(story):
     current = story.registry.releases.begin("iris", 2, FAST, actor="ada")
-    reading = Reading(story.registry)
+    reader = WindowReader(story.registry)
     for _ in range(5):
         story.second(EQUAL)
-    first = reading.windows(current)
+    first = reader.windows(current)
     story.crowd.second(current, story.clock.now - 60, EQUAL, EQUAL)  # a replica that was cut off a minute ago
     story.crowd.second(current, story.clock.now, EQUAL, EQUAL)
-    assert len(reading.windows(current)) == len(first) + 4
-    assert reading.windows(current) == story.registry.traffic.windows("iris", current.number)
+    assert len(reader.windows(current)) == len(first) + 4
+    assert reader.windows(current) == story.registry.traffic.windows("iris", current.number)
 
 
 def test_what_people_are_shown_adds_up(story):
     story.registry.releases.begin("iris", 2, Plan(mode="ab", steps=(25,)), actor="ada")
     for _ in range(12):
         story.second(Behaviour(p50_s=0.0024))
-    seen = look(story.registry, Reading(story.registry), "iris", story.clock())
+    seen = take_snapshot(story.registry, WindowReader(story.registry), "iris", story.clock())
     assert seen.live.requests + seen.candidate.requests == 12 * 2000
     assert seen.live.requests_per_s == pytest.approx(1500, rel=0.1)
     assert seen.candidate.latency_p50_s == pytest.approx(0.0024, rel=0.1)

@@ -1,8 +1,8 @@
 """Locks on files and on directories, held by a process for as long as it lives.
 
 The kernel frees the locks of a killed process, so what is unlocked is abandoned, however young it is. They
-work among the processes of one machine, and among machines whose shared file system passes locks on: NFS does,
-and makes of `flock` a lock that needs the file open for writing (flock(2)).
+work among the processes of one machine, and among machines whose shared file system passes locks on: NFS
+does, and makes of `flock` a lock that needs the file open for writing (flock(2)).
 """
 
 from __future__ import annotations

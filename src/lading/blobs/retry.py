@@ -31,7 +31,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class Retry:
-    """Up to `attempts` tries, with pauses that double from `first_s` up to `most_s`, by default 3 s in all."""
+    """Up to `attempts` tries, with pauses that double from `first_s` up to `most_s`: 3 s by default."""
 
     attempts: int = 5
     first_s: float = 0.2

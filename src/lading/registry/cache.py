@@ -1,9 +1,9 @@
 """Unpacked bundles by digest: ``<root>/<64 hexadecimal digits>/``, each unpacked once and then shared.
 
 A bundle under its own name is always complete as it was unpacked; opening it checks every byte again. One
-that was changed since is never returned, but removed and unpacked again. The least recently opened are removed
-when all together are larger than `max_bytes`, but none that a process has open: it holds a lock on the
-directory. For a local disk: the locks are the kernel's.
+that was changed since is never returned, but removed and unpacked again. The least recently opened are
+removed when all together are larger than `max_bytes`, but none that a process has open: it holds a lock on
+the directory. For a local disk: the locks are the kernel's.
 """
 
 from __future__ import annotations

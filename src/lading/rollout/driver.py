@@ -1,9 +1,9 @@
 """The rollout driver: moves traffic to a candidate step by step, as live evidence allows.
 
 Reads windows, asks for the verdict and writes the change with its event in one transaction, under a lease
-that one process holds at a time. The lease only saves work: what keeps a step from being skipped or taken
-twice is that each change is one compare-and-set, so that a driver that is killed, or was asleep while
-another took over, leaves a release from which the next one goes on.
+that one process holds at a time. The lease only saves work. What keeps a step from being skipped or taken
+twice is that each change is one compare-and-set: a driver that was killed, or slept while another took over,
+leaves a release that the next one can continue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lading.errors import ConflictError, LadingError, RegistryUnavailable
 from lading.release import Release
-from lading.rollout.evidence import Reading, assess
+from lading.rollout.evidence import WindowReader, assess
 from lading.rollout.moves import Move, apply, decide, paused
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ log = logging.getLogger("lading.rollout")
 
 LEASE = "rollout"
 LEASE_S = 5.0
-"""A killed leader is replaced once its lease has run out, within 10 s in all."""
+"""A killed leader is replaced once its lease has expired, within 10 s in all."""
 
 
 class Driver:
     """Drives every open release of a registry while it holds the lease.
 
-    ``share`` is the part of the time that may go into judging one release: a rollout of many hours has many
-    windows, and the driver lives beside a server.
+    ``share`` is the part of the time that judging one release may take: a rollout of many hours has many
+    windows, and the driver runs beside a server.
     """
 
     def __init__(
@@ -54,65 +54,67 @@ class Driver:
         self._share = share
         self._clock = clock
         self._leading = False
-        self._reading = Reading(registry)
+        self._reader = WindowReader(registry)
         self._rest_until: dict[str, float] = {}
 
     def turn(self) -> list[Release]:
-        """Drive each open release by at most one move, if this process leads; give those that changed."""
+        """Drive each open release by at most one move, if this process leads; return those that changed."""
         leading = self._registry.fleet.lease(LEASE, self._holder, LEASE_S)
         if leading != self._leading:
             self._leading = leading
             log.info("%s", "driving the rollouts" if leading else "another process drives the rollouts")
         if not leading:
             return []
-        running = [one for one in self._registry.releases.wanted() if one.state == "running"]
-        self._reading.keep(running)
-        changed = (self._drive(one) for one in running if self._rested(one.name))
-        return [one for one in changed if one is not None]
+        running = [release for release in self._registry.releases.wanted() if release.state == "running"]
+        self._reader.keep(running)
+        changed = (self._drive(release) for release in running if self._rested(release.name))
+        return [release for release in changed if release is not None]
 
     def run(self, stop: threading.Event) -> None:
-        """Take turns until `stop` is set; a catalog that is away is waited for."""
-        away = False
+        """Take turns until `stop` is set; rollouts wait while the catalog is unreachable."""
+        unreachable = False
         while not stop.is_set():
             try:
                 self.turn()
-                away = False
+                unreachable = False
             except RegistryUnavailable as error:
-                if not away:
+                # Once for an outage, and not with every turn.
+                if not unreachable:
                     log.warning("catalog unreachable; rollouts wait: %s", error.message)
-                away = True
+                unreachable = True
             except Exception:
-                # The edge of a thread: nobody else would say so, and all rollouts would stand still for good.
+                # The edge of a thread: without this, all rollouts would stop, and nobody would know why.
                 log.exception("a turn of the rollouts failed; the next one tries again")
             stop.wait(self._interval_s)
         if self._leading:
             try:
                 self._registry.fleet.release_lease(LEASE, self._holder)
             except RegistryUnavailable:
-                log.info("the lease was not given back; it runs out by itself")
+                log.info("the lease could not be released; it expires by itself")
 
     def _rested(self, name: str) -> bool:
         return time.monotonic() >= self._rest_until.get(name, 0.0)
 
     def _drive(self, release: Release) -> Release | None:
         began = time.monotonic()
-        move = self._judged(release)
+        move = self._judge(release)
         ended = time.monotonic()
+        # A judgement of 20 ms with a share of 0.1 rests for 180 ms.
         self._rest_until[release.name] = ended + (ended - began) * (1 / self._share - 1)
         if move is None:
             return None
         try:
-            done = apply(self._registry, release, move)
+            changed = apply(self._registry, release, move)
         except ConflictError:
             log.info("release %d of %s was changed meanwhile", release.number, release.name)
             return None
         log.info("%s: %s %s: %s", release.name, move.event.kind, move.event.to, move.event.reason)
-        return done
+        return changed
 
-    def _judged(self, release: Release) -> Move | None:
-        """Choose the move; a release that cannot be judged is paused, and is no hindrance to the others."""
+    def _judge(self, release: Release) -> Move | None:
+        """Choose the move; a release that cannot be judged is paused, so that the others go on."""
         try:
-            verdict = assess(release, self._reading.windows(release), self._clock())
+            verdict = assess(release, self._reader.windows(release), self._clock())
         except RegistryUnavailable:
             raise
         except LadingError as error:
@@ -120,7 +122,7 @@ class Driver:
         return decide(release, verdict, self._holder)
 
 
-def holder_here(replica: str = "") -> str:
-    """Make a name for a driver that no other has, whatever names of hosts and numbers of processes repeat."""
+def unique_holder(replica: str = "") -> str:
+    """Return a name for a driver that no other has, even if host names and process ids repeat."""
     where = replica or f"{socket.gethostname()}:{os.getpid()}"
     return f"driver@{where}-{secrets.token_hex(2)}"

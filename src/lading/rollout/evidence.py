@@ -1,4 +1,4 @@
-"""Reading what the servers told of a release, and asking for the verdict. Changes nothing."""
+"""Reads the traffic that servers counted for a release, and asks for the verdict. Changes nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from lading.registry import Registry
 
 LATE_S = 900.0
-"""How late a window may come and still be seen: a server keeps some minutes while the catalog is away."""
+"""How late a window may arrive: a server keeps some minutes of them while the catalog is unreachable."""
 
 
-class Reading:
-    """The windows of releases. Each look reads on from the last, for a long rollout has many."""
+class WindowReader:
+    """Reads the windows of releases. Each call reads on from the last: a long rollout has many."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -27,20 +27,20 @@ class Reading:
     def windows(self, release: Release) -> list[Window]:
         """Return all windows of a release, oldest first."""
         known = self._known.setdefault((release.name, release.number), {})
-        newest = max((one.at for one in known.values()), default=None)
+        newest = max((window.at for window in known.values()), default=None)
         since = None if newest is None else newest - LATE_S
-        known |= {one.id: one for one in self._registry.traffic.windows(release.name, release.number, since)}
-        return sorted(known.values(), key=lambda one: (one.at, one.id))
+        recent = self._registry.traffic.windows(release.name, release.number, since)
+        known |= {window.id: window for window in recent}
+        return sorted(known.values(), key=lambda window: (window.at, window.id))
 
     def keep(self, releases: Sequence[Release]) -> None:
-        """Forget the windows of all but these."""
-        wanted = {(one.name, one.number) for one in releases}
-        self._known = {key: known for key, known in self._known.items() if key in wanted}
+        """Forget the windows of all releases but these."""
+        kept = {(release.name, release.number) for release in releases}
+        self._known = {key: windows for key, windows in self._known.items() if key in kept}
 
 
 def assess(release: Release, windows: Sequence[Window], now: float) -> Verdict:
-    """Judge the windows of a release, both sides of it; `now` is Unix time."""
-    live = [one for one in windows if one.version == release.live]
-    candidate = [one for one in windows if one.version == release.candidate]
-    started = unix_time(release.step_started_at)
-    return judge(release.plan.gates, live, candidate, now, started, release.plan)
+    """Judge the windows of both sides of a release; `now` is a Unix time."""
+    live = [window for window in windows if window.version == release.live]
+    candidate = [window for window in windows if window.version == release.candidate]
+    return judge(release.plan.gates, live, candidate, now, unix_time(release.step_started_at), release.plan)

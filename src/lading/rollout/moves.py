@@ -1,7 +1,7 @@
-"""What may happen to a release on its way: pure decisions, each at most one change of it with its event.
+"""What may happen to a release on its way: pure decisions, each at most one change with its event.
 
-Reads no registry and no clock; `apply` writes a move as one compare-and-set, so that whoever was slower is
-told and nothing is done twice.
+Reads no registry and no clock; `apply` writes a move as one compare-and-set, so that the slower of two
+writers gets an error and nothing is done twice.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One change of a release: what to set, and how the event calls it."""
+    """One change of a release: what to set, and its event."""
 
     changes: Changes
     event: EventDraft
 
 
 def decide(release: Release, verdict: Verdict, actor: str) -> Move | None:
-    """Choose what follows from the verdict, at most one move; None is to wait.
+    """Choose at most one move that follows from the verdict; None is to wait.
 
-    A canary goes up one step, from the last one to live. Shadow and A/B releases are never promoted by
-    themselves, for the one has answered nobody and the other was made to be compared by people; harm takes
-    them back all the same.
+    A canary goes up one step, from the last one to live. Shadow and A/B releases are never promoted
+    automatically; harm rolls them back all the same.
     """
     if release.state != "running":
         return None
     if verdict.action == "roll_back":
         return rolled_back(release, actor, "; ".join(verdict.reasons), verdict)
+    # A shadow has answered nobody yet, and an A/B test is for people to compare.
     if verdict.action != "promote" or release.plan.mode != "canary":
         return None
     requests = verdict.numbers.get("candidate.requests", 0)
@@ -45,7 +45,7 @@ def decide(release: Release, verdict: Verdict, actor: str) -> Move | None:
 def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
     """Return the next step up: the next weight of the plan, or live after the last. Raises `UsageError`."""
     if not release.is_open:
-        raise _refused(release, "a candidate on its way")
+        raise _refusal(release, "a candidate on its way")
     steps, evidence = release.plan.steps, _evidence(verdict)
     if release.plan.mode == "canary" and release.step + 1 < len(steps):
         step = release.step + 1
@@ -57,6 +57,7 @@ def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None 
             to=f"{steps[step]:g} %",
             evidence=evidence,
         )
+        # A paused release that is promoted by hand runs again.
         return Move({"step": step, "state": "running"}, event)
     event = EventDraft(
         kind="promoted",
@@ -72,7 +73,7 @@ def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None 
 def rolled_back(release: Release, actor: str, reason: str, verdict: Verdict | None = None) -> Move:
     """Return the move that takes the candidate out of traffic. Raises `UsageError`."""
     if not release.is_open:
-        raise _refused(release, "a candidate on its way")
+        raise _refusal(release, "a candidate on its way")
     event = EventDraft(
         kind="rolled_back",
         actor=actor,
@@ -85,23 +86,23 @@ def rolled_back(release: Release, actor: str, reason: str, verdict: Verdict | No
 
 
 def paused(release: Release, actor: str, reason: str) -> Move:
-    """Return the move that leaves the weight as it is until `resumed`. Raises `UsageError`."""
+    """Return the move that keeps the weight as it is until `resumed`. Raises `UsageError`."""
     if release.state != "running":
-        raise _refused(release, "state `running`")
+        raise _refusal(release, "state `running`")
     return Move({"state": "paused", "reason": reason}, EventDraft(kind="paused", actor=actor, reason=reason))
 
 
 def resumed(release: Release, actor: str, reason: str) -> Move:
-    """Return the move that lets a paused release go on. Raises `UsageError`."""
+    """Return the move that continues a paused release. Raises `UsageError`."""
     if release.state != "paused":
-        raise _refused(release, "state `paused`")
+        raise _refusal(release, "state `paused`")
     return Move(
         {"state": "running", "reason": reason}, EventDraft(kind="resumed", actor=actor, reason=reason)
     )
 
 
 def apply(registry: Registry, release: Release, move: Move) -> Release:
-    """Write a move and its event; raises `StaleRelease` where somebody was quicker."""
+    """Write a move and its event; raises `StaleRelease` if the release was changed meanwhile."""
     return registry.releases.change(release, event=move.event, **move.changes)
 
 
@@ -109,7 +110,7 @@ def _evidence(verdict: Verdict | None) -> dict[str, object]:
     return {"reasons": list(verdict.reasons), **verdict.numbers} if verdict is not None else {}
 
 
-def _refused(release: Release, expected: str) -> UsageError:
+def _refusal(release: Release, expected: str) -> UsageError:
     where = f"release {release.number} of `{release.name}`"
     hint = f"`lading rollout status {release.name}` shows where it stands"
     return UsageError(where, expected=expected, found=f"state `{release.state}`", hint=hint)

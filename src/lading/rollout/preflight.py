@@ -1,6 +1,6 @@
 """What comes before a release: evidence that the bundle holds, and the gates that need no traffic.
 
-Releases nothing. What was measured here is recorded in the registry, whether it holds or not.
+Releases nothing. Evidence that is measured here is recorded in the registry, whether the bundle holds or not.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
 
 
-def proof_anywhere(registry: Registry, version: ModelVersion) -> Evidence:
-    """Return evidence that a bundle holds on some runtime, this one first; verify it here where there is none.
+def prove_anywhere(registry: Registry, version: ModelVersion) -> Evidence:
+    """Return evidence that a bundle holds on any runtime, preferably this one; verify it here if there is none.
 
     Raises `VerificationError` naming the check that failed.
     """
-    held = [one for one in registry.evidence(version.digest) if one.holds]
+    holding = [evidence for evidence in registry.evidence(version.digest) if evidence.holds]
     here = _this_runtime()
-    if held:
-        return max(held, key=lambda one: (one.fingerprint == here, one.measured_at))
-    return _verified_here(registry, version, [])
+    if holding:
+        return max(holding, key=lambda evidence: (evidence.fingerprint == here, evidence.measured_at))
+    return _verify_here(registry, version, [])
 
 
-def proof_here(registry: Registry, version: ModelVersion) -> Evidence:
-    """Return evidence that a bundle holds on this runtime; verify it where there is none.
+def prove_here(registry: Registry, version: ModelVersion) -> Evidence:
+    """Return evidence that a bundle holds on this runtime; verify it if there is none.
 
-    Raises `VerificationError` whose hint names a runtime on which it held. A machine that cannot run models
-    at all has no runtime of its own to fear for: there, evidence from anywhere will do.
+    Raises `VerificationError` whose hint names a runtime on which it held.
     """
-    held = [one for one in registry.evidence(version.digest) if one.holds]
+    holding = [evidence for evidence in registry.evidence(version.digest) if evidence.holds]
     here = _this_runtime()
-    if here is None and held:
-        return max(held, key=lambda one: one.measured_at)
-    known = next((one for one in held if one.fingerprint == here), None)
-    return known if known is not None else _verified_here(registry, version, held)
+    # A machine that cannot run models has no runtime of its own on which the bundle could fail.
+    if here is None and holding:
+        return max(holding, key=lambda evidence: evidence.measured_at)
+    known = next((evidence for evidence in holding if evidence.fingerprint == here), None)
+    return known if known is not None else _verify_here(registry, version, holding)
 
 
 def check_gates(
@@ -47,26 +47,28 @@ def check_gates(
 ) -> tuple[str, ...]:
     """Judge the gates that need no traffic; return the names of those that hold. Raises `GateNotMet`."""
     checks = judge(gates, evidence.numbers, version.metrics, live.metrics if live is not None else None)
-    failed = [one for one in checks if one.outcome == "failed"]
+    failed = [check for check in checks if check.outcome == "failed"]
     if failed:
         first, *more = failed
-        others = f" and {', '.join(f'`{one.name}`' for one in more)}" if more else ""
+        others = f" and {', '.join(f'`{check.name}`' for check in more)}" if more else ""
         raise GateNotMet(
             f"`{version.ref}` is not released, gate `{first.name}`{others}",
             expected=first.expected,
             found=first.found,
             hint=first.hint or None,
         )
-    return tuple(one.name for one in checks)
+    return tuple(check.name for check in checks)
 
 
-def machine(one: Fingerprint) -> str:
-    """Say what a runtime is, in words."""
-    image = f", image {one.image[:19]}" if one.image else ""
-    return f"ONNX Runtime {one.onnxruntime}, Python {one.python}, {one.os} {one.arch}{image}"
+def runtime_text(fingerprint: Fingerprint) -> str:
+    """Describe a runtime in one line."""
+    image = f", image {fingerprint.image[:19]}" if fingerprint.image else ""
+    software = f"ONNX Runtime {fingerprint.onnxruntime}, Python {fingerprint.python}"
+    return f"{software}, {fingerprint.os} {fingerprint.arch}{image}"
 
 
-def _verified_here(registry: Registry, version: ModelVersion, held: list[Evidence]) -> Evidence:
+def _verify_here(registry: Registry, version: ModelVersion, holding: list[Evidence]) -> Evidence:
+    # Imported here, with ONNX Runtime: most releases find their evidence in the registry.
     from lading.verify import verify
 
     evidence = verify(registry.fetch(Ref(version.name, digest=version.digest)))
@@ -75,9 +77,10 @@ def _verified_here(registry: Registry, version: ModelVersion, held: list[Evidenc
         return evidence
     first = evidence.failures[0]
     hint = first.hint or f"`lading verify {version.ref}` shows every check"
-    if held:
-        proved = max(held, key=lambda one: one.measured_at).fingerprint
-        hint = f"it holds on {machine(proved)} ({proved.id}): serve it there; `lading matrix {version.name}`"
+    if holding:
+        runtime = max(holding, key=lambda other: other.measured_at).fingerprint
+        where = f"{runtime_text(runtime)} ({runtime.id})"
+        hint = f"it holds on {where}: serve it there; `lading matrix {version.name}`"
     raise VerificationError(
         f"`{version.ref}` does not hold here, check `{first.name}`",
         expected=first.expected or None,

@@ -1,6 +1,6 @@
-"""A release as people are shown it: both sides in numbers, the verdict so far, and who drives.
+"""A release as people see it: both sides in numbers, the verdict so far, and which process drives it.
 
-Pure but for `look`, which reads the registry. Decides and draws nothing.
+Pure but for `take_snapshot`, which reads the registry. Decides and draws nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from lading.clock import unix_time
 from lading.release import Release
 from lading.rollout.driver import LEASE
-from lading.rollout.evidence import Reading, assess
+from lading.rollout.evidence import WindowReader, assess
 from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 from lading.verdict import Verdict
 from lading.verdict.observations import quantile, seconds_at
@@ -53,7 +53,7 @@ class SideStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at a release. Without a candidate there is nothing to compare and no verdict."""
+    """A release at the Unix time ``at``. Without a candidate there is nothing to compare and no verdict."""
 
     release: Release
     at: float
@@ -66,21 +66,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def step_age_s(self) -> float:
-        """How long the running step lasts."""
+        """How long the running step has lasted."""
         return max(0.0, self.at - unix_time(self.release.step_started_at))
 
 
-def look(registry: Registry, reading: Reading, name: str, now: float) -> Snapshot | None:
-    """Look at the current release of a model; None if it never had one."""
+def take_snapshot(registry: Registry, reader: WindowReader, name: str, now: float) -> Snapshot | None:
+    """Return the current release of a model as of `now`, a Unix time; None if it never had one."""
     release = registry.releases.current(name)
     if release is None:
         return None
-    windows = reading.windows(release) if release.is_open else []
+    windows = reader.windows(release) if release.is_open else []
     verdict = assess(release, windows, now) if release.is_open else None
     driver = registry.fleet.lease_holder(LEASE)
-    servers = sum(
-        not one.gone and one.pattern != "foreign" for one in registry.fleet.replicas(include_gone_days=0)
-    )
+    replicas = registry.fleet.replicas(include_gone_days=0)
+    # A server that is not lading's follows no release.
+    servers = sum(not replica.gone and replica.pattern != "foreign" for replica in replicas)
     return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
 
 
@@ -93,21 +93,21 @@ def snapshot(
     driver: str | None = None,
     servers: int = 0,
 ) -> Snapshot:
-    """Add the windows of the running step up, side by side."""
+    """Add up the windows of the running step, side by side."""
     began = unix_time(release.step_started_at)
-    step = [one for one in windows if began <= one.at <= now]
-    copies = [one.shadow for one in step]
-    of_live = 100.0 - release.weight_percent if release.is_open else 100.0
+    step = [window for window in windows if began <= window.at <= now]
+    copies = [window.shadow for window in step]
+    live_percent = 100.0 - release.weight_percent if release.is_open else 100.0
     return Snapshot(
         release=release,
         at=now,
-        live=_half(release.live, of_live, step, now),
-        candidate=_half(release.candidate, release.weight_percent, step, now),
+        live=_side_stats(release.live, live_percent, step, now),
+        candidate=_side_stats(release.candidate, release.weight_percent, step, now),
         shadow=ShadowCounts(
-            agreed=sum(one.agreed for one in copies),
-            differed=sum(one.differed for one in copies),
-            dropped=sum(one.dropped for one in copies),
-            failed=sum(one.failed for one in copies),
+            agreed=sum(counts.agreed for counts in copies),
+            differed=sum(counts.differed for counts in copies),
+            dropped=sum(counts.dropped for counts in copies),
+            failed=sum(counts.failed for counts in copies),
         ),
         verdict=verdict,
         driver=driver,
@@ -115,33 +115,38 @@ def snapshot(
     )
 
 
-def _half(version: int | None, share_percent: float, step: Sequence[Window], now: float) -> SideStats | None:
+def _side_stats(
+    version: int | None, share_percent: float, step: Sequence[Window], now: float
+) -> SideStats | None:
     if version is None:
         return None
-    ours = [one for one in step if one.version == version]
-    recent = [one for one in ours if one.at >= now - RATE_S]
-    # A window that began earlier reaches into the last seconds and is left out, so their time is measured.
-    since = min((one.at for one in recent), default=now)
-    latency = np.zeros(len(LATENCY_BOUNDS_S) + 1)
+    windows = [window for window in step if window.version == version]
+    recent = [window for window in windows if window.at >= now - RATE_S]
+    # A window that began earlier reaches into the last seconds and is left out, so the time is measured from
+    # the first that counts.
+    since = min((window.at for window in recent), default=now)
+    latency = np.zeros(len(LATENCY_BOUNDS_S) + 1)  # [bins]
     outputs: Counter[str] = Counter()
-    for one in ours:
-        if one.latency:
-            latency += np.asarray(one.latency)
-        outputs.update(one.outputs)
+    for window in windows:
+        if window.latency:
+            latency += np.asarray(window.latency)
+        outputs.update(window.outputs)
     return SideStats(
         version=version,
         share_percent=share_percent,
-        requests=sum(one.requests for one in ours),
-        requests_per_s=sum(one.requests for one in recent) / max(1.0, now - since),
-        errors=sum(sum(one.errors.values()) for one in ours),
-        latency_p50_s=_latency(latency, 0.5),
-        latency_p99_s=_latency(latency, 0.01),
+        requests=sum(window.requests for window in windows),
+        # At least a second: one window alone would make a rate of any size.
+        requests_per_s=sum(window.requests for window in recent) / max(1.0, now - since),
+        errors=sum(sum(window.errors.values()) for window in windows),
+        latency_p50_s=_latency_s(latency, 0.5),
+        latency_p99_s=_latency_s(latency, 0.01),
         feedback=FeedbackCounts(
-            right=sum(one.feedback.right for one in ours), wrong=sum(one.feedback.wrong for one in ours)
+            right=sum(window.feedback.right for window in windows),
+            wrong=sum(window.feedback.wrong for window in windows),
         ),
         outputs=dict(outputs.most_common()),
     )
 
 
-def _latency(histogram: np.ndarray, tail: float) -> float | None:
+def _latency_s(histogram: np.ndarray, tail: float) -> float | None:
     return seconds_at(float(quantile(histogram, tail))) if histogram.sum() else None

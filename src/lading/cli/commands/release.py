@@ -104,10 +104,10 @@ def _prove(
     registry: Registry, version: ModelVersion, gates: Gates | None, current: Release | None
 ) -> tuple[Evidence, tuple[str, ...]]:
     """Return evidence that the version holds, and the names of the gates that it meets."""
-    from lading.rollout.preflight import check_gates, proof_anywhere
+    from lading.rollout.preflight import check_gates, prove_anywhere
 
     with printing.spinner(f"proving {version.ref}"):
-        evidence = proof_anywhere(registry, version)
+        evidence = prove_anywhere(registry, version)
     if gates is None:
         return evidence, ()
     live = None

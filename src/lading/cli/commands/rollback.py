@@ -80,7 +80,7 @@ def rollback(
 
 
 def _prove(registry: Registry, version: ModelVersion) -> Evidence:
-    from lading.rollout.preflight import proof_here
+    from lading.rollout.preflight import prove_here
 
     with printing.spinner(f"proving {version.ref}"):
-        return proof_here(registry, version)
+        return prove_here(registry, version)

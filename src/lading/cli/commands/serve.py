@@ -137,11 +137,11 @@ def rollout_driver(url: str) -> BackgroundTask:
 
     def drive(status: Status, stop: threading.Event) -> None:
         from lading.registry import Registry
-        from lading.rollout import Driver, holder_here
+        from lading.rollout import Driver, unique_holder
 
         # The catalog may be unreachable while the server starts: connect with the first pass.
         with Registry.open(url, at_once=False) as registry:
-            Driver(registry, holder_here(status.replica)).run(stop)
+            Driver(registry, unique_holder(status.replica)).run(stop)
 
     return drive
 

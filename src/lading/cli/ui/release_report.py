@@ -34,13 +34,13 @@ def print_release(registry: Registry, release: Release, evidence: Evidence | Non
 
 def proof_text(registry: Registry, release: Release, evidence: Evidence | None) -> str:
     """Return on which machine the version was proved, by `evidence` or by what the registry holds."""
-    from lading.rollout.preflight import machine
+    from lading.rollout.preflight import runtime_text
 
     if evidence is not None:
-        return f"proved on {machine(evidence.fingerprint)} ({evidence.fingerprint.id})"
+        return f"proved on {runtime_text(evidence.fingerprint)} ({evidence.fingerprint.id})"
     version = registry.resolve(Ref(release.name, version=release.candidate or release.live))
     fingerprints = [entry.fingerprint for entry in registry.evidence(version.digest)]
     known = next((runtime for runtime in fingerprints if runtime.id == release.runtime), None)
     if known is not None:
-        return f"proved on {machine(known)} ({release.runtime})"
+        return f"proved on {runtime_text(known)} ({release.runtime})"
     return "already serving" if release.runtime is None else f"proved on runtime {release.runtime}"

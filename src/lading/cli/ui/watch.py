@@ -30,11 +30,11 @@ _VERDICT_STYLES = {"promote": "bold green", "hold": "yellow", "roll_back": "bold
 def current_snapshot(registry: Registry, name: str) -> Snapshot:
     """Return a snapshot of the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
     from lading.cli.ui.current_release import current_release
-    from lading.rollout import Reading
-    from lading.rollout.snapshot import look
+    from lading.rollout import WindowReader
+    from lading.rollout.snapshot import take_snapshot
 
     current_release(registry, name)
-    snapshot = look(registry, Reading(registry), name, time.time())
+    snapshot = take_snapshot(registry, WindowReader(registry), name, time.time())
     assert snapshot is not None
     return snapshot
 
@@ -71,15 +71,15 @@ def watch_until_end(registry: Registry, first: Snapshot, *, as_json: bool) -> Re
 
 def _snapshots(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, float]]:
     """Iterate over snapshots until the release ends, each with how long the registry has been silent."""
-    from lading.rollout import Reading
-    from lading.rollout.snapshot import look
+    from lading.rollout import WindowReader
+    from lading.rollout.snapshot import take_snapshot
 
-    reading, last, name = Reading(registry), first, first.release.name
+    reader, last, name = WindowReader(registry), first, first.release.name
     yield first, 0.0
     while last.release.is_open:
         time.sleep(INTERVAL_S)
         try:
-            snapshot = look(registry, reading, name, time.time())
+            snapshot = take_snapshot(registry, reader, name, time.time())
         except RegistryUnavailable:
             # Keep watching: the release goes on without us, and the registry may come back.
             yield last, time.time() - last.at

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FolderStore:
-    """A `Store` in the folder `root`, created at the first write. Safe among processes as far as its locks are."""
+    """A `Store` in the folder `root`, created at the first write. Safe among processes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -32,13 +32,13 @@ def run(log_level: str, registry: str | None) -> None:
     10 s and continues from there. `lading serve` without a reference does the same.
     """
     from lading.logs import set_up_logging
-    from lading.rollout import Driver, holder_here
+    from lading.rollout import Driver, unique_holder
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     set_up_logging(log_level)
     with open_registry(registry) as opened:
-        holder = holder_here()
+        holder = unique_holder()
         printing.info(f"`{holder}` is ready to drive; Ctrl-C stops it")
         Driver(opened, holder).run(stop)
