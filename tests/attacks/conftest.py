@@ -14,5 +14,5 @@ def pristine(tmp_path_factory):
 
 @pytest.fixture
 def bundle(pristine, tmp_path):
-    """Give the path of a good bundle, alone in a directory of its own, to be spoiled by the test."""
+    """Return the path of a good bundle, alone in its directory, for the test to damage."""
     return shutil.copytree(pristine, tmp_path / "case" / "iris.bundle")

@@ -31,7 +31,7 @@ def test_a_missing_file_is_refused(bundle, name):
 
 
 @pytest.mark.parametrize("path", ["nothing", "iris.bundle/model.onnx", "iris.bundle/model.onnx/x"])
-def test_what_is_no_directory_is_refused(bundle, path):
+def test_a_path_that_is_no_directory_is_refused(bundle, path):
     refused_directory(bundle.parent / path, FileMissing, "expected a directory")
 
 
@@ -97,19 +97,19 @@ def test_a_bundle_may_be_reached_through_a_link(bundle):
 
 
 @pytest.mark.parametrize("name", FILES[1:])
-def test_one_flipped_bit_is_refused_and_the_file_named(bundle, name):
+def test_one_flipped_bit_is_refused_and_the_file_is_named(bundle, name):
     data = bytearray((bundle / name).read_bytes())
     for at in range(0, len(data), 97):
-        spoiled = bytearray(data)
-        spoiled[at] ^= 1
-        (bundle / name).write_bytes(spoiled)
+        damaged = bytearray(data)
+        damaged[at] ^= 1
+        (bundle / name).write_bytes(damaged)
         refused_directory(bundle, DigestMismatch, f"`{name}`")
     refused_both(bundle, DigestMismatch, f"`{name}`")
 
 
 @pytest.mark.parametrize("name", FILES[1:])
 @pytest.mark.parametrize("change", [-1, 1])
-def test_another_length_is_refused_and_the_file_named(bundle, name, change):
+def test_another_length_is_refused_and_the_file_is_named(bundle, name, change):
     data = (bundle / name).read_bytes()
     (bundle / name).write_bytes(data[:-1] if change < 0 else data + b"\0")
     refused_both(bundle, SizeMismatch, f"`{name}`", str(len(data)), str(len(data) + change))
@@ -152,7 +152,7 @@ def test_requirements_may_be_empty(bundle):
     Bundle.open(put(bundle, "requirements.txt", b""))
 
 
-def test_a_link_put_in_place_after_opening_is_refused(bundle, tmp_path):
+def test_a_file_replaced_by_a_link_after_opening_is_refused(bundle, tmp_path):
     opened = Bundle.open(bundle)
     (bundle / "samples.npz").rename(tmp_path / "kept")
     (bundle / "samples.npz").symlink_to(tmp_path / "kept")

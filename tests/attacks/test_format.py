@@ -1,4 +1,4 @@
-"""FORMAT.md keeps its word: each rule names an error that exists and a test that exists."""
+"""Each rule of FORMAT.md names an error that exists and a test that exists."""
 
 from __future__ import annotations
 

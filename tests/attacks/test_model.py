@@ -1,4 +1,4 @@
-"""Hostile ``model.onnx``: section 3 of FORMAT.md. External data anywhere in it, and what is no protobuf."""
+"""Hostile ``model.onnx``: section 3 of FORMAT.md. External data in every message, and invalid protobuf."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_external_data_that_leaves_is_refused_wherever_it_hides(bundle, place):
+def test_external_data_outside_the_bundle_is_refused_in_every_message(bundle, place):
     data = PLACES[place](tensor()).SerializeToString()
     refused_both(put(bundle, "model.onnx", data), ExternalDataEscapes, "../weights")
 
@@ -115,14 +115,14 @@ def test_a_location_that_is_no_file_of_the_bundle_is_refused(bundle, location):
     refused_both(put(bundle, "model.onnx", data), ExternalDataEscapes, "model.onnx")
 
 
-def test_a_location_counts_even_where_the_tensor_says_its_data_is_inside(bundle):
+def test_a_location_counts_even_if_the_tensor_states_that_its_data_is_inside(bundle):
     hidden = tensor()
     hidden.data_location = TensorProto.DEFAULT
     data = PLACES["initializer"](hidden).SerializeToString()
     refused_both(put(bundle, "model.onnx", data), ExternalDataEscapes)
 
 
-def test_a_field_given_twice_is_looked_at_twice(bundle):
+def test_both_of_two_equal_fields_are_scanned(bundle):
     # A parser merges the two halves of one graph, or of one tensor, into one.
     good = linear_model()
     half = onnx.ModelProto(graph=graph_of(initializers=[tensor()])).SerializeToString()
@@ -130,7 +130,7 @@ def test_a_field_given_twice_is_looked_at_twice(bundle):
         refused_both(put(bundle, "model.onnx", data), ExternalDataEscapes)
 
 
-def test_fields_of_newer_onnx_are_skipped_with_what_is_in_them(bundle):
+def test_unknown_fields_of_newer_onnx_are_skipped(bundle):
     unknown = bytes([0xFA, 0x7F, 3]) + b"abc" + bytes([0xF0, 0x7F, 1]) + bytes([0xF5, 0x7F]) + b"\0" * 4
     Bundle.open(put(bundle, "model.onnx", linear_model() + unknown))
 
@@ -184,7 +184,7 @@ def test_weights_packed_for_a_kernel_are_refused(bundle):
     refused_both(with_weights(bundle, **packed), ModelInvalid, "packed for a kernel")
 
 
-def test_external_data_that_is_not_there_is_refused(bundle):
+def test_external_data_in_a_missing_file_is_refused(bundle):
     with_weights(bundle)
     (bundle / "weights").unlink()
     refused_both(bundle, FileMissing, "`weights`")
@@ -225,11 +225,11 @@ def test_a_file_that_the_model_does_not_read_is_refused(bundle):
     ],
     ids=lambda data: data[:12].hex() or "empty",
 )
-def test_what_is_no_model_is_refused(bundle, data):
+def test_bytes_that_are_no_model_are_refused(bundle, data):
     refused_both(put(bundle, "model.onnx", data), ModelInvalid, "model.onnx")
 
 
-def test_a_cut_model_is_refused(bundle):
+def test_a_truncated_model_is_refused(bundle):
     data = linear_model()
     whole = []
     for end in range(len(data)):
@@ -238,7 +238,7 @@ def test_a_cut_model_is_refused(bundle):
             whole.append(end)
         except ModelInvalid:
             pass
-    # Only between two fields of the outermost message is a shorter protobuf still one.
+    # A protobuf cut between two fields of its outermost message is still a protobuf.
     assert len(whole) <= 3
 
 
@@ -261,21 +261,21 @@ def test_messages_nested_too_deeply_are_refused(bundle, levels):
 
 
 def test_a_model_is_scanned_as_protobuf_reads_it():
-    """Compare with the real parser on every place at once."""
+    """Every message of the real parser is visited."""
     for place in PLACES.values():
         data = place(tensor("a", offset="4096", length="12")).SerializeToString()
-        assert {(found.location, found.offset, found.length) for found in external_data(data)} == {
-            ("a", 4096, 12)
-        }
+        assert {
+            (reference.location, reference.offset, reference.length) for reference in external_data(data)
+        } == {("a", 4096, 12)}
 
 
-def test_long_runs_of_numbers_hide_nothing():
-    """A tree ensemble repeats its fields unpacked; what follows the run must be seen."""
+def test_external_data_behind_long_runs_of_numbers_is_found():
+    """A tree ensemble repeats its fields unpacked; a field behind the run must be seen."""
     trees = node(
         values=[0.5] * 5000, ids=list(range(-50, 5000)), modes=["BRANCH_LEQ", "LEAF", "x" * 40] * 1000
     )
     hidden = helper.make_attribute("z", tensor())
     trees.attribute.append(hidden)
-    assert [found.location for found in external_data(model_of(graph_of([trees])).SerializeToString())] == [
-        "../weights"
-    ]
+    assert [
+        reference.location for reference in external_data(model_of(graph_of([trees])).SerializeToString())
+    ] == ["../weights"]

@@ -55,7 +55,7 @@ def entries(bundle):
     return [(f"{name}.npy", npy(array)) for name, array in golden(bundle).items()]
 
 
-def test_what_numpy_itself_writes_is_accepted(bundle):
+def test_samples_written_by_numpy_are_accepted(bundle):
     before = Bundle.open(bundle).samples()
     after = Bundle.open(savez(bundle, golden(bundle))).samples()
     assert all((before.inputs[name] == after.inputs[name]).all() for name in before.inputs)
@@ -70,10 +70,10 @@ def test_fortran_order_keeps_every_value_in_its_place(bundle):
 
 def test_pickled_arrays_are_refused_and_never_unpickled(bundle, tmp_path):
     array = np.array([Bomb(tmp_path / "exploded")], dtype=object)
-    spoiled = [
+    damaged = [
         (name, npy(array, allow_pickle=True) if "input" in name else data) for name, data in entries(bundle)
     ]
-    refused_both(put(bundle, "samples.npz", zipped(spoiled)), SamplesInvalid, "pickled")
+    refused_both(put(bundle, "samples.npz", zipped(damaged)), SamplesInvalid, "pickled")
     bare = [("input_0.npy", pickle.dumps(Bomb(tmp_path / "exploded")))]
     refused_both(put(bundle, "samples.npz", zipped(bare)), SamplesInvalid)
     assert not (tmp_path / "exploded").exists()
@@ -95,14 +95,14 @@ def test_a_zip_bomb_is_refused_uninflated(bundle, method):
     refused_both(put(bundle, "samples.npz", bomb), SamplesInvalid, "stored")
 
 
-def test_an_entry_that_lies_about_its_compression_is_refused(bundle):
+def test_an_entry_with_a_wrong_compression_method_is_refused(bundle):
     data = bytearray(zipped([("input_0.npy", b"\0" * 1_000_000)], compression=zipfile.ZIP_DEFLATED))
     where = data.rindex(b"PK\x01\x02")
     data[where + 10 : where + 12] = b"\0\0"
     refused_both(put(bundle, "samples.npz", bytes(data)), SamplesInvalid)
 
 
-def test_entries_that_share_bytes_are_refused(bundle):
+def test_overlapping_entries_are_refused(bundle):
     data = zipped(entries(bundle))
     start = data.index(b"PK\x01\x02")
     end = data.rindex(b"PK\x05\x06")
@@ -115,7 +115,7 @@ def test_entries_that_share_bytes_are_refused(bundle):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile warns the forger, who knows
 @pytest.mark.parametrize("name", ["input_0.npy", "output_1.npy"])
-def test_an_entry_given_twice_is_refused(bundle, name):
+def test_a_duplicate_entry_is_refused(bundle, name):
     kept = entries(bundle)
     data = zipped([*kept, (name, dict(kept)[name])])
     refused_both(put(bundle, "samples.npz", data), DuplicateEntry, f"`{name}` twice")
@@ -206,13 +206,13 @@ def header(text, version=(1, 0)):
     ],
     ids=range(19),
 )
-def test_an_array_header_that_lies_is_refused(bundle, data):
-    spoiled = [(name, data if name == "input_0.npy" else kept) for name, kept in entries(bundle)]
-    refused_both(put(bundle, "samples.npz", zipped(spoiled)), SamplesInvalid)
+def test_an_array_header_with_wrong_claims_is_refused(bundle, data):
+    damaged = [(name, data if name == "input_0.npy" else kept) for name, kept in entries(bundle)]
+    refused_both(put(bundle, "samples.npz", zipped(damaged)), SamplesInvalid)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"PK\x05\x06" + b"\0" * 18, b"\0" * 100, b"PK\x03\x04" * 50])
-def test_what_is_no_zip_is_refused(bundle, data):
+def test_bytes_that_are_no_zip_are_refused(bundle, data):
     refused_both(put(bundle, "samples.npz", data), SamplesInvalid)
 
 
@@ -229,7 +229,7 @@ def test_an_encrypted_entry_is_refused(bundle):
     refused_both(put(bundle, "samples.npz", bytes(data)), SamplesInvalid)
 
 
-def test_every_shorter_zip_is_refused(bundle):
+def test_every_truncated_zip_is_refused(bundle):
     data = (bundle / "samples.npz").read_bytes()
     for end in range(0, len(data), 111):
         refused_both(put(bundle, "samples.npz", data[:end]), SamplesInvalid)
@@ -237,7 +237,7 @@ def test_every_shorter_zip_is_refused(bundle):
 
 @pytest.fixture
 def texts(bundle):
-    """Give a bundle whose input is text (the model is not run here)."""
+    """Turn the input of the bundle into text (the model is not run here); return matching arrays."""
     rewrite(bundle, lambda tree: tree["signature"]["inputs"][0].update(dtype="string"))
     return {**golden(bundle), "input_0": np.full((16, 4), "abc")}
 
@@ -249,7 +249,7 @@ def test_text_is_accepted(bundle, texts):
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
-def test_text_that_onnx_cannot_hold_is_refused(bundle, texts, text):
+def test_text_that_onnx_cannot_encode_is_refused(bundle, texts, text):
     texts["input_0"][3, 2] = text
     refused_both(savez(bundle, texts), SamplesInvalid)
 

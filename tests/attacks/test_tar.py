@@ -1,4 +1,4 @@
-"""Hostile tars: section 5 of FORMAT.md. Nothing may be written outside, and nothing may stay."""
+"""Hostile tars: section 5 of FORMAT.md. Nothing may be written outside, and nothing may remain."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def parts(bundle):
 def refused(tmp_path):
     folder = tmp_path / "place"
     folder.mkdir()
-    (folder / "witness").write_bytes(b"untouched")
+    (folder / "bystander").write_bytes(b"untouched")
     return lambda source, kind, *words: refused_tar(source, folder, kind, *words)
 
 
-def test_forging_nothing_gives_the_very_bytes_that_lading_writes(bundle, parts, tmp_path):
+def test_an_undamaged_tar_has_the_bytes_that_lading_writes(bundle, parts, tmp_path):
     out = io.BytesIO()
     Bundle.open(bundle).write_tar(out)
     assert tar(parts).getvalue() == out.getvalue()
@@ -61,7 +61,7 @@ def test_forging_nothing_gives_the_very_bytes_that_lading_writes(bundle, parts, 
     ],
 )
 @pytest.mark.parametrize("at", [0, HEAD, -1])
-def test_a_path_that_leaves_is_refused(parts, refused, name, at):
+def test_a_path_outside_the_bundle_is_refused(parts, refused, name, at):
     parts.insert(at if at >= 0 else len(parts), member(name, b"x"))
     refused(tar(parts), PathUnsafe)
 
@@ -85,12 +85,12 @@ def test_a_special_file_is_refused(parts, refused, kind, word):
 
 
 @pytest.mark.parametrize("at", range(3))
-def test_a_directory_given_twice_is_refused(parts, refused, at):
+def test_a_duplicate_directory_is_refused(parts, refused, at):
     refused(tar([*parts, parts[at]]), DuplicateEntry)
 
 
 @pytest.mark.parametrize("at", range(3, 7))
-def test_a_file_given_twice_is_refused(parts, refused, at):
+def test_a_duplicate_file_is_refused(parts, refused, at):
     refused(tar([*parts, parts[at]]), DuplicateEntry, "twice")
 
 
@@ -131,13 +131,13 @@ def test_a_directory_in_place_of_a_file_is_refused(parts, refused):
 
 
 @pytest.mark.parametrize("change", [-1, 1, 2**30])
-def test_another_size_than_the_manifest_says_is_refused_unread(bundle, parts, refused, change):
+def test_another_size_than_the_manifest_states_is_refused_unread(bundle, parts, refused, change):
     size = (bundle / "model.onnx").stat().st_size + change
     parts[4] = header(f"{ROOT}/model.onnx", size)
     refused(tar(parts[:5]), SizeMismatch, "model.onnx")
 
 
-def test_other_bytes_than_the_manifest_says_are_refused(bundle, parts, refused):
+def test_bytes_of_another_digest_than_the_manifest_states_are_refused(bundle, parts, refused):
     data = bytearray((bundle / "model.onnx").read_bytes())
     data[100] ^= 1
     parts[4] = member(f"{ROOT}/model.onnx", bytes(data))
@@ -193,7 +193,7 @@ def test_a_wrong_checksum_is_refused(parts, refused):
     refused(tar(parts), ArchiveInvalid)
 
 
-def test_every_shorter_tar_is_refused(parts, refused):
+def test_every_truncated_tar_is_refused(parts, refused):
     whole = tar(parts).getvalue()
     for end in [0, 1, *range(100, len(whole), 500), len(whole) - 512, len(whole) - 1]:
         refused(io.BytesIO(whole[:end]), ArchiveInvalid)
@@ -204,13 +204,13 @@ def test_anything_after_the_end_is_refused(parts, refused, more):
     refused(io.BytesIO(tar(parts).getvalue() + more), ArchiveInvalid, "after")
 
 
-def test_padding_that_carries_something_is_refused(parts, refused):
+def test_padding_with_content_is_refused(parts, refused):
     parts[4] = parts[4][:-1] + b"x"
     refused(tar(parts), ArchiveInvalid, "padding")
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 1024, b"not a tar" * 100, b"PK\x03\x04" * 200])
-def test_what_is_no_tar_is_refused(refused, data):
+def test_bytes_that_are_no_tar_are_refused(refused, data):
     refused(io.BytesIO(data), ArchiveInvalid)
 
 
@@ -229,7 +229,7 @@ def test_the_tar_of_another_program_is_refused(bundle, refused, form):
     refused(out, ArchiveInvalid)
 
 
-def test_a_place_that_is_taken_is_not_touched(parts, tmp_path):
+def test_an_existing_destination_is_not_touched(parts, tmp_path):
     from lading.errors import DestinationExists
 
     for name in ("file", "folder", "link"):
