@@ -3,6 +3,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.installed
 PORT ?= 8000
+# More than two cores can work: many tests wait for a server, a clock or a disk.
+WORKERS ?= 4
+# Only these have tests that measure time; to look for them in all files takes longer than some of them.
+ALONE = $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
@@ -17,8 +21,8 @@ serve: bytecode  ## the same models, kept running with their page of documentati
 	@$(BIN)/python examples/demo.py --port $(PORT) --keep
 
 check: lint bytecode  ## format, lint, strict types, import contracts, fast tests: under two minutes
-	$(BIN)/pytest -q -m "alone and not slow"
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone and not slow"
+	$(BIN)/pytest -q -m "alone and not slow" $(ALONE)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone and not slow"
 
 fix: $(READY)  ## fix format and lint, write the generated pages of docs/reference
 	$(BIN)/ruff check --fix-only --quiet .
@@ -27,8 +31,8 @@ fix: $(READY)  ## fix format and lint, write the generated pages of docs/referen
 
 test: bytecode  ## all but test-clients, slow tests and real services included: what CI runs
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint made-ahead
-	$(BIN)/pytest -q -m alone
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not alone" --durations 10
+	$(BIN)/pytest -q -m alone $(ALONE)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" --durations 10
 
 test-clients: bytecode  ## the clients people already have, each in an environment of its own
 	scripts/clients

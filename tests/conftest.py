@@ -20,6 +20,16 @@ settings.register_profile("lading", deadline=None, derandomize="CI" in os.enviro
 settings.load_profile("lading")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers begin with the slow tests, the stories first: at the end one of them would keep all waiting."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_lateness)
+
+
+def _lateness(item: pytest.Item) -> tuple[bool, bool]:
+    return "journeys" not in item.path.parts, item.get_closest_marker("slow") is None
+
+
 @pytest.fixture(autouse=True)
 def log_left_as_found() -> Iterator[None]:
     """Take back where a server or command of this test logs to: the stream is closed, threads may go on."""
