@@ -21,7 +21,7 @@ settings.load_profile("lading")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let workers begin with the slow tests, the stories first: at the end one of them would keep all waiting."""
+    """Let workers begin with the slow tests, stories first: one at the end would keep the others waiting."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=_lateness)
 
