@@ -10,7 +10,7 @@ from hypothesis import settings
 from support.containers import container_storage, podman, runtime  # noqa: F401 - fixtures
 from support.image_environment import iris, registries  # noqa: F401 - fixtures
 from support.postgres import postgres  # noqa: F401 - a fixture
-from support.store_servers import oci_server, oci_url, s3_server, s3_url  # noqa: F401 - fixtures
+from support.store_servers import oci_server, oci_url, s3_buckets, s3_server, s3_url  # noqa: F401 - fixtures
 
 os.environ.setdefault("LADING_GRPC_PORT", "0")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,8 +27,10 @@ from lading.server.protocols.tfs import tensor_proto as tfs_tensors
 from lading.signature import Tensor
 from support.onnx_node_cases import NodeCase, bundle_name, node_cases, pack_all
 from support.server_process import ServerProcess, serving
+from support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+# One group: to make the models and load them takes longer than to send all of it once.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("onnx nodes")]
 
 ALL = bool(os.environ.get("LADING_CLIENTS"))
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "onnx-node-tests.md"
@@ -62,13 +63,14 @@ def nodes(tmp_path_factory) -> Iterator[Nodes]:
 
 def loaded(server: ServerProcess, count: int) -> list[dict[str, str]]:
     """Wait until every version has loaded or failed."""
-    until = time.monotonic() + 300
-    while time.monotonic() < until:
-        index = httpx.post(f"{server.url}/v2/repository/index").json()
-        if len(index) == count and all(one["state"] != "LOADING" for one in index):
-            return index
-        time.sleep(0.2)
-    raise AssertionError("the models have not loaded in 300 s")
+    with httpx.Client(base_url=server.url) as client:
+
+        def index() -> list[dict[str, str]] | None:
+            versions = client.post("/v2/repository/index").json()
+            settled = all(version["state"] != "LOADING" for version in versions)
+            return versions if settled and len(versions) == count else None
+
+        return wait_until(index, 300, "every version is loaded or has failed")
 
 
 def declared(case: NodeCase) -> list[tuple[Tensor, Any, dict[str, Any]]]:

@@ -161,7 +161,7 @@ def test_the_condition_is_the_servers_own(client, s3_url):
         client.put_object(**at(s3_url), Body=b"second", IfNoneMatch="*")
 
 
-@pytest.mark.parametrize("harm", [BODY[:-1], BODY[:-1] + b"?"])
+@pytest.mark.parametrize("harm", [BODY[:-1], BODY[:-1] + b"?"], ids=["cut off", "changed"])
 def test_bytes_that_somebody_wrote_over_are_refused_and_healed_by_the_next_put(store, client, s3_url, harm):
     put(store)
     client.put_object(**at(s3_url), Body=harm)
