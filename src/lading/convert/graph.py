@@ -81,7 +81,7 @@ def evaluator(title: str, model: bytes) -> Evaluate:
     except Exception as error:  # ONNX Runtime's errors share no base below Exception
         expected = f"a model that ONNX Runtime {ort.__version__} loads"
         raise ConverterFailed(f"`{title}`", expected=expected, found=one_line(error)) from error
-    names = [output.name for output in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]  # in the graph's order
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
@@ -100,6 +100,7 @@ def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array], *, chunk: int = CH
     first = run({name: array[:chunk] for name, array in inputs.items()})
     if rows <= chunk:
         return first
+    # The answers cannot be joined by rows if they do not have as many.
     if any(array.ndim == 0 or len(array) != chunk for array in first.values()):
         return run(inputs)
     parts = [first] + [
@@ -153,6 +154,7 @@ def declare(model: Any, side: str, tensors: Iterable[Tensor]) -> None:
 def rename_inner(model: Any, keep: Mapping[str, str]) -> None:
     """Rename the values in `keep`, and every other one so that no later name can clash with it."""
     graph = model.graph
+    # Values that are made inside a subgraph keep their names.
     names = {name: keep.get(name, f"{_INNER}{name}") for name in _outer_names(graph)}
     for value in (*graph.input, *graph.output):
         value.name = names[value.name]
@@ -173,6 +175,7 @@ def write(model: Any) -> bytes:
     opsets = sorted({(opset.domain, opset.version) for opset in model.opset_import if opset.domain in used})
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
+    # Facts about the conversion and not about the model; the manifest has those that matter.
     for field in ("producer_name", "producer_version", "domain", "doc_string", "model_version"):
         model.ClearField(field)
     del model.metadata_props[:]

@@ -113,7 +113,7 @@ def _whole_numbers(table: Table, dtype: DType) -> Form:
     if table.kind == "frame":
         return _columns(table, kinds, seen)
     first = table.arrays["X"]
-    tensor = _tensor("X", kinds["X"], first.shape[1:], nan=False)
+    tensor = _tensor("X", kinds["X"], first.shape[1:], nan=False)  # integers have no NaN
     return Form("one input `X` of integers", (tensor,), (Fed("X", seen["X"], first.shape[1:]),))
 
 

@@ -150,7 +150,7 @@ class OnnxFile:
         return tensors
 
     def _output_names(self) -> dict[str, str]:
-        """Return each output's name in the bundle; of a classifier `label` and `probabilities` or `scores`."""
+        """Return each output's name in the bundle; a classifier has `label` and `probabilities` (`scores`)."""
         declared = graph.tensors_of(self._model.graph.output)
         names = {name: name for name, _, _ in declared}
         inputs = {tensor.name for tensor in self._own_inputs}

@@ -15,6 +15,7 @@ def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
     it; a ``SequenceConstruct`` of such tensors becomes ``[batch, targets, classes]``. The graph's
     outputs keep their names and order. Raises `ConverterFailed` naming the model `title`.
     """
+    # The node that makes a value, by the value's name.
     makers = {name: node for node in model.graph.node for name in node.output}
     columns = {}
     for output in model.graph.output:
@@ -27,6 +28,7 @@ def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
             _replace(model, output, maker, maker.input[0], graph.elem_type_of("float32"))
         elif maker is not None and maker.op_type == "SequenceConstruct":
             elem_type = output.type.sequence_type.elem_type.tensor_type.elem_type
+            # [batch, classes] of each target -> [batch, targets, classes]
             joined = graph.append(model, "ConcatFromSequence", maker.output[:1], axis=1, new_axis=1)
             _replace(model, output, None, joined, elem_type)
         else:

@@ -72,6 +72,7 @@ class SklearnModel:
     def outputs(self, table: Table) -> dict[str, Array]:
         """Compute the estimator's own answers; rows first, texts as object arrays of ``str``."""
         rows = table.framework_rows()
+        # An estimator that was fitted without column names warns if it gets some.
         if table.kind == "frame" and not _wants_frame(self.model):
             rows = rows.to_numpy()
         try:
@@ -98,6 +99,7 @@ class SklearnModel:
         model = self._to_onnx(form)
         rewrite_outputs(model, self.title)
         inner = [value.name for value in model.graph.input]
+        # Every name of skl2onnx's becomes an inner one, so that the signature's can be any.
         graph.rename_inner(model, {})
         names = {fed.name: f"/{own}" for fed, own in zip(form.fed, inner, strict=True)}
         inputs.attach(model, form, names)
@@ -234,6 +236,7 @@ def _plain(value: Any, rows: int, name: str, title: str) -> Array:
         raise ConverterFailed(
             f"output `{name}` of `{title}`", expected=f"{rows} rows", found=f"shape {list(array.shape)}"
         )
+    # Class values like 1.0 and 2.0: scikit-learn keeps the dtype of the target, ONNX has int64 labels.
     if name == "label" and array.dtype.kind == "f" and (array == np.round(array)).all():
         return array.astype(np.int64)
     if array.dtype.kind in "OUS":

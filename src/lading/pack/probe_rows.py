@@ -55,6 +55,7 @@ class ProbeRows:
 
 def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str], None]) -> ProbeRows:
     """Gather the rows to compare: samples, and rows drawn between them if the framework answers those."""
+    # Two rows show how wide an answer is, before all are computed. An ONNX file may not take so few.
     head = trained.outputs(table.take(np.arange(min(2, table.rows)))) if table.kind != "named" else {}
     width = max([1, *(np.size(array[0]) for array in head.values())])
     most = min(MAX_SAMPLES, max(_MIN_ROWS, _MAX_VALUES // width))

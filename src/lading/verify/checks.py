@@ -80,6 +80,7 @@ class Report:
         finally:
             if self._runtime is not None:
                 self._runtime.close()
+        # In a process of its own, and after the session here is closed: the model is in memory only once.
         self._check("memory", "measured", lambda: self._memory(bundle, threads), needs=("golden",))
         self._check("size", "measured", lambda: self._size(bundle))
         self._check("environment", "libraries as in training", lambda: environment.compare(bundle.manifest))
@@ -94,6 +95,7 @@ class Report:
             return bundle.digest, bundle.manifest.name
         if self._opened is not None:
             return self._opened.digest, self._opened.manifest.name
+        # The digest of a bundle is that of its manifest (FORMAT.md), even if something else in it is broken.
         path = Path(bundle)
         try:
             data = (path / MANIFEST_FILE).read_bytes()
@@ -171,6 +173,7 @@ class Report:
 
         `look` returns the observation of a check that passed, or a whole `Check`, or raises a `LadingError`.
         """
+        # A skipped check counts like a failed one, so that a failure skips all that build on it.
         missing = [check.name for check in self.checks if check.name in needs and check.outcome != "passed"]
         if missing:
             self.checks.append(_skipped(name, f"`{missing[0]}` did not hold"))

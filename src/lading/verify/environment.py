@@ -61,6 +61,7 @@ def compare(manifest: Manifest) -> Check:
     that are not installed here (a serving host has no scikit-learn) are no difference.
     """
     training = manifest.training
+    # Versions are compared as text: a pre-release or a local build is another version.
     differences = list(_differences(training.packages))
     incompatible = [
         (name, trained)
@@ -96,7 +97,7 @@ def _differences(packages: dict[str, str]) -> Iterator[tuple[str, str, str]]:
 def _newer_than_checker(bundle: Bundle, onnx: Any) -> str:
     """Return the versions of the model that are newer than the installed onnx package; empty if none is."""
     versions = model_versions(bundle.model_path)
-    newest = {"ai.onnx": onnx.defs.onnx_opset_version()}  # it does not say those of other domains
+    newest = {"ai.onnx": onnx.defs.onnx_opset_version()}  # onnx has no such function for other domains
     newer = [f"{name} {opset}" for name, opset in versions.opsets.items() if opset > newest.get(name, opset)]
     if versions.ir > onnx.IR_VERSION:
         newer.insert(0, f"IR {versions.ir}")
@@ -108,4 +109,4 @@ def _major(version: str) -> str:
 
 
 def _minor(version: str) -> list[str]:
-    return version.split(".")[:2]
+    return version.split(".")[:2]  # 3.11 of 3.11.7: patch releases change no results

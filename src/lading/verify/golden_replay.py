@@ -50,7 +50,7 @@ def replay_alone(runtime: Runtime, bundle: Bundle, *, most: int = _MAX_ROWS_ALON
     """
     manifest = bundle.manifest
     samples = bundle.samples()
-    rows = max(2, samples.rows)
+    rows = max(2, samples.rows)  # one row would be no batch
     inputs = repeat_rows(manifest.signature, samples.inputs, rows)
     batch = runtime.run(inputs)
     alone = [
@@ -74,7 +74,10 @@ def repeat_rows(signature: Signature, inputs: dict[str, Array], rows: int) -> di
     """Repeat the rows of golden inputs until there are `rows`; without a batch dimension nothing changes."""
     if not signature.batched:
         return dict(inputs)
-    return {name: array[[at % len(array) for at in range(rows)]] for name, array in inputs.items()}
+    return {
+        name: array[[row % len(array) for row in range(rows)]]  # [rows, ...]
+        for name, array in inputs.items()
+    }
 
 
 def _compare_rows(
@@ -107,6 +110,7 @@ def _both_sides(worst: Deviation) -> tuple[str, str]:
     expected, actual = list(_leaves(worst.expected)), list(_leaves(worst.found))
     if len(expected) != len(actual) or len(expected) <= _SHOWN_VALUES:
         return _short(worst.expected), _short(worst.found)
+    # The greatest differences first, each with its place among the single values.
     order = sorted(range(len(expected)), key=lambda index: -_distance(expected[index], actual[index]))[:3]
     return (
         ", ".join(f"{_short(expected[index])} at [{index}]" for index in order),

@@ -63,7 +63,7 @@ def memory_mb(bundle: Bundle, threads: int) -> float:
 
     Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
     """
-    # -P: a `numpy.py` in the current directory must not be taken for numpy.
+    # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
     command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", str(bundle.path), str(threads)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603

@@ -42,6 +42,7 @@ def _start() -> int:
 
 
 def _peak() -> int:
+    # proc(5): VmHWM is the peak of the resident size, VmRSS the size now.
     if _STATUS.exists():
         return _status("VmHWM")
     import resource
