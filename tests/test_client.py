@@ -30,7 +30,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(bundle, tmp_path_factory):
-    """A server of two versions of iris and a regressor-like model without columns or labels."""
+    """Return the address of a server of two versions of iris, and a model without columns or labels."""
     folder = tmp_path_factory.mktemp("registry")
     with Registry.open(str(folder)) as registry:
         registry.push(bundle)
@@ -53,22 +53,22 @@ def golden(bundle):
 
 
 def test_predictions_are_those_of_the_training_environment(client, golden):
-    found = client.predict(golden.inputs["X"])
-    np.testing.assert_allclose(found.values, golden.outputs["probabilities"], rtol=1e-5)
-    assert len(found) == golden.rows
+    prediction = client.predict(golden.inputs["X"])
+    np.testing.assert_allclose(prediction.values, golden.outputs["probabilities"], rtol=1e-5)
+    assert len(prediction) == golden.rows
 
 
-def test_one_row_in_is_one_result_out(client, url):
+def test_one_row_is_answered_by_one_result(client, url):
     assert len(client.predict([[5.1, 3.5, 1.4, 0.2]]).values) == 1
     with Client(url) as of_default:
         assert np.shape(of_default.predict([[1.0, 2.0]]).values) == (1, 2)
 
 
 def test_a_prediction_names_the_bundle_that_gave_it(client, bundle):
-    found = client.predict(linear_rows(rows=1))
-    assert (found.model, found.digest) == ("iris:1", bundle.digest)
-    assert found.request_id
-    assert found[0] == next(iter(found)) == found.values[0]
+    prediction = client.predict(linear_rows(rows=1))
+    assert (prediction.model, prediction.digest) == ("iris:1", bundle.digest)
+    assert prediction.request_id
+    assert prediction[0] == next(iter(prediction)) == prediction.values[0]
 
 
 def test_arrays_lists_objects_and_data_frames_give_the_same(client):
@@ -79,13 +79,13 @@ def test_arrays_lists_objects_and_data_frames_give_the_same(client):
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_named_outputs_come_by_name(client, golden):
-    found = client.predict(golden.inputs["X"], outputs=["label", "probabilities"])
-    assert list(found.outputs) == ["label", "probabilities"]
-    assert found.values == found.outputs["label"] == golden.outputs["label"].tolist()
+def test_named_outputs_are_returned_by_name(client, golden):
+    prediction = client.predict(golden.inputs["X"], outputs=["label", "probabilities"])
+    assert list(prediction.outputs) == ["label", "probabilities"]
+    assert prediction.values == prediction.outputs["label"] == golden.outputs["label"].tolist()
 
 
-def test_labels_come_by_their_names(client, golden):
+def test_labels_are_predicted_by_name(client, golden):
     expected = [IRIS[at] for at in golden.outputs["label"]]
     assert client.predict_label(golden.inputs["X"]).values == expected
     assert client.labels() == dict(zip("012", IRIS, strict=True))
@@ -97,11 +97,11 @@ def test_versions_and_tags_are_reached_by_reference(url, ref):
         assert client.predict(linear_rows(rows=1)).model == "iris:2"
 
 
-def test_what_a_model_is_can_be_asked(client, bundle):
-    found = client.metadata()
-    assert (found["name"], found["version"], found["digest"]) == ("iris", 1, bundle.digest)
-    assert [one["name"] for one in found["inputs"]] == ["X"]
-    assert {one["name"] for one in client.models()} == {"iris", "plain"}
+def test_metadata_models_and_health_are_answered(client, bundle):
+    metadata = client.metadata()
+    assert (metadata["name"], metadata["version"], metadata["digest"]) == ("iris", 1, bundle.digest)
+    assert [tensor["name"] for tensor in metadata["inputs"]] == ["X"]
+    assert {version["name"] for version in client.models()} == {"iris", "plain"}
     assert client.health()["health"] == "ok"
 
 
@@ -123,7 +123,7 @@ def test_labels_of_a_model_without_any_are_not_found(url):
     assert caught.value.status == 404
 
 
-def test_threads_share_one_client(client):
+def test_several_threads_can_share_a_client(client):
     answers: list[list[float]] = []
 
     def ask():
@@ -138,7 +138,7 @@ def test_threads_share_one_client(client):
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_a_server_that_went_away_is_unavailable(tmp_path):
+def test_a_stopped_server_is_unavailable(tmp_path):
     folder = linear_bundle(tmp_path / "iris.bundle").path
     with serving(folder, ready=False) as server:
         server.wait_ready()
@@ -158,7 +158,7 @@ def test_nan_and_missing_values_are_sent_as_null():
 def test_numpy_scalars_and_subclasses_become_plain_values():
     sent = plain([np.float32(0.5), np.int8(-3), np.bool_(True), np.str_("a"), np.array(["b"], dtype=object)])
     assert sent == [0.5, -3, True, "a", ["b"]]
-    assert [type(one) for one in sent] == [float, int, bool, str, list]
+    assert [type(value) for value in sent] == [float, int, bool, str, list]
     assert plain(pd.Series([1, 2])) == [1, 2]
 
 
@@ -174,7 +174,7 @@ def test_numpy_scalars_and_subclasses_become_plain_values():
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns called `a`"),
     ],
 )
-def test_what_json_cannot_hold_is_refused_with_its_path(data, sentence):
+def test_a_value_that_json_cannot_hold_is_refused_with_its_path(data, sentence):
     with pytest.raises(ValueRefused, match=sentence):
         plain(data)
 
@@ -185,33 +185,33 @@ def test_a_lone_surrogate_is_refused(client):
 
 
 @given(st.lists(st.floats(width=32, allow_infinity=False), min_size=1))
-def test_floats_arrive_as_they_were(values):
+def test_floats_arrive_unchanged(values):
     array = np.array(values, dtype=np.float32)
     sent = msgspec.json.decode(msgspec.json.encode(plain(array)))
-    arrived = np.array([np.nan if one is None else one for one in sent], dtype=np.float32)
+    arrived = np.array([np.nan if value is None else value for value in sent], dtype=np.float32)
     assert np.array_equal(array, arrived, equal_nan=True)
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
-def test_integers_arrive_as_they_were(values):
+def test_integers_arrive_unchanged(values):
     assert msgspec.json.decode(msgspec.json.encode(plain(np.array(values, dtype=np.int64)))) == values
 
 
-def test_a_server_that_is_not_there_is_unavailable(free_port):
+def test_an_address_without_a_server_is_unavailable(free_port):
     client = Client(f"http://127.0.0.1:{free_port}", model="iris")
     with client, pytest.raises(ServerUnavailable, match="cannot be reached") as caught:
         client.predict([[1.0]])
     assert "lading serve" in (caught.value.hint or "")
 
 
-def test_a_get_waits_for_a_server_that_is_just_starting(free_port, monkeypatch):
+def test_a_get_is_retried_while_the_server_starts(free_port, monkeypatch):
     servers: list[http.server.HTTPServer] = []
 
-    def start_it(_seconds: float) -> None:
+    def start_server(_seconds: float) -> None:
         if not servers:
             servers.append(_other_server(free_port, b'{"health":"ok"}'))
 
-    monkeypatch.setattr("lading.client.time.sleep", start_it)
+    monkeypatch.setattr("lading.client.time.sleep", start_server)
     with Client(f"http://127.0.0.1:{free_port}", model="iris") as client:
         with pytest.raises(ServerUnavailable):
             client.predict([[1.0]])  # sent once, whatever happens
@@ -227,11 +227,12 @@ def test_a_server_that_does_not_answer_is_unavailable():
         began = time.monotonic()
         with Client(address, timeout_s=0.2) as client, pytest.raises(ServerUnavailable, match=r"0\.2 s"):
             client.health()
-    assert time.monotonic() - began < 2
+    # Far above 0.2 s, because this machine may be busy, and below the default of 30 s.
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1, 2]", b'{"something": "else"}'])
-def test_a_server_that_is_not_lading_is_told_apart(free_port, body):
+def test_a_server_that_is_not_lading_is_recognised(free_port, body):
     other = _other_server(free_port, body)
     try:
         with Client(f"http://127.0.0.1:{free_port}", model="iris") as client:
@@ -258,7 +259,7 @@ def test_a_password_in_the_address_is_never_shown(free_port):
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "http://", "ftp://host", "http://host:port"])
-def test_an_address_that_is_none_is_wrong_use(url):
+def test_an_invalid_address_is_refused(url):
     with pytest.raises(InvalidSetting, match="expected `http://host:port`"):
         Client(url)
 

@@ -1,4 +1,4 @@
-"""Gates: what a file may say, and what numbers then pass."""
+"""Gates: the files that are accepted, and the numbers that pass."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_empty_file_limits_nothing():
         ("max_size_mb = 1\nmax_size_mb = 2", "`gates`: expected TOML", None),
     ],
 )
-def test_what_is_not_a_gate_is_refused_by_name(text, message, hint):
+def test_an_invalid_gate_is_refused_with_its_name(text, message, hint):
     with pytest.raises(InvalidSetting) as caught:
         Gates.parse(text)
     assert message in caught.value.message
@@ -78,7 +78,7 @@ def test_what_is_not_a_gate_is_refused_by_name(text, message, hint):
     assert hint is None or hint in str(caught.value.hint)
 
 
-def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
+def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path):
     with pytest.raises(InvalidSetting, match="found no such file or directory"):
         Gates.read(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
         ("max_memory_mb", "memory_mb"),
     ],
 )
-def test_a_number_may_be_the_limit_and_not_more(gate, number):
+def test_a_number_may_reach_its_limit_but_not_exceed_it(gate, number):
     for value, outcome in ((4.9, "passed"), (5.0, "passed"), (5.1, "failed"), (float("nan"), "failed")):
         assert outcomes(f"{gate} = 5", {number: value}) == {gate: outcome}
 
@@ -123,7 +123,7 @@ def test_a_metric_that_the_bundle_does_not_state_fails_with_a_hint():
     assert "--metric" in check.hint
 
 
-def test_a_metric_may_be_worse_than_lives_by_the_allowed_drop():
+def test_a_metric_may_be_below_that_of_live_by_the_allowed_drop():
     text, gate = "no_worse_than_live.accuracy = 0.02", "no_worse_than_live.accuracy"
     # 0.93 - 0.02 is 0.9100000000000001 in binary.
     for value, outcome in ((0.95, "passed"), (0.91, "passed"), (0.909, "failed")):
@@ -131,7 +131,7 @@ def test_a_metric_may_be_worse_than_lives_by_the_allowed_drop():
     assert outcomes(text, metrics={}, live={"accuracy": 0.93}) == {gate: "failed"}
 
 
-def test_where_nothing_is_live_there_is_nothing_to_be_worse_than():
+def test_without_a_live_version_a_comparison_with_it_is_only_noted():
     text = "no_worse_than_live.accuracy = 0.02"
     assert outcomes(text, metrics={"accuracy": 0.5}) == {"no_worse_than_live.accuracy": "noted"}
     assert outcomes(text, metrics={"accuracy": 0.5}, live={}) == {"no_worse_than_live.accuracy": "noted"}

@@ -15,14 +15,14 @@ EXACT = Tolerance(rtol=0, atol=0)
 KINDS = {"f": "float64", "i": "int64", "u": "uint64", "b": "bool", "O": "string"}
 
 
-def judged(want, have, tolerance=EXACT, **options):
-    want, have = np.asarray(want), np.asarray(have)
-    tensor = Tensor(name="y", dtype=KINDS[want.dtype.kind], shape=("batch",))
-    return compare([tensor], {"y": want}, {"y": have}, tolerance, **options)
+def parity_of(expected, actual, tolerance=EXACT, **options):
+    expected, actual = np.asarray(expected), np.asarray(actual)
+    tensor = Tensor(name="y", dtype=KINDS[expected.dtype.kind], shape=("batch",))
+    return compare([tensor], {"y": expected}, {"y": actual}, tolerance, **options)
 
 
 @pytest.mark.parametrize(
-    ("want", "have"),
+    ("expected", "actual"),
     [
         ([1.0, np.nan], [1.0, np.nan]),
         ([np.inf, -np.inf], [np.inf, -np.inf]),
@@ -36,14 +36,14 @@ def judged(want, have, tolerance=EXACT, **options):
         (np.array("a", object), np.array("a", object)),
     ],
 )
-def test_equal_outputs_agree_exactly(want, have):
-    parity = judged(want, have)
+def test_equal_outputs_agree_exactly(expected, actual):
+    parity = parity_of(expected, actual)
     assert parity.holds
     assert (parity.max_abs_error, parity.label_flips, parity.worst) == (0.0, 0, ())
 
 
 @pytest.mark.parametrize(
-    ("want", "have"),
+    ("expected", "actual"),
     [
         ([1.0], [np.nan]),
         ([np.nan], [1.0]),
@@ -66,61 +66,61 @@ def test_equal_outputs_agree_exactly(want, have):
         (np.array("a", object), np.array("b", object)),
     ],
 )
-def test_outputs_that_differ_never_agree_exactly(want, have):
-    parity = judged(want, have)
+def test_outputs_that_differ_never_agree_exactly(expected, actual):
+    parity = parity_of(expected, actual)
     assert not parity.holds
     assert parity.worst[0].output == "y"
     assert parity.worst[0].row == 0
     assert parity.worst[0].excess > 1
 
 
-def test_an_output_that_is_missing_does_not_agree():
+def test_a_missing_output_does_not_agree():
     tensors = [Tensor(name=name, dtype="float32", shape=("batch",)) for name in "ab"]
-    one = np.ones(2, "f4")
-    parity = compare(tensors, {"a": one, "b": one}, {"a": one}, EXACT)
+    ones = np.ones(2, "f4")
+    parity = compare(tensors, {"a": ones, "b": ones}, {"a": ones}, EXACT)
     assert not parity.holds
     assert "no such output" in str(parity.worst[0])
 
 
-def test_the_tolerance_is_atol_plus_rtol_times_what_was_expected():
+def test_the_tolerance_is_atol_plus_rtol_times_the_expected_value():
     tolerance = Tolerance(rtol=0.1, atol=1.0)
-    assert judged([100.0], [111.0], tolerance).holds
-    assert judged([100.0], [89.0], tolerance).holds
-    assert not judged([100.0], [111.1], tolerance).holds
-    assert judged([100.0], [111.0], tolerance).worst[0].excess == pytest.approx(1.0)
+    assert parity_of([100.0], [111.0], tolerance).holds
+    assert parity_of([100.0], [89.0], tolerance).holds
+    assert not parity_of([100.0], [111.1], tolerance).holds
+    assert parity_of([100.0], [111.0], tolerance).worst[0].excess == pytest.approx(1.0)
 
 
-def test_the_worst_rows_come_first_with_one_entry_a_row():
-    want = np.zeros((10, 3))
-    have = want.copy()
-    have[7], have[2, 1], have[4, 0] = 5.0, 9.0, 1.0
-    parity = judged(want, have, Tolerance(rtol=0, atol=0.5))
-    assert [one.row for one in parity.worst] == [2, 7, 4]
+def test_the_worst_rows_come_first_each_of_them_once():
+    expected = np.zeros((10, 3))
+    actual = expected.copy()
+    actual[7], actual[2, 1], actual[4, 0] = 5.0, 9.0, 1.0
+    parity = parity_of(expected, actual, Tolerance(rtol=0, atol=0.5))
+    assert [deviation.row for deviation in parity.worst] == [2, 7, 4]
     assert parity.worst[0].expected == [0, 0, 0]
     assert parity.worst[0].found == [0, 9, 0]
     assert parity.max_abs_error == 9.0
-    assert len(judged(want, have, show=1).worst) == 1
+    assert len(parity_of(expected, actual, show=1).worst) == 1
     assert str(parity.worst[0]) == "output `y`, row 2: expected [0.0, 0.0, 0.0], found [0.0, 9.0, 0.0]"
 
 
-def test_as_many_labels_may_flip_as_the_tolerance_says():
-    want, have = np.arange(10), np.arange(10)
-    have[[3, 8]] = 0
-    assert judged(want, have, Tolerance(max_label_flips=2)).holds
-    parity = judged(want, have, Tolerance(max_label_flips=1))
+def test_as_many_labels_may_flip_as_the_tolerance_allows():
+    expected, actual = np.arange(10), np.arange(10)
+    actual[[3, 8]] = 0
+    assert parity_of(expected, actual, Tolerance(max_label_flips=2)).holds
+    parity = parity_of(expected, actual, Tolerance(max_label_flips=1))
     assert not parity.holds
     assert parity.label_flips == 2
-    assert [one.row for one in parity.worst] == [3, 8]
+    assert [deviation.row for deviation in parity.worst] == [3, 8]
 
 
 def test_flips_are_counted_by_row():
-    assert judged([[1, 2], [3, 4]], [[0, 0], [3, 4]]).label_flips == 1
+    assert parity_of([[1, 2], [3, 4]], [[0, 0], [3, 4]]).label_flips == 1
 
 
 def test_another_width_of_float_agrees_within_the_tolerance():
-    want = np.array([0.1, 0.2])
-    assert judged(want, want.astype("f4"), Tolerance()).holds
-    assert not judged(want, want.astype("f4"), EXACT).holds
+    expected = np.array([0.1, 0.2])
+    assert parity_of(expected, expected.astype("f4"), Tolerance()).holds
+    assert not parity_of(expected, expected.astype("f4"), EXACT).holds
 
 
 FLOATS = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 3)), elements=st.floats())
@@ -128,17 +128,17 @@ FLOATS = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 3)),
 
 @given(FLOATS)
 def test_any_floats_agree_with_themselves(array):
-    assert judged(array, array.copy()).holds
+    assert parity_of(array, array.copy()).holds
 
 
 @given(FLOATS, st.data())
-def test_the_verdict_is_numpys_verdict_and_nothing_warns(want, data):
-    have = data.draw(hnp.arrays(np.float64, want.shape, elements=st.floats()))
+def test_the_result_is_that_of_numpys_isclose_and_nothing_warns(expected, data):
+    actual = data.draw(hnp.arrays(np.float64, expected.shape, elements=st.floats()))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        parity = judged(want, have, Tolerance(rtol=1e-3, atol=1e-6))
-    # Where an expected value is infinite, numpy's tolerance is infinite and ours is none.
+        parity = parity_of(expected, actual, Tolerance(rtol=1e-3, atol=1e-6))
+    # numpy's tolerance of an infinite value is infinite; ours does not exist.
     with np.errstate(all="ignore"):
-        close = np.isclose(have, want, rtol=1e-3, atol=1e-6, equal_nan=True)
+        close = np.isclose(actual, expected, rtol=1e-3, atol=1e-6, equal_nan=True)
     assert parity.holds == bool(close.all())
     assert parity.holds == (not parity.worst or parity.worst[0].excess <= 1.0)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.errors import InvalidName, InvalidReference, LadingError
-from lading.ref import Ref, check_name, check_tag, is_digest
+from lading.ref import Ref, check_name, check_tag, is_digest, version_number
 
 DIGEST = "sha256:" + "0a" * 32
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -58,20 +58,20 @@ def test_a_reference_reads_back_as_it_is_written(text, ref):
         "iris:3\n",
     ],
 )
-def test_what_is_no_reference_is_refused_with_the_grammar(text):
+def test_an_invalid_reference_is_refused_with_the_grammar(text):
     with pytest.raises(InvalidReference, match="expected `iris`, `iris:3`, `iris:live`"):
         Ref.parse(text)
 
 
 @given(NAMES, st.one_of(st.none(), st.integers(1, 10**9), NAMES))
-def test_every_reference_survives_its_text(name, pin):
+def test_every_reference_reads_back_from_its_text(name, pin):
     ref = Ref(name, version=pin) if isinstance(pin, int) else Ref(name, tag=pin)
     if not (isinstance(pin, str) and pin.isdigit()):
         assert Ref.parse(str(ref)) == ref
 
 
 @given(st.text(max_size=80))
-def test_no_text_breaks_the_reader(text):
+def test_any_text_is_a_reference_or_refused(text):
     try:
         assert str(Ref.parse(text)) == text
     except InvalidReference:
@@ -100,3 +100,11 @@ def test_a_tag_is_a_name_and_no_number(tag):
 def test_a_digest_is_sha256_in_lower_case():
     assert is_digest(DIGEST)
     assert not any(map(is_digest, ["", DIGEST[:-1], DIGEST + "0", DIGEST.upper(), DIGEST + "\n", DIGEST[7:]]))
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("3", 3), ("0", 0), ("", None), ("-1", None), ("live", None), ("٣", None), ("9" * 20, None)],
+)
+def test_the_version_of_a_request_is_a_decimal_number(text, number):
+    assert version_number(text) == number
