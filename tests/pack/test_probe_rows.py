@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from lading.convert.open import open_model
 from lading.convert.table import make_table
 from lading.errors import ParityLost
 from lading.pack import pack
 from lading.pack.probe_rows import DRAWN_ROWS, MAX_SAMPLES, gather_probe_rows
-from support.sklearn_models import OWNER, X, Y, mixed_pipeline, passengers
+from support.sklearn_models import OWNER, X, Y, passengers
 
 
 def test_parity_is_also_tried_on_rows_drawn_between_the_samples(tmp_path):
@@ -42,9 +45,14 @@ def test_of_many_samples_a_seeded_choice_is_compared():
     assert notes == ["20000 of 20500 samples were compared, chosen by a seeded draw"]
 
 
-def test_unseen_values_that_the_framework_refuses_have_no_expected_answer():
+@pytest.mark.parametrize(
+    ("encoder", "answers"), [(OneHotEncoder(handle_unknown="ignore"), True), (OrdinalEncoder(), False)]
+)
+def test_unseen_values_have_an_expected_answer_unless_the_framework_refuses_them(encoder, answers):
     frame, target = passengers()
-    trained = open_model(mixed_pipeline(frame, target))
-    probe = gather_probe_rows(trained, make_table(frame, "model"), lambda _: None)
-    titles = {unseen.title: unseen.expected is not None for unseen in probe.unseen}
-    assert titles["an unseen text in column `port`"]  # the pipeline ignores unknown categories
+    columns = ColumnTransformer([("port", encoder, ["port"])])
+    trained = open_model(make_pipeline(columns, LogisticRegression()).fit(frame[["port"]], target))
+    probe = gather_probe_rows(trained, make_table(frame[["port"]], "model"), lambda _: None)
+    (unseen,) = probe.unseen
+    assert unseen.title == "an unseen text in column `port`"
+    assert (unseen.expected is not None) == answers

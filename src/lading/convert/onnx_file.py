@@ -150,7 +150,10 @@ class OnnxFile:
         return tensors
 
     def _output_names(self) -> dict[str, str]:
-        """Return each output's name in the bundle; a classifier has `label` and `probabilities` (`scores`)."""
+        """Return each output's name in the bundle; a classifier has `label` and `probabilities` or `scores`.
+
+        The names of other models are the graph's own.
+        """
         declared = graph.tensors_of(self._model.graph.output)
         names = {name: name for name, _, _ in declared}
         inputs = {tensor.name for tensor in self._own_inputs}

@@ -26,7 +26,7 @@ def test_bound_runs_answer_as_unbound_runs(tmp_path):
             np.testing.assert_array_equal(expected["probabilities"], answer["probabilities"])
 
 
-def test_arrays_of_another_shape_or_dtype_are_never_bound(tmp_path):
+def test_arrays_of_another_shape_or_dtype_are_refused_as_without_a_binding(tmp_path):
     runtime = open_session(tmp_path, linear_model())
     good = {"X": np.ones((1, 4), np.float32)}
     runtime.run(good, ("label",))
@@ -55,7 +55,7 @@ def test_threads_share_bindings_without_mixing_answers(tmp_path):
     assert wrong == []
 
 
-def test_outputs_whose_size_depends_on_values_are_right(tmp_path):
+def test_outputs_whose_size_depends_on_values_are_right_in_every_run(tmp_path):
     # How many values are kept is known only after a run; the first run keeps all of them.
     inputs, outputs = [tensor("X", "float32", "batch")], [tensor("Y", "float32", "batch")]
     nodes = [
