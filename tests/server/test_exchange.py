@@ -1,32 +1,43 @@
-"""Requests whose version goes away, that are refused, or that few send: one answer, counted once."""
+"""One life of a request for every transport: its steps in order, one retry, one count."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import grpc
 import numpy as np
 import pytest
 
-from lading.errors import BodyInvalid
-from lading.server.http.router import LONGEST_CACHED_PATH
+from lading.errors import BodyInvalid, ModelNotReady, QueueFull, RunFailed
+from lading.server.exchange import Exchange, Pipeline, Steps, request_ids
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
+from lading.server.metrics import Metrics
 from lading.server.observe.observer import Observer
 from lading.server.process.compose import make_app, make_plane
-from lading.server.protocols.sagemaker import csv_response
 from lading.settings import ServeSettings
-from lading.signature import Signature, named_labels
 from support.bundles import linear_bundle
-from support.echo_models import echo_bundle
-from support.hosted_app import AppClient, hosted, served_from, slow
+from support.grpc_client import OIP, grpc_serving, infer_bytes, one_row
+from support.hosted_app import gated, hosted, served_from
 from support.http_requests import SETTINGS, ask_in_one_stage, request
-from support.onnx_graphs import bundle_of, graph, node, tensor
+from support.waiting import wait_until
 from support.wire import Wire, listening
 
 ROWS = {"data": [[5.1, 3.5, 1.4, 0.2]]}
+TO_CANDIDATE = (b"x-tier", b"gold", "candidate")
+"""A rule that sends callers with `x-tier: gold` to the candidate."""
+
+
+@pytest.fixture
+def iris(tmp_path) -> ServedVersion:
+    return served_from(linear_bundle(tmp_path / "iris"))
 
 
 @pytest.fixture
@@ -36,37 +47,212 @@ def pair(tmp_path) -> tuple[ServedVersion, ServedVersion]:
     return old, new
 
 
-def vanishing(asked: AppClient, old: ServedVersion, new: ServedVersion, after: int = 0) -> None:
-    """Have `old` replaced and unloaded, `after` some runs, just when a request has found it."""
+@dataclass
+class Reply:
+    """The answer to a request for one prediction, over any transport."""
+
+    ok: bool
+    status: int | str
+    headers: dict[str, str]
+    text: str
+
+
+def ask_http(plane: DataPlane, steps: Steps, model: str, *, fast: bool, **headers: str) -> Reply:
+    settings = ServeSettings(**SETTINGS)
+    app = make_app(plane, settings)
+    app.pipeline = Pipeline(plane, app.metrics, steps)
+    with listening(app, settings, fast=fast) as host, host.wire() as wire:
+        wire.send(request(path=f"/models/{model}/predict", **headers))
+        answer = wire.answer()
+    return Reply(answer.status == 200, answer.status, answer.headers, answer.body.decode())
+
+
+def ask_grpc(plane: DataPlane, steps: Steps, model: str, **headers: str) -> Reply:
+    with grpc_serving(plane, steps=steps) as (channel, _):
+        metadata = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+        message = infer_bytes(**one_row(model))
+        call = channel.unary_unary(f"/{OIP}/ModelInfer").future(message, metadata=metadata, timeout=10)
+        code = call.code()
+        trailing = dict(call.trailing_metadata())
+    return Reply(code is grpc.StatusCode.OK, code.name, trailing, str(call.details()))
+
+
+Ask = Callable[..., Reply]
+
+
+@pytest.fixture(params=["fast", "asgi", "grpc"])
+def ask(request) -> Ask:
+    """A function that asks a server over one transport: on a fast route, under ASGI, or by gRPC."""
+
+    def ask_over(plane: DataPlane, steps: Steps | None = None, model: str = "iris", **headers: str) -> Reply:
+        if request.param == "grpc":
+            return ask_grpc(plane, steps or Steps(), model, **headers)
+        return ask_http(plane, steps or Steps(), model, fast=request.param == "fast", **headers)
+
+    return ask_over
+
+
+def plane_of(*versions: ServedVersion) -> DataPlane:
+    plane = make_plane(ServeSettings())
+    plane.publish(versions)
+    return plane
+
+
+def refuse(_exchange: Exchange) -> None:
+    raise QueueFull("calls of `key-1`", expected="at most 10 a second", found="11")
+
+
+class Log:
+    """Steps that record their names, and how far the request is."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, name: str) -> Callable[..., None]:
+        def record(exchange: Exchange, *_outcome: Any) -> None:
+            job = exchange.job
+            progress = "unresolved" if job is None else "resolved" if job.outcome is None else "run"
+            self.lines.append(f"{name}: {progress}")
+
+        return record
+
+    def steps(self) -> Steps:
+        names = ("authorise", "look_up", "observe", "answer")
+        return Steps(**{name: (self.step(f"{name} 1"), self.step(f"{name} 2")) for name in names})
+
+
+def test_steps_run_in_order_around_resolve_and_run(iris, ask):
+    log = Log()
+    assert ask(plane_of(iris), log.steps()).ok
+    assert log.lines == [
+        "authorise 1: unresolved",
+        "authorise 2: unresolved",
+        "look_up 1: resolved",
+        "look_up 2: resolved",
+        "observe 1: run",
+        "observe 2: run",
+        "answer 1: run",
+        "answer 2: run",
+    ]
+
+
+def test_authorise_refuses_before_the_version_is_resolved(iris, ask):
+    log = Log()
+    steps = Steps(authorise=(refuse,), look_up=(log.step("look_up"),), observe=(log.step("observe"),))
+    reply = ask(plane_of(iris), steps, model="nowhere")
+    assert reply.status in (429, "RESOURCE_EXHAUSTED")  # Not that there is no such model.
+    assert "at most 10 a second" in reply.text
+    assert log.lines == ["observe: unresolved"]
+
+
+def test_authorise_sees_the_headers_of_the_caller(iris, ask):
+    headers: list[bytes] = []
+    steps = Steps(authorise=(lambda exchange: headers.append(exchange.headers[b"authorization"]),))
+    assert ask(plane_of(iris), steps, authorization="Bearer key-1").ok
+    assert headers == [b"Bearer key-1"]
+
+
+def test_look_up_may_change_the_inputs(iris, ask):
+    rows: list[Any] = []
+
+    def fill_in(exchange: Exchange) -> None:
+        assert exchange.job is not None
+        exchange.job.inputs = {"X": np.full((1, 4), 7, np.float32)}
+
+    def run(inputs: dict[str, Any], outputs: Any = None) -> Any:
+        rows.extend(inputs["X"].tolist())
+        return ServedVersion.run(iris, inputs, outputs)
+
+    iris.run = run  # type: ignore[method-assign]  # only looks at what passes
+    assert ask(plane_of(iris), Steps(look_up=(fill_in,))).ok
+    assert rows == [[7, 7, 7, 7]]
+
+
+def test_a_request_that_look_up_refuses_does_not_run(iris, ask):
+    log = Log()
+    steps = Steps(look_up=(refuse, log.step("look_up")), observe=(log.step("observe"),))
+    assert ask(plane_of(iris), steps).status in (429, "RESOURCE_EXHAUSTED")
+    assert log.lines == ["observe: resolved"]
+
+
+def test_observers_see_status_seconds_and_error(iris, ask):
+    seen: list[tuple[Any, ...]] = []
+
+    def observe(_exchange: Exchange, status: int | str, took_s: float, error: Exception | None) -> None:
+        assert 0 < took_s < 10
+        seen.append((status, type(error)))
+
+    ask(plane_of(iris), Steps(observe=(observe,)))
+    ask(plane_of(iris), Steps(observe=(observe,), authorise=(refuse,)))
+    assert seen[0] in ((200, type(None)), ("OK", type(None)))
+    assert seen[1] in ((429, QueueFull), ("RESOURCE_EXHAUSTED", QueueFull))
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_headers_of_answer_steps_reach_the_caller(iris, ask, refused):
+    def add(exchange: Exchange) -> None:
+        exchange.answer_headers = (*exchange.answer_headers, (b"x-rows", b"1"))
+
+    steps = Steps(answer=(add,), authorise=(refuse,) if refused else ())
+    reply = ask(plane_of(iris), steps)
+    assert reply.ok is not refused
+    assert reply.headers["x-rows"] == "1"
+    assert reply.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("request_id", "is_kept"), [("a" * 128, True), ("a" * 129, False)])
+def test_the_callers_request_id_is_kept_up_to_a_length(iris, ask, request_id, is_kept):
+    reply = ask(plane_of(iris), x_request_id=request_id)
+    assert (reply.headers["x-request-id"] == request_id) is is_kept
+    assert reply.headers["x-request-id"]
+
+
+def test_request_ids_do_not_repeat_across_processes():
+    ids, ids_of_another = request_ids(), request_ids()
+    assert len({next(source) for source in (ids, ids_of_another) for _ in range(100)}) == 200
+
+
+def unload_before_run(plane: DataPlane, old: ServedVersion, new: ServedVersion, after_runs: int = 0) -> None:
+    """Have `old` replaced and unloaded just when a request has resolved it, after some runs."""
     runs = 0
 
-    def run(*given: Any) -> Any:
+    def run(*arguments: Any) -> Any:
         nonlocal runs
         runs += 1
-        if runs > after and old.state is State.READY:
-            asked.app.plane.publish([old, new])
+        if runs > after_runs and old.state is State.READY:
+            plane.publish([old, new])
             old.advance(State.DRAINING)
             old.in_memory = False  # What `unload` does first; it is UNLOADED only once the memory is freed.
-        return ServedVersion.run(old, *given)
+        return ServedVersion.run(old, *arguments)
 
-    old.run = run
-
-
-def test_a_request_for_a_version_that_is_just_being_unloaded_is_answered_by_what_replaced_it(pair):
-    asked = hosted(pair[0])
-    vanishing(asked, *pair)
-    answer = asked.post("/predict", ROWS)
-    assert (answer.status_code, answer.headers["x-lading-model"]) == (200, "iris:2")
+    old.run = run  # type: ignore[method-assign]  # the only way to come between resolve and run
 
 
-def test_requests_of_one_turn_are_answered_by_what_replaced_it_compressed_or_not(pair):
+def test_a_request_whose_version_is_unloaded_before_it_runs_is_answered_by_the_replacement(pair, ask):
+    old, new = pair
+    plane, log = plane_of(old), Log()
+    unload_before_run(plane, old, new)
+    reply = ask(plane, log.steps())
+    assert (reply.ok, reply.headers["x-lading-model"]) == (True, "iris:2")
+    # The decisions about the unloaded version are made again for its replacement.
+    decisions = [
+        "authorise 1: unresolved",
+        "authorise 2: unresolved",
+        "look_up 1: resolved",
+        "look_up 2: resolved",
+    ]
+    outcome = ["observe 1: run", "observe 2: run", "answer 1: run", "answer 2: run"]
+    assert log.lines == [*decisions, *decisions, *outcome]
+
+
+def test_requests_of_one_stage_are_answered_by_the_replacement_compressed_or_not(pair):
     asked = hosted(pair[0], **SETTINGS)
-    vanishing(asked, *pair, after=3)  # Each of the three connections has asked once before.
+    unload_before_run(asked.app.plane, *pair, after_runs=3)  # Each of the three connections has asked before.
     packed = request(gzip.compress(json.dumps(ROWS).encode()), content_encoding="gzip", X_Request_ID="mine")
     with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host:
         answers = ask_in_one_stage(host, packed, request(), packed)
-    assert [one.status for one in answers] == [200] * 3
-    assert {one.headers["x-lading-model"] for one in answers} == {"iris:2"}
+    assert [answer.status for answer in answers] == [200] * 3
+    assert {answer.headers["x-lading-model"] for answer in answers} == {"iris:2"}
     assert answers[0].headers["x-request-id"] == "mine"
 
 
@@ -74,18 +260,17 @@ def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pai
     observer = Observer("here")
     settings = ServeSettings(max_queue=1, grpc_port=-1)
     plane = make_plane(settings, "iris", observer)
-    rule = (b"x-tier", b"gold", "candidate")
-    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 0.0, (rule,))})
-    go = slow(pair[0], 30)
+    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 0.0, (TO_CANDIDATE,))})
+    runtime = gated(pair[0], 30)
     with listening(make_app(plane, settings), settings, fast=True) as host:
         wires = [Wire(host.address) for _ in range(3)]
-        for wire in wires:
-            wire.send(request())
-            until = time.monotonic() + 5
-            while wire is not wires[2] and not pair[0].in_flight and time.monotonic() < until:
-                time.sleep(0.01)
+        wires[0].send(request())
+        assert runtime.entered.wait(10)
+        wires[1].send(request())
+        wait_until(lambda: plane.depth(pair[0]) == 1)
+        wires[2].send(request())
         assert wires[2].answer().status == 429
-        go.set()
+        runtime.gate.set()
         assert [wire.answer().status for wire in wires[:2]] == [200, 200]
         for wire in wires:
             wire.close()
@@ -94,88 +279,117 @@ def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pai
     assert (window.requests, window.errors) == (3, {"QueueFull": 1})
 
 
-def test_a_body_too_large_keeps_the_callers_id_and_counts_for_its_own_model(tmp_path):
-    first = served_from(linear_bundle(tmp_path / "a", "a"))
-    other = served_from(linear_bundle(tmp_path / "b", "b"))
-    asked = hosted(first, other, max_body_bytes=100)
-    answer = asked.post("/models/b/predict", {"data": [[1.0] * 4] * 50}, headers={"x-request-id": "mine"})
-    assert (answer.status_code, answer.headers["x-request-id"]) == (413, "mine")
-    assert asked.app.metrics.counters("b", 1, "native").statuses == {413: 1}
+# Without a transport.
 
 
-def test_long_paths_are_not_remembered(pair):
-    asked = hosted(pair[0], **SETTINGS)
-    long = "x" * LONGEST_CACHED_PATH
-    with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host, host.wire() as wire:
-        stage, router = host.stage, asked.app.router
-        for at in range(5):
-            wire.send(request(path=f"/models/{long}{at}/predict"))
-            assert wire.answer().status == 404
-            wire.send(request(path=f"/nothing/{at}"))
-            assert wire.answer().status == 404
-        assert len(stage.routes) == 0
-        assert len(router.cache) == 0
-        wire.send(request())
-        assert wire.answer().status == 200
-        assert len(stage.routes) == 1
+class HandlerRoute(NamedTuple):
+    """A route of no protocol."""
+
+    handler: Callable[[Exchange, DataPlane], Any]
+    protocol: str = "none"
 
 
-def test_labels_of_a_model_without_batch_are_all_given(tmp_path):
-    label = tensor("label", "string", 3)
-    signature = Signature(inputs=(tensor("x", "string", 3),), outputs=(label,))
-    model = graph([node("Identity", "x", "label")], signature.inputs, signature.outputs)
-    values = ["a", "b", "c"]
-    served = served_from(bundle_of(tmp_path / "three", model, signature, {"x": np.array(values, object)}))
-    answer = hosted(served).post("/predict/label", {"data": {"x": values}})
-    assert answer.json() == {"prediction": values}, answer.text
-    assert named_labels(tensor("label", "string"), np.array("a", object), {}) == "a"
+class BareExchange(Exchange):
+    """A request of no transport, for the default model."""
+
+    def __init__(self, handler: Callable[[Exchange, DataPlane], Any], **headers: str) -> None:
+        self.route = HandlerRoute(handler)
+        self.headers = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+
+    def target(self) -> tuple[str | None, int | None, str | None]:
+        return None, None, None
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v2/models/echo/infer", '{"id": "NaN \\ud800", "inputs": [%s]}'),
-        ("/v2/models/echo/infer", '{"id": "NaN", "parameters": {"\\uDfff": 1}, "inputs": [%s]}'),
-        ("/v1/models/echo:predict", '{"instances": [["NaN \\ud800"]]}%.0s'),
-    ],
-)
-def test_half_a_surrogate_pair_is_no_text(tmp_path, path, body):
-    asked = hosted(served_from(echo_bundle(tmp_path / "echo", "string", "echo", ("batch", 1))))
-    given = '{"name": "x", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}'
-    answer = asked.post(path, content=(body % given).encode())
-    assert answer.status_code == 400, answer.text
+def predict(_exchange: Exchange, plane: DataPlane) -> Job:
+    return Job(plane.resolve(), {"X": np.ones((1, 4), np.float32)}, None, lambda outputs: outputs)
 
 
-def test_a_candidate_that_is_not_ready_takes_no_replica_out_of_traffic_on_any_route(pair):
-    old, new = pair
-    settings = ServeSettings(grpc_port=-1, vertex_health_route="/vertex")
-    plane = make_plane(settings, "iris", Observer("here"))
-    new.advance(State.DRAINING)
-    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
-    asked = AppClient(make_app(plane, settings))
-    routes = ("/health", "/ping", "/vertex", "/v2/health/ready")
-    assert [asked.get(route).status_code for route in routes] == [200] * 4
-    old.advance(State.DRAINING)
-    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
-    assert all(asked.get(route).status_code in (400, 503) for route in routes)
+def released(pair: tuple[ServedVersion, ServedVersion]) -> tuple[Pipeline, Observer]:
+    """Return a pipeline over a canary release of `pair`, and its observer."""
+    observer = Observer("here")
+    plane = DataPlane("iris", observer=observer)
+    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 0.0, (TO_CANDIDATE,))})
+    return Pipeline(plane, Metrics(plane)), observer
 
 
-def test_an_answer_that_is_no_table_is_refused_as_csv(tmp_path):
-    shapes = (("batch", 2), ("two", 3))
-    x, y = (tensor(name, "float32", *shape) for name, shape in zip("xy", shapes, strict=True))
-    a, b = (tensor(name, "float32", *shape) for name, shape in zip("ab", shapes, strict=True))
-    signature = Signature(inputs=(x, y), outputs=(a, b))
-    model = graph(
-        [node("Identity", "x", "a"), node("Identity", "y", "b")], signature.inputs, signature.outputs
-    )
-    inputs = {"x": np.ones((1, 2), np.float32), "y": np.ones((1, 3), np.float32)}
-    asked = hosted(served_from(bundle_of(tmp_path / "two", model, signature, inputs)))
-    body = {"inputs": {"x": [[1, 2], [3, 4]], "y": [[1, 2, 3]]}, "params": {"outputs": ["a", "b"]}}
-    answer = asked.post("/invocations", body, headers={"accept": "text/csv"})
-    assert answer.status_code == 400, answer.text
-    assert "one value or more a row" in answer.text
+def errors_by_version(observer: Observer) -> dict[int, dict[str, int]]:
+    observer.windows.rotate(time.time(), last=True)
+    return {window.version: window.errors for window in observer.windows.drain()}
 
 
-def test_an_answer_without_rows_is_refused_as_csv():
-    with pytest.raises(BodyInvalid, match="one value or more a row"):
-        csv_response([np.empty((0, 3), np.float32)])
+def test_a_request_that_its_side_of_a_release_refuses_counts_against_that_side(pair):
+    pipeline, observer = released(pair)
+
+    def read_body(_exchange: Exchange, plane: DataPlane) -> Any:
+        plane.resolve()
+        raise BodyInvalid("body", expected="JSON", found="text")
+
+    exchange = BareExchange(read_body, x_tier="gold")
+    pipeline.identify(exchange, None)
+    with pytest.raises(BodyInvalid) as refused:
+        pipeline.handle(exchange)
+    pipeline.observe(exchange, 400, 10, 10, refused.value)
+    assert errors_by_version(observer) == {2: {"BodyInvalid": 1}}
+
+
+def test_a_request_refused_after_its_release_has_ended_counts_against_no_release(pair):
+    pipeline, observer = released(pair)
+
+    def find_it_draining(_exchange: Exchange, plane: DataPlane) -> Any:
+        plane.resolve()
+        raise ModelNotReady("model `iris`", expected="`ready`", found="`draining`")
+
+    exchange = BareExchange(predict, x_tier="gold")
+    pipeline.identify(exchange, None)
+    assert pipeline.handle(exchange).served is pair[1]
+    pipeline.plane.publish(pair)  # The release ends, and with it its split.
+    exchange.route = HandlerRoute(find_it_draining)
+    with pytest.raises(ModelNotReady) as refused:
+        pipeline.handle_again(exchange)
+    pipeline.observe(exchange, 503, 10, 10, refused.value)
+    assert errors_by_version(observer) == {}
+
+
+@pytest.mark.parametrize("status", [499, "CANCELLED"])
+def test_a_request_whose_client_has_gone_is_counted_but_says_nothing_about_its_version(pair, status):
+    pipeline, observer = released(pair)
+    exchange = BareExchange(predict)
+    pipeline.identify(exchange, None)
+    pipeline.handle(exchange)
+    pipeline.observe(exchange, status, 10, 0)
+    assert pipeline.metrics.counters("iris", 1, "none").statuses == {status: 1}
+    assert errors_by_version(observer) == {}
+
+
+def test_a_refused_request_counts_for_the_model_that_it_was_for(iris):
+    pipeline = Pipeline(plane_of(iris), Metrics(plane_of(iris)))
+    exchange = BareExchange(predict)
+    pipeline.identify(exchange, None)
+    pipeline.observe(exchange, 400, 10, 10, BodyInvalid("body"))
+    exchange.route = None
+    pipeline.observe(exchange, 404, 10, 10)
+    assert pipeline.metrics.counters("iris", 1, "none").errors == {"BodyInvalid": 1}
+    assert pipeline.metrics.counters("", 0, "http").statuses == {404: 1}
+
+
+def test_a_defect_is_logged_with_its_traceback_and_answered_with_the_request_id(iris, caplog):
+    pipeline = Pipeline(plane_of(iris), Metrics(plane_of(iris)))
+    exchange = BareExchange(lambda *_: 1 / 0)
+    pipeline.identify(exchange, b"mine")
+    with pytest.raises(ZeroDivisionError) as defect:
+        pipeline.handle(exchange)
+    error = pipeline.as_refusal(exchange, defect.value)
+    assert isinstance(error, RunFailed)
+    assert "x-request-id mine" in str(error)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_nesting_too_deep_is_the_clients_fault_in_its_body_and_a_defect_in_the_answer(iris, caplog):
+    pipeline = Pipeline(plane_of(iris), Metrics(plane_of(iris)))
+    exchange = BareExchange(predict)
+    pipeline.identify(exchange, None)
+    assert isinstance(pipeline.as_refusal(exchange, RecursionError()), BodyInvalid)
+    assert not caplog.text
+    pipeline.handle(exchange)
+    assert isinstance(pipeline.as_refusal(exchange, RecursionError()), RunFailed)
+    assert "RecursionError" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from lading.server.exchange import Pipeline
+from lading.server.exchange import Pipeline, Steps
 from lading.server.grpc import Service, descriptors
 from lading.server.grpc.server import GrpcServer
 from lading.server.inference.dataplane import DataPlane
@@ -24,11 +24,12 @@ OIP = "inference.GRPCInferenceService"
 
 @contextlib.contextmanager
 def grpc_serving(
-    plane: DataPlane, *more: Service, settings: ServeSettings | None = None
+    plane: DataPlane, *own: Service, steps: Steps | None = None, settings: ServeSettings | None = None
 ) -> Iterator[tuple[grpc.Channel, Metrics]]:
-    """Serve `plane` on a free port of this process."""
+    """Serve `plane` on a free port of this process: with services of the test's `own`, or else with all."""
     metrics = Metrics(plane)
-    server = GrpcServer(Pipeline(plane, metrics), settings or ServeSettings(), more or tuple(services()))
+    pipeline = Pipeline(plane, metrics, steps)
+    server = GrpcServer(pipeline, settings or ServeSettings(), own or tuple(services()))
     port = server.start("127.0.0.1", 0)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -38,14 +39,22 @@ def grpc_serving(
 
 
 def ask(channel: grpc.Channel, method: str, timeout: float = 10, **fields: Any) -> Any:
-    wire = descriptors.service("oip", OIP).methods_by_name[method]
-    kinds = [descriptors.message("oip", kind.full_name) for kind in (wire.input_type, wire.output_type)]
+    """Call a method of the Open Inference Protocol; return its answer and the call."""
+    description = descriptors.service("oip", OIP).methods_by_name[method]
+    request = descriptors.message("oip", description.input_type.full_name)
+    response = descriptors.message("oip", description.output_type.full_name)
     call = channel.unary_unary(
         f"/{OIP}/{method}",
-        request_serializer=kinds[0].SerializeToString,
-        response_deserializer=kinds[1].FromString,
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
     )
-    return call.with_call(kinds[0](**fields), timeout=timeout)
+    return call.with_call(request(**fields), timeout=timeout)
+
+
+def infer_bytes(**fields: Any) -> bytes:
+    """Return the message of a ModelInfer call as bytes on the wire."""
+    message = descriptors.message("oip", "inference.ModelInferRequest")(**fields)
+    return bytes(message.SerializeToString())
 
 
 def one_row(model: str = "iris", rows: int = 1) -> dict[str, Any]:

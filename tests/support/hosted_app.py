@@ -1,9 +1,10 @@
-"""The application over real models, in this process; asked through ASGI as any server would ask it."""
+"""The application over real models in this process, called through ASGI as any server would call it."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from lading.settings import ServeSettings
 
 
 def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) -> ServedVersion:
-    """Load one version as the manager does, proof and all."""
+    """Load one version as the manager does, with its golden samples replayed."""
     name = bundle.manifest.name
     served = ServedVersion(name, version, bundle.digest, tags=tags)
     prepare(served, bundle, threads=1)
@@ -30,35 +31,46 @@ def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) ->
 
 
 class GatedRuntime:
-    """A loaded model that answers only once a gate opens, or `seconds` after it was asked."""
+    """A loaded model whose runs wait at a gate until it opens, each for at most `seconds`.
+
+    ``rows`` has the rows of each run that has arrived; ``entered`` is set once there was one.
+    """
 
     def __init__(self, runtime: Runtime, seconds: float) -> None:
         self.inputs, self.outputs = runtime.inputs, runtime.outputs
         self.gate = threading.Event()
         self.entered = threading.Event()
+        self.rows: list[int] = []
         self._runtime = runtime
         self._seconds = seconds
 
-    def run(self, *arguments: Any) -> Any:
+    def run(self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None) -> Any:
+        gate = self.gate
+        self.rows.append(len(next(iter(inputs.values()))))
         self.entered.set()
-        self.gate.wait(self._seconds)
-        return self._runtime.run(*arguments)
+        gate.wait(self._seconds)
+        return self._runtime.run(inputs, outputs)
+
+    def release_entered(self) -> None:
+        """Let those runs pass that wait now; later ones wait at a gate of their own."""
+        gate, self.gate = self.gate, threading.Event()
+        gate.set()
 
     def close(self) -> None:
         self._runtime.close()
 
 
-def slow(served: ServedVersion, seconds: float) -> threading.Event:
-    """Make `served` as slow as a large model; return the event that ends the wait."""
+def gated(served: ServedVersion, seconds: float) -> GatedRuntime:
+    """Make `served` as slow as a model that takes `seconds`, or until its gate opens."""
     # A real model that takes seconds would keep one of two CPUs busy for every other test.
     runtime = GatedRuntime(served.model.runtime, seconds)
     served.adopt(replace(served.model, runtime=runtime, cost=Cost(seconds, 0)))
-    return runtime.gate
+    return runtime
 
 
 @dataclass
 class AppClient:
-    """The application, and a way to ask it."""
+    """An HTTP client of an application in this process."""
 
     app: App
 
@@ -81,7 +93,7 @@ class AppClient:
 
 def hosted(*versions: ServedVersion, **settings: Any) -> AppClient:
     """Build the application over `versions`."""
-    settings_used = ServeSettings(**settings)
-    plane = make_plane(settings_used)
+    serve_settings = ServeSettings(**settings)
+    plane = make_plane(serve_settings)
     plane.publish(versions)
-    return AppClient(make_app(plane, settings_used))
+    return AppClient(make_app(plane, serve_settings))

@@ -1,4 +1,4 @@
-"""Requests as bytes, and what a right answer is."""
+"""Requests as bytes, and the check of their answers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ def is_correct(answer, expected) -> bool:
 
 
 def ask_in_one_stage(host, *requests: bytes) -> list[Answer]:
-    """Send over as many connections, and let the loop find all of it in one turn."""
+    """Send each request over its own connection, so that one stage of the server receives all of them."""
     wires = [Wire(host.address) for _ in requests]
-    for wire in wires:  # Accepted, and read from by now.
+    for wire in wires:  # Once it is answered, the server reads from its connection.
         wire.send(request())
         wire.answer()
     sent = threading.Event()
+    # The loop reads nothing while it waits.
     host.loop.call_soon_threadsafe(sent.wait)
     for wire, data in zip(wires, requests, strict=True):
         wire.send(data)

@@ -69,7 +69,9 @@ class Steps:
     """What is done to every request besides prediction, in order. A step that is not listed costs nothing.
 
     ``authorise`` runs before the version is resolved, ``look_up`` on validated inputs before the run,
-    ``observe`` once the outcome is known, and ``answer`` just before the answer is written.
+    ``observe`` once the outcome is known, and ``answer`` just before the answer is written, to add headers.
+    The last two come too late to refuse: nothing in them raises. A request whose version was unloaded after
+    it was resolved passes ``authorise`` and ``look_up`` once more.
     """
 
     authorise: tuple[Step, ...] = ()
@@ -121,16 +123,20 @@ class Pipeline:
 
         A transport calls this once, when the run raises `ModelNotReady`.
         """
-        exchange.job = None
+        self.forget(exchange)
         job = self.handle(exchange)
         assert isinstance(job, Job)  # The same request: only the version is another.
         return job
+
+    def forget(self, exchange: Exchange) -> None:
+        """Forget the version that an exchange was resolved to, and the release that it was resolved by."""
+        exchange.job = exchange.plane = None
 
     def as_refusal(self, exchange: Exchange, error: Exception) -> LadingError:
         """Return the error to answer with; one that is a defect of ours is logged with its traceback."""
         if isinstance(error, LadingError):
             return error
-        if isinstance(error, RecursionError):
+        if isinstance(error, RecursionError) and exchange.job is None:  # Raised while the body was read.
             return BodyInvalid("body", expected="values nested less deeply", found="more than can be read")
         request_id = exchange.request_id.decode("latin-1")
         log.error("request %s failed", request_id, exc_info=error)

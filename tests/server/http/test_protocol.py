@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import socket
 import threading
 import time
-import zlib
 
 import numpy as np
 import pytest
@@ -157,75 +155,6 @@ def test_an_escaped_path_finds_its_route(host):
     with host.wire() as wire:
         wire.send(request(path="/models/%69ris/predict"))
         assert wire.answer().status == 200
-
-
-PACKED = {"gzip": gzip.compress(BODY), "X-GZIP": gzip.compress(BODY), "deflate": zlib.compress(BODY)}
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "X-GZIP", "deflate", "identity"])
-def test_a_compressed_body_is_unpacked(host, expected, encoding):
-    with host.wire() as wire:
-        for _ in range(2):
-            wire.send(request(PACKED.get(encoding, BODY), content_encoding=encoding))
-            assert is_correct(wire.answer(), expected)
-        wire.send(request())
-        assert is_correct(wire.answer(), expected)
-
-
-@pytest.mark.parametrize(
-    ("packed", "encoding", "status", "says"),
-    [
-        pytest.param(gzip.compress(b"[" * 5000), "gzip", 413, "at most 4096 bytes", id="too much"),
-        pytest.param(PACKED["gzip"][:-9], "gzip", 400, "its beginning only", id="cut off"),
-        pytest.param(PACKED["gzip"] + b"{}", "gzip", 400, "2 bytes after its end", id="more after its end"),
-        pytest.param(BODY, "gzip", 400, "a body in `gzip`", id="plain"),
-        pytest.param(BODY, "br", 415, "`gzip` or `deflate`, or none", id="unknown"),
-        pytest.param(BODY, "deflate, gzip", 415, "`deflate, gzip`", id="two"),
-    ],
-)
-def test_a_body_that_is_not_compressed_as_it_says_is_refused(host, expected, packed, encoding, status, says):
-    with host.wire() as wire:
-        wire.send(request(packed, content_encoding=encoding))
-        answer = wire.answer()
-        assert (answer.status, says in answer.json()["error"]) == (status, True), answer.body
-        wire.send(request())
-        assert is_correct(wire.answer(), expected)
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_the_limit_is_413_and_others_see_no_error(host, expected, chunked):
-    big = b"[" * 5000
-    if chunked:
-        data = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (
-            len(big),
-            big,
-        )
-    else:
-        data = request(big)
-    with host.wire() as other, host.wire() as wire:
-        wire.send(data)
-        answer = wire.answer()
-        assert answer.status == 413
-        assert answer.json()["code"] == "BodyTooLarge"
-        other.send(request())
-        assert is_correct(other.answer(), expected)
-
-
-def test_a_client_that_sends_all_of_a_refused_body_before_it_reads_sees_the_answer(host, expected):
-    with host.wire() as wire:
-        wire.send(request(b"[" * 20_000_000))  # Far more than the sockets between hold.
-        answer = wire.answer()
-        assert (answer.status, answer.json()["code"]) == (413, "BodyTooLarge")
-        assert wire.is_closed()
-    with host.wire() as wire:  # The same from a client that has asked whether it may send.
-        wire.send(b"POST /predict HTTP/1.1\r\nhost: lading\r\nexpect: 100-continue\r\n")
-        wire.send(b"transfer-encoding: chunked\r\n\r\n")
-        assert wire.answer().status == 100
-        wire.send(b"%x\r\n%b\r\n0\r\n\r\n" % (20_000_000, b"[" * 20_000_000))
-        assert wire.answer().status == 413
-    with host.wire() as other:
-        other.send(request())
-        assert is_correct(other.answer(), expected)
 
 
 @pytest.mark.parametrize(

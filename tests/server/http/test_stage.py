@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
+import gzip
+import json
 import ssl
 import subprocess
 import time
@@ -14,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lading.server.http.asgi import AsgiHost
 from lading.server.http.messages import Request
 from lading.server.http.stage import Head, Stage
-from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.hosted_app import hosted, served_from, slow
@@ -350,14 +349,12 @@ def test_a_defect_of_ours_is_logged_as_one_and_not_said_to_be_the_clients(served
     assert "not HTTP" not in caplog.text
 
 
-@pytest.mark.parametrize("host_of", [Stage, AsgiHost])
-def test_jobs_that_outlive_the_loop_are_let_go_of(served, host_of):
-    app = hosted(served, **SETTINGS).app
-    loop, host = asyncio.new_event_loop(), host_of(app)
-    host._loop = loop
-    loop.close()
-    job = Job(served, {}, None, lambda outputs: outputs)
-    served.acquire()
-    job.holds_version = True
-    host.deliver([job])
-    assert served.in_flight == 0
+def test_requests_of_one_turn_are_answered_by_what_replaced_it_compressed_or_not(pair):
+    asked = hosted(pair[0], **SETTINGS)
+    vanishing(asked, *pair, after=3)  # Each of the three connections has asked once before.
+    packed = request(gzip.compress(json.dumps(ROWS).encode()), content_encoding="gzip", X_Request_ID="mine")
+    with listening(asked.app, ServeSettings(**SETTINGS), fast=True) as host:
+        answers = ask_in_one_stage(host, packed, request(), packed)
+    assert [one.status for one in answers] == [200] * 3
+    assert {one.headers["x-lading-model"] for one in answers} == {"iris:2"}
+    assert answers[0].headers["x-request-id"] == "mine"

@@ -9,6 +9,10 @@ from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE, NotReady
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
+from lading.server.observe.observer import Observer
+from lading.server.process.compose import make_app, make_plane
+from lading.settings import ServeSettings
+from support.hosted_app import AppClient
 
 
 def version_in(state: State, number: int = 1, name: str = "iris", reason: str = "") -> ServedVersion:
@@ -58,3 +62,17 @@ def test_a_candidate_that_has_failed_does_not_make_a_released_model_unready():
     versions = version_in(State.READY, 1), version_in(State.FAILED, 2)
     assert readiness_of(*versions, traffic=canary).is_ready()
     assert not readiness_of(*versions).is_ready()
+
+
+def test_a_candidate_that_is_not_ready_takes_no_replica_out_of_traffic_on_any_route(pair):
+    old, new = pair
+    settings = ServeSettings(grpc_port=-1, vertex_health_route="/vertex")
+    plane = make_plane(settings, "iris", Observer("here"))
+    new.advance(State.DRAINING)
+    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
+    asked = AppClient(make_app(plane, settings))
+    routes = ("/health", "/ping", "/vertex", "/v2/health/ready")
+    assert [asked.get(route).status_code for route in routes] == [200] * 4
+    old.advance(State.DRAINING)
+    plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
+    assert all(asked.get(route).status_code in (400, 503) for route in routes)

@@ -17,7 +17,7 @@ from lading.server.observe.windows import Windows
 from lading.signature import Signature
 from lading.traffic import ShadowCounts
 from support.bundles import linear_bundle
-from support.hosted_app import served_from, slow
+from support.hosted_app import gated, served_from
 from support.onnx_graphs import bundle_of, graph, node, tensor
 from support.waiting import wait_until
 
@@ -76,7 +76,7 @@ def test_a_candidate_with_other_inputs_fails_each_copy(live, windows, shadows, t
 
 def test_copies_beyond_a_full_queue_are_dropped(live, windows, tmp_path):
     beside = candidate(tmp_path)
-    go = slow(beside, 20)
+    go = gated(beside, 20).gate
     shadows = Shadows(windows, queue.Queue(2))
     for _ in range(5):  # One may run already and two are queued.
         shadows.copy(1, answered(live), beside)

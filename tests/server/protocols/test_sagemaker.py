@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lading.errors import InvalidSetting
+from lading.errors import BodyInvalid, InvalidSetting
 from lading.server.inference.version import ServedVersion, State
-from lading.server.protocols.sagemaker import wants_csv
+from lading.server.protocols.sagemaker import csv_response, wants_csv
 from lading.settings import serve_settings
+from lading.signature import Signature
 from support.bundles import linear_bundle
 from support.hosted_app import hosted, served_from
+from support.onnx_graphs import bundle_of, graph, node, tensor
 from support.small_models import echo
 
 CSV = {"content-type": "text/csv"}
@@ -87,3 +89,24 @@ def test_the_platforms_port_is_used_unless_ladings_is_set():
     assert serve_settings({"port": 1}, {"SAGEMAKER_BIND_TO_PORT": "8080"}).port == 1
     with pytest.raises(InvalidSetting, match="`SAGEMAKER_BIND_TO_PORT`"):
         serve_settings({}, {"SAGEMAKER_BIND_TO_PORT": "many"})
+
+
+def test_an_answer_that_is_no_table_is_refused_as_csv(tmp_path):
+    shapes = (("batch", 2), ("two", 3))
+    x, y = (tensor(name, "float32", *shape) for name, shape in zip("xy", shapes, strict=True))
+    a, b = (tensor(name, "float32", *shape) for name, shape in zip("ab", shapes, strict=True))
+    signature = Signature(inputs=(x, y), outputs=(a, b))
+    model = graph(
+        [node("Identity", "x", "a"), node("Identity", "y", "b")], signature.inputs, signature.outputs
+    )
+    inputs = {"x": np.ones((1, 2), np.float32), "y": np.ones((1, 3), np.float32)}
+    asked = hosted(served_from(bundle_of(tmp_path / "two", model, signature, inputs)))
+    body = {"inputs": {"x": [[1, 2], [3, 4]], "y": [[1, 2, 3]]}, "params": {"outputs": ["a", "b"]}}
+    answer = asked.post("/invocations", body, headers={"accept": "text/csv"})
+    assert answer.status_code == 400, answer.text
+    assert "one value or more a row" in answer.text
+
+
+def test_an_answer_without_rows_is_refused_as_csv():
+    with pytest.raises(BodyInvalid, match="one value or more a row"):
+        csv_response([np.empty((0, 3), np.float32)])

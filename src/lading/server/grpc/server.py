@@ -130,6 +130,8 @@ class GrpcServer:
                 ("x-request-id", call.request_id.decode("latin-1")),
             )
         )
+        # A job and its call name each other: left so, only the garbage collector frees them and their arrays.
+        call.job = None
 
 
 class CallRoute(NamedTuple):

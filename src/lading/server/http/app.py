@@ -52,7 +52,7 @@ class App:
 
     def retry(self, request: Request, deliver: Deliver) -> Response | None:
         """Start a request again whose version was unloaded after it was resolved, as `dispatch` did."""
-        request.job = None
+        self.pipeline.forget(request)
         return self._start(request, deliver, None)
 
     def _start(self, request: Request, deliver: Deliver, pending_jobs: list[Job] | None) -> Response | None:
@@ -70,7 +70,9 @@ class App:
             assert request.job is not None
             return self.complete(request.job) if done else None
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
-            return self._refuse(request, self.pipeline.as_refusal(request, error))
+            response = self._refuse(request, self.pipeline.as_refusal(request, error))
+            request.job = None  # It was not started. See `complete`.
+            return response
 
     def complete(self, job: Job) -> Response:
         """Make the response of a job that has run, and release the version it ran on."""

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lading.server.inference.version import ServedVersion, State
-from support.hosted_app import hosted
+from lading.signature import Signature, named_labels
+from support.hosted_app import hosted, served_from
+from support.onnx_graphs import bundle_of, graph, node, tensor
 
 ROW = [5.1, 3.5, 1.4, 0.2]
 
@@ -165,3 +167,14 @@ def test_no_json_body_gives_a_5xx_or_another_dtype(iris, body):
 @given(st.binary(max_size=60))
 def test_no_bytes_give_a_5xx(iris, content):
     assert iris.post("/predict", content=content).status_code == 400
+
+
+def test_every_label_of_a_model_without_batch_is_answered(tmp_path):
+    label = tensor("label", "string", 3)
+    signature = Signature(inputs=(tensor("x", "string", 3),), outputs=(label,))
+    model = graph([node("Identity", "x", "label")], signature.inputs, signature.outputs)
+    values = ["a", "b", "c"]
+    served = served_from(bundle_of(tmp_path / "three", model, signature, {"x": np.array(values, object)}))
+    answer = hosted(served).post("/predict/label", {"data": {"x": values}})
+    assert answer.json() == {"prediction": values}, answer.text
+    assert named_labels(tensor("label", "string"), np.array("a", object), {}) == "a"

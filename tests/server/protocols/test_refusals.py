@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.bundles import linear_bundle
+from support.echo_models import echo_bundle
 from support.hosted_app import hosted, served_from
 
 DIGITS = "9" * 5000
@@ -238,3 +239,18 @@ def test_a_good_body_that_was_changed_a_little_never_fails_the_server(asked, pat
         answer = asked.post(path, content=body + b" " * 5000 * large, headers={"content-type": kind})
         assert answer.status_code < 500 or answer.status_code == 501, (body, answer.text)
         assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v2/models/echo/infer", '{"id": "NaN \\ud800", "inputs": [%s]}'),
+        ("/v2/models/echo/infer", '{"id": "NaN", "parameters": {"\\uDfff": 1}, "inputs": [%s]}'),
+        ("/v1/models/echo:predict", '{"instances": [["NaN \\ud800"]]}%.0s'),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_text(tmp_path, path, body):
+    asked = hosted(served_from(echo_bundle(tmp_path / "echo", "string", "echo", ("batch", 1))))
+    given = '{"name": "x", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}'
+    answer = asked.post(path, content=(body % given).encode())
+    assert answer.status_code == 400, answer.text
