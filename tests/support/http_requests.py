@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from support.wire import Answer, Wire
+from support.wire import Answer, Listening, Wire
 
 BODY = b'{"data":[[5.1,3.5,1.4,0.2]]}'
 
@@ -17,16 +19,18 @@ SETTINGS = {"max_body_bytes": 4096, "deadline_s": 1.0, "keep_alive_s": 1.0, "grp
 def request(
     body: bytes = BODY, path: str = "/predict", method: str = "POST", version: str = "1.1", **headers: str
 ) -> bytes:
+    """Write a request; an underscore in the name of a header becomes a hyphen."""
     lines = [f"{method} {path} HTTP/{version}", "host: lading", f"content-length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def is_correct(answer, expected) -> bool:
+def is_correct(answer: Answer, expected: Sequence[float]) -> bool:
+    """Return whether `answer` has the prediction that is `expected`."""
     return answer.status == 200 and np.allclose(answer.json()["prediction"], expected, rtol=1e-6)
 
 
-def ask_in_one_stage(host, *requests: bytes) -> list[Answer]:
+def ask_in_one_stage(host: Listening, *requests: bytes) -> list[Answer]:
     """Send each request over its own connection, so that one stage of the server receives all of them."""
     wires = [Wire(host.address) for _ in requests]
     for wire in wires:  # Once it is answered, the server reads from its connection.
@@ -42,3 +46,10 @@ def ask_in_one_stage(host, *requests: bytes) -> list[Answer]:
     for wire in wires:
         wire.close()
     return answers
+
+
+def send_in_pieces(host: Listening, wire: Wire, data: bytes, *cuts: int) -> None:
+    """Send `data` so that the server reads it in the pieces between `cuts`."""
+    for start, end in pairwise((0, *cuts, len(data))):
+        wire.send(data[start:end])
+        host.wait_read(wire)

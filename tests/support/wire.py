@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import select
 import socket
 import ssl
 import threading
@@ -74,7 +75,13 @@ class Wire:
             return b"".join(parts)
         return self.file.read(int(headers.get("content-length", "0")))
 
+    def has_answer(self) -> bool:
+        """Return whether anything has arrived that is not read yet, without waiting for it."""
+        readable, _, _ = select.select([self.socket], [], [], 0)
+        return bool(readable)
+
     def is_closed(self) -> bool:
+        """Wait for the next byte or the end; return whether it is the end."""
         return self.file.read(1) == b""
 
     def close(self) -> None:

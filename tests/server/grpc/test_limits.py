@@ -15,7 +15,7 @@ from lading.server.inference.version import ServedVersion
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.grpc_client import OIP, ask, grpc_serving, one_row, plane_of
-from support.hosted_app import served_from, slow
+from support.hosted_app import gated, served_from
 from support.waiting import wait_until
 
 
@@ -25,13 +25,13 @@ def iris(tmp_path) -> ServedVersion:
 
 
 def test_calls_that_find_no_thread_do_not_wait_without_limit(iris):
-    go = slow(iris, 5)
+    runtime = gated(iris, 5)
     settings = ServeSettings(grpc_threads=1, max_queue=2)
     text = descriptors.message("oip", "inference.ModelInferRequest")(**one_row()).SerializeToString()
     with grpc_serving(plane_of(iris, max_queue=2), settings=settings) as (channel, _):
         calls = [channel.unary_unary(f"/{OIP}/ModelInfer").future(text, timeout=10) for _ in range(9)]
         wait_until(lambda: sum(call.done() for call in calls) >= 6)
-        go.set()
+        runtime.gate.set()
         codes = [call.code() for call in calls]
     assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 6
     assert codes.count(grpc.StatusCode.OK) == 3

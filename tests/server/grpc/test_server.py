@@ -32,7 +32,7 @@ from lading.server.process.sockets import reserve_grpc_port
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.grpc_client import OIP, ask, grpc_serving, one_row, plane_of
-from support.hosted_app import served_from, slow
+from support.hosted_app import gated, served_from
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -162,29 +162,29 @@ def test_a_message_larger_than_grpcios_own_limit_of_4_mb_is_taken(iris):
 
 
 def test_a_client_with_a_short_deadline_gets_it_and_the_version_is_let_go(iris):
-    go = slow(iris, 5)
+    runtime = gated(iris, 5)
     plane = plane_of(iris)
     with grpc_serving(plane) as (channel, _):
         with pytest.raises(grpc.RpcError) as late:
             ask(channel, "ModelInfer", timeout=0.2, **one_row())
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        go.set()
+        runtime.gate.set()
         iris.advance(State.DRAINING)
         assert iris.unload(5)
 
 
 def test_the_servers_own_deadline_is_a_sentence(iris):
-    go = slow(iris, 5)
+    runtime = gated(iris, 5)
     with grpc_serving(plane_of(iris, deadline_s=0.1)) as (channel, _):
         with pytest.raises(grpc.RpcError) as late:
             ask(channel, "ModelInfer", **one_row())
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "within 0.1 s" in late.value.details()
-        go.set()
+        runtime.gate.set()
 
 
 def test_a_full_queue_is_resource_exhausted(iris):
-    go = slow(iris, 5)
+    runtime = gated(iris, 5)
     with grpc_serving(plane_of(iris, max_queue=1)) as (channel, _):
         codes: list[Any] = []
 
@@ -199,7 +199,7 @@ def test_a_full_queue_is_resource_exhausted(iris):
         for thread in threads:
             thread.start()
         wait_until(lambda: len(codes) >= 3)
-        go.set()
+        runtime.gate.set()
         for thread in threads:
             thread.join()
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
@@ -207,7 +207,7 @@ def test_a_full_queue_is_resource_exhausted(iris):
 
 def test_a_client_that_goes_leaves_the_queue(iris):
     ran: list[Job] = []
-    go = slow(iris, 5)
+    runtime = gated(iris, 5)
     plane = plane_of(iris)
     run = plane.run
 
@@ -227,7 +227,7 @@ def test_a_client_that_goes_leaves_the_queue(iris):
         first, second = calls
         second.cancel()
         wait_until(lambda: any(job.cancelled for job in ran))
-        go.set()
+        runtime.gate.set()
         assert first.result(5) or not first.exception()
         counted = metrics.counters("iris", 3, "oip-grpc")
         wait_until(lambda: sum(counted.statuses.values()) >= 2)

@@ -10,7 +10,7 @@ import pytest
 from lading.server.inference.version import ServedVersion
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
-from support.hosted_app import hosted, served_from
+from support.hosted_app import GatedRuntime, gated, hosted, served_from
 from support.http_requests import SETTINGS
 from support.wire import Listening, listening
 
@@ -40,3 +40,19 @@ def fast_host(served) -> Iterator[Listening]:
     app = hosted(served, **SETTINGS).app
     with listening(app, ServeSettings(**SETTINGS), fast=True) as listening_host:
         yield listening_host
+
+
+@pytest.fixture
+def waiting_version(tmp_path) -> ServedVersion:
+    """A version whose runs wait until the gate of `runtime` opens."""
+    version = served_from(linear_bundle(tmp_path / "iris"))
+    gated(version, 10)
+    return version
+
+
+@pytest.fixture
+def runtime(waiting_version) -> Iterator[GatedRuntime]:
+    """The runtime of `waiting_version`."""
+    runtime = waiting_version.model.runtime
+    yield runtime
+    runtime.gate.set()

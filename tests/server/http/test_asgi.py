@@ -1,81 +1,70 @@
-"""Requests that go the way of ASGI, under the protocol class with fast routes as under plain uvicorn."""
+"""Requests that are answered under ASGI: by a server with fast routes as well as under plain uvicorn."""
 
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Iterator
 
 import pytest
 
 from lading.settings import ServeSettings
-from support.bundles import linear_bundle
-from support.hosted_app import hosted, served_from, slow
+from support.hosted_app import hosted
 from support.http_requests import BODY, SETTINGS, is_correct, request
-from support.wire import listening
+from support.waiting import wait_until
+from support.wire import Listening, listening
 
-COLD = "/predict?not=hot"
+ASGI_PATH = "/predict?trace=1"
+"""A fast route with a query, which is left to ASGI."""
+
 CHUNKED = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(params=["fast", "asgi"])
-def slowly(request, tmp_path):
-    """A host whose model takes its time until it is let go, and the rows it ran."""
-    served = served_from(linear_bundle(tmp_path / "iris"))
-    run, rows = served.run, []
-
-    def note(inputs, outputs=None):
-        rows.append(len(inputs["X"]))
-        return run(inputs, outputs)
-
-    served.run = note
-    go = slow(served, 5)
-    given = {**SETTINGS, "deadline_s": 10.0}
-    with listening(
-        hosted(served, **given).app, ServeSettings(**given), fast=request.param == "fast"
-    ) as where:
-        yield where, go, rows
-        go.set()
+def waiting_host(request, waiting_version, runtime) -> Iterator[Listening]:
+    """A server over a model whose runs wait."""
+    settings = {**SETTINGS, "deadline_s": 10.0}
+    app = hosted(waiting_version, **settings).app
+    with listening(app, ServeSettings(**settings), fast=request.param == "fast") as host:
+        yield host
+        runtime.gate.set()
 
 
-def test_a_client_that_goes_leaves_the_queue(slowly):
-    host, go, rows = slowly
-    with host.wire() as first, host.wire() as last:
-        first.send(request(path=COLD))
-        time.sleep(0.2)
-        with host.wire() as gone:
+def test_a_client_that_goes_leaves_the_queue(waiting_host, waiting_version, runtime):
+    def wait_depth(depth: int) -> None:
+        wait_until(lambda: waiting_host.app.plane.depth(waiting_version) == depth)
+
+    with waiting_host.wire() as first, waiting_host.wire() as last:
+        first.send(request(path=ASGI_PATH))
+        assert runtime.entered.wait(10)
+        with waiting_host.wire() as gone:
             gone.send(CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY))
-            time.sleep(0.2)
-        last.send(request(path=COLD))
-        time.sleep(0.2)
-        go.set()
+            wait_depth(1)
+        wait_depth(0)
+        last.send(request(path=ASGI_PATH))
+        wait_depth(1)
+        runtime.gate.set()
         assert first.answer().status == last.answer().status == 200
-    assert rows == [1, 1]
+    assert runtime.rows == [1, 1]
 
 
-def test_a_client_that_goes_before_its_body_is_whole_is_no_error(slowly, caplog):
-    host, go, rows = slowly
-    go.set()
-    with caplog.at_level(logging.INFO), host.wire() as other:
-        with host.wire() as gone:
+def test_a_client_that_goes_before_its_body_is_complete_is_no_error(waiting_host, runtime, caplog):
+    runtime.gate.set()
+    with caplog.at_level(logging.INFO), waiting_host.wire() as other:
+        with waiting_host.wire() as gone:
             gone.send(CHUNKED + b"5\r\n{")
-            time.sleep(0.1)
+            waiting_host.wait_read(gone)
         other.send(request())
         assert other.answer().status == 200
-        time.sleep(0.1)
+        wait_until(lambda: len(waiting_host.connections) == 1)
+        wait_until(lambda: not waiting_host.server.server_state.tasks)
     assert "Exception" not in caplog.text
-    assert rows == [1]
+    assert runtime.rows == [1]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_413_and_others_see_no_error(host, expected, chunked):
     big = b"[" * 5000
-    if chunked:
-        data = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (
-            len(big),
-            big,
-        )
-    else:
-        data = request(big)
+    data = CHUNKED + b"%x\r\n%b\r\n" % (len(big), big) if chunked else request(big)
     with host.wire() as other, host.wire() as wire:
         wire.send(data)
         answer = wire.answer()

@@ -1,4 +1,4 @@
-"""Whatever is sent, a refusal has the shape and the status of the protocol that was spoken."""
+"""Refusals have the form and the status of the protocol of their path, whatever was sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROW = b'{"data":[[5.1,3.5,1.4,0.2]]}'
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory):
+def client(tmp_path_factory):
     served = served_from(linear_bundle(tmp_path_factory.mktemp("refusals") / "iris"))
     return hosted(served, vertex_predict_route="/vertex", vertex_health_route="/healthy")
 
@@ -33,23 +33,23 @@ def asked(tmp_path_factory):
         (f"/models/iris/versions/{DIGITS}/predict", 400, {"error", "code"}),
     ],
 )
-def test_a_version_of_thousands_of_digits_is_refused(asked, path, status, keys):
-    answer = asked.post(path, content=ROW)
+def test_a_version_of_thousands_of_digits_is_refused(client, path, status, keys):
+    answer = client.post(path, content=ROW)
     assert answer.status_code == status
     assert answer.json().keys() == keys
 
 
-def test_a_length_of_thousands_of_digits_is_refused(asked):
+def test_a_length_of_thousands_of_digits_is_refused(client):
     headers = {"inference-header-content-length": DIGITS}
-    answer = asked.post("/v2/models/iris/infer", content=b"{}", headers=headers)
+    answer = client.post("/v2/models/iris/infer", content=b"{}", headers=headers)
     assert answer.status_code == 400
     assert answer.json().keys() == {"error"}
 
 
 @pytest.mark.parametrize("data", [f"[{DIGITS},1,1,1]", f'["a",{DIGITS}]', "[" * 900 + "1" + "]" * 900])
-def test_a_value_of_thousands_of_digits_or_lists_is_refused(asked, data):
+def test_a_value_of_thousands_of_digits_or_lists_is_refused(client, data):
     tensor = f'{{"name":"X","datatype":"FP32","shape":[1,4],"data":{data}}}'
-    answer = asked.post("/v2/models/iris/infer", content=f'{{"inputs":[{tensor}]}}')
+    answer = client.post("/v2/models/iris/infer", content=f'{{"inputs":[{tensor}]}}')
     assert answer.status_code == 400
     assert "input `X`" in answer.json()["error"]
 
@@ -85,13 +85,13 @@ NOT_UTF_8 = {
 
 
 @pytest.mark.parametrize("path", NOT_UTF_8)
-def test_text_that_is_not_utf_8_is_refused_as_what_it_is(asked, path):
+def test_text_that_is_not_utf_8_is_refused_as_such(client, path):
     for body in NOT_UTF_8[path]:
         for content in (body, body + b" " * 5000):  # Large bodies are read in another way.
-            answer = asked.post(path, content=content, headers={"content-type": "application/json"})
+            answer = client.post(path, content=content, headers={"content-type": "application/json"})
             assert answer.status_code == 400, (body, answer.text)
             assert "internal" not in answer.text
-            # The index wants no text at all, and says so first.
+            # The index expects no text at all, and says so first.
             assert "not UTF-8 (byte 0xff)" in answer.text or path == "/v2/repository/index"
 
 
@@ -106,8 +106,8 @@ def test_text_that_is_not_utf_8_is_refused_as_what_it_is(asked, path):
         ("/nowhere", 404, {"error", "code", "hint"}),
     ],
 )
-def test_another_method_is_refused_by_the_protocol_that_has_the_path(asked, path, status, keys):
-    answer = asked.request("DELETE", path)
+def test_another_method_is_refused_by_the_protocol_of_the_path(client, path, status, keys):
+    answer = client.request("DELETE", path)
     assert answer.status_code == status
     assert answer.json().keys() == keys
     if status == 405:
@@ -115,8 +115,8 @@ def test_another_method_is_refused_by_the_protocol_that_has_the_path(asked, path
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/docsandmore"), ("POST", "/openapi.json")])
-def test_what_only_looks_like_documentation_is_refused_as_everything_else(asked, method, path):
-    answer = asked.request(method, path)
+def test_a_path_that_only_looks_like_documentation_is_not_found(client, method, path):
+    answer = client.request(method, path)
     assert answer.status_code == 404
     assert answer.json()["code"] == "RouteNotFound"
 
@@ -134,23 +134,23 @@ MANY = [[5.1, 3.5, 1.4, 0.2]] * 60_000
         ("/v2/models/iris/infer", lambda rows: {"inputs": [tensor_of(rows)]}),
     ],
 )
-def test_refusing_a_large_body_takes_about_as_long_as_reading_it(asked, path, form):
+def test_refusing_a_large_body_takes_about_as_long_as_reading_it(client, path, form):
     body = json.dumps(form([*MANY, [1, 2, 3, "a"]])).encode()
 
     def refuse() -> None:
-        answer = asked.post(path, content=body, headers={"content-type": "application/json"})
+        answer = client.post(path, content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 400
         assert "[60000][3]" in answer.text or "only one of" in answer.text
 
-    # What looks at every value by itself takes more than fifty times as long.
+    # Looking at every value by itself takes more than fifty times as long.
     assert cpu_of(refuse) < 40 * cpu_of(lambda: json.loads(body))
 
 
-def test_a_large_csv_is_read_in_about_the_time_of_its_parts(asked):
+def test_a_large_csv_is_read_in_about_the_time_of_its_parts(client):
     text = "\n".join(",".join(map(str, row)) for row in MANY)
 
     def predict() -> None:
-        answer = asked.post("/invocations", content=text, headers={"content-type": "text/csv"})
+        answer = client.post("/invocations", content=text, headers={"content-type": "text/csv"})
         assert len(answer.json()["predictions"]) == len(MANY)
 
     cells = text.replace("\n", ",").split(",")
@@ -162,13 +162,13 @@ def tensor_of(rows):
 
 
 def cpu_of(act) -> float:
-    """Give the seconds of CPU of the quicker of two."""
-    found = []
+    """Return the seconds of CPU of the quicker of two calls."""
+    seconds = []
     for _ in range(2):
         began = time.process_time()
         act()
-        found.append(time.process_time() - began)
-    return min(found)
+        seconds.append(time.process_time() - began)
+    return min(seconds)
 
 
 GOOD = {
@@ -202,7 +202,7 @@ GOOD = {
     ),
     "/vertex": (b'{"instances":[[5.1,3.5,1.4,0.2]],"parameters":{"a":1}}',),
 }
-"""A body of each form that every hot route takes."""
+"""Bodies of every form that each prediction route takes."""
 
 ODD = [
     b'"',
@@ -229,14 +229,14 @@ CHANGES = st.lists(
 @settings(max_examples=150)
 @given(changes=CHANGES, large=st.booleans())
 @pytest.mark.parametrize("path", GOOD)
-def test_a_good_body_that_was_changed_a_little_never_fails_the_server(asked, path, changes, large):
+def test_a_slightly_changed_body_is_no_server_error(client, path, changes, large):
     for good in GOOD[path]:
         body = good
         for where, gone, put in changes:
             at = int(where * len(body))
             body = body[:at] + put + body[at + gone :]
         kind = "text/csv" if good[:1] != b"{" else "application/json"
-        answer = asked.post(path, content=body + b" " * 5000 * large, headers={"content-type": kind})
+        answer = client.post(path, content=body + b" " * 5000 * large, headers={"content-type": kind})
         assert answer.status_code < 500 or answer.status_code == 501, (body, answer.text)
         assert "Traceback" not in answer.text
 
@@ -249,8 +249,8 @@ def test_a_good_body_that_was_changed_a_little_never_fails_the_server(asked, pat
         ("/v1/models/echo:predict", '{"instances": [["NaN \\ud800"]]}%.0s'),
     ],
 )
-def test_half_a_surrogate_pair_is_no_text(tmp_path, path, body):
-    asked = hosted(served_from(echo_bundle(tmp_path / "echo", "string", "echo", ("batch", 1))))
-    given = '{"name": "x", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}'
-    answer = asked.post(path, content=(body % given).encode())
+def test_half_a_surrogate_pair_is_refused(tmp_path, path, body):
+    client = hosted(served_from(echo_bundle(tmp_path / "echo", "string", "echo", ("batch", 1))))
+    tensor = '{"name": "x", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}'
+    answer = client.post(path, content=(body % tensor).encode())
     assert answer.status_code == 400, answer.text
