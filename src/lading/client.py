@@ -260,6 +260,7 @@ def _plain(value: Any) -> Any:
 
 
 def _integer(value: int) -> int | bool:
+    # The server reads 64 bits, signed or not.
     if not -(2**63) <= value < 2**64:
         raise _UnsendableError(f"{int(value)}, which has more than 64 bits,")
     return int(value)
@@ -331,6 +332,7 @@ def _sendable(array: np.ndarray[Any, Any]) -> bool:
 
 def _prefix(ref: Ref) -> str:
     name = f"/models/{quote(ref.name)}"
+    # Routes have names, versions and tags; an answer states its digest in a header.
     if ref.digest is not None:
         hint = f"pass `{ref.name}:<version>`"
         raise UsageError(f"model `{ref}`", expected="a name, version or tag", found="a digest", hint=hint)

@@ -91,6 +91,7 @@ _LONGEST_LINE = 300
 _Entry = TypeVar("_Entry")
 
 
+# For the constructors of subclasses, which pass these on unread.
 class Sentence(TypedDict, total=False):
     """The parts of a message that every error takes besides ``where``."""
 
@@ -118,6 +119,7 @@ class LadingError(Exception):
         self.expected = expected
         self.found = found
         self.hint = hint
+        # `args` holds the message alone: unpickling calls the class with it and then sets the attributes.
         super().__init__(self.message)
 
     @property

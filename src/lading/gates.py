@@ -29,8 +29,8 @@ _NUMBERS = {
     "max_memory_mb": "memory_mb",
 }
 _TABLES = ("min_metric", "max_metric", "no_worse_than_live")
+# The table of limits on live traffic, which `verdict` reads; one file may hold both.
 _LIVE = "live"
-"""The table of limits on live traffic, which `verdict` reads; one file may hold both."""
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

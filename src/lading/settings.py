@@ -40,6 +40,7 @@ class ServeSettings:
     """Settings of ``lading serve``; raises `InvalidSetting` when a value is out of range."""
 
     host: str = option("127.0.0.1", "Address to listen on.")
+    # Platforms tell a container its port by variables of their own: Vertex AI and SageMaker.
     port: int = option(
         8000,
         "REST port; 0 picks a free one.",
@@ -149,6 +150,7 @@ def serve_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.env
 
     Raises `InvalidSetting` naming the variable.
     """
+    # Unset flags are left out, so that they do not hide the environment.
     passed = {name: value for name, value in flags.items() if value is not None}
     return ServeSettings(**{**_from(environ, ServeSettings), **passed})
 
@@ -160,6 +162,7 @@ def store_settings(environ: Mapping[str, str] = os.environ) -> StoreSettings:
 
 def home(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of the embedded registry: ``~/.lading``."""
+    # In some containers HOME is empty; "~" then asks the user database.
     return Path(environ.get("HOME") or "~").expanduser() / ".lading"
 
 
@@ -213,6 +216,7 @@ def _read(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
+        # Only int and float can fail: every text is a str.
         words = {int: "a whole number", float: "a number"}
         raise InvalidSetting(f"`{name}`", expected=words[kind], found=f"`{text}`") from None
 

@@ -116,6 +116,7 @@ def read_archive(
     missing = sorted(manifest.files.keys() - set(order))
     if missing:
         raise FileMissing(f"`{missing[0]}`", expected="as the manifest says", found="no such member")
+    # One order, so that a bundle has one tar and one blob digest.
     if order != sorted(order):
         raise ArchiveInvalid("members of the tar", expected="sorted names", found=", ".join(order))
     members.finish()

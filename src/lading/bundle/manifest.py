@@ -118,12 +118,14 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
     if digest is not None and manifest_digest(data) != digest:
         raise DigestMismatch(f"`{MANIFEST_FILE}`", expected=f"`{digest}`", found=f"`{manifest_digest(data)}`")
     tree = _parse(data)
+    # Before everything else: a newer format may have other keys. `True` equals 1 but is no number.
     if type(tree.get("format")) is not int or tree["format"] != FORMAT:
         number = f"`{tree['format']}`" if "format" in tree else "none"
         hint = "a newer lading may read it" if "format" in tree else None
         raise FormatUnsupported(_at("$.format"), expected=f"`{FORMAT}`", found=number, hint=hint)
     seal = _seal_of(tree)
     manifest = _convert(tree)
+    # One sequence of bytes per content, so that the digest of a bundle identifies what it holds.
     _check_canonical(manifest, data)
     if manifest.seal != seal:
         raise DigestMismatch(
@@ -184,6 +186,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # JSON readers disagree on which of two equal keys counts.
     tree = dict(pairs)
     if len(tree) != len(pairs):
         _check_unique("$", (key for key, _ in pairs))

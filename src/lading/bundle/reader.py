@@ -45,6 +45,7 @@ from lading.errors import (
     SpecialFileRefused,
 )
 
+# A pin and nothing else: pip would also take options, URLs and files from such a line.
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
@@ -65,6 +66,7 @@ class Bundle:
         """
         path = Path(path)
         with _open_directory(path) as folder:
+            # Cheap checks first: no file is read before the manifest, and none of unlimited size.
             _check_kinds(folder)
             data = _read_file(folder, MANIFEST_FILE)
             manifest = read_manifest(data, digest)
@@ -126,6 +128,7 @@ def check_requirements(data: bytes) -> None:
         if not line.endswith("\n") or not _REQUIREMENT.fullmatch(line.removesuffix("\n")):
             place = f"{where} line {at}"
             raise RequirementsInvalid(place, expected="`name==version`", found=ascii(line[:80]))
+    # One order, so that equal requirements have equal bytes.
     if sorted(set(lines)) != lines:
         raise RequirementsInvalid(where, expected="sorted lines, each once", found="another order")
 
@@ -201,7 +204,7 @@ def _check_model(folder: int, manifest: Manifest) -> None:
 def _read_file(folder: int, name: str) -> bytes:
     limit = size_limit(name)
     with _open_file(folder, name) as file:
-        data = file.read(limit + 1)
+        data = file.read(limit + 1)  # One byte more shows that the file is too large.
         if len(data) > limit:
             raise too_large(name, os.fstat(file.fileno()).st_size, limit)
     return data
@@ -226,6 +229,7 @@ def _open_file(folder: int, name: str) -> io.BufferedReader:
         raise LinkRefused(f"`{name}`", expected="a plain file", found="a symbolic link") from None
     file = os.fdopen(descriptor, "rb")
     try:
+        # The descriptor, not the name: what it refers to cannot be replaced any more.
         _check_kind(name, os.fstat(descriptor))
     except BaseException:
         file.close()

@@ -57,6 +57,7 @@ def write_bundle(
         _write(folder / MODEL_FILE, iter([model]) if isinstance(model, bytes) else _read_chunks(model))
         _write(folder / SAMPLES_FILE, iter([encode_samples(draft.signature, samples)]))
         _write(folder / REQUIREMENTS_FILE, iter(["".join(f"{line}\n" for line in lines).encode()]))
+        # The manifest comes last, because it names the digests of all others.
         files = {path.name: _entry(path) for path in sorted(folder.iterdir())}
         data = canonical_json(seal_manifest(draft, files))
         _write(folder / MANIFEST_FILE, iter([data]))
@@ -120,6 +121,7 @@ def _exists(dest: Path) -> DestinationExists:
 
 def _write(path: Path, chunks: Iterator[bytes]) -> None:
     """Write a new file and wait until it is on disk."""
+    # Never an existing file, and never through a link.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
         for chunk in chunks:

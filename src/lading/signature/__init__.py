@@ -90,7 +90,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises `InputMissing`, `InputUnknown`, `ValueRefused`, `ShapeRefused`, `EmptyInput`.
         """
         for name in arrays:
-            self.input(name)
+            self.input(name)  # Raises for an unknown name.
         cast = {}
         for tensor in self.inputs:
             if tensor.name not in arrays:
@@ -111,6 +111,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not rows:
             raise EmptyInput(f"`{path}`", expected="at least one row", found="an empty list")
         columns = self.columns
+        # The first row decides the form of all.
         if columns and isinstance(rows[0], dict):
             cast = self._cast_objects(rows, columns, path)
         elif len(self.inputs) == 1:
@@ -153,7 +154,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> dict[str, Array]:
         _check_keys(rows, columns, path)
         if len(self.inputs) == 1:
-            lists = [[row[column] for column in columns] for row in rows]
+            lists = [[row[column] for column in columns] for row in rows]  # [rows, columns]
             only = self.inputs[0]
             return {only.name: cast_json(only, lists, path, columns=columns)}
         return {

@@ -14,8 +14,8 @@ from lading.errors import EmptyInput, ShapeRefused, ValueRefused
 from lading.signature.tensor import BATCH, Array, DType, Tensor, describe, fits, is_unencodable
 
 _BLOCK_ROWS = 1000
+# Beyond it, not every integer is a float64.
 _LARGEST_EXACT = 2**53
-"""Beyond it, not every integer is a float64."""
 
 Shape = tuple[int | str, ...]
 

@@ -28,6 +28,7 @@ def from_split(signature: Signature, frame: Any, path: str) -> dict[str, Array]:
         if len(row) != len(columns):
             expected = f"{len(columns)} values, one for each column"
             raise ShapeRefused(f"`{path}.data[{at}]`", expected=expected, found=f"{len(row)}")
+    # The order of a frame's columns is the client's; a model has one of its own.
     order = column_order(signature, columns, f"`{path}.columns`")
     if order != list(range(len(columns))):
         rows = [[row[at] for at in order] for row in rows]

@@ -67,6 +67,7 @@ def feedback(request: Request, plane: DataPlane) -> Response:
 def _text(label: object) -> str:
     if isinstance(label, str):
         return label
+    # A class may be a number; `true` is no class, although Python takes it for 1.
     if isinstance(label, bool) or not isinstance(label, int | float):
         raise BodyInvalid("`$.label`", expected="a label, or a list with one per row", found=str(label))
     return str(label)

@@ -28,6 +28,7 @@ def routes(settings: ServeSettings) -> Iterator[Route]:
 
 
 def _path(setting: str, path: str) -> str:
+    # The router would never find it.
     if path and not path.startswith("/"):
         raise InvalidSetting(f"`{setting}`", expected="a path that begins with `/`", found=f"`{path}`")
     return path

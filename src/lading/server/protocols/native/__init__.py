@@ -24,6 +24,7 @@ def routes() -> Iterator[Route]:
         return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=method == "POST")
 
     for prefix in (*_MODEL_PREFIXES, ""):
+        # Clients of the root routes send one row and expect one flat result.
         at_root = prefix == ""
         health = info.health if at_root else info.model_health
         sample = predict.sample_predictor(flat=at_root)

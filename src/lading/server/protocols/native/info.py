@@ -126,6 +126,7 @@ def _summary(served: ServedVersion, plane: DataPlane) -> dict[str, Any]:
 
 
 def _structure(array: Array) -> str:
+    # `(1,4)`: numpy's way without its spaces and its last comma.
     return f"({','.join(str(size) for size in array.shape)})"
 
 

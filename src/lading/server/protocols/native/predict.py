@@ -55,6 +55,7 @@ class _Plan:
 
     def job_of(self, inputs: dict[str, Array], rows: int) -> Job:
         """Return the job that computes the primary output."""
+        # Bound methods instead of closures: they are made once, not per request.
         encode = self._encode_flat if self._flat and rows == 1 else self._encode
         return Job(self.served, inputs, self.names, encode, rows)
 
@@ -129,6 +130,7 @@ def sample_label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]
 def _named_job(served: ServedVersion, inputs: dict[str, Array], rows: int, names: tuple[str, ...]) -> Job:
     """Return the job that computes the outputs a body names."""
     if not names:
+        # An empty list would compute nothing; a client that wants the default leaves the key out.
         raise BodyInvalid("`$.outputs`", expected="names of outputs, or no `outputs` at all", found="none")
     check_outputs(served, names)
 

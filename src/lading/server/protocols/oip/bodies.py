@@ -25,8 +25,8 @@ _DATA = b'"data"'
 _NESTED = re.compile(rb'"data"\s*:\s*\[\s*\[')
 _INPUT_KEYS = ("name", "shape", "datatype", "data", "parameters")
 _OPTION_KEYS = ("id", "outputs", "parameters")
+# Parameters of an input whose values are not in ``data``.
 _ELSEWHERE = frozenset({"binary_data_size", "shared_memory_region"})
-"""Parameters of an input whose values are not in ``data``."""
 
 
 class Input(msgspec.Struct):

@@ -60,6 +60,7 @@ def service() -> Service:
     return Service(NAME, PROTOCOL, "oip", methods)
 
 
+# The classes are built on first use, so that a server without gRPC calls does not pay for them.
 @cache
 def _message(name: str) -> Any:
     return descriptors.message("oip", f"inference.{name}")
@@ -118,7 +119,7 @@ def model_infer(request: Any, call: Call) -> Job:
     outputs, compute = _select(served, request.outputs)
     # Floats of 16 bits have no typed contents, so an answer that holds any is raw.
     as_bytes = bool(raw) or any(output.tensor.dtype == "float16" and not output.classes for output in outputs)
-    id = request.id
+    id = request.id  # Not the request itself: the closure would keep its tensors in memory.
 
     def encode(arrays: dict[str, Array]) -> Any:
         response = _message("ModelInferResponse")(
@@ -132,6 +133,7 @@ def model_infer(request: Any, call: Call) -> Job:
 
 
 def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
+    # An input in shared memory has no entry in `raw_input_contents`.
     if len(raw) != len(inputs) and any("shared_memory_region" in proto.parameters for proto in inputs):
         raise BodyInvalid("`inputs`", expected="their tensors in the request", found="shared memory")
     if raw and len(raw) != len(inputs):
@@ -182,6 +184,7 @@ def _decode_texts(tensor: Tensor, values: Sequence[bytes]) -> Array:
 
 def _select(served: ServedVersion, outputs: Sequence[Any]) -> Selection:
     """Return the outputs that a request selects; all of them if it selects none."""
+    # From a list, not a generator: this runs for every request.
     names = tuple([output.name for output in outputs])
     if not any(output.parameters for output in outputs):
         return select_outputs(served, names, binary=False)

@@ -25,8 +25,8 @@ LENGTH = b"inference-header-content-length"
 
 BINARY = b"application/octet-stream"
 
+# The longest JSON that is remembered, and how many: a client sends the same before each of its tensors.
 _LONGEST_REMEMBERED, _MOST_REMEMBERED = 1024, 256
-"""The longest JSON that is remembered, and how many: a client sends the same before each of its tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class _Plan:
             if plain.options is not None:
                 selection = _select(self._served, plain.options)
             return _job(self._served, inputs, selection, plain.id)
+        # No closure per request: the answer to a plain body depends on nothing in it.
         return Job(self._served, inputs, self._selection.compute, self._encode, plain.rows)
 
     def _encode(self, outputs: dict[str, Array]) -> Response:
@@ -98,6 +99,7 @@ def _plan(served: ServedVersion) -> _Plan:
 
 def infer(request: Request, served: ServedVersion) -> Job:
     """Read the body of `request` for the version `served`."""
+    # Without the header the whole body is JSON, and mostly a plain one.
     if LENGTH not in request.headers:
         job = _plan(served).job(request.body)
         if job is not None:
@@ -105,7 +107,7 @@ def infer(request: Request, served: ServedVersion) -> Job:
     size = _json_size(request)
     if size == 0:
         return _raw_job(served, request.body)
-    view = memoryview(request.body)
+    view = memoryview(request.body)  # Slices of it are not copied.
     binary = view[size:]
     text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""
     layouts: dict[bytes, _Layout] = served.model.plans.setdefault(_Layout, {})
@@ -153,6 +155,7 @@ def _parse_with_nan(text: memoryview, error: Exception) -> Body:
     except msgspec.ValidationError as other:
         raise _unreadable(other) from None
     except DECODE_ERRORS:
+        # Broken in another way: the first error names the place better.
         raise _unreadable(error) from None
 
 
@@ -205,13 +208,14 @@ def _binary_size(tensor_in: Input, path: str) -> int | None:
 def _raw_job(served: ServedVersion, body: bytes) -> Job:
     """Read a body that is one tensor and nothing else; every output is answered as bytes."""
     inputs = served.signature.inputs
+    # Nothing in the body states which input it is.
     if len(inputs) != 1:
         expected = f"JSON, because `{served.label}` has {len(inputs)} inputs"
         raise BodyInvalid("raw body", expected=expected, found="no JSON")
     tensor = inputs[0]
     shape = tensors.raw_shape(tensor, len(body))
     if tensor.dtype == "string":
-        body = len(body).to_bytes(4, "little") + body
+        body = len(body).to_bytes(4, "little") + body  # As `from_bytes` expects strings: behind their length.
     arrays = served.signature.cast({tensor.name: tensors.from_bytes(tensor, shape, body)})
     return _job(served, arrays, select_outputs(served, (), binary=True), "")
 
@@ -259,6 +263,7 @@ def _job(served: ServedVersion, inputs: dict[str, Array], selection: Selection, 
 
 
 def _head(served: ServedVersion, id: str | None) -> dict[str, Any]:
+    # The protocol has versions as strings.
     head = {"model_name": served.name, "model_version": str(served.version)}
     return {**head, "id": id} if id else head
 

@@ -36,11 +36,13 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
                 return array.reshape(shape)
         # A value is wrong, or nested in another way: the general reader finds out which.
         data = _parse(data, tensor, path)
+    # A scalar may be written bare.
     if not isinstance(data, list):
         data = [data] if not shape else data
     is_nested = isinstance(data, list) and bool(data) and isinstance(data[0], list)
     if is_nested and _depth(data) == len(shape):
         return cast_json(tensor, data, path, shape=tuple(shape))
+    # The protocol allows values to be nested in any way or flat, in row-major order.
     values = _flatten(data) if is_nested else data
     if isinstance(values, list) and len(values) != prod(shape):
         raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", len(values))
@@ -89,6 +91,7 @@ def _quick(tensor: Tensor, text: msgspec.Raw, shape: Sequence[int]) -> Array | N
         array = number_reader(tensor.dtype).tensor(view, shape)
         if array is not None:
             return array
+    # Text with a space there is left to the general reader, which is slower and nothing else.
     is_nested = len(shape) > 1 and bytes(view[1:2]) == b"["
     try:
         values = _decoder(tensor.dtype, len(shape) if is_nested else 1)(text)

@@ -18,6 +18,7 @@ from lading.signature import Tensor
 EXTENSIONS = ("binary_tensor_data", "classification", "parameters", "statistics")
 PLATFORM = "onnxruntime_onnx"
 
+# The states of Triton's model repository extension.
 _STATES = {
     State.LOADING: "LOADING",
     State.WARMING: "LOADING",
@@ -26,7 +27,6 @@ _STATES = {
     State.UNLOADED: "UNAVAILABLE",
     State.FAILED: "UNAVAILABLE",
 }
-"""The states of Triton's model repository extension."""
 
 
 def server_metadata() -> dict[str, Any]:
@@ -94,6 +94,7 @@ def _statistics_of(served: ServedVersion, summary: Summary) -> dict[str, Any]:
     last_times = [
         version.last_request_at for version in summary.versions if (version.model, version.version) == label
     ]
+    # A histogram counts from request to answer; the time in the model has only a sum.
     success = _sum_of(counts.good for counts in requests)
     # Triton copies tensors to and from a backend; here nothing is copied, which takes 0 s.
     copying = {**success, "ns": 0}
@@ -114,7 +115,7 @@ def _statistics_of(served: ServedVersion, summary: Summary) -> dict[str, Any]:
             "cache_hit": none,
             "cache_miss": none,
         },
-        "batch_stats": [],
+        "batch_stats": [],  # Nothing is counted by batch size.
     }
 
 

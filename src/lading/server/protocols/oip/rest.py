@@ -42,7 +42,7 @@ def routes(metrics: Metrics) -> Iterator[Route]:
         yield route("GET", prefix, model_metadata, "Inputs and outputs of a version")
     yield route("GET", "/v2/health/live", live, "Whether the process answers")
     yield route("GET", "/v2/health/ready", ready, "Whether every model is ready")
-    for path in ("/v2", "/v2/"):
+    for path in ("/v2", "/v2/"):  # Clients send both.
         yield route("GET", path, server_metadata, "The server and its extensions")
     yield route("POST", "/v2/repository/index", repository_index, "The models of this server")
     for act in ("load", "unload"):

@@ -9,6 +9,7 @@ from lading.server.inference.version import ServedVersion
 
 def find(plane: DataPlane, name: str, version: str = "") -> ServedVersion:
     """Return the addressed version, ready or not; a `version` that is not a number is a tag."""
+    # The protocol knows no tags; a version is any string, so a tag can be one.
     number = version_number(version)
     return plane.find(name, number, tag=(version or None) if number is None else None)
 

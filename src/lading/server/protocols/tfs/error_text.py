@@ -71,6 +71,7 @@ def is_object(value: object) -> bool:
 def check_rows(signature: Signature, instances: list[Any]) -> None:
     """Raise `BodyInvalid` unless all rows are objects with the inputs' names, or values of the only input."""
     names = sorted(tensor.name for tensor in signature.inputs)
+    # As in that server, the first row decides which form all rows have.
     objects = is_object(instances[0])
     if not objects and len(names) > 1:
         raise BodyInvalid(
@@ -143,6 +144,7 @@ def _walk(tensor: Tensor, value: Any, shape: list[int], level: int) -> None:
                 f"JSON Value: {show(value)} found at incorrect level: {level + 1} in the JSON DOM. "
                 f"Expected at level: {len(shape)}"
             )
+        # TensorFlow has no missing values; a tensor that allows them takes null for one.
         if value is not None or not tensor.allows_nan:
             _check_scalar(tensor.dtype, value)
         return
@@ -153,6 +155,7 @@ def _walk(tensor: Tensor, value: Any, shape: list[int], level: int) -> None:
             f"Encountered list at unexpected size: {len(value)} at level: {level} "
             f"expected size: {shape[level]}"
         )
+    # The innermost lists hold nearly all of the values.
     if level + 1 == len(shape) and _are_plain(tensor.dtype, value):
         return
     for part in value:
@@ -174,7 +177,7 @@ def _check_scalar(dtype: str, value: Any) -> None:
         return
     if dtype in ("bool", "string"):
         fits = isinstance(value, bool if dtype == "bool" else str)
-    elif isinstance(value, bool):
+    elif isinstance(value, bool):  # In Python a bool is an int.
         fits = False
     elif dtype in _RANGES:
         low, high = _RANGES[dtype]

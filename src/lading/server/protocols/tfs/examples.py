@@ -63,6 +63,7 @@ def inputs_of(signature: Signature, examples: Sequence[Features]) -> dict[str, A
     if not examples:
         raise EmptyInput("Input is empty.")
     columns = signature.columns
+    # The first example decides whether features are inputs or columns; all must agree.
     by_column = len(signature.inputs) == 1 and bool(columns) and signature.inputs[0].name not in examples[0]
     names = columns if by_column else tuple(tensor.name for tensor in signature.inputs)
     _check_names(examples, names)
@@ -119,6 +120,7 @@ def _label(served: ServedVersion, value: Any) -> str:
 
 
 def _other_method(kind: str, method: str) -> InvalidReference:
+    # That server compares the request's method with the one that was exported with the model.
     prefix = "tensorflow/serving"
     return InvalidReference(
         f"Expected {kind} signature method_name to be {prefix}/{method}. Was: {prefix}/predict"

@@ -17,6 +17,7 @@ from lading.server.protocols.tfs.metadata import signature_def, version_status
 from lading.signature import Array
 
 PROTOCOL = "tfs-grpc"
+# Method names of a SignatureDef, by which a task of MultiInference states what it wants.
 _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
@@ -90,6 +91,7 @@ def _multi_inference(request: Any, call: Call) -> Job:
         raise BodyInvalid("Inference request must have at least one task")
     versions = [_resolve(task.model_spec, call) for task in request.tasks]
     served = versions[0]
+    # All tasks are answered from one run of one version.
     if any(version is not served for version in versions):
         raise BodyInvalid("All ModelSpecs in a MultiInferenceRequest must access the same model name")
     methods = [task.method_name for task in request.tasks]
@@ -142,7 +144,7 @@ def _status(request: Any, call: Call) -> Any:
     for served in routing.versions_of(call.plane, _address(request.model_spec)):
         status = version_status(served)
         proto = response.model_version_status.add(version=served.version)
-        proto.state = type(proto).State.Value(status.state)
+        proto.state = type(proto).State.Value(status.state)  # The enum is nested in the message's class.
         proto.status.error_code = status.code
         proto.status.error_message = status.message
     return response
@@ -177,7 +179,7 @@ def _inputs(served: ServedVersion, protos: Mapping[str, Any]) -> dict[str, Array
     if sorted(protos) != names:
         extra = ",".join(sorted(set(protos) - set(names)))
         absent = ",".join(sorted(set(names) - set(protos)))
-        # That server's sentence, its sets as its C++ writes them.
+        # That server's sentence; its C++ writes sets like this.
         raise InputMissing(
             f"input size does not match signature: {len(protos)}!={len(names)} "
             f"len({{{','.join(sorted(protos))}}}) != len({{{','.join(names)}}}). "
@@ -217,7 +219,7 @@ def _examples(served: ServedVersion, request: Any) -> dict[str, Array]:
 def _features(example: Any) -> dict[str, list[Any]]:
     features: dict[str, list[Any]] = {}
     for name, feature in example.features.feature.items():
-        kind = feature.WhichOneof("kind")
+        kind = feature.WhichOneof("kind")  # bytes_list, float_list or int64_list
         values = list(getattr(feature, kind).value) if kind else []
         features[name] = [_text(name, value) for value in values] if kind == "bytes_list" else values
     return features

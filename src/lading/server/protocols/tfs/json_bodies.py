@@ -23,8 +23,8 @@ from lading.server.protocols import DECODE_ERRORS, decode_error_text
 from lading.server.protocols.tfs import error_text
 from lading.signature import Array, Signature, Tensor
 
+# The most rows that are walked for that server's words and its strictness; more rows get our own words.
 _MOST_WALKED = 20_000
-"""The most rows that are walked for that server's words and its strictness; more rows get our own words."""
 BYTES_SUFFIX = "_bytes"
 """The end of the name of a string output that is written as base64."""
 
@@ -76,6 +76,7 @@ def read_predict(body: bytes) -> PredictBody:
 
 def signature_name(document: Mapping[str, Any]) -> str:
     """Return the name of the signature in the body; empty if it has none."""
+    # Every bundle has one signature; `check_signature` refuses other names.
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise BodyInvalid(
@@ -91,6 +92,7 @@ def row_inputs(signature: Signature, instances: list[Any]) -> dict[str, Array]:
     A row may also be an object by column name, where the signature has columns.
     """
     columns = signature.columns if len(signature.inputs) == 1 else ()
+    # Not TensorFlow Serving's: a row by column names, so `strict` does not apply to it.
     by_column = bool(columns) and isinstance(instances[0], dict) and instances[0].keys() == set(columns)
     if not by_column:
         error_text.check_rows(signature, instances)
@@ -137,6 +139,7 @@ def decode_strings(value: Any) -> Any:
 
 def decode_base64(text: str) -> str:
     """Decode base64 of UTF-8 text, padded or not."""
+    # That server's decoder ignores white space and does not need padding; Python's does.
     stripped = "".join(text.split()).rstrip("=")
     try:
         raw = base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True)
@@ -268,6 +271,7 @@ def may_be_lax(tensor: Tensor, inputs: Mapping[str, Array]) -> bool:
 def _may_be_lax(tensor: Tensor, array: Array) -> bool:
     if array.dtype.kind in "iu":
         return True
+    # Floats below the limit are accepted however they are written.
     limit = error_text.largest_integer(tensor.dtype)
     return limit is not None and bool((np.abs(array) > limit).any())
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREFIX = ":tensorflow:serving:"
 _MICROSECOND_S = 1e-6
+# Names of status codes by HTTP status, as that server's counts have them.
 _CODES = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
@@ -59,6 +60,7 @@ def _counts(summary: Summary) -> Metric:
 
 
 def _code(status: int | str) -> str:
+    # gRPC requests are counted by the name of their status.
     if isinstance(status, str):
         return status
     return "OK" if status < 300 else _CODES.get(status, "INTERNAL")
@@ -95,6 +97,7 @@ def _by_entrypoint(
     for (model, _, protocol), counts in requests.items():
         if not model:
             continue
+        # The names of gRPC protocols end so: `tfs-grpc`, `oip-grpc`.
         key = (model, "GRPC" if protocol.endswith("-grpc") else "REST")
         buckets, total = sums.get(key, ({}, 0.0))
         for bound, count in counts.good.buckets(TFS_BOUNDS_S, _MICROSECOND_S):

@@ -28,11 +28,11 @@ _MODEL_PREFIXES = (_MODEL, f"{_MODEL}/versions/{{version}}", f"{_MODEL}/labels/{
 
 # A key of `LoadedModel.plans`.
 _BY_ROW = ("tfs", "by row")
+# The errors for which TensorFlow Serving has another HTTP status than the protocols here have.
 _STATUS: dict[type[LadingError], int] = {
     errors.RouteNotFound: 400,
     errors.MethodRefused: 400,
 }
-"""The errors for which TensorFlow Serving has another HTTP status than the protocols here have."""
 
 
 def routes() -> Iterator[Route]:
@@ -68,6 +68,7 @@ def predict(request: Request, plane: DataPlane) -> Job:
     if inputs is not None:
         return Job(served, inputs, None, _encode_rows, rows_in(served, inputs))
     try:
+        # The values are walked recursively, and a client chooses how deep they are.
         body = json_bodies.read_predict(request.body)
         examples.check_signature(body.signature_name)
         read = json_bodies.row_inputs if body.by_row else json_bodies.column_inputs
@@ -94,6 +95,7 @@ def _quick_inputs(served: ServedVersion, body: bytes) -> dict[str, Array] | None
         return None
     inputs: dict[str, Array]
     try:
+        # The quick reader has the values but not their text, which `may_be_lax` may want to see.
         inputs, _, signature_name = read(body)
     except DECODE_ERRORS:
         return None

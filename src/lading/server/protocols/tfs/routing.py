@@ -12,8 +12,8 @@ from lading.server.inference.version import ServedVersion
 Address = tuple[str, int | None, str | None]
 """Name, version and label of a request; at most one of the last two is not None."""
 
+# The labels in TensorFlow Serving's guides, and the tags that mean the same here.
 _ALIASES = {"stable": "live", "canary": "candidate"}
-"""The labels in TensorFlow Serving's guides, and the tags that mean the same here."""
 
 
 def resolve(plane: DataPlane, address: Address) -> ServedVersion:

@@ -17,6 +17,7 @@ from lading.server.grpc import descriptors
 from lading.server.protocols.tfs.error_text import type_name
 from lading.signature import Array, Tensor
 
+# The field of a TensorProto by dtype; narrow integers are stored in 32 bits.
 _FIELDS = {
     "bool": "bool_val",
     "int8": "int_val",
@@ -32,12 +33,12 @@ _FIELDS = {
     "float64": "double_val",
     "string": "string_val",
 }
+# Tags of the packed fields (5 and 6, length-delimited) whose bytes are the array's own.
 _TAGS = {"float32": b"\x2a", "float64": b"\x32"}
-"""Tags of the packed fields (5 and 6, length-delimited) whose bytes are the array's own."""
 
 _MOST_VALUES = 2**48
+# The most values that a short list may be repeated to: a shape of a few bytes could ask for any memory.
 _MOST_REPEATED = 2**22
-"""The most values that a short list may be repeated to: a shape of a few bytes could ask for any memory."""
 
 
 def message(name: str) -> Any:
@@ -94,7 +95,7 @@ def to_proto(tensor: Tensor, array: Array, proto: Any) -> None:
     if tensor.dtype == "string":
         values: Any = [text.encode() for text in flat]
     elif tensor.dtype == "float16":
-        values = flat.view(np.uint16).tolist()
+        values = flat.view(np.uint16).tolist()  # `half_val` holds the bits.
     else:
         values = flat.tolist()
     getattr(proto, _FIELDS[tensor.dtype]).extend(values)
@@ -108,6 +109,7 @@ def _from_content(tensor: Tensor, content: bytes, shape: tuple[int, ...], count:
     if len(content) != count * dtype.itemsize:
         expected = f"{count * dtype.itemsize} bytes for shape `{list(shape)}`"
         raise ShapeRefused(where, expected=expected, found=f"{len(content)}")
+    # Any other byte would be a bool that equals neither True nor False.
     if tensor.dtype == "bool" and content.strip(b"\0\1"):
         raise ValueRefused(where, expected="bytes 0 and 1", found="others")
     return np.frombuffer(content, dtype).reshape(shape).astype(tensor.numpy_dtype, copy=False)
