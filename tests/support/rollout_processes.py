@@ -73,19 +73,22 @@ def two_versions(url: str, **options: Any) -> Registry:
 
 
 def driver_of(registry: Any, holder: str, **settings: Any) -> Driver:
-    """Make a driver that does not rest between turns."""
+    """Return a driver that does not rest between turns."""
     return Driver(registry, holder, share=1.0, **settings)
 
 
-def drive(url: str, holder: str) -> None:
-    """Drive the rollouts of a catalog until killed."""
-    driver_of(rows_at(url), holder).run(threading.Event())
+def drive(url: str, holder: str, started: Any) -> None:
+    """Drive the rollouts of a catalog until killed; `started` is set after the first turn."""
+    driver = driver_of(rows_at(url), holder)
+    driver.turn()
+    started.set()
+    driver.run(threading.Event())
 
 
 def dying_turn(url: str, moment: int) -> bool:
     """Take a turn in a process that is killed before its `moment`-th call that touches the disk.
 
-    Tell whether it was killed, and did not live to the end. The process is forked: call this where there is
+    Return whether it was killed before the end of the turn. The process is forked: call this where there is
     one thread.
     """
     child = os.fork()

@@ -1,8 +1,8 @@
 """Rollouts: a release on its way from its first share of traffic to live, or back.
 
-``moves`` holds the pure decisions, `Driver` carries them out under a lease, ``preflight`` is what comes before
-a release, and ``snapshot`` is what people see of one. Talks to the registry only: servers read what was
-written there. Does not judge traffic itself: the verdict does.
+``moves`` holds the pure decisions, `Driver` carries them out under a lease, ``preflight`` is what comes
+before a release, and ``snapshot`` is what people see of one. Talks to the registry only: servers read what
+was written there. Does not judge traffic itself: the verdict does.
 """
 
 from __future__ import annotations

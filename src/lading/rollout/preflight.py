@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def prove_anywhere(registry: Registry, version: ModelVersion) -> Evidence:
-    """Return evidence that a bundle holds on any runtime, preferably this one; verify it here if there is none.
+    """Return evidence that a bundle holds on any runtime, this one first; verify it here if there is none.
 
     Raises `VerificationError` naming the check that failed.
     """
