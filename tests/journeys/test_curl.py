@@ -93,7 +93,10 @@ def test_open_inference_protocol(server):
     # kserve/open-inference-protocol: required_api.md
     body = {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]}
     line = f"-X POST -H 'Content-Type: application/json' -d '{json.dumps(body)}' $URL/v2/models/iris/infer"
-    assert {one["name"] for one in json.loads(typed(server, line))["outputs"]} == {"label", "probabilities"}
+    assert {output["name"] for output in json.loads(typed(server, line))["outputs"]} == {
+        "label",
+        "probabilities",
+    }
     typed(server, "$URL/v2/health/ready")
 
 

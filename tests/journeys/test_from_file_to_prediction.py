@@ -24,9 +24,9 @@ def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(she
     assert "golden samples:" in packed.stderr
     assert "next: lading verify iris.bundle && lading push iris.bundle" in packed.stderr
 
-    shown = shell.must("lading inspect iris.bundle --json").json
-    assert shown["manifest"]["labels"]["0"] == "setosa"
-    assert shown["manifest"]["metrics"] == {"accuracy": 0.97}
+    inspected = shell.must("lading inspect iris.bundle --json").json
+    assert inspected["manifest"]["labels"]["0"] == "setosa"
+    assert inspected["manifest"]["metrics"] == {"accuracy": 0.97}
 
     verified = shell.must("lading verify iris.bundle")
     assert "failed" not in verified.out
@@ -34,13 +34,13 @@ def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(she
 
     assert shell.must("lading push iris.bundle --tag stable").out == "iris:1\n"
     assert "iris:1" in shell.must("lading list").out
-    assert shown["digest"] in shell.must("lading show iris:stable").out
+    assert inspected["digest"] in shell.must("lading show iris:stable").out
 
     assert shell.must("lading verify iris:1 --json").json["holds"] is True
     matrix = shell.must("lading matrix").out.splitlines()
     assert matrix[0].startswith("ref")
     assert matrix[1].split() == ["iris:1", "holds"]
-    assert shell.must("lading matrix --json").json["evidence"][0]["bundle"] == shown["digest"]
+    assert shell.must("lading matrix --json").json["evidence"][0]["bundle"] == inspected["digest"]
 
     here = json.loads(shell.must("lading predict iris:1 --input rows.json").out)
     assert here == pytest.approx([0.97093, 0.01558, 0.01348], abs=1e-5)
@@ -50,7 +50,7 @@ def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(she
     with serving("iris:1", environ=shell.environ) as server:
         asked = shell.must(f"lading predict {server.url} --input rows.json --json").json
         assert asked["prediction"] == [here]
-        assert (asked["model"], asked["digest"]) == ("iris:1", shown["digest"])
+        assert (asked["model"], asked["digest"]) == ("iris:1", inspected["digest"])
         by_label = shell.must(f"lading predict {server.url} --model iris:stable --input rows.json --label")
         assert by_label.out == '"setosa"\n'
         curl = f"curl -s -H 'content-type: application/json' -d '{{\"data\": {ROW}}}' {server.url}/predict"
@@ -92,8 +92,8 @@ def test_a_python_object_is_packed_from_the_folder_one_stands_in(shell):
     shell.must("python train.py")
     what = "--owner ml@example.com --purpose classification --samples rows.csv"
     shell.must(f"lading pack train:model --name iris {what}")
-    found = shell.must("lading inspect iris.bundle --json").json["manifest"]
-    assert found["expected_from"].startswith("scikit-learn")
+    manifest = shell.must("lading inspect iris.bundle --json").json["manifest"]
+    assert manifest["expected_from"].startswith("scikit-learn")
     assert len(shell.must("lading predict iris.bundle --input rows.csv --label").out.splitlines()) == 150
 
 

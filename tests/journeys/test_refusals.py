@@ -49,7 +49,7 @@ def changed_golden(bundle, path):
     return rewrite(copied)
 
 
-def test_changed_golden_outputs_are_told_by_output_row_expected_and_found(shell, bundle):
+def test_changed_golden_outputs_are_reported_with_output_row_expected_and_found(shell, bundle):
     changed_golden(bundle, shell.folder / "forged.bundle")
     for line in ("verify", "predict --sample"):
         done = shell.run(f"lading {line} ./forged.bundle")
@@ -79,7 +79,7 @@ def test_a_version_that_fails_stays_in_the_matrix(shell, bundle):
     assert "iris:1  fails: " in matrix
     assert "iris:2  holds" in matrix
     cells = shell.must("lading matrix --json").json["evidence"]
-    assert [(one["ref"], one["holds"]) for one in cells] == [("iris:1", False), ("iris:2", True)]
+    assert [(cell["ref"], cell["holds"]) for cell in cells] == [("iris:1", False), ("iris:2", True)]
 
 
 def test_wrong_values_are_refused_by_server_and_bundle_with_the_same_sentence(shell, bundle):
@@ -132,5 +132,5 @@ def test_an_interrupt_is_quiet(shell, bundle):
     unread = lambda: struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"0000"))[0]  # noqa: E731
     wait_until(lambda: not unread(), 20, "the command has read that, and waits for more")
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=20)
-    assert (process.returncode, out, said.strip()) == (130, "", "")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.strip()) == (130, "", "")

@@ -28,7 +28,7 @@ BEYOND = 9.0
 
 
 def changed_model(nodes: list, constants: dict[str, np.ndarray]) -> bytes:
-    """Give the linear model with something added to its scores, which are otherwise the same."""
+    """Return the linear model with something added to its scores, which are otherwise the same."""
     model = onnx.load_from_string(linear_model())
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
     add = next(node for node in model.graph.node if node.op_type == "Add")
@@ -118,10 +118,10 @@ class Load:
 
 
 def truths(rows: np.ndarray) -> list[str]:
-    """Give the label of version 1 for each row."""
+    """Return the label of version 1 for each row."""
     weights = {
-        one.name: numpy_helper.to_array(one)
-        for one in onnx.load_from_string(linear_model()).graph.initializer
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in onnx.load_from_string(linear_model()).graph.initializer
     }
     scores = rows.astype("float32") @ weights["W"] + weights["b"]
     return [IRIS[at] for at in scores.argmax(axis=1)]

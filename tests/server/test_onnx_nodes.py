@@ -51,13 +51,13 @@ class Nodes:
 def nodes(tmp_path_factory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
     cases = list(node_cases())
-    assert len({bundle_name(one.name) for one in cases}) == len(cases)
+    assert len({bundle_name(case.name) for case in cases}) == len(cases)
     packed, refused = pack_all(cases if ALL else cases[::5], folder)
     paths = [folder / name for name in packed]
     with serving(*paths, flags=("--threads", "1"), ready=False) as server:
-        for one in loaded(server, len(packed)):
-            if one["state"] != "READY":
-                refused[packed.pop(one["name"]).name] = one["reason"]
+        for version in loaded(server, len(packed)):
+            if version["state"] != "READY":
+                refused[packed.pop(version["name"]).name] = version["reason"]
         yield Nodes(server, packed, refused)
 
 
@@ -77,29 +77,30 @@ def declared(case: NodeCase) -> list[tuple[Tensor, Any, dict[str, Any]]]:
     assert case.signature is not None
     assert case.inputs is not None
     return [
-        (one, case.inputs[one.name], {
-            "name": one.name, "shape": list(case.inputs[one.name].shape), "datatype": DATATYPES[one.dtype],
+        (tensor, case.inputs[tensor.name], {
+            "name": tensor.name, "shape": list(case.inputs[tensor.name].shape),
+            "datatype": DATATYPES[tensor.dtype],
         })
-        for one in case.signature.inputs
+        for tensor in case.signature.inputs
     ]  # fmt: skip
 
 
 def send_json(client: httpx.Client, case: NodeCase) -> dict[str, Any]:
-    inputs = [{**given, "data": array.tolist()} for _, array, given in declared(case)]
+    inputs = [{**header, "data": array.tolist()} for _, array, header in declared(case)]
     text = json.dumps({"inputs": inputs})
     answer = client.post(f"/v2/models/{bundle_name(case.name)}/infer", content=text)
     assert answer.status_code == 200, answer.text
     return {
-        one["name"]: np.array(one["data"], _dtype(case, one["name"])).reshape(one["shape"])
-        for one in json.loads(answer.text)["outputs"]
+        output["name"]: np.array(output["data"], _dtype(case, output["name"])).reshape(output["shape"])
+        for output in json.loads(answer.text)["outputs"]
     }
 
 
 def send_binary(client: httpx.Client, case: NodeCase) -> dict[str, Any]:
     parts = [to_bytes(array) for _, array, _ in declared(case)]
     inputs = [
-        {**given, "parameters": {"binary_data_size": len(part)}}
-        for (_, _, given), part in zip(declared(case), parts, strict=True)
+        {**header, "parameters": {"binary_data_size": len(part)}}
+        for (_, _, header), part in zip(declared(case), parts, strict=True)
     ]
     head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
     answer = client.post(
@@ -109,25 +110,25 @@ def send_binary(client: httpx.Client, case: NodeCase) -> dict[str, Any]:
     )
     assert answer.status_code == 200, answer.text
     size = int(answer.headers[LENGTH])
-    found, rest = {}, answer.content[size:]
-    for one in json.loads(answer.content[:size])["outputs"]:
-        length = one["parameters"]["binary_data_size"]
-        found[one["name"]] = from_bytes(_output(case, one["name"]), one["shape"], rest[:length])
+    arrays, rest = {}, answer.content[size:]
+    for output in json.loads(answer.content[:size])["outputs"]:
+        length = output["parameters"]["binary_data_size"]
+        arrays[output["name"]] = from_bytes(_output(case, output["name"]), output["shape"], rest[:length])
         rest = rest[length:]
     assert not rest
-    return found
+    return arrays
 
 
 def send_grpc(call: Any, case: NodeCase) -> dict[str, Any]:
-    inputs = [given for _, _, given in declared(case)]
+    inputs = [header for _, _, header in declared(case)]
     raw = [to_bytes(array) for _, array, _ in declared(case)]
     request = descriptors.message("oip", "inference.ModelInferRequest")
     answer = call(
         request(model_name=bundle_name(case.name), inputs=inputs, raw_input_contents=raw), timeout=30
     )
     return {
-        one.name: from_bytes(_output(case, one.name), list(one.shape), data)
-        for one, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        output.name: from_bytes(_output(case, output.name), list(output.shape), data)
+        for output, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
     }
 
 
@@ -150,7 +151,7 @@ def send_tfs(call: Any, case: NodeCase, *, content: bool) -> dict[str, Any]:
 
 def _output(case: NodeCase, name: str) -> Tensor:
     assert case.signature is not None
-    return next(one for one in case.signature.outputs if one.name == name)
+    return next(output for output in case.signature.outputs if output.name == name)
 
 
 def _dtype(case: NodeCase, name: str) -> Any:
@@ -260,8 +261,8 @@ def kind_of(reason: str) -> str:
         "loads": "ONNX Runtime refuses the model",
         "failed": "the run fails",
     }
-    found = next((said for word, said in kinds.items() if word in reason), None)
-    return found or re.sub(r" of \w+$", " of another type than a signature has", reason)
+    sentence = next((sentence for word, sentence in kinds.items() if word in reason), None)
+    return sentence or re.sub(r" of \w+$", " of another type than a signature has", reason)
 
 
 def one_line(reason: str) -> str:

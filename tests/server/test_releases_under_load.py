@@ -38,13 +38,13 @@ class Timeline:
         self.moments.append((time.time(), frozenset(digests)))
 
     def wanted_between(self, start: float, end: float) -> set[str]:
-        """Give every digest that was wanted at some time from `start` to `end`."""
-        found: set[str] = set()
+        """Return every digest that was wanted at some time from `start` to `end`."""
+        wanted: set[str] = set()
         for at, (since, digests) in enumerate(self.moments):
             until = self.moments[at + 1][0] if at + 1 < len(self.moments) else float("inf")
             if since <= end and until >= start:
-                found |= digests
-        return found
+                wanted |= digests
+        return wanted
 
 
 class Story:
@@ -144,17 +144,17 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
     answers, broken = clients.answers, clients.broken
     print(f"{len(answers)} answers over {RELEASES} releases, {len(broken)} broken by the kill")
     assert len(answers) >= min(50_000, RELEASES * 1000)
-    assert [one for one in answers if one.status != 200] == []
-    # What the killed worker had in hand: at most one request of each connection.
+    assert [answer for answer in answers if answer.status != 200] == []
+    # What the killed worker had in flight: at most one request of each connection.
     assert all(abs(at - killed_at) < 1.0 for at in broken), [at - killed_at for at in broken]
     assert len(broken) <= 4
     unwanted = [
-        one
-        for one in answers
-        if one.digest not in story.timeline.wanted_between(one.asked_at - CONVERGED_S, one.came_at)
+        answer
+        for answer in answers
+        if answer.digest not in story.timeline.wanted_between(answer.asked_at - CONVERGED_S, answer.came_at)
     ]
     assert unwanted == []
-    assert {one.digest for one in answers} == set(story.digests)
+    assert {answer.digest for answer in answers} == set(story.digests)
 
 
 def start_driver(url: str) -> subprocess.Popen[bytes]:
@@ -164,12 +164,12 @@ def start_driver(url: str) -> subprocess.Popen[bytes]:
 
 def port_of(server: ServerProcess, scheme: str) -> int:
     server.wait_until(lambda: re.search(rf"{scheme}://[\w.]+:(\d+)", server.log))
-    found = re.search(rf"{scheme}://[\w.]+:(\d+)", server.log)
-    assert found is not None
-    return int(found.group(1))
+    address = re.search(rf"{scheme}://[\w.]+:(\d+)", server.log)
+    assert address is not None
+    return int(address.group(1))
 
 
 def workers_of(server: ServerProcess) -> list[int]:
-    """Give the processes below the supervisor."""
+    """Return the processes below the supervisor."""
     pid = server.process.pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -101,14 +101,14 @@ def test_answers_stay_quick_while_a_server_swaps(tmp_path):
             clients.stop()
             assert server.stop() == 0
     answers = clients.answers
-    assert {one.status for one in answers} == {200}
+    assert {answer.status for answer in answers} == {200}
     assert clients.broken == []
-    assert len({one.digest for one in answers}) == 2
+    assert len({answer.digest for answer in answers}) == 2
     assert any(swapping <= 2 * calm + 1 for calm, swapping in tails), tails
 
 
 def calm_and_swapping(clients: Clients, registry: Registry) -> tuple[float, float]:
-    """Give the 99th percentile of latency in ms without releases, then with them."""
+    """Return the 99th percentile of latency in ms without releases, then with them."""
     began = time.time() + 1  # The first answers of a client are slower.
     time.sleep(6)
     swaps_began = time.time()
@@ -116,9 +116,9 @@ def calm_and_swapping(clients: Clients, registry: Registry) -> tuple[float, floa
         registry.releases.begin("heavy", 2 - number % 2, Plan(mode="live"), actor="t")
         time.sleep(1)
     ended = time.time()
-    answers = [one for one in clients.answers if began < one.asked_at < ended]
-    calm = [one.came_at - one.asked_at for one in answers if one.came_at < swaps_began]
-    swapping = [one.came_at - one.asked_at for one in answers if one.asked_at > swaps_began]
+    answers = [answer for answer in clients.answers if began < answer.asked_at < ended]
+    calm = [answer.took_s for answer in answers if answer.came_at < swaps_began]
+    swapping = [answer.took_s for answer in answers if answer.asked_at > swaps_began]
     p99_calm, p99_swapping = (float(np.quantile(times, 0.99) * 1000) for times in (calm, swapping))
     print(f"{SERVER_SWAPS} releases: p99 {p99_calm:.1f} ms calm, {p99_swapping:.1f} ms swapping")
     return p99_calm, p99_swapping
@@ -136,11 +136,11 @@ def swap_to_first(manager: Manager, swap_to) -> None:
 def latencies(plane: DataPlane, stop: threading.Event, count: int = 10**9) -> list[float]:
     """Ask one request after the other; none may fail."""
     row = {"X": np.ones((1, 4), np.float32)}
-    found: list[float] = []
-    while len(found) < count and not stop.is_set():
+    times: list[float] = []
+    while len(times) < count and not stop.is_set():
         began = time.perf_counter()
         job = Job(plane.resolve("heavy"), row, ("Y",), lambda outputs: outputs)
         outputs = plane.run(job)
-        found.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - began)
         assert outputs["Y"].shape == (1, 1)
-    return found
+    return times

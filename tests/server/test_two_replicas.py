@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import socket
-import time
 
 import httpx
 import pytest
@@ -14,8 +13,9 @@ from lading.errors import RegistryUnavailable
 from lading.registry import Registry
 from lading.release import EventDraft, Plan
 from support.bundles import linear_bundle
-from support.load_clients import ROW, Answers, Clients, read_answer, rest
+from support.load_clients import ROW, Clients, read_answer, rest
 from support.server_process import ServerProcess, serving
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -33,28 +33,26 @@ def replicas(postgres, tmp_path):
         registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
         caches = [{**environ, "LADING_CACHE": str(tmp_path / f"cache-{at}")} for at in (1, 2)]
         with (
-            serving(flags=("--grpc-port", "-1"), environ=caches[0]) as one,
-            serving(flags=("--grpc-port", "-1"), environ=caches[1]) as other,
+            serving(flags=("--grpc-port", "-1"), environ=caches[0]) as first,
+            serving(flags=("--grpc-port", "-1"), environ=caches[1]) as second,
         ):
-            yield registry, (one, other)
-            assert one.stop() == 0
-            assert other.stop() == 0
+            yield registry, (first, second)
+            assert first.stop() == 0
+            assert second.stop() == 0
 
 
 def states(server: ServerProcess) -> dict[int, str]:
     listed = httpx.get(f"{server.url}/models").json()["models"]
-    return {one["version"]: one["state"] for one in listed}
+    return {version["version"]: version["state"] for version in listed}
 
 
 def port_of(server: ServerProcess) -> int:
-    found = re.search(r":(\d+)$", server.url)
-    assert found is not None
-    return int(found.group(1))
+    return int(server.url.rpartition(":")[2])
 
 
 def sides(server: ServerProcess, count: int, keys: list[str] | None = None) -> list[str]:
-    """Ask `count` times on one connection; give the version that answered each time."""
-    found = []
+    """Ask `count` times on one connection; return the version that answered each time."""
+    models = []
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=30) as wire:
         for at in range(count):
             key = f"x-lading-key: {keys[at]}\r\n" if keys else ""
@@ -62,19 +60,18 @@ def sides(server: ServerProcess, count: int, keys: list[str] | None = None) -> l
             wire.sendall(head.encode() + ROW)
             model = re.search(rb"x-lading-model: (\S+)", read_answer(wire))
             assert model is not None
-            found.append(model.group(1).decode())
-    return found
+            models.append(model.group(1).decode())
+    return models
 
 
 def candidates(server: ServerProcess, keys: list[str]) -> set[str]:
-    """Give those of `keys` that the candidate answers."""
+    """Return those of `keys` that the candidate answers."""
     return {key for key, side in zip(keys, sides(server, len(keys), keys), strict=True) if side == "iris:2"}
 
 
 def is_share(servers: tuple[ServerProcess, ServerProcess], weight: int) -> bool:
-    """Tell whether the candidate's share of `REQUESTS` is within the binomial 99 % interval."""
-    found = [side for server in servers for side in sides(server, REQUESTS // 2)]
-    candidate = sum(side == "iris:2" for side in found)
+    """Return whether the candidate's share of `REQUESTS` is within the binomial 99 % interval."""
+    candidate = sum(side == "iris:2" for server in servers for side in sides(server, REQUESTS // 2))
     sigma = math.sqrt(REQUESTS * weight / 100 * (1 - weight / 100))
     print(f"{weight} % asked, {candidate / REQUESTS:.2%} of {REQUESTS:,} found")
     return abs(candidate - REQUESTS * weight / 100) < 2.58 * sigma
@@ -94,7 +91,7 @@ def test_the_share_over_two_replicas_is_the_one_that_was_asked_for(replicas):
         were = len(before)
         for server in servers:
             server.wait_until(lambda server=server, were=were: len(candidates(server, keys)) > were, 2)
-        # By chance one share in a hundred is outside its 99 % interval, and one in ten thousand twice.
+        # At random one share in a hundred is outside its 99 % interval, and one in ten thousand twice.
         assert is_share(servers, weight) or is_share(servers, weight), weight
         now, there = (candidates(server, keys) for server in servers)
         assert now == there, "a key lands on the same side on every replica"
@@ -108,25 +105,23 @@ def test_a_restart_of_the_catalog_stops_no_answer_and_is_caught_up_with(replicas
     clients = Clients()
     for server in servers:
         clients.start(rest(port_of(server)))
-    time.sleep(1)
+    wait_until(lambda: all(len(seen.answers) > 100 for seen in clients.seen))
     postgres.stop()
     for server in servers:
         server.wait_until(lambda server=server: "catalog" in httpx.get(f"{server.url}/health").json(), 30)
         assert httpx.get(f"{server.url}/health").status_code == 200, "it serves on with what it has"
     postgres.start()
-    deadline = time.monotonic() + 30
-    while True:
+
+    def can_release() -> bool:
         try:
-            registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
-            break
+            return bool(registry.releases.begin("iris", 2, Plan(mode="live"), actor="t"))
         except RegistryUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+            return False
+
+    wait_until(can_release, 30, "a release in the catalog that is back")
     for server in servers:
         server.wait_until(lambda server=server: states(server) == {2: "ready"}, 30)
     clients.stop()
-    answers: list[Answers] = clients.seen
-    assert all(len(one.answers) > 100 for one in answers)
-    assert {one.status for one in clients.answers} == {200}
+    assert all(len(seen.answers) > 100 for seen in clients.seen)
+    assert {answer.status for answer in clients.answers} == {200}
     assert clients.broken == []

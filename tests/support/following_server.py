@@ -56,7 +56,11 @@ class FollowingServer:
         self.observer.stop()
 
     def until(self, condition: Callable[[], Any], within_s: float = 10.0) -> None:
-        wait_until(condition, within_s, lambda: [(one.label, one.state, one.reason) for one in self.versions])
+        wait_until(
+            condition,
+            within_s,
+            lambda: [(version.label, version.state, version.reason) for version in self.versions],
+        )
 
     def wait_turns(self, count: int = 2) -> None:
         """Wait until `count` more turns have begun: with two, one whole turn has passed since the call."""

@@ -24,6 +24,10 @@ class Answer:
     status: int
     digest: str
 
+    @property
+    def took_s(self) -> float:
+        return self.came_at - self.asked_at
+
 
 @dataclass
 class Answers:

@@ -9,12 +9,12 @@ from support.hosted_app import AppClient
 
 def samples(text: str) -> dict[str, float]:
     """Return the samples of a page by name and labels, as the text format writes them."""
-    found = {}
+    samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
-            found[f"{sample.name}{{{labels}}}"] = sample.value
-    return found
+            samples[f"{sample.name}{{{labels}}}"] = sample.value
+    return samples
 
 
 def scraped(client: AppClient, path: str = "/metrics") -> dict[str, float]:
