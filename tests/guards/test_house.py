@@ -15,7 +15,9 @@ HELD = [
     "imports that point up or sideways",
     "modules without a layer",
     "import cycles",
+    "import cycles, with lazy imports below the command line",
     "functions over 60 lines",
+    "private names used by tests, per 100 tests",
 ]
 
 

@@ -12,8 +12,9 @@ words = load_script("words")
 
 # Folders and files that are still being gone through; nothing else may have a hit.
 UNFINISHED = """
-    ARCHITECTURE docs/reference/ src/ tests/
-    scripts/sklearn_table.py scripts/verdict_table.py
+    src/lading/blobs src/lading/cli src/lading/deploy src/lading/image src/lading/inventory src/lading/oci
+    src/lading/registry src/lading/server/loading src/lading/server/observe src/lading/server/process
+    tests/cli tests/deploy tests/image tests/inventory tests/oci tests/registry tests/rollout tests/server
 """
 
 
