@@ -39,3 +39,17 @@ def test_a_process_that_hangs_writes_its_stack_on_the_signal_and_lives_on():
     )
     assert "in hangs" in done.stderr
     assert done.stdout == "lives\n"
+
+
+def test_a_process_in_a_busy_loop_writes_its_stack_on_the_signal():
+    code = "from lading.logs import show_stacks\nshow_stacks()\ndef stuck():\n    print(flush=True)\n"
+    command = [sys.executable, "-c", f"{code}    while True: pass\nstuck()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(DUMP_STACKS_SIGNAL)
+        head, first = process.stderr.readline(), process.stderr.readline()
+        process.kill()
+    assert "most recent call first" in head
+    assert "in stuck" in first

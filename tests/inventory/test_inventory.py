@@ -23,11 +23,11 @@ from lading.release import Plan
 from lading.replica import GONE_AFTER_S, Replica
 from lading.runtime.host.fingerprint import fingerprint, image_here
 from lading.runtime.host.memory import memory_limit
-from lading.server.inference.version import ServedVersion, State
+from lading.server.inference.version import ServedVersion
 from lading.server.metrics import Metrics
-from lading.server.metrics.shared_memory import SharedCounters, SharedMemory
+from lading.server.metrics.shared_memory import SharedCounters
 from lading.server.process.compose import make_plane
-from lading.server.process.status import ServerInfo, Status, pattern_of, url
+from lading.server.process.status import ServerInfo, Status
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.canned_server import answering
@@ -94,46 +94,6 @@ def test_a_server_tells_what_it_runs_on_and_what_it_serves(tmp_path):
     assert model.input_format == "X: float32 [batch, 4]"
     assert (model.requests, model.last_request_at) == (0, None)
     assert describe(status_of(), found).packages is found.packages, "what stays is read once"
-
-
-def test_requests_and_states_are_those_of_all_workers(tmp_path):
-    memory = SharedMemory(2)
-    for number in (1, 2):
-        memory.began(number, os.getpid())
-    bundle = linear_bundle(tmp_path / "iris")
-    first = status_of(served_from(bundle), counters=SharedCounters(memory, 1))
-    loading = ServedVersion("iris", 1, bundle.digest)
-    second = status_of(loading, counters=SharedCounters(memory, 2))
-    first._metrics.counters("iris", 1, "native").count_answer(200, 0.001, None, 1, 1)
-    second._metrics.counters("iris", 1, "oip").count_answer(400, 0.001, None, 1, 1)
-    for status in (first, second):
-        (model,) = status.models()
-        assert (model.requests, model.state) == (2, "loading")
-        assert model.reason == "1 of 2 workers"
-    loading.advance(State.FAILED, "no memory")
-    second._metrics.publish()
-    assert second.models()[0].reason == "1 of 2 workers: no memory"
-    assert (first.is_leader, second.is_leader) == (True, False)
-    memory.ended(1)
-    assert second.is_leader, "the one before it was killed"
-
-
-@pytest.mark.parametrize(
-    ("refs", "pattern"),
-    [((), "load"), (("iris",), "in-image"), (("iris", "other"), "in-image"), (("iris", "../x"), "load")],
-)
-def test_models_that_all_lie_in_the_images_folder_came_with_the_image(tmp_path, refs, pattern):
-    assert pattern_of([tmp_path / one for one in refs], tmp_path) == pattern
-
-
-def test_models_in_a_folder_that_is_mounted_there_were_pulled():
-    # As an init container's volume is; /proc is a mount on every Linux.
-    assert pattern_of([Path("/proc/iris")], Path("/proc")) == "load"
-
-
-def test_an_address_on_every_interface_is_shown_by_the_hosts_name():
-    assert url("0.0.0.0", 80, "web") == "http://web:80"
-    assert url("::1", 80, "web", "grpc") == "grpc://[::1]:80"
 
 
 def test_the_image_is_known_by_the_variable():

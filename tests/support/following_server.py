@@ -53,7 +53,7 @@ class FollowingServer:
     def close(self) -> None:
         self.follower.stop()
         self.manager.close()
-        self.observer.stop()
+        self.observer.close()
 
     def until(self, condition: Callable[[], Any], within_s: float = 10.0) -> None:
         wait_until(

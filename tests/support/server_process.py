@@ -46,6 +46,11 @@ class ServerProcess:
         assert address is not None
         return address.group(1)
 
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers; none if there is only one worker, which is this process."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def wait_ready(self) -> None:
         self.wait_until(lambda: httpx.get(f"{self.url}/health", timeout=20).status_code == 200)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lading.ref import Ref
 from lading.server.process.background import BackgroundTask
+from lading.server.process.supervisor import supervise
 from lading.settings import ServeSettings
 
 __all__ = ["BackgroundTask", "serve"]
@@ -29,7 +30,6 @@ def serve(
 
     if settings.workers == 1:
         return serve_here(settings, refs, registry_url, None, background_tasks)
-    from lading.server.process.supervisor import supervise
 
     return supervise(
         settings, lambda worker: serve_here(settings, refs, registry_url, worker, background_tasks)

@@ -112,7 +112,7 @@ def test_the_resolver_retries_whatever_fails_and_closes_every_registry(registry,
     resolver.load(None, manager, plane)
     assert plane.readiness.not_ready_reason == CATALOG_UNREACHABLE
     wait_until(lambda: plane.models, 20, lambda: caplog.text)
-    resolver.stop()
+    resolver.close()
     manager.close()
     assert faults == []
     assert len(opened) >= 3

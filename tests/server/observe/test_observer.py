@@ -12,7 +12,6 @@ import pytest
 from lading.release import Plan, begin
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
-from lading.server.observe import observer as observer_module
 from lading.server.observe.observer import Observer
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
@@ -25,9 +24,9 @@ def classifier(tmp_path_factory):
 
 @pytest.fixture
 def observer():
-    observer = Observer("replica-1")
+    observer = Observer("replica-1", max_remembered_bytes=300_000)
     yield observer
-    observer.stop()
+    observer.close()
 
 
 def record(observer: Observer, served, primary, request_id: bytes) -> None:
@@ -55,8 +54,7 @@ def test_a_small_slice_does_not_keep_the_merged_output_in_memory(observer, class
     assert right(observer) == 1
 
 
-def test_beyond_the_size_limit_the_oldest_answers_are_forgotten(observer, classifier, monkeypatch):
-    monkeypatch.setattr(observer_module, "_MAX_REMEMBERED_BYTES", 300_000)
+def test_beyond_the_size_limit_the_oldest_answers_are_forgotten(observer, classifier):
     rows = np.array(np.eye(3, dtype=np.float32)[np.arange(8000) % 3])  # 96,000 bytes
     for at in range(10):
         record(observer, classifier, rows.copy(), b"r-%d" % at)
@@ -66,23 +64,20 @@ def test_beyond_the_size_limit_the_oldest_answers_are_forgotten(observer, classi
     assert observer.add_feedback("iris", b"r-10", ("setosa",)), "feedback frees its answer"
 
 
-def test_a_large_slice_counts_with_the_size_of_the_merged_output(observer, classifier, monkeypatch):
-    monkeypatch.setattr(observer_module, "_MAX_REMEMBERED_BYTES", 300_000)
+def test_a_large_slice_counts_with_the_size_of_the_merged_output(observer, classifier):
     for at in range(3):
         merged = np.array(np.eye(3, dtype=np.float32)[np.arange(16000) % 3])  # 192,000 bytes
         record(observer, classifier, merged[:1000], b"r-%d" % at)
     assert [at for at in range(3) if observer.add_feedback("iris", b"r-%d" % at, ("setosa",))] == [2]
 
 
-def test_strings_count_with_their_length(observer, classifier, monkeypatch):
-    monkeypatch.setattr(observer_module, "_MAX_REMEMBERED_BYTES", 300_000)
+def test_strings_count_with_their_length(observer, classifier):
     for at in range(3):
         record(observer, classifier, np.array([["x" * 200_000]], dtype=object), b"r-%d" % at)
     assert observer.remembered[0] == 1
 
 
-def test_an_answer_whose_request_id_is_used_twice_counts_once(observer, classifier, monkeypatch):
-    monkeypatch.setattr(observer_module, "_MAX_REMEMBERED_BYTES", 300_000)
+def test_an_answer_whose_request_id_is_used_twice_counts_once(observer, classifier):
     rows = np.array(np.eye(3, dtype=np.float32)[np.arange(8000) % 3])
     record(observer, classifier, rows.copy(), b"other")
     for _ in range(10):

@@ -1,13 +1,11 @@
-"""Several workers on one port: who accepts when, what happens when one is killed, drain, backing off."""
+"""Several workers on one port: what they share, what happens when one is killed or hangs, drain, back-off."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,21 +19,13 @@ import pytest
 
 from lading.bundle import Bundle
 from lading.errors import UsageError
-from lading.logs import DUMP_STACKS_SIGNAL
 from lading.registry import Registry
 from lading.release import Plan
-from lading.server.process import acceptor as acceptors
-from lading.server.process.acceptor import Acceptor
 from lading.server.process.supervisor import supervise
-from lading.server.process.worker_process import (
-    MAX_RESTART_DELAY_S,
-    WorkerProcess,
-    next_to_accept,
-    restart_delay_s,
-)
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.server_process import ServerProcess, serving
+from support.waiting import wait_until
 
 BODY = json.dumps({"data": [[1, 2, 3, 4]]}).encode()
 
@@ -45,40 +35,7 @@ def iris(tmp_path_factory) -> Path:
     return linear_bundle(tmp_path_factory.mktemp("workers") / "iris").path
 
 
-# Decisions.
-
-
-def worker(
-    number: int, *, waiting: bool = True, settled: bool = False, accepting: bool = False
-) -> WorkerProcess:
-    return WorkerProcess(number, pid=1, waiting=waiting, settled=settled, accepting=accepting)
-
-
-def test_the_first_worker_accepts_at_once_and_the_others_only_when_it_has_settled():
-    loading, other = worker(1), worker(2, settled=True)
-    assert next_to_accept([loading, other]) is other
-    assert next_to_accept([worker(1), worker(2)]).number == 1
-    loading.accepting = True
-    assert next_to_accept([loading, other]) is None
-    loading.settled = True
-    assert next_to_accept([loading, other]) is other
-
-
-def test_a_worker_that_still_loads_does_not_join_those_that_are_ready():
-    ready, loading = worker(1, settled=True, accepting=True), worker(2)
-    assert next_to_accept([ready, loading]) is None
-    loading.settled = True
-    assert next_to_accept([ready, loading]) is loading
-    loading.accepting = True
-    assert next_to_accept([ready, loading]) is None
-
-
-def test_a_worker_that_fails_again_and_again_is_waited_for_longer_and_longer():
-    assert [restart_delay_s(failures) for failures in range(6)] == [0, 0, 0.5, 1, 2, 4]
-    assert restart_delay_s(1000) == MAX_RESTART_DELAY_S
-
-
-def test_a_worker_told_to_end_in_the_moment_of_its_fork_ends():
+def test_a_worker_that_gets_sigterm_in_the_moment_of_its_fork_ends():
     program = """
 import os, signal, time
 from lading.server.process.supervisor import fork_with_signals_blocked
@@ -109,88 +66,18 @@ def test_a_process_with_threads_is_not_forked():
         thread.join()
 
 
-# The acceptor.
+def wait_until_all_accept(server: ServerProcess, workers: int, clients: Sequence[Client] = ()) -> None:
+    """Wait until every worker has answered, on a new connection or to one of `clients`.
 
-
-class Scales:
-    """What an acceptor knows of the others: whatever the test says."""
-
-    def __init__(self, least: int) -> None:
-        self.least = least
-        self.told = -1
-        self.beats = 0
-
-    def heartbeat(self) -> None:
-        self.beats += 1
-
-    def stop_heartbeat(self) -> None:
-        self.beats = -self.beats
-
-    def set_connections(self, count: int) -> None:
-        self.told = count
-
-    def least_connections(self) -> int:
-        return min(self.least, self.told)
-
-
-@pytest.mark.parametrize(("least", "at_once"), [(5, 3), (1, 2)])
-def test_connections_beyond_the_share_of_a_worker_are_left_to_others_for_a_moment(least, at_once):
-    async def accept_three() -> tuple[list[float], Scales]:
-        made: list[float] = []
-
-        class Noting(asyncio.Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                made.append(time.monotonic())
-                transport.close()
-
-            def shutdown(self) -> None:
-                """What the acceptor asks of connections that were made while it closed."""
-
-        listener = socket.create_server(("127.0.0.1", 0))
-        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
-        scales = Scales(least)
-        acceptor = Acceptor(listener, Noting, scales)
-        began = time.monotonic()
-        acceptor.open()
-        while len(made) < 3:
-            await asyncio.sleep(0.001)
-        acceptor.close()
-        await acceptor.wait_closed()
-        for one in (*clients, listener):
-            one.close()
-        return [moment - began for moment in made], scales
-
-    monkey = pytest.MonkeyPatch()
-    monkey.setattr(acceptors, "PATIENCE_S", 0.2)
-    try:
-        moments, scales = asyncio.run(accept_three())
-    finally:
-        monkey.undo()
-    assert sum(moment < 0.15 for moment in moments) == at_once
-    assert scales.told == 3
-    assert scales.beats < 0  # It gave signs of life, and then that it gives none any more.
-
-
-# Real ones.
-
-
-def children(server: ServerProcess) -> list[int]:
-    pid = server.process.pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def all_accept(server: ServerProcess, workers: int, clients: Sequence[Client] = ()) -> None:
-    """Wait until every worker has answered, a new connection or one of `clients` on theirs.
-
-    A new connection goes where there are fewest: a worker that holds many may not see one for long.
+    A new connection goes to the worker that has the fewest: one that has many may not get one for long.
     """
     seen = set()
 
-    def everyone() -> bool:
+    def all_have_answered() -> bool:
         seen.add(httpx.get(f"{server.url}/health").json().get("worker"))
-        return len((seen | {one.worker for one in clients}) - {None}) == workers
+        return len((seen | {client.worker for client in clients}) - {None}) == workers
 
-    server.wait_until(everyone)
+    server.wait_until(all_have_answered)
 
 
 def counted(server: ServerProcess, name: str) -> float:
@@ -202,12 +89,12 @@ def counted(server: ServerProcess, name: str) -> float:
 @pytest.mark.xdist_group("workers")
 def test_several_workers_answer_on_one_port_and_drain_to_exit_code_0(iris):
     with serving(iris, flags=("--workers", "2")) as server:
-        all_accept(server, 2)
+        wait_until_all_accept(server, 2)
         for _ in range(20):
             assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
         assert counted(server, "lading_rows_total") == 20
         assert counted(server, "lading_workers") == 2
-        pids = children(server)
+        pids = server.worker_pids()
         assert len(pids) == 2
         assert server.stop() == 0
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
@@ -241,13 +128,13 @@ def test_the_supervisor_has_what_workers_import_and_nothing_that_cannot_be_forke
 @pytest.mark.xdist_group("workers")
 def test_one_worker_has_no_supervisor(iris):
     with serving(iris) as server:
-        assert children(server) == []
+        assert server.worker_pids() == []
         assert "worker" not in httpx.get(f"{server.url}/health").json()
         server.stop()
 
 
 class Client(threading.Thread):
-    """Asks on one connection until told to stop; a new connection only when the old one broke."""
+    """Asks on one connection until `stop` is set; makes a new one only when the old one broke."""
 
     def __init__(self, url: str, stop: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -269,9 +156,15 @@ class Client(threading.Thread):
                     self.breaks.append(f"{type(error).__name__}: {error}")
                     continue
                 self.answered += 1
-                time.sleep(0.002)  # So that two cores are not busy with the clients alone.
+                self._stopping.wait(0.002)  # So that two cores are not busy with the clients alone.
                 if status != 200:
                     self.refused.append(status)
+
+
+def wait_until_each_is_answered(server: ServerProcess, clients: Sequence[Client], times: int = 20) -> None:
+    """Wait until each of `clients` has got `times` more answers."""
+    before = {client: client.answered for client in clients}
+    server.wait_until(lambda: all(client.answered >= before[client] + times for client in clients))
 
 
 @pytest.mark.slow
@@ -286,37 +179,36 @@ def test_a_worker_killed_under_load_is_replaced_within_a_second_and_others_see_n
 
 
 def replaced_under_load(iris) -> float:
-    """Kill a worker while clients ask, check that nobody else notices, and give the seconds without it."""
+    """Kill a worker while clients ask; return the seconds until its successor was ready."""
     with serving(iris, flags=("--workers", "2")) as server:
-        all_accept(server, 2)
+        wait_until_all_accept(server, 2)
         stop = threading.Event()
         clients = [Client(server.url, stop) for _ in range(8)]
-        for one in clients:
-            one.start()
-            server.wait_until(lambda one=one: one.worker)  # One after the other, so that both get some.
-        assert {one.worker for one in clients} == {1, 2}
+        for client in clients:
+            client.start()
+            server.wait_until(lambda client=client: client.worker)  # In turn, so that both workers get some.
+        assert {client.worker for client in clients} == {1, 2}
         before = counted(server, "lading_requests_total")
-        victim = children(server)[0]
+        victim = server.worker_pids()[0]
         os.kill(victim, signal.SIGKILL)
         died = time.monotonic()
         fresh = new_connections_until_replaced(server, victim)
         replaced_s = time.monotonic() - died
         after = counted(server, "lading_requests_total")
-        all_accept(server, 2, clients)
-        time.sleep(0.3)
+        wait_until_all_accept(server, 2, clients)
+        wait_until_each_is_answered(server, clients)
         stop.set()
-        for one in clients:
-            one.join()
-        hit = [one for one in clients if one.worker == 1]
-        others = [one for one in clients if one.worker != 1]
-        assert [one.breaks for one in others if one.breaks] == []
-        # At most the request that it had in hand: an idle connection is opened again by the client itself.
-        assert all(len(one.breaks) <= 1 for one in hit), [one.breaks for one in hit]
-        assert [one.refused for one in clients if one.refused] == []
-        assert all(one.answered > 10 for one in clients)
+        for client in clients:
+            client.join()
+        hit = [client for client in clients if client.worker == 1]
+        others = [client for client in clients if client.worker != 1]
+        assert [client.breaks for client in others if client.breaks] == []
+        # At most the request that was in flight: an idle connection is opened again by the client itself.
+        assert all(len(client.breaks) <= 1 for client in hit), [client.breaks for client in hit]
+        assert [client.refused for client in clients if client.refused] == []
         assert fresh > 0
         assert after >= before
-        assert counted(server, "lading_requests_total") >= sum(one.answered for one in clients)
+        assert counted(server, "lading_requests_total") >= sum(client.answered for client in clients)
         assert server.stop() == 0
     assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL; starting another", server.log)
     return replaced_s
@@ -332,7 +224,7 @@ def new_connections_until_replaced(server: ServerProcess, victim: int) -> int:
             assert client.post("/predict", content=BODY, headers=once).status_code == 200
             answered += 1
             assert time.monotonic() < until
-    assert victim not in children(server)
+    assert victim not in server.worker_pids()
     return answered
 
 
@@ -340,13 +232,13 @@ def new_connections_until_replaced(server: ServerProcess, victim: int) -> int:
 @pytest.mark.xdist_group("workers")
 def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwhile(iris):
     with serving(iris, flags=("--workers", "2", "--worker-timeout-s", "1")) as server:
-        all_accept(server, 2)
-        time.sleep(1.5)  # Longer than the limit: idle workers are no silent ones.
+        wait_until_all_accept(server, 2)
+        time.sleep(1.5)  # Longer than the limit: an idle worker sends heartbeats all the same.
         assert "no heartbeat" not in server.log
-        victim = children(server)[0]
+        victim = server.worker_pids()[0]
         os.kill(victim, signal.SIGSTOP)
         assert new_connections_until_replaced(server, victim) > 0
-        all_accept(server, 2)
+        wait_until_all_accept(server, 2)
         assert server.stop() == 0
     assert re.search(rf"worker 1 \(process {victim}\) has sent no heartbeat for \d+ s; ending it", server.log)
     assert re.search(rf"worker 1 \(process {victim}\) was ended by SIGKILL", server.log)
@@ -356,49 +248,35 @@ def test_a_worker_that_hangs_is_replaced_and_new_connections_are_answered_meanwh
 @pytest.mark.xdist_group("workers")
 def test_a_worker_that_comes_back_before_it_is_ended_is_left_alone(iris):
     with serving(iris, flags=("--workers", "2", "--worker-timeout-s", "1")) as server:
-        all_accept(server, 2)
-        victim = children(server)[0]
+        wait_until_all_accept(server, 2)
+        victim = server.worker_pids()[0]
         os.kill(victim, signal.SIGSTOP)
         server.wait_until(lambda: "no heartbeat" in server.log)
         os.kill(victim, signal.SIGCONT)
-        time.sleep(3)
-        assert victim in children(server)
+        time.sleep(3)  # Longer than it takes to end a silent worker.
+        assert victim in server.worker_pids()
         assert server.stop() == 0
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_a_worker_that_crashes_shows_what_its_threads_stood_at(iris):
+def test_the_stacks_of_a_worker_that_crashes_are_in_the_log(iris):
     with serving(iris, flags=("--workers", "2")) as server:
-        all_accept(server, 2)
-        os.kill(children(server)[0], signal.SIGABRT)
+        wait_until_all_accept(server, 2)
+        os.kill(server.worker_pids()[0], signal.SIGABRT)
         server.wait_until(lambda: "was ended by SIGABRT" in server.log)
         assert "Fatal Python error: Aborted" in server.log
         assert server.stop() == 0
 
 
-def test_a_process_that_hangs_says_at_its_last_words_what_it_stands_at():
-    hang = "from lading.logs import show_stacks\ndef stuck():\n  print(flush=True)\n  while True: pass\n"
-    command = [sys.executable, "-c", f"{hang}show_stacks()\nstuck()"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(DUMP_STACKS_SIGNAL)
-        time.sleep(0.5)
-        process.kill()
-        said = process.communicate()[1]
-    assert "most recent call first" in said
-    assert "in stuck" in said
-
-
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_every_worker_may_be_killed_and_what_waits_is_answered(iris):
+def test_connections_that_wait_while_all_workers_are_killed_are_answered(iris):
     with serving(iris, flags=("--workers", "2")) as server:
-        all_accept(server, 2)
-        for pid in children(server):
+        wait_until_all_accept(server, 2)
+        for pid in server.worker_pids():
             os.kill(pid, signal.SIGKILL)
-        # Nobody accepts now; the socket is still there, and keeps the connection for whoever comes.
+        # No worker accepts now; the supervisor keeps the socket open, and the kernel keeps the connection.
         server.wait_until(lambda: httpx.get(f"{server.url}/health", timeout=20).status_code == 200)
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
         assert server.stop() == 0
@@ -408,39 +286,36 @@ def test_every_worker_may_be_killed_and_what_waits_is_answered(iris):
 @pytest.mark.xdist_group("workers")
 def test_no_request_fails_while_workers_drain(iris):
     with serving(iris, flags=("--workers", "2", "--drain-delay-s", "3")) as server:
-        all_accept(server, 2)
+        wait_until_all_accept(server, 2)
         stop = threading.Event()
         clients = [Client(server.url, stop) for _ in range(4)]
-        for one in clients:
-            one.start()
-        time.sleep(0.2)
+        for client in clients:
+            client.start()
+        wait_until_each_is_answered(server, clients)
         server.process.send_signal(signal.SIGTERM)
         server.wait_until(lambda: httpx.get(f"{server.url}/health").status_code == 503)
         assert httpx.get(f"{server.url}/health").json()["health"] == "draining"
-        time.sleep(0.2)
+        wait_until_each_is_answered(server, clients)
         stop.set()
-        for one in clients:
-            one.join()
+        for client in clients:
+            client.join()
         assert server.process.wait(20) == 0
-        assert [one.breaks + one.refused for one in clients if one.breaks or one.refused] == []
+        assert [client.breaks + client.refused for client in clients if client.breaks or client.refused] == []
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
 def test_workers_drain_when_their_supervisor_is_gone(iris):
     with serving(iris, flags=("--workers", "2")) as server:
-        all_accept(server, 2)
-        pids = children(server)
+        wait_until_all_accept(server, 2)
+        pids = server.worker_pids()
         server.process.kill()
         server.process.wait()
-        until = time.monotonic() + 20
-        while any(running(pid) for pid in pids):
-            assert time.monotonic() < until, server.log
-            time.sleep(0.02)
+        wait_until(lambda: not any(is_running(pid) for pid in pids), 20, lambda: server.log)
 
 
-def running(pid: int) -> bool:
-    # Nobody waits for an orphan here: one that has ended may stay as a zombie.
+def is_running(pid: int) -> bool:
+    # No process reaps an orphan here: one that has ended may stay as a zombie.
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
@@ -449,7 +324,7 @@ def running(pid: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_what_cannot_be_served_is_refused_as_by_one_process(tmp_path):
+def test_a_bundle_that_cannot_be_served_fails_the_start_as_with_one_process(tmp_path):
     path = linear_bundle(tmp_path / "iris").path
     (path / "model.onnx").write_bytes(b"x")
     for workers, code in (("1", 1), ("3", 1)):
@@ -462,15 +337,14 @@ def test_what_cannot_be_served_is_refused_as_by_one_process(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_a_worker_that_cannot_live_is_not_started_in_a_tight_loop(iris):
+def test_a_worker_that_ends_again_and_again_is_restarted_after_growing_pauses(iris):
     with serving(iris, flags=("--workers", "2")) as server:
-        all_accept(server, 2)
-        first = children(server)[0]
+        wait_until_all_accept(server, 2)
+        first = server.worker_pids()[0]
         for turn in range(3):
             server.wait_until(lambda turn=turn: server.log.count("worker 2: iris is ready") > turn)
-            (second,) = [
-                pid for pid in children(server) if pid != first
-            ]  # not the highest: process numbers begin again
+            # Not the highest: process ids begin again at some point.
+            (second,) = [pid for pid in server.worker_pids() if pid != first]
             os.kill(second, signal.SIGKILL)
         server.wait_until(lambda: "3 times in a row within 10 s; trying again in 1 s" in server.log)
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
@@ -480,7 +354,7 @@ def test_a_worker_that_cannot_live_is_not_started_in_a_tight_loop(iris):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workers")
-def test_grpc_is_on_one_port_for_all_workers_too(iris):
+def test_grpc_is_on_one_port_for_all_workers(iris):
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 

@@ -1,4 +1,4 @@
-"""Workers that share the weights of a model: memory, answers, kills, swaps, and what is left behind."""
+"""Workers that share the weights of a model: memory, answers, kills, swaps, and files left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import signal
-import time
 from pathlib import Path
 
 import httpx
@@ -22,6 +21,7 @@ from lading.server.process.weights_folder import weights_folder
 from lading.signature import Signature
 from support.onnx_graphs import bundle_of, graph, node, tensor
 from support.server_process import ServerProcess, serving
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
 
@@ -31,7 +31,7 @@ ROWS = np.random.default_rng(1).standard_normal((4, _SIDE)).astype(np.float32)
 BODY = json.dumps({"data": ROWS.tolist()}).encode()
 
 
-def layers(folder: Path, seed: int = 0) -> Bundle:
+def three_matrices(folder: Path, seed: int = 0) -> Bundle:
     """Write a bundle whose model multiplies by three matrices, 41 MB in all."""
     random = np.random.default_rng(seed)
     shape = (_SIDE, _SIDE)
@@ -50,19 +50,14 @@ def layers(folder: Path, seed: int = 0) -> Bundle:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return layers(tmp_path_factory.mktemp("weights") / "layers").path
+    return three_matrices(tmp_path_factory.mktemp("weights") / "layers").path
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Give the temporary directory of the server of a test, in which nobody else writes."""
+    """The temporary directory of the server, in which nothing else writes."""
     (tmp_path / "tmp").mkdir()
     return tmp_path / "tmp"
-
-
-def workers_of(server: ServerProcess) -> list[int]:
-    pid = server.process.pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def pss_mib(pid: int) -> float:
@@ -75,10 +70,10 @@ def maps_weights(pid: int) -> bool:
 
 
 def answers_of_all(server: ServerProcess, workers: int = 2) -> set[str]:
-    """Ask until every worker has answered; give the different answers, of which there should be one."""
+    """Ask until every worker has answered; return the different answers, of which there should be one."""
     seen, answers = set(), set()
 
-    def everyone() -> bool:
+    def all_have_answered() -> bool:
         with httpx.Client(base_url=server.url, timeout=20) as client:
             health = client.get("/health")
             # The same connection stays with its worker.
@@ -86,7 +81,7 @@ def answers_of_all(server: ServerProcess, workers: int = 2) -> set[str]:
         seen.add(health.json().get("worker"))
         return len(seen) == workers
 
-    server.wait_until(everyone)
+    server.wait_until(all_have_answered)
     return answers
 
 
@@ -94,7 +89,7 @@ def measured(bundle: Path, place: Path, share: str) -> tuple[set[str], float]:
     flags = ("--workers", "2", "--threads", "1", "--grpc-port", "-1", "--share-weights", share)
     with serving(bundle, flags=flags, environ={"TMPDIR": str(place)}) as server:
         answers = answers_of_all(server)
-        pids = workers_of(server)
+        pids = server.worker_pids()
         assert [maps_weights(pid) for pid in pids] == [share == "on"] * 2
         total = sum(pss_mib(pid) for pid in pids)
         assert len(list(place.iterdir())) == (share == "on")
@@ -104,7 +99,7 @@ def measured(bundle: Path, place: Path, share: str) -> tuple[set[str], float]:
     return answers, total
 
 
-def test_two_workers_take_the_weights_once_and_answer_to_the_last_bit_as_without(bundle, place):
+def test_two_workers_hold_the_weights_once_and_answer_the_same_to_the_last_bit(bundle, place):
     alone, total_alone = measured(bundle, place, "off")
     shared, total_shared = measured(bundle, place, "on")
     print(f"{WEIGHTS_MIB:.0f} MiB of weights, two workers: {total_alone:.0f} MiB, shared {total_shared:.0f}")
@@ -115,37 +110,37 @@ def test_two_workers_take_the_weights_once_and_answer_to_the_last_bit_as_without
     assert total_shared / total_alone < 0.85
 
 
-def test_a_killed_worker_is_replaced_by_one_that_shares_and_all_may_be_killed(bundle, place):
+def test_successors_of_killed_workers_share_the_weights_again(bundle, place):
     flags = ("--workers", "2", "--threads", "1")
     with serving(bundle, flags=flags, environ={"TMPDIR": str(place)}) as server:
         answers = answers_of_all(server)
         (copy,) = place.glob("lading-weights-*/*/weights.bin")
         made = copy.stat().st_mtime_ns
-        before = workers_of(server)
+        before = server.worker_pids()
         os.kill(before[0], signal.SIGKILL)
         server.wait_until(lambda: server.log.count("layers is ready") == 3)
         # The other one had it open all the time: it was not made again.
         assert copy.stat().st_mtime_ns == made
         assert answers_of_all(server) == answers
-        assert all(maps_weights(pid) for pid in workers_of(server))
-        for pid in workers_of(server):
+        assert all(maps_weights(pid) for pid in server.worker_pids())
+        for pid in server.worker_pids():
             os.kill(pid, signal.SIGKILL)
         server.wait_until(lambda: server.log.count("layers is ready") == 5)
         assert answers_of_all(server) == answers
-        assert all(maps_weights(pid) for pid in workers_of(server))
+        assert all(maps_weights(pid) for pid in server.worker_pids())
         assert len(list(place.glob("lading-weights-*/*/weights.bin"))) == 1
         assert server.stop() == 0
     assert list(place.iterdir()) == []
 
 
-def test_one_worker_has_nothing_to_share_with(bundle, place):
+def test_a_single_worker_makes_no_copy_of_the_weights(bundle, place):
     with serving(bundle, environ={"TMPDIR": str(place)}) as server:
         assert list(place.iterdir()) == []
         assert not maps_weights(server.process.pid)
         assert server.stop() == 0
 
 
-def test_where_nothing_can_be_written_each_worker_warns_once_and_serves(bundle, place):
+def test_on_a_full_disk_each_worker_warns_once_and_serves_without_sharing(bundle, place):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # As on a full disk; the server inherits it.
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
@@ -168,14 +163,14 @@ def test_where_nothing_can_be_written_each_worker_warns_once_and_serves(bundle, 
 def test_a_release_leaves_no_copy_behind(tmp_path, place):
     url = str(tmp_path / "registry")
     with Registry.open(url) as registry:
-        pushed = [registry.push(layers(tmp_path / str(seed), seed)).digest for seed in (1, 2)]
+        pushed = [registry.push(three_matrices(tmp_path / str(seed), seed)).digest for seed in (1, 2)]
         registry.releases.begin("layers", 1, Plan(mode="live"), actor="t")
         environ = {"LADING_REGISTRY": url, "TMPDIR": str(place)}
         flags = ("--workers", "2", "--threads", "1", "--grpc-port", "-1")
         with serving(flags=flags, environ=environ) as server:
 
             def copies() -> list[str]:
-                return [f"sha256:{one.parent.name}" for one in place.glob("lading-weights-*/*/model.onnx")]
+                return [f"sha256:{copy.parent.name}" for copy in place.glob("lading-weights-*/*/model.onnx")]
 
             server.wait_until(lambda: server.log.count("layers:1 is ready") == 2)
             assert copies() == [pushed[0]]
@@ -185,17 +180,17 @@ def test_a_release_leaves_no_copy_behind(tmp_path, place):
             registry.releases.begin("layers", 1, Plan(mode="live"), actor="t")
             server.wait_until(lambda: server.log.count("layers:2 is unloaded") == 2)
             assert copies() == [pushed[0]]
-            assert all(maps_weights(pid) for pid in workers_of(server))
+            assert all(maps_weights(pid) for pid in server.worker_pids())
             assert server.stop() == 0
     assert "WARNING" not in server.log
     assert list(place.iterdir()) == []
 
 
-def test_what_a_killed_server_left_goes_when_the_next_one_starts(bundle, place, monkeypatch):
+def test_the_folder_of_a_killed_server_is_removed_when_the_next_one_starts(bundle, place, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(place))
     environ = {"TMPDIR": str(place)}
     with serving(bundle, flags=("--workers", "2"), environ=environ) as server:
-        pids = workers_of(server)
+        pids = server.worker_pids()
         (left,) = place.iterdir()
         with weights_folder() as ours:
             assert ours is not None
@@ -205,15 +200,17 @@ def test_what_a_killed_server_left_goes_when_the_next_one_starts(bundle, place, 
             os.kill(pid, signal.SIGKILL)
         server.process.wait()
     assert left.exists()
-    until = time.monotonic() + 10
-    while left.exists():
-        assert time.monotonic() < until
-        with weights_folder() as ours:  # The workers may take a moment to end.
+
+    def start_another() -> bool:
+        with weights_folder() as ours:
             assert ours is not None
+        return not left.exists()
+
+    wait_until(start_another)  # The workers may take a moment to end.
     assert list(place.iterdir()) == []
 
 
-def test_the_folder_goes_after_an_error_too_and_where_none_can_be_made_nobody_shares(
+def test_the_folder_is_removed_after_an_error_and_there_is_none_if_it_cannot_be_made(
     place, monkeypatch, caplog
 ):
     monkeypatch.setattr("tempfile.tempdir", str(place))
@@ -231,7 +228,7 @@ def test_the_folder_goes_after_an_error_too_and_where_none_can_be_made_nobody_sh
         assert folder is None
     assert list(place.iterdir()) == []
     (place / "lading-weights-link").symlink_to(place)
-    with weights_folder() as folder:  # Somebody else's link is nothing to follow, nor to stumble over.
+    with weights_folder() as folder:  # A link of this name is neither followed nor an error.
         assert folder is not None
     monkeypatch.setattr("tempfile.tempdir", str(place / "missing"))
     with caplog.at_level(logging.WARNING, "lading.server"), weights_folder() as folder:

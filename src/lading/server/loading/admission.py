@@ -16,6 +16,7 @@ from lading.bundle import Bundle
 from lading.errors import EvidenceFailed, LadingError
 from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
+from lading.registry.open import open_catalog
 from lading.runtime.host.fingerprint import fingerprint, image_here
 from lading.server.loading.policy import Wanted
 from lading.settings import registry_is_set, registry_url
@@ -48,9 +49,6 @@ def with_admission_each(
     """
 
     def evidence_of(digest: str) -> Sequence[Evidence]:
-        # Imported here, with SQLAlchemy, because a server of directories alone needs neither.
-        from lading.registry.open import open_catalog
-
         # Only the catalog, because the user of a directory may have said nothing about the store.
         with closing(open_catalog(registry_url(url))) as catalog:
             return catalog.versions.evidence(digest, history=False)

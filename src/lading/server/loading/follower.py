@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from lading.errors import CatalogTooNew, NotFound, RegistryUnavailable
 from lading.ref import Ref
+from lading.registry import ModelVersion, Registry
 from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
@@ -26,9 +26,6 @@ from lading.server.loading.policy import Wanted
 from lading.server.observe.failure_log import FailureLog
 from lading.server.observe.observer import Observer
 from lading.server.observe.reporter import Reporter
-
-if TYPE_CHECKING:
-    from lading.registry import ModelVersion, Registry
 
 log = logging.getLogger("lading.server")
 
@@ -225,8 +222,6 @@ def following(
 
     Raises `CatalogTooNew`.
     """
-    from lading.registry import Registry
-
     # A database that is unreachable is waited for.
     with Registry.open(registry_url, at_once=False) as registry:
         follower = Follower(registry, manager, plane, observer, keep=keep)

@@ -37,7 +37,7 @@ class Manager:
     `weights_folder` is where workers share weights; a version is loaded within `opening`. ``settled`` is set
     once there was nothing left to do: every wanted version is ready or has failed.
 
-    ``_changed`` is held by whoever changes the present versions, the state of one, or what is published.
+    ``_changed`` is held to change the present versions, the state of one, or what is published.
     Loading and unloading take long and are done without it.
     """
 

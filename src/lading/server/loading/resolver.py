@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,15 +19,14 @@ from lading.bundle import Bundle
 from lading.clock import back_off_s
 from lading.errors import CatalogTooNew, LadingError, RegistryUnavailable
 from lading.ref import Ref
+from lading.registry import ModelVersion, Registry
+from lading.registry.urls import is_database
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.loading.admission import with_admission_each
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted
 from lading.settings import registry_url
-
-if TYPE_CHECKING:
-    from lading.registry import ModelVersion, Registry
 
 log = logging.getLogger("lading.server")
 
@@ -55,7 +54,7 @@ class BundleDirectory(msgspec.Struct, frozen=True):
     digest: str
 
 
-_Target = Union["ModelVersion", BundleDirectory]
+_Target = ModelVersion | BundleDirectory
 """What a reference means."""
 
 
@@ -94,7 +93,7 @@ class Resolver:
         plane.readiness.not_ready_reason = CATALOG_UNREACHABLE
         threading.Thread(target=self._retry, args=(manager, plane), name="resolver", daemon=True).start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Retry no more."""
         self._stop.set()
 
@@ -116,8 +115,6 @@ class Resolver:
         """Return the targets that another worker has announced."""
         if choice is None:
             return None
-        from lading.registry import ModelVersion
-
         targets: list[_Target] = []
         for ref, value in zip(self._refs, choice, strict=True):
             kind: type[_Target] = BundleDirectory if isinstance(ref, Path) else ModelVersion
@@ -146,8 +143,6 @@ class Resolver:
 
     def _reachable_targets(self) -> list[_Target] | None:
         """Return what the references mean, or None if only a database knows that is unreachable."""
-        from lading.registry.urls import is_database
-
         try:
             return self._targets()
         except RegistryUnavailable as error:
@@ -188,6 +183,4 @@ class Resolver:
         return Wanted(target.name, target.version, target.digest, fetch, target.tags)
 
     def _open(self) -> Registry:
-        from lading.registry import Registry
-
         return Registry.open(self._url, at_once=False)

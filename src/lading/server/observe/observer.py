@@ -38,11 +38,13 @@ class Answer(NamedTuple):
 class Observer:
     """The live evidence of one process.
 
-    ``unmatched`` is feedback about answers that this process did not give; another replica may have.
+    ``unmatched`` is feedback about answers that this process did not give; another replica may have. Answers
+    are kept for feedback up to a number, and up to `max_remembered_bytes`.
     """
 
-    def __init__(self, replica: str) -> None:
+    def __init__(self, replica: str, *, max_remembered_bytes: int = _MAX_REMEMBERED_BYTES) -> None:
         self.replica = replica
+        self._max_remembered_bytes = max_remembered_bytes
         self.windows = Windows(replica)
         self.shadows = Shadows(self.windows)
         self.unmatched: deque[Feedback] = deque(maxlen=_MAX_REMEMBERED)
@@ -97,8 +99,8 @@ class Observer:
         counts.feedback.extend(label == true for label, true in zip(predicted, truth, strict=False))
         return True
 
-    def stop(self) -> None:
-        """Stop the threads."""
+    def close(self) -> None:
+        """End the thread of shadow copies."""
         self.shadows.stop()
 
     def _remember(self, key: tuple[str, bytes], release: int, version: ServedVersion, primary: Array) -> None:
@@ -110,7 +112,7 @@ class Observer:
                 self._forget(key)
             answers[key] = Answer(release, version, primary, size_bytes)
             self._answers_bytes += size_bytes
-            while len(answers) > _MAX_REMEMBERED or self._answers_bytes > _MAX_REMEMBERED_BYTES:
+            while len(answers) > _MAX_REMEMBERED or self._answers_bytes > self._max_remembered_bytes:
                 self._answers_bytes -= answers.popitem(last=False)[1].size_bytes
 
     def _forget(self, key: tuple[str, bytes]) -> Answer | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lading.clock import unix_time
 from lading.errors import (
@@ -20,15 +19,13 @@ from lading.errors import (
     RegistryUnavailable,
     VerificationError,
 )
+from lading.registry import Registry
 from lading.release import EventDraft, Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.failure_log import FailureLog
 from lading.server.observe.observer import Observer
-
-if TYPE_CHECKING:
-    from lading.registry import Registry
-    from lading.traffic import Window
+from lading.traffic import Window
 
 log = logging.getLogger("lading.server")
 
@@ -146,7 +143,7 @@ class Reporter:
     def _exchange_feedback(self) -> None:
         """Pass on feedback about answers of other processes, and match theirs with our answers."""
         unmatched = self._observer.unmatched
-        # Requests may append meanwhile: only what is there now is taken.
+        # Requests may append meanwhile: only as many are taken as there are now.
         ours = [unmatched.popleft() for _ in range(len(unmatched))]
         try:
             self._registry.traffic.add_feedback(ours)

@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 from lading.logs import set_up_logging, show_stacks
@@ -60,19 +60,14 @@ def serve(
 
     # What was started last ends first, whether the server drains or a later step fails.
     with ExitStack() as started:
-        observer = Observer(f"{replica}-{number}" if number else replica)
-        started.callback(observer.stop)
-
-        # Before anything else: a reference that names nothing fails the start within milliseconds.
-        resolver = Resolver(refs, registry_url, worker)
+        observer = started.enter_context(closing(Observer(f"{replica}-{number}" if number else replica)))
+        # Before the rest: a reference that names nothing fails the start within milliseconds.
+        resolver = started.enter_context(closing(Resolver(refs, registry_url, worker)))
         wanted = resolver.resolve()
-        plane = make_plane(settings, _default_model(refs, wanted), observer)
+        plane = started.enter_context(closing(make_plane(settings, _default_model(refs, wanted), observer)))
         plane.worker = number
-        started.callback(plane.close)
-        manager = _manager(plane, settings, worker, counters)
-        started.callback(manager.close)
+        manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
         resolver.load(wanted, manager, plane)
-        started.callback(resolver.stop)
 
         app = make_app(plane, settings, counters)
         listener, grpc_socket = _sockets(settings, worker, started)

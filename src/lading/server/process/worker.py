@@ -63,12 +63,17 @@ def _messages(lines: list[bytes]) -> Iterator[Message]:
         yield kind, value
 
 
+def _terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @dataclass
 class WorkerContext:
     """What worker `number`, from 1, has from its supervisor: shared sockets and memory, and its channel.
 
     ``replica`` names the server that all workers form, which started at the Unix time ``started_at``;
     ``grpc_socket`` reserves the port of gRPC, ``weights_folder`` is where workers share weights, if they do.
+    ``on_orphaned`` is called when the supervisor is gone; by default the worker drains as on SIGTERM.
     """
 
     number: int
@@ -79,6 +84,7 @@ class WorkerContext:
     replica: str
     started_at: float
     weights_folder: Path | None = None
+    on_orphaned: Callable[[], None] = _terminate
     _replies: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _may_accept: threading.Event = field(default_factory=threading.Event)
 
@@ -131,8 +137,7 @@ class WorkerContext:
                     self._may_accept.set()
                 else:
                     self._replies.put(message)
-        # The supervisor is gone: drain as if it had asked for it.
-        os.kill(os.getpid(), signal.SIGTERM)
+        self.on_orphaned()
 
 
 def replica_id() -> str:
