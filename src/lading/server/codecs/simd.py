@@ -82,7 +82,7 @@ class NumberReader:
 
 @cache
 def number_reader(dtype: DType) -> NumberReader:
-    """Return the reader of a dtype, which all models share: its parsers keep memory for their largest text."""
+    """Return the reader of a dtype; models share it, since its parsers keep memory for their largest text."""
     return NumberReader(np.dtype(dtype))
 
 

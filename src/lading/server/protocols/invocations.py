@@ -55,7 +55,8 @@ def job(
     """
     if names is None:
         names = (predicted_output(served).name,)
-    tensors = [next(output for output in served.signature.outputs if output.name == name) for name in names]
+    known = {output.name: output for output in served.signature.outputs}
+    tensors = [known[name] for name in names]
 
     def encode(outputs: dict[str, Array]) -> Response:
         arrays = {tensor.name: _as_predicted(tensor, outputs[tensor.name]) for tensor in tensors}

@@ -64,9 +64,9 @@ def refuse(error: LadingError) -> Response:
 def predict(request: Request, plane: DataPlane) -> Job:
     """Predict instances (by row) or inputs (by column); the answer has every output, in the same format."""
     served = _resolve(request, plane)
-    inputs = _quick_inputs(served, request.body)
-    if inputs is not None:
-        return Job(served, inputs, None, _encode_rows, rows_in(served, inputs))
+    job = _quick_job(served, request.body)
+    if job is not None:
+        return job
     try:
         # The values are walked recursively, and a client chooses how deep they are.
         body = json_bodies.read_predict(request.body)
@@ -83,24 +83,25 @@ def predict(request: Request, plane: DataPlane) -> Job:
     return Job(served, inputs, None, encode, rows_in(served, inputs))
 
 
-def _quick_inputs(served: ServedVersion, body: bytes) -> dict[str, Array] | None:
+def _quick_job(served: ServedVersion, body: bytes) -> Job | None:
     """Read plain instances in one typed pass; None for a body that needs the general reader or its errors."""
+    model = served.model
     try:
-        read = served.model.plans[_BY_ROW]
+        read = model.plans[_BY_ROW]
     except KeyError:
         beside = ("signature_name", str, "")
-        read = quick_reader(served.signature, rows="instances", beside=beside)
-        served.model.plans[_BY_ROW] = read
+        read = model.plans[_BY_ROW] = quick_reader(model.signature, rows="instances", beside=beside)
     if read is None:
         return None
-    inputs: dict[str, Array]
     try:
-        # The quick reader has the values but not their text, which `may_be_lax` may want to see.
-        inputs, _, signature_name = read(body)
+        inputs, rows, signature_name = read(body)
     except DECODE_ERRORS:
         return None
     examples.check_signature(signature_name)
-    return None if json_bodies.may_be_lax(served.signature.inputs[0], inputs) else inputs
+    # The array does not show how its numbers were written, which TensorFlow Serving may mind.
+    if json_bodies.may_be_lax(model.signature.inputs[0], inputs):
+        return None
+    return Job(served, inputs, None, _encode_rows, rows)
 
 
 def _encode_rows(outputs: dict[str, Array]) -> Response:
