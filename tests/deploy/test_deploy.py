@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
-
 import msgspec
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.cli import main
-from lading.cli.commands.serve import bundles_in_image
 from lading.deploy import Options, object_name, workload
 from lading.deploy.canary import canary_manifests, http_route, sides, weight_patch
 from lading.deploy.kserve import kserve_manifests
@@ -23,17 +17,11 @@ from lading.deploy.pod import memory_mib
 from lading.deploy.yamltext import Noted, document, documents, plain
 from lading.errors import InvalidSetting, UsageError
 from lading.ref import check_name
-from lading.registry import Registry
-from lading.release import HeaderRule, Plan
+from lading.release import HeaderRule
 from lading.settings import serve_settings
-from support.bundles import linear_bundle
 from support.workloads import DIGEST, IMAGE, release, version, work
 
 PATTERNS = ("in-image", "load")
-
-
-def by_kind(found: list) -> dict:
-    return {one["kind"]: one for one in plain(found)}
 
 
 def container(found: list) -> dict:
@@ -344,91 +332,3 @@ def test_a_kustomize_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidSetting, match="a writable folder"):
         write_kustomize(tmp_path / "file", manifests(work()), "models")
-
-
-@pytest.fixture
-def registry(tmp_path, monkeypatch):
-    """Two versions of iris, the second on its way as a canary."""
-    url = str(tmp_path / "registry")
-    monkeypatch.setenv("LADING_REGISTRY", url)
-    with Registry.open(url) as opened:
-        for seed in (0, 1):
-            opened.push(linear_bundle(tmp_path / f"{seed}.bundle", seed=seed))
-        opened.releases.begin("iris", 1, Plan(mode="live"), actor="me")
-        opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 100)), actor="me")
-        yield opened
-
-
-def deploy(*arguments: str) -> int:
-    return main(["deploy", "kubernetes", *arguments])
-
-
-def test_the_command_writes_yaml_to_stdout_and_words_to_stderr(registry, capsys):
-    assert deploy("iris:2", "--pattern", "in-image", "--image", IMAGE) == 0
-    said = capsys.readouterr()
-    assert (
-        by_kind(list(yaml.safe_load_all(said.out)))["Deployment"]["metadata"]["annotations"][
-            "com.lading.version"
-        ]
-        == "2"
-    )
-    assert "memory of `iris:2` is estimated" in said.err
-
-
-def test_as_json_it_is_a_list_that_kubectl_reads_and_needs_no_yaml(registry, capsys, monkeypatch):
-    arguments = ("iris:2", "--pattern", "in-image", "--image", IMAGE)
-    deploy(*arguments)
-    shown = list(yaml.safe_load_all(capsys.readouterr().out))
-    monkeypatch.setitem(sys.modules, "yaml", None)  # as where the extra is not installed
-    assert deploy(*arguments, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"apiVersion": "v1", "kind": "List", "items": shown}
-    assert deploy(*arguments) == 2
-    assert "pip install 'lading[kubernetes]'" in capsys.readouterr().err
-
-
-def test_the_command_takes_both_sides_of_a_canary_from_the_release(registry, capsys):
-    assert deploy("iris", "--pattern", "load", "--image", IMAGE, "--canary") == 0
-    found = list(yaml.safe_load_all(capsys.readouterr().out))
-    pulled = [
-        one["spec"]["template"]["spec"]["initContainers"][0]["args"][1]
-        for one in found
-        if one["kind"] == "Deployment"
-    ]
-    assert pulled == [f"iris@{one.digest}" for one in registry.versions("iris")]
-    weights = [one["weight"] for one in by_kind(found)["HTTPRoute"]["spec"]["rules"][0]["backendRefs"]]
-    assert weights == [95, 5]
-
-
-def test_the_patch_follows_the_release_as_it_moves(registry, capsys):
-    def weights() -> list[int]:
-        assert deploy("iris", "--print-patch") == 0
-        (rule,) = json.loads(capsys.readouterr().out)["spec"]["rules"]
-        return [one["weight"] for one in rule["backendRefs"]]
-
-    assert weights() == [95, 5]
-    registry.releases.rollback("iris", to=1, actor="me")
-    assert weights() == [100, 0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["iris"], "expected `--pattern in-image` or `--pattern load`"),
-        (["iris", "--pattern", "load"], "expected `--image`"),
-        (["iris:1", "--pattern", "load", "--image", IMAGE, "--canary"], "expected `iris` alone"),
-        (["iris", "--pattern", "in-image", "--image", IMAGE, "--canary"], "expected `--canary-image`"),
-        (["iris", "--pattern", "load", "--image", IMAGE, "--canary-image", IMAGE], "needs `--canary`"),
-        (["iris", "--pattern", "load", "--image", IMAGE, "--context", "a"], "needs `--apply`"),
-        (["iris", "--pattern", "in-image", "--image", "iris:3"], "a digest, as"),
-    ],
-)
-def test_wrong_use_is_one_sentence(registry, capsys, arguments, sentence):
-    assert deploy(*arguments) == 2
-    assert sentence in capsys.readouterr().err
-
-
-def test_what_a_killed_pull_left_in_the_folder_of_bundles_is_not_served(tmp_path, monkeypatch):
-    monkeypatch.setenv("LADING_BUNDLES", str(tmp_path))
-    linear_bundle(tmp_path / "iris")
-    shutil.copytree(tmp_path / "iris", tmp_path / ".iris.x.tmp")
-    assert bundles_in_image() == (tmp_path / "iris",)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lading.deploy import Options, Workload, workload
+from lading.deploy.yamltext import plain
 from lading.evidence import Evidence, Fingerprint
 from lading.registry import ModelVersion
 from lading.release import HeaderRule, Plan, Release, begin, changed
@@ -40,9 +43,25 @@ def work(pattern: str = "load", number: int = 1, side: str = "live", **chosen) -
 
 
 def release(mode: str = "canary", *, state: str = "running", rules: tuple[HeaderRule, ...] = ()) -> Release:
-    """Version 2 on its way beside version 1, with a tenth of the traffic where it is a canary."""
+    """Return a release of version 2 beside version 1; a canary gets a tenth of the traffic."""
     plan = Plan(mode=mode, rules=rules, steps=(10, 100) if mode == "canary" else ())
     at = "2026-01-01T00:00:00Z"
     live = begin(None, "iris", 1, Plan(mode="live"), actor="me", at=at, runtime=None)
     now = begin(live, "iris", 2, plan, actor="me", at=at, runtime=None)
     return now if state == "running" else changed(now, {"state": state}, now.created_at)
+
+
+def by_kind(manifests: list[Any]) -> dict[str, Any]:
+    """Return manifests without their comments, by kind."""
+    return {manifest["kind"]: manifest for manifest in plain(manifests)}
+
+
+def pod_spec_of(manifests: list[Any]) -> dict[str, Any]:
+    """Return the specification of the pods of a Deployment."""
+    return by_kind(manifests)["Deployment"]["spec"]["template"]["spec"]
+
+
+def server_of(manifests: list[Any]) -> dict[str, Any]:
+    """Return the container that serves, in a Deployment."""
+    (server,) = pod_spec_of(manifests)["containers"]
+    return server

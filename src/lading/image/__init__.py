@@ -99,6 +99,9 @@ class Source(Protocol):
     def blob(self, descriptor: Descriptor) -> Blob:
         """Return a layer or configuration to put into a target."""
 
+    def close(self) -> None:
+        """Close connections."""
+
 
 class Target(Protocol):
     """A place to write an image to. A name never refers to an image that lacks a part."""

@@ -73,6 +73,9 @@ class DockerArchive:
 
         return Blob(descriptor, write)
 
+    def close(self) -> None:
+        """Do nothing: the archive is closed after each use."""
+
     def _read(self) -> Document:
         with self._opened() as archive:
             entry = self._entry(archive)

@@ -71,10 +71,11 @@ def verify_image(image: str, reference: Bundle, engine: Engine | None) -> Eviden
     anything runs, if the image does not hold that very bundle: otherwise the evidence of the comparison would
     count against the image's own bundle.
     """
-    source = open_source(image)
-    entry = _matching_entry(inspect(source).platforms[0].bundles, reference, image)
-    with tempfile.TemporaryDirectory(prefix="lading-") as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        source = open_source(image)
+        stack.callback(source.close)
+        entry = _matching_entry(inspect(source).platforms[0].bundles, reference, image)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lading-")))
         if engine is None:
             with source.open(entry.blob) as file:
                 bundle = unpack_tar(file, folder / "bundle")

@@ -77,7 +77,7 @@ def _snapshots(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, 
     reader, last, name = WindowReader(registry), first, first.release.name
     yield first, 0.0
     while last.release.is_open:
-        time.sleep(INTERVAL_S)
+        pause()
         try:
             snapshot = take_snapshot(registry, reader, name, time.time())
         except RegistryUnavailable:
@@ -89,6 +89,11 @@ def _snapshots(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, 
             return  # Superseded by a newer release.
         last = snapshot
         yield last, 0.0
+
+
+def pause() -> None:
+    """Wait before the next look at the release."""
+    time.sleep(INTERVAL_S)
 
 
 def _print_changes(snapshots: Iterator[tuple[Snapshot, float]], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform as machine
 import time
 from pathlib import Path
@@ -66,20 +67,20 @@ def base(
     from lading.image.references import open_target
 
     began = time.monotonic()
-    source = _origin(origin)
-    target = open_target(to)
-    try:
-        with printing.progress_bar(f"building {to}") as on_progress:
-            built = build_base(
-                source,
-                wheels,
-                with_progress(target, on_progress),
-                platform=platform or _platform_here(),
-                python=python,
-                compress=compress == "gzip",
-            )
-    finally:
-        target.close()
+    with contextlib.ExitStack() as stack:
+        source = _origin(origin)
+        if not isinstance(source, Path):
+            stack.callback(source.close)
+        target = stack.enter_context(contextlib.closing(open_target(to)))
+        on_progress = stack.enter_context(printing.progress_bar(f"building {to}"))
+        built = build_base(
+            source,
+            wheels,
+            with_progress(target, on_progress),
+            platform=platform or _platform_here(),
+            python=python,
+            compress=compress == "gzip",
+        )
     seconds = round(time.monotonic() - began, 3)
     for note in built.notes:
         printing.info(f"note: {note}")

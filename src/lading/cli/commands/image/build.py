@@ -56,8 +56,8 @@ def build(
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         layers = [_layer(bundle, registry, stack) for bundle in bundles]
-        source, target = open_source(base), open_target(to)
-        stack.callback(target.close)
+        source = stack.enter_context(contextlib.closing(open_source(base)))
+        target = stack.enter_context(contextlib.closing(open_target(to)))
         with printing.progress_bar(f"building {to}") as on_progress:
             built = build_image(source, layers, with_progress(target, on_progress), platforms=platforms)
     seconds = round(time.monotonic() - began, 3)

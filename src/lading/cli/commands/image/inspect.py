@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from lading.cli.ui import printing
@@ -26,7 +28,8 @@ def inspect(image: str, as_json: bool) -> None:
     from lading.image.inspect import inspect as inspect_image
     from lading.image.references import open_source
 
-    contents = inspect_image(open_source(image))
+    with contextlib.closing(open_source(image)) as source:
+        contents = inspect_image(source)
     if as_json:
         printing.as_json(contents)
         return

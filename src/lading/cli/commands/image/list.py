@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from lading.cli.ui import printing
@@ -23,7 +25,8 @@ def list_images(repository: str, as_json: bool) -> None:
     from lading.image.inspect import list_images as list_repository
     from lading.image.references import open_repository
 
-    images = list_repository(open_repository(repository))
+    with contextlib.closing(open_repository(repository)) as opened:
+        images = list_repository(opened)
     if as_json:
         printing.as_json(images)
         return

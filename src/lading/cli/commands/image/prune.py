@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from lading.cli.ui import printing
@@ -40,8 +42,8 @@ def prune(repository: str, keep: int, dry_run: bool, registry: str | None, as_js
     from lading.image.prune import prune as prune_images
     from lading.image.references import open_repository
 
-    with open_registry(registry) as opened:
-        pruned = prune_images(open_repository(repository), opened, keep=keep, dry_run=dry_run)
+    with open_registry(registry) as opened, contextlib.closing(open_repository(repository)) as images:
+        pruned = prune_images(images, opened, keep=keep, dry_run=dry_run)
     if as_json:
         printing.as_json(pruned)
         return

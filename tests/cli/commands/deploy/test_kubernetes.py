@@ -1,0 +1,89 @@
+"""Manifests from the command line: to stdout, as JSON, for a canary, and as a patch."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from lading.cli import main
+from lading.registry import Registry
+from lading.release import Plan
+from support.bundles import linear_bundle
+from support.workloads import IMAGE, by_kind, pod_spec_of
+
+
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """Return a registry with two versions of iris, the second released as a canary."""
+    url = str(tmp_path / "registry")
+    monkeypatch.setenv("LADING_REGISTRY", url)
+    with Registry.open(url) as opened:
+        for seed in (0, 1):
+            opened.push(linear_bundle(tmp_path / f"{seed}.bundle", seed=seed))
+        opened.releases.begin("iris", 1, Plan(mode="live"), actor="me")
+        opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 100)), actor="me")
+        yield opened
+
+
+def deploy(*arguments: str) -> int:
+    return main(["deploy", "kubernetes", *arguments])
+
+
+def test_yaml_goes_to_stdout_and_notes_to_stderr(released, capsys):
+    assert deploy("iris:2", "--pattern", "in-image", "--image", IMAGE) == 0
+    output = capsys.readouterr()
+    deployment = by_kind(list(yaml.safe_load_all(output.out)))["Deployment"]
+    assert deployment["metadata"]["annotations"]["com.lading.version"] == "2"
+    assert "memory of `iris:2` is estimated" in output.err
+
+
+def test_json_output_is_a_list_that_kubectl_reads_and_needs_no_yaml(released, capsys, monkeypatch):
+    arguments = ("iris:2", "--pattern", "in-image", "--image", IMAGE)
+    deploy(*arguments)
+    manifests = list(yaml.safe_load_all(capsys.readouterr().out))
+    monkeypatch.setitem(sys.modules, "yaml", None)  # As if the extra were not installed.
+    assert deploy(*arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"apiVersion": "v1", "kind": "List", "items": manifests}
+    assert deploy(*arguments) == 2
+    assert "pip install 'lading[kubernetes]'" in capsys.readouterr().err
+
+
+def test_both_sides_of_a_canary_come_from_the_release(released, capsys):
+    assert deploy("iris", "--pattern", "load", "--image", IMAGE, "--canary") == 0
+    manifests = list(yaml.safe_load_all(capsys.readouterr().out))
+    deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    pulled = [pod_spec_of([deployment])["initContainers"][0]["args"][1] for deployment in deployments]
+    assert pulled == [f"iris@{version.digest}" for version in released.versions("iris")]
+    (rule,) = by_kind(manifests)["HTTPRoute"]["spec"]["rules"]
+    assert [backend["weight"] for backend in rule["backendRefs"]] == [95, 5]
+
+
+def test_the_patch_follows_the_release(released, capsys):
+    def weights() -> list[int]:
+        assert deploy("iris", "--print-patch") == 0
+        (rule,) = json.loads(capsys.readouterr().out)["spec"]["rules"]
+        return [backend["weight"] for backend in rule["backendRefs"]]
+
+    assert weights() == [95, 5]
+    released.releases.rollback("iris", to=1, actor="me")
+    assert weights() == [100, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["iris"], "expected `--pattern in-image` or `--pattern load`"),
+        (["iris", "--pattern", "load"], "expected `--image`"),
+        (["iris:1", "--pattern", "load", "--image", IMAGE, "--canary"], "expected `iris` alone"),
+        (["iris", "--pattern", "in-image", "--image", IMAGE, "--canary"], "expected `--canary-image`"),
+        (["iris", "--pattern", "load", "--image", IMAGE, "--canary-image", IMAGE], "needs `--canary`"),
+        (["iris", "--pattern", "load", "--image", IMAGE, "--context", "a"], "needs `--apply`"),
+        (["iris", "--pattern", "in-image", "--image", "iris:3"], "a digest, as"),
+    ],
+)
+def test_options_that_do_not_go_together_are_usage_errors(released, capsys, arguments, sentence):
+    assert deploy(*arguments) == 2
+    assert sentence in capsys.readouterr().err

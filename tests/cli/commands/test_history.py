@@ -1,0 +1,72 @@
+"""The history of releases, and how a change of it is noticed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lading.release import EventDraft, verify_chain
+
+
+def test_the_history_lists_every_event_and_verifies_the_chain(lading, proved):
+    assert lading("history", "iris")[:2] == (0, "")
+    lading("release", "iris:1")
+    assert "the history of `iris` is complete: 1 event\n" in lading("history", "iris", "--check")[2]
+    lading("release", "iris:2", "--canary")
+    lading("rollback", "iris")
+    code, stdout, stderr = lading("history", "iris", "--check")
+    assert code == 0
+    kinds = [line.split()[5] for line in stdout.splitlines()[1:]]
+    assert kinds == ["released", "released", "superseded", "rolled_back"]
+    assert "the history of `iris` is complete: 4 events" in stderr
+    events = json.loads(lading("history", "iris", "--last", "2", "--json")[1])["events"]
+    assert [event["kind"] for event in events] == ["superseded", "rolled_back"]
+    assert verify_chain(proved.releases.events("iris")) is None
+
+
+def tamper(registry: Path, statement: str, *values: object) -> None:
+    """Change the catalog behind lading's back: without the triggers that protect events."""
+    with closing(sqlite3.connect(registry / "catalog.db")) as connection, connection:
+        triggers = connection.execute("select name from sqlite_master where type = 'trigger'").fetchall()
+        for (trigger,) in triggers:
+            connection.execute(f"drop trigger {trigger}")
+        connection.execute(statement, values)
+
+
+@pytest.mark.parametrize(
+    ("statement", "place"),
+    [
+        ("update events set actor = 'nobody' where seq = 2", "event 2"),
+        ("delete from events where seq = 2", "event 3"),
+        ("delete from events where seq > 1", "its end"),
+    ],
+)
+def test_an_altered_history_is_noticed_and_the_event_named(lading, proved, filled, statement, place):
+    lading("release", "iris:1")
+    lading("release", "iris:2")
+    lading("release", "iris:1")
+    tamper(filled, statement)
+    code, _, stderr = lading("history", "iris", "--check")
+    assert code == 1
+    assert f"history of `iris`, {place}" in stderr
+
+
+@pytest.mark.parametrize(("last", "changes"), [(3, 2), (2, 1)])
+def test_a_history_whose_end_was_cut_off_within_the_newest_release_is_noticed(
+    lading, proved, filled, last, changes
+):
+    lading("release", "iris:1")
+    lading("release", "iris:2", "--canary", "5,100")
+    lading("rollout", "promote", "iris")
+    lading("rollout", "pause", "iris")
+    # A note at the end is no change of the release, and its absence proves nothing.
+    proved.releases.note(proved.releases.current("iris"), EventDraft(kind="ready", actor="web-1"))
+    assert lading("history", "iris", "--check")[0] == 0
+    tamper(filled, "delete from events where seq > ?", last)
+    code, _, stderr = lading("history", "iris", "--check")
+    assert code == 1
+    assert f"history of `iris`, its end: expected 3 changes of release 2, found {changes}" in stderr

@@ -1,0 +1,53 @@
+"""Going back to the version that was live before."""
+
+from __future__ import annotations
+
+import re
+
+from support.recorded_evidence import ELSEWHERE, push_forged, record_evidence
+
+
+def test_a_rollback_is_a_new_release_of_the_version_that_was_live_before(lading, proved):
+    lading("release", "iris:1")
+    lading("release", "iris:2")
+    code, stdout, stderr = lading("rollback", "iris", "--reason", "complaints")
+    assert code == 0, stderr
+    assert re.search(r"^iris 3 +live +iris:1 ", stdout, re.MULTILINE)
+    assert "`iris:1` is live again in place of `iris:2`; proved on ONNX Runtime" in stderr
+    last = proved.releases.events("iris")[-1]
+    assert (last.kind, last.from_, last.to, last.reason) == ("rolled_back", "2", "1", "complaints")
+    assert last.fingerprint == proved.evidence(proved.resolve("iris:1").digest)[0].fingerprint.id
+    assert lading("rollback", "iris", "--to", "1")[0] == 0
+    assert len(proved.releases("iris")) == 3
+
+
+def test_rolling_back_a_candidate_keeps_the_live_version_and_needs_no_proof(lading, proved, tmp_path):
+    ref = push_forged(proved, tmp_path / "forged")
+    record_evidence(proved, ref)
+    lading("release", ref)
+    lading("release", "iris:2", "--canary")
+    code, _, stderr = lading("rollback", "iris", "--json")
+    assert code == 0, stderr
+    assert f"`{ref}` is live again in place of `iris:2`; proved on ONNX Runtime 1.17.0" in stderr
+    assert proved.releases.current("iris").runtime == ELSEWHERE.id
+
+
+def test_a_rollback_to_a_version_that_does_not_hold_here_is_refused_and_names_where_it_does(
+    lading, proved, tmp_path
+):
+    ref = push_forged(proved, tmp_path / "forged")
+    record_evidence(proved, ref)
+    lading("release", ref)
+    lading("release", "iris:2")
+    code, stdout, stderr = lading("rollback", "iris")
+    assert (code, stdout) == (1, "")
+    assert f"`{ref}` does not hold here, check `golden`" in stderr
+    assert f"it holds on ONNX Runtime 1.17.0, Python 3.10.1, debian 11 aarch64 ({ELSEWHERE.id})" in stderr
+    assert proved.releases.current("iris").live == 2
+
+
+def test_a_rollback_without_an_earlier_live_version_is_refused(lading, proved):
+    lading("release", "iris:1")
+    code, _, stderr = lading("rollback", "iris")
+    assert code == 3
+    assert "a version that was live before" in stderr

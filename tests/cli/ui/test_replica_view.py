@@ -1,0 +1,60 @@
+"""How servers of the inventory are shown, and how one is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from lading.cli.ui.replica_view import (
+    STALE_S,
+    find_replica,
+    is_stale,
+    last_seen,
+    model_fields,
+    model_name,
+    replica_rows,
+    standing,
+)
+from lading.errors import ReplicaNotFound
+from lading.replica import GONE_AFTER_S, Replica, ReplicaModel
+
+RUNNING = Replica(id="web-1", silent_s=2)
+STOPPED = Replica(id="web-2", stopped_at="2026-11-20T08:00:00Z", silent_s=300)
+GONE = Replica(id="web-10", silent_s=GONE_AFTER_S + 1)
+FOREIGN = Replica(id="10.0.0.7:8501", pattern="foreign", silent_s=STALE_S + 1)
+
+
+def test_a_server_is_found_by_its_id_or_a_unique_beginning():
+    replicas = [RUNNING, STOPPED, GONE]
+    assert find_replica(replicas, "web-1") is RUNNING
+    assert find_replica(replicas, "web-10") is GONE
+    for text, found in (("web", "`web-1`, `web-2`, `web-10`"), ("other", "none")):
+        with pytest.raises(ReplicaNotFound) as caught:
+            find_replica(replicas, text)
+        assert caught.value.found == found
+
+
+def test_the_standing_of_a_server_follows_from_its_heartbeats():
+    assert [standing(replica) for replica in (RUNNING, STOPPED, GONE, FOREIGN)] == [
+        "running", "stopped", "gone", "foreign",
+    ]  # fmt: skip
+    assert [is_stale(replica) for replica in (RUNNING, STOPPED, GONE, FOREIGN)] == [False, True, True, True]
+    assert last_seen(RUNNING) == "2 s ago"
+    assert last_seen(STOPPED) == "stopped, 5 min ago"
+
+
+def test_a_server_without_models_has_one_row_and_the_models_of_a_gone_one_are_gone():
+    assert len(replica_rows(RUNNING)) == 1
+    models = (
+        ReplicaModel(name="iris", version=1, state="ready"),
+        ReplicaModel(name="wine", version=0, state="ready"),
+    )
+    rows = replica_rows(Replica(id="web-10", silent_s=GONE_AFTER_S + 1, models=models))
+    assert [(row[2], row[4]) for row in rows] == [("iris:1", "gone"), ("wine", "gone")]
+
+
+def test_a_model_is_named_with_its_version_or_its_text():
+    assert model_name(ReplicaModel(name="net", version=0, version_text="v2")) == "net:v2"
+    requests = dict(
+        model_fields(ReplicaModel(name="net", version=0, requests=3, last_request_at="2026-11-20"))
+    )["requests"]
+    assert requests == "3, the last at 2026-11-20"
