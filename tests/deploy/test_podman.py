@@ -1,7 +1,7 @@
 """Deployments of both patterns run by ``podman play kube``: two replicas, rolled one at a time under load.
 
-Catalog and store are a PostgreSQL and a docker-registry of their own. What podman 4.3 cannot do is changed in
-the manifests, each with its reason (`for_podman`).
+Catalog and store are a PostgreSQL and a docker-registry of the test's own. `for_podman` changes in the
+manifests what podman 4.3 does not support, each with its reason.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ ROW = {"data": [[5.1, 3.5, 1.4, 0.2]]}
 
 
 class Replica:
-    """One pod of the Deployment at a port of its own."""
+    """One pod of the Deployment on a port of its own."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.folder, self.number, self.port = folder, number, free_port()
@@ -58,23 +57,23 @@ class Replica:
             return False
 
     def remove(self) -> None:
-        """Take away what a failed test left, so that the next one's pods find their names free."""
+        """Remove what a failed test left behind, so that the names of the next one's pods are free."""
         name = f"iris-{self.number}-pod-0"
         subprocess.run(["podman", "pod", "rm", "--force", name], capture_output=True, check=False)
 
     def down(self) -> None:
-        # podman's `--down` alone kills at once; Kubernetes gives a pod the time that the manifest says.
+        # podman's `--down` alone kills immediately; Kubernetes gives a pod its grace period.
         run("podman", "pod", "stop", f"--time={self.grace_s}", f"iris-{self.number}-pod-0")
         run("podman", "play", "kube", "--down", str(self.file))
 
 
 def for_podman(manifest: Any, number: int, port: int) -> Any:
-    """Change what podman 4.3 cannot do: two pods at one port, probes without curl in the image."""
+    """Change what podman 4.3 does not support: two pods on one port, probes without curl in the image."""
     made = json.loads(json.dumps(manifest))
     made["metadata"]["name"] = f"iris-{number}"
     spec = made["spec"]["template"]["spec"]
     spec["hostNetwork"] = True
-    # podman starts an init container that ended well again and again if the pod is to be restarted always.
+    # With `Always`, podman restarts an init container that has succeeded again and again.
     spec["restartPolicy"] = "OnFailure"
     (server,) = spec["containers"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -85,22 +84,23 @@ def for_podman(manifest: Any, number: int, port: int) -> Any:
         "LADING_GRPC_PORT": "0",
         "LADING_DRAIN_DELAY_S": "1",
     }
-    for one in server["env"]:
-        one["value"] = settings.get(one["name"], one["value"])
+    for variable in server["env"]:
+        variable["value"] = settings.get(variable["name"], variable["value"])
     del server["ports"]
-    # podman 4.3 makes one volume of all emptyDirs of a name, whatever pod they are of.
-    for named in (*spec["volumes"], *(at for one in both(spec) for at in one["volumeMounts"])):
-        named["name"] += f"-{number}"
+    # podman 4.3 creates one volume for all emptyDirs of the same name, even of different pods.
+    mounts = [mount for container in containers_of(spec) for mount in container["volumeMounts"]]
+    for volume in (*spec["volumes"], *mounts):
+        volume["name"] += f"-{number}"
     return made
 
 
-def both(spec: Any) -> list[Any]:
-    """Give all containers of a pod."""
+def containers_of(spec: Any) -> list[Any]:
+    """Return all containers of a pod."""
     return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
 class Endpoints:
-    """What a Service's endpoints are: the replicas that callers are sent to, in turn."""
+    """The endpoints of a Service: the replicas that callers are sent to, in turn."""
 
     def __init__(self, replicas: list[Replica]) -> None:
         self.ready = list(replicas)
@@ -111,20 +111,25 @@ class Endpoints:
     @contextmanager
     def under_load(self) -> Iterator[None]:
         threads = [threading.Thread(target=self._call) for _ in range(3)]
-        for one in threads:
-            one.start()
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             self._stop.set()
-            for one in threads:
-                one.join()
+            for thread in threads:
+                thread.join()
+
+    def wait_for_answers(self, count: int) -> None:
+        """Wait until callers got `count` more answers."""
+        before = len(self.seen)
+        wait_until(lambda: len(self.seen) >= before + count, 20, f"{count} more answers")
 
     def _call(self) -> None:
         turn, client = 0, httpx.Client()
         while not self._stop.is_set():
             turn += 1
-            ready = list(self.ready)  # Others take from it meanwhile.
+            ready = list(self.ready)  # The test changes it meanwhile.
             chosen = ready[turn % len(ready)]
             try:
                 answer = client.post(f"{chosen.url}/models/iris/predict", json=ROW)
@@ -132,13 +137,13 @@ class Endpoints:
                 self.seen.append((chosen.number, answer.headers["x-lading-digest"]))
             except httpx.HTTPError as error:
                 self.failed.append(repr(error))
-            time.sleep(0.005)
+            self._stop.wait(0.005)
         client.close()
 
 
 @dataclass(frozen=True)
 class Site:
-    """A catalog, a store, two versions of iris in them, and what makes their manifests."""
+    """A catalog and a store with two versions of iris, and how to get their manifests."""
 
     address: str
     runtime: str
@@ -146,12 +151,12 @@ class Site:
     refs: list[str]
 
     def deployment(self, ref: str, pattern: Pattern) -> Any:
-        """Give the Deployment that `lading deploy kubernetes` prints for a version."""
+        """Return the Deployment that `lading deploy kubernetes` prints for a version."""
         image = self.runtime if pattern == "load" else self._built(ref)
         options = ("--pattern", pattern, "--image", image, "--secret", REGISTRY_SECRET)
         printed = lading("deploy", "kubernetes", ref, *options, environ=self.environ)
-        (found,) = [one for one in yaml.safe_load_all(printed) if one["kind"] == "Deployment"]
-        return found
+        manifests = list(yaml.safe_load_all(printed))
+        return next(manifest for manifest in manifests if manifest["kind"] == "Deployment")
 
     def _built(self, ref: str) -> str:
         to = f"{self.address}/deployed/{ref}"
@@ -160,9 +165,9 @@ class Site:
         return f"{self.address}/deployed/iris@{built['digest']}"
 
     def patterns(self) -> set[str]:
-        """Tell which patterns the inventory knows replicas of that are not gone."""
+        """Return the patterns of the replicas in the inventory that are not gone."""
         with Registry.open(self.environ["LADING_REGISTRY"], store=self.environ["LADING_STORE"]) as registry:
-            return {one.pattern for one in registry.fleet.replicas() if not one.gone}
+            return {replica.pattern for replica in registry.fleet.replicas() if not replica.gone}
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +181,7 @@ def site(oci_server, runtime, podman, postgres, tmp_path_factory) -> Site:
         lading("push", linear_bundle(folder / f"{seed}.bundle", seed=seed).path, environ=environ).strip()
         for seed in (0, 1)
     ]
-    # podman 4.3 wants of a Secret what stands under its `data`.
+    # podman 4.3 expects only the `data` of a Secret.
     secret = folder / "secret.json"
     data = {name: base64.b64encode(value.encode()).decode() for name, value in environ.items()}
     secret.write_text(json.dumps(data))
@@ -186,47 +191,47 @@ def site(oci_server, runtime, podman, postgres, tmp_path_factory) -> Site:
     return Site(oci_server.address, pinned, environ, refs)
 
 
-def guards() -> set[str]:
-    """Tell as whom the servers run, and whether their root is read-only."""
+def users_and_roots() -> set[str]:
+    """Return the user of each server, and whether its root is read-only."""
     names = run("podman", "ps", "--format", "{{.Names}}").split()
     servers = [name for name in names if name.endswith("-server")]
     assert len(servers) == 2, names
-    shown = "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}"
-    return set(run("podman", "inspect", "--format", shown, *servers).splitlines())
+    template = "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}"
+    return set(run("podman", "inspect", "--format", template, *servers).splitlines())
 
 
 @pytest.fixture
 def replicas(tmp_path) -> Iterator[list[Replica]]:
-    made = [Replica(tmp_path, number) for number in (1, 2)]
-    yield made
-    for one in made:
-        one.remove()
+    pods = [Replica(tmp_path, number) for number in (1, 2)]
+    yield pods
+    for replica in pods:
+        replica.remove()
 
 
 @pytest.mark.parametrize("pattern", ["in-image", "load"])
-def test_two_replicas_roll_one_at_a_time_under_load_and_lose_no_request(site, pattern, replicas):
+def test_a_rollout_of_two_replicas_under_load_loses_no_request(site, pattern, replicas):
     deployments = [site.deployment(ref, pattern) for ref in site.refs]
-    digests = [one["metadata"]["annotations"]["com.lading.digest"] for one in deployments]
-    for one in replicas:
-        one.play(deployments[0])
-    assert guards() == {"65532:65532 true"}
+    digests = [deployment["metadata"]["annotations"]["com.lading.digest"] for deployment in deployments]
+    for replica in replicas:
+        replica.play(deployments[0])
+    assert users_and_roots() == {"65532:65532 true"}
     assert site.patterns() == {pattern}
     endpoints = Endpoints(replicas)
     with endpoints.under_load():
-        time.sleep(0.5)
-        for one in replicas:
-            # The order of a pod's end in Kubernetes: out of the endpoints, preStop's pause, SIGTERM, drain.
-            endpoints.ready.remove(one)
-            time.sleep(0.3)
-            one.down()
-            one.play(deployments[1])
-            endpoints.ready.append(one)
-        time.sleep(0.5)
+        endpoints.wait_for_answers(40)
+        for replica in replicas:
+            # How Kubernetes ends a pod: it leaves the endpoints, preStop's pause, SIGTERM, drain.
+            endpoints.ready.remove(replica)
+            endpoints.wait_for_answers(20)
+            replica.down()
+            replica.play(deployments[1])
+            endpoints.ready.append(replica)
+        endpoints.wait_for_answers(40)
     assert endpoints.failed == []
     assert set(endpoints.seen[:20]) == {(1, digests[0]), (2, digests[0])}
     assert set(endpoints.seen[-20:]) == {(1, digests[1]), (2, digests[1])}
     print(f"{pattern}: {len(endpoints.seen)} requests, none lost")
-    for one in replicas:
-        one.down()
-    # Each said goodbye: it was drained, not killed.
+    for replica in replicas:
+        replica.down()
+    # Each signed off from the inventory: it was drained, not killed.
     assert site.patterns() == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lading.deploy import Options, Workload, workload
+from lading.deploy.canary import canary_manifests
 from lading.deploy.yamltext import plain
 from lading.evidence import Evidence, Fingerprint
 from lading.registry import ModelVersion
@@ -65,3 +66,9 @@ def server_of(manifests: list[Any]) -> dict[str, Any]:
     """Return the container that serves, in a Deployment."""
     (server,) = pod_spec_of(manifests)["containers"]
     return server
+
+
+def canary(pattern: str = "load", mode: str = "canary") -> list[Any]:
+    """Return the manifests of both sides of a canary, with comments."""
+    candidate = work(pattern, number=2, side="candidate")
+    return canary_manifests(work(pattern), candidate, release(mode), "infra/gateway")
