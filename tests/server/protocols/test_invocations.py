@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 
 from support.bundles import IRIS_COLUMNS, linear_bundle
 from support.hosted_app import hosted, served_from
+from support.invocations import REVERSED, ROWS, host_one, labels, records
 from support.small_models import echo, echo_with_nan, people
-
-ROWS = [[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5]]
-
-
-REVERSED = tuple(reversed(IRIS_COLUMNS))
 
 
 @pytest.fixture(scope="module")
@@ -23,22 +18,9 @@ def iris(tmp_path_factory):
     return hosted(served_from(linear_bundle(tmp_path_factory.mktemp("mlflow") / "iris", seed=2), 3))
 
 
-def host_one(tmp_path_factory, make: Any, *arguments: Any) -> Any:
-    return hosted(served_from(make(tmp_path_factory.mktemp("mlflow") / "one", *arguments), 1))
-
-
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
     return host_one(tmp_path_factory, people)
-
-
-def labels(client: Any, rows: Any = ROWS) -> list[int]:
-    return client.app.plane.find("iris").run({"X": np.array(rows, np.float32)})["label"].tolist()
-
-
-def records(columns: tuple[str, ...] = IRIS_COLUMNS) -> list[dict[str, float]]:
-    named = [dict(zip(IRIS_COLUMNS, row, strict=True)) for row in ROWS]
-    return [{column: row[column] for column in columns} for row in named]
 
 
 def frame(columns: tuple[str, ...] = IRIS_COLUMNS, *, header: bool = True) -> str:

@@ -90,10 +90,11 @@ class _Plan:
 
 
 def _plan(served: ServedVersion) -> _Plan:
-    plans = served.model.plans
-    plan: _Plan | None = plans.get(_Plan)
+    model = served.loaded
+    assert model is not None  # `resolve` returns no version that is not loaded.
+    plan: _Plan | None = model.plans.get(_Plan)
     if plan is None:
-        plan = plans[_Plan] = _Plan(served)
+        plan = model.plans[_Plan] = _Plan(served)
     return plan
 
 

@@ -7,7 +7,7 @@ words them. Knows no gRPC.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lading import errors
@@ -111,25 +111,31 @@ def _encode_rows(outputs: dict[str, Array]) -> Response:
 def classify(request: Request, plane: DataPlane) -> Job:
     """Classify examples: for each, a list of label and score."""
     served = _resolve(request, plane)
-    output = examples.classes_output(served)
-    inputs = examples.inputs_of(served.signature, examples.read_examples(request.body, "classify"))
-
-    def encode(outputs: dict[str, Array]) -> Response:
-        return Response(json_bodies.results_body(examples.classes(served, outputs)))
-
-    return Job(served, inputs, (output.name,), encode, rows_in(served, inputs))
+    output = examples.classes_output(served).name
+    return _examples_job(request, served, "classify", output, examples.classes)
 
 
 def regress(request: Request, plane: DataPlane) -> Job:
     """Regress examples: one value for each."""
     served = _resolve(request, plane)
-    output = examples.value_output(served)
-    inputs = examples.inputs_of(served.signature, examples.read_examples(request.body, "regress"))
+    output = examples.value_output(served).name
+    return _examples_job(request, served, "regress", output, examples.values)
+
+
+def _examples_job(
+    request: Request,
+    served: ServedVersion,
+    method: str,
+    output: str,
+    results_of: Callable[[ServedVersion, Mapping[str, Array]], list[Any]],
+) -> Job:
+    """Return the job that computes one output for the examples of a classify or regress request."""
+    inputs = examples.inputs_of(served.signature, examples.read_examples(request.body, method))
 
     def encode(outputs: dict[str, Array]) -> Response:
-        return Response(json_bodies.results_body(examples.values(served, outputs)))
+        return Response(json_bodies.results_body(results_of(served, outputs)))
 
-    return Job(served, inputs, (output.name,), encode, rows_in(served, inputs))
+    return Job(served, inputs, (output,), encode, rows_in(served, inputs))
 
 
 def status(request: Request, plane: DataPlane) -> Response:
