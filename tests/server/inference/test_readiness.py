@@ -25,7 +25,7 @@ def readiness_of(*versions: ServedVersion, traffic: Traffic | None = None):
     return plane.readiness
 
 
-def test_a_server_without_models_is_not_ready_and_gives_the_reason_of_loading():
+def test_a_server_without_models_is_not_ready_for_the_reason_of_loading():
     readiness = readiness_of()
     assert readiness.obstacle() == NotReady("empty", "no model is loaded")
     readiness.not_ready_reason = CATALOG_UNREACHABLE
@@ -64,15 +64,15 @@ def test_a_candidate_that_has_failed_does_not_make_a_released_model_unready():
     assert not readiness_of(*versions).is_ready()
 
 
-def test_a_candidate_that_is_not_ready_takes_no_replica_out_of_traffic_on_any_route(pair):
-    old, new = pair
+def test_a_candidate_that_is_not_ready_takes_no_replica_out_of_traffic_on_any_route():
+    live, candidate = pair = version_in(State.READY, 1), version_in(State.READY, 2)
     settings = ServeSettings(grpc_port=-1, vertex_health_route="/vertex")
     plane = make_plane(settings, "iris", Observer("here"))
-    new.advance(State.DRAINING)
+    candidate.advance(State.DRAINING)
     plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
-    asked = AppClient(make_app(plane, settings))
+    client = AppClient(make_app(plane, settings))
     routes = ("/health", "/ping", "/vertex", "/v2/health/ready")
-    assert [asked.get(route).status_code for route in routes] == [200] * 4
-    old.advance(State.DRAINING)
+    assert [client.get(route).status_code for route in routes] == [200] * 4
+    live.advance(State.DRAINING)
     plane.publish(pair, {"iris": Traffic("iris", 1, "canary", 1, 2, 5.0)})
-    assert all(asked.get(route).status_code in (400, 503) for route in routes)
+    assert all(client.get(route).status_code in (400, 503) for route in routes)

@@ -1,0 +1,74 @@
+"""Jobs that run as one: which fit together, and what each gets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lading.errors import RunFailed
+from lading.server.inference.job import Job
+from lading.server.inference.merging import are_compatible, fail_unfinished, grouped, run_jobs
+from lading.signature import Signature
+from support.hosted_app import served_from
+from support.inference_jobs import random_job
+from support.onnx_graphs import bundle_of, graph, node, tensor
+
+
+def test_one_bad_request_does_not_fail_those_it_was_merged_with(served):
+    good, bad = random_job(served, seed=1), random_job(served, seed=2)
+    bad.inputs = {"X": np.zeros((1, 5), np.float32)}
+    assert not run_jobs(served, [good, bad])
+    assert good.error is None
+    assert good.result["probabilities"].shape == (1, 3)
+    assert isinstance(bad.error, RunFailed)
+
+
+def test_jobs_for_different_outputs_each_get_theirs(served, runtime):
+    label, probabilities = random_job(served, outputs=("label",)), random_job(served)
+    everything = random_job(served, outputs=None)
+    assert run_jobs(served, [label, probabilities, everything])
+    assert runtime.rows == [3]
+    assert set(label.result) == {"label"}
+    assert set(probabilities.result) == {"probabilities"}
+    assert set(everything.result) == {"label", "probabilities"}
+
+
+def test_a_model_that_sums_over_its_batch_runs_each_job_alone(tmp_path):
+    # Its signature promises a row for each row.
+    inputs, outputs = [tensor("X", "float32", "batch", 1)], [tensor("Y", "float32", "batch", 1)]
+    model = graph([node("ReduceSum", "X", "Y", keepdims=1)], inputs, outputs, opset=12)
+    one_row = {"X": np.ones((1, 1), np.float32)}
+    bundle = bundle_of(tmp_path / "sum", model, Signature(tuple(inputs), tuple(outputs)), one_row)
+    served = served_from(bundle)
+    jobs = [Job(served, {"X": np.full((1, 1), value, np.float32)}, None, dict) for value in (1, 2)]
+    assert not run_jobs(served, jobs)
+    assert [job.result["Y"].tolist() for job in jobs] == [[[1]], [[2]]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "most_rows", "groups"),
+    [((2, 3, 2, 1), 4, [[2, 2], [3, 1]]), ((1, 9, 1), 4, [[1, 1], [9]]), ((1, 1), 1, [[1], [1]])],
+)
+def test_jobs_are_grouped_up_to_the_limit_of_rows(served, rows, most_rows, groups):
+    jobs = [random_job(served, rows=count) for count in rows]
+    grouped_rows = [[job.rows for job in group] for group in grouped(served, jobs, most_rows)]
+    assert grouped_rows == groups
+
+
+def test_jobs_fit_together_if_their_rows_have_the_same_shape(served):
+    job, longer, wider = random_job(served), random_job(served, rows=3), random_job(served)
+    wider.inputs = {"X": np.zeros((1, 5), np.float32)}
+    assert are_compatible(job, longer)
+    assert not are_compatible(job, wider)
+
+
+def test_after_an_unforeseen_exception_only_jobs_without_an_outcome_fail(served, caplog):
+    done, unfinished = random_job(served), random_job(served)
+    done.outcome = {"probabilities": np.zeros((1, 3), np.float32)}
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        fail_unfinished([done, unfinished])
+    assert done.result is not None
+    assert isinstance(unfinished.error, RunFailed)
+    assert "ZeroDivisionError" in caplog.text
