@@ -45,30 +45,30 @@ def test_requests_errors_rows_bytes_and_runs_are_counted_per_model_version_and_p
     client.post("/models/iris/versions/3/predict", {"data": [[1, 2, 3, 4]] * 5})
     client.post("/predict", {"data": [[1, 2, "x", 4]]})
     client.get("/nowhere")
-    found = scraped(client)
+    values = scraped(client)
     by = "model=iris,protocol=native"
-    assert found[f"lading_requests_total{{{by},status=200,version=3}}"] == 4
-    assert found[f"lading_rows_total{{{by},version=3}}"] == 8
-    assert found[f"lading_received_bytes_total{{{by},version=3}}"] > 4 * len('{"data":[[1,2,3,4]]}')
-    assert found[f"lading_sent_bytes_total{{{by},version=3}}"] > 0
-    assert found[f"lading_errors_total{{{by},reason=ValueRefused,version=3}}"] == 1
-    assert found["lading_errors_total{model=,protocol=http,reason=RouteNotFound,version=}"] == 1
-    assert found["lading_latency_seconds_count{model=iris,outcome=good,protocol=native,version=3}"] == 4
-    assert found["lading_batch_rows_bucket{le=1,model=iris,version=3}"] == 3
-    assert found["lading_batch_rows_bucket{le=8,model=iris,version=3}"] == 4
-    assert found["lading_batch_rows_sum{model=iris,version=3}"] == 8
-    assert 0 < found["lading_run_seconds_total{model=iris,version=3}"] < 1
-    assert found["lading_last_request_timestamp_seconds{model=iris,version=3}"] > 1.7e9
+    assert values[f"lading_requests_total{{{by},status=200,version=3}}"] == 4
+    assert values[f"lading_rows_total{{{by},version=3}}"] == 8
+    assert values[f"lading_received_bytes_total{{{by},version=3}}"] > 4 * len('{"data":[[1,2,3,4]]}')
+    assert values[f"lading_sent_bytes_total{{{by},version=3}}"] > 0
+    assert values[f"lading_errors_total{{{by},reason=ValueRefused,version=3}}"] == 1
+    assert values["lading_errors_total{model=,protocol=http,reason=RouteNotFound,version=}"] == 1
+    assert values["lading_latency_seconds_count{model=iris,outcome=good,protocol=native,version=3}"] == 4
+    assert values["lading_batch_rows_bucket{le=1,model=iris,version=3}"] == 3
+    assert values["lading_batch_rows_bucket{le=8,model=iris,version=3}"] == 4
+    assert values["lading_batch_rows_sum{model=iris,version=3}"] == 8
+    assert 0 < values["lading_run_seconds_total{model=iris,version=3}"] < 1
+    assert values["lading_last_request_timestamp_seconds{model=iris,version=3}"] > 1.7e9
 
 
 def test_a_request_that_went_through_the_queue_is_counted_as_queued(iris, monkeypatch):
     monkeypatch.setattr(dataplane, "INLINE_S", 0.0)  # So that even this model is queued.
     client = hosted(iris)
     client.post("/predict", {"data": [[1, 2, 3, 4]] * 3})
-    found = scraped(client)
-    assert found["lading_queue_seconds_count{model=iris,protocol=native,version=3}"] == 1
-    assert found["lading_batch_rows_sum{model=iris,version=3}"] == 3
-    assert found["lading_rows_total{model=iris,protocol=native,version=3}"] == 3
+    values = scraped(client)
+    assert values["lading_queue_seconds_count{model=iris,protocol=native,version=3}"] == 1
+    assert values["lading_batch_rows_sum{model=iris,version=3}"] == 3
+    assert values["lading_rows_total{model=iris,protocol=native,version=3}"] == 3
 
 
 def test_a_version_that_is_gone_is_neither_shown_nor_kept_in_memory_but_its_counts_remain(tmp_path):
@@ -98,12 +98,12 @@ def test_any_worker_returns_the_sum_over_all(iris):
     for worker in (first, second):
         worker.publish(connections=2)
     for worker in (first, second):
-        found = samples(metrics_page(worker, "lading").decode())
-        assert found["lading_requests_total{model=iris,protocol=native,status=200,version=3}"] == 2
-        assert found["lading_requests_total{model=iris,protocol=oip,status=400,version=3}"] == 1
-        assert found[f"lading_model_state{{digest={iris.digest},model=iris,state=ready,version=3}}"] == 2
-        assert found["lading_workers{}"] == 2
-        assert found["lading_worker_connections{worker=2}"] == 2
+        values = samples(metrics_page(worker, "lading").decode())
+        assert values["lading_requests_total{model=iris,protocol=native,status=200,version=3}"] == 2
+        assert values["lading_requests_total{model=iris,protocol=oip,status=400,version=3}"] == 1
+        assert values[f"lading_model_state{{digest={iris.digest},model=iris,state=ready,version=3}}"] == 2
+        assert values["lading_workers{}"] == 2
+        assert values["lading_worker_connections{worker=2}"] == 2
 
 
 def test_the_counts_of_a_dead_worker_remain_and_its_gauges_are_gone(iris):

@@ -28,21 +28,21 @@ def iris(tmp_path_factory) -> ServedVersion:
 
 
 def test_versions_show_their_state_and_workers_what_they_use(iris):
-    found = scraped(hosted(iris))
+    values = scraped(hosted(iris))
     digest = iris.digest
-    assert found[f"lading_model_state{{digest={digest},model=iris,state=ready,version=3}}"] == 1
-    assert found[f"lading_model_state{{digest={digest},model=iris,state=failed,version=3}}"] == 0
-    assert found["lading_workers{}"] == 1
-    assert found["lading_worker_cpu_seconds_total{worker=0}"] > 0
-    assert found["lading_worker_resident_bytes{worker=0}"] > 2**24
-    assert found["lading_in_flight{model=iris,version=3}"] == 0
-    assert found["lading_queue_depth{model=iris,version=3}"] == 0
+    assert values[f"lading_model_state{{digest={digest},model=iris,state=ready,version=3}}"] == 1
+    assert values[f"lading_model_state{{digest={digest},model=iris,state=failed,version=3}}"] == 0
+    assert values["lading_workers{}"] == 1
+    assert values["lading_worker_cpu_seconds_total{worker=0}"] > 0
+    assert values["lading_worker_resident_bytes{worker=0}"] > 2**24
+    assert values["lading_in_flight{model=iris,version=3}"] == 0
+    assert values["lading_queue_depth{model=iris,version=3}"] == 0
 
 
 def test_states_have_the_same_names_as_everywhere(iris):
-    found = scraped(hosted(iris))
+    values = scraped(hosted(iris))
     states = {
-        name.split("state=")[1].split(",")[0] for name in found if name.startswith("lading_model_state")
+        name.split("state=")[1].split(",")[0] for name in values if name.startswith("lading_model_state")
     }
     assert states == {state.word for state in State}
 
@@ -51,20 +51,20 @@ def test_the_names_of_triton_are_an_option(iris):
     client = hosted(iris, metrics_names="triton")
     for _ in range(2):
         client.post("/predict", {"data": [[1, 2, 3, 4]] * 3})
-    found = scraped(client)
-    assert not [name for name in found if name.startswith("lading_")]
+    values = scraped(client)
+    assert not [name for name in values if name.startswith("lading_")]
     of = "{model=iris,version=3}"
-    assert found[f"nv_inference_request_success{of}"] == 2
-    assert found[f"nv_inference_count{of}"] == 6
-    assert found[f"nv_inference_exec_count{of}"] == 2
+    assert values[f"nv_inference_request_success{of}"] == 2
+    assert values[f"nv_inference_count{of}"] == 6
+    assert values[f"nv_inference_exec_count{of}"] == 2
     assert (
-        found[f"nv_inference_request_duration_us{of}"]
-        > found[f"nv_inference_compute_infer_duration_us{of}"]
-        > found[f"nv_inference_compute_input_duration_us{of}"]
-        == found[f"nv_inference_compute_output_duration_us{of}"]
+        values[f"nv_inference_request_duration_us{of}"]
+        > values[f"nv_inference_compute_infer_duration_us{of}"]
+        > values[f"nv_inference_compute_input_duration_us{of}"]
+        == values[f"nv_inference_compute_output_duration_us{of}"]
         == 0
     )
-    assert found[f"nv_inference_pending_request_count{of}"] == 0
+    assert values[f"nv_inference_pending_request_count{of}"] == 0
 
 
 def test_failures_have_the_reasons_of_triton(iris):
@@ -77,9 +77,9 @@ def test_failures_have_the_reasons_of_triton(iris):
         counters.count_error(error)
     for protocol, status in (("oip", 499), ("native", 499), ("oip-grpc", "CANCELLED")):
         metrics.counters_of(iris, protocol).count_answer(status, 0.1, None, 0, 0)
-    found = samples(metrics_page(metrics, "triton").decode())
-    assert found["nv_inference_request_failure{model=iris,reason=CANCELED,version=3}"] == 3
-    reasons = {name.split("reason=")[1].split(",")[0] for name in found if "request_failure" in name}
+    values = samples(metrics_page(metrics, "triton").decode())
+    assert values["nv_inference_request_failure{model=iris,reason=CANCELED,version=3}"] == 3
+    reasons = {name.split("reason=")[1].split(",")[0] for name in values if "request_failure" in name}
     assert reasons == {"REJECTED", "BACKEND", "OTHER", "CANCELED"}
 
 
@@ -104,17 +104,17 @@ def test_all_names_together_are_one_valid_page(iris):
 
 
 def test_the_reference_lists_every_metric_with_its_labels(iris, monkeypatch):
-    shown = {}
+    on_page = {}
     for family in text_string_to_metric_families(busy_page(iris, monkeypatch)):
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         suffix = "_total" if family.type == "counter" else ""
-        shown[family.name + suffix] = (" ".join(sorted(labels)), family.documentation)
-    listed = {}
+        on_page[family.name + suffix] = (" ".join(sorted(labels)), family.documentation)
+    in_reference = {}
     for name, labels, _, meaning in re.findall(
         r"^\| `([\w:]+)` \| ([^|]*) \| ([^|]*) \| (.*) \|$", REFERENCE.read_text(), re.MULTILINE
     ):
-        listed[name] = (" ".join(sorted(re.findall(r"`(\w+)`", labels))), meaning)
-    assert listed == shown
+        in_reference[name] = (" ".join(sorted(re.findall(r"`(\w+)`", labels))), meaning)
+    assert in_reference == on_page
 
 
 def busy_page(iris: ServedVersion, monkeypatch) -> str:

@@ -36,7 +36,7 @@ _ABOUT = (
     "under `/models/{name}/versions/{version}`. Examples are golden samples of the model that is loaded."
 )
 _TEXT = "text/plain"
-# Routes that do not answer with an object of JSON, and what they answer with.
+# Routes that do not answer with a JSON object: their media type, and the type of their answer.
 _ANSWERS: dict[str, tuple[str, str]] = {
     "/metrics": (_TEXT, "string"),
     "/monitoring/prometheus/metrics": (_TEXT, "string"),
@@ -44,20 +44,20 @@ _ANSWERS: dict[str, tuple[str, str]] = {
     "/version": (_TEXT, "string"),
     "/v2/repository/index": ("application/json", "array"),
 }
-# The keys that every refusal of a protocol has; the others have those of the native one.
-_REFUSALS: dict[str, tuple[str, ...]] = {"oip": ("error",), "tfs": ("error",), "vertex": ("error",)}
-_NATIVE_REFUSAL: tuple[str, ...] = ("error", "code")  # And a hint, where the caller can do something.
-_MLFLOW_REFUSAL: tuple[str, ...] = ("error_code", "message")
+# The keys that every refusal of a protocol has. A protocol that is not listed refuses as the native one does.
+_REFUSAL_KEYS: dict[str, tuple[str, ...]] = {"oip": ("error",), "tfs": ("error",), "vertex": ("error",)}
+_NATIVE_REFUSAL_KEYS: tuple[str, ...] = ("error", "code")  # And a hint, if the caller can act.
+_MLFLOW_REFUSAL_KEYS: tuple[str, ...] = ("error_code", "message")
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
 def documentation(app: App) -> Callable[..., Awaitable[None]]:
-    """Build the FastAPI application of the pages; what they show follows the models that are loaded."""
+    """Build the FastAPI application of the pages, which describe the models that are loaded at that moment."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @pages.get("/openapi.json")
     async def openapi(_request: PageRequest) -> JSONResponse:
-        return JSONResponse(describe(app))
+        return JSONResponse(openapi_document(app))
 
     @pages.get("/docs")
     async def docs(_request: PageRequest) -> HTMLResponse:
@@ -80,23 +80,22 @@ def documentation(app: App) -> Callable[..., Awaitable[None]]:
 
 
 def _assets() -> Path:
-    # The package is only a folder of files: finding it without importing spares its imports.
+    # The package is only a folder of files: found without being imported, it costs none of its own imports.
     spec = importlib.util.find_spec("swagger_ui_bundle")
     assert spec is not None
     assert spec.origin is not None
-    found = sorted(Path(spec.origin).parent.glob("vendor/swagger-ui-*"))
-    return found[-1]
+    return max(Path(spec.origin).parent.glob("vendor/swagger-ui-*"))
 
 
-def describe(app: App) -> dict[str, Any]:
-    """Write the OpenAPI document: every route, and for the default model what it takes and gives."""
+def openapi_document(app: App) -> dict[str, Any]:
+    """Return the OpenAPI document: every route, and for the default model its inputs and outputs."""
     document = get_openapi(
         title="lading", version=lading.__version__, openapi_version=_OPENAPI, routes=[], description=_ABOUT
     )
     paths: dict[str, Any] = {}
     names_taken: set[str] = set()
+    served = _example_version(app)
     for route in sorted(app.router.routes, key=lambda route: _order(route.pattern)):
-        served = _described(app)
         operation: dict[str, Any] = {
             "summary": route.summary,
             "operationId": _operation_id(route, names_taken),
@@ -114,26 +113,31 @@ def describe(app: App) -> dict[str, Any]:
 
 
 def _operation_id(route: Route, taken: set[str]) -> str:
-    """Return a route the name that generated clients call it by: the words of its path, made unique."""
+    """Return the name by which generated clients call a route: the words of its path, made unique."""
     words = "_".join(re.findall(r"[A-Za-z0-9]+", route.pattern)) or "root"
     name = words if words[0].isalpha() else f"{route.method.lower()}_{words}"
-    unique = next(one for one in chain([name], (f"{name}_{at}" for at in count(2))) if one not in taken)
+    candidates = chain([name], (f"{name}_{number}" for number in count(2)))
+    unique = next(candidate for candidate in candidates if candidate not in taken)
     taken.add(unique)
     return unique
 
 
 def _order(pattern: str) -> tuple[int, int]:
-    """Put the short routes first: those at the root, then those of a model, then those of a version."""
+    """Return the sort key of a route: those at the root first, then those of a model, then of a version."""
     return pattern.count("{"), 0 if pattern.endswith("/predict") else 1
 
 
-def _described(app: App) -> ServedVersion | None:
-    ready = [one for versions in app.plane.models.values() for one in versions if one.state is State.READY]
-    return next((one for one in ready if one.name == app.plane.default_model), ready[0] if ready else None)
+def _example_version(app: App) -> ServedVersion | None:
+    """Return the version that the examples are from: one of the default model if it is ready, else any."""
+    ready = [
+        served for versions in app.plane.models.values() for served in versions if served.state is State.READY
+    ]
+    default = (served for served in ready if served.name == app.plane.default_model)
+    return next(default, ready[0] if ready else None)
 
 
 def _parameter(name: str, served: ServedVersion | None) -> dict[str, Any]:
-    # A bundle that is served from its directory has no version, and shows 0.
+    # A bundle that is served from its directory has version 0.
     schema = {"type": "integer", "minimum": 0} if name == "version" else {"type": "string"}
     parameter: dict[str, Any] = {"name": name, "in": "path", "required": True, "schema": schema}
     if served is not None:
@@ -142,7 +146,7 @@ def _parameter(name: str, served: ServedVersion | None) -> dict[str, Any]:
 
 
 def _request_body(route: Route, served: ServedVersion | None) -> dict[str, Any]:
-    """Describe what a route takes: where it predicts, the rows of the model with an example that works."""
+    """Describe the body of a route: if it predicts, the rows of the model with an example that works."""
     schema: dict[str, Any] = {"type": "object"}
     example: dict[str, Any] | None = None
     if served is not None and route.protocol == native.PROTOCOL:
@@ -156,7 +160,7 @@ def _request_body(route: Route, served: ServedVersion | None) -> dict[str, Any]:
 
 
 def _native_body(served: ServedVersion) -> tuple[dict[str, Any], dict[str, Any]]:
-    names = [one.name for one in served.signature.outputs]
+    names = [tensor.name for tensor in served.signature.outputs]
     schema = {
         "type": "object",
         "required": ["data"],
@@ -170,18 +174,18 @@ def _native_body(served: ServedVersion) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _instances_body(served: ServedVersion) -> tuple[dict[str, Any], dict[str, Any]]:
-    # One of the forms that these protocols take; their documents list the others.
+    # One of the forms that these protocols accept; their own documents list the others.
     properties = {"instances": _data_schema(served.signature)}
     return {"type": "object", "properties": properties}, {"instances": _first_rows(served)}
 
 
 def _infer_example(served: ServedVersion) -> dict[str, Any]:
-    def shown(tensor: Tensor) -> dict[str, Any]:
+    def example(tensor: Tensor) -> dict[str, Any]:
         first = served.samples.inputs[tensor.name][:1]
         data = orjson.loads(dumps(first.reshape(-1)))
         return {**tensor_metadata(tensor), "shape": [*first.shape], "data": data}
 
-    return {"inputs": [shown(one) for one in served.signature.inputs]}
+    return {"inputs": [example(tensor) for tensor in served.signature.inputs]}
 
 
 def _first_rows(served: ServedVersion) -> Any:
@@ -194,8 +198,8 @@ def _data_schema(signature: Signature) -> dict[str, Any]:
         return tensor_schema(signature.inputs[0])
     row = {
         "type": "object",
-        "required": [one.name for one in signature.inputs],
-        "properties": {one.name: _row_schema(one) for one in signature.inputs},
+        "required": [tensor.name for tensor in signature.inputs],
+        "properties": {tensor.name: _row_schema(tensor) for tensor in signature.inputs},
     }
     return {"type": "array", "minItems": 1, "items": row}
 
@@ -206,7 +210,7 @@ def _row_schema(tensor: Tensor) -> dict[str, Any]:
 
 
 def tensor_schema(tensor: Tensor) -> dict[str, Any]:
-    """Write the JSON schema of a whole tensor."""
+    """Return the JSON schema of a whole tensor."""
     if tensor.dtype == "bool":
         schema: dict[str, Any] = {"type": "boolean"}
     elif tensor.dtype == "string":
@@ -215,7 +219,7 @@ def tensor_schema(tensor: Tensor) -> dict[str, Any]:
         schema = {"type": "number" if tensor.dtype.startswith("float") else "integer", "format": tensor.dtype}
     if tensor.allows_nan:
         schema["nullable"] = True
-    for size in reversed(tensor.shape):
+    for size in reversed(tensor.shape):  # From the innermost dimension outwards.
         schema = {"type": "array", "items": schema}
         if isinstance(size, int):
             schema |= {"minItems": size, "maxItems": size}
@@ -249,11 +253,11 @@ def _responses(served: ServedVersion | None, route: Route) -> dict[str, Any]:
 
 
 def _refusal(route: Route) -> dict[str, Any]:
-    """Write how a route refuses: each protocol prescribes its own body."""
+    """Describe how a route refuses: each protocol prescribes its own body."""
     in_mlflow = route.refuse is mlflow.refuse
-    required = _MLFLOW_REFUSAL if in_mlflow else _REFUSALS.get(route.protocol, _NATIVE_REFUSAL)
+    required = _MLFLOW_REFUSAL_KEYS if in_mlflow else _REFUSAL_KEYS.get(route.protocol, _NATIVE_REFUSAL_KEYS)
     keys = {name: {"type": "string"} for name in required}
-    if required is _NATIVE_REFUSAL:
+    if required is _NATIVE_REFUSAL_KEYS:
         keys["hint"] = {"type": "string"}
     schema = {"type": "object", "required": [*required], "properties": keys}
     refusal: dict[str, Any] = {"application/json": {"schema": schema}}

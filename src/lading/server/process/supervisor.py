@@ -54,9 +54,9 @@ def supervise(settings: ServeSettings, work: Work) -> int:
     """
     loaded = [name for name in _NEVER_FORK if name in sys.modules]
     if loaded or threading.active_count() > 1:
-        found = ", ".join(f"`{name}`" for name in loaded) or f"{threading.active_count()} threads"
+        obstacle = ", ".join(f"`{name}`" for name in loaded) or f"{threading.active_count()} threads"
         hint = "start it with `lading serve --workers N`"
-        raise UsageError("workers", expected="a process that can be forked", found=found, hint=hint)
+        raise UsageError("workers", expected="a process that can be forked", found=obstacle, hint=hint)
     set_up_logging(settings.log_level)
     return Supervisor(settings, work).run()
 
