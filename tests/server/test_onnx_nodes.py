@@ -233,7 +233,7 @@ def page(nodes: Nodes) -> str:
     lines = [
         "# ONNX node tests",
         "",
-        "<!-- Written by tests/server/test_nodes.py from a run: LADING_WRITE_PAGE=1 make test-clients -->",
+        "<!-- Written by `LADING_WRITE_PAGE=1 make test-clients` (tests/server/test_onnx_nodes.py) -->",
         "",
         f"onnx {onnx.__version__} comes with {len(nodes.served) + len(nodes.refused)} node tests.",
         f"ONNX Runtime {onnxruntime.__version__} serves {len(nodes.served)} of them from bundles:",

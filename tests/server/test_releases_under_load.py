@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -126,7 +125,7 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
                         story.rollback()
                 if number == RELEASES // 3:
                     killed_at = time.time()
-                    os.kill(workers_of(server)[0], signal.SIGKILL)
+                    os.kill(server.worker_pids()[0], signal.SIGKILL)
                 if number == RELEASES // 2:
                     leader.kill()
                     leader.wait()
@@ -167,9 +166,3 @@ def port_of(server: ServerProcess, scheme: str) -> int:
     address = re.search(rf"{scheme}://[\w.]+:(\d+)", server.log)
     assert address is not None
     return int(address.group(1))
-
-
-def workers_of(server: ServerProcess) -> list[int]:
-    """Return the processes below the supervisor."""
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

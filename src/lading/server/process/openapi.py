@@ -52,7 +52,7 @@ _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
 
 
 def documentation(app: App) -> Callable[..., Awaitable[None]]:
-    """Build the FastAPI application of the pages, which describe the models that are loaded at that moment."""
+    """Build the FastAPI application of the pages, which describe the models that are loaded then."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @pages.get("/openapi.json")
