@@ -124,7 +124,7 @@ class LadingError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence without the hint."""
+        """Return the sentence without the hint."""
         parts = []
         if self.expected is not None:
             parts.append(f"expected {self.expected}")

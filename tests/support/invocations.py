@@ -1,4 +1,4 @@
-"""Rows of iris in the forms that MLflow's and SageMaker's clients send, and the labels of a model for them."""
+"""Rows of iris in the forms that clients of MLflow and SageMaker send, and the labels for them."""
 
 from __future__ import annotations
 

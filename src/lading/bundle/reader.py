@@ -80,7 +80,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file; its external data is beside it."""
+        """Return the ONNX file; its external data is beside it."""
         return self.path / MODEL_FILE
 
     def samples(self) -> Samples:

@@ -52,19 +52,19 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def batched(self) -> bool:
-        """Whether every input and output has the batch dimension first, so that requests can be merged."""
+        """Return whether every input and output is batched, so that requests can be merged."""
         return all(tensor.batched for tensor in (*self.inputs, *self.outputs))
 
     @property
     def primary(self) -> Tensor:
-        """The output that `predict` answers: probabilities, else scores, else value, else the first."""
+        """Return the output of `predict`: probabilities, else scores, else value, else the first."""
         named = {tensor.name: tensor for tensor in self.outputs}
         by_rank = (named[name] for name in ("probabilities", "scores", "value") if name in named)
         return next(by_rank, self.outputs[0])
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The keys of a row that is written as an object; empty if no row can be."""
+        """Return the keys of a row that is written as an object; empty if no row can be."""
         if len(self.inputs) == 1 and self.inputs[0].columns:
             return self.inputs[0].columns
         if all(tensor.batched for tensor in self.inputs) and len(self.inputs) > 1:
@@ -73,7 +73,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def fixed_rows(self) -> bool:
-        """Whether a row of every input has one fixed shape, so that any rows can run in one batch."""
+        """Return whether a row of every input has one fixed shape, so that any rows can run in one batch."""
         rows = (tensor.shape[1:] if tensor.batched else tensor.shape for tensor in self.inputs)
         return all(isinstance(size, int) for shape in rows for size in shape)
 

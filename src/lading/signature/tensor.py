@@ -43,17 +43,17 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     @property
     def batched(self) -> bool:
-        """Whether the first dimension is the batch."""
+        """Return whether the first dimension is the batch."""
         return bool(self.shape) and self.shape[0] == BATCH
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
-        """The dtype that arrays of this tensor have; ``object`` (of ``str``) for strings."""
+        """Return the dtype that arrays of this tensor have; ``object`` (of ``str``) for strings."""
         return _NUMPY[self.dtype]
 
     @property
     def scalar_rows(self) -> bool:
-        """Whether a row of it is one value: shape ``[batch]`` or ``[batch, 1]``."""
+        """Return whether a row of it is one value: shape ``[batch]`` or ``[batch, 1]``."""
         return self.batched and self.shape[1:] in ((), (1,))
 
     def __str__(self) -> str:

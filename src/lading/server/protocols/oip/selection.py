@@ -34,7 +34,7 @@ class SelectedOutput:
 
     @property
     def datatype(self) -> str:
-        """The datatype that the answer states."""
+        """Return the datatype that the answer states."""
         return "BYTES" if self.classes else tensors.DATATYPES[self.tensor.dtype]
 
     def array(self, served: ServedVersion, outputs: Mapping[str, Array]) -> Array:
