@@ -14,9 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from lading.blobs.digest import NullSink
+from lading.blobs.locks import scratch_folder
+from lading.blobs.os_errors import destination_errors
+from lading.blobs.progress import OnProgress, report_reads, report_writes
 from lading.clock import iso_time
 from lading.errors import BlobNotFound, RegistryUnavailable
+from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
+from lading.registry.offline import LastKnown
+from lading.registry.open import cache_of, open_catalog, open_store
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
 from lading.registry.releases import Releases
 from lading.registry.traffic import Traffic
@@ -24,11 +30,9 @@ from lading.registry.versions import Versions, as_ref, check_free
 from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
-    from lading.blobs.progress import OnProgress
     from lading.bundle import Bundle
     from lading.evidence import Evidence
     from lading.ref import Ref
-    from lading.registry.cache import BundleCache
     from lading.registry.catalog import Catalog
     from lading.registry.store import Store
 
@@ -47,8 +51,6 @@ class Registry:
     def __init__(
         self, catalog: Catalog, store: Store, cache: BundleCache, *, clock: Callable[[], float] = time.time
     ) -> None:
-        from lading.registry.offline import LastKnown
-
         self.catalog = catalog
         self.store = store
         self._cache = cache
@@ -67,10 +69,6 @@ class Registry:
         where the blobs are, if not in the folder. Raises `InvalidSetting` and `RegistryUnavailable`; without
         `at_once`, a database is connected to on first use only.
         """
-        # Imported here: SQLAlchemy takes longer to load than all the rest of a registry.
-        from lading.registry.cache import BundleCache
-        from lading.registry.open import cache_of, open_catalog, open_store
-
         at = registry_url(url)
         blobs = open_store(store_url(store), at)
         cache = BundleCache(cache_of(at), max_bytes=store_settings().cache_max_bytes)
@@ -115,8 +113,6 @@ class Registry:
         A bundle that was pushed before keeps its version. Raises `UsageError` for tags that only releases
         move.
         """
-        from lading.blobs.progress import report_writes
-
         for tag in tags:
             check_free(tag)
         # Written twice: the digest must be known before the first byte is sent, and a tar may be of any size.
@@ -188,8 +184,7 @@ class Registry:
 
         Raises `DestinationExists`.
         """
-        from lading.blobs.locks import scratch_folder
-        from lading.blobs.os_errors import destination_errors
+        # Imported here, with numpy, which most uses of a registry do not need: it is a quarter of `lading list`.
         from lading.bundle.writer import check_destination
 
         version = self.resolve(ref)
@@ -269,9 +264,7 @@ class Registry:
         *,
         through: Path | None = None,
     ) -> Bundle:
-        from lading.blobs.progress import report_reads
         from lading.bundle import unpack_tar
-        from lading.registry.cache import with_hint
 
         hint = f"blob `{version.blob}` in store `{self.store.where}` is damaged: push the bundle again"
         with self.store.open(version.blob) as source, with_hint(hint):

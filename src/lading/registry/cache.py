@@ -132,7 +132,7 @@ class BundleCache:
             return False
 
     def _open(self, path: Path, digest: str) -> Bundle:
-        # Imported here, with numpy: most requests to a registry are not for its bundles.
+        # Imported here, with numpy: see `Registry.pull`.
         from lading.bundle import Bundle
 
         # The directory's time is when it was last opened. On a read-only disk it stays as it is, and nothing

@@ -1,4 +1,4 @@
-"""Opens the catalog, the store and the cache that URLs name. What is not used is not imported."""
+"""Opens the catalog, the store and the cache that URLs name. Loads SQLAlchemy, psycopg and httpx only if used."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.errors import InvalidSetting
+from lading.registry.store.folder import FolderStore
+from lading.registry.store.s3 import S3Store
 from lading.registry.urls import is_database, oci_repository, registry_folder, s3_bucket, store_folder
 from lading.settings import cache_folder, home
 
@@ -40,16 +42,12 @@ def open_catalog(url: str, *, at_once: bool = True) -> Catalog:
 
 def open_store(url: str | None, registry: str) -> Store:
     """Open the store that `url` names, else the one in the folder of the registry."""
-    from lading.registry.store.folder import FolderStore
-
     if url is not None and url.startswith("oci://"):
         from lading.oci import Repository
         from lading.registry.store.oci import OciStore
 
         return OciStore(Repository(*oci_repository(url)))
     if url is not None and url.startswith("s3://"):
-        from lading.registry.store.s3 import S3Store
-
         return S3Store(*s3_bucket(url))
     if url is not None:
         return FolderStore(store_folder(url))
