@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lading.runtime.host.memory import is_memory_backed, memory_available
+from lading.runtime.host.memory import is_memory_backed, memory_available, memory_limit
 
 
 def test_a_tmpfs_is_memory_backed_and_a_disk_is_not(tmp_path):
@@ -19,3 +19,10 @@ def test_reclaimable_page_cache_counts_as_available_memory(tmp_path):
     assert memory_available(group) == 100
     (tmp_path / "memory.stat").write_text("anon 200\nactive_file 50\ninactive_file 650\n")
     assert memory_available(group) == 750
+
+
+def test_a_cgroup_limits_the_memory(tmp_path):
+    (tmp_path / "max").write_text("50000000\n")
+    assert memory_limit([(str(tmp_path / "max"), "")]) == 50_000_000
+    (tmp_path / "max").write_text("max\n")
+    assert memory_limit([(str(tmp_path / "max"), "")]) == memory_limit([])
