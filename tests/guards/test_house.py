@@ -84,7 +84,7 @@ def test_an_import_for_types_only_is_no_import_of_the_running_program(tmp_path):
 
 
 def test_an_import_in_a_function_keeps_out_what_it_alone_would_load(tmp_path):
-    files = {"a": "import json\ndef use():\n    from lading import b", "b": "import sqlalchemy, numpy"}
+    files = {"a": "import json\ndef use():\n    from lading import b", "b": "import sqlalchemy, msgspec"}
     read_files = read(tmp_path, **files)
     assert read_files.loaded_libraries("lading.a") == set()
     assert read_files.loaded_libraries("lading.b") == {"sqlalchemy"}

@@ -11,6 +11,8 @@ from lading.errors import ExtraMissing, GateNotMet, VerificationError
 from lading.evidence import Evidence, Fingerprint
 from lading.gates import Gates, judge
 from lading.ref import Ref
+from lading.runtime.host.fingerprint import fingerprint
+from lading.verify import verify
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion, Registry
@@ -68,9 +70,6 @@ def runtime_text(fingerprint: Fingerprint) -> str:
 
 
 def _verify_here(registry: Registry, version: ModelVersion, holding: list[Evidence]) -> Evidence:
-    # Imported here, with ONNX Runtime: most releases find their evidence in the registry.
-    from lading.verify import verify
-
     evidence = verify(registry.fetch(Ref(version.name, digest=version.digest)))
     registry.record(evidence)
     if evidence.holds:
@@ -90,8 +89,6 @@ def _verify_here(registry: Registry, version: ModelVersion, holding: list[Eviden
 
 
 def _this_runtime() -> Fingerprint | None:
-    from lading.runtime.host.fingerprint import fingerprint
-
     try:
         return fingerprint()
     except ExtraMissing:
