@@ -2,6 +2,7 @@
 
 REST, gRPC and the command line each hold one table from these classes to their own codes
 (``server/protocols``, ``server/grpc``, ``cli/ui/exit_codes``); a test fails when a leaf is missing from any.
+One long file, because the tree is one thing: a test holds the drawing and the classes to each other.
 
     LadingError
     ├── UsageError                wrong use, nothing was tried
