@@ -55,6 +55,7 @@ class Readiness:
     def obstacle(self) -> NotReady | None:
         """Return why this server is not ready, or None if there are models and all of them answer."""
         table = self._current_table()
+        # Nothing has failed, but nothing could answer either.
         if not table.models:
             return NotReady("empty", nothing_loaded(self.not_ready_reason))
         return obstacle_among(table.deciding())

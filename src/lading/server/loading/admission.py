@@ -53,6 +53,7 @@ def with_admission_each(
         with closing(open_catalog(registry_url(url))) as catalog:
             return catalog.versions.evidence(digest, history=False)
 
+    # The URL always has a value: that of the default registry, if nobody has chosen one.
     is_chosen = url is not None and (registry_is_set() or url != registry_url())
     return [
         with_admission(version, evidence_of) if is_chosen or isinstance(ref, Ref) else version

@@ -97,17 +97,21 @@ class Follower:
     def converge(self, releases: Sequence[Release]) -> None:
         """Have the manager load what `releases` want, unless they are the same as the last time."""
         if self._releases == tuple(releases):
+            # What is stored counts from the last answer of the catalog, not from the last change.
             self._registry.last_known.heard()
             return
         versions = [version for release in releases for version in self._versions_of(release)]
         self._want(releases, versions)
+        # For a start while the catalog is unreachable.
         self._registry.last_known.keep_followed(releases, versions)
+        # Set last: if anything above fails, the next turn does all of it again.
         self._releases = tuple(releases)
 
     def _work(self) -> None:
         while not self._stop.is_set():
             self._turn()
             self._stop.wait(self._interval_s)
+        # The server has drained: the last answers are counted now, and the last turn delivers them.
         self._windows.rotate(time.time(), last=True)
         self._turn()
 
@@ -179,6 +183,7 @@ class Follower:
         versions = [self._registry.resolve(Ref(release.name, version=number)) for number in numbers]
         if self._keep:
             history = self._registry.releases(release.name)
+            # `replaces` is what was live when a release was made: both were live at some time.
             former = [number for past in history for number in (past.live, past.replaces)]
             versions += self._former(
                 release.name, [number for number in former if number is not None and number not in numbers]

@@ -97,6 +97,8 @@ def _next_unload(wanted: Sequence[Wanted], present: Sequence[ServedVersion]) -> 
     for key, served in held.items():
         if key in wanted_keys:
             continue
+        # The old version goes when every successor has come to rest and one of them answers, or when its
+        # model is not wanted any more and has no successor.
         successors = {held[version.key].state for version in wanted if version.name == served.name}
         settled = successors <= {State.READY, State.FAILED}
         if served.state is State.FAILED or not successors or (settled and State.READY in successors):

@@ -125,6 +125,7 @@ class Metrics:
         self._runs: dict[tuple[str, str], RunCounters] = {}
         self._published: dict[Name, Counters] = {}
         self._rows_published: dict[Name, int] = {}
+        # Added to what the predecessors of this worker have used.
         self._cpu = self._store.counters((_CPU,), 1)
         self._cpu_before_s = self._cpu[0]
         plane.on_run = self._count_run
@@ -189,6 +190,7 @@ class Metrics:
         for versions in self._plane.models.values():
             for served in versions:
                 present[_VERSION, served.name, str(served.version), served.digest] = served
+        # Slots cannot be freed: a version that is gone leaves its gauges behind, with no state.
         for name in self._published.keys() - present.keys():
             self._published.pop(name)[_STATE] = 0.0
             self._rows_published.pop(name, None)
@@ -216,6 +218,7 @@ class Metrics:
         gauges[_STATE] = served.state + 1.0
         gauges[_IN_FLIGHT] = served.in_flight
         gauges[_QUEUED] = self._plane.depth(served)
+        # Compared here, ten times a second, because reading the clock for each request would cost it more.
         if rows != self._rows_published.get(name, 0):
             self._rows_published[name] = rows
             gauges[_LAST_REQUEST_AT] = time.time()
@@ -232,7 +235,7 @@ def _sums(workers: Iterable[WorkerCounters]) -> dict[Name, list[float]]:
     sums: dict[Name, list[float]] = {}
     for worker in workers:
         for name, counters in worker.counters.items():
-            if is_gauge(name):
+            if is_gauge(name):  # A sum over workers says nothing here: `_versions` and `_worker` read gauges.
                 continue
             so_far = sums.get(name)
             sums[name] = (
@@ -249,7 +252,7 @@ def _versions(workers: Iterable[WorkerCounters]) -> Iterator[VersionStatus]:
                 continue
             status = statuses.setdefault(name, VersionStatus(name[1], name[2], name[3], {}))
             status.last_request_at = max(status.last_request_at, gauges[_LAST_REQUEST_AT])
-            if worker.pid and gauges[_STATE]:
+            if worker.pid and gauges[_STATE]:  # The gauges of a killed worker are what it published last.
                 state = State(int(gauges[_STATE]) - 1)
                 status.states[state] = status.states.get(state, 0) + 1
                 status.in_flight += int(gauges[_IN_FLIGHT])
@@ -267,6 +270,6 @@ def _worker(worker: WorkerCounters) -> WorkerStatus:
 def _resident_bytes() -> int:
     """Return the resident size of this process, or 0, which is not shown, if there is no /proc."""
     try:
-        return int(_STATM.read_bytes().split()[1]) * mmap.PAGESIZE
+        return int(_STATM.read_bytes().split()[1]) * mmap.PAGESIZE  # In pages; proc_pid_statm(5).
     except OSError:
         return 0

@@ -22,7 +22,10 @@ SHOWN_BOUNDS_S = (
 """Upper bounds of the latency histograms on the page."""
 
 TFS_BOUNDS_S = tuple(10e-6 * 1.8**number for number in range(33))
-"""TensorFlow Serving's bounds, 10 µs times 1.8 to the power of 0 … 32."""
+"""TensorFlow Serving's bounds, 10 µs times 1.8 to the power of 0 … 32.
+
+Source: ``monitoring::Buckets::Exponential(10, 1.8, 33)`` in its ``servables/tensorflow/util.cc``.
+"""
 
 BOUNDS_S = tuple(sorted({*SHOWN_BOUNDS_S, *TFS_BOUNDS_S}))
 """The bounds of both, so that each of their histograms is exact."""
@@ -124,6 +127,7 @@ class RequestCounts:
     @property
     def statuses(self) -> dict[int | str, int]:
         """Requests by HTTP status or name of the gRPC status."""
+        # A slice is a list of its own, or a view: reading costs writers nothing.
         counts = self._counters[REQUESTS.part("statuses")]
         return {status: int(count) for status, count in zip(STATUSES, counts, strict=True) if count}
 

@@ -91,6 +91,7 @@ def _durations(summary: Summary) -> Iterator[Metric]:
         for outcome, histogram in (("good", counts.good), ("bad", counts.bad)):
             if histogram.count:
                 latency.add_metric([*key, outcome], histogram.buckets(SHOWN_BOUNDS_S), histogram.total_s)
+        # A histogram of nothing would be about twenty lines for each model, version and protocol.
         if counts.queued.count:
             queued.add_metric(key, counts.queued.buckets(SHOWN_BOUNDS_S), counts.queued.total_s)
     yield from (latency, queued)
@@ -101,7 +102,7 @@ def _runs(summary: Summary) -> Iterator[Metric]:
     batches = HistogramMetricFamily("lading_batch_rows", "Rows that ran as one.", labels=_BY_VERSION)
     for (model, version), (run_s, rows, by_rows) in summary.runs_by_version().items():
         seconds.add_metric((model, version), run_s)
-        buckets, so_far = [], 0
+        buckets, so_far = [], 0  # Buckets of Prometheus are cumulative.
         for bound, count in zip((*map(str, BATCH_BOUNDS), "+Inf"), by_rows, strict=True):
             so_far += count
             buckets.append((bound, float(so_far)))
@@ -124,6 +125,7 @@ def _versions(summary: Summary) -> Iterator[Metric]:
     )
     for status in summary.versions:
         labels = [status.model, status.version]
+        # Every state, with 0 as well, so that an alert on a state has its series before it first happens.
         for state in State:
             states.add_metric([*labels, status.digest, state.word], status.states.get(state, 0))
         in_flight.add_metric(labels, status.in_flight)

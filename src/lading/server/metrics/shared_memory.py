@@ -154,6 +154,7 @@ class SharedCounters:
         self._slots = memory.slots
         self._own = memory.slots[worker - 1]
         self._adding = threading.Lock()
+        # Two threads that read new names at the same time would read them twice, and shift all that follow.
         self._reading = threading.Lock()
         self._full = False
 
@@ -173,6 +174,7 @@ class SharedCounters:
         with self._reading:
             for name, counters in self._own.counters().items():
                 if matches(name):
+                    # A view takes only a view of the same format and size.
                     counters[:] = memoryview(bytes(counters.nbytes)).cast("d")
 
     def workers(self) -> list[WorkerCounters]:

@@ -34,4 +34,5 @@ class FailureLog:
                 self._last[step] = failure
                 log.exception("%s failed; the next turn tries again", step)
         else:
+            # After a success the same error is worth a line again.
             self._last.pop(step, None)

@@ -96,6 +96,7 @@ class Observer:
             return False
         predicted = self.windows.buckets(answer.version).names(rows_of(answer.primary)).tolist()
         counts = self.windows.counts(answer.release, answer.version)
+        # Not strict: a client may know the truth about the first rows only.
         counts.feedback.extend(label == true for label, true in zip(predicted, truth, strict=False))
         return True
 

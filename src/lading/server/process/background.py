@@ -25,6 +25,7 @@ class BackgroundTasks:
     def __init__(self, tasks: Sequence[BackgroundTask], status: Status) -> None:
         self._stop = threading.Event()
         self._threads = [
+            # A daemon, so that an abandoned task does not keep the process alive.
             threading.Thread(target=task, args=(status, self._stop), name="background task", daemon=True)
             for task in tasks
         ]
@@ -36,6 +37,7 @@ class BackgroundTasks:
 
     def stop(self) -> None:
         """Ask every task to end, and wait a little for each."""
+        # All are asked before any is waited for: they end at the same time.
         self._stop.set()
         for thread in self._threads:
             thread.join(STOP_TIMEOUT_S)

@@ -47,7 +47,7 @@ class GrpcListener:
     def close(self, grace_s: float) -> None:
         """Take no more calls and finish those in flight within `grace_s`; may be called twice."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join()  # A server that is just being started can be stopped only afterwards.
         if self._server is not None:
             self._server.stop(grace_s)
         if self._reserved is not None:

@@ -18,6 +18,7 @@ def listen(settings: ServeSettings) -> socket.socket:
     """
     host, port = settings.host, settings.port
     listener = socket.socket(_family(host), socket.SOCK_STREAM)
+    # A restarted server gets its port although connections of its predecessor are in TIME_WAIT (socket(7)).
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -57,6 +57,7 @@ class Status:
     def models(self) -> tuple[ReplicaModel, ...]:
         """List every version that is present, ready or not, with its state and requests over all workers."""
         summary = self._metrics.summary()
+        # What this process knows best (reasons, manifests), and what the workers have published.
         here = {
             (version.name, str(version.version), version.digest): version
             for versions in self._plane.models.values()
@@ -120,10 +121,11 @@ def _model(
 def _state(version: ServedVersion | None, now: VersionStatus | None) -> tuple[str, str]:
     """Return the state over all workers, the worst of them if they differ, and why."""
     states = now.states if now is not None and now.states else {}
-    if version is not None and not states:
+    if version is not None and not states:  # It is so new that no worker has published it.
         return version.state.word, version.reason
     worst = next(state for state in _WORST_FIRST if state in states)
     reason = version.reason if version is not None and version.state is worst else ""
+    # Workers differ while they load one after the other, or if only one of them has failed.
     if len(states) > 1:
         share = f"{states[worst]} of {sum(states.values())} workers"
         reason = f"{share}: {reason}" if reason else share

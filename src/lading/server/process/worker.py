@@ -99,6 +99,7 @@ class WorkerContext:
         wait.
         """
         self.channel.send("ask")
+        # The supervisor keeps the choice: the successor of a killed worker gets it as well.
         kind, value = self._replies.get()
         if kind == "choose":
             value = choose()

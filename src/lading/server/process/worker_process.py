@@ -51,6 +51,7 @@ def next_to_accept(workers: Sequence[WorkerProcess]) -> WorkerProcess | None:
     accepting = [worker for worker in workers if worker.accepting]
     if accepting and not any(worker.settled for worker in accepting):
         return None
+    # While none accepts, one that still loads is better than a port on which nothing answers.
     settled = [worker for worker in waiting if worker.settled]
     return next(iter(settled or (waiting if not accepting else [])), None)
 
