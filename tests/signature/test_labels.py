@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lading.signature import Signature, Tensor, label_output, named_labels
+from lading.signature import Tensor, label_output, named_labels
 
 
 def test_labels_of_nested_classes_keep_their_shape():
@@ -21,6 +21,6 @@ def test_the_label_comes_before_scores_and_scores_need_columns():
     label = Tensor(name="label", dtype="int64", shape=("batch",))
     bare = Tensor(name="probabilities", dtype="float32", shape=("batch", 2))
     scores = Tensor(name="scores", dtype="float32", shape=("batch", 2), columns=("a", "b"))
-    assert label_output(Signature((label,), (scores, label))) == label
-    assert label_output(Signature((label,), (bare, scores))) == scores
-    assert label_output(Signature((label,), (bare,))) is None
+    assert label_output((scores, label)) == label
+    assert label_output((bare, scores)) == scores
+    assert label_output((bare,)) is None

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from lading.signature import Signature
     from lading.signature.tensor import Array, Tensor
 
 _BY_CLASS = ("probabilities", "scores")
 
 
-def label_output(signature: Signature) -> Tensor | None:
+def label_output(outputs: Sequence[Tensor]) -> Tensor | None:
     """Return the output that names the class: ``label``, else scores by class, or None without either."""
-    outputs = {tensor.name: tensor for tensor in signature.outputs}
-    if "label" in outputs:
-        return outputs["label"]
+    by_name = {tensor.name: tensor for tensor in outputs}
+    if "label" in by_name:
+        return by_name["label"]
     # Scores name the class only if their columns do.
-    return next((outputs[name] for name in _BY_CLASS if name in outputs and outputs[name].columns), None)
+    return next((by_name[name] for name in _BY_CLASS if name in by_name and by_name[name].columns), None)
 
 
 def named_labels(tensor: Tensor, values: Array, names: Mapping[str, str]) -> Any:

@@ -185,7 +185,7 @@ def _label_output(bundle: Bundle) -> Tensor:
     from lading.signature import label_output
 
     signature = bundle.manifest.signature
-    tensor = label_output(signature)
+    tensor = label_output(signature.outputs)
     if tensor is None:
         outputs = _quoted(tensor.name for tensor in signature.outputs)
         raise LabelsNotFound(f"model `{bundle.manifest.name}`", expected="an output `label`", found=outputs)

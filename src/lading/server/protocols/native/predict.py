@@ -142,7 +142,7 @@ def _named_job(served: ServedVersion, inputs: dict[str, Array], rows: int, names
 
 def _label_job(served: ServedVersion, inputs: dict[str, Array], *, flat: bool) -> Job:
     rows = rows_in(served, inputs)
-    tensor = label_output(served.signature)
+    tensor = label_output(served.signature.outputs)
     if tensor is None:
         names = ", ".join(f"`{output.name}`" for output in served.signature.outputs)
         raise LabelsNotFound(f"model `{served.label}`", expected="an output `label`", found=names)
