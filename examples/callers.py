@@ -1,6 +1,6 @@
-"""Callers of the iris model: send flowers without end, and report later what some of them really were.
+"""Callers of the iris model: they send flowers, and later report what some of them really were.
 
-Ends on SIGTERM and says how many requests there were and how many failed. Talks to 127.0.0.1 only.
+Stops on SIGTERM and prints how many requests there were and how many failed. Connects to 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Callers:
             thread.join()
 
     def stop(self, *_signal: object) -> None:
-        """Let every caller finish what it is at."""
+        """Let every caller finish its request and stop."""
         self._stop.set()
 
     def _call(self, number: int) -> None:

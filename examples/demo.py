@@ -39,7 +39,7 @@ max_accuracy_drop = 0.05
 
 
 class Story:
-    """Runs one command after another and tells each in two lines; ends the demo if one goes another way."""
+    """Runs one command after another and prints each in two lines; an unexpected exit code ends the demo."""
 
     def __init__(self) -> None:
         self.step = 0
@@ -57,17 +57,17 @@ class Story:
             f"{self.step:>2}  {sentence}", *([f"      $ {command}"] if command else []), sep="\n", flush=True
         )
 
-    def run(self, command: str, say: Callable[[str], str], *, expect: int = 0) -> str:
-        """Run `command`, expect its exit code, tell what `say` makes of its words, and give them."""
+    def run(self, command: str, describe: Callable[[str], str], *, expect: int = 0) -> str:
+        """Run `command`, check its exit code, print what `describe` makes of its output, and return that."""
         done = subprocess.run(
             shlex.split(command), cwd=FOLDER, env=self.environ, capture_output=True, text=True, check=False
         )
         if done.returncode != expect:
             print(f"    $ {command}\n{done.stdout}{done.stderr}", file=sys.stderr)
             sys.exit(f"demo: expected exit code {expect}, found {done.returncode}")
-        words = done.stderr if expect or not done.stdout else done.stdout
-        self.tell(say(words), command)
-        return words
+        output = done.stderr if expect or not done.stdout else done.stdout
+        self.tell(describe(output), command)
+        return output
 
 
 def prepare() -> None:
@@ -94,15 +94,15 @@ def make(story: Story) -> None:
         story.run(f"lading push {name}.bundle", lambda out: f"pushed: {' '.join(out.split())}")
 
 
-def free_port(wanted: int) -> int:
-    """Return `wanted` if it is free on 127.0.0.1, else say so and return a free port."""
+def free_port(preferred: int) -> int:
+    """Return `preferred` if it is free on 127.0.0.1, else print so and return a free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", preferred))
         except OSError:
             probe.bind(("127.0.0.1", 0))
-            print(f"    port {wanted} is taken here; using {probe.getsockname()[1]}", flush=True)
+            print(f"    port {preferred} is in use; using {probe.getsockname()[1]}", flush=True)
         return int(probe.getsockname()[1])
 
 
@@ -110,10 +110,7 @@ def free_port(wanted: int) -> int:
 def serving(
     story: Story, port: int, command: str = SERVE, what: str = "both models replayed their golden samples"
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve, ready, for the time of the block; nothing of it stays behind, whatever happens.
-
-    The server has a session of its own, so that Ctrl-C reaches it as one drain, through here.
-    """
+    """Serve while the block runs; the server is ready at its start and gone after it, whatever happens."""
     command = command.format(port=port, grpc_port=free_port(port + 1))
     with (FOLDER / "serve.log").open("wb") as log:
         server = subprocess.Popen(
@@ -122,7 +119,7 @@ def serving(
             env=story.environ,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C reaches it only through here, as one drain.
         )
     try:
         seconds = wait_until_ready(server, port)
@@ -135,7 +132,7 @@ def serving(
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> float:
-    """Wait until the server is ready; give the seconds that it took."""
+    """Wait until the server is ready, and return the seconds that it took."""
     started = time.monotonic()
     while not ready(port):
         if server.poll() is not None or time.monotonic() - started > 60:
@@ -145,7 +142,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> float:
 
 
 def ready(port: int) -> bool:
-    """Return whether the server says that it is ready."""
+    """Return whether the server reports that it is ready."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) != 0:
             return False
@@ -175,7 +172,7 @@ def predict(story: Story, url: str) -> None:
 
 
 def refuse(story: Story, url: str) -> None:
-    """Show what is not let through: values of another type, a missing column, changed bytes."""
+    """Show what is refused: a value of another type, a missing column, changed bytes."""
     write("wrong.json", [[5.1, 3.5, "1.4", 0.2]])
     story.run(f"lading predict {url} --input wrong.json", refused, expect=1)
     write("short.json", [{"age": 50.0, "sex": "group 1"}])
@@ -192,36 +189,39 @@ def refuse(story: Story, url: str) -> None:
 
 
 def release(story: Story, port: int) -> None:
-    """Release while requests flow: a better model goes live by itself, a broken one goes back."""
+    """Release under load: a better model goes live by itself, a broken one is rolled back."""
     (FOLDER / "gates.toml").write_text(GATES, encoding="utf-8")
-    story.run("lading release iris:1", lambda _: "released iris:1: every server that follows will serve it")
-    what = "a server that follows the registry has loaded iris:1"
+    story.run(
+        "lading release iris:1",
+        lambda _: "released iris:1: every server that follows the releases will serve it",
+    )
+    what = "a server that follows the releases has loaded iris:1"
     with serving(story, port, FOLLOW, what) as server:
         with calling(story, port):
             for kind, number, code in (("better", 2, 0), ("broken", 3, 1)):
                 release_again(story, kind, number, code)
-        story.run("lading history iris --check", lambda out: f"the history, whole:\n{indented(out)}")
-        story.run("lading inventory", lambda out: f"what runs:\n{indented(out)}")
+        story.run("lading history iris --check", lambda out: f"the complete history:\n{indented(out)}")
+        story.run("lading inventory", lambda out: f"the running servers:\n{indented(out)}")
         drain(story, server)
 
 
 def release_again(story: Story, kind: str, number: int, code: int) -> None:
-    """Train another version and release it as a canary; `code` is 0 if it should go live, 1 if back."""
+    """Train another version and release it as a canary; `code` is 0 if it should go live, else 1."""
     story.run(f"python train_again.py {kind}", lambda out: f"trained again: {out.strip()}")
     story.run(f"lading push {kind}.bundle", lambda out: f"pushed: {' '.join(out.split())}")
     command = f"lading release iris:{number} {CANARY}"
     story.run(command, lambda _: f"iris:{number} gets 25 % of the requests, then all")
-    ending = "back" if code else "live"
+    ending = "was rolled back" if code else "went live"
     story.run(
         "lading rollout watch iris",
-        lambda out: f"iris:{number} went {ending} by itself: {last_line(out)}",
+        lambda out: f"iris:{number} {ending} by itself: {last_line(out)}",
         expect=code,
     )
 
 
 @contextmanager
 def calling(story: Story, port: int) -> Iterator[None]:
-    """Have callers send requests for the time of the block, and print how they ended."""
+    """Have callers send requests while the block runs, and print their counts after it."""
     command = f"python callers.py {port}"
     callers = subprocess.Popen(
         shlex.split(command), cwd=FOLDER, env=story.environ, stdout=subprocess.PIPE, text=True
@@ -234,22 +234,22 @@ def calling(story: Story, port: int) -> Iterator[None]:
         counts, _ = callers.communicate(timeout=60)
     story.tell(f"the callers saw {counts.strip()}")
     if not counts.strip().endswith(" 0 failed"):
-        sys.exit("demo: expected that no request fails because of a release")
+        sys.exit("demo: expected no request to fail because of a release")
 
 
-def last_line(words: str) -> str:
-    """Return the last line that says something."""
-    return [line.strip() for line in words.splitlines() if line.strip()][-1]
+def last_line(output: str) -> str:
+    """Return the last line that is not empty."""
+    return [line.strip() for line in output.splitlines() if line.strip()][-1]
 
 
-def indented(words: str) -> str:
-    """Set a table off from the story."""
-    return "\n".join(f"        {line.rstrip()}" for line in words.splitlines() if line.strip())
+def indented(output: str) -> str:
+    """Indent a table below its step."""
+    return "\n".join(f"        {line.rstrip()}" for line in output.splitlines() if line.strip())
 
 
-def refused(words: str) -> str:
-    """Return the sentence of a refusal."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+def refused(output: str) -> str:
+    """Return the error message of a refusal."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return "refused: " + next((line for line in lines if "expected" in line), lines[0]).removeprefix(
         "error: "
     )
@@ -261,7 +261,7 @@ def write(name: str, rows: object) -> None:
 
 
 def drain(story: Story, server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end and wait until it has finished the requests in flight."""
+    """Stop the server and wait until it has finished the requests in flight."""
     server.send_signal(signal.SIGTERM)
     code = server.wait(timeout=60)
     story.tell(f"drained on SIGTERM, exit code {code}", f"kill -TERM {server.pid}")
@@ -270,18 +270,18 @@ def drain(story: Story, server: subprocess.Popen[bytes]) -> None:
 
 
 def keep(server: subprocess.Popen[bytes], url: str) -> None:
-    """Wait until Ctrl-C or SIGTERM, or until the server ends by itself."""
-    print(f"\n    {url}/docs    Ctrl-C drains and ends\n", flush=True)
+    """Wait for Ctrl-C or SIGTERM, or for the server to exit by itself."""
+    print(f"\n    {url}/docs    Ctrl-C drains and exits\n", flush=True)
     try:
         code = server.wait()
     except KeyboardInterrupt:
         print()
         return
-    sys.exit(f"demo: the server ended by itself with exit code {code}; see .demo/serve.log")
+    sys.exit(f"demo: the server exited by itself with code {code}; see .demo/serve.log")
 
 
 def main() -> None:
-    """Run the story to its end."""
+    """Run the whole story."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="port to serve on")
     parser.add_argument("--keep", action="store_true", help="serve until Ctrl-C")

@@ -168,7 +168,7 @@ def test_the_demo_tells_its_story_to_the_end():
     for sentence in (
         "ready after",
         "iris:2 went live by itself",
-        "iris:3 went back by itself",
+        "iris:3 was rolled back by itself",
         " 0 failed",
         "found a string at `$.data[0][2]`",
         "`model.onnx`: expected",

@@ -100,7 +100,7 @@ def test_open_inference_protocol(server):
     typed(server, "$URL/v2/health/ready")
 
 
-def test_the_book(server):
+def test_the_native_protocol(server):
     line = (
         """-X POST -H 'Content-Type: application/json' -d '{"data": [[5.1, 3.5, 1.4, 0.2]]}' $URL/predict"""
     )

@@ -29,7 +29,7 @@ def bundle(shell):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "samples.npz", "requirements.txt", "bundle.json"])
-def test_one_flipped_byte_is_found_and_its_file_named(shell, bundle, name):
+def test_a_flipped_byte_is_detected_and_its_file_named(shell, bundle, name):
     file = bundle.path / name
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -82,7 +82,7 @@ def test_a_version_that_fails_stays_in_the_matrix(shell, bundle):
     assert [(cell["ref"], cell["holds"]) for cell in cells] == [("iris:1", False), ("iris:2", True)]
 
 
-def test_wrong_values_are_refused_by_server_and_bundle_with_the_same_sentence(shell, bundle):
+def test_server_and_bundle_refuse_invalid_values_with_the_same_message(shell, bundle):
     with serving(bundle.path, environ=shell.environ) as server:
         for row in (
             '[["a",2,3,4]]',
@@ -97,7 +97,7 @@ def test_wrong_values_are_refused_by_server_and_bundle_with_the_same_sentence(sh
             assert remote == shell.refused("lading predict ./iris.bundle --input rows.json")
 
 
-def test_what_nobody_has_ends_with_3(shell, bundle):
+def test_a_missing_model_or_version_ends_with_3(shell, bundle):
     shell.must("lading push iris.bundle")
     for line in ("show iris:9", "verify irsi", "serve iris:9 --port 0", "predict iris:none --sample"):
         shell.refused(f"lading {line}", code=3)
@@ -106,13 +106,13 @@ def test_what_nobody_has_ends_with_3(shell, bundle):
         shell.refused(f"lading predict {server.url} --model irsi --input rows.json", code=3)
 
 
-def test_a_destination_that_is_taken_is_left_alone(shell, bundle):
+def test_an_existing_destination_is_not_changed(shell, bundle):
     shell.must("lading push iris.bundle && lading pull iris:1 --to pulled && touch pulled/mine")
     assert "pulled" in shell.refused("lading pull iris:1 --to pulled")
     assert (shell.folder / "pulled" / "mine").exists()
 
 
-def test_a_registry_that_cannot_be_opened_is_a_sentence(shell):
+def test_a_registry_that_cannot_be_opened_is_reported(shell):
     shell.write("file", "not a folder")
     done = shell.run("lading list --registry file/below")
     assert done.code in (2, 4)

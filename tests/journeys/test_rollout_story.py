@@ -128,7 +128,7 @@ def truths(rows: np.ndarray) -> list[str]:
 
 
 @pytest.mark.slow
-def test_bad_candidates_go_back_by_themselves_and_an_equal_one_goes_live_while_requests_flow(shell):
+def test_bad_candidates_are_rolled_back_and_an_equal_one_goes_live_under_load(shell):
     candidates = {
         "slow": bundle_of(shell.folder / "slow", slow_model()),
         "failing": bundle_of(shell.folder / "failing", failing_model()),
