@@ -37,11 +37,11 @@ class FixedBalance:
 class Recorder(asyncio.Protocol):
     """A connection that records when it was made, and closes."""
 
-    def __init__(self, made_at: list[float]) -> None:
+    def __init__(self, made_at: asyncio.Queue[float]) -> None:
         self._made_at = made_at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._made_at.append(time.monotonic())
+        self._made_at.put_nowait(time.monotonic())
         transport.close()
 
     def shutdown(self) -> None:
@@ -50,19 +50,18 @@ class Recorder(asyncio.Protocol):
 
 async def accept_three(balance: FixedBalance) -> list[float]:
     """Return the seconds after which each of three waiting connections was accepted."""
-    made_at: list[float] = []
+    made_at: asyncio.Queue[float] = asyncio.Queue()
     listener = socket.create_server(("127.0.0.1", 0))
     clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
     acceptor = Acceptor(listener, lambda: Recorder(made_at), balance)
     began = time.monotonic()
     acceptor.open()
-    while len(made_at) < 3:
-        await asyncio.sleep(0.001)
+    accepted_after = [await made_at.get() - began for _ in range(3)]
     acceptor.close()
     await acceptor.wait_closed()
     for opened in (*clients, listener):
         opened.close()
-    return [moment - began for moment in made_at]
+    return accepted_after
 
 
 @pytest.mark.parametrize(("least", "immediately"), [(5, 3), (1, 2)])
