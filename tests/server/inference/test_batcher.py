@@ -129,13 +129,14 @@ def test_a_defect_in_one_run_fails_its_job_and_not_the_thread(served, runtime, b
     assert "AttributeError" in caplog.text
 
 
-def test_jobs_that_wait_are_finished_when_the_batcher_stops(served, runtime, sink):
+def test_jobs_that_wait_are_finished_when_the_batcher_stops(served, runtime, sink, hold):
     batcher = Batcher(served, BatchLimits(max_rows=2))
-    runtime.gate.clear()
-    for _ in range(5):
+    hold(batcher)
+    for _ in range(4):
         batcher.submit(random_job(served), sink.deliver)
     stopping = threading.Thread(target=batcher.stop)
     stopping.start()
+    wait_until(lambda: batcher.depth == 5)  # The four jobs, and the end behind them.
     runtime.gate.set()
     stopping.join()
     assert len(sink.jobs) == 5
