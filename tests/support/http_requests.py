@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -30,22 +31,28 @@ def is_correct(answer: Answer, expected: Sequence[float]) -> bool:
     return answer.status == 200 and np.allclose(answer.json()["prediction"], expected, rtol=1e-6)
 
 
-def ask_in_one_stage(host: Listening, *requests: bytes) -> list[Answer]:
-    """Send each request over its own connection, so that one stage of the server receives all of them."""
-    wires = [Wire(host.address) for _ in requests]
+@contextlib.contextmanager
+def sent_in_one_stage(host: Listening, *data: bytes) -> Iterator[list[Wire]]:
+    """Send each `data` over its own connection, so that one stage of the server receives all of it."""
+    wires = [Wire(host.address) for _ in data]
     for wire in wires:  # Once it is answered, the server reads from its connection.
         wire.send(request())
         wire.answer()
     sent = threading.Event()
     # The loop reads nothing while it waits.
     host.loop.call_soon_threadsafe(sent.wait)
-    for wire, data in zip(wires, requests, strict=True):
-        wire.send(data)
+    for wire, part in zip(wires, data, strict=True):
+        wire.send(part)
     sent.set()
-    answers = [wire.answer() for wire in wires]
+    yield wires
     for wire in wires:
         wire.close()
-    return answers
+
+
+def ask_in_one_stage(host: Listening, *requests: bytes) -> list[Answer]:
+    """Send requests that one stage of the server receives; return their answers."""
+    with sent_in_one_stage(host, *requests) as wires:
+        return [wire.answer() for wire in wires]
 
 
 def send_in_pieces(host: Listening, wire: Wire, data: bytes, *cuts: int) -> None:

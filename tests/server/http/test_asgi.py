@@ -59,6 +59,7 @@ def test_a_client_that_goes_before_its_body_is_complete_is_no_error(waiting_host
         wait_until(lambda: not waiting_host.server.server_state.tasks)
     assert "Exception" not in caplog.text
     assert runtime.rows == [1]
+    assert waiting_host.app.metrics.counters("iris", 1, "native").statuses == {200: 1}
 
 
 @pytest.mark.parametrize("chunked", [False, True])

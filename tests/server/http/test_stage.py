@@ -5,13 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from lading.server.exchange import Exchange, Pipeline, Steps
 from lading.server.http.stage import Head, Stage
 from lading.settings import ServeSettings
 from support.hosted_app import hosted
-from support.http_requests import BODY, SETTINGS, ask_in_one_stage, is_correct, request, send_in_pieces
+from support.http_requests import (
+    BODY,
+    SETTINGS,
+    ask_in_one_stage,
+    is_correct,
+    request,
+    send_in_pieces,
+    sent_in_one_stage,
+)
 from support.waiting import wait_until
 from support.wire import Listening, listening
 
@@ -24,6 +33,37 @@ def test_requests_for_named_outputs_run_in_one_stage_with_others(fast_host, expe
     assert [answer.status for answer in answers] == [200, 200, 200, 200]
     assert is_correct(answers[0], expected)
     assert answers[1].json() == answers[3].json()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_pipelined_requests_of_several_connections_are_answered_in_order(fast_host, served, known):
+    def pipelined(connection: int) -> bytes:
+        head = {} if known else {"x_new": str(connection)}
+        rows = [b"[[%d.5,3.5,1.4,0.2]]" % connection, b'"bad"', b'"bad"', b"[[1.0,2.0,3.0,4.0]]"]
+        requests = [request(b'{"data":%b}' % row, **head) for row in rows]
+        return b"".join([*requests, request(b"", "/health", "GET"), request(connection="close", **head)])
+
+    def prediction(*row: float) -> list[float]:
+        return served.run({"X": np.array([row], np.float32)})["probabilities"][0].tolist()
+
+    with sent_in_one_stage(fast_host, *map(pipelined, range(5))) as wires:
+        for connection, wire in enumerate(wires):
+            first, bad, bad_as_well, second, health, last = (wire.answer() for _ in range(6))
+            assert is_correct(first, prediction(connection + 0.5, 3.5, 1.4, 0.2))
+            assert (bad.status, bad_as_well.status) == (400, 400)
+            assert is_correct(second, prediction(1, 2, 3, 4))
+            assert health.json()["health"] == "ok"
+            assert is_correct(last, prediction(5.1, 3.5, 1.4, 0.2))
+            assert last.headers["connection"] == "close"
+            assert wire.is_closed()
+
+
+def test_a_request_that_closes_its_connection_is_answered_after_those_before_it(fast_host, expected):
+    pipelined = request() + request() + request(connection="close")
+    with sent_in_one_stage(fast_host, pipelined, pipelined) as wires:
+        for wire in wires:
+            assert [is_correct(wire.answer(), expected) for _ in range(3)] == [True] * 3
+            assert wire.is_closed()
 
 
 def heads_of(host: Listening) -> Mapping[bytes, Head]:
