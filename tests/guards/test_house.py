@@ -15,9 +15,12 @@ HELD = [
     "imports that point up or sideways",
     "modules without a layer",
     "import cycles",
+    "import cycles, with imports for types only",
     "import cycles, with lazy imports below the command line",
     "functions over 60 lines",
     "private names used by tests, per 100 tests",
+    "sleeps in tests, per 100 tests",
+    "modules with a test of their own name, %",
 ]
 
 
