@@ -212,16 +212,16 @@ class RequestCounters(RequestCounts):
         counters[_GOOD_SUM_S] += took_s
         if job is None:
             return
-        batch = job.batch
-        if batch is None:
-            self._count_run_alone(job)
-        elif batch.queued_s is None:
-            self._count_unqueued_batch(job, batch)
+        rows, batch = job.rows, job.batch
+        if batch is not None:
+            self._count_batch(job, batch)
+        elif rows == 1:  # The most frequent request; its rows follow from its runs.
+            counters[_RUNS_BY_ROWS] += 1
+            counters[_RUN_S] += job.run_s
         else:
-            counters[_QUEUED_ROWS] += job.rows
-            counters[_SHARED_RUN_S] += job.run_s
-            counters[_QUEUE_BINS + bisect_left(BOUNDS_S, batch.queued_s)] += 1
-            counters[_QUEUE_SUM_S] += batch.queued_s
+            counters[_UNQUEUED_ROWS] += rows
+            counters[_RUNS_BY_ROWS + bisect_left(BATCH_BOUNDS, rows)] += 1
+            counters[_RUN_S] += job.run_s
 
     def count_unread(self, status: int) -> None:
         """Count what was refused before it could be read as a request: it has no latency."""
@@ -231,17 +231,15 @@ class RequestCounters(RequestCounts):
         """Count why a request was refused or failed; `count_answer` counts its answer as well."""
         self._counters[_REASON_AT.get(type(error).__name__, _OTHER_REASON)] += 1
 
-    def _count_run_alone(self, job: Job) -> None:
-        counters, rows = self._counters, job.rows
-        counters[_RUN_S] += job.run_s
-        if rows == 1:
-            counters[_RUNS_BY_ROWS] += 1
-            return
-        counters[_UNQUEUED_ROWS] += rows
-        counters[_RUNS_BY_ROWS + bisect_left(BATCH_BOUNDS, rows)] += 1
-
-    def _count_unqueued_batch(self, job: Job, batch: BatchRecord) -> None:
+    def _count_batch(self, job: Job, batch: BatchRecord) -> None:
         counters = self._counters
+        if batch.queued_s is not None:
+            # The batcher counts the run itself, in `RunCounters`.
+            counters[_QUEUED_ROWS] += job.rows
+            counters[_SHARED_RUN_S] += job.run_s
+            counters[_QUEUE_BINS + bisect_left(BOUNDS_S, batch.queued_s)] += 1
+            counters[_QUEUE_SUM_S] += batch.queued_s
+            return
         counters[_UNQUEUED_ROWS] += job.rows
         if batch.leads_run:
             counters[_RUNS_BY_ROWS + bisect_left(BATCH_BOUNDS, batch.rows)] += 1
