@@ -19,6 +19,7 @@ from lading.bundle import Bundle
 from lading.errors import DigestMismatch, RegistryUnavailable
 from lading.registry.cache import BundleCache
 from support.bundles import linear_bundle
+from support.files import files_below, flip_bit
 
 
 @pytest.fixture(scope="module")
@@ -308,3 +309,24 @@ def test_a_damaged_bundle_that_cannot_be_removed_is_refused_with_what_is_wrong_w
     (tmp_path / "unpacking").touch()  # in the way for root as well, whom a read-only folder would not stop
     with pytest.raises(DigestMismatch, match=r"model\.onnx"):
         fetch(cache, bundles[0])
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "samples.npz", "requirements.txt"])
+def test_a_byte_changed_in_the_cache_is_never_served_and_the_bundle_is_unpacked_anew(
+    folder_registry, bundle, name, caplog
+):
+    folder_registry.push(bundle)
+    path = folder_registry.fetch("iris").path
+    flip_bit(path / name, (path / name).stat().st_size // 2)
+    fetched = folder_registry.fetch("iris")
+    assert fetched.path == path
+    assert Bundle.open(path).digest == bundle.digest
+    (said,) = caplog.messages
+    assert name in said
+    assert bundle.digest in said
+
+
+def test_a_file_added_in_the_cache_is_not_served(folder_registry, bundle):
+    folder_registry.push(bundle)
+    (folder_registry.fetch("iris").path / "more.bin").write_bytes(b"?")
+    assert files_below(folder_registry.fetch("iris").path) == files_below(bundle.path)

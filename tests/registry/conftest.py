@@ -1,20 +1,26 @@
-"""Every catalog and every store that there is: a new one joins by adding its name and a branch below.
+"""Every catalog and every store: a new one joins by adding its name and a branch below.
 
-A fixture gives a function that opens one and the same place again and again, as other processes would.
+The fixtures that begin with ``open`` return a function that opens the same place again, as other processes do.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from lading.bundle import Bundle
 from lading.registry import Registry
 from lading.registry import open as places
 from lading.registry.cache import BundleCache
 from lading.registry.catalog import Catalog
 from lading.registry.store import Store
+from support.bundles import linear_bundle
+from support.registries import registry_over
+from support.release_processes import new_version
 
 CATALOGS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 STORES = ["folder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("oci", "s3"))]
@@ -89,3 +95,43 @@ def open_registry(open_catalog, open_store, tmp_path) -> Callable[[], Registry]:
 @pytest.fixture
 def registry(open_registry) -> Registry:
     return open_registry()
+
+
+@pytest.fixture
+def three_versions(catalog) -> Registry:
+    """A registry of rows alone with versions 1 to 3 of `iris`, over every catalog."""
+    for number in (1, 2, 3):
+        catalog.versions.add(new_version(bundle=number), (), lambda: None)
+    return registry_over(catalog)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory) -> list[Bundle]:
+    folder = tmp_path_factory.mktemp("bundles")
+    return [linear_bundle(folder / str(seed), seed=seed) for seed in range(3)]
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Bundle:
+    return linear_bundle(tmp_path / "iris.bundle")
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """The folder of a registry, which does not exist yet."""
+    return tmp_path / "registry"
+
+
+@pytest.fixture
+def folder_registry(root) -> Iterator[Registry]:
+    """A registry in a folder, its store and its cache included."""
+    with Registry.open(str(root)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)

@@ -1,4 +1,4 @@
-"""What every catalog keeps to: versions count 1, 2, 3 … and never change; tags move; evidence adds up."""
+"""Versions in SQL: they count 1, 2, 3 … and never change; tags move; evidence is only added."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lading.errors import BlobNotFound
 from lading.evidence import Check, Evidence, Fingerprint
 from lading.ref import Ref
 from lading.registry.records import NewVersion
+from lading.replica import Replica, ReplicaModel
 
 
 def new(name: str = "iris", bundle: int = 1, **changes) -> NewVersion:
@@ -60,16 +61,16 @@ def test_versions_count_from_one_for_each_model(catalog):
     assert add(catalog, "wine", 4).version == 1
 
 
-def test_a_version_comes_out_as_it_went_in_also_elsewhere(open_catalog):
+def test_a_version_is_read_as_it_was_added_on_other_connections_too(open_catalog):
     added = add(open_catalog(), tags=["good"])
-    found = open_catalog().versions.find(Ref("iris", version=1))
-    assert found == added
+    version = open_catalog().versions.find(Ref("iris", version=1))
+    assert version == added
     for field in new().__struct_fields__:
-        assert getattr(found, field) == getattr(new(), field)
-    assert found.tags == ("good",)
+        assert getattr(version, field) == getattr(new(), field)
+    assert version.tags == ("good",)
 
 
-def test_the_same_digest_again_keeps_its_version_and_takes_the_tags(catalog):
+def test_a_digest_that_exists_keeps_its_version_and_gets_the_tags(catalog):
     first = add(catalog)
     add(catalog, bundle=2, tags=["good"])
     again = catalog.versions.add(new(description="changed"), ["good", "new"], lambda: None)
@@ -85,7 +86,7 @@ def test_the_same_digest_under_another_name_is_a_version_there(catalog):
     assert catalog.versions.models() == ["iris", "other"]
 
 
-def test_nothing_is_added_when_the_blob_cannot_be_ensured(catalog):
+def test_nothing_is_added_if_the_blob_cannot_be_stored(catalog):
     def fail():
         raise BlobNotFound("blob", expected="it", found="none")
 
@@ -115,15 +116,15 @@ def test_nothing_is_added_when_the_blob_cannot_be_ensured(catalog):
 def test_a_reference_finds_its_version_or_nothing(catalog, ref, version):
     for number in (1, 2, 3):
         add(catalog, bundle=number, tags=["good"] if number == 2 else [])
-    found = catalog.versions.find(Ref.parse(ref))
-    assert (found.version if found else None) == version
+    named = catalog.versions.find(Ref.parse(ref))
+    assert (named.version if named else None) == version
 
 
-def test_the_highest_version_is_the_highest_number_not_text(catalog):
+def test_versions_are_ordered_as_numbers_not_as_text(catalog):
     for number in range(1, 12):
         add(catalog, bundle=number)
     assert catalog.versions.find(Ref("iris")).version == 11
-    assert [one.version for one in catalog.versions.of("iris")] == list(range(1, 12))
+    assert [version.version for version in catalog.versions.of("iris")] == list(range(1, 12))
 
 
 def test_a_tag_names_one_version_and_moves(catalog):
@@ -131,13 +132,13 @@ def test_a_tag_names_one_version_and_moves(catalog):
     add(catalog, bundle=2)
     assert catalog.versions.tag("iris", 1, "good").tags == ("good",)
     assert catalog.versions.tag("iris", 2, "good").version == 2
-    assert [one.tags for one in catalog.versions.of("iris")] == [(), ("good",)]
+    assert [version.tags for version in catalog.versions.of("iris")] == [(), ("good",)]
     assert catalog.versions.untag("iris", "good") is True
     assert catalog.versions.untag("iris", "good") is False
-    assert [one.tags for one in catalog.versions.of("iris")] == [(), ()]
+    assert [version.tags for version in catalog.versions.of("iris")] == [(), ()]
 
 
-def test_a_version_that_is_not_there_takes_no_tag(catalog):
+def test_a_version_that_does_not_exist_gets_no_tag(catalog):
     add(catalog)
     assert catalog.versions.tag("iris", 2, "good") is None
     assert catalog.versions.tag("wine", 1, "good") is None
@@ -151,7 +152,7 @@ def test_tags_of_two_models_do_not_mix(catalog):
     assert catalog.versions.untag("iris", "old") is False
 
 
-def test_a_removed_number_is_never_given_again(catalog):
+def test_the_number_of_a_removed_version_is_never_used_again(catalog):
     for number in (1, 2):
         add(catalog, bundle=number)
     assert remove(catalog, 2) == ()
@@ -171,7 +172,7 @@ def test_a_tagged_version_is_not_removed(catalog):
     assert remove(catalog, 2) is None
 
 
-def test_what_versions_name_is_kept(catalog):
+def test_blobs_and_bundles_that_versions_name_are_kept(catalog):
     add(catalog)
     add(catalog, "wine", 2)
     assert catalog.versions.kept() == ({new().blob, new(bundle=2).blob}, {new().digest, new(bundle=2).digest})
@@ -219,15 +220,15 @@ def test_the_last_evidence_per_bundle_and_fingerprint_counts_and_history_is_kept
     first = evidence(at="2026-11-20T08:00:00Z")
     elsewhere, other = evidence(image="sha256:1"), evidence(bundle=2)
     again = evidence(at="2026-11-20T09:00:00Z")
-    for one in (first, elsewhere, other, again):
-        catalog.versions.record(one)
+    for recorded in (first, elsewhere, other, again):
+        catalog.versions.record(recorded)
     assert catalog.versions.evidence(None, history=False) == [elsewhere, other, again]
     assert catalog.versions.evidence(first.bundle, history=False) == [elsewhere, again]
     assert catalog.versions.evidence(first.bundle, history=True) == [first, elsewhere, again]
     assert catalog.versions.evidence(f"sha256:{9:064x}", history=False) == []
 
 
-def test_many_threads_count_without_gap_or_double(open_catalog):
+def test_versions_added_by_many_threads_have_no_gap_and_no_double(open_catalog):
     shared, numbers = open_catalog(), []
 
     def run(offset: int) -> None:
@@ -245,3 +246,23 @@ def test_a_closed_catalog_opens_again_when_used(catalog):
     add(catalog)
     catalog.close()
     assert catalog.versions.models() == ["iris"]
+
+
+def test_a_version_that_a_rollback_could_return_to_is_not_removed(three_versions, catalog):
+    three_versions.releases.begin("iris", 1, actor="ann")
+    three_versions.releases.begin("iris", 2, actor="ann")
+    assert catalog.versions.remove("iris", 1, keep_releases=10) == ("release 1", "release 2")
+    assert catalog.versions.remove("iris", 1, keep_releases=1) == ("release 2",)
+    three_versions.releases.begin("iris", 2, actor="ann")
+    assert catalog.versions.remove("iris", 2, keep_releases=1) == ("tag `live`", "release 3")
+    assert catalog.versions.remove("iris", 1, keep_releases=1) == ()
+
+
+def test_a_version_that_a_replica_runs_is_neither_removed_nor_unpacked_again(three_versions, catalog):
+    loaded = ReplicaModel(name="iris", version=3, digest=f"sha256:{3:064x}")
+    three_versions.fleet.beat(Replica(id="host-1", models=(loaded,)))
+    assert catalog.versions.remove("iris", 3, keep_releases=10) == ("replica `host-1`",)
+    assert three_versions.fleet.forget("host-1")
+    assert catalog.versions.remove("iris", 3, keep_releases=10) == ()
+    three_versions.fleet.beat(Replica(id="host-1", models=(loaded,)))
+    assert f"sha256:{3:064x}" in catalog.versions.kept()[1]

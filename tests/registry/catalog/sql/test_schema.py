@@ -1,4 +1,4 @@
-"""The schema of a catalog: made once however many come, migrated from every one before, refused if newer."""
+"""The schema of a catalog: created once by many processes, migrated from every older one, refused if newer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from lading.release import verify_chain
 from support import release_processes as releasing
 from support.registries import registry_over
 
-OLD = sorted(Path(__file__).parents[2].joinpath("data").glob("catalog_schema_*.sqlite.sql"))
+OLD = sorted(Path(__file__).parents[3].joinpath("data").glob("catalog_schema_*.sqlite.sql"))
 OLD_SCHEMAS = [int(path.name.removeprefix("catalog_schema_").partition(".")[0]) for path in OLD]
 
 
 def make_old(url: str, version: int) -> None:
-    """Make a catalog as a lading of that schema left it."""
+    """Create a catalog as a lading of that schema left it."""
     kind = "postgresql" if is_database(url) else "sqlite"
-    script = Path(__file__).parents[2] / "data" / f"catalog_schema_{version}.{kind}.sql"
+    script = Path(__file__).parents[3] / "data" / f"catalog_schema_{version}.{kind}.sql"
     if kind == "postgresql":
         import psycopg
 
@@ -44,22 +44,23 @@ def make_old(url: str, version: int) -> None:
 
 
 def shape(connection: Connection) -> dict[str, object]:
-    """Describe all that a database has, whatever the order in which it was made."""
-    seen = inspect(connection)
-    found: dict[str, object] = {}
-    for table in seen.get_table_names():
-        columns = [(one["name"], str(one["type"]), one["nullable"]) for one in seen.get_columns(table)]
-        defaults = [one["default"] for one in seen.get_columns(table) if one["name"] == "last_release"]
-        keys = (seen.get_pk_constraint(table), seen.get_foreign_keys(table))
-        more = (seen.get_indexes(table), seen.get_unique_constraints(table))
-        found[table] = repr((columns, defaults, keys, more))
+    """Describe everything in a database, independently of the order in which it was created."""
+    inspector = inspect(connection)
+    shapes: dict[str, object] = {}
+    for table in inspector.get_table_names():
+        columns = inspector.get_columns(table)
+        types = [(column["name"], str(column["type"]), column["nullable"]) for column in columns]
+        defaults = [column["default"] for column in columns if column["name"] == "last_release"]
+        keys = (inspector.get_pk_constraint(table), inspector.get_foreign_keys(table))
+        more = (inspector.get_indexes(table), inspector.get_unique_constraints(table))
+        shapes[table] = repr((types, defaults, keys, more))
     triggers = {
         "postgresql": "SELECT tgname, tgtype FROM pg_trigger WHERE NOT tgisinternal",
         "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name",
     }
     rows = connection.execute(text(triggers[connection.dialect.name])).all()
-    found["triggers"] = [tuple(" ".join(str(word).split()) for word in row) for row in rows]
-    return found
+    shapes["triggers"] = [tuple(" ".join(str(word).split()) for word in row) for row in rows]
+    return shapes
 
 
 def test_the_tables_are_those_that_the_code_describes(open_catalog):
@@ -68,16 +69,16 @@ def test_the_tables_are_those_that_the_code_describes(open_catalog):
         assert compare_metadata(context, metadata) == []
 
 
-def test_there_is_a_catalog_of_every_schema_before():
+def test_there_is_a_catalog_of_every_older_schema():
     assert list(range(1, SCHEMA)) == OLD_SCHEMAS
 
 
 @pytest.mark.parametrize("old", OLD_SCHEMAS)
-def test_an_old_catalog_is_migrated_with_all_that_it_holds(catalog_url, old, request, tmp_path):
+def test_an_old_catalog_is_migrated_with_everything_in_it(catalog_url, old, request, tmp_path):
     make_old(catalog_url, old)
     catalog = open_catalog(catalog_url)
     try:
-        assert [one.version for one in catalog.versions.of("iris")] == [1, 3]
+        assert [version.version for version in catalog.versions.of("iris")] == [1, 3]
         assert catalog.versions.find(Ref("iris", tag="good")).metrics == {"accuracy": 0.9}
         assert catalog.versions.add(releasing.new_version(bundle=9), (), lambda: None).version == 4
         registry = registry_over(catalog)
@@ -97,7 +98,7 @@ def test_an_old_catalog_is_migrated_with_all_that_it_holds(catalog_url, old, req
 
 @pytest.mark.slow
 @pytest.mark.parametrize("old", [None, 1])
-def test_many_processes_at_once_make_or_migrate_one_catalog(catalog_url, old):
+def test_many_processes_together_create_or_migrate_one_catalog(catalog_url, old):
     if old is not None:
         make_old(catalog_url, old)
     processes = multiprocessing.get_context("forkserver")
@@ -112,7 +113,7 @@ def test_many_processes_at_once_make_or_migrate_one_catalog(catalog_url, old):
         process.join(60)
 
 
-def test_a_newer_schema_is_refused_naming_both_and_left_alone(catalog_url):
+def test_a_newer_schema_is_refused_naming_both_versions_and_left_unchanged(catalog_url):
     catalog = open_catalog(catalog_url)
     with catalog.database.transaction("write") as connection:
         connection.execute(text("UPDATE lading_schema SET version = version + 1"))
@@ -120,7 +121,7 @@ def test_a_newer_schema_is_refused_naming_both_and_left_alone(catalog_url):
     with pytest.raises(RegistryUnavailable, match=words) as caught:
         open_catalog(catalog_url)
     assert "pip install --upgrade lading" in caught.value.hint
-    # Who was there already goes on: a step only adds.
+    # A process that has it open already goes on: a step only adds.
     assert catalog.versions.models() == []
     catalog.close()
 
@@ -156,5 +157,5 @@ def test_alembic_is_loaded_only_to_migrate(catalog_url):
     )
     command = [sys.executable, "-c", code, catalog_url]
     make_old(catalog_url, 1)
-    told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert told == ["True\n", "False\n"]
+    outputs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert outputs == ["True\n", "False\n"]

@@ -1,0 +1,131 @@
+"""Versions, tags and evidence over every pairing of catalog and store."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from lading.errors import (
+    InvalidName,
+    InvalidReference,
+    ModelNotFound,
+    StillInUse,
+    TagNotFound,
+    UsageError,
+    VersionNotFound,
+)
+from lading.evidence import Evidence, Fingerprint
+from lading.ref import Ref
+
+
+def test_a_bare_name_means_live_else_the_highest_version(registry, bundles):
+    for bundle in bundles:
+        registry.push(bundle)
+    assert registry.resolve("iris").version == 3
+    registry.tag("iris:2", "live", release=True)
+    assert registry.resolve("iris").version == registry.resolve("iris:live").version == 2
+    assert registry.resolve(Ref("iris", version=3)).version == 3
+    assert registry.resolve(f"iris@{bundles[0].digest}").version == 1
+
+
+ABSENT = [
+    ("irsi", ModelNotFound, "did you mean `iris`?"),
+    ("irsi:good", ModelNotFound, "did you mean `iris`?"),
+    ("wine:1", ModelNotFound, "there is `iris`"),
+    ("iris:3", VersionNotFound, "expected version `3`, found versions `1`, `2`"),
+    (f"iris@sha256:{1:064x}", VersionNotFound, "found versions `1`, `2`"),
+    ("iris:goood", TagNotFound, "did you mean `good`?"),
+    ("iris:live", TagNotFound, "expected tag `live`, found `good`"),
+    ("Iris", InvalidReference, "reference `Iris`"),
+]
+
+
+def test_what_is_not_there_is_refused_with_what_is_near(registry, bundles):
+    registry.push(bundles[0])
+    registry.push(bundles[1], tags=["good"])
+    for ref, error, words in ABSENT:
+        for ask in (registry.resolve, registry.fetch):
+            with pytest.raises(error) as caught:
+                ask(ref)
+            assert words in str(caught.value), ref
+
+
+def test_an_empty_registry_says_how_to_begin(registry):
+    assert registry.models() == []
+    with pytest.raises(ModelNotFound, match="lading push"):
+        registry.resolve("iris")
+    with pytest.raises(ModelNotFound, match="iris"):
+        registry.versions("iris")
+
+
+def test_tags_move_and_go(registry, bundles):
+    registry.push(bundles[0], tags=["good"])
+    registry.push(bundles[1])
+    assert registry.tag("iris:2", "good").tags == ("good",)
+    assert registry.resolve("iris:good").version == 2
+    registry.untag("iris", "good")
+    with pytest.raises(TagNotFound, match="good"):
+        registry.untag("iris", "good")
+    with pytest.raises(ModelNotFound, match="iris"):
+        registry.untag("irsi", "good")
+
+
+@pytest.mark.parametrize("tag", ["live", "candidate"])
+def test_the_tags_of_a_release_are_moved_by_a_release_only(registry, bundles, tag):
+    for refused in (
+        lambda: registry.push(bundles[0], tags=[tag]),
+        lambda: registry.tag("iris:1", tag),
+        lambda: registry.untag("iris", tag),
+    ):
+        with pytest.raises(UsageError, match=f"`{tag}`"):
+            refused()
+    assert registry.models() == []
+    registry.push(bundles[0])
+    assert registry.tag("iris:1", tag, release=True).tags == (tag,)
+    registry.untag("iris", tag, release=True)
+
+
+@pytest.mark.parametrize("tag", ["Good", "7", "", "a b"])
+def test_a_tag_outside_the_grammar_is_refused_before_anything_is_kept(registry, bundles, tag):
+    with pytest.raises(InvalidName, match="tag"):
+        registry.push(bundles[0], tags=["fine", tag])
+    assert registry.models() == []
+
+
+def test_a_removed_version_is_gone_and_its_number_with_it(registry, bundles):
+    registry.push(bundles[0])
+    registry.push(bundles[1], tags=["good"])
+    registry.remove("iris:1")
+    with pytest.raises(VersionNotFound):
+        registry.fetch("iris:1")
+    assert registry.push(bundles[0]).version == 3
+    with pytest.raises(StillInUse, match="good"):
+        registry.remove("iris:2")
+    with pytest.raises(VersionNotFound):
+        registry.remove("iris:9")
+
+
+@pytest.mark.parametrize("ref", ["iris", "iris:good"])
+def test_only_a_version_named_exactly_is_removed(registry, bundles, ref):
+    registry.push(bundles[0], tags=["good"])
+    with pytest.raises(UsageError, match="iris:3"):
+        registry.remove(ref)
+
+
+def test_evidence_is_kept_by_bundle_and_fingerprint(open_registry, bundles):
+    fingerprint = Fingerprint(
+        lading="0.1.0", python="3.11.7", onnxruntime="1.30", numpy="2.4", os="linux", arch="x86_64"
+    )
+    one = Evidence(
+        bundle=bundles[0].digest,
+        name="iris",
+        fingerprint=fingerprint,
+        checks=(),
+        numbers={"size_mb": 0.1},
+        measured_at="2026-11-20T08:00:00Z",
+    )
+    open_registry().record(one)
+    assert open_registry().evidence() == open_registry().evidence(bundles[0].digest) == [one]
+    assert open_registry().evidence(bundles[1].digest) == []
+    with pytest.raises(UsageError, match="size_mb"):
+        open_registry().record(msgspec.structs.replace(one, numbers={"size_mb": float("nan")}))
