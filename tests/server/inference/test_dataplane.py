@@ -74,7 +74,7 @@ def test_cheap_jobs_without_a_batch_dimension_run_each_alone(tmp_path):
     assert all(job.result["Y"].tolist() == [-1, -1] for job in jobs)
 
 
-def test_one_bad_cheap_request_does_not_fail_those_beside_it(served):
+def test_one_bad_cheap_request_does_not_fail_its_neighbours(served):
     good, bad = random_job(served, 1), random_job(served, 1)
     bad.inputs = {"X": np.zeros((1, 3), np.float32)}
     first, failed, other = run_together(BatchLimits(), served, good, bad, random_job(served, 1))
@@ -164,13 +164,14 @@ def test_a_job_of_a_version_that_was_unloaded_has_to_be_resolved_again(served):
 
 def test_a_version_that_is_gone_takes_its_queue_with_it(served):
     make_slow(served)
-    plane = plane_of(served)
+    plane, threads_before = plane_of(served), set(threading.enumerate())
     plane.run(random_job(served))
-    assert any(thread.name == "batcher iris:1" for thread in threading.enumerate())
+    (thread,) = set(threading.enumerate()) - threads_before
+    assert thread.name == "batcher iris:1"
     served.advance(State.DRAINING)
     assert served.unload(1)
     plane.publish([])
-    assert not any(thread.name == "batcher iris:1" for thread in threading.enumerate())
+    assert not thread.is_alive()
 
 
 def test_callers_of_a_release_that_splits_see_their_side(served, tmp_path):

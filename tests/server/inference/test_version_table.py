@@ -88,7 +88,7 @@ def test_an_unknown_model_is_refused_with_those_that_are_known():
     ("name", "reason", "error"),
     [("", "", ModelNotReady), ("iris", "catalog unreachable", ModelNotReady), ("iris", "", ModelNotFound)],
 )
-def test_without_models_a_request_is_early_unless_it_names_one_that_nothing_will_load(name, reason, error):
+def test_without_models_a_named_model_is_not_found_unless_loading_gives_a_reason(name, reason, error):
     with pytest.raises(error):
         table([], default="").versions(name, reason)
 
