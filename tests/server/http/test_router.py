@@ -48,7 +48,9 @@ def router() -> Router:
         ("PUT", "/V1/anything", BEYOND, {}),
     ],
 )
-def test_a_route_is_found_with_its_parameters_and_again_in_the_cache(router, method, path, found_route, params):
+def test_a_route_is_found_with_its_parameters_and_again_in_the_cache(
+    router, method, path, found_route, params
+):
     for _ in range(2):
         assert router.find(method, path) == (found_route, params)
 
