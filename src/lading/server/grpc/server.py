@@ -179,8 +179,9 @@ class CallExchange(Exchange):
         return remaining is None or remaining > 0
 
     def _client_gone(self) -> None:
-        if self.job is not None:
-            self.job.cancel()
+        job = self.job  # Read once: the call may end at this moment in its own thread.
+        if job is not None:
+            job.cancel()
 
 
 def _message(read: Callable[[bytes], Any], data: bytes) -> Any:
