@@ -66,9 +66,9 @@ NO_TARS = {
 
 @pytest.mark.parametrize("content", NO_TARS)
 def test_a_file_that_is_no_tar_is_refused_as_a_root_filesystem(rootfs, wheels, tmp_path, content):
-    change, found = NO_TARS[content]
+    change, kind = NO_TARS[content]
     (tmp_path / "other.tar").write_bytes(change(rootfs.read_bytes()))
-    message = rf"other\.tar`: expected a tar, plain or compressed with gzip, bzip2 or xz, found {found}"
+    message = rf"other\.tar`: expected a tar, plain or compressed with gzip, bzip2 or xz, found {kind}"
     with pytest.raises(ImageInvalid, match=message):
         build_runtime(tmp_path / "other.tar", wheels, tmp_path / "out")
     with pytest.raises(ImageInvalid, match=message):
@@ -107,9 +107,10 @@ def test_an_invalid_platform_is_refused(rootfs, wheels, tmp_path, text):
 
 
 def test_the_chain_id_of_layers_follows_the_oci_specification():
-    one, two = "sha256:" + "1" * 64, "sha256:" + "2" * 64
-    assert chain_id([one]) == one
-    assert chain_id([one, two]) == "sha256:" + hashlib.sha256(f"{one} {two}".encode()).hexdigest()
+    first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    assert chain_id([first]) == first
+    chained = hashlib.sha256(f"{first} {second}".encode()).hexdigest()
+    assert chain_id([first, second]) == f"sha256:{chained}"
 
 
 def test_python_is_found_in_a_root_filesystem(tmp_path):

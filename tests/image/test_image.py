@@ -28,10 +28,10 @@ def test_an_invalid_manifest_is_refused_and_is_no_internal_error(tmp_path, data)
     lading("image", "inspect", name, code=1)
 
 
-def test_an_index_is_told_from_a_manifest_by_its_content(tmp_path):
-    one = open_source(tiny_base(tmp_path / "one")).root()
+def test_an_index_differs_from_a_manifest_by_its_content(tmp_path):
+    manifest = open_source(tiny_base(tmp_path / "one")).root()
     several = open_source(tiny_base(tmp_path / "several", "amd64", "arm64")).root()
-    assert read_index(one, "one") is None
+    assert read_index(manifest, "one") is None
     index = read_index(several, "several")
     assert [entry.platform["architecture"] for entry in index.manifests] == ["amd64", "arm64", "unknown"]
     # The media type of a document is optional, and a registry's answer may lack it.

@@ -45,9 +45,9 @@ class EndingProxy(Proxy):
 
     def _copy(self, *ends) -> None:
         super()._copy(*ends)
-        for one in self._open if self.gone else ():
+        for connection in self._open if self.gone else ():
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_full_disk_ends_the_build_without_an_image_and_free_space_is_enough_to
     target.close()
     assert "free some space there" in caught.value.hint
     left = [path.name for path in small_disk.rglob("*") if path.is_file()]
-    assert [one for one in left if one.startswith(".") or one == "index.json"] == []
+    assert [name for name in left if name.startswith(".") or name == "index.json"] == []
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     target = open_target(name)
     made = build(base, [large], target)

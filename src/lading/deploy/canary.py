@@ -93,11 +93,11 @@ def weight_patch(release: Release) -> dict[str, Any]:
 def sides(release: Release | None, model: str) -> tuple[int, int]:
     """Return the live version and the candidate. Raises `UsageError` unless there are both."""
     if release is None or not release.is_open or release.live is None or release.candidate is None:
-        found = "no release" if release is None else f"release {release.number}, {release.state}"
+        actual = "no release" if release is None else f"release {release.number}, {release.state}"
         raise UsageError(
             f"canary of `{model}`",
             expected="a live version and a candidate",
-            found=found,
+            found=actual,
             hint=f"`lading release {model}:2 --canary 5,25,50,100` starts one",
         )
     return release.live, release.candidate

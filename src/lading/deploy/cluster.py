@@ -137,5 +137,5 @@ def _refused(where: str, error: Any) -> RemoteError:
         message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
         message = str(error.reason)
-    found = f"{error.status} ({message})"
-    return RemoteError(where, expected="to be applied", found=found, status=int(error.status or 0))
+    actual = f"{error.status} ({message})"
+    return RemoteError(where, expected="to be applied", found=actual, status=int(error.status or 0))

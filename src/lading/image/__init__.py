@@ -133,8 +133,8 @@ def read_manifest(document: Document, where: str) -> Manifest:
     try:
         return msgspec.json.decode(document.data, type=Manifest)
     except ValueError as error:
-        found = f"{document.media_type or 'other bytes'} ({error})"
-        raise ImageInvalid(f"image `{where}`", expected="an image's manifest", found=found) from error
+        actual = f"{document.media_type or 'other bytes'} ({error})"
+        raise ImageInvalid(f"image `{where}`", expected="an image's manifest", found=actual) from error
 
 
 def read_index(document: Document, where: str) -> Index | None:
@@ -149,8 +149,8 @@ def read_index(document: Document, where: str) -> Index | None:
             return None
         return msgspec.convert(content, Index)
     except ValueError as error:
-        found = f"other bytes ({error})"
-        raise ImageInvalid(f"image `{where}`", expected="a manifest or an index", found=found) from error
+        actual = f"other bytes ({error})"
+        raise ImageInvalid(f"image `{where}`", expected="a manifest or an index", found=actual) from error
 
 
 def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
     try:
         config = msgspec.json.decode(data, type=dict[str, Any])
     except ValueError as error:
-        where, found = f"configuration of `{source.where}`", f"other bytes ({error})"
-        raise ImageInvalid(where, expected="JSON", found=found) from error
+        where, actual = f"configuration of `{source.where}`", f"other bytes ({error})"
+        raise ImageInvalid(where, expected="JSON", found=actual) from error
     layers = config.get("rootfs", {}).get("diff_ids", [])
     if len(layers) != len(manifest.layers):
         raise ImageInvalid(

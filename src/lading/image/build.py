@@ -201,9 +201,9 @@ def check_platforms(available: Sequence[dict[str, Any]], requested: Sequence[str
         name for name in requested if not any(matches_platform(platform, name) for platform in available)
     ]
     if missing or not available:
-        found = ", ".join(f"`{platform_name(platform)}`" for platform in available) or "none"
+        actual = ", ".join(f"`{platform_name(platform)}`" for platform in available) or "none"
         expected = f"platform `{', '.join(missing) or 'any'}`"
-        raise ImageNotFound(f"base `{where}`", expected=expected, found=found)
+        raise ImageNotFound(f"base `{where}`", expected=expected, found=actual)
 
 
 def _is_attestation(entry: Descriptor) -> bool:

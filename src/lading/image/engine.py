@@ -33,16 +33,16 @@ class Engine:
         options = ["--tls-verify=false"] if insecure and self.program.endswith("podman") else []
         pulled = self._run("pull", "--quiet", *options, image, check=False)
         if pulled.returncode and local.returncode:
-            where, found = f"`{self.program} pull {image}`", pulled.stderr.strip()[-500:]
-            raise UsageError(where, expected="the image", found=found or "nothing")
+            where, actual = f"`{self.program} pull {image}`", pulled.stderr.strip()[-500:]
+            raise UsageError(where, expected="the image", found=actual or "nothing")
         return (pulled.stdout or local.stdout).strip().splitlines()[-1]
 
     def output(self, image: str, arguments: Sequence[str]) -> str:
         """Run an image until it exits and return its stdout, whatever its exit code. Raises `UsageError`."""
         done = self._run("run", "--rm", *_HARDENED, image, *arguments, check=False)
         if not done.stdout:
-            where, found = f"`{' '.join(arguments)}` in the image", done.stderr.strip()[-500:]
-            raise UsageError(where, expected="output", found=found or "nothing")
+            where, actual = f"`{' '.join(arguments)}` in the image", done.stderr.strip()[-500:]
+            raise UsageError(where, expected="output", found=actual or "nothing")
         return done.stdout
 
     def start(

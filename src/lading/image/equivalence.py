@@ -57,11 +57,11 @@ class Comparison:
     def check(self) -> Check:
         """Return the comparison as a check of evidence."""
         if not self.differing:
-            found = f"{self.rows} of {self.rows}"
-            return Check("equivalence", "passed", expected="bit-identical answers", found=found)
-        found = f"{self.differing} of {self.rows} rows differ; first {self.first}"
+            actual = f"{self.rows} of {self.rows}"
+            return Check("equivalence", "passed", expected="bit-identical answers", found=actual)
+        actual = f"{self.differing} of {self.rows} rows differ; first {self.first}"
         hint = "the two run on different libraries: compare the fingerprints in `lading matrix`"
-        return Check("equivalence", "failed", expected="bit-identical answers", found=found, hint=hint)
+        return Check("equivalence", "failed", expected="bit-identical answers", found=actual, hint=hint)
 
 
 def verify_image(image: str, reference: Bundle, engine: Engine | None) -> Evidence:
@@ -246,22 +246,22 @@ def _listening_address(process: subprocess.Popen[bytes], log: Any) -> str:
         if match := LISTENING.search(text):
             return match[1]
         time.sleep(0.05)
-    found = text.strip()[-500:] or "nothing"
-    raise ServerUnavailable("the server here", expected="it to listen", found=found)
+    actual = text.strip()[-500:] or "nothing"
+    raise ServerUnavailable("the server here", expected="it to listen", found=actual)
 
 
 def wait_ready(url: str) -> str:
     """Wait until a server is ready and return its address. Raises `ServerUnavailable` if it fails."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    found = "no answer"
+    actual = "no answer"
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             response = httpx.get(f"{url}/health")
             if response.status_code == httpx.codes.OK:
                 return url
-            found = response.text
+            actual = response.text
             # A bundle that failed its proof never gets ready; its reason is in the text.
             if response.json().get("health") == "failed":
                 break
         time.sleep(0.05)
-    raise ServerUnavailable(f"the server at `{url}`", expected="it to be ready", found=found[:500])
+    raise ServerUnavailable(f"the server at `{url}`", expected="it to be ready", found=actual[:500])

@@ -155,8 +155,8 @@ def _archive(files: Mapping[str, LayerFile]) -> Iterator[bytes]:
 def _check_size(name: str, size_bytes: int) -> None:
     if size_bytes > MAX_MEMBER_BYTES:
         hint = "write the image to a registry or to `oci:FOLDER`, which need no tar of it"
-        expected, found = f"at most {MAX_MEMBER_BYTES} bytes, as a tar holds", str(size_bytes)
-        raise NotSupported(f"file `{name}`", expected=expected, found=found, hint=hint)
+        expected, actual = f"at most {MAX_MEMBER_BYTES} bytes, as a tar holds", str(size_bytes)
+        raise NotSupported(f"file `{name}`", expected=expected, found=actual, hint=hint)
 
 
 def _header(name: str, size: int, mode: int, kind: bytes) -> bytes:

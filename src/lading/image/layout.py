@@ -138,8 +138,8 @@ def media_type_in(data: bytes, where: str) -> str:
     try:
         content = msgspec.json.decode(data, type=dict[str, Any])
     except ValueError as error:
-        expected, found = "a manifest or an index", f"other bytes ({error})"
-        raise ImageInvalid(where, expected=expected, found=found) from error
+        expected, actual = "a manifest or an index", f"other bytes ({error})"
+        raise ImageInvalid(where, expected=expected, found=actual) from error
     return str(content.get("mediaType", ""))
 
 

@@ -43,8 +43,8 @@ def adopt(url: str, models: Sequence[str] = (), *, timeout_s: float = TIMEOUT_S)
         raise RemoteError(where, expected=f"an answer to {_ROUTES}", found="none", hint=hint)
     if answer.software.split()[0] == "lading":
         hint = "start it with the same LADING_REGISTRY"
-        found = "a lading server, which registers itself"
-        raise UsageError(where, expected="a server of another kind", found=found, hint=hint)
+        actual = "a lading server, which registers itself"
+        raise UsageError(where, expected="a server of another kind", found=actual, hint=hint)
     return Replica(
         id=base.netloc.decode(),
         host=base.host,

@@ -23,7 +23,7 @@ def release(mode: str = "canary") -> Release:
     return begin(live, "iris", 2, plan, actor="grace", at=AT, runtime=None)
 
 
-def seen(release: Release, verdict: Verdict | None = None, driver: str | None = None) -> Snapshot:
+def snapshot_of(release: Release, verdict: Verdict | None = None, driver: str | None = None) -> Snapshot:
     return snapshot(release, [], 1_795_161_700.0, verdict, driver=driver)
 
 
@@ -51,7 +51,7 @@ def test_a_latency_has_three_digits(seconds, text):
 
 
 def test_a_canary_is_described_with_its_step_share_and_age():
-    line = release_view.headline(seen(release()))
+    line = release_view.headline(snapshot_of(release()))
     assert line.startswith("iris, release 2: canary by grace, running, step 1 of 2, 10 % to iris:2 for ")
     assert line.endswith("(at least 60 s)")
     assert (
@@ -61,16 +61,19 @@ def test_a_canary_is_described_with_its_step_share_and_age():
 
 def test_a_shadow_gets_copies_and_waits_for_a_decision_by_hand():
     shadow = release("shadow")
-    assert "copies to iris:2" in release_view.headline(seen(shadow))
-    (driver, decision) = release_view.notes(seen(shadow, driver="web-1"))
+    assert "copies to iris:2" in release_view.headline(snapshot_of(shadow))
+    (driver, decision) = release_view.notes(snapshot_of(shadow, driver="web-1"))
     assert driver == "driven by web-1"
     assert "`lading rollout promote iris` or `lading rollback iris`" in decision
     verdict = Verdict("promote", ("outputs: …: no sign of harm",), {})
-    assert release_view.verdict_text(seen(shadow, verdict)) == ("good enough to promote", verdict.reasons)
+    assert release_view.verdict_text(snapshot_of(shadow, verdict)) == (
+        "good enough to promote",
+        verdict.reasons,
+    )
 
 
 def test_a_release_that_nobody_drives_says_how_to_start_a_driver():
-    (note,) = release_view.notes(seen(release()))
+    (note,) = release_view.notes(snapshot_of(release()))
     assert note == "no process drives it: start `lading serve` or `lading rollout run`"
 
 
@@ -78,12 +81,12 @@ def test_the_end_of_a_release_is_described_with_its_reason():
     ended = changed(release(), {"state": "rolled_back", "reason": "errors"}, AT)
     line = "release 2 of `iris` ended: rolled back, `iris:1` is live: errors"
     assert release_view.end_line(ended) == line
-    assert release_view.notes(seen(ended)) == []
+    assert release_view.notes(snapshot_of(ended)) == []
 
 
 def test_a_change_is_one_line_with_the_first_reason_of_the_verdict():
     verdict = Verdict("hold", ("errors: not enough yet", "latency: no sign of harm"), {})
-    line = release_view.change_line(seen(release(), verdict))
+    line = release_view.change_line(snapshot_of(release(), verdict))
     assert line == "iris release 2; running; step 1 of 2, 10 % to iris:2; hold: errors: not enough yet"
 
 
@@ -98,8 +101,8 @@ def test_the_symbols_follow_the_reasons_of_real_verdicts(proved, candidate, symb
     crowd = Crowd(proved)
     for second in range(60):
         crowd.second(current, now + second, EQUAL, candidate)
-    shown = take_snapshot(proved, WindowReader(proved), "iris", now + 60)
-    symbols = [release_view.symbol(reason) for reason in shown.verdict.reasons]
+    current_snapshot = take_snapshot(proved, WindowReader(proved), "iris", now + 60)
+    symbols = [release_view.symbol(reason) for reason in current_snapshot.verdict.reasons]
     assert symbol in symbols
 
 

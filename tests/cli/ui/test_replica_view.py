@@ -27,10 +27,10 @@ def test_a_server_is_found_by_its_id_or_a_unique_beginning():
     replicas = [RUNNING, STOPPED, GONE]
     assert find_replica(replicas, "web-1") is RUNNING
     assert find_replica(replicas, "web-10") is GONE
-    for text, found in (("web", "`web-1`, `web-2`, `web-10`"), ("other", "none")):
+    for text, names in (("web", "`web-1`, `web-2`, `web-10`"), ("other", "none")):
         with pytest.raises(ReplicaNotFound) as caught:
             find_replica(replicas, text)
-        assert caught.value.found == found
+        assert caught.value.found == names
 
 
 def test_the_standing_of_a_server_follows_from_its_heartbeats():

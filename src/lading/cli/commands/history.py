@@ -67,17 +67,17 @@ def _check(name: str, events: list[Event], releases: list[Release]) -> None:
     hint = "the record was modified by something other than lading; compare it with a copy of the catalog"
     broken = verify_chain(events)
     if broken is not None:
-        found = f"`{broken.kind}` by `{broken.actor}` at {broken.at}, altered or after one that was removed"
+        actual = f"`{broken.kind}` by `{broken.actor}` at {broken.at}, altered or after one that was removed"
         expected = "an event as it was recorded"
-        raise HistoryBroken(f"{where}, event {broken.seq}", expected=expected, found=found, hint=hint)
+        raise HistoryBroken(f"{where}, event {broken.seq}", expected=expected, found=actual, hint=hint)
     # The end of a chain can be cut off without a trace in the chain, but not in the releases: the epoch of a
     # release grows by one with each change, and each change is an event. Notes at the end leave no trace.
     changes = Counter(event.number for event in events if event.kind not in _NOTES)
     for release in releases:
         if changes[release.number] < release.epoch:
             expected = f"{release.epoch} changes of release {release.number}"
-            found = str(changes[release.number])
-            raise HistoryBroken(f"{where}, its end", expected=expected, found=found, hint=hint)
+            actual = str(changes[release.number])
+            raise HistoryBroken(f"{where}, its end", expected=expected, found=actual, hint=hint)
 
 
 def _row(event: Event) -> tuple[str, ...]:

@@ -9,15 +9,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import (
-    RefType,
-    actor_option,
-    current_actor,
-    json_option,
-    open_registry,
-    reason_option,
-    registry_option,
-)
+from lading.cli.ui.parameters import RefType, change_options, current_actor, open_registry
 from lading.cli.ui.plan_options import plan_of, plan_options
 from lading.cli.ui.release_report import is_live, print_release, proof_text
 from lading.errors import UsageError
@@ -43,10 +35,7 @@ if TYPE_CHECKING:
 )
 @click.argument("ref", type=RefType())
 @plan_options
-@actor_option
-@reason_option
-@registry_option
-@json_option
+@change_options
 def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> None:
     """Release the version that REF names; every server that follows the registry does the rest.
 

@@ -8,15 +8,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import (
-    NameType,
-    actor_option,
-    current_actor,
-    json_option,
-    open_registry,
-    reason_option,
-    registry_option,
-)
+from lading.cli.ui.parameters import NameType, change_options, current_actor, open_registry
 from lading.cli.ui.release_report import is_live, print_release, proof_text
 from lading.ref import Ref
 
@@ -41,10 +33,7 @@ if TYPE_CHECKING:
     metavar="VERSION",
     help="Version to go back to.  [default: the one that was live before]",
 )
-@actor_option
-@reason_option
-@registry_option
-@json_option
+@change_options
 def rollback(
     name: str, to: int | None, registry: str | None, as_json: bool, actor: str | None, reason: str
 ) -> None:

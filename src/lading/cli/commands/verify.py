@@ -9,7 +9,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.evidence_view import check_table, failure
+from lading.cli.ui.evidence_view import report_evidence
 from lading.cli.ui.parameters import FILE, BundleType, json_option, open_registry, registry_option
 from lading.errors import NotFound
 from lading.ref import Ref
@@ -43,12 +43,7 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
 
     limits = Gates.read(gates) if gates is not None else None
     evidence = _evidence(bundle, limits, registry)
-    if as_json:
-        printing.as_json({"holds": evidence.holds, "evidence": evidence})
-    else:
-        check_table(evidence)
-    if not evidence.holds:
-        raise failure(evidence)
+    report_evidence(evidence, as_json=as_json)
     checks = printing.plural(len(evidence.checks), "check")
     printing.info(f"`{evidence.name}` holds here: {checks} on {_machine(evidence)}")
 

@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from lading.evidence import Evidence, Fingerprint
 
 
+def report_evidence(evidence: Evidence, *, as_json: bool) -> None:
+    """Print the checks of evidence. Raises `VerificationError` unless all of them passed."""
+    if as_json:
+        printing.as_json({"holds": evidence.holds, "evidence": evidence})
+    else:
+        check_table(evidence)
+    if not evidence.holds:
+        raise failure(evidence)
+
+
 def check_table(evidence: Evidence) -> None:
     """Print the checks of evidence, one row each; the column of hints appears only if there are any."""
     header = ["check", "outcome", "expected", "found"]

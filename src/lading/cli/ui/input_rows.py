@@ -58,8 +58,8 @@ def _read_source(source: str) -> tuple[bytes, str]:
         raise click.BadParameter(f"file `{source}` does not exist", param_hint="`--input`")
     if path.suffix.lower() not in FORMATS:
         expected = ", ".join(f"`{form}`" for form in FORMATS[:-1]) + f" or `{FORMATS[-1]}`"
-        found = f"`{path.suffix}`" if path.suffix else "no extension"
-        raise UsageError(f"input `{source}`", expected=f"a {expected} file, or `-`", found=found)
+        actual = f"`{path.suffix}`" if path.suffix else "no extension"
+        raise UsageError(f"input `{source}`", expected=f"a {expected} file, or `-`", found=actual)
     return path.read_bytes(), path.suffix.lower()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,13 @@ actor_option = click.option(
     help="Name to record in the history.  [env: LADING_ACTOR; default: your login name]",
 )
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason to record in the history.")
+
+
+def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `command` with the options of every command that changes a release."""
+    for option in (json_option, registry_option, reason_option, actor_option):
+        command = option(command)
+    return command
 
 
 def current_actor(option: str | None, environ: Mapping[str, str] = os.environ) -> str:

@@ -14,7 +14,7 @@ def test_a_built_image_is_printed_with_its_digest(lading, filled, bundle, tmp_pa
     assert code == 0, stderr
     assert stdout == f"{to}@{open_source(to).root().digest}\n"
     assert stderr.startswith(f"`iris` on `{base}`: ")
-    # A directory gives the same layer, so everything but the labels is there already.
+    # A directory gives the same layer, so the target has everything but the labels already.
     code, stdout, _ = lading("image", "build", bundle.path, "--base", base, "--to", to, "--json")
     assert json.loads(stdout)["bytes_sent"] < 16_000
 

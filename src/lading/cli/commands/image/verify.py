@@ -10,7 +10,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.evidence_view import check_table, failure
+from lading.cli.ui.evidence_view import report_evidence
 from lading.cli.ui.parameters import BundleType, json_option, open_registry, registry_option
 from lading.ref import Ref
 
@@ -50,12 +50,7 @@ def verify(image: str, against: Ref | Path, registry: str | None, as_json: bool)
             evidence = verify_image(image, reference, engine)
         if isinstance(against, Ref):
             opened.record(evidence)
-    if as_json:
-        printing.as_json({"holds": evidence.holds, "evidence": evidence})
-    else:
-        check_table(evidence)
-    if not evidence.holds:
-        raise failure(evidence)
+    report_evidence(evidence, as_json=as_json)
     runtime = f"image `{evidence.fingerprint.image}`" if engine is not None else "this machine"
     printing.info(f"`{evidence.name}` answers the same from the image and as a pulled bundle, on {runtime}")
 

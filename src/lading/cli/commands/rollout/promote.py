@@ -5,14 +5,7 @@ from __future__ import annotations
 import click
 
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import (
-    NameType,
-    actor_option,
-    current_actor,
-    json_option,
-    reason_option,
-    registry_option,
-)
+from lading.cli.ui.parameters import NameType, change_options, current_actor
 from lading.cli.ui.steering import apply_by_hand
 
 
@@ -23,10 +16,7 @@ from lading.cli.ui.steering import apply_by_hand
     examples=("lading rollout promote iris --reason 'seen enough'",),
 )
 @click.argument("name", type=NameType())
-@actor_option
-@reason_option
-@registry_option
-@json_option
+@change_options
 def promote(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
     """Take the release of NAME one step up without waiting for the verdict; after the last step it is live.
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 import click
 
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import (
-    NameType,
-    actor_option,
-    current_actor,
-    json_option,
-    reason_option,
-    registry_option,
-)
+from lading.cli.ui.parameters import NameType, change_options, current_actor
 from lading.cli.ui.steering import apply_by_hand
 
 
@@ -23,10 +16,7 @@ from lading.cli.ui.steering import apply_by_hand
     examples=("lading rollout resume iris",),
 )
 @click.argument("name", type=NameType())
-@actor_option
-@reason_option
-@registry_option
-@json_option
+@change_options
 def resume(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
     """Let the paused release of NAME continue from its current step."""
     from lading.rollout import resumed
