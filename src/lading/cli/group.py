@@ -35,6 +35,7 @@ EXAMPLES = (
     "lading serve iris:1",
 )
 
+# In the order in which a newcomer needs them, within and between the sections.
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
     ("Registry", (push, pull, list_models, show, tag, matrix, remove, gc)),

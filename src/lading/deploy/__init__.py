@@ -119,6 +119,7 @@ def object_name(model: str, side: Side = "live") -> str:
     # No two models may share a name: one called `iris-canary` leaves that to the candidate of `iris`.
     if not _OBJECT_NAME.fullmatch(model) or _RESERVED_NAME.fullmatch(model):
         similar = re.sub(r"[^a-z0-9]+", "-", model).strip("-")[:40].rstrip("-")
+        # The hash keeps names apart that only differ in what was replaced; `m-` makes it begin with a letter.
         name = f"m-{similar}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
     return name + (_CANARY if side == "candidate" else "")
 

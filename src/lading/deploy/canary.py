@@ -34,6 +34,7 @@ def canary_manifests(live: Workload, candidate: Workload, release: Release, gate
 
 def http_route(release: Release, options: Options, gateway: str) -> Any:
     """Return the route of a release through `gateway`, which is ``name`` or ``namespace/name``."""
+    # Without a namespace, the gateway is in that of the route.
     namespace, _, name = gateway.rpartition("/")
     parent = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {
@@ -65,6 +66,7 @@ def route_rules(release: Release) -> list[Any]:
             "backendRefs": [_backend(release, "live")],
         }
         return [*header_rules, share]
+    # Both backends stay after the end of the release, so that a later patch only has to move weights.
     percent = candidate_percent(release)
     refs = [
         {**_backend(release, "live"), "weight": 100 - percent},
@@ -76,11 +78,13 @@ def route_rules(release: Release) -> list[Any]:
 
 def candidate_percent(release: Release) -> int:
     """Return the candidate's share of requests; 0 once the release has ended, whether live or rolled back."""
+    # The weights of an HTTPRoute are whole numbers.
     return round(release.weight_percent) if release.is_open else 0
 
 
 def weight_patch(release: Release) -> dict[str, Any]:
     """Return the JSON merge patch (RFC 7386) that makes the route match the release."""
+    # A merge patch replaces lists as a whole, so all rules are in it.
     patch: dict[str, Any] = plain(
         {
             "metadata": {"annotations": {"com.lading.release": str(release.number)}},

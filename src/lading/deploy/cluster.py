@@ -57,6 +57,7 @@ class KubernetesCluster:
         client, config = _import_client()
         configuration = client.Configuration()
         try:
+            # In a pod, its service account, unless a kubeconfig is named.
             if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
                 config.load_incluster_config(client_configuration=configuration)
             else:
@@ -95,6 +96,7 @@ class KubernetesCluster:
         metadata = manifest["metadata"]
         place = {"name": metadata["name"], "namespace": metadata.get("namespace", "")}
         where = f"{manifest['kind']} `{metadata['name']}` in cluster `{self._where}`"
+        # The client has a method for each kind; below them, one call sends a manifest of any kind.
         request = self._api.param_serialize(
             method="PATCH",
             resource_path=PATHS[manifest["kind"]].format(**place),
@@ -106,7 +108,7 @@ class KubernetesCluster:
         try:
             answer = self._api.call_api(*request, _request_timeout=TIMEOUT_S)
             answer.read()
-            self._api.response_deserialize(answer, {})
+            self._api.response_deserialize(answer, {})  # Raises for an error status.
         except self._api_error as error:
             raise _refused(where, error) from None
         except HTTPError as error:

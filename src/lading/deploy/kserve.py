@@ -24,12 +24,14 @@ def kserve_manifests(work: Workload) -> list[Any]:
 
 def serving_runtime(work: Workload) -> Any:
     """Return the ServingRuntime."""
+    # KServe merges the pod of both objects: volumes and containers here, the rest in the InferenceService.
     spec = pod_spec(work)
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
         "metadata": {"name": f"lading-{work.name}", "namespace": work.options.namespace},
         "spec": {
+            # KServe adds these to the pods, for clusters that scrape by annotation.
             "annotations": {
                 "prometheus.kserve.io/port": str(HTTP_PORT),
                 "prometheus.kserve.io/path": "/metrics",

@@ -62,6 +62,7 @@ def deployment(work: Workload) -> Any:
                     },
                 },
                 "minReadySeconds": 5,
+                # Longer than the startup probe waits (`pod.START_TIMEOUT_S`), which then says what is wrong.
                 "progressDeadlineSeconds": 600,
                 "revisionHistoryLimit": 5,
                 "selector": {"matchLabels": selector(work)},
@@ -84,6 +85,7 @@ def service(work: Workload) -> Any:
         "spec": {
             "selector": selector(work),
             "ports": [
+                # Gateways and meshes choose the protocol by `appProtocol`.
                 {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": "http"},
                 {
                     "name": "grpc",
@@ -131,6 +133,7 @@ def autoscaler(work: Workload) -> Any:
 
 def disruption_budget(work: Workload) -> Any:
     """Return the disruption budget, which limits how many pods a node drain may remove."""
+    # Only drains and other voluntary evictions count; rollouts are limited by the Deployment.
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -152,6 +155,7 @@ def network_policy(work: Workload) -> Any:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
+        # One policy for both sides of a canary, with the model's own name.
         "metadata": {**_metadata(work), "name": object_name(work.model)},
         "spec": {
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": work.model}},
@@ -196,6 +200,7 @@ def _egress(work: Workload) -> Any:
         return Noted(
             [], "Nothing at all: the bundle is in the image, and the server depends on nothing else."
         )
+    # Names have to be resolved before anything can be connected to.
     dns = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
     return [
         {"ports": dns},

@@ -22,6 +22,7 @@ def write_kustomize(folder: Path, manifests: Iterable[Any], namespace: str) -> l
     try:
         for path, content in kustomize_files(list(manifests), namespace):
             target = folder / path
+            # The user may have changed it.
             if path.parts[0] == "overlays" and target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,7 @@ def _overlay(namespace: str, patches: list[Any]) -> Any:
 
 
 def _fewer_pods() -> list[Any]:
+    # A JSON patch (RFC 6902), which kustomize takes as a string.
     patch = [
         {"op": "replace", "path": "/spec/minReplicas", "value": 1},
         {"op": "replace", "path": "/spec/maxReplicas", "value": 2},
@@ -72,5 +74,6 @@ def _json(value: Any) -> str:
 
 
 def _file_name(manifest: dict[str, Any]) -> str:
+    # Both sides of a canary have manifests of the same kinds.
     suffix = "-canary" if manifest["metadata"]["name"].endswith("-canary") else ""
     return f"{manifest['kind'].lower()}{suffix}.yaml"

@@ -14,7 +14,7 @@ from lading.deploy.yamltext import Noted
 HTTP_PORT, GRPC_PORT = 8000, 8001
 BUNDLES, CACHE = "/lading/bundles", "/lading/cache"
 DOCKER_CONFIG = "/lading/registry-login"
-USER = 65532
+USER = 65532  # As in the image (`lading.image.build.USER`).
 SERVER_MB = 256
 """A server without a model takes about 100 MB; the rest is for requests in flight."""
 
@@ -151,6 +151,7 @@ def environment(work: Workload) -> list[Any]:
 
 def probes(model: str) -> dict[str, Any]:
     """Return the three probes."""
+    # The route of the model: 200 only if this very model is ready.
     health = {"httpGet": {"path": f"/models/{model}/health", "port": "http"}}
     return {
         "startupProbe": Noted(
@@ -179,6 +180,7 @@ def probes(model: str) -> dict[str, Any]:
 
 def resources(work: Workload) -> dict[str, Any]:
     """Return what a container requests; its memory is that of the server and that of the model."""
+    # The init container has the same: a pod gets the larger of the two, so that costs nothing.
     memory = f"{memory_mib(work.memory_mb)}Mi"
     basis = "measured" if work.is_measured else "estimated from its size: run `lading verify`"
     return {
@@ -223,6 +225,7 @@ def container_security() -> dict[str, Any]:
 
 def volumes(work: Workload) -> list[Any]:
     """Return the volumes; all of them are deleted with the pod."""
+    # A limit that is exceeded evicts the pod, so each leaves some room.
     mib = work.version.size_bytes / 2**20
     size = f"{64 + math.ceil(2.2 * mib)}Mi"
     shared = "For LADING_WORKERS above 1: the copy of the model through which they share its weights."
@@ -235,6 +238,7 @@ def volumes(work: Workload) -> list[Any]:
         return declared
     why = "Twice the bundle: while it is pulled, there are two copies."
     declared.append({"name": "bundles", "emptyDir": {"sizeLimit": Noted(size, why)}})
+    # The same login that pulls images also pulls bundles from a store in that registry.
     if work.options.pull_secret:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
         declared.append(

@@ -42,6 +42,7 @@ def documents(manifests: Iterable[Any]) -> str:
 def document(manifest: Any) -> str:
     """Return one manifest as YAML."""
     lines: list[str] = []
+    # A value may have several comments, the outermost first.
     while isinstance(manifest, Noted):
         lines += _comment(manifest.why, 0)
         manifest = manifest.value
@@ -74,6 +75,7 @@ def scalar(value: Any) -> str:
     # PyYAML writes YAML 1.1, which Kubernetes reads: the strings `on`, `yes` and `1:30` are quoted.
     import yaml
 
+    # Text with control characters needs the escapes of double quotes.
     is_plain = not isinstance(value, str) or value.isprintable()
     text: str = yaml.safe_dump(
         value, width=float("inf"), allow_unicode=is_plain, default_style=None if is_plain else '"'

@@ -200,6 +200,7 @@ def find_python(file: BinaryIO, python: str, where: str) -> tuple[str, str, dict
                     library[name] = LayerFile(data.read())
     if not interpreters:
         raise _no_python(where, python)
+    # As numbers: 3.9 is older than 3.11.
     newest = max(interpreters, key=lambda version: int(version.partition(".")[2]))
     own = {name: file for name, file in library.items() if name.startswith(f"usr/lib/python{newest}/")}
     return newest, interpreters[newest], {} if compiled else own
@@ -255,6 +256,7 @@ def _standard_library_bytecode(rootfs: BaseRootfs, folder: Path) -> dict[str, La
 
 
 def _script(interpreter: str) -> bytes:
+    # Not a console script of pip, whose first line would name the Python of the machine that built it.
     lines = (
         f"#!{interpreter}",
         "import sys",
@@ -274,6 +276,7 @@ def _write(
         "python": rootfs.python,
         **versions_of(wheels, ("lading", "numpy", "onnxruntime")),
     }
+    # Evidence refers to the runtime by the bytes of its layers, whatever their compression.
     diff_ids = [*rootfs.config["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]
     runtime = chain_id(diff_ids)
     config = canonical(_config(rootfs.config, diff_ids, runtime, versions))

@@ -256,7 +256,7 @@ def run_config(
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "ExposedPorts": {**ports, "8000/tcp": {}, "8001/tcp": {}},
         "Labels": {**(before.get("Labels") or {}), **labels},
-        "StopSignal": "SIGTERM",
+        "StopSignal": "SIGTERM",  # On which the server drains.
         "User": USER,
     }
 
@@ -266,6 +266,7 @@ def _as_oci(layer: Descriptor, where: str) -> Descriptor:
 
 
 def _check_names(bundles: Sequence[BundleEntry], where: str) -> None:
+    # The folder of a bundle in the image is named by its model.
     names = [entry.name for entry in bundles]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:

@@ -103,7 +103,7 @@ class DockerArchive:
     def _describe(self, archive: tarfile.TarFile, name: str, media_type: str | None) -> Descriptor:
         file, hasher, size, magic = self._member(archive, name), hashlib.sha256(), 0, b""
         while piece := file.read(1 << 20):
-            magic = magic or piece[:2]
+            magic = magic or piece[:2]  # The archive does not say how a layer is compressed.
             hasher.update(piece)
             size += len(piece)
         digest = f"sha256:{hasher.hexdigest()}"
@@ -171,6 +171,7 @@ class DockerArchiveWriter:
         sent = self._layout.name(data, media_type)
         folder = Path(self._folder.name)
         manifest = json.loads(data)
+        # `docker load` reads this file; tools that know OCI layouts read `index.json` beside it.
         entry = {
             "Config": _blob_name(manifest["config"]["digest"]),
             "RepoTags": [self._name] if self._name else None,

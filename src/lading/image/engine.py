@@ -79,6 +79,7 @@ class Engine:
 
     def stop(self, container: str) -> int:
         """Stop a container by SIGTERM, remove it, and return its exit code, -1 if that is unknown."""
+        # As long as a server may drain by default; after that the engine kills it.
         self._run("stop", "--time=30", container, check=False)
         state = self._run("inspect", "--format", "{{.State.ExitCode}}", container, check=False)
         self._run("rm", "--force", container, check=False)
@@ -111,6 +112,7 @@ class Container:
         return self.engine.stop(self.id)
 
 
+# On the host's network, a server is reached without mapping its port, which it chooses itself.
 _HARDENED = ("--network=host", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
 
 

@@ -38,6 +38,7 @@ RANDOM_ROWS = 256
 BATCH_ROWS = 32
 SINGLE_ROWS = 32
 _REFERENCE_FOLDER = "/reference"
+# Free ports, this machine only, and no registry: a server that is only compared must not be listed.
 _ENVIRONMENT = {
     "LADING_PORT": "0",
     "LADING_GRPC_PORT": "-1",
@@ -74,6 +75,7 @@ def verify_image(image: str, reference: Bundle, engine: Engine | None) -> Eviden
     with contextlib.ExitStack() as stack:
         source = open_source(image)
         stack.callback(source.close)
+        # Bundles are the same on every platform, so the first one is enough.
         entry = _matching_entry(inspect(source).platforms[0].bundles, reference, image)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lading-")))
         if engine is None:

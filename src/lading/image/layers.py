@@ -106,6 +106,7 @@ def archive_layer(archive: Path, path: Path, *, compress: bool = True) -> Layer:
 def open_tar(file: BinaryIO, where: str) -> Iterator[BinaryIO]:
     """Open a tar, decompressed if need be. Raises `ImageInvalid` when it turns out to be none."""
     raw = io.BufferedReader(cast("io.RawIOBase", file))
+    # By content: the name of an archive may say anything.
     head = raw.peek(_MAGIC_BYTES)
     decompressors = (opener for magic, opener in _DECOMPRESSORS.items() if head.startswith(magic))
     decompress = next(decompressors, None)
@@ -174,6 +175,7 @@ def _split(name: bytes) -> tuple[bytes, bytes] | None:
     """Split a name into the prefix and base of a ustar header, or return None if it does not fit."""
     if len(name) <= 100:
         return (b"", name) if name.isascii() else None
+    # The prefix has 155 bytes, the base 100; the slash between them is not stored.
     at = name.rfind(b"/", 0, 156)
     base = name[at + 1 :]
     return (name[:at], base) if at > 0 and 0 < len(base) <= 100 and name.isascii() else None

@@ -75,6 +75,7 @@ def unpack(wheel: Wheel) -> dict[str, LayerFile]:
         record = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
         if record is None:
             raise ImageInvalid(f"wheel `{wheel.path}`", expected="a RECORD of its files", found="none")
+        # RECORD: path, digest and size of every file (PEP 376).
         rows = csv.reader(io.StringIO(archive.read(record).decode()))
         digests = {row[0]: row[1] for row in rows if len(row) > 1}
         for info in archive.infolist():

@@ -28,6 +28,7 @@ def list_models(name: str | None, registry: str | None, as_json: bool) -> None:
         if name is not None:
             versions = opened.versions(name)
         else:
+            # Versions are listed by number, so the last one is the newest.
             versions = [opened.versions(model)[-1] for model in opened.models()]
     if as_json:
         key = "versions" if name is not None else "models"

@@ -40,6 +40,7 @@ def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
         cells = [evidence_json(entry, str(version.ref)) for version, evidence in rows for entry in evidence]
         printing.as_json({"bundles": [str(version.ref) for version in versions], "evidence": cells})
         return
+    # One column per runtime, in the order in which they first appear.
     runtimes = {entry.fingerprint.id: entry.fingerprint for _, evidence in rows for entry in evidence}
     if not runtimes:
         ref = versions[-1].ref if versions else "NAME:1"

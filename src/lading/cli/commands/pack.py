@@ -106,6 +106,7 @@ def pack(model: str, **options: Any) -> None:
     from lading.pack import pack as pack_model
 
     as_json = options.pop("as_json")
+    # click collects the values of a repeatable option as a tuple of pairs.
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)
     with printing.spinner(f"packing {model}"):
@@ -118,6 +119,7 @@ def pack(model: str, **options: Any) -> None:
 
 
 def _check_model(model: str) -> None:
+    # The path of a file may contain a colon, too.
     is_object = ":" in model and not model.endswith(".onnx")
     if not is_object and not Path(model).is_file():
         expected = "an .onnx file or `module:object`"
@@ -154,6 +156,7 @@ def _print_summary(bundle: Bundle, *, drawn: bool) -> None:
     else:
         printing.info(f"golden samples: {rows}, answered by {manifest.expected_from}")
     printing.info(f"digest: {bundle.digest}")
+    # Quoted, so that the line can be pasted whatever the path contains.
     path = shlex.quote(str(bundle.path))
     printing.info(f"next: lading verify {path} && lading push {path}")
 

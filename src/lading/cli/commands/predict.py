@@ -29,6 +29,7 @@ class TargetType(BundleType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Ref | Path | str:
         """Return an address as it is; parse anything else as a `BundleType`."""
+        # Before the check for directories: an address contains slashes.
         if isinstance(value, str) and value.startswith(("http://", "https://")):
             return value
         return super().convert(value, param, ctx)
@@ -88,6 +89,7 @@ def predict(target: Ref | Path | str, **options: Any) -> None:
     if options["as_json"]:
         printing.as_json(answer, indent=0)
     elif "outputs" in answer:
+        # The answer has one list per output; each line printed is one row of all of them.
         columns: dict[str, list[Any]] = answer["outputs"]
         for values in zip(*columns.values(), strict=True):
             printing.as_json(dict(zip(columns, values, strict=True)), indent=0)
@@ -98,6 +100,7 @@ def predict(target: Ref | Path | str, **options: Any) -> None:
 
 def _check_options(target: Ref | Path | str, options: dict[str, Any]) -> None:
     remote = isinstance(target, str)
+    # Exactly one source of rows.
     if (options["source"] is None) == (not options["sample"]):
         raise click.UsageError("expected `--input FILE` or `--sample`, and not both")
     if remote and options["sample"]:
@@ -155,6 +158,7 @@ def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]
     answer: dict[str, Any] = {"model": name, "digest": bundle.digest}
     if options["outputs"]:
         return {**answer, "outputs": {tensor.name: _values(arrays[tensor.name]) for tensor in tensors}}
+    # Without `--output` there is one tensor: that of the labels, or the primary output.
     (tensor,) = tensors
     if options["label"]:
         return {**answer, "prediction": _labels(bundle, tensor, arrays[tensor.name])}

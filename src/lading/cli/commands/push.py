@@ -34,6 +34,7 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     """
     from lading.bundle import Bundle
 
+    # Before anything is sent: an invalid tag would be refused only after the upload.
     for tag in tags:
         check_tag(tag)
     bundle = Bundle.open(directory)

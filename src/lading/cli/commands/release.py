@@ -49,6 +49,7 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
         raise UsageError(f"release of `{ref}`", expected=expected, found="none", hint=hint)
     gates, live_gates = _gates(options["gates"])
     plan = plan_of(options, live_gates)
+    # Every usage error has been raised by now; from here on the registry is needed.
     actor = current_actor(options["actor"])
     with open_registry(registry) as opened:
         version = opened.resolve(ref)
@@ -86,6 +87,7 @@ def _check_plan(current: Release | None, version: ModelVersion, plan: Plan, acto
     """Raise what the registry would raise for this release, before the proof, which takes seconds."""
     from lading.release import begin
 
+    # The time and the runtime do not matter for the check.
     begin(current, version.name, version.version, plan, actor=actor, at="", runtime=None)
 
 

@@ -32,6 +32,7 @@ _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return `command` with an option for each field of `ServeSettings`."""
+    # The decorator applied last is listed first in the help.
     for field in reversed(fields(ServeSettings)):
         command = _option(field)(command)
     return command
@@ -89,6 +90,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     try:
         from lading.server import serve as run
 
+        # References on the command line take precedence over the bundles of the image.
         refs = refs or bundles_in_image()
         url = registry_url(registry)
         tasks = tuple(background_tasks(refs, url, has_registry=registry_is_set(registry)))
@@ -104,6 +106,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
 
 def import_before_fork(url: str) -> None:
     """Import what the background tasks and the registry at `url` need, so that workers share that memory."""
+    # Memory that is written before the fork is shared by all workers until one of them changes it.
     import lading.inventory
     import lading.rollout  # noqa: F401
     from lading.registry.open import import_catalog

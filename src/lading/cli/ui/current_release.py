@@ -17,4 +17,4 @@ def current_release(registry: Registry, name: str) -> Release:
     if not releases:
         hint = f"`lading release {name}:1` releases version 1"
         raise VersionNotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
-    return releases[0]
+    return releases[0]  # The newest one is first.

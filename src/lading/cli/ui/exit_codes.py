@@ -44,10 +44,12 @@ EXIT: dict[type[LadingError], int] = {
 }
 """Exit code by error; a class that is not listed has the code of its nearest listed base class."""
 
+# The parts of click's messages that are rewritten (click/exceptions.py, click/types.py).
 _QUOTED = re.compile(r"'([^']*)'")
 _NUMBERS = {"integer": "whole number", "float": "number"}
 _NUMBER = re.compile(r"a valid (integer|float)( range)?\b")
 _CHOICES = re.compile(r"\. Choose from:\s*([^.]*)")
+# HTTP statuses of a server that have an exit code of their own; any other one is a refusal.
 _REMOTE = {404: NOT_FOUND, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
 
 MEANING = {
@@ -88,6 +90,7 @@ def report(error: BaseException, *, debug: bool) -> int:
         case click.ClickException():
             printing.error(_sentence(error), _usage_hint(error))
             return error.exit_code
+    # Errors of the command line have no traceback worth showing; those of lading may.
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     match error:

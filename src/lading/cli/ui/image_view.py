@@ -43,5 +43,6 @@ def print_built(built: Built | BaseBuilt, seconds: float, note: str, *, as_json:
 
         printing.as_json({**msgspec.to_builtins(built), "seconds": seconds})
         return
+    # The digest pins the image; a name that has one already is written as it is.
     printing.data(f"{built.image}@{built.digest}" if "@" not in built.image else built.image)
     printing.info(f"{note}: {printing.human_size(built.bytes_sent)} sent in {seconds:.2f} s")

@@ -162,6 +162,7 @@ def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
 def _completions(ctx: click.Context, incomplete: str) -> list[str]:
     """List model names and, after a `:`, versions and tags; never creates a registry and never fails."""
     url = registry_url(ctx.params.get("registry"))
+    # Opening a registry in a folder that does not exist would create it.
     if "://" not in url and not Path(url).expanduser().is_dir():
         return []
     try:

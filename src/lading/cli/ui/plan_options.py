@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lading.release import HeaderRule, Mode, Plan
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# Options that mean nothing for a release straight to live.
 _ONLY_GRADUAL = ("hold", "min_requests", "no_traffic_timeout", "rules")
 
 
@@ -64,6 +65,7 @@ class RuleType(click.ParamType):  # type: ignore[type-arg]
         """Parse a rule."""
         if isinstance(value, tuple):
             return value
+        # From the right, because the value of a header may contain colons.
         match, _, side = str(value).rpartition(":")
         header, equals, content = match.partition("=")
         if not header or not equals or side not in ("live", "candidate"):
@@ -75,7 +77,7 @@ _OPTIONS = (
     click.option(
         "--canary",
         type=StepsType(),
-        is_flag=False,
+        is_flag=False,  # Together with `flag_value`, the value is optional.
         flag_value="5,25,50,100",
         metavar="PERCENTAGES",
         help="Send it a growing share of requests, judged at each step; without a value: 5,25,50,100.",

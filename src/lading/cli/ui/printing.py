@@ -27,6 +27,7 @@ _UNLIMITED_WIDTH = 1_000_000
 
 def data(text: str) -> None:
     """Print one line of data to stdout."""
+    # No colour, even on a terminal: data is often copied from there.
     click.echo(printable(text), color=False)
 
 
@@ -55,6 +56,7 @@ def error(sentence: str, hint: str | None) -> None:
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns; a pair without a value is left out."""
+    # `pairs` may be a generator, and is needed twice.
     present = [(name, value) for name, value in pairs if value]
     widest = max((len(name) for name, _ in present), default=0)
     for name, value in present:
@@ -74,6 +76,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console(file=sys.stdout, width=width, no_color=not use_colour(sys.stdout))
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _column_widths(header, cells, console.width)
+    # Captured, because rich pads lines with blanks up to the width of the column.
     with console.capture() as captured:
         if widths is not None:
             console.print(_grid(header, cells, widths))
@@ -160,6 +163,7 @@ def progress_bar(text: str) -> Iterator[Callable[[int, int], None] | None]:
 
     label = TextColumn(escape(printable(text)))
     columns = (label, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    # Transient: what counts is the line that is printed at the end.
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -24,6 +24,7 @@ def print_release(registry: Registry, release: Release, evidence: Evidence | Non
     if not as_json:
         release_table([release])
         return
+    # What was released: the candidate or, straight to live, the live version.
     version = registry.resolve(Ref(release.name, version=release.candidate or release.live))
     document = {"ref": str(version.ref), "digest": version.digest, **release_json(release)}
     if evidence is not None:

@@ -202,6 +202,7 @@ def _agreement(snapshot: Snapshot) -> str:
 
 def _output_rows(stats: Sequence[SideStats]) -> list[tuple[str, ...]]:
     """Return a row for each of the most frequent outputs, with its share on both sides."""
+    # By the traffic of both sides, so that an output which one side no longer gives is still listed.
     totals: dict[str, int] = {}
     for side in stats:
         for name, count in side.outputs.items():

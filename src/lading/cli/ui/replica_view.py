@@ -32,6 +32,7 @@ _NO_FAILURES: Mapping[str, LadingError] = {}
 
 def find_replica(replicas: Sequence[Replica], text: str) -> Replica:
     """Return the server with this id, else the only one whose id begins with it. Raises `ReplicaNotFound`."""
+    # An id may be the beginning of another one: `web-1` and `web-10`.
     exact = [replica for replica in replicas if replica.id == text]
     matching = exact or [replica for replica in replicas if replica.id.startswith(text)]
     if len(matching) == 1:
@@ -80,6 +81,7 @@ def replica_rows(
     seen, failure = last_seen(replica), failures.get(replica.id)
     if failure is not None:
         seen += f"; asked again: expected {failure.expected}, found {failure.found}"
+    # What a model reported before its server was gone no longer holds.
     state = standing(replica) if replica.gone else ""
     models = [
         (model_name(model), printing.short_digest(model.digest), state or model.state, model.owner)

@@ -100,6 +100,7 @@ def _print_changes(snapshots: Iterator[tuple[Snapshot, float]], *, as_json: bool
     previous: Any = None
     for snapshot, _ in snapshots:
         release = snapshot.release
+        # The counts change every second; a line is worth printing when one of these changes.
         state = (release.state, release.step, snapshot.verdict.action if snapshot.verdict is not None else "")
         if state == previous:
             continue
@@ -117,6 +118,7 @@ def _draw(snapshots: Iterator[tuple[Snapshot, float]]) -> None:
     from rich.console import Console
     from rich.live import Live
 
+    # Redrawn after each look only; a view that is taller than the screen is cut off, not scrolled.
     console = Console(no_color=not printing.use_colour(sys.stdout))
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for snapshot, silent_s in snapshots:

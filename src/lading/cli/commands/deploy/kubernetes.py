@@ -138,6 +138,7 @@ def _canary_manifests(registry: Registry, line: CommandLine) -> list[Any]:
     release = registry.releases.current(name)
     live, candidate = (registry.resolve(Ref(name, version=version)) for version in sides(release, name))
     assert release is not None  # `sides` raises without one.
+    # With `load`, both sides run the same image and differ in the bundle that they pull.
     live_work = workload(live, _options(line), registry.evidence(live.digest))
     candidate_work = workload(
         candidate, _options(line, line.canary_image), registry.evidence(candidate.digest), "candidate"
@@ -182,6 +183,7 @@ def _write(manifests: list[Any], line: CommandLine) -> None:
     """Apply the manifests, or write them to stdout or a kustomize folder."""
     from lading.deploy.yamltext import plain
 
+    # `--apply` and JSON need no PyYAML, so they work without the extra that brings it.
     if line.apply:
         from lading.deploy.cluster import KubernetesCluster, apply_all
 

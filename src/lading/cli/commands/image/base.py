@@ -82,6 +82,7 @@ def base(
             compress=compress == "gzip",
         )
     seconds = round(time.monotonic() - began, 3)
+    # To stderr even with `--json`: stdout holds one document.
     for note in built.notes:
         printing.info(f"note: {note}")
     print_built(built, seconds, versions_text(built.versions), as_json=as_json)

@@ -60,6 +60,7 @@ def inventory(
         return
     with open_registry(registry) as opened:
         failures = _ask_again(opened) if ask else {}
+        # Running servers first.
         replicas = sorted(opened.fleet.replicas(), key=lambda replica: (replica.gone, replica.id))
     if stale:
         replicas = [replica for replica in replicas if is_stale(replica)]
@@ -82,6 +83,7 @@ def _ask_again(registry: Registry) -> dict[str, LadingError]:
     for replica in registry.fleet.replicas():
         if replica.pattern != "foreign":
             continue
+        # The names that were given when it was adopted: TensorFlow Serving lists none itself.
         models = [name for name in replica.settings.get("models", "").split(",") if name]
         try:
             answer = ask_server(replica.address, models)

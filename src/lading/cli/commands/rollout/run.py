@@ -34,6 +34,7 @@ def run(log_level: str, registry: str | None) -> None:
     from lading.logs import set_up_logging
     from lading.rollout import Driver, unique_holder
 
+    # The driver finishes its pass before it stops, so that no release is left half changed.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
