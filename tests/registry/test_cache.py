@@ -1,4 +1,4 @@
-"""The cache of unpacked bundles: bounded, shared between processes, and never a half bundle in it."""
+"""The cache of unpacked bundles: bounded, shared between processes, and never with an incomplete bundle."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def age(root: Path, bundle: Bundle, seconds: float) -> None:
     os.utime(root / bundle.digest.removeprefix("sha256:"), (then, then))
 
 
-def test_the_least_recently_opened_goes_when_there_is_no_room(bundles, tmp_path):
+def test_the_least_recently_opened_bundle_is_evicted_if_there_is_no_room(bundles, tmp_path):
     cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]) * 5 // 2)
     for number, bundle in enumerate(bundles[:2]):
         fetch(cache, bundle)
@@ -66,7 +66,7 @@ def test_the_least_recently_opened_goes_when_there_is_no_room(bundles, tmp_path)
     assert cached(tmp_path) == {bundles[0].digest, bundles[2].digest}
 
 
-def test_those_who_unpack_at_once_keep_to_the_bound_together(bundles, tmp_path):
+def test_bundles_unpacked_together_keep_to_the_limit(bundles, tmp_path):
     cache = BundleCache(tmp_path, max_bytes=size_of(bundles[0]) * 5 // 2)
 
     def fetch_while_others_do(first: Bundle, *others: Bundle) -> None:
@@ -77,12 +77,12 @@ def test_those_who_unpack_at_once_keep_to_the_bound_together(bundles, tmp_path):
 
         cache.bundle(first.digest, unpack, size_bytes=size_of(first))
 
-    # Each makes room when none of the others is there yet.
+    # Each makes room while none of the others exists yet.
     fetch_while_others_do(*bundles)
     assert cached(tmp_path) == {bundles[0].digest, bundles[1].digest}
 
 
-def test_many_who_unpack_at_once_under_a_small_bound_lose_nothing_they_hold(bundles, tmp_path):
+def test_bundles_unpacked_together_under_a_small_limit_are_kept_while_they_are_open(bundles, tmp_path):
     together, held = threading.Barrier(len(bundles)), []
 
     def run(bundle: Bundle) -> None:
@@ -103,7 +103,7 @@ def test_many_who_unpack_at_once_under_a_small_bound_lose_nothing_they_hold(bund
     )
 
 
-def test_what_is_in_use_stays_however_little_room_there_is(bundles, tmp_path):
+def test_a_bundle_in_use_is_never_evicted(bundles, tmp_path):
     cache = BundleCache(tmp_path, max_bytes=0)
     held = [fetch(cache, bundle) for bundle in bundles[:2]]
     assert cached(tmp_path) == {bundle.digest for bundle in bundles[:2]}
@@ -115,17 +115,16 @@ def test_what_is_in_use_stays_however_little_room_there_is(bundles, tmp_path):
     assert cached(tmp_path) == {bundles[2].digest}
 
 
-def test_what_another_process_has_in_use_stays_until_it_is_killed(bundles, tmp_path):
+def test_a_bundle_that_another_process_uses_is_kept_until_that_process_dies(bundles, tmp_path):
     cache = BundleCache(tmp_path, max_bytes=0)
     path = fetch(cache, bundles[0]).path
     gc.collect()
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom lading.registry.cache import BundleCache\n"
-        "held = BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], None)\nprint('open', flush=True)\n"
-        "time.sleep(60)\n"
+        "import sys\nfrom pathlib import Path\nfrom lading.registry.cache import BundleCache\n"
+        "held = BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], None)\nprint('open', flush=True)\nsys.stdin.read()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path), bundles[0].digest]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "open\n"
         fetch(cache, bundles[1])
         assert path.exists()
@@ -136,7 +135,7 @@ def test_what_another_process_has_in_use_stays_until_it_is_killed(bundles, tmp_p
     assert cached(tmp_path) == {bundles[2].digest}
 
 
-def test_sweeping_goes_on_beside_others_who_unpack_and_remove(bundles, tmp_path):
+def test_a_sweep_tolerates_others_that_unpack_and_remove_meanwhile(bundles, tmp_path):
     cache, stop, failed = BundleCache(tmp_path), threading.Event(), []
 
     def unpack_and_remove() -> None:
@@ -151,7 +150,7 @@ def test_sweeping_goes_on_beside_others_who_unpack_and_remove(bundles, tmp_path)
         except RegistryUnavailable as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=one) for one in (unpack_and_remove, sweep)]
+    threads = [threading.Thread(target=act) for act in (unpack_and_remove, sweep)]
     for thread in threads:
         thread.start()
     threads[1].join()
@@ -160,22 +159,22 @@ def test_sweeping_goes_on_beside_others_who_unpack_and_remove(bundles, tmp_path)
     assert failed == []
 
 
-def test_many_who_ask_at_once_have_it_unpacked_once(bundles, tmp_path):
-    calls, found = [], []
+def test_a_bundle_that_many_ask_for_together_is_unpacked_once(bundles, tmp_path):
+    calls, digests = [], []
 
     def run() -> None:
-        found.append(fetch(BundleCache(tmp_path), bundles[0], calls).digest)
+        digests.append(fetch(BundleCache(tmp_path), bundles[0], calls).digest)
 
     threads = [threading.Thread(target=run) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [bundles[0].digest] * 8
+    assert digests == [bundles[0].digest] * 8
     assert calls == [bundles[0].digest]
 
 
-def test_bundles_come_and_go_under_many_hands_and_every_one_given_out_is_whole(bundles, tmp_path):
+def test_every_bundle_returned_is_complete_while_many_threads_unpack_and_evict(bundles, tmp_path):
     failures = []
 
     def run(turn: int) -> None:
@@ -210,7 +209,7 @@ BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], unpack)
 """
 
 
-def test_a_kill_while_unpacking_leaves_no_half_bundle_and_the_next_goes_on(bundles, tmp_path):
+def test_a_kill_while_unpacking_leaves_no_incomplete_bundle_and_the_next_call_succeeds(bundles, tmp_path):
     command = [sys.executable, "-c", DYING, str(tmp_path), bundles[0].digest]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert cached(tmp_path) == set()
@@ -230,7 +229,7 @@ def test_a_failed_unpacking_leaves_nothing(bundles, tmp_path):
 
 
 def damaged(cache: BundleCache, bundle: Bundle) -> Path:
-    """Have the bundle in the cache, with one byte changed and nobody who has it open."""
+    """Put the bundle into the cache, change one byte, and leave no process that has it open."""
     path = fetch(cache, bundle).path
     gc.collect()
     model = path / "model.onnx"
@@ -240,16 +239,16 @@ def damaged(cache: BundleCache, bundle: Bundle) -> Path:
     return path
 
 
-def test_a_damaged_bundle_is_unpacked_anew_by_the_first_of_many_who_open_it_at_once(bundles, tmp_path):
+def test_a_damaged_bundle_that_many_open_together_is_unpacked_again_once(bundles, tmp_path):
     damaged(BundleCache(tmp_path), bundles[0])
-    calls, found, failures = [], [], []
+    calls, digests, failures = [], [], []
     together = threading.Barrier(8)
 
     def run() -> None:
         cache = BundleCache(tmp_path)
         together.wait()
         try:
-            found.append(Bundle.open(fetch(cache, bundles[0], calls).path).digest)
+            digests.append(Bundle.open(fetch(cache, bundles[0], calls).path).digest)
         except Exception as error:  # noqa: BLE001 - shown by the assertion below
             failures.append(error)
 
@@ -259,12 +258,12 @@ def test_a_damaged_bundle_is_unpacked_anew_by_the_first_of_many_who_open_it_at_o
     for thread in threads:
         thread.join()
     assert failures == []
-    assert found == [bundles[0].digest] * 8
+    assert digests == [bundles[0].digest] * 8
     assert calls == [bundles[0].digest]
     assert list((tmp_path / "unpacking").iterdir()) == []
 
 
-def test_a_damaged_bundle_waits_for_another_who_just_opens_it(bundles, tmp_path):
+def test_a_damaged_bundle_waits_for_another_process_that_is_just_opening_it(bundles, tmp_path):
     cache = BundleCache(tmp_path)
     other = lock_directory(damaged(cache, bundles[0]))
     timer = threading.Timer(0.3, other.release)
@@ -274,7 +273,7 @@ def test_a_damaged_bundle_waits_for_another_who_just_opens_it(bundles, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_damaged_bundle_that_somebody_has_open_is_refused_and_left_alone(bundles, tmp_path):
+def test_a_damaged_bundle_that_another_process_keeps_open_is_refused_and_kept(bundles, tmp_path):
     cache, calls = BundleCache(tmp_path), []
     other = lock_directory(damaged(cache, bundles[0]))
     for _ in range(2):
@@ -302,17 +301,17 @@ def test_a_damaged_bundle_whose_store_is_damaged_too_is_unpacked_once_and_refuse
     assert cached(tmp_path) == set()
 
 
-def test_a_damaged_bundle_that_cannot_be_removed_is_refused_with_what_is_wrong_with_it(bundles, tmp_path):
+def test_a_damaged_bundle_that_cannot_be_removed_is_refused_naming_the_damage(bundles, tmp_path):
     cache = BundleCache(tmp_path)
     damaged(cache, bundles[0])
     (tmp_path / "unpacking").rmdir()
-    (tmp_path / "unpacking").touch()  # in the way for root as well, whom a read-only folder would not stop
+    (tmp_path / "unpacking").touch()  # Stops root as well, unlike a read-only folder.
     with pytest.raises(DigestMismatch, match=r"model\.onnx"):
         fetch(cache, bundles[0])
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "samples.npz", "requirements.txt"])
-def test_a_byte_changed_in_the_cache_is_never_served_and_the_bundle_is_unpacked_anew(
+def test_a_bundle_with_a_changed_byte_is_unpacked_again_and_never_served(
     folder_registry, bundle, name, caplog
 ):
     folder_registry.push(bundle)
@@ -321,9 +320,9 @@ def test_a_byte_changed_in_the_cache_is_never_served_and_the_bundle_is_unpacked_
     fetched = folder_registry.fetch("iris")
     assert fetched.path == path
     assert Bundle.open(path).digest == bundle.digest
-    (said,) = caplog.messages
-    assert name in said
-    assert bundle.digest in said
+    (message,) = caplog.messages
+    assert name in message
+    assert bundle.digest in message
 
 
 def test_a_file_added_in_the_cache_is_not_served(folder_registry, bundle):

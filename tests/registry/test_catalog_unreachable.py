@@ -1,4 +1,4 @@
-"""Servers that start while PostgreSQL is away: with what was known, or not ready until it is back."""
+"""Servers that start while PostgreSQL is unreachable: with what is known, or not ready until it is back."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def environ(postgres, tmp_path):
-    """Make a registry with two versions of iris, the first one live; give the variables that lead there."""
-    given = {
+    """The variables of a registry with two versions of `iris`, the first of them live."""
+    environ = {
         "LADING_REGISTRY": postgres.database(),
         "LADING_STORE": str(tmp_path / "store"),
         "LADING_CACHE": str(tmp_path / "cache"),
     }
-    with Registry.open(given["LADING_REGISTRY"], store=given["LADING_STORE"]) as registry:
+    with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
         for seed in (1, 2):
             registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
         registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
-    return given
+    return environ
 
 
 @contextmanager
-def away(postgres) -> Iterator[Callable[[], None]]:
-    """Stop PostgreSQL; give what starts it again, which happens in any case."""
+def stopped(postgres) -> Iterator[Callable[[], None]]:
+    """Stop PostgreSQL; yield the function that starts it again, which is called at the end in any case."""
     postgres.stop()
-    with ExitStack() as back:
-        back.callback(postgres.start)
-        yield back.close
+    with ExitStack() as stack:
+        stack.callback(postgres.start)
+        yield stack.close
 
 
 def answering(server: ServerProcess) -> str:
@@ -60,17 +60,17 @@ def not_ready(server: ServerProcess) -> str:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_that_follows_starts_with_what_was_wanted_and_follows_on(
+def test_a_server_that_follows_releases_starts_with_the_last_known_ones_and_catches_up(
     postgres, environ, tmp_path, workers
 ):
     flags = ("--workers", workers)
     with serving(environ=environ, flags=flags) as server:
         assert answering(server) == "iris:1"
-    with away(postgres) as back, serving(environ=environ, flags=flags) as server:
+    with stopped(postgres) as start_again, serving(environ=environ, flags=flags) as server:
         assert answering(server) == "iris:1"
         assert "serving the releases last known until the catalog is reachable: iris:1" in server.log
         assert "unreachable for" in httpx.get(f"{server.url}/health").json()["catalog"]
-        back()
+        start_again()
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
             registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
         server.wait_until(lambda: answering(server) == "iris:2")
@@ -78,24 +78,24 @@ def test_a_server_that_follows_starts_with_what_was_wanted_and_follows_on(
         assert server.stop() == 0
 
 
-def test_what_was_wanted_long_ago_is_not_taken_for_what_is_wanted_now(postgres, environ):
+def test_releases_that_were_wanted_long_ago_are_not_served(postgres, environ):
     with serving(environ=environ):
         pass
     (followed,) = Path(environ["LADING_CACHE"]).rglob("followed.json")
     os.utime(followed, (time.time() - 4000,) * 2)
-    with away(postgres) as back, serving(environ=environ, ready=False) as server:
+    with stopped(postgres) as start_again, serving(environ=environ, ready=False) as server:
         server.wait_until(lambda: "catalog unreachable" in server.log)
         assert not_ready(server) == "no model is loaded: catalog unreachable, retrying"
-        back()
+        start_again()
         server.wait_ready()
         assert answering(server) == "iris:1"
         assert server.stop() == 0
 
 
-def test_a_version_by_its_number_or_digest_needs_no_catalog_once_it_was_served_here(postgres, environ):
+def test_a_version_by_number_or_digest_needs_no_catalog_once_it_was_served_here(postgres, environ):
     with serving("iris:2", environ=environ) as server:
         digest = httpx.post(f"{server.url}/predict", json={"data": [[1, 2, 3, 4]]}).headers["x-lading-digest"]
-    with away(postgres):
+    with stopped(postgres):
         for ref, workers in (("iris:2", "1"), (f"iris@{digest}", "2")):
             with serving(ref, environ=environ, flags=("--workers", workers)) as server:
                 assert answering(server) == "iris:2"
@@ -103,9 +103,9 @@ def test_a_version_by_its_number_or_digest_needs_no_catalog_once_it_was_served_h
 
 
 @pytest.mark.parametrize(("ref", "workers"), [("iris", "1"), ("iris:live", "2"), ("iris:2", "1")])
-def test_what_is_not_known_from_before_is_waited_for(postgres, environ, ref, workers):
+def test_a_server_waits_for_the_catalog_for_what_it_does_not_know(postgres, environ, ref, workers):
     with (
-        away(postgres) as back,
+        stopped(postgres) as start_again,
         serving(ref, environ=environ, ready=False, flags=("--workers", workers)) as server,
     ):
         server.wait_until(lambda: "cannot resolve references yet, retrying in 2 s" in server.log)
@@ -114,19 +114,22 @@ def test_what_is_not_known_from_before_is_waited_for(postgres, environ, ref, wor
         refused = httpx.post(f"{server.url}/models/iris/predict", json={"data": [[1, 2, 3, 4]]})
         assert (refused.status_code, refused.json()["code"]) == (503, "ModelNotReady")
         assert httpx.post(f"{server.url}/v2/models/iris/infer", json={"inputs": []}).status_code == 503
-        back()
+        start_again()
         server.wait_until(lambda: server.log.count(" is ready: 16 golden rows agree") == int(workers))
         assert answering(server) == ("iris:2" if ref == "iris:2" else "iris:1")
         assert server.stop() == 0
 
 
-def test_workers_that_waited_serve_the_same_and_so_does_a_successor(postgres, environ):
+def test_workers_that_waited_and_their_successors_serve_the_same_version(postgres, environ):
     with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
         registry.tag("iris:1", "best")
     flags = ("--workers", "2")
-    with away(postgres) as back, serving("iris:best", environ=environ, ready=False, flags=flags) as server:
+    with (
+        stopped(postgres) as start_again,
+        serving("iris:best", environ=environ, ready=False, flags=flags) as server,
+    ):
         server.wait_until(lambda: "retrying in 1 s" in server.log)
-        back()
+        start_again()
         server.wait_until(lambda: server.log.count(" is ready: 16 golden rows agree") == 2)
         with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
             registry.tag("iris:2", "best")
@@ -138,17 +141,17 @@ def test_workers_that_waited_serve_the_same_and_so_does_a_successor(postgres, en
         assert server.stop() == 0
 
 
-def test_what_the_catalog_does_not_have_is_said_once_it_is_back(postgres, environ):
-    with away(postgres) as back, serving("irsi:1", environ=environ, ready=False) as server:
+def test_a_model_that_does_not_exist_is_reported_once_the_catalog_is_back(postgres, environ):
+    with stopped(postgres) as start_again, serving("irsi:1", environ=environ, ready=False) as server:
         server.wait_until(lambda: "retrying in 0.5 s" in server.log)
-        back()
+        start_again()
         server.wait_until(lambda: "did you mean `iris`" in server.log)
         assert "model `irsi`" in not_ready(server)
         assert server.stop() == 0
 
 
 @pytest.mark.parametrize("arguments", [(), ("iris:1",), ("--workers", "2"), ("iris:1", "--workers", "2")])
-def test_a_catalog_that_is_too_new_is_not_waited_for(postgres, environ, arguments):
+def test_a_catalog_that_is_too_new_ends_the_server(postgres, environ, arguments):
     database = environ["LADING_REGISTRY"].rpartition("/")[2]
     postgres.execute("UPDATE lading_schema SET version = 99", database)
     command = [sys.executable, "-m", "lading", "serve", *arguments, "--port", "0"]

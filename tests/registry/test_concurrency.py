@@ -1,4 +1,4 @@
-"""Several processes at one registry, and some killed at every moment: nothing lost, doubled or half there."""
+"""Several processes at one registry, some killed at any moment: nothing is lost, doubled or incomplete."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from lading.bundle import Bundle
 from lading.registry import Registry
 from support import push_processes as pushing
 from support.bundles import linear_bundle
+from support.files import files_below
 
 PUSHES = 100
-MOMENTS = 400  # more than any of the acts has; each stops at its own end
+MOMENTS = 400  # more than any act has; each stops at its own end
 EVERY_MOMENT = bool(os.environ.get("LADING_TEST_EVERY_MOMENT"))
-"""Kill at each call and not at some of them: ten minutes instead of one."""
+"""Kill at every call instead of at some of them: ten minutes instead of one."""
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,8 @@ def paths_of(bundles: list[Bundle]) -> list[str]:
     return [str(bundle.path) for bundle in bundles]
 
 
-def files_of(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.slow
-def test_two_push_while_others_list_pull_and_collect_and_no_version_is_lost_or_doubled(
+def test_no_version_is_lost_or_doubled_while_processes_push_list_pull_and_collect(
     processes, bundles, tmp_path
 ):
     root = str(tmp_path / "registry")
@@ -61,7 +58,7 @@ def test_two_push_while_others_list_pull_and_collect_and_no_version_is_lost_or_d
     first, second = paths_of(bundles[:PUSHES]), paths_of(bundles[PUSHES:])
     pushers = [
         processes.Process(target=pushing.push_all, args=(root, first, pushed)),
-        # It pushes some of the other's as well: who comes second gets the version of who came first.
+        # Some of the first one's bundles as well: the second push of a bundle gets its existing version.
         processes.Process(target=pushing.push_all, args=(root, [*second, *first[:20]], pushed)),
     ]
     watchers = [
@@ -91,8 +88,8 @@ def check_all(root: str, bundles: list[Bundle], numbers: list[dict[str, int]]) -
         assert [version.version for version in versions] == list(range(1, 2 * PUSHES + 1))
         kept = {version.digest: version.version for version in versions}
         assert kept.keys() == {bundle.digest for bundle in bundles}
-        for told in numbers:
-            assert told.items() <= kept.items()
+        for pushed in numbers:
+            assert pushed.items() <= kept.items()
         for version in versions:
             assert registry.fetch(version.ref).digest == version.digest
         report = registry.gc(older_than_s=0)
@@ -100,7 +97,7 @@ def check_all(root: str, bundles: list[Bundle], numbers: list[dict[str, int]]) -
 
 
 def run_killed(processes, moment: int, act, root: Path, bundle: Bundle) -> bool:
-    """Run `act` in a process that dies at `moment`; tell whether it did not live to the end."""
+    """Run `act` in a process that dies at `moment`; return whether it was killed before the end."""
     child = processes.Process(target=pushing.die_at, args=(moment, act, str(root), str(bundle.path)))
     child.start()
     child.join(60)
@@ -109,23 +106,23 @@ def run_killed(processes, moment: int, act, root: Path, bundle: Bundle) -> bool:
 
 
 def check_working(root: Path, bundles: list[Bundle]) -> None:
-    """Check that what is listed is whole, that `gc` cleans, and that a push goes on as if nothing was."""
+    """Check that every listed version is complete, that `gc` cleans up, and that pushing works."""
     first, second = bundles[:2]
     with Registry.open(str(root)) as registry:
         listed = registry.versions("iris") if registry.models() else []
-        assert [one.version for one in listed] == list(range(1, len(listed) + 1))
-        assert [one.digest for one in listed] == [first.digest, second.digest][: len(listed)]
-        for one in listed:
-            assert registry.fetch(one.ref).digest == one.digest
+        assert [version.version for version in listed] == list(range(1, len(listed) + 1))
+        assert [version.digest for version in listed] == [first.digest, second.digest][: len(listed)]
+        for version in listed:
+            assert registry.fetch(version.ref).digest == version.digest
         registry.gc(older_than_s=0)
-        assert sum(1 for _ in (root / "blobs").rglob("*") if _.is_file()) == len(listed)
+        assert len(files_below(root / "blobs")) == len(listed)
         assert registry.push(first).version == 1
         assert registry.push(second, tags=["good"]).version == 2
         assert registry.resolve("iris:good").digest == registry.fetch("iris:2").digest == second.digest
         registry.gc(older_than_s=0)
-    blobs = {name for name in files_of(root) if name.startswith("blobs/")}
+    blobs = {name for name in files_below(root) if name.startswith("blobs/")}
     assert len(blobs) == 2
-    assert {name.partition("/")[0] for name in files_of(root)} <= {"blobs", "cache", "catalog.db"}
+    assert {name.partition("/")[0] for name in files_below(root)} <= {"blobs", "cache", "catalog.db"}
     assert not list((root / "cache" / "unpacking").glob("*"))
 
 
@@ -134,7 +131,7 @@ def check_working(root: Path, bundles: list[Bundle]) -> None:
     ("act", "step"),
     [(pushing.push_one, 23), (pushing.open_new, 37), (pushing.fetch_one, 37), (pushing.collect_once, 37)],
 )
-def test_a_kill_at_any_moment_leaves_a_registry_that_works_and_gc_cleans(
+def test_a_kill_at_any_moment_leaves_a_working_registry_that_gc_cleans_up(
     processes, bundles, tmp_path, act, step
 ):
     ready = tmp_path / "ready"
@@ -164,7 +161,7 @@ def check_collected(root: Path, bundles: list[Bundle]) -> None:
     with Registry.open(str(root)) as registry:
         registry.gc(older_than_s=0)
         assert registry.fetch("iris").digest == bundles[0].digest
-        assert sum(1 for _ in (root / "blobs").rglob("*") if _.is_file()) == 1
+        assert len(files_below(root / "blobs")) == 1
         assert [path.name for path in (root / "cache").iterdir() if path.name != "unpacking"] == [
             bundles[0].digest.removeprefix("sha256:")
         ]
@@ -172,10 +169,10 @@ def check_collected(root: Path, bundles: list[Bundle]) -> None:
 
 
 @pytest.mark.slow
-def test_pushers_killed_at_random_times_lose_nothing_that_was_listed(processes, bundles, tmp_path):
+def test_pushers_killed_at_random_lose_nothing_that_was_listed(processes, bundles, tmp_path):
     root, known, clock = tmp_path / "registry", {}, random.Random(4)
     for turn in range(25):
-        # The moments above are between calls; these fall inside them as well, in the midst of a commit.
+        # The moments above are between calls; these are inside them as well, such as during a commit.
         some = paths_of(bundles[turn * 4 : turn * 4 + 60])
         began = processes.Event()
         child = processes.Process(target=pushing.push_until_killed, args=(str(root), some, began))
@@ -186,9 +183,8 @@ def test_pushers_killed_at_random_times_lose_nothing_that_was_listed(processes, 
         child.join(60)
         assert child.exitcode == -signal.SIGKILL
         with Registry.open(str(root)) as registry:
-            listed = (
-                {one.version: one.digest for one in registry.versions("iris")} if registry.models() else {}
-            )
+            versions = registry.versions("iris") if registry.models() else []
+            listed = {version.version: version.digest for version in versions}
             assert known.items() <= listed.items()
             assert sorted(listed) == list(range(1, len(listed) + 1))
             assert len(set(listed.values())) == len(listed)
@@ -198,4 +194,4 @@ def test_pushers_killed_at_random_times_lose_nothing_that_was_listed(processes, 
             assert registry.gc(older_than_s=0, dry_run=True).kept == len(listed)
         known = listed
     assert len(known) > 10
-    assert not [name for name in files_of(root / "blobs") if not name.startswith("sha256/")]
+    assert not [name for name in files_below(root / "blobs") if not name.startswith("sha256/")]

@@ -1,4 +1,4 @@
-"""The life of versions over every pairing of catalog and store, with real bundles."""
+"""Pushing, fetching, pulling and collecting over every pairing of catalog and store, with real bundles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lading.errors import (
 )
 
 
-def test_a_pushed_bundle_is_fetched_elsewhere_with_the_same_digest(open_registry, bundles):
+def test_a_pushed_bundle_is_fetched_on_another_machine_with_the_same_digest(open_registry, bundles):
     pushed = open_registry().push(bundles[0])
     fetched = open_registry().fetch("iris:1")
     assert (pushed.name, pushed.version, pushed.digest) == ("iris", 1, bundles[0].digest)
@@ -27,7 +27,7 @@ def test_a_pushed_bundle_is_fetched_elsewhere_with_the_same_digest(open_registry
     assert fetched.model_path.read_bytes() == bundles[0].model_path.read_bytes()
 
 
-def test_a_version_says_what_the_manifest_says(open_registry, bundles):
+def test_a_version_has_the_fields_of_the_manifest(open_registry, bundles):
     pushed = open_registry(clock=lambda: 0.0).push(bundles[0], tags=["good"])
     assert (pushed.owner, pushed.purpose) == ("ml@example.com", "classification")
     assert pushed.metrics == bundles[0].manifest.metrics
@@ -36,7 +36,7 @@ def test_a_version_says_what_the_manifest_says(open_registry, bundles):
     assert str(pushed.ref) == "iris:1"
 
 
-def test_the_blob_is_the_very_tar_of_the_bundle(registry, store, bundles, tmp_path):
+def test_the_blob_is_the_tar_of_the_bundle(registry, store, bundles, tmp_path):
     pushed = registry.push(bundles[0])
     with (tmp_path / "tar").open("wb") as out:
         info = bundles[0].write_tar(out)
@@ -45,14 +45,14 @@ def test_the_blob_is_the_very_tar_of_the_bundle(registry, store, bundles, tmp_pa
     assert (pushed.blob, pushed.size_bytes) == (info.digest, info.size)
 
 
-def test_pushing_the_same_bundle_again_gives_its_old_version(open_registry, bundles):
+def test_pushing_a_bundle_again_returns_its_version(open_registry, bundles):
     first = open_registry().push(bundles[0])
     open_registry().push(bundles[1])
     assert open_registry().push(bundles[0]) == first
     assert len(open_registry().versions("iris")) == 2
 
 
-def test_pushing_again_heals_a_lost_blob(open_registry, store, bundles):
+def test_pushing_again_restores_a_lost_blob(open_registry, store, bundles):
     version = open_registry().push(bundles[0])
     store.delete(version.blob)
     with pytest.raises(BlobNotFound, match=version.blob):
@@ -61,7 +61,7 @@ def test_pushing_again_heals_a_lost_blob(open_registry, store, bundles):
     assert open_registry().fetch("iris").digest == bundles[0].digest
 
 
-def test_pull_makes_a_folder_of_its_own(registry, bundles, tmp_path):
+def test_a_pull_unpacks_to_a_folder_of_its_own(registry, bundles, tmp_path):
     registry.push(bundles[0])
     pulled = registry.pull("iris", tmp_path / "deep" / "here")
     assert pulled.path == tmp_path / "deep" / "here"
@@ -70,7 +70,7 @@ def test_pull_makes_a_folder_of_its_own(registry, bundles, tmp_path):
         registry.pull("iris", tmp_path / "deep" / "here")
 
 
-def test_gc_frees_what_no_version_names_and_nothing_else(registry, store, bundles):
+def test_gc_removes_what_no_version_names_and_nothing_else(registry, store, bundles):
     kept, gone = registry.push(bundles[0]), registry.push(bundles[1])
     for version in (kept, gone):
         registry.fetch(version.ref)
@@ -80,7 +80,7 @@ def test_gc_frees_what_no_version_names_and_nothing_else(registry, store, bundle
     assert store.has(gone.blob)
     done = registry.gc(older_than_s=0)
     assert planned == done
-    assert [(one.kind, one.name) for one in done.removed] == [
+    assert [(removed.kind, removed.name) for removed in done.removed] == [
         ("blob", gone.blob),
         ("unpacked bundle", gone.digest),
     ]
@@ -91,7 +91,7 @@ def test_gc_frees_what_no_version_names_and_nothing_else(registry, store, bundle
     assert registry.gc(older_than_s=0).removed == ()
 
 
-def test_gc_at_any_moment_disturbs_no_push(open_registry, bundles):
+def test_gc_at_any_moment_does_not_disturb_a_push(open_registry, bundles):
     failures, done = [], threading.Event()
 
     def collect():
@@ -116,17 +116,17 @@ def test_gc_at_any_moment_disturbs_no_push(open_registry, bundles):
     assert failures == []
 
 
-def test_many_who_fetch_at_once_get_one_whole_bundle(open_registry, bundles):
-    registry, found = open_registry(), []
+def test_threads_that_fetch_together_get_the_complete_bundle(open_registry, bundles):
+    registry, digests = open_registry(), []
     registry.push(bundles[0])
     threads = [
-        threading.Thread(target=lambda: found.append(registry.fetch("iris:1").digest)) for _ in range(12)
+        threading.Thread(target=lambda: digests.append(registry.fetch("iris:1").digest)) for _ in range(12)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [bundles[0].digest] * 12
+    assert digests == [bundles[0].digest] * 12
 
 
 def test_resolving_and_fetching_from_the_cache_are_quick(registry, bundles):
@@ -136,11 +136,11 @@ def test_resolving_and_fetching_from_the_cache_are_quick(registry, bundles):
     for _ in range(20):
         registry.resolve("iris:1")
         registry.fetch("iris:1")
-    # Measured at about 3 ms a pair; the limit only catches a cache that is none.
+    # Measured: about 3 ms a pair. The limit only catches a cache that does not work.
     assert time.perf_counter() - start < 20 * 0.05
 
 
-def test_a_pull_to_where_nothing_can_be_written_says_so(folder_registry, bundle, open_folder):
+def test_a_pull_to_a_place_that_cannot_be_written_is_a_usage_error(folder_registry, bundle, open_folder):
     folder_registry.push(bundle)
     (open_folder / "file").write_text("")
     with pytest.raises(UsageError, match="pull of `iris:1`"):
@@ -162,7 +162,7 @@ Registry.open(sys.argv[1]).pull("iris", Path(sys.argv[2]))
 """
 
 
-def test_a_pull_removes_what_killed_ones_left_and_nothing_else(folder_registry, bundle, root, tmp_path):
+def test_a_pull_removes_what_killed_pulls_left_and_nothing_else(folder_registry, bundle, root, tmp_path):
     folder_registry.push(bundle)
     folder = tmp_path / "bundles"
     for _ in range(2):
@@ -175,7 +175,9 @@ def test_a_pull_removes_what_killed_ones_left_and_nothing_else(folder_registry, 
     assert sorted(path.name for path in folder.iterdir()) == [".iris.x.tmp", "iris"]
 
 
-def test_pulls_to_one_place_at_once_leave_one_bundle_and_no_rest(folder_registry, bundle, tmp_path):
+def test_pulls_to_one_folder_together_leave_one_bundle_and_no_temporary_files(
+    folder_registry, bundle, tmp_path
+):
     folder_registry.push(bundle)
     folder, ends = tmp_path / "bundles", []
 

@@ -21,7 +21,7 @@ from lading.registry import Registry
         "http://ann:s3cret/s3cret@s3cret@db/x",
     ],
 )
-def test_a_url_that_is_refused_is_shown_without_its_password(root, url):
+def test_a_refused_url_is_shown_without_its_password(root, url):
     for place in ({"url": url}, {"url": str(root), "store": url}):
         with pytest.raises(InvalidSetting, match=r"found `.*db/x.*`") as caught:
             Registry.open(**place)
@@ -37,7 +37,7 @@ def test_a_url_that_is_refused_is_shown_without_its_password(root, url):
         ("s3://key:s3cret/s3cret@bucket/prefix", "AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_a_store_with_a_password_in_its_url_is_refused_saying_where_that_belongs(root, url, hint):
+def test_a_store_url_with_a_password_is_refused_with_a_hint_where_it_belongs(root, url, hint):
     with pytest.raises(InvalidSetting, match=r"found `\w+://\*\*\*@") as caught:
         Registry.open(str(root), store=url)
     assert "s3cret" not in str(caught.value)

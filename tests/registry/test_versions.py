@@ -40,7 +40,7 @@ ABSENT = [
 ]
 
 
-def test_what_is_not_there_is_refused_with_what_is_near(registry, bundles):
+def test_a_reference_that_names_nothing_is_refused_with_a_hint_at_what_is_similar(registry, bundles):
     registry.push(bundles[0])
     registry.push(bundles[1], tags=["good"])
     for ref, error, words in ABSENT:
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_refused_with_what_is_near(registry, bundles):
             assert words in str(caught.value), ref
 
 
-def test_an_empty_registry_says_how_to_begin(registry):
+def test_an_empty_registry_says_how_to_push(registry):
     assert registry.models() == []
     with pytest.raises(ModelNotFound, match="lading push"):
         registry.resolve("iris")
@@ -58,7 +58,7 @@ def test_an_empty_registry_says_how_to_begin(registry):
         registry.versions("iris")
 
 
-def test_tags_move_and_go(registry, bundles):
+def test_tags_move_and_can_be_removed(registry, bundles):
     registry.push(bundles[0], tags=["good"])
     registry.push(bundles[1])
     assert registry.tag("iris:2", "good").tags == ("good",)
@@ -71,7 +71,7 @@ def test_tags_move_and_go(registry, bundles):
 
 
 @pytest.mark.parametrize("tag", ["live", "candidate"])
-def test_the_tags_of_a_release_are_moved_by_a_release_only(registry, bundles, tag):
+def test_only_a_release_moves_the_tags_live_and_candidate(registry, bundles, tag):
     for refused in (
         lambda: registry.push(bundles[0], tags=[tag]),
         lambda: registry.tag("iris:1", tag),
@@ -86,13 +86,13 @@ def test_the_tags_of_a_release_are_moved_by_a_release_only(registry, bundles, ta
 
 
 @pytest.mark.parametrize("tag", ["Good", "7", "", "a b"])
-def test_a_tag_outside_the_grammar_is_refused_before_anything_is_kept(registry, bundles, tag):
+def test_an_invalid_tag_is_refused_before_anything_is_stored(registry, bundles, tag):
     with pytest.raises(InvalidName, match="tag"):
         registry.push(bundles[0], tags=["fine", tag])
     assert registry.models() == []
 
 
-def test_a_removed_version_is_gone_and_its_number_with_it(registry, bundles):
+def test_a_removed_version_is_not_found_and_its_number_not_used_again(registry, bundles):
     registry.push(bundles[0])
     registry.push(bundles[1], tags=["good"])
     registry.remove("iris:1")
@@ -106,17 +106,17 @@ def test_a_removed_version_is_gone_and_its_number_with_it(registry, bundles):
 
 
 @pytest.mark.parametrize("ref", ["iris", "iris:good"])
-def test_only_a_version_named_exactly_is_removed(registry, bundles, ref):
+def test_only_a_version_named_by_number_or_digest_is_removed(registry, bundles, ref):
     registry.push(bundles[0], tags=["good"])
     with pytest.raises(UsageError, match="iris:3"):
         registry.remove(ref)
 
 
-def test_evidence_is_kept_by_bundle_and_fingerprint(open_registry, bundles):
+def test_evidence_is_stored_by_bundle_and_fingerprint(open_registry, bundles):
     fingerprint = Fingerprint(
         lading="0.1.0", python="3.11.7", onnxruntime="1.30", numpy="2.4", os="linux", arch="x86_64"
     )
-    one = Evidence(
+    evidence = Evidence(
         bundle=bundles[0].digest,
         name="iris",
         fingerprint=fingerprint,
@@ -124,8 +124,8 @@ def test_evidence_is_kept_by_bundle_and_fingerprint(open_registry, bundles):
         numbers={"size_mb": 0.1},
         measured_at="2026-11-20T08:00:00Z",
     )
-    open_registry().record(one)
-    assert open_registry().evidence() == open_registry().evidence(bundles[0].digest) == [one]
+    open_registry().record(evidence)
+    assert open_registry().evidence() == open_registry().evidence(bundles[0].digest) == [evidence]
     assert open_registry().evidence(bundles[1].digest) == []
     with pytest.raises(UsageError, match="size_mb"):
-        open_registry().record(msgspec.structs.replace(one, numbers={"size_mb": float("nan")}))
+        open_registry().record(msgspec.structs.replace(evidence, numbers={"size_mb": float("nan")}))

@@ -1,8 +1,8 @@
-"""What a catalog said last, kept beside the cache for servers that start while it is away.
+"""What a catalog answered last, stored beside the cache for servers that start while it is unreachable.
 
-What never changes, which version a number or a digest names, is known for good; what was wanted only for a
-while, because a release may have been undone since. Files are replaced whole. Where one cannot be written or
-read nothing is known, which the log says once.
+What never changes, the version that a number or a digest names, is known for good; the releases that were
+wanted only for a while, because one may have been undone since. Files are replaced atomically. If one cannot be
+written or read, nothing is known, which is logged once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lading.release import Release
 log = logging.getLogger("lading.registry")
 
 FRESH_S = 3600.0
-"""How long what was wanted counts. A restart takes minutes; who was away for longer waits for the catalog."""
-_HEARD_S = 60.0
-"""How often what is wanted is written anew though nothing has changed."""
+"""How long the wanted releases count. A restart takes minutes; after a longer outage a server waits."""
+_CONFIRM_S = 60.0
+"""How often the wanted releases are written again although nothing has changed."""
 
 _T = TypeVar("_T")
 
 
-class Followed(msgspec.Struct, frozen=True):
+class WantedReleases(msgspec.Struct, frozen=True):
     """The releases that were wanted, and the versions that a server held for them."""
 
     releases: tuple[Release, ...]
@@ -39,75 +39,76 @@ class Followed(msgspec.Struct, frozen=True):
 
 
 class LastKnown:
-    """The last words of the catalog called `where`, below the folder `root`; `clock` gives Unix times."""
+    """What the catalog called `where` answered last, below the folder `root`; `clock` returns Unix times."""
 
     def __init__(self, root: Path, where: str, clock: Callable[[], float]) -> None:
+        # Registries may share a cache: each has a folder of its own.
         self._folder = root / hashlib.sha256(where.encode()).hexdigest()[:12]
-        self._followed = self._folder / "followed.json"
+        self._wanted_file = self._folder / "followed.json"
         self._clock = clock
-        self._last = Followed((), ())
-        self._heard_at = 0.0
-        self._trouble = ""
+        self._wanted = WantedReleases((), ())
+        self._written_at = 0.0
+        self._last_error = ""
 
     def keep(self, version: ModelVersion) -> None:
-        """Keep what a number and a digest name. Of its tags nothing is kept: anybody moves them.
-
-        A database that was made anew, or put back from a backup, gives a number to another bundle.
-        """
+        """Store what a number and a digest name, but not its tags, which may move at any time."""
         lasting = msgspec.structs.replace(version, tags=())
         for ref in (version.ref, Ref(version.name, digest=version.digest)):
             path = self._path(ref)
+            # They differ if the database was created again, or restored from a backup: then a number may
+            # name another bundle.
             if path is not None and self._read(path, ModelVersion) != lasting:
                 self._write(path, lasting)
 
     def version(self, ref: Ref) -> ModelVersion | None:
-        """Return what `ref` names by number or digest; None if that was never kept, and for any other."""
+        """Return what `ref` names by number or digest; None if that was never stored, or for a tag."""
         path = self._path(ref)
-        found = self._read(path, ModelVersion) if path is not None else None
-        if found is None or found.name != ref.name:
+        version = self._read(path, ModelVersion) if path is not None else None
+        if version is None or version.name != ref.name:
             return None
-        return found if ref.digest in (None, found.digest) and ref.version in (None, found.version) else None
+        is_named = ref.digest in (None, version.digest) and ref.version in (None, version.version)
+        return version if is_named else None
 
-    def keep_followed(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:
-        """Keep what is wanted now, and the versions for good."""
+    def keep_wanted(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:
+        """Store the releases that are wanted now, and their versions for good."""
         for version in versions:
             self.keep(version)
-        self._last = Followed(tuple(releases), tuple(versions))
-        self._heard_at = self._clock()
-        self._write(self._followed, self._last)
+        self._wanted = WantedReleases(tuple(releases), tuple(versions))
+        self._written_at = self._clock()
+        self._write(self._wanted_file, self._wanted)
 
-    def heard(self) -> None:
-        """Note now and then that what is wanted is still what was last kept here."""
-        if self._clock() - self._heard_at >= _HEARD_S:
-            self._heard_at = self._clock()
-            self._write(self._followed, self._last)
+    def confirm(self) -> None:
+        """Renew from time to time what was stored last: the catalog has just said that it is still wanted."""
+        if self._clock() - self._written_at >= _CONFIRM_S:
+            self._written_at = self._clock()
+            self._write(self._wanted_file, self._wanted)
 
-    def followed(self) -> Followed | None:
-        """Return what was wanted, if that was not longer ago than `FRESH_S`."""
+    def wanted(self) -> WantedReleases | None:
+        """Return what was wanted, or None if that is longer ago than `FRESH_S`."""
         try:
-            age_s = self._clock() - self._followed.stat().st_mtime
+            age_s = self._clock() - self._wanted_file.stat().st_mtime
         except OSError:
             return None
-        # What is from the future was written by another clock, or by this one before it was put right.
-        return self._read(self._followed, Followed) if -_HEARD_S <= age_s <= FRESH_S else None
+        # A file from the future was written by another clock, or by this one before it was corrected.
+        return self._read(self._wanted_file, WantedReleases) if -_CONFIRM_S <= age_s <= FRESH_S else None
 
     def _path(self, ref: Ref) -> Path | None:
         if ref.digest is not None:
             return self._folder / f"{ref.name}@{ref.digest.removeprefix('sha256:')}.json"
         return self._folder / f"{ref.name}@{ref.version}.json" if ref.version is not None else None
 
-    def _write(self, path: Path, value: ModelVersion | Followed) -> None:
-        """Replace the file; where that fails there is none, for the old one would be believed."""
-        aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    def _write(self, path: Path, value: ModelVersion | WantedReleases) -> None:
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(msgspec.json.encode(value))
-            aside.replace(path)
+            temporary.write_bytes(msgspec.json.encode(value))
+            temporary.replace(path)
         except OSError as error:
-            self._complain(error)
-            for one in (aside, path):
+            self._warn(error)
+            # The old file goes as well: it would be believed.
+            for file in (temporary, path):
                 with contextlib.suppress(OSError):
-                    one.unlink()
+                    file.unlink()
 
     def _read(self, path: Path, kind: type[_T]) -> _T | None:
         try:
@@ -115,10 +116,11 @@ class LastKnown:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            self._complain(error)
+            self._warn(error)
             return None
 
-    def _complain(self, error: Exception) -> None:
-        if str(error) != self._trouble:
-            self._trouble = str(error)
-            log.warning("what the catalog said last is not kept in `%s`: %s", self._folder, error)
+    def _warn(self, error: Exception) -> None:
+        # Once per error, and not with every version that a server reads.
+        if str(error) != self._last_error:
+            self._last_error = str(error)
+            log.warning("what the catalog answered last is not stored in `%s`: %s", self._folder, error)

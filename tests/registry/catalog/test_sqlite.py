@@ -33,7 +33,7 @@ def registry(folder_registry) -> Registry:
 NOBODY = 65534
 
 
-def test_a_newer_catalog_is_refused_and_left_alone(root, bundle):
+def test_a_newer_catalog_is_refused_and_not_changed(root, bundle):
     with Registry.open(str(root)) as registry:
         registry.push(bundle)
     with contextlib.closing(sqlite3.connect(root / "catalog.db", isolation_level=None)) as newer:
@@ -44,7 +44,7 @@ def test_a_newer_catalog_is_refused_and_left_alone(root, bundle):
     assert "upgrade" in caught.value.hint
 
 
-def test_a_file_that_is_no_catalog_is_refused_and_left_alone(root):
+def test_a_file_that_is_no_catalog_is_refused_and_not_changed(root):
     root.mkdir()
     (root / "catalog.db").write_bytes(b"something else entirely\n" * 100)
     with pytest.raises(RegistryUnavailable, match="not a database") as caught:
@@ -64,14 +64,14 @@ def test_a_damaged_catalog_is_refused(root, bundle):
         Registry.open(str(root))
 
 
-def test_a_file_in_the_registrys_place_is_refused(root):
+def test_a_file_instead_of_a_folder_is_refused(root):
     root.write_text("a file")
     with pytest.raises(RegistryUnavailable, match="registry") as caught:
         Registry.open(str(root))
     assert "LADING_REGISTRY" in caught.value.hint
 
 
-def test_a_catalog_that_another_holds_is_unavailable_after_the_wait(root, bundle):
+def test_a_catalog_that_another_process_locks_is_unavailable_after_the_timeout(root, bundle):
     registry = Registry(
         open_sqlite(root, busy_timeout_s=0.1), FolderStore(root / "blobs"), BundleCache(root / "cache")
     )
@@ -88,7 +88,7 @@ def test_a_catalog_that_another_holds_is_unavailable_after_the_wait(root, bundle
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Be a user without rights for a while: root may write everywhere."""
+    """Run as a user without rights: root may write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -99,14 +99,14 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_a_place_without_the_right_to_write_is_unavailable(open_folder):
+def test_a_folder_without_write_permission_is_unavailable(open_folder):
     open_folder.chmod(0o555)
     with as_nobody(), pytest.raises(RegistryUnavailable, match="permission denied") as caught:
         Registry.open(str(open_folder / "registry"))
     assert "run as a user" in caught.value.hint
 
 
-def test_a_registry_without_the_right_to_write_is_unavailable(open_folder, bundle):
+def test_a_registry_without_write_permission_is_unavailable(open_folder, bundle):
     with Registry.open(str(open_folder / "registry")) as registry:
         registry.push(bundle)
     for path in (open_folder / "registry").rglob("*"):
@@ -118,7 +118,7 @@ def test_a_registry_without_the_right_to_write_is_unavailable(open_folder, bundl
     (open_folder / "registry").chmod(0o755)
 
 
-def test_a_registry_removed_while_open_takes_no_push(registry, root, bundle):
+def test_a_registry_removed_while_open_refuses_a_push(registry, root, bundle):
     registry.push(bundle)
     shutil.rmtree(root)
     with pytest.raises(RegistryUnavailable, match="unable to open"):
@@ -126,7 +126,7 @@ def test_a_registry_removed_while_open_takes_no_push(registry, root, bundle):
     assert not (root / "catalog.db").exists()
 
 
-def test_a_catalog_restored_from_a_backup_is_read_at_once(registry, root, bundle, tmp_path):
+def test_a_catalog_restored_from_a_backup_is_read_by_the_next_call(registry, root, bundle, tmp_path):
     registry.push(bundle)
     with (
         contextlib.closing(sqlite3.connect(root / "catalog.db")) as source,
@@ -141,7 +141,7 @@ def test_a_catalog_restored_from_a_backup_is_read_at_once(registry, root, bundle
 
 
 @pytest.mark.slow
-def test_opening_a_new_registry_from_many_processes_makes_one(root):
+def test_many_processes_that_open_a_new_registry_create_one(root):
     code = "import sys; from lading.registry import Registry; print(Registry.open(sys.argv[1]).models())"
     command = [sys.executable, "-c", code, str(root)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(6)]
@@ -151,7 +151,7 @@ def test_opening_a_new_registry_from_many_processes_makes_one(root):
     assert files_below(root) == ["catalog.db"]
 
 
-def test_a_creation_that_was_broken_off_is_finished_by_the_next(root):
+def test_an_interrupted_creation_is_finished_by_the_next_process(root):
     root.mkdir()
     # As after a kill between the switch to WAL and the tables.
     with contextlib.closing(sqlite3.connect(root / "catalog.db")) as begun:
@@ -164,10 +164,10 @@ def test_a_creation_that_was_broken_off_is_finished_by_the_next(root):
     registry.close()
 
 
-def test_the_catalog_is_in_wal_mode_and_keeps_its_foreign_keys(root):
+def test_the_catalog_is_in_wal_mode_checks_foreign_keys_and_syncs_fully(root):
     catalog = open_sqlite(root)
     with catalog.database.engine.connect() as connection:
         pragmas = ("journal_mode", "foreign_keys", "synchronous")
-        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
+        values = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
     catalog.close()
-    assert found == ["wal", 1, 2]
+    assert values == ["wal", 1, 2]

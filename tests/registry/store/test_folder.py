@@ -45,7 +45,7 @@ def test_a_byte_changed_in_the_cache_and_in_the_blob_is_refused(registry, root, 
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "samples.npz", "requirements.txt"])
-def test_a_byte_changed_in_the_blob_is_refused_and_a_push_heals_it(registry, root, bundle, name, tmp_path):
+def test_a_byte_changed_in_the_blob_is_refused_and_a_push_repairs_it(registry, root, bundle, name, tmp_path):
     version = registry.push(bundle)
     path = blob_path(root, version.blob)
     content = (bundle.path / name).read_bytes()
@@ -62,7 +62,7 @@ def test_a_byte_changed_in_the_blob_is_refused_and_a_push_heals_it(registry, roo
 
 
 @pytest.mark.parametrize("size", [0, 100, 4000])
-def test_a_blob_cut_short_is_refused_and_leaves_nothing_in_the_cache(registry, root, bundle, size):
+def test_a_truncated_blob_is_refused_and_leaves_nothing_in_the_cache(registry, root, bundle, size):
     os.truncate(blob_path(root, registry.push(bundle).blob), size)
     with pytest.raises((ArchiveInvalid, FileMissing, SizeMismatch)) as caught:
         registry.fetch("iris")
@@ -70,7 +70,7 @@ def test_a_blob_cut_short_is_refused_and_leaves_nothing_in_the_cache(registry, r
     assert files_below(root / "cache") == []
 
 
-def test_a_blob_of_another_bundle_under_this_name_is_refused(registry, root, bundle, tmp_path):
+def test_the_blob_of_another_bundle_under_this_digest_is_refused(registry, root, bundle, tmp_path):
     mine = registry.push(bundle)
     other = registry.push(linear_bundle(tmp_path / "other", seed=1))
     shutil.copy(blob_path(root, other.blob), blob_path(root, mine.blob))
@@ -86,7 +86,7 @@ def test_a_bundle_changed_after_it_was_opened_is_not_pushed(registry, root, bund
     assert files_below(root / "blobs") == []
 
 
-def test_a_store_that_takes_no_more_bytes_keeps_nothing_of_the_push(registry, root, tmp_path):
+def test_a_push_that_fails_on_a_full_disk_leaves_nothing(registry, root, tmp_path):
     big = linear_bundle(tmp_path / "big", features=300, classes=300)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))

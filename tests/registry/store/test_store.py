@@ -1,4 +1,4 @@
-"""What every store keeps to: a blob that can be seen is whole."""
+"""What every store guarantees: a blob that exists is complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(store, digest: str) -> bytes:
         return source.read()
 
 
-def test_what_was_put_comes_out_again_also_elsewhere(open_store):
+def test_a_blob_is_read_as_it_was_put_on_other_connections_too(open_store):
     digest = put(open_store())
     assert read(open_store(), digest) == BODY
     assert open_store().has(digest)
@@ -35,7 +35,7 @@ def test_an_empty_blob_is_a_blob(store):
     assert read(store, put(store, b"")) == b""
 
 
-def test_a_blob_written_in_pieces_is_one_blob(store):
+def test_a_blob_written_in_chunks_is_one_blob(store):
     def write(out):
         for at in range(0, len(BODY), 7_001):
             out.write(BODY[at : at + 7_001])
@@ -44,7 +44,7 @@ def test_a_blob_written_in_pieces_is_one_blob(store):
     assert read(store, DIGEST) == BODY
 
 
-def test_a_blob_that_is_not_there_is_not_found_by_its_digest(store):
+def test_a_blob_that_does_not_exist_is_not_found_naming_its_digest(store):
     assert not store.has(DIGEST)
     with pytest.raises(BlobNotFound, match=DIGEST):
         store.open(DIGEST)
@@ -59,7 +59,7 @@ def test_a_blob_that_is_not_there_is_not_found_by_its_digest(store):
         (b"", SizeMismatch),
     ],
 )
-def test_other_bytes_than_announced_are_refused_and_nothing_is_kept(store, body, error):
+def test_bytes_other_than_announced_are_refused_and_not_stored(store, body, error):
     with pytest.raises(error):
         store.put(lambda out: out.write(body), DIGEST, len(BODY))
     assert not store.has(DIGEST)
@@ -67,7 +67,7 @@ def test_other_bytes_than_announced_are_refused_and_nothing_is_kept(store, body,
     assert store.sweep(time.time() + 1, dry_run=False) == []
 
 
-def test_a_writer_that_breaks_off_leaves_nothing(store):
+def test_a_writer_that_fails_leaves_nothing(store):
     def write(out):
         out.write(BODY[:100])
         raise DigestMismatch("`model.onnx`", expected="`a`", found="`b`")
@@ -78,10 +78,10 @@ def test_a_writer_that_breaks_off_leaves_nothing(store):
     assert store.sweep(time.time() + 1, dry_run=False) == []
 
 
-def test_putting_again_keeps_the_blob_and_makes_it_young(store, tick_s):
+def test_putting_a_blob_again_keeps_it_and_renews_its_time(store, tick_s):
     put(store)
     (first,) = store.blobs()
-    time.sleep(tick_s)
+    time.sleep(tick_s)  # Until the store can show another time.
     put(store)
     (again,) = store.blobs()
     assert again.digest == first.digest == DIGEST
@@ -96,7 +96,7 @@ def test_blobs_are_listed_in_order_with_their_sizes(store):
     assert all(abs(blob.modified_at - time.time()) < 60 for blob in listed)
 
 
-def test_a_deleted_blob_is_gone_and_deleting_again_says_so(store):
+def test_a_blob_is_deleted_once(store):
     put(store)
     assert store.delete(DIGEST)
     assert not store.delete(DIGEST)
@@ -104,7 +104,7 @@ def test_a_deleted_blob_is_gone_and_deleting_again_says_so(store):
     assert list(store.blobs()) == []
 
 
-def test_a_reader_goes_on_while_the_blob_is_deleted(store):
+def test_a_reader_continues_while_the_blob_is_deleted(store):
     put(store)
     with store.open(DIGEST) as source:
         head = source.read(10)
@@ -131,16 +131,16 @@ def test_many_writers_of_one_blob_leave_one_blob(open_store):
     assert open_store().sweep(time.time() + 1, dry_run=False) == []
 
 
-def test_a_write_under_way_cannot_be_seen_and_is_never_swept(open_store):
-    seen = []
+def test_a_write_under_way_is_invisible_and_never_swept(open_store):
+    views = []
 
     def write(out):
         out.write(BODY[:1000])
         other = open_store()
-        seen.append((other.has(DIGEST), list(other.blobs()), other.sweep(time.time() + 1, dry_run=False)))
+        views.append((other.has(DIGEST), list(other.blobs()), other.sweep(time.time() + 1, dry_run=False)))
         out.write(BODY[1000:])
 
     store = open_store()
     store.put(write, DIGEST, len(BODY))
-    assert seen == [(False, [], [])]
+    assert views == [(False, [], [])]
     assert read(store, DIGEST) == BODY

@@ -1,21 +1,23 @@
-"""Pulls that are killed, come together or meet a full disk: an error or a whole bundle, never a half one."""
+"""Pulls that are killed, run together or meet a full disk: an error or a complete bundle, never half of one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lading.bundle import Bundle
 from lading.errors import RegistryUnavailable
 from lading.registry import Registry
 from support.bundles import linear_bundle
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -27,15 +29,15 @@ FETCHING = (
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Bundle:
-    # 16 MB of weights: long enough to be caught in the middle.
+    # 16 MB of weights take long enough to be interrupted.
     return linear_bundle(tmp_path_factory.mktemp("bundle") / "iris", features=2_000, classes=2_000, rows=1)
 
 
 @pytest.fixture(params=["oci", "s3"])
 def url(request, monkeypatch) -> str:
-    found = request.getfixturevalue(f"{request.param}_url")
-    monkeypatch.setenv("LADING_STORE", found)
-    return found
+    url = request.getfixturevalue(f"{request.param}_url")
+    monkeypatch.setenv("LADING_STORE", url)
+    return url
 
 
 @pytest.fixture
@@ -85,10 +87,10 @@ with Registry.open(sys.argv[1]) as registry:
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 1.0, 1.1], ids=lambda part: f"{part:.0%}")
-def test_a_pull_killed_at_any_byte_leaves_nothing_half_and_the_next_one_completes(root, bundle, part):
+def test_a_fetch_killed_at_any_byte_leaves_nothing_incomplete_and_the_next_one_succeeds(root, bundle, part):
     with Registry.open(str(root)) as registry:
         size = registry.resolve("iris:1").size_bytes
-    # At 110 % it is read and unpacked, but not yet where others look for it.
+    # At 110 % it is read and unpacked, but not yet under its own name.
     command = [sys.executable, "-c", DYING, str(root), str(int(size * part))]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert cached(root) == []
@@ -98,19 +100,27 @@ def test_a_pull_killed_at_any_byte_leaves_nothing_half_and_the_next_one_complete
     assert list((root / "cache" / "unpacking").iterdir()) == []
 
 
-def test_two_processes_that_pull_at_once_download_once(root, bundle, request):
+def test_processes_that_fetch_together_download_once(root, bundle, request):
     if "oci" not in os.environ["LADING_STORE"]:
-        log, words = request.getfixturevalue("s3_server").log, '"GET /bucket-'
+        server, words = request.getfixturevalue("s3_server"), '"GET /bucket-'
     else:
-        log, words = request.getfixturevalue("oci_server").log, "GET /v2/models/"
+        server, words = request.getfixturevalue("oci_server"), "GET /v2/models/"
+    log, address = server.log, server.address
     before = log.read_text()
-    several = [fetching(root) for _ in range(3)]
-    found = [process.communicate()[0].strip() for process in several]
-    assert found == [bundle.digest] * 3
-    time.sleep(0.2)
-    new = log.read_text().removeprefix(before).splitlines()
-    blobs = {line for line in new if words in line and "sha256" in line and '" 200' in line}
-    assert len(blobs) == 1, blobs
+    processes = [fetching(root) for _ in range(3)]
+    digests = [process.communicate()[0].strip() for process in processes]
+    assert digests == [bundle.digest] * 3
+
+    def downloads() -> set[str]:
+        new = log.read_text().removeprefix(before).splitlines()
+        return {line for line in new if words in line and "sha256" in line and '" 200' in line}
+
+    # The server logs a request a moment after it has answered it, and these in their order: a second download
+    # would stand before the mark.
+    mark = f"GET /mark-{secrets.token_hex(4)}"
+    httpx.get(f"http://{address}{mark.removeprefix('GET ')}")
+    wait_until(lambda: mark in log.read_text())
+    assert len(downloads()) == 1, downloads()
 
 
 @pytest.fixture
@@ -123,7 +133,7 @@ def small_disk(tmp_path) -> Path:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(root, bundle, small_disk, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_files(root, bundle, small_disk, monkeypatch):
     monkeypatch.setenv("LADING_CACHE", str(small_disk))
     with Registry.open(str(root)) as registry:
         with pytest.raises(RegistryUnavailable, match="no space left on device"):
@@ -137,7 +147,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(root, bundle, small_disk, monkey
         assert registry.fetch("iris:1").digest == bundle.digest
 
 
-def test_a_disk_too_full_for_a_push_is_said_and_leaves_no_version(bundle, small_disk, monkeypatch):
+def test_a_disk_too_full_for_a_push_is_reported_and_leaves_no_version(bundle, small_disk, monkeypatch):
     monkeypatch.delenv("LADING_STORE", raising=False)
     with Registry.open(str(small_disk / "registry")) as registry:
         with pytest.raises(RegistryUnavailable, match="no space left on device") as caught:
@@ -150,7 +160,9 @@ def test_a_disk_too_full_for_a_push_is_said_and_leaves_no_version(bundle, small_
         assert registry.fetch("iris:1").digest == bundle.digest
 
 
-def test_a_disk_too_full_for_the_catalog_is_said_and_the_push_done_later(small_disk, tmp_path, monkeypatch):
+def test_a_disk_too_full_for_the_catalog_is_reported_and_the_push_succeeds_later(
+    small_disk, tmp_path, monkeypatch
+):
     monkeypatch.setenv("LADING_STORE", str(tmp_path / "store"))
     small = linear_bundle(tmp_path / "bundle")
     with Registry.open(str(small_disk / "registry")) as registry:
@@ -165,14 +177,14 @@ def test_a_disk_too_full_for_the_catalog_is_said_and_the_push_done_later(small_d
         assert registry.push(small).version == 1
 
 
-def test_the_progress_of_a_transfer_is_told_to_its_end(root, bundle, tmp_path):
+def test_the_progress_of_a_transfer_is_reported_to_its_end(root, bundle, tmp_path):
     up, down = [], []
     with Registry.open(str(root)) as registry:
         registry.store.delete(registry.resolve("iris:1").blob)
-        size = registry.push(bundle, on_progress=lambda *told: up.append(told)).size_bytes
-        registry.pull("iris:1", tmp_path / "pulled", on_progress=lambda *told: down.append(told))
-    for told in (up, down):
-        assert told[0] == (0, size)
-        assert told[-1] == (size, size)
-        assert told == sorted(told)
-        assert len(told) > 10
+        size = registry.push(bundle, on_progress=lambda *counts: up.append(counts)).size_bytes
+        registry.pull("iris:1", tmp_path / "pulled", on_progress=lambda *counts: down.append(counts))
+    for reports in (up, down):
+        assert reports[0] == (0, size)
+        assert reports[-1] == (size, size)
+        assert reports == sorted(reports)
+        assert len(reports) > 10

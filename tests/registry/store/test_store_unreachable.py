@@ -1,4 +1,4 @@
-"""Servers that start while the store is away: from the cache, or not ready until the store is back."""
+"""Servers that start while the store is unreachable: from the cache, or not ready until it is back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def away(tmp_path):
-    """Push iris to a registry and stop it; give its address and the variables that lead there."""
-    address = f"127.0.0.1:{free_port()}"  # Its own, also while nobody listens there.
+def unreachable(tmp_path):
+    """The address of a stopped registry that holds `iris`, and the variables that name it."""
+    address = f"127.0.0.1:{free_port()}"  # Reserved, so that nothing else listens there meanwhile.
     with registry_of_its_own(tmp_path / "server", address=address):
         environ = {
             "LADING_REGISTRY": str(tmp_path / "registry"),
@@ -36,8 +36,8 @@ def blob_of(environ: dict[str, str]) -> str:
         return registry.resolve("iris:1").blob
 
 
-def test_a_server_says_what_is_missing_is_not_ready_and_has_it_once_the_store_is_back(away, tmp_path):
-    address, environ = away
+def test_a_server_names_the_missing_blob_and_gets_ready_once_the_store_is_back(unreachable, tmp_path):
+    address, environ = unreachable
     with serving("iris:1", environ=environ, ready=False) as server:
         server.wait_until(lambda: "retrying in 1 s" in server.log)  # after 0.5 s the second time
         health = httpx.get(f"{server.url}/health")
@@ -50,8 +50,8 @@ def test_a_server_says_what_is_missing_is_not_ready_and_has_it_once_the_store_is
         assert server.stop() == 0
 
 
-def test_a_server_that_has_it_in_its_cache_needs_no_store(away, tmp_path):
-    address, environ = away
+def test_a_server_with_the_bundle_in_its_cache_needs_no_store(unreachable, tmp_path):
+    address, environ = unreachable
     with registry_of_its_own(tmp_path / "server", address=address), serving("iris:1", environ=environ):
         pass
     with serving("iris:1", environ=environ) as server:

@@ -98,12 +98,12 @@ class Follower:
         """Have the manager load what `releases` want, unless they are the same as the last time."""
         if self._releases == tuple(releases):
             # What is stored counts from the last answer of the catalog, not from the last change.
-            self._registry.last_known.heard()
+            self._registry.last_known.confirm()
             return
         versions = [version for release in releases for version in self._versions_of(release)]
         self._want(releases, versions)
         # For a start while the catalog is unreachable.
-        self._registry.last_known.keep_followed(releases, versions)
+        self._registry.last_known.keep_wanted(releases, versions)
         # Set last: if anything above fails, the next turn does all of it again.
         self._releases = tuple(releases)
 
@@ -156,7 +156,7 @@ class Follower:
 
     def _use_last_known(self) -> None:
         """Have the manager load what the releases wanted when the catalog last answered, if that is known."""
-        known = self._registry.last_known.followed()
+        known = self._registry.last_known.wanted()
         if known is None:
             return
         models = ", ".join(f"{version.name}:{version.version}" for version in known.versions)

@@ -1,4 +1,4 @@
-"""The S3 store before moto's real server: conditional writes, parts, what killed writers left, and faults."""
+"""The S3 store against moto's real server: conditional writes, parts, what killed writers left, and faults."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import lading.registry.store.s3.parts
 from lading.blobs.retry import Retry
 from lading.errors import BlobNotFound, DigestMismatch, ExtraMissing, InvalidSetting, RegistryUnavailable
 from lading.registry import Registry
+from lading.registry.store import s3
 from lading.registry.store.s3 import S3Store, s3_client
 from support.bundles import linear_bundle
 from support.store_servers import AWS, moto, proxy
@@ -75,7 +76,7 @@ def uploads(client, s3_url: str) -> list[dict]:
     return client.list_multipart_uploads(Bucket=at(s3_url)["Bucket"]).get("Uploads", [])
 
 
-def test_a_large_blob_goes_in_parts_and_comes_out_whole(store, client, s3_url):
+def test_a_large_blob_is_sent_in_parts_and_read_complete(store, client, s3_url):
     put(store)
     assert read(store) == BODY
     head = client.head_object(**at(s3_url))
@@ -83,7 +84,7 @@ def test_a_large_blob_goes_in_parts_and_comes_out_whole(store, client, s3_url):
     assert uploads(client, s3_url) == []
 
 
-def test_a_writer_that_breaks_off_leaves_no_parts(store, client, s3_url):
+def test_a_writer_that_fails_leaves_no_parts(store, client, s3_url):
     def write(out):
         out.write(BODY[: PART + 1])
         assert len(uploads(client, s3_url)) == 1
@@ -95,9 +96,9 @@ def test_a_writer_that_breaks_off_leaves_no_parts(store, client, s3_url):
     assert not store.has(DIGEST)
 
 
-def test_parts_of_a_killed_writer_are_swept_and_those_of_one_at_work_are_not(open_store, client, s3_url):
-    begun = client.create_multipart_upload(**at(s3_url))
-    client.upload_part(**at(s3_url), UploadId=begun["UploadId"], PartNumber=1, Body=BODY[:PART])
+def test_parts_of_a_killed_writer_are_swept_and_those_of_a_running_one_are_not(open_store, client, s3_url):
+    created = client.create_multipart_upload(**at(s3_url))
+    client.upload_part(**at(s3_url), UploadId=created["UploadId"], PartNumber=1, Body=BODY[:PART])
     working = open_store()
     later = time.time() + 10
     assert working.sweep(later, dry_run=False) == []
@@ -114,22 +115,26 @@ def test_parts_of_a_killed_writer_are_swept_and_those_of_one_at_work_are_not(ope
 
 
 @pytest.mark.parametrize("request_", ["ListParts", "AbortMultipartUpload"])
-def test_an_upload_that_is_completed_during_the_sweep_is_left_out(open_store, client, s3_url, request_):
-    begun = client.create_multipart_upload(**at(s3_url))
-    upload = {**at(s3_url), "UploadId": begun["UploadId"]}
+def test_an_upload_that_is_completed_during_the_sweep_is_skipped(
+    open_store, client, s3_url, request_, monkeypatch
+):
+    created = client.create_multipart_upload(**at(s3_url))
+    upload = {**at(s3_url), "UploadId": created["UploadId"]}
     part = client.upload_part(**upload, PartNumber=1, Body=BODY[:PART])
     parts = [{"ETag": part["ETag"], "PartNumber": 1}]
     left = {**at(s3_url), "Key": at(s3_url)["Key"] + ".left"}
     client.create_multipart_upload(**left)
+    # The store uses the client of this test, whose requests can be intercepted.
+    monkeypatch.setattr(s3, "s3_client", lambda _environ: client)
     quiet = open_store(quiet_s=-10)
     completed = []
 
-    def complete(**_given) -> None:
+    def complete(**_event) -> None:
         if not completed:
             client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
             completed.append(True)
 
-    quiet._client.meta.events.register_first(f"before-call.s3.{request_}", complete)
+    client.meta.events.register_first(f"before-call.s3.{request_}", complete)
     (removed,) = quiet.sweep(time.time() + 10, dry_run=False)
     assert removed.name == left["Key"]
     assert completed
@@ -138,31 +143,31 @@ def test_an_upload_that_is_completed_during_the_sweep_is_left_out(open_store, cl
 
 
 @pytest.mark.parametrize("size", [1000, len(BODY)])
-def test_two_who_write_one_blob_at_once_both_succeed_and_the_first_stays(open_store, client, s3_url, size):
+def test_two_writers_of_one_blob_both_succeed_and_the_first_one_is_kept(open_store, client, s3_url, size):
     body = BODY[:size]
     digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
 
     def write(out) -> None:
         out.write(body)
         put(open_store(), body)
-        etags.append(client.head_object(**at(s3_url, digest))["LastModified"])
-        time.sleep(1.1)
+        times.append(client.head_object(**at(s3_url, digest))["LastModified"])
+        time.sleep(1.1)  # A second write would have another time, which is in whole seconds.
 
-    etags = []
+    times = []
     open_store().put(write, digest, size)
-    assert client.head_object(**at(s3_url, digest))["LastModified"] == etags[0]
+    assert client.head_object(**at(s3_url, digest))["LastModified"] == times[0]
     assert uploads(client, s3_url) == []
     assert read(open_store(), digest) == body
 
 
-def test_the_condition_is_the_servers_own(client, s3_url):
+def test_the_server_itself_checks_the_condition(client, s3_url):
     client.put_object(**at(s3_url), Body=b"first", IfNoneMatch="*")
     with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
         client.put_object(**at(s3_url), Body=b"second", IfNoneMatch="*")
 
 
 @pytest.mark.parametrize("harm", [BODY[:-1], BODY[:-1] + b"?"], ids=["cut off", "changed"])
-def test_bytes_that_somebody_wrote_over_are_refused_and_healed_by_the_next_put(store, client, s3_url, harm):
+def test_an_overwritten_blob_is_refused_and_repaired_by_the_next_put(store, client, s3_url, harm):
     put(store)
     client.put_object(**at(s3_url), Body=harm)
     with pytest.raises(DigestMismatch, match=DIGEST):
@@ -171,7 +176,7 @@ def test_bytes_that_somebody_wrote_over_are_refused_and_healed_by_the_next_put(s
     assert read(store) == BODY
 
 
-def test_a_download_goes_on_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
+def test_a_download_continues_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
     put(store)
     with proxy(s3_server.address) as way:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{way.address}")
@@ -182,7 +187,7 @@ def test_a_download_goes_on_where_the_connection_broke(store, open_store, s3_ser
         assert way.cuts == 0
 
 
-def test_an_upload_goes_on_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
+def test_an_upload_continues_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
     with proxy(s3_server.address) as way:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{way.address}")
         way.cut_after, way.cuts = PART // 2, 1
@@ -192,7 +197,7 @@ def test_an_upload_goes_on_where_the_connection_broke(store, open_store, s3_serv
     assert read(store) == BODY
 
 
-def test_a_store_that_does_not_answer_is_unavailable_with_what_to_look_at(open_store, monkeypatch):
+def test_a_store_that_does_not_answer_is_unavailable_with_a_hint_at_its_url(open_store, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(RegistryUnavailable, match=r"127\.0\.0\.1:1") as caught:
@@ -200,7 +205,7 @@ def test_a_store_that_does_not_answer_is_unavailable_with_what_to_look_at(open_s
     assert "AWS_ENDPOINT_URL" in caught.value.hint
 
 
-def test_a_bucket_that_is_not_there_is_said(s3_url):
+def test_a_bucket_that_does_not_exist_is_reported(s3_url):
     store = S3Store("nobodys-bucket")
     with pytest.raises(RegistryUnavailable, match="NoSuchBucket") as caught:
         put(store)
@@ -220,10 +225,10 @@ def test_without_credentials_nothing_is_sent(open_store, monkeypatch):
 
 @pytest.fixture
 def guarded_url(tmp_path, monkeypatch):
-    """Give the URL of a bucket whose user has the rights that blobs need, but not those of `gc`."""
+    """The URL of a bucket whose user has the rights that blobs need, but not those of `gc`."""
     from botocore.session import get_session
 
-    # From then on moto asks who is allowed what: after the four requests below.
+    # After the four requests below, moto checks what each user may do.
     monkeypatch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "4")
     server = moto(tmp_path)
     for name, value in {**AWS, "AWS_ENDPOINT_URL": f"http://{server.address}"}.items():
@@ -239,12 +244,12 @@ def guarded_url(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     yield "s3://guarded"
-    for one in clients:
-        one.close()
+    for client in clients:
+        client.close()
     server.stop()
 
 
-def test_the_rights_that_gc_needs_are_named_where_one_is_missing(guarded_url):
+def test_the_rights_that_gc_needs_are_named_if_one_is_missing(guarded_url):
     store = S3Store(guarded_url.removeprefix("s3://"))
     put(store, BODY[:1000])
     with pytest.raises(RegistryUnavailable, match="AccessDenied") as caught:
@@ -254,7 +259,7 @@ def test_the_rights_that_gc_needs_are_named_where_one_is_missing(guarded_url):
     store.close()
 
 
-def test_a_registry_with_its_blobs_in_a_bucket_lives_its_life(s3_url, tmp_path):
+def test_a_registry_can_keep_its_blobs_in_a_bucket(s3_url, tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
     with Registry.open(str(tmp_path / "registry"), store=s3_url) as registry:
         version = registry.push(bundle)
@@ -262,7 +267,7 @@ def test_a_registry_with_its_blobs_in_a_bucket_lives_its_life(s3_url, tmp_path):
         with pytest.raises(BlobNotFound, match=f"{1:064x}"):
             registry.store.open(f"sha256:{1:064x}")
         registry.remove("iris:1")
-        assert [one.name for one in registry.gc(older_than_s=-2).removed] == [version.blob]
+        assert [removed.name for removed in registry.gc(older_than_s=-2).removed] == [version.blob]
 
 
 def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
