@@ -1,6 +1,7 @@
 """Every catalog and every store: a new one joins by adding its name and a branch below.
 
-The fixtures that begin with ``open`` return a function that opens the same place again, as other processes do.
+The fixtures that begin with ``open`` return a function that opens the same place again, as another process
+does.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ def test_a_bundle_that_another_process_uses_is_kept_until_that_process_dies(bund
     gc.collect()
     script = (
         "import sys\nfrom pathlib import Path\nfrom lading.registry.cache import BundleCache\n"
-        "held = BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], None)\nprint('open', flush=True)\nsys.stdin.read()\n"
+        "held = BundleCache(Path(sys.argv[1])).bundle(sys.argv[2], None)\n"
+        "print('open', flush=True)\nsys.stdin.read()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path), bundles[0].digest]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

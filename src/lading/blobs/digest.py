@@ -30,8 +30,8 @@ class BlobHash:
         """Raise `SizeMismatch` or `DigestMismatch` if the bytes are not the blob that was announced."""
         # The size first: of a blob that was cut off it says more than another digest.
         if self.size_bytes != size_bytes:
-            found = str(self.size_bytes)
-            raise SizeMismatch(f"blob `{digest}`", expected=f"{size_bytes} bytes", found=found)
+            actual = str(self.size_bytes)
+            raise SizeMismatch(f"blob `{digest}`", expected=f"{size_bytes} bytes", found=actual)
         if self.digest != digest:
             raise DigestMismatch("blob", expected=f"`{digest}`", found=f"`{self.digest}`")
 
@@ -77,8 +77,8 @@ class ChunkedWriter(ABC):
         """Take the next bytes, and send whole chunks. Raises `SizeMismatch` if the blob gets too long."""
         self.hash.update(data)
         if self.hash.size_bytes > self.size_bytes:
-            found = f"{self.hash.size_bytes} or more"
-            raise SizeMismatch("blob", expected=f"{self.size_bytes} bytes", found=found)
+            actual = f"{self.hash.size_bytes} or more"
+            raise SizeMismatch("blob", expected=f"{self.size_bytes} bytes", found=actual)
         self.rest += data
         # Not `>=`: the last chunk is sent by `finish`, and it may be a full one.
         while len(self.rest) > self.chunk_bytes:

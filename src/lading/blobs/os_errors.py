@@ -49,6 +49,8 @@ def destination_errors(where: str) -> Iterator[None]:
 def unavailable(where: str, error: OSError) -> RegistryUnavailable:
     """Return the error for an `OSError` in the registry at `where`."""
     text = (error.strerror or str(error)).lower()
-    found = f"{text} at `{error.filename}`" if error.filename else text
+    actual = f"{text} at `{error.filename}`" if error.filename else text
     hint = _HINTS.get(error.errno) if error.errno is not None else None
-    return RegistryUnavailable(f"registry `{where}`", expected="to read and write it", found=found, hint=hint)
+    return RegistryUnavailable(
+        f"registry `{where}`", expected="to read and write it", found=actual, hint=hint
+    )

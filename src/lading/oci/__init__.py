@@ -67,8 +67,8 @@ class Repository:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         if not _HOST.fullmatch(host) or not _REPOSITORY.fullmatch(name):
-            found = f"`{host}/{name}`"
-            raise InvalidSetting("registry", expected="`host/repository` in lower case", found=found)
+            actual = f"`{host}/{name}`"
+            raise InvalidSetting("registry", expected="`host/repository` in lower case", found=actual)
         self.host = host
         self.name = name
         insecure = store_settings(environ).insecure_registries.split(",")

@@ -93,16 +93,16 @@ class Transport:
 
     def broken(self, doing: str, error: Exception) -> TransientError:
         """Return the fault of a connection that failed while `doing` something."""
-        found = " ".join(str(error).split()) or type(error).__name__
+        actual = " ".join(str(error).split()) or type(error).__name__
         hint = "is the registry running, and is its host right?"
-        fault = TransientError(self.error(doing, f"no answer: {found}", hint))
+        fault = TransientError(self.error(doing, f"no answer: {actual}", hint))
         fault.__cause__ = error
         return fault
 
-    def error(self, doing: str, found: str, hint: str | None = None) -> LadingError:
+    def error(self, doing: str, actual: str, hint: str | None = None) -> LadingError:
         """Return the error that says what was found while `doing` something."""
         where = f"registry `{self._host}/{self._repository}`"
-        return RegistryUnavailable(where, expected=f"to {doing}", found=found, hint=hint)
+        return RegistryUnavailable(where, expected=f"to {doing}", found=actual, hint=hint)
 
     def close(self) -> None:
         """Close all connections; they open again when used."""

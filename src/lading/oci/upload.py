@@ -123,12 +123,12 @@ class Upload(ChunkedWriter):
 
     def _check_known(self, response: httpx.Response) -> None:
         if response.status_code in _LOST:
-            found = f"{response.status_code} {response.text[:200]}".strip()
-            raise SessionLost(self._transport.error("go on with an upload", found))
+            actual = f"{response.status_code} {response.text[:200]}".strip()
+            raise SessionLost(self._transport.error("go on with an upload", actual))
 
 
 def cancel_session(transport: Transport, location: str) -> None:
-    """Tell the registry that an upload is given up: a courtesy, whatever it answers."""
+    """Notify the registry that an upload is given up: a courtesy, whatever it answers."""
     with contextlib.suppress(LadingError, TransientError):
         transport.once("DELETE", location, expect=range(200, 500))
 

@@ -184,7 +184,7 @@ class Registry:
 
         Raises `DestinationExists`.
         """
-        # Imported here, with numpy, which most uses of a registry do not need: it is a quarter of `lading list`.
+        # Imported here, with numpy: it is a quarter of the time of `lading list`, which does not need it.
         from lading.bundle.writer import check_destination
 
         version = self.resolve(ref)
@@ -268,5 +268,5 @@ class Registry:
 
         hint = f"blob `{version.blob}` in store `{self.store.where}` is damaged: push the bundle again"
         with self.store.open(version.blob) as source, with_hint(hint):
-            told = report_reads(source, on_progress, version.size_bytes)
-            return unpack_tar(told, to, digest=version.digest, through=through)
+            reader = report_reads(source, on_progress, version.size_bytes)
+            return unpack_tar(reader, to, digest=version.digest, through=through)

@@ -229,7 +229,7 @@ def _moved(bundle: Bundle, lock: DirectoryLock, path: Path) -> Bundle:
 
 @contextmanager
 def with_hint(hint: str) -> Iterator[None]:
-    """Give a `BundleError` the hint what its reader can do about this copy of the bundle."""
+    """Add to a `BundleError` the hint what its reader can do about this copy of the bundle."""
     try:
         yield
     except BundleError as error:

@@ -35,9 +35,9 @@ def not_found(catalog: Catalog, ref: Ref) -> LadingError:
         hint = _similar(ref.tag, tags) or f"`lading tag {ref.name}:{versions[-1].version} {ref.tag}` sets it"
         return TagNotFound(f"model `{ref.name}`", expected=f"tag `{ref.tag}`", found=_listed(tags), hint=hint)
     expected = f"bundle `{ref.digest}`" if ref.digest is not None else f"version `{ref.version}`"
-    found = _listed(version.version for version in versions)
+    present = _listed(version.version for version in versions)
     plural = "" if len(versions) == 1 else "s"
-    return VersionNotFound(f"model `{ref.name}`", expected=expected, found=f"version{plural} {found}")
+    return VersionNotFound(f"model `{ref.name}`", expected=expected, found=f"version{plural} {present}")
 
 
 def blob_not_found(digest: str, *, expected: str) -> BlobNotFound:

@@ -1,8 +1,8 @@
 """What a catalog answered last, stored beside the cache for servers that start while it is unreachable.
 
 What never changes, the version that a number or a digest names, is known for good; the releases that were
-wanted only for a while, because one may have been undone since. Files are replaced atomically. If one cannot be
-written or read, nothing is known, which is logged once.
+wanted only for a while, because one may have been undone since. Files are replaced atomically. If one cannot
+be written or read, nothing is known, which is logged once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Opens the catalog, the store and the cache that URLs name. Loads SQLAlchemy, psycopg and httpx only if used."""
+"""Opens the catalog, the store and the cache that URLs name. Loads SQLAlchemy and httpx only if used."""
 
 from __future__ import annotations
 

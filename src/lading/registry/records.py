@@ -61,4 +61,4 @@ class GcReport(msgspec.Struct, frozen=True):
     @property
     def freed_bytes(self) -> int:
         """The size of all that was removed."""
-        return sum(one.size_bytes for one in self.removed)
+        return sum(removed.size_bytes for removed in self.removed)

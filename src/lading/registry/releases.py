@@ -158,12 +158,12 @@ def _superseded(old: Release, new: Release) -> EventDraft:
 
 
 def _stale(release: Release, current: Release | None) -> StaleRelease:
-    found = "no release"
+    actual = "no release"
     if current is not None:
-        found = f"release {current.number}, change {current.epoch}, by `{current.actor}`"
+        actual = f"release {current.number}, change {current.epoch}, by `{current.actor}`"
     return StaleRelease(
         f"release {release.number} of `{release.name}`",
         expected=f"change {release.epoch} of it to be the last",
-        found=found,
+        found=actual,
         hint="look at it again: `lading rollout status " + release.name + "`",
     )

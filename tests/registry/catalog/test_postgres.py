@@ -178,6 +178,12 @@ def test_a_restart_of_the_server_is_an_outage_that_the_next_call_recovers_from(p
     registry.catalog.close()
 
 
+def wait_for(items: list, more: int) -> None:
+    """Wait until a thread has added so many more items."""
+    before = len(items)
+    wait_until(lambda: len(items) >= before + more, 30)
+
+
 def test_changes_during_restarts_are_made_once_or_not_at_all(postgres):
     url = postgres.database()
     registry = rows_at(url)
@@ -203,13 +209,11 @@ def test_changes_during_restarts_are_made_once_or_not_at_all(postgres):
     driver = threading.Thread(target=drive)
     driver.start()
     for mode in ("immediate", "fast", "immediate"):
-        changes, failures = len(done), len(failed)
-        wait_until(lambda: len(done) > changes + 20, 30)
+        wait_for(done, 20)
         postgres.stop(mode)
-        wait_until(lambda: len(failed) > failures + 5, 30)
+        wait_for(failed, 5)
         postgres.start()
-    changes = len(done)
-    wait_until(lambda: len(done) > changes + 20, 30)
+    wait_for(done, 20)
     stop.set()
     driver.join(60)
     assert not driver.is_alive()

@@ -1,4 +1,4 @@
-"""Pulls that are killed, run together or meet a full disk: an error or a complete bundle, never half of one."""
+"""Transfers that are killed, run together or meet a full disk: an error or a complete bundle."""
 
 from __future__ import annotations
 

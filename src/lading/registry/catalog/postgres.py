@@ -36,8 +36,8 @@ def open_postgres(url: str, *, at_once: bool = True) -> SqlCatalog:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         # Not the whole URL: what cannot be parsed may hold a password anywhere.
-        found = f"`{url.partition('://')[0]}://…`"
-        raise InvalidSetting("registry", expected="postgresql://user@host/database", found=found) from None
+        actual = f"`{url.partition('://')[0]}://…`"
+        raise InvalidSetting("registry", expected="postgresql://user@host/database", found=actual) from None
     secrets = [name for name in parsed.query if name.lower() in SECRETS]
     where = parsed.difference_update_query(secrets).render_as_string(hide_password=True)
     database = Database(

@@ -59,7 +59,7 @@ def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
         record.info["file"] = _identity(path)
 
     def checkout(_: SqliteConnection, record: ConnectionPoolEntry, __: object) -> None:
-        # As after a restored backup: SQLAlchemy then opens the file that is there now.
+        # As after a restored backup: SQLAlchemy then opens the present file.
         if record.info["file"] != _identity(path):
             raise DisconnectionError("the file is another")
 

@@ -1,4 +1,4 @@
-"""The schema of a catalog: created once by many processes, migrated from every older one, refused if newer."""
+"""The schema of a catalog: created once by many processes, migrated from every older one, refused if new."""
 
 from __future__ import annotations
 

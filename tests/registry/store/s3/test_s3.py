@@ -1,4 +1,4 @@
-"""The S3 store against moto's real server: conditional writes, parts, what killed writers left, and faults."""
+"""The S3 store against moto's real server: conditional writes, parts, leftovers, and faults."""
 
 from __future__ import annotations
 

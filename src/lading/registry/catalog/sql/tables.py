@@ -124,7 +124,8 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
-# Events are only ever added to. Whoever owns the database can take a trigger away; the chain then tells.
+# Events are only ever added. The owner of the database can remove a trigger; then the chain of hashes shows
+# that something was changed.
 APPEND_ONLY = {
     "sqlite": (
         """

@@ -31,9 +31,9 @@ def s3_errors(where: str) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError, HTTPClientError) as error:
         name = code_of(error) or type(error).__name__
-        found = " ".join(str(error).split())
+        actual = " ".join(str(error).split())
         raise RegistryUnavailable(
-            f"store `{where}`", expected="to read and write it", found=found, hint=_HINTS.get(name)
+            f"store `{where}`", expected="to read and write it", found=actual, hint=_HINTS.get(name)
         ) from error
 
 
