@@ -17,18 +17,12 @@ from lading.oci import Repository
 from lading.oci import transport as transports
 from lading.oci.transport import Transport
 from support.oci_proxy import Answer, certificate_for_this_machine, registry_proxy
-from support.oci_stores import close_all, put, read, registry_of_its_own, repository_at, store_at
+from support.oci_stores import put, read, registry_of_its_own, repository_at, store_at
 from support.token_server import TokenServer
 
 pytestmark = pytest.mark.slow
 # bcrypt of `right`, the only form that docker-registry reads.
 HTPASSWD = "anna:$2a$05$IaqyyVtbX7PCaJIdi1HqNOP8/7JX/jY/z3W9I0e6MowoaSZXXsd.C\n"
-
-
-@pytest.fixture(autouse=True)
-def _closed():
-    yield
-    close_all()
 
 
 @pytest.fixture
@@ -52,13 +46,13 @@ def basic(text: str) -> str:
 
 
 @pytest.mark.parametrize("entry", [{"auth": basic("anna:right")}, {"username": "anna", "password": "right"}])
-def test_who_is_logged_in_may_push_and_pull(locked, tmp_path, entry):
+def test_a_user_who_is_logged_in_can_push_and_pull(locked, tmp_path, entry):
     environ = logged_in(tmp_path / "docker", locked.address, **entry)
     store = store_at(locked.address, environ=environ)
     assert read(store, put(store, b"mine")) == b"mine"
 
 
-def test_credentials_may_be_kept_for_a_part_of_a_registry(locked, tmp_path):
+def test_credentials_may_be_stored_for_a_part_of_a_registry(locked, tmp_path):
     environ = logged_in(tmp_path / "docker", f"{locked.address}/team", auth=basic("anna:right"))
     put(store_at(locked.address, "team/models", environ=environ), b"ours")
     with pytest.raises(RegistryUnavailable, match="401"):
@@ -66,7 +60,7 @@ def test_credentials_may_be_kept_for_a_part_of_a_registry(locked, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [{}, {"auth": basic("anna:wrong")}, {"auth": basic("otto:right")}])
-def test_wrong_or_no_credentials_are_said_with_what_to_do(locked, tmp_path, kept):
+def test_wrong_or_missing_credentials_are_reported_with_a_hint(locked, tmp_path, kept):
     environ = logged_in(tmp_path / "docker", locked.address, **kept)
     store = store_at(locked.address, environ=environ)
     with pytest.raises(RegistryUnavailable, match="401 Unauthorized") as caught:
@@ -77,7 +71,7 @@ def test_wrong_or_no_credentials_are_said_with_what_to_do(locked, tmp_path, kept
 
 
 @pytest.mark.parametrize("table", ["credsStore", "credHelpers"])
-def test_a_credential_helper_is_asked(locked, tmp_path, monkeypatch, table):
+def test_a_credential_helper_is_run(locked, tmp_path, monkeypatch, table):
     helper = tmp_path / "docker-credential-tests"
     helper.write_text(
         '#!/bin/sh\nread host\necho "{\\"Username\\": \\"anna\\", \\"Secret\\": \\"right\\"}"\n'
@@ -101,7 +95,7 @@ def test_a_credential_helper_is_asked(locked, tmp_path, monkeypatch, table):
         ('{"auths": {"HOST": {"auth": "?"}}}', "user:password in base64"),
     ],
 )
-def test_credentials_that_cannot_be_read_are_refused_by_their_file(locked, tmp_path, config, words):
+def test_unreadable_credentials_are_refused_naming_the_file(locked, tmp_path, config, words):
     (tmp_path / "config.json").write_text(config.replace("HOST", locked.address))
     with pytest.raises(InvalidSetting, match=r"config\.json") as caught:
         put(store_at(locked.address, environ={"DOCKER_CONFIG": str(tmp_path)}), b"mine")
@@ -120,7 +114,7 @@ def guarded(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [{"auth": basic("anna:right")}, {"identitytoken": "right"}])
-def test_a_token_is_got_for_credentials(guarded, tmp_path, kept):
+def test_credentials_are_exchanged_for_a_token(guarded, tmp_path, kept):
     environ = logged_in(tmp_path / "docker", guarded.address, **kept)
     store = store_at(guarded.address, environ=environ)
     digest = put(store, b"mine")
@@ -131,7 +125,7 @@ def test_a_token_is_got_for_credentials(guarded, tmp_path, kept):
     assert len(guarded.tokens.asked) < 12
 
 
-def test_who_is_not_known_may_pull_and_not_push(guarded, tmp_path):
+def test_an_anonymous_user_can_pull_and_cannot_push(guarded, tmp_path):
     environ = logged_in(tmp_path / "docker", guarded.address, auth=basic("anna:right"))
     digest = put(store_at(guarded.address, environ=environ), b"mine")
     stranger = store_at(guarded.address)
@@ -161,10 +155,10 @@ LOGINS = {
 
 
 @pytest.mark.parametrize("tool", LOGINS)
-def test_the_login_of_another_tool_is_all_it_takes(locked, tmp_path, tool):
+def test_the_login_of_another_tool_is_used(locked, tmp_path, tool):
     kept = tmp_path / "docker" / "config.json"
     kept.parent.mkdir()
-    command = [one.replace("HOST", locked.address).replace("FILE", str(kept)) for one in LOGINS[tool]]
+    command = [word.replace("HOST", locked.address).replace("FILE", str(kept)) for word in LOGINS[tool]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for environ in ({"DOCKER_CONFIG": str(kept.parent)}, {"REGISTRY_AUTH_FILE": str(kept)}):
@@ -174,42 +168,42 @@ def test_the_login_of_another_tool_is_all_it_takes(locked, tmp_path, tool):
 
 @pytest.fixture
 def tls(locked, tmp_path, monkeypatch):
-    """Give a front that ends TLS before a registry that asks for a password and is not told of the TLS."""
+    """A proxy that ends TLS before a registry that asks for a password and does not know of the TLS."""
     certificate = certificate_for_this_machine(tmp_path / "tls.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    transports._certificates.cache_clear()
+    transports.certificates.cache_clear()
     with registry_proxy(locked.address, certificate=certificate) as opened:
         yield opened
-    transports._certificates.cache_clear()
+    transports.certificates.cache_clear()
 
 
 def over_tls(address: str, environ: dict[str, str]) -> Repository:
-    """Speak to a host of this machine as to any other."""
+    """Use TLS for a host of this machine, as for any other."""
     repository = repository_at(address, environ=environ)
     quick = Retry(attempts=2, first_s=0.01)
     repository.transport = Transport(address, "models", plain=False, retry=quick, environ=environ)
     return repository
 
 
-def test_credentials_for_a_host_with_tls_are_not_said_to_it_without(tls, tmp_path):
+def test_credentials_for_a_host_with_tls_are_not_sent_without_it(tls, tmp_path):
     repository = over_tls(tls.address, logged_in(tmp_path / "docker", tls.address, auth=basic("anna:right")))
     with pytest.raises(RegistryUnavailable, match="401") as caught:
         repository.put_blob(b"mine")
     assert "X-Forwarded-Proto" in caught.value.hint
-    assert {one.scheme for one in tls.requests if one.authorization} == {"https"}
-    assert {one.authorization for one in tls.requests if one.scheme == "http"} == {None}
+    assert {request.scheme for request in tls.requests if request.authorization} == {"https"}
+    assert {request.authorization for request in tls.requests if request.scheme == "http"} == {None}
 
 
-def test_a_proxy_before_a_registry_that_is_told_of_the_tls_is_fine(tls, tmp_path):
+def test_a_proxy_that_forwards_the_scheme_works(tls, tmp_path):
     tls.forwarded = "https"
     repository = over_tls(tls.address, logged_in(tmp_path / "docker", tls.address, auth=basic("anna:right")))
     digest = repository.put_blob(b"mine")
     with repository.open_blob(digest) as file:
         assert file.read() == b"mine"
-    assert {one.scheme for one in tls.requests} == {"https"}
+    assert {request.scheme for request in tls.requests} == {"https"}
 
 
-def test_who_a_redirect_leads_to_is_given_no_credentials(tmp_path):
+def test_a_host_that_a_redirect_leads_to_gets_no_credentials(tmp_path):
     with registry_of_its_own(tmp_path / "server") as server:
         digest = put(store_at(server.address), b"mine")
     with registry_proxy() as elsewhere:
@@ -221,20 +215,20 @@ def test_who_a_redirect_leads_to_is_given_no_credentials(tmp_path):
             environ = logged_in(tmp_path / "docker", server.address, auth=basic("anna:right"))
             with pytest.raises(RegistryUnavailable, match="401 Unauthorized"):
                 store_at(server.address, environ=environ).open(digest)
-    assert [one.authorization for one in elsewhere.requests] == [None]
+    assert [request.authorization for request in elsewhere.requests] == [None]
 
 
-def test_a_token_that_another_thread_got_meanwhile_is_not_sent_instead(guarded, tmp_path, monkeypatch):
+def test_a_token_that_another_thread_gets_meanwhile_is_not_sent_instead(guarded, tmp_path, monkeypatch):
     environ = logged_in(tmp_path / "docker", guarded.address, auth=basic("anna:right"))
     lesser = "Bearer " + guarded.tokens.token(["repository:models:pull"], push=False)
     authenticate = Transport._authenticate
 
     def overtaken(transport, response):
-        got = authenticate(transport, response)
+        header = authenticate(transport, response)
         transport._authorization = lesser
-        return got
+        return header
 
-    # Threads meet in this moment once in thousands of uploads.
+    # No test can time this moment, at which threads meet once in thousands of uploads.
     monkeypatch.setattr(Transport, "_authenticate", overtaken)
     store = store_at(guarded.address, environ=environ)
     assert read(store, put(store, b"mine")) == b"mine"

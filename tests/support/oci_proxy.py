@@ -167,3 +167,19 @@ def certificate_for_this_machine(path: Path) -> Path:
     )
     path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
     return path
+
+
+def refusing(method: str, part: str, *answers: int, body: bytes = b""):
+    """Answer requests of `method` with `part` in their path by these statuses in turn; the last one stays.
+
+    0 lets the registry answer.
+    """
+    left = list(answers)
+
+    def override(request: ProxiedRequest) -> Answer | None:
+        if request.method != method or part not in request.path:
+            return None
+        status = left.pop(0) if len(left) > 1 else left[0]
+        return Answer(status, body) if status else None
+
+    return override

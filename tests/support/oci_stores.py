@@ -8,7 +8,8 @@ import random
 from pathlib import Path
 
 from lading.blobs.retry import Retry
-from lading.oci import Repository
+from lading.image import Blob, Descriptor, Origin
+from lading.oci import Repository, digest_of
 from lading.registry.store.oci import OciStore
 from support.store_servers import docker_registry
 
@@ -39,6 +40,17 @@ def put(store: OciStore, body: bytes = BODY) -> str:
 def read(store: OciStore, digest: str = DIGEST) -> bytes:
     with store.open(digest) as source:
         return source.read()
+
+
+def unique_body(name: str) -> bytes:
+    """Return bytes that no other test has put into the registry."""
+    return f"{name} {id(object())}".encode() + hashlib.sha256(name.encode()).digest()
+
+
+def layer_blob(body: bytes, origin: Origin | None = None) -> Blob:
+    """Return a layer of an image; it may be mounted from `origin`."""
+    descriptor = Descriptor("application/vnd.oci.image.layer.v1.tar", digest_of(body), len(body))
+    return Blob(descriptor, lambda out: out.write(body), origin)
 
 
 def close_all() -> None:

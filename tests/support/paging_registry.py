@@ -1,6 +1,6 @@
-"""What docker-registry does not do and the specification wants: pages of tags, half a piece of an upload.
+"""What docker-registry does not do and the specification allows: pages of tags, half a chunk of an upload.
 
-A registry of its own would be the better server; none other is to be had where these tests run.
+Another real registry would be better; none is available where these tests run.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class PagingRegistry(ThreadingHTTPServer):
-    """Takes uploads, cutting the connection once within a piece, after `cut_at` bytes in all.
+    """Receives uploads, and cuts the connection once within a chunk, after `cut_at` bytes in all.
 
-    With `least_bytes` it asks for pieces of at least that many.
+    With `least_bytes` it asks for chunks of at least that many.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class PagingRegistry(ThreadingHTTPServer):
         self.least_bytes = least_bytes
         self.upload = bytearray()
         self.blobs: dict[str, bytes] = {}
-        self.seen: list[str] = []
+        self.log: list[str] = []
         self.address = f"127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of connections that the test cuts."""
+        """Ignore connections that the test cuts."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self) -> None:
-        self.server.seen.append("POST")
+        self.server.log.append("POST")
         self.server.upload.clear()
         least = self.server.least_bytes
         asked = {} if least is None else {"oci-chunk-min-length": str(least)}
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PATCH(self) -> None:
         start = int(re.match(r"(\d+)-", self.headers["content-range"])[1])
-        self.server.seen.append(f"PATCH {self.headers['content-range']}")
+        self.server.log.append(f"PATCH {self.headers['content-range']}")
         assert start == len(self.server.upload)
         left = int(self.headers["content-length"])
         while left:

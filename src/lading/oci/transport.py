@@ -117,7 +117,7 @@ class Transport:
             if self._opened is None:
                 headers = {"user-agent": f"lading/{__version__}", "accept-encoding": "identity"}
                 self._opened = httpx.Client(
-                    verify=_certificates(), timeout=TIMEOUT, headers=headers, follow_redirects=True
+                    verify=certificates(), timeout=TIMEOUT, headers=headers, follow_redirects=True
                 )
             return self._opened
 
@@ -257,7 +257,8 @@ def content_bytes(response: httpx.Response) -> int | None:
 
 
 @functools.cache
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
+    """Return the trusted certificates of this machine, or of ``SSL_CERT_FILE``."""
     # Once for all clients: an image is read from one repository and written to another, and reading the
     # certificates takes 20 ms.
     return httpx.create_ssl_context()
