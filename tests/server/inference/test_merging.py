@@ -14,7 +14,7 @@ from support.inference_jobs import random_job
 from support.onnx_graphs import bundle_of, graph, node, tensor
 
 
-def test_one_bad_request_does_not_fail_its_neighbours(served):
+def test_one_bad_request_does_not_fail_those_it_was_merged_with(served):
     good, bad = random_job(served, seed=1), random_job(served, seed=2)
     bad.inputs = {"X": np.zeros((1, 5), np.float32)}
     assert not run_jobs(served, [good, bad])
