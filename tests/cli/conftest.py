@@ -19,6 +19,7 @@ def registry(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("LADING_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("LADING_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setenv("LADING_GRPC_PORT", "0")  # Servers of other tests may run at the same time.
     monkeypatch.chdir(tmp_path)
     return tmp_path / "registry"
 

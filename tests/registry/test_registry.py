@@ -129,6 +129,7 @@ def test_threads_that_fetch_together_get_the_complete_bundle(open_registry, bund
     assert digests == [bundles[0].digest] * 12
 
 
+@pytest.mark.alone
 def test_resolving_and_fetching_from_the_cache_are_quick(registry, bundles):
     registry.push(bundles[0])
     registry.fetch("iris:1")
