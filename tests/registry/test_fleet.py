@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from sqlalchemy import text
 
 from lading.errors import UsageError
 from lading.registry import Registry
 from lading.registry.records import Removed
-from lading.replica import GONE_AFTER_S, Replica
+from lading.replica import Replica
 from support.registries import registry_over
 from support.waiting import wait_until
 
@@ -19,14 +18,6 @@ DAY_S = 86400.0
 @pytest.fixture
 def registry(three_versions) -> Registry:
     return three_versions
-
-
-def test_replicas_are_pruned_once_their_last_heartbeat_is_old(registry, catalog):
-    registry.fleet.beat(Replica(id="a"))
-    assert catalog.fleet.prune(DAY_S, dry_run=False) == []
-    for dry_run in (True, False):
-        assert catalog.fleet.prune(-1.0, dry_run=dry_run) == [Removed("old replicas", "1 replicas", 0)]
-    assert registry.fleet.replicas() == []
 
 
 def test_a_lease_has_one_holder_until_it_expires(registry, open_catalog):
@@ -47,33 +38,6 @@ def test_a_lease_has_one_holder_until_it_expires(registry, open_catalog):
     assert registry.fleet.lease("rollout", "a", 60)
     with pytest.raises(UsageError, match="a time above 0"):
         registry.fleet.lease("rollout", "a", 0)
-
-
-def test_a_replica_is_read_as_it_reported_and_is_gone_once_silent(registry, catalog):
-    reported = Replica(
-        id="b", host="h", cpus=1.5, packages={"numpy": "2.4"}, started_at="2026-11-20T08:00:00Z"
-    )
-    registry.fleet.beat(reported)
-    registry.fleet.beat(Replica(id="a"))
-    first, second = registry.fleet.replicas()
-    assert (first.id, second.id) == ("a", "b")
-    assert msgspec.structs.replace(second, last_seen_at="", silent_s=0.0) == reported
-    assert 0 <= second.silent_s < 5
-    assert not second.gone
-    with catalog.database.transaction("write") as connection:
-        connection.execute(text("UPDATE replicas SET last_seen_at = last_seen_at - 100 WHERE id = 'a'"))
-    assert [(replica.id, replica.gone) for replica in registry.fleet.replicas()] == [
-        ("a", True),
-        ("b", False),
-    ]
-    assert [replica.id for replica in registry.fleet.replicas(include_gone_days=0)] == ["b"]
-    assert registry.fleet.replicas()[0].silent_s > 100 > GONE_AFTER_S
-    registry.fleet.beat(Replica(id="a", host="back"))
-    assert [(replica.host, replica.gone) for replica in registry.fleet.replicas()] == [
-        ("back", False),
-        ("h", False),
-    ]
-    assert (registry.fleet.forget("a"), registry.fleet.forget("a")) == (True, False)
 
 
 def test_gone_replicas_are_listed_and_kept_for_as_long_as_the_setting_says(registry, catalog, monkeypatch):

@@ -9,6 +9,7 @@ from lading.registry.open import open_catalog
 from lading.registry.records import NewVersion
 from lading.release import EventDraft
 from lading.replica import Replica
+from lading.traffic import FeedbackCounts, ShadowCounts, Window
 from support.registries import rows_at
 
 
@@ -55,3 +56,23 @@ def open_and_count(url: str, results: Any) -> None:
 def replica(name: str = "a") -> Replica:
     """Make up a replica."""
     return Replica(id=name)
+
+
+def window(**changes: Any) -> Window:
+    """Make up a window of traffic."""
+    fields = {
+        "name": "iris",
+        "release": 1,
+        "version": 2,
+        "digest": f"sha256:{2:064x}",
+        "replica": "a",
+        "at": 1_000_000.0,
+        "seconds": 1.0,
+        "requests": 7,
+        "errors": {"RunFailed": 1},
+        "latency": (0, 3, 4),
+        "outputs": {"setosa": 6},
+        "shadow": ShadowCounts(agreed=1),
+        "feedback": FeedbackCounts(wrong=2),
+    }
+    return Window(**{**fields, **changes})

@@ -2,110 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import random
 import threading
 import time
 
 import pytest
 
-import lading.registry.store.s3.parts
-from lading.blobs.retry import Retry
 from lading.errors import BlobNotFound, DigestMismatch, ExtraMissing, InvalidSetting, RegistryUnavailable
 from lading.registry import Registry
 from lading.registry.store import s3
 from lading.registry.store.s3 import S3Store, s3_client
 from support.bundles import linear_bundle
+from support.s3_stores import BODY, DIGEST, PART_BYTES, object_at, put, read, uploads
 from support.store_servers import AWS, moto, proxy
 
 pytestmark = pytest.mark.slow
 
-PART = 5 << 20  # the least that S3 takes for a part that is not the last
-BODY = random.Random(7).randbytes(2 * PART + 1000)
-DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
-
-
-@pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
-    monkeypatch.setattr(lading.registry.store.s3.parts, "PART_BYTES", PART)
-
-
-@pytest.fixture
-def open_store(s3_url):
-    opened = []
-
-    def opens(**options) -> S3Store:
-        bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
-        opened.append(S3Store(bucket, prefix, **{"retry": Retry(attempts=3, first_s=0.01), **options}))
-        return opened[-1]
-
-    yield opens
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(open_store) -> S3Store:
-    return open_store()
-
-
-@pytest.fixture
-def client(s3_url):
-    opened = s3_client(os.environ)
-    yield opened
-    opened.close()
-
-
-def at(s3_url: str, digest: str = DIGEST) -> dict[str, str]:
-    bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
-    return {"Bucket": bucket, "Key": f"{prefix}/sha256/{digest[7:9]}/{digest[7:]}"}
-
-
-def put(store: S3Store, body: bytes = BODY) -> None:
-    store.put(lambda out: out.write(body), f"sha256:{hashlib.sha256(body).hexdigest()}", len(body))
-
-
-def read(store: S3Store, digest: str = DIGEST) -> bytes:
-    with store.open(digest) as source:
-        return source.read()
-
-
-def uploads(client, s3_url: str) -> list[dict]:
-    return client.list_multipart_uploads(Bucket=at(s3_url)["Bucket"]).get("Uploads", [])
-
-
-def test_a_large_blob_is_sent_in_parts_and_read_complete(store, client, s3_url):
-    put(store)
-    assert read(store) == BODY
-    head = client.head_object(**at(s3_url))
-    assert head["ETag"].strip('"').endswith("-3")
-    assert uploads(client, s3_url) == []
-
-
-def test_a_writer_that_fails_leaves_no_parts(store, client, s3_url):
-    def write(out):
-        out.write(BODY[: PART + 1])
-        assert len(uploads(client, s3_url)) == 1
-        raise DigestMismatch("`model.onnx`", expected="`a`", found="`b`")
-
-    with pytest.raises(DigestMismatch, match=r"model\.onnx"):
-        store.put(write, DIGEST, len(BODY))
-    assert uploads(client, s3_url) == []
-    assert not store.has(DIGEST)
-
 
 def test_parts_of_a_killed_writer_are_swept_and_those_of_a_running_one_are_not(open_store, client, s3_url):
-    created = client.create_multipart_upload(**at(s3_url))
-    client.upload_part(**at(s3_url), UploadId=created["UploadId"], PartNumber=1, Body=BODY[:PART])
+    created = client.create_multipart_upload(**object_at(s3_url))
+    client.upload_part(
+        **object_at(s3_url), UploadId=created["UploadId"], PartNumber=1, Body=BODY[:PART_BYTES]
+    )
     working = open_store()
     later = time.time() + 10
     assert working.sweep(later, dry_run=False) == []
     assert not working.has(DIGEST)
     quiet = open_store(quiet_s=-10)
     (planned,) = quiet.sweep(later, dry_run=True)
-    assert (planned.kind, planned.name, planned.size_bytes) == ("temporary file", at(s3_url)["Key"], PART)
+    assert (planned.kind, planned.name, planned.size_bytes) == (
+        "temporary file",
+        object_at(s3_url)["Key"],
+        PART_BYTES,
+    )
     assert len(uploads(client, s3_url)) == 1
     assert quiet.sweep(time.time() - 60, dry_run=False) == []
     assert quiet.sweep(later, dry_run=False) == [planned]
@@ -118,11 +48,11 @@ def test_parts_of_a_killed_writer_are_swept_and_those_of_a_running_one_are_not(o
 def test_an_upload_that_is_completed_during_the_sweep_is_skipped(
     open_store, client, s3_url, request_, monkeypatch
 ):
-    created = client.create_multipart_upload(**at(s3_url))
-    upload = {**at(s3_url), "UploadId": created["UploadId"]}
-    part = client.upload_part(**upload, PartNumber=1, Body=BODY[:PART])
+    created = client.create_multipart_upload(**object_at(s3_url))
+    upload = {**object_at(s3_url), "UploadId": created["UploadId"]}
+    part = client.upload_part(**upload, PartNumber=1, Body=BODY[:PART_BYTES])
     parts = [{"ETag": part["ETag"], "PartNumber": 1}]
-    left = {**at(s3_url), "Key": at(s3_url)["Key"] + ".left"}
+    left = {**object_at(s3_url), "Key": object_at(s3_url)["Key"] + ".left"}
     client.create_multipart_upload(**left)
     # The store uses the client of this test, whose requests can be intercepted.
     monkeypatch.setattr(s3, "s3_client", lambda _environ: client)
@@ -139,37 +69,13 @@ def test_an_upload_that_is_completed_during_the_sweep_is_skipped(
     assert removed.name == left["Key"]
     assert completed
     assert uploads(client, s3_url) == []
-    assert client.head_object(**at(s3_url))["ContentLength"] == PART
-
-
-@pytest.mark.parametrize("size", [1000, len(BODY)])
-def test_two_writers_of_one_blob_both_succeed_and_the_first_one_is_kept(open_store, client, s3_url, size):
-    body = BODY[:size]
-    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-    def write(out) -> None:
-        out.write(body)
-        put(open_store(), body)
-        times.append(client.head_object(**at(s3_url, digest))["LastModified"])
-        time.sleep(1.1)  # A second write would have another time, which is in whole seconds.
-
-    times = []
-    open_store().put(write, digest, size)
-    assert client.head_object(**at(s3_url, digest))["LastModified"] == times[0]
-    assert uploads(client, s3_url) == []
-    assert read(open_store(), digest) == body
-
-
-def test_the_server_itself_checks_the_condition(client, s3_url):
-    client.put_object(**at(s3_url), Body=b"first", IfNoneMatch="*")
-    with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
-        client.put_object(**at(s3_url), Body=b"second", IfNoneMatch="*")
+    assert client.head_object(**object_at(s3_url))["ContentLength"] == PART_BYTES
 
 
 @pytest.mark.parametrize("harm", [BODY[:-1], BODY[:-1] + b"?"], ids=["cut off", "changed"])
 def test_an_overwritten_blob_is_refused_and_repaired_by_the_next_put(store, client, s3_url, harm):
     put(store)
-    client.put_object(**at(s3_url), Body=harm)
+    client.put_object(**object_at(s3_url), Body=harm)
     with pytest.raises(DigestMismatch, match=DIGEST):
         read(store)
     put(store)
@@ -182,19 +88,9 @@ def test_a_download_continues_where_the_connection_broke(store, open_store, s3_s
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{way.address}")
         cut = open_store()
         assert cut.has(DIGEST)
-        way.cut_after, way.cuts = PART, 2
+        way.cut_after, way.cuts = PART_BYTES, 2
         assert read(cut) == BODY
         assert way.cuts == 0
-
-
-def test_an_upload_continues_where_the_connection_broke(store, open_store, s3_server, monkeypatch):
-    with proxy(s3_server.address) as way:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{way.address}")
-        way.cut_after, way.cuts = PART // 2, 1
-        put(open_store())
-        assert way.cuts == 0
-        assert way.bytes_up < len(BODY) + PART + 100_000
-    assert read(store) == BODY
 
 
 def test_a_store_that_does_not_answer_is_unavailable_with_a_hint_at_its_url(open_store, monkeypatch):
