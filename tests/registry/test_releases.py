@@ -108,6 +108,16 @@ def test_a_change_that_is_not_allowed_leaves_no_event(registry):
     assert [event.kind for event in registry.releases.events()] == ["released", "released"]
 
 
+@pytest.mark.parametrize("changes", [{"live": 9}, {"candidate": 9}])
+def test_a_change_to_a_version_that_does_not_exist_is_refused_and_changes_nothing(registry, changes):
+    registry.releases.begin("iris", 1, actor="ann")
+    release = registry.releases.begin("iris", 2, CANARY, actor="ann")
+    with pytest.raises(VersionNotFound, match="expected version `9`"):
+        registry.releases.change(release, event=STEP, **changes)
+    assert registry.releases.current("iris") == release
+    assert len(registry.releases.events()) == 2
+
+
 def test_an_event_names_the_bundle_that_it_is_about(registry):
     registry.releases.begin("iris", 1, actor="ann")
     release = registry.releases.begin("iris", 2, CANARY, actor="ann", runtime="0123456789ab")

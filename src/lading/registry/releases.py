@@ -6,7 +6,7 @@ What a change leads to is decided by the pure functions of ``lading.release``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
@@ -96,7 +96,9 @@ class Releases:
             version = event.version or current.candidate or done.live
             return [(done, msgspec.structs.replace(event, version=version))]
 
-        return self._write(release.name, changes.get("candidate") or release.candidate, decide, at)
+        return self._write(
+            release.name, (changes.get("live"), changes.get("candidate"), event.version), decide, at
+        )
 
     def note(self, release: Release, event: EventDraft) -> Event:
         """Add an event that changes no release, such as ``ready``, to the history."""
@@ -134,12 +136,15 @@ class Releases:
                 return [first]
             return [(changed(current, {"state": "superseded"}, at), _superseded(current, new)), first]
 
-        return self._write(name, version, decide, at)
+        return self._write(name, (version,), decide, at)
 
-    def _write(self, name: str, version: int | None, decide: Decide, at: str) -> Release:
+    def _write(self, name: str, versions: Sequence[int | None], decide: Decide, at: str) -> Release:
+        """Write what `decide` returns; `versions` are those that it names and that may not exist."""
         written = self._catalog.releases.write(name, decide, at)
         if written is None:
-            raise not_found(self._catalog, Ref(name, version=version))
+            present = {version.version for version in self._catalog.versions.of(name)}
+            missing = next((version for version in versions if version not in {None, *present}), None)
+            raise not_found(self._catalog, Ref(name, version=missing))
         return written
 
     def _now(self) -> str:

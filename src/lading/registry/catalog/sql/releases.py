@@ -36,11 +36,16 @@ class SqlReleases:
                 if _append(connection, current, draft, at) is None:
                     connection.rollback()
                     return None
-            if current is not None:
-                query = update(models).where(models.c.name == name)
-                connection.execute(query.values(last_release=current.number))
-                move_tag(connection, name, "live", current.live)
-                move_tag(connection, name, "candidate", current.candidate)
+            if current is None:
+                return None
+            query = update(models).where(models.c.name == name)
+            connection.execute(query.values(last_release=current.number))
+            for tag, version in (("live", current.live), ("candidate", current.candidate)):
+                # The event is about one of the two; the other need not exist either.
+                if version is not None and find(connection, Ref(name, version=version)) is None:
+                    connection.rollback()
+                    return None
+                move_tag(connection, name, tag, version)
             return current
 
     def append_event(self, release: Release, draft: EventDraft, at: str) -> Event | None:
