@@ -51,7 +51,7 @@ def still_used(version: ModelVersion, uses: Sequence[str]) -> StillInUse:
     tagged = all(use.startswith("tag ") for use in uses)
     return StillInUse(
         f"version `{version.ref}`",
-        expected="nothing that names it",
+        expected="nothing that refers to it",
         found=", ".join(uses[-_SHOWN:]),
         hint="move them to another version first" if tagged else "release another version first",
     )

@@ -72,7 +72,7 @@ def inventory(
         rows = [row for replica in replicas for row in replica_rows(replica, failures)]
         printing.table(REPLICA_HEADER, rows)
     else:
-        printing.info("no server is stale" if stale else "no server runs with this registry")
+        printing.info("no server is stale" if stale else "no server uses this registry")
 
 
 def _ask_again(registry: Registry) -> dict[str, LadingError]:
