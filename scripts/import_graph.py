@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# Cheap to import, and loaded by every command: avoiding it is no reason for an import in a function. numpy is a
-# reason: with it, `lading list` takes a quarter more CPU time.
+# Cheap to import, and loaded by every command: avoiding it is no reason for an import in a function. numpy is
+# a reason: with it, `lading list` takes a quarter more CPU time.
 LIGHT_LIBRARIES = {"msgspec"}
 
 

@@ -25,6 +25,6 @@ def unix_time(iso: str) -> float:
 
 
 def back_off_s(failures: int, *, first_s: float, most_s: float) -> float:
-    """Return the pause after `failures` failures in a row: `first_s`, then doubled each time up to `most_s`."""
+    """Return the pause after `failures` in a row: `first_s`, then doubled each time up to `most_s`."""
     doublings = min(failures - 1, _MOST_DOUBLINGS)
     return min(first_s * 2.0**doublings, most_s)
