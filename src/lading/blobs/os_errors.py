@@ -48,6 +48,7 @@ def destination_errors(where: str) -> Iterator[None]:
 
 def unavailable(where: str, error: OSError) -> RegistryUnavailable:
     """Return the error for an `OSError` in the registry at `where`."""
+    # `strerror` is a sentence of its own: "No space left on device".
     text = (error.strerror or str(error)).lower()
     actual = f"{text} at `{error.filename}`" if error.filename else text
     hint = _HINTS.get(error.errno) if error.errno is not None else None

@@ -6,14 +6,15 @@ import io
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
+# Called with the bytes done and the bytes in all; done starts over if a transfer does.
 OnProgress = Callable[[int, int], object]
-"""Called with the bytes done and the bytes in all; done starts over if a transfer does."""
 
 
 def report_writes(out: BinaryIO, on_progress: OnProgress | None, total_bytes: int) -> BinaryIO:
     """Return `out`, with `on_progress` called after each write."""
     if on_progress is None:
         return out
+    # Before the first chunk, which may take long, so that progress is visible from the beginning.
     on_progress(0, total_bytes)
     return cast("BinaryIO", _Writer(out, on_progress, total_bytes))
 

@@ -29,8 +29,8 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 MAX_MANIFEST_BYTES = 4 << 20
 TAGS_PER_PAGE = 1000
+# How often an upload is started when the registry loses it half way.
 MAX_UPLOADS = 5
-"""How often an upload is started when the registry loses it half way."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -72,6 +72,7 @@ class Repository:
         self.host = host
         self.name = name
         insecure = store_settings(environ).insecure_registries.split(",")
+        # TLS for every host but this machine and those that `LADING_INSECURE_REGISTRIES` names.
         self.plain = is_loopback(host) or host in (name.strip() for name in insecure)
         self.transport = Transport(host, name, plain=self.plain, retry=retry, environ=environ)
 
@@ -86,6 +87,7 @@ class Repository:
         if len(data) > MAX_MANIFEST_BYTES:
             raise self.transport.error(f"read the manifest `{reference}`", f"{len(data)} bytes")
         digest = digest_of(data)
+        # A registry, or a proxy before it, that sends another manifest must not go unnoticed.
         if reference.startswith("sha256:") and reference != digest:
             raise self.transport.error(f"read the manifest `{reference}`", f"another one, `{digest}`")
         return Document(data, response.headers.get("content-type", "").partition(";")[0], digest)
@@ -112,6 +114,7 @@ class Repository:
                 tags.update(_Tags.read(response.content))
             except ValueError as error:
                 raise self.transport.error("list its tags", f"another answer ({error})") from error
+            # RFC 8288; the URL may be relative.
             link = response.links.get("next", {}).get("url")
             page = str(response.url.join(link)) if link else None
         return sorted(tags)
@@ -128,6 +131,7 @@ class Repository:
 
         def begin(offset: int) -> Stream:
             headers = {"range": f"bytes={offset}-"} if offset else {}
+            # 200 to a range is the whole blob, from a server that knows none: `HttpStream` skips the rest.
             expect = {200, 206} if offset else {200, 404}
             path = self._path("blobs", digest)
             response = self.transport.once("GET", path, expect=expect, headers=headers, stream=True)
@@ -225,6 +229,7 @@ def digest_of(data: bytes) -> str:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, with or without a port, is this machine: reached over plain HTTP."""
+    # The port is cut off by a pattern: an IPv6 address has colons of its own.
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback

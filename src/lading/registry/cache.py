@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lading.registry")
 
+# How long a damaged copy waits for other processes that open it, beyond the time that opening it took.
 GRACE_S = 1.0
-"""How long a damaged copy waits for other processes that open it, beyond the time that opening it took."""
 
 
 class BundleCache:

@@ -31,6 +31,7 @@ class Fleet:
         Without a number of days: for as long as they are kept, which ``LADING_GONE_DAYS`` says.
         """
         days = store_settings().gone_days if include_gone_days is None else include_gone_days
+        # At least those that run: a replica counts as gone only after some missed heartbeats.
         return self._rows.replicas(max(GONE_AFTER_S, days * 86400))
 
     def forget(self, replica_id: str) -> bool:

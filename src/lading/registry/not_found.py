@@ -25,6 +25,7 @@ _SHOWN = 8
 def not_found(catalog: Catalog, ref: Ref) -> LadingError:
     """Return the error that `ref` names nothing in a catalog."""
     versions = catalog.versions.of(ref.name)
+    # A model exists as long as it has a version.
     if not versions:
         hint = _similar(ref.name, catalog.versions.models()) or "push a bundle with `lading push DIR`"
         expected = f"a model of registry `{catalog.where}`"

@@ -23,10 +23,10 @@ from lading.release import Release
 
 log = logging.getLogger("lading.registry")
 
+# How long the wanted releases count. A restart takes minutes; after a longer outage a server waits.
 FRESH_S = 3600.0
-"""How long the wanted releases count. A restart takes minutes; after a longer outage a server waits."""
+# How often the wanted releases are written again although nothing has changed.
 _CONFIRM_S = 60.0
-"""How often the wanted releases are written again although nothing has changed."""
 
 _T = TypeVar("_T")
 

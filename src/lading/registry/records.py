@@ -8,26 +8,24 @@ from lading.ref import Ref
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle on its way into the catalog: a version but for its number and its tags."""
+    """A bundle on its way into the catalog: a version without its number and its tags."""
 
     name: str
-    digest: str
-    blob: str
-    size_bytes: int
+    digest: str  # of the bundle
+    blob: str  # digest of its tar, by which a store knows it
+    size_bytes: int  # of the tar
     purpose: str
     owner: str
     description: str
-    pushed_at: str
+    pushed_at: str  # ISO 8601, UTC
     metrics: dict[str, float]
 
 
 class ModelVersion(NewVersion, frozen=True, kw_only=True):
-    """One version of a model. ``digest`` names the bundle, ``blob`` its tar; ``pushed_at`` is ISO 8601, UTC.
-
-    ``tags`` are those of the moment when it was asked for; all else never changes.
-    """
+    """One version of a model."""
 
     version: int
+    # Those of the moment at which it was read; all else never changes.
     tags: tuple[str, ...] = ()
 
     @property
@@ -37,19 +35,19 @@ class ModelVersion(NewVersion, frozen=True, kw_only=True):
 
 
 class StoredBlob(msgspec.Struct, frozen=True):
-    """A blob in a store; ``modified_at`` is a Unix time, moved on when the blob is put again."""
+    """A blob in a store."""
 
     digest: str
     size_bytes: int
-    modified_at: float
+    modified_at: float  # Unix time, renewed when the blob is put again
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """What `gc` removed: a ``temporary file``, ``blob`` or ``unpacked bundle``, or rows of one kind."""
+    """Something that `gc` removed."""
 
-    kind: str
+    kind: str  # "temporary file", "blob", "unpacked bundle", or of rows "old windows", "old replicas"
     name: str
-    size_bytes: int
+    size_bytes: int  # 0 for rows
 
 
 class GcReport(msgspec.Struct, frozen=True):

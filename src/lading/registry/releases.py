@@ -69,6 +69,7 @@ class Releases:
         runtime that this version was last released with.
         """
         history = self(name)
+        # With a candidate on its way that is what is live now: the candidate leaves.
         target = to if to is not None else rollback_target(history)
         if target is None:
             raise VersionNotFound(
@@ -77,6 +78,7 @@ class Releases:
                 found="none",
                 hint=f"`lading rollback {name} --to N` names one",
             )
+        # What was proved then still holds: the same bundle on the same runtime.
         proved = next((release.runtime for release in history if release.released == target), None)
         draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
         return self._begin(name, Plan(mode="live"), draft, runtime or proved)
@@ -96,9 +98,14 @@ class Releases:
             version = event.version or current.candidate or done.live
             return [(done, msgspec.structs.replace(event, version=version))]
 
-        return self._write(
-            release.name, (changes.get("live"), changes.get("candidate"), event.version), decide, at
+        named = (
+            changes.get("live"),
+            changes.get("candidate"),
+            event.version,
+            release.candidate,
+            release.live,
         )
+        return self._write(release.name, named, decide, at)
 
     def note(self, release: Release, event: EventDraft) -> Event:
         """Add an event that changes no release, such as ``ready``, to the history."""
@@ -130,10 +137,12 @@ class Releases:
             new = begin(current, name, version, plan, actor=draft.actor, at=at, runtime=runtime)
             new = msgspec.structs.replace(new, reason=draft.reason)
             live = "" if current is None or current.live is None else str(current.live)
+            # The plan is part of the history, also after the release has ended.
             evidence = {"mode": plan.mode, "steps": list(plan.steps), "gates": plan.gates}
             first = (new, msgspec.structs.replace(draft, from_=live, evidence=evidence))
             if current is None or not current.is_open:
                 return [first]
+            # Both in one transaction: there is never a moment with two open releases.
             return [(changed(current, {"state": "superseded"}, at), _superseded(current, new)), first]
 
         return self._write(name, (version,), decide, at)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from lading.registry.records import Removed
     from lading.traffic import Feedback, Window
 
+# How long windows of ended releases are kept.
 _KEPT_DAYS = 30.0
-"""How long windows of ended releases are kept."""
 
 
 class Traffic:

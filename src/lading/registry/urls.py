@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lading.errors import InvalidSetting
 
+# Parameters of libpq that no message shows.
 SECRETS = frozenset({"password", "passfile", "sslpassword"})
-"""Parameters of libpq that no message shows."""
 _USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 _PARAMETER = re.compile(rf"([?&](?:{'|'.join(sorted(SECRETS))})=)[^&]*", re.IGNORECASE)
 _DATABASES = ("postgresql://", "postgres://")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lading.registry.catalog import Catalog
     from lading.registry.records import ModelVersion
 
+# Versions that a model's last releases name cannot be removed: one can go back to them.
 KEPT_RELEASES = 10
-"""Versions that a model's last releases name cannot be removed: one can go back to them."""
 
 
 class Versions:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("lading.rollout")
 
 LEASE = "rollout"
+# A killed leader is replaced once its lease has expired, within 10 s in all.
 LEASE_S = 5.0
-"""A killed leader is replaced once its lease has expired, within 10 s in all."""
 
 
 class Driver:
@@ -59,12 +59,14 @@ class Driver:
 
     def turn(self) -> list[Release]:
         """Drive each open release by at most one move, if this process leads; return those that changed."""
+        # Renewed with every turn, and taken as soon as another holder lets it expire.
         leading = self._registry.fleet.lease(LEASE, self._holder, LEASE_S)
         if leading != self._leading:
             self._leading = leading
             log.info("%s", "driving the rollouts" if leading else "another process drives the rollouts")
         if not leading:
             return []
+        # A paused release waits for a person, and an ended one for nothing.
         running = [release for release in self._registry.releases.wanted() if release.state == "running"]
         self._reader.keep(running)
         changed = (self._drive(release) for release in running if self._rested(release.name))
@@ -106,6 +108,7 @@ class Driver:
         try:
             changed = apply(self._registry, release, move)
         except ConflictError:
+            # A person or another driver was quicker; the next turn looks at the release again.
             log.info("release %d of %s was changed meanwhile", release.number, release.name)
             return None
         log.info("%s: %s %s: %s", release.name, move.event.kind, move.event.to, move.event.reason)

@@ -13,8 +13,8 @@ from lading.verdict import Verdict, judge
 if TYPE_CHECKING:
     from lading.registry import Registry
 
+# How late a window may arrive: a server keeps some minutes of them while the catalog is unreachable.
 LATE_S = 900.0
-"""How late a window may arrive: a server keeps some minutes of them while the catalog is unreachable."""
 
 
 class WindowReader:
@@ -26,6 +26,7 @@ class WindowReader:
 
     def windows(self, release: Release) -> list[Window]:
         """Return all windows of a release, oldest first."""
+        # By id, because a window that is read again must count once.
         known = self._known.setdefault((release.name, release.number), {})
         newest = max((window.at for window in known.values()), default=None)
         since = None if newest is None else newest - LATE_S
@@ -41,6 +42,7 @@ class WindowReader:
 
 def assess(release: Release, windows: Sequence[Window], now: float) -> Verdict:
     """Judge the windows of both sides of a release; `now` is a Unix time."""
+    # The windows of a release are of both versions.
     live = [window for window in windows if window.version == release.live]
     candidate = [window for window in windows if window.version == release.candidate]
     return judge(release.plan.gates, live, candidate, now, unix_time(release.step_started_at), release.plan)

@@ -31,6 +31,7 @@ def decide(release: Release, verdict: Verdict, actor: str) -> Move | None:
     A canary goes up one step, from the last one to live. Shadow and A/B releases are never promoted
     automatically; harm rolls them back all the same.
     """
+    # Ended releases do not move, and paused ones only by hand.
     if release.state != "running":
         return None
     if verdict.action == "roll_back":
@@ -59,6 +60,7 @@ def promoted(release: Release, actor: str, reason: str, verdict: Verdict | None 
         )
         # A paused release that is promoted by hand runs again.
         return Move({"step": step, "state": "running"}, event)
+    # After the last step of a canary, or by hand from a shadow or an A/B test, which have one step only.
     event = EventDraft(
         kind="promoted",
         actor=actor,

@@ -71,6 +71,7 @@ def runtime_text(fingerprint: Fingerprint) -> str:
 
 def _verify_here(registry: Registry, version: ModelVersion, holding: list[Evidence]) -> Evidence:
     evidence = verify(registry.fetch(Ref(version.name, digest=version.digest)))
+    # Recorded also if it fails: servers refuse a version whose last evidence does not hold.
     registry.record(evidence)
     if evidence.holds:
         return evidence
@@ -92,4 +93,5 @@ def _this_runtime() -> Fingerprint | None:
     try:
         return fingerprint()
     except ExtraMissing:
+        # A machine that only releases needs no ONNX Runtime.
         return None

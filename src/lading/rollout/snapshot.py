@@ -23,8 +23,8 @@ from lading.verdict.observations import quantile, seconds_at
 if TYPE_CHECKING:
     from lading.registry import Registry
 
+# Rates are those of the last seconds; all else is since the step began, as the verdict counts.
 RATE_S = 10.0
-"""Rates are those of the last seconds; all else is since the step began, as the verdict counts."""
 
 
 class SideStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +95,7 @@ def snapshot(
 ) -> Snapshot:
     """Add up the windows of the running step, side by side."""
     began = unix_time(release.step_started_at)
+    # A window that reaches into the step from before is left out: it is about both weights.
     step = [window for window in windows if began <= window.at <= now]
     copies = [window.shadow for window in step]
     live_percent = 100.0 - release.weight_percent if release.is_open else 100.0

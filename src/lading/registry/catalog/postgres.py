@@ -17,13 +17,13 @@ from lading.registry.catalog.sql.schema import bring_up_to_date
 from lading.registry.urls import SECRETS
 
 CONNECT_TIMEOUT_S = 5
+# How long a transaction waits for its turn before the catalog counts as unavailable.
 LOCK_TIMEOUT_S = 30
-"""How long a transaction waits for its turn before the catalog counts as unavailable."""
+# How long a server may leave bytes unacknowledged before its connection counts as broken.
 SILENCE_S = 10
-"""How long a server may leave bytes unacknowledged before its connection counts as broken."""
 
+# The advisory lock of exclusive transactions: ``lading`` as a number.
 _LOCK = 0x6C6164696E67
-"""The advisory lock of exclusive transactions: ``lading`` as a number."""
 
 
 def open_postgres(url: str, *, at_once: bool = True) -> SqlCatalog:

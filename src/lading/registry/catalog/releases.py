@@ -10,10 +10,10 @@ from lading.release import EventDraft, Release
 if TYPE_CHECKING:
     from lading.release import Event
 
+# Releases as they are to be written, each with its event.
 Writes = Sequence[tuple[Release, EventDraft]]
-"""Releases as they are to be written, each with its event."""
+# Decides what to write from the current release, None if there never was one.
 Decide = Callable[[Release | None], Writes]
-"""Decides what to write from the current release, None if there never was one."""
 
 
 class ReleaseCatalog(Protocol):

@@ -20,8 +20,8 @@ from lading.registry.catalog.sql.database import KIND, Database
 from lading.registry.catalog.sql.schema import bring_up_to_date, schema_version
 from lading.registry.catalog.sql.tables import SCHEMA
 
+# How long a transaction waits for its turn before the catalog counts as unavailable.
 BUSY_TIMEOUT_S = 30.0
-"""How long a transaction waits for its turn before the catalog counts as unavailable."""
 
 
 def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCatalog:

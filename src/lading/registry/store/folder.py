@@ -51,6 +51,7 @@ class FolderStore:
                 sink = HashingWriter(file)
                 write(cast("BinaryIO", sink))
                 sink.hash.check(digest, size_bytes)
+                # On the disk before its name is: after a power failure the blob is complete or absent.
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.replace(path)

@@ -95,6 +95,7 @@ class OciStore:
         """List all blobs that have an artifact, in order of their digests."""
         tags = (_TAG.fullmatch(tag) for tag in self._repository.tags())
         digests = [f"sha256:{tag[1]}" for tag in tags if tag is not None]
+        # One request per blob, and each waits for the network.
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             for artifact in pool.map(self._artifact, digests):
                 # None: removed since the tags were listed.
@@ -113,6 +114,7 @@ class OciStore:
         self, write: Callable[[BinaryIO], object], digest: str, size_bytes: int, *, heal: bool
     ) -> None:
         if heal:
+            # A registry keeps the blob that it has under a digest, even if it is damaged.
             self._repository.delete_blob(digest)
         self._repository.upload_blob(write, digest, size_bytes)
         blob = self._repository.find_blob(digest)

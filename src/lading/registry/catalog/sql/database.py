@@ -19,8 +19,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from lading.errors import RegistryUnavailable
 
 Kind = Literal["read", "write", "exclusive"]
+# The execution option by which an engine sees what kind of transaction begins.
 KIND = "lading_kind"
-"""The execution option by which an engine sees what kind of transaction begins."""
 
 # Neither driver numbers these errors in a way that both share, so they are known by their words.
 _HINTS = {
@@ -38,11 +38,9 @@ _HINTS = {
     "read-only": "this is a standby or read-only: name the primary with `LADING_REGISTRY`",
 }
 
+# SQLSTATEs that are about the server and not about the statement: gone, full, read-only, not allowed.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OUTAGES = ("08", "25006", "42501", "53", "57", "58", "55P03")
-"""SQLSTATEs that are about the server and not about the statement: gone, full, read-only, not allowed.
-
-https://www.postgresql.org/docs/current/errcodes-appendix.html
-"""
 
 
 class Database:

@@ -47,6 +47,7 @@ class SqlFleet:
     def beat(self, replica: Replica) -> None:
         """Store what a replica reports, and when."""
         with self._database.transaction("write") as connection:
+            # The database's clock and not the host's: hosts whose clocks differ agree on who is gone.
             values = {"last_seen_at": unix_now(connection), "body": json_text(replica)}
             query = upsert(connection, replicas).values(id=replica.id, **values)
             connection.execute(query.on_conflict_do_update(index_elements=["id"], set_=values))

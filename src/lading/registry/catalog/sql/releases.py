@@ -31,6 +31,7 @@ class SqlReleases:
             if number is None:
                 return None
             current = None
+            # At most two: the end of an open release, and the one that takes its place.
             for current, draft in decide(_current(connection, name, number)):
                 _put(connection, current)
                 if _append(connection, current, draft, at) is None:
@@ -95,6 +96,7 @@ def _put(connection: Connection, release: Release) -> None:
 
 def _append(connection: Connection, release: Release, draft: EventDraft, at: str) -> Event | None:
     """Add an event at the end of the model's chain and return it, or None if its version does not exist."""
+    # A first release that is refused leaves no version that its event could be about.
     number = draft.version or release.candidate or release.live
     version = find(connection, Ref(release.name, version=number)) if number is not None else None
     if number is not None and version is None:

@@ -17,6 +17,7 @@ from lading.registry.catalog.sql.tables import SCHEMA, metadata, schema
 
 def bring_up_to_date(database: Database) -> None:
     """Create or migrate the tables if need be. Raises `CatalogTooNew` if they are newer."""
+    # Without a lock: nearly always there is nothing to do.
     if schema_version(database) == SCHEMA:
         return
     with database.transaction("exclusive") as connection:
@@ -53,6 +54,7 @@ def _migrate(connection: Connection, version: int) -> None:
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
 
+    # Alembic's operations alone: the version is in our own table, and all steps run in this transaction.
     operations = Operations(MigrationContext.configure(connection))
     for step in range(version + 1, SCHEMA + 1):
         importlib.import_module(f"lading.registry.catalog.migrations.to_{step}").upgrade(operations)

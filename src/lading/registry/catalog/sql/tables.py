@@ -19,8 +19,8 @@ from sqlalchemy import (
     event,
 )
 
+# The schema that this lading writes; a catalog of a higher number is refused.
 SCHEMA = 2
-"""The schema that this lading writes; a catalog of a higher number is refused."""
 
 metadata = MetaData(
     naming_convention={

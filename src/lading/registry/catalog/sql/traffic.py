@@ -20,10 +20,10 @@ from lading.registry.records import Removed
 from lading.release import OPEN_STATES
 from lading.traffic import Feedback, Window
 
+# How long feedback waits for its reader.
 _KEPT_S = 3600.0
-"""How long feedback waits for its reader."""
+# The advisory lock of transactions that add feedback: ``feedback`` as a number.
 _LOCK = 0x666565646261636B
-"""The advisory lock of transactions that add feedback: ``feedback`` as a number."""
 
 
 class SqlTraffic:
@@ -77,6 +77,7 @@ class SqlTraffic:
             last = connection.execute(select(func.max(columns.id))).scalar() or 0
             if after is None:
                 return last, []
+            # Up to `last`: what is added meanwhile comes with the next call.
             query = select(columns.body).where(columns.id > after, columns.id <= last)
             bodies = connection.execute(query.order_by(columns.id)).scalars()
             return max(last, after), [msgspec.json.decode(body, type=Feedback) for body in bodies]
@@ -84,6 +85,7 @@ class SqlTraffic:
     def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
         """Remove windows of ended releases that are older than that."""
         columns = windows_table.c
+        # A verdict may still need the windows of an open release, however old they are.
         running = exists().where(
             releases.c.name == columns.name,
             releases.c.number == columns.release,

@@ -47,6 +47,7 @@ def with_tags(connection: Connection, name: str, rows: Sequence[RowMapping]) -> 
     """Return the versions in a model's rows, each with its tags."""
     if not rows:
         return []
+    # One query for all rows: a model may have thousands of versions.
     query = select(tags.c.version, tags.c.tag).where(tags.c.name == name).order_by(tags.c.tag)
     tagged = connection.execute(query).all()
     return [

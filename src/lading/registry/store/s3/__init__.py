@@ -28,10 +28,10 @@ from lading.registry.store.s3.parts import PartsUpload
 if TYPE_CHECKING:
     from lading.registry.records import ModelVersion
 
+# An upload that has received no part for so long counts as abandoned.
 QUIET_S = 900.0
-"""An upload that has received no part for so long counts as abandoned."""
+# The most that S3 copies in one request.
 COPY_BYTES = 5 << 30
-"""The most that S3 copies in one request."""
 _DIGEST = "lading-digest"
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CHUNK_BYTES = 1 << 16

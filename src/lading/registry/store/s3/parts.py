@@ -12,8 +12,8 @@ from lading.blobs.digest import ChunkedWriter
 from lading.registry.store.s3.errors import code_of
 
 PART_BYTES = 16 << 20
+# The most parts of one object (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 MAX_PARTS = 10_000
-"""The most parts of one object (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 # S3's own codes, and the status of servers that send none.
 _EXISTS = frozenset({"PreconditionFailed", "412"})
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
