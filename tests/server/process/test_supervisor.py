@@ -190,7 +190,7 @@ def replaced_under_load(iris) -> float:
         assert {client.worker for client in clients} == {1, 2}
         before = counted(server, "lading_requests_total")
         victim = server.worker_pids()[0]
-        # Made before the kill: httpx takes longer to load its certificates than the server to replace a worker.
+        # Made before the kill: httpx takes longer to load its certificates than a worker to be replaced.
         with httpx.Client(base_url=server.url) as client:
             os.kill(victim, signal.SIGKILL)
             died = time.monotonic()
