@@ -128,7 +128,7 @@ class FastProtocol(HttpToolsProtocol):
         """
         self._waits_for_stage = False
         app, request = self.stage.app, job.exchange
-        lost = app.plane.was_unloaded(job)
+        lost = type(job.outcome) is not dict and app.plane.was_unloaded(job)  # Nearly always it is one.
         response = app.retry(request, self.stage.deliver) if lost else app.complete(job)
         if response is not None:
             self._write(response, keep_alive=self._keeps_alive)
