@@ -72,3 +72,9 @@ def test_the_files_of_lading_are_collected_without_bytecode():
     assert "lading/__init__.py" in names
     assert "lading/server/grpc/_proto/oip.binpb" in names
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_a_lading_whose_files_are_gone_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lading.__file__", str(tmp_path / "lading" / "__init__.py"))
+    with pytest.raises(ImageInvalid, match="expected its Python files"):
+        lading_files()

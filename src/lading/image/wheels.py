@@ -99,13 +99,20 @@ def _open_wheel(wheel: Wheel) -> Iterator[zipfile.ZipFile]:
 
 
 def lading_files() -> dict[str, LayerFile]:
-    """Return the files of the lading that runs here, with the metadata that states its version."""
+    """Return the files of the lading that runs here, with the metadata that states its version.
+
+    Raises `ImageInvalid` if its sources are no longer where it was imported from.
+    """
     folder = Path(lading.__file__).parent
     files = {
         f"lading/{path.relative_to(folder)}": LayerFile(path)
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts
     }
+    if "lading/__init__.py" not in files:
+        raise ImageInvalid(
+            f"lading in `{folder}`", expected="its Python files", found="none", hint="install lading again"
+        )
     metadata = f"Metadata-Version: 2.1\nName: lading\nVersion: {lading.__version__}\n".encode()
     files[f"lading-{lading.__version__}.dist-info/METADATA"] = LayerFile(metadata)
     return files
