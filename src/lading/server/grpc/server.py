@@ -7,8 +7,7 @@ waits for a batch then costs nothing else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import grpc
@@ -122,14 +121,15 @@ class GrpcServer:
         model = call.job.served.loaded if call.job is not None else None
         with self._counting:  # Many threads count into one place; adding is not atomic in Python.
             self._pipeline.observe(call, status, len(call.data), sent_bytes, error)
-        headers = self._pipeline.answer_headers(call)
-        call.context.set_trailing_metadata(
-            (
-                *(model.metadata if model is not None else ()),
-                *((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
-                ("x-request-id", call.request_id.decode("latin-1")),
-            )
+        metadata = (
+            *(model.metadata if model is not None else ()),
+            ("x-request-id", call.request_id.decode("latin-1")),
         )
+        if self._pipeline.adds_headers:
+            added = self._pipeline.answer_headers(call)
+            decoded = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in added)
+            metadata = (*metadata, *decoded)
+        call.context.set_trailing_metadata(metadata)
         # A job and its call name each other: left so, only the garbage collector frees them and their arrays.
         call.job = None
 
@@ -150,11 +150,11 @@ class CallExchange(Exchange):
         self.context = context
         self.data = data
         self.message: Any = None
-
-    @cached_property
-    def headers(self) -> Mapping[bytes, bytes]:  # type: ignore[override]  # made once, when first asked for
-        """The call's metadata."""
-        return {key.encode(): _bytes(value) for key, value in self.context.invocation_metadata()}
+        # Made at once: `cached_property` would hold a lock that all threads share until Python 3.12.
+        self.headers = {
+            key.encode(): value.encode("latin-1", "replace") if type(value) is str else value
+            for key, value in context.invocation_metadata()
+        }
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model and version that the message names; it may name none, or be unreadable."""
@@ -195,10 +195,6 @@ def _short(details: str) -> str:
     """Cut a text that names at length what the client sent: past 8 KiB of headers it gets another error."""
     cut = details.encode()[:_LONGEST_DETAILS].decode(errors="ignore")
     return cut if len(cut) == len(details) else f"{cut}…"
-
-
-def _bytes(value: str | bytes) -> bytes:
-    return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:
