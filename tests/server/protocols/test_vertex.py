@@ -78,6 +78,7 @@ def test_health_is_200_only_when_every_model_is_ready(iris):
         ({"instances": []}, "`$.instances`"),
         ({"instances": [[1, 2]]}, "found 2 values at `$.instances[0]`"),
         ({"instances": [ROW], "parameters": 3}, "`$.parameters`"),
+        ({"instances": [ROW], "parameter": {}}, "found `parameter`"),
         ({"instances": [ROW], "parameters": {"top_k": 3}}, "found `top_k`"),
     ],
 )

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from lading.errors import LadingError, ModelNotReady
 from lading.server.exchange import NO_ROUTE, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
-from lading.server.http.messages import Request, Response
+from lading.server.http.content_type import require_json
+from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.router import Router
 from lading.server.inference.job import Deliver, Job
 
@@ -35,14 +36,18 @@ class App:
         """Answer `request` now, or start its job and return None.
 
         A started job comes back through `deliver`, in another thread and perhaps among others, with
-        ``request`` as its exchange; the host then calls `complete` for it. The route may be set already. A
-        host that has more requests at hand passes `pending_jobs`: cheap jobs are added to it, and the host
-        has the data plane run them together and calls `complete` for each.
+        ``request`` as its exchange; the host then calls `complete` for it. The route may be set already, by a
+        host that has checked the content type against it. A host that has more requests at hand passes
+        `pending_jobs`: cheap jobs are added to it, and the host has the data plane run them together and
+        calls `complete` for each.
         """
         self.pipeline.identify(request, request.headers.get(b"x-request-id"))
         try:
             if request.route is None:
+                # A host that sets the route has looked at the content type: most heads are known to it.
                 request.route, request.params = self.router.find(request.method, request.path)
+                if request.body and not request.route.any_type:
+                    require_json(request.headers.get(b"content-type", JSON))
             if b"content-encoding" in request.headers and request.body:
                 encoding = request.headers[b"content-encoding"]
                 request.body = unpacked(request.body, encoding, self.max_body_bytes)

@@ -82,7 +82,8 @@ Refuse = Callable[[LadingError], Response]
 class Route:
     """A method and a path pattern (``/models/{name}/predict``), what answers, and how refusals look.
 
-    A ``fast`` route is one that clients call for predictions: it is answered without an ASGI task.
+    A ``fast`` route is one that clients call for predictions: it is answered without an ASGI task. Bodies
+    are JSON, unless the route takes ``any_type`` and its handler looks at the content type itself.
     ``any_case`` routes take their path in upper and lower case alike.
     """
 
@@ -94,6 +95,7 @@ class Route:
     summary: str = ""
     fast: bool = False
     any_case: bool = False
+    any_type: bool = False
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lading.server.http.app import App
+from lading.server.http.content_type import is_json
 from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
 from lading.server.inference.job import Job
@@ -295,6 +296,8 @@ class FastProtocol(HttpToolsProtocol):
             return None
         headers = self._headers
         length = headers.get(b"content-length", b"0")
+        if not target.route.any_type and not is_json(headers.get(b"content-type", JSON)):
+            return None  # The application refuses it under ASGI, with its sentence.
         if b"transfer-encoding" in headers or b"expect" in headers:
             return None
         if b"connection" in headers and parser.get_http_version() == "1.0":

@@ -27,7 +27,16 @@ def routes() -> Iterator[Route]:
     """List the shared routes."""
     refuse = mlflow.refuse
     yield Route("GET", "/ping", sagemaker.ping, refuse, PROTOCOL, "200 when every model is ready")
-    yield Route("POST", "/invocations", invoke, refuse, PROTOCOL, "Predict, from JSON or CSV", fast=True)
+    yield Route(
+        "POST",
+        "/invocations",
+        invoke,
+        refuse,
+        PROTOCOL,
+        "Predict, from JSON or CSV",
+        fast=True,
+        any_type=True,
+    )
 
 
 def invoke(request: Request, plane: DataPlane) -> Job:

@@ -49,6 +49,9 @@ def predict(request: Request, plane: DataPlane) -> Job:
     """Predict with the default model: ``instances`` in, one of ``predictions`` out for each."""
     served = plane.resolve()
     document = json_bodies.loads(request.body)
+    for key in document:
+        if key not in ("instances", "parameters", "deployedModelId"):  # The last is the platform's own.
+            raise BodyInvalid("body", expected="`instances` and `parameters`", found=f"`{key}`")
     instances, parameters = document.get("instances"), document.get("parameters") or {}
     if not isinstance(instances, list):
         raise BodyInvalid("`$.instances`", expected="a list of instances", found="none")

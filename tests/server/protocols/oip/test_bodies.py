@@ -51,12 +51,10 @@ PLAIN = {
     "an id that is null": body(id=None),
     "one output": body(outputs=[{"name": "label"}]),
     "all as bytes": body(parameters={"binary_data_output": True}),
-    "an unknown key": {**body(), "else": 1},
+    "every field": {**body(), "model_name": None, "model_version": None, "outputs": None},
     "rows as lists": body([[1, 2, 3, 4]]),
     "rows as lists, with spaces": body([[1, 2, 3, 4], [5, 6, 7, 8]], (2, 4), id="data"),
-    "unknown parameters of an input": {
-        "inputs": [{**body()["inputs"][0], "parameters": {"content_type": "np"}}]
-    },
+    "an array's content type": {"inputs": [{**body()["inputs"][0], "parameters": {"content_type": "np"}}]},
     "many": body(MANY.reshape(-1).tolist(), (ROWS, 4)),
     "many in rows": body(MANY.tolist(), (ROWS, 4)),
     "many with an id": body(MANY.tolist(), (ROWS, 4), id="some-id"),
@@ -67,7 +65,7 @@ PLAIN = {
         MANY.tolist(), (ROWS, 4), outputs=[{"name": "label", "parameters": {"binary_data": True}}]
     ),
     "many, all as bytes": body(MANY.tolist(), (ROWS, 4), parameters={"binary_data_output": True}),
-    "many with unknown parameters": {
+    "many with a content type": {
         "inputs": [{**body(MANY.tolist(), (ROWS, 4))["inputs"][0], "parameters": {"content_type": "np"}}]
     },
 }

@@ -58,7 +58,7 @@ def test_the_parameter_of_an_output_wins_over_that_of_the_request(client):
         "sum",
         tensor_json(a, "float32", "a", data=[1, 1]),
         tensor_json(a, "float32", "b", data=[1, 1]),
-        parameters={"binary_data_output": True, "unknown": "ignored", "priority": 3},
+        parameters={"binary_data_output": True, "content_type": "np", "priority": 0},
         outputs=[{"name": "total", "parameters": {"binary_data": False}}],
         id=None,  # As clients write it that write every field.
     )
@@ -115,7 +115,9 @@ def test_raw_bodies_of_undetermined_shape_are_refused(client):
         ({"data": {}}, "an object"),
         ({"parameters": {"binary_data_size": -1}}, "binary_data_size"),
         ({"parameters": {"binary_data_size": "12"}}, "binary_data_size"),
-        ({"parameters": {"binary_data_size": 12}}, "0 bytes behind the JSON"),
+        ({"parameters": {"binary_data_size": 12}}, "expected `data` or `binary_data_size`, found both"),
+        ({"parameters": {"binary_data_size": 12}, "data": None}, "0 bytes behind the JSON"),
+        ({"content_type": "base64"}, "unknown field `content_type` - at `$.inputs[0]`"),
         ({"parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 12}}, "shared memory"),
     ],
 )

@@ -61,6 +61,15 @@ def make_huge_and_empty(proto: Any) -> None:
         proto.tensor_shape.dim.add().size = size
 
 
+def as_content(content: bytes) -> Any:
+    def change(proto: Any) -> None:
+        for field in ("float_val", "bool_val"):
+            proto.ClearField(field)
+        proto.tensor_content = content
+
+    return change
+
+
 BROKEN = [
     (lambda p: setattr(p, "dtype", 2), "float32", ValueRefused, "found `DT_DOUBLE`"),
     (lambda p: setattr(p, "dtype", 99), "float32", ValueRefused, "found `type 99`"),
@@ -69,8 +78,11 @@ BROKEN = [
     (lambda p: setattr(p.tensor_shape.dim[0], "size", 1), "float32", ShapeRefused, "expected 1 values"),
     (make_huge_and_empty, "float32", ShapeRefused, "found shape"),
     (lambda p: setattr(p.tensor_shape.dim[0], "size", 2**40), "float32", BodyTooLarge, "by repetition"),
-    (lambda p: setattr(p, "tensor_content", b"123"), "float32", ShapeRefused, "expected 8 bytes"),
-    (lambda p: setattr(p, "tensor_content", b"\0\2"), "bool", ValueRefused, "bytes 0 and 1"),
+    (as_content(b"123"), "float32", ShapeRefused, "expected 8 bytes"),
+    (as_content(b"\0\2"), "bool", ValueRefused, "bytes 0 and 1"),
+    (lambda p: setattr(p, "tensor_content", bytes(8)), "float32", ValueRefused, "found `tensor_content`, "),
+    (lambda p: p.double_val.extend([1, 2]), "float32", ValueRefused, "found `float_val`, `double_val`"),
+    (lambda p: p.int_val.append(p.float_val.pop() and 1), "float32", ValueRefused, "`int_val`"),
     (lambda p: p.half_val.append(70_000) or p.half_val.pop(0), "float16", ValueRefused, "16 bits"),
 ]
 

@@ -18,6 +18,7 @@ import simdjson
 from lading.server.codecs.rows import tensor_type, value_type
 from lading.server.codecs.simd import LEAST_BYTES, number_reader
 from lading.server.protocols import DECODE_ERRORS
+from lading.server.protocols.oip.parameters import NUMPY
 from lading.server.protocols.oip.tensors import DATATYPES
 from lading.signature import Array, Signature, Tensor
 
@@ -25,11 +26,9 @@ _DATA = b'"data"'
 _NESTED = re.compile(rb'"data"\s*:\s*\[\s*\[')
 _INPUT_KEYS = ("name", "shape", "datatype", "data", "parameters")
 _OPTION_KEYS = ("id", "outputs", "parameters")
-# Parameters of an input whose values are not in ``data``.
-_ELSEWHERE = frozenset({"binary_data_size", "shared_memory_region"})
 
 
-class Input(msgspec.Struct):
+class Input(msgspec.Struct, forbid_unknown_fields=True):
     """One input; ``data`` is absent if the tensor's bytes follow the JSON."""
 
     name: str
@@ -45,15 +44,15 @@ class RawInput(Input):
     data: msgspec.Raw = None  # type: ignore[assignment]
 
 
-class Output(msgspec.Struct):
+class Output(msgspec.Struct, forbid_unknown_fields=True):
     """One output that the request selects."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class Options(msgspec.Struct):
-    """The keys beside the inputs."""
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """The keys beside the inputs that a plain body may have."""
 
     outputs: list[Output] | None = None
     id: str | None = ""
@@ -61,9 +60,11 @@ class Options(msgspec.Struct):
 
 
 class Body(Options, kw_only=True):
-    """A whole body."""
+    """A whole body; clients that write every field name the model in it once more."""
 
     inputs: list[Input]
+    model_name: str | None = None
+    model_version: str | None = None
 
 
 class RawBody(Body, kw_only=True):
@@ -111,7 +112,7 @@ def plain_reader(signature: Signature) -> ReadPlain | None:
             return None
         tensor_in = body.inputs[0]
         data, shape = tensor_in.data, tensor_in.shape
-        if len(data) != (shape[0] if nested else shape[0] * width) or _is_elsewhere(tensor_in.parameters):
+        if len(data) != (shape[0] if nested else shape[0] * width) or not _is_plain(tensor_in.parameters):
             return None
         array = array_of(data, dtype)
         options = body if body.outputs or body.parameters else None
@@ -133,13 +134,14 @@ def _plain_type(tensor: Tensor, *, nested: bool) -> Any:
         ("data", tensor_type(tensor) if nested else list[value_type(tensor.dtype)]),  # type: ignore[misc]
         ("parameters", dict[str, Any] | None, None),
     ]
-    tensor_in = msgspec.defstruct("PlainInput", fields, gc=False)
-    return msgspec.defstruct("PlainBody", [("inputs", items[tensor_in])], bases=(Options,), kw_only=True)
+    tensor_in = msgspec.defstruct("PlainInput", fields, gc=False, forbid_unknown_fields=True)
+    keys = [("inputs", items[tensor_in]), ("model_name", None, None), ("model_version", None, None)]
+    return msgspec.defstruct("PlainBody", keys, bases=(Options,), kw_only=True)  # type: ignore[arg-type]
 
 
-def _is_elsewhere(parameters: dict[str, Any] | None) -> bool:
-    """Return whether the parameters of an input put its values elsewhere than in ``data``."""
-    return parameters is not None and not _ELSEWHERE.isdisjoint(parameters)
+def _is_plain(parameters: dict[str, Any] | None) -> bool:
+    """Return whether the parameters of an input change nothing: its values are in ``data``, as they are."""
+    return not parameters or parameters == NUMPY
 
 
 class _LargeReader:
@@ -165,7 +167,7 @@ class _LargeReader:
                 raise ValueError
             if not self._fits(shape):
                 raise ValueError
-            if "parameters" in tensor_in and _is_elsewhere(_to_python(tensor_in["parameters"])):
+            if "parameters" in tensor_in and not _is_plain(_to_python(tensor_in["parameters"])):
                 raise ValueError
             values = {key: _to_python(document[key]) for key in _OPTION_KEYS if key in document}
             parsed.append(msgspec.convert(values, Options))

@@ -19,6 +19,7 @@ from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols.oip import metadata, tensors
+from lading.server.protocols.oip.parameters import check_output, check_request, decode_base64, reads_base64
 from lading.server.protocols.oip.routing import find, resolve
 from lading.server.protocols.oip.selection import SelectedOutput, Selection, select_outputs
 from lading.signature import Array, DType, Tensor
@@ -103,6 +104,8 @@ def model_statistics(request: Any, call: Call) -> Any:
 
 def repository_index(request: Any, call: Call) -> Any:
     """List the versions of this server, or only those that are ready."""
+    if request.repository_name:
+        raise metadata.repository_refused(request.repository_name)
     return _message("RepositoryIndexResponse")(models=metadata.index(call.plane, ready=request.ready))
 
 
@@ -115,6 +118,8 @@ def model_infer(request: Any, call: Call) -> Job:
     """Run a model."""
     served = resolve(call.plane, request.model_name, request.model_version)
     raw = request.raw_input_contents
+    if request.parameters:
+        check_request(_plain(request.parameters), (), "parameters")
     inputs = served.signature.cast(_arrays(served, request.inputs, raw))
     outputs, compute = _select(served, request.outputs)
     # Floats of 16 bits have no typed contents, so an answer that holds any is raw.
@@ -133,9 +138,11 @@ def model_infer(request: Any, call: Call) -> Job:
 
 
 def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
-    # An input in shared memory has no entry in `raw_input_contents`.
-    if len(raw) != len(inputs) and any("shared_memory_region" in proto.parameters for proto in inputs):
-        raise BodyInvalid("`inputs`", expected="their tensors in the request", found="shared memory")
+    # Before the contents are counted: an input in shared memory has no entry among them.
+    in_base64 = [
+        bool(proto.parameters) and _reads_base64(served, proto, f"inputs[{at}]")
+        for at, proto in enumerate(inputs)
+    ]
     if raw and len(raw) != len(inputs):
         raise BodyInvalid("`raw_input_contents`", expected=f"{len(inputs)} of them", found=f"{len(raw)}")
     arrays: dict[str, Array] = {}
@@ -146,13 +153,18 @@ def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) 
         shape = list(proto.shape)
         tensors.check_declared(tensor, proto.datatype, shape)
         if not raw:
-            arrays[proto.name] = _read_contents(tensor, shape, proto.contents, f"inputs[{at}].contents")
+            array = _read_contents(tensor, shape, proto.contents, f"inputs[{at}].contents")
         elif proto.HasField("contents"):
             where = f"`inputs[{at}].contents`"
             raise BodyInvalid(where, expected="none beside `raw_input_contents`", found="contents")
         else:
-            arrays[proto.name] = tensors.from_bytes(tensor, shape, raw[at])
+            array = tensors.from_bytes(tensor, shape, raw[at])
+        arrays[proto.name] = decode_base64(tensor, array) if in_base64[at] else array
     return arrays
+
+
+def _reads_base64(served: ServedVersion, proto: Any, path: str) -> bool:
+    return reads_base64(served.signature.input(proto.name), _plain(proto.parameters), (), path)
 
 
 def _read_contents(tensor: Tensor, shape: Sequence[int], contents: Any, path: str) -> Array:
@@ -191,26 +203,20 @@ def _select(served: ServedVersion, outputs: Sequence[Any]) -> Selection:
     check_outputs(served, names)
     known = {tensor.name: tensor for tensor in served.signature.outputs}
     return Selection.of(
-        served,
-        (
-            SelectedOutput.parse(
-                known[output.name],
-                _parameter(output.parameters, "classification", 0),
-                f"outputs[{at}].parameters",
-                binary=False,
-            )
-            for at, output in enumerate(outputs)
-        ),
+        served, (_select_one(known[output.name], output, at) for at, output in enumerate(outputs))
     )
 
 
-def _parameter(parameters: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return the value of a parameter of whatever type; None for one that has no value."""
-    if name not in parameters:
-        return default
-    parameter = parameters[name]
-    choice = parameter.WhichOneof("parameter_choice")
-    return getattr(parameter, choice) if choice else None
+def _select_one(tensor: Tensor, output: Any, at: int) -> SelectedOutput:
+    declared, path = _plain(output.parameters), f"outputs[{at}].parameters"
+    check_output(tensor, declared, ("classification",), path)
+    return SelectedOutput.parse(tensor, declared.get("classification", 0), path, binary=False)
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with their values, of whatever type; None for one that has no value."""
+    chosen = {name: proto.WhichOneof("parameter_choice") for name, proto in parameters.items()}
+    return {name: getattr(parameters[name], choice) if choice else None for name, choice in chosen.items()}
 
 
 def _add_outputs(

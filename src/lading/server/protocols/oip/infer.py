@@ -17,6 +17,7 @@ from lading.server.inference.version import ServedVersion
 from lading.server.protocols import DECODE_ERRORS, decode_error_text
 from lading.server.protocols.oip import json_text, tensors
 from lading.server.protocols.oip.bodies import Body, Input, Options, RawBody, plain_reader
+from lading.server.protocols.oip.parameters import check_output, check_request, decode_base64, reads_base64
 from lading.server.protocols.oip.selection import SelectedOutput, Selection, select_outputs
 from lading.signature import Array, Tensor
 
@@ -57,6 +58,7 @@ class _Layout:
 
 
 _decoder = msgspec.json.Decoder(RawBody)
+_NULL = msgspec.Raw(b"null")
 
 
 class _Plan:
@@ -106,7 +108,8 @@ def infer(request: Request, served: ServedVersion) -> Job:
         if job is not None:
             return job
     size = _json_size(request)
-    if size == 0:
+    # Only the header declares a raw body: one that is merely empty is a mistake.
+    if size == 0 and LENGTH in request.headers:
         return _raw_job(served, request.body)
     view = memoryview(request.body)  # Slices of it are not copied.
     binary = view[size:]
@@ -116,14 +119,29 @@ def infer(request: Request, served: ServedVersion) -> Job:
     if layout is not None and layout.size == len(binary):
         return _job(served, served.signature.cast(layout.arrays(binary)), layout.selection, "")
     body = _parse(view[:size])
+    _check_model(served, body)
     inputs = served.signature.cast(_arrays(served, body.inputs, binary))
     selection = _select(served, body)
-    # An id makes each JSON another one; values in the JSON are not part of a layout.
-    if text and not body.id and all(tensor_in.data is None for tensor_in in body.inputs):
+    # An id makes each JSON another one; values in the JSON, or in base64, are not part of a layout.
+    if text and not body.id and all(map(_is_laid_out, body.inputs)):
         if len(layouts) >= _MOST_REMEMBERED:  # Clients choose how many forms there are.
             layouts.clear()
         layouts[text] = _Layout.of(served, body.inputs, selection)
     return _job(served, inputs, selection, body.id)
+
+
+def _check_model(served: ServedVersion, body: Body) -> None:
+    """Refuse a body that names another model or version than its path."""
+    if body.model_name not in (None, "", served.name):
+        raise BodyInvalid("`$.model_name`", expected=f"`{served.name}`", found=f"`{body.model_name}`")
+    version = str(served.version)
+    if body.model_version not in (None, "", version, *served.tags):
+        raise BodyInvalid("`$.model_version`", expected=f"`{version}`", found=f"`{body.model_version}`")
+
+
+def _is_laid_out(tensor_in: Input) -> bool:
+    """Return whether the values of an input are its part of the bytes behind the JSON, as they are."""
+    return tensor_in.data is None and (tensor_in.parameters or {}).get("content_type") != "base64"
 
 
 def _json_size(request: Request) -> int:
@@ -175,31 +193,36 @@ def _arrays(served: ServedVersion, inputs: Sequence[Input], binary: memoryview) 
         if tensor_in.name in arrays:
             raise InputUnknown(f"`{path}`", expected="each input once", found=f"`{tensor_in.name}` again")
         tensors.check_declared(tensor, tensor_in.datatype, tensor_in.shape)
+        declared = tensor_in.parameters or {}
+        in_base64 = bool(declared) and reads_base64(tensor, declared, ("binary_data_size",), path)
         size = _binary_size(tensor_in, path)
         if size is None:
-            if tensor_in.data is None:
-                raise BodyInvalid(f"`{path}`", expected="`data`, or `binary_data_size`", found="neither")
-            array = json_text.read_data(tensor, tensor_in.shape, tensor_in.data, f"{path}.data")
-            arrays[tensor_in.name] = array
-            continue
-        if start + size > len(binary):
+            array = _from_json(tensor, tensor_in, path)
+        elif start + size > len(binary):
             rest = f"{len(binary) - start} bytes behind the JSON"
             raise ShapeRefused(f"input `{tensor_in.name}`", expected=f"{size} bytes", found=rest)
-        arrays[tensor_in.name] = tensors.from_bytes(tensor, tensor_in.shape, binary[start : start + size])
-        start += size
+        else:
+            array = tensors.from_bytes(tensor, tensor_in.shape, binary[start : start + size])
+            start += size
+        arrays[tensor_in.name] = decode_base64(tensor, array) if in_base64 else array
     if start != len(binary):
         raise BodyInvalid("body", expected=f"{start} bytes behind the JSON", found=f"{len(binary)}")
     return arrays
 
 
+def _from_json(tensor: Tensor, tensor_in: Input, path: str) -> Array:
+    if tensor_in.data is None:
+        raise BodyInvalid(f"`{path}`", expected="`data`, or `binary_data_size`", found="neither")
+    return json_text.read_data(tensor, tensor_in.shape, tensor_in.data, f"{path}.data")
+
+
 def _binary_size(tensor_in: Input, path: str) -> int | None:
     """Return how many bytes behind the JSON are this input's, or None if its values are in the JSON."""
-    parameters = tensor_in.parameters or {}
-    if "shared_memory_region" in parameters:
-        raise BodyInvalid(f"`{path}`", expected="the tensor in the request", found="shared memory")
-    size = parameters.get("binary_data_size")
+    size = (tensor_in.parameters or {}).get("binary_data_size")
     if size is None:
         return None
+    if tensor_in.data not in (None, _NULL):
+        raise BodyInvalid(f"`{path}`", expected="`data` or `binary_data_size`", found="both")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         where = f"`{path}.parameters.binary_data_size`"
         raise BodyInvalid(where, expected="a number of bytes", found=f"`{size}`")
@@ -223,6 +246,8 @@ def _raw_job(served: ServedVersion, body: bytes) -> Job:
 
 def _select(served: ServedVersion, options: Options) -> Selection:
     """Return the outputs that a request selects; all of them if it selects none."""
+    if options.parameters:
+        check_request(options.parameters, ("binary_data_output",))
     binary = _flag(options.parameters, "binary_data_output", "$.parameters")
     if not options.outputs:
         return select_outputs(served, (), binary=bool(binary))
@@ -242,6 +267,8 @@ def _select(served: ServedVersion, options: Options) -> Selection:
 def _select_one(
     tensor: Tensor, parameters: Mapping[str, Any] | None, path: str, *, binary: bool
 ) -> SelectedOutput:
+    if parameters:
+        check_output(tensor, parameters, ("binary_data", "classification"), path)
     own = _flag(parameters, "binary_data", path)
     classes = (parameters or {}).get("classification", 0)
     return SelectedOutput.parse(tensor, classes, path, binary=binary if own is None else own)

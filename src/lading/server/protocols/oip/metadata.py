@@ -66,6 +66,11 @@ def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
     ]
 
 
+def repository_refused(name: str) -> NotSupported:
+    """Return the error of a request for one repository of several: this server has no named ones."""
+    return NotSupported("`repository_name`", expected="none", found=f"`{name}`")
+
+
 def loading_refused(name: str) -> NotSupported:
     """Return the error of a request to load or unload a model: releases do that, not this protocol."""
     return NotSupported(

@@ -100,7 +100,7 @@ def statistics(metrics: Metrics) -> Callable[[Request, DataPlane], Response]:
     return answer
 
 
-class _IndexBody(msgspec.Struct):
+class _IndexBody(msgspec.Struct, forbid_unknown_fields=True):
     ready: bool = False
 
 

@@ -6,6 +6,8 @@ and classification.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import struct
 from collections.abc import Sequence
 from math import prod
@@ -157,6 +159,17 @@ def _read_strings(tensor: Tensor, count: int, data: bytes | memoryview) -> Array
     if at != len(view):
         raise wrong_size(tensor, f"{at} bytes in {count} strings", len(view))
     return string_array(texts)
+
+
+def decode_base64(tensor: Tensor, text: str, at: int) -> str:
+    """Return the text that element `at` of `tensor`, in base64, stands for; raises `ValueRefused`."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except UnicodeDecodeError:
+        raise not_text(tensor, at) from None
+    except (binascii.Error, ValueError):
+        text = f"other text in element {at}"
+        raise ValueRefused(f"input `{tensor.name}`", expected="base64, as declared", found=text) from None
 
 
 def not_text(tensor: Tensor, at: int) -> LadingError:

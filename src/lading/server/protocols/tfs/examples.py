@@ -35,6 +35,7 @@ def read_examples(body: bytes, method: str) -> list[dict[str, list[Any]]]:
     """Read the JSON body of a classify or regress request; every example has the features of its context."""
     document = json_bodies.loads(body)
     check_signature(json_bodies.signature_name(document))
+    json_bodies.check_keys(document, "signature_name", "context", "examples")
     context = _features(document["context"]) if "context" in document else {}
     if "examples" not in document:
         raise BodyInvalid(

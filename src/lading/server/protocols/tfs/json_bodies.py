@@ -55,6 +55,7 @@ def read_predict(body: bytes) -> PredictBody:
     """Read the body of a predict request and determine its format; the values stay JSON."""
     document = loads(body)
     name = signature_name(document)
+    check_keys(document, "signature_name", "instances", "inputs")
     if "instances" in document and "inputs" in document:
         raise BodyInvalid(
             f"JSON Value: {error_text.show(document)} Not formatted correctly expecting only one of "
@@ -72,6 +73,14 @@ def read_predict(body: bytes) -> PredictBody:
     if not instances:
         raise BodyInvalid(f"JSON Value: {error_text.show(document)} No values in 'instances' array")
     return PredictBody(True, instances, name)
+
+
+def check_keys(document: Mapping[str, Any], *known: str) -> None:
+    """Refuse keys beside the `known`: TensorFlow Serving ignores them, and with them what they ask for."""
+    for key in document:
+        if key not in known:
+            expected = "no keys but " + ", ".join(f"`{name}`" for name in known)
+            raise BodyInvalid("body", expected=expected, found=f"`{key}`")
 
 
 def signature_name(document: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ _FIELDS = {
 # Tags of the packed fields (5 and 6, length-delimited) whose bytes are the array's own.
 _TAGS = {"float32": b"\x2a", "float64": b"\x32"}
 
+# The fields of a TensorProto that hold no values.
+_HEAD = ("dtype", "tensor_shape", "version_number")
 _MOST_VALUES = 2**48
 # The most values that a short list may be repeated to: a shape of a few bytes could ask for any memory.
 _MOST_REPEATED = 2**22
@@ -69,6 +71,7 @@ def to_array(tensor: Tensor, proto: Any) -> Array:
     if prod(size or 1 for size in shape) > _MOST_VALUES:  # numpy multiplies the sizes beside a 0 as well.
         raise ShapeRefused(where, expected=f"`{tensor}`", found=f"shape `{list(shape)}`")
     count = prod(shape)
+    _check_fields(tensor, proto)
     if proto.tensor_content:
         return _from_content(tensor, proto.tensor_content, shape, count)
     values = getattr(proto, _FIELDS[tensor.dtype])
@@ -99,6 +102,15 @@ def to_proto(tensor: Tensor, array: Array, proto: Any) -> None:
     else:
         values = flat.tolist()
     getattr(proto, _FIELDS[tensor.dtype]).extend(values)
+
+
+def _check_fields(tensor: Tensor, proto: Any) -> None:
+    """Refuse values in a field of another dtype, or in two: TensorFlow reads one and takes 0 for the rest."""
+    present = [descriptor.name for descriptor, _ in proto.ListFields() if descriptor.name not in _HEAD]
+    if present and present not in (["tensor_content"], [_FIELDS[tensor.dtype]]):
+        expected = f"values in `{_FIELDS[tensor.dtype]}` or `tensor_content`"
+        fields = ", ".join(f"`{name}`" for name in present)
+        raise ValueRefused(f"input `{tensor.name}`", expected=expected, found=fields)
 
 
 def _from_content(tensor: Tensor, content: bytes, shape: tuple[int, ...], count: int) -> Array:
