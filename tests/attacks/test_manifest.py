@@ -136,6 +136,7 @@ def test_a_missing_key_is_refused(bundle, key):
         ("signature.inputs.0.shape", ["n", "batch"]),
         ("signature.inputs.0.columns", ["a", "b", "c"]),
         ("signature.outputs.0.allows_nan", True),
+        ("signature.independent_rows", 0),
         ("training.packages", {"numpy": 2}),
         ("files.model.onnx", None),
     ],
@@ -179,6 +180,7 @@ def test_a_name_outside_the_grammar_is_refused(bundle, name):
         (b'"rtol":0.0001', b'"rtol":1e-4'),
         (b'"dtype":"int64"', b'"columns":[],"dtype":"int64"'),
         (b'"dtype":"int64"', b'"allows_nan":false,"dtype":"int64"'),
+        (b'"signature":{', b'"signature":{"independent_rows":true,'),
         (b',"git_commit":null', b""),
     ],
     ids=lambda value: value.decode(),
@@ -212,6 +214,16 @@ def test_a_duplicate_key_is_refused(bundle, old, new, key):
     data = (bundle / "bundle.json").read_bytes()
     (bundle / "bundle.json").write_bytes(data.replace(old, new, 1))
     refused_both(bundle, DuplicateEntry, f"`{key}` twice")
+
+
+def test_rows_that_depend_on_each_other_need_rows(bundle):
+    def without_rows(tree):
+        tree["signature"]["independent_rows"] = False
+        for side in ("inputs", "outputs"):
+            for tensor in tree["signature"][side]:
+                tensor["shape"][0] = "n"
+
+    refused_both(rewrite(bundle, without_rows), ManifestInvalid, "independent_rows")
 
 
 def test_a_duplicate_among_many_keys_is_refused_in_linear_time(bundle):

@@ -200,3 +200,17 @@ def test_columns_of_different_lengths_are_refused_with_a_path():
         "input `X`: expected `float32 [batch, n]`, "
         "found lists of different lengths, or empty ones, at `$.data`"
     )
+
+
+def test_sizes_without_a_name_are_independent():
+    image = Tensor(name="x", dtype="float32", shape=("batch", "?", "?"))
+    Signature((image,), (image,)).check_sizes({"x": np.zeros((1, 48, 192), np.float32)})
+    square = Tensor(name="x", dtype="float32", shape=("batch", "n", "n"))
+    with pytest.raises(ShapeRefused, match="`n` = 48"):
+        Signature((square,), (square,)).check_sizes({"x": np.zeros((1, 48, 192), np.float32)})
+
+
+def test_rows_that_depend_on_each_other_are_no_batch():
+    row = Tensor(name="x", dtype="float32", shape=("batch", 2))
+    assert Signature((row,), (row,)).batched
+    assert not Signature((row,), (row,), independent_rows=False).batched

@@ -68,7 +68,8 @@ def bundle_of(
     """Write a bundle of `model`; golden `outputs` are those of ONNX Runtime here unless passed."""
     answers = outputs if outputs is not None else run_model(model, inputs)
     arrays = [array for array in inputs.values() if array.ndim]
-    samples = Samples(inputs, answers, len(arrays[0]) if signature.batched else 1)
+    has_rows = all(tensor.batched for tensor in signature.inputs)
+    samples = Samples(inputs, answers, len(arrays[0]) if has_rows else 1)
     draft = linear_draft(signature=signature, labels={}, **changes)
     return write_bundle(path, draft, model=model, samples=samples, requirements=REQUIREMENTS)
 

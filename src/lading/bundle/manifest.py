@@ -238,6 +238,9 @@ def _check_values(manifest: Manifest) -> None:
         _require(in_range, f"$.tolerance.{key}", "a finite number, 0 or more", str(value))
     _check_tensors("inputs", manifest.signature.inputs)
     _check_tensors("outputs", manifest.signature.outputs)
+    signature = manifest.signature
+    has_rows = signature.independent_rows or all(tensor.batched for tensor in signature.inputs)
+    _require(has_rows, "$.signature.independent_rows", f"inputs that all have `{BATCH}`", "one without it")
     _check_files(manifest.files)
 
 

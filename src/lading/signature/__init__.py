@@ -16,6 +16,7 @@ from lading.signature.labels import label_output, named_labels
 from lading.signature.tensor import (
     BATCH,
     DTYPES,
+    UNNAMED,
     Array,
     DType,
     Tensor,
@@ -30,6 +31,7 @@ from lading.signature.values import cast_json
 __all__ = [
     "BATCH",
     "DTYPES",
+    "UNNAMED",
     "Array",
     "DType",
     "Signature",
@@ -44,16 +46,21 @@ __all__ = [
 ]
 
 
-class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The inputs and outputs of a model, in the model's order."""
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The inputs and outputs of a model, in the model's order.
+
+    ``independent_rows`` is false if the answer to a row depends on the other rows of its request: such
+    rows are run as they came, never with those of other requests and never in parts.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    independent_rows: bool = True
 
     @property
     def batched(self) -> bool:
-        """Return whether every input and output is batched, so that requests can be merged."""
-        return all(tensor.batched for tensor in (*self.inputs, *self.outputs))
+        """Return whether rows may be run in any company: requests can be merged, and divided."""
+        return self.independent_rows and all(tensor.batched for tensor in (*self.inputs, *self.outputs))
 
     @property
     def primary(self) -> Tensor:
@@ -122,14 +129,17 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cast
 
     def check_sizes(self, arrays: Mapping[str, Array]) -> None:
-        """Check that dimensions of one name have one size across inputs; raises `ShapeRefused`."""
+        """Check that dimensions of one name have one size across inputs; raises `ShapeRefused`.
+
+        Sizes without a name are independent.
+        """
         # The usual case, one input whose dimensions all differ, has nothing to compare.
         if len(self.inputs) == 1 and len(self.inputs[0].shape) == len(set(self.inputs[0].shape)):
             return
         sizes: dict[str, tuple[int, str]] = {}
         for tensor in self.inputs:
             for name, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
-                if isinstance(name, str):
+                if isinstance(name, str) and name != UNNAMED:
                     first, owner = sizes.setdefault(name, (size, tensor.name))
                     if first != size:
                         raise ShapeRefused(

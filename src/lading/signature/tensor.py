@@ -23,6 +23,9 @@ _NUMPY = {name: np.dtype(object if name == "string" else name) for name in DTYPE
 BATCH = "batch"
 """The name of the dimension along which rows are independent; if a tensor has it, it is the first."""
 
+UNNAMED = "?"
+"""The name of a dynamic dimension that the model does not name: its size has nothing to do with others."""
+
 _MOST_LISTED = 12
 _LONGEST_NAME = 80
 
@@ -31,7 +34,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """One named input or output.
 
     ``shape`` holds sizes and names; a name is a dynamic dimension, and equal names are equal sizes within
-    one request. ``columns`` names the entries of the last axis. ``allows_nan`` is true if the golden samples
+    one request, but for `UNNAMED`. ``columns`` names the entries of the last axis. ``allows_nan`` is true if the golden samples
     held missing values: only then are JSON ``null`` and NaN accepted, as missing values.
     """
 
@@ -50,6 +53,12 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def numpy_dtype(self) -> np.dtype[Any]:
         """Return the dtype that arrays of this tensor have; ``object`` (of ``str``) for strings."""
         return _NUMPY[self.dtype]
+
+    @property
+    def shared_sizes(self) -> bool:
+        """Return whether two of its dimensions have one name, so that their sizes must agree."""
+        names = [size for size in self.shape if isinstance(size, str) and size != UNNAMED]
+        return len(names) > len(set(names))
 
     @property
     def scalar_rows(self) -> bool:

@@ -148,8 +148,14 @@ class Report:
         return text
 
     def _batch(self, bundle: Bundle) -> str | Check:
-        if not bundle.manifest.signature.batched:
-            return _skipped("batch", "the model has no batch dimension, so requests are never merged")
+        signature = bundle.manifest.signature
+        if not signature.batched:
+            reason = (
+                "the model has no batch dimension"
+                if signature.independent_rows
+                else "a row's answer depends on the other rows"
+            )
+            return _skipped("batch", f"{reason}, so requests are never merged")
         parity = replay_alone(self._session, bundle)
         return f"{parity.rows} rows alone and together, largest difference {parity.max_abs_error:.3g}"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lading.errors import RunFailed
+from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.merging import are_compatible, fail_unfinished, grouped, run_jobs
 from lading.signature import Signature
@@ -43,6 +44,24 @@ def test_a_model_that_sums_over_its_batch_runs_each_job_alone(tmp_path):
     jobs = [Job(served, {"X": np.full((1, 1), value, np.float32)}, None, dict) for value in (1, 2)]
     assert not run_jobs(served, jobs)
     assert [job.result["Y"].tolist() for job in jobs] == [[[1]], [[2]]]
+
+
+def test_rows_that_depend_on_each_other_are_never_merged(tmp_path):
+    # Dynamic quantisation takes its scale from all values of the run.
+    inputs, outputs = [tensor("X", "float32", "batch", 2)], [tensor("Y", "float32", "batch", 2)]
+    nodes = [
+        node("DynamicQuantizeLinear", "X", "q scale zero"),
+        node("DequantizeLinear", "q scale zero", "Y"),
+    ]
+    signature = Signature(tuple(inputs), tuple(outputs), independent_rows=False)
+    rows = {"X": np.array([[0.1, 0.2], [30, 40]], np.float32)}
+    served = served_from(bundle_of(tmp_path / "int8", graph(nodes, inputs, outputs), signature, rows))
+    jobs = [Job(served, {"X": rows["X"][:1]}, None, dict), Job(served, {"X": rows["X"][1:]}, None, dict)]
+    assert [len(group) for group in grouped(served, jobs, 1024)] == [1, 1]
+    plane = DataPlane()
+    plane.publish([served])
+    plane.run_together(jobs)
+    assert jobs[0].result["Y"] == pytest.approx(rows["X"][:1], abs=0.001)
 
 
 @pytest.mark.parametrize(

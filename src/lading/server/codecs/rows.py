@@ -37,6 +37,8 @@ def quick_reader(
     tensor = signature.inputs[0]
     if tensor.dtype == "string" or tensor.allows_nan:
         return None  # Strings are searched for NUL and surrogates; `null` is no number in a typed pass.
+    if tensor.shared_sizes:
+        return None  # A type cannot say that two sizes agree.
     kind: Any = msgspec.defstruct(
         "Body",
         [("rows", tensor_type(tensor)), ("beside", beside[1], beside[2])],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,16 @@ def dumps(value: Any) -> bytes:
 
 
 def first_sample(served: ServedVersion) -> dict[str, Array]:
-    """Return the inputs of the first golden row; batched inputs as a batch of one."""
-    inputs = served.signature.inputs
-    return {tensor.name: _first(tensor, served.samples.inputs[tensor.name]) for tensor in inputs}
+    """Return the inputs of the first golden row; batched inputs as a batch of one.
+
+    Rows that depend on each other stay together: one of them alone has another answer.
+    """
+    return _first_rows(served, served.signature.inputs, served.samples.inputs)
 
 
 def first_expected(served: ServedVersion) -> dict[str, Array]:
-    """Return the outputs of the first golden row; batched outputs as a batch of one."""
-    outputs = served.signature.outputs
-    return {tensor.name: _first(tensor, served.samples.outputs[tensor.name]) for tensor in outputs}
+    """Return the outputs of `first_sample`; batched outputs as a batch of one."""
+    return _first_rows(served, served.signature.outputs, served.samples.outputs)
 
 
 def sample_rows(served: ServedVersion, sample: dict[str, Array]) -> Any:
@@ -46,8 +48,14 @@ def _cell(tensor: Tensor, value: Any) -> Any:
     return np.asarray(value, dtype=tensor.numpy_dtype).reshape(-1).tolist()[0]
 
 
-def _first(tensor: Tensor, array: Array) -> Array:
-    return array[:1] if tensor.batched else array
+def _first_rows(
+    served: ServedVersion, tensors: Sequence[Tensor], arrays: Mapping[str, Array]
+) -> dict[str, Array]:
+    rows = 1 if served.signature.independent_rows else served.samples.rows
+    return {
+        tensor.name: arrays[tensor.name][:rows] if tensor.batched else arrays[tensor.name]
+        for tensor in tensors
+    }
 
 
 def _plain(value: Any) -> Any:
