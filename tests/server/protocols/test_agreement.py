@@ -84,13 +84,12 @@ def by_oip_bytes(asked: Asked, array: Any) -> Any:
 
 def by_oip_grpc(asked: Asked, array: Any) -> Any:
     tensor = {"name": "x", "datatype": "FP32", "shape": array.shape}
-    with refused_is_none() as outcome:
-        answer, _ = ask(
-            asked.channel, "ModelInfer", model_name="m", inputs=[tensor], raw_input_contents=[array.tobytes()]
-        )
-        flat = np.frombuffer(answer.raw_output_contents[0], np.float32)
-        outcome.append(flat.reshape(tuple(answer.outputs[0].shape)).tolist())
-    return outcome[-1]
+    fields: dict[str, Any] = {"inputs": [tensor], "raw_input_contents": [array.tobytes()]}
+    answered = unless_refused(lambda: ask(asked.channel, "ModelInfer", model_name="m", **fields)[0])
+    if answered is None:
+        return None
+    flat = np.frombuffer(answered.raw_output_contents[0], np.float32)
+    return flat.reshape(tuple(answered.outputs[0].shape)).tolist()
 
 
 def by_tfs_grpc(asked: Asked, array: Any) -> Any:
@@ -105,23 +104,24 @@ def by_tfs_grpc(asked: Asked, array: Any) -> Any:
         lambda sent: sent.SerializeToString(),
         message("PredictResponse").FromString,
     )
-    with refused_is_none() as outcome:
-        output = call(request).outputs["y"]
-        sizes = [dim.size for dim in output.tensor_shape.dim]
-        values = (
-            np.frombuffer(output.tensor_content, np.float32) if output.tensor_content else output.float_val
-        )
-        outcome.append(np.array(values, np.float32).reshape(sizes).tolist())
-    return outcome[-1]
+    answered = unless_refused(lambda: call(request))
+    if answered is None:
+        return None
+    output = answered.outputs["y"]
+    sizes = [dim.size for dim in output.tensor_shape.dim]
+    content = output.tensor_content
+    values = np.frombuffer(content, np.float32) if content else np.array(output.float_val, np.float32)
+    return values.reshape(sizes).tolist()
 
 
-@contextlib.contextmanager
-def refused_is_none() -> Iterator[list[Any]]:
-    outcome: list[Any] = [None]
+def unless_refused(call: Callable[[], Any]) -> Any:
+    """Return the answer of a gRPC call, or None if it refuses its input."""
     try:
-        yield outcome
+        return call()
     except grpc.RpcError as error:
-        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error.details()
+        if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            return None
+        raise
 
 
 def values_of(output: dict[str, Any]) -> Any:
