@@ -34,8 +34,8 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """One named input or output.
 
     ``shape`` holds sizes and names; a name is a dynamic dimension, and equal names are equal sizes within
-    one request, but for `UNNAMED`. ``columns`` names the entries of the last axis. ``allows_nan`` is true if the golden samples
-    held missing values: only then are JSON ``null`` and NaN accepted, as missing values.
+    one request, but for `UNNAMED`. ``columns`` names the entries of the last axis. ``allows_nan`` is true if
+    the golden samples held missing values: only then are JSON ``null`` and NaN accepted, as missing values.
     """
 
     name: str
