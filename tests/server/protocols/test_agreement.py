@@ -150,8 +150,8 @@ def fits(shape: Shape, sizes: tuple[int, ...]) -> bool:
     """Return whether a model of `shape` must take `sizes`: equal names are equal sizes, but for `?`."""
     named: dict[str, int] = {}
     return all(
-        size == found if isinstance(size, int) else size == "?" or named.setdefault(size, found) == found
-        for size, found in zip(shape, sizes, strict=True)
+        size == wanted if isinstance(size, int) else size == "?" or named.setdefault(size, wanted) == wanted
+        for size, wanted in zip(shape, sizes, strict=True)
     )
 
 
