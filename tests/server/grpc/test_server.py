@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from lading.server.grpc import Method, Service
-from lading.server.grpc.server import CallExchange
+from lading.server.grpc.calls import CallExchange
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
@@ -186,7 +186,7 @@ def test_nothing_of_a_call_stays_after_its_answer(iris, waits):
 
 def test_a_method_without_an_implementation_is_unimplemented(iris):
     with grpc_serving(plane_of(iris)) as (channel, _), pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary(f"/{OIP}/ModelStreamInfer")(b"", timeout=5)
+        channel.unary_unary(f"/{OIP}/SystemSharedMemoryStatus")(b"", timeout=5)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

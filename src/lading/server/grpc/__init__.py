@@ -7,7 +7,7 @@ touches a socket. Imported only by a process that serves gRPC, because importing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,12 +63,24 @@ Answer = Callable[[Any, Call], "Any | Job"]
 """Takes the request message; returns the response message, or a job whose ``encode`` returns it."""
 
 
+Frame = Callable[[Any, str, Any, Mapping[str, str]], Any]
+"""Makes the message of a stream that answers one request.
+
+Takes the response, or None and why the request was refused; the request; and what the answer states about
+itself (model, digest, request id).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One unary method: its name on the wire and the function that answers it."""
+    """One method: its name on the wire and the function that answers a request.
+
+    With a ``frame`` it is a stream of requests, each answered by one framed response; else it is unary.
+    """
 
     name: str
     answer: Answer
+    frame: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True)

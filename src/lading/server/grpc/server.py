@@ -7,26 +7,25 @@ waits for a batch then costs nothing else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from lading.errors import BodyInvalid, LadingError, ModelNotReady
-from lading.ref import version_number
-from lading.server.exchange import Exchange, Pipeline
+from lading.errors import LadingError, ModelNotReady
+from lading.server.exchange import Pipeline
 from lading.server.grpc import Call, Method, Service, descriptors, status_of
+from lading.server.grpc.calls import CallExchange, CallRoute, read_message, shortened
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.health import Health
 from lading.server.grpc.reflection import add_reflection
+from lading.server.grpc.streams import Stream, Streams
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 
-_LONGEST_DETAILS = 2000  # Bytes, of which each may take three on the wire.
-
 Run = Callable[[bytes, grpc.ServicerContext], bytes]
+RunStream = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
 
 
 class GrpcServer:
@@ -36,6 +35,8 @@ class GrpcServer:
         self._pipeline = pipeline
         self._counting = threading.Lock()
         self._threads = CallThreads(settings.grpc_threads)
+        # A stream occupies a thread for as long as it is open: half of them stay for other calls.
+        self._streams = Streams(max(1, settings.grpc_threads // 2))
         # Calls that wait for a thread wait in no queue of a model, and must not grow without end either.
         most = settings.grpc_threads + settings.max_queue
         self._server = grpc.server(self._threads, options=_options(settings), maximum_concurrent_rpcs=most)
@@ -60,7 +61,9 @@ class GrpcServer:
     def stop(self, grace_s: float) -> None:
         """Take no more calls, and finish those in flight within `grace_s`."""
         self._health.stop()
-        self._server.stop(grace_s).wait()
+        stopped = self._server.stop(grace_s)
+        self._streams.stop()
+        stopped.wait()
         self._threads.stop()
 
     def _handler(self, service: Service) -> grpc.GenericRpcHandler:
@@ -68,14 +71,21 @@ class GrpcServer:
         described = descriptors.service(service.protos, service.name).methods_by_name
         for method in service.methods:
             kind = descriptors.message(service.protos, described[method.name].input_type.full_name)
-            methods[method.name] = grpc.unary_unary_rpc_method_handler(self._method(service, method, kind))
+            if method.frame is None:
+                handler = grpc.unary_unary_rpc_method_handler(self._method(service, method, kind))
+            else:
+                handler = grpc.stream_stream_rpc_method_handler(self._stream(service, method, kind))
+            methods[method.name] = handler
         return grpc.method_handlers_generic_handler(service.name, methods)
 
-    def _method(self, service: Service, method: Method, kind: Any) -> Run:
+    def _route(self, service: Service, method: Method) -> CallRoute:
         def handle(call: CallExchange, plane: DataPlane) -> Any:
             return method.answer(call.message, Call(plane, self._pipeline.metrics))
 
-        route = CallRoute(service.protocol, handle, service.details)
+        return CallRoute(service.protocol, handle, service.details)
+
+    def _method(self, service: Service, method: Method, kind: Any) -> Run:
+        route = self._route(service, method)
 
         # Bytes come in and go out: read and written here they are counted once, and refused in our words.
         def answer(data: bytes, context: grpc.ServicerContext) -> bytes:
@@ -83,12 +93,46 @@ class GrpcServer:
 
         return answer
 
+    def _stream(self, service: Service, method: Method, kind: Any) -> RunStream:
+        route, frame = self._route(service, method), method.frame
+        assert frame is not None
+
+        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            with self._streams.opened(context) as stream:
+                for call in stream.calls(route, requests):
+                    response, details = self._answer_in_stream(stream, call, kind.FromString)
+                    framed = frame(response, details, call.message, stream.facts(call))
+                    yield framed.SerializeToString()
+
+        return answer
+
+    def _answer_in_stream(
+        self, stream: Stream, call: CallExchange, read: Callable[[bytes], Any]
+    ) -> tuple[Any, str]:
+        """Return the response to one message of a stream, or None and what went wrong: the stream goes on."""
+        pipeline = self._pipeline
+        pipeline.identify(call, stream.next_request_id())
+        outcome, details, status, error = None, "", "OK", None
+        try:
+            call.message = read_message(read, call.data)
+            outcome = pipeline.handle(call)
+            if isinstance(outcome, Job):
+                outcome = self._run(call, outcome)
+        except Exception as raised:  # noqa: BLE001 - `as_refusal` logs what is no refusal
+            outcome, error = None, pipeline.as_refusal(call, raised)
+            details, status = shortened(call.route.details(error)), status_of(error).name
+            if call.is_cancelled():
+                status, error = "CANCELLED", None
+        with self._counting:
+            pipeline.observe(call, status, len(call.data), outcome.ByteSize() if outcome else 0, error)
+        return outcome, details
+
     def _answer(self, call: CallExchange, read: Callable[[bytes], Any]) -> bytes:
         """Return the response, or end the call with the status of what went wrong."""
         pipeline = self._pipeline
         pipeline.identify(call, call.headers.get(b"x-request-id"))
         try:
-            call.message = _message(read, call.data)
+            call.message = read_message(read, call.data)
             outcome = pipeline.handle(call)
             if isinstance(outcome, Job):
                 outcome = self._run(call, outcome)
@@ -113,7 +157,7 @@ class GrpcServer:
             self._end(call, "CANCELLED", 0)
         else:
             self._end(call, status.name, 0, error)
-        call.context.abort(status, _short(call.route.details(error)))
+        call.context.abort(status, shortened(call.route.details(error)))
 
     def _end(
         self, call: CallExchange, status: str, sent_bytes: int, error: LadingError | None = None
@@ -132,69 +176,6 @@ class GrpcServer:
         call.context.set_trailing_metadata(metadata)
         # A job and its call name each other: left so, only the garbage collector frees them and their arrays.
         call.job = None
-
-
-class CallRoute(NamedTuple):
-    """A method of a service, as the pipeline calls it, and how its refusals read."""
-
-    protocol: str
-    handler: Callable[[CallExchange, DataPlane], Any]
-    details: Callable[[LadingError], str]
-
-
-class CallExchange(Exchange):
-    """One call on its way."""
-
-    def __init__(self, route: CallRoute, context: grpc.ServicerContext, data: bytes) -> None:
-        self.route = route
-        self.context = context
-        self.data = data
-        self.message: Any = None
-        # Made at once: `cached_property` would hold a lock that all threads share until Python 3.12.
-        self.headers = {
-            key.encode(): value.encode("latin-1", "replace") if type(value) is str else value
-            for key, value in context.invocation_metadata()
-        }
-
-    def target(self) -> tuple[str | None, int | None, str | None] | None:
-        """Return the model and version that the message names; it may name none, or be unreadable."""
-        message = self.message
-        spec = getattr(message, "model_spec", None)
-        name = spec.name if spec is not None else getattr(message, "model_name", "")
-        version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")
-        return name, version_number(version), None
-
-    def patience(self) -> float | None:
-        """Return how many seconds the client waits; if it gives up sooner, its job leaves the queue."""
-        if not self.context.add_callback(self._client_gone):
-            self._client_gone()
-        remaining: float | None = self.context.time_remaining()
-        return remaining
-
-    def is_cancelled(self) -> bool:
-        """Return whether the client cancelled its call, and not because its own deadline had passed."""
-        if self.job is None or not self.job.cancelled or self.context.is_active():
-            return False
-        remaining = self.context.time_remaining()
-        return remaining is None or remaining > 0
-
-    def _client_gone(self) -> None:
-        job = self.job  # Read once: the call may end at this moment in its own thread.
-        if job is not None:
-            job.cancel()
-
-
-def _message(read: Callable[[bytes], Any], data: bytes) -> Any:
-    try:
-        return read(data)
-    except DecodeError as error:
-        raise BodyInvalid("message", expected="this method's protobuf message", found=str(error)) from None
-
-
-def _short(details: str) -> str:
-    """Cut a text that names at length what the client sent: past 8 KiB of headers it gets another error."""
-    cut = details.encode()[:_LONGEST_DETAILS].decode(errors="ignore")
-    return cut if len(cut) == len(details) else f"{cut}…"
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:

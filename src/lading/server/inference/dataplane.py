@@ -83,6 +83,11 @@ class DataPlane:
         if observer is not None:
             observer.windows.live_of = self._live
 
+    @property
+    def batch(self) -> BatchLimits:
+        """The limits of merged runs."""
+        return self._batch
+
     def publish(
         self, versions: Sequence[ServedVersion], traffic: Mapping[str, Traffic] | None = None
     ) -> None:

@@ -53,6 +53,8 @@ def service() -> Service:
         Method("ModelReady", model_ready),
         Method("ModelMetadata", model_metadata),
         Method("ModelInfer", model_infer),
+        Method("ModelStreamInfer", model_infer, frame_streamed),
+        Method("ModelConfig", model_config),
         Method("ModelStatistics", model_statistics),
         Method("RepositoryIndex", repository_index),
         Method("RepositoryModelLoad", refuse_loading),
@@ -92,6 +94,12 @@ def model_metadata(request: Any, call: Call) -> Any:
     """Answer inputs and outputs of one version."""
     served = find(call.plane, request.name, request.version)
     return _message("ModelMetadataResponse")(**metadata.model_metadata(call.plane, served))
+
+
+def model_config(request: Any, call: Call) -> Any:
+    """Answer the configuration of one version, as Triton would have it."""
+    served = find(call.plane, request.name, request.version)
+    return _message("ModelConfigResponse")(config=metadata.model_config(call.plane, served))
 
 
 def model_statistics(request: Any, call: Call) -> Any:
@@ -135,6 +143,17 @@ def model_infer(request: Any, call: Call) -> Job:
         return response
 
     return Job(served, inputs, compute, encode, rows_in(served, inputs))
+
+
+def frame_streamed(response: Any, details: str, request: Any, facts: Mapping[str, str]) -> Any:
+    """Frame the answer to one request of a stream; a refused one has a message, and an answer with its id."""
+    if response is None:
+        response = _message("ModelInferResponse")(id=getattr(request, "id", ""))
+    for name, fact in facts.items():
+        response.parameters[name].string_param = fact
+    # Triton's mark of a request's last response; here each has one.
+    response.parameters["triton_final_response"].bool_param = True
+    return _message("ModelStreamInferResponse")(error_message=details, infer_response=response)
 
 
 def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:

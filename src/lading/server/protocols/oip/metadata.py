@@ -15,7 +15,7 @@ from lading.server.protocols.oip.routing import find
 from lading.server.protocols.oip.tensors import DATATYPES, wire_shape
 from lading.signature import Tensor
 
-EXTENSIONS = ("binary_tensor_data", "classification", "parameters", "statistics")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "parameters", "statistics")
 PLATFORM = "onnxruntime_onnx"
 
 # The states of Triton's model repository extension.
@@ -44,6 +44,35 @@ def model_metadata(plane: DataPlane, served: ServedVersion) -> dict[str, Any]:
         "inputs": [tensor_metadata(tensor) for tensor in signature.inputs],
         "outputs": [tensor_metadata(tensor) for tensor in signature.outputs],
     }
+
+
+def model_config(plane: DataPlane, served: ServedVersion) -> dict[str, Any]:
+    """Describe one version as Triton's configuration does; raises `ModelNotReady` while it loads.
+
+    Where all tensors are batched, sizes leave the batch out, and ``max_batch_size`` is the most rows that
+    run as one: a request may have more.
+    """
+    signature = served.manifest.signature
+    batched = all(tensor.batched for tensor in (*signature.inputs, *signature.outputs))
+
+    def describe(tensor: Tensor) -> dict[str, Any]:
+        kind = "TYPE_STRING" if tensor.dtype == "string" else f"TYPE_{DATATYPES[tensor.dtype]}"
+        return {"name": tensor.name, "data_type": kind, "dims": wire_shape(tensor)[int(batched) :]}
+
+    limits = plane.batch
+    config = {
+        "name": served.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "max_batch_size": limits.max_rows if batched else 0,
+        "input": [describe(tensor) for tensor in signature.inputs],
+        "output": [describe(tensor) for tensor in signature.outputs],
+        "instance_group": [{"name": f"{served.name}_0", "kind": "KIND_CPU", "count": 1}],
+        "model_transaction_policy": {"decoupled": False},
+    }
+    if batched and limits.max_rows > 1:
+        config["dynamic_batching"] = {"max_queue_delay_microseconds": int(limits.max_delay_s * 1e6)}
+    return config
 
 
 def tensor_metadata(tensor: Tensor) -> dict[str, Any]:

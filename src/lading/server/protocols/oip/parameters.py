@@ -25,7 +25,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "sequence_end": (False,),
     "priority": (0,),
     "timeout": (0,),
-    "triton_enable_empty_final_response": (False,),
+    # Every model answers a request once, so no last response is empty.
+    "triton_enable_empty_final_response": (False, True),
 }
 # Content types of MLServer's codecs that say what a tensor is here anyway: an array, text, columns by name.
 _OF_REQUESTS = ("np", "str", "pd")

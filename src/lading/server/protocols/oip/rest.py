@@ -1,6 +1,7 @@
 """Open Inference Protocol v2 over REST, as KServe, Triton and MLServer have it, under ``/v2``.
 
-With Triton's extensions for binary tensors, classification, parameters, statistics and the repository index.
+With Triton's extensions for binary tensors, classification, parameters, statistics, the configuration of a
+model and the repository index.
 Models are not loaded or unloaded through it.
 """
 
@@ -39,6 +40,7 @@ def routes(metrics: Metrics) -> Iterator[Route]:
         yield route("POST", f"{prefix}/infer", predict, "Predict", fast=True)
         yield route("GET", f"{prefix}/ready", model_ready, "Whether a version is ready")
         yield route("GET", f"{prefix}/stats", statistics(metrics), "Statistics of a version")
+        yield route("GET", f"{prefix}/config", model_config, "A version as Triton configures it")
         yield route("GET", prefix, model_metadata, "Inputs and outputs of a version")
     yield route("GET", "/v2/health/live", live, "Whether the process answers")
     yield route("GET", "/v2/health/ready", ready, "Whether every model is ready")
@@ -88,6 +90,12 @@ def model_metadata(request: Request, plane: DataPlane) -> Response:
     """Answer inputs and outputs of one version."""
     served = find(plane, request.params["name"], request.params.get("version", ""))
     return json_response(metadata.model_metadata(plane, served))
+
+
+def model_config(request: Request, plane: DataPlane) -> Response:
+    """Answer the configuration of one version, as Triton would have it."""
+    served = find(plane, request.params["name"], request.params.get("version", ""))
+    return json_response(metadata.model_config(plane, served))
 
 
 def statistics(metrics: Metrics) -> Callable[[Request, DataPlane], Response]:
