@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lading.errors import LadingError, ModelNotFound, StaleRelease, UsageError, VersionNotFound
 from lading.ref import Ref
 from lading.registry import Registry
-from lading.release import EventDraft, Plan, Release, rollback_target, verify_chain
+from lading.release import EventDraft, Plan, Release, verify_chain
+from lading.release.undo import rollback_target, rollbacks
 from support import release_processes as releasing
 from support.registries import registry_over
 
@@ -147,10 +148,10 @@ def test_a_rollback_is_a_new_release_of_what_was_live_with_its_runtime(registry)
     assert registry.releases.events()[-1].from_ == "1"
 
 
-def test_a_rollback_supersedes_the_candidate(registry, catalog):
+def test_a_rollback_to_a_named_version_supersedes_the_candidate(registry, catalog):
     registry.releases.begin("iris", 1, actor="ann")
     registry.releases.begin("iris", 2, CANARY, actor="ann")
-    assert registry.releases.rollback("iris", actor="ann").live == 1
+    assert registry.releases.rollback("iris", to=1, actor="ann").live == 1
     assert tags(catalog) == {"live": 1}
     assert [release.state for release in registry.releases("iris")] == ["live", "superseded", "live"]
 
@@ -160,6 +161,58 @@ def test_a_rollback_needs_a_version_that_was_live_before(registry):
         with pytest.raises(VersionNotFound, match="expected a version that was live before"):
             registry.releases.rollback("iris", actor="ann")
         registry.releases.begin("iris", 1, actor="ann")
+
+
+def test_a_second_rollback_does_not_take_away_what_the_first_brought_back(registry):
+    for version in (1, 2, 3):
+        registry.releases.begin("iris", version, actor="ann")
+    assert registry.releases.rollback("iris", actor="ann").live == 2
+    before = registry.releases.events()
+    with pytest.raises(UsageError, match="expected a release that is no rollback itself"):
+        registry.releases.rollback("iris", actor="bob")
+    with pytest.raises(StaleRelease, match="release 3 of `iris`"):
+        registry.releases.rollback("iris", release=3, actor="bob")
+    with pytest.raises(StaleRelease, match="found release 4, `iris:2` live, by `ann`"):
+        registry.releases.rollback("iris", release=3, to=1, actor="bob")
+    assert registry.releases.events() == before
+    assert registry.releases.rollback("iris", release=4, to=1, actor="bob").live == 1
+
+
+def test_an_abort_takes_out_the_candidate_that_is_meant_whatever_its_step_and_no_other(registry, catalog):
+    registry.releases.begin("iris", 1, actor="ann")
+    canary = registry.releases.begin("iris", 2, CANARY, actor="ann")
+    with pytest.raises(StaleRelease, match="found release 2, `iris:2` on its way, by `ann`"):
+        registry.releases.abort("iris", release=1, actor="bob")
+    registry.releases.change(canary, step=1, event=STEP)
+    aborted = registry.releases.abort("iris", release=2, actor="bob", reason="wrong data")
+    assert (aborted.state, aborted.live, aborted.reason) == ("rolled_back", 1, "wrong data")
+    assert tags(catalog) == {"live": 1}
+    last = registry.releases.events()[-1]
+    assert (last.kind, last.actor, last.from_, last.to) == ("rolled_back", "bob", "2", "1")
+    with pytest.raises(UsageError, match="expected a candidate on its way, found state `rolled_back`"):
+        registry.releases.abort("iris", actor="bob")
+    with pytest.raises(UsageError, match="expected a last release that went live"):
+        registry.releases.rollback("iris", actor="bob")
+
+
+def test_a_candidate_that_went_live_meanwhile_is_not_aborted_and_the_undo_is_named(registry):
+    registry.releases.begin("iris", 1, actor="ann")
+    canary = registry.releases.begin("iris", 2, CANARY, actor="ann")
+    registry.releases.change(canary, state="live", event=EventDraft(kind="promoted", actor="driver"))
+    with pytest.raises(UsageError, match="found state `live`") as caught:
+        registry.releases.abort("iris", release=2, actor="bob")
+    assert caught.value.hint == "`lading rollback iris --release 2` undoes it"
+    with pytest.raises(ModelNotFound, match="wine"):
+        registry.releases.abort("wine", actor="bob")
+
+
+def test_a_release_is_begun_only_after_the_one_that_its_author_knows(registry):
+    with pytest.raises(StaleRelease, match="expected it to be the last, found no release"):
+        registry.releases.begin("iris", 1, actor="ann", after=1)
+    registry.releases.begin("iris", 1, actor="ann", after=0)
+    with pytest.raises(StaleRelease, match="expected none yet, found release 1, `iris:1` live"):
+        registry.releases.begin("iris", 2, actor="bob", after=0)
+    assert registry.releases.begin("iris", 2, actor="bob", after=1).live == 2
 
 
 def test_the_evidence_of_an_event_is_read_as_it_was_written(registry):
@@ -185,6 +238,7 @@ CHANGES = st.fixed_dictionaries(
 ACTS = st.one_of(
     st.tuples(st.just("release"), st.integers(1, 4), MODES),
     st.tuples(st.just("rollback"), st.sampled_from([None, None, 1, 2, 4])),
+    st.tuples(st.just("abort"), st.sampled_from([None, 1, 2, 3])),
     st.tuples(st.just("change"), CHANGES),
     st.tuples(st.just("stale"), CHANGES),
     st.tuples(st.just("note"), st.sampled_from([None, 1, 4])),
@@ -216,13 +270,20 @@ def do(registry, catalog, name, seen, act) -> None:
         case ("release", version, plan):
             registry.releases.begin(name, version, plan, actor="ann")
         case ("rollback", to):
-            expected = to or rollback_target(registry.releases(name))
+            done = rollbacks(registry.releases.events(name))
+            expected = to or rollback_target(name, registry.releases(name), done)
             assert registry.releases.rollback(name, to=to, actor="ann").live == expected
         case ("change" | "stale", changes) if seen:
             over = seen[-1] if act[0] == "change" else seen[0]
             fresh = over == registry.releases.current(name)
             registry.releases.change(over, event=STEP, **changes)
             assert fresh, "a change over an older state went through"
+        case ("abort", number):
+            current = registry.releases.current(name)
+            done = registry.releases.abort(name, release=number, actor="ann")
+            assert (done.state, done.live, done.number) == ("rolled_back", current.live, current.number)
+            assert current.is_open
+            assert number in (None, current.number), "another one was aborted"
         case ("note", version) if seen:
             registry.releases.note(seen[-1], EventDraft(kind="ready", actor="a", version=version))
         case ("remove", version):

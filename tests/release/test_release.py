@@ -14,7 +14,6 @@ from lading.errors import InvalidSetting, UsageError
 from lading.release import (
     Plan,
     changed,
-    rollback_target,
     split,
 )
 from support.releases import AT, CANARY, LATER, canary, released
@@ -126,19 +125,6 @@ def test_a_release_can_be_refused_if_it_has_a_candidate_or_replaced_a_version():
     assert canary().can_be_refused
     for state in ("rolled_back", "refused"):
         assert not changed(second, {"state": state}, "").can_be_refused
-
-
-def test_a_rollback_returns_to_the_version_that_was_live_before():
-    first, second = released(1), canary()
-    assert rollback_target([]) is None
-    assert rollback_target([first]) is None
-    assert rollback_target([second, first]) == 1
-    promoted = changed(second, {"state": "live"}, LATER)
-    assert rollback_target([promoted, first]) == 1
-    back = released(1, before=promoted)
-    assert rollback_target([back, promoted, first]) == 2
-    failed = changed(released(3, CANARY, promoted), {"state": "rolled_back"}, LATER)
-    assert rollback_target([failed, promoted, first]) == 1
 
 
 @given(st.binary(max_size=40), st.floats(0, 100), st.floats(0, 100))

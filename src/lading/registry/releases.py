@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 
 from lading.clock import iso_time
-from lading.errors import StaleRelease, VersionNotFound
+from lading.errors import StaleRelease, UsageError, VersionNotFound
 from lading.ref import Ref
 from lading.registry.not_found import not_found
-from lading.release import Changes, EventDraft, Plan, Release, begin, changed, rollback_target
+from lading.release import Changes, EventDraft, Plan, Release, begin, changed
+from lading.release.undo import rollback_target, rollbacks
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog, Decide, Writes
@@ -45,43 +46,87 @@ class Releases:
         actor: str,
         runtime: str | None = None,
         reason: str = "",
+        after: int | None = None,
     ) -> Release:
         """Begin a release of a version: live immediately without a plan. An open release is superseded.
 
-        `runtime` is the id of the fingerprint that the version was verified on. Raises `VersionNotFound`, and
-        `UsageError` for a candidate without a live version or with itself as the live version.
+        `runtime` is the id of the fingerprint that the version was verified on. `after` is the number of the
+        release that the caller knows as the last one, 0 for none. Raises `StaleRelease` if it is no longer,
+        `VersionNotFound`, and `UsageError` for a candidate without a live version or with itself as the live
+        version.
         """
         draft = EventDraft(kind="released", actor=actor, reason=reason, to=str(version), version=version)
-        return self._begin(name, plan or Plan(mode="live"), draft, runtime)
+        while True:
+            current = self.current(name)
+            if after is not None and after != (current.number if current is not None else 0):
+                raise _replaced(name, after, current)
+            try:
+                return self._begin(name, plan or Plan(mode="live"), draft, runtime, over=current)
+            except _Overtaken:
+                # Somebody else released between the two: begin again with what is current now.
+                continue
 
     def rollback(
         self,
         name: str,
         *,
+        release: int | None = None,
         to: int | None = None,
         actor: str,
         runtime: str | None = None,
         reason: str = "",
     ) -> Release:
-        """Release an old version again, live immediately: `to`, else what was live before.
+        """Undo a release that went live: what was live before it, or `to`, is released and live immediately.
 
-        While a candidate is on its way, that is what is live now. Without `runtime`, the release names the
-        runtime that this version was last released with.
+        `release` is the number of the release that is meant; without it, it is the last one. Raises
+        `StaleRelease` if another one came after it, and `UsageError` while a candidate is on its way (see
+        `abort`), or if the last release did not go live or is a rollback itself; `to` goes back all the same.
+        Without `runtime`, the release names the runtime that the version was last released with.
         """
         history = self(name)
-        # With a candidate on its way that is what is live now: the candidate leaves.
-        target = to if to is not None else rollback_target(history)
-        if target is None:
-            raise VersionNotFound(
-                f"rollback of `{name}`",
-                expected="a version that was live before",
-                found="none",
-                hint=f"`lading rollback {name} --to N` names one",
-            )
+        now = history[0] if history else None
+        if to is None:
+            target = rollback_target(name, history, rollbacks(self.events(name)), number=release)
+        else:
+            target = to
+            check_number(name, now, release)
         # What was proved then still holds: the same bundle on the same runtime.
-        proved = next((release.runtime for release in history if release.released == target), None)
+        proved = next((earlier.runtime for earlier in history if earlier.released == target), None)
         draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
-        return self._begin(name, Plan(mode="live"), draft, runtime or proved)
+        try:
+            return self._begin(name, Plan(mode="live"), draft, runtime or proved, over=now)
+        except _Overtaken as overtaken:
+            raise _replaced(name, now.number if now is not None else 0, overtaken.by) from None
+
+    def abort(self, name: str, *, release: int | None = None, actor: str, reason: str = "") -> Release:
+        """Take the candidate out of traffic; what is live stays live.
+
+        `release` is the number of the release that is meant. Raises `StaleRelease` if another one is current,
+        and `UsageError` if it has ended: then it is undone by `rollback`.
+        """
+        at = self._now()
+
+        def decide(current: Release | None) -> Writes:
+            if current is None:
+                hint = f"`lading release {name}:1` releases version 1"
+                raise VersionNotFound(
+                    f"releases of `{name}`", expected="at least one", found="none", hint=hint
+                )
+            check_number(name, current, release)
+            # Whatever its step is by now: what is meant is the candidate.
+            if not current.is_open:
+                raise _not_open(current)
+            event = EventDraft(
+                kind="rolled_back",
+                actor=actor,
+                reason=reason,
+                from_=str(current.candidate),
+                to=str(current.live),
+                version=current.candidate,
+            )
+            return [(changed(current, {"state": "rolled_back", "reason": reason}, at), event)]
+
+        return self._write(name, (), decide, at)
 
     def change(self, release: Release, *, event: EventDraft, **changes: Unpack[Changes]) -> Release:
         """Change a release, with its event, if it is still as `release` says; else raise `StaleRelease`.
@@ -128,12 +173,19 @@ class Releases:
         """Return the events of a model, or of all, as they happened; `verify_chain` checks them."""
         return self._catalog.releases.events(name)
 
-    def _begin(self, name: str, plan: Plan, draft: EventDraft, runtime: str | None) -> Release:
-        """Write the release of `draft.version`, after the end of one that is still open."""
+    def _begin(
+        self, name: str, plan: Plan, draft: EventDraft, runtime: str | None, *, over: Release | None
+    ) -> Release:
+        """Write the release of `draft.version`, after the end of one that is still open.
+
+        Raises `_Overtaken` if the current release is no longer `over`, by which the caller has decided.
+        """
         at, version = self._now(), draft.version
         assert version is not None
 
         def decide(current: Release | None) -> Writes:
+            if _wish(current) != _wish(over):
+                raise _Overtaken(current)
             new = begin(current, name, version, plan, actor=draft.actor, at=at, runtime=runtime)
             new = msgspec.structs.replace(new, reason=draft.reason)
             live = "" if current is None or current.live is None else str(current.live)
@@ -160,6 +212,19 @@ class Releases:
         return iso_time(self._clock(), "milliseconds")
 
 
+class _Overtaken(Exception):
+    """Another release came first: the caller begins again, or says so."""
+
+    def __init__(self, by: Release | None) -> None:
+        super().__init__()
+        self.by = by
+
+
+def _wish(release: Release | None) -> tuple[int, int | None] | None:
+    """Return what a decision about the next release depends on; a step of a candidate changes none of it."""
+    return None if release is None else (release.number, release.live)
+
+
 def _superseded(old: Release, new: Release) -> EventDraft:
     return EventDraft(
         kind="superseded",
@@ -180,4 +245,37 @@ def _stale(release: Release, current: Release | None) -> StaleRelease:
         expected=f"change {release.epoch} of it to be the last",
         found=actual,
         hint="look at it again: `lading rollout status " + release.name + "`",
+    )
+
+
+def check_number(name: str, current: Release | None, number: int | None) -> None:
+    """Raise `StaleRelease` if a person means release `number`, and it is not the current one."""
+    if number is not None and number != (current.number if current is not None else 0):
+        raise _replaced(name, number, current)
+
+
+def _replaced(name: str, number: int, current: Release | None) -> StaleRelease:
+    """Return the error that release `number` (0: none) is not the last one."""
+    actual = "no release"
+    if current is not None:
+        candidate = current.candidate
+        what = f"`{name}:{current.live}` live" if candidate is None else f"`{name}:{candidate}` on its way"
+        actual = f"release {current.number}, {what}, by `{current.actor}`"
+    return StaleRelease(
+        f"release {number} of `{name}`" if number else f"releases of `{name}`",
+        expected="it to be the last" if number else "none yet",
+        found=actual,
+        hint=f"look at it again: `lading rollout status {name}`",
+    )
+
+
+def _not_open(release: Release) -> UsageError:
+    hint = f"`lading rollout status {release.name}` shows where it stands"
+    if release.state == "live":
+        hint = f"`lading rollback {release.name} --release {release.number}` undoes it"
+    return UsageError(
+        f"release {release.number} of `{release.name}`",
+        expected="a candidate on its way",
+        found=f"state `{release.state}`",
+        hint=hint,
     )

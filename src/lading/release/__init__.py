@@ -8,7 +8,7 @@ is good enough is the verdict's part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
@@ -33,7 +33,6 @@ __all__ = [
     "changed",
     "event_hash",
     "link",
-    "rollback_target",
     "split",
     "verify_chain",
 ]
@@ -218,20 +217,6 @@ def changed(release: Release, changes: Changes, at: str) -> Release:
         words = ("a candidate", "none") if done.is_open else ("no candidate", f"`{done.candidate}`")
         raise UsageError(where, expected=words[0], found=words[1])
     return done
-
-
-def rollback_target(releases: Sequence[Release]) -> int | None:
-    """Return the version to go back to: with a candidate on its way what is live, else what was live before.
-
-    `releases` are those of one model, newest first.
-    """
-    if not releases:
-        return None
-    now = releases[0]
-    if now.is_open:
-        return now.live
-    known = (version for release in releases for version in (release.live, release.replaces))
-    return next((version for version in known if version not in (None, now.live)), None)
 
 
 def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str, digest: str) -> Event:

@@ -17,7 +17,7 @@ def test_the_history_lists_every_event_and_verifies_the_chain(lading, proved):
     lading("release", "iris:1")
     assert "the history of `iris` is complete: 1 event\n" in lading("history", "iris", "--check")[2]
     lading("release", "iris:2", "--canary")
-    lading("rollback", "iris")
+    lading("rollback", "iris", "--to", "1")
     code, stdout, stderr = lading("history", "iris", "--check")
     assert code == 0
     kinds = [line.split()[5] for line in stdout.splitlines()[1:]]

@@ -21,12 +21,42 @@ def test_a_rollback_is_a_new_release_of_the_version_that_was_live_before(lading,
     assert len(proved.releases("iris")) == 3
 
 
+def test_a_rollback_that_is_typed_twice_goes_back_once(lading, proved):
+    lading("release", "iris:1")
+    lading("release", "iris:2")
+    assert lading("rollback", "iris")[0] == 0
+    code, stdout, stderr = lading("rollback", "iris")
+    assert (code, stdout) == (2, "")
+    assert (
+        "expected a release that is no rollback itself, found release 3, the rollback to `iris:1`" in stderr
+    )
+    assert lading("rollback", "iris", "--release", "2")[0] == 1
+    assert proved.releases.current("iris").live == 1
+
+
+def test_a_candidate_on_its_way_is_aborted_once_and_what_is_live_stays(lading, proved):
+    lading("release", "iris:1")
+    lading("release", "iris:2")
+    lading("release", "iris:1", "--canary")
+    code, _, stderr = lading("rollback", "iris")
+    assert code == 2
+    assert "hint: `lading rollout abort iris --release 3` takes `iris:1` out of traffic" in stderr
+    code, _, stderr = lading("rollout", "abort", "iris", "--release", "3")
+    assert code == 0, stderr
+    assert "release 3 of `iris` ended: rolled back, `iris:2` is live: by hand" in stderr
+    for command in (("rollout", "abort", "iris"), ("rollback", "iris")):
+        code, _, stderr = lading(*command)
+        assert code == 2, "the second of two aborts must not undo what is live"
+    assert "`lading rollback iris --release 2` undoes the release that made it live" in stderr
+    assert proved.releases.current("iris").live == 2
+
+
 def test_rolling_back_a_candidate_keeps_the_live_version_and_needs_no_proof(lading, proved, tmp_path):
     ref = push_forged(proved, tmp_path / "forged")
     record_evidence(proved, ref)
     lading("release", ref)
     lading("release", "iris:2", "--canary")
-    code, _, stderr = lading("rollback", "iris", "--json")
+    code, _, stderr = lading("rollback", "iris", "--to", "3", "--json")
     assert code == 0, stderr
     assert f"`{ref}` is live again in place of `iris:2`; proved on ONNX Runtime 1.17.0" in stderr
     assert proved.releases.current("iris").runtime == ELSEWHERE.id

@@ -8,25 +8,28 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import NameType, change_options, current_actor, open_registry
+from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
 from lading.cli.ui.release_report import is_live, print_release, proof_text
 from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.evidence import Evidence
     from lading.registry import ModelVersion, Registry
+    from lading.release import Release
 
 
 @click.command(
     "rollback",
-    short_help="Go back to the version that was live before.",
+    short_help="Undo a release that went live.",
     cls=Command,
     examples=(
         "lading rollback iris",
-        "lading rollback iris --to 1 --reason 'complaints from support'",
+        "lading rollback iris --release 4 --reason 'complaints from support'",
+        "lading rollback iris --to 1",
     ),
 )
 @click.argument("name", type=NameType())
+@number_option
 @click.option(
     "--to",
     type=click.IntRange(min=1),
@@ -35,30 +38,40 @@ if TYPE_CHECKING:
 )
 @change_options
 def rollback(
-    name: str, to: int | None, registry: str | None, as_json: bool, actor: str | None, reason: str
+    name: str,
+    number: int | None,
+    to: int | None,
+    registry: str | None,
+    as_json: bool,
+    actor: str | None,
+    reason: str,
 ) -> None:
-    """Go back immediately to the version of NAME that was live before, or drop its candidate.
+    """Undo the last release of NAME: the version that was live before it is live again at once.
+
+    Refused if the last release did not go live, or is a rollback itself, so that a second rollback never
+    takes away what the first one brought back; with `--release`, also if another release came after that one.
+    `--to` goes to any version. A candidate that is still on its way is taken out by `lading rollout abort`.
 
     A rollback is a new release, which names the runtime that its bundle was proved on. A bundle that was
     never proved on this runtime is verified here first, and refused if it does not hold.
     """
-    from lading.release import rollback_target
-
     with open_registry(registry) as opened:
         history = opened.releases(name)
-        target = to if to is not None else rollback_target(history)
         current = history[0] if history else None
-        if current is not None and target is not None and is_live(current, target):
+        target = to if to is not None else _target(opened, name, history, number)
+        if current is not None and is_live(current, target):
             print_release(opened, current, None, as_json=as_json)
             printing.info(f"`{name}:{target}` is live already; nothing was changed")
             return
         evidence = None
         # The live version beside a candidate is serving now: nothing may hold up going back to it.
-        if target is not None and (current is None or target != current.live):
+        if current is None or target != current.live:
             evidence = _prove(opened, opened.resolve(Ref(name, version=target)))
         runtime = evidence.fingerprint.id if evidence is not None else None
+        # The release is named, because proving has taken seconds in which somebody else may have released.
+        meant = number or (current.number if current is not None else None)
         restored = opened.releases.rollback(
-            name, to=target, actor=current_actor(actor), runtime=runtime, reason=reason
+            name, release=meant, to=to, actor=current_actor(actor), runtime=runtime, reason=reason
         )
         print_release(opened, restored, evidence, as_json=as_json)
         replaced = current.candidate or current.live if current is not None else None
@@ -66,6 +79,12 @@ def rollback(
         proof = proof_text(opened, restored, evidence)
         printing.info(f"`{name}:{restored.live}` is live again{instead}; {proof}")
         printing.info(f"next: lading history {name}")
+
+
+def _target(registry: Registry, name: str, history: list[Release], number: int | None) -> int:
+    from lading.release.undo import rollback_target, rollbacks
+
+    return rollback_target(name, history, rollbacks(registry.releases.events(name)), number=number)
 
 
 def _prove(registry: Registry, version: ModelVersion) -> Evidence:

@@ -54,7 +54,9 @@ def notes(snapshot: Snapshot) -> list[str]:
     if snapshot.driver is None:
         lines.append("no process drives it: start `lading serve` or `lading rollout run`")
     if release.plan.mode in ("shadow", "ab"):
-        decide = f"`lading rollout promote {release.name}` or `lading rollback {release.name}`"
+        # With its number: by the time that somebody has decided, another release may have taken its place.
+        which = f"{release.name} --release {release.number}"
+        decide = f"`lading rollout promote {which}` or `lading rollout abort {which}`"
         lines.append(f"it stays as it is until {decide}")
     return lines
 

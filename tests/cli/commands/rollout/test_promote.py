@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_a_release_is_paused_resumed_and_promoted_by_hand(lading, proved):
     lading("release", "iris:1")
@@ -28,3 +30,28 @@ def test_a_shadow_goes_live_when_it_is_promoted(lading, proved):
     code, _, stderr = lading("rollout", "promote", "iris", "--reason", "answers agree")
     assert code == 0
     assert "ended: `iris:2` is live: answers agree" in stderr
+
+
+def test_a_promotion_that_is_sent_twice_takes_one_step(lading, proved):
+    lading("release", "iris:1")
+    lading("release", "iris:2", "--canary", "5,25,100")
+    code, _, stderr = lading("rollout", "promote", "iris", "--release", "2", "--to", "100")
+    assert code == 1
+    assert "from 5 %: expected its next step, 25 %, found `--to 100`" in stderr
+    for words in ("is running: step 2 of 3", "nothing was changed"):
+        assert words in lading("rollout", "promote", "iris", "--release", "2", "--to", "25%")[2]
+    assert proved.releases.current("iris").step == 1
+    lading("rollout", "promote", "iris", "--to", "100")
+    assert lading("rollout", "promote", "iris", "--to", "live")[0] == 0
+    assert "nothing was changed" in lading("rollout", "promote", "iris", "--to", "live")[2]
+    assert lading("rollout", "promote", "iris", "--to", "0.5")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["promote", "pause", "resume", "abort"])
+def test_a_move_by_hand_that_names_another_release_is_refused(lading, proved, command):
+    lading("release", "iris:1")
+    lading("release", "iris:2", "--canary")
+    code, stdout, stderr = lading("rollout", command, "iris", "--release", "1")
+    assert (code, stdout) == (1, "")
+    assert "release 1 of `iris`: expected it to be the last, found release 2, `iris:2` on its way" in stderr
+    assert proved.releases.current("iris").epoch == 1

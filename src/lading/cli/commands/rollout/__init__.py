@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lading.cli.commands.rollout.abort import abort
 from lading.cli.commands.rollout.pause import pause
 from lading.cli.commands.rollout.promote import promote
 from lading.cli.commands.rollout.resume import resume
@@ -30,5 +31,5 @@ def rollout() -> None:
     """
 
 
-for _command in (status, promote, pause, resume, watch, run):
+for _command in (status, promote, abort, pause, resume, watch, run):
     rollout.add_command(_command)

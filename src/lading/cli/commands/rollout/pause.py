@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import NameType, change_options, current_actor
+from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
 from lading.cli.ui.steering import apply_by_hand
 
 
@@ -16,8 +16,11 @@ from lading.cli.ui.steering import apply_by_hand
     examples=("lading rollout pause iris --reason 'looking into latencies'",),
 )
 @click.argument("name", type=NameType())
+@number_option
 @change_options
-def pause(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
+def pause(
+    name: str, number: int | None, actor: str | None, reason: str, registry: str | None, as_json: bool
+) -> None:
     """Keep the shares of the release of NAME as they are until `resume`.
 
     While paused, it is neither promoted nor rolled back.
@@ -25,4 +28,6 @@ def pause(name: str, actor: str | None, reason: str, registry: str | None, as_js
     from lading.rollout import paused
 
     who = current_actor(actor)
-    apply_by_hand(name, registry, lambda release: paused(release, who, reason), as_json=as_json)
+    apply_by_hand(
+        name, registry, lambda release: paused(release, who, reason), number=number, as_json=as_json
+    )

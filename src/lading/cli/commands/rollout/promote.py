@@ -2,27 +2,93 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import NameType, change_options, current_actor
+from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
 from lading.cli.ui.steering import apply_by_hand
+from lading.errors import StaleRelease
+
+if TYPE_CHECKING:
+    from lading.release import Release
+    from lading.rollout import Move
+
+
+class _GoalType(click.ParamType):  # type: ignore[type-arg]
+    """Where a step leads: ``25``, ``25%`` or ``live``."""
+
+    name = "goal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return ``live`` or a whole percentage as text."""
+        goal = str(value).strip().removesuffix("%").strip()
+        if goal != "live" and not goal.isdecimal():
+            self.fail(f"expected a percentage such as `25`, or `live`, found `{value}`", param, ctx)
+        return goal
 
 
 @click.command(
     "promote",
     short_help="Take a release one step up now.",
     cls=Command,
-    examples=("lading rollout promote iris --reason 'seen enough'",),
+    examples=(
+        "lading rollout promote iris --reason 'seen enough'",
+        "lading rollout promote iris --release 4 --to 25",
+    ),
 )
 @click.argument("name", type=NameType())
+@number_option
+@click.option(
+    "--to",
+    type=_GoalType(),
+    metavar="PERCENT|live",
+    help="Share that this step leads to; refused if the next step is another one.",
+)
 @change_options
-def promote(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
+def promote(
+    name: str,
+    number: int | None,
+    to: str | None,
+    actor: str | None,
+    reason: str,
+    registry: str | None,
+    as_json: bool,
+) -> None:
     """Take the release of NAME one step up without waiting for the verdict; after the last step it is live.
 
-    A shadow or A/B release goes live.
+    A shadow or A/B release goes live. With `--to`, a command that is sent twice takes one step.
     """
     from lading.rollout import promoted
 
     who, why = current_actor(actor), reason or "by hand"
-    apply_by_hand(name, registry, lambda release: promoted(release, who, why), as_json=as_json)
+
+    def choose(release: Release) -> Move | None:
+        if to is not None and _is_at(release, to):
+            return None
+        move = promoted(release, who, why)
+        if to is not None:
+            _check_goal(release, move, to)
+        return move
+
+    apply_by_hand(name, registry, choose, number=number, as_json=as_json)
+
+
+def _is_at(release: Release, goal: str) -> bool:
+    if goal == "live":
+        return release.state == "live"
+    return release.is_open and f"{release.weight_percent:g}" == goal
+
+
+def _check_goal(release: Release, move: Move, goal: str) -> None:
+    """Raise `StaleRelease` if a move leads elsewhere than its author meant."""
+    leads_to = "live" if move.changes.get("state") == "live" else move.event.to.removesuffix(" %")
+    if leads_to != goal:
+        percent = "" if leads_to == "live" else " %"
+        raise StaleRelease(
+            f"promotion of release {release.number} of `{release.name}` from {release.weight_percent:g} %",
+            expected=f"its next step, {leads_to}{percent}",
+            found=f"`--to {goal}`",
+            hint=f"look at it again: `lading rollout status {release.name}`",
+        )

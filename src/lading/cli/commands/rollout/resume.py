@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import NameType, change_options, current_actor
+from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
 from lading.cli.ui.steering import apply_by_hand
 
 
@@ -16,10 +16,15 @@ from lading.cli.ui.steering import apply_by_hand
     examples=("lading rollout resume iris",),
 )
 @click.argument("name", type=NameType())
+@number_option
 @change_options
-def resume(name: str, actor: str | None, reason: str, registry: str | None, as_json: bool) -> None:
+def resume(
+    name: str, number: int | None, actor: str | None, reason: str, registry: str | None, as_json: bool
+) -> None:
     """Let the paused release of NAME continue from its current step."""
     from lading.rollout import resumed
 
     who = current_actor(actor)
-    apply_by_hand(name, registry, lambda release: resumed(release, who, reason), as_json=as_json)
+    apply_by_hand(
+        name, registry, lambda release: resumed(release, who, reason), number=number, as_json=as_json
+    )
