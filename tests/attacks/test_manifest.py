@@ -137,6 +137,7 @@ def test_a_missing_key_is_refused(bundle, key):
         ("signature.inputs.0.columns", ["a", "b", "c"]),
         ("signature.outputs.0.allows_nan", True),
         ("signature.independent_rows", 0),
+        ("signature.inputs.0.nan_columns", [0]),  # without `allows_nan`
         ("training.packages", {"numpy": 2}),
         ("files.model.onnx", None),
     ],
@@ -148,6 +149,14 @@ def test_a_value_outside_its_rule_is_refused(bundle, path, value):
     else:
         replaced(bundle, path, value)
     refused_both(bundle, ManifestInvalid, "bundle.json")
+
+
+@pytest.mark.parametrize("shape", [["batch", 4], ["batch", "n"], ["batch"], ["batch", 2, 4]], ids=str)
+@pytest.mark.parametrize("columns", [[1, 0], [1, 1], [-1], [4], [0, 1, 2, 3], [0.5], [True], ["a"], None])
+def test_columns_that_may_be_missing_are_some_of_the_columns(bundle, shape, columns):
+    replaced(bundle, "signature.inputs.0.shape", shape)
+    replaced(bundle, "signature.inputs.0.allows_nan", True)
+    refused_both(replaced(bundle, "signature.inputs.0.nan_columns", columns), ManifestInvalid, "nan_columns")
 
 
 @pytest.mark.parametrize("path", ["metrics.accuracy", "tolerance.rtol", "tolerance.atol"])
@@ -181,6 +190,7 @@ def test_a_name_outside_the_grammar_is_refused(bundle, name):
         (b'"dtype":"int64"', b'"columns":[],"dtype":"int64"'),
         (b'"dtype":"int64"', b'"allows_nan":false,"dtype":"int64"'),
         (b'"signature":{', b'"signature":{"independent_rows":true,'),
+        (b'"name":"X"', b'"name":"X","nan_columns":[]'),
         (b',"git_commit":null', b""),
     ],
     ids=lambda value: value.decode(),

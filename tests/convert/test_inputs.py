@@ -40,7 +40,7 @@ def test_a_model_of_a_mixed_frame_takes_rows_as_objects(tmp_path):
         for tensor in bundle.manifest.signature.inputs
     }
     assert inputs == {
-        "age": ("float32", ("batch", 1), False),
+        "age": ("float32", ("batch", 1), True),  # no sample misses it, but the imputer takes it
         "fare": ("float32", ("batch", 1), True),
         "sex": ("string", ("batch", 1), False),
         "port": ("string", ("batch", 1), False),

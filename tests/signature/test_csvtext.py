@@ -35,6 +35,15 @@ def test_a_missing_value_is_accepted_only_if_the_tensor_allows_it(cell):
         read_csv(BARE, f"1,2\n1,{cell}\n".encode())
 
 
+@pytest.mark.parametrize("columns", [(), ("u", "v")])
+def test_a_cell_may_be_empty_only_in_a_column_that_may_be_missing(columns):
+    fields = {"name": "X", "dtype": "float64", "shape": ("batch", 2), "columns": columns}
+    signature = Signature((Tensor(**fields, allows_nan=True, nan_columns=(1,)),), OUT)
+    assert np.isnan(read_csv(signature, b"1,\n2,3\n")["X"]).tolist() == [[False, True], [False, False]]
+    with pytest.raises(ValueRefused, match=r"an empty cell in line 2, column `(u|X\[0\])`"):
+        read_csv(signature, b"1,\n,3\n")
+
+
 @pytest.mark.parametrize(
     ("signature", "text", "kind", "text_of_error"),
     [

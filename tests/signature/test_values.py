@@ -108,6 +108,23 @@ def test_null_and_nan_are_missing_values_if_the_tensor_allows_them(dtype):
     assert np.isnan(cast).tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize("value", [None, NAN])
+@pytest.mark.parametrize("row", [2, 2500])
+def test_null_and_nan_are_refused_in_a_column_that_may_not_be_missing(value, row):
+    some = tensor("float32", "batch", 3, allows_nan=True, nan_columns=(0, 2))
+    rows: list[list[float | None]] = [[value, 1.0, value] for _ in range(row + 1)]
+    assert np.isnan(cast_json(some, rows)[-1]).tolist() == [True, False, True]
+    rows[row][1] = value
+    flat = [cell for cells in rows for cell in cells]  # as the Open Inference Protocol allows
+    for values, shape, path in (
+        (rows, None, f"$[{row}][1]"),
+        (flat, (len(flat),), f"$[{3 * row + 1}]"),
+    ):
+        with pytest.raises(ValueRefused, match="in a column that may not be missing") as caught:
+            cast_json(some, values, shape=shape)
+        assert caught.value.path == path
+
+
 @pytest.mark.parametrize("dtype", ["int64", "bool", "string"])
 def test_null_is_refused_by_every_dtype_without_nan(dtype):
     with pytest.raises(ValueRefused, match="null"):

@@ -264,10 +264,23 @@ def _check_tensor(path: str, tensor: Tensor) -> None:
     _require(
         floating or not tensor.allows_nan, f"{path}.allows_nan", "`true` for floats only", f"`{tensor.dtype}`"
     )
+    if tensor.nan_columns:
+        _check_nan_columns(f"{path}.nan_columns", tensor)
     if tensor.columns:
         _check_unique(f"{path}.columns", tensor.columns)
         last = tensor.shape[-1] if tensor.shape else None
         _require(last == len(tensor.columns), f"{path}.columns", f"{last} names", str(len(tensor.columns)))
+
+
+def _check_nan_columns(path: str, tensor: Tensor) -> None:
+    _require(tensor.allows_nan, path, "`allows_nan` as well", "no `allows_nan`")
+    width = tensor.shape[1] if len(tensor.shape) == 2 else None
+    _require(isinstance(width, int), path, "two dimensions, the last of one size", f"`{tensor}`")
+    columns = list(tensor.nan_columns)
+    fits = columns == sorted(set(columns)) and columns[0] >= 0 and columns[-1] < int(width or 0)
+    # It is left out where it would be all: a reader that does not know the key takes what can do without.
+    fits = fits and len(columns) < int(width or 0)
+    _require(fits, path, f"some of 0 to {int(width or 0) - 1}, ascending, and not all", str(columns)[:80])
 
 
 def _check_files(files: dict[str, FileEntry]) -> None:

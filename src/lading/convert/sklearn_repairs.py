@@ -179,15 +179,16 @@ def _in_single_precision(convert: Any, scope: Any, operator: Any, container: Any
     between two training values takes the other branch.
     """
     features = operator.inputs[0]
+    changed = partial(_changed_attributes, container, partial(_as_trained, operator.raw_operator))
     if not isinstance(features.type, DoubleTensorType):
-        with _changed_attributes(container, _rounded_down):
+        with changed():
             convert(scope, operator, container)
         return
     single = scope.declare_local_variable("single", FloatTensorType(features.type.shape))
     apply_cast(scope, features.full_name, single.full_name, container, to=_ONNX_FLOAT)
     operator.inputs.set_element(0, single)
     try:
-        with _single_outputs(scope, operator, container), _changed_attributes(container, _rounded_down):
+        with _single_outputs(scope, operator, container), changed():
             convert(scope, operator, container)
     finally:
         operator.inputs.set_element(0, features)
@@ -215,6 +216,26 @@ def _single_outputs(scope: Any, operator: Any, container: Any) -> Iterator[None]
     for (_, output), single in zip(doubles, singles, strict=True):
         apply_cast(scope, single.full_name, output.full_name, container, to=_ONNX_DOUBLE)
         single.init_status(is_fed=True)
+
+
+def _as_trained(model: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    return _with_missing_values(model, _rounded_down(attributes))
+
+
+def _with_missing_values(model: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Send missing values to the side that the tree learnt, or to its larger one.
+
+    skl2onnx 1.20 sends all of them to the right.
+    """
+    sides = attributes.get("nodes_missing_value_tracks_true")
+    if sides is None:
+        return attributes
+    trees = getattr(model, "estimators_", [model])
+    trees = [tree.tree_ for tree in np.ravel(np.asarray(trees, dtype=object)) if hasattr(tree, "tree_")]
+    learnt = np.concatenate([tree.missing_go_to_left for tree in trees])  # [nodes]
+    if len(learnt) != len(sides):
+        return attributes
+    return {**attributes, "nodes_missing_value_tracks_true": learnt.astype(int).tolist()}
 
 
 def _rounded_down(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,14 @@ from lading.bundle import MAX_ROWS, Samples
 from lading.convert import Table, TrainedModel
 from lading.pack import sampling
 from lading.pack.margins import margins
+from lading.pack.missing_values import allowed_columns, missing_columns, with_missing
 from lading.pack.parity_search import Proof
-from lading.pack.probe_rows import DRAWN_ROWS, ProbeRows
+from lading.pack.probe_rows import DRAWN_ROWS, ProbeRows, stacked
 from lading.parity import Tolerance
 from lading.signature import Array, Signature
 
 MAX_GOLDEN_BYTES = 32 * 2**20
+_ROWS_OF_A_GAP = 4  # one of them is not near a tie
 
 
 def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, synthetic: bool) -> Samples:
@@ -26,6 +28,7 @@ def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, syn
     if synthetic:
         table = sampling.synthetic(table, DRAWN_ROWS, trained.title)
         expected = trained.outputs(table)
+    table, expected = _showing_missing(trained, table, expected, proof)
     row_bytes = sum(array[:1].nbytes for array in (*table.arrays.values(), *expected.values()))
     most = max(1, min(MAX_ROWS, MAX_GOLDEN_BYTES // max(1, row_bytes)))
     rows = choose_rows(table, expected, proof.tolerance, most=most)
@@ -38,12 +41,13 @@ def choose_rows(
 ) -> Array:
     """Return up to `most` row indices, ascending: half of them nearest to another label, the rest at random.
 
-    A column with missing values always shows one.
+    A column with missing values shows one, as long as there are not more such columns than half the rows.
     """
     random = np.random.default_rng(sampling.SEED + 3)
     margin = margins(expected) if "label" in expected else None
     rows = np.arange(table.rows)
     nearest: Array = rows[:0]
+    clear = np.ones(table.rows, dtype=bool)
     if margin is not None:
         # Rows nearer to a tie than the tolerance prove nothing: on another machine their label may be either.
         clear = margin.distance > 2 * (tolerance.atol + tolerance.rtol * margin.size)  # [rows]
@@ -51,7 +55,7 @@ def choose_rows(
         nearest = rows[np.argsort(margin.distance[rows], kind="stable")][: most // 2]
     rest = random.permutation(np.setdiff1d(rows, nearest))
     # Each row once, at its first place in the order of importance.
-    order = np.concatenate([_first_missing(table), nearest, rest])
+    order = np.concatenate([_first_missing(table, clear)[: most // 2], nearest, rest])
     _, first_places = np.unique(order, return_index=True)
     return np.sort(order[np.sort(first_places)][:most])
 
@@ -75,11 +79,30 @@ def _samples(signature: Signature, table: Table, expected: Mapping[str, Array], 
     return Samples(inputs=inputs, outputs=outputs, rows=rows)
 
 
-def _first_missing(table: Table) -> Array:
-    """Return, for each array with missing values, the first row that has one."""
-    rows = [
-        int(np.isnan(array.reshape(len(array), -1)).any(axis=1).argmax())
-        for name, array in table.arrays.items()
-        if table.has_nan(name)
-    ]
-    return np.array(rows, dtype=np.intp)
+def _showing_missing(
+    trained: TrainedModel, table: Table, expected: dict[str, Array], proof: Proof
+) -> tuple[Table, dict[str, Array]]:
+    """Add rows that miss a value in each column that may be missing and is in no row of the table."""
+    if not table.has_nan():
+        return table, expected
+    hidden = set(allowed_columns(proof.conversion.signature, table)) - missing_columns(table)
+    if not hidden:
+        return table, expected
+    first = np.arange(min(_ROWS_OF_A_GAP, table.rows))
+    added = with_missing(table, dict.fromkeys(sorted(hidden), first))
+    return table.with_arrays(stacked(table.arrays, added.arrays)), stacked(expected, trained.outputs(added))
+
+
+def _first_missing(table: Table, clear: Array) -> Array:
+    """Return, for each column with missing values, the first row that has one, a `clear` one if there is."""
+    rows = []
+    for array in table.arrays.values():
+        if array.dtype.kind == "f":
+            missing = np.isnan(array.reshape(len(array), -1))  # [rows, columns]
+            at = np.where(
+                (missing & clear[:, None]).any(axis=0),
+                (missing & clear[:, None]).argmax(axis=0),
+                missing.argmax(axis=0),
+            )
+            rows.extend(at[missing.any(axis=0)].tolist())
+    return np.array(list(dict.fromkeys(rows)), dtype=np.intp)

@@ -7,7 +7,7 @@ that show it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from lading.convert import Conversion, Plan, TrainedModel
 from lading.convert import graph as onnx_graph
 from lading.errors import ConversionError, ConverterFailed, InputError, ParityLost
 from lading.pack.margins import margins
+from lading.pack.missing_values import MissingValues, allowing, missing_columns, place_of
 from lading.pack.probe_rows import ProbeRows, stacked
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.signature import Array, Signature, Tensor
@@ -31,7 +32,7 @@ class Proof:
     """One conversion and how well it agrees.
 
     ``ties`` marks rows whose label fell the other way in a near tie. ``alone`` means that `parity` compares
-    rows run one by one with the same rows among others.
+    rows run one by one with the same rows among others. ``unseen`` is what rows beyond the probe rows show.
     """
 
     plan: Plan
@@ -40,6 +41,7 @@ class Proof:
     parity: Parity
     ties: Array  # [rows]
     alone: bool = False
+    unseen: str = "an unseen value"
 
 
 def find_conversion(
@@ -94,7 +96,8 @@ def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolera
         alone = _deviation_alone(signature, run, inputs, answers, ties, tolerance)
         if alone is not None:
             return Proof(plan, conversion, tolerance, alone, ties, alone=True)
-    return Proof(plan, conversion, tolerance, parity, ties)
+    proof = Proof(plan, conversion, tolerance, parity, ties)
+    return _with_missing_values(proof, probe, run) if parity.holds else proof
 
 
 def unchecked_inputs(trained: TrainedModel, proof: Proof, probe: ProbeRows) -> list[str]:
@@ -163,7 +166,46 @@ def _with_accepted_unseen(probe: ProbeRows, signature: Signature) -> ProbeRows:
             continue
         table = table.with_arrays(stacked(table.arrays, unseen.table.arrays))
         expected = stacked(expected, unseen.expected)
-    return ProbeRows(table, expected, probe.sample_rows)
+    return replace(probe, table=table, expected=expected, unseen=())
+
+
+def _with_missing_values(proof: Proof, probe: ProbeRows, run: onnx_graph.Evaluate) -> Proof:
+    """Allow NaN in the columns in which the framework takes it and the conversion answers alike.
+
+    The proof fails if the conversion does not in a column that samples miss.
+    """
+    missing = probe.missing
+    if missing is None:
+        return proof
+    signature = proof.conversion.signature
+    in_samples = missing_columns(probe.samples()[0])
+    agreed = [column for column in missing.columns if place_of(signature, column) is not None]
+    for at, column in enumerate(missing.columns):
+        if column not in agreed:
+            continue  # an input of integers has no NaN
+        parity = _parity_of_missing(proof, missing, missing.rows_of(at, agreed), run)
+        if parity.holds:
+            continue
+        if column in in_samples:
+            return replace(proof, parity=parity, unseen=f"a missing value in {missing.name(at)}")
+        agreed.remove(column)
+    if not _parity_of_missing(proof, missing, missing.rows_of(-1, agreed), run).holds:
+        # One by one they agree, together they do not: what samples miss was compared with the samples.
+        agreed = [column for column in agreed if column in in_samples]
+    allowed = allowing(signature, agreed)
+    return replace(proof, conversion=replace(proof.conversion, signature=allowed))
+
+
+def _parity_of_missing(proof: Proof, missing: MissingValues, rows: Array, run: onnx_graph.Evaluate) -> Parity:
+    if not len(rows):
+        return Parity(holds=True, rows=0, max_abs_error=0.0, label_flips=0, worst=())
+    signature = allowing(proof.conversion.signature, missing.columns)
+    inputs = signature.cast(missing.table.take(rows).feed(signature.inputs))
+    answered = {name: array[rows] for name, array in missing.expected.items()}
+    expected = {tensor.name: _as_output(tensor, answered[tensor.name]) for tensor in signature.outputs}
+    answers = onnx_graph.evaluate_rows(run, inputs)
+    ties = near_ties(expected, answers, proof.tolerance)
+    return compare(signature.outputs, expected, _excused(expected, answers, ties), proof.tolerance)
 
 
 def _excused(expected: Mapping[str, Array], answers: Mapping[str, Array], ties: Array) -> dict[str, Array]:
@@ -258,7 +300,9 @@ def _parity_lost(
             found=str(best.parity.worst[0]),
             hint="a model whose answers are random or depend on the other rows cannot be served",
         )
-    rows = "; ".join(_describe(deviation, probe) for deviation in best.parity.worst[:_SHOWN_ROWS])
+    rows = "; ".join(
+        _describe(deviation, probe, best.unseen) for deviation in best.parity.worst[:_SHOWN_ROWS]
+    )
     hint = (
         "if this difference is acceptable, pass a tolerance; "
         "else retrain without the part that is converted wrongly"
@@ -273,15 +317,13 @@ def _parity_lost(
     )
 
 
-def _describe(deviation: Deviation, probe: ProbeRows) -> str:
+def _describe(deviation: Deviation, probe: ProbeRows, unseen: str) -> str:
     """Return a deviation as text, with the row's number and values."""
     if deviation.excess == float("inf") and deviation.output.startswith("input"):
         return f"{deviation.output}: expected {deviation.expected}, found {deviation.found}"
     # Rows come in the order samples, drawn rows, unseen values; only the first two are in `probe`.
-    if deviation.row >= probe.table.rows:
-        return (
-            f"output `{deviation.output}`, for an unseen value: {deviation.expected} became {deviation.found}"
-        )
+    if deviation.row >= probe.table.rows or unseen != Proof.unseen:
+        return f"output `{deviation.output}`, for {unseen}: {deviation.expected} became {deviation.found}"
     drawn = deviation.row >= probe.sample_rows
     where = f"drawn row {deviation.row - probe.sample_rows}" if drawn else f"row {deviation.row}"
     values = ", ".join(

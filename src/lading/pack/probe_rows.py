@@ -13,6 +13,7 @@ import numpy as np
 from lading.convert import Table, TrainedModel
 from lading.errors import SamplesRefused
 from lading.pack import sampling
+from lading.pack.missing_values import MissingValues, gather_missing_values
 from lading.signature import Array
 
 MAX_SAMPLES = 20_000
@@ -38,12 +39,14 @@ class ProbeRows:
     """Rows and the framework's answers; the first `sample_rows` are samples, the others were drawn.
 
     The rows with values that no sample has are compared if the signature of a conversion accepts them.
+    ``missing`` are rows with missing values, if samples have some.
     """
 
     table: Table
     expected: dict[str, Array]
     sample_rows: int
     unseen: tuple[Unseen, ...] = ()
+    missing: MissingValues | None = None
 
     def samples(self) -> tuple[Table, dict[str, Array]]:
         """Return the samples alone, and the framework's answers for them."""
@@ -78,7 +81,9 @@ def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str],
             table = table.with_arrays(stacked(table.arrays, drawn.arrays))
             expected = stacked(expected, expected_drawn)
             break
-    return ProbeRows(table, expected, sample_rows, _unseen(trained, table.take(np.arange(sample_rows))))
+    samples = table.take(np.arange(sample_rows))
+    missing = gather_missing_values(trained, samples)
+    return ProbeRows(table, expected, sample_rows, _unseen(trained, samples), missing)
 
 
 def stacked(first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str, Array]:

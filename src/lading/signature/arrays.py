@@ -21,9 +21,11 @@ def cast_array(tensor: Tensor, array: Array) -> Array:
     cast = array if array.dtype == tensor.numpy_dtype else _convert(tensor, array)
     if tensor.dtype == "string":
         _check_strings(tensor, cast)
-    # On small arrays count_nonzero takes a third of the time of `.any()`; every request comes through here.
-    elif not tensor.allows_nan and cast.dtype.kind == "f" and np.count_nonzero(np.isnan(cast)):
-        raise _value_refused(tensor, "NaN", _first_index(np.isnan(cast)))
+    elif cast.dtype.kind == "f":
+        refused = tensor.refused_nan(cast)
+        if refused is not None:
+            where = " in a column that may not be missing" if tensor.nan_columns else ""
+            raise _value_refused(tensor, f"NaN{where}", _first_index(refused))
     return cast
 
 

@@ -155,8 +155,9 @@ def _columns(signature: Signature, width: int, where: str) -> list[tuple[str, Te
     size = 1 if len(only.shape) == 1 else only.shape[1]
     count = size if isinstance(size, int) else width
     if only.columns:
-        return [(column, only) for column in only.columns]
-    return [(only.name if count == 1 else f"{only.name}[{at}]", only) for at in range(count)]
+        return [(column, only.at_column(at)) for at, column in enumerate(only.columns)]
+    names = (only.name if count == 1 else f"{only.name}[{at}]" for at in range(count))
+    return [(name, only.at_column(at)) for at, name in enumerate(names)]
 
 
 def _wrong_width(where: str, columns: Sequence[Any], line: Sequence[Any]) -> ShapeRefused:

@@ -120,7 +120,7 @@ def _narrow(tensor: Tensor, wide: Array) -> Array | None:
         cast = wide.astype(tensor.numpy_dtype, copy=False)
     if np.isfinite(cast).all():
         return cast
-    if not tensor.allows_nan and np.isnan(wide).any():
+    if tensor.refused_nan(wide) is not None:
         return None
     # An infinity that was written as one stays; one that the cast made is an overflow.
     return cast if (np.isinf(cast) == np.isinf(wide)).all() else None
@@ -135,6 +135,8 @@ def _explain(
         return EmptyInput(where, expected=f"{expected} with at least one row", found="none", path=paths.root)
     start, block, block_shape = _first_unfit_block(tensor, value, shape)
     for kind, text, indices in _offences(tensor, block, block_shape):
+        if tensor.nan_columns and text in ("null", "NaN"):
+            text += " in a column that may not be missing"  # noqa: PLW2901
         place = (indices[0] + start, *indices[1:]) if indices else ()
         return kind(where, expected=expected, found=text, path=paths.of(place))
     # Only the sizes of dynamic dimensions are left: they differ, or an empty list hides the next one.
@@ -153,8 +155,11 @@ def _first_unfit_block(tensor: Tensor, value: object, shape: Shape) -> tuple[int
     if shape[:1] not in ((BATCH,), (len(value),)):
         return 0, value, shape
     row_shape = shape[1:]
-    for start in range(0, len(value), _BLOCK_ROWS):
-        block = value[start : start + _BLOCK_ROWS]
+    # Flat values are cut between rows, so that a value's place still says its column.
+    width = int(tensor.shape[-1]) if tensor.nan_columns and not row_shape else 1
+    size = max(1, _BLOCK_ROWS // width) * width
+    for start in range(0, len(value), size):
+        block = value[start : start + size]
         if not _is_array(tensor, block, row_shape):
             return start, block, (len(block), *row_shape)
     return 0, [], (0, *row_shape)
@@ -185,8 +190,9 @@ def _offences(tensor: Tensor, value: object, shape: Shape) -> Iterator[_Offence]
     if isinstance(size, int) and len(value) != size:
         yield ShapeRefused, f"{len(value)} value{'' if len(value) == 1 else 's'}", ()
         return
+    innermost = len(shape) == 1
     for at, item in enumerate(value):
-        for kind, text, indices in _offences(tensor, item, shape[1:]):
+        for kind, text, indices in _offences(tensor.at_column(at) if innermost else tensor, item, shape[1:]):
             yield kind, text, (at, *indices)
 
 

@@ -219,6 +219,9 @@ def tensor_schema(tensor: Tensor) -> dict[str, Any]:
         schema = {"type": "number" if tensor.dtype.startswith("float") else "integer", "format": tensor.dtype}
     if tensor.allows_nan:
         schema["nullable"] = True
+    if tensor.nan_columns:
+        names = [tensor.columns[at] if tensor.columns else str(at) for at in tensor.nan_columns]
+        schema["description"] = f"`null` in columns {', '.join(names)} only"
     for size in reversed(tensor.shape):  # From the innermost dimension outwards.
         schema = {"type": "array", "items": schema}
         if isinstance(size, int):

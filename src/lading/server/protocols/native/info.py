@@ -136,4 +136,6 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         fields["columns"] = list(tensor.columns)
     if tensor.allows_nan:
         fields["allows_nan"] = True
+    if tensor.nan_columns:
+        fields["nan_columns"] = list(tensor.nan_columns)
     return fields

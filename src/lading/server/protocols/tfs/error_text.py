@@ -158,8 +158,8 @@ def _walk(tensor: Tensor, value: Any, shape: list[int], level: int) -> None:
     # The innermost lists hold nearly all of the values.
     if level + 1 == len(shape) and _are_plain(tensor.dtype, value):
         return
-    for part in value:
-        _walk(tensor, part, shape, level + 1)
+    for at, part in enumerate(value):
+        _walk(tensor.at_column(at) if level + 1 == len(shape) else tensor, part, shape, level + 1)
 
 
 def _are_plain(dtype: str, values: list[Any]) -> bool:
