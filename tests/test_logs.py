@@ -6,10 +6,20 @@ import logging
 import os
 import subprocess
 import sys
+import time
+from datetime import datetime
 
 import pytest
 
 from lading.logs import DUMP_STACKS_SIGNAL, set_up_logging
+
+
+def test_a_line_begins_with_date_and_time_in_utc(capsys):
+    set_up_logging("info")
+    logging.getLogger("lading.server").info("iris is ready")
+    written = capsys.readouterr().err.partition(" ")[0]
+    assert written.endswith("Z")
+    assert abs(datetime.fromisoformat(written).timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize(("worker", "line"), [(0, "INFO iris is ready"), (2, "INFO worker 2: iris is ready")])

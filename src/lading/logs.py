@@ -1,4 +1,4 @@
-"""Logging of a serving process: to stderr, each line with the worker's number if there are several."""
+"""Logging of a serving process: to stderr, in UTC, with the worker's number if there are several."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import signal
 import sys
+import time
 
 DUMP_STACKS_SIGNAL = signal.SIGUSR1
 """Has a process that hangs write its stack. One that runs may crash by it: only before it is killed."""
@@ -17,7 +18,10 @@ def set_up_logging(level: str, worker: int = 0) -> None:
     """Log from `level` on. The serving process calls this; nothing does on import."""
     handler = logging.StreamHandler(sys.stderr)
     prefix = f"worker {worker}: " if worker else ""
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix}%(message)s", "%H:%M:%S"))
+    formatter = logging.Formatter(f"%(asctime)s %(levelname)s {prefix}%(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    # As the registry writes times, so that the logs of several machines and its history line up.
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     root = logging.getLogger("lading")
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -70,7 +71,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
 def test_every_command_has_json_output_unless_it_keeps_running_or_prints_a_script(path, command):
     if not isinstance(command, click.Group):
         has_json = any("--json" in option.opts for option in command.params)
-        assert has_json == (path not in (("serve",), ("rollout", "run"), ("completion",)))
+        assert has_json == (path not in (("serve",), ("rollout", "run"), ("completion",), ("help",)))
 
 
 HEAVY = {
@@ -107,4 +108,16 @@ def test_without_arguments_the_help_goes_to_stderr_and_the_exit_code_is_2(lading
 
 
 def test_the_version_is_printed(lading):
-    assert lading("--version") == (0, "lading 0.1.0\n", "")
+    for words in (["--version"], ["-V"], ["version"]):
+        assert lading(*words) == (0, "lading 0.1.0\n", "")
+    assert set(json.loads(lading("version", "--json")[1])) == {"lading", "python"}
+
+
+def test_help_as_a_command_prints_what_the_option_prints(lading):
+    assert lading("help") == lading("--help")
+    for words in (("pack",), ("image", "build")):
+        assert lading("help", *words) == lading(*words, "--help")
+    code, _, stderr = lading("help", "verfy")
+    assert (code, stderr) == (2, "error: no such command `verfy`\nhint: did you mean `verify`?\n")
+    code, _, stderr = lading("help", "pack", "x")
+    assert (code, "`lading pack` has no command `x`" in stderr) == (2, True)

@@ -6,6 +6,7 @@ and ``lading serve`` load nothing that they do not use. There is no logic of its
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lading.cli.ui import exit_codes
     from lading.settings import debugging
 
+    _write_in_any_encoding()
     try:
         code = group.main(arguments, prog_name="lading", standalone_mode=False)
         # Here rather than at exit, where Python would only print that it failed.
@@ -25,3 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: each becomes a sentence and a code
         return exit_codes.report(error, debug=debugging())
     return code if isinstance(code, int) else exit_codes.DONE
+
+
+def _write_in_any_encoding() -> None:
+    """Show what the encoding of stdout lacks as an escape sequence; Python does so for stderr by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -8,6 +8,7 @@ import lading
 from lading.cli.commands.completion import completion
 from lading.cli.commands.deploy import deploy
 from lading.cli.commands.gc import gc
+from lading.cli.commands.help import show_help
 from lading.cli.commands.history import history
 from lading.cli.commands.image import image
 from lading.cli.commands.inspect import inspect
@@ -26,6 +27,7 @@ from lading.cli.commands.serve import serve
 from lading.cli.commands.show import show
 from lading.cli.commands.tag import tag
 from lading.cli.commands.verify import verify
+from lading.cli.commands.version import version
 from lading.cli.ui import exit_codes
 from lading.cli.ui.command import Group
 
@@ -44,7 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Releases", (release, rollout, rollback, history)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),
-    ("Other", (completion,)),
+    ("Other", (completion, show_help, version)),
 )
 
 
@@ -78,7 +80,7 @@ class Commands(Group):
     examples=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(lading.__version__, prog_name="lading", message="%(prog)s %(version)s")
+@click.version_option(lading.__version__, "-V", "--version", message=f"lading {lading.__version__}")
 def group() -> None:
     """Take a trained model into production: packed with proof, verified where it runs, served.
 

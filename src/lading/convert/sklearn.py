@@ -61,7 +61,7 @@ class SklearnModel:
                 f"samples of `{self.title}`",
                 expected="rows like those that the model was trained on",
                 found="none",
-                hint="pass samples=X_test: the proof is computed from them",
+                hint="pass `--samples FILE` (`samples=X_test` in Python): the proof is computed from them",
             )
         table = make_table(samples, self.title)
         if table.kind == "named":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def _read_json(path: Path) -> Any:
     value = msgspec.json.decode(path.read_bytes())
     rows = value["data"] if isinstance(value, dict) and list(value) == ["data"] else value
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-        return _import_pandas(path).DataFrame(rows)
+        return _import_pandas(path.suffix).DataFrame(rows)
     try:
         numbers = msgspec.convert(rows, list[list[float | None]])
     except msgspec.ValidationError:
@@ -109,20 +110,30 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_frame(path: Path) -> Any:
-    pd = _import_pandas(path)
-    if path.suffix.lower() == ".parquet":
-        return pd.read_parquet(path)
-    frame = pd.read_csv(path)
+    frame = _import_pandas(path.suffix).read_csv(path)
     if all(is_number(name) for name in frame.columns):
         raise SamplesRefused(f"samples `{path}`", expected="column names in the first line", found="numbers")
     return frame
 
 
-def _import_pandas(path: Path) -> Any:
+def _read_parquet(path: Path) -> Any:
+    return read_parquet(io.BytesIO(path.read_bytes()), str(path))
+
+
+def read_parquet(content: io.BytesIO, where: str) -> Any:
+    """Return the data frame in a .parquet file; raises `SamplesRefused`, `ExtraMissing`."""
+    try:
+        return _import_pandas(".parquet").read_parquet(content)
+    except (OSError, ValueError) as error:
+        expected = "a readable .parquet file"
+        raise SamplesRefused(f"`{where}`", expected=expected, found=one_line(error)) from error
+
+
+def _import_pandas(suffix: str) -> Any:
     try:
         import pandas as pd
     except ImportError as error:
-        raise missing_extra(f"pandas, for `{path.suffix}`", "frames", error) from None
+        raise missing_extra(f"pandas, for `{suffix}`", "frames", error) from None
     return pd
 
 
@@ -130,6 +141,6 @@ _READERS = {
     ".npz": _read_npz,
     ".npy": _read_npy,
     ".csv": _read_frame,
-    ".parquet": _read_frame,
+    ".parquet": _read_parquet,
     ".json": _read_json,
 }

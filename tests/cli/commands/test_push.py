@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import json
+
 
 def test_pushing_prints_the_reference_and_nothing_else(lading, bundle):
     code, stdout, stderr = lading("push", bundle.path, "--tag", "stable")
     assert (code, stdout) == (0, "iris:1\n")
     assert bundle.digest in stderr
     assert lading("push", bundle.path)[1] == "iris:1\n"
+
+
+def test_pushing_again_says_that_the_version_exists_already(lading, bundle):
+    assert "pushed `iris:1`" in lading("push", bundle.path)[2]
+    code, stdout, stderr = lading("push", bundle.path, "--tag", "stable")
+    assert (code, stdout) == (0, "iris:1\n")
+    assert "exists already: `iris:1`, pushed 20" in stderr
+    assert "tagged it `stable`" in stderr
+    assert json.loads(lading("push", bundle.path, "--json")[1])["new"] is False
+
+
+def test_what_is_no_bundle_gets_a_hint_at_what_was_meant(lading, bundle, tmp_path):
+    assert "did you mean `iris.bundle`?" in lading("push", "iris")[2]
+    (tmp_path / "iris.onnx").touch()
+    for words in (("push", "iris.onnx"), ("verify", "iris.onnx"), ("serve", "./iris.onnx")):
+        code, _, stderr = lading(*words)
+        assert (code, "found a file\nhint: `lading pack" in stderr) == (2, True), stderr
 
 
 def test_pushing_a_damaged_bundle_is_refused(lading, bundle):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 
 from support.recorded_evidence import push_forged
 
@@ -24,6 +26,16 @@ def test_a_bundle_that_does_not_hold_ends_with_1_and_is_recorded(lading, opened,
     assert "failed" in stdout
     assert "error: `iris` does not hold here, check `golden`" in stderr
     assert [entry.holds for entry in opened.evidence()] == [False]
+
+
+def test_the_result_is_shown_though_the_registry_does_not_record_it(lading, filled):
+    with contextlib.closing(sqlite3.connect(filled / "catalog.db")) as catalog:
+        catalog.execute("DROP TABLE evidence")
+    code, stdout, stderr = lading("verify", "iris:1")
+    assert code == 0
+    assert "golden" in stdout
+    assert "note: the evidence is not recorded: catalog of registry" in stderr
+    assert "`iris` holds here" in stderr
 
 
 def test_a_gate_against_the_live_version_is_skipped_without_one(lading, filled, tmp_path):

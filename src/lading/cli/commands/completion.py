@@ -27,5 +27,10 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script for SHELL: bash, zsh or fish."""
     kind = get_completion_class(shell)
     assert kind is not None, shell
-    script = kind(ctx.find_root().command, {}, "lading", "_LADING_COMPLETE").source()
+    script = _with_directories(kind(ctx.find_root().command, {}, "lading", "_LADING_COMPLETE").source())
     click.echo((_BASH_WORDBREAKS if shell == "bash" else "") + script.strip())
+
+
+def _with_directories(script: str) -> str:
+    # `dirnames` offers directories only where nothing else matches: not beside a model of the same name.
+    return script.replace("compopt -o dirnames", "compopt -o plusdirs")

@@ -11,7 +11,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import FILE, MetricType, json_option
+from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ),
     ),
 )
-@click.argument("model")
+@click.argument("model", shell_complete=complete_files)
 @click.option("--name", required=True, help="Name of the model: `[a-z0-9._-]`, at most 63 characters.")
 @click.option("--owner", required=True, help="Who is responsible for the model, such as ml@example.com.")
 @click.option(

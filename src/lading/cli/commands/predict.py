@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,15 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import BundleType, json_option, open_bundle, open_registry, registry_option
+from lading.cli.ui.exit_codes import HintedUsageError
+from lading.cli.ui.parameters import (
+    BundleType,
+    complete_files,
+    json_option,
+    open_bundle,
+    open_registry,
+    registry_option,
+)
 from lading.errors import LabelsNotFound, OutputUnknown
 from lading.ref import Ref
 
@@ -18,6 +27,10 @@ if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.cli.ui.input_rows import Rows
     from lading.signature import Array, Signature, Tensor
+
+
+# An address without its scheme; `iris:8000` is a version.
+_ADDRESS = re.compile(r"(localhost|[\d.]+|\[[\da-f:]+\])(:\d+)?(/|$)")
 
 
 class TargetType(BundleType):
@@ -32,6 +45,9 @@ class TargetType(BundleType):
         # Before the check for directories: an address contains slashes.
         if isinstance(value, str) and value.startswith(("http://", "https://")):
             return value
+        if isinstance(value, str) and _ADDRESS.match(value):
+            hint = f"a server's address begins with `http://`: `http://{value}`"
+            raise HintedUsageError(f"`{value}`: expected a URL, a directory or a reference", hint, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -51,7 +67,8 @@ class TargetType(BundleType):
     "--input",
     "source",
     metavar="FILE",
-    help="File of rows: .json, .csv or .npz; `-` reads any of these from stdin.",
+    shell_complete=complete_files,
+    help="File of rows: .json, .csv, .npz, .npy or .parquet; `-` reads any of these from stdin.",
 )
 @click.option("--sample", is_flag=True, help="Predict for the bundle's golden samples (DIR and REF only).")
 @click.option(
@@ -82,7 +99,8 @@ def predict(target: Ref | Path | str, **options: Any) -> None:
 
     With a URL, that server predicts. A bundle from a directory or the registry is loaded here without a
     server, after its golden samples were replayed. JSON is a list of rows (lists, or objects by column) or
-    {"data": rows}; the first line of a CSV may name the columns; an .npz holds one array per input.
+    {"data": rows}; the first line of a CSV may name the columns; an .npz holds one array per input. Columns
+    of a .csv or .parquet that are no input, such as an index, are left out and named on stderr.
     """
     _check_options(target, options)
     answer = _predict_remotely(target, options) if isinstance(target, str) else _predict_here(target, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,12 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import DirectoryType, json_option, open_registry, registry_option
 from lading.cli.ui.version_view import version_json
-from lading.ref import check_tag
+from lading.errors import NotFound
+from lading.ref import Ref, check_tag
+
+if TYPE_CHECKING:
+    from lading.bundle import Bundle
+    from lading.registry import Registry
 
 
 @click.command(
@@ -30,7 +36,7 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     """Push the bundle in DIR to the registry and print its reference.
 
     The format and every digest are checked. Nothing is run, because every server proves the bundle again
-    before serving it. Pushing the same bundle again returns the same version.
+    before serving it. Pushing the same bundle again makes no new version: that of the first time is printed.
     """
     from lading.bundle import Bundle
 
@@ -40,11 +46,27 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     bundle = Bundle.open(directory)
     name = bundle.manifest.name
     with open_registry(registry) as opened, printing.progress_bar(f"pushing {name}") as on_progress:
+        new = _is_new(opened, bundle)
         version = opened.push(bundle, tags=tags, on_progress=on_progress)
     ref = str(version.ref)
     if as_json:
-        printing.as_json(version_json(version))
+        printing.as_json({**version_json(version), "new": new})
     else:
         printing.data(ref)
-    printing.info(f"pushed `{ref}`, {printing.human_size(version.size_bytes)}, {version.digest}")
+    size = printing.human_size(version.size_bytes)
+    if new:
+        printing.info(f"pushed `{ref}`, {size}, {version.digest}")
+    else:
+        pushed = f"pushed {printing.short_time(version.pushed_at)} UTC"
+        printing.info(f"exists already: `{ref}`, {pushed}, {size}, {version.digest}")
+        if tags:
+            printing.info("tagged it " + ", ".join(f"`{tag}`" for tag in tags))
     printing.info(f"next: lading verify {ref} && lading serve {ref}")
+
+
+def _is_new(registry: Registry, bundle: Bundle) -> bool:
+    try:
+        registry.resolve(Ref(bundle.manifest.name, digest=bundle.digest))
+    except NotFound:
+        return True
+    return False

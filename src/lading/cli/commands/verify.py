@@ -11,13 +11,13 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import report_evidence
 from lading.cli.ui.parameters import FILE, BundleType, json_option, open_registry, registry_option
-from lading.errors import NotFound
+from lading.errors import NotFound, RegistryUnavailable
 from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.evidence import Evidence
     from lading.gates import Gates
-    from lading.registry import ModelVersion
+    from lading.registry import ModelVersion, Registry
 
 
 @click.command(
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json: bool) -> None:
     """Run every check of a bundle here; exit 0 only if all of them pass.
 
-    The evidence of a version is recorded in the registry (see `lading matrix`); that of a directory is only
-    shown. Gates that compare with the live version need a registry that has one.
+    The evidence of a version is recorded in the registry (see `lading matrix`), if that can be written; that
+    of a directory is only shown. Gates that compare with the live version need a registry that has one.
     """
     from lading.gates import Gates
 
@@ -57,9 +57,18 @@ def _evidence(source: Ref | Path, gates: Gates | None, url: str | None) -> Evide
     with open_registry(url) as registry, printing.spinner(f"verifying {source}"):
         live = _live(source.name, gates, url)
         evidence = verify_bundle(registry.fetch(source), gates=gates, live=live)
-        registry.record(evidence)
-    printing.info("evidence recorded in the registry")
+        _record(registry, evidence)
     return evidence
+
+
+def _record(registry: Registry, evidence: Evidence) -> None:
+    """Record the evidence; where that is not possible, say so: the question was whether the bundle holds."""
+    try:
+        registry.record(evidence)
+    except RegistryUnavailable as error:
+        printing.info(f"note: the evidence is not recorded: {error.message}")
+    else:
+        printing.info("evidence recorded in the registry")
 
 
 def _name_in(path: Path) -> str | None:

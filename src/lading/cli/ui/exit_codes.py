@@ -97,6 +97,10 @@ def report(error: BaseException, *, debug: bool) -> int:
         case LadingError():
             printing.error(error.message, error.hint)
             return exit_code(error)
+        case UnicodeEncodeError() if error.reason == "surrogates not allowed":
+            # How Python passes on an argument or a file name whose bytes are not UTF-8.
+            printing.error(f"`{error.object}`: expected UTF-8, found another byte", None)
+            return USAGE_ERROR
         case OSError() if error.strerror:
             where = f"`{error.filename}`: " if error.filename else ""
             printing.error(where + mid_sentence(error.strerror), None)

@@ -1,7 +1,11 @@
-"""Rows for `lading predict` from JSON, CSV and .npz. Checks their form; the signature checks the values."""
+"""Rows for `lading predict`, from every kind of file that `lading pack` reads samples from.
+
+Checks their form; the signature checks the values.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
 import zipfile
@@ -14,11 +18,14 @@ import click
 import msgspec
 import numpy as np
 
+from lading.cli.ui import printing
 from lading.errors import BodyInvalid, UsageError
 from lading.signature import Array, Signature
 from lading.signature.csvtext import read_csv
 
-FORMATS = (".json", ".csv", ".npz")
+FORMATS = (".json", ".csv", ".npz", ".npy", ".parquet")
+# How a file begins that is read from stdin: a zip, which an .npz is, an .npy and a .parquet.
+_MAGIC = {b"PK": ".npz", b"\x93NUMPY": ".npy", b"PAR1": ".parquet"}
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,21 @@ def read_rows(source: str, signature: Callable[[], Signature]) -> Rows:
     # The columns of a CSV and the arrays of an .npz are assigned to inputs by the signature, which may have
     # to be fetched from a server: JSON does without it.
     if form == ".csv":
-        arrays = read_csv(signature(), content, f"`{where}`")
+        of = signature()
+        arrays = read_csv(of, _with_inputs_only(content, of, where), f"`{where}`")
         return Rows(arrays, arrays)
-    return _npz(content, where, signature())
+    if form == ".parquet":
+        return _parquet(content, where, signature())
+    return _numpy(content, where, signature())
 
 
 def _read_source(source: str) -> tuple[bytes, str]:
     if source == "-":
         content = sys.stdin.buffer.read()
-        # Without a file name the content decides; a zip, such as an .npz, begins with PK.
-        if content.startswith(b"PK"):
-            return content, ".npz"
+        # Without a file name the content decides.
+        for magic, form in _MAGIC.items():
+            if content.startswith(magic):
+                return content, form
         return content, ".json" if content.lstrip()[:1] in (b"[", b"{") else ".csv"
     path = Path(source)
     if not path.is_file():
@@ -72,13 +83,65 @@ def _json(content: bytes, where: str) -> Any:
     return value["data"] if isinstance(value, dict) and list(value) == ["data"] else value
 
 
-def _npz(content: bytes, where: str, signature: Signature) -> Rows:
+def _numpy(content: bytes, where: str, signature: Signature) -> Rows:
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as reason:
-        raise BodyInvalid(f"`{where}`", expected=".npz arrays without pickle", found=str(reason)) from None
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            arrays = {"arr_0": loaded}
+        else:
+            with loaded as archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as reason:
+        # Of other content numpy says that it may be a pickle, and how to load it unsafely.
+        known = content.startswith((b"PK", b"\x93NUMPY"))
+        expected = ".npz or .npy arrays without pickle"
+        actual = str(reason) if known else "another kind of file"
+        raise BodyInvalid(f"`{where}`", expected=expected, found=actual) from None
     if len(arrays) == 1 and len(signature.inputs) == 1:
         # `numpy.savez(file, rows)` calls its only array arr_0.
         arrays = {signature.inputs[0].name: next(iter(arrays.values()))}
     return Rows(arrays, arrays)
+
+
+def _parquet(content: bytes, where: str, signature: Signature) -> Rows:
+    # pack's reader: pandas is an extra, and a hint says which.
+    from lading.client import plain
+    from lading.pack.sources import read_parquet
+
+    frame = read_parquet(io.BytesIO(content), where)
+    frame.columns = [str(name) for name in frame.columns]
+    kept = _inputs_among(list(frame.columns), signature, where)
+    if kept is not None:
+        return Rows(plain(frame.iloc[:, kept]))
+    # The model does not name its columns: they are taken in their order.
+    return Rows(plain([list(row) for row in frame.itertuples(index=False, name=None)]))
+
+
+def _with_inputs_only(content: bytes, signature: Signature, where: str) -> bytes:
+    """Return a CSV without the columns that are no inputs, as `pack` reads one; as it is without a header."""
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        return content  # The reader of the signature says what is wrong.
+    header = next((line for line in lines if line), [])
+    kept = _inputs_among([name.strip() for name in header], signature, where)
+    if kept is None or len(kept) == len(header):
+        return content
+    out = io.StringIO(newline="")
+    # A line that is too short stays so, and is refused with its number.
+    csv.writer(out).writerows(
+        [line[at] for at in kept] if len(line) == len(header) else line for line in lines
+    )
+    return out.getvalue().encode()
+
+
+def _inputs_among(names: list[str], signature: Signature, where: str) -> list[int] | None:
+    """Return the places of the model's inputs among the columns `names`; None unless each occurs once."""
+    inputs = signature.columns or tuple(tensor.name for tensor in signature.inputs)
+    if any(names.count(name) != 1 for name in inputs):
+        return None
+    others = [name for name in names if name not in inputs]
+    if others:
+        listing = ", ".join(f"`{name}`" for name in others)
+        printing.info(f"note: `{where}`: no input of the model, left out: {listing}")
+    return [at for at, name in enumerate(names) if name in inputs]

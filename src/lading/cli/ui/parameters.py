@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from lading.cli.ui.exit_codes import HintedUsageError, did_you_mean
 from lading.errors import LadingError
 from lading.ref import Ref
 from lading.settings import actor, registry_url
@@ -58,7 +59,12 @@ class BundleType(RefType):
         if "/" in value or value in (".", "..", "~") or (path / "bundle.json").is_file():
             if not path.exists():
                 self.fail(f"directory `{value}` does not exist", param, ctx)
+            if path.is_file():
+                raise _not_packed(value, ctx)
             return path
+        # A file in the current folder was meant, unless the registry has a model of that name.
+        if path.is_file() and path.suffix == ".onnx":
+            raise _not_packed(value, ctx)
         return super().convert(value, param, ctx)
 
     def shell_complete(
@@ -107,12 +113,35 @@ class DirectoryType(click.Path):
     def __init__(self) -> None:
         super().__init__(exists=True, file_okay=False, path_type=Path)
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; a model's name may have been meant for its bundle, a file for a bundle of it."""
+        path = Path(value)
+        if path.is_file():
+            raise _not_packed(value, ctx)
+        near = path.with_name(f"{path.name}.bundle") if path.name else path
+        if not path.exists() and near.is_dir():
+            hint = did_you_mean([str(near)])
+            raise HintedUsageError(f"directory `{value}` does not exist", hint, ctx)
+        return super().convert(value, param, ctx)
+
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a value that may also be something other than a file, such as ``-``."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_directories(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a value that may also be something other than a directory, such as a URL."""
+    return [CompletionItem(incomplete, type="dir")]
+
 
 registry_option = click.option(
     "--registry",
     metavar="URL",
+    shell_complete=complete_directories,
     help="Registry: a folder or postgresql://…  [env: LADING_REGISTRY; default: ~/.lading]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
@@ -164,6 +193,13 @@ def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
         return Bundle.open(source)
     with open_registry(registry) as opened:
         return opened.fetch(source)
+
+
+def _not_packed(value: str, ctx: click.Context | None) -> HintedUsageError:
+    hint = f"`lading pack {value} --name NAME --owner OWNER` makes a bundle of a model"
+    return HintedUsageError(
+        f"`{value}`: expected a bundle's directory or a reference, found a file", hint, ctx
+    )
 
 
 def _completions(ctx: click.Context, incomplete: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -23,6 +24,8 @@ _GAP = 2
 _PROSE_WIDTH = 24
 """Wrapping makes no column narrower than this."""
 _UNLIMITED_WIDTH = 1_000_000
+_HEIGHT = 25
+"""Cuts nothing off; but without any, rich takes a dumb terminal for one of 80 columns."""
 
 
 def data(text: str) -> None:
@@ -72,8 +75,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
 
     piped = not sys.stdout.isatty()
-    width = _UNLIMITED_WIDTH if piped else None
-    console = Console(file=sys.stdout, width=width, no_color=not use_colour(sys.stdout))
+    width = _UNLIMITED_WIDTH if piped else shutil.get_terminal_size().columns
+    console = Console(file=sys.stdout, width=width, height=_HEIGHT, no_color=not use_colour(sys.stdout))
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _column_widths(header, cells, console.width)
     # Captured, because rich pads lines with blanks up to the width of the column.

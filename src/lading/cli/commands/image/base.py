@@ -13,7 +13,7 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.image_view import print_built, versions_text
-from lading.cli.ui.parameters import json_option
+from lading.cli.ui.parameters import complete_files, json_option
 
 if TYPE_CHECKING:
     from lading.image import Source
@@ -36,6 +36,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
     "origin",
     required=True,
     metavar="FILE|IMAGE",
+    shell_complete=complete_files,
     help="Tar of a root filesystem, or an image, that contains Python.",
 )
 @click.option(
