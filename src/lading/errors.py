@@ -62,6 +62,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   └── RouteNotFound
     ├── MethodRefused             the route exists, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
+    ├── AnswerTypeRefused         the client accepts only content types that the route does not write
     ├── NotSupported              the protocol has it, this server does not implement it
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
@@ -394,6 +395,10 @@ class MethodRefused(LadingError):
 
 class MediaTypeRefused(LadingError):
     """A content type that the route does not read."""
+
+
+class AnswerTypeRefused(LadingError):
+    """The client accepts only content types that the route does not write."""
 
 
 class NotSupported(LadingError):

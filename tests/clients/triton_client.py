@@ -113,6 +113,10 @@ class Check:
         model = await value(client.get_model_metadata("iris", **as_json))
         assert model["inputs"][0]["datatype"] == "FP32"
         assert [int(size) for size in model["inputs"][0]["shape"]] == [-1, 4]
+        config = await value(client.get_model_config("iris", **as_json))
+        config = config if self.http else config["config"]
+        assert [int(size) for size in config["input"][0]["dims"]] == [4]
+        assert config["max_batch_size"] > 1
         index = await value(client.get_model_repository_index(**as_json))
         models = index if self.http else index["models"]
         assert {"iris", "sum"} <= {model["name"] for model in models}
@@ -171,6 +175,15 @@ def many_at_once(module: Any, client: Any, *, http: bool) -> None:
         client.async_infer("iris", inputs, lambda result, error: done.put((result, error)))
     answers = [done.get(timeout=10) for _ in range(20)]
     assert all(error is None for _, error in answers)
+    client.start_stream(lambda result, error: done.put((result, error)))
+    for number, name in enumerate(("iris", "nope", "iris")):
+        client.async_stream_infer(
+            name, [check.input("X", rows)], request_id=str(number), enable_empty_final_response=True
+        )
+    streamed = [done.get(timeout=10) for _ in range(3)]
+    client.stop_stream()
+    assert [error is None for _, error in streamed] == [True, False, True]
+    assert [streamed[at][0].get_response().id for at in (0, 2)] == ["0", "2"]
 
 
 async def run(part: str, http: str, grpc: str) -> None:

@@ -36,15 +36,22 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def read_csv(
-    signature: Signature, content: bytes, where: str = "body", *, header: bool | None = None
+    signature: Signature,
+    content: bytes,
+    where: str = "body",
+    *,
+    header: bool | None = None,
+    leave_out: bool = False,
 ) -> dict[str, Array]:
     """Read CSV with or without a header row; `header` None distinguishes them by the first row.
 
     A first row with the columns' names is a header, and so is a row of nothing but text if every column is a
-    number. Without a header the values are in the signature's order. `where` names the source in messages.
-    Raises `InputError`.
+    number. Without a header the values are in the signature's order. Columns that the model does not have are
+    refused, or left out with `leave_out`. `where` names the source in messages. Raises `InputError`.
     """
     table = _parse(content, where)
+    if leave_out and header is not False:
+        table = _without_unknown(signature, table)
     columns = _columns(signature, len(table[0]), where)
     first = [cell.strip() for cell in table[0]]
     if header is None:
@@ -67,6 +74,16 @@ def read_csv(
         )
     single = len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 1
     return signature.cast_rows([row[0] for row in rows] if single else rows, "$")
+
+
+def _without_unknown(signature: Signature, table: list[list[str]]) -> list[list[str]]:
+    """Return a table without the columns that the model does not have, if its first line names all it has."""
+    names = [cell.strip() for cell in table[0]]
+    if not signature.columns or not set(signature.columns) < set(names):
+        return table
+    width, kept = len(names), [at for at, name in enumerate(names) if name in signature.columns]
+    # A line of another width stays as it is, for the reader to refuse it.
+    return [[line[at] for at in kept] if len(line) == width else line for line in table]
 
 
 def column_order(signature: Signature, names: Sequence[Any], where: str) -> list[int]:

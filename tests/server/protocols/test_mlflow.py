@@ -42,6 +42,10 @@ BODIES = [
     {"inputs": ROWS},
     {"inputs": {"X": ROWS}},
     {"inputs": {column: [row[column] for row in records()] for column in IRIS_COLUMNS}},
+    {"dataframe_split": {"columns": ["z", *IRIS_COLUMNS], "data": [["a", *row] for row in ROWS]}},
+    {"dataframe_records": [{"z": None, **record} for record in records()]},
+    {"instances": [{**record, "z": [1]} for record in records()]},
+    {"inputs": {"z": [1, 2], **{column: [row[column] for row in records()] for column in IRIS_COLUMNS}}},
     {"instances": ROWS, "params": {}},
     {"instances": ROWS, "params": None, "client_request_id": "mine"},
     {"data": ROWS},
@@ -86,6 +90,26 @@ def test_a_frame_of_one_column_is_an_input_with_one_value_per_row(half):
     assert answer.json() == {"predictions": [2.5, 3.0]}
 
 
+def test_one_value_for_each_column_is_one_row(iris, half, crowd):
+    (record, _), (label, _) = records(), labels(iris)
+    assert iris.post("/invocations", {"inputs": {**record, "z": "a"}}).json() == {"predictions": [label]}
+    assert half.post("/invocations", {"inputs": 1}).json() == {"predictions": [2.5]}
+    assert half.post("/invocations", {"dataframe_records": [{"x": 1, "z": 2}]}).json() == {
+        "predictions": [2.5]
+    }
+    answer = crowd.post("/invocations", {"inputs": {"age": 1.5, "city": "seoul"}})
+    assert answer.json() == {"predictions": [1.5]}
+
+
+def test_columns_of_csv_that_the_model_does_not_have_are_left_out(iris):
+    text = "z," + ",".join(REVERSED) + "\n" + "".join(f"a,{','.join(map(str, row[::-1]))}\n" for row in ROWS)
+    for kind in ("text/csv", "text/csv; header=present"):
+        answer = iris.post("/invocations", content=text, headers={"content-type": kind})
+        assert answer.json() == {"predictions": labels(iris)}, answer.text
+    short = iris.post("/invocations", content=text + "a,1\n", headers={"content-type": "text/csv"})
+    assert (short.status_code, "line 4" in short.text) == (400, True)
+
+
 WRONG = [
     ({}, "exactly one of the input fields"),
     ([1], "Is not object"),
@@ -101,7 +125,9 @@ WRONG = [
     ({"dataframe_split": {"columns": ["a"], "data": [3]}}, "`$.dataframe_split.data[0]`"),
     ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "1 values, one for each column"),
     ({"dataframe_split": {"columns": list(IRIS_COLUMNS[:3]), "data": [[1, 2, 3]]}}, "column `petal_width`"),
-    ({"dataframe_split": {"columns": [*IRIS_COLUMNS, "z"], "data": [[1, 2, 3, 4, 5]]}}, "found column `z`"),
+    ({"dataframe_split": {"columns": [*IRIS_COLUMNS[:3], "z"], "data": [ROWS[0]]}}, "column `petal_width`"),
+    ({"inputs": {"sepal_length": 1, "sepal_width": 2}}, "petal_length"),
+    ({"inputs": 3}, "expected `float32 [batch, 4]`"),
     (
         {"dataframe_split": {"columns": [*IRIS_COLUMNS, IRIS_COLUMNS[0]], "data": [[1, 2, 3, 4, 5]]}},
         "each column once",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import numpy as np
 import pytest
 
 from lading.errors import BodyInvalid, InvalidSetting
 from lading.server.inference.version import ServedVersion, State
-from lading.server.protocols.sagemaker import csv_response, wants_csv
+from lading.server.protocols.sagemaker import csv_response, lines_response, npy_response, writer
 from lading.settings import serve_settings
 from lading.signature import Signature
 from support.bundles import linear_bundle
@@ -69,12 +72,116 @@ def test_unknown_headers_are_ignored(iris):
     assert iris.post("/invocations", content=TEXT, headers=headers).status_code == 200
 
 
-def test_the_first_content_type_that_is_accepted_wins():
-    assert wants_csv(b"text/csv")
-    assert wants_csv(b"TEXT/CSV; header=absent, application/json")
-    assert not wants_csv(b"application/json,text/csv")
-    assert not wants_csv(b"*/*")
-    assert not wants_csv(b"")
+@pytest.mark.parametrize(
+    ("accept", "write"),
+    [
+        (b"text/csv", csv_response),
+        (b"TEXT/CSV; header=absent, application/json", csv_response),
+        (b"application/json,text/csv", None),
+        (b"application/json;q=0.1, text/csv", csv_response),
+        (b"text/csv;q=0, */*;q=0.1", None),
+        (b"text/html, application/xml;q=0.9, */*;q=0.8", None),
+        (b"*/*", None),
+        (b"", None),
+        (b"application/jsonlines", lines_response),
+        (b"application/x-ndjson", lines_response),
+        (b"application/x-npy", npy_response),
+    ],
+)
+def test_the_content_type_that_is_liked_best_wins_and_of_equals_the_first(accept, write):
+    assert writer(accept) is write
+
+
+def test_an_answer_that_the_client_does_not_accept_is_refused(iris):
+    for accept in ("application/x-recordio-protobuf", "text/csv;q=0", "text/csv;q=much"):
+        answer = iris.post("/invocations", content=TEXT, headers={**CSV, "accept": accept})
+        assert answer.status_code == 406, answer.text
+        assert accept in answer.json()["message"]
+
+
+@pytest.mark.parametrize("kind", ["application/jsonlines", "application/x-ndjson"])
+def test_each_line_of_json_is_a_row(iris, kind):
+    lines = (
+        b'[5.1,3.5,1.4,0.2]\n\r\n{"features": [6.3, 3.3, 6.0, 2.5]}\n',
+        b'{"X":[5.1,3.5,1.4,0.2]}\n{"X":[6.3,3.3,6.0,2.5]}',
+    )
+    for body in lines:
+        headers = {"content-type": kind, "accept": "application/jsonlines"}
+        answer = iris.post("/invocations", content=body, headers=headers)
+        assert answer.text == "".join(f"{label}\n" for label in run_iris(iris)["label"])
+        assert answer.headers["content-type"] == "application/jsonlines"
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "at least one line"),
+        (b"[1,2,3,4]\n[1,2", "body, line 2"),
+        (b"[1,2,3,4]\n[1,2,3]", "`$[1]`"),
+        (b"\xff", "not UTF-8"),
+        (b"[" * 90000, "line 1"),
+    ],
+)
+def test_lines_that_are_no_rows_are_refused_with_their_place(iris, body, text):
+    answer = iris.post("/invocations", content=body, headers={"content-type": "application/jsonlines"})
+    assert answer.status_code == 400, answer.text
+    assert text in answer.json()["message"]
+
+
+def npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_of_numpy_is_answered_by_one(iris, dtype, order):
+    rows = np.array([line.split(b",") for line in TEXT.split()], dtype=np.float64)
+    body = npy(np.asarray(rows, dtype, order=order))
+    headers = {"content-type": "application/x-npy", "accept": "application/x-npy"}
+    answer = iris.post("/invocations", content=body, headers=headers)
+    assert answer.headers["content-type"] == "application/x-npy"
+    np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), run_iris(iris)["label"])
+
+
+def test_text_goes_both_ways_as_numpy_writes_it(tmp_path):
+    client = hosted(served_from(echo(tmp_path / "echo", "echo", "string"), 1))
+    headers = {"content-type": "application/x-npy", "accept": "application/x-npy"}
+    answer = client.post("/invocations", content=npy(np.array(["a", "한글"])), headers=headers)
+    assert np.load(io.BytesIO(answer.content)).tolist() == ["a", "한글"]
+
+
+def with_shape(shape: str) -> bytes:
+    whole = npy(np.zeros((2, 4)))
+    return whole.replace(b"(2, 4), }" + b" " * len(shape), f"{shape}, }}".encode() + b" " * 6)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "a `.npy` file"),
+        (b"\x93NUMPY\x01", "a `.npy` file"),
+        (npy(np.zeros((2, 4)))[:-1], "a `.npy` file"),
+        (npy(np.zeros((2, 4))) + b"12345678", "a `.npy` file"),
+        (with_shape("(900000000000, 4)"), "a `.npy` file"),
+        (npy(np.array([{}], object)), "an array of numbers or text"),
+        (npy(np.zeros((2, 3))), "[2, 3]"),
+        (npy(np.zeros(4, "M8[s]")), "an array of numbers or text"),
+    ],
+)
+def test_what_is_no_array_of_the_model_is_refused_and_nothing_unpickled(iris, body, text):
+    answer = iris.post("/invocations", content=body, headers={"content-type": "application/x-npy"})
+    assert answer.status_code == 400, answer.text
+    assert text in answer.json()["message"]
+
+
+def test_several_outputs_are_lines_of_lists_and_no_array(iris):
+    body = {"instances": [[5.1, 3.5, 1.4, 0.2]], "params": {"outputs": ["label", "probabilities"]}}
+    lines = iris.post("/invocations", body, headers={"accept": "application/jsonlines"})
+    label, probabilities = json.loads(lines.text)
+    assert (label, len(probabilities)) == (run_iris(iris)["label"][0], 3)
+    assert iris.post("/invocations", body, headers={"accept": "application/x-npy"}).status_code == 400
 
 
 def test_labels_in_the_rows_are_refused(iris):

@@ -32,6 +32,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.NotFound: NOT_FOUND,
     errors.MethodRefused: REFUSED,
     errors.MediaTypeRefused: REFUSED,
+    errors.AnswerTypeRefused: REFUSED,
     errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.QueueFull: UNAVAILABLE,

@@ -31,6 +31,7 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.MethodRefused: grpc.StatusCode.UNIMPLEMENTED,
     errors.MediaTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.AnswerTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotSupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,

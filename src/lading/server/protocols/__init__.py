@@ -22,6 +22,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.NotFound: 404,
     errors.MethodRefused: 405,
     errors.MediaTypeRefused: 415,
+    errors.AnswerTypeRefused: 406,
     errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
     errors.QueueFull: 429,

@@ -21,6 +21,7 @@ from lading.signature.csvtext import read_csv
 
 PROTOCOL = "invocations"
 _JSON, _CSV = "application/json", "text/csv"
+_KINDS = (_CSV, _JSON, sagemaker.LINES, sagemaker.NPY)
 
 
 def routes() -> Iterator[Route]:
@@ -33,7 +34,7 @@ def routes() -> Iterator[Route]:
         invoke,
         refuse,
         PROTOCOL,
-        "Predict, from JSON or CSV",
+        "Predict, from JSON, CSV, JSON lines or NumPy",
         fast=True,
         any_type=True,
     )
@@ -49,16 +50,22 @@ def invoke(request: Request, plane: DataPlane) -> Job:
             inputs, params = mlflow.read_json(served.signature, request.body)
         except RecursionError:
             raise BodyInvalid("body", expected="rows", found="values nested too deeply") from None
+    elif kind == _CSV:
+        inputs = read_csv(served.signature, request.body, header=_header(options), leave_out=True)
     else:
-        inputs = read_csv(served.signature, request.body, header=_header(options))
-    as_csv = sagemaker.wants_csv(request.headers.get(b"accept", b""))
-    return job(served, inputs, output_names(served, params), as_csv=as_csv)
+        inputs = sagemaker.READERS[kind](served.signature, request.body)
+    write = sagemaker.writer(request.headers.get(b"accept", b""))
+    return job(served, inputs, output_names(served, params), write=write)
 
 
 def job(
-    served: ServedVersion, inputs: Mapping[str, Array], names: tuple[str, ...] | None, *, as_csv: bool = False
+    served: ServedVersion,
+    inputs: Mapping[str, Array],
+    names: tuple[str, ...] | None,
+    *,
+    write: sagemaker.Write | None = None,
 ) -> Job:
-    """Return the job that answers ``{"predictions": …}`` with the outputs called `names`.
+    """Return the job that answers with the outputs called `names`, by `write` or as ``{"predictions": …}``.
 
     `names` None stands for the output that the framework's ``predict`` returns.
     """
@@ -69,10 +76,10 @@ def job(
 
     def encode(outputs: dict[str, Array]) -> Response:
         arrays = {tensor.name: _as_predicted(tensor, outputs[tensor.name]) for tensor in tensors}
-        if as_csv:
-            return sagemaker.csv_response(list(arrays.values()))
-        write = json_bodies.row_body if _have_equal_rows(arrays) else json_bodies.whole_body
-        return Response(write(arrays))
+        if write is not None:
+            return write(list(arrays.values()))
+        write_json = json_bodies.row_body if _have_equal_rows(arrays) else json_bodies.whole_body
+        return Response(write_json(arrays))
 
     return Job(served, inputs, names, encode, rows_in(served, inputs))
 
@@ -116,16 +123,15 @@ def _content_type(header: bytes) -> tuple[str, dict[str, str]]:
     """Return the media type and its parameters; a request without a content type is taken for JSON."""
     text = header.decode("latin-1")
     kind, *parts = (part.strip() for part in text.split(";"))
-    kind = kind.lower() or _JSON
+    kind = sagemaker.ALIASES.get(kind.lower(), kind.lower()) or _JSON
     options = {
         key.strip().lower(): value.strip('" ').lower()
         for key, _, value in (part.partition("=") for part in parts)
     }
     # The sentences below are those of MLflow's scoring server, which its clients show.
-    if kind not in (_JSON, _CSV):
+    if kind not in _KINDS:
         raise MediaTypeRefused(
-            "This predictor only supports the following content types: "
-            f"Types: ['{_CSV}', '{_JSON}']. Got '{text}'."
+            f"This predictor only supports the following content types: Types: {list(_KINDS)}. Got '{text}'."
         )
     if options.get("charset", "utf-8") not in ("utf-8", "utf8"):
         raise MediaTypeRefused("The scoring server only supports UTF-8")

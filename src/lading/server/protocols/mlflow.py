@@ -33,7 +33,7 @@ _CODES = {
 _READERS = {
     "dataframe_split": dataframe.from_split,
     "dataframe_records": dataframe.from_records,
-    "instances": dataframe.from_rows,
+    "instances": dataframe.from_instances,
     "inputs": dataframe.from_columns,
     # Not MLflow's: a body of the native protocol is understood here, too.
     "data": dataframe.from_rows,

@@ -188,6 +188,17 @@ def column_body(outputs: Mapping[str, Array]) -> bytes:
     return _whole("outputs", outputs)
 
 
+def dumps(value: Any) -> bytes:
+    """Write plain values; NaN and infinities as bare words."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def plain_value(value: Any) -> Any:
+    """Return an array, or one value of it, as plain Python."""
+    array = np.asarray(value)
+    return plain_floats(array) if array.dtype.kind == "f" else array.tolist()
+
+
 def _whole(key: str, outputs: Mapping[str, Array]) -> bytes:
     plain = {name: _plain(name, array) for name, array in outputs.items()}
     return _write({key: plain if len(plain) > 1 else next(iter(plain.values()))}, outputs)
@@ -195,7 +206,7 @@ def _whole(key: str, outputs: Mapping[str, Array]) -> bytes:
 
 def results_body(results: list[Any]) -> bytes:
     """Write the results of classify or regress."""
-    return json.dumps({"results": results}, ensure_ascii=False, separators=(",", ":")).encode()
+    return dumps({"results": results})
 
 
 def plain_floats(array: Array) -> Any:
