@@ -44,3 +44,10 @@ def test_the_id_of_a_fingerprint_is_the_same_for_the_same_values_and_differs_wit
     ]
     assert len({FINGERPRINT.id, *(fingerprint.id for fingerprint in changed)}) == 1 + len(changed)
     assert len(FINGERPRINT.id) == 12
+
+
+def test_evidence_is_false_where_it_does_not_hold():
+    assert evidence("passed", "noted")
+    assert not evidence("passed", "failed")
+    assert "fails `check 1`" in repr(evidence("passed", "failed"))
+    assert "holds: 2 checks" in repr(evidence("passed", "skipped"))

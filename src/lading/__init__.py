@@ -12,26 +12,45 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
-    from lading.client import Client
+    from lading.client import Client, Prediction
     from lading.errors import LadingError
     from lading.pack import pack
     from lading.ref import Ref
-    from lading.registry import Registry
+    from lading.registry import ModelVersion, Registry
     from lading.signature import Signature, Tensor
+    from lading.trial import predict, serve
     from lading.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "Client", "LadingError", "Ref", "Registry", "Signature", "Tensor", "pack", "verify"]
+__all__ = [
+    "Bundle",
+    "Client",
+    "LadingError",
+    "ModelVersion",
+    "Prediction",
+    "Ref",
+    "Registry",
+    "Signature",
+    "Tensor",
+    "pack",
+    "predict",
+    "serve",
+    "verify",
+]
 
 _HOME = {
     "Bundle": "bundle",
     "Client": "client",
     "LadingError": "errors",
+    "ModelVersion": "registry",
+    "Prediction": "client",
     "Ref": "ref",
     "Registry": "registry",
     "Signature": "signature",
     "Tensor": "signature",
     "pack": "pack",
+    "predict": "trial",
+    "serve": "trial",
     "verify": "verify",
 }
 

@@ -7,6 +7,7 @@ twice never does. Knows the native routes; has no asynchronous variant and impor
 from __future__ import annotations
 
 import math
+import reprlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ import numpy as np
 
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
 from lading.ref import Ref
+from lading.signature import Signature
+from lading.signature.rows import as_rows, may_be_row
 
 CONNECT_TRIES = 3
 """The connection attempts of a GET, 0.1 s and then 0.2 s apart."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
     """The answer to one request: ``values`` has one entry per row, of the primary output or of labels.
 
@@ -47,6 +50,11 @@ class Prediction:
     def __getitem__(self, row: int) -> Any:
         return self.values[row]
 
+    def __repr__(self) -> str:
+        rows = f"{len(self)} row{'' if len(self) == 1 else 's'}"
+        more = ", …" if len(self) > 1 else ""
+        return f"Prediction({rows} of {self.model}: {reprlib.repr(self.values[0]) if self else ''}{more})"
+
 
 class Client:
     """Ask the server at `url` for predictions of `model`, or of its default model.
@@ -67,6 +75,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         ref = Ref.parse(model) if isinstance(model, str) else model
+        self._model = ref
         self._prefix = None if ref is None else _prefix(ref)
         self._timeout_s = timeout_s
         try:
@@ -83,21 +92,27 @@ class Client:
     def predict(self, data: Any, outputs: Sequence[str] | None = None) -> Prediction:
         """Predict for `data`: rows (lists, or objects by column), an array, a data frame, or inputs by name.
 
-        NaN and missing values are sent as ``null``. ``outputs`` names the outputs to return instead of the
-        primary one. Raises `ValueRefused` for a value that JSON cannot hold, such as infinity.
+        One row may also be an object of single values by column, or a row of a data frame. NaN and
+        missing values are sent as ``null``. ``outputs`` names outputs to return instead of the primary one.
+        Raises `ValueRefused` for a value that JSON cannot hold, such as infinity.
         """
-        body: dict[str, Any] = {"data": plain(data)}
+        body: dict[str, Any] = {"data": plain(self._rows(data))}
         if outputs is not None:
             body["outputs"] = list(outputs)
         return self._post("predict", body)
 
     def predict_label(self, data: Any) -> Prediction:
         """Predict the label of each row of `data`, by its name in the bundle."""
-        return self._post("predict/label", {"data": plain(data)})
+        return self._post("predict/label", {"data": plain(self._rows(data))})
 
     def metadata(self) -> dict[str, Any]:
         """Return name, version, digest, inputs and outputs of the model, with a sample of each."""
         return self._object(self._get(f"{self._model_prefix()}/metadata"))
+
+    def signature(self) -> Signature:
+        """Return the inputs and outputs of the model."""
+        metadata = self.metadata()
+        return msgspec.convert({name: metadata[name] for name in ("inputs", "outputs")}, Signature)
 
     def labels(self) -> dict[str, str]:
         """Return the label of each class value. Raises `RemoteError` (404) if the model has none."""
@@ -129,6 +144,13 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._address!r}, model={self._model and str(self._model)!r})"
+
+    def _rows(self, data: Any) -> Any:
+        """Return `data` as rows; only what may be one row needs the signature, which is asked for then."""
+        return as_rows(self.signature(), data) if may_be_row(data) else data
 
     def _model_prefix(self) -> str:
         if self._prefix is None:

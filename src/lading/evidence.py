@@ -56,6 +56,18 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether no check failed."""
         return all(check.outcome != "failed" for check in self.checks)
 
+    def __bool__(self) -> bool:
+        """Return whether it holds, so that ``assert lading.verify(bundle)`` means what it says."""
+        return self.holds
+
+    def __repr__(self) -> str:
+        failures = ", ".join(f"`{check.name}`" for check in self.failures)
+        outcome = "holds" if self.holds else f"fails {failures}"
+        here = self.fingerprint
+        return (
+            f"Evidence({self.name} {outcome}: {len(self.checks)} checks on ORT {here.onnxruntime}, {here.os})"
+        )
+
     @property
     def failures(self) -> tuple[Check, ...]:
         """Return the checks that failed."""

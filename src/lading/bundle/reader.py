@@ -13,11 +13,12 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
+import lading
 from lading.bundle.archive import CHUNK, BlobInfo, write_archive
 from lading.bundle.external import check_external, external_data, tensor_sizes
 from lading.bundle.manifest import (
@@ -49,7 +50,7 @@ from lading.errors import (
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
 class Bundle:
     """One packed model version in a directory; ``digest`` is its identity."""
 
@@ -91,6 +92,21 @@ class Bundle:
         if digest != expected:
             raise _digest_mismatch(SAMPLES_FILE, expected, digest)
         return decode_samples(self.manifest.signature, data)
+
+    def predict(self, rows: Any, outputs: Sequence[str] | None = None) -> lading.Prediction:
+        """Predict for `rows` in this process, as `lading.predict` does: once the golden samples hold here."""
+        # Through the front door: this part of lading knows no runtime and no registry.
+        return lading.predict(self, rows, outputs)
+
+    def push(self, *, tags: Sequence[str] = (), registry: str | None = None) -> lading.ModelVersion:
+        """Push the bundle to the registry that `Registry.open(registry)` opens, and move `tags` there."""
+        with lading.Registry.open(registry) as opened:
+            return opened.push(self, tags=tags)
+
+    def __repr__(self) -> str:
+        return (
+            f"Bundle({self.manifest.name}, {self.manifest.purpose}, {str(self.path)!r}, {self.digest[:19]})"
+        )
 
     def weights_bytes(self, *, above: int = 0) -> int:
         """Return the bytes of the model's tensors of more than `above` bytes, inside or outside of it.

@@ -43,6 +43,12 @@ class Samples:
     outputs: dict[str, Array]
     rows: int
 
+    def __repr__(self) -> str:
+        def names(arrays: dict[str, Array]) -> str:
+            return ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+
+        return f"Samples({self.rows} rows: {names(self.inputs)} → {names(self.outputs)})"
+
 
 def encode_samples(signature: Signature, samples: Samples) -> bytes:
     """Return the bytes of ``samples.npz``; the same arrays give the same bytes. Raises `SamplesInvalid`."""

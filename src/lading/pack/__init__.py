@@ -6,7 +6,6 @@ Pushes nothing and serves nothing.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any, Literal
 
 from lading.bundle import Bundle, Draft, write_bundle
 from lading.convert.open import open_model
-from lading.errors import ConversionError, DestinationExists, LadingError, ParityLost
+from lading.errors import ConversionError, LadingError, ParityLost
 from lading.pack.arguments import read_metrics, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
+from lading.pack.destination import move_into_place, writing_place
 from lading.pack.environment import describe_training, requirements
 from lading.pack.golden_rows import golden_samples
 from lading.pack.parity_search import find_conversion, unchecked_inputs
@@ -45,23 +45,23 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     tolerance: Tolerance | float | None = None,
     golden: Literal["rows", "synthetic"] = "rows",
     to: str | Path | None = None,
+    overwrite: bool = False,
     on_note: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
     `model` is a fitted estimator or pipeline, the path of an ``.onnx`` file, or ``module:object``. `samples`
     are rows like those of training: an array, a data frame, a mapping of arrays, or a file. `labels` are
-    display names, by class value or in class order. ``golden="synthetic"`` stores no sample. `on_note` is
+    display names, by class value or in class order. ``golden="synthetic"`` stores no sample. With `overwrite`
+    a bundle at `to` is replaced once the new one holds. `on_note` is
     called with each thing worth knowing, as one sentence: which dtype was not good enough and why.
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     note = on_note or (lambda _: None)
     check_name(name)
-    require(dtype in _DTYPES, "`dtype`", "one of `auto`, `float32`, `float64`", f"`{dtype}`")
-    require(golden in ("rows", "synthetic"), "`golden`", "`rows` or `synthetic`", f"`{golden}`")
-    require(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
+    _check_choices(dtype, golden, owner)
     dest = Path(to) if to is not None else Path(f"{name}.bundle")
-    _check_destination(dest)
+    place = writing_place(dest, overwrite=overwrite)
     trained = open_model(load_model(model))
     table = trained.table(read_samples(samples))
     probe = gather_probe_rows(trained, table, note)
@@ -83,25 +83,20 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     )
     kept = golden_samples(trained, probe, proof, synthetic=golden == "synthetic")
     bundle = write_bundle(
-        dest, draft, model=proof.conversion.model, samples=kept, requirements=requirements()
+        place, draft, model=proof.conversion.model, samples=kept, requirements=requirements()
     )
     try:
         _replay(bundle, trained.title)
     except BaseException:
         shutil.rmtree(bundle.path, ignore_errors=True)
         raise
-    return bundle
+    return move_into_place(bundle, dest)
 
 
-def _check_destination(dest: Path) -> None:
-    """Raise `DestinationExists` before the long part begins, not after it."""
-    if os.path.lexists(dest):
-        raise DestinationExists(
-            f"`{dest}`",
-            expected="nothing there yet",
-            found="a file or directory",
-            hint="remove it, or name another with `-o` (`to=` in Python)",
-        )
+def _check_choices(dtype: str, golden: str, owner: str) -> None:
+    require(dtype in _DTYPES, "`dtype`", "one of `auto`, `float32`, `float64`", f"`{dtype}`")
+    require(golden in ("rows", "synthetic"), "`golden`", "`rows` or `synthetic`", f"`{golden}`")
+    require(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
 
 
 def _replay(bundle: Bundle, title: str) -> None:

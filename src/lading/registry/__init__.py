@@ -256,6 +256,9 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"Registry({self.where!r})"
+
     def _unpack(
         self,
         version: ModelVersion,

@@ -33,6 +33,10 @@ class ModelVersion(NewVersion, frozen=True, kw_only=True):
         """The reference ``name:version``."""
         return Ref(self.name, version=self.version)
 
+    def __repr__(self) -> str:
+        tags = "".join(f", {tag}" for tag in self.tags)
+        return f"ModelVersion({self.ref}, {self.digest[:19]}{tags})"
+
 
 class StoredBlob(msgspec.Struct, frozen=True):
     """A blob in a store."""

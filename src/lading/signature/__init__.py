@@ -57,6 +57,12 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     outputs: tuple[Tensor, ...]
     independent_rows: bool = True
 
+    def __repr__(self) -> str:
+        def listed(tensors: tuple[Tensor, ...]) -> str:
+            return ", ".join(f"{tensor.name}: {tensor}" for tensor in tensors)
+
+        return f"Signature({listed(self.inputs)} → {listed(self.outputs)})"
+
     @property
     def batched(self) -> bool:
         """Return whether rows may be run in any company: requests can be merged, and divided."""

@@ -90,6 +90,9 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         allowed = at % int(self.shape[-1]) in self.nan_columns
         return msgspec.structs.replace(self, allows_nan=allowed, nan_columns=())
 
+    def __repr__(self) -> str:
+        return f"Tensor({self.name}: {self})"
+
     def __str__(self) -> str:
         return f"{self.dtype} [{', '.join(str(size) for size in self.shape)}]"
 

@@ -32,7 +32,8 @@ def test_an_existing_bundle_is_not_overwritten(lading):
     assert lading("pack", MODEL, *FACTS)[0] == 0
     code, _, stderr = lading("pack", MODEL, *FACTS)
     assert code == 1
-    assert "hint: remove it, or name another with `-o`" in stderr
+    assert "hint: `--overwrite` (`overwrite=True` in Python) replaces a bundle" in stderr
+    assert lading("pack", MODEL, *FACTS, "--overwrite")[0] == 0
 
 
 def test_a_missing_module_and_samples_of_an_unknown_kind_are_usage_errors(lading, tmp_path):

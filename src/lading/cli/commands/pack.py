@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Directory to write.  [default: ./NAME.bundle]",
 )
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle, once the new one holds.")
 @json_option
 def pack(model: str, **options: Any) -> None:
     """Pack MODEL, an .onnx file or a Python object given as `module:object`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,13 @@ from lading.cli.ui.parameters import (
     open_registry,
     registry_option,
 )
-from lading.errors import LabelsNotFound, OutputUnknown
 from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.cli.ui.input_rows import Rows
-    from lading.signature import Array, Signature, Tensor
+    from lading.client import Prediction
+    from lading.signature import Array, Signature
 
 
 # An address without its scheme; `iris:8000` is a version.
@@ -134,53 +133,34 @@ def _predict_remotely(url: str, options: dict[str, Any]) -> dict[str, Any]:
     from lading.client import Client
 
     with Client(url, model=options["model"], timeout_s=options["timeout_s"]) as client:
-        rows = read_rows(options["source"], lambda: _signature(client.metadata()))
+        rows = read_rows(options["source"], client.signature)
         if options["label"]:
             prediction = client.predict_label(rows.data)
         else:
             prediction = client.predict(rows.data, list(options["outputs"]) or None)
-    answer = {"model": prediction.model, "digest": prediction.digest}
-    if prediction.outputs:
-        return {**answer, "outputs": prediction.outputs}
-    return {**answer, "prediction": prediction.values}
-
-
-def _signature(metadata: dict[str, Any]) -> Signature:
-    import msgspec
-
-    from lading.signature import Signature
-
-    return msgspec.convert({name: metadata[name] for name in ("inputs", "outputs")}, Signature)
+    return _json(prediction, prediction.model)
 
 
 def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
     from lading.cli.ui.input_rows import read_rows
-    from lading.runtime.open import load_runtime
-    from lading.verify import replay
+    from lading.trial import answer
 
     bundle, name = _open(target, options["registry"])
     signature = bundle.manifest.signature
-    tensors = [_label_output(bundle)] if options["label"] else _selected(signature, options["outputs"])
     if options["sample"]:
         inputs = bundle.samples().inputs
     else:
         inputs = _cast(read_rows(options["source"], lambda: signature), signature)
     with printing.spinner(f"loading {target}"):
-        runtime = load_runtime(bundle)
-    try:
-        # As a server does before it is ready: no answer from a bundle that does not hold here.
-        replay(runtime, bundle)
-        arrays = runtime.run(inputs, [tensor.name for tensor in tensors])
-    finally:
-        runtime.close()
-    answer: dict[str, Any] = {"model": name, "digest": bundle.digest}
-    if options["outputs"]:
-        return {**answer, "outputs": {tensor.name: _values(arrays[tensor.name]) for tensor in tensors}}
-    # Without `--output` there is one tensor: that of the labels, or the primary output.
-    (tensor,) = tensors
-    if options["label"]:
-        return {**answer, "prediction": _labels(bundle, tensor, arrays[tensor.name])}
-    return {**answer, "prediction": _values(arrays[tensor.name])}
+        prediction = answer(bundle, inputs, outputs=options["outputs"], label=options["label"])
+    return _json(prediction, name)
+
+
+def _json(prediction: Prediction, model: str) -> dict[str, Any]:
+    answer = {"model": model, "digest": prediction.digest}
+    if prediction.outputs:
+        return {**answer, "outputs": prediction.outputs}
+    return {**answer, "prediction": prediction.values}
 
 
 def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
@@ -194,47 +174,7 @@ def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
         return registry.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
 
 
-def _selected(signature: Signature, names: tuple[str, ...]) -> list[Tensor]:
-    """Return the outputs with these names, or the primary one without any. Raises `OutputUnknown`."""
-    known = {tensor.name: tensor for tensor in signature.outputs}
-    for name in names:
-        if name not in known:
-            raise OutputUnknown("`--output`", expected=_quoted(known), found=f"`{name}`")
-    return [known[name] for name in names] or [signature.primary]
-
-
-def _label_output(bundle: Bundle) -> Tensor:
-    from lading.signature import label_output
-
-    signature = bundle.manifest.signature
-    tensor = label_output(signature.outputs)
-    if tensor is None:
-        outputs = _quoted(tensor.name for tensor in signature.outputs)
-        raise LabelsNotFound(f"model `{bundle.manifest.name}`", expected="an output `label`", found=outputs)
-    return tensor
-
-
-def _labels(bundle: Bundle, tensor: Tensor, values: Array) -> list[Any]:
-    from lading.signature import named_labels
-
-    names = named_labels(tensor, values, bundle.manifest.labels)
-    return names if isinstance(names, list) else [names]
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
 def _cast(rows: Rows, signature: Signature) -> dict[str, Array]:
     if rows.arrays is not None:
         return signature.cast(rows.arrays)
     return signature.cast_rows(rows.data)
-
-
-def _values(array: Array) -> list[Any]:
-    """Return the rows as JSON values; narrow floats by their shortest decimals, as the server writes them."""
-    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
-        # float32 0.1 would become 0.10000000149011612 as a float64.
-        array = array.astype(str).astype(float)
-    values = array.tolist()
-    return values if isinstance(values, list) else [values]
