@@ -72,7 +72,8 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── ConflictError             another actor's state stands in the way
     │   ├── DestinationExists
     │   ├── StillInUse
-    │   └── StaleRelease            another actor changed the release in the meantime
+    │   ├── StaleRelease            another actor changed the release in the meantime
+    │   └── SignatureChanged        callers of the live version would notice the release
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── RegistryUnavailable
@@ -443,6 +444,10 @@ class StillInUse(ConflictError):
 
 class StaleRelease(ConflictError):
     """Another actor changed the release in the meantime."""
+
+
+class SignatureChanged(ConflictError):
+    """Callers of the live version would notice the release."""
 
 
 class UnavailableError(LadingError):

@@ -25,6 +25,7 @@ from lading.deploy.yamltext import documents, plain
 from lading.registry import Registry
 from lading.release import HeaderRule, Plan
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 from support.workloads import IMAGE, canary, release, version, work
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +178,7 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     url = str(folder / "registry")
     with Registry.open(url) as opened:
         for seed in (0, 1):
-            opened.push(linear_bundle(folder / f"{seed}.bundle", seed=seed))
+            push_proved(opened, linear_bundle(folder / f"{seed}.bundle", seed=seed))
         opened.releases.begin("iris", 1, Plan(mode="live"), actor="me")
         opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 25, 50, 100)), actor="me")
     deploy = ("deploy", "kubernetes", "iris", "--apply", "--json")

@@ -34,6 +34,7 @@ from support.image_environment import (
     wait_ready,
 )
 from support.images import lading, run
+from support.recorded_evidence import record_evidence
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -262,6 +263,7 @@ def test_prune_removes_unneeded_images_and_keeps_bundles(registries):
         ref = registries.push(seed, "pruned")
         registries.build(ref, f"pruned:{ref.partition(':')[2]}")
     with registries.open() as registry:
+        record_evidence(registry, "pruned:2")
         registry.releases.begin("pruned", 2, Plan(mode="live"), actor="tests")
     place = f"{registries.address}/pruned"
     with serving("pruned:1", environ=registries.environ) as server, registries.open() as registry:

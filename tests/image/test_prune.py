@@ -9,6 +9,7 @@ from lading.registry import Registry
 from lading.release import Plan
 from lading.replica import Replica, ReplicaModel
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 
 
 def entry(name: str, version: int) -> BundleEntry:
@@ -37,7 +38,9 @@ def test_runtimes_and_images_of_unknown_models_are_kept():
 
 def test_the_last_versions_the_current_release_and_running_servers_keep_a_bundle(tmp_path):
     with Registry.open(str(tmp_path / "registry")) as registry:
-        versions = [registry.push(linear_bundle(tmp_path / str(seed), seed=seed)) for seed in range(4)]
+        versions = [
+            push_proved(registry, linear_bundle(tmp_path / str(seed), seed=seed)) for seed in range(4)
+        ]
         registry.releases.begin("iris", 2, Plan(mode="live"), actor="me")
         running = ReplicaModel(name="iris", version=1, digest=versions[0].digest, state="ready")
         registry.fleet.beat(Replica(id="web-1", models=(running,)))

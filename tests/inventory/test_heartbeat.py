@@ -23,6 +23,7 @@ from lading.server.process.status import Status
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.ports import free_port
+from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 from support.server_status import status_of
 from support.waiting import wait_until
@@ -86,7 +87,7 @@ def test_a_server_that_signed_off_no_longer_keeps_its_bundle_in_use(tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
     replica = describe(status_of(served_from(bundle)))
     with Registry.open(str(tmp_path / "registry")) as registry:
-        registry.push(bundle)
+        push_proved(registry, bundle)
         registry.fleet.beat(replica)
         with pytest.raises(StillInUse, match="web-1"):
             registry.remove("iris:1")
@@ -120,7 +121,7 @@ def test_plain_and_following_servers_are_listed_and_a_killed_worker_is_replaced_
     with Registry.open(str(root)) as registry:
         bundles = [linear_bundle(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
         for bundle in bundles:
-            registry.push(bundle)
+            push_proved(registry, bundle)
         registry.releases.begin("iris", 2, Plan(mode="live"), actor="t")
     environ = {"LADING_REGISTRY": str(root)}
     plain_flags = ("--grpc-port", "-1", "--default-model", "iris")

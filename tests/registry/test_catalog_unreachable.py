@@ -17,6 +17,7 @@ import pytest
 from lading.registry import Registry
 from lading.release import Plan
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def environ(postgres, tmp_path):
     }
     with Registry.open(environ["LADING_REGISTRY"], store=environ["LADING_STORE"]) as registry:
         for seed in (1, 2):
-            registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
+            push_proved(registry, linear_bundle(tmp_path / str(seed), seed=seed))
         registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     return environ
 

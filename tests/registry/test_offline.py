@@ -15,12 +15,13 @@ from lading.registry import ModelVersion, Registry
 from lading.registry.offline import FRESH_S, LastKnown
 from lading.release import Plan
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 
 
 @pytest.fixture
 def registry(tmp_path):
     with Registry.open(str(tmp_path / "registry")) as opened:
-        opened.push(linear_bundle(tmp_path / "iris"), tags=["best"])
+        push_proved(opened, linear_bundle(tmp_path / "iris"), tags=["best"])
         yield opened
 
 

@@ -17,6 +17,7 @@ from lading.release import Plan
 from lading.rollout import moves
 from support.bundles import linear_bundle
 from support.load_clients import Clients, grpc, rest
+from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
@@ -100,7 +101,7 @@ def test_fifty_releases_under_load_drop_nothing(tmp_path):
     url = str(tmp_path / "registry")
     registry = Registry.open(url)
     for seed in (1, 2, 3):
-        registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
+        push_proved(registry, linear_bundle(tmp_path / str(seed), seed=seed))
     registry.releases.begin("iris", 1, Plan(mode="live"), actor="story")
     flags = ("--workers", "2", "--grpc-port", "0", "--drain-delay-s", "0.2")
     with serving(flags=flags, environ={"LADING_REGISTRY": url, "LADING_KEEP": "1"}) as server:

@@ -21,6 +21,7 @@ from lading.server.loading.policy import Wanted
 from lading.signature import Signature
 from support.load_clients import Clients, rest
 from support.onnx_graphs import bundle_of, graph, node, tensor
+from support.recorded_evidence import push_proved
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -86,7 +87,7 @@ def test_answers_stay_quick_while_a_server_swaps(tmp_path):
     url = str(tmp_path / "registry")
     with Registry.open(url) as registry:
         for seed in (1, 2):
-            registry.push(heavy(tmp_path, seed))
+            push_proved(registry, heavy(tmp_path, seed))
         registry.releases.begin("heavy", 1, Plan(mode="live"), actor="t")
         clients = Clients()
         with serving(

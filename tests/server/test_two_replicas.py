@@ -14,6 +14,7 @@ from lading.registry import Registry
 from lading.release import EventDraft, Plan
 from support.bundles import linear_bundle
 from support.load_clients import ROW, Clients, read_answer, rest
+from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
@@ -29,7 +30,7 @@ def replicas(postgres, tmp_path):
     environ = {"LADING_REGISTRY": url, "LADING_STORE": str(tmp_path / "store")}
     with Registry.open(url, store=str(tmp_path / "store")) as registry:
         for seed in (1, 2):
-            registry.push(linear_bundle(tmp_path / str(seed), seed=seed))
+            push_proved(registry, linear_bundle(tmp_path / str(seed), seed=seed))
         registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
         caches = [{**environ, "LADING_CACHE": str(tmp_path / f"cache-{at}")} for at in (1, 2)]
         with (

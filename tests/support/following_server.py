@@ -16,14 +16,15 @@ from lading.server.loading.follower import Follower
 from lading.server.loading.manager import Manager
 from lading.server.observe.observer import Observer
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 from support.waiting import wait_until
 
 
 def three_versions(folder: Path) -> Registry:
-    """Make a registry with three versions of one model."""
+    """Make a registry with three versions of one model, each proved elsewhere."""
     registry = Registry.open(str(folder / "registry"))
     for seed in (1, 2, 3):
-        registry.push(linear_bundle(folder / str(seed), seed=seed))
+        push_proved(registry, linear_bundle(folder / str(seed), seed=seed))
     return registry
 
 

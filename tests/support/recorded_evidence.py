@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from lading.bundle import write_bundle
+from lading.bundle import Bundle, write_bundle
 from lading.evidence import Check, Evidence, Fingerprint
-from lading.registry import Registry
+from lading.registry import ModelVersion, Registry
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, linear_samples
 
 ELSEWHERE = Fingerprint(
@@ -23,6 +24,13 @@ def push_forged(registry: Registry, folder: Path) -> str:
         folder, linear_draft(), model=linear_model(seed=5), samples=samples, requirements=REQUIREMENTS
     )
     return str(registry.push(bundle).ref)
+
+
+def push_proved(registry: Registry, bundle: Bundle, **options: Any) -> ModelVersion:
+    """Push a bundle and record that it holds on another machine, so that it can be released."""
+    version = registry.push(bundle, **options)
+    record_evidence(registry, str(version.ref))
+    return version
 
 
 def record_evidence(registry: Registry, ref: str, fingerprint: Fingerprint = ELSEWHERE) -> None:

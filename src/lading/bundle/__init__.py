@@ -6,7 +6,7 @@ right answers is checked by verify and by the server.
 
 from __future__ import annotations
 
-from lading.bundle.archive import BlobInfo
+from lading.bundle.archive import BlobInfo, read_archive_manifest
 from lading.bundle.manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -38,6 +38,7 @@ __all__ = [
     "Samples",
     "Training",
     "canonical_json",
+    "read_archive_manifest",
     "unpack_tar",
     "write_bundle",
 ]

@@ -123,6 +123,15 @@ def read_archive(
     return manifest
 
 
+def read_archive_manifest(source: BinaryIO, digest: str | None) -> Manifest:
+    """Read the manifest at the beginning of a tar of a bundle, and no more of the stream.
+
+    Raises the `BundleError` of the first rule that is broken.
+    """
+    _, data = _read_start(_MemberReader(source))
+    return read_manifest(data, digest)
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     name: str

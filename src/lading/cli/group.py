@@ -7,6 +7,7 @@ import click
 import lading
 from lading.cli.commands.completion import completion
 from lading.cli.commands.deploy import deploy
+from lading.cli.commands.diff import diff
 from lading.cli.commands.gc import gc
 from lading.cli.commands.help import show_help
 from lading.cli.commands.history import history
@@ -40,7 +41,7 @@ EXAMPLES = (
 # In the order in which a newcomer needs them, within and between the sections.
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
-    ("Registry", (push, pull, list_models, show, tag, matrix, remove, gc)),
+    ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
     ("Serve and predict", (serve, predict)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),

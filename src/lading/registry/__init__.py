@@ -18,23 +18,26 @@ from lading.blobs.locks import scratch_folder
 from lading.blobs.os_errors import destination_errors
 from lading.blobs.progress import OnProgress, report_reads, report_writes
 from lading.clock import iso_time
-from lading.errors import BlobNotFound, RegistryUnavailable
+from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
 from lading.registry.offline import LastKnown
 from lading.registry.open import cache_of, open_catalog, open_store
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
+from lading.registry.release_check import RegistryCheck
 from lading.registry.releases import Releases
 from lading.registry.traffic import Traffic
-from lading.registry.versions import Versions, as_ref, check_free
+from lading.registry.versions import Versions, as_ref, check_free, is_bare
 from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
-    from lading.bundle import Bundle
+    from lading.bundle import Bundle, Manifest
     from lading.evidence import Evidence
     from lading.ref import Ref
     from lading.registry.catalog import Catalog
+    from lading.registry.release_check import ReleaseCheck
     from lading.registry.store import Store
+    from lading.release import Plan, Release
 
 __all__ = ["GcReport", "ModelVersion", "Registry"]
 
@@ -49,14 +52,20 @@ class Registry:
     """
 
     def __init__(
-        self, catalog: Catalog, store: Store, cache: BundleCache, *, clock: Callable[[], float] = time.time
+        self,
+        catalog: Catalog,
+        store: Store,
+        cache: BundleCache,
+        *,
+        clock: Callable[[], float] = time.time,
+        release_check: ReleaseCheck | None = None,
     ) -> None:
         self.catalog = catalog
         self.store = store
         self._cache = cache
         self._clock = clock
         self._versions = Versions(catalog)
-        self._releases = Releases(catalog, clock)
+        self._releases = Releases(catalog, clock, release_check or RegistryCheck(catalog, self.manifest))
         self._traffic = Traffic(catalog)
         self._fleet = Fleet(catalog)
         self.last_known = LastKnown(cache.root / "known", catalog.where, clock)
@@ -195,6 +204,37 @@ class Registry:
             with scratch_folder(parent / f".{to.name[:64]}.pull.tmp") as through:
                 return self._unpack(version, to, on_progress, through=through)
 
+    def manifest(self, ref: Ref | str | ModelVersion) -> Manifest:
+        """Return what the bundle of `ref` states about itself; the rest of the bundle is not read.
+
+        Raises `BundleError` and `BlobNotFound`.
+        """
+        # Imported here, with numpy: see `pull`.
+        from lading.bundle import read_archive_manifest
+
+        version = ref if isinstance(ref, ModelVersion) else self.resolve(ref)
+        with self.store.open(version.blob) as source, with_hint(self._damaged(version)):
+            return read_archive_manifest(source, version.digest)
+
+    def release(
+        self, ref: Ref | str, plan: Plan | None = None, *, actor: str, reason: str = "", force: bool = False
+    ) -> Release:
+        """Begin a release of the version that `ref` names, as `lading release` does.
+
+        Live immediately without a plan. The registry must hold evidence that the version holds, else
+        `VerificationError`; and unless `force`, callers of what is live must not notice it, else
+        `SignatureChanged`. A bare name is no version. Raises as `releases.begin`.
+        """
+        ref = as_ref(ref)
+        if is_bare(ref):
+            hint = f"`lading list {ref.name}` lists the versions"
+            expected = f"a version, as in `{ref.name}:2`"
+            raise UsageError(f"release of `{ref}`", expected=expected, found="none", hint=hint)
+        version = self.resolve(ref)
+        return self._releases.begin(
+            version.name, version.version, plan, actor=actor, reason=reason, force=force
+        )
+
     def models(self) -> list[str]:
         """Return the names of all models."""
         return self._versions.models()
@@ -269,7 +309,9 @@ class Registry:
     ) -> Bundle:
         from lading.bundle import unpack_tar
 
-        hint = f"blob `{version.blob}` in store `{self.store.where}` is damaged: push the bundle again"
-        with self.store.open(version.blob) as source, with_hint(hint):
+        with self.store.open(version.blob) as source, with_hint(self._damaged(version)):
             reader = report_reads(source, on_progress, version.size_bytes)
             return unpack_tar(reader, to, digest=version.digest, through=through)
+
+    def _damaged(self, version: ModelVersion) -> str:
+        return f"blob `{version.blob}` in store `{self.store.where}` is damaged: push the bundle again"

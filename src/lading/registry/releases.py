@@ -20,15 +20,18 @@ from lading.release.undo import rollback_target, rollbacks
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog, Decide, Writes
+    from lading.registry.records import ModelVersion
+    from lading.registry.release_check import ReleaseCheck
     from lading.release import Event
 
 
 class Releases:
     """The releases in a catalog; called with a model's name, it returns those of the model."""
 
-    def __init__(self, catalog: Catalog, clock: Callable[[], float]) -> None:
+    def __init__(self, catalog: Catalog, clock: Callable[[], float], check: ReleaseCheck) -> None:
         self._catalog = catalog
         self._clock = clock
+        self.check = check
 
     def __call__(self, name: str) -> list[Release]:
         """Return the releases of a model, newest first. Raises `ModelNotFound`."""
@@ -37,7 +40,7 @@ class Releases:
             raise not_found(self._catalog, Ref(name))
         return releases
 
-    def begin(
+    def begin(  # noqa: PLR0913 - one keyword per fact that its author states
         self,
         name: str,
         version: int,
@@ -47,21 +50,39 @@ class Releases:
         runtime: str | None = None,
         reason: str = "",
         after: int | None = None,
+        force: bool = False,
     ) -> Release:
         """Begin a release of a version: live immediately without a plan. An open release is superseded.
 
-        `runtime` is the id of the fingerprint that the version was verified on. `after` is the number of the
-        release that the caller knows as the last one, 0 for none. Raises `StaleRelease` if it is no longer,
-        `VersionNotFound`, and `UsageError` for a candidate without a live version or with itself as the live
+        `runtime` is the id of the fingerprint that the version was verified on; without it, it is that of the
+        newest evidence. `after` is the number of the release that the caller knows as the last one, 0 for
+        none. Raises `StaleRelease` if it is no longer; `VerificationError` without evidence that the version
+        holds; `SignatureChanged` if callers of the live version may notice it, unless `force`;
+        `VersionNotFound`; and `UsageError` for a candidate without a live version or with itself as the live
         version.
         """
-        draft = EventDraft(kind="released", actor=actor, reason=reason, to=str(version), version=version)
+        plan, found = plan or Plan(mode="live"), self._catalog.versions.find(Ref(name, version=version))
         while True:
             current = self.current(name)
             if after is not None and after != (current.number if current is not None else 0):
                 raise _replaced(name, after, current)
+            # What is wrong with the plan is said first; without the version, writing it says so.
+            begin(current, name, version, plan, actor=actor, at="", runtime=None)
+            evidence: dict[str, object] = {}
+            if found is not None:
+                proof = self.check.proof(found)
+                runtime = runtime or (proof.fingerprint.id if proof is not None else None)
+                evidence = self._compared(found, current, force=force)
+            draft = EventDraft(
+                kind="released",
+                actor=actor,
+                reason=reason,
+                to=str(version),
+                version=version,
+                evidence=evidence,
+            )
             try:
-                return self._begin(name, plan or Plan(mode="live"), draft, runtime, over=current)
+                return self._begin(name, plan, draft, runtime, over=current)
             except _Overtaken:
                 # Somebody else released between the two: begin again with what is current now.
                 continue
@@ -90,7 +111,11 @@ class Releases:
         else:
             target = to
             check_number(name, now, release)
-        # What was proved then still holds: the same bundle on the same runtime.
+        # What has served before needs no new proof; what was proved then still holds.
+        if not any(target in (earlier.live, earlier.replaces) for earlier in history):
+            found = self._catalog.versions.find(Ref(name, version=target))
+            proof = self.check.proof(found) if found is not None else None
+            runtime = runtime or (proof.fingerprint.id if proof is not None else None)
         proved = next((earlier.runtime for earlier in history if earlier.released == target), None)
         draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
         try:
@@ -173,6 +198,16 @@ class Releases:
         """Return the events of a model, or of all, as they happened; `verify_chain` checks them."""
         return self._catalog.releases.events(name)
 
+    def _compared(self, version: ModelVersion, current: Release | None, *, force: bool) -> dict[str, object]:
+        """Return what the history keeps of the differences to the live version that callers may notice."""
+        live = current.live if current is not None else None
+        found = self._catalog.versions.find(Ref(version.name, version=live)) if live is not None else None
+        if found is None:
+            return {}
+        differences = self.check.compare(version, found, force=force)
+        forced = [str(difference) for difference in differences if difference.breaks]
+        return {"forced": forced} if forced else {}
+
     def _begin(
         self, name: str, plan: Plan, draft: EventDraft, runtime: str | None, *, over: Release | None
     ) -> Release:
@@ -190,7 +225,7 @@ class Releases:
             new = msgspec.structs.replace(new, reason=draft.reason)
             live = "" if current is None or current.live is None else str(current.live)
             # The plan is part of the history, also after the release has ended.
-            evidence = {"mode": plan.mode, "steps": list(plan.steps), "gates": plan.gates}
+            evidence = {"mode": plan.mode, "steps": list(plan.steps), "gates": plan.gates, **draft.evidence}
             first = (new, msgspec.structs.replace(draft, from_=live, evidence=evidence))
             if current is None or not current.is_open:
                 return [first]

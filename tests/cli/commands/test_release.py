@@ -7,7 +7,8 @@ import re
 
 import msgspec
 
-from support.recorded_evidence import ELSEWHERE, push_forged, record_evidence
+from support.bundles import linear_bundle
+from support.recorded_evidence import ELSEWHERE, push_forged, push_proved, record_evidence
 
 
 def test_a_version_is_proved_and_recorded_and_goes_live(lading, opened):
@@ -95,6 +96,28 @@ def test_gates_are_checked_now_and_live_gates_go_into_the_plan(lading, proved, t
     assert code == 0, stderr
     assert "gates met: no_worse_than_live.accuracy" in stderr
     assert proved.releases.current("iris").plan.gates == {"max_error_increase": 0.01}
+
+
+def test_a_version_with_another_signature_needs_force_and_the_differences_are_shown(lading, proved, tmp_path):
+    push_proved(proved, linear_bundle(tmp_path / "narrow", features=3))
+    lading("release", "iris:1")
+    for mode in ([], ["--canary"]):
+        code, stdout, stderr = lading("release", "iris:3", *mode)
+        assert (code, stdout) == (1, "")
+        assert "the live `iris:1`, which callers rely on, found input `X`, shape: [batch, 4]" in stderr
+        assert "hint: `lading diff iris:1 iris:3` shows everything; `--force`" in stderr
+    assert proved.releases.current("iris").live == 1
+    code, _, stderr = lading("release", "iris:3", "--force")
+    assert code == 0
+    assert "differs from `iris:1`: input `X`, shape: [batch, 4] → [batch, 3]; " in stderr
+
+
+def test_what_changes_for_nobody_who_calls_is_shown_and_released(lading, proved, tmp_path):
+    push_proved(proved, linear_bundle(tmp_path / "other", seed=3, owner="new@example.com"))
+    lading("release", "iris:1")
+    code, _, stderr = lading("release", "iris:3")
+    assert code == 0
+    assert "differs from `iris:1`: owner: ml@example.com → new@example.com\n" in stderr
 
 
 def test_live_gates_of_a_release_straight_to_live_are_reported_to_have_no_effect(lading, proved, tmp_path):

@@ -21,6 +21,7 @@ from lading.release import EventDraft, Plan, verify_chain
 from lading.traffic import Feedback
 from support import release_processes as releasing
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 from support.registries import registry_over, rows_at
 from support.waiting import wait_until
 
@@ -42,7 +43,7 @@ def test_two_machines_share_a_registry(postgres, home, tmp_path, monkeypatch):
     bundle = linear_bundle(tmp_path / "iris.bundle")
     with Registry.open() as here:
         assert here.where == url
-        pushed = here.push(bundle, tags=["good"])
+        pushed = push_proved(here, bundle, tags=["good"])
         here.releases.begin("iris", 1, actor="ann")
     monkeypatch.setenv("HOME", str(tmp_path / "other"))
     with Registry.open() as there:

@@ -31,7 +31,8 @@ def note_ready(registry: Registry, version: int, ago_s: float) -> None:
     release = registry.releases.current("iris")
     assert release is not None
     event = EventDraft(kind="ready", actor="replica-2", version=version)
-    Releases(registry.catalog, lambda: time.time() - ago_s).note(release, event)
+    earlier = Releases(registry.catalog, lambda: time.time() - ago_s, registry.releases.check)
+    earlier.note(release, event)
 
 
 def refusals(registry: Registry) -> list[str]:

@@ -24,6 +24,7 @@ from lading.release import Plan
 from lading.server.process.supervisor import supervise
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
@@ -109,7 +110,7 @@ def test_the_supervisor_has_what_workers_import_and_nothing_that_cannot_be_forke
     environ = {"LADING_REGISTRY": str(tmp_path)} if follows else {}
     if follows:
         with Registry.open(str(tmp_path)) as registry:
-            registry.push(Bundle.open(iris))
+            push_proved(registry, Bundle.open(iris))
             registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
     refs = () if follows else (iris,)
     with serving(*refs, flags=("--workers", "2"), environ=environ) as server:

@@ -20,6 +20,7 @@ from lading.release import Plan
 from lading.server.process.weights_folder import weights_folder
 from lading.signature import Signature
 from support.onnx_graphs import bundle_of, graph, node, tensor
+from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
@@ -163,7 +164,7 @@ def test_on_a_full_disk_each_worker_warns_once_and_serves_without_sharing(bundle
 def test_a_release_leaves_no_copy_behind(tmp_path, place):
     url = str(tmp_path / "registry")
     with Registry.open(url) as registry:
-        pushed = [registry.push(three_matrices(tmp_path / str(seed), seed)).digest for seed in (1, 2)]
+        pushed = [push_proved(registry, three_matrices(tmp_path / str(seed), seed)).digest for seed in (1, 2)]
         registry.releases.begin("layers", 1, Plan(mode="live"), actor="t")
         environ = {"LADING_REGISTRY": url, "TMPDIR": str(place)}
         flags = ("--workers", "2", "--threads", "1", "--grpc-port", "-1")

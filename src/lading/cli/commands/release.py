@@ -9,6 +9,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import RefType, change_options, current_actor, open_registry
 from lading.cli.ui.plan_options import plan_of, plan_options
 from lading.cli.ui.release_report import is_live, print_release, proof_text
@@ -16,6 +17,7 @@ from lading.errors import UsageError
 from lading.ref import Ref
 
 if TYPE_CHECKING:
+    from lading.bundle.difference import Difference
     from lading.evidence import Evidence
     from lading.gates import Gates
     from lading.registry import ModelVersion, Registry
@@ -35,13 +37,19 @@ if TYPE_CHECKING:
 )
 @click.argument("ref", type=RefType())
 @plan_options
+@click.option(
+    "--force", is_flag=True, help="Release it although callers of the live version may notice a difference."
+)
 @change_options
 def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> None:
     """Release the version that REF names; every server that follows the registry does the rest.
 
     The version must be proved first: by evidence in the registry or, without any, by `lading verify`, which
-    is then run here. A canary gets more traffic as long as live traffic shows no harm, and is rolled back if
-    it does. A shadow or A/B release is compared until you run `lading rollout promote`.
+    is then run here. It must have the signature of the live version: other columns, dtypes, shapes, outputs
+    or labels need `--force`, because callers may notice them (`lading diff` shows them all).
+
+    A canary gets more traffic as long as live traffic shows no harm, and is rolled back if it does. A shadow
+    or A/B release is compared until you run `lading rollout promote`.
     """
     if ref == Ref(ref.name):
         hint = f"`lading list {ref.name}` lists the versions"
@@ -59,6 +67,7 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
             printing.info(f"`{version.ref}` is live already; nothing was changed")
             return
         _check_plan(current, version, plan, actor)
+        differences = _compare(opened, version, current, force=options["force"])
         evidence, gates_met = _prove(opened, version, gates, current)
         started = opened.releases.begin(
             version.name,
@@ -67,8 +76,13 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
             actor=actor,
             runtime=evidence.fingerprint.id,
             reason=options["reason"],
+            # What was judged and compared is what is replaced: proving has taken seconds.
+            after=current.number if current is not None else 0,
+            force=options["force"],
         )
         print_release(opened, started, evidence, as_json=as_json)
+        if differences and current is not None:
+            printing.info(difference_line(f"{version.name}:{current.live}", str(version.ref), differences))
         _print_notes(opened, started, evidence, gates_met, superseded=current)
         if plan.mode == "live" and live_gates:
             printing.info("the gates under `[live]` have no effect without `--canary`, `--shadow` or `--ab`")
@@ -89,6 +103,16 @@ def _check_plan(current: Release | None, version: ModelVersion, plan: Plan, acto
 
     # The time and the runtime do not matter for the check.
     begin(current, version.name, version.version, plan, actor=actor, at="", runtime=None)
+
+
+def _compare(
+    registry: Registry, version: ModelVersion, current: Release | None, *, force: bool
+) -> tuple[Difference, ...]:
+    """Return in what a version differs from the live one; raise if callers may notice it, unless `force`."""
+    if current is None or current.live is None:
+        return ()
+    live = registry.resolve(Ref(version.name, version=current.live))
+    return registry.releases.check.compare(version, live, force=force)
 
 
 def _prove(

@@ -12,6 +12,7 @@ from lading.cli import main
 from lading.registry import Registry
 from lading.release import Plan
 from support.bundles import linear_bundle
+from support.recorded_evidence import push_proved
 from support.workloads import IMAGE, by_kind, pod_spec_of
 
 
@@ -22,7 +23,7 @@ def released(tmp_path, monkeypatch):
     monkeypatch.setenv("LADING_REGISTRY", url)
     with Registry.open(url) as opened:
         for seed in (0, 1):
-            opened.push(linear_bundle(tmp_path / f"{seed}.bundle", seed=seed))
+            push_proved(opened, linear_bundle(tmp_path / f"{seed}.bundle", seed=seed))
         opened.releases.begin("iris", 1, Plan(mode="live"), actor="me")
         opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 100)), actor="me")
         yield opened
