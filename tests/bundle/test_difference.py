@@ -63,9 +63,9 @@ def test_a_bundle_does_not_differ_from_itself(manifest):
     ],
 )
 def test_callers_may_notice(manifest, inputs, outputs, text):
-    found = differences(manifest, having(manifest, *inputs, outputs=outputs))
-    assert found[0].breaks, "what callers may notice comes first"
-    assert any(text in str(difference) for difference in found if difference.breaks), list(map(str, found))
+    listed = differences(manifest, having(manifest, *inputs, outputs=outputs))
+    assert listed[0].breaks, "what callers may notice comes first"
+    assert any(text in str(difference) for difference in listed if difference.breaks), list(map(str, listed))
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_another_name_or_order_of_labels_is_noticed(manifest):
 def test_environment_and_metrics_are_shown_and_break_nothing(manifest):
     training = msgspec.structs.replace(manifest.training, python="3.12.1", packages={"numpy": "2.1.0"})
     after = having(manifest, training=training, metrics={"accuracy": 0.95}, purpose="triage")
-    found = {difference.where: str(difference) for difference in differences(manifest, after)}
-    assert found["Python of training"] == "Python of training: 3.11.0 → 3.12.1"
-    assert found["metric `accuracy`"].endswith("0.9 → 0.95")
-    assert found["package `onnxruntime`"].endswith("1.20.0 → none")
-    assert found["purpose"] == "purpose: classification → triage"
+    listed = {difference.where: str(difference) for difference in differences(manifest, after)}
+    assert listed["Python of training"] == "Python of training: 3.11.0 → 3.12.1"
+    assert listed["metric `accuracy`"].endswith("0.9 → 0.95")
+    assert listed["package `onnxruntime`"].endswith("1.20.0 → none")
+    assert listed["purpose"] == "purpose: classification → triage"
     assert not any(difference.breaks for difference in differences(manifest, after))
 
 

@@ -38,14 +38,14 @@ class Difference(msgspec.Struct, frozen=True):
 
 def differences(old: Manifest, new: Manifest) -> tuple[Difference, ...]:
     """Return in what `new` differs from `old`; those that callers may notice come first."""
-    found = [
+    everything = [
         *_signatures(old.signature, new.signature),
         *_mappings("label of class", old.labels, new.labels, breaks=True),
         *_facts(old, new),
         *_mappings("metric", _numbers(old.metrics), _numbers(new.metrics), breaks=False),
         *_mappings("package", old.training.packages, new.training.packages, breaks=False),
     ]
-    return tuple(sorted(found, key=lambda difference: not difference.breaks))
+    return tuple(sorted(everything, key=lambda difference: not difference.breaks))
 
 
 def _signatures(old: Signature, new: Signature) -> Iterator[Difference]:

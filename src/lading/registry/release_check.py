@@ -62,25 +62,25 @@ class RegistryCheck:
         from lading.bundle.difference import Difference, differences
 
         try:
-            found = differences(self.manifest_of(live), self.manifest_of(version))
+            changes = differences(self.manifest_of(live), self.manifest_of(version))
         except (BundleError, BlobNotFound) as error:
             if not force:
                 hint = f"`--force` (in Python `force=True`) releases `{version.ref}` without comparing it"
                 raise error.with_hint(f"{error.hint}; {hint}" if error.hint else hint) from error
             return (Difference("comparison", f"`{live.ref}`", f"not possible: {error.message}", True),)
-        breaking = [difference for difference in found if difference.breaks]
+        breaking = [difference for difference in changes if difference.breaks]
         if breaking and not force:
             raise _changed(version, live, breaking)
-        return found
+        return changes
 
 
 def _changed(version: ModelVersion, live: ModelVersion, breaking: list[Difference]) -> SignatureChanged:
-    shown = "; ".join(map(str, breaking[:_MOST_SHOWN]))
+    first = "; ".join(map(str, breaking[:_MOST_SHOWN]))
     more = f"; {len(breaking) - _MOST_SHOWN} more" if len(breaking) > _MOST_SHOWN else ""
     return SignatureChanged(
         f"`{version.ref}` is not released",
         expected=f"the signature of the live `{live.ref}`, which callers rely on",
-        found=f"{shown}{more}",
+        found=f"{first}{more}",
         hint=f"`lading diff {live.ref} {version.ref}` shows everything; "
         "`--force` (in Python `force=True`) releases it all the same",
     )

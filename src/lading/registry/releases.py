@@ -61,7 +61,8 @@ class Releases:
         `VersionNotFound`; and `UsageError` for a candidate without a live version or with itself as the live
         version.
         """
-        plan, found = plan or Plan(mode="live"), self._catalog.versions.find(Ref(name, version=version))
+        plan = plan or Plan(mode="live")
+        known = self._catalog.versions.find(Ref(name, version=version))
         while True:
             current = self.current(name)
             if after is not None and after != (current.number if current is not None else 0):
@@ -69,10 +70,10 @@ class Releases:
             # What is wrong with the plan is said first; without the version, writing it says so.
             begin(current, name, version, plan, actor=actor, at="", runtime=None)
             evidence: dict[str, object] = {}
-            if found is not None:
-                proof = self.check.proof(found)
+            if known is not None:
+                proof = self.check.proof(known)
                 runtime = runtime or (proof.fingerprint.id if proof is not None else None)
-                evidence = self._compared(found, current, force=force)
+                evidence = self._compared(known, current, force=force)
             draft = EventDraft(
                 kind="released",
                 actor=actor,
@@ -113,8 +114,8 @@ class Releases:
             check_number(name, now, release)
         # What has served before needs no new proof; what was proved then still holds.
         if not any(target in (earlier.live, earlier.replaces) for earlier in history):
-            found = self._catalog.versions.find(Ref(name, version=target))
-            proof = self.check.proof(found) if found is not None else None
+            known = self._catalog.versions.find(Ref(name, version=target))
+            proof = self.check.proof(known) if known is not None else None
             runtime = runtime or (proof.fingerprint.id if proof is not None else None)
         proved = next((earlier.runtime for earlier in history if earlier.released == target), None)
         draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
@@ -201,10 +202,10 @@ class Releases:
     def _compared(self, version: ModelVersion, current: Release | None, *, force: bool) -> dict[str, object]:
         """Return what the history keeps of the differences to the live version that callers may notice."""
         live = current.live if current is not None else None
-        found = self._catalog.versions.find(Ref(version.name, version=live)) if live is not None else None
-        if found is None:
+        other = self._catalog.versions.find(Ref(version.name, version=live)) if live is not None else None
+        if other is None:
             return {}
-        differences = self.check.compare(version, found, force=force)
+        differences = self.check.compare(version, other, force=force)
         forced = [str(difference) for difference in differences if difference.breaks]
         return {"forced": forced} if forced else {}
 

@@ -44,17 +44,17 @@ def diff(old: Ref | Path, new: Ref | Path, registry: str | None, as_json: bool) 
 
     with open_registry(registry) as opened:
         before, after = _known(opened, old), _known(opened, new)
-    found = differences(before.manifest, after.manifest)
+    changes = differences(before.manifest, after.manifest)
     if as_json:
-        document = {"old": _side(before), "new": _side(after), "differences": found}
+        document = {"old": _side(before), "new": _side(after), "differences": changes}
         printing.as_json(document)
         return
     rows = evidence_rows(before.evidence, after.evidence)
     if before.size_bytes != after.size_bytes:
         sizes = printing.human_size(before.size_bytes), printing.human_size(after.size_bytes)
         rows.insert(0, ("size", *sizes))
-    difference_table(before.name, after.name, found, rows)
-    printing.info(summary(before.name, after.name, found))
+    difference_table(before.name, after.name, changes, rows)
+    printing.info(summary(before.name, after.name, changes))
 
 
 @dataclass(frozen=True, slots=True)

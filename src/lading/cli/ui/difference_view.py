@@ -23,10 +23,10 @@ _NUMBERS = (
 
 def difference_line(old: str, new: str, differences: Sequence[Difference]) -> str:
     """Return differences in one line, those that callers may notice first."""
-    shown = "; ".join(map(str, differences[:_MOST_IN_LINE]))
+    first = "; ".join(map(str, differences[:_MOST_IN_LINE]))
     more = len(differences) - _MOST_IN_LINE
     end = f"; {more} more, see `lading diff {old} {new}`" if more > 0 else ""
-    return f"differs from `{old}`: {shown}{end}"
+    return f"differs from `{old}`: {first}{end}"
 
 
 def difference_table(
