@@ -14,12 +14,17 @@ LATENCY_BOUNDS_S: tuple[float, ...] = tuple(
 
 
 class ShadowCounts(msgspec.Struct, frozen=True):
-    """Copies sent to the candidate: same answer, another, not sent because the server was busy, failed."""
+    """Requests that live and candidate both answered: the same, otherwise, not sent (busy), failed.
+
+    ``same_values`` are those of ``agreed`` and ``differed`` in which every number was within the tolerance
+    that the bundle states.
+    """
 
     agreed: int = 0
     differed: int = 0
     dropped: int = 0
     failed: int = 0
+    same_values: int = 0
 
 
 class FeedbackCounts(msgspec.Struct, frozen=True):

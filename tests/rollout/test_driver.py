@@ -72,7 +72,7 @@ def test_a_shadow_is_never_promoted_automatically_and_is_rolled_back_when_it_dis
     for _ in range(15):
         assert rollout.second(EQUAL).state == "running"
     assert rollout.snapshot().verdict.action == "promote"
-    ended = rollout.until_it_ends(Behaviour(agreement=0.5))
+    ended = rollout.until_it_ends(Behaviour(agreement=0.2))
     assert ended.state == "rolled_back"
     assert "agreement" in ended.reason
 

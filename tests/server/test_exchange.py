@@ -275,7 +275,7 @@ def test_a_request_that_finds_the_queue_full_is_counted_once_for_its_release(pai
         for wire in wires:
             wire.close()
     observer.windows.rotate(time.time(), last=True)
-    (window,) = observer.windows.drain()
+    (window,) = [window for window in observer.windows.drain() if window.version == 1]
     assert (window.requests, window.errors) == (3, {"QueueFull": 1})
 
 
@@ -351,13 +351,23 @@ def test_a_request_refused_after_its_release_has_ended_counts_against_no_release
 
 
 @pytest.mark.parametrize("status", [499, "CANCELLED"])
-def test_a_request_whose_client_has_gone_is_counted_but_says_nothing_about_its_version(pair, status):
+def test_a_request_whose_client_has_gone_counts_against_the_side_that_it_waited_for(pair, status):
     pipeline, observer = released(pair)
     exchange = BareExchange(predict)
     pipeline.identify(exchange, None)
     pipeline.handle(exchange)
     pipeline.observe(exchange, status, 10, 0)
     assert pipeline.metrics.counters("iris", 1, "none").statuses == {status: 1}
+    assert errors_by_version(observer) == {1: {"ClientGone": 1}}
+
+
+def test_a_client_that_goes_beside_a_candidate_in_shadow_excuses_no_failed_copy(pair):
+    pipeline, observer = released(pair)
+    pipeline.plane.publish(pair, {"iris": Traffic("iris", 1, "shadow", 1, 2, 0.0)})
+    exchange = BareExchange(predict)
+    pipeline.identify(exchange, None)
+    pipeline.handle(exchange)
+    pipeline.observe(exchange, 499, 10, 0)
     assert errors_by_version(observer) == {}
 
 

@@ -30,8 +30,13 @@ def windows(
     rated: float = 0.5,
     rows: int = 1,
     agreement: float | None = None,
+    pairs: int = 20,
+    same: float = 0.99,
 ) -> list[Window]:
-    """Draw the windows of one replica, one per second; those of shadow copies if `agreement` is passed."""
+    """Draw the windows of one replica, one per second; those of shadow copies if `agreement` is passed.
+
+    Else, a candidate has `pairs` requests that both sides answer, the share `same` of them alike.
+    """
     rng = np.random.default_rng([seed, version])
     drawn = []
     for second in range(seconds):
@@ -40,7 +45,8 @@ def windows(
         bins = np.bincount(np.searchsorted(LATENCY_BOUNDS_S, latency), minlength=len(LATENCY_BOUNDS_S) + 1)
         errors, feedback = int(rng.binomial(n, error)), int(rng.binomial(n, rated))
         right = int(rng.binomial(feedback, accuracy))
-        agreed = 0 if agreement is None else int(rng.binomial(n, agreement))
+        copies = n if agreement is not None else pairs * (version != 1)
+        agreed = int(rng.binomial(copies, same if agreement is None else agreement))
         labels = zip("abcdefg", rng.multinomial(n, outputs), strict=False)
         drawn.append(
             Window(
@@ -55,9 +61,7 @@ def windows(
                 errors={"RunFailed": errors} if errors and agreement is None else {},
                 latency=tuple(bins.tolist()) if agreement is None else (),
                 outputs={label: int(count) * rows for label, count in labels if count},
-                shadow=ShadowCounts()
-                if agreement is None
-                else ShadowCounts(agreed=agreed, differed=n - agreed),
+                shadow=ShadowCounts(agreed=agreed, differed=copies - agreed),
                 feedback=FeedbackCounts(right=right, wrong=feedback - right),
             )
         )

@@ -50,15 +50,16 @@ class Crowd:
         if release.live is not None and to_candidate < self._requests:
             written.append(self._window(release, release.live, at, self._requests - to_candidate, live))
         if release.candidate is not None and release.plan.mode == "shadow":
-            copies = self._shadow(candidate)
+            copies = self._copies(self._requests, candidate)
             written.append(self._window(release, release.candidate, at, self._requests, candidate, copies))
         elif release.candidate is not None and to_candidate:
-            written.append(self._window(release, release.candidate, at, to_candidate, candidate))
+            copies = self._copies(20, candidate)
+            written.append(self._window(release, release.candidate, at, to_candidate, candidate, copies))
         self._registry.traffic.add_windows(written)
 
-    def _shadow(self, candidate: Behaviour) -> ShadowCounts:
-        agreed = int(self._random.binomial(self._requests, candidate.agreement))
-        return ShadowCounts(agreed=agreed, differed=self._requests - agreed)
+    def _copies(self, count: int, candidate: Behaviour) -> ShadowCounts:
+        agreed = int(self._random.binomial(count, candidate.agreement))
+        return ShadowCounts(agreed=agreed, differed=count - agreed)
 
     def _window(
         self,

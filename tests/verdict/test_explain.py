@@ -14,7 +14,7 @@ def test_reasons_name_both_sides_and_the_limit():
     (reason,) = verdict(windows(2, 50, error=0.03)).reasons
     assert f"of {sum(window.requests for window in LIVE):,}" in reason
     assert "(limit +0.5 points)" in reason
-    assert "≥ 100)" in reason  # alpha 0.05 among five gates of one step
+    assert "≥ 120)" in reason  # alpha 0.05 among six gates of one step
 
 
 def test_every_number_of_a_verdict_fits_into_json():

@@ -32,14 +32,21 @@ def test_one_file_serves_verify_and_the_verdict(tmp_path):
 
 @pytest.mark.parametrize("gate", GATES)
 def test_false_turns_a_gate_off(gate):
-    assert LiveGates().judged(gate)
+    assert LiveGates().judged(gate) == (gate != "min_value_agreement")
     assert not LiveGates.of(parse_live(f"[live]\n{gate} = false")).judged(gate)
 
 
 def test_every_field_is_a_gate_or_a_chance():
     fields = {field.name for field in msgspec.structs.fields(LiveGates)}
-    assert fields == {*GATES, "alpha", "beta"}
+    assert fields == {*GATES, "alpha", "beta", "roll_back_agreement", "relative_difference"}
     assert set(NO_LIMIT) == set(GATES)
+
+
+def test_a_stated_agreement_is_where_a_candidate_is_rolled_back_too():
+    assert LiveGates.of({}).roll_back_agreement == 0.5
+    assert LiveGates.of({"min_agreement": 0.8}).roll_back_agreement == 0.8
+    assert LiveGates.of({"min_agreement": 0.8, "roll_back_agreement": 0.3}).roll_back_agreement == 0.3
+    assert not LiveGates.of(parse_live("[live]\nmin_agreement = false")).judged("min_agreement")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +83,8 @@ def test_the_page_lists_every_gate_with_its_default():
     page = PAGE.read_text(encoding="utf-8")
     example = page.split("```toml")[1].split("```")[0]
     assert LiveGates.of(parse_live(example)) == LiveGates()
-    assert set(parse_live(example)) == {*GATES, "alpha", "beta"}
+    others = {"alpha", "beta", "roll_back_agreement", "relative_difference"}
+    assert set(parse_live(example)) == {*GATES, *others}
     for gate in GATES:
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{gate}` |")]
         assert f"| {getattr(LiveGates(), gate):g} |" in row

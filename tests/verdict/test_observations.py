@@ -14,7 +14,7 @@ from support.live_windows import LIVE, SHADOW, START, verdict, windows
 
 
 def test_agreement_may_be_counted_in_the_windows_of_live():
-    copies = windows(2, 50, agreement=0.8)
+    copies = windows(2, 50, agreement=0.3)
     moved = [
         msgspec.structs.replace(window, shadow=copy.shadow) for window, copy in zip(LIVE, copies, strict=True)
     ]
@@ -24,7 +24,7 @@ def test_agreement_may_be_counted_in_the_windows_of_live():
 
 def test_failed_shadow_copies_count_as_errors_and_disagreement():
     failing = [
-        msgspec.structs.replace(window, shadow=ShadowCounts(agreed=30, failed=20))
+        msgspec.structs.replace(window, shadow=ShadowCounts(agreed=10, failed=40))
         for window in windows(2, 50, agreement=1.0)
     ]
     result = verdict(failing, plan=SHADOW)

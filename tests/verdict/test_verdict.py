@@ -16,8 +16,8 @@ from support.live_windows import CANARY, LIVE, SHADOW, START, verdict, windows
 def test_an_equal_candidate_is_promoted_with_every_gate_proved():
     result = verdict(windows(2, 50))
     assert result.action == "promote"
-    assert len(result.reasons) == 5
-    assert all("certain beyond 95 %" in reason for reason in result.reasons[:4])
+    assert len(result.reasons) == 6
+    assert all("certain beyond 95 %" in reason for reason in result.reasons[:5])
     assert result.numbers["max_error_increase.proof"] >= 1
     assert result.numbers["candidate.requests"] == sum(window.requests for window in windows(2, 50))
 
@@ -99,12 +99,22 @@ def test_without_feedback_accuracy_needs_no_proof_unless_stated():
     assert result.reasons[0].startswith("accuracy: candidate unknown of 0, live 9")
 
 
-def test_without_outputs_their_shift_needs_no_proof_unless_stated():
+def test_without_outputs_a_candidate_is_held_unless_their_gate_is_off():
     live, candidate = (
         [msgspec.structs.replace(window, outputs={}) for window in side] for side in (LIVE, windows(2, 50))
     )
-    assert verdict(candidate, live=live).action == "promote"
-    assert verdict(candidate, live=live, gates={"max_output_shift": 0.1}).action == "hold"
+    result = verdict(candidate, live=live)
+    assert result.action == "hold"
+    assert "outputs: distance unknown of 0" in result.reasons[0]
+    assert verdict(candidate, live=live, gates={"max_output_shift": 1.0}).action == "promote"
+
+
+def test_a_gate_without_evidence_is_said_to_have_none():
+    silent = verdict(windows(2, 50, rated=0.0))
+    assert silent.action == "promote"
+    assert silent.unknown == ("max_accuracy_drop",)
+    assert silent.reasons[-1].startswith("accuracy: candidate unknown of 0")
+    assert silent.reasons[-1].endswith("; no evidence")
 
 
 def test_a_gate_that_is_off_is_not_judged():
@@ -118,11 +128,45 @@ def test_an_unknown_gate_is_refused():
         verdict([], gates={"max_eror_increase": 0.1})
 
 
+@pytest.mark.parametrize("agreement", [0.0, 1 / 3])
+def test_a_canary_that_answers_the_same_labels_for_other_rows_is_rolled_back(agreement):
+    result = verdict(windows(2, 50, same=agreement))
+    assert result.action == "roll_back"
+    assert result.reasons[0].startswith("agreement: ")
+    assert "requests that both answered" in result.reasons[0]
+
+
+def test_a_canary_that_often_answers_otherwise_is_neither_promoted_nor_rolled_back():
+    result = verdict(windows(2, 50, same=0.8))
+    assert result.action == "hold"
+    assert "(limit 0.9, harmful below 0.5)" in result.reasons[0]
+    assert verdict(windows(2, 50, same=0.8), gates={"min_agreement": 0.7}).action == "promote"
+    assert verdict(windows(2, 50, same=0.8), gates={"min_agreement": 0.9}).action == "roll_back"
+
+
+def test_a_canary_is_not_promoted_while_nobody_has_compared_its_answers():
+    result = verdict(windows(2, 50, pairs=0))
+    assert result.action == "hold"
+    assert "agreement: unknown of 0" in result.reasons[0]
+    assert "`min_agreement = false` under `[live]` leaves this check out" in result.reasons[0]
+    assert result.unknown == ("min_agreement",)
+    assert verdict(windows(2, 50, pairs=0), gates={"min_agreement": 0.0}).action == "promote"
+
+
+def test_equal_numbers_are_shown_and_judged_only_where_they_are_asked_for():
+    candidate = windows(2, 50)  # Labels agree, and no copy in every number.
+    assert verdict(candidate).action == "promote"
+    result = verdict(candidate, gates={"min_value_agreement": 0.5})
+    assert result.action == "roll_back"
+    assert result.reasons[0].startswith("agreement in every number: 0 % of ")
+
+
 def test_a_shadow_is_promoted_or_rolled_back_by_its_agreement():
     good = verdict(windows(2, 50, agreement=0.97), plan=SHADOW)
     assert good.action == "promote"
     assert not any("latency" in reason for reason in good.reasons)
-    bad = verdict(windows(2, 50, agreement=0.8), plan=SHADOW)
+    assert verdict(windows(2, 50, agreement=0.8), plan=SHADOW).action == "hold"
+    bad = verdict(windows(2, 50, agreement=0.3), plan=SHADOW)
     assert bad.action == "roll_back"
     assert bad.reasons[0].startswith("agreement: ")
 
@@ -137,6 +181,18 @@ def test_at_100_percent_a_candidate_as_good_as_live_before_is_promoted():
     result = verdict(windows(2, 250), live=BEFORE, plan=LAST)
     assert result.action == "promote"
     assert "before this step" in result.reasons[0]
+
+
+def test_a_step_of_100_percent_that_is_the_first_is_held_because_nothing_was_proved_before_it():
+    at_once = Plan(mode="canary", steps=(100,), hold_s=30, min_requests=500)
+    result = verdict(windows(2, 250), live=BEFORE, plan=at_once)
+    assert result.action == "hold"
+    assert any("begin with a smaller share" in reason for reason in result.reasons)
+
+
+def test_a_check_that_sees_nothing_at_100_percent_does_not_let_a_candidate_pass():
+    blind = [msgspec.structs.replace(window, outputs={}) for window in windows(2, 250)]
+    assert verdict(blind, live=BEFORE, plan=LAST).action == "hold"
 
 
 @pytest.mark.alone

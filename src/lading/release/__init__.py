@@ -19,6 +19,7 @@ from lading.release.events import NO_HASH, Event, EventDraft, EventKind, event_h
 __all__ = [
     "NO_HASH",
     "OPEN_STATES",
+    "SAME_WITHIN",
     "Changes",
     "Event",
     "EventDraft",
@@ -42,6 +43,9 @@ Side = Literal["live", "candidate"]
 ReleaseState = Literal["running", "paused", "live", "rolled_back", "superseded", "refused"]
 # Open releases have a candidate; the others have ended and have none.
 OPEN_STATES: frozenset[ReleaseState] = frozenset({"running", "paused"})
+
+SAME_WITHIN = 0.5
+"""How far apart numbers may be and be the same answer, in parts of the spread of live's golden values."""
 
 _DEFAULT_STEPS: dict[Mode, tuple[int, ...]] = {
     "live": (100,),

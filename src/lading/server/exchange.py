@@ -30,7 +30,8 @@ NO_ROUTE = "http"
 
 _LONGEST_ID = 128
 _CANCELLED = (499, "CANCELLED")
-"""Statuses of requests whose clients have gone: they say nothing about a version."""
+"""Statuses of requests whose clients have gone: a version that they do not wait for has failed them."""
+_CLIENT_GONE = "ClientGone"
 
 
 class Exchange:
@@ -166,8 +167,11 @@ class Pipeline:
         if error is not None:
             counters.count_error(error)
         if job is not None:
-            if plane.watches and status not in _CANCELLED:
-                plane.record(job, exchange.request_id, took_s, type(error).__name__ if error else "")
+            if plane.watches:
+                if status in _CANCELLED:
+                    plane.record_gone(job, exchange.request_id, took_s, _CLIENT_GONE)
+                else:
+                    plane.record(job, exchange.request_id, took_s, type(error).__name__ if error else "")
         elif error is not None and exchange.plane is not None:
             # Refused by the version on the caller's side: one that takes less than the other is worse.
             exchange.plane.record_rejection(took_s, type(error).__name__)

@@ -24,18 +24,23 @@ from lading.verdict.observations import Traffic
 __all__ = ["Action", "LiveGates", "Verdict", "judge", "parse_live", "read_live"]
 
 Action = Literal["promote", "hold", "roll_back"]
-_ONLY_SHADOW = ("min_agreement",)
 _NEVER_SHADOW = ("max_latency_p99_ratio", "max_latency_p50_ratio")
 # Shown e-values end here: exp of a larger log may be more than JSON holds, and says no more to people.
 _MAX_LOG_E = math.log(1e12)
+# An e-value of 3: one candidate in three that is within its limit ever shows it, and few at a given moment.
+_LIKELY = math.log(3)
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What to do, the reasons, and the numbers behind them. ``promote`` means: go to the next step."""
+    """What to do, the reasons, and the numbers behind them. ``promote`` means: go to the next step.
+
+    ``unknown`` are the gates of which there is no evidence at all.
+    """
 
     action: Action
     reasons: tuple[str, ...]
     numbers: dict[str, float]
+    unknown: tuple[str, ...] = ()
 
 
 def judge(
@@ -71,22 +76,23 @@ def judge(
         description = describe(finding.gate, gates, traffic)
         if _harm(finding) >= finding.log_threshold:
             harmful.append(f"{description}; {_certain(finding, gates.alpha)}")
-        elif _needs_proof(finding.gate, plan_gates, traffic) and not _is_proved(finding):
+        elif _is_missing(finding, plan_gates, traffic, plan):
             missing.append(f"{description}; {_not_yet(finding, traffic)}")
         else:
-            kept.append(f"{description}; {_kept(finding, gates.beta)}")
+            kept.append(f"{description}; {_kept(finding, traffic, gates.beta)}")
+    unknown = tuple(finding.gate for finding in findings if not _count(finding, traffic))
     if harmful:
-        return Verdict("roll_back", tuple(harmful), numbers)
-    quiet_s = _seconds_without_traffic(candidate_windows, now, step_started_at)
+        return Verdict("roll_back", tuple(harmful), numbers, unknown)
+    quiet_s = _seconds_without_traffic(candidate_windows, now, step_started_at, plan)
     if quiet_s >= plan.no_traffic_timeout_s:
-        return Verdict("roll_back", (_no_traffic(quiet_s, plan),), numbers)
-    return Verdict("hold" if missing else "promote", (*missing, *kept), numbers)
+        return Verdict("roll_back", (_no_traffic(quiet_s, plan),), numbers, unknown)
+    return Verdict("hold" if missing else "promote", (*missing, *kept), numbers, unknown)
 
 
 def applicable(mode: str) -> tuple[str, ...]:
     """Return the gates that a mode can be judged by."""
     # A shadow copy waits until live has been answered, so its latency says nothing.
-    excluded = _NEVER_SHADOW if mode == "shadow" else _ONLY_SHADOW
+    excluded = _NEVER_SHADOW if mode == "shadow" else ()
     return tuple(gate for gate in GATES if gate not in excluded)
 
 
@@ -116,17 +122,37 @@ def _too_early(traffic: Traffic, age_s: float, plan: Plan) -> list[str]:
     if requests < plan.min_requests:
         noun = "copies" if traffic.shadow else "requests"
         reasons.append(f"not enough yet: {requests:,} of {plan.min_requests:,} {noun} to the candidate")
+    if traffic.live_is_gone and _begins_at_all(plan):
+        reasons.append(
+            "not enough yet: live gets no requests at 100 %, and no step came before in which both did; "
+            "promote by hand, or begin with a smaller share"
+        )
     return reasons
 
 
-def _needs_proof(gate: str, stated: Mapping[str, float], traffic: Traffic) -> bool:
-    if traffic.live_is_gone:  # it was proved in the step before, which had live traffic to compare with
-        return False
-    if gate in stated:
+def _begins_at_all(plan: Plan) -> bool:
+    return plan.steps[0] >= 100
+
+
+def _is_missing(finding: Finding, stated: Mapping[str, float], traffic: Traffic, plan: Plan) -> bool:
+    if _leans_to_harm(finding):
         return True
-    if gate == "max_output_shift":
-        return bool(traffic.live.outputs.sum() + traffic.candidate.outputs.sum() > 0)
-    return gate != "max_accuracy_drop"
+    if finding.gate == "max_accuracy_drop" and finding.gate not in stated:
+        return False
+    if traffic.live_is_gone and not _begins_at_all(plan):
+        # It was proved in the step before, which had live traffic to compare with; but a check that sees
+        # nothing of this step does not let it pass.
+        return not _count(finding, traffic)
+    return not _is_proved(finding)
+
+
+def _leans_to_harm(finding: Finding) -> bool:
+    """Return whether more speaks for harm than chance often shows: nothing is promoted at such a moment."""
+    return not _is_proved(finding) and bool(finding.harm.size) and float(finding.harm[0, -1]) >= _LIKELY
+
+
+def _count(finding: Finding, traffic: Traffic) -> float:
+    return float(observation_counts(finding.gate, traffic).sum())
 
 
 def _harm(finding: Finding) -> float:
@@ -151,8 +177,13 @@ def _certain(finding: Finding, alpha: float) -> str:
 def _not_yet(finding: Finding, traffic: Traffic) -> str:
     proof = _proof(finding)
     text = f"not enough yet: {100 * max(proof, 0):.0f} % of the evidence that the limit is kept"
-    count = float(observation_counts(finding.gate, traffic).sum())
-    if proof < 0.1 or not count:
+    count = _count(finding, traffic)
+    if not count:
+        return f"not enough yet: no evidence; `{finding.gate} = false` under `[live]` leaves this check out"
+    if _leans_to_harm(finding):
+        e_value, certain = (number(math.exp(value)) for value in (finding.harm[0, -1], finding.log_threshold))
+        return f"not enough yet: harm is likely (e-value {e_value}, certain from {certain} on)"
+    if proof < 0.1:
         return text
     # Evidence grows about in proportion to the observations; two digits of such an estimate mean something.
     more = count * (1 / proof - 1)
@@ -160,16 +191,18 @@ def _not_yet(finding: Finding, traffic: Traffic) -> str:
     return f"{text}, about {max(1, round(more, -digits)):,.0f} more to go"
 
 
-def _kept(finding: Finding, beta: float) -> str:
+def _kept(finding: Finding, traffic: Traffic, beta: float) -> str:
+    if not _count(finding, traffic):
+        return "no evidence"
     if _is_proved(finding):
         return f"within the limit, certain beyond {100 * (1 - beta):g} %"
-    return "no sign of harm"
+    return "no sign of harm" if traffic.live_is_gone else "no sign of harm, but not proved"
 
 
 def _numbers(finding: Finding, traffic: Traffic) -> dict[str, float]:
     numbers = {
         **measurements(finding.gate, traffic),
-        "count": float(observation_counts(finding.gate, traffic).sum()),
+        "count": _count(finding, traffic),
         "harm_e_value": math.exp(min(_harm(finding), _MAX_LOG_E)),
         "harm_threshold": math.exp(finding.log_threshold),
         "proof": _proof(finding),
@@ -177,17 +210,18 @@ def _numbers(finding: Finding, traffic: Traffic) -> dict[str, float]:
     return {f"{finding.gate}.{name}": value for name, value in numbers.items()}
 
 
-def _seconds_without_traffic(candidate: Sequence[Window], now: float, since: float) -> float:
+def _seconds_without_traffic(candidate: Sequence[Window], now: float, since: float, plan: Plan) -> float:
     last = max(
-        (window.at for window in candidate if since <= window.at <= now and _has_requests(window)),
+        (window.at for window in candidate if since <= window.at <= now and _has_requests(window, plan)),
         default=since,
     )
     return now - last
 
 
-def _has_requests(window: Window) -> bool:
+def _has_requests(window: Window, plan: Plan) -> bool:
     copies = window.shadow
-    return bool(window.requests or copies.agreed or copies.differed or copies.failed)
+    copied = plan.mode == "shadow" and (copies.agreed or copies.differed or copies.failed)
+    return bool(window.requests or copied)
 
 
 def _no_traffic(quiet_s: float, plan: Plan) -> str:

@@ -39,6 +39,7 @@ class Side:
     agreed: Floats  # [runs, seconds]
     disagreed: Floats  # [runs, seconds], failed shadow copies included
     failed: Floats  # [runs, seconds], failed shadow copies
+    same_values: Floats  # [runs, seconds], copies in which every number agreed
 
     @property
     def rated(self) -> Floats:
@@ -47,7 +48,7 @@ class Side:
 
     @property
     def copies(self) -> Floats:
-        """Shadow copies that were tried."""
+        """Requests that both sides answered, or were to answer."""
         return self.agreed + self.disagreed
 
 
@@ -88,6 +89,7 @@ def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> S
         agreed=by_second(agreed),
         disagreed=by_second(disagreed),
         failed=by_second(failed),
+        same_values=by_second(_column(windows, "shadow.same_values")),
     )
 
 

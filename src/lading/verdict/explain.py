@@ -8,13 +8,13 @@ from lading.verdict.aggregates import Side
 from lading.verdict.e_values import Floats
 from lading.verdict.gate_tests import total_variation
 from lading.verdict.limits import LiveGates
-from lading.verdict.observations import TAIL, Traffic, quantile, seconds_at
+from lading.verdict.observations import AGREEMENT, TAIL, Traffic, quantile, seconds_at
 
 
 def observation_counts(gate: str, traffic: Traffic) -> Floats:
     """Return the candidate's observations that a gate counts, ``[runs, seconds]``."""
     candidate = traffic.candidate
-    if gate == "min_agreement":
+    if gate in AGREEMENT:
         return np.asarray(traffic.live.copies + candidate.copies)
     if gate == "max_accuracy_drop":
         return candidate.rated
@@ -29,9 +29,13 @@ def measurements(gate: str, traffic: Traffic) -> dict[str, float]:
     Values are shares or, for latencies, seconds.
     """
     live, candidate = _live(traffic), traffic.candidate
-    if gate == "min_agreement":
-        both = (traffic.live.agreed + candidate.agreed).sum()
-        return _known(candidate=_share(both, observation_counts(gate, traffic).sum()))
+    if gate in AGREEMENT:
+        copies = observation_counts(gate, traffic).sum()
+        agreed = (traffic.live.agreed + candidate.agreed).sum()
+        values = _share((traffic.live.same_values + candidate.same_values).sum(), copies)
+        if gate == "min_value_agreement":
+            return _known(candidate=values)
+        return _known(candidate=_share(agreed, copies), same_values=values)
     if gate == "max_accuracy_drop":
         return _known(
             candidate=_share(candidate.right.sum(), candidate.rated.sum()),
@@ -54,8 +58,13 @@ def describe(gate: str, gates: LiveGates, traffic: Traffic) -> str:
     """Return what a gate saw, as ``errors: candidate 2.1 % of 1,240, live 0.2 % of 11,160 (limit …)``."""
     limit, values = getattr(gates, gate), measurements(gate, traffic)
     count, live = int(observation_counts(gate, traffic).sum()), _live(traffic)
-    if gate == "min_agreement":
-        return f"agreement: {_percent(values.get('candidate'))} of {count:,} copies (limit {limit:.4g})"
+    if gate in AGREEMENT:
+        noun = "copies" if traffic.shadow else "requests that both answered"
+        of = f"{_percent(values.get('candidate'))} of {count:,} {noun}"
+        if gate == "min_value_agreement":
+            return f"agreement in every number: {of} (limit {limit:.4g})"
+        harmful = f", harmful below {gates.roll_back_agreement:.4g}" * (gates.roll_back_agreement < limit)
+        return f"agreement: {of} (limit {limit:.4g}{harmful})"
     if gate == "max_output_shift":
         text = f"{values['distance']:.3f}" if values else "unknown"
         return f"outputs: distance {text} of {count:,} from {int(live.outputs.sum()):,} (limit {limit:.4g})"

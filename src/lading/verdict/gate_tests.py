@@ -10,7 +10,15 @@ import numpy as np
 from lading.verdict.aggregates import Blocks
 from lading.verdict.e_values import Claim, Floats, mixed_path, one_sample, radius, two_sample
 from lading.verdict.limits import LiveGates
-from lading.verdict.observations import Traffic, against_before, blocks_for, disagreed, rates, slower
+from lading.verdict.observations import (
+    AGREEMENT,
+    Traffic,
+    against_before,
+    blocks_for,
+    disagreed,
+    rates,
+    slower,
+)
 
 MIN_BLOCKS = 3
 """Blocks that must speak against a candidate before it is convicted."""
@@ -34,8 +42,9 @@ class Finding:
 def check(gate: str, gates: LiveGates, traffic: Traffic, alpha: float) -> Finding:
     """Test one gate; `alpha` is the chance of a false conviction that it may use up."""
     limit = getattr(gates, gate)
-    if gate == "min_agreement":
-        return _agreement(1 - limit, traffic, alpha, gates.beta)
+    if gate in AGREEMENT:
+        harmful = gates.roll_back_agreement if gate == "min_agreement" else limit
+        return _agreement(gate, (1 - harmful, 1 - limit), traffic, alpha, gates.beta)
     if traffic.live_is_gone:
         return _after_live(gate, limit, traffic, alpha)
     blocks = blocks_for(gate, traffic, alone=False)
@@ -63,17 +72,20 @@ def _log_e(
     return two_sample(live, candidate, limit, claim)
 
 
-def _agreement(limit: float, traffic: Traffic, alpha: float, beta: float) -> Finding:
-    """Test the share of disagreeing copies against `limit`; live needs no sample of its own."""
-    blocks = blocks_for("min_agreement", traffic, alone=True)
+def _agreement(
+    gate: str, limits: tuple[float, float], traffic: Traffic, alpha: float, beta: float
+) -> Finding:
+    """Test the share of disagreement against the limits of harm and of proof; live needs no sample."""
+    harmful, allowed = limits
+    blocks = blocks_for(gate, traffic, alone=True)
     threshold = math.log(1 / alpha)
-    whole = disagreed(traffic, blocks, blocks.past)
-    by_epoch = disagreed(traffic, blocks, blocks.past_of_epoch)
+    whole = disagreed(gate, traffic, blocks, blocks.past)
+    by_epoch = disagreed(gate, traffic, blocks, blocks.past_of_epoch)
     harm = mixed_path(
-        one_sample(whole, limit, "harm"), one_sample(by_epoch, limit, "harm"), threshold / MIN_BLOCKS
+        one_sample(whole, harmful, "harm"), one_sample(by_epoch, harmful, "harm"), threshold / MIN_BLOCKS
     )
-    safe = one_sample(whole, limit, "safe").cumsum(axis=-1)
-    return Finding("min_agreement", blocks, harm, safe / math.log(1 / beta), threshold)
+    safe = one_sample(whole, allowed, "safe").cumsum(axis=-1)
+    return Finding(gate, blocks, harm, safe / math.log(1 / beta), threshold)
 
 
 def _after_live(gate: str, limit: float, traffic: Traffic, alpha: float) -> Finding:

@@ -10,6 +10,7 @@ import msgspec
 
 from lading.errors import InvalidSetting
 from lading.gates import limit_of, parse_toml, read_text, unknown_key
+from lading.release import SAME_WITHIN
 
 GATES = (
     "max_error_increase",
@@ -17,9 +18,10 @@ GATES = (
     "max_latency_p50_ratio",
     "max_output_shift",
     "min_agreement",
+    "min_value_agreement",
     "max_accuracy_drop",
 )
-"""The gates; ``alpha`` and ``beta`` are not gates."""
+"""The gates; ``alpha``, ``beta``, ``roll_back_agreement`` and ``relative_difference`` are not gates."""
 
 NO_LIMIT = {
     "max_error_increase": 1.0,
@@ -27,16 +29,23 @@ NO_LIMIT = {
     "max_latency_p50_ratio": 1000.0,
     "max_output_shift": 1.0,
     "min_agreement": 0.0,
+    "min_value_agreement": 0.0,
     "max_accuracy_drop": 1.0,
 }
 """The limit of each gate that nothing can break; such a gate is not judged. ``false`` in TOML means it."""
+
+
+_OTHER_KEYS = ("alpha", "beta", "roll_back_agreement", "relative_difference")
 
 
 class LiveGates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much worse than live a candidate may be. Shares are from 0 to 1: 0.005 is half a percentage point.
 
     ``alpha`` bounds the chance, over the whole rollout, that a candidate within every gate is rolled back;
-    ``beta`` the chance that one outside any gate is promoted.
+    ``beta`` the chance that one outside any gate is promoted. Below ``roll_back_agreement`` a candidate is
+    harmful; above it and below ``min_agreement`` it is another model, and perhaps a good one: it is held.
+    ``relative_difference`` is how far two numbers may be apart and be the same answer, as a part of the
+    spread of live's golden values. ``min_value_agreement`` is judged only where it is stated.
     """
 
     max_error_increase: float = 0.005
@@ -44,14 +53,23 @@ class LiveGates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     max_latency_p50_ratio: float = 1.5
     max_output_shift: float = 0.1
     min_agreement: float = 0.9
+    roll_back_agreement: float = 0.5
+    min_value_agreement: float = 0.0
+    relative_difference: float = SAME_WITHIN
     max_accuracy_drop: float = 0.02
     alpha: float = 0.05
     beta: float = 0.05
 
     @classmethod
     def of(cls, limits: Mapping[str, Any], *, where: str = "gates") -> LiveGates:
-        """Check `limits` by name; the others have their defaults. Raises `InvalidSetting`."""
-        return cls(**_checked(limits, where))
+        """Check `limits` by name; the others have their defaults. Raises `InvalidSetting`.
+
+        A ``min_agreement`` that is stated is also where a candidate is rolled back, unless another is stated.
+        """
+        checked = _checked(limits, where)
+        if "min_agreement" in checked:
+            checked.setdefault("roll_back_agreement", checked["min_agreement"])
+        return cls(**checked)
 
     def judged(self, gate: str) -> bool:
         """Whether `gate` limits anything."""
@@ -86,8 +104,12 @@ def _value(where: str, key: str, value: Any) -> float:
         return NO_LIMIT[key]
     if key in ("alpha", "beta"):
         return limit_of(where, f"live.{key}", value, at_least=1e-6, at_most=0.5)
+    if key == "relative_difference":
+        return limit_of(where, f"live.{key}", value, at_least=0, at_most=1000)
+    if key == "roll_back_agreement":
+        return limit_of(where, f"live.{key}", value, at_least=0, at_most=1)
     if key.endswith("_ratio"):
         return limit_of(where, f"live.{key}", value, at_least=1, at_most=1000)
     if key in NO_LIMIT:
         return limit_of(where, f"live.{key}", value, at_least=0, at_most=1)
-    raise unknown_key(where, key, [*GATES, "alpha", "beta"], page="docs/reference/verdict.md")
+    raise unknown_key(where, key, [*GATES, *_OTHER_KEYS], page="docs/reference/verdict.md")

@@ -1,8 +1,8 @@
 """The observations of each gate, as streams of ones and zeros on both sides. Tests nothing, has no defaults.
 
 Every gate is a question about one share: of failed requests, of answers that took longer than a threshold, of
-outputs within a set of labels, of wrong answers, of copies answered differently. Thresholds and sets are
-chosen for each block from the traffic before it: chosen from its own, the test would not be fair.
+outputs within a set of labels, of wrong answers, of requests that both sides answer differently. Thresholds
+and sets are chosen for each block from the traffic before it: chosen from its own, the test would be unfair.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from lading.verdict.e_values import Floats, Stream, highest_rate, radius
 # The bounds of the bins are equally far apart on a logarithmic scale: this is the ratio of two neighbours.
 _BIN_RATIO = (LATENCY_BOUNDS_S[-1] / LATENCY_BOUNDS_S[0]) ** (1 / (len(LATENCY_BOUNDS_S) - 1))
 TAIL = {"max_latency_p99_ratio": 0.01, "max_latency_p50_ratio": 0.5}
-_OWN_OBSERVATIONS = ("max_output_shift", "max_accuracy_drop", "min_agreement")
+AGREEMENT = ("min_agreement", "min_value_agreement")
+_OWN_OBSERVATIONS = ("max_output_shift", "max_accuracy_drop", *AGREEMENT)
 Booleans = NDArray[np.bool_]
 Past = Callable[[Floats], Floats]
 
@@ -67,7 +68,7 @@ def blocks_for(gate: str, traffic: Traffic, *, alone: bool) -> Blocks:
             both = [live.outputs.sum(axis=-1), candidate.outputs.sum(axis=-1)]
         elif counted == "max_accuracy_drop":
             both = [live.rated, candidate.rated]
-        elif counted == "min_agreement":
+        elif counted in AGREEMENT:
             both = [live.copies + candidate.copies]
         else:
             both = [live.requests, traffic.tried]
@@ -144,11 +145,14 @@ def against_before(
     return stream, np.full(stream.n.shape, highest_rate(n.sum(), x.sum(), alpha) + limit)
 
 
-def disagreed(traffic: Traffic, blocks: Blocks, past: Past) -> Stream:
-    """Return the shadow copies that were answered differently or failed."""
+def disagreed(gate: str, traffic: Traffic, blocks: Blocks, past: Past) -> Stream:
+    """Return the requests to both sides that the candidate answered otherwise than live, or not at all."""
     # Either side may have counted them.
     live, candidate = traffic.live, traffic.candidate
-    return _stream(blocks, past, live.copies + candidate.copies, live.disagreed + candidate.disagreed)
+    copies = live.copies + candidate.copies
+    if gate == "min_value_agreement":
+        return _stream(blocks, past, copies, copies - live.same_values - candidate.same_values)
+    return _stream(blocks, past, copies, live.disagreed + candidate.disagreed)
 
 
 def quantile(histogram: Floats, tail: float) -> Floats:

@@ -13,6 +13,7 @@ from lading.release import Plan, begin
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.observe.observer import Observer
+from lading.traffic import FeedbackCounts
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 
@@ -75,6 +76,21 @@ def test_strings_count_with_their_length(observer, classifier):
     for at in range(3):
         record(observer, classifier, np.array([["x" * 200_000]], dtype=object), b"r-%d" % at)
     assert observer.remembered[0] == 1
+
+
+@pytest.mark.parametrize("output", ["label", "probabilities"])
+def test_whatever_output_was_asked_for_is_counted_and_found_by_feedback(observer, classifier, output):
+    golden = classifier.samples.outputs
+    release = begin(None, "iris", 1, Plan(mode="live"), actor="t", at="", runtime=None)
+    job = Job(classifier, {}, (output,), lambda outputs: outputs, len(golden[output]))
+    job.outcome = {output: golden[output]}
+    observer.record(Traffic.of(release), job, b"r-1", 0.001, "")
+    names = [("setosa", "versicolor", "virginica")[at] for at in golden["label"].tolist()]
+    assert observer.add_feedback("iris", b"r-1", (*names[:-1], "rose"))
+    observer.windows.rotate(time.time(), last=True)
+    (window,) = observer.windows.drain()
+    assert window.outputs == {name: names.count(name) for name in set(names)}
+    assert window.feedback == FeedbackCounts(right=len(names) - 1, wrong=1)
 
 
 def test_an_answer_whose_request_id_is_used_twice_counts_once(observer, classifier):

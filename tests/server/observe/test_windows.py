@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lading.server.inference.version import ServedVersion
-from lading.server.observe.windows import OutputBuckets, Windows
+from lading.server.observe.outputs import OutputNames
+from lading.server.observe.windows import Windows
 from lading.signature import Signature
 from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts
 from support.bundles import linear_bundle
@@ -39,7 +40,7 @@ def test_a_window_has_the_counts_since_the_last_one(classifier):
     counts = windows.counts(7, classifier)
     probabilities = classifier.samples.outputs["probabilities"]
     for at in range(5):
-        counts.answers.append((0.001 * (at + 1), probabilities[at : at + 1], ""))
+        counts.answers.append((0.001 * (at + 1), {"probabilities": probabilities[at : at + 1]}, ""))
     counts.answers.append((0.5, None, "RunFailed"))
     counts.feedback += [True, True]
     counts.shadows += ["agreed", "dropped", "agreed"]
@@ -96,18 +97,20 @@ def test_windows_put_back_are_dropped_where_600_newer_ones_wait(classifier):
 def test_classes_are_counted_by_label(classifier):
     probabilities = classifier.samples.outputs["probabilities"]
     expected = [("setosa", "versicolor", "virginica")[at] for at in probabilities.argmax(axis=1)]
-    counted = OutputBuckets(classifier, classifier).count([probabilities[:4], probabilities[4:]])
+    counted = OutputNames(classifier, classifier).count(
+        [{"probabilities": probabilities[:4]}, {"probabilities": probabilities[4:]}]
+    )
     assert counted == {name: expected.count(name) for name in set(expected)}
 
 
 def test_values_of_a_candidate_are_counted_in_the_bins_of_live(tmp_path):
     live, candidate = regressor(tmp_path, 1.0, 1), regressor(tmp_path, 2.0, 2)
     values = np.arange(100, dtype=np.float32).reshape(-1, 1)
-    same = OutputBuckets(live, live).count([values])
+    same = OutputNames(live, live).count([{"value": values}])
     assert len(same) == 10
     assert set(same.values()) == {10}
-    assert OutputBuckets(candidate, live).count([values]) == same
-    shifted = OutputBuckets(candidate, live).count([values * 2])
+    assert OutputNames(candidate, live).count([{"value": values}]) == same
+    shifted = OutputNames(candidate, live).count([{"value": values * 2}])
     assert shifted["bin 9"] > 50
 
 
@@ -115,7 +118,7 @@ def test_outputs_are_counted_while_the_live_version_is_still_loading(tmp_path):
     first = regressor(tmp_path, 1.0, 1)
     windows = Windows("replica-1")
     windows.live_of = lambda _name: ServedVersion("model", 2, "sha256:2")
-    windows.counts(2, first).answers.append((0.001, np.array([[50.0]], np.float32), ""))
+    windows.counts(2, first).answers.append((0.001, {"value": np.array([[50.0]], np.float32)}, ""))
     windows.rotate(time.time(), last=True)
     (window,) = windows.drain()
     assert sum(window.outputs.values()) == 1
@@ -126,17 +129,17 @@ def test_a_promoted_version_and_its_next_candidate_are_counted_in_its_own_bins(t
     windows = Windows("replica-1")
     windows.live_of = lambda _name: first
     values = np.arange(100, dtype=np.float32).reshape(-1, 1) * 2
-    assert windows.buckets(second).count([values])["bin 9"] > 50
+    assert windows.names(second).count([{"value": values}])["bin 9"] > 50
     windows.live_of = lambda _name: second
-    beside = windows.buckets(third).count([values])
-    assert windows.buckets(second).count([values]) == beside
+    beside = windows.names(third).count([{"value": values}])
+    assert windows.names(second).count([{"value": values}]) == beside
     assert set(beside.values()) == {10}
 
 
 def test_output_buckets_do_not_keep_a_version_in_memory(tmp_path):
     windows = Windows("replica-1")
     served = regressor(tmp_path, 1.0, 1)
-    windows.buckets(served)
+    windows.names(served)
     gone = weakref.ref(served)
     del served
     gc.collect()
@@ -151,7 +154,7 @@ def test_outputs_of_different_widths_in_one_second_are_all_counted(tmp_path, nam
     served = served_from(bundle_of(tmp_path / name, model, Signature(inputs=(x,), outputs=(value,)), inputs))
     wide, narrow = np.ones((2, 3), np.float32), np.ones((4, 1), np.float32)
     nothing = np.ones((0, 3), np.float32)
-    counted = OutputBuckets(served, served).count([wide, narrow, nothing])
+    counted = OutputNames(served, served).count([{name: rows} for rows in (wide, narrow, nothing)])
     assert sum(counted.values()) == (10 if name == "value" else 6), "values, or the first of each row"
 
 
@@ -159,8 +162,8 @@ def test_outputs_that_cannot_be_named_do_not_stop_other_windows(classifier, tmp_
     windows = Windows("replica-1")
     other = regressor(tmp_path, 1.0, 1)
     for _ in range(2):
-        windows.counts(1, other).answers.append((0.001, np.array([["no number"]]), ""))
-        windows.counts(1, classifier).answers.append((0.001, classifier.samples.outputs["probabilities"], ""))
+        windows.counts(1, other).answers.append((0.001, {"value": np.array([["no number"]])}, ""))
+        windows.counts(1, classifier).answers.append((0.001, classifier.samples.outputs, ""))
         windows.rotate(time.time(), last=True)
     assert [(window.requests, bool(window.outputs)) for window in windows.drain()] == [
         (1, False),
@@ -171,7 +174,7 @@ def test_outputs_that_cannot_be_named_do_not_stop_other_windows(classifier, tmp_
 
 def test_nan_is_counted_as_nan(tmp_path):
     live = regressor(tmp_path, 1.0, 1)
-    assert OutputBuckets(live, live).count([np.array([[np.nan], [50.0]], np.float32)])["nan"] == 1
+    assert OutputNames(live, live).count([{"value": np.array([[np.nan], [50.0]], np.float32)}])["nan"] == 1
 
 
 def test_an_answer_added_late_to_a_second_is_counted_with_it(classifier):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lading.rollout.snapshot import SideStats, Snapshot
 
 NO_VALUE = "–"
-HARM, PENDING, FINE = "✗", "…", "✓"
+HARM, PENDING, FINE, UNKNOWN = "✗", "…", "✓", "?"
 _MOST_OUTPUTS = 5
 _HEADER = ("release", "state", "live", "candidate", "share", "step", "by", "since", "reason")
 
@@ -95,11 +95,13 @@ def verdict_text(snapshot: Snapshot) -> tuple[str, tuple[str, ...]]:
 
 
 def symbol(reason: str) -> str:
-    """Return the symbol of a reason: harm, evidence that is still missing, or no harm."""
+    """Return the symbol of a reason: harm, evidence still missing, nothing known, or no harm."""
     # The words are those of `lading.verdict`; a reason has no field that says which kind it is.
     if "harm is certain" in reason or reason.startswith("no traffic"):
         return HARM
-    return PENDING if "not enough yet" in reason else FINE
+    if "not enough yet" in reason:
+        return PENDING
+    return UNKNOWN if "no evidence" in reason or "not proved" in reason else FINE
 
 
 def change_line(snapshot: Snapshot) -> str:

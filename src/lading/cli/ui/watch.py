@@ -23,6 +23,7 @@ _SYMBOL_STYLES = {
     release_view.HARM: "bold red",
     release_view.PENDING: "yellow",
     release_view.FINE: "green",
+    release_view.UNKNOWN: "yellow",
 }
 _VERDICT_STYLES = {"promote": "bold green", "hold": "yellow", "roll_back": "bold red"}
 

@@ -47,6 +47,9 @@ class Observer(Protocol):
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Run a copy of an answered job on a candidate in shadow."""
 
+    def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
+        """Run few of the answered jobs of either side on the other, and compare both answers."""
+
     def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
         """Add the truth about an answer; return whether this process gave the answer."""
 
@@ -123,10 +126,27 @@ class DataPlane:
         if traffic is None or self.observer is None:
             return
         self.observer.record(traffic, job, request_id, latency_s, error)
-        if traffic.shadows and not error and job.served.version == traffic.live:
-            candidate = self._table.numbered(job.served.name, traffic.candidate)
-            if candidate is not None:
-                self.observer.copy(traffic, job, candidate)
+        if traffic.candidate is None or error:
+            return
+        candidate = self._table.numbered(job.served.name, traffic.candidate)
+        if candidate is None:
+            return
+        if traffic.shadows and job.served.version == traffic.live:
+            self.observer.copy(traffic, job, candidate)
+        elif traffic.pairs:
+            live = self._table.numbered(job.served.name, traffic.live)
+            if live is not None:
+                self.observer.pair(traffic, job, live, candidate)
+
+    def record_gone(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
+        """Record a request whose client has gone, where callers are split between two versions.
+
+        Clients that leave for reasons of their own leave both alike. A copy in shadow has no client: there
+        the count would only excuse the candidate.
+        """
+        traffic = self._table.traffic.get(job.served.name)
+        if traffic is not None and traffic.pairs and self.observer is not None:
+            self.observer.record(traffic, job, request_id, latency_s, error)
 
     def record_rejection(self, latency_s: float, error: str) -> None:
         """Record a request that the version on this caller's side refused: one that takes less is worse."""

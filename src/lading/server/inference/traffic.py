@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lading.release import Mode, Release, Side, split
+from lading.release import SAME_WITHIN, Mode, Release, Side, split
 
 KEY_HEADER = b"x-lading-key"
 """Requests with the same value land on the same side, on every replica and after every restart."""
@@ -20,7 +20,10 @@ Headers = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How a release shares the requests for its model. Versions are numbers of the registry."""
+    """How a release shares the requests for its model. Versions are numbers of the registry.
+
+    ``relative_difference`` is how far numbers of both sides may be apart to count as the same answer.
+    """
 
     name: str
     release: int
@@ -29,6 +32,7 @@ class Traffic:
     candidate: int | None
     weight_percent: float
     rules: tuple[tuple[bytes, bytes, Side], ...] = ()
+    relative_difference: float = SAME_WITHIN
 
     @classmethod
     def of(cls, release: Release) -> Traffic:
@@ -44,6 +48,7 @@ class Traffic:
             candidate=release.candidate,
             weight_percent=release.weight_percent,
             rules=rules if release.candidate is not None else (),
+            relative_difference=release.plan.gates.get("relative_difference", SAME_WITHIN),
         )
 
     @property
@@ -55,6 +60,11 @@ class Traffic:
     def shadows(self) -> bool:
         """Whether the candidate gets copies of what live answers."""
         return self.candidate is not None and self.mode == "shadow"
+
+    @property
+    def pairs(self) -> bool:
+        """Whether both sides answer callers, and answer a few requests both, to be compared."""
+        return self.candidate is not None and self.mode in ("canary", "ab")
 
     def side(self, headers: Headers, draw: Callable[[], float]) -> Side:
         """Choose the side of one request."""

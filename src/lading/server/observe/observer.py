@@ -16,7 +16,7 @@ from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
 from lading.server.observe.shadow import Shadows
-from lading.server.observe.windows import Windows, rows_of
+from lading.server.observe.windows import Windows
 from lading.signature import Array
 from lading.traffic import Feedback
 
@@ -27,12 +27,14 @@ _MAX_COPIED_BYTES = 4096
 
 
 class Answer(NamedTuple):
-    """An answer kept for feedback: its release, its version and its primary output."""
+    """An answer kept for feedback: its release, its version, and the output that feedback is about."""
 
     release: int
     version: ServedVersion
-    primary: Array
+    output: str
+    array: Array
     size_bytes: int
+    within: float
 
 
 class Observer:
@@ -50,6 +52,7 @@ class Observer:
         self.unmatched: deque[Feedback] = deque(maxlen=_MAX_REMEMBERED)
         self._answers: OrderedDict[tuple[str, bytes], Answer] = OrderedDict()
         self._answers_bytes = 0
+        self._rated: dict[str, tuple[str, ...]] = {}  # by digest
         self._lock = threading.Lock()
 
     @property
@@ -60,12 +63,17 @@ class Observer:
 
     def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Count one answer; ``error`` is the name of the error, or empty."""
-        version = job.served
-        result = job.result
-        primary = result.get(version.signature.primary.name) if result is not None else None
-        self.windows.counts(traffic.release, version).answers.append((latency_s, primary, error))
-        if not error and primary is not None:
-            self._remember((version.name, request_id), traffic.release, version, primary)
+        version, outputs = job.served, job.result
+        self.windows.counts(traffic.release, version).answers.append((latency_s, outputs, error))
+        if error or outputs is None:
+            return
+        rated = self._rated.get(version.digest)
+        if rated is None:
+            rated = self._rated[version.digest] = self.windows.names(version).rated
+        for name in rated:  # Of what the caller asked for, the output that says most.
+            if name in outputs:
+                self._remember((version.name, request_id), traffic, version, name, outputs[name])
+                return
 
     def record_rejection(
         self, traffic: Traffic, version: ServedVersion, latency_s: float, error: str
@@ -76,7 +84,12 @@ class Observer:
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Send a copy of an answered job to a candidate in shadow."""
         if job.result is not None:
-            self.shadows.copy(traffic.release, job, candidate)
+            self.shadows.copy(traffic, job, candidate)
+
+    def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
+        """Let the other of the two answer a few of the jobs that one of them has answered."""
+        if job.result is not None:
+            self.shadows.pair(traffic, job, live, candidate)
 
     def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
         """Add the truth about an answer, a label per row; return whether this process gave that answer.
@@ -94,24 +107,26 @@ class Observer:
             answer = self._forget((name, request_id))
         if answer is None:
             return False
-        predicted = self.windows.buckets(answer.version).names(rows_of(answer.primary)).tolist()
-        counts = self.windows.counts(answer.release, answer.version)
-        # Not strict: a client may know the truth about the first rows only.
-        counts.feedback.extend(label == true for label, true in zip(predicted, truth, strict=False))
+        names = self.windows.names(answer.version)
+        rated = names.truths(answer.output, answer.array, truth, answer.within)
+        self.windows.counts(answer.release, answer.version).feedback.extend(rated)
         return True
 
     def close(self) -> None:
         """End the thread of shadow copies."""
         self.shadows.stop()
 
-    def _remember(self, key: tuple[str, bytes], release: int, version: ServedVersion, primary: Array) -> None:
+    def _remember(
+        self, key: tuple[str, bytes], traffic: Traffic, version: ServedVersion, output: str, array: Array
+    ) -> None:
         """Keep an answer for feedback; beyond a number and a total size the oldest are forgotten."""
-        primary, size_bytes = _detached(primary)
+        array, size_bytes = _detached(array)
         answers = self._answers
         with self._lock:
             if key in answers:  # A client may use a request id twice.
                 self._forget(key)
-            answers[key] = Answer(release, version, primary, size_bytes)
+            within = traffic.relative_difference
+            answers[key] = Answer(traffic.release, version, output, array, size_bytes, within)
             self._answers_bytes += size_bytes
             while len(answers) > _MAX_REMEMBERED or self._answers_bytes > self._max_remembered_bytes:
                 self._answers_bytes -= answers.popitem(last=False)[1].size_bytes
@@ -123,14 +138,14 @@ class Observer:
         return answer
 
 
-def _detached(primary: Array) -> tuple[Array, int]:
+def _detached(array: Array) -> tuple[Array, int]:
     """Return an output, copied if it is a small slice, and the bytes of memory that keeping it holds."""
-    size_bytes, merged = primary.nbytes, primary.base
+    size_bytes, merged = array.nbytes, array.base
     if merged is not None and size_bytes <= _MAX_COPIED_BYTES:
-        primary = primary.copy()
+        array = array.copy()
     elif isinstance(merged, np.ndarray):
         size_bytes = merged.nbytes  # A view keeps all of the array that it is a slice of.
-    if primary.dtype.hasobject:
+    if array.dtype.hasobject:
         # `nbytes` counts only the pointers to Python's strings.
-        size_bytes += sum(map(sys.getsizeof, primary.flat))
-    return primary, size_bytes
+        size_bytes += sum(map(sys.getsizeof, array.flat))
+    return array, size_bytes

@@ -1,58 +1,85 @@
-"""Copies of live requests for a candidate in shadow: run in a thread and compared with the answers of live.
+"""Requests that live and candidate both answer: run once more in a thread, and compared row by row.
 
-The caller's answer never waits for a copy: copies are queued, run at low priority, and dropped (and counted
-as dropped) when the queue is full.
+In shadow that is every request that live answers, in a canary or A/B test a few of both sides. The caller's
+answer never waits: copies are queued, run at low priority, and dropped (and counted as dropped) when the
+queue is full.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
+import random
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from lading.errors import LadingError
-from lading.parity import compare
+import numpy as np
+
+from lading.errors import LadingError, ModelNotReady
 from lading.server.inference.job import Job
+from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.windows import Windows
+from lading.signature import Array, Signature
+
+log = logging.getLogger("lading.server")
 
 _MAX_QUEUED = 64
 _NICENESS = 10
+PAIR_EVERY_S = 0.1
+"""At most so often, on average, a process lets both sides of a canary answer: evidence for the row-by-row
+comparison then comes as fast as that for errors, at 1 % of a core for a small model."""
+_REST = 20
+"""A pair is followed by this many times its run: a large model costs 5 % of a core at most."""
 
 
 class _Copy(NamedTuple):
-    release: int
+    traffic: Traffic
     job: Job
+    live: ServedVersion
     candidate: ServedVersion
 
 
 class Shadows:
-    """Runs copies of live jobs on candidates, and counts how often both agree."""
+    """Runs copies of answered jobs on the other side of a release, and counts how often both agree."""
 
     def __init__(self, windows: Windows, copies: queue.Queue[_Copy | None] | None = None) -> None:
         self._windows = windows
         self._queue: queue.Queue[_Copy | None] = queue.Queue(_MAX_QUEUED) if copies is None else copies
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
+        self._next_pair: dict[str, float] = {}  # by digest of the candidate, on the clock of `perf_counter`
+        self._unequal: set[str] = set()
 
-    def copy(self, release: int, job: Job, candidate: ServedVersion) -> None:
-        """Queue a copy of the answered `job` for `candidate`; drop it if the queue is full."""
-        counts = self._windows.counts(release, candidate)
+    def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
+        """Queue a copy of a job that live answered, for `candidate` in shadow; a full queue drops it."""
         if candidate.state is not State.READY:
             return
-        if candidate.signature.inputs != job.served.signature.inputs:
+        counts = self._windows.counts(traffic.release, candidate)
+        if not can_answer(job.inputs, job.served.signature, candidate.signature):
             counts.shadows.append("failed")
             return
-        try:
-            self._queue.put_nowait(_Copy(release, job, candidate))
-        except queue.Full:
+        if not self._put(_Copy(traffic, job, job.served, candidate)):
             counts.shadows.append("dropped")
+
+    def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
+        """Queue a copy of a job that one side has answered for the other side, a few times a second.
+
+        Sides that do not take the same inputs are not compared: nothing is counted.
+        """
+        now = time.perf_counter()
+        if now < self._next_pair.get(candidate.digest, 0.0) or job.served not in (live, candidate):
             return
-        if self._thread is None:
-            self._start()
+        other = candidate if job.served is live else live
+        # At a random moment: callers that come in a rhythm are not always the same ones.
+        wait_s = PAIR_EVERY_S * random.uniform(0.5, 1.5)  # noqa: S311 - a sample, no secret
+        self._next_pair[candidate.digest] = now + wait_s
+        if other.state is State.READY and can_answer(job.inputs, job.served.signature, other.signature):
+            self._put(_Copy(traffic, job, live, candidate))
 
     def stop(self) -> None:
         """Stop the thread after the copy that runs now."""
@@ -64,6 +91,15 @@ class Shadows:
             self._queue.put(None)
             self._thread.join()
 
+    def _put(self, copy: _Copy) -> bool:
+        try:
+            self._queue.put_nowait(copy)
+        except queue.Full:
+            return False
+        if self._thread is None:
+            self._start()
+        return True
+
     def _start(self) -> None:
         with self._start_lock:
             if self._thread is None:
@@ -74,23 +110,70 @@ class Shadows:
         # On Linux each thread has a niceness of its own (setpriority(2), "C library/kernel differences").
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while (copy := self._queue.get()) is not None:
-            self._run(copy)
+            try:
+                self._run(copy)
+            except Exception:
+                # A model may return anything; the copies of all other models are compared in this thread.
+                self._windows.counts(copy.traffic.release, copy.candidate).shadows.append("failed")
+                if copy.candidate.digest not in self._unequal:
+                    self._unequal.add(copy.candidate.digest)
+                    log.exception("answers of %s cannot be compared with live's", copy.candidate.label)
 
     def _run(self, copy: _Copy) -> None:
-        job, candidate = copy.job, copy.candidate
+        traffic, job, candidate = copy.traffic, copy.job, copy.candidate
+        by_live = job.served is copy.live
+        other = candidate if by_live else copy.live
         assert job.result is not None
+        names = {tensor.name for tensor in other.signature.outputs}
+        # The same outputs that were answered: a client may have asked for some of them only.
+        asked = tuple(name for name in job.result if name in names)
+        if not asked and not by_live:
+            return  # Live has none of them: there is nothing to compare.
         began = time.perf_counter()
+        error, outputs = "", None
         try:
-            # The same outputs that live computed: a client may have asked for some of them only.
-            outputs = candidate.run(job.inputs, tuple(job.result))
-        except LadingError as error:
-            counts = self._windows.counts(copy.release, candidate)
-            counts.shadows.append("failed")
-            counts.answers.append((time.perf_counter() - began, None, type(error).__name__))
-            return
+            outputs = other.run(job.inputs, asked) if asked else {}
+        except ModelNotReady:
+            return  # Unloaded meanwhile: says nothing about either.
+        except LadingError as failure:
+            error = type(failure).__name__
         took_s = time.perf_counter() - began
-        tensors = [tensor for tensor in job.served.signature.outputs if tensor.name in job.result]
-        parity = compare(tensors, job.result, outputs, job.served.manifest.tolerance)
-        counts = self._windows.counts(copy.release, candidate)
-        counts.shadows.append("agreed" if parity.holds else "differed")
-        counts.answers.append((took_s, outputs.get(candidate.signature.primary.name), ""))
+        counts = self._windows.counts(traffic.release, candidate)
+        if traffic.shadows:
+            counts.answers.append((took_s, outputs, error))
+        else:
+            rested = time.perf_counter() + _REST * took_s
+            self._next_pair[candidate.digest] = max(self._next_pair.get(candidate.digest, 0.0), rested)
+        if outputs is None:
+            if by_live:  # What only live fails at is no fault of the candidate's.
+                counts.shadows.append("failed")
+            return
+        ours, theirs = (job.result, outputs) if by_live else (outputs, job.result)
+        counts.shadows += self._compare(copy, ours, theirs)
+
+    def _compare(self, copy: _Copy, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[str]:
+        """Compare one row of live's answer (`ours`) with the candidate's; return what to count."""
+        # One row of each request, drawn at random: its rows are not independent, and so a request of a
+        # thousand rows says as much as one of a single row, and no more.
+        at = random.randrange(max(1, copy.job.rows))  # noqa: S311 - a sample, no secret
+        live = self._windows.names_of(copy.live, copy.live)
+        candidate = self._windows.names_of(copy.candidate, copy.live)
+        ours, theirs = live.row(ours, at), candidate.row(theirs, at)
+        same = live.says_the_same(ours, candidate, theirs, copy.traffic.relative_difference)
+        values = ["same_values"] if live.has_same_values(ours, theirs) else []
+        return ["agreed" if same else "differed", *values]
+
+
+def can_answer(inputs: Mapping[str, Array], theirs: Signature, ours: Signature) -> bool:
+    """Return whether inputs that were checked against `theirs` are inputs of `ours` too."""
+    if [_form(tensor) for tensor in theirs.inputs] != [_form(tensor) for tensor in ours.inputs]:
+        return False
+    return not any(
+        before.allows_nan and not tensor.allows_nan and bool(np.isnan(inputs[tensor.name]).any())
+        for before, tensor in zip(theirs.inputs, ours.inputs, strict=True)
+        if inputs[tensor.name].dtype.kind == "f"
+    )
+
+
+def _form(tensor: object) -> tuple[object, ...]:
+    return tuple(getattr(tensor, name) for name in ("name", "dtype", "shape", "columns"))

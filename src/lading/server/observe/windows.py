@@ -10,32 +10,31 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lading.server.inference.version import ServedVersion
-from lading.signature import Array, Tensor
+from lading.server.observe.outputs import OutputNames
+from lading.signature import Array
 from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 
 log = logging.getLogger("lading.server")
 
 _MAX_WINDOWS = 600  # Ten minutes of one version, or fewer of several.
-_MAX_ROWS = 20_000  # Rows of one version that are named in one second; naming them all could take longer.
-_MAX_BUCKETS = 64
-_BINS = 10
+_MAX_NAMED = 64
 
 
 @dataclass(slots=True)
 class SecondCounts:
     """What happened to one version since the last window. Appending is atomic, so no lock is needed.
 
-    ``answers`` has latency in seconds, primary output and name of the error; ``shadows`` a field name of
+    ``answers`` has latency in seconds, outputs and name of the error; ``shadows`` a field name of
     `ShadowCounts` for each copy, ``feedback`` whether each row was predicted right.
     """
 
-    answers: list[tuple[float, Array | None, str]] = field(default_factory=list)
+    answers: list[tuple[float, Mapping[str, Array] | None, str]] = field(default_factory=list)
     shadows: list[str] = field(default_factory=list)
     feedback: list[bool] = field(default_factory=list)
 
@@ -63,7 +62,7 @@ class Windows:
         self._windows: deque[Window] = deque(maxlen=_MAX_WINDOWS)
         self._began = time.time()
         self._lock = threading.Lock()
-        self._buckets: dict[tuple[str, str], OutputBuckets] = {}
+        self._names: dict[tuple[str, str], OutputNames] = {}
         self._unnamed: set[str] = set()
 
     def counts(self, release: int, version: ServedVersion) -> SecondCounts:
@@ -107,25 +106,29 @@ class Windows:
             room = _MAX_WINDOWS - len(self._windows)
             self._windows.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
-    def buckets(self, version: ServedVersion) -> OutputBuckets:
+    def names(self, version: ServedVersion) -> OutputNames:
         """Return what names the outputs of a version, by the bins of the version that is live now."""
         live = self.live_of(version.name)
         reference = live if live is not None and live.is_opened else version
+        return self.names_of(version, reference)
+
+    def names_of(self, version: ServedVersion, reference: ServedVersion) -> OutputNames:
+        """Return what names the outputs of a version, by the bins of `reference`."""
         # By digest, because a version as a key would stay in memory after it has been unloaded.
         key = (version.digest, reference.digest)
-        buckets = self._buckets.get(key)
-        if buckets is None:
-            kept = list(self._buckets.items())[-_MAX_BUCKETS + 1 :]
-            buckets = OutputBuckets(version, reference)
+        names = self._names.get(key)
+        if names is None:
+            kept = list(self._names.items())[-_MAX_NAMED + 1 :]
+            names = OutputNames(version, reference)
             # Replaced as a whole: other threads may be reading it.
-            self._buckets = {**dict(kept), key: buckets}
-        return buckets
+            self._names = {**dict(kept), key: names}
+        return names
 
     def _window(
         self, release: int, version: ServedVersion, counts: SecondCounts, began: float, seconds: float
     ) -> Window:
         answers = counts.answers
-        outputs = [primary for _, primary, _ in answers if primary is not None]
+        outputs = [answered for _, answered, _ in answers if answered is not None]
         return Window(
             name=version.name,
             release=release,
@@ -142,71 +145,16 @@ class Windows:
             feedback=FeedbackCounts(right=counts.feedback.count(True), wrong=counts.feedback.count(False)),
         )
 
-    def _outputs(self, version: ServedVersion, outputs: Sequence[Array]) -> dict[str, int]:
+    def _outputs(self, version: ServedVersion, outputs: Sequence[Mapping[str, Array]]) -> dict[str, int]:
         """Count outputs by name; if they cannot be named, the requests count all the same."""
         try:
-            return self.buckets(version).count(outputs) if outputs else {}
+            return self.names(version).count(outputs) if outputs else {}
         except Exception:
             # A model may return anything. The windows of all other models are made in the same thread.
             if version.digest not in self._unnamed:
                 self._unnamed.add(version.digest)
                 log.exception("the outputs of %s are not counted", version.label)
             return {}
-
-
-class OutputBuckets:
-    """Names the primary outputs of a version: by label, or by the decile of the golden values they fall in.
-
-    The golden values are those of `live`, if its primary output is the same tensor.
-    """
-
-    def __init__(self, version: ServedVersion, live: ServedVersion) -> None:
-        self._labels: Mapping[str, str] = version.labels
-        self._tensor: Tensor = version.signature.primary
-        self._edges: Array | None = None
-        if not (self._tensor.columns or self._tensor.dtype in ("string", "bool") or self._is_label):
-            reference = live if live.signature.primary == self._tensor else version
-            golden = reference.samples.outputs[self._tensor.name].astype(np.float64).reshape(-1)
-            finite = golden[np.isfinite(golden)]
-            quantiles = np.linspace(0, 1, _BINS + 1)[1:-1]
-            self._edges = np.unique(np.quantile(finite, quantiles)) if finite.size else np.zeros(1)
-
-    @property
-    def _is_label(self) -> bool:
-        return self._tensor.name == "label" or self._tensor.dtype.startswith(("int", "uint"))
-
-    def count(self, outputs: Sequence[Array]) -> dict[str, int]:
-        """Count the rows of `outputs` by name, up to a limit of rows; they may have different widths."""
-        counted: Counter[str] = Counter()
-        for rows in _by_width(outputs):
-            if self._edges is not None:
-                counted.update(self._by_bin(rows.astype(np.float64).reshape(-1)))
-            else:
-                names, counts = np.unique(self.names(rows), return_counts=True)
-                counted.update(dict(zip(names.tolist(), counts.tolist(), strict=True)))
-        return dict(counted)
-
-    def names(self, rows: Array) -> Array:
-        """Return the label of each row, as text; `rows` is ``[rows, outputs]``."""
-        tensor, labels = self._tensor, self._labels
-        if tensor.columns and tensor.name in ("probabilities", "scores"):
-            keys = np.array(tensor.columns)[rows.argmax(axis=-1)]  # [rows]
-        else:
-            keys = rows[:, 0].astype(str)  # [rows]
-        return np.array([labels.get(key, key) for key in keys.tolist()], dtype=str)
-
-    def _by_bin(self, values: Array) -> dict[str, int]:
-        edges = self._edges
-        assert edges is not None
-        bins = np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
-        named = {f"bin {at}": int(count) for at, count in enumerate(bins) if count}
-        missing = int(np.isnan(values).sum())
-        return {**named, "nan": missing} if missing else named
-
-
-def rows_of(array: Array) -> Array:
-    """Return an output as ``[rows, values]``; one without a batch dimension is one row, an empty one none."""
-    return array.reshape(len(array) if array.ndim else 1, -1) if array.size else array.reshape(0, 1)
 
 
 def _latency_counts(latencies_s: Sequence[float]) -> tuple[int, ...]:
@@ -216,16 +164,3 @@ def _latency_counts(latencies_s: Sequence[float]) -> tuple[int, ...]:
     # A latency that equals a bound belongs below it.
     bins = np.searchsorted(np.array(LATENCY_BOUNDS_S), np.array(latencies_s), side="left")
     return tuple(np.bincount(bins, minlength=len(LATENCY_BOUNDS_S) + 1).tolist())
-
-
-def _by_width(outputs: Sequence[Array]) -> Iterator[Array]:
-    """Concatenate outputs of the same width to ``[rows, values]``, up to a limit of rows in all."""
-    by_width: dict[int, list[Array]] = {}
-    remaining = _MAX_ROWS
-    for output in outputs:
-        rows = rows_of(output)[:remaining]
-        remaining -= len(rows)
-        if len(rows):
-            by_width.setdefault(rows.shape[1], []).append(rows)
-    for same_width in by_width.values():
-        yield np.concatenate(same_width)
