@@ -129,6 +129,8 @@ class SklearnModel:
                         target_opset=opset,
                         custom_conversion_functions=repaired_converters(),
                     )
+            except ConversionError:
+                raise
             except TypeError as error:
                 if isinstance(opset, int):
                     raise _failure(self.title, error) from error
@@ -297,16 +299,14 @@ def _title(model: Any) -> str:
 def _options(model: Any) -> dict[Any, dict[str, Any]]:
     """Return skl2onnx's options: plain tensors, and scores if there are no probabilities."""
     last = _last(model)
-    # The locale that lower-cases texts: the default, en_US.UTF-8, is missing in most containers.
-    texts = {kind: {"locale": "C.UTF-8"} for kind in (CountVectorizer, TfidfVectorizer)}
     try:
         allowed = converter_of(type(last)).get_allowed_options() or {}
     except (ValueError, RuntimeError, AttributeError):
-        return texts
+        return {}
     options = {"zipmap": False}
     if not hasattr(last, "predict_proba"):
         options["raw_scores"] = True
-    return {**texts, id(last): {name: value for name, value in options.items() if name in allowed}}
+    return {id(last): {name: value for name, value in options.items() if name in allowed}}
 
 
 def _final_names(form: inputs.Form, pairs: list[tuple[str, str]]) -> dict[str, str]:

@@ -19,6 +19,9 @@ from skl2onnx.common._apply_operation import apply_cast, apply_mul, apply_sub
 from skl2onnx.common._registration import get_converter
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn import cluster, discriminant_analysis, ensemble, preprocessing, tree
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+from lading.convert.sklearn_text import convert_text
 
 _ONNX_FLOAT, _ONNX_DOUBLE = 1, 11  # TensorProto.FLOAT and DOUBLE
 
@@ -64,7 +67,8 @@ def repaired_converters() -> dict[Any, Any]:
     wrapped |= dict.fromkeys(_SCALERS, _with_plain_arithmetic)
     wrapped[ensemble.VotingClassifier] = _without_flattening
     wrapped[discriminant_analysis.LinearDiscriminantAnalysis] = _with_logistic_of_one_score
-    return {kind: partial(wrapper, converter_of(kind)) for kind, wrapper in wrapped.items()}
+    repaired: dict[Any, Any] = {kind: partial(wrapper, converter_of(kind)) for kind, wrapper in wrapped.items()}
+    return repaired | dict.fromkeys((CountVectorizer, TfidfVectorizer), convert_text)
 
 
 def _in_given_precision(convert: Any, scope: Any, operator: Any, container: Any) -> None:
