@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,12 @@ import sklearn
 from skl2onnx.common import data_types
 from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.utils.validation import check_is_fitted
 
 from lading.convert import Conversion, Plan, graph, inputs, outputs
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
+from lading.convert.sklearn_words import known_words
 from lading.convert.table import Table, make_table
 from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, one_line
 from lading.signature import Array, Signature
@@ -67,7 +68,9 @@ class SklearnModel:
         if table.kind == "named":
             table = _only_array(table, self.title)
         names = getattr(self.model, "feature_names_in_", None)
-        return table if names is None else _with_names(table, [str(name) for name in names], self.title)
+        if names is not None:
+            table = _with_names(table, [str(name) for name in names], self.title)
+        return replace(table, words=known_words(self.model, table))
 
     def outputs(self, table: Table) -> dict[str, Array]:
         """Compute the estimator's own answers; rows first, texts as object arrays of ``str``."""

@@ -1,4 +1,4 @@
-"""Vectorizers that look at characters: `char`, `char_wb`, and words after `strip_accents`.
+"""Vectorizers that look at characters: `char`, `char_wb`, and words after `strip_accents` or in Greek.
 
 Every character becomes a number, those that turn into several become several, and n-grams are found among the
 numbers. A word is the n-gram of its characters between two boundaries.
@@ -23,6 +23,11 @@ from lading.errors import ConverterFailed
 _GONE = 2  # the number of a character that leaves nothing, such as a combining accent
 _SPACE = 3  # the first of the numbers of white space
 _LONGEST = 4  # of what one character may become, if no vocabulary has any of it
+_SKIPPED, _LETTER, _CAPITAL = (
+    2,
+    3,
+    4,
+)  # what a character is to a capital sigma beside it; other signs are `UNKNOWN`
 _CAPITAL_SIGMA, _SIGMA, _FINAL_SIGMA = "\u03a3", "\u03c3", "\u03c2"
 
 
@@ -36,18 +41,18 @@ class _Alphabet:
 
     def of(self, text: str) -> tuple[int, ...]:
         """Return the numbers of what a character became; several unknown ones are as good as one."""
-        found: list[int] = []
+        numbers: list[int] = []
         for character in text:
             if self.word is not None and not self.word[ord(character)]:
                 number = NOTHING
             else:
                 number = self.numbers.get(character, UNKNOWN)
-            if number not in (NOTHING, UNKNOWN) or found[-1:] != [number]:
-                found.append(number)
-        if len(found) > _LONGEST and max(found) < self.spaces:
+            if number not in (NOTHING, UNKNOWN) or numbers[-1:] != [number]:
+                numbers.append(number)
+        if len(numbers) > _LONGEST and max(numbers) < self.spaces:
             # Such as the four words of U+FDFA, if no letter of them is known.
-            found = [found[0], UNKNOWN, found[-1]]
-        return tuple(found) or (_GONE,)
+            numbers = [numbers[0], UNKNOWN, numbers[-1]]
+        return tuple(numbers) or (_GONE,)
 
 
 def character_counts(graph: TextGraph, text: str, vectorizer: Any) -> str:
@@ -58,7 +63,9 @@ def character_counts(graph: TextGraph, text: str, vectorizer: Any) -> str:
     grams = list(_character_grams(vectorizer))
     alphabet = _alphabet(grams, None)
     codes = _codes(graph, text, vectorizer, alphabet)
-    pool: list[Gram] = [(tuple(alphabet.numbers[one] for one in gram), column) for gram, column in grams]
+    pool: list[Gram] = [
+        (tuple(alphabet.numbers[character] for character in gram), column) for gram, column in grams
+    ]
     if vectorizer.analyzer == "char":
         return graph.gram_counts(_collapsed(graph, codes, alphabet), pool, columns=columns)
     bounded = _between_spaces(graph, codes, alphabet)
@@ -80,7 +87,9 @@ def _character_grams(vectorizer: Any) -> Iterator[tuple[str, int]]:
 
 def _alphabet(grams: list[tuple[str, int]], word: Members | None) -> _Alphabet:
     used = {character for gram, _ in grams for character in gram}
-    spaces = [] if word is not None else [" ", *sorted(character for character in _white() if character != " ")]
+    spaces = (
+        [] if word is not None else [" ", *sorted(character for character in _white() if character != " ")]
+    )
     ordered = [*spaces, *sorted(used - set(spaces))]
     numbers = {character: at for at, character in enumerate(ordered, start=_SPACE)}
     return _Alphabet(numbers, _SPACE + len(spaces), word)
@@ -92,16 +101,16 @@ def _codes(graph: TextGraph, text: str, vectorizer: Any, alphabet: _Alphabet) ->
     changed = _changed(accents, lowercase=lowercase)
     default = (_GONE,) if accents == "ascii" else (UNKNOWN,)
     unchanged = map(chr, range(128)) if accents == "ascii" else alphabet.numbers
-    raw = {**{one: one for one in unchanged}, **changed}
-    known = {one: alphabet.of(became) for one, became in raw.items()}
+    raw = {**{character: character for character in unchanged}, **changed}
+    known = {character: alphabet.of(became) for character, became in raw.items()}
     separated = graph.characters(text)
+    final = alphabet.numbers.get(_FINAL_SIGMA)
+    ends = _ends_word(graph, separated) if lowercase and final is not None and accents != "ascii" else None
     if alphabet.word is not None and accents != "ascii":
         separated = _of_words(graph, separated, known, alphabet.word)
-        known = {one: codes for one, codes in known.items() if codes != (NOTHING,)}
-    known = {one: codes for one, codes in known.items() if codes != default}
-    final = alphabet.numbers.get(_FINAL_SIGMA)
-    sigma = lowercase and final is not None and accents != "ascii"
-    codes = _numbered(graph, separated, known, default, final if sigma else None)
+        known = {character: codes for character, codes in known.items() if codes != (NOTHING,)}
+    known = {character: codes for character, codes in known.items() if codes != default}
+    codes = _numbered(graph, separated, known, default, (ends, final))
     # What a dotted capital I leaves can be gone, too.
     if default == (_GONE,) or any(len(codes) > 1 or codes == (_GONE,) for codes in known.values()):
         codes = graph.without(codes, graph.node("Equal", [codes, graph.constant(np.array(_GONE))]))
@@ -111,12 +120,12 @@ def _codes(graph: TextGraph, text: str, vectorizer: Any, alphabet: _Alphabet) ->
 def _of_words(graph: TextGraph, separated: str, known: dict[str, tuple[int, ...]], word: Members) -> str:
     """Empty the characters that are in no word; of those that are, most are in no table."""
     inside = word.copy()
-    for one, codes in known.items():
-        inside[ord(one)] = codes != (NOTHING,)
-    found = graph.node("Tokenizer", [separated], tokenexp=written(inside))  # [batch, characters, 0 or 1]
+    for character, codes in known.items():
+        inside[ord(character)] = codes != (NOTHING,)
+    matches = graph.node("Tokenizer", [separated], tokenexp=written(inside))  # [batch, characters, 0 or 1]
     # Where no character is in a word, the last dimension is 0.
-    some = graph.node("Concat", [found, graph.node("Unsqueeze", [separated, graph.axis(2)])], axis=2)
-    has = graph.node("Shape", [found], start=2)
+    some = graph.node("Concat", [matches, graph.node("Unsqueeze", [separated, graph.axis(2)])], axis=2)
+    has = graph.node("Shape", [matches], start=2)
     first = graph.node("Slice", [some, graph.axis(0), graph.axis(1), graph.axis(2)])
     empty = graph.node("Greater", [graph.axis(1), has])
     nothing = graph.constant(np.array([[[""]]], dtype=object))
@@ -128,19 +137,24 @@ def _numbered(
     separated: str,
     known: dict[str, tuple[int, ...]],
     default: tuple[int, ...],
-    final_sigma: int | None,
+    final_sigma: tuple[str | None, int | None],
 ) -> str:
-    """Look the characters up: one number each, or as many as the longest becomes."""
+    """Look the characters up: one number each, or as many as the longest becomes.
+
+    `final_sigma` has the mask of the capital sigmas that end a word, and the number of what they become.
+    """
     longest = max([1, *(len(codes) for codes in known.values())])
     rows = [(NOTHING,), default, *sorted(set(known.values()))]
     final = len(rows)
-    if final_sigma is not None:
-        rows.append((final_sigma,))
+    ends, number = final_sigma
+    if ends is not None and number is not None:
+        rows.append((number,))
     row_of = {codes: at for at, codes in enumerate(rows[:final])}
-    index = graph.looked_up(separated, {one: row_of[codes] for one, codes in known.items()}, default=1)
-    if final_sigma is not None:
-        at_end = _ends_word(graph, separated)
-        index = graph.node("Where", [at_end, graph.constant(np.array(final)), index])
+    index = graph.looked_up(
+        separated, {character: row_of[codes] for character, codes in known.items()}, default=1
+    )
+    if ends is not None:
+        index = graph.node("Where", [ends, graph.constant(np.array(final)), index])
     fill = [_GONE] * longest
     table = np.array([[*codes, *fill][:longest] for codes in rows])  # [rows, longest]
     several = graph.node("Gather", [graph.constant(table), index])  # [batch, characters, longest]
@@ -148,14 +162,35 @@ def _numbered(
 
 
 def _ends_word(graph: TextGraph, separated: str) -> str:
-    """Mark each capital sigma behind a letter and before none: its lower case is another (SpecialCasing.txt)."""
-    cased = {one: 2 for one in characters() if one.lower() != one or one.upper() != one}
-    kinds = graph.looked_up(separated, {**cased, _CAPITAL_SIGMA: 3}, default=UNKNOWN)
-    one, two = (graph.constant(np.array(value)) for value in (1, 2))
-    before = graph.node("Greater", [graph.shifted(kinds, -1), one])
-    behind = graph.node("Greater", [graph.shifted(kinds, 1), one])
-    alone = graph.node("And", [before, graph.node("Not", [behind])])
-    return graph.node("And", [graph.node("Greater", [kinds, two]), alone])
+    """Mark each capital sigma behind a letter and before none (Final_Sigma of Unicode)."""
+    kinds = graph.looked_up(separated, _letters(), default=UNKNOWN)
+    skipped = graph.node("Equal", [kinds, graph.constant(np.array(_SKIPPED))])
+    letters = graph.without(kinds, skipped)
+    is_letter = [
+        graph.node("Greater", [graph.shifted(letters, by), graph.constant(np.array(_SKIPPED))])
+        for by in (-1, 1)
+    ]
+    alone = graph.node(
+        "And", [is_letter[0], graph.node("Not", [is_letter[1]])]
+    )  # by the place among `letters`
+    counted = graph.node("Cast", [graph.node("Not", [skipped])], to=7)
+    place = graph.node("Sub", [graph.node("CumSum", [counted, graph.constant(np.array(1))]), graph.axis(1)])
+    place = graph.node("Max", [place, graph.axis(0)])
+    ends = graph.node("GatherElements", [graph.node("Cast", [alone], to=7), place], axis=1)
+    sigma = graph.node("Equal", [kinds, graph.constant(np.array(_CAPITAL))])
+    return graph.node("And", [sigma, graph.node("Greater", [ends, graph.constant(np.array(0))])])
+
+
+@lru_cache(maxsize=1)
+def _letters() -> dict[str, int]:
+    """Return what characters are to a sigma, by what Python's lower case makes of one beside them."""
+    kinds = {}
+    for character in characters():
+        if f"a{_CAPITAL_SIGMA}{character}".lower()[1] == _SIGMA:
+            kinds[character] = _LETTER
+        elif f"a{_CAPITAL_SIGMA}{character}a".lower()[1] == _SIGMA:
+            kinds[character] = _SKIPPED
+    return {**kinds, _CAPITAL_SIGMA: _CAPITAL}
 
 
 def _is_white(graph: TextGraph, codes: str, alphabet: _Alphabet) -> str:
@@ -211,11 +246,11 @@ def _word_counts(graph: TextGraph, text: str, vectorizer: Any, columns: int) -> 
     """Count words as n-grams of characters between boundaries."""
     word, least = _word_class(vectorizer)
     low, high = vectorizer.ngram_range
-    stop = {str(one) for one in vectorizer.get_stop_words() or ()}
+    stop = {str(token) for token in vectorizer.get_stop_words() or ()}
     if stop and high > 1:
         raise ConverterFailed(
             f"`{type(vectorizer).__name__}`",
-            expected="no `stop_words` where words are joined and their characters change (`strip_accents`)",
+            expected="no `stop_words` in n-grams that are counted by character: with `strip_accents`, in Greek",
             found=f"stop_words, and ngram_range=`{(low, high)}`",
             hint="prepare the texts before, in training and in requests, with strip_accents=None; or use"
             " ngram_range=(1, 1)",
@@ -223,7 +258,9 @@ def _word_counts(graph: TextGraph, text: str, vectorizer: Any, columns: int) -> 
     grams = []
     for gram, column in vectorizer.vocabulary_.items():
         words = [str(gram)] if high == 1 else str(gram).split(" ")
-        reachable = all(len(one) >= least and all(word[ord(each)] for each in one) for one in words)
+        reachable = all(
+            len(token) >= least and all(word[ord(character)] for character in token) for token in words
+        )
         if low <= len(words) <= high and reachable and not stop & set(words):
             grams.append((words, int(column)))
     alphabet = _alphabet([("".join(words), column) for words, column in grams], word)
@@ -232,20 +269,25 @@ def _word_counts(graph: TextGraph, text: str, vectorizer: Any, columns: int) -> 
         codes = _closed_up(graph, _without_short(graph, codes, least))
     pool: list[Gram] = []
     for words, column in grams:
-        spelt = [[alphabet.numbers[each] for each in one] for one in words]
-        pool.append((tuple([NOTHING, *(code for one in spelt for code in (*one, NOTHING))]), column))
+        spelt = [[alphabet.numbers[character] for character in token] for token in words]
+        pool.append(((NOTHING, *(code for token in spelt for code in (*token, NOTHING))), column))
     return graph.gram_counts(codes, pool, columns=columns)
+
+
+def token_pattern(vectorizer: Any) -> str:
+    """Return the pattern of a vectorizer's tokens; its tokenizer may be ``str.split``."""
+    return r"\S+" if vectorizer.tokenizer is not None else str(vectorizer.token_pattern)
 
 
 def _word_class(vectorizer: Any) -> tuple[Members, int]:
     try:
-        return word_run(vectorizer.token_pattern)
+        return word_run(token_pattern(vectorizer))
     except (PatternUnsupported, re.error) as error:
         raise ConverterFailed(
             f"`{type(vectorizer).__name__}`, `token_pattern`",
-            expected="a run of one class of characters, since their characters change before (`strip_accents`)",
-            found=f"`{vectorizer.token_pattern}`, in it {error}",
-            hint="use a pattern like r'(?u)\\b\\w\\w+\\b' (the default), r'\\w+' or r'\\S+', or strip the accents before,"
+            expected="a run of one class if words are counted by character: with `strip_accents`, in Greek",
+            found=f"`{token_pattern(vectorizer)}`, in it {error}",
+            hint="use a pattern like r'(?u)\\b\\w\\w+\\b' (the default), r'\\w+' or r'\\S+', or prepare the texts before,"
             " in training and in requests",
         ) from error
 
@@ -273,24 +315,28 @@ def _closed_up(graph: TextGraph, codes: str) -> str:
 
 @lru_cache(maxsize=4)
 def _changed(accents: str | None, *, lowercase: bool) -> dict[str, str]:
-    """Return what becomes of each character that the preprocessing changes; left out what ASCII drops."""
+    """Return the texts of the characters that the preprocessing changes, but for those that ASCII drops."""
     strip = {None: str, "unicode": strip_accents_unicode, "ascii": strip_accents_ascii}[accents]
     changed = {}
-    for one in characters():
-        small = one.lower() if lowercase else one
-        if small == one and (accents is None or not _has_accent(one)):
-            if accents != "ascii" or one.isascii():
+    for character in characters():
+        small = character.lower() if lowercase else character
+        if small == character and (accents is None or not _has_accent(character)):
+            if accents != "ascii" or character.isascii():
                 continue
         became = strip(small)
         if accents == "ascii" and not became:
             continue
-        if became != one:
-            changed[one] = became
+        if became != character:
+            changed[character] = became
     return changed
 
 
-def _has_accent(one: str) -> bool:
-    return not one.isascii() and bool(unicodedata.combining(one) or unicodedata.decomposition(one) or "\uac00" <= one <= "\ud7a3")
+def _has_accent(character: str) -> bool:
+    return not character.isascii() and bool(
+        unicodedata.combining(character)
+        or unicodedata.decomposition(character)
+        or "\uac00" <= character <= "\ud7a3"
+    )
 
 
 def _white() -> list[str]:

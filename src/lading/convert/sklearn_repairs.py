@@ -67,7 +67,9 @@ def repaired_converters() -> dict[Any, Any]:
     wrapped |= dict.fromkeys(_SCALERS, _with_plain_arithmetic)
     wrapped[ensemble.VotingClassifier] = _without_flattening
     wrapped[discriminant_analysis.LinearDiscriminantAnalysis] = _with_logistic_of_one_score
-    repaired: dict[Any, Any] = {kind: partial(wrapper, converter_of(kind)) for kind, wrapper in wrapped.items()}
+    repaired: dict[Any, Any] = {
+        kind: partial(wrapper, converter_of(kind)) for kind, wrapper in wrapped.items()
+    }
     return repaired | dict.fromkeys((CountVectorizer, TfidfVectorizer), convert_text)
 
 

@@ -16,14 +16,14 @@ import numpy as np
 from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from lading.convert.sklearn_characters import character_counts
+from lading.convert.sklearn_characters import character_counts, token_pattern
 from lading.convert.text_graph import NOTHING, UNKNOWN, Gram, TextGraph
 from lading.convert.token_patterns import DOTTED_I, PatternUnsupported, TokenRule, token_rule
 from lading.errors import ConverterFailed
 
 _STOP = 2  # the number of a token that is left out before n-grams are made
 _FIRST_WORD = 3
-_SIGMAS = "\u03c3\u03c2"  # within a word and at its end; the upper case of both is one letter
+_SIGMAS = "\u03c3\u03c2"
 _PIECES = f"[^{DOTTED_I}]*{DOTTED_I}|[^{DOTTED_I}]+"
 
 
@@ -33,7 +33,11 @@ def convert_text(scope: Any, operator: Any, container: Any) -> None:
     _check(vectorizer)
     graph = TextGraph(scope, container)
     text = graph.node("Reshape", [operator.inputs[0].full_name, graph.constant(np.array([-1]))])  # [batch]
-    if vectorizer.analyzer == "word" and vectorizer.strip_accents is None and not _needs_characters(vectorizer):
+    if (
+        vectorizer.analyzer == "word"
+        and vectorizer.strip_accents is None
+        and not _needs_characters(vectorizer)
+    ):
         counts = _word_counts(graph, text, vectorizer)
     else:
         counts = character_counts(graph, text, vectorizer)
@@ -41,12 +45,6 @@ def convert_text(scope: Any, operator: Any, container: Any) -> None:
     output = operator.outputs[0]
     double = isinstance(output.type, DoubleTensorType)
     graph.node("Cast", [values], output=output.full_name, to=11 if double else 1)
-
-
-def vectorizer_words(vectorizer: Any) -> tuple[str, ...]:
-    """Return the texts that a fitted vectorizer knows: its vocabulary and its stop words, sorted."""
-    stop = vectorizer.get_stop_words() if isinstance(vectorizer.analyzer, str) else None
-    return tuple(sorted({str(word) for word in (*vectorizer.vocabulary_, *(stop or ()))}))
 
 
 def _check(vectorizer: Any) -> None:
@@ -62,10 +60,10 @@ def _check(vectorizer: Any) -> None:
     }
     for name, hint in ways.items():
         value = getattr(vectorizer, name)
-        if callable(value):
-            found = f"the function `{getattr(value, '__name__', value)}`"
+        if callable(value) and (name, value) != ("tokenizer", str.split):
+            function = f"the function `{getattr(value, '__name__', value)}`"
             raise ConverterFailed(
-                f"`{kind}`, `{name}`", expected="no Python code: ONNX has none", found=found, hint=hint
+                f"`{kind}`, `{name}`", expected="no Python code: ONNX has none", found=function, hint=hint
             )
     if vectorizer.input != "content":
         raise ConverterFailed(
@@ -74,7 +72,7 @@ def _check(vectorizer: Any) -> None:
 
 
 def _rule(vectorizer: Any) -> TokenRule:
-    pattern = vectorizer.token_pattern
+    pattern = token_pattern(vectorizer)
     where = f"`{type(vectorizer).__name__}`, `token_pattern`"
     try:
         return token_rule(pattern, lowercase=vectorizer.lowercase)
@@ -88,12 +86,15 @@ def _rule(vectorizer: Any) -> TokenRule:
 
 
 def _needs_characters(vectorizer: Any) -> bool:
-    """Return whether words hold the dot that Python's lower case of a dotted capital I leaves.
+    """Return whether Python's lower case of the vocabulary is another than the StringNormalizer's.
 
-    The StringNormalizer of ONNX Runtime leaves none.
+    Of all characters two differ: a capital sigma becomes another letter at the end of a word, and a dotted
+    capital I leaves its dot.
     """
-    dotted = any("\u0307" in str(word) for word in vectorizer.vocabulary_)
-    return dotted and _rule(vectorizer).holds_dot
+    if not vectorizer.lowercase:
+        return False
+    used = {character for word in vectorizer.vocabulary_ for character in str(word)}
+    return bool(used & set(_SIGMAS)) or ("\u0307" in used and _rule(vectorizer).holds_dot)
 
 
 def _word_counts(graph: TextGraph, text: str, vectorizer: Any) -> str:
@@ -122,7 +123,7 @@ def _word_grams(vectorizer: Any, rule: TokenRule, stop: set[str]) -> Iterator[tu
         raise ConverterFailed(
             f"`{type(vectorizer).__name__}`, `token_pattern`",
             expected="tokens without spaces where `ngram_range` joins tokens by spaces",
-            found=f"`{vectorizer.token_pattern}`",
+            found=f"`{token_pattern(vectorizer)}`",
             hint="use ngram_range=(1, 1), or a token_pattern without the space",
         )
     for gram, column in vectorizer.vocabulary_.items():
@@ -139,13 +140,8 @@ def _word_ids(
     tokens = graph.node("Flatten", [graph.node("Tokenizer", [pieces], tokenexp=rule.regex)], axis=1)
     lowered = graph.lowered(tokens) if lowercase else tokens
     ids = graph.looked_up(lowered, numbers)
-    if lowercase and any(sigma in word for word in numbers for sigma in _SIGMAS):
-        # At the end of a word the upper case becomes another letter in Python than in ONNX Runtime.
-        ended = {word[:-1] + _SIGMAS[0]: number for word, number in numbers.items() if word[-1:] == _SIGMAS[1]}
-        at_end = graph.contains(tokens, "\u03a3$")
-        ids = graph.node("Where", [at_end, graph.looked_up(lowered, {**numbers, **ended}), ids])
     if rule.holds_dot:
-        # Such a word is in no vocabulary, or `_needs_characters`.
+        # No vocabulary has such a word; else it `_needs_characters`.
         unknown = graph.constant(np.array(UNKNOWN))
         ids = graph.node("Where", [graph.contains(tokens, DOTTED_I), unknown, ids])
     if rule.no_token:
@@ -157,14 +153,14 @@ def _word_ids(
 
 def _weighted(graph: TextGraph, counts: str, vectorizer: Any) -> str:
     """Weigh counts as the vectorizer does: binary, logarithmic, by rarity, normalised."""
-    one = graph.constant(np.array(1.0, dtype=np.float32))
+    unit = graph.constant(np.array(1.0, dtype=np.float32))
     if vectorizer.binary:
-        counts = graph.node("Min", [counts, one])
+        counts = graph.node("Min", [counts, unit])
     if not isinstance(vectorizer, TfidfVectorizer):
         return counts
     if vectorizer.sublinear_tf:
-        logarithm = graph.node("Log", [graph.node("Max", [counts, one])])
-        counts = graph.node("Add", [logarithm, graph.node("Min", [counts, one])])  # 0 stays 0
+        logarithm = graph.node("Log", [graph.node("Max", [counts, unit])])
+        counts = graph.node("Add", [logarithm, graph.node("Min", [counts, unit])])  # 0 stays 0
     if vectorizer.use_idf:
         idf = np.asarray(vectorizer.idf_, dtype=np.float32)  # [columns]
         counts = graph.node("Mul", [counts, graph.constant(idf)])

@@ -23,12 +23,13 @@ class Table:
 
     ``array``: one array called ``X``. ``frame``: one ``[rows]`` array per column of a data frame. ``named``:
     one array per input, as an ONNX file has them. Numbers keep the dtype they came in; texts are object
-    arrays of ``str``.
+    arrays of ``str``. ``words`` are the texts that the model itself knows, by (array, column in it).
     """
 
     kind: Kind
     arrays: dict[str, Array]
     pandas_dtypes: dict[str, Any] = field(default_factory=dict)
+    words: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

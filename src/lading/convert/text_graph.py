@@ -75,9 +75,9 @@ class TextGraph:
         """Return texts of any shape in lower case, character by character."""
         # StringNormalizer takes one dimension, and at least one text.
         flat = self.node("Reshape", [tokens, self.axis(-1)])
-        one = self.constant(np.array([""], dtype=object))
-        some = self.node("Concat", [flat, one], axis=0)
-        case = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": _LOCALE}
+        last = self.constant(np.array([""], dtype=object))
+        some = self.node("Concat", [flat, last], axis=0)
+        case: dict[str, Any] = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": _LOCALE}
         lower = self.node("StringNormalizer", [some], **case)
         own = self.node("Slice", [lower, self.axis(0), self.axis(-1)])
         return self.node("Reshape", [own, self.node("Shape", [tokens])], allowzero=1)
@@ -85,13 +85,13 @@ class TextGraph:
     def looked_up(self, tokens: str, numbers: Mapping[str, int], *, default: int = UNKNOWN) -> str:
         """Return the number of each text; the empty one is `NOTHING`."""
         keys = {"": NOTHING, **numbers}
-        table = {"keys_strings": list(keys), "values_int64s": list(keys.values()), "default_int64": default}
-        return self.node("LabelEncoder", [tokens], **table)
+        table: dict[str, Any] = {"keys_strings": list(keys), "values_int64s": list(keys.values())}
+        return self.node("LabelEncoder", [tokens], default_int64=default, **table)
 
     def contains(self, tokens: str, regex: str) -> str:
         """Return whether each text ``[batch, places]`` has a match of `regex`."""
-        found = self.node("Tokenizer", [tokens], tokenexp=regex)  # [batch, places, matches]
-        marks = self.looked_up(found, {})
+        matches = self.node("Tokenizer", [tokens], tokenexp=regex)  # [batch, places, matches]
+        marks = self.looked_up(matches, {})
         count = self.node("ReduceSum", [marks, self.axis(2)], keepdims=0)
         return self.node("Greater", [count, self.constant(np.array(0))])
 
@@ -110,8 +110,8 @@ class TextGraph:
         """Close the gaps that the places marked in `left_out` leave; no row may be empty."""
         length = self.node("Slice", [self.node("Shape", [ids]), self.axis(1), self.axis(2)])  # [1]
         scalar = self.node("Squeeze", [length])
-        zero, one = (self.constant(np.array(value)) for value in (0, 1))
-        places = self.node("Range", [zero, scalar, one])  # [places]
+        zero, step = (self.constant(np.array(value)) for value in (0, 1))
+        places = self.node("Range", [zero, scalar, step])  # [places]
         late = self.node("Mul", [self.node("Cast", [left_out], to=7), scalar])
         order = self.node("Add", [places, late])  # [batch, places], each value once in its row
         kept = self.node("Where", [left_out, self.constant(np.array(NOTHING)), ids])

@@ -98,9 +98,9 @@ def word_run(pattern: str) -> tuple[Members, int]:
 
 def members(atom: str) -> Members:
     """Return the code points that one character of a pattern, such as ``\\w`` or ``[a-z]``, stands for."""
-    found = "".join(re.findall(atom, characters()))
+    matching = "".join(re.findall(atom, characters()))
     known = np.zeros(_CODE_POINTS, dtype=bool)
-    known[np.frombuffer(found.encode("utf-32-le"), dtype=np.uint32)] = True
+    known[np.frombuffer(matching.encode("utf-32-le"), dtype=np.uint32)] = True
     return known
 
 
@@ -135,8 +135,8 @@ def _run_regex(raw: Members, least: int, *, splits: bool) -> str:
         return f"{written(raw)}{{{least},}}"
     others = raw.copy()
     others[ord(DOTTED_I)] = False
-    one = written(others)
-    return f"{one}{{{least - 1},}}{DOTTED_I}|{one}{{{least},}}"
+    several = written(others)
+    return f"{several}{{{least - 1},}}{DOTTED_I}|{several}{{{least},}}"
 
 
 def _parts(pattern: str) -> list[tuple[str, str]]:
@@ -163,7 +163,9 @@ def _run(parts: list[tuple[str, str]]) -> tuple[str, int] | None:
     text = "".join("a" if kind == "atom" else text for kind, text in parts)
     least, endless = 0, False
     for many in re.findall(r"a([*+?]|\{\d+(?:,\d*)?\})?", text):
-        low, comma, high = {"*": "0,", "+": "1,", "?": "0,1", "": "1"}.get(many, many.strip("{}")).partition(",")
+        low, comma, high = {"*": "0,", "+": "1,", "?": "0,1", "": "1"}.get(many, many.strip("{}")).partition(
+            ","
+        )
         least += int(low)
         endless |= bool(comma) and not high
     return (atoms.pop(), least) if endless and least else None

@@ -13,6 +13,7 @@ import numpy as np
 
 from lading.convert import Table
 from lading.errors import SamplesRefused
+from lading.pack.text_drawing import draw_texts
 from lading.signature import Array
 
 # Changing the seed or the order of the draws changes the golden rows, and with them every digest.
@@ -30,7 +31,12 @@ def between(table: Table, rows: int) -> Table:
     """Draw `rows` rows between, around and exactly halfway between the samples."""
     random = np.random.default_rng(SEED)
     draw = _MixedRows(table.rows, rows, random)
-    return table.with_arrays({name: _each_column(array, draw.column) for name, array in table.arrays.items()})
+    arrays = {name: _each_column(array, draw.column) for name, array in table.arrays.items()}
+    # Last, so that other columns are drawn as they would be without it.
+    for (name, at), words in table.words.items():
+        values = table.arrays[name].reshape(table.rows, -1)[:, at]
+        arrays[name].reshape(rows, -1)[:, at] = draw_texts(words, values, rows, random)
+    return table.with_arrays(arrays)
 
 
 def recombined(table: Table, rows: int) -> Table:
