@@ -27,4 +27,6 @@ def test_a_column_whose_gram_never_occurs_is_still_there(bundle):
 
 
 def test_the_graph_needs_no_opset_newer_than_18(bundle):
-    assert {opset.domain: opset.version for opset in onnx.load(bundle.path / "model.onnx").opset_import}[""] <= 18
+    assert {opset.domain: opset.version for opset in onnx.load(bundle.path / "model.onnx").opset_import}[
+        ""
+    ] <= 18
