@@ -22,7 +22,7 @@ def test_gaps_are_closed_before_n_grams_are_counted(bundle):
     assert answer(bundle, texts)["features"].tolist() == [[1, 0], [1, 0], [0, 0], [0, 0], [0, 0]]
 
 
-def test_a_column_whose_gram_never_occurs_is_still_there(bundle):
+def test_a_column_whose_gram_never_occurs_is_present(bundle):
     assert answer(bundle, ["food"])["features"].shape == (1, 2)
 
 

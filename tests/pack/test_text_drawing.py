@@ -20,7 +20,7 @@ def test_every_known_word_is_drawn():
 
 def test_texts_show_other_scripts_cases_and_spaces():
     together = "\n".join(drawn(("food", "caf\u00e9")))
-    for shown in (
+    for part in (
         "FOOD",
         "Food",
         "cafe\u0301",
@@ -31,7 +31,7 @@ def test_texts_show_other_scripts_cases_and_spaces():
         "\u3000",
         "\u0130",
     ):
-        assert shown in together, shown
+        assert part in together, part
 
 
 def test_a_blank_text_and_an_empty_one_are_drawn():

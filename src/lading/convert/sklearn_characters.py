@@ -250,7 +250,7 @@ def _word_counts(graph: TextGraph, text: str, vectorizer: Any, columns: int) -> 
     if stop and high > 1:
         raise ConverterFailed(
             f"`{type(vectorizer).__name__}`",
-            expected="no `stop_words` in n-grams that are counted by character: with `strip_accents`, in Greek",
+            expected="no `stop_words` in n-grams counted by character: with `strip_accents`, in Greek",
             found=f"stop_words, and ngram_range=`{(low, high)}`",
             hint="prepare the texts before, in training and in requests, with strip_accents=None; or use"
             " ngram_range=(1, 1)",
@@ -285,10 +285,10 @@ def _word_class(vectorizer: Any) -> tuple[Members, int]:
     except (PatternUnsupported, re.error) as error:
         raise ConverterFailed(
             f"`{type(vectorizer).__name__}`, `token_pattern`",
-            expected="a run of one class if words are counted by character: with `strip_accents`, in Greek",
+            expected="a run of one class of characters: with `strip_accents`, and in Greek",
             found=f"`{token_pattern(vectorizer)}`, in it {error}",
-            hint="use a pattern like r'(?u)\\b\\w\\w+\\b' (the default), r'\\w+' or r'\\S+', or prepare the texts before,"
-            " in training and in requests",
+            hint="use a pattern like r'(?u)\\b\\w\\w+\\b' (the default), r'\\w+' or r'\\S+', or prepare the"
+            " texts before, in training and in requests",
         ) from error
 
 
@@ -320,9 +320,9 @@ def _changed(accents: str | None, *, lowercase: bool) -> dict[str, str]:
     changed = {}
     for character in characters():
         small = character.lower() if lowercase else character
-        if small == character and (accents is None or not _has_accent(character)):
-            if accents != "ascii" or character.isascii():
-                continue
+        drops = accents == "ascii" and not character.isascii()
+        if small == character and not drops and (accents is None or not _has_accent(character)):
+            continue  # most are: stripping all takes seconds
         became = strip(small)
         if accents == "ascii" and not became:
             continue

@@ -1,9 +1,9 @@
 """`CountVectorizer` and `TfidfVectorizer` as graphs that read text as scikit-learn does, in every script.
 
-skl2onnx 1.20 makes a token of ASCII letters only, builds n-grams across stop words that are left in, takes
-``log(1 + count)`` for ``1 + log(count)``, and knows neither `char_wb` nor `strip_accents`. Here texts become
-numbers first, one for each token (this file) or character (`sklearn_characters`), and what scikit-learn does to
-lists is done to rows of numbers. Proves nothing; packing does.
+skl2onnx 1.20 makes tokens of ASCII letters only, leaves stop words in n-grams, takes ``log(1 + count)`` for
+``1 + log(count)``, and knows neither `char_wb` nor `strip_accents`. Here texts become numbers first, one for
+each token (this file) or character (`sklearn_characters`), and what scikit-learn does to lists is done to
+rows of numbers. Proves nothing; packing does.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ def _check(vectorizer: Any) -> None:
     ways = {
         "tokenizer": "describe the tokens by token_pattern, or tokenise before: join the tokens by spaces, in"
         " training and in requests, and use token_pattern=r'\\S+'",
-        "preprocessor": "use lowercase and strip_accents, or prepare the texts before, in training and in requests",
-        "analyzer": "use analyzer='word', 'char' or 'char_wb', or join the features by spaces before, in training"
-        " and in requests, and use token_pattern=r'\\S+'",
+        "preprocessor": "use lowercase and strip_accents, or prepare the texts before, in training and in"
+        " requests",
+        "analyzer": "use analyzer='word', 'char' or 'char_wb', or join the features by spaces before, in"
+        " training and in requests, and use token_pattern=r'\\S+'",
         "strip_accents": "use strip_accents='unicode', 'ascii' or None",
     }
     for name, hint in ways.items():
@@ -81,7 +82,7 @@ def _rule(vectorizer: Any) -> TokenRule:
             where,
             expected="a pattern that ONNX Runtime can search for",
             found=f"`{pattern}`, in it {error}",
-            hint="patterns like r'(?u)\\b\\w\\w+\\b' (the default), r'\\w+', r'[a-z]+' or r'\\S+' can be packed",
+            hint="use a pattern like r'(?u)\\b\\w\\w+\\b' (the default), r'\\w+', r'[a-z]+' or r'\\S+'",
         ) from error
 
 

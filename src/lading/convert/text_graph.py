@@ -1,7 +1,7 @@
 """Nodes that read text, added to the graph that skl2onnx is building. Knows no vectorizer.
 
-Texts are strings ``[batch]``; tokens and characters are int64 ``[batch, places]``, and rows that end earlier are
-filled up with `NOTHING`.
+Texts are strings ``[batch]``; tokens and characters are int64 ``[batch, places]``, and rows that end earlier
+are filled up with `NOTHING`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Token patterns of scikit-learn as regular expressions of RE2, which tokenises in ONNX Runtime.
+r"""Token patterns of scikit-learn as regular expressions of RE2, which tokenises in ONNX Runtime.
 
-Python knows letters, digits and spaces of every script; RE2's `\\w`, `\\d`, `\\s` and `\\b` are ASCII. Each class
-is therefore written out as the ranges that Python itself finds. Builds no graph.
+Python knows letters, digits and spaces of every script; RE2's `\w`, `\d`, `\s` and `\b` are ASCII. Each
+class is therefore written out as the ranges that Python itself finds. Builds no graph.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TokenRule:
     """How a text is taken apart: `regex` finds the tokens in it, before anything is lower-cased.
 
     A token in which `no_token` is found is none. If ``splits_at_dot``, the text must be divided behind each
-    dotted capital I first: the dot that its lower case leaves is no part of a token; of others it is if ``holds_dot``.
+    dotted capital I first: the dot that its lower case leaves is no part of a token. If ``holds_dot``, it is.
     """
 
     regex: str
@@ -97,7 +97,7 @@ def word_run(pattern: str) -> tuple[Members, int]:
 
 
 def members(atom: str) -> Members:
-    """Return the code points that one character of a pattern, such as ``\\w`` or ``[a-z]``, stands for."""
+    r"""Return the code points that one character of a pattern, such as ``\w`` or ``[a-z]``, stands for."""
     matching = "".join(re.findall(atom, characters()))
     known = np.zeros(_CODE_POINTS, dtype=bool)
     known[np.frombuffer(matching.encode("utf-32-le"), dtype=np.uint32)] = True
@@ -114,7 +114,7 @@ def written(known: Members) -> str:
 
 
 def _bounded(raw: Members, least: int, *, lowercase: bool, splits: bool) -> TokenRule:
-    """Translate a run of one class between two `\\b`: from one edge of a word to another."""
+    r"""Translate a run of one class between two `\b`: from one edge of a word to another."""
     word = members(r"\w")
     word = word[_lower_of()] if lowercase else word
     if not (raw & ~word).any():

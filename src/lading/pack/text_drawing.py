@@ -18,7 +18,7 @@ from lading.signature import Array
 _WORDS_PER_TEXT = 8
 _MOST_WORDS_PER_TEXT = 400
 _SEPARATORS = ("  ", " \t", "\n", "\r\n ", ", ", "\u00a0", "\u3000", " - ", "/", "!", " \u2026 ", "\u200b")
-# Of every script that tokenisers stumble on, and of what Unicode maps in ways of its own: two characters for one
+# Of scripts that tokenisers stumble on, and of what Unicode maps in ways of its own: two characters for one
 # in lower case, a letter that is another at the end of a word, ligatures, fractions, signs joined to one.
 _FOREIGN = (
     "\u0130stanbul",
