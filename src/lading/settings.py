@@ -96,6 +96,19 @@ class ServeSettings:
     keep_alive_s: float = option(
         75.0, "Keep-alive timeout: seconds until an idle connection is closed.", at_least=0
     )
+    oip_nan: str = option(
+        "token",
+        "NaN and infinities in JSON answers of the Open Inference Protocol: bare tokens, or null.",
+        choices=("token", "null"),
+    )
+    grpc_max_connection_age_s: int = option(
+        0, "Seconds until a gRPC client is asked to connect again; 0: never.", at_least=0
+    )
+    grpc_min_ping_interval_s: float = option(
+        5.0,
+        "Seconds that a gRPC client leaves between two pings; one that pings more is cut off.",
+        at_least=0,
+    )
     metrics_names: str = option(
         "lading",
         "Names on /metrics: lading's, or those of another server.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -24,7 +24,11 @@ OIP = "inference.GRPCInferenceService"
 
 @contextlib.contextmanager
 def grpc_serving(
-    plane: DataPlane, *own: Service, steps: Steps | None = None, settings: ServeSettings | None = None
+    plane: DataPlane,
+    *own: Service,
+    steps: Steps | None = None,
+    settings: ServeSettings | None = None,
+    options: Sequence[tuple[str, int]] = (),
 ) -> Iterator[tuple[grpc.Channel, Metrics]]:
     """Serve `plane` on a free port of this process: with services of the test's `own`, or else with all."""
     metrics = Metrics(plane)
@@ -32,7 +36,7 @@ def grpc_serving(
     server = GrpcServer(pipeline, settings or ServeSettings(), own or tuple(services()))
     port = server.start("127.0.0.1", 0)
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
             yield channel, metrics
     finally:
         server.stop(1)

@@ -208,3 +208,36 @@ def test_a_long_text_of_an_error_is_cut_and_keeps_its_status(iris, name):
         ask(channel, "ModelReady", name=name)
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     assert refused.value.details().startswith(f"model `{name[:100]}")
+
+
+def connection_states(channel: grpc.Channel) -> list[grpc.ChannelConnectivity]:
+    """Return the states that the connection of a channel goes through, as they come."""
+    states: list[grpc.ChannelConnectivity] = []
+    channel.subscribe(states.append, try_to_connect=True)
+    wait_until(lambda: grpc.ChannelConnectivity.READY in states)
+    return states
+
+
+def test_a_connection_ends_at_its_age_and_calls_go_on(iris):
+    settings = ServeSettings(grpc_max_connection_age_s=1)
+    with grpc_serving(plane_of(iris), settings=settings) as (channel, _):
+        states = connection_states(channel)
+        wait_until(lambda: states[-1] is grpc.ChannelConnectivity.IDLE)
+        assert ask(channel, "ServerLive")[0].live
+
+
+@pytest.mark.parametrize(("interval_s", "stays"), [(60, False), (0, True)])
+def test_a_client_that_pings_more_than_the_setting_is_cut_off(iris, interval_s, stays):
+    settings = ServeSettings(grpc_min_ping_interval_s=interval_s)
+    pings = [
+        ("grpc.keepalive_time_ms", 100),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    with grpc_serving(plane_of(iris), settings=settings, options=pings) as (channel, _):
+        states = connection_states(channel)
+        if stays:
+            time.sleep(1)  # Ten pings, of which nothing is to be seen.
+            assert states[-1] is grpc.ChannelConnectivity.READY
+        else:
+            wait_until(lambda: states[-1] is not grpc.ChannelConnectivity.READY)

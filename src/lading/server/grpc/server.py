@@ -179,11 +179,18 @@ class GrpcServer:
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:
+    age_s = settings.grpc_max_connection_age_s
+    # Calls in flight on a connection that has reached its age have as long as when the server drains.
+    aging = [
+        ("grpc.max_connection_age_ms", age_s * 1000),
+        ("grpc.max_connection_age_grace_ms", int(settings.drain_timeout_s * 1000)),
+    ]
     return [
+        *(aging if age_s else ()),
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 1),
-        # Clients behind load balancers ping often; grpcio's own limits would cut them off.
-        ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+        # Clients behind load balancers ping often; grpcio's own limit of five minutes would cut them off.
+        ("grpc.http2.min_ping_interval_without_data_ms", int(settings.grpc_min_ping_interval_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

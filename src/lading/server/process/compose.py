@@ -55,7 +55,7 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
         *native.routes(),
         *feedback.routes(),
         *tfs.routes(),
-        *oip.routes(metrics),
+        *oip.routes(metrics, settings.oip_nan),
         *invocations.routes(),
         *mlflow.routes(),
         *_metrics_routes(metrics, settings.metrics_names),

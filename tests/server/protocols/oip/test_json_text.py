@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from lading.server.protocols.oip.tensors import DATATYPES
 from lading.signature import DTYPES
 from support.echo_models import values_of
+from support.hosted_app import hosted, served_from
 from support.open_inference import infer, tensor_json
+from support.small_models import echo_with_nan
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -66,3 +68,15 @@ def test_any_data_is_accepted_exactly_or_refused(client, data, shape, dtype):
     assert answer.status_code in (200, 400)
     if answer.status_code == 200:
         assert answer.json()["outputs"][0]["shape"] == shape
+
+
+@pytest.mark.parametrize(
+    ("nan", "written"), [("token", b"[NaN,1.0,NaN,2.0]"), ("null", b"[null,1.0,null,2.0]")]
+)
+def test_nan_is_written_as_the_setting_says(tmp_path, nan, written):
+    served = served_from(echo_with_nan(tmp_path / "echo", "echo"))
+    client = hosted(served, oip_nan=nan)
+    tensor = '{"name":"x","shape":[2,2],"datatype":"FP32","data":[NaN,1,NaN,2]}'
+    for rest in ("", ',"id":"7"'):  # Read in one pass, and in general.
+        body = f'{{"inputs":[{tensor}]{rest}}}'.encode()
+        assert b'"data":' + written in client.post("/v2/models/echo/infer", content=body).content

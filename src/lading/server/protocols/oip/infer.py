@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,9 @@ class _Layout:
         }
 
 
+Write = Callable[[Any], bytes]
+"""Writes the JSON of an answer."""
+
 _decoder = msgspec.json.Decoder(RawBody)
 _NULL = msgspec.Raw(b"null")
 
@@ -64,10 +67,10 @@ _NULL = msgspec.Raw(b"null")
 class _Plan:
     """What is prepared once per version: the reader of plain bodies and the writer of their answers."""
 
-    __slots__ = ("_head", "_input", "_read", "_selection", "_served")
+    __slots__ = ("_head", "_input", "_read", "_selection", "_served", "_write")
 
-    def __init__(self, served: ServedVersion) -> None:
-        self._served = served
+    def __init__(self, served: ServedVersion, write: Write) -> None:
+        self._served, self._write = served, write
         self._read = plain_reader(served.signature)
         self._input = served.signature.inputs[0].name
         self._selection = select_outputs(served, (), binary=False)
@@ -83,41 +86,41 @@ class _Plan:
             selection = self._selection
             if plain.options is not None:
                 selection = _select(self._served, plain.options)
-            return _job(self._served, inputs, selection, plain.id)
+            return _job(self._served, inputs, selection, plain.id, self._write)
         # No closure per request: the answer to a plain body depends on nothing in it.
         return Job(self._served, inputs, self._selection.compute, self._encode, plain.rows)
 
     def _encode(self, outputs: dict[str, Array]) -> Response:
-        return _encode(self._served, self._head, self._selection, outputs)
+        return _encode(self._served, self._head, self._selection, outputs, self._write)
 
 
-def _plan(served: ServedVersion) -> _Plan:
+def _plan(served: ServedVersion, write: Write) -> _Plan:
     model = served.loaded
     assert model is not None  # `resolve` returns no version that is not loaded.
-    plan: _Plan | None = model.plans.get(_Plan)
+    plan: _Plan | None = model.plans.get(write)
     if plan is None:
-        plan = model.plans[_Plan] = _Plan(served)
+        plan = model.plans[write] = _Plan(served, write)
     return plan
 
 
-def infer(request: Request, served: ServedVersion) -> Job:
-    """Read the body of `request` for the version `served`."""
+def infer(request: Request, served: ServedVersion, write: Write) -> Job:
+    """Read the body of `request` for the version `served`, whose answer `write` writes."""
     # Without the header the whole body is JSON, and mostly a plain one.
     if LENGTH not in request.headers:
-        job = _plan(served).job(request.body)
+        job = _plan(served, write).job(request.body)
         if job is not None:
             return job
     size = _json_size(request)
     # Only the header declares a raw body: one that is merely empty is a mistake.
     if size == 0 and LENGTH in request.headers:
-        return _raw_job(served, request.body)
+        return _raw_job(served, request.body, write)
     view = memoryview(request.body)  # Slices of it are not copied.
     binary = view[size:]
     text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""
     layouts: dict[bytes, _Layout] = served.model.plans.setdefault(_Layout, {})
     layout = layouts.get(text)
     if layout is not None and layout.size == len(binary):
-        return _job(served, served.signature.cast(layout.arrays(binary)), layout.selection, "")
+        return _job(served, served.signature.cast(layout.arrays(binary)), layout.selection, "", write)
     body = _parse(view[:size])
     _check_model(served, body)
     inputs = served.signature.cast(_arrays(served, body.inputs, binary))
@@ -127,7 +130,7 @@ def infer(request: Request, served: ServedVersion) -> Job:
         if len(layouts) >= _MOST_REMEMBERED:  # Clients choose how many forms there are.
             layouts.clear()
         layouts[text] = _Layout.of(served, body.inputs, selection)
-    return _job(served, inputs, selection, body.id)
+    return _job(served, inputs, selection, body.id, write)
 
 
 def _check_model(served: ServedVersion, body: Body) -> None:
@@ -229,7 +232,7 @@ def _binary_size(tensor_in: Input, path: str) -> int | None:
     return size
 
 
-def _raw_job(served: ServedVersion, body: bytes) -> Job:
+def _raw_job(served: ServedVersion, body: bytes, write: Write) -> Job:
     """Read a body that is one tensor and nothing else; every output is answered as bytes."""
     inputs = served.signature.inputs
     # Nothing in the body states which input it is.
@@ -241,7 +244,7 @@ def _raw_job(served: ServedVersion, body: bytes) -> Job:
     if tensor.dtype == "string":
         body = len(body).to_bytes(4, "little") + body  # As `from_bytes` expects strings: behind their length.
     arrays = served.signature.cast({tensor.name: tensors.from_bytes(tensor, shape, body)})
-    return _job(served, arrays, select_outputs(served, (), binary=True), "")
+    return _job(served, arrays, select_outputs(served, (), binary=True), "", write)
 
 
 def _select(served: ServedVersion, options: Options) -> Selection:
@@ -281,11 +284,13 @@ def _flag(parameters: Mapping[str, Any] | None, name: str, path: str) -> bool | 
     return value
 
 
-def _job(served: ServedVersion, inputs: dict[str, Array], selection: Selection, id: str | None) -> Job:
+def _job(
+    served: ServedVersion, inputs: dict[str, Array], selection: Selection, id: str | None, write: Write
+) -> Job:
     head = _head(served, id)
 
     def encode(outputs: dict[str, Array]) -> Response:
-        return _encode(served, head, selection, outputs)
+        return _encode(served, head, selection, outputs, write)
 
     return Job(served, inputs, selection.compute, encode, rows_in(served, inputs))
 
@@ -297,7 +302,11 @@ def _head(served: ServedVersion, id: str | None) -> dict[str, Any]:
 
 
 def _encode(
-    served: ServedVersion, head: dict[str, Any], selection: Selection, outputs: Mapping[str, Array]
+    served: ServedVersion,
+    head: dict[str, Any],
+    selection: Selection,
+    outputs: Mapping[str, Array],
+    write: Write,
 ) -> Response:
     described, binary = [], []
     for output in selection.outputs:
@@ -314,7 +323,7 @@ def _encode(
         else:
             tensor["data"] = json_text.flat(array)
         described.append(tensor)
-    text = json_text.dumps({**head, "outputs": described})
+    text = write({**head, "outputs": described})
     if not binary:
         return Response(text)
     headers = ((LENGTH, b"%d" % len(text)),)

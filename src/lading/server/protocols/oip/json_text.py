@@ -66,6 +66,11 @@ def dumps(value: Any) -> bytes:
     return json.dumps(value, default=_to_list, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def dumps_with_null(value: Any) -> bytes:
+    """Write a value that holds numpy arrays and strings; NaN and infinities as null."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 def flat(array: Array) -> Any:
     """Return the values of `array` in one list, as `dumps` takes them."""
     values = array.reshape(-1)

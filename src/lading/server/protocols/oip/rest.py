@@ -19,8 +19,8 @@ from lading.server.inference.job import Job
 from lading.server.inference.version import State
 from lading.server.metrics import Metrics
 from lading.server.protocols import DECODE_ERRORS, decode_error_text, error_response
-from lading.server.protocols.oip import metadata
-from lading.server.protocols.oip.infer import infer
+from lading.server.protocols.oip import json_text, metadata
+from lading.server.protocols.oip.infer import Write, infer
 from lading.server.protocols.oip.routing import find, resolve
 
 PROTOCOL = "oip"
@@ -28,8 +28,12 @@ _MODEL = "/v2/models/{name}"
 _MODEL_PREFIXES = (_MODEL, f"{_MODEL}/versions/{{version}}")
 
 
-def routes(metrics: Metrics) -> Iterator[Route]:
-    """List the routes of this protocol; its statistics are read from `metrics`."""
+def routes(metrics: Metrics, nan: str = "token") -> Iterator[Route]:
+    """List the routes of this protocol; its statistics are read from `metrics`.
+
+    `nan` is how NaN and infinities are written in JSON: as a "token" or as "null".
+    """
+    predict = predictor(json_text.dumps if nan == "token" else json_text.dumps_with_null)
 
     def route(method: str, pattern: str, handler: Any, summary: str, *, fast: bool = False) -> Route:
         return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=fast)
@@ -58,9 +62,14 @@ def refuse(error: LadingError) -> Response:
     return error_response(error, {"error": text})
 
 
-def predict(request: Request, plane: DataPlane) -> Job:
-    """Run a model."""
-    return infer(request, resolve(plane, request.params["name"], request.params.get("version", "")))
+def predictor(write: Write) -> Callable[[Request, DataPlane], Job]:
+    """Return the handler that runs a model, whose answers `write` writes."""
+
+    def predict(request: Request, plane: DataPlane) -> Job:
+        served = resolve(plane, request.params["name"], request.params.get("version", ""))
+        return infer(request, served, write)
+
+    return predict
 
 
 def live(_request: Request, _plane: DataPlane) -> Response:
