@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+import lading
 from page import DOCS, machine
 from workloads import Series
 
@@ -80,7 +81,7 @@ def _left_out(results: Results) -> list[str]:
 
 def _page(results: Results) -> str:
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    own = f"lading {version('lading')} with onnxruntime {version('onnxruntime')}"
+    own = f"lading {lading.__version__} with onnxruntime {version('onnxruntime')}"
     libraries = "; ".join((own, *results.versions.values()))
     parts = [
         "# Benchmarks beside other model servers",

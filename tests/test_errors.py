@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -136,16 +137,29 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it():
     absent = ModuleNotFoundError("No module named 'yaml'", name="yaml")
     error = errors.missing_extra("`lading deploy`", "kubernetes", absent, instead="take `--json`")
     assert error.message == "`lading deploy`: expected the extra `kubernetes`, found no module `yaml`"
-    assert error.hint == "`pip install 'lading[kubernetes]'`, or take `--json`"
+    assert error.hint == "`pip install 'lading-ml[kubernetes]'`, or take `--json`"
     broken = ImportError("libx.so: cannot open shared object file")
     assert errors.missing_extra("here", "s3", broken).found == str(broken)
 
 
 def test_hints_to_install_an_extra_are_written_in_one_place():
     source = Path(errors.__file__).parent
-    # The client of a cluster has its own sentence still.
-    files = [path for path in source.rglob("*.py") if "pip install 'lading[" in path.read_text()]
-    assert {path.relative_to(source).as_posix() for path in files} - {"deploy/cluster.py"} == {"errors.py"}
+    files = [path for path in source.rglob("*.py") if "pip install '" in path.read_text()]
+    assert [path.relative_to(source).as_posix() for path in files] == ["errors.py"]
+
+
+def test_pip_is_never_asked_for_another_projects_lading():
+    root = Path(errors.__file__).parents[2]
+    places = [*(root / "src").rglob("*.py"), *root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    places += [root / "Dockerfile", *(root / "scripts").iterdir(), *(root / "requirements").rglob("*.txt")]
+    wrong = re.compile(
+        r"pip install (?:--\S+ )*'?lading(?!-ml|[\w-])|^lading==|\blading\[[a-z,]+\]", re.MULTILINE
+    )
+    texts = {path: path.read_text() for path in places if path.is_file()}
+    hits = {str(path): wrong.findall(text) for path, text in texts.items() if wrong.search(text)}
+    assert hits == {}
+    name = tomllib.loads((root / "pyproject.toml").read_text())["project"]["name"]
+    assert name == errors.DISTRIBUTION
 
 
 @pytest.mark.parametrize(

@@ -504,9 +504,13 @@ def missing_extra(subject: str, extra: str, error: ImportError, *, instead: str 
     return ExtraMissing(subject, expected=f"the extra `{extra}`", found=reason, hint=hint)
 
 
+DISTRIBUTION = "lading-ml"
+"""The name by which pip knows lading: what PyPI has as ``lading`` is another project."""
+
+
 def pip_install(extra: str) -> str:
     """Return the command that installs an extra of lading, quoted for a sentence."""
-    return f"`pip install 'lading[{extra}]'`"
+    return f"`pip install '{DISTRIBUTION}[{extra}]'`"
 
 
 def mid_sentence(sentence: str) -> str:

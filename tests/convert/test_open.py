@@ -52,7 +52,7 @@ def test_a_missing_exporter_is_named_with_the_extra_that_brings_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ExtraMissing, match="skl2onnx") as caught:
         open_model(LinearRegression().fit(X, Y))
-    assert "lading[pack]" in caught.value.hint
+    assert "lading-ml[pack]" in caught.value.hint
 
 
 def test_choosing_a_converter_imports_no_framework():

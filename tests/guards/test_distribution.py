@@ -36,7 +36,7 @@ def wheel(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(source)]
     subprocess.run(pip, check=True)
-    (path,) = out.glob("lading-*.whl")
+    (path,) = out.glob("lading_ml-*.whl")
     return path
 
 

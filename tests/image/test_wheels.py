@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+import lading
 from lading.errors import (
     ImageInvalid,
     UsageError,
 )
-from lading.image.wheels import collect_wheels, lading_files, unpack
+from lading.image.wheels import Wheel, collect_wheels, lading_files, own_wheel, unpack
 from support.built_images import wheel
 
 
@@ -72,6 +73,17 @@ def test_the_files_of_lading_are_collected_without_bytecode():
     assert "lading/__init__.py" in names
     assert "lading/server/grpc/_proto/oip.binpb" in names
     assert not [name for name in names if "__pycache__" in name]
+    assert f"lading_ml-{lading.__version__}.dist-info/METADATA" in names
+
+
+def test_a_wheel_of_another_projects_lading_is_refused(tmp_path):
+    def named(name):
+        return Wheel(name=name, version="0.1.0", sha256="0" * 64, path=str(tmp_path / f"{name}.whl"))
+
+    assert own_wheel([named("numpy")]) is None
+    assert own_wheel([named("numpy"), named("lading-ml")]) == named("lading-ml")
+    with pytest.raises(UsageError, match="expected `lading-ml`, found `lading`"):
+        own_wheel([named("lading"), named("lading-ml")])
 
 
 def test_a_lading_whose_files_are_gone_is_refused(tmp_path, monkeypatch):

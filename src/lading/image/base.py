@@ -1,4 +1,4 @@
-"""The runtime image that serves any bundle: a root filesystem with Python, and `lading[serve]` on it.
+"""The runtime image that serves any bundle: a root filesystem with Python, and `lading-ml[serve]` on it.
 
 Built without a container engine from a tar of a root filesystem or from any image with Python. Nothing in it
 is run while it is built; `lading image verify` shows whether it works.
@@ -44,7 +44,15 @@ from lading.image.build import (
 )
 from lading.image.labels import RUNTIME
 from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, open_tar
-from lading.image.wheels import Wheel, collect_wheels, compile_bytecode, lading_files, unpack, versions_of
+from lading.image.wheels import (
+    Wheel,
+    collect_wheels,
+    compile_bytecode,
+    lading_files,
+    own_wheel,
+    unpack,
+    versions_of,
+)
 from lading.oci import MANIFEST, Document, digest_of
 
 LIBRARY = "opt/lading/lib"
@@ -219,7 +227,7 @@ def _runtime_layers(
 
     Also returns notes for the user.
     """
-    own = next((wheel for wheel in wheels if wheel.name == "lading"), None)
+    own = own_wheel(wheels)
     others = [wheel for wheel in wheels if wheel is not own]
     requirements: dict[str, LayerFile] = {}
     for wheel in others:
@@ -271,10 +279,11 @@ def _script(interpreter: str) -> bytes:
 def _write(
     rootfs: BaseRootfs, layers: list[Layer], wheels: list[Wheel], target: Target, notes: list[str]
 ) -> BaseBuilt:
+    own = own_wheel(wheels)
     versions = {
-        "lading": lading.__version__,
+        "lading": lading.__version__ if own is None else own.version,
         "python": rootfs.python,
-        **versions_of(wheels, ("lading", "numpy", "onnxruntime")),
+        **versions_of(wheels, ("numpy", "onnxruntime")),
     }
     # Evidence refers to the runtime by the bytes of its layers, whatever their compression.
     diff_ids = [*rootfs.config["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 import lading
-from lading.errors import ExtraMissing, ImageInvalid, UsageError
+from lading.errors import DISTRIBUTION, ExtraMissing, ImageInvalid, UsageError
 from lading.image.layers import LayerFile
 
 NEWEST_GLIBC = 41
@@ -98,6 +98,18 @@ def _open_wheel(wheel: Wheel) -> Iterator[zipfile.ZipFile]:
         raise ImageInvalid(f"wheel `{wheel.path}`", expected="a wheel", found=str(error)) from error
 
 
+def own_wheel(wheels: Sequence[Wheel]) -> Wheel | None:
+    """Return the wheel of lading itself, or None; raises `UsageError` for one that only has its old name."""
+    for wheel in wheels:
+        if wheel.name == "lading":
+            # On PyPI that is another project, whose files would be put over those of lading.
+            hint = f"remove it: without a wheel `{DISTRIBUTION}` the lading that runs here is taken"
+            raise UsageError(
+                f"wheel `{wheel.path}`", expected=f"`{DISTRIBUTION}`", found="`lading`", hint=hint
+            )
+    return next((wheel for wheel in wheels if wheel.name == DISTRIBUTION), None)
+
+
 def lading_files() -> dict[str, LayerFile]:
     """Return the files of the lading that runs here, with the metadata that states its version.
 
@@ -113,8 +125,9 @@ def lading_files() -> dict[str, LayerFile]:
         raise ImageInvalid(
             f"lading in `{folder}`", expected="its Python files", found="none", hint="install lading again"
         )
-    metadata = f"Metadata-Version: 2.1\nName: lading\nVersion: {lading.__version__}\n".encode()
-    files[f"lading-{lading.__version__}.dist-info/METADATA"] = LayerFile(metadata)
+    metadata = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {lading.__version__}\n".encode()
+    folder_name = f"{DISTRIBUTION.replace('-', '_')}-{lading.__version__}.dist-info"
+    files[f"{folder_name}/METADATA"] = LayerFile(metadata)
     return files
 
 

@@ -88,7 +88,7 @@ def test_serving_without_its_extra_says_what_to_install(lading, bundle, monkeypa
     code, _, stderr = lading("serve", bundle.path)
     assert code == 2
     assert "no module `uvicorn`" in stderr
-    assert "hint: `pip install 'lading[serve]'`\n" in stderr
+    assert "hint: `pip install 'lading-ml[serve]'`\n" in stderr
 
 
 def test_the_flags_of_serve_are_the_settings(lading):

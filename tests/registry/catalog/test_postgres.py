@@ -132,7 +132,7 @@ def test_without_psycopg_the_extra_is_named():
         "except Exception as error: print(type(error).__name__, error.hint)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{ExtraMissing.__name__} `pip install 'lading[postgres]'`\n"
+    assert done.stdout == f"{ExtraMissing.__name__} `pip install 'lading-ml[postgres]'`\n"
 
 
 def test_a_catalog_opened_lazily_creates_its_tables_on_first_use_for_all_threads(postgres):

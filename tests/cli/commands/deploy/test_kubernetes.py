@@ -49,7 +49,7 @@ def test_json_output_is_a_list_that_kubectl_reads_and_needs_no_yaml(released, ca
     assert deploy(*arguments, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"apiVersion": "v1", "kind": "List", "items": manifests}
     assert deploy(*arguments) == 2
-    assert "pip install 'lading[kubernetes]'" in capsys.readouterr().err
+    assert "pip install 'lading-ml[kubernetes]'" in capsys.readouterr().err
 
 
 def test_both_sides_of_a_canary_come_from_the_release(released, capsys):

@@ -120,7 +120,7 @@ def test_a_newer_schema_is_refused_naming_both_versions_and_left_unchanged(catal
     words = f"expected catalog schema {SCHEMA}, found {SCHEMA + 1}, written by a newer lading"
     with pytest.raises(RegistryUnavailable, match=words) as caught:
         open_catalog(catalog_url)
-    assert "pip install --upgrade lading" in caught.value.hint
+    assert "pip install --upgrade lading-ml" in caught.value.hint
     # A process that has it open already goes on: a step only adds.
     assert catalog.versions.models() == []
     catalog.close()

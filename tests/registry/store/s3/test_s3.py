@@ -170,7 +170,7 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ExtraMissing, match="botocore") as caught:
         S3Store("bucket")
-    assert "lading[s3]" in caught.value.hint
+    assert "lading-ml[s3]" in caught.value.hint
 
 
 def test_a_url_without_a_bucket_is_refused(tmp_path):

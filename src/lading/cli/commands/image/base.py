@@ -58,7 +58,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 def base(
     origin: str, wheels: Path, to: str, platform: str | None, python: str, compress: str, as_json: bool
 ) -> None:
-    """Build the image that any bundle can be added to: Python, and `lading[serve]` at exact versions.
+    """Build the image that any bundle can be added to: Python, and `lading-ml[serve]` at exact versions.
 
     No container engine is needed and nothing in the image is run. pip fetches the wheels for the platform of
     the image; `/opt/lading/wheels.txt` in the image lists them with their digests.

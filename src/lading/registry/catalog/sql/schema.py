@@ -39,7 +39,7 @@ def schema_version(database: Database) -> int | None:
             f"registry `{database.where}`",
             expected=f"catalog schema {SCHEMA}",
             found=f"{version}, written by a newer lading",
-            hint="upgrade lading here: `pip install --upgrade lading`",
+            hint="upgrade lading here: `pip install --upgrade lading-ml`",
         )
     return version
 

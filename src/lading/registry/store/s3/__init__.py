@@ -38,7 +38,7 @@ _CHUNK_BYTES = 1 << 16
 
 
 class S3Store:
-    """A `Store` in a bucket. Safe among machines. Raises `ExtraMissing` without ``lading[s3]``."""
+    """A `Store` in a bucket. Safe among machines. Raises `ExtraMissing` without ``lading-ml[s3]``."""
 
     def __init__(
         self, bucket: str, prefix: str = "", *, retry: Retry | None = None, quiet_s: float = QUIET_S
