@@ -96,6 +96,12 @@ class ServeSettings:
     keep_alive_s: float = option(
         75.0, "Keep-alive timeout: seconds until an idle connection is closed.", at_least=0
     )
+    root_path: str = option(
+        "", "Path under which a proxy shows this server, such as `/ml`; a request's X-Forwarded-Prefix wins."
+    )
+    cors_origins: str = option(
+        "", "Comma-separated origins whose pages may call this server, or `*` for all; empty: none."
+    )
     oip_nan: str = option(
         "token",
         "NaN and infinities in JSON answers of the Open Inference Protocol: bare tokens, or null.",

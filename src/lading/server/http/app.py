@@ -13,6 +13,7 @@ from lading.errors import LadingError, ModelNotReady
 from lading.server.exchange import NO_ROUTE, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
 from lading.server.http.content_type import require_json
+from lading.server.http.cors import Cors
 from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.router import Router
 from lading.server.inference.job import Deliver, Job
@@ -23,12 +24,15 @@ CLIENT_GONE = 499
 class App:
     """Answers requests through the pipeline; holds the routes of every protocol."""
 
-    def __init__(self, pipeline: Pipeline, router: Router, max_body_bytes: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, router: Router, max_body_bytes: int, cors: Cors | None = None
+    ) -> None:
         self.pipeline = pipeline
         self.plane = pipeline.plane
         self.metrics = pipeline.metrics
         self.router = router
         self.max_body_bytes = max_body_bytes
+        self.cors = cors
 
     def dispatch(
         self, request: Request, deliver: Deliver, pending_jobs: list[Job] | None = None

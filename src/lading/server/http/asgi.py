@@ -19,7 +19,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_DOCS = ("/docs", "/openapi.json")
+_DOCS = ("/docs", "/docs/", "/openapi.json")
 _LINGER_S = 10.0
 """How long the rest of a refused body is still read."""
 
@@ -49,15 +49,16 @@ class AsgiHost:
         if scope["type"] != "http":
             return
         self._loop = asyncio.get_running_loop()
-        path = scope["path"]
-        if (
-            self._make_pages is not None
-            and scope["method"] == "GET"
-            and (path in _DOCS or path.startswith("/docs/"))
-        ):
-            await self._documentation(scope, receive, send)
+        path, headers, cors = scope["path"], dict(scope["headers"]), self._app.cors
+        if self._make_pages is not None and scope["method"] == "GET":
+            local = self._app.router.local(path)
+            if local in _DOCS:
+                await self._documentation({**scope, "path": local, "root_path": ""}, receive, send)
+                return
+        request = Request(scope["method"], path, b"", headers, scope["query_string"])
+        if cors is not None and cors.is_preflight(request.method, headers):
+            await _send(request, cors.preflight(headers), send)
             return
-        request = Request(scope["method"], path, b"", dict(scope["headers"]), scope["query_string"])
         try:
             body = await self._read(request, receive)
         except _ClientGone:

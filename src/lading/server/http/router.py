@@ -17,17 +17,28 @@ class Router:
     """Finds the route of a request, and caches it.
 
     ``beyond`` are routes whose pattern is only a prefix: they take, in any method, what no other route of
-    that prefix takes, so that a protocol can refuse it in its own words.
+    that prefix takes, so that a protocol can refuse it in its own words. Paths may come with the `root_path`
+    of a proxy or without it.
     """
 
     _MAX_CACHED = 4096
 
-    def __init__(self, routes: Iterable[Route], refuse: Refuse, beyond: Iterable[Route] = ()) -> None:
+    def __init__(
+        self, routes: Iterable[Route], refuse: Refuse, beyond: Iterable[Route] = (), root_path: str = ""
+    ) -> None:
+        self.root_path = root_path
         self.routes = tuple(routes)
         self.refuse = refuse
         self.beyond = tuple(beyond)
         self._compiled = [(_compile(route), route) for route in self.routes]
         self.cache: dict[tuple[str, str], tuple[Route, Mapping[str, str]]] = {}
+
+    def local(self, path: str) -> str:
+        """Return a path without the prefix of a proxy that has not taken it off."""
+        prefix = self.root_path
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            return path[len(prefix) :] or "/"
+        return path
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """Return the route and its parameters; raises `RouteNotFound` or `MethodRefused`."""
@@ -43,12 +54,14 @@ class Router:
 
     def refusing(self, path: str) -> Refuse:
         """Return what words a refusal of `path`: the protocol that has the path, in any method."""
+        path = self.local(path)
         matching = (route for pattern, route in self._compiled if pattern.fullmatch(path))
         route = next(matching, None)
         return route.refuse if route is not None else self.refuse
 
     def _search(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         allowed = []
+        path = self.local(path)
         for pattern, route in self._compiled:
             match = pattern.fullmatch(path)
             if match is None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from lading.server.exchange import Pipeline, Steps
 from lading.server.http.app import App
+from lading.server.http.cors import Cors
 from lading.server.http.messages import Handler, Request, Response, Route
+from lading.server.http.prefix import checked_prefix
 from lading.server.http.router import Router
 from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane
@@ -18,7 +20,7 @@ from lading.server.metrics import Metrics
 from lading.server.metrics.page import CONTENT_TYPE, Families, lading_families, page
 from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.observer import Observer
-from lading.server.protocols import feedback, invocations, mlflow, native, vertex
+from lading.server.protocols import feedback, invocations, mlflow, native, root, vertex
 from lading.server.protocols.oip import rest as oip
 from lading.server.protocols.oip.metrics import triton_families
 from lading.server.protocols.tfs import rest as tfs
@@ -49,7 +51,7 @@ def make_plane(
 
 def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore | None = None) -> App:
     """Make the application: every protocol over `plane`; workers count into `counters` that they share."""
-    metrics = Metrics(plane, counters)
+    metrics, root_path = Metrics(plane, counters), checked_prefix(settings.root_path)
     routes = (
         *vertex.routes(settings),  # First, because their paths come from a setting, which must win.
         *native.routes(),
@@ -59,14 +61,16 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
         *invocations.routes(),
         *mlflow.routes(),
         *_metrics_routes(metrics, settings.metrics_names),
+        *root.routes(root_path),
     )
-    router = Router(routes, native.refuse, beyond=tfs.beyond())
-    return App(Pipeline(plane, metrics, request_steps(settings)), router, settings.max_body_bytes)
+    router = Router(routes, native.refuse, tfs.beyond(), root_path)
+    cors = Cors(settings.cors_origins) if settings.cors_origins else None
+    return App(Pipeline(plane, metrics, request_steps(cors)), router, settings.max_body_bytes, cors)
 
 
-def request_steps(_settings: ServeSettings) -> Steps:
-    """List what is done to every request of every protocol besides prediction: nothing yet."""
-    return Steps()
+def request_steps(cors: Cors | None) -> Steps:
+    """List what is done to every request of every protocol besides prediction."""
+    return Steps(answer=(cors.allow,) if cors is not None else ())
 
 
 def documentation_pages(app: App) -> Any:

@@ -1,35 +1,34 @@
-"""The documentation pages: `/docs` and `/openapi.json`, written by FastAPI from the routes and the bundles.
+"""The documentation: `/docs` and `/openapi.json`, written from the routes and the bundles.
 
-The pages need nothing from the internet: Swagger UI's files come from an installed package.
+The page (`docs.html`) shows what the OpenAPI document says, and loads nothing else from anywhere.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from itertools import chain, count
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.requests import Request as PageRequest
 
 import lading
 from lading.server.http.app import App
 from lading.server.http.messages import Route
+from lading.server.http.prefix import prefix_of
 from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols import mlflow, native
 from lading.server.protocols.native.json_values import dumps, sample_rows
 from lading.server.protocols.oip.metadata import tensor_metadata
 from lading.signature import Signature, Tensor
 
-# The version that Swagger UI 4 shows; it refuses 3.1.
+# What most generators of clients read; `nullable` is gone from 3.1.
 _OPENAPI = "3.0.3"
 _ABOUT = (
     "The routes at the root answer for the default model; the same routes are under `/models/{name}`, and "
@@ -48,50 +47,39 @@ _ANSWERS: dict[str, tuple[str, str]] = {
 _REFUSAL_KEYS: dict[str, tuple[str, ...]] = {"oip": ("error",), "tfs": ("error",), "vertex": ("error",)}
 _NATIVE_REFUSAL_KEYS: tuple[str, ...] = ("error", "code")  # And a hint, if the caller can act.
 _MLFLOW_REFUSAL_KEYS: tuple[str, ...] = ("error_code", "message")
-_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css")
+# The page may load nothing but this server's own answers, and no other site may show it in a frame.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+_HEADERS = {"content-security-policy": _POLICY + "img-src data:; base-uri 'none'; frame-ancestors 'none'"}
 
 
 def documentation(app: App) -> Callable[..., Awaitable[None]]:
     """Build the FastAPI application of the pages, which describe the models that are loaded then."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
+    page = files(__package__).joinpath("docs.html").read_text(encoding="utf-8")
+
     @pages.get("/openapi.json")
-    async def openapi(_request: PageRequest) -> JSONResponse:
-        return JSONResponse(openapi_document(app))
+    async def openapi(request: PageRequest) -> JSONResponse:
+        return JSONResponse(openapi_document(app, prefix_of(dict(request.headers.raw), app.router.root_path)))
 
-    @pages.get("/docs")
     async def docs(_request: PageRequest) -> HTMLResponse:
-        script, style = (f"/docs/{name}" for name in _ASSETS)
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="lading",
-            swagger_js_url=script,
-            swagger_css_url=style,
-            swagger_favicon_url="data:,",
-        )
+        return HTMLResponse(page, headers=_HEADERS)
 
-    @pages.get("/docs/{name}", response_model=None)
-    async def asset(name: str) -> FileResponse | JSONResponse:
-        if name not in _ASSETS:
-            return JSONResponse({"error": f"`/docs/{name}`: expected a page, found none"}, 404)
-        return FileResponse(_assets() / name)
-
+    for path in ("/docs", "/docs/"):
+        pages.get(path)(docs)
     return pages
 
 
-def _assets() -> Path:
-    # The package is only a folder of files: found without being imported, it costs none of its own imports.
-    spec = importlib.util.find_spec("swagger_ui_bundle")
-    assert spec is not None
-    assert spec.origin is not None
-    return max(Path(spec.origin).parent.glob("vendor/swagger-ui-*"))
+def openapi_document(app: App, prefix: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document: every route, and for the default model its inputs and outputs.
 
-
-def openapi_document(app: App) -> dict[str, Any]:
-    """Return the OpenAPI document: every route, and for the default model its inputs and outputs."""
+    `prefix` is the path under which a proxy shows the server.
+    """
     document = get_openapi(
         title="lading", version=lading.__version__, openapi_version=_OPENAPI, routes=[], description=_ABOUT
     )
+    if prefix:
+        document["servers"] = [{"url": prefix}]
     paths: dict[str, Any] = {}
     names_taken: set[str] = set()
     served = _example_version(app)
