@@ -15,6 +15,7 @@ import numpy as np
 from lading.clock import unix_time
 from lading.release import Release
 from lading.rollout.driver import LEASE
+from lading.rollout.estimate import Estimate, Estimator
 from lading.rollout.evidence import WindowReader, assess
 from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 from lading.verdict import Verdict
@@ -63,6 +64,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
     driver: str | None
     servers: int
+    estimate: Estimate | None = None
 
     @property
     def step_age_s(self) -> float:
@@ -70,7 +72,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return max(0.0, self.at - unix_time(self.release.step_started_at))
 
 
-def take_snapshot(registry: Registry, reader: WindowReader, name: str, now: float) -> Snapshot | None:
+def take_snapshot(
+    registry: Registry, reader: WindowReader, name: str, now: float, estimator: Estimator | None = None
+) -> Snapshot | None:
     """Return the current release of a model as of `now`, a Unix time; None if it never had one."""
     release = registry.releases.current(name)
     if release is None:
@@ -81,7 +85,10 @@ def take_snapshot(registry: Registry, reader: WindowReader, name: str, now: floa
     replicas = registry.fleet.replicas(include_gone_days=0)
     # A server that is not lading's follows no release.
     servers = sum(not replica.gone and replica.pattern != "foreign" for replica in replicas)
-    return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+    taken = snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+    if estimator is None or not release.is_open:
+        return taken
+    return msgspec.structs.replace(taken, estimate=estimator(release, windows, now))
 
 
 def snapshot(

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
+import pytest
 
+from lading.clock import iso_time
 from support.bundles import linear_bundle
+from support.live_windows import windows
 from support.recorded_evidence import ELSEWHERE, push_forged, push_proved, record_evidence
 
 
@@ -124,3 +131,34 @@ def test_live_gates_of_a_release_straight_to_live_are_reported_to_have_no_effect
     gates = tmp_path / "gates.toml"
     gates.write_text("[live]\nmax_error_increase = 0.01\n")
     assert "have no effect" in lading("release", "iris:1", "--gates", gates)[2]
+
+
+def traffic(registry, per_s: float) -> None:
+    """Have live answer for the last minute."""
+    rows = windows(1, per_s, seconds=60, start=time.time() - 61, rated=0.0)
+    registry.traffic.add_windows([msgspec.structs.replace(row, release=1) for row in rows])
+    # The release must be older than its traffic: a rate is measured since live serves.
+    release = registry.releases.current("iris")
+    assert release is not None
+    statement = f"update releases set step_started_at = '{iso_time(time.time() - 70, 'milliseconds')}'"
+    with closing(sqlite3.connect(Path(registry.where) / "catalog.db")) as connection, connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "words"),
+    [
+        (200, "until it is live, "),
+        (0.3, "the step of 1 % cannot have its evidence within a day; `--canary "),
+        (0, "no requests at present: a candidate that gets none is rolled back after 60 min"),
+    ],
+)
+def test_a_canary_says_at_its_start_how_long_it_will_take(lading, proved, per_s, words):
+    lading("release", "iris:1")
+    if per_s:
+        traffic(proved, per_s)
+    code, _, stderr = lading("release", "iris:2", "--canary", "1,50,100")
+    assert code == 0, stderr
+    assert words in stderr
+    if per_s:
+        assert re.search(r"at the present [\d.]+ requests/s", stderr)

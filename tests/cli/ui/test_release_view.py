@@ -10,6 +10,7 @@ import pytest
 from lading.cli.ui import release_view
 from lading.release import Plan, Release, begin, changed
 from lading.rollout import WindowReader
+from lading.rollout.estimate import Estimate
 from lading.rollout.snapshot import Snapshot, snapshot, take_snapshot
 from lading.verdict import Verdict
 from support.simulated_traffic import BAD, EQUAL, Crowd
@@ -114,3 +115,41 @@ def test_a_release_without_traffic_is_marked_as_harm():
 def test_the_json_of_a_release_has_all_its_fields():
     fields = {field.name for field in msgspec.structs.fields(Release)}
     assert set(release_view.release_json(release())["release"]) == fields
+
+
+@pytest.mark.parametrize(
+    ("estimate", "line"),
+    [
+        (Estimate(requests_per_s=12.34, step_s=60, live_s=360), "about 60 s more for this step, 6 min until"),
+        (
+            Estimate(requests_per_s=12.34, step_s=360, live_s=360),
+            "about 6 min more until it is live, at 12",
+        ),
+        (
+            Estimate(requests_per_s=0.2, step_s=7200),
+            "for this step; at 0.2 requests/s, it cannot be live",
+        ),
+        (Estimate(requests_per_s=0.2), "at 0.2 requests/s, this step cannot have its evidence within a day"),
+        (
+            Estimate(requests_per_s=9, harmful=True),
+            "at 9 requests/s, it will be rolled back",
+        ),
+        (Estimate(requests_per_s=0), "no requests at present"),
+    ],
+)
+def test_a_canary_says_how_long_it_will_take(estimate, line):
+    snapshot = msgspec.structs.replace(snapshot_of(release()), estimate=estimate)
+    assert line in release_view.notes(snapshot)[0]
+    assert ("more until it is live" in release_view.change_line(snapshot)) == (estimate.live_s is not None)
+
+
+def test_a_canary_that_cannot_end_within_a_day_is_warned_of_when_it_begins():
+    plan, slow = release().plan, Estimate(requests_per_s=0.01)
+    larger = (50, Estimate(requests_per_s=0.01, step_s=7200, live_s=36000))
+    (line, rare) = release_view.forecast_lines(slow, plan, larger)
+    assert line.startswith("warning: at the present 0.01 requests/s, the step of 10 % cannot have")
+    assert "`--canary 50,100` would take about 10 h 0 min" in line
+    assert rare.startswith("warning: it gets about 3.6 requests in 60 min and is rolled back if it gets none")
+    quick = Estimate(requests_per_s=100, step_s=60, live_s=600)
+    (line,) = release_view.forecast_lines(quick, plan, None)
+    assert line == "about 10 min until it is live, 60 s at 10 %, at the present 100 requests/s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import RefType, change_options, current_actor, open_registry
 from lading.cli.ui.plan_options import plan_of, plan_options
 from lading.cli.ui.release_report import is_live, print_release, proof_text
+from lading.cli.ui.release_view import forecast_lines
 from lading.errors import UsageError
 from lading.ref import Ref
 
@@ -153,6 +155,30 @@ def _print_notes(
         traffic = "gets copies of requests"
     live, candidate = f"`{release.name}:{release.live}`", f"`{release.name}:{release.candidate}`"
     printing.info(f"{candidate} {traffic} beside {live}; {proof}{gates}")
+    if release.plan.mode == "canary" and superseded is not None:
+        for line in _outlook(registry, release.plan, superseded):
+            printing.info(line)
     if registry.fleet.lease_holder("rollout") is None:
         printing.info("no process drives it yet: start `lading serve` or `lading rollout run`")
     printing.info(f"next: lading rollout watch {release.name}")
+
+
+def _outlook(registry: Registry, plan: Plan, before: Release) -> list[str]:
+    """Return how long a canary will take, by the traffic of the release before, and what to do."""
+    import msgspec
+
+    from lading.clock import unix_time
+    from lading.rollout.estimate import PROFILE_S, forecast
+
+    now = time.time()
+    since = max(now - PROFILE_S, unix_time(before.step_started_at))
+    windows = registry.traffic.windows(before.name, before.number, since)
+    live = [window for window in windows if window.version == before.live]
+    estimate, larger = forecast(plan, live, now, since), None
+    if estimate.requests_per_s and estimate.live_s is None:
+        for share in (10, 25, 50):
+            other = forecast(msgspec.structs.replace(plan, steps=(share, 100)), live, now, since)
+            if share > plan.steps[0] and other.live_s is not None:
+                larger = (share, other)
+                break
+    return forecast_lines(estimate, plan, larger)

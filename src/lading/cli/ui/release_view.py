@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lading.cli.ui import printing
 
 if TYPE_CHECKING:
-    from lading.release import Release
+    from lading.release import Plan, Release
+    from lading.rollout.estimate import Estimate
     from lading.rollout.snapshot import SideStats, Snapshot
 
 NO_VALUE = "–"
@@ -46,7 +47,7 @@ def notes(snapshot: Snapshot) -> list[str]:
     release = snapshot.release
     if not release.is_open:
         return []
-    lines = []
+    lines = [estimate_line(snapshot.estimate)] if snapshot.estimate is not None else []
     if snapshot.driver is not None:
         lines.append(f"driven by {snapshot.driver}")
     if release.state == "paused":
@@ -58,6 +59,55 @@ def notes(snapshot: Snapshot) -> list[str]:
         which = f"{release.name} --release {release.number}"
         decide = f"`lading rollout promote {which}` or `lading rollout abort {which}`"
         lines.append(f"it stays as it is until {decide}")
+    return lines
+
+
+def estimate_line(estimate: Estimate) -> str:
+    """Return in one line how long a canary will take if traffic goes on as it does."""
+    rate = f"{estimate.requests_per_s:.3g} requests/s"
+    if not estimate.requests_per_s:
+        return "no requests at present: how long it will take cannot be said"
+    if estimate.harmful:
+        return f"if it goes on like this, at {rate}, it will be rolled back"
+    if estimate.step_s is None:
+        return f"at {rate}, this step cannot have its evidence within a day"
+    step = f"about {duration(estimate.step_s)} more"
+    if estimate.live_s is None:
+        return f"{step} for this step; at {rate}, it cannot be live within a day"
+    if estimate.live_s == estimate.step_s:
+        return f"{step} until it is live, at {rate}"
+    return f"{step} for this step, {duration(estimate.live_s)} until it is live, at {rate}"
+
+
+def forecast_lines(estimate: Estimate, plan: Plan, larger: tuple[int, Estimate] | None) -> list[str]:
+    """Return what is expected of a canary that begins, as lines; `larger` is a first share that would do."""
+    if not estimate.requests_per_s:
+        wait = duration(plan.no_traffic_timeout_s)
+        return [f"no requests at present: a candidate that gets none is rolled back after {wait}"]
+    rate, share = f"at the present {estimate.requests_per_s:.3g} requests/s", f"{plan.steps[0]} %"
+    lines = []
+    if estimate.live_s is not None:
+        first = duration(estimate.step_s or 0.0)
+        lines.append(f"about {duration(estimate.live_s)} until it is live, {first} at {share}, {rate}")
+    else:
+        what = (
+            f"the step of {share} cannot have its evidence"
+            if estimate.step_s is None
+            else "it cannot be live"
+        )
+        way = "widen the limits under `[live]` of `--gates`"
+        if larger is not None:
+            took = duration(larger[1].live_s or 0.0)
+            way = f"`--canary {larger[0]},100` would take about {took}; or {way}"
+        lines.append(f"warning: {rate}, {what} within a day; {way}")
+    # Of ten requests that are expected in that time, none comes once in 20,000 times.
+    expected = estimate.requests_per_s * plan.steps[0] / 100 * plan.no_traffic_timeout_s
+    if expected < 10:
+        wait = duration(plan.no_traffic_timeout_s)
+        lines.append(
+            f"warning: it gets about {expected:.2g} requests in {wait} and is rolled back if it gets none "
+            "in that time; `--no-traffic-timeout` waits longer"
+        )
     return lines
 
 
@@ -115,6 +165,8 @@ def change_line(snapshot: Snapshot) -> str:
     )
     step = _step(release) if release.is_open else ""
     parts = [f"{release.name} release {release.number}", _state(release), step, counts]
+    if snapshot.estimate is not None and snapshot.estimate.live_s is not None:
+        parts.append(f"about {duration(snapshot.estimate.live_s)} more until it is live")
     if word:
         parts.append(f"{word}: {reasons[0]}" if reasons else word)
     elif release.reason:

@@ -32,10 +32,11 @@ def current_snapshot(registry: Registry, name: str) -> Snapshot:
     """Return a snapshot of the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
     from lading.cli.ui.current_release import current_release
     from lading.rollout import WindowReader
+    from lading.rollout.estimate import Estimator
     from lading.rollout.snapshot import take_snapshot
 
     current_release(registry, name)
-    snapshot = take_snapshot(registry, WindowReader(registry), name, time.time())
+    snapshot = take_snapshot(registry, WindowReader(registry), name, time.time(), Estimator())
     assert snapshot is not None
     return snapshot
 
@@ -73,14 +74,16 @@ def watch_until_end(registry: Registry, first: Snapshot, *, as_json: bool) -> Re
 def _snapshots(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, float]]:
     """Iterate over snapshots until the release ends, each with how long the registry has been silent."""
     from lading.rollout import WindowReader
+    from lading.rollout.estimate import Estimator
     from lading.rollout.snapshot import take_snapshot
 
+    estimator = Estimator()
     reader, last, name = WindowReader(registry), first, first.release.name
     yield first, 0.0
     while last.release.is_open:
         pause()
         try:
-            snapshot = take_snapshot(registry, reader, name, time.time())
+            snapshot = take_snapshot(registry, reader, name, time.time(), estimator)
         except RegistryUnavailable:
             # Keep watching: the release goes on without us, and the registry may come back.
             yield last, time.time() - last.at

@@ -1,0 +1,239 @@
+"""How long a canary will take at the present rate: the verdict is asked about traffic that goes on as now.
+
+An estimate assumes that the candidate goes on as it has begun, or as live does while it has answered little.
+It promises nothing, and the verdict does not read it. Pure but for `Estimator`, which times itself.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from lading.clock import unix_time
+from lading.release import Plan, Release
+from lading.traffic import FeedbackCounts, Window
+from lading.verdict import Action, judge
+
+RATE_S = 60.0
+"""The present rate is that of the last minute, or of the time since the step began if that is less."""
+PROFILE_S = 600.0
+LONGEST_S = 86400.0
+"""What takes longer than a day is not estimated but said to be too long."""
+
+_LEAST_AGE_S = 5.0
+_LEAST_OWN_REQUESTS = 50
+# Horizons that are tried, each a sixth longer than the last: nobody needs an estimate to be closer.
+_HORIZONS_S = tuple(LONGEST_S / 1.16**steps for steps in range(76, -1, -1))
+_PIECES = 40
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """How long it will take at ``requests_per_s``; None is longer than a day, or never.
+
+    ``harmful`` says that a candidate that goes on like this will be rolled back.
+    """
+
+    requests_per_s: float  # to the model, both sides; 0 is not known: there were none
+    step_s: float | None = None  # until this step ends
+    live_s: float | None = None  # until the candidate is live
+    harmful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """What one request looks like: the counts of some windows, and how many requests they are about."""
+
+    window: Window
+    requests: int
+
+    def windows(self, requests: float, since: float, until: float) -> list[Window]:
+        """Spread `requests` like these over the time, as windows; rounded so that the sums are right."""
+        edges = np.linspace(since, until, _PIECES + 1)
+        whole = self.window
+        drawn = []
+        for piece in range(_PIECES):
+            low, high = (requests / max(1, self.requests) * share / _PIECES for share in (piece, piece + 1))
+            feedback = FeedbackCounts(
+                right=_between(whole.feedback.right, low, high),
+                wrong=_between(whole.feedback.wrong, low, high),
+            )
+            drawn.append(
+                msgspec.structs.replace(
+                    whole,
+                    at=float(edges[piece]),
+                    seconds=float(edges[piece + 1] - edges[piece]),
+                    requests=_between(self.requests, low, high),
+                    errors=_scaled(whole.errors, low, high),
+                    latency=tuple(_between(count, low, high) for count in whole.latency),
+                    outputs=_scaled(whole.outputs, low, high),
+                    feedback=feedback,
+                    id=f"estimate-{whole.version}-{edges[piece]}",
+                )
+            )
+        return drawn
+
+
+def estimate(release: Release, windows: Sequence[Window], now: float) -> Estimate | None:
+    """Return how long a running canary will take from `now`; None if nothing can be said of it yet."""
+    began = unix_time(release.step_started_at)
+    if release.state != "running" or release.plan.mode != "canary" or now - began < _LEAST_AGE_S:
+        return None
+    # A window that reaches into the step from before is about both weights; the running second is not whole.
+    step = [window for window in windows if began <= window.at <= now]
+    rate = _rate(step, max(began, now - RATE_S), now)
+    live, candidate = (
+        [window for window in windows if window.version == version]
+        for version in (release.live, release.candidate)
+    )
+    recent = [window for window in live if window.at >= now - PROFILE_S]
+    profile = _profile(recent or live)
+    if not rate or profile is None:
+        return Estimate(requests_per_s=0.0)
+    own = _profile([window for window in candidate if window.at >= began])
+    theirs = own if own is not None and own.requests >= _LEAST_OWN_REQUESTS else profile
+    course = _Course(_patient(release.plan), rate, profile, theirs)
+    first = course.step_s(release.step, live, candidate, began, now)
+    if first is None and course.verdict(release.step, live, candidate, began, now, LONGEST_S) == "roll_back":
+        return Estimate(requests_per_s=rate, harmful=True)
+    return course.all_steps(release.step, first)
+
+
+def forecast(plan: Plan, live: Sequence[Window], now: float, since: float) -> Estimate:
+    """Return how long a canary will take that begins `now`, by the live version's windows from `since` on."""
+    recent = [window for window in live if window.at >= since]
+    rate, profile = _rate(recent, since, now), _profile(recent)
+    if not rate or profile is None:
+        return Estimate(requests_per_s=0.0)
+    course = _Course(_patient(plan), rate, profile, profile)
+    return course.all_steps(0, course.step_s(0, (), (), now, now))
+
+
+def _patient(plan: Plan) -> Plan:
+    """Return the plan without its end when no traffic comes: the pieces of an estimate are far apart."""
+    return msgspec.structs.replace(plan, no_traffic_timeout_s=math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A canary whose both sides go on like their profiles, at one rate."""
+
+    plan: Plan
+    rate: float
+    live: _Profile
+    candidate: _Profile
+
+    def all_steps(self, step: int, first: float | None) -> Estimate:
+        """Add up the steps from `step` on, which takes `first` seconds more."""
+        total, last = first, first
+        for later in range(step + 1, len(self.plan.steps)):
+            if total is None or last is None:
+                break
+            # Live's traffic of the step before is what a step that leaves live none is compared with.
+            held_s = max(last, self.plan.hold_s)
+            share = 1 - self.plan.steps[later - 1] / 100
+            before = self.live.windows(self.rate * share * held_s, -held_s, 0.0)
+            last = self.step_s(later, before, (), 0.0, 0.0)
+            total = None if last is None else total + last
+        too_long = total is None or total > LONGEST_S
+        return Estimate(requests_per_s=self.rate, step_s=first, live_s=None if too_long else total)
+
+    def step_s(
+        self, step: int, live: Sequence[Window], candidate: Sequence[Window], began: float, now: float
+    ) -> float | None:
+        """Return after how long the verdict on a step is to promote; None if not within a day."""
+        # More time is more evidence: the first horizon at which it is to promote is found by halving.
+        at = bisect.bisect_left(
+            _HORIZONS_S,
+            True,
+            key=lambda after_s: self.verdict(step, live, candidate, began, now, after_s) == "promote",
+        )
+        return _HORIZONS_S[at] if at < len(_HORIZONS_S) else None
+
+    def verdict(
+        self,
+        step: int,
+        live: Sequence[Window],
+        candidate: Sequence[Window],
+        began: float,
+        now: float,
+        after_s: float,
+    ) -> Action:
+        """Return what the verdict is `after_s` from now, by the windows so far and more like them."""
+        share, until = self.plan.steps[step] / 100, now + after_s
+        # A side without a share has no windows at all, as in life.
+        more_live = self.live.windows(self.rate * (1 - share) * after_s, now, until) if share < 1 else []
+        more = self.candidate.windows(self.rate * share * after_s, now, until) if share else []
+        both = ([*live, *more_live], [*candidate, *more])
+        return judge(self.plan.gates, *both, until, began, self.plan).action
+
+
+class Estimator:
+    """Estimates of a release that is watched: renewed so seldom that they cost little."""
+
+    def __init__(self, share: float = 0.05) -> None:
+        self._share = share  # of the time that estimating may take
+        self._last: tuple[tuple[str, int, int], float, Estimate | None] | None = None
+        self._rest_until = 0.0
+
+    def __call__(self, release: Release, windows: Sequence[Window], now: float) -> Estimate | None:
+        """Return how long the release will take from `now`, perhaps by an estimate of some seconds ago."""
+        key, began = (release.name, release.number, release.epoch), time.monotonic()
+        if self._last is None or self._last[0] != key or self._last[2] is None or began >= self._rest_until:
+            self._last = (key, now, estimate(release, windows, now))
+            took_s = time.monotonic() - began
+            self._rest_until = began + took_s / self._share
+        _, at, known = self._last
+        if known is None:
+            return None
+        step_s, live_s = (
+            None if seconds is None else max(1.0, seconds - (now - at))
+            for seconds in (known.step_s, known.live_s)
+        )
+        return msgspec.structs.replace(known, step_s=step_s, live_s=live_s)
+
+
+def _rate(windows: Sequence[Window], since: float, now: float) -> float:
+    """Return the requests per second of whole windows."""
+    counted = [window for window in windows if since <= window.at <= now]
+    return sum(window.requests for window in counted) / max(1.0, now - since)
+
+
+def _profile(windows: Sequence[Window]) -> _Profile | None:
+    """Add up windows of one version; None without a request."""
+    requests = sum(window.requests for window in windows)
+    if not requests:
+        return None
+    latencies = [window.latency for window in windows if window.latency]
+    outputs: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    for window in windows:
+        outputs.update(window.outputs)
+        errors.update(window.errors)
+    total = msgspec.structs.replace(
+        windows[-1],
+        requests=requests,
+        errors=dict(errors),
+        outputs=dict(outputs),
+        latency=tuple(np.sum(latencies, axis=0).tolist()) if latencies else (),
+        feedback=FeedbackCounts(
+            right=sum(window.feedback.right for window in windows),
+            wrong=sum(window.feedback.wrong for window in windows),
+        ),
+    )
+    return _Profile(total, requests)
+
+
+def _scaled(counts: Mapping[str, int], low: float, high: float) -> dict[str, int]:
+    scaled = {name: _between(count, low, high) for name, count in counts.items()}
+    return {name: count for name, count in scaled.items() if count}
+
+
+def _between(count: int, low: float, high: float) -> int:
+    return round(count * high) - round(count * low)
