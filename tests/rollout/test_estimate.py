@@ -7,8 +7,9 @@ import pytest
 
 from lading.release import Plan, Release
 from lading.rollout import WindowReader
-from lading.rollout.estimate import LONGEST_S, Estimator, estimate, forecast
+from lading.rollout.estimate import LONGEST_S, PAIRS_PER_S, Estimator, estimate, forecast
 from lading.rollout.snapshot import take_snapshot
+from lading.server.observe.shadow import PAIR_EVERY_S
 from support.live_windows import START, windows
 from support.rollout_processes import driver_of, two_versions
 from support.simulated_rollout import SimulatedRollout
@@ -126,3 +127,7 @@ def test_a_watched_release_is_estimated_seldom_and_counted_down(rollout):
     assert second.live_s == pytest.approx(first.live_s - 1)
     assert second.requests_per_s == first.requests_per_s
     assert take_snapshot(rollout.registry, reader, "iris", now).estimate is None
+
+
+def test_pairs_are_expected_as_often_as_a_server_makes_them():
+    assert pytest.approx(1 / PAIR_EVERY_S) == PAIRS_PER_S

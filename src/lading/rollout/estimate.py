@@ -18,12 +18,14 @@ import numpy as np
 
 from lading.clock import unix_time
 from lading.release import Plan, Release
-from lading.traffic import FeedbackCounts, Window
+from lading.traffic import FeedbackCounts, ShadowCounts, Window
 from lading.verdict import Action, judge
 
 RATE_S = 60.0
 """The present rate is that of the last minute, or of the time since the step began if that is less."""
 PROFILE_S = 600.0
+PAIRS_PER_S = 10.0
+"""The requests a second that a server process lets both sides of a canary answer, where it gets as many."""
 LONGEST_S = 86400.0
 """What takes longer than a day is not estimated but said to be too long."""
 
@@ -32,6 +34,7 @@ _LEAST_OWN_REQUESTS = 50
 # Horizons that are tried, each a sixth longer than the last: nobody needs an estimate to be closer.
 _HORIZONS_S = tuple(LONGEST_S / 1.16**steps for steps in range(76, -1, -1))
 _PIECES = 40
+_NO_PAIRS = ShadowCounts()
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +56,10 @@ class _Profile:
     window: Window
     requests: int
 
-    def windows(self, requests: float, since: float, until: float) -> list[Window]:
-        """Spread `requests` like these over the time, as windows; rounded so that the sums are right."""
+    def windows(
+        self, requests: float, since: float, until: float, pairs: ShadowCounts = _NO_PAIRS
+    ) -> list[Window]:
+        """Spread `requests` like these, and `pairs`, over the time as windows, rounded to the right sums."""
         edges = np.linspace(since, until, _PIECES + 1)
         whole = self.window
         drawn = []
@@ -74,6 +79,7 @@ class _Profile:
                     latency=tuple(_between(count, low, high) for count in whole.latency),
                     outputs=_scaled(whole.outputs, low, high),
                     feedback=feedback,
+                    shadow=_share_of(pairs, piece / _PIECES, (piece + 1) / _PIECES),
                     id=f"estimate-{whole.version}-{edges[piece]}",
                 )
             )
@@ -98,7 +104,7 @@ def estimate(release: Release, windows: Sequence[Window], now: float) -> Estimat
         return Estimate(requests_per_s=0.0)
     own = _profile([window for window in candidate if window.at >= began])
     theirs = own if own is not None and own.requests >= _LEAST_OWN_REQUESTS else profile
-    course = _Course(_patient(release.plan), rate, profile, theirs)
+    course = _Course(_patient(release.plan), rate, profile, theirs, _pairs(step, rate, now - began))
     first = course.step_s(release.step, live, candidate, began, now)
     if first is None and course.verdict(release.step, live, candidate, began, now, LONGEST_S) == "roll_back":
         return Estimate(requests_per_s=rate, harmful=True)
@@ -111,7 +117,7 @@ def forecast(plan: Plan, live: Sequence[Window], now: float, since: float) -> Es
     rate, profile = _rate(recent, since, now), _profile(recent)
     if not rate or profile is None:
         return Estimate(requests_per_s=0.0)
-    course = _Course(_patient(plan), rate, profile, profile)
+    course = _Course(_patient(plan), rate, profile, profile, _equal_pairs(rate))
     return course.all_steps(0, course.step_s(0, (), (), now, now))
 
 
@@ -128,6 +134,7 @@ class _Course:
     rate: float
     live: _Profile
     candidate: _Profile
+    pairs: ShadowCounts  # requests that both sides answer, in a thousand seconds
 
     def all_steps(self, step: int, first: float | None) -> Estimate:
         """Add up the steps from `step` on, which takes `first` seconds more."""
@@ -169,7 +176,8 @@ class _Course:
         share, until = self.plan.steps[step] / 100, now + after_s
         # A side without a share has no windows at all, as in life.
         more_live = self.live.windows(self.rate * (1 - share) * after_s, now, until) if share < 1 else []
-        more = self.candidate.windows(self.rate * share * after_s, now, until) if share else []
+        pairs = _share_of(self.pairs, 0.0, after_s / 1000)
+        more = self.candidate.windows(self.rate * share * after_s, now, until, pairs) if share else []
         both = ([*live, *more_live], [*candidate, *more])
         return judge(self.plan.gates, *both, until, began, self.plan).action
 
@@ -228,6 +236,33 @@ def _profile(windows: Sequence[Window]) -> _Profile | None:
         ),
     )
     return _Profile(total, requests)
+
+
+def _pairs(step: Sequence[Window], rate: float, age_s: float) -> ShadowCounts:
+    """Return the pairs of a thousand seconds, as they were in this step; while there are few, all equal."""
+    counts = [window.shadow for window in step]
+    known = ShadowCounts(
+        agreed=sum(count.agreed for count in counts),
+        differed=sum(count.differed for count in counts),
+        failed=sum(count.failed for count in counts),
+        same_values=sum(count.same_values for count in counts),
+    )
+    few = known.agreed + known.differed + known.failed < _LEAST_OWN_REQUESTS
+    return _equal_pairs(rate) if few else _share_of(known, 0.0, 1000 / age_s)
+
+
+def _equal_pairs(rate: float) -> ShadowCounts:
+    count = round(1000 * min(rate, PAIRS_PER_S))
+    return ShadowCounts(agreed=count, same_values=count)
+
+
+def _share_of(counts: ShadowCounts, low: float, high: float) -> ShadowCounts:
+    return ShadowCounts(
+        agreed=_between(counts.agreed, low, high),
+        differed=_between(counts.differed, low, high),
+        failed=_between(counts.failed, low, high),
+        same_values=_between(counts.same_values, low, high),
+    )
 
 
 def _scaled(counts: Mapping[str, int], low: float, high: float) -> dict[str, int]:
