@@ -83,8 +83,8 @@ PARTS = [
     for name in names.split()
 ]
 
-# What the tests below look at in another way: whom uvicorn and grpcio call, and where a file is.
-BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio", "swagger-ui-bundle"}
+# What the tests below look at in another way: whom uvicorn and grpcio call.
+BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio"}
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +138,6 @@ def test_grpcio_asks_no_more_of_its_threads_than_lading_has():
     source = inspect.getsource(grpc_server)
     assert attributes_of(source, "thread_pool") == {"submit"}
     assert attributes_of(source, "rpc_future") == {"add_done_callback"}
-
-
-def test_swagger_ui_is_where_the_page_of_documentation_looks_for_it():
-    folder = Path(importlib.util.find_spec("swagger_ui_bundle").origin).parent
-    (newest,) = folder.glob("vendor/swagger-ui-*")
-    assert {"swagger-ui-bundle.js", "swagger-ui.css"} <= {path.name for path in newest.iterdir()}
 
 
 def test_a_library_whose_undocumented_parts_are_used_has_an_upper_bound():
