@@ -63,7 +63,7 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             elif key in _NUMBERS:
                 fields[key] = limit_of(where, key, value, at_least=0)
             elif key != _LIVE:
-                raise unknown_key(where, key, [*_NUMBERS, *_TABLES, _LIVE], page="docs/reference/gates.md")
+                raise unknown_key(where, key, [*_NUMBERS, *_TABLES, _LIVE])
         return cls(**fields)
 
 
@@ -102,11 +102,11 @@ def limit_of(
     return float(value)
 
 
-def unknown_key(where: str, key: str, known: Sequence[str], *, page: str) -> InvalidSetting:
-    """Return the error of a key that is not one of `known`; `page` describes them."""
+def unknown_key(where: str, key: str, known: Sequence[str]) -> InvalidSetting:
+    """Return the error of a key that is not one of `known`."""
     near = difflib.get_close_matches(key.partition(".")[0], known, n=1)
     expected = "one of " + ", ".join(f"`{name}`" for name in known)
-    hint = f"did you mean `{near[0]}`?" if near else f"the gates are described in {page}"
+    hint = f"did you mean `{near[0]}`?" if near else None
     return InvalidSetting(f"`{where}`", expected=expected, found=f"`{key}`", hint=hint)
 
 

@@ -66,3 +66,7 @@ class TrainedModel(Protocol):
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:
         """Return the ways to convert, best first; `dtypes` are the float dtypes to try, in order."""
         ...
+
+    def parts(self) -> Iterator[tuple[str, TrainedModel]]:
+        """Return each step with the model up to it, the whole last; nothing if there are no steps."""
+        ...

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.convert import Conversion, Plan, graph
+from lading.convert import Conversion, Plan, TrainedModel, graph
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
@@ -85,6 +85,10 @@ class OnnxFile:
         """Return the only way: as the file is."""
         floats = [tensor.dtype for tensor in self._own_inputs if tensor.dtype.startswith("float")]
         yield Plan(floats[0] if floats else "float32", "as the file has it", self._convert)
+
+    def parts(self) -> Iterator[tuple[str, TrainedModel]]:
+        """Return nothing: a graph has no steps with answers of their own."""
+        return iter(())
 
     def _convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
         inputs = self._inputs(table)

@@ -19,7 +19,7 @@ from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_re
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from lading.convert import Conversion, Plan, graph, inputs, outputs
+from lading.convert import Conversion, Plan, TrainedModel, graph, inputs, outputs
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
 from lading.convert.sklearn_words import known_words
@@ -38,7 +38,13 @@ _TENSOR_TYPES = {
     "int64": data_types.Int64TensorType,
     "string": data_types.StringTensorType,
 }
-_HINT = "docs/reference/scikit-learn.md lists the estimators that can be packed"
+# What packs in the place of what does not, by the name in skl2onnx's message.
+_INSTEAD = {
+    "HashingVectorizer": "use TfidfVectorizer(max_features=...): hashed columns would be dense",
+    "FunctionTransformer": "apply the function before, in training and in requests: ONNX has no Python code",
+    "onehot encoding not supported": "use KBinsDiscretizer(encode='onehot-dense')",
+}
+_HINT = "use another estimator in its place, or compute it before, in training and in requests"
 
 
 class SklearnModel:
@@ -97,6 +103,17 @@ class SklearnModel:
         """Return the ways to convert: forms of the inputs, each in every float dtype."""
         for dtype, form in inputs.forms(table, dtypes):
             yield Plan(dtype, form.title, partial(self._convert, form))
+
+    def parts(self) -> Iterator[tuple[str, TrainedModel]]:
+        """Return each step of a pipeline with the pipeline up to it."""
+        pipeline = _without_search(self.model)
+        if not hasattr(pipeline, "steps"):
+            return
+        for count, (name, step) in enumerate(pipeline.steps, start=1):
+            if step not in (None, "passthrough"):
+                whole = count == len(pipeline.steps)
+                part = self if whole else SklearnModel(type(pipeline)(pipeline.steps[:count]))
+                yield f"`{name}` ({_title(step)})", part
 
     def _convert(self, form: inputs.Form, table: Table, expected: dict[str, Array]) -> Conversion:
         model = self._to_onnx(form)
@@ -360,6 +377,13 @@ def _failure(title: str, error: Exception) -> ConverterFailed | ConverterMissing
     if type(error).__name__ in ("MissingShapeCalculator", "MissingConverter"):
         kind = re.search(r"<class '([^']+)'>", str(error))
         missing = f"none for `{kind.group(1)}`" if kind else "none"
-        return ConverterMissing(f"`{title}`", expected="a converter of skl2onnx", found=missing, hint=_HINT)
+        return ConverterMissing(
+            f"`{title}`", expected="a converter of skl2onnx", found=missing, hint=_hint(missing)
+        )
     reason = f"{type(error).__name__}: {one_line(error.__cause__ or error)}"
-    return ConverterFailed(f"`{title}`", expected="skl2onnx to convert it", found=reason, hint=_HINT)
+    reason = re.sub(r" ?You may raise an iss?ue at \S+", "", reason)
+    return ConverterFailed(f"`{title}`", expected="skl2onnx to convert it", found=reason, hint=_hint(reason))
+
+
+def _hint(reason: str) -> str:
+    return next((instead for name, instead in _INSTEAD.items() if name in reason), _HINT)

@@ -10,21 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import structs
 
 from lading.convert import Conversion, Plan, TrainedModel
 from lading.convert import graph as onnx_graph
-from lading.errors import ConversionError, ConverterFailed, InputError, ParityLost
+from lading.errors import ConversionError, ConverterFailed, InputError
 from lading.pack.margins import margins
 from lading.pack.missing_values import MissingValues, allowing, missing_columns, place_of
 from lading.pack.probe_rows import ProbeRows, stacked
+from lading.pack.refusals import Attempt, Search, refusal
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.signature import Array, Signature, Tensor
 
 _ROWS_ALONE = 8
 # Of the rows that may be excused as ties: a rule for ties that differs from the framework's affects more.
 _MAX_TIES = 0.01
-_SHOWN_ROWS = 3
-_SHOWN_CHARACTERS = 120
 
 
 @dataclass(frozen=True)
@@ -50,28 +50,25 @@ def find_conversion(
     """Return the first conversion that holds, and notes about those that did not.
 
     A conversion in which near ties fell the other way is chosen only if all others have some, too.
-    Raises `ConversionError`: that of the conversion that came nearest.
+    Raises `ConversionError` with the reason of each dtype, the one that came nearest first.
     """
-    refusals: list[ConversionError] = []
-    failed: list[Proof] = []
+    attempts: list[Attempt] = []
     tied: Proof | None = None
     for plan in trained.plans(probe.table, dtypes):
         try:
             proof = prove(trained, plan, probe, tolerance)
         except ConversionError as error:
-            refusals.append(error)
+            attempts.append(Attempt(plan, error))
             continue
         if proof.parity.holds and not proof.ties.any():
-            return proof, _notes(proof, failed)
+            return proof, _notes(proof, attempts)
         if proof.parity.holds:
             tied = tied or proof
         else:
-            failed.append(proof)
+            attempts.append(Attempt(plan, proof))
     if tied is not None:
-        return tied, [*_notes(tied, failed), _tie_note(tied, probe)]
-    if failed:
-        raise _parity_lost(trained, min(failed, key=_excess), failed, probe, dtypes)
-    raise refusals[0] if refusals else ConverterFailed(f"`{trained.title}`", expected="a way to convert it")
+        return tied, [*_notes(tied, attempts), _tie_note(tied, probe)]
+    raise refusal(Search(trained, probe, prove), attempts, dtypes)
 
 
 def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolerance | None) -> Proof:
@@ -231,7 +228,8 @@ def _deviation_alone(
         among = {name: array[row : row + 1] for name, array in answers.items()}
         parity = compare(signature.outputs, among, alone, tolerance)
         if not parity.holds:
-            return parity
+            worst = tuple(structs.replace(deviation, row=int(row)) for deviation in parity.worst)
+            return structs.replace(parity, worst=worst)
     return None
 
 
@@ -268,11 +266,8 @@ def _unrepresentable(plan: Plan, conversion: Conversion, tolerance: Tolerance, e
     return Proof(plan, conversion, tolerance, parity, np.zeros(0, dtype=bool))
 
 
-def _excess(proof: Proof) -> float:
-    return max(deviation.excess for deviation in proof.parity.worst)
-
-
-def _notes(proof: Proof, failed: Sequence[Proof]) -> list[str]:
+def _notes(proof: Proof, attempts: Sequence[Attempt]) -> list[str]:
+    failed = [attempt.outcome for attempt in attempts if not isinstance(attempt.outcome, ConversionError)]
     if not failed:
         return []
     ways = " nor ".join(f"{other.plan.dtype} with {other.plan.form}" for other in failed)
@@ -286,49 +281,3 @@ def _tie_note(proof: Proof, probe: ProbeRows) -> str:
         f"{count} of {probe.table.rows} rows are nearer to a tie of two classes than the tolerance, and their"
         " label falls the other way; their other outputs agree"
     )
-
-
-def _parity_lost(
-    trained: TrainedModel, best: Proof, failed: Sequence[Proof], probe: ProbeRows, dtypes: tuple[str, ...]
-) -> ParityLost:
-    tolerance = best.tolerance
-    tried = ", ".join(dict.fromkeys(proof.plan.dtype for proof in failed))
-    if best.alone:
-        return ParityLost(
-            f"`{trained.title}` in {tried}",
-            expected="the same answer for a row alone and among others",
-            found=str(best.parity.worst[0]),
-            hint="a model whose answers are random or depend on the other rows cannot be served",
-        )
-    rows = "; ".join(
-        _describe(deviation, probe, best.unseen) for deviation in best.parity.worst[:_SHOWN_ROWS]
-    )
-    hint = (
-        "if this difference is acceptable, pass a tolerance; "
-        "else retrain without the part that is converted wrongly"
-    )
-    if "float64" not in dtypes:
-        hint = f"dtype='auto' tries float64 as well; {hint}"
-    return ParityLost(
-        f"`{trained.title}` in {tried}",
-        expected=f"the answers of {trained.expected_from} (rtol {tolerance.rtol:g}, atol {tolerance.atol:g})",
-        found=rows,
-        hint=hint,
-    )
-
-
-def _describe(deviation: Deviation, probe: ProbeRows, unseen: str) -> str:
-    """Return a deviation as text, with the row's number and values."""
-    if deviation.excess == float("inf") and deviation.output.startswith("input"):
-        return f"{deviation.output}: expected {deviation.expected}, found {deviation.found}"
-    # Rows come in the order samples, drawn rows, unseen values; only the first two are in `probe`.
-    if deviation.row >= probe.table.rows or unseen != Proof.unseen:
-        return f"output `{deviation.output}`, for {unseen}: {deviation.expected} became {deviation.found}"
-    drawn = deviation.row >= probe.sample_rows
-    where = f"drawn row {deviation.row - probe.sample_rows}" if drawn else f"row {deviation.row}"
-    values = ", ".join(
-        str(np.asarray(array[deviation.row]).tolist()) for array in probe.table.arrays.values()
-    )
-    if len(values) > _SHOWN_CHARACTERS:
-        values = f"{values[:_SHOWN_CHARACTERS]}…"
-    return f"output `{deviation.output}`, {where} ({values}): {deviation.expected} became {deviation.found}"

@@ -112,4 +112,4 @@ def _value(where: str, key: str, value: Any) -> float:
         return limit_of(where, f"live.{key}", value, at_least=1, at_most=1000)
     if key in NO_LIMIT:
         return limit_of(where, f"live.{key}", value, at_least=0, at_most=1)
-    raise unknown_key(where, key, [*GATES, *_OTHER_KEYS], page="docs/reference/verdict.md")
+    raise unknown_key(where, key, [*GATES, *_OTHER_KEYS])
