@@ -165,5 +165,5 @@ def test_a_bundle_that_fails_in_the_runtime_is_removed(tmp_path, monkeypatch):
 
 def test_a_destination_that_exists_is_left_alone(tmp_path):
     (tmp_path / "b").mkdir()
-    with pytest.raises(DestinationExists, match="hint: remove it, or name another with `-o`"):
+    with pytest.raises(DestinationExists, match="hint: `--overwrite`"):
         pack(LinearRegression().fit(X, Y), name="m", samples=X, owner=OWNER, to=tmp_path / "b")
