@@ -11,8 +11,8 @@ from lading.convert import Table, TrainedModel
 from lading.pack import sampling
 from lading.pack.margins import margins
 from lading.pack.missing_values import allowed_columns, missing_columns, with_missing
-from lading.pack.parity_search import Proof
 from lading.pack.probe_rows import DRAWN_ROWS, ProbeRows, stacked
+from lading.pack.proof import Proof
 from lading.parity import Tolerance
 from lading.signature import Array, Signature
 

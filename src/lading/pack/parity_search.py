@@ -7,7 +7,7 @@ that show it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from msgspec import structs
@@ -18,6 +18,7 @@ from lading.errors import ConversionError, ConverterFailed, InputError
 from lading.pack.margins import margins
 from lading.pack.missing_values import MissingValues, allowing, missing_columns, place_of
 from lading.pack.probe_rows import ProbeRows, stacked
+from lading.pack.proof import Proof
 from lading.pack.refusals import Attempt, Search, refusal
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.signature import Array, Signature, Tensor
@@ -25,23 +26,6 @@ from lading.signature import Array, Signature, Tensor
 _ROWS_ALONE = 8
 # Of the rows that may be excused as ties: a rule for ties that differs from the framework's affects more.
 _MAX_TIES = 0.01
-
-
-@dataclass(frozen=True)
-class Proof:
-    """One conversion and how well it agrees.
-
-    ``ties`` marks rows whose label fell the other way in a near tie. ``alone`` means that `parity` compares
-    rows run one by one with the same rows among others. ``unseen`` is what rows beyond the probe rows show.
-    """
-
-    plan: Plan
-    conversion: Conversion
-    tolerance: Tolerance
-    parity: Parity
-    ties: Array  # [rows]
-    alone: bool = False
-    unseen: str = "an unseen value"
 
 
 def find_conversion(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,17 +16,15 @@ from lading.convert import graph as onnx_graph
 from lading.errors import ConversionError, ConverterFailed, InputError, ParityLost, SamplesRefused
 from lading.pack.missing_values import gather_missing_values
 from lading.pack.probe_rows import ProbeRows, Unseen
+from lading.pack.proof import Proof
 from lading.parity import Deviation, Tolerance, compare
-
-if TYPE_CHECKING:
-    from lading.pack.parity_search import Proof
 
 _SHOWN_ROWS = 3
 _SHOWN_CHARACTERS = 120
 _SHOWN_VALUES = 6  # of an answer; of a wider one the value that differs is shown
 _ROWS_FOR_STEPS = 64
 
-Prove = Callable[[TrainedModel, Plan, ProbeRows, Tolerance | None], "Proof"]
+Prove = Callable[[TrainedModel, Plan, ProbeRows, Tolerance | None], Proof]
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ def _describe(deviation: Deviation, probe: ProbeRows, unseen: str) -> str:
         return f"{deviation.output}: expected {deviation.expected}, found {deviation.found}"
     became = _became(deviation)
     # Rows come in the order samples, drawn rows, unseen values; only the first two are in `probe`.
-    if deviation.row >= probe.table.rows or unseen != "an unseen value":
+    if deviation.row >= probe.table.rows or unseen != Proof.unseen:
         return f"output `{deviation.output}`, for {unseen}: {became}"
     drawn = deviation.row >= probe.sample_rows
     where = f"drawn row {deviation.row - probe.sample_rows}" if drawn else f"row {deviation.row}"
@@ -248,7 +245,7 @@ def _probe_of(part: TrainedModel, probe: ProbeRows, proof: Proof, rows: Sequence
     unseen, missing = [], None
     if any(row >= probe.table.rows for row in rows):
         unseen = [Unseen(rare.title, rare.table, part.outputs(rare.table)) for rare in probe.unseen]
-    if probe.missing is not None and proof.unseen != "an unseen value":
+    if probe.missing is not None and proof.unseen != Proof.unseen:
         missing = gather_missing_values(part, table)
     return ProbeRows(table, part.outputs(table), table.rows, tuple(unseen), missing)
 
