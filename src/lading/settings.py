@@ -39,7 +39,7 @@ def option(
 class ServeSettings:
     """Settings of ``lading serve``; raises `InvalidSetting` when a value is out of range."""
 
-    host: str = option("127.0.0.1", "Address to listen on.")
+    host: str = option("127.0.0.1", "Address to listen on, or `unix:PATH` for a Unix socket.")
     # Platforms tell a container its port by variables of their own: Vertex AI and SageMaker.
     port: int = option(
         8000,

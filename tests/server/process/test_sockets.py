@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from lading.errors import InvalidSetting
-from lading.server.process.sockets import listen, reserve_grpc_port
+from lading.server.process.sockets import address_of, listen, reserve_grpc_port
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
+from support.waiting import wait_until
 
 
 @pytest.mark.parametrize("host", ["999.1.1.1", "8.8.8.8"])
@@ -50,3 +52,54 @@ def test_a_port_that_is_taken_is_refused_with_a_hint(tmp_path):
     assert done.returncode == 2
     assert f"127.0.0.1:{port}" in done.stderr
     assert "hint: " in done.stderr
+
+
+def test_the_file_of_a_unix_socket_is_removed_by_the_server_that_has_it(tmp_path):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(path))  # Left over by a server that was killed.
+    settings = ServeSettings(host=f"unix:{path}")
+    first = listen(settings)
+    assert address_of(first) == f"unix:{path}"
+    with pytest.raises(InvalidSetting, match="expected a free path"):
+        listen(settings)
+    path.unlink()
+    with listen(settings):
+        first.close()
+        assert path.exists()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("path", ["missing/socket", "x" * 200, "file"])
+def test_a_path_that_cannot_be_a_unix_socket_is_refused(tmp_path, path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(InvalidSetting) as refused:
+        listen(ServeSettings(host=f"unix:{tmp_path / path}"))
+    assert refused.value.hint
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_answers_over_a_unix_socket_until_it_drains(tmp_path, workers):
+    linear_bundle(tmp_path / "iris")
+    path, log = tmp_path / "socket", tmp_path / "log"
+    command = [sys.executable, "-m", "lading", "serve", str(tmp_path / "iris"), "--workers", workers]
+    with log.open("w") as stderr:
+        server = subprocess.Popen([*command, "--host", f"unix:{path}"], stderr=stderr)
+    transport = httpx.HTTPTransport(uds=str(path), retries=0)
+    try:
+        with httpx.Client(transport=transport, base_url="http://lading") as client:
+            wait_until(path.exists)
+            wait_until(lambda: client.get("/health").status_code == 200, 20.0)
+            answer = client.post("/predict", json={"data": [[1, 2, 3, 4]]})
+            assert answer.status_code == 200
+        wait_until(lambda: "grpc://127.0.0.1:" in log.read_text())
+        assert f"listening on unix:{path}" in log.read_text()
+        server.terminate()
+        assert server.wait(20) == 0
+    finally:
+        server.kill()
+        server.wait()
+    assert not path.exists()
+    assert "Traceback" not in log.read_text()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lading.server.exchange import Pipeline
+from lading.server.process.sockets import tcp_host
 from lading.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class GrpcListener:
         _schedule_as_batch()
         from lading.server.grpc.server import GrpcServer
 
-        host = self._settings.host
+        host = tcp_host(self._settings.host)
         server = GrpcServer(self._pipeline, self._settings, services())
         try:
             server.start(host, self.port)

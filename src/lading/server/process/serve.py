@@ -29,7 +29,7 @@ from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
-from lading.server.process.sockets import listen, reserve_grpc_port
+from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.server.process.worker import WorkerContext, replica_id
 from lading.settings import ServeSettings
@@ -87,7 +87,7 @@ def serve(
             worker.report_settled(manager.settled)
             worker.wait_for_turn()
         else:
-            log.info("listening on http://%s:%d (documentation: /docs)", *listener.getsockname()[:2])
+            log.info("listening on %s (documentation: /docs)", address_of(listener))
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
         started.callback(grpc.close, settings.drain_timeout_s)
@@ -144,12 +144,16 @@ def _server_info(
     listener: socket.socket,
     grpc_port: int,
 ) -> ServerInfo:
-    host, port = listener.getsockname()[:2]
     hostname = socket.gethostname()
+    if listener.family == socket.AF_UNIX:
+        host, address = tcp_host(settings.host), address_of(listener)
+    else:
+        host, port = listener.getsockname()[:2]
+        address = url(host, port, hostname)
     return ServerInfo(
         replica=replica,
         started_at=worker.started_at if worker is not None else time.time(),
-        address=url(host, port, hostname),
+        address=address,
         grpc_address=url(host, grpc_port, hostname, "grpc") if grpc_port >= 0 else "",
         pattern=pattern_of(refs),
         settings=settings,

@@ -27,7 +27,7 @@ from typing import NoReturn
 from lading.errors import LadingError, UsageError
 from lading.logs import DUMP_STACKS_SIGNAL, set_up_logging
 from lading.server.metrics.shared_memory import SharedMemory
-from lading.server.process.sockets import listen, reserve_grpc_port
+from lading.server.process.sockets import address_of, listen, reserve_grpc_port
 from lading.server.process.weights_folder import weights_folder
 from lading.server.process.worker import Channel, Message, WorkerContext, replica_id, reported_error
 from lading.server.process.worker_process import STEADY_S, WorkerProcess, next_to_accept, restart_delay_s
@@ -101,12 +101,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until all workers have drained; raises the error of a first worker that cannot serve."""
-        host, port = self._listener.getsockname()[:2]
+        address = address_of(self._listener)
         share = self._settings.share_weights == "on"
         with self._handling_signals(), weights_folder(wanted=share) as self._weights_folder:
-            log.info(
-                "listening on http://%s:%d (documentation: /docs), %d workers", host, port, len(self._workers)
-            )
+            log.info("listening on %s (documentation: /docs), %d workers", address, len(self._workers))
             while not (self._draining_until and not any(worker.pid for worker in self._workers)):
                 self._start_due()
                 self._answer_workers()
