@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lading.errors import ConflictError, LadingError, RegistryUnavailable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lading.registry import Registry
 
 log = logging.getLogger("lading.rollout")
+
+OnTurn = Callable[[bool, Mapping[str, str]], None]
+"""Called after each turn with whether this process leads, and its last verdict on each running release."""
 
 LEASE = "rollout"
 # A killed leader is replaced once its lease has expired, within 10 s in all.
@@ -47,7 +50,10 @@ class Driver:
         interval_s: float = 1.0,
         share: float = 0.1,
         clock: Callable[[], float] = time.time,
+        report: OnTurn | None = None,
     ) -> None:
+        self._report = report
+        self._verdicts: dict[str, str] = {}
         self._registry = registry
         self._holder = holder
         self._interval_s = interval_s
@@ -65,12 +71,20 @@ class Driver:
             self._leading = leading
             log.info("%s", "driving the rollouts" if leading else "another process drives the rollouts")
         if not leading:
+            self._verdicts = {}
+            self._tell()
             return []
         # A paused release waits for a person, and an ended one for nothing.
         running = [release for release in self._registry.releases.wanted() if release.state == "running"]
         self._reader.keep(running)
-        changed = (self._drive(release) for release in running if self._rested(release.name))
-        return [release for release in changed if release is not None]
+        driven = [self._drive(release) for release in running if self._rested(release.name)]
+        changed = [release for release in driven if release is not None]
+        names = {release.name for release in running} - {
+            release.name for release in changed if not release.is_open
+        }
+        self._verdicts = {name: action for name, action in self._verdicts.items() if name in names}
+        self._tell()
+        return changed
 
     def run(self, stop: threading.Event) -> None:
         """Take turns until `stop` is set; rollouts wait while the catalog is unreachable."""
@@ -88,11 +102,18 @@ class Driver:
                 # The edge of a thread: without this, all rollouts would stop, and nobody would know why.
                 log.exception("a turn of the rollouts failed; the next one tries again")
             stop.wait(self._interval_s)
+        self._verdicts = {}
         if self._leading:
+            self._leading = False
+            self._tell()
             try:
                 self._registry.fleet.release_lease(LEASE, self._holder)
             except RegistryUnavailable:
                 log.info("the lease could not be released; it expires by itself")
+
+    def _tell(self) -> None:
+        if self._report is not None:
+            self._report(self._leading, self._verdicts)
 
     def _rested(self, name: str) -> bool:
         return time.monotonic() >= self._rest_until.get(name, 0.0)
@@ -122,6 +143,7 @@ class Driver:
             raise
         except LadingError as error:
             return paused(release, self._holder, f"cannot be judged: {error.message}")
+        self._verdicts[release.name] = verdict.action
         return decide(release, verdict, self._holder)
 
 

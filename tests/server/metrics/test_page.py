@@ -6,19 +6,30 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as text_string_to_openmetrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading import errors
 from lading.server.inference import dataplane
-from lading.server.inference.version import ServedVersion, State
+from lading.server.inference.version import Replayed, ServedVersion, State
 from lading.server.metrics import Metrics
+from lading.server.metrics.page import prefers_openmetrics
 from lading.server.process.compose import make_plane, metrics_page
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.hosted_app import hosted, served_from
 from support.metrics_page import samples, scraped
+from support.releases import canary
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
+# As Prometheus 3 sends it.
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
 ROW = {"data": [[1, 2, 3, 4]]}
 
 
@@ -127,4 +138,36 @@ def busy_page(iris: ServedVersion, monkeypatch) -> str:
     counters = client.app.metrics.counters_of(iris, "native")
     counters.count_answer(500, 0.1, None, 0, 0)
     counters.count_error(errors.RunFailed("x"))
+    plane = client.app.pipeline.plane
+    plane.releases, plane.readiness.catalog_answered_at = (canary(),), 1.0
+    client.app.metrics.publish_driver(True, {"iris": "hold"})
+    monkeypatch.setattr(iris, "replayed", Replayed(16, 0.01, 1e-7))
     return client.get("/metrics").text
+
+
+def test_openmetrics_is_answered_to_who_asks_for_it_and_is_valid(iris, monkeypatch):
+    busy_page(iris, monkeypatch)
+    client = hosted(iris, metrics_names="all")
+    client.post("/predict", ROW)
+    answer = client.get("/metrics", headers={"accept": PROMETHEUS})
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert answer.text.endswith("# EOF\n")
+    names = {family.name for family in text_string_to_openmetrics(answer.text)}
+    assert {"lading_requests", "process_cpu_seconds", ":tensorflow:serving:request_count"} <= names
+    assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        (PROMETHEUS, True),
+        ("application/openmetrics-text", True),
+        ("text/plain, application/openmetrics-text;q=0.5", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=x", False),
+        ("text/html,*/*;q=0.8", False),
+        ("", False),
+    ],
+)
+def test_the_format_is_the_one_that_the_client_prefers(accept, openmetrics):
+    assert prefers_openmetrics(accept.encode()) is openmetrics

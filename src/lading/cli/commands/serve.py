@@ -144,7 +144,8 @@ def rollout_driver(url: str) -> BackgroundTask:
 
         # The catalog may be unreachable while the server starts: connect with the first pass.
         with Registry.open(url, at_once=False) as registry:
-            Driver(registry, unique_holder(status.replica)).run(stop)
+            holder = unique_holder(status.replica)
+            Driver(registry, holder, report=status.report_driver).run(stop)
 
     return drive
 

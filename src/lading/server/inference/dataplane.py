@@ -20,6 +20,7 @@ from lading.errors import (
     OutputUnknown,
     QueueFull,
 )
+from lading.release import Release
 from lading.server.inference.batcher import Batcher, BatchLimits
 from lading.server.inference.job import Deliver, Job
 from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued
@@ -74,6 +75,8 @@ class DataPlane:
         self._table = VersionTable.of((), {}, default_model)
         self.splits = False
         self.watches = False
+        # Those that the follower last read, for people to see; None without one.
+        self.releases: tuple[Release, ...] | None = None
         self._batch = batch or BatchLimits()
         self._batchers: dict[ServedVersion, Batcher] = {}
         self.worker = 0

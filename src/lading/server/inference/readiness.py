@@ -40,13 +40,15 @@ class Readiness:
     """Answers for one process whether its models are ready, by the version table of the moment.
 
     ``not_ready_reason`` is why nothing is loaded, and is ignored once something is;
-    ``catalog_unreachable_since`` is a Unix time, None while the catalog answers.
+    ``catalog_unreachable_since`` is a Unix time, None while the catalog answers, and ``catalog_answered_at``
+    that of the last turn of the follower that the catalog answered, 0 for none.
     """
 
     def __init__(self, current_table: Callable[[], VersionTable]) -> None:
         self._current_table = current_table
         self.not_ready_reason = ""
         self.catalog_unreachable_since: float | None = None
+        self.catalog_answered_at = 0.0
 
     def deciding(self) -> list[ServedVersion]:
         """List the versions whose states decide whether this server is ready."""

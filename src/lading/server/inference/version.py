@@ -35,6 +35,15 @@ class State(enum.IntEnum):
         return self.name.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The replay of the golden samples by which a version was proved here."""
+
+    rows: int
+    seconds: float
+    max_abs_error: float
+
+
 @dataclass(eq=False)
 class ServedVersion:
     """One version of a model in this process, and where it stands.
@@ -53,6 +62,7 @@ class ServedVersion:
     failure: LadingError | None = field(default=None, init=False)
     loaded: LoadedModel | None = field(default=None, init=False)
     in_memory: bool = field(default=False, init=False)
+    replayed: Replayed | None = field(default=None, init=False)
     in_flight: int = field(default=0, init=False)
     _condition: threading.Condition = field(default_factory=threading.Condition, init=False, repr=False)
 

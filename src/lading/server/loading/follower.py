@@ -80,6 +80,7 @@ class Follower:
         If the catalog is unreachable, the releases last known on this machine stand in. Raises
         `CatalogTooNew`.
         """
+        self._plane.releases = ()
         outage = self._turn()
         if isinstance(outage, CatalogTooNew):
             raise outage
@@ -124,6 +125,8 @@ class Follower:
         try:
             with self._failures.guard("following the releases"):
                 releases = tuple(self._registry.releases.wanted())
+                self._plane.releases = releases
+                self._readiness.catalog_answered_at = time.time()
                 self.converge(releases)
                 self._reporter.report_versions(releases)
             with self._failures.guard("following the tags"):
@@ -161,6 +164,7 @@ class Follower:
             return
         models = ", ".join(f"{version.name}:{version.version}" for version in known.versions)
         log.warning("serving the releases last known until the catalog is reachable: %s", models or "nothing")
+        self._plane.releases = tuple(known.releases)
         self._want(known.releases, known.versions)
 
     def _want(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:

@@ -16,7 +16,7 @@ from lading.runtime.host.huge_pages import WORTHWHILE_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
 from lading.runtime.open import load_runtime, load_shared
 from lading.server.inference.loaded import Cost, LoadedModel
-from lading.server.inference.version import ServedVersion, State
+from lading.server.inference.version import Replayed, ServedVersion, State
 from lading.signature import Array
 from lading.verify import replay
 from lading.verify.golden_replay import repeat_rows
@@ -42,7 +42,9 @@ def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_folder:
         model = LoadedModel.of(bundle, runtime, served.label)
         served.adopt(model)
         served.advance(State.WARMING)
+        began = time.perf_counter()
         parity = replay(runtime, bundle)
+        served.replayed = Replayed(parity.rows, time.perf_counter() - began, parity.max_abs_error)
         served.adopt(replace(model, cost=measure(model)))
     except BaseException:
         runtime.close()

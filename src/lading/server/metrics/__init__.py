@@ -8,10 +8,11 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics.counts import (
@@ -26,8 +27,12 @@ from lading.server.metrics.layout import Layout
 from lading.server.metrics.shared_memory import Counters, CounterStore, Name, PrivateCounters, WorkerCounters
 
 __all__ = [
+    "VERDICTS",
+    "DriverStatus",
+    "Following",
     "Key",
     "Metrics",
+    "ReplayStatus",
     "RequestCounters",
     "RequestCounts",
     "RunCounters",
@@ -41,6 +46,10 @@ Key = tuple[str, str, str]
 """Model, version, protocol; model and version are empty for a request that reached none."""
 
 _REQUESTS, _RUNS, _VERSION, _PROCESS, _CPU = "requests", "runs", "version", "process", "cpu"
+_DRIVER, _VERDICT = "driver", "verdict"
+
+VERDICTS = ("promote", "hold", "roll_back")
+"""What a verdict can be; stored by its place plus one, because 0 says that there is none."""
 
 # The state is stored plus one, because 0 says that the worker does not have the version.
 _VERSION_GAUGES = Layout(state=1, in_flight=1, queued=1, last_request_at=1)
@@ -57,7 +66,7 @@ _STATM = Path("/proc/self/statm")
 
 def is_gauge(name: Name) -> bool:
     """Return whether counters say how things are now; all others count, and outlive their worker."""
-    return name[0] in (_VERSION, _PROCESS)
+    return name[0] in (_VERSION, _PROCESS, _DRIVER, _VERDICT)
 
 
 @dataclass(slots=True)
@@ -89,13 +98,44 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Following:
+    """What this worker last read of the releases. Times are in seconds since the epoch; 0 is never."""
+
+    releases: tuple[Release, ...]
+    catalog_answered_at: float
+    catalog_unreachable_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStatus:
+    """The worker that drives the rollouts: its last turn, and its last verdict on each running release."""
+
+    turn_at: float
+    verdicts: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStatus:
+    """The replay of the golden samples by which a version became ready in this worker."""
+
+    model: str
+    version: str
+    rows: int
+    seconds: float
+    max_abs_error: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that is counted, over all workers."""
+    """Everything that is counted, over all workers; ``following`` and ``replays`` are of this one."""
 
     requests: dict[Key, RequestCounts]
     runs: dict[tuple[str, str], RunCounters]
     versions: list[VersionStatus]
     workers: list[WorkerStatus]
+    following: Following | None = None
+    driver: DriverStatus | None = None
+    replays: tuple[ReplayStatus, ...] = ()
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -125,6 +165,7 @@ class Metrics:
         self._runs: dict[tuple[str, str], RunCounters] = {}
         self._published: dict[Name, Counters] = {}
         self._rows_published: dict[Name, int] = {}
+        self._verdicts: dict[str, Counters] = {}
         # Added to what the predecessors of this worker have used.
         self._cpu = self._store.counters((_CPU,), 1)
         self._cpu_before_s = self._cpu[0]
@@ -183,7 +224,42 @@ class Metrics:
             },
             versions=list(_versions(workers)),
             workers=[_worker(worker) for worker in workers],
+            following=self._following(),
+            driver=next(filter(None, map(_driver, workers)), None),
+            replays=tuple(self._replays()),
         )
+
+    def publish_driver(self, leading: bool, verdicts: Mapping[str, str]) -> None:
+        """Let all workers see whether this one drives the rollouts, and its verdicts by model."""
+        gauges = self._store.counters((_DRIVER,), 1)
+        gauges[0] = time.time() if leading else 0.0
+        for name in self._verdicts.keys() - verdicts.keys():
+            self._verdicts.pop(name)[0] = 0.0
+        for model, action in verdicts.items():
+            if model not in self._verdicts:
+                self._verdicts[model] = self._store.counters((_VERDICT, model), 1)
+            self._verdicts[model][0] = VERDICTS.index(action) + 1.0
+
+    def _following(self) -> Following | None:
+        readiness = self._plane.readiness
+        if self._plane.releases is None:
+            return None
+        return Following(
+            self._plane.releases, readiness.catalog_answered_at, readiness.catalog_unreachable_since
+        )
+
+    def _replays(self) -> Iterator[ReplayStatus]:
+        for versions in self._plane.models.values():
+            for served in versions:
+                if served.replayed is not None:
+                    replayed = served.replayed
+                    yield ReplayStatus(
+                        served.name,
+                        str(served.version),
+                        replayed.rows,
+                        replayed.seconds,
+                        replayed.max_abs_error,
+                    )
 
     def _publish_versions(self) -> None:
         present: dict[Name, ServedVersion] = {}
@@ -265,6 +341,14 @@ def _worker(worker: WorkerCounters) -> WorkerStatus:
     cpu: Sequence[float] = worker.counters.get((_CPU,), (0.0,))
     resident, connections = int(gauges[_RESIDENT_BYTES]), int(gauges[_CONNECTIONS])
     return WorkerStatus(worker.number, worker.pid, worker.starts, cpu[0], resident, connections)
+
+
+def _driver(worker: WorkerCounters) -> DriverStatus | None:
+    turn_at = worker.counters.get((_DRIVER,), (0.0,))[0] if worker.pid else 0.0
+    if not turn_at:
+        return None
+    gauges = {name[1]: counters[0] for name, counters in worker.counters.items() if name[0] == _VERDICT}
+    return DriverStatus(turn_at, {model: VERDICTS[int(at) - 1] for model, at in gauges.items() if at})
 
 
 def _resident_bytes() -> int:

@@ -6,17 +6,23 @@ prometheus-client writes the text format; nothing here does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
 import lading
+from lading.runtime.host.fingerprint import fingerprint
 from lading.server.inference.version import State
 from lading.server.metrics import RequestCounts, Summary
 from lading.server.metrics.counts import BATCH_BOUNDS, SHOWN_BOUNDS_S
+from lading.server.metrics.process import process_families
+from lading.server.metrics.releases import release_families, replay_families
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 _BY_PROTOCOL = ["model", "version", "protocol"]
 _BY_VERSION = ["model", "version"]
@@ -25,9 +31,30 @@ Families = Callable[[Summary], Iterator[Metric]]
 """Makes metric families of a summary, under the names of one server."""
 
 
-def page(summary: Summary, families: Iterable[Families]) -> bytes:
-    """Return the page that shows `summary` in `families`."""
-    return generate_latest(_SummaryCollector(summary, families))
+def page(summary: Summary, families: Iterable[Families], *, openmetrics: bool = False) -> bytes:
+    """Return the page that shows `summary` in `families`, in the text format of Prometheus or OpenMetrics."""
+    collector = _SummaryCollector(summary, families)
+    if openmetrics:
+        written: bytes = generate_openmetrics(collector)  # type: ignore[no-untyped-call]
+        return written
+    return generate_latest(collector)
+
+
+def prefers_openmetrics(accept: bytes) -> bool:
+    """Return whether a client asks for OpenMetrics by name, and for no other text with more weight.
+
+    Source of the weights: RFC 9110, 12.4.2. Whoever accepts anything, as a browser, gets the older format.
+    """
+    weights: dict[str, float] = {}
+    for part in accept.decode("latin-1").lower().split(","):
+        kind, *parameters = (word.strip() for word in part.split(";"))
+        weight = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+        try:
+            weights[kind] = max(weights.get(kind, 0.0), float(weight))
+        except ValueError:
+            continue
+    openmetrics = weights.get("application/openmetrics-text", 0.0)
+    return openmetrics > 0 and openmetrics >= weights.get("text/plain", 0.0)
 
 
 class _SummaryCollector(Collector):
@@ -49,6 +76,9 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield from _runs(summary)
     yield from _versions(summary)
     yield from _workers(summary)
+    yield from release_families(summary)
+    yield from replay_families(summary)
+    yield from process_families(summary)
 
 
 def _requests(summary: Summary) -> Iterator[Metric]:
@@ -152,4 +182,20 @@ def _workers(summary: Summary) -> Iterator[Metric]:
     alive.add_metric([], sum(1 for worker in summary.workers if worker.pid))
     version = GaugeMetricFamily("lading_info", "1, with the version of lading.", labels=["lading"])
     version.add_metric([lading.__version__], 1)
-    yield from (alive, starts, cpu, resident, connections, version)
+    build = GaugeMetricFamily("lading_build_info", "1, with what this server runs on.", labels=list(_build()))
+    build.add_metric(list(_build().values()), 1)
+    yield from (alive, starts, cpu, resident, connections, version, build)
+
+
+@cache
+def _build() -> dict[str, str]:
+    here = fingerprint()
+    return {
+        "version": here.lading,
+        "python": here.python,
+        "onnxruntime": here.onnxruntime,
+        "os": here.os,
+        "arch": here.arch,
+        "runtime": here.id,
+        "image": here.image or "",
+    }

@@ -17,7 +17,14 @@ from lading.server.http.router import Router
 from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane
 from lading.server.metrics import Metrics
-from lading.server.metrics.page import CONTENT_TYPE, Families, lading_families, page
+from lading.server.metrics.page import (
+    CONTENT_TYPE,
+    OPENMETRICS_TYPE,
+    Families,
+    lading_families,
+    page,
+    prefers_openmetrics,
+)
 from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.observer import Observer
 from lading.server.protocols import feedback, invocations, mlflow, native, root, vertex
@@ -81,10 +88,10 @@ def documentation_pages(app: App) -> Any:
     return documentation(app)
 
 
-def metrics_page(metrics: Metrics, names: str) -> bytes:
+def metrics_page(metrics: Metrics, names: str, *, openmetrics: bool = False) -> bytes:
     """Return the page of all counts under the `names` of "lading", "triton", "tfs" or "all" of them."""
     families = FAMILIES.values() if names == "all" else (FAMILIES[names],)
-    return page(metrics.summary(), families)
+    return page(metrics.summary(), families, openmetrics=openmetrics)
 
 
 def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:
@@ -98,8 +105,10 @@ def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:
 
 
 def _page_handler(metrics: Metrics, names: str) -> Handler:
-    def answer(_request: Request, _plane: DataPlane) -> Response:
+    def answer(request: Request, _plane: DataPlane) -> Response:
         metrics.publish()
-        return Response(metrics_page(metrics, names), content_type=CONTENT_TYPE)
+        openmetrics = prefers_openmetrics(request.headers.get(b"accept", b""))
+        kind = OPENMETRICS_TYPE if openmetrics else CONTENT_TYPE
+        return Response(metrics_page(metrics, names, openmetrics=openmetrics), content_type=kind)
 
     return answer

@@ -6,7 +6,7 @@ costs the request path nothing, because everything is in the metrics already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,10 @@ class Status:
     def is_leader(self) -> bool:
         """Whether this process speaks for the server: one of its workers at a time does."""
         return self._metrics.is_first
+
+    def report_driver(self, leading: bool, verdicts: Mapping[str, str]) -> None:
+        """Show in the metrics whether this process drives the rollouts, and its last verdicts by model."""
+        self._metrics.publish_driver(leading, verdicts)
 
     def models(self) -> tuple[ReplicaModel, ...]:
         """List every version that is present, ready or not, with its state and requests over all workers."""
