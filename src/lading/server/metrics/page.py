@@ -43,7 +43,7 @@ def page(summary: Summary, families: Iterable[Families], *, openmetrics: bool = 
 def prefers_openmetrics(accept: bytes) -> bool:
     """Return whether a client asks for OpenMetrics by name, and for no other text with more weight.
 
-    Source of the weights: RFC 9110, 12.4.2. A client that accepts anything, as a browser does, gets the older format.
+    Source of the weights: RFC 9110, 12.4.2. A browser, which accepts anything, gets the older format.
     """
     weights: dict[str, float] = {}
     for part in accept.decode("latin-1").lower().split(","):
