@@ -114,23 +114,18 @@ class OutputNames:
             or (name in self._classes and self._tensors[name].columns)
         )
 
-    def row(self, answer: Outputs, at: int) -> dict[str, Array]:
-        """Return one row of an answer; outputs without a batch as they are."""
-        return {
-            name: array[at : at + 1] if self._tensors[name].batched else array
-            for name, array in answer.items()
-            if name in self._tensors
-        }
-
     def says_the_same(self, ours: Outputs, other: OutputNames, theirs: Outputs, within: float) -> bool:
         """Return whether one row of live (`self`) and of a candidate (`other`) is the same answer.
 
         Classes are compared by name, numbers by the root mean square of their differences, as a part `within`
         of the spread of live's golden values; all else must be equal.
         """
-        for name in self.judged(ours):
+        numbers = [name for name in self.judged(ours) if name not in self._classes]
+        for name in (*(name for name in self._classes if name in ours), *numbers):
             if name in self._classes:
-                output = next((output for output in other._classes if output in theirs), None)
+                # A label and the best score may name different classes: like is compared with like.
+                alike = (name, *other._classes)
+                output = next((one for one in alike if one in other._classes and one in theirs), None)
                 if output is None:
                     return False
                 texts = self._class_names(name, rows_of(ours[name]))

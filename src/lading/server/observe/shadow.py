@@ -13,18 +13,16 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
-
-import numpy as np
 
 from lading.errors import LadingError, ModelNotReady
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.observe.windows import Windows
-from lading.signature import Array, Signature
+from lading.signature import Array, Signature, Tensor
 
 log = logging.getLogger("lading.server")
 
@@ -120,45 +118,76 @@ class Shadows:
                     log.exception("answers of %s cannot be compared with live's", copy.candidate.label)
 
     def _run(self, copy: _Copy) -> None:
-        traffic, job, candidate = copy.traffic, copy.job, copy.candidate
-        by_live = job.served is copy.live
-        other = candidate if by_live else copy.live
-        assert job.result is not None
-        names = {tensor.name for tensor in other.signature.outputs}
-        # The same outputs that were answered: a client may have asked for some of them only.
-        asked = tuple(name for name in job.result if name in names)
-        if not asked and not by_live:
-            return  # Live has none of them: there is nothing to compare.
+        counts = self._windows.counts(copy.traffic.release, copy.candidate)
         began = time.perf_counter()
-        error, outputs = "", None
         try:
-            outputs = other.run(job.inputs, asked) if asked else {}
+            if copy.traffic.shadows:
+                counts.shadows += self._shadowed(copy)
+            else:
+                counts.shadows += self._paired(copy)
+                now = time.perf_counter()
+                rested = now + _REST * (now - began)
+                digest = copy.candidate.digest
+                self._next_pair[digest] = max(self._next_pair.get(digest, 0.0), rested)
         except ModelNotReady:
             return  # Unloaded meanwhile: says nothing about either.
-        except LadingError as failure:
-            error = type(failure).__name__
-        took_s = time.perf_counter() - began
-        counts = self._windows.counts(traffic.release, candidate)
-        if traffic.shadows:
-            counts.answers.append((took_s, outputs, error))
+
+    def _shadowed(self, copy: _Copy) -> list[str]:
+        """Run a whole request on the candidate, as callers would; return what to count."""
+        job, candidate = copy.job, copy.candidate
+        assert job.result is not None
+        # The same outputs that live computed: a client may have asked for some of them only.
+        asked = _in_both(job.result, candidate)
+        counts = self._windows.counts(copy.traffic.release, candidate)
+        began = time.perf_counter()
+        try:
+            outputs = candidate.run(job.inputs, asked) if asked else {}
+        except ModelNotReady:
+            raise
+        except LadingError as error:
+            counts.answers.append((time.perf_counter() - began, None, type(error).__name__))
+            return ["failed"]
+        counts.answers.append((time.perf_counter() - began, outputs, ""))
+        # One row, drawn at random: the rows of a request are not independent, and so a request of a thousand
+        # rows says as much as one of a single row, and no more.
+        at = random.randrange(max(1, job.rows))  # noqa: S311 - a sample, no secret
+        return self._compare(copy, _row(job.served, job.result, at), _row(candidate, outputs, at))
+
+    def _paired(self, copy: _Copy) -> list[str]:
+        """Run one row of a request on both sides; return what to count."""
+        job, live, candidate = copy.job, copy.live, copy.candidate
+        assert job.result is not None
+        by_live = job.served is live
+        other = candidate if by_live else live
+        at, inputs = random.randrange(max(1, job.rows)), job.inputs  # noqa: S311 - a sample, no secret
+        if job.served.signature.batched and other.signature.batched:
+            # A request of many rows would take as much memory once more.
+            inputs, at_other = {name: array[at : at + 1] for name, array in inputs.items()}, 0
         else:
-            rested = time.perf_counter() + _REST * took_s
-            self._next_pair[candidate.digest] = max(self._next_pair.get(candidate.digest, 0.0), rested)
-        if outputs is None:
-            if by_live:  # What only live fails at is no fault of the candidate's.
-                counts.shadows.append("failed")
-            return
-        ours, theirs = (job.result, outputs) if by_live else (outputs, job.result)
-        counts.shadows += self._compare(copy, ours, theirs)
+            at_other = at
+        answered = _row(job.served, job.result, at)
+        # All outputs: what one caller does not ask for, another may.
+        others = [tensor.name for tensor in job.served.signature.outputs if tensor.name not in answered]
+        runner = job.served
+        try:
+            if others:
+                answered |= _row(runner, runner.run(inputs, others), at_other)
+            runner = other
+            given = _row(runner, runner.run(inputs), at_other)
+        except ModelNotReady:
+            raise
+        except LadingError:
+            return ["failed"] if runner is candidate else []  # Where live fails, nothing can be compared.
+        ours, theirs = (answered, given) if by_live else (given, answered)
+        # A candidate must have what live's callers ask for; what else it lacks was shown at its release.
+        needed = job.result if by_live else {}
+        ours = {name: array for name, array in ours.items() if name in theirs or name in needed}
+        return self._compare(copy, ours, theirs) if ours else []
 
     def _compare(self, copy: _Copy, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> list[str]:
-        """Compare one row of live's answer (`ours`) with the candidate's; return what to count."""
-        # One row of each request, drawn at random: its rows are not independent, and so a request of a
-        # thousand rows says as much as one of a single row, and no more.
-        at = random.randrange(max(1, copy.job.rows))  # noqa: S311 - a sample, no secret
+        """Compare a row of live's answer (`ours`) with the candidate's; return what to count."""
         live = self._windows.names_of(copy.live, copy.live)
         candidate = self._windows.names_of(copy.candidate, copy.live)
-        ours, theirs = live.row(ours, at), candidate.row(theirs, at)
         same = live.says_the_same(ours, candidate, theirs, copy.traffic.relative_difference)
         values = ["same_values"] if live.has_same_values(ours, theirs) else []
         return ["agreed" if same else "differed", *values]
@@ -168,12 +197,25 @@ def can_answer(inputs: Mapping[str, Array], theirs: Signature, ours: Signature) 
     """Return whether inputs that were checked against `theirs` are inputs of `ours` too."""
     if [_form(tensor) for tensor in theirs.inputs] != [_form(tensor) for tensor in ours.inputs]:
         return False
+    # Where both allow the same, the inputs were checked for it; others are looked at.
     return not any(
-        before.allows_nan and not tensor.allows_nan and bool(np.isnan(inputs[tensor.name]).any())
+        (before.allows_nan, before.nan_columns) != (tensor.allows_nan, tensor.nan_columns)
+        and inputs[tensor.name].dtype.kind == "f"
+        and tensor.refused_nan(inputs[tensor.name]) is not None
         for before, tensor in zip(theirs.inputs, ours.inputs, strict=True)
-        if inputs[tensor.name].dtype.kind == "f"
     )
 
 
-def _form(tensor: object) -> tuple[object, ...]:
-    return tuple(getattr(tensor, name) for name in ("name", "dtype", "shape", "columns"))
+def _form(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.name, tensor.dtype, tensor.shape, tensor.columns
+
+
+def _in_both(names: Iterable[str], version: ServedVersion) -> tuple[str, ...]:
+    known = {tensor.name for tensor in version.signature.outputs}
+    return tuple(name for name in names if name in known)
+
+
+def _row(version: ServedVersion, outputs: Mapping[str, Array], at: int) -> dict[str, Array]:
+    """Return one row of the outputs of a version; an output without a batch as it is."""
+    batched = {tensor.name: tensor.batched for tensor in version.signature.outputs}
+    return {name: array[at : at + 1] if batched[name] else array for name, array in outputs.items()}
