@@ -4,7 +4,7 @@
     python scripts/release_trials.py --print        prints it
     python scripts/release_trials.py --trials 20    fewer of each
 
-Live models are packed and loaded; equal candidates are estimators fitted anew. Their answers to real rows
+Live models are packed and loaded; equal candidates are estimators fitted again. Their answers to real rows
 pass through what a server counts, names and compares (`Windows`, `OutputNames`), and each second through
 `judge` and `decide`, as the driver does. Each trial draws what its callers ask for. Opens no socket: that
 each predict route is counted in this way has a test of its own.

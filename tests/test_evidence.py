@@ -24,6 +24,11 @@ def evidence(*outcomes: str) -> Evidence:
     )
 
 
+@pytest.mark.parametrize("outcomes", [(), ("skipped",), ("noted", "skipped")])
+def test_evidence_without_any_check_that_passed_shows_nothing(outcomes):
+    assert not evidence(*outcomes).holds
+
+
 @pytest.mark.parametrize("outcome", ["passed", "noted", "skipped"])
 def test_evidence_holds_without_a_failed_check(outcome):
     assert evidence("passed", outcome).holds

@@ -53,8 +53,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Return whether no check failed."""
-        return all(check.outcome != "failed" for check in self.checks)
+        """Return whether no check failed and one passed: without any check nothing is known."""
+        return not self.failures and any(check.outcome == "passed" for check in self.checks)
 
     def __bool__(self) -> bool:
         """Return whether it holds, so that ``assert lading.verify(bundle)`` means what it says."""

@@ -90,6 +90,13 @@ def test_every_gate_that_is_not_met_is_named(registry, version):
     assert check_gates(gates, version, met, None) == ("max_size_mb", "max_memory_mb")
 
 
+def test_a_gate_that_had_nothing_to_compare_with_is_not_said_to_be_met(registry, version):
+    evidence = record(registry, version, fingerprint())
+    gates = Gates(no_worse_than_live={"accuracy": 0.01})
+    (gate,) = check_gates(gates, version, evidence, None)
+    assert gate == "no_worse_than_live.accuracy? (no live version to compare with)"
+
+
 def test_a_runtime_is_described_with_its_image():
     image = msgspec.structs.replace(ELSEWHERE, image="sha256:" + "ab" * 32)
     assert (

@@ -47,7 +47,10 @@ def prove_here(registry: Registry, version: ModelVersion) -> Evidence:
 def check_gates(
     gates: Gates, version: ModelVersion, evidence: Evidence, live: ModelVersion | None
 ) -> tuple[str, ...]:
-    """Judge the gates that need no traffic; return the names of those that hold. Raises `GateNotMet`."""
+    """Judge the gates that need no traffic; return those that hold. Raises `GateNotMet`.
+
+    A gate that had nothing to compare with is named with a question mark and the reason.
+    """
     checks = judge(gates, evidence.numbers, version.metrics, live.metrics if live is not None else None)
     failed = [check for check in checks if check.outcome == "failed"]
     if failed:
@@ -59,7 +62,9 @@ def check_gates(
             found=first.found,
             hint=first.hint or None,
         )
-    return tuple(check.name for check in checks)
+    return tuple(
+        check.name if check.outcome == "passed" else f"{check.name}? ({check.found})" for check in checks
+    )
 
 
 def runtime_text(fingerprint: Fingerprint) -> str:

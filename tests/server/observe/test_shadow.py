@@ -115,11 +115,11 @@ def test_a_canary_with_permuted_classes_differs_in_what_both_answer(windows, tmp
     shadows = Shadows(windows)
     shadows.pair(CANARY, job, first, permuted)
     wait_until(lambda: windows.counts(2, permuted).shadows == ["differed"])
-    shadows.pair(CANARY, job, first, permuted)
+    assert not shadows.is_pair_due("iris"), "few requests are answered by both"
     shadows.stop()
     (window,) = counted_all(windows)
     assert (window.version, window.requests, window.shadow.failed) == (2, 0, 0), "no caller asked it"
-    assert window.shadow.agreed + window.shadow.differed == 1, "few requests are answered by both"
+    assert window.shadow.differed == 1
 
 
 def counted_all(windows: Windows) -> list[Window]:

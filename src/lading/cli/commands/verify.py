@@ -44,7 +44,9 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
     limits = Gates.read(gates) if gates is not None else None
     evidence = _evidence(bundle, limits, registry)
     report_evidence(evidence, as_json=as_json)
-    checks = printing.plural(len(evidence.checks), "check")
+    made = [check for check in evidence.checks if check.outcome != "skipped"]
+    skipped = len(evidence.checks) - len(made)
+    checks = printing.plural(len(made), "check") + (f", {skipped} skipped," if skipped else "")
     printing.info(f"`{evidence.name}` holds here: {checks} on {_machine(evidence)}")
 
 

@@ -48,8 +48,11 @@ class Observer(Protocol):
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Run a copy of an answered job on a candidate in shadow."""
 
+    def is_pair_due(self, name: str) -> bool:
+        """Return whether it is time that both sides of a model's release answer one request."""
+
     def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
-        """Run few of the answered jobs of either side on the other, and compare both answers."""
+        """Run an answered job of either side on the other, and compare both answers."""
 
     def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
         """Add the truth about an answer; return whether this process gave the answer."""
@@ -131,14 +134,15 @@ class DataPlane:
         self.observer.record(traffic, job, request_id, latency_s, error)
         if traffic.candidate is None or error:
             return
-        candidate = self._table.numbered(job.served.name, traffic.candidate)
-        if candidate is None:
-            return
         if traffic.shadows and job.served.version == traffic.live:
-            self.observer.copy(traffic, job, candidate)
-        elif traffic.pairs:
-            live = self._table.numbered(job.served.name, traffic.live)
-            if live is not None:
+            candidate = self._table.numbered(job.served.name, traffic.candidate)
+            if candidate is not None:
+                self.observer.copy(traffic, job, candidate)
+        elif traffic.pairs and self.observer.is_pair_due(traffic.name):
+            live, candidate = (
+                self._table.numbered(traffic.name, number) for number in (traffic.live, traffic.candidate)
+            )
+            if live is not None and candidate is not None:
                 self.observer.pair(traffic, job, live, candidate)
 
     def record_gone(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:

@@ -86,8 +86,12 @@ class Observer:
         if job.result is not None:
             self.shadows.copy(traffic, job, candidate)
 
+    def is_pair_due(self, name: str) -> bool:
+        """Return whether it is time that both sides of a model's release answer one request."""
+        return self.shadows.is_pair_due(name)
+
     def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
-        """Let the other of the two answer a few of the jobs that one of them has answered."""
+        """Let the other of the two answer a job that one of them has answered."""
         if job.result is not None:
             self.shadows.pair(traffic, job, live, candidate)
 

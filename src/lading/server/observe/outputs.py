@@ -125,7 +125,7 @@ class OutputNames:
             if name in self._classes:
                 # A label and the best score may name different classes: like is compared with like.
                 alike = (name, *other._classes)
-                output = next((one for one in alike if one in other._classes and one in theirs), None)
+                output = next((named for named in alike if named in other._classes and named in theirs), None)
                 if output is None:
                     return False
                 texts = self._class_names(name, rows_of(ours[name]))

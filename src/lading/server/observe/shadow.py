@@ -50,7 +50,7 @@ class Shadows:
         self._queue: queue.Queue[_Copy | None] = queue.Queue(_MAX_QUEUED) if copies is None else copies
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
-        self._next_pair: dict[str, float] = {}  # by digest of the candidate, on the clock of `perf_counter`
+        self._next_pair: dict[str, float] = {}  # by model, on the clock of `perf_counter`
         self._unequal: set[str] = set()
 
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
@@ -64,18 +64,21 @@ class Shadows:
         if not self._put(_Copy(traffic, job, job.served, candidate)):
             counts.shadows.append("dropped")
 
+    def is_pair_due(self, name: str) -> bool:
+        """Return whether it is time that both sides of a model's release answer one request."""
+        return time.perf_counter() >= self._next_pair.get(name, 0.0)
+
     def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
-        """Queue a copy of a job that one side has answered for the other side, a few times a second.
+        """Queue a copy of a job that one side has answered for the other side; to be called when one is due.
 
         Sides that do not take the same inputs are not compared: nothing is counted.
         """
-        now = time.perf_counter()
-        if now < self._next_pair.get(candidate.digest, 0.0) or job.served not in (live, candidate):
+        if job.served not in (live, candidate):
             return
         other = candidate if job.served is live else live
         # At a random moment: callers that come in a rhythm are not always the same ones.
         wait_s = PAIR_EVERY_S * random.uniform(0.5, 1.5)  # noqa: S311 - a sample, no secret
-        self._next_pair[candidate.digest] = now + wait_s
+        self._next_pair[traffic.name] = time.perf_counter() + wait_s
         if other.state is State.READY and can_answer(job.inputs, job.served.signature, other.signature):
             self._put(_Copy(traffic, job, live, candidate))
 
@@ -127,8 +130,8 @@ class Shadows:
                 counts.shadows += self._paired(copy)
                 now = time.perf_counter()
                 rested = now + _REST * (now - began)
-                digest = copy.candidate.digest
-                self._next_pair[digest] = max(self._next_pair.get(digest, 0.0), rested)
+                name = copy.traffic.name
+                self._next_pair[name] = max(self._next_pair.get(name, 0.0), rested)
         except ModelNotReady:
             return  # Unloaded meanwhile: says nothing about either.
 
@@ -173,12 +176,12 @@ class Shadows:
             if others:
                 answered |= _row(runner, runner.run(inputs, others), at_other)
             runner = other
-            given = _row(runner, runner.run(inputs), at_other)
+            computed = _row(runner, runner.run(inputs), at_other)
         except ModelNotReady:
             raise
         except LadingError:
             return ["failed"] if runner is candidate else []  # Where live fails, nothing can be compared.
-        ours, theirs = (answered, given) if by_live else (given, answered)
+        ours, theirs = (answered, computed) if by_live else (computed, answered)
         # A candidate must have what live's callers ask for; what else it lacks was shown at its release.
         needed = job.result if by_live else {}
         ours = {name: array for name, array in ours.items() if name in theirs or name in needed}
