@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from lading.convert.table import make_table
 from lading.pack import pack
@@ -49,3 +51,13 @@ def test_golden_samples_of_large_rows_are_few(tmp_path):
     )
     assert 1 <= bundle.samples().rows < 64
     assert (bundle.path / "samples.npz").stat().st_size <= 32 * 2**20 + 4096
+
+
+def test_golden_rows_show_words_of_the_vocabulary_that_no_sample_has(tmp_path):
+    texts = ["great food", "rude staff", "lovely caf\u00e9"] * 10
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1] * 10)
+    samples = [text for text in texts if text.isascii()]
+    bundle = pack(model, name="m", samples=samples, owner=OWNER, to=tmp_path / "b")
+    words = " ".join(bundle.samples().inputs["X"].tolist())
+    assert "caf\u00e9" in words
+    assert "CAF\u00c9" in words

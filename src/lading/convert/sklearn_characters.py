@@ -106,11 +106,21 @@ def _codes(graph: TextGraph, text: str, vectorizer: Any, alphabet: _Alphabet) ->
     separated = graph.characters(text)
     final = alphabet.numbers.get(_FINAL_SIGMA)
     ends = _ends_word(graph, separated) if lowercase and final is not None and accents != "ascii" else None
-    if alphabet.word is not None and accents != "ascii":
+    only_words = alphabet.word is not None and accents != "ascii"
+    if alphabet.word is not None and only_words:
         separated = _of_words(graph, separated, known, alphabet.word)
         known = {character: codes for character, codes in known.items() if codes != (NOTHING,)}
     known = {character: codes for character, codes in known.items() if codes != default}
-    codes = _numbered(graph, separated, known, default, (ends, final))
+    rows = [(NOTHING,), default, *sorted(set(known.values()))]
+    row_of = {codes: at for at, codes in enumerate(rows)}
+    index = graph.looked_up(separated, {key: row_of[codes] for key, codes in known.items()}, default=1)
+    if only_words:
+        # The first row of the table is `NOTHING`: so is a character without a match, or all of them.
+        index = graph.node("ReduceSum", [index, graph.axis(2)], keepdims=0)
+    if ends is not None and final is not None:
+        index = graph.node("Where", [ends, graph.constant(np.array(len(rows))), index])
+        rows.append((final,))
+    codes = _spread(graph, index, rows)
     # What a dotted capital I leaves can be gone, too.
     if default == (_GONE,) or any(len(codes) > 1 or codes == (_GONE,) for codes in known.values()):
         codes = graph.without(codes, graph.node("Equal", [codes, graph.constant(np.array(_GONE))]))
@@ -118,45 +128,17 @@ def _codes(graph: TextGraph, text: str, vectorizer: Any, alphabet: _Alphabet) ->
 
 
 def _of_words(graph: TextGraph, separated: str, known: dict[str, tuple[int, ...]], word: Members) -> str:
-    """Empty the characters that are in no word; of those that are, most are in no table."""
+    """Keep the characters that are in words, ``[batch, characters, 0 or 1]``; most are in no table."""
     inside = word.copy()
     for character, codes in known.items():
         inside[ord(character)] = codes != (NOTHING,)
-    matches = graph.node("Tokenizer", [separated], tokenexp=written(inside))  # [batch, characters, 0 or 1]
-    # Where no character is in a word, the last dimension is 0.
-    some = graph.node("Concat", [matches, graph.node("Unsqueeze", [separated, graph.axis(2)])], axis=2)
-    has = graph.node("Shape", [matches], start=2)
-    first = graph.node("Slice", [some, graph.axis(0), graph.axis(1), graph.axis(2)])
-    empty = graph.node("Greater", [graph.axis(1), has])
-    nothing = graph.constant(np.array([[[""]]], dtype=object))
-    return graph.node("Squeeze", [graph.node("Where", [empty, nothing, first]), graph.axis(2)])
+    return graph.node("Tokenizer", [separated], tokenexp=written(inside))
 
 
-def _numbered(
-    graph: TextGraph,
-    separated: str,
-    known: dict[str, tuple[int, ...]],
-    default: tuple[int, ...],
-    final_sigma: tuple[str | None, int | None],
-) -> str:
-    """Look the characters up: one number each, or as many as the longest becomes.
-
-    `final_sigma` has the mask of the capital sigmas that end a word, and the number of what they become.
-    """
-    longest = max([1, *(len(codes) for codes in known.values())])
-    rows = [(NOTHING,), default, *sorted(set(known.values()))]
-    final = len(rows)
-    ends, number = final_sigma
-    if ends is not None and number is not None:
-        rows.append((number,))
-    row_of = {codes: at for at, codes in enumerate(rows[:final])}
-    index = graph.looked_up(
-        separated, {character: row_of[codes] for character, codes in known.items()}, default=1
-    )
-    if ends is not None:
-        index = graph.node("Where", [ends, graph.constant(np.array(final)), index])
-    fill = [_GONE] * longest
-    table = np.array([[*codes, *fill][:longest] for codes in rows])  # [rows, longest]
+def _spread(graph: TextGraph, index: str, rows: list[tuple[int, ...]]) -> str:
+    """Put the numbers of each character's row in its place: as many as the longest row has."""
+    longest = max(len(codes) for codes in rows)
+    table = np.array([[*codes, *[_GONE] * longest][:longest] for codes in rows])  # [rows, longest]
     several = graph.node("Gather", [graph.constant(table), index])  # [batch, characters, longest]
     return graph.node("Flatten", [several], axis=1)
 

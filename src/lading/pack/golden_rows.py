@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from lading.parity import Tolerance
 from lading.signature import Array, Signature
 
 MAX_GOLDEN_BYTES = 32 * 2**20
+_ROWS_OF_TEXTS = 16
 _ROWS_OF_A_GAP = 4  # one of them is not near a tie
 
 
@@ -29,19 +30,33 @@ def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, syn
         table = sampling.synthetic(table, DRAWN_ROWS, trained.title)
         expected = trained.outputs(table)
     table, expected = _showing_missing(trained, table, expected, proof)
+    samples = table.rows
+    if table.words:
+        texts = sampling.known_texts(table, _ROWS_OF_TEXTS)
+        table, expected = (
+            table.with_arrays(stacked(table.arrays, texts.arrays)),
+            stacked(expected, trained.outputs(texts)),
+        )
     row_bytes = sum(array[:1].nbytes for array in (*table.arrays.values(), *expected.values()))
     most = max(1, min(MAX_ROWS, MAX_GOLDEN_BYTES // max(1, row_bytes)))
-    rows = choose_rows(table, expected, proof.tolerance, most=most)
+    always = np.arange(samples, table.rows)
+    rows = choose_rows(table, expected, proof.tolerance, most=most, always=always)
     expected = {name: array[rows] for name, array in expected.items()}
     return _samples(proof.conversion.signature, table.take(rows), expected, len(rows))
 
 
 def choose_rows(
-    table: Table, expected: Mapping[str, Array], tolerance: Tolerance, *, most: int = MAX_ROWS
+    table: Table,
+    expected: Mapping[str, Array],
+    tolerance: Tolerance,
+    *,
+    most: int = MAX_ROWS,
+    always: Sequence[int] | Array = (),
 ) -> Array:
     """Return up to `most` row indices, ascending: half of them nearest to another label, the rest at random.
 
-    A column with missing values shows one, as long as there are not more such columns than half the rows.
+    A column with missing values shows one, and the rows `always` are among them but for near ties, as long as
+    that takes not more than half of the rows.
     """
     random = np.random.default_rng(sampling.SEED + 3)
     margin = margins(expected) if "label" in expected else None
@@ -55,7 +70,9 @@ def choose_rows(
         nearest = rows[np.argsort(margin.distance[rows], kind="stable")][: most // 2]
     rest = random.permutation(np.setdiff1d(rows, nearest))
     # Each row once, at its first place in the order of importance.
-    order = np.concatenate([_first_missing(table, clear)[: most // 2], nearest, rest])
+    needed = [row for row in always if clear[row]]
+    first = np.concatenate([_first_missing(table, clear), np.array(needed, dtype=np.intp)])
+    order = np.concatenate([first[: most // 2], nearest, rest])
     _, first_places = np.unique(order, return_index=True)
     return np.sort(order[np.sort(first_places)][:most])
 

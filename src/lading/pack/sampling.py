@@ -19,6 +19,7 @@ from lading.signature import Array
 # Changing the seed or the order of the draws changes the golden rows, and with them every digest.
 SEED = 20240229
 UNSEEN_TEXT = "lading: a text that was never seen"
+_GOLDEN_WORDS = 32
 _FEW_VALUES = 20
 _FEW_COLUMNS = 64
 _SMALL_INTEGER = 100  # one more still fits into every integer dtype: int8 ends at 127
@@ -47,6 +48,24 @@ def recombined(table: Table, rows: int) -> Table:
         return np.asarray(values[random.integers(0, len(values), rows)])
 
     return table.with_arrays({name: _each_column(array, column) for name, array in table.arrays.items()})
+
+
+def known_texts(table: Table, rows: int) -> Table:
+    """Draw `rows` rows with texts of words that the model knows, those outside ASCII first.
+
+    Lower case is a matter of the machine: what another one does to such words, samples need not show.
+    """
+    random = np.random.default_rng(SEED + 5)
+    few = table.take(np.arange(rows) % table.rows)
+    arrays = dict(few.arrays)
+    for (name, at), words in table.words.items():
+        mixed = [words[index] for index in random.permutation(len(words))]
+        chosen = sorted(mixed, key=str.isascii)[:_GOLDEN_WORDS]
+        column = arrays[name].copy()
+        # Without values: the words of samples are nobody's business where golden rows are drawn.
+        column.reshape(rows, -1)[:, at] = draw_texts(tuple(chosen), column[:0], rows, random)
+        arrays[name] = column
+    return few.with_arrays(arrays)
 
 
 def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:

@@ -62,13 +62,14 @@ def draw_texts(words: tuple[str, ...], values: Array, rows: int, random: np.rand
     """
     own = tuple(dict.fromkeys(word for value in values[:2000] for word in str(value).split()))
     vocabulary = words or own or _FOREIGN
-    plain, varied = (_in_turn(vocabulary, random) for _ in range(2))
-    # One text in four has known words alone, as they are: enough for all.
-    length = min(_MOST_WORDS_PER_TEXT, max(_WORDS_PER_TEXT, math.ceil(4 * len(vocabulary) / rows)))
+    plain, upper, varied = (_in_turn(vocabulary, random) for _ in range(3))
+    # One text in eight has known words alone as they are, one in upper case: enough for all.
+    length = min(_MOST_WORDS_PER_TEXT, max(_WORDS_PER_TEXT, math.ceil(8 * len(vocabulary) / rows)))
     texts = np.empty(rows, dtype=object)
     for row in range(rows):
         if row % 4 == 0:
-            texts[row] = " ".join(itertools.islice(plain, length))
+            alone = " ".join(itertools.islice(plain if row % 8 == 0 else upper, length))
+            texts[row] = alone if row % 8 == 0 else alone.upper()
             continue
         count = int(random.integers(_WORDS_PER_TEXT // 2, _WORDS_PER_TEXT + 1))
         written = [_varied(word, own, random) for word in itertools.islice(varied, count)]
