@@ -32,6 +32,7 @@ from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
+    from lading.bundle.difference import Difference
     from lading.evidence import Evidence
     from lading.ref import Ref
     from lading.registry.catalog import Catalog
@@ -215,6 +216,15 @@ class Registry:
         version = ref if isinstance(ref, ModelVersion) else self.resolve(ref)
         with self.store.open(version.blob) as source, with_hint(self._damaged(version)):
             return read_archive_manifest(source, version.digest)
+
+    def differences(
+        self, old: Ref | str | ModelVersion, new: Ref | str | ModelVersion
+    ) -> tuple[Difference, ...]:
+        """Return in what `new` differs from `old`, what callers may notice first; raises as `manifest`."""
+        # Imported here, with numpy: see `pull`.
+        from lading.bundle.difference import differences
+
+        return differences(self.manifest(old), self.manifest(new))
 
     def release(
         self, ref: Ref | str, plan: Plan | None = None, *, actor: str, reason: str = "", force: bool = False

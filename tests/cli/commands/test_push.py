@@ -17,7 +17,7 @@ def test_pushing_again_says_that_the_version_exists_already(lading, bundle):
     code, stdout, stderr = lading("push", bundle.path, "--tag", "stable")
     assert (code, stdout) == (0, "iris:1\n")
     assert "exists already: `iris:1`, pushed 20" in stderr
-    assert "tagged it `stable`" in stderr
+    assert "`iris:stable` is now `iris:1`" in stderr
     assert json.loads(lading("push", bundle.path, "--json")[1])["new"] is False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import DirectoryType, json_option, open_registry, registry_option
+from lading.cli.ui.tag_moves import moved_tag, tagged
 from lading.cli.ui.version_view import version_json
 from lading.errors import NotFound
 from lading.ref import Ref, check_tag
@@ -47,7 +49,9 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     name = bundle.manifest.name
     with open_registry(registry) as opened, printing.progress_bar(f"pushing {name}") as on_progress:
         new = _is_new(opened, bundle)
+        before = [tagged(opened, name, tag) for tag in tags]
         version = opened.push(bundle, tags=tags, on_progress=on_progress)
+        moves = [moved_tag(opened, tag, was, version) for tag, was in zip(tags, before, strict=True)]
     ref = str(version.ref)
     if as_json:
         printing.as_json({**version_json(version), "new": new})
@@ -59,8 +63,8 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
     else:
         pushed = f"pushed {printing.short_time(version.pushed_at)} UTC"
         printing.info(f"exists already: `{ref}`, {pushed}, {size}, {version.digest}")
-        if tags:
-            printing.info("tagged it " + ", ".join(f"`{tag}`" for tag in tags))
+    for line in itertools.chain.from_iterable(moves):
+        printing.info(line)
     printing.info(f"next: lading verify {ref} && lading serve {ref}")
 
 

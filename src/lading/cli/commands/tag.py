@@ -7,6 +7,7 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import RefType, json_option, open_registry, registry_option
+from lading.cli.ui.tag_moves import moved_tag, tagged
 from lading.cli.ui.version_view import version_json
 from lading.errors import UsageError
 from lading.ref import Ref, check_tag
@@ -29,9 +30,17 @@ from lading.ref import Ref, check_tag
 def tag(ref: Ref, tag: str, remove: bool, registry: str | None, as_json: bool) -> None:
     """Move TAG to the version that REF names.
 
-    `live` and `candidate` belong to releases and are refused.
+    A bare name is refused, because what it means may change. Callers and servers may name the tag, so what
+    they may notice of the move is shown. `live` and `candidate` belong to releases and are refused.
     """
     check_tag(tag)
+    if not remove and ref == Ref(ref.name):
+        raise UsageError(
+            f"tag `{tag}` of `{ref}`",
+            expected=f"a version, as in `{ref.name}:2`",
+            found="none",
+            hint=f"`lading list {ref.name}` lists the versions",
+        )
     if remove and ref != Ref(ref.name):
         raise UsageError(
             f"reference `{ref}`",
@@ -40,17 +49,20 @@ def tag(ref: Ref, tag: str, remove: bool, registry: str | None, as_json: bool) -
         )
     name = f"{ref.name}:{tag}"
     with open_registry(registry) as opened:
+        before = tagged(opened, ref.name, tag)
         version = None if remove else opened.tag(ref, tag)
         if remove:
             opened.untag(ref.name, tag)
+        notes = moved_tag(opened, tag, before, version) if version is not None else []
     if version is None:
         result = {"name": ref.name, "tag": tag, "removed": True}
-        line, note = name, f"`{name}` is removed"
+        line, notes = name, [f"`{name}` is removed" + (f"; it was `{before.ref}`" if before else "")]
     else:
         result = version_json(version)
-        line, note = str(version.ref), f"`{name}` is now `{version.ref}`"
+        line = str(version.ref)
     if as_json:
         printing.as_json(result)
     else:
         printing.data(line)
-    printing.info(note)
+    for note in notes:
+        printing.info(note)
