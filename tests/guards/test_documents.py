@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -129,34 +128,6 @@ def test_both_readmes_show_the_same_commands():
         return [line.partition("  #")[0].rstrip() for line in lines]
 
     assert bare("README.md") == bare("README.ko.md")
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_readme_run_as_they_stand(tmp_path):
-    (story,) = [block for block in blocks("README.md") if "lading pack" in block]
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
-    port = free_port()
-    environ = {
-        **os.environ,
-        "HOME": str(tmp_path),
-        "LADING_REGISTRY": str(tmp_path / "registry"),
-        "LADING_PORT": str(port),
-        "LADING_GRPC_PORT": "0",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    script = f"set -euo pipefail\n{story.replace(':8000', f':{port}')}wait %1\n"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '{"prediction":[0.97' in done.stdout
-    assert '{"prediction":"setosa"}' in done.stdout
 
 
 @pytest.mark.slow

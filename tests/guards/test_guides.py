@@ -1,0 +1,134 @@
+"""README and guides, followed as they stand: each block of bash and Python, in order, in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from support.ports import free_port
+from support.postgres import postgres  # noqa: F401 - a fixture
+
+ROOT = Path(__file__).parents[2]
+GUIDES = ROOT / "docs" / "guides"
+NARROW = ["README.md", "README.ko.md", "docs/guides/first-model.md", "docs/guides/team.md"]
+WIDEST = 92
+"""Columns of a code block that GitHub shows without a scroll bar."""
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the code blocks of a page, each with its language."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def script(page: Path, *, both: str = "") -> str:
+    """Return what a reader types; a line that is for both servers is followed by `both`."""
+    lines = ["set -eu"]
+    for language, text in blocks(page):
+        if language == "bash":
+            lines.append(text)
+            lines += [both] if "# on both servers" in text else []
+        elif language == "python":
+            lines.append(f"python - <<'PYTHON'\n{text}PYTHON")
+    return "\n".join(lines)
+
+
+def follow(text: str, folder: Path, port: int, **environ: str) -> str:
+    """Run what a reader types in an empty folder; return what the terminal shows."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("LADING_")}
+    own |= {"HOME": str(folder), "LADING_PORT": str(port), "LADING_GRPC_PORT": "0", **environ}
+    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    terminal = folder / "terminal.txt"
+    # Not a pipe, which the servers of a guide that leaves them running would keep open.
+    with terminal.open("w") as out:
+        process = subprocess.Popen(
+            ["bash", "-c", text.replace(":8000", f":{port}")],
+            cwd=folder,
+            env=own,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=200)
+        except subprocess.TimeoutExpired:
+            pytest.fail(terminal.read_text())
+        finally:
+            kill_group(process.pid)
+    assert process.returncode == 0, terminal.read_text()
+    return terminal.read_text()
+
+
+def kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+@pytest.mark.slow
+def test_the_readme_runs_as_it_stands(tmp_path):
+    page = ROOT / "README.md"
+    (bash,) = [text for language, text in blocks(page) if language == "bash"]
+    (python,) = [text for language, text in blocks(page) if language == "python"]
+    text = bash.replace("kill %1", REFUSED + "kill %1\nwait %1")
+    notebook = f"python - <<'PYTHON'\nfrom train import X, model\n{python}print(bundle)\nPYTHON"
+    output = follow(f"set -eu\n{text}\n{notebook}", tmp_path, free_port())
+    assert '{"prediction":["setosa","virginica"]}' in output
+    quoted = "input `X`: expected `float32 [batch, 4]`, found a string at `$.data[0][2]`"
+    assert quoted in output
+    assert quoted in page.read_text()
+    assert "Bundle(iris, classification, 'iris.bundle'" in output
+
+
+REFUSED = (
+    "curl -s http://127.0.0.1:8000/predict -H 'content-type: application/json' "
+    """-d '{"data": [[5.1, 3.5, "1.4", 0.2]]}'\n"""
+)
+
+
+@pytest.mark.slow
+def test_the_guide_to_a_first_model_runs_as_it_stands(tmp_path):
+    output = follow(script(GUIDES / "first-model.md"), tmp_path, free_port())
+    assert output.count("`iris` holds here") == 2
+    assert "no input of the model, left out: " in output
+    assert '"setosa"' in output
+
+
+@pytest.mark.slow
+def test_the_guide_for_a_team_runs_as_it_stands(tmp_path, postgres):  # noqa: F811 - the fixture
+    text = script(GUIDES / "team.md", both="LADING_PORT=$SECOND lading serve --host 0.0.0.0 &")
+    text = text.replace("postgresql://lading@db.example.com/lading", postgres.database())
+    text = text.replace("/mnt/models", str(tmp_path / "models")).replace("0.0.0.0", "127.0.0.1")
+    text += "\nlading inventory --json > inventory.json; lading history iris --json > history.json"
+    output = follow(text, tmp_path, free_port(), SECOND=str(free_port()))
+    assert "the history of `iris` is complete" in output
+    assert len(json.loads((tmp_path / "inventory.json").read_text())["replicas"]) == 2
+    actors = [event["actor"] for event in json.loads((tmp_path / "history.json").read_text())["events"]]
+    assert "grace" in actors
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_no_code_block_scrolls(name):
+    wide = [line for _, text in blocks(ROOT / name) for line in text.splitlines() if columns(line) > WIDEST]
+    assert wide == []
+
+
+def columns(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in line)
+
+
+@pytest.mark.parametrize("page", sorted(GUIDES.glob("*.md")), ids=lambda page: page.name)
+def test_a_guide_names_the_registry_before_it_uses_one(page):
+    typed = r"^(?:\$ )?(export LADING_REGISTRY|lading \w+[^\n]*)"
+    commands = re.findall(typed, page.read_text(), re.MULTILINE)
+    uses = [line for line in commands if not re.match(r"lading (pack|inspect|--)", line)]
+    assert uses[0].startswith("export LADING_REGISTRY"), uses[0]
