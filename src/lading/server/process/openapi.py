@@ -234,7 +234,11 @@ def _responses(served: ServedVersion | None, route: Route) -> dict[str, Any]:
     if route.protocol in ("oip", "tfs"):
         responses["501"] = {"description": "What this server does not do", "content": refusal}
     if route.pattern == "/invocations":
-        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+        for kind in ("text/csv", "application/jsonlines"):
+            responses["200"]["content"][kind] = {"schema": {"type": "string"}}
+        responses["200"]["content"]["application/x-npy"] = {"schema": {"type": "string", "format": "binary"}}
+    if route.pattern == "/":
+        responses["307"] = {"description": "To the documentation, for browsers"}
     if served is not None and route.pattern.endswith(("/predict", "/predict/test")):
         primary = served.signature.primary
         first = served.samples.outputs[primary.name][:1]

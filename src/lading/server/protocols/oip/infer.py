@@ -61,6 +61,7 @@ Write = Callable[[Any], bytes]
 """Writes the JSON of an answer."""
 
 _decoder = msgspec.json.Decoder(RawBody)
+_HINT = 'send `{"inputs": [{"name", "shape", "datatype", "data"}]}`'
 _NULL = msgspec.Raw(b"null")
 
 
@@ -114,6 +115,8 @@ def infer(request: Request, served: ServedVersion, write: Write) -> Job:
     # Only the header declares a raw body: one that is merely empty is a mistake.
     if size == 0 and LENGTH in request.headers:
         return _raw_job(served, request.body, write)
+    if not request.body:
+        raise BodyInvalid("body", expected="JSON", found="nothing", hint=_HINT)
     view = memoryview(request.body)  # Slices of it are not copied.
     binary = view[size:]
     text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""
@@ -182,8 +185,7 @@ def _parse_with_nan(text: memoryview, error: Exception) -> Body:
 
 
 def _unreadable(error: Exception) -> BodyInvalid:
-    hint = 'send `{"inputs": [{"name", "shape", "datatype", "data"}]}`'
-    return BodyInvalid(f"body: {decode_error_text(error)}", hint=hint)
+    return BodyInvalid(f"body: {decode_error_text(error)}", hint=_HINT)
 
 
 def _arrays(served: ServedVersion, inputs: Sequence[Input], binary: memoryview) -> dict[str, Array]:
