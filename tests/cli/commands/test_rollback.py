@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from support.recorded_evidence import ELSEWHERE, push_forged, record_evidence
+from lading.runtime.host.fingerprint import fingerprint
+from support.bundles import linear_bundle
+from support.recorded_evidence import ELSEWHERE, push_forged, push_proved, record_evidence
 
 
 def test_a_rollback_is_a_new_release_of_the_version_that_was_live_before(lading, proved):
@@ -81,3 +83,15 @@ def test_a_rollback_without_an_earlier_live_version_is_refused(lading, proved):
     code, _, stderr = lading("rollback", "iris")
     assert code == 3
     assert "a version that was live before" in stderr
+
+
+def test_a_rollback_across_signatures_is_not_held_up_but_says_what_callers_may_notice(
+    lading, proved, tmp_path
+):
+    push_proved(proved, linear_bundle(tmp_path / "narrow", features=3))
+    record_evidence(proved, "iris:3", fingerprint())
+    lading("release", "iris:1")
+    lading("release", "iris:3", "--force")
+    code, _, stderr = lading("rollback", "iris")
+    assert code == 0, stderr
+    assert "differs from `iris:3`: input `X`, shape: [batch, 3] → [batch, 4]\n" in stderr

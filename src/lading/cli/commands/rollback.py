@@ -8,8 +8,10 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
 from lading.cli.ui.release_report import is_live, print_release, proof_text
+from lading.errors import BlobNotFound, BundleError
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ def rollback(
         print_release(opened, restored, evidence, as_json=as_json)
         replaced = current.candidate or current.live if current is not None else None
         instead = f" in place of `{name}:{replaced}`" if replaced is not None else ""
+        if current is not None and current.live is not None and current.live != restored.live:
+            for line in _notice(opened, name, current.live, target):
+                printing.info(line)
         proof = proof_text(opened, restored, evidence)
         printing.info(f"`{name}:{restored.live}` is live again{instead}; {proof}")
         printing.info(f"next: lading history {name}")
@@ -85,6 +90,17 @@ def _target(registry: Registry, name: str, history: list[Release], number: int |
     from lading.release.undo import rollback_target, rollbacks
 
     return rollback_target(name, history, rollbacks(registry.releases.events(name)), number=number)
+
+
+def _notice(registry: Registry, name: str, before: int, now: int) -> list[str]:
+    """Return what callers may notice of going back, as a line; nothing holds up a rollback."""
+    old, new = (registry.resolve(Ref(name, version=version)) for version in (before, now))
+    try:
+        changes = registry.differences(old, new)
+    except (BundleError, BlobNotFound) as error:
+        return [f"not compared with `{old.ref}`: {error.message}"]
+    breaking = [change for change in changes if change.breaks]
+    return [difference_line(str(old.ref), str(new.ref), breaking)] if breaking else []
 
 
 def _prove(registry: Registry, version: ModelVersion) -> Evidence:
