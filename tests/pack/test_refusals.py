@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -76,6 +77,22 @@ def test_the_step_that_cannot_be_converted_is_named_with_what_to_do_instead(tmp_
     error = refused(model, X, tmp_path)
     assert "`functiontransformer` (FunctionTransformer)" in error.message
     assert "before" in str(error.hint)
+
+
+def test_a_transformer_of_columns_is_named_within_its_step(tmp_path):
+    columns = [("scaled", StandardScaler(), [0, 1]), ("own", FunctionTransformer(without_onnx), [2, 3])]
+    model = make_pipeline(ColumnTransformer(columns), LogisticRegression()).fit(X, Y)
+    error = refused(model, X, tmp_path)
+    assert "`columntransformer` (ColumnTransformer), in it `own` (FunctionTransformer)" in error.message
+
+
+def test_a_column_that_differs_is_named_with_its_transformer(tmp_path):
+    _, rows = offset_pipeline()
+    columns = [("large", StandardScaler(), [0]), ("small", StandardScaler(), [1])]
+    target = np.floor(rows[:, 0]) % 2
+    model = make_pipeline(ColumnTransformer(columns), DecisionTreeClassifier()).fit(rows, target)
+    error = refused(model, rows, tmp_path, dtype="float32")
+    assert "in it `large` (StandardScaler): `large__x0`: " in error.message
 
 
 def test_a_hashing_vectorizer_is_refused_with_the_one_that_packs(tmp_path):

@@ -5,6 +5,7 @@ Expected outputs always come from the estimator itself. Fits nothing and judges 
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -110,6 +111,9 @@ class SklearnModel:
         if not hasattr(pipeline, "steps"):
             return
         for count, (name, step) in enumerate(pipeline.steps, start=1):
+            for inner, restricted in _restricted(step):
+                steps = [*pipeline.steps[: count - 1], (name, restricted)]
+                yield f"`{name}` ({_title(step)}), in it {inner}", SklearnModel(type(pipeline)(steps))
             if step not in (None, "passthrough"):
                 whole = count == len(pipeline.steps)
                 part = self if whole else SklearnModel(type(pipeline)(pipeline.steps[:count]))
@@ -193,6 +197,16 @@ class SklearnModel:
             raise ConverterMissing(
                 f"`{kind}`", expected="an estimator instance", found=f"`{self.model!r}`"
             ) from None
+
+
+def _restricted(step: Any) -> Iterator[tuple[str, Any]]:
+    """Return each transformer of a ColumnTransformer, and the ColumnTransformer with that one alone."""
+    fitted = getattr(step, "transformers_", ())
+    for name, transformer, columns in fitted:
+        if len(fitted) > 1 and not isinstance(transformer, str):
+            alone = copy.copy(step)
+            alone.transformers_ = [(name, transformer, columns)]
+            yield f"`{name}` ({_title(transformer)})", alone
 
 
 def _role(model: Any) -> str:

@@ -212,7 +212,7 @@ def _differing_part(search: Search, proof: Proof) -> tuple[str | None, bool]:
             plan = _same_plan(part, proof.plan, probe.table)
             part_proof = search.prove(part, plan, probe, None) if plan is not None else None
         except ConversionError:
-            return None, False  # a step that has no answers of its own: the whole is all there is to show
+            continue  # a step that has no answers of its own
         if part_proof is None:
             return None, False
         if not part_proof.parity.holds:
@@ -233,7 +233,7 @@ def _failing_part(search: Search, plan: Plan) -> str | None:
             if same is not None:
                 same.convert(table, expected)
         except SamplesRefused:
-            return None
+            continue  # a step that has no answers of its own
         except ConversionError:
             return title
     return None
