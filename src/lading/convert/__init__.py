@@ -19,10 +19,11 @@ __all__ = ["Conversion", "Plan", "Table", "TrainedModel"]
 
 @dataclass(frozen=True)
 class Conversion:
-    """A model as ONNX: its bytes, and the signature of its inputs and outputs."""
+    """A model as ONNX: its bytes, the signature of its inputs and outputs, and what is worth knowing of it."""
 
     model: bytes
     signature: Signature
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

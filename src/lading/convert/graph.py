@@ -171,7 +171,7 @@ def write(model: Any) -> bytes:
     # skl2onnx iterates over sets: the order of its nodes and opsets follows the hash seed of the process.
     onnx = import_onnx()
     _sort_nodes(model.graph)
-    used = {node.domain for node in _all_nodes(model.graph)} | {""}
+    used = {node.domain for node in all_nodes(model.graph)} | {""}
     opsets = sorted({(opset.domain, opset.version) for opset in model.opset_import if opset.domain in used})
     del model.opset_import[:]
     model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in opsets)
@@ -205,11 +205,14 @@ def observe_shapes(
     declared: Mapping[str, tuple[int | str | None, ...] | None],
     small: Mapping[str, Array],
     large: Mapping[str, Array],
+    *,
+    open_sizes: bool = False,
 ) -> dict[str, tuple[int | str, ...]]:
     """Infer the shapes of outputs from two runs of different row counts.
 
     The first dimension is the batch if it changed with the rows. Another dimension that changed keeps the
-    name it was declared with; without one it is named after the output.
+    name it was declared with; without one it is named after the output. With `open_sizes` a size that the
+    model leaves open stays open even if both runs gave the same: it may follow from other inputs.
     """
     shapes: dict[str, tuple[int | str, ...]] = {}
     for name, array in large.items():
@@ -220,7 +223,8 @@ def observe_shapes(
             label = shape[axis] if shape is not None and axis < len(shape) else None
             own_name = label if isinstance(label, str) and label != BATCH else None
             if before == size:
-                sizes.append(own_name or size)
+                is_open = open_sizes and shape is not None and not isinstance(label, int)
+                sizes.append(own_name or (f"{name}_{axis}" if is_open else size))
             else:
                 sizes.append(BATCH if axis == 0 else own_name or f"{name}_{axis}")
         shapes[name] = tuple(sizes)
@@ -251,8 +255,8 @@ def _sort_nodes(graph: Any) -> None:
                 ordered.append(node)
                 continue
             stack.append((node, True))
-            stack.extend((makers.get(name), False) for name in reversed(_needs(node)))
-    needed = {name for node in ordered for name in _needs(node)} | {output.name for output in graph.output}
+            stack.extend((makers.get(name), False) for name in reversed(needs(node)))
+    needed = {name for node in ordered for name in needs(node)} | {output.name for output in graph.output}
     # Copied, because the fields that hold them are emptied below.
     nodes = [copy_of(node) for node in ordered]
     initializers = sorted(
@@ -270,10 +274,10 @@ def _sort_nodes(graph: Any) -> None:
         target.extend(values)
 
 
-def _needs(node: Any) -> list[str]:
+def needs(node: Any) -> list[str]:
     """List the values that a node reads, those that its subgraphs capture included."""
     names = [name for name in node.input if name]
-    for inner in _subgraphs(node):
+    for inner in subgraphs(node):
         names.extend(_captured(inner))
     return names
 
@@ -282,22 +286,24 @@ def _captured(graph: Any) -> list[str]:
     own = {value.name for value in (*graph.input, *graph.initializer)}
     names: list[str] = []
     for node in graph.node:
-        names.extend(name for name in _needs(node) if name not in own)
+        names.extend(name for name in needs(node) if name not in own)
         own.update(node.output)
     names.extend(output.name for output in graph.output if output.name not in own)
     return names
 
 
-def _subgraphs(node: Any) -> list[Any]:
+def subgraphs(node: Any) -> list[Any]:
+    """List the graphs in the attributes of a node."""
     single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     return single + [graph for attribute in node.attribute for graph in attribute.graphs]
 
 
-def _all_nodes(graph: Any) -> Iterable[Any]:
+def all_nodes(graph: Any) -> Iterable[Any]:
+    """Return the nodes of a graph or function, and those of its subgraphs."""
     for node in graph.node:
         yield node
-        for inner in _subgraphs(node):
-            yield from _all_nodes(inner)
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)
 
 
 def _outer_names(graph: Any) -> list[str]:
@@ -308,7 +314,7 @@ def _outer_names(graph: Any) -> list[str]:
 def _names(graph: Any) -> set[str]:
     names = set(_outer_names(graph))
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             names |= _names(inner)
     return names
 
@@ -318,7 +324,7 @@ def rename_in_node(node: Any, names: Mapping[str, str]) -> None:
     for side in (node.input, node.output):
         for at, name in enumerate(side):
             side[at] = names.get(name, name)
-    for inner in _subgraphs(node):
+    for inner in subgraphs(node):
         _rename_captured(inner, names)
 
 

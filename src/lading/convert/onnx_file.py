@@ -1,5 +1,7 @@
 """ONNX files, taken as they are but for outputs that are no tensors and the names of a classifier's two.
 
+Which inputs have rows is in `onnx_inputs`, what is drawn without samples in `onnx_draws`.
+
 There is no framework to compute the expected outputs: unless they come with the samples, ONNX Runtime
 computes them here, and the bundle says so.
 """
@@ -13,25 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from lading.convert import Conversion, Plan, TrainedModel, graph
+from lading.convert import Conversion, Plan, TrainedModel, graph, onnx_draws, onnx_inputs
+from lading.convert.onnx_inputs import BatchAxis
+from lading.convert.onnx_repairs import sort_nodes, widen_bfloat16
+from lading.convert.row_dependence import is_random, row_dependence
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
 from lading.onnx_runtime import import_onnxruntime
-from lading.signature import BATCH, Array, DType, Signature, Tensor
+from lading.signature import Array, Signature, Tensor
 
 _MAX_INLINE_BYTES = 1_500_000_000  # protobuf's own limit is 2 GiB
 # The names that skl2onnx, onnxmltools and hand-written exports give to a classifier's two outputs.
 _LABEL_NAMES = ("label", "output_label", "class", "predicted_label")
 _SCORE_NAMES = ("probabilities", "output_probability", "probability", "scores")
-_DRAWN_ROWS = 64
-_OPEN_SIZE = 8  # of drawn samples, in dimensions that the model leaves open and that are not the batch
 
 
 class OnnxFile:
     """A model that is ONNX already; satisfies `lading.convert.TrainedModel`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, batch_axis: BatchAxis | None = None) -> None:
+        """Read the file at `path`; `batch_axis` has the axis of rows where it is not as it seems."""
         self.path = path
         self.title = path.name
         onnx, ort = graph.import_onnx(), import_onnxruntime("pack")
@@ -46,8 +50,10 @@ class OnnxFile:
         self._expected: dict[str, Array] = {}
         self._expected_of: Table | None = None
         self._columns = rewrite_outputs(model, self.title)
+        self._notes = self._repair(model)
         self._model = model
-        self._own_inputs = self._read_inputs()
+        self._declared = onnx_inputs.declared_inputs(model, self.title)
+        self._own_inputs = onnx_inputs.read_inputs(self._declared, batch_axis or {}, self.title)
         self._names = self._output_names()
         self._column_names: tuple[str, ...] = ()
 
@@ -57,7 +63,7 @@ class OnnxFile:
         Entries of a mapping that have an output's name are taken as the framework's answers.
         """
         if samples is None:
-            return self._drawn()
+            return self._drawn
         table = make_table(samples, self.title)
         names = [tensor.name for tensor in self._own_inputs]
         if table.kind == "named":
@@ -91,13 +97,40 @@ class OnnxFile:
         return iter(())
 
     def _convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
+        arrays = self._cast(table.arrays)
+        if (name := is_random(self._evaluate, arrays)) is not None:
+            raise ConverterFailed(
+                f"output `{self._names[name]}` of `{self.title}`",
+                expected="the same answer to the same input",
+                found="another one the second time",
+                hint="answers by chance cannot be proved: let the model take its random numbers as an input",
+            )
         inputs = self._inputs(table)
-        outputs = self._output_tensors(table)
+        outputs = self._output_tensors(arrays)
         model = graph.copy_of(self._model)
         _rename_outputs(model, self._names)
         graph.declare(model, "input", [*inputs, *self._initialised(model)])
         graph.declare(model, "output", outputs)
-        return Conversion(bytes(model.SerializeToString(deterministic=True)), Signature(inputs, outputs))
+        dependence = row_dependence(self._model, self._evaluate, arrays) if self._has_rows else None
+        notes = self._notes
+        if dependence is not None:
+            notes = (*notes, f"{dependence}: requests are never merged, each is run as it comes")
+        signature = Signature(inputs, outputs, independent_rows=dependence is None)
+        return Conversion(bytes(model.SerializeToString(deterministic=True)), signature, notes)
+
+    def _repair(self, model: Any) -> tuple[str, ...]:
+        """Bring the file to what a bundle can hold; return notes of what that changed."""
+        notes = []
+        if sort_nodes(model.graph):
+            notes.append(
+                f"the nodes of {self.title} were not in the order that ONNX asks for, which its checker"
+                " refuses and ONNX Runtime ignores; the bundle has them in order"
+            )
+        widened = widen_bfloat16(model)
+        if widened:
+            names = ", ".join(f"`{name}`" for name in widened)
+            notes.append(f"{names}: bfloat16 in the file, float32 in requests, which holds every bfloat16")
+        return tuple(notes)
 
     def _load(self, onnx: Any) -> Any:
         if not self.path.is_file():
@@ -121,26 +154,9 @@ class OnnxFile:
         hint = "a model is an .onnx file or `module:object`"
         return ConverterFailed(f"`{self.path}`", expected="an ONNX file", found=reason, hint=hint)
 
-    def _read_inputs(self) -> tuple[Tensor, ...]:
-        # Up to IR version 3 initializers are declared among the inputs.
-        weights = {tensor.name for tensor in self._model.graph.initializer}
-        declared = graph.tensors_of(value for value in self._model.graph.input if value.name not in weights)
-        shared = _shares_batch([shape for _, _, shape in declared])
-        return tuple(self._input(name, dtype, shape, batched=shared) for name, dtype, shape in declared)
-
-    def _input(
-        self, name: str, dtype: DType | None, shape: tuple[int | str | None, ...] | None, *, batched: bool
-    ) -> Tensor:
-        if dtype is None or shape is None:
-            raise ConverterFailed(
-                f"input `{name}` of `{self.title}`",
-                expected="a tensor of a dtype and shape that a signature can name",
-                found="no shape" if dtype is not None else "another type",
-            )
-        sizes = [
-            BATCH if batched and axis == 0 else size or f"{name}_{axis}" for axis, size in enumerate(shape)
-        ]
-        return Tensor(name=name, dtype=dtype, shape=tuple(sizes))
+    @property
+    def _has_rows(self) -> bool:
+        return all(tensor.batched for tensor in self._own_inputs)
 
     def _initialised(self, model: Any) -> list[Tensor]:
         """Return the initializers if IR version 3 wants them among the inputs, too."""
@@ -180,7 +196,7 @@ class OnnxFile:
         if score == "scores":
             return False
         try:
-            values = self._run(self._drawn().arrays)[score].astype(np.float64)  # [rows, classes]
+            values = self._run(self._drawn.arrays)[score].astype(np.float64)  # [rows, classes]
         except LadingError:
             return "prob" in score  # drawn rows need not suit the model; then only its name is left
         # float32 sums of a softmax over many classes are off by more than its single values.
@@ -196,16 +212,27 @@ class OnnxFile:
             tensors.append(Tensor(**fields, columns=columns, allows_nan=nan))
         return tuple(tensors)
 
-    def _output_tensors(self, table: Table) -> tuple[Tensor, ...]:
-        declared = {name: shape for name, _, shape in graph.tensors_of(self._model.graph.output)}
-        large = self._run(self._cast(table.arrays))
+    def _output_tensors(self, arrays: Mapping[str, Array]) -> tuple[Tensor, ...]:
+        outputs = graph.tensors_of(self._model.graph.output)
+        names = onnx_inputs.size_names([*self._declared, *outputs])
+        # A `batch` that is no batch here has the name that it has among the inputs.
+        declared = {
+            name: tuple(size and (size if self._has_rows else names.of(name, axis, size)) for axis, size in enumerate(shape))
+            if shape is not None else None
+            for name, _, shape in outputs
+        }
+        large = self._run(arrays)
         small = large
-        if all(tensor.batched for tensor in self._own_inputs):
+        if any(tensor.batched for tensor in self._own_inputs):
             # Two runs of different row counts: what changes with the rows is the batch.
-            few = table if table.rows > 1 else table.take(np.zeros(2, dtype=np.intp))
-            small = self._run(self._cast(few.take(np.arange(few.rows - 1)).arrays))
-            large = self._run(self._cast(few.arrays))
-        shapes = graph.observe_shapes(declared, small, large)
+            rows = max(len(arrays[tensor.name]) for tensor in self._own_inputs if tensor.batched)
+            few = np.arange(rows - 1) if rows > 1 else np.zeros(2, dtype=np.intp)
+            small = self._run({
+                tensor.name: arrays[tensor.name][few] if tensor.batched else arrays[tensor.name]
+                for tensor in self._own_inputs
+            })
+        open_sizes = bool(onnx_inputs.open_sizes(self._own_inputs))
+        shapes = graph.observe_shapes(declared, small, large, open_sizes=open_sizes)
         tensors = []
         for name, array in large.items():
             columns = self._columns.get(name, ())
@@ -219,7 +246,7 @@ class OnnxFile:
         return graph.evaluator(self.title, self._model.SerializeToString())
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        if all(tensor.batched for tensor in self._own_inputs):
+        if self._has_rows:
             return graph.evaluate_rows(self._evaluate, arrays)
         return self._evaluate(arrays)
 
@@ -274,36 +301,14 @@ class OnnxFile:
         self.expected_from = "the outputs that were given with the samples"
         return outputs
 
+    @cached_property
     def _drawn(self) -> Table:
-        """Draw seeded values for every input; open dimensions other than the batch get one size."""
-        random = np.random.default_rng(0)
-        sizes: dict[int | str, int] = {BATCH: _DRAWN_ROWS}
-        arrays = {}
-        for tensor in self._own_inputs:
-            shape = [size if isinstance(size, int) else sizes.get(size, _OPEN_SIZE) for size in tensor.shape]
-            arrays[tensor.name] = _draw(tensor.dtype, tuple(shape), random)
-        return Table("named", arrays)
+        """Seeded values for every input, of sizes that the model takes; raises `SamplesRefused`."""
+        limits = onnx_draws.index_limits(self._model)
+        return Table("named", onnx_draws.draw_inputs(self._own_inputs, limits, self._run, self.title))
 
     def _refused(self, expected: str, actual: str) -> SamplesRefused:
         return SamplesRefused(f"samples of `{self.title}`", expected=expected, found=actual)
-
-
-def _shares_batch(shapes: list[tuple[int | str | None, ...] | None]) -> bool:
-    """Return whether every input has the same open first dimension: the rows of a batch."""
-    firsts = [shape[0] if shape else 0 for shape in shapes]
-    named = {first for first in firsts if first is not None}
-    return bool(firsts) and not any(isinstance(first, int) for first in firsts) and len(named) <= 1
-
-
-def _draw(dtype: DType, shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    if dtype == "string":
-        return random.choice(np.array(["a", "b", "c"], dtype=object), shape)
-    if dtype == "bool":
-        return random.random(shape) < 0.5
-    if dtype.startswith("float"):
-        return random.standard_normal(shape).astype(dtype)
-    # 0 and 1 only: integers are mostly positions in a table of unknown length.
-    return random.integers(0, 2, shape).astype(dtype)
 
 
 def _rename_outputs(model: Any, names: Mapping[str, str]) -> None:

@@ -12,17 +12,20 @@ from typing import Any
 
 from lading.convert import TrainedModel
 from lading.convert.onnx_file import OnnxFile
-from lading.errors import ConverterMissing, missing_extra
+from lading.convert.onnx_inputs import BatchAxis
+from lading.errors import ConverterMissing, InvalidSetting, missing_extra
 
 
-def open_model(model: Any) -> TrainedModel:
+def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
     """Return `model` with its converter: an estimator, or the path of an ``.onnx`` file.
 
-    Raises `ConverterMissing`, `ConverterFailed`, `ExtraMissing` (the framework is installed, its exporter is
+    `batch_axis` is for a file whose rows are not where they seem to be. Raises `ConverterMissing`, `ConverterFailed`, `ExtraMissing` (the framework is installed, its exporter is
     not).
     """
     if isinstance(model, str | Path):
-        return OnnxFile(Path(model))
+        return OnnxFile(Path(model), batch_axis or {})
+    if batch_axis:
+        raise InvalidSetting("`batch_axis`", expected="the path of an `.onnx` file", found="another model")
     framework = framework_of(model)
     if framework is not None:
         return _CONVERTERS[framework](model)

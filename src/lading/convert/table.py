@@ -19,7 +19,7 @@ Kind = Literal["array", "frame", "named"]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of samples. Every array has the rows first.
+    """Rows of samples. Every array has the rows first, but for named arrays of a model without a batch.
 
     ``array``: one array called ``X``. ``frame``: one ``[rows]`` array per column of a data frame. ``named``:
     one array per input, as an ONNX file has them. Numbers keep the dtype they came in; texts are object
@@ -33,8 +33,8 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
-        return len(next(iter(self.arrays.values())))
+        """How many rows there are; of named arrays, those of the first that has an axis."""
+        return next((len(array) for array in self.arrays.values() if array.ndim), 1)
 
     @property
     def numeric(self) -> bool:
@@ -198,9 +198,10 @@ def _shaped(array: Array, tensor: Tensor) -> Array:
 
 def _check_rows(table: Table, title: str) -> None:
     where = f"samples of `{title}`"
-    if not table.arrays or any(array.ndim == 0 for array in table.arrays.values()):
+    has_scalars = any(array.ndim == 0 for array in table.arrays.values())
+    if not table.arrays or (has_scalars and table.kind != "named"):
         raise SamplesRefused(where, expected="rows of values", found="a single value or none")
-    sizes = {len(array) for array in table.arrays.values()}
+    sizes = {len(array) for array in table.arrays.values() if array.ndim}
     if len(sizes) > 1 and table.kind != "named":
         raise SamplesRefused(where, expected="columns of one length", found=f"lengths {sorted(sizes)}")
     if 0 in sizes:

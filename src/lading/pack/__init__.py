@@ -7,14 +7,14 @@ Pushes nothing and serves nothing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from lading.bundle import Bundle, Draft, write_bundle
 from lading.convert.open import open_model
 from lading.errors import ConversionError, LadingError, ParityLost
-from lading.pack.arguments import read_metrics, read_tolerance, require
+from lading.pack.arguments import read_batch_axis, read_metrics, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.destination import move_into_place, writing_place
 from lading.pack.environment import describe_training, requirements
@@ -44,6 +44,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     dtype: str = "auto",
     tolerance: Tolerance | float | None = None,
     golden: Literal["rows", "synthetic"] = "rows",
+    batch_axis: Mapping[str, int | None] | str | Sequence[str] = (),
     to: str | Path | None = None,
     overwrite: bool = False,
     on_note: Callable[[str], None] | None = None,
@@ -53,7 +54,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     `model` is a fitted estimator or pipeline, the path of an ``.onnx`` file, or ``module:object``. `samples`
     are rows like those of training: an array, a data frame, a mapping of arrays, or a file. `labels` are
     display names, by class value or in class order. ``golden="synthetic"`` stores no sample. With `overwrite`
-    a bundle at `to` is replaced once the new one holds. `on_note` is
+    a bundle at `to` is replaced once the new one holds. `batch_axis` is for an ONNX file whose rows are not
+    where they seem to be: ``"none"``, or the axis by input. `on_note` is
     called with each thing worth knowing, as one sentence: which dtype was not good enough and why.
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
@@ -62,11 +64,11 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     _check_choices(dtype, golden, owner)
     dest = Path(to) if to is not None else Path(f"{name}.bundle")
     place = writing_place(dest, overwrite=overwrite)
-    trained = open_model(load_model(model))
+    trained = open_model(load_model(model), read_batch_axis(batch_axis))
     table = trained.table(read_samples(samples))
     probe = gather_probe_rows(trained, table, note)
     proof, notes = find_conversion(trained, probe, _DTYPES[dtype], read_tolerance(tolerance))
-    for sentence in (*notes, *unchecked_inputs(trained, proof, probe)):
+    for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
         note(sentence)
     draft = Draft(
         name=name,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lading.convert.onnx_inputs import BatchAxis, parse_batch_axis
 from lading.errors import InvalidSetting
 from lading.parity import Tolerance
 
@@ -32,3 +33,13 @@ def read_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
         valid = isinstance(value, int | float | np.number) and math.isfinite(value)
         require(valid, f"metric `{name}`", "a finite number", f"`{value}`")
     return {str(name): float(value) for name, value in metrics.items()}
+
+
+def read_batch_axis(axes: Mapping[str, int | None] | str | Sequence[str]) -> BatchAxis:
+    """Return the axis of rows by input, from a mapping or from texts as on the command line."""
+    if not isinstance(axes, Mapping):
+        return parse_batch_axis([axes] if isinstance(axes, str) else axes)
+    for name, axis in axes.items():
+        valid = axis is None or (type(axis) is int and axis >= 0)
+        require(valid, f"`batch_axis` of `{name}`", "the index of an axis, or None", f"`{axis}`")
+    return dict(axes)

@@ -19,6 +19,8 @@ from lading.signature import Array, Signature
 MAX_GOLDEN_BYTES = 32 * 2**20
 _ROWS_OF_TEXTS = 16
 _ROWS_OF_A_GAP = 4  # one of them is not near a tie
+# They cannot be divided: whoever replays them runs them at once.
+_ROWS_OF_ONE_CALL = 32
 
 
 def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, synthetic: bool) -> Samples:
@@ -78,12 +80,17 @@ def choose_rows(
 
 
 def _as_one_call(trained: TrainedModel, table: Table, expected: Mapping[str, Array], proof: Proof) -> Samples:
-    """Take all rows as one call: without a batch dimension an output belongs to the call and not to a row."""
+    """Take rows as one call: an output belongs to the call and not to a row, or depends on other rows."""
     signature = proof.conversion.signature
-    rows = table.rows if any(tensor.batched for tensor in signature.inputs) else 1
-    if rows > MAX_ROWS:
-        table = table.take(np.arange(MAX_ROWS))
-        rows, expected = MAX_ROWS, trained.outputs(table)
+    batched = [tensor.name for tensor in signature.inputs if tensor.batched]
+    if not batched:
+        return _samples(signature, table, expected, 1)
+    rows = len(table.arrays[batched[0]])
+    if rows > _ROWS_OF_ONE_CALL:
+        rows = _ROWS_OF_ONE_CALL
+        first = {name: array[:rows] for name, array in table.arrays.items() if name in batched}
+        table = table.with_arrays({**table.arrays, **first})
+        expected = trained.outputs(table)
     return _samples(signature, table, expected, rows)
 
 

@@ -125,7 +125,7 @@ def allowing(signature: Signature, columns: Collection[Column]) -> Signature:
         width = tensor.shape[-1] if len(tensor.shape) == 2 else 1
         some = () if len(at) == width else tuple(at)
         inputs.append(msgspec.structs.replace(tensor, allows_nan=bool(at), nan_columns=some))
-    return Signature(tuple(inputs), signature.outputs)
+    return msgspec.structs.replace(signature, inputs=tuple(inputs))
 
 
 def _taken(

@@ -81,6 +81,8 @@ def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str],
             table = table.with_arrays(stacked(table.arrays, drawn.arrays))
             expected = stacked(expected, expected_drawn)
             break
+    if table.kind == "named":  # Not every array of an ONNX file needs to have rows.
+        return ProbeRows(table, expected, sample_rows)
     samples = table.take(np.arange(sample_rows))
     missing = gather_missing_values(trained, samples)
     return ProbeRows(table, expected, sample_rows, _unseen(trained, samples), missing)
@@ -101,8 +103,6 @@ def _rows_are_independent(table: Table, expected: Mapping[str, Array]) -> bool:
 
 def _unseen(trained: TrainedModel, samples: Table) -> tuple[Unseen, ...]:
     """Gather rows with a value that no sample has, and the framework's answers for them."""
-    if samples.kind == "named":
-        return ()
     gathered = []
     for title, rows in sampling.unseen(samples):
         try:

@@ -88,6 +88,13 @@ if TYPE_CHECKING:
     help="Store the rows themselves, or rows drawn from their distribution.",
 )
 @click.option(
+    "--batch-axis",
+    "batch_axis",
+    multiple=True,
+    metavar="none|INPUT=AXIS",
+    help="Axis of the rows of an .onnx file's input, or `none`; repeatable.  [default: 0 where all share it]",
+)
+@click.option(
     "-o",
     "--output",
     "to",
