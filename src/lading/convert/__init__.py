@@ -19,7 +19,7 @@ __all__ = ["Conversion", "Plan", "Table", "TrainedModel"]
 
 @dataclass(frozen=True)
 class Conversion:
-    """A model as ONNX: its bytes, the signature of its inputs and outputs, and what is worth knowing of it."""
+    """A model as ONNX: its bytes, the signature of its inputs and outputs, and notes for the packer."""
 
     model: bytes
     signature: Signature

@@ -136,4 +136,3 @@ def scaled(arrays: Mapping[str, Array]) -> dict[str, Array]:
         else:
             changed[name] = array
     return changed
-

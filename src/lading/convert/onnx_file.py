@@ -217,8 +217,12 @@ class OnnxFile:
         names = onnx_inputs.size_names([*self._declared, *outputs])
         # A `batch` that is no batch here has the name that it has among the inputs.
         declared = {
-            name: tuple(size and (size if self._has_rows else names.of(name, axis, size)) for axis, size in enumerate(shape))
-            if shape is not None else None
+            name: tuple(
+                size and (size if self._has_rows else names.of(name, axis, size))
+                for axis, size in enumerate(shape)
+            )
+            if shape is not None
+            else None
             for name, _, shape in outputs
         }
         large = self._run(arrays)
@@ -227,10 +231,12 @@ class OnnxFile:
             # Two runs of different row counts: what changes with the rows is the batch.
             rows = max(len(arrays[tensor.name]) for tensor in self._own_inputs if tensor.batched)
             few = np.arange(rows - 1) if rows > 1 else np.zeros(2, dtype=np.intp)
-            small = self._run({
-                tensor.name: arrays[tensor.name][few] if tensor.batched else arrays[tensor.name]
-                for tensor in self._own_inputs
-            })
+            small = self._run(
+                {
+                    tensor.name: arrays[tensor.name][few] if tensor.batched else arrays[tensor.name]
+                    for tensor in self._own_inputs
+                }
+            )
         open_sizes = bool(onnx_inputs.open_sizes(self._own_inputs))
         shapes = graph.observe_shapes(declared, small, large, open_sizes=open_sizes)
         tensors = []

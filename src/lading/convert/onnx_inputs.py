@@ -106,9 +106,7 @@ def _chosen_axes(declared: Sequence[Declared], axes: BatchAxis, title: str) -> d
     for name, axis in axes.items():
         if name != EVERY and name not in shapes:
             known = ", ".join(f"`{known}`" for known in shapes)
-            raise InvalidSetting(
-                f"`batch_axis` of `{title}`", expected=f"inputs: {known}", found=f"`{name}`"
-            )
+            raise InvalidSetting(f"`batch_axis` of `{title}`", expected=f"inputs: {known}", found=f"`{name}`")
         checked = [name] if name != EVERY else [other for other in shapes if other not in axes]
         for other in checked:
             if axis is not None and axis >= len(shapes[other]):

@@ -19,8 +19,8 @@ from lading.errors import ConverterMissing, InvalidSetting, missing_extra
 def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
     """Return `model` with its converter: an estimator, or the path of an ``.onnx`` file.
 
-    `batch_axis` is for a file whose rows are not where they seem to be. Raises `ConverterMissing`, `ConverterFailed`, `ExtraMissing` (the framework is installed, its exporter is
-    not).
+    `batch_axis` is for a file whose rows are not where they seem to be. Raises `ConverterMissing`,
+    `ConverterFailed`, `InvalidSetting`, `ExtraMissing` (the framework is installed, its exporter is not).
     """
     if isinstance(model, str | Path):
         return OnnxFile(Path(model), batch_axis or {})

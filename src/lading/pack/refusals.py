@@ -135,7 +135,9 @@ def _describe(deviation: Deviation, probe: ProbeRows, unseen: str) -> str:
     drawn = deviation.row >= probe.sample_rows
     where = f"drawn row {deviation.row - probe.sample_rows}" if drawn else f"row {deviation.row}"
     values = ", ".join(
-        str(np.asarray(array[deviation.row]).tolist()) for array in probe.table.arrays.values()
+        str(np.asarray(array[deviation.row]).tolist())
+        for array in probe.table.arrays.values()
+        if array.ndim and deviation.row < len(array)  # an input of the whole call has no such row
     )
     if len(values) > _SHOWN_CHARACTERS:
         values = f"{values[:_SHOWN_CHARACTERS]}…"

@@ -1,0 +1,184 @@
+"""Forms that real ONNX files have: scalars, states, rates, several counts, dynamic int8, bfloat16."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused
+from lading.pack import pack
+from support.hosted_app import hosted, served_from
+from support.packed_graphs import FLOAT, INT64, OWNER, node, pack_graph, tensors, value
+
+SUMS = [
+    node("ReduceSum", ["x"], ["a"], keepdims=0),
+    node("ReduceSum", ["h"], ["b"], keepdims=0),
+    node("Add", ["a", "b"], ["y"]),
+]
+
+
+@pytest.mark.parametrize("order", [("x", "h"), ("h", "x")])
+@pytest.mark.parametrize("name", ["n", "batch", None])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_state_whose_rows_are_on_another_axis_packs(tmp_path, order, name, drawn):
+    inputs = {"x": value("x", FLOAT, [name, 8]), "h": value("h", FLOAT, [2, name, 16])}
+    arrays = {"x": np.ones((4, 8), np.float32), "h": np.ones((2, 4, 16), np.float32)}
+    declared = [inputs[key] for key in order]
+    samples = None if drawn else arrays
+    bundle = pack_graph(tmp_path, SUMS, declared, [value("y", FLOAT, [])], samples=samples)
+    signature = bundle.manifest.signature
+    assert not signature.batched
+    if name:
+        rows = {tensor.name: tensor.shape for tensor in signature.inputs}
+        assert rows["x"][0] == rows["h"][1] != "batch"
+
+
+RATE = [node("Cast", ["sr"], ["s"], to=FLOAT), node("Mul", ["x", "s"], ["y"])]
+
+
+@pytest.mark.parametrize("order", [("x", "sr"), ("sr", "x")])
+@pytest.mark.parametrize("samples", [None, {"x": np.ones((4, 8), np.float32), "sr": np.array(2)}])
+def test_a_scalar_input_packs_and_serves(tmp_path, order, samples):
+    inputs = {"x": value("x", FLOAT, ["n", 8]), "sr": value("sr", INT64, [])}
+    outputs = [value("y", FLOAT, ["n", 8])]
+    bundle = pack_graph(tmp_path, RATE, [inputs[key] for key in order], outputs, samples=samples)
+    client = hosted(served_from(bundle))
+    answer = client.post("/predict", {"data": {"x": [[1] * 8], "sr": 3}})
+    assert answer.json() == {"prediction": [[3.0] * 8]} or answer.json() == {"prediction": [3.0] * 8}
+
+
+def test_sizes_that_count_other_things_are_no_batch(tmp_path):
+    nodes = [node("Gather", ["nodes", "edges"], ["y"])]
+    declared = [value("nodes", FLOAT, ["n", 3]), value("edges", INT64, ["e", 2])]
+    bundle = pack_graph(tmp_path, nodes, declared, [value("y", FLOAT, ["e", 2, 3])])
+    assert tensors(bundle, "inputs") == {"nodes": "float32 [n, 3]", "edges": "int64 [e, 2]"}
+    square = [value("m", FLOAT, ["n", "n"])]
+    (tmp_path / "square").mkdir()
+    nodes = [node("Relu", ["m"], ["y"])]
+    bundle = pack_graph(tmp_path / "square", nodes, square, [value("y", FLOAT, ["n", "n"])])
+    assert tensors(bundle, "inputs") == {"m": "float32 [n, n]"}
+
+
+INT8 = [
+    node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+    node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+]
+
+
+def test_dynamic_quantisation_is_packed_so_that_requests_are_never_merged(tmp_path):
+    notes: list[str] = []
+    shape = ["n", 4]
+    bundle = pack_graph(
+        tmp_path, INT8, [value("x", FLOAT, shape)], [value("y", FLOAT, shape)], on_note=notes.append
+    )
+    assert not bundle.manifest.signature.independent_rows
+    assert "`DynamicQuantizeLinear` takes its scale from all rows" in " ".join(notes)
+
+
+def test_rows_that_are_shown_to_depend_on_others_are_never_merged(tmp_path):
+    # The same by plain operators: no name gives it away, rows of different size do.
+    nodes = [
+        node("Abs", ["x"], ["size"]),
+        node("ReduceMax", ["size"], ["most"], keepdims=0),
+        node("Div", ["x", "most"], ["share"]),
+        node("Mul", ["share", "levels"], ["wide"]),
+        node("Round", ["wide"], ["y"]),
+    ]
+    levels = numpy_helper.from_array(np.array(127, np.float32), "levels")
+    io = [value("x", FLOAT, ["n", 4])], [value("y", FLOAT, ["n", 4])]
+    bundle = pack_graph(tmp_path, nodes, *io, weights=[levels])
+    assert not bundle.manifest.signature.independent_rows
+
+
+def test_answers_by_chance_are_refused(tmp_path):
+    nodes = [node("RandomNormalLike", ["x"], ["r"]), node("Add", ["x", "r"], ["y"])]
+    with pytest.raises(ConverterFailed, match="the same answer to the same input"):
+        pack_graph(tmp_path, nodes, [value("x", FLOAT, ["n", 4])], [value("y", FLOAT, ["n", 4])])
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ((), ("batch", 8)),
+        ("none", ("n", 8)),
+        (["x=none"], ("n", 8)),
+        ({"x": None}, ("n", 8)),
+        ("x=1", ("n", "rows")),
+    ],
+)
+def test_the_batch_axis_can_be_said(tmp_path, axes, shape):
+    declared = ["n", 8] if shape[1] == 8 else ["n", "m"]
+    io = [value("x", FLOAT, declared)], [value("y", FLOAT, declared)]
+    bundle = pack_graph(tmp_path, [node("Relu", ["x"], ["y"])], *io, batch_axis=axes)
+    assert bundle.manifest.signature.inputs[0].shape == shape
+
+
+@pytest.mark.parametrize("axes", ["first", "x=-1", "=0", "z=0", "x=7"])
+def test_a_batch_axis_that_is_none_is_refused(tmp_path, axes):
+    io = [value("x", FLOAT, ["n", 8])], [value("y", FLOAT, ["n", 8])]
+    with pytest.raises(InvalidSetting, match="batch_axis"):
+        pack_graph(tmp_path, [node("Relu", ["x"], ["y"])], *io, batch_axis=axes)
+
+
+def test_bfloat16_becomes_float32_at_the_ends(tmp_path):
+    kind, notes = TensorProto.BFLOAT16, []
+    io = [value("x", kind, ["n", 2])], [value("y", kind, ["n", 2])]
+    bundle = pack_graph(tmp_path, [node("Identity", ["x"], ["y"])], *io, on_note=notes.append)
+    assert tensors(bundle, "inputs") == {"x": "float32 [batch, 2]"}
+    assert "bfloat16 in the file" in notes[0]
+
+
+def test_nodes_out_of_order_are_put_in_order(tmp_path):
+    nodes = [node("Relu", ["a"], ["y"]), node("Neg", ["x"], ["a"])]
+    notes: list[str] = []
+    io = [value("x", FLOAT, ["n", 2])], [value("y", FLOAT, ["n", 2])]
+    bundle = pack_graph(tmp_path, nodes, *io, on_note=notes.append)
+    onnx.checker.check_model(onnx.load(bundle.model_path))
+    assert "not in the order that ONNX asks for" in notes[0]
+
+
+@pytest.mark.parametrize("size", [96, 224])
+def test_images_are_drawn_in_sizes_that_a_model_takes(tmp_path, size):
+    # A convolution as large as the image takes no smaller one; the reshape takes no larger one.
+    kernel = numpy_helper.from_array(np.ones((1, 3, size, size), np.float32), "kernel")
+    shape = numpy_helper.from_array(np.array([-1, 1], np.int64), "shape")
+    nodes = [node("Conv", ["x", "kernel"], ["c"]), node("Reshape", ["c", "shape"], ["y"])]
+    io = [value("x", FLOAT, ["n", 3, "h", "w"])], [value("y", FLOAT, ["n", 1])]
+    bundle = pack_graph(tmp_path, nodes, *io, weights=[kernel, shape])
+    assert bundle.samples().inputs["x"].shape[2] >= size
+
+
+def test_a_model_that_takes_no_drawn_size_says_how_to_give_samples(tmp_path):
+    shape = numpy_helper.from_array(np.array([-1, 1, 37], np.int64), "shape")
+    io = [value("x", FLOAT, [1, "w"])], [value("y", FLOAT, None)]
+    with pytest.raises(SamplesRefused) as caught:
+        pack_graph(tmp_path, [node("Reshape", ["x", "shape"], ["y"])], *io, weights=[shape])
+    assert "--samples" in str(caught.value.hint)
+    assert "Reshape" not in caught.value.message
+
+
+def test_integers_are_drawn_from_the_whole_table_that_they_look_up(tmp_path):
+    table = numpy_helper.from_array(np.arange(600, dtype=np.float32).reshape(300, 2), "table")
+    io = [value("ids", INT64, ["n", "t"])], [value("y", FLOAT, ["n", "t", 2])]
+    bundle = pack_graph(tmp_path, [node("Gather", ["table", "ids"], ["y"])], *io, weights=[table])
+    drawn = bundle.samples().inputs["ids"]
+    assert 200 < drawn.max() < 300
+
+
+def test_an_input_with_a_default_is_not_asked_for(tmp_path):
+    model = helper.make_model(
+        helper.make_graph(
+            [node("Mul", ["x", "scale"], ["y"])],
+            "g",
+            [value("x", FLOAT, ["n", 2]), value("scale", FLOAT, [])],
+            [value("y", FLOAT, ["n", 2])],
+            [numpy_helper.from_array(np.array(3, np.float32), "scale")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    bundle = pack(tmp_path / "m.onnx", name="m", owner=OWNER, to=tmp_path / "b")
+    assert tensors(bundle, "inputs") == {"x": "float32 [batch, 2]"}
