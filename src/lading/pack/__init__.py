@@ -55,8 +55,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     are rows like those of training: an array, a data frame, a mapping of arrays, or a file. `labels` are
     display names, by class value or in class order. ``golden="synthetic"`` stores no sample. With `overwrite`
     a bundle at `to` is replaced once the new one holds. `batch_axis` is for an ONNX file whose rows are not
-    where they seem to be: ``"none"``, or the axis by input. `on_note` is called with each thing worth knowing,
-    as one sentence: which dtype was not good enough and why.
+    where they seem to be: ``"none"``, or the axis by input. `on_note` is called with each thing worth
+    knowing, as one sentence: which dtype was not good enough and why.
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     note = on_note or (lambda _: None)
