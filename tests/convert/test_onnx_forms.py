@@ -92,7 +92,7 @@ def test_rows_that_are_shown_to_depend_on_others_are_never_merged(tmp_path):
     assert not bundle.manifest.signature.independent_rows
 
 
-def test_answers_by_chance_are_refused(tmp_path):
+def test_random_answers_are_refused(tmp_path):
     nodes = [node("RandomNormalLike", ["x"], ["r"]), node("Add", ["x", "r"], ["y"])]
     with pytest.raises(ConverterFailed, match="the same answer to the same input"):
         pack_graph(tmp_path, nodes, [value("x", FLOAT, ["n", 4])], [value("y", FLOAT, ["n", 4])])

@@ -103,7 +103,7 @@ class OnnxFile:
                 f"output `{self._names[name]}` of `{self.title}`",
                 expected="the same answer to the same input",
                 found="another one the second time",
-                hint="answers by chance cannot be proved: let the model take its random numbers as an input",
+                hint="random answers cannot be proved: let the model take its random numbers as an input",
             )
         inputs = self._inputs(table)
         outputs = self._output_tensors(arrays)

@@ -114,15 +114,15 @@ def _chosen_axes(declared: Sequence[Declared], axes: BatchAxis, title: str) -> d
                 raise InvalidSetting(f"`batch_axis` of `{title}`", expected=expected, found=str(axis))
     asked = {name: axes.get(name, axes.get(EVERY)) for name in shapes if name in axes or EVERY in axes}
     left = {name: shape for name, shape in shapes.items() if name not in asked}
-    found = dict.fromkeys(_with_rows(left), 0)
-    return {**found, **asked}
+    seen: dict[str, int | None] = dict.fromkeys(_with_rows(left), 0)
+    return {**seen, **asked}
 
 
 def _with_rows(shapes: Mapping[str, Sequence[int | str | None]]) -> Iterator[str]:
     """Return the inputs whose first dimension looks like rows: those of all inputs that are no constants.
 
     Inputs of fixed sizes belong to the call (a rate, a table). A first size that is also a size elsewhere
-    counts something else than rows: the nodes of a graph, the steps of a sequence.
+    counts something other than rows: the nodes of a graph, the steps of a sequence.
     """
     open_shapes = {
         name: shape for name, shape in shapes.items() if any(not isinstance(size, int) for size in shape)

@@ -45,7 +45,7 @@ def sort_nodes(owner: Any) -> bool:
 
 
 def widen_bfloat16(model: Any) -> list[str]:
-    """Give inputs and outputs of bfloat16 the dtype float32, by a Cast each; return their names."""
+    """Make inputs and outputs of bfloat16 float32, by a Cast each; return their names."""
     onnx = graph.import_onnx()
     narrow, wide = onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT
     names = []

@@ -19,7 +19,7 @@ from lading.signature import Array, Signature
 MAX_GOLDEN_BYTES = 32 * 2**20
 _ROWS_OF_TEXTS = 16
 _ROWS_OF_A_GAP = 4  # one of them is not near a tie
-# They cannot be divided: whoever replays them runs them at once.
+# They cannot be divided: a replay runs them at once.
 _ROWS_OF_ONE_CALL = 32
 
 
