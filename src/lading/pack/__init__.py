@@ -60,13 +60,11 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     note = on_note or (lambda _: None)
-    check_name(name)
-    _check_choices(dtype, golden, owner)
+    _check_choices(name, dtype, golden, owner)
     dest = Path(to) if to is not None else Path(f"{name}.bundle")
     place = writing_place(dest, overwrite=overwrite)
     trained = open_model(load_model(model), read_batch_axis(batch_axis))
-    table = trained.table(read_samples(samples))
-    probe = gather_probe_rows(trained, table, note)
+    probe = gather_probe_rows(trained, trained.table(read_samples(samples)), note)
     proof, notes = find_conversion(trained, probe, _DTYPES[dtype], read_tolerance(tolerance))
     for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
         note(sentence)
@@ -95,7 +93,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     return move_into_place(bundle, dest)
 
 
-def _check_choices(dtype: str, golden: str, owner: str) -> None:
+def _check_choices(name: str, dtype: str, golden: str, owner: str) -> None:
+    check_name(name)
     require(dtype in _DTYPES, "`dtype`", "one of `auto`, `float32`, `float64`", f"`{dtype}`")
     require(golden in ("rows", "synthetic"), "`golden`", "`rows` or `synthetic`", f"`{golden}`")
     require(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
