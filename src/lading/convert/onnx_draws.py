@@ -38,12 +38,25 @@ def draw_inputs(
     ``limits`` has for inputs of integers the number that they stay below (`index_limits`).
     """
     tried = list(_sizes_to_try(inputs))
-    for size in tried:
-        arrays = _drawn(inputs, limits, size)
+
+    def drawn(sizes: Mapping[str, int]) -> dict[str, Array] | None:
+        arrays = _drawn(inputs, limits, sizes)
         try:
             run(arrays)
         except ConverterFailed:
+            return None
+        return arrays
+
+    for size in tried:
+        sizes = dict.fromkeys(open_sizes(inputs), size)
+        arrays = drawn(sizes)
+        if arrays is None:
             continue
+        # One dimension wants this size, others need not: 256 rows of 256 samples are slow and prove no more.
+        for name in sizes if size > _SIZES[0] and len(sizes) > 1 else ():
+            smaller = drawn({**sizes, name: _SIZES[0]})
+            if smaller is not None:
+                sizes[name], arrays = _SIZES[0], smaller
         return arrays
     names = ", ".join(f"`{name}`" for name in open_sizes(inputs))
     what = f"{names} of {', '.join(map(str, tried))}" if names else "its inputs"
@@ -94,20 +107,23 @@ def _is_image(tensor: Tensor) -> bool:
     return tensor.dtype != "string" and is_open in ([False, True, True], [True, True, False])
 
 
-def _drawn(inputs: Sequence[Tensor], limits: Mapping[str, int], size: int) -> dict[str, Array]:
+def _drawn(
+    inputs: Sequence[Tensor], limits: Mapping[str, int], open_to: Mapping[str, int]
+) -> dict[str, Array]:
+    """Draw arrays whose open sizes are `open_to`, and as many rows as are worth it."""
     random = np.random.default_rng(0)
     widest = max(
         (
-            prod(entry if isinstance(entry, int) else size for entry in tensor.shape if entry != BATCH)
+            prod(entry if isinstance(entry, int) else open_to[entry] for entry in tensor.shape[1:])
             for tensor in inputs
             if tensor.batched
         ),
         default=1,
     )
-    sizes = {BATCH: max(_LEAST_ROWS, min(ROWS, _MOST_VALUES // max(1, widest)))}
+    sizes = {**open_to, BATCH: max(_LEAST_ROWS, min(ROWS, _MOST_VALUES // max(1, widest)))}
     arrays = {}
     for tensor in inputs:
-        shape = tuple(entry if isinstance(entry, int) else sizes.get(entry, size) for entry in tensor.shape)
+        shape = tuple(entry if isinstance(entry, int) else sizes[entry] for entry in tensor.shape)
         arrays[tensor.name] = _values(tensor.dtype, shape, limits.get(tensor.name, 2), random)
     return arrays
 

@@ -310,6 +310,7 @@ class OnnxFile:
     @cached_property
     def _drawn(self) -> Table:
         """Seeded values for every input, of sizes that the model takes; raises `SamplesRefused`."""
+        _ = self._evaluate  # A model that does not load at all says so here, and not that it takes no size.
         limits = onnx_draws.index_limits(self._model)
         return Table("named", onnx_draws.draw_inputs(self._own_inputs, limits, self._run, self.title))
 
