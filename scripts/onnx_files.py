@@ -48,7 +48,7 @@ def download(folder: Path) -> None:
 
 
 def examine(path: Path) -> dict[str, Any]:
-    """Pack and serve one file, in this process; return what came of it."""
+    """Pack and serve one file, in this process; return the outcome."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import lading
 
@@ -150,7 +150,7 @@ def answers(bundle: Any, inputs: Any) -> dict[str, Any]:
 
 
 def examined(path: Path) -> dict[str, Any]:
-    """Return what came of one file, examined in a process of its own."""
+    """Return the outcome of one file, examined in a process of its own."""
     command = [sys.executable, __file__, "--one", os.fspath(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
@@ -187,14 +187,14 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     for name, result in sorted(results.items()):
         package, _, file = name.partition("/")
         inputs = result.get("inputs", [])
-        shown = "; ".join(f"`{tensor}`" for tensor in inputs[:3])
+        first_inputs = "; ".join(f"`{tensor}`" for tensor in inputs[:3])
         more = f" and {len(inputs) - 3} more" if len(inputs) > 3 else ""
-        lines.append(f"| {package} | `{file}` | {shown}{more} | {outcome(result)} |")
+        lines.append(f"| {package} | `{file}` | {first_inputs}{more} | {outcome(result)} |")
     return "\n".join([*lines, ""])
 
 
 def outcome(result: dict[str, Any]) -> str:
-    """Return what came of one file in a few words."""
+    """Return the outcome of one file in a few words."""
     if result["outcome"] != "served":
         text = f"{result['outcome']}: {result['reason']}"
         return " ".join(text.split()).replace("|", "/")[:300]
