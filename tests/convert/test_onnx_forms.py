@@ -183,3 +183,21 @@ def test_an_input_with_a_default_is_not_asked_for(tmp_path):
     onnx.save(model, tmp_path / "m.onnx")
     bundle = pack(tmp_path / "m.onnx", name="m", owner=OWNER, to=tmp_path / "b")
     assert tensors(bundle, "inputs") == {"x": "float32 [batch, 2]"}
+
+
+def test_sizes_that_an_exporter_only_numbered_are_one_batch(tmp_path):
+    nodes = [node("Add", ["a", "b"], ["y"])]
+    declared = [value("a", FLOAT, ["unk__1", 2]), value("b", FLOAT, ["unk__2", 2])]
+    bundle = pack_graph(tmp_path, nodes, declared, [value("y", FLOAT, ["unk__3", 2])])
+    assert bundle.manifest.signature.batched
+
+
+def test_one_size_alone_is_drawn_large(tmp_path):
+    weights = numpy_helper.from_array(np.ones((256, 2), np.float32), "w")
+    io = (
+        [value("x", FLOAT, ["rows", "length"]), value("rows_of", FLOAT, [1, "rows"])],
+        [value("y", FLOAT, None)],
+    )
+    nodes = [node("MatMul", ["x", "w"], ["p"]), node("MatMul", ["rows_of", "p"], ["y"])]
+    bundle = pack_graph(tmp_path, nodes, *io, weights=[weights])
+    assert bundle.samples().inputs["x"].shape == (8, 256)

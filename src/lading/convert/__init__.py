@@ -19,11 +19,15 @@ __all__ = ["Conversion", "Plan", "Table", "TrainedModel"]
 
 @dataclass(frozen=True)
 class Conversion:
-    """A model as ONNX: its bytes, the signature of its inputs and outputs, and notes for the packer."""
+    """A model as ONNX: its bytes, the signature of its inputs and outputs, and notes for the packer.
+
+    ``rounding`` is how far its numbers differ between one thread and several.
+    """
 
     model: bytes
     signature: Signature
     notes: tuple[str, ...] = ()
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,15 @@ def dtype_of_array(array: Array) -> DType:
     return "string" if array.dtype.kind in "OUS" else array.dtype.name  # type: ignore[return-value]
 
 
-def evaluator(title: str, model: bytes) -> Evaluate:
+def evaluator(title: str, model: bytes, *, threads: int = 0) -> Evaluate:
     """Open a session on `model` and return the function that runs it; both raise `ConverterFailed`.
 
-    `title` names the model in the message.
+    `title` names the model in the message; 0 threads stand for one a core.
     """
     ort = import_onnxruntime("pack")
     options = ort.SessionOptions()
     options.log_severity_level = LOG_FATAL
+    options.intra_op_num_threads = threads
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base below Exception

@@ -18,7 +18,7 @@ import numpy as np
 from lading.convert import Conversion, Plan, TrainedModel, graph, onnx_draws, onnx_inputs
 from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.onnx_repairs import sort_nodes, widen_bfloat16
-from lading.convert.row_dependence import is_random, row_dependence
+from lading.convert.row_dependence import is_random, rounding, row_dependence
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
@@ -116,7 +116,13 @@ class OnnxFile:
         if dependence is not None:
             notes = (*notes, f"{dependence}: requests are never merged, each is run as it comes")
         signature = Signature(inputs, outputs, independent_rows=dependence is None)
-        return Conversion(bytes(model.SerializeToString(deterministic=True)), signature, notes)
+        data = bytes(model.SerializeToString(deterministic=True))
+        return Conversion(data, signature, notes, self._rounding(arrays) if dependence is None else 0.0)
+
+    def _rounding(self, arrays: Mapping[str, Array]) -> float:
+        # Sums are divided among threads, and a server may have fewer of them than this machine.
+        alone = graph.evaluator(self.title, self._model.SerializeToString(), threads=1)
+        return rounding(self._evaluate(arrays), alone(arrays))
 
     def _repair(self, model: Any) -> tuple[str, ...]:
         """Bring the file to what a bundle can hold; return notes of what that changed."""

@@ -5,12 +5,13 @@ Runs nothing: whether the rows are independent is shown by `row_dependence`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lading.convert import graph
 from lading.errors import ConverterFailed, InvalidSetting
-from lading.signature import BATCH, UNNAMED, DType, Tensor
+from lading.signature import BATCH, DType, Tensor
 
 BatchAxis = Mapping[str, "int | None"]
 """The axis of the rows by input name, None for an input without rows; other inputs are looked at."""
@@ -22,7 +23,8 @@ EVERY = ""
 """The key of a `BatchAxis` that stands for every input that it does not name."""
 
 # What exporters write where they know no name; the same text on two axes does not make them equal.
-_NO_NAMES = (UNNAMED, "None", "-1", "unk", "unknown")
+# tf2onnx numbers what it does not know, `unk__330`.
+_NO_NAME = re.compile(r"\?|None|-1|unk(nown)?|unk__\d+")
 
 
 def parse_batch_axis(texts: Sequence[str]) -> BatchAxis:
@@ -86,7 +88,7 @@ class SizeNames:
 
     def of(self, name: str, axis: int, size: int | str | None) -> int | str:
         """Return the size or name of one dimension of the tensor `name`."""
-        if size is None or size in _NO_NAMES:
+        if size is None or _is_no_name(size):
             return f"{name}_{axis}"
         return self.rows if size == BATCH else size
 
@@ -128,13 +130,17 @@ def _with_rows(shapes: Mapping[str, Sequence[int | str | None]]) -> Iterator[str
         name: shape for name, shape in shapes.items() if any(not isinstance(size, int) for size in shape)
     }
     firsts = {shape[0] for shape in open_shapes.values()}
-    named = {first for first in firsts if first is not None and first not in _NO_NAMES}
+    named = {first for first in firsts if first is not None and not _is_no_name(first)}
     elsewhere = {size for shape in open_shapes.values() for size in shape[1:]}
     if any(isinstance(first, int) for first in firsts) or len(named) > 1 or named & elsewhere:
         return
     # Beside constants, a size without a name may belong to anything.
     if len(open_shapes) == len(shapes) or named:
         yield from open_shapes
+
+
+def _is_no_name(size: int | str) -> bool:
+    return isinstance(size, str) and _NO_NAME.fullmatch(size) is not None
 
 
 def open_sizes(inputs: Sequence[Tensor]) -> list[str]:

@@ -49,6 +49,17 @@ def is_random(run: graph.Evaluate, inputs: Mapping[str, Array]) -> str | None:
     return next((name for name, array in first.items() if _excess(array, second[name]) is not None), None)
 
 
+def rounding(answers: Mapping[str, Array], others: Mapping[str, Array]) -> float:
+    """Return the largest difference between the numbers of two runs of the same inputs."""
+    largest = 0.0
+    for name, array in answers.items():
+        if array.dtype.kind == "f" and array.shape == others[name].shape:
+            with np.errstate(invalid="ignore"):
+                difference = np.abs(array.astype(np.float64) - others[name])
+            largest = max(largest, float(np.max(difference[np.isfinite(difference)], initial=0.0)))
+    return largest
+
+
 def _largest_difference(run: graph.Evaluate, inputs: Mapping[str, Array]) -> tuple[str, float] | None:
     together = run(inputs)
     rows = len(next(iter(inputs.values())))
