@@ -72,6 +72,7 @@ def test_the_files_of_lading_are_collected_without_bytecode():
     names = lading_files()
     assert "lading/__init__.py" in names
     assert "lading/server/grpc/_proto/oip.binpb" in names
+    assert "lading/server/process/docs.html" in names
     assert not [name for name in names if "__pycache__" in name]
     assert f"lading_ml-{lading.__version__}.dist-info/METADATA" in names
 

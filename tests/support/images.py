@@ -106,7 +106,9 @@ def root_filesystem() -> Path:
 def runtime_base() -> str:
     """Build the runtime image of this lading as a layout, with no engine, once for these very sources."""
     pins = ROOT / "requirements" / "image.txt"
-    files = sorted(path for path in (ROOT / "src" / "lading").rglob("*") if path.suffix in {".py", ".binpb"})
+    files = sorted(
+        path for path in (ROOT / "src" / "lading").rglob("*") if path.suffix in {".py", ".binpb", ".html"}
+    )
     key = hashlib.sha256(b"".join(path.read_bytes() for path in (*files, pins))).hexdigest()[:16]
     folder = cache_folder() / f"runtime-{key}"
     with build_lock():
