@@ -156,7 +156,8 @@ class Client:
         if self._prefix is None:
             names = [version["name"] for version in self.models() if version.get("default")]
             if not names:
-                raise ServerUnavailable(f"`{self._address}` has no default model", hint="pass `model=`")
+                hint = "name one with `model=` (`--model` of `lading predict`)"
+                raise ServerUnavailable(f"`{self._address}` has no default model", hint=hint)
             self._prefix = _prefix(Ref(names[0]))
         return self._prefix
 

@@ -85,7 +85,7 @@ def _parity_lost(
         )
     if best.alone:
         return _alone(search, best, where)
-    hint = "if this difference is acceptable, pass a tolerance"
+    hint = "if this difference is acceptable, pass `--rtol`, `--atol` (`tolerance=` in Python)"
     part, is_last = _differing_part(search, best)
     if part is not None:
         reason = f"{reason}; the first step that differs is {part}"
@@ -94,7 +94,7 @@ def _parity_lost(
     else:
         hint = f"{hint}; else do without that step, or do it before, in training and in requests"
     if "float64" not in dtypes:
-        hint = f"dtype='auto' tries float64 as well; {hint}"
+        hint = f'`--dtype auto` (`dtype="auto"` in Python) tries float64 as well; {hint}'
     expected = f"the answers of {trained.expected_from} (rtol {tolerance.rtol:g}, atol {tolerance.atol:g})"
     return ParityLost(where, expected=expected, found=reason, hint=hint)
 
@@ -181,7 +181,7 @@ def _alone(search: Search, proof: Proof, where: str) -> ParityLost:
             where, expected=expected, found=f"{reason}; other values in the other rows change it", hint=hint
         )
     reason = f"{reason}; the values of the other rows change nothing, only their number does"
-    hint = "small differences of this kind are rounding: pass a tolerance that allows them"
+    hint = "small differences of this kind are rounding: pass `--rtol`, `--atol` (`tolerance=` in Python)"
     return ParityLost(where, expected=expected, found=reason, hint=hint)
 
 

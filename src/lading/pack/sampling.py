@@ -212,7 +212,7 @@ def _categories(values: Array, rows: int, random: np.random.Generator, where: st
             where,
             expected="categories that repeat",
             found="texts that occur once each",
-            hint="pass golden='rows', or samples in which categories repeat",
+            hint="pass `--golden rows` (`golden='rows'` in Python), or samples in which categories repeat",
         )
     distinct, counts = distinct[repeated], counts[repeated]
     if _is_prose(values):

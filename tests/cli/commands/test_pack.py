@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
+
+import lading as package
 
 MODEL = Path(__file__).parents[2] / "data" / "iris_svc.onnx"
 FACTS = ("--name", "iris", "--owner", "ml@example.com")
@@ -44,3 +48,35 @@ def test_a_missing_module_and_samples_of_an_unknown_kind_are_usage_errors(lading
     code, _, stderr = lading("pack", MODEL, *FACTS, "--samples", "rows.xlsx")
     assert code == 2
     assert "or `.json`, found `.xlsx`" in stderr
+
+
+def test_the_refusal_of_a_model_without_samples_names_the_flag(lading, tmp_path):
+    (tmp_path / "train.py").write_text(
+        "from sklearn.linear_model import LinearRegression\n"
+        "model = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])\n"
+    )
+    code, _, stderr = lading("pack", "train:model", *FACTS)
+    assert code == 1
+    assert "hint: pass `--samples FILE` (`samples=X_test` in Python)" in stderr
+
+
+def test_a_hint_that_names_a_keyword_of_python_names_the_flag_too():
+    source = Path(package.__file__).parent
+    hints = [
+        (path.name, ast.unparse(hint))
+        for part in ("pack", "convert")
+        for path in (source / part).rglob("*.py")
+        for hint in hints_in(ast.parse(path.read_text()))
+    ]
+    assert len(hints) > 10
+    keyword = re.compile(r"\b(samples|labels|dtype|overwrite|to|tolerance|golden|metrics)=")
+    assert [(name, text) for name, text in hints if keyword.search(text) and not re.search(r"`-", text)] == []
+
+
+def hints_in(tree):
+    for node in ast.walk(tree):
+        named = node.arg if isinstance(node, ast.keyword) else None
+        if isinstance(node, ast.Assign):
+            named = getattr(node.targets[0], "id", None)
+        if named == "hint":
+            yield node.value
