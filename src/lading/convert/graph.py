@@ -12,10 +12,11 @@ import numpy as np
 
 from lading.errors import ConverterFailed, missing_extra, one_line
 from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
+from lading.row_chunks import ChunkSizes
 from lading.signature import BATCH, Array, DType, Tensor
 
-CHUNK_ROWS = 4096
-"""Rows per run: pairwise distances to a large training set stay small enough for memory."""
+LEAST_ROWS = 3
+"""Rows per run at least: an answer for all rows together shows by having another number of them."""
 
 IR_VERSION = 8
 """The IR version of opset 18, the newest that converted models need; ONNX Runtime reads it since 1.14."""
@@ -95,20 +96,9 @@ def evaluator(title: str, model: bytes, *, threads: int = 0) -> Evaluate:
     return run
 
 
-def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array], *, chunk: int = CHUNK_ROWS) -> dict[str, Array]:
+def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run rows in chunks and join the answers; in one run if an output does not have the batch first."""
-    rows = len(next(iter(inputs.values())))
-    first = run({name: array[:chunk] for name, array in inputs.items()})
-    if rows <= chunk:
-        return first
-    # The answers cannot be joined by rows if they do not have as many.
-    if any(array.ndim == 0 or len(array) != chunk for array in first.values()):
-        return run(inputs)
-    parts = [first] + [
-        run({name: array[start : start + chunk] for name, array in inputs.items()})
-        for start in range(chunk, rows, chunk)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return ChunkSizes().run(run, inputs, least=LEAST_ROWS)
 
 
 def copy_of(message: Any) -> Any:

@@ -19,6 +19,7 @@ from lading.pack.probe_rows import ProbeRows, Unseen
 from lading.pack.proof import Proof
 from lading.parity import Deviation, Tolerance, compare
 
+_ROWS_AMONG = 64
 _SHOWN_ROWS = 3
 _SHOWN_CHARACTERS = 120
 _SHOWN_VALUES = 6  # of an answer; of a wider one the value that differs is shown
@@ -189,7 +190,7 @@ def _others_matter(search: Search, proof: Proof, row: int) -> bool:
     """Return whether a row's answer changes with the values of the other rows, which stay as many."""
     signature, table = proof.conversion.signature, search.probe.table
     run = onnx_graph.evaluator(search.trained.title, proof.conversion.model)
-    rows = min(table.rows, onnx_graph.CHUNK_ROWS)
+    rows = min(table.rows, max(_ROWS_AMONG, row + 1))
     answers = []
     # The others as they are, all like the row itself, and all like the one behind it.
     for others in (np.arange(rows), np.full(rows, row), np.full(rows, (row + 1) % rows)):

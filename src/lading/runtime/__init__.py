@@ -27,9 +27,15 @@ class Runtime(Protocol):
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that `Signature.cast` accepted.
 
+        Where rows are independent, many run in chunks, so that memory does not grow with their number.
+
         Dtypes come out exactly as declared, strings as object arrays of ``str``. Raises `RunFailed`, or
         `ValueRefused` if the model does not know a value of the caller.
         """
+        ...
+
+    def run_whole(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs as `run` does, but never in chunks: for checks of what rows do together."""
         ...
 
     def close(self) -> None:

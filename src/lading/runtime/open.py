@@ -24,7 +24,8 @@ def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
         raise FormatUnsupported(
             f"runtime of bundle `{bundle.manifest.name}`", expected="`onnx`", found=f"`{kind}`"
         )
-    return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit())
+    divisible = bundle.manifest.signature.batched
+    return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit(), divisible=divisible)
 
 
 def load_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:

@@ -59,7 +59,7 @@ def size_mb(bundle: Bundle) -> float:
 
 
 def memory_mb(bundle: Bundle, threads: int) -> float:
-    """Return how much a fresh process grows, at its peak, when it loads the model and runs 1 and 32 rows.
+    """Return how much a fresh process grows, at its peak, when it loads and runs the model as a server does.
 
     Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
     """

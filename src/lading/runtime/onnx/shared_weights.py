@@ -32,6 +32,7 @@ SHARED_FROM_BYTES = 16_000_000
 
 # A process that dies while it makes a copy may have died of that; a third does not try.
 _MAX_ATTEMPTS = 2
+_PROVED_TOGETHER = 2  # Rows per run: together both sessions take the memory of a few rows only.
 
 # Size of a copy to size of its weights, for float32: as they are, as kernels pack them, and padding.
 _GROWTH = 2.2
@@ -113,11 +114,11 @@ class SharedCopy:
 class SharedWeightsRuntime(OnnxRuntime):
     """A session whose weights are mapped from a copy, which it holds until it is closed."""
 
-    def __init__(self, copy: SharedCopy, threads: int) -> None:
+    def __init__(self, copy: SharedCopy, threads: int, *, divisible: bool = False) -> None:
         """Open the model of `copy`; raises what `OnnxRuntime` raises."""
         self.copy = copy
         _check_complete(copy.path)
-        super().__init__(copy.path / MODEL_FILE, threads=threads, optimized=True)
+        super().__init__(copy.path / MODEL_FILE, threads=threads, optimized=True, divisible=divisible)
         # Memory freed after reading the bundle is much of a worker that has no weights: 10 MB of 80.
         trim_heap()
 
@@ -135,7 +136,7 @@ def _open(bundle: Bundle, folder: Path, threads: int, space: Space) -> OnnxRunti
         if copy is None:
             return _make(bundle, path, threads, space)
     try:
-        return SharedWeightsRuntime(copy, threads)
+        return SharedWeightsRuntime(copy, threads, divisible=bundle.manifest.signature.batched)
     except BaseException:
         copy.release()
         raise
@@ -170,26 +171,41 @@ def _make_proved(bundle: Bundle, copy: SharedCopy, threads: int) -> OnnxRuntime:
 
     Compares on the golden inputs, the copy with the model; the golden outputs are the replay's concern.
     """
-    inputs = bundle.samples().inputs
+    divisible = bundle.manifest.signature.batched
+    parts = list(_parts(bundle.samples().inputs, divisible))
     try:
         usual = OnnxRuntime(bundle.model_path, threads=threads, save_to=copy.path / MODEL_FILE)
     except LadingError as error:
         raise _NotSharedError(f"ONNX Runtime cannot write its optimized form: {error.found}") from None
     try:
-        expected = usual.run(inputs)
+        expected = [usual.run_whole(part) for part in parts]
     finally:
         usual.close()
-    runtime = SharedWeightsRuntime(copy, threads)
+    runtime = SharedWeightsRuntime(copy, threads, divisible=divisible)
     try:
         if (runtime.inputs, runtime.outputs) != (usual.inputs, usual.outputs):
             raise _NotSharedError("its optimized form has other inputs or outputs")
-        answers = runtime.run(inputs)
-        if not all(_bits_equal(array, answers[name]) for name, array in expected.items()):
+        if not all(
+            _all_bits_equal(runtime.run_whole(part), before)
+            for part, before in zip(parts, expected, strict=True)
+        ):
             raise _NotSharedError("its optimized form answers differently on the golden inputs")
     except BaseException:
         runtime.close()
         raise
     return runtime
+
+
+def _parts(inputs: dict[str, Array], divisible: bool) -> Iterator[dict[str, Array]]:
+    """Divide the golden inputs into the same few rows for both sessions; all are one part if they must be."""
+    rows = max(len(array) for array in inputs.values()) if divisible else 1
+    for start in range(0, rows, _PROVED_TOGETHER):
+        part = slice(start, start + _PROVED_TOGETHER)
+        yield {name: array[part] for name, array in inputs.items()} if divisible else inputs
+
+
+def _all_bits_equal(answers: dict[str, Array], expected: dict[str, Array]) -> bool:
+    return all(_bits_equal(array, answers[name]) for name, array in expected.items())
 
 
 def _bits_equal(first: Array, second: Array) -> bool:

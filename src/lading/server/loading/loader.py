@@ -23,6 +23,7 @@ from lading.verify.golden_replay import repeat_rows
 
 _NEGLIGIBLE_S = 0.0001
 _MAX_TIMED_RUNS = 50
+_MANY_ROWS_S = 0.25
 
 
 def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_folder: Path | None = None) -> int:
@@ -88,7 +89,7 @@ def measure(
     row_values = 0 if signature.fixed_rows else sum(array.size for array in row.values())
     if not signature.batched:
         return Cost(first_row_s, 0.0, row_values)
-    rows = 32
+    rows = _timed_rows(first_row_s)
     many_rows_s = fastest_s(repeat_rows(signature, golden, rows))
     if many_rows_s < _NEGLIGIBLE_S:
         # So fast a run is mostly the fixed cost of any run. More rows show better what each further row
@@ -96,6 +97,11 @@ def measure(
         rows = 512
         many_rows_s = fastest_s(repeat_rows(signature, golden, rows))
     return Cost(first_row_s, max(0.0, many_rows_s - first_row_s) / (rows - 1), row_values)
+
+
+def _timed_rows(first_row_s: float) -> int:
+    """Return how many rows to time beside a single one: few of a slow model, whose start they would delay."""
+    return int(min(32, max(2, _MANY_ROWS_S / max(first_row_s, 1e-9))))
 
 
 def _model_bytes(bundle: Bundle) -> int:
