@@ -76,7 +76,8 @@ def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolera
     ties = near_ties(expected, answers, tolerance)
     parity = compare(signature.outputs, expected, _excused(expected, answers, ties), tolerance)
     if parity.holds and batched:
-        alone = _deviation_alone(signature, run, inputs, answers, ties, tolerance)
+        clear = ~_near_a_tie(expected, tolerance)
+        alone = _deviation_alone(signature, run, inputs, answers, clear, tolerance)
         if alone is not None:
             return Proof(plan, conversion, tolerance, alone, ties, alone=True)
     proof = Proof(plan, conversion, tolerance, parity, ties)
@@ -132,17 +133,26 @@ def near_ties(expected: Mapping[str, Array], answers: Mapping[str, Array], toler
     There the label says nothing that its probabilities do not: both are as good. No more than one row in
     a hundred is excused so.
     """
+    near = _near_a_tie(expected, tolerance)
+    rows, none = len(near), np.zeros_like(near)
     label = expected.get("label")
-    rows = len(label) if label is not None and label.ndim else 1
-    none = np.zeros(rows, dtype=bool)
-    margin = margins(expected)
-    if label is None or margin is None or len(margin.distance) != rows:
-        return none
-    if answers["label"].shape != label.shape:
+    if label is None or not near.any() or answers["label"].shape != label.shape:
         return none
     flipped = (label != answers["label"]).reshape(rows, -1).any(axis=1)  # [rows]
-    ties = flipped & (margin.distance <= 2 * (tolerance.atol + tolerance.rtol * margin.size))
+    ties = flipped & near
     return ties if ties.sum() <= max(1, _MAX_TIES * rows) else none
+
+
+def _near_a_tie(expected: Mapping[str, Array], tolerance: Tolerance) -> Array:
+    """Mark the rows whose first two classes are within tolerance of each other."""
+    label = expected.get("label")
+    first = label if label is not None else next(iter(expected.values()))
+    rows = len(first) if first.ndim else 1
+    margin = margins(expected) if label is not None else None
+    if margin is None or len(margin.distance) != rows:
+        return np.zeros(rows, dtype=bool)
+    near: Array = margin.distance <= 2 * (tolerance.atol + tolerance.rtol * margin.size)
+    return near
 
 
 def _with_accepted_unseen(probe: ProbeRows, signature: Signature) -> ProbeRows:
@@ -213,11 +223,14 @@ def _deviation_alone(
     run: onnx_graph.Evaluate,
     inputs: Mapping[str, Array],
     answers: Mapping[str, Array],
-    ties: Array,
+    clear: Array,
     tolerance: Tolerance,
 ) -> Parity | None:
-    """Compare a few rows run one by one with the same rows among others; None means that they agree."""
-    for row in np.flatnonzero(~ties)[:_ROWS_ALONE]:
+    """Compare a few rows run one by one with the same rows among others; None means that they agree.
+
+    Only `clear` rows: near a tie another order of the same sum may decide the label.
+    """
+    for row in np.flatnonzero(clear)[:_ROWS_ALONE]:
         alone = run({name: array[row : row + 1] for name, array in inputs.items()})
         among = {name: array[row : row + 1] for name, array in answers.items()}
         parity = compare(signature.outputs, among, alone, tolerance)
