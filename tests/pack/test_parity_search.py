@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -51,6 +52,13 @@ def test_rows_on_the_thresholds_of_a_scaled_forest_agree(tmp_path):
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")
     halfway = (X[:-1] + X[1:]) / 2
     assert count_disagreements(bundle, model, halfway) == 0
+
+
+def test_a_forest_whose_rows_alone_fall_the_other_way_in_a_tie_is_packed(tmp_path):
+    rows, target = make_classification(1000, 6, n_informative=4, flip_y=0.3, random_state=7)
+    model = RandomForestClassifier(20, random_state=7).fit(rows[:500], target[:500])
+    bundle = pack(model, name="m", samples=rows[500:], owner=OWNER, to=tmp_path / "b")
+    assert count_disagreements(bundle, model, rows[:500]) == 0
 
 
 def test_a_tolerance_is_kept_as_passed(tmp_path):

@@ -185,7 +185,7 @@ def _with_plain_arithmetic(convert: Any, scope: Any, operator: Any, container: A
 
 
 def _steps_of(scaler: Any) -> list[tuple[Any, Any]]:
-    """Return what a scaler subtracts and what it divides by; None where it does neither."""
+    """Return what a scaler subtracts and what it divides by, or None if it does not."""
     match scaler:
         case preprocessing.StandardScaler():
             center = scaler.mean_ if scaler.with_mean else None
