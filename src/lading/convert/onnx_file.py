@@ -49,6 +49,7 @@ class OnnxFile:
         # Expected outputs that came with samples, and the table of those samples.
         self._expected: dict[str, Array] = {}
         self._expected_of: Table | None = None
+        self._dependence: list[str | None] = []  # of its rows, once they have been run
         self._columns = rewrite_outputs(model, self.title)
         self._notes = self._repair(model)
         self._model = model
@@ -258,9 +259,13 @@ class OnnxFile:
         return graph.evaluator(self.title, self._model.SerializeToString())
 
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        if self._has_rows:
-            return graph.evaluate_rows(self._evaluate, arrays)
-        return self._evaluate(arrays)
+        if not self._has_rows:
+            return self._evaluate(arrays)
+        answers = graph.evaluate_rows(self._evaluate, arrays)
+        if not self._dependence:
+            self._dependence.append(row_dependence(self._model, self._evaluate, arrays))
+        # In pieces, rows that depend on each other have other answers than in one run.
+        return answers if self._dependence[0] is None else self._evaluate(arrays)
 
     def _check_kind(self, tensor: Tensor, columns: Mapping[str, Array]) -> None:
         """Refuse text where the model takes something else, by its column, row and value."""
