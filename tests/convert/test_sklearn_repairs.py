@@ -52,6 +52,17 @@ def test_histogram_boosting_compares_in_float64_as_it_was_trained(tmp_path):
     assert count_disagreements(bundle, model, typed) == 0
 
 
+def test_histogram_boosting_of_float32_rows_rounds_no_threshold_upwards(tmp_path):
+    # Neighbours among float32 numbers: the threshold between two rounds to the upper one half of the time.
+    steps = np.arange(256, dtype=np.float32) * np.spacing(np.float32(1)) + np.float32(1)
+    rows = np.random.default_rng(0).choice(steps, (400, 2))
+    target = (rows.sum(axis=1) > 2 + 256 * np.spacing(np.float32(1))).astype(int)
+    model = HistGradientBoostingClassifier(max_iter=4, random_state=0).fit(rows, target)
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    assert tensors(bundle, "inputs") == {"X": "float32 [batch, 2]"}
+    assert count_disagreements(bundle, model, np.random.default_rng(1).choice(steps, (2000, 2))) == 0
+
+
 def test_discriminant_analysis_of_two_classes_keeps_its_odds(tmp_path):
     rows, target = load_breast_cancer(return_X_y=True)
     model = LinearDiscriminantAnalysis().fit(rows, target)

@@ -74,19 +74,29 @@ def repaired_converters() -> dict[Any, Any]:
 
 
 def _in_given_precision(convert: Any, scope: Any, operator: Any, container: Any) -> None:
-    """Compare float64 features with float64 thresholds, as histogram boosting does.
+    """Compare features of either type with the float64 thresholds of histogram boosting.
 
-    skl2onnx 1.20 always rounds the thresholds to float32, and passes numpy booleans among the integers,
-    which protobuf refuses.
+    skl2onnx 1.20 always rounds the thresholds to float32, some of them upwards, and passes numpy booleans
+    among the integers, which protobuf refuses.
     """
     if not isinstance(operator.inputs[0].type, DoubleTensorType):
-        with _changed_attributes(container, _without_booleans):
+        with _changed_attributes(container, partial(_as_boosted, operator.raw_operator)):
             convert(scope, operator, container)
         return
     kind = "Classifier" if hasattr(operator.raw_operator, "classes_") else "Regressor"
     with _single_outputs(scope, operator, container), _changed_attributes(container, _as_doubles):
         # Version 3 of the operator is the first with float64 attributes; the public call takes no version.
         convert._fct(scope, operator, container, f"TreeEnsemble{kind}", "ai.onnx.ml", 3)  # noqa: SLF001
+
+
+def _as_boosted(model: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes with the model's float64 thresholds rounded down, not to the nearest float32."""
+    changed = _without_booleans(attributes)
+    trees = [tree for iteration in model._predictors for tree in iteration]  # noqa: SLF001  # no public way
+    nodes = np.concatenate([tree.nodes for tree in trees])
+    if len(nodes) != len(changed.get("nodes_values", ())):
+        return changed
+    return _rounded_down({**changed, "nodes_values": np.where(nodes["is_leaf"], 0.0, nodes["num_threshold"])})
 
 
 def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -153,21 +163,18 @@ def _with_plain_arithmetic(convert: Any, scope: Any, operator: Any, container: A
     # Whole numbers are converted to float64 first.
     wide = wide or not isinstance(operator.inputs[0].type, FloatTensorType)
 
-    def step(apply: Any, value: Any, numbers: Any, last: str | None = None) -> str:
-        constant, result = (
-            scope.get_unique_variable_name("scale"),
-            last or scope.get_unique_variable_name("x"),
-        )
+    def step(apply: Any, value: Any, numbers: Any) -> str:
+        constant, result = (scope.get_unique_variable_name(name) for name in ("scale", "scaled"))
         kind = _ONNX_DOUBLE if wide else _ONNX_FLOAT
         container.add_initializer(constant, kind, [len(numbers)], numbers)  # [columns]
         if not wide:
             apply(scope, [value, constant], result, container)
-            return result
+            return str(result)
         double, exact = (scope.get_unique_variable_name(name) for name in ("double", "exact"))
         apply_cast(scope, value, double, container, to=_ONNX_DOUBLE)
         apply(scope, [double, constant], exact, container)
         apply_cast(scope, exact, result, container, to=_ONNX_FLOAT)
-        return result
+        return str(result)
 
     def add(own: Any, op_type: str, inputs: Any, outputs: Any, *rest: Any, **attributes: Any) -> Any:
         if op_type != "Scaler":
