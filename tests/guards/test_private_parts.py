@@ -20,6 +20,7 @@ import grpc._server as grpc_server
 import pytest
 import uvicorn
 from skl2onnx.common._registration import get_converter
+from sklearn.ensemble import HistGradientBoostingRegressor
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -73,12 +74,19 @@ ONNXRUNTIME = {
 SKL2ONNX = {
     "skl2onnx._supported_operators": ("convert/sklearn_repairs.py", "_get_sklearn_operator_name"),
     "skl2onnx.common._registration": ("convert/sklearn_repairs.py", "get_converter"),
-    "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_mul apply_sub"),
+    "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_div apply_sub"),
     "get_converter()": ("convert/sklearn_repairs.py", "get_allowed_options _fct"),
 }
+# skl2onnx reads these trees as well, so its bound holds for them.
+SKLEARN = {"HistGradientBoosting": ("convert/sklearn_repairs.py", "_predictors")}
 PARTS = [
     (owner, Part(library, f"{owner}.{name}", used_by))
-    for library, owners in {"uvicorn": UVICORN, "onnxruntime": ONNXRUNTIME, "skl2onnx": SKL2ONNX}.items()
+    for library, owners in {
+        "uvicorn": UVICORN,
+        "onnxruntime": ONNXRUNTIME,
+        "skl2onnx": SKL2ONNX,
+        "scikit-learn": SKLEARN,
+    }.items()
     for owner, (used_by, names) in owners.items()
     for name in names.split()
 ]
@@ -97,6 +105,7 @@ def owners(tmp_path_factory) -> dict[str, Any]:
         "InferenceSession._sess": getattr(session, "_sess", None),
         "IOBinding": session.io_binding(),
         "get_converter()": get_converter("SklearnHistGradientBoostingRegressor"),
+        "HistGradientBoosting": HistGradientBoostingRegressor(max_iter=1).fit([[0.0], [1.0]], [0.0, 1.0]),
     }
 
 
