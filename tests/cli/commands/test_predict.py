@@ -35,3 +35,15 @@ def test_an_unreachable_server_ends_with_4(lading, tmp_path):
     code, stdout, stderr = lading("predict", "http://127.0.0.1:9", "--input", tmp_path / "rows.json")
     assert (code, stdout) == (4, "")
     assert "cannot be reached" in stderr
+
+
+def test_an_address_without_a_scheme_is_named_and_a_path_that_begins_with_a_dot_is_none(
+    lading, bundle, monkeypatch
+):
+    for address in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000"):
+        code, _, stderr = lading("predict", address, "--sample")
+        assert code == 2
+        assert f"`http://{address}`" in stderr
+    monkeypatch.chdir(bundle.path)
+    for path in (f"../{bundle.path.name}", f"./../{bundle.path.name}"):
+        assert lading("predict", path, "--sample")[0] == 0

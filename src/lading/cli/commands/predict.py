@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # An address without its scheme; `iris:8000` is a version.
-_ADDRESS = re.compile(r"(localhost|[\d.]+|\[[\da-f:]+\])(:\d+)?(/|$)")
+_ADDRESS = re.compile(r"(localhost|\d+(\.\d+){3}|\[[\da-f:]+\])(:\d+)?(/|$)")
 
 
 class TargetType(BundleType):
