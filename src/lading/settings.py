@@ -97,7 +97,7 @@ class ServeSettings:
         75.0, "Keep-alive timeout: seconds until an idle connection is closed.", at_least=0
     )
     root_path: str = option(
-        "", "Path under which a proxy shows this server, such as `/ml`; a request's X-Forwarded-Prefix wins."
+        "", "Path under which a proxy shows this server, such as `/ml`; a proxy's own header wins."
     )
     cors_origins: str = option(
         "", "Comma-separated origins whose pages may call this server, or `*` for all; empty: none."

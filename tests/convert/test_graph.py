@@ -58,16 +58,18 @@ def test_rows_are_run_in_chunks_and_joined():
         sizes.append(len(inputs["a"]))
         return {"c": 2 * inputs["a"]}
 
-    rows = np.arange(10.0)
-    np.testing.assert_array_equal(graph.evaluate_rows(double, {"a": rows}, chunk=4)["c"], 2 * rows)
-    assert sizes == [4, 4, 2]
+    rows = np.arange(100.0)
+    np.testing.assert_array_equal(graph.evaluate_rows(double, {"a": rows})["c"], 2 * rows)
+    assert sizes[0] == graph.LEAST_ROWS
+    assert len(sizes) > 1
+    assert sum(sizes) == len(rows)
 
 
 def test_an_output_without_the_batch_is_computed_in_one_run():
     def total(inputs):
         return {"c": inputs["a"].sum()}
 
-    assert graph.evaluate_rows(total, {"a": np.arange(10.0)}, chunk=4)["c"] == 45
+    assert graph.evaluate_rows(total, {"a": np.arange(10.0)})["c"] == 45
 
 
 def test_a_model_that_does_not_load_or_run_is_named_in_the_error():

@@ -83,6 +83,9 @@ def test_a_bundle_that_failed_on_this_image_is_refused_with_the_evidence(tmp_pat
 def test_serving_without_its_extra_says_what_to_install(lading, bundle, monkeypatch):
     # What Python documents for a module that cannot be imported; uninstalling it would harm other tests.
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    # Importing it again binds the attribute of the package again, too: it is put back with the modules.
+    package = sys.modules["lading"]
+    monkeypatch.setattr(package, "server", package.server, raising=False)
     for name in [name for name in sys.modules if name.startswith("lading.server")]:
         monkeypatch.delitem(sys.modules, name)
     code, _, stderr = lading("serve", bundle.path)

@@ -69,6 +69,7 @@ def test_a_release_splits_calls_by_their_metadata_and_records_their_answers(iris
     counts = {window.version: (window.requests, window.errors) for window in observer.windows.drain()}
     assert counts == {3: (2, {"InputMissing": 1}), 4: (2, {})}
     assert observer.match_feedback("iris", b"of tin", ("0",))
+    observer.close()
 
 
 def test_bytes_that_are_no_message_are_refused_in_a_sentence(iris):

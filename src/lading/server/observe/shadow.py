@@ -119,6 +119,7 @@ class Shadows:
                 if copy.candidate.digest not in self._unequal:
                     self._unequal.add(copy.candidate.digest)
                     log.exception("answers of %s cannot be compared with live's", copy.candidate.label)
+            del copy  # Its job and arrays are not kept until the next copy comes.
 
     def _run(self, copy: _Copy) -> None:
         counts = self._windows.counts(copy.traffic.release, copy.candidate)
