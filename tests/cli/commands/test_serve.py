@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import shutil
 import subprocess
 import sys
@@ -84,8 +85,8 @@ def test_serving_without_its_extra_says_what_to_install(lading, bundle, monkeypa
     # What Python documents for a module that cannot be imported; uninstalling it would harm other tests.
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     # Importing it again binds the attribute of the package again, too: it is put back with the modules.
-    package = sys.modules["lading"]
-    monkeypatch.setattr(package, "server", package.server, raising=False)
+    server = importlib.import_module("lading.server")
+    monkeypatch.setattr(sys.modules["lading"], "server", server)
     for name in [name for name in sys.modules if name.startswith("lading.server")]:
         monkeypatch.delitem(sys.modules, name)
     code, _, stderr = lading("serve", bundle.path)
