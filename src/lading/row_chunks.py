@@ -92,6 +92,21 @@ class ChunkSizes:
         return max(least, 1 << (most.bit_length() - 1))
 
 
+class FixedChunks(ChunkSizes):
+    """The same number of rows in each run: the bits of the answers then follow from the inputs alone."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def most(self, values: int) -> int:  # noqa: ARG002
+        """Return the number that was asked for."""
+        return self._rows
+
+    def observe(self, rows: int, values: int, took_s: float) -> None:
+        """Learn nothing."""
+
+
 def _add(joined: dict[str, Array], answers: Mapping[str, Array], start: int, count: int, rows: int) -> bool:
     """Put the answers to `count` rows in their place among those to all `rows`; return whether they fit."""
     for name, array in answers.items():

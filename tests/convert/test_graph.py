@@ -51,18 +51,17 @@ def test_a_free_name_is_used_nowhere_in_the_graph():
     assert graph.free_name(model, "relu") == "relu_1"
 
 
-def test_rows_are_run_in_chunks_and_joined():
+@pytest.mark.parametrize(("row_shape", "most"), [((3,), graph.TABLE_ROWS), ((2, 3), graph.LARGE_ROWS)])
+def test_rows_are_run_in_chunks_of_one_size_and_joined(row_shape, most):
     sizes = []
 
     def double(inputs):
         sizes.append(len(inputs["a"]))
         return {"c": 2 * inputs["a"]}
 
-    rows = np.arange(100.0)
+    rows = np.random.default_rng(0).normal(size=(2 * most + 1, *row_shape))
     np.testing.assert_array_equal(graph.evaluate_rows(double, {"a": rows})["c"], 2 * rows)
-    assert sizes[0] == graph.LEAST_ROWS
-    assert len(sizes) > 1
-    assert sum(sizes) == len(rows)
+    assert sizes == [most, most, 1]
 
 
 def test_an_output_without_the_batch_is_computed_in_one_run():

@@ -12,11 +12,16 @@ import numpy as np
 
 from lading.errors import ConverterFailed, missing_extra, one_line
 from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
-from lading.row_chunks import ChunkSizes
+from lading.row_chunks import FixedChunks
 from lading.signature import BATCH, Array, DType, Tensor
 
-LEAST_ROWS = 3
-"""Rows per run at least: an answer for all rows together shows by having another number of them."""
+TABLE_ROWS = 4096
+"""Rows of a table per run: a few values each, which take little memory whatever is computed of them."""
+
+LARGE_ROWS = 8
+"""Rows of images, sequences or tokens per run: activations may take thousands of times their memory."""
+
+_TOKENS = 16  # More whole numbers than this in a row are looked up in a table of embeddings.
 
 IR_VERSION = 8
 """The IR version of opset 18, the newest that converted models need; ONNX Runtime reads it since 1.14."""
@@ -97,8 +102,18 @@ def evaluator(title: str, model: bytes, *, threads: int = 0) -> Evaluate:
 
 
 def evaluate_rows(run: Evaluate, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Run rows in chunks and join the answers; in one run if an output does not have the batch first."""
-    return ChunkSizes().run(run, inputs, least=LEAST_ROWS)
+    """Run rows in chunks and join the answers; in one run if an output does not have the batch first.
+
+    The same chunks each time, so that a model packed again has the same bits.
+    """
+    rows = LARGE_ROWS if any(_is_large(array) for array in inputs.values()) else TABLE_ROWS
+    return FixedChunks(rows).run(run, inputs)
+
+
+def _is_large(array: Array) -> bool:
+    """Return whether rows are more than the columns of a table."""
+    tokens = array.dtype.kind in "iu" and array.ndim == 2 and array.shape[1] > _TOKENS
+    return array.ndim > 2 or tokens
 
 
 def copy_of(message: Any) -> Any:
