@@ -71,6 +71,9 @@ def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
             after_five = resident_mb()
     stop.set()
     asking.join()
+    # A version leaves the table before its memory is freed.
+    most = after_five * 1.1
+    wait_until(lambda: resident_mb() <= most, 10, lambda: f"{resident_mb():.0f} MB, {after_five:.0f} before")
     at_the_end = resident_mb()
     manager.drain("done")
     manager.close()
@@ -79,7 +82,6 @@ def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
         f"{SWAPS} swaps: {after_five:.0f} MB after 5, {at_the_end:.0f} MB at the end; "
         f"p99 {p99_calm:.1f} ms calm, {p99_swapping:.1f} ms swapping, {len(swapping)} requests"
     )
-    assert at_the_end <= after_five * 1.1
     assert len(swapping) > SWAPS
 
 
