@@ -22,6 +22,7 @@ from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, Run
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.metrics import Metrics
+from lading.server.metrics.counts import RequestCounters
 
 log = logging.getLogger("lading.server")
 
@@ -155,29 +156,41 @@ class Pipeline:
 
         A transport that answers in several threads calls this under a lock of its own.
         """
-        plane, job, route = self.plane, exchange.job, exchange.route
-        protocol = route.protocol if route is not None else NO_ROUTE
-        took_s = time.perf_counter() - exchange.began
-        if job is not None:
-            counters = self.metrics.counters_of(job.served, protocol)
+        job, took_s = exchange.job, time.perf_counter() - exchange.began
+        if job is not None:  # Then a route has made it.
+            counters = self.metrics.counters_of(job.served, exchange.route.protocol)
         else:
-            name, version = self._target(exchange) if error is not None else ("", 0)
-            counters = self.metrics.counters(name, version, protocol)
+            counters = self._counters_of_none(exchange, error)
         counters.count_answer(status, took_s, job, received_bytes, sent_bytes)
         if error is not None:
             counters.count_error(error)
-        if job is not None:
-            if plane.watches:
-                if status in _CANCELLED:
-                    plane.record_gone(job, exchange.request_id, took_s, _CLIENT_GONE)
-                else:
-                    plane.record(job, exchange.request_id, took_s, type(error).__name__ if error else "")
-        elif error is not None and exchange.plane is not None:
-            # Refused by the version on the caller's side: one that takes less than the other is worse.
-            exchange.plane.record_rejection(took_s, type(error).__name__)
+        if self.plane.watches or exchange.plane is not None:
+            self._show_release(exchange, status, took_s, error)
         if self._observe:
             for observe in self._observe:
                 observe(exchange, status, took_s, error)
+
+    def _counters_of_none(self, exchange: Exchange, error: LadingError | None) -> RequestCounters:
+        """Return the counters of an exchange without a job: of the version it asked for, if that is known."""
+        protocol = exchange.route.protocol if exchange.route is not None else NO_ROUTE
+        name, version = self._target(exchange) if error is not None else ("", 0)
+        return self.metrics.counters(name, version, protocol)
+
+    def _show_release(
+        self, exchange: Exchange, status: int | str, took_s: float, error: LadingError | None
+    ) -> None:
+        """Show an exchange that is over to the release of its model."""
+        plane, job = self.plane, exchange.job
+        if job is not None:
+            if not plane.watches:
+                return
+            if status in _CANCELLED:
+                plane.record_gone(job, exchange.request_id, took_s, _CLIENT_GONE)
+            else:
+                plane.record(job, exchange.request_id, took_s, type(error).__name__ if error else "")
+        elif error is not None and exchange.plane is not None:
+            # Refused by the version on the caller's side: one that takes less than the other is worse.
+            exchange.plane.record_rejection(took_s, type(error).__name__)
 
     def answer_headers(self, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
         """Return the headers that steps add to the answer."""

@@ -75,21 +75,25 @@ class _Plan:
         return Response(b'{"prediction":%b}' % dumps(outputs[self.names[0]][0]))
 
 
-def _plan(served: ServedVersion, *, flat: bool) -> _Plan:
+def _plan(served: ServedVersion, form: tuple[str, str]) -> _Plan:
     model = served.loaded
     assert model is not None  # `resolve` returns no version that is not loaded.
-    plans = model.plans
-    plan: _Plan | None = plans.get(_FLAT if flat else _BY_ROW)
+    plan: _Plan | None = model.plans.get(form)
     if plan is None:
-        plan = plans[_FLAT if flat else _BY_ROW] = _Plan(served, flat=flat)
+        plan = model.plans[form] = _Plan(served, flat=form is _FLAT)
     return plan
 
 
 def predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
     """Return the handler that predicts the rows of a body; with `flat`, one row in gives one flat row out."""
 
+    form = _FLAT if flat else _BY_ROW
+
     def predict(request: Request, plane: DataPlane) -> Job:
-        return _plan(resolve(request, plane), flat=flat).job(request.body)
+        served = resolve(request, plane)
+        # `_plan` in place for all requests but the first: every request passes.
+        plan: _Plan = served.loaded.plans.get(form) or _plan(served, form)  # type: ignore[union-attr]  # loaded
+        return plan.job(request.body)
 
     return predict
 
@@ -112,7 +116,7 @@ def sample_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 
     def predict_test(request: Request, plane: DataPlane) -> Job:
         served = resolve(request, plane)
-        return _plan(served, flat=flat).job_of(first_sample(served), 1)
+        return _plan(served, _FLAT if flat else _BY_ROW).job_of(first_sample(served), 1)
 
     return predict_test
 
