@@ -86,7 +86,6 @@ def _plan(served: ServedVersion, form: tuple[str, str]) -> _Plan:
 
 def predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
     """Return the handler that predicts the rows of a body; with `flat`, one row in gives one flat row out."""
-
     form = _FLAT if flat else _BY_ROW
 
     def predict(request: Request, plane: DataPlane) -> Job:
