@@ -66,6 +66,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── NotSupported              the protocol has it, this server does not implement it
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
+    │   ├── TooManyRows             more rows in one request than the server takes
     │   ├── QueueFull
     │   ├── MemoryShort             a model that would need more memory than is free
     │   └── DeadlineExceeded
@@ -412,6 +413,10 @@ class LimitError(LadingError):
 
 class BodyTooLarge(LimitError):
     """A request body above ``max_body_bytes``."""
+
+
+class TooManyRows(LimitError):
+    """A request of more rows than ``max_request_rows``."""
 
 
 class QueueFull(LimitError):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, RunFailed
+from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, RunFailed, TooManyRows
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.metrics import Metrics
@@ -80,6 +80,23 @@ class Steps:
     look_up: tuple[Step, ...] = ()
     observe: tuple[ExchangeObserver, ...] = ()
     answer: tuple[Step, ...] = ()
+
+
+def row_limit(most: int) -> Step:
+    """Return the step that refuses a request of more than `most` rows, with `TooManyRows`."""
+
+    def check(exchange: Exchange) -> None:
+        job = exchange.job
+        assert job is not None  # Requests without a job are not looked up.
+        if job.rows > most:
+            raise TooManyRows(
+                f"request for `{job.served.label}`",
+                expected=f"at most {most} rows",
+                found=f"{job.rows}",
+                hint="send fewer rows at a time, or raise `max_request_rows`",
+            )
+
+    return check
 
 
 class Pipeline:

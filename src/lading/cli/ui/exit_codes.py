@@ -35,6 +35,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.AnswerTypeRefused: REFUSED,
     errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
+    errors.TooManyRows: REFUSED,
     errors.QueueFull: UNAVAILABLE,
     errors.MemoryShort: UNAVAILABLE,
     errors.DeadlineExceeded: UNAVAILABLE,

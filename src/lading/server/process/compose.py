@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lading.server.exchange import Pipeline, Steps
+from lading.server.exchange import Pipeline, Steps, row_limit
 from lading.server.http.app import App
 from lading.server.http.cors import Cors
 from lading.server.http.messages import Handler, Request, Response, Route
@@ -72,12 +72,16 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
     )
     router = Router(routes, native.refuse, tfs.beyond(), root_path)
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    return App(Pipeline(plane, metrics, request_steps(cors)), router, settings.max_body_bytes, cors)
+    return App(Pipeline(plane, metrics, request_steps(settings, cors)), router, settings.max_body_bytes, cors)
 
 
-def request_steps(cors: Cors | None) -> Steps:
+def request_steps(settings: ServeSettings, cors: Cors | None = None) -> Steps:
     """List what is done to every request of every protocol besides prediction."""
-    return Steps(answer=(cors.allow,) if cors is not None else ())
+    most = settings.max_request_rows
+    return Steps(
+        look_up=(row_limit(most),) if most else (),
+        answer=(cors.allow,) if cors is not None else (),
+    )
 
 
 def documentation_pages(app: App) -> Any:

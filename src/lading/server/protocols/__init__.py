@@ -25,6 +25,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.AnswerTypeRefused: 406,
     errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
+    errors.TooManyRows: 413,
     errors.QueueFull: 429,
     errors.MemoryShort: 503,
     errors.DeadlineExceeded: 504,
