@@ -185,3 +185,19 @@ def test_an_error_can_be_raised_with_a_cause_and_caught_by_its_branch():
     with pytest.raises(errors.InputError) as caught:
         raise ValueRefused("here") from KeyError("x")
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_message_quotes_at_most_200_characters():
+    error = ValueRefused("input `x`", expected="`float32`", found=f"`{'a' * 150 + 'b' * 10**6 + 'end'}`")
+    assert len(error.message) < 300
+    assert error.message.startswith("input `x`: expected `float32`, found `aaa")
+    assert error.message.endswith("bbbend`")
+
+
+def test_a_message_has_an_end():
+    assert len(LadingError(" ".join(["many"] * 10**6)).message) <= 4001
+
+
+def test_a_path_of_200_characters_is_quoted_whole():
+    path = f"`{'p' * 200}`"
+    assert path in LadingError(path, expected="a file", found="none").message

@@ -83,15 +83,20 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── RemoteError               a server answered the client with an error
     └── RunFailed                 the runtime failed on input that fits the signature
 
-A message is one sentence, *where: expected X, found Y*; ``hint`` says what the reader can do.
+A message is one sentence, *where: expected X, found Y*; ``hint`` says what the reader can do. It quotes at
+most 200 characters of anything, so that no answer is as long as the body that it refuses.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Self, TypedDict, TypeVar, Unpack
 
 _LONGEST_LINE = 300
+_LONGEST_QUOTE = 200
+_LONG_QUOTE = re.compile(f"`([^`]{{{_LONGEST_QUOTE + 1},}})`")
+_LONGEST_MESSAGE = 4000
 _Entry = TypeVar("_Entry")
 
 
@@ -135,6 +140,8 @@ class LadingError(Exception):
         if (value := self._found()) is not None:
             parts.append(f"found {value}")
         text = f"{self.where}: {', '.join(parts)}" if parts else self.where
+        if len(text) > _LONGEST_QUOTE:
+            text = _shortened(text)
         return text if text.isprintable() else _printable(text)
 
     def with_hint(self, hint: str) -> Self:
@@ -146,6 +153,12 @@ class LadingError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def _shortened(text: str) -> str:
+    # What is quoted may be the caller's, and as long as a body: both of its ends tell which it is.
+    text = _LONG_QUOTE.sub(lambda quote: f"`{quote[1][:140]}…{quote[1][-50:]}`", text)
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…"
 
 
 def _printable(text: str) -> str:

@@ -359,13 +359,21 @@ class _Waiting:
                 raise self._plane.deadline_error(job)
 
 
-def check_outputs(served: ServedVersion, names: Sequence[str]) -> None:
-    """Raise `OutputUnknown` for a name that is no output of the version."""
-    known = [tensor.name for tensor in served.signature.outputs]
+def check_outputs(served: ServedVersion, names: Sequence[str], *, forms: int = 1) -> None:
+    """Raise `OutputUnknown` for a name that is no output, or that comes more often than there are `forms`.
+
+    Without that limit one name again and again would make a small request's answer as large as the memory.
+    """
+    known = {tensor.name: 0 for tensor in served.signature.outputs}
     for name in names:
         if name not in known:
             expected = ", ".join(f"`{output}`" for output in known)
             raise OutputUnknown(f"output of `{served.label}`", expected=expected, found=f"`{name}`")
+        known[name] += 1
+        if known[name] > forms:
+            often = "once" if forms == 1 else f"at most {forms} times"
+            found = f"`{name}` again"
+            raise OutputUnknown(f"outputs of `{served.label}`", expected=f"each {often}", found=found)
 
 
 def rows_in(served: ServedVersion, inputs: Mapping[str, Array]) -> int:

@@ -51,6 +51,16 @@ def test_nan_is_refused_if_the_golden_samples_have_none(client):
     assert "NaN at `$.inputs[0].data[1]`" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("depth", [65, 900])
+def test_lists_deeper_than_any_array_are_refused(client, depth):
+    # Each level was a pass over all values: 900 of them held the server for 22 s.
+    data = "[" * depth + "1" + "]" * depth + ",1" * 200_000
+    tensor = f'{{"name":"x","shape":[66667,3],"datatype":"FP32","data":[{data}]}}'
+    answer = client.post("/v2/models/echo-float32/infer", content=f'{{"inputs":[{tensor}]}}'.encode())
+    assert answer.status_code == 400
+    assert "lists at most 64 deep" in answer.json()["error"]
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
+import numpy as np
 import pytest
+from onnx import helper
 
 from lading.errors import BodyInvalid, OutputUnknown
 from lading.server.protocols.oip.selection import SelectedOutput, Selection, select_outputs
+from lading.signature import Signature, Tensor
+from support.echo_models import bundle_of, model_of
+from support.hosted_app import served_from
 
 
 @pytest.fixture
@@ -40,12 +47,32 @@ def test_one_output_may_be_selected_in_two_forms(pair):
     assert selection.compute == ("total",)
 
 
-def test_a_selection_is_remembered_but_not_without_limit(pair):
-    assert select_outputs(pair, ("total",), binary=False) is select_outputs(pair, ("total",), binary=False)
-    for count in range(300):
-        select_outputs(pair, ("total",) * (count + 2), binary=False)
-    remembered = [key for key in pair.model.plans if isinstance(key, tuple) and key[0] is Selection]
-    assert len(remembered) <= 256
+def test_a_selection_is_remembered_but_not_without_limit(tmp_path):
+    # Clients choose the names and their order: 720 orders of six outputs.
+    x = Tensor(name="x", dtype="float32", shape=("batch", 1))
+    outputs = tuple(Tensor(name=f"y{at}", dtype="float32", shape=("batch", 1)) for at in range(6))
+    nodes = [helper.make_node("Identity", ["x"], [output.name]) for output in outputs]
+    signature = Signature((x,), outputs)
+    inputs = {"x": np.ones((2, 1), np.float32)}
+    six = served_from(bundle_of(tmp_path / "six", "six", model_of(nodes, (x,), outputs), signature, inputs))
+    names = [output.name for output in outputs]
+    assert select_outputs(six, ("y1",), binary=False) is select_outputs(six, ("y1",), binary=False)
+    for order in permutations(names):
+        assert [each.tensor.name for each in select_outputs(six, order, binary=False).outputs] == list(order)
+    remembered = [key for key in six.model.plans if isinstance(key, tuple) and key[0] is Selection]
+    assert 1 < len(remembered) <= 256
+
+
+@pytest.mark.parametrize("more", [{}, {"parameters": {"binary_data": True}}])
+def test_an_output_named_again_and_again_is_refused(client, more):
+    # 108 kB were answered with 132 MB.
+    body = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}],
+        "outputs": [{"name": "y", **more}] * 40_000,
+    }
+    answer = client.post("/v2/models/echo-float32/infer", json=body)
+    assert answer.status_code == 400
+    assert "found `y` again" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("classes", [-1, True, 1.5, "2", None])

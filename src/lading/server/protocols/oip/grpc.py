@@ -21,7 +21,7 @@ from lading.server.inference.version import ServedVersion, State
 from lading.server.protocols.oip import metadata, tensors
 from lading.server.protocols.oip.parameters import check_output, check_request, decode_base64, reads_base64
 from lading.server.protocols.oip.routing import find, resolve
-from lading.server.protocols.oip.selection import SelectedOutput, Selection, select_outputs
+from lading.server.protocols.oip.selection import FORMS, SelectedOutput, Selection, select_outputs
 from lading.signature import Array, DType, Tensor
 
 PROTOCOL = "oip-grpc"
@@ -219,7 +219,7 @@ def _select(served: ServedVersion, outputs: Sequence[Any]) -> Selection:
     names = tuple([output.name for output in outputs])
     if not any(output.parameters for output in outputs):
         return select_outputs(served, names, binary=False)
-    check_outputs(served, names)
+    check_outputs(served, names, forms=FORMS)
     known = {tensor.name: tensor for tensor in served.signature.outputs}
     return Selection.of(
         served, (_select_one(known[output.name], output, at) for at, output in enumerate(outputs))

@@ -18,7 +18,7 @@ from lading.server.protocols import DECODE_ERRORS, decode_error_text
 from lading.server.protocols.oip import json_text, tensors
 from lading.server.protocols.oip.bodies import Body, Input, Options, RawBody, plain_reader
 from lading.server.protocols.oip.parameters import check_output, check_request, decode_base64, reads_base64
-from lading.server.protocols.oip.selection import SelectedOutput, Selection, select_outputs
+from lading.server.protocols.oip.selection import FORMS, SelectedOutput, Selection, select_outputs
 from lading.signature import Array, Tensor
 
 LENGTH = b"inference-header-content-length"
@@ -256,7 +256,7 @@ def _select(served: ServedVersion, options: Options) -> Selection:
     binary = _flag(options.parameters, "binary_data_output", "$.parameters")
     if not options.outputs:
         return select_outputs(served, (), binary=bool(binary))
-    check_outputs(served, [output.name for output in options.outputs])
+    check_outputs(served, [output.name for output in options.outputs], forms=FORMS)
     known = {tensor.name: tensor for tensor in served.signature.outputs}
     return Selection.of(
         served,

@@ -12,12 +12,15 @@ import msgspec
 import numpy as np
 import orjson
 
-from lading.errors import ValueRefused
+from lading.errors import ShapeRefused, ValueRefused
 from lading.server.codecs.rows import value_type
 from lading.server.codecs.simd import LEAST_BYTES, number_reader
 from lading.server.protocols import DECODE_ERRORS, decode_error_text
 from lading.server.protocols.oip.tensors import wrong_size
 from lading.signature import Array, DType, Tensor, cast_json
+
+_DEEPEST = 64
+"""Most dimensions that an array of numpy has."""
 
 
 def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Array:
@@ -43,7 +46,7 @@ def read_data(tensor: Tensor, shape: Sequence[int], data: Any, path: str) -> Arr
     if is_nested and _depth(data) == len(shape):
         return cast_json(tensor, data, path, shape=tuple(shape))
     # The protocol allows values to be nested in any way or flat, in row-major order.
-    values = _flatten(data) if is_nested else data
+    values = _flatten(tensor, data, path) if is_nested else data
     if isinstance(values, list) and len(values) != prod(shape):
         raise wrong_size(tensor, f"{prod(shape)} values at `{path}`", len(values))
     return cast_json(tensor, values, path, shape=(prod(shape),)).reshape(shape)
@@ -113,7 +116,22 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _flatten(values: list[Any]) -> list[Any]:
-    while any(isinstance(value, list) for value in values):
-        values = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    return values
+def _flatten(tensor: Tensor, values: list[Any], path: str) -> list[Any]:
+    """Return the values of nested lists in their order; each is looked at once, however deep it lies."""
+    flat: list[Any] = []
+    levels = [iter(values)]
+    while levels:
+        for value in levels[-1]:
+            if isinstance(value, list):
+                levels.append(iter(value))
+                if len(levels) > _DEEPEST:
+                    raise ShapeRefused(
+                        f"input `{tensor.name}`",
+                        expected=f"lists at most {_DEEPEST} deep at `{path}`",
+                        found="deeper ones",
+                    )
+                break
+            flat.append(value)
+        else:
+            levels.pop()
+    return flat

@@ -13,6 +13,8 @@ from lading.server.protocols.oip import tensors
 from lading.signature import Array, Tensor
 
 _MOST_PLANS = 256
+FORMS = 2
+"""How often a request may name an output: for its values, and for its classes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ _TAGS = {"float32": b"\x2a", "float64": b"\x32"}
 _HEAD = ("dtype", "tensor_shape", "version_number")
 _MOST_VALUES = 2**48
 # The most values that a short list may be repeated to: a shape of a few bytes could ask for any memory.
-_MOST_REPEATED = 2**22
+_MOST_REPEATED = 2**20
 
 
 def message(name: str) -> Any:
