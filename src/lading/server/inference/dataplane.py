@@ -372,8 +372,9 @@ def check_outputs(served: ServedVersion, names: Sequence[str], *, forms: int = 1
         known[name] += 1
         if known[name] > forms:
             often = "once" if forms == 1 else f"at most {forms} times"
-            found = f"`{name}` again"
-            raise OutputUnknown(f"outputs of `{served.label}`", expected=f"each {often}", found=found)
+            raise OutputUnknown(
+                f"outputs of `{served.label}`", expected=f"each {often}", found=f"`{name}` again"
+            )
 
 
 def rows_in(served: ServedVersion, inputs: Mapping[str, Array]) -> int:

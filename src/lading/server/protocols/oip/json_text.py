@@ -117,7 +117,7 @@ def _depth(value: Any) -> int:
 
 
 def _flatten(tensor: Tensor, values: list[Any], path: str) -> list[Any]:
-    """Return the values of nested lists in their order; each is looked at once, however deep it lies."""
+    """Return the values of nested lists in their order; each is looked at once, however deep it is."""
     flat: list[Any] = []
     levels = [iter(values)]
     while levels:
