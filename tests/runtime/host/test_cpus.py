@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from lading.runtime.host.cpus import cpu_limit
-
-
-def write_proc(folder: Path, groups: str, mounts: list[str], files: dict[str, str]) -> Path:
-    """Write what ``/proc/self`` shows of cgroups, with the mounts moved below `folder`."""
-    for name, content in files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    (folder / "cgroup").write_text(groups)
-    (folder / "mountinfo").write_text("".join(line.replace("MNT", f"{folder}/sys") for line in mounts))
-    return folder
-
+from support.cgroups import write_proc
 
 V2 = "29 23 0:26 / MNT rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 

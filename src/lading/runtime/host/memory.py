@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-# Limit and usage of this process's memory cgroup, v2 and v1.
-_GROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+from lading.runtime.host.cgroups import PROC, group_folders, read_lines
+
+# Limit and usage of a memory cgroup, by the version of cgroups.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
+}
 
 
-def memory_available(groups: Sequence[tuple[str, str]] = _GROUPS) -> int | None:
-    """Return the bytes that can still be taken, or None if neither the kernel nor a cgroup says."""
-    in_groups = [_available_in_group(*paths) for paths in groups]
+def memory_available(proc: Path = PROC) -> int | None:
+    """Return the bytes that can still be taken, or None if neither the kernel nor a cgroup says.
+
+    The least that the machine, this process's cgroup and each cgroup above it have left.
+    """
+    in_groups = [_available_in_group(version, folder) for version, folder in group_folders("memory", proc)]
     known = [size for size in (_meminfo("MemAvailable:"), *in_groups) if size is not None]
     return min(known) if known else None
 
 
-def memory_limit(groups: Sequence[tuple[str, str]] = _GROUPS) -> int:
+def memory_limit(proc: Path = PROC) -> int:
     """Return the bytes that the machine has or a cgroup allows, whichever is less; 0 if neither says."""
-    limits = [_number(limit) for limit, _ in groups]
+    limits = [_number(folder / _FILES[version][0]) for version, folder in group_folders("memory", proc)]
     known = [size for size in (_meminfo("MemTotal:"), *limits) if size is not None]
     return min(known, default=0)
 
@@ -54,23 +58,23 @@ def _meminfo(field: str) -> int | None:
     return None
 
 
-def _available_in_group(limit_file: str, usage_file: str) -> int | None:
-    limit, usage = _number(limit_file), _number(usage_file)
+def _available_in_group(version: int, folder: Path) -> int | None:
+    limit, usage = (_number(folder / file) for file in _FILES[version])
     if limit is None or usage is None:
         return None
-    return max(0, limit - usage + _reclaimable(Path(usage_file).with_name("memory.stat")))
+    return max(0, limit - usage + _reclaimable(folder / "memory.stat"))
 
 
 def _reclaimable(stat: Path) -> int:
     """Return the bytes of inactive page cache, which the kernel reclaims by itself."""
-    # The usage of a cgroup counts them; docker and the kubelet subtract them, too.
-    lines = stat.read_text().splitlines() if stat.is_file() else []
-    sizes = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+    # The usage of a cgroup counts them; docker and the kubelet subtract them, too. In v1, those of the groups
+    # below are in the `total_` fields.
+    sizes = {name: int(value) for name, _, value in (line.partition(" ") for line in read_lines(stat))}
     return sizes.get("total_inactive_file", sizes.get("inactive_file", 0))
 
 
-def _number(file: str) -> int | None:
+def _number(file: Path) -> int | None:
     try:
-        return int(Path(file).read_text())
+        return int(file.read_text())
     except (OSError, ValueError):
         return None  # No such cgroup here, or `max`.
