@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -142,3 +143,28 @@ def test_the_result_is_that_of_numpys_isclose_and_nothing_warns(expected, data):
         close = np.isclose(actual, expected, rtol=1e-3, atol=1e-6, equal_nan=True)
     assert parity.holds == bool(close.all())
     assert parity.holds == (not parity.worst or parity.worst[0].excess <= 1.0)
+
+
+@pytest.mark.parametrize("shape", [(2_000_000,), (1, 2_000_000), (1000, 2000)])
+@pytest.mark.parametrize("dtype", ["f4", "i4"])
+def test_a_comparison_of_large_outputs_takes_little_memory(shape, dtype):
+    expected, actual = np.zeros(shape, dtype), np.zeros(shape, dtype)
+    actual.flat[-1] = 1
+    tracemalloc.start()
+    try:
+        parity = parity_of(expected, actual, EXACT)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [deviation.row for deviation in parity.worst] == [shape[0] - 1]
+    # Per row four numbers are kept; a copy of all values in float64 would be 16 MB, as numbers of Python 60 MB.
+    assert peak < 3_000_000 + 40 * shape[0]
+
+
+def test_the_worst_of_many_values_in_a_row_is_found_and_said_in_few_words():
+    expected, actual = np.zeros((3, 200_000)), np.zeros((3, 200_000))
+    actual[1, 150_000], actual[2, 70_000] = 5.0, 7.0
+    parity = parity_of(expected, actual, Tolerance(rtol=0, atol=1.0))
+    assert [(deviation.row, deviation.excess) for deviation in parity.worst] == [(2, 7.0), (1, 5.0)]
+    assert parity.max_abs_error == 7.0
+    assert len(str(parity.worst[0])) < 200

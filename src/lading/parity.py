@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from lading.signature import Array, Tensor
 
+_VALUES_AT_ONCE = 2**15
+"""How many values are compared at once: what that takes in memory does not grow with the outputs."""
+
+_LONG_ROW = 1000
+
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far outputs may differ: ``|found - expected| <= atol + rtol * |expected|`` for every number.
@@ -74,7 +79,7 @@ def compare(
             max_abs_error = max(max_abs_error, error)
             holds = holds and bool((excess <= 1.0).all())
         else:
-            flipped = _by_row(np.asarray(reference != array))  # [rows]
+            flipped = _flipped_rows(reference, array)  # [rows]
             label_flips += int(flipped.sum())
             excess = flipped.astype(np.float64) * 2  # Anything above 1: a flip is outside of every tolerance.
         worst.extend(_worst(tensor, reference, array, excess, show))
@@ -85,6 +90,21 @@ def compare(
 
 def _excess(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
     """Return for each row the largest error as a share of the allowed error, and the largest error of all."""
+    wide, other = _as_rows(expected), _as_rows(actual)  # [rows, values]
+    rows, values = wide.shape
+    excess, largest = np.zeros(rows), 0.0
+    step = max(1, _VALUES_AT_ONCE // max(1, values))
+    for row in range(0, rows, step):
+        for value in range(0, values, _VALUES_AT_ONCE):
+            part = slice(row, row + step), slice(value, value + _VALUES_AT_ONCE)
+            share, error = _share(wide[part], other[part], tolerance)
+            np.maximum(excess[part[0]], share.max(axis=1), out=excess[part[0]])
+            largest = max(largest, error)
+    return excess, largest
+
+
+def _share(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
+    """Return each error as a share of the allowed error, and the largest finite error."""
     wide, other = expected.astype(np.float64), actual.astype(np.float64)
     # NaN, infinity and an atol of 0 are expected here: what they yield is put right below.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -96,16 +116,24 @@ def _excess(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[NDArr
     # NaN or an infinity on one side only is beyond every tolerance.
     share = np.where(same, 0.0, np.where(np.isnan(share) | ~np.isfinite(wide), np.inf, share))
     finite = error[np.isfinite(error) & ~same]
-    return _by_row(share, np.max), float(finite.max()) if finite.size else 0.0
+    return share, float(finite.max()) if finite.size else 0.0
 
 
-def _by_row(values: Array, reduce: Any = np.any) -> Array:
-    """Reduce every axis but the first; a scalar is one row."""
-    rows, *sizes = values.shape or (1,)
-    flat = values.reshape(rows, math.prod(sizes))  # -1 would be ambiguous without rows.
-    if flat.shape[1] == 0:
-        return np.zeros(flat.shape[0], dtype=flat.dtype)
-    return np.asarray(reduce(flat, axis=1))  # [rows]
+def _flipped_rows(expected: Array, actual: Array) -> NDArray[np.bool_]:
+    """Return which rows have a value that is another."""
+    wide, other = _as_rows(expected), _as_rows(actual)  # [rows, values]
+    rows, values = wide.shape
+    step = max(1, _VALUES_AT_ONCE // max(1, values))
+    parts = [
+        np.any(wide[row : row + step] != other[row : row + step], axis=1) for row in range(0, rows, step)
+    ]
+    return np.concatenate([np.zeros(0, dtype=bool), *parts])
+
+
+def _as_rows(array: Array) -> Array:
+    """Return the array with all axes but the first as one; a scalar is one row."""
+    rows, *sizes = array.shape or (1,)
+    return array.reshape(rows, math.prod(sizes))  # -1 would be ambiguous without rows.
 
 
 def _worst(tensor: Tensor, expected: Array, actual: Array, excess: Array, show: int) -> list[Deviation]:
@@ -120,7 +148,9 @@ def _worst(tensor: Tensor, expected: Array, actual: Array, excess: Array, show: 
 
 def _plain(array: Array, row: int) -> Any:
     value = array[row] if array.ndim else array
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    # As numbers of Python, an image of 640 × 640 would take 40 MB; as an array its text is short, too.
+    long = isinstance(value, np.ndarray) and value.size > _LONG_ROW
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) and not long else value
 
 
 def _form(array: Array | None) -> str:

@@ -93,6 +93,16 @@ def test_rows_that_are_shown_to_depend_on_others_are_never_merged(tmp_path):
     assert not bundle.manifest.signature.independent_rows
 
 
+@pytest.mark.parametrize("steps", [2, 3, 6, 8, 64])
+def test_an_output_whose_steps_come_before_its_rows_packs(tmp_path, steps):
+    # As many steps as rows in a run must not be taken for rows.
+    nodes = [node("Transpose", ["x"], ["y"], perm=[1, 0, 2])]
+    io = [value("x", FLOAT, ["n", steps, 4])], [value("y", FLOAT, [steps, "n", 4])]
+    bundle = pack_graph(tmp_path, nodes, *io)
+    assert tensors(bundle) == {"y": f"float32 [{steps}, n, 4]"}
+    assert not bundle.manifest.signature.batched
+
+
 def test_random_answers_are_refused(tmp_path):
     nodes = [node("RandomNormalLike", ["x"], ["r"]), node("Add", ["x", "r"], ["y"])]
     with pytest.raises(ConverterFailed, match="the same answer to the same input"):

@@ -49,7 +49,7 @@ class OnnxFile:
         # Expected outputs that came with samples, and the table of those samples.
         self._expected: dict[str, Array] = {}
         self._expected_of: Table | None = None
-        self._dependence: list[str | None] = []  # of its rows, once they have been run
+        self._in_chunks: list[bool] = []  # whether rows may run in chunks, once some have been run
         self._columns = rewrite_outputs(model, self.title)
         self._notes = self._repair(model)
         self._model = model
@@ -261,11 +261,22 @@ class OnnxFile:
     def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         if not self._has_rows:
             return self._evaluate(arrays)
-        answers = graph.evaluate_rows(self._evaluate, arrays)
-        if not self._dependence:
-            self._dependence.append(row_dependence(self._model, self._evaluate, arrays))
-        # In pieces, rows that depend on each other have other answers than in one run.
-        return answers if self._dependence[0] is None else self._evaluate(arrays)
+        if not self._in_chunks:
+            self._in_chunks.append(self._may_run_in_chunks(arrays))
+        return graph.evaluate_rows(self._evaluate, arrays) if self._in_chunks[0] else self._evaluate(arrays)
+
+    def _may_run_in_chunks(self, arrays: Mapping[str, Array]) -> bool:
+        """Return whether rows have the same answers in several runs, and those can be joined."""
+        for rows in (2, 3):
+            few = {name: array[np.arange(rows) % len(array)] for name, array in arrays.items()}
+            try:
+                answers = self._evaluate(few).values()
+            except ConverterFailed:
+                return False
+            # One number of rows is not enough: of 8 steps and 8 rows, either may come first.
+            if any(array.shape[:1] != (rows,) for array in answers):
+                return False
+        return row_dependence(self._model, self._evaluate, arrays) is None
 
     def _check_kind(self, tensor: Tensor, columns: Mapping[str, Array]) -> None:
         """Refuse text where the model takes something else, by its column, row and value."""

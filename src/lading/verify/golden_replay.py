@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from lading.bundle import Bundle
 from lading.errors import BatchMismatch, GoldenMismatch
@@ -140,7 +141,9 @@ def _both_sides(worst: Deviation) -> tuple[str, str]:
 
 def _leaves(value: Any) -> Iterator[Any]:
     """Return the single values of nested lists, in their order."""
-    if isinstance(value, list):
+    if isinstance(value, np.ndarray):
+        yield from value.ravel().tolist()
+    elif isinstance(value, list):
         for item in value:
             yield from _leaves(item)
     else:
