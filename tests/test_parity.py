@@ -157,7 +157,7 @@ def test_a_comparison_of_large_outputs_takes_little_memory(shape, dtype):
     finally:
         tracemalloc.stop()
     assert [deviation.row for deviation in parity.worst] == [shape[0] - 1]
-    # Per row four numbers are kept; a copy of all values in float64 would be 16 MB, as numbers of Python 60 MB.
+    # Some numbers are kept for each row; all values in float64 would be 16 MB, as numbers of Python 60 MB.
     assert peak < 3_000_000 + 40 * shape[0]
 
 
