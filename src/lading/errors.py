@@ -40,6 +40,8 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── SignatureMismatch       the manifest and the model disagree
     │   ├── GoldenMismatch          the golden samples give different answers here
     │   ├── BatchMismatch           a row alone and the same row in a batch give different answers
+    │   ├── ModelCrashed            running the model ended its process with a signal
+    │   ├── ModelEndless            loading or running the model did not end within its limit
     │   ├── GateNotMet              a number outside its limit
     │   ├── EvidenceFailed          verification failed before on this very image
     │   └── HistoryBroken           an event of a release was changed or left out
@@ -304,6 +306,14 @@ class GoldenMismatch(VerificationError):
 
 class BatchMismatch(VerificationError):
     """A row alone and the same row in a batch give different answers."""
+
+
+class ModelCrashed(VerificationError):
+    """Running the model ended its process with a signal."""
+
+
+class ModelEndless(VerificationError):
+    """Loading or running the model did not end within its limit."""
 
 
 class GateNotMet(VerificationError):

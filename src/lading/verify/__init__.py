@@ -37,6 +37,9 @@ CHECKS = (
 )
 """The names of the checks in the order in which they run; gates come after them under their own names."""
 
+TIMEOUT_S = 600.0
+"""How long all checks that run the model may take together."""
+
 
 class Measured(Protocol):
     """The metrics of a version; the registry's `ModelVersion` has them."""
@@ -53,18 +56,20 @@ def verify(
     gates: Gates | None = None,
     live: Measured | None = None,
     threads: int = 0,
+    timeout_s: float = TIMEOUT_S,
 ) -> Evidence:
     """Run every check of a bundle here and return the evidence; it holds if none failed.
 
     A bundle that is open is opened again, so that its files are read now. `live` is the version that
     serves, which some gates compare with; ``threads=0`` means the CPUs of the cgroup. A check is skipped if
-    one that it depends on did not pass. Raises `ExtraMissing` without ONNX Runtime.
+    one that it depends on did not pass. The model runs in processes of their own, `timeout_s` in all: one
+    that crashes or does not end fails the check of that step. Raises `ExtraMissing` without ONNX Runtime.
     """
     here = fingerprint()
     report = Report()
     opened = report.open(bundle)
     if opened is not None:
-        report.examine(opened, threads or cpu_limit())
+        report.examine(opened, threads or cpu_limit(), timeout_s)
     else:
         report.skip_from("onnx", CHECKS, because="the bundle could not be opened")
     checks = list(report.checks)

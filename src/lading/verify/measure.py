@@ -16,6 +16,7 @@ import numpy as np
 from lading.bundle import MANIFEST_FILE, Bundle
 from lading.errors import RunFailed
 from lading.runtime import Runtime
+from lading.runtime.host.signals import how_it_ended
 from lading.runtime.open import open_runtime
 from lading.verify.golden_replay import repeat_rows
 
@@ -58,7 +59,7 @@ def size_mb(bundle: Bundle) -> float:
     return (manifest + sum(entry.size for entry in bundle.manifest.files.values())) / _MB
 
 
-def memory_mb(bundle: Bundle, threads: int) -> float:
+def memory_mb(bundle: Bundle, threads: int, timeout_s: float = _PROBE_TIMEOUT_S) -> float:
     """Return how much a fresh process grows, at its peak, when it loads and runs the model as a server does.
 
     Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
@@ -66,13 +67,13 @@ def memory_mb(bundle: Bundle, threads: int) -> float:
     # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
     command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", str(bundle.path), str(threads)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        expected = f"an end within {_PROBE_TIMEOUT_S} s"
+        expected = f"an end within {timeout_s:.3g} s"
         raise RunFailed("the process that measures memory", expected=expected, found="none") from None
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        outcome = f"{done.returncode}{f' ({last[0]})' if last else ''}"
+        outcome = f"{how_it_ended(done.returncode)}{f' ({last[0]})' if last else ''}"
         raise RunFailed("the process that measures memory", expected="exit code 0", found=outcome)
     return float(json.loads(done.stdout)["peak_bytes"]) / _MB
 

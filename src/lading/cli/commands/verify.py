@@ -31,10 +31,21 @@ if TYPE_CHECKING:
 )
 @click.argument("bundle", type=BundleType(), metavar="DIR|REF")
 @click.option("--gates", type=FILE, help="TOML file of limits that the numbers must meet.")
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    help="Seconds that running the model may take in all.",
+)
 @registry_option
 @json_option
-def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json: bool) -> None:
+def verify(
+    bundle: Ref | Path, gates: Path | None, timeout_s: float, registry: str | None, as_json: bool
+) -> None:
     """Run every check of a bundle here; exit 0 only if all of them pass.
+
+    The model runs in a process of its own: one that crashes or does not end is a check that failed.
 
     The evidence of a version is recorded in the registry (see `lading matrix`), if that can be written; that
     of a directory is only shown. Gates that compare with the live version need a registry that has one.
@@ -42,7 +53,7 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
     from lading.gates import Gates
 
     limits = Gates.read(gates) if gates is not None else None
-    evidence = _evidence(bundle, limits, registry)
+    evidence = _evidence(bundle, limits, timeout_s, registry)
     report_evidence(evidence, as_json=as_json)
     made = [check for check in evidence.checks if check.outcome != "skipped"]
     skipped = len(evidence.checks) - len(made)
@@ -50,15 +61,16 @@ def verify(bundle: Ref | Path, gates: Path | None, registry: str | None, as_json
     printing.info(f"`{evidence.name}` holds here: {checks} on {_machine(evidence)}")
 
 
-def _evidence(source: Ref | Path, gates: Gates | None, url: str | None) -> Evidence:
+def _evidence(source: Ref | Path, gates: Gates | None, timeout_s: float, url: str | None) -> Evidence:
     from lading.verify import verify as verify_bundle
 
     if isinstance(source, Path):
         with printing.spinner(f"verifying {source}"):
-            return verify_bundle(source, gates=gates, live=_live(_name_in(source), gates, url))
+            live = _live(_name_in(source), gates, url)
+            return verify_bundle(source, gates=gates, live=live, timeout_s=timeout_s)
     with open_registry(url) as registry, printing.spinner(f"verifying {source}"):
         live = _live(source.name, gates, url)
-        evidence = verify_bundle(registry.fetch(source), gates=gates, live=live)
+        evidence = verify_bundle(registry.fetch(source), gates=gates, live=live, timeout_s=timeout_s)
         _record(registry, evidence)
     return evidence
 
