@@ -25,7 +25,7 @@ from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
 from lading.server.inference.job import Job
 
 _MOST_HEAD_BYTES = 64 * 1024
-"""Most bytes of a request line with its headers: the parser keeps all of them."""
+"""Most bytes of a head or of trailers, all of which the parser keeps, and of what frames one chunk."""
 
 
 class _NoTask:
@@ -81,9 +81,7 @@ class FastProtocol(HttpToolsProtocol):
         self._missing_bytes = 0
         self._beginning = b""
         self._received_bytes = 0
-        self._in_head = False
-        self._head_is_new = False
-        self._head_bytes = 0
+        self._framing_bytes = 0  # Of the last reads, in which no head began or ended, and no body came.
         self._declined = b""  # After an upgrade: the head to read again without it.
         self._parsed: Request | None = None
         # Of the answer.
@@ -195,6 +193,7 @@ class FastProtocol(HttpToolsProtocol):
         if not self._receiving_since:  # Between two requests.
             self._beginning, self._received_bytes = data[:LONGEST_HEAD], 0
         self._received_bytes += len(data)
+        self._framing_bytes += len(data)  # The callbacks that see more than framing set it back.
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -207,23 +206,13 @@ class FastProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             head, self._declined = self._declined, b""
             return head + data[upgrade.args[0] :] if head else b""
-        if self._in_head:
-            self._count_head(data)
+        if self._framing_bytes > _MOST_HEAD_BYTES:
+            self._refuse_head()
         request, self._parsed = self._parsed, None
         if request is not None and self._keeps_alive:
             self.stage.remember(self._beginning, self._received_bytes, request)
             self._beginning = b""
         return b""
-
-    def _count_head(self, data: bytes) -> None:
-        if self._head_is_new:
-            self._head_is_new = (
-                False  # The head began in this data, which may hold the end of another's body.
-            )
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > _MOST_HEAD_BYTES:
-            self._refuse_head()
 
     def on_message_begin(self) -> None:
         """Note the beginning; uvicorn's scope is built only if the request is not for a fast route."""
@@ -232,8 +221,7 @@ class FastProtocol(HttpToolsProtocol):
         self._request = None
         self._idle_since = 0.0
         self._receiving_since = self.stage.now
-        self._in_head = self._head_is_new = True
-        self._head_bytes = 0
+        self._framing_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; of one that comes twice the last, because no handler reads a list."""
@@ -243,7 +231,7 @@ class FastProtocol(HttpToolsProtocol):
         """Choose between a fast route and uvicorn's own way."""
         if self._waits_for_stage:  # Pipelined: each request is answered before the next is looked at.
             self.stage.run_jobs()
-        self._in_head = False
+        self._framing_bytes = 0
         if self.parser.should_upgrade() and b"upgrade" in self._headers:
             self._decline_upgrade()
             return
@@ -258,13 +246,9 @@ class FastProtocol(HttpToolsProtocol):
                 raise httptools.HttpParserInvalidURLError(url)
             super().on_headers_complete()
 
-    def on_chunk_header(self) -> None:
-        """Count what follows as headers: after the last chunk come trailers."""
-        self._in_head, self._head_is_new, self._head_bytes = True, False, 0
-
     def on_body(self, body: bytes) -> None:
         """Collect the body; its length is known to be within the limit."""
-        self._in_head = False
+        self._framing_bytes = 0
         if self._request is None:
             super().on_body(body)
         else:
@@ -274,7 +258,7 @@ class FastProtocol(HttpToolsProtocol):
         """Answer now, or when the job has run."""
         if self._declined:
             return
-        self._receiving_since = 0.0
+        self._receiving_since, self._framing_bytes = 0.0, 0
         request = self._request
         if request is None:
             super().on_message_complete()
