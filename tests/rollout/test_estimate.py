@@ -7,7 +7,8 @@ import pytest
 
 from lading.release import Plan, Release
 from lading.rollout import WindowReader
-from lading.rollout.estimate import LONGEST_S, PAIRS_PER_S, Estimator, estimate, forecast
+from lading.rollout.estimate import LONGEST_S, PAIRS_PER_S, Estimator, estimate, forecast, outlook
+from lading.rollout.evidence import assess
 from lading.rollout.snapshot import take_snapshot
 from lading.server.observe.shadow import PAIR_EVERY_S
 from support.live_windows import START, windows
@@ -97,16 +98,54 @@ def test_without_traffic_no_time_is_stated(rollout):
     assert (silent.requests_per_s, silent.live_s) == (0, None)
 
 
-def test_only_a_running_canary_is_estimated_and_not_in_its_first_seconds(rollout):
+def test_only_a_running_release_is_estimated_and_not_in_its_first_seconds(rollout):
     release, now = begun(rollout)
     rows = WindowReader(rollout.registry).windows(release)
     assert estimate(release, rows, now) is not None
-    for changed in (
-        msgspec.structs.replace(release, state="paused"),
-        msgspec.structs.replace(release, plan=Plan(mode="ab")),
-    ):
-        assert estimate(changed, rows, now) is None
+    assert estimate(msgspec.structs.replace(release, state="paused"), rows, now) is None
     assert estimate(release, rows, now - 4) is None
+
+
+@pytest.mark.parametrize("mode", ["shadow", "ab"])
+def test_the_evidence_of_a_release_that_a_person_decides_comes_about_when_it_was_estimated(tmp_path, mode):
+    clock, plan = Clock(), Plan(mode=mode, hold_s=3, min_requests=500)
+    registry = two_versions(str(tmp_path / "registry"), clock=clock)
+    crowd, before = Crowd(registry, 3, requests=40), registry.releases.current("iris")
+    for _ in range(60):
+        crowd.second(before, clock.now, EQUAL, EQUAL)
+        clock.now += 1
+    rows = registry.traffic.windows("iris", before.number)
+    expected = outlook(plan, rows, clock.now, clock.now - 60)
+    assert expected.requests_per_s == pytest.approx(40, rel=0.05)
+    assert (expected.live_s, expected.larger) == (None, None)
+    began, early = clock.now, None
+    registry.releases.begin("iris", 2, plan, actor="ada")
+    release, reader = registry.releases.current("iris"), WindowReader(registry)
+    while assess(release, rows := reader.windows(release), clock.now).action != "promote":
+        crowd.second(release, clock.now, EQUAL, EQUAL)
+        clock.now += 1
+        early = early or estimate(release, rows, clock.now)
+        assert clock.now - began < 4000
+    took_s = clock.now - began
+    assert early.requests_per_s == pytest.approx(40, rel=0.25)
+    for known in (expected, early):
+        assert took_s / 2.5 <= known.step_s <= took_s * 2.5, (took_s, known)
+    done = estimate(release, rows, clock.now)
+    assert (done.step_s, done.live_s) == (0, None)
+
+
+def test_nobody_rates_copies_so_a_shadow_judged_by_accuracy_has_no_end():
+    plan = Plan(mode="shadow", gates={"max_accuracy_drop": 0.05})
+    live = windows(1, 100, seconds=600, rated=0.5)
+    assert forecast(plan, live, START + 600, START).step_s is None
+    assert forecast(Plan(mode="shadow"), live, START + 600, START).step_s is not None
+
+
+def test_a_larger_first_step_is_named_where_it_would_do():
+    too_small = outlook(Plan(mode="canary", steps=(1, 50, 100)), live_windows(0.3), START + 600, START)
+    assert too_small.step_s is None
+    assert too_small.larger.percent > 1
+    assert too_small.larger.live_s <= LONGEST_S
 
 
 def test_a_candidate_that_will_be_rolled_back_is_given_no_time(rollout):

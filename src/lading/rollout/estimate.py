@@ -1,4 +1,6 @@
-"""How long a canary will take at the present rate: the verdict is asked about traffic that goes on as now.
+"""How long a release will take at the present rate: the verdict is asked about traffic that goes on as now.
+
+A canary is live in the end; a shadow or an A/B test has its evidence, and waits for a person to decide.
 
 An estimate assumes that the candidate goes on as it has begun, or as live does while it has answered little.
 It promises nothing, and the verdict does not read it. Pure but for `Estimator`, which times itself.
@@ -30,10 +32,14 @@ LONGEST_S = 86400.0
 """What takes longer than a day is not estimated but said to be too long."""
 
 _LEAST_AGE_S = 5.0
-_LEAST_OWN_REQUESTS = 50
+# Of fewer, chance alone makes outputs differ by as much as the limit, and what goes on so has no end.
+_LEAST_OWN_REQUESTS = 500
+_LEAST_PAIRS = 50
 # Horizons that are tried, each a sixth longer than the last: nobody needs an estimate to be closer.
 _HORIZONS_S = tuple(LONGEST_S / 1.16**steps for steps in range(76, -1, -1))
 _PIECES = 40
+# First steps that are tried where the one of the plan is too small, in percent.
+_LARGER = (10, 25, 50)
 _NO_PAIRS = ShadowCounts()
 
 
@@ -43,10 +49,23 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     ``harmful`` says that a candidate that goes on like this will be rolled back.
     """
 
-    requests_per_s: float  # to the model, both sides; 0 is not known: there were none
-    step_s: float | None = None  # until this step ends
-    live_s: float | None = None  # until the candidate is live
+    requests_per_s: float  # to the model, both sides, without copies; 0 is not known: there were none
+    step_s: float | None = None  # until this step has its evidence; 0 if it has
+    live_s: float | None = None  # until the candidate is live; None also where a person decides that
     harmful: bool = False
+
+
+class LargerStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A first step of a canary that would have its evidence within a day."""
+
+    percent: int
+    live_s: float
+
+
+class Forecast(Estimate, frozen=True, kw_only=True):
+    """An estimate of a release before it begins, with a larger first step where its own is too small."""
+
+    larger: LargerStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,10 @@ class _Profile:
 
     window: Window
     requests: int
+
+    def copied(self) -> _Profile:
+        """Return the profile of copies of these requests: nobody has seen their answers or rates them."""
+        return _Profile(msgspec.structs.replace(self.window, feedback=FeedbackCounts()), self.requests)
 
     def windows(
         self, requests: float, since: float, until: float, pairs: ShadowCounts = _NO_PAIRS
@@ -87,13 +110,15 @@ class _Profile:
 
 
 def estimate(release: Release, windows: Sequence[Window], now: float) -> Estimate | None:
-    """Return how long a running canary will take from `now`; None if nothing can be said of it yet."""
-    began = unix_time(release.step_started_at)
-    if release.state != "running" or release.plan.mode != "canary" or now - began < _LEAST_AGE_S:
+    """Return how long a running release will take from `now`; None if nothing can be said of it yet."""
+    began, shadow = unix_time(release.step_started_at), release.plan.mode == "shadow"
+    if release.state != "running" or now - began < _LEAST_AGE_S:
         return None
     # A window that reaches into the step from before is about both weights; the running second is not whole.
     step = [window for window in windows if began <= window.at <= now]
-    rate = _rate(step, max(began, now - RATE_S), now)
+    # What a candidate in shadow has answered are copies.
+    asked = [window for window in step if window.version == release.live] if shadow else step
+    rate = _rate(asked, max(began, now - RATE_S), now)
     live, candidate = (
         [window for window in windows if window.version == version]
         for version in (release.live, release.candidate)
@@ -103,8 +128,10 @@ def estimate(release: Release, windows: Sequence[Window], now: float) -> Estimat
     if not rate or profile is None:
         return Estimate(requests_per_s=0.0)
     own = _profile([window for window in candidate if window.at >= began])
-    theirs = own if own is not None and own.requests >= _LEAST_OWN_REQUESTS else profile
-    course = _Course(_patient(release.plan), rate, profile, theirs, _pairs(step, rate, now - began))
+    like_live = profile.copied() if shadow else profile
+    theirs = own if own is not None and own.requests >= _LEAST_OWN_REQUESTS else like_live
+    pairs = _pairs(step, rate, now - began, shadow=shadow)
+    course = _Course(_patient(release.plan), rate, profile, theirs, pairs)
     first = course.step_s(release.step, live, candidate, began, now)
     if first is None and course.verdict(release.step, live, candidate, began, now, LONGEST_S) == "roll_back":
         return Estimate(requests_per_s=rate, harmful=True)
@@ -112,13 +139,27 @@ def estimate(release: Release, windows: Sequence[Window], now: float) -> Estimat
 
 
 def forecast(plan: Plan, live: Sequence[Window], now: float, since: float) -> Estimate:
-    """Return how long a canary will take that begins `now`, by the live version's windows from `since` on."""
+    """Return how long a release will take that begins `now`, by the live version's windows from `since` on."""
     recent = [window for window in live if window.at >= since]
     rate, profile = _rate(recent, since, now), _profile(recent)
     if not rate or profile is None:
         return Estimate(requests_per_s=0.0)
-    course = _Course(_patient(plan), rate, profile, profile, _equal_pairs(rate))
+    shadow = plan.mode == "shadow"
+    theirs = profile.copied() if shadow else profile
+    course = _Course(_patient(plan), rate, profile, theirs, _equal_pairs(rate, shadow=shadow))
     return course.all_steps(0, course.step_s(0, (), (), now, now))
+
+
+def outlook(plan: Plan, live: Sequence[Window], now: float, since: float) -> Forecast:
+    """Return what `forecast` does, and a larger first step of a canary whose own has no end within a day."""
+    own, larger = forecast(plan, live, now, since), None
+    if plan.mode == "canary" and own.requests_per_s and own.live_s is None:
+        for percent in (share for share in _LARGER if share > plan.steps[0]):
+            other = forecast(msgspec.structs.replace(plan, steps=(percent, 100)), live, now, since)
+            if other.live_s is not None:
+                larger = LargerStep(percent=percent, live_s=other.live_s)
+                break
+    return Forecast(**msgspec.structs.asdict(own), larger=larger)
 
 
 def _patient(plan: Plan) -> Plan:
@@ -128,7 +169,7 @@ def _patient(plan: Plan) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """A canary whose both sides go on like their profiles, at one rate."""
+    """A release whose both sides go on like their profiles, at one rate."""
 
     plan: Plan
     rate: float
@@ -138,6 +179,8 @@ class _Course:
 
     def all_steps(self, step: int, first: float | None) -> Estimate:
         """Add up the steps from `step` on, which takes `first` seconds more."""
+        if self.plan.mode != "canary":
+            return Estimate(requests_per_s=self.rate, step_s=first)  # A person decides what comes then.
         total, last = first, first
         for later in range(step + 1, len(self.plan.steps)):
             if total is None or last is None:
@@ -154,7 +197,12 @@ class _Course:
     def step_s(
         self, step: int, live: Sequence[Window], candidate: Sequence[Window], began: float, now: float
     ) -> float | None:
-        """Return after how long the verdict on a step is to promote; None if not within a day."""
+        """Return after how long the verdict on a step is to promote; None if not within a day.
+
+        0 if it is so now: a canary goes on at once, but a shadow or an A/B test stays there.
+        """
+        if now > began and self.verdict(step, live, candidate, began, now, 0.0) == "promote":
+            return 0.0
         # More time is more evidence: the first horizon at which it is to promote is found by halving.
         at = bisect.bisect_left(
             _HORIZONS_S,
@@ -173,13 +221,21 @@ class _Course:
         after_s: float,
     ) -> Action:
         """Return what the verdict is `after_s` from now, by the windows so far and more like them."""
-        share, until = self.plan.steps[step] / 100, now + after_s
+        until = now + after_s
+        share, theirs = self._shares(step)
         # A side without a share has no windows at all, as in life.
-        more_live = self.live.windows(self.rate * (1 - share) * after_s, now, until) if share < 1 else []
+        more_live = self.live.windows(self.rate * share * after_s, now, until) if share else []
         pairs = _share_of(self.pairs, 0.0, after_s / 1000)
-        more = self.candidate.windows(self.rate * share * after_s, now, until, pairs) if share else []
+        more = self.candidate.windows(self.rate * theirs * after_s, now, until, pairs) if theirs else []
         both = ([*live, *more_live], [*candidate, *more])
         return judge(self.plan.gates, *both, until, began, self.plan).action
+
+    def _shares(self, step: int) -> tuple[float, float]:
+        """Return which parts of the requests live and the candidate answer; in shadow, both answer all."""
+        if self.plan.mode == "shadow":
+            return 1.0, 1.0
+        share = self.plan.steps[step] / 100
+        return 1 - share, share
 
 
 class Estimator:
@@ -201,7 +257,7 @@ class Estimator:
         if known is None:
             return None
         step_s, live_s = (
-            None if seconds is None else max(1.0, seconds - (now - at))
+            max(1.0, seconds - (now - at)) if seconds else seconds
             for seconds in (known.step_s, known.live_s)
         )
         return msgspec.structs.replace(known, step_s=step_s, live_s=live_s)
@@ -238,7 +294,7 @@ def _profile(windows: Sequence[Window]) -> _Profile | None:
     return _Profile(total, requests)
 
 
-def _pairs(step: Sequence[Window], rate: float, age_s: float) -> ShadowCounts:
+def _pairs(step: Sequence[Window], rate: float, age_s: float, *, shadow: bool) -> ShadowCounts:
     """Return the pairs of a thousand seconds, as they were in this step; while there are few, all equal."""
     counts = [window.shadow for window in step]
     known = ShadowCounts(
@@ -247,12 +303,13 @@ def _pairs(step: Sequence[Window], rate: float, age_s: float) -> ShadowCounts:
         failed=sum(count.failed for count in counts),
         same_values=sum(count.same_values for count in counts),
     )
-    few = known.agreed + known.differed + known.failed < _LEAST_OWN_REQUESTS
-    return _equal_pairs(rate) if few else _share_of(known, 0.0, 1000 / age_s)
+    few = known.agreed + known.differed + known.failed < _LEAST_PAIRS
+    return _equal_pairs(rate, shadow=shadow) if few else _share_of(known, 0.0, 1000 / age_s)
 
 
-def _equal_pairs(rate: float) -> ShadowCounts:
-    count = round(1000 * min(rate, PAIRS_PER_S))
+def _equal_pairs(rate: float, *, shadow: bool) -> ShadowCounts:
+    # In shadow every request is answered by both.
+    count = round(1000 * (rate if shadow else min(rate, PAIRS_PER_S)))
     return ShadowCounts(agreed=count, same_values=count)
 
 

@@ -162,3 +162,42 @@ def test_a_canary_says_at_its_start_how_long_it_will_take(lading, proved, per_s,
     assert words in stderr
     if per_s:
         assert re.search(r"at the present [\d.]+ requests/s", stderr)
+
+
+def test_what_people_are_told_of_a_release_is_in_its_json_too(lading, proved, tmp_path):
+    push_proved(proved, linear_bundle(tmp_path / "narrow", features=3))
+    lading("release", "iris:1")
+    traffic(proved, 200)
+    document = json.loads(lading("release", "iris:3", "--canary", "1,100", "--force", "--json")[1])
+    assert document["differences"][0] == {
+        "where": "input `X`, shape",
+        "old": "[batch, 4]",
+        "new": "[batch, 3]",
+        "breaks": True,
+    }
+    forecast = document["forecast"]
+    assert forecast["requests_per_s"] == pytest.approx(200, rel=0.3)
+    assert 0 < forecast["step_s"] < forecast["live_s"]
+    assert forecast["larger"] is None
+    back = json.loads(lading("rollback", "iris", "--to", "2", "--json")[1])
+    assert [difference["breaks"] for difference in back["differences"]] == []
+    shadow = json.loads(lading("release", "iris:1", "--shadow", "--json")[1])
+    assert shadow["forecast"] == {
+        "requests_per_s": 0.0,
+        "step_s": None,
+        "live_s": None,
+        "harmful": False,
+        "larger": None,
+    }
+    live = json.loads(lading("release", "iris:3", "--force", "--json")[1])
+    assert live["differences"]
+    assert "forecast" not in live
+
+
+@pytest.mark.parametrize("mode", [["--shadow"], ["--ab", "50"]])
+def test_a_shadow_or_ab_test_says_at_its_start_when_its_evidence_will_be_complete(lading, proved, mode):
+    lading("release", "iris:1")
+    traffic(proved, 200)
+    code, _, stderr = lading("release", "iris:2", *mode)
+    assert code == 0
+    assert re.search(r"about \d+ \w+ until its evidence is complete, at the present [\d.]+ requests/s", stderr)

@@ -10,7 +10,7 @@ import pytest
 from lading.cli.ui import release_view
 from lading.release import Plan, Release, begin, changed
 from lading.rollout import WindowReader
-from lading.rollout.estimate import Estimate
+from lading.rollout.estimate import Estimate, Forecast, LargerStep
 from lading.rollout.snapshot import Snapshot, snapshot, take_snapshot
 from lading.verdict import Verdict
 from support.simulated_traffic import BAD, EQUAL, Crowd
@@ -65,7 +65,7 @@ def test_a_shadow_gets_copies_and_waits_for_a_decision_by_hand():
     assert "copies to iris:2" in release_view.headline(snapshot_of(shadow))
     (driver, decision) = release_view.notes(snapshot_of(shadow, driver="web-1"))
     assert driver == "driven by web-1"
-    assert "`lading rollout promote iris --release 2` or `lading rollout abort iris --release 2`" in decision
+    assert "`lading rollout promote iris --release 2 --to live` or `lading rollout abort iris --re" in decision
     verdict = Verdict("promote", ("outputs: …: no sign of harm",), {})
     assert release_view.verdict_text(snapshot_of(shadow, verdict)) == (
         "good enough to promote",
@@ -144,12 +144,33 @@ def test_a_canary_says_how_long_it_will_take(estimate, line):
 
 
 def test_a_canary_that_cannot_end_within_a_day_is_warned_of_when_it_begins():
-    plan, slow = release().plan, Estimate(requests_per_s=0.01)
-    larger = (50, Estimate(requests_per_s=0.01, step_s=7200, live_s=36000))
-    (line, rare) = release_view.forecast_lines(slow, plan, larger)
+    plan, larger = release().plan, LargerStep(percent=50, live_s=36000)
+    slow = Forecast(requests_per_s=0.01, larger=larger)
+    (line, rare) = release_view.forecast_lines(slow, plan)
     assert line.startswith("warning: at the present 0.01 requests/s, the step of 10 % cannot have")
     assert "`--canary 50,100` would take about 10 h 0 min" in line
     assert rare.startswith("warning: it gets about 3.6 requests in 60 min and is rolled back if it gets none")
-    quick = Estimate(requests_per_s=100, step_s=60, live_s=600)
-    (line,) = release_view.forecast_lines(quick, plan, None)
+    quick = Forecast(requests_per_s=100, step_s=60, live_s=600)
+    (line,) = release_view.forecast_lines(quick, plan)
     assert line == "about 10 min until it is live, 60 s at 10 %, at the present 100 requests/s"
+
+
+@pytest.mark.parametrize("mode", ["shadow", "ab"])
+@pytest.mark.parametrize(
+    ("step_s", "line", "before"),
+    [
+        (360, "about 6 min more until its evidence is complete, at 12", "about 6 min until its evidence is"),
+        (None, "at 12 requests/s, it cannot have its evidence within a day", "it cannot have its evidence"),
+        (0, "its evidence is complete, at 12", None),
+    ],
+)
+def test_a_release_that_a_person_decides_says_when_its_evidence_is_complete(mode, step_s, line, before):
+    estimate = Estimate(requests_per_s=12, step_s=step_s)
+    snapshot = msgspec.structs.replace(snapshot_of(release(mode)), estimate=estimate)
+    assert release_view.notes(snapshot)[0].startswith(line)
+    assert ("until its evidence is complete" in release_view.change_line(snapshot)) == bool(step_s)
+    if before is not None:
+        forecast = Forecast(requests_per_s=12, step_s=step_s)
+        (shown,) = release_view.forecast_lines(forecast, release(mode).plan)
+        assert before in shown
+        assert shown.startswith("warning: ") == (step_s is None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lading.gates import Gates
     from lading.registry import ModelVersion, Registry
     from lading.release import Plan, Release
+    from lading.rollout.estimate import Forecast
 
 
 @click.command(
@@ -71,6 +72,8 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
         _check_plan(current, version, plan, actor)
         differences = _compare(opened, version, current, force=options["force"])
         evidence, gates_met = _prove(opened, version, gates, current)
+        # Before anything has changed: what fails here has begun nothing.
+        forecast = _outlook(opened, plan, current)
         started = opened.releases.begin(
             version.name,
             version.version,
@@ -82,10 +85,10 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
             after=current.number if current is not None else 0,
             force=options["force"],
         )
-        print_release(opened, started, evidence, as_json=as_json)
+        print_release(opened, started, evidence, differences, forecast, as_json=as_json)
         if differences and current is not None:
             printing.info(difference_line(f"{version.name}:{current.live}", str(version.ref), differences))
-        _print_notes(opened, started, evidence, gates_met, superseded=current)
+        _print_notes(opened, started, evidence, gates_met, superseded=current, forecast=forecast)
         if plan.mode == "live" and live_gates:
             printing.info("the gates under `[live]` have no effect without `--canary`, `--shadow` or `--ab`")
 
@@ -140,6 +143,7 @@ def _print_notes(
     gates_met: tuple[str, ...],
     *,
     superseded: Release | None,
+    forecast: Forecast | None,
 ) -> None:
     proof = proof_text(registry, release, evidence)
     gates = f"; gates met: {', '.join(gates_met)}" if gates_met else ""
@@ -155,30 +159,22 @@ def _print_notes(
         traffic = "gets copies of requests"
     live, candidate = f"`{release.name}:{release.live}`", f"`{release.name}:{release.candidate}`"
     printing.info(f"{candidate} {traffic} beside {live}; {proof}{gates}")
-    if release.plan.mode == "canary" and superseded is not None:
-        for line in _outlook(registry, release.plan, superseded):
+    if forecast is not None:
+        for line in forecast_lines(forecast, release.plan):
             printing.info(line)
     if registry.fleet.lease_holder("rollout") is None:
         printing.info("no process drives it yet: start `lading serve` or `lading rollout run`")
     printing.info(f"next: lading rollout watch {release.name}")
 
 
-def _outlook(registry: Registry, plan: Plan, before: Release) -> list[str]:
-    """Return how long a canary will take, by the traffic of the release before, and what to do."""
-    import msgspec
-
+def _outlook(registry: Registry, plan: Plan, before: Release | None) -> Forecast | None:
+    """Return how long a release will take, by the traffic of the one before; None if it is live at once."""
     from lading.clock import unix_time
-    from lading.rollout.estimate import PROFILE_S, forecast
+    from lading.rollout.estimate import PROFILE_S, outlook
 
+    if before is None or plan.mode == "live":
+        return None
     now = time.time()
     since = max(now - PROFILE_S, unix_time(before.step_started_at))
     windows = registry.traffic.windows(before.name, before.number, since)
-    live = [window for window in windows if window.version == before.live]
-    estimate, larger = forecast(plan, live, now, since), None
-    if estimate.requests_per_s and estimate.live_s is None:
-        for share in (10, 25, 50):
-            other = forecast(msgspec.structs.replace(plan, steps=(share, 100)), live, now, since)
-            if share > plan.steps[0] and other.live_s is not None:
-                larger = (share, other)
-                break
-    return forecast_lines(estimate, plan, larger)
+    return outlook(plan, [window for window in windows if window.version == before.live], now, since)

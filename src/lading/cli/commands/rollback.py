@@ -11,10 +11,10 @@ from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
 from lading.cli.ui.release_report import is_live, print_release, proof_text
-from lading.errors import BlobNotFound, BundleError
 from lading.ref import Ref
 
 if TYPE_CHECKING:
+    from lading.bundle.difference import Difference
     from lading.evidence import Evidence
     from lading.registry import ModelVersion, Registry
     from lading.release import Release
@@ -75,12 +75,13 @@ def rollback(
         restored = opened.releases.rollback(
             name, release=meant, to=to, actor=current_actor(actor), runtime=runtime, reason=reason
         )
-        print_release(opened, restored, evidence, as_json=as_json)
+        differences = _differences(opened, name, current, target)
+        print_release(opened, restored, evidence, differences, as_json=as_json)
         replaced = current.candidate or current.live if current is not None else None
         instead = f" in place of `{name}:{replaced}`" if replaced is not None else ""
-        if current is not None and current.live is not None and current.live != restored.live:
-            for line in _notice(opened, name, current.live, target):
-                printing.info(line)
+        breaking = [difference for difference in differences or () if difference.breaks]
+        if breaking and current is not None:
+            printing.info(difference_line(f"{name}:{current.live}", f"{name}:{target}", breaking))
         proof = proof_text(opened, restored, evidence)
         printing.info(f"`{name}:{restored.live}` is live again{instead}; {proof}")
         printing.info(f"next: lading history {name}")
@@ -92,15 +93,15 @@ def _target(registry: Registry, name: str, history: list[Release], number: int |
     return rollback_target(name, history, rollbacks(registry.releases.events(name)), number=number)
 
 
-def _notice(registry: Registry, name: str, before: int, now: int) -> list[str]:
-    """Return what callers may notice of going back, as a line; nothing holds up a rollback."""
-    old, new = (registry.resolve(Ref(name, version=version)) for version in (before, now))
-    try:
-        changes = registry.differences(old, new)
-    except (BundleError, BlobNotFound) as error:
-        return [f"not compared with `{old.ref}`: {error.message}"]
-    breaking = [change for change in changes if change.breaks]
-    return [difference_line(str(old.ref), str(new.ref), breaking)] if breaking else []
+def _differences(
+    registry: Registry, name: str, before: Release | None, now: int
+) -> tuple[Difference, ...] | None:
+    """Return in what the version to go back to differs from the live one; None without one."""
+    if before is None or before.live is None:
+        return None
+    old, new = (registry.resolve(Ref(name, version=version)) for version in (before.live, now))
+    # Shown, and no more than that: nothing holds up a rollback.
+    return registry.releases.check.compare(new, old, force=True)
 
 
 def _prove(registry: Registry, version: ModelVersion) -> Evidence:

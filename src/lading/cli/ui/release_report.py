@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lading.cli.ui import printing
@@ -9,9 +10,11 @@ from lading.cli.ui.release_view import release_json, release_table
 from lading.ref import Ref
 
 if TYPE_CHECKING:
+    from lading.bundle.difference import Difference
     from lading.evidence import Evidence
     from lading.registry import Registry
     from lading.release import Release
+    from lading.rollout.estimate import Forecast
 
 
 def is_live(current: Release, version: int) -> bool:
@@ -19,8 +22,19 @@ def is_live(current: Release, version: int) -> bool:
     return not current.is_open and current.live == version
 
 
-def print_release(registry: Registry, release: Release, evidence: Evidence | None, *, as_json: bool) -> None:
-    """Print a release as a table, or as JSON with its version and the proof."""
+def print_release(
+    registry: Registry,
+    release: Release,
+    evidence: Evidence | None,
+    differences: Sequence[Difference] | None = None,
+    forecast: Forecast | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a release as a table, or as JSON with its version, the proof, and what else people are shown.
+
+    `differences` are those to the version that was live; None if nothing was compared.
+    """
     if not as_json:
         release_table([release])
         return
@@ -30,6 +44,10 @@ def print_release(registry: Registry, release: Release, evidence: Evidence | Non
     if evidence is not None:
         proof = {"runtime": evidence.fingerprint.id, "fingerprint": evidence.fingerprint}
         document["proof"] = {**proof, "measured_at": evidence.measured_at}
+    if differences is not None:
+        document["differences"] = differences
+    if forecast is not None:
+        document["forecast"] = forecast
     printing.as_json(document)
 
 

@@ -9,7 +9,7 @@ from lading.cli.ui import printing
 
 if TYPE_CHECKING:
     from lading.release import Plan, Release
-    from lading.rollout.estimate import Estimate
+    from lading.rollout.estimate import Estimate, Forecast
     from lading.rollout.snapshot import SideStats, Snapshot
 
 NO_VALUE = "–"
@@ -47,7 +47,9 @@ def notes(snapshot: Snapshot) -> list[str]:
     release = snapshot.release
     if not release.is_open:
         return []
-    lines = [estimate_line(snapshot.estimate)] if snapshot.estimate is not None else []
+    lines = []
+    if snapshot.estimate is not None:
+        lines.append(estimate_line(snapshot.estimate, release.plan))
     if snapshot.driver is not None:
         lines.append(f"driven by {snapshot.driver}")
     if release.state == "paused":
@@ -57,20 +59,23 @@ def notes(snapshot: Snapshot) -> list[str]:
     if release.plan.mode in ("shadow", "ab"):
         # With its number: by the time that somebody has decided, another release may have taken its place.
         which = f"{release.name} --release {release.number}"
-        decide = f"`lading rollout promote {which}` or `lading rollout abort {which}`"
+        decide = f"`lading rollout promote {which} --to live` or `lading rollout abort {which}`"
         lines.append(f"it stays as it is until {decide}")
     return lines
 
 
-def estimate_line(estimate: Estimate) -> str:
-    """Return in one line how long a canary will take if traffic goes on as it does."""
+def estimate_line(estimate: Estimate, plan: Plan) -> str:
+    """Return in one line how long a release will take if traffic goes on as it does."""
     rate = f"{estimate.requests_per_s:.3g} requests/s"
     if not estimate.requests_per_s:
         return "no requests at present: how long it will take cannot be said"
     if estimate.harmful:
         return f"if it goes on like this, at {rate}, it will be rolled back"
     if estimate.step_s is None:
-        return f"at {rate}, this step cannot have its evidence within a day"
+        what = "this step" if plan.mode == "canary" else "it"
+        return f"at {rate}, {what} cannot have its evidence within a day"
+    if plan.mode != "canary":
+        return f"{_evidence_time(estimate.step_s)}, at {rate}"
     step = f"about {duration(estimate.step_s)} more"
     if estimate.live_s is None:
         return f"{step} for this step; at {rate}, it cannot be live within a day"
@@ -79,29 +84,16 @@ def estimate_line(estimate: Estimate) -> str:
     return f"{step} for this step, {duration(estimate.live_s)} until it is live, at {rate}"
 
 
-def forecast_lines(estimate: Estimate, plan: Plan, larger: tuple[int, Estimate] | None) -> list[str]:
-    """Return what is expected of a canary that begins, as lines; `larger` is a first share that would do."""
-    if not estimate.requests_per_s:
+def forecast_lines(forecast: Forecast, plan: Plan) -> list[str]:
+    """Return what is expected of a release that begins, as lines."""
+    if not forecast.requests_per_s:
         wait = duration(plan.no_traffic_timeout_s)
         return [f"no requests at present: a candidate that gets none is rolled back after {wait}"]
-    rate, share = f"at the present {estimate.requests_per_s:.3g} requests/s", f"{plan.steps[0]} %"
-    lines = []
-    if estimate.live_s is not None:
-        first = duration(estimate.step_s or 0.0)
-        lines.append(f"about {duration(estimate.live_s)} until it is live, {first} at {share}, {rate}")
-    else:
-        what = (
-            f"the step of {share} cannot have its evidence"
-            if estimate.step_s is None
-            else "it cannot be live"
-        )
-        way = "widen the limits under `[live]` of `--gates`"
-        if larger is not None:
-            took = duration(larger[1].live_s or 0.0)
-            way = f"`--canary {larger[0]},100` would take about {took}; or {way}"
-        lines.append(f"warning: {rate}, {what} within a day; {way}")
+    rate = f"at the present {forecast.requests_per_s:.3g} requests/s"
+    lines = [_forecast_line(forecast, plan, rate)]
     # Of ten requests that are expected in that time, none comes once in 20,000 times.
-    expected = estimate.requests_per_s * plan.steps[0] / 100 * plan.no_traffic_timeout_s
+    share = 100 if plan.mode == "shadow" else plan.steps[0]
+    expected = forecast.requests_per_s * share / 100 * plan.no_traffic_timeout_s
     if expected < 10:
         wait = duration(plan.no_traffic_timeout_s)
         lines.append(
@@ -109,6 +101,29 @@ def forecast_lines(estimate: Estimate, plan: Plan, larger: tuple[int, Estimate] 
             "in that time; `--no-traffic-timeout` waits longer"
         )
     return lines
+
+
+def _forecast_line(forecast: Forecast, plan: Plan, rate: str) -> str:
+    share = f"{plan.steps[0]} %"
+    if forecast.live_s is not None:
+        first = duration(forecast.step_s or 0.0)
+        return f"about {duration(forecast.live_s)} until it is live, {first} at {share}, {rate}"
+    if plan.mode != "canary" and forecast.step_s is not None:
+        return f"about {duration(forecast.step_s)} until its evidence is complete, {rate}"
+    what = "it cannot be live"
+    if forecast.step_s is None:
+        what = f"{f'the step of {share}' if plan.mode == 'canary' else 'it'} cannot have its evidence"
+    way = "widen the limits under `[live]` of `--gates`"
+    if forecast.larger is not None:
+        took = duration(forecast.larger.live_s)
+        way = f"`--canary {forecast.larger.percent},100` would take about {took}; or {way}"
+    return f"warning: {rate}, {what} within a day; {way}"
+
+
+def _evidence_time(step_s: float) -> str:
+    """Return when a release that a person decides on has its evidence."""
+    more = f"about {duration(step_s)} more until its evidence is complete"
+    return more if step_s else "its evidence is complete"
 
 
 def sides(snapshot: Snapshot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -167,6 +182,8 @@ def change_line(snapshot: Snapshot) -> str:
     parts = [f"{release.name} release {release.number}", _state(release), step, counts]
     if snapshot.estimate is not None and snapshot.estimate.live_s is not None:
         parts.append(f"about {duration(snapshot.estimate.live_s)} more until it is live")
+    elif snapshot.estimate is not None and release.plan.mode != "canary" and snapshot.estimate.step_s:
+        parts.append(_evidence_time(snapshot.estimate.step_s))
     if word:
         parts.append(f"{word}: {reasons[0]}" if reasons else word)
     elif release.reason:
