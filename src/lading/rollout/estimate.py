@@ -257,8 +257,7 @@ class Estimator:
         if known is None:
             return None
         step_s, live_s = (
-            max(1.0, seconds - (now - at)) if seconds else seconds
-            for seconds in (known.step_s, known.live_s)
+            max(1.0, seconds - (now - at)) if seconds else seconds for seconds in (known.step_s, known.live_s)
         )
         return msgspec.structs.replace(known, step_s=step_s, live_s=live_s)
 

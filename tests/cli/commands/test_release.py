@@ -200,4 +200,6 @@ def test_a_shadow_or_ab_test_says_at_its_start_when_its_evidence_will_be_complet
     traffic(proved, 200)
     code, _, stderr = lading("release", "iris:2", *mode)
     assert code == 0
-    assert re.search(r"about \d+ \w+ until its evidence is complete, at the present [\d.]+ requests/s", stderr)
+    assert re.search(
+        r"about \d+ \w+ until its evidence is complete, at the present [\d.]+ requests/s", stderr
+    )

@@ -65,7 +65,9 @@ def test_a_shadow_gets_copies_and_waits_for_a_decision_by_hand():
     assert "copies to iris:2" in release_view.headline(snapshot_of(shadow))
     (driver, decision) = release_view.notes(snapshot_of(shadow, driver="web-1"))
     assert driver == "driven by web-1"
-    assert "`lading rollout promote iris --release 2 --to live` or `lading rollout abort iris --re" in decision
+    assert (
+        "`lading rollout promote iris --release 2 --to live` or `lading rollout abort iris --re" in decision
+    )
     verdict = Verdict("promote", ("outputs: …: no sign of harm",), {})
     assert release_view.verdict_text(snapshot_of(shadow, verdict)) == (
         "good enough to promote",
