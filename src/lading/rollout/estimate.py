@@ -139,7 +139,7 @@ def estimate(release: Release, windows: Sequence[Window], now: float) -> Estimat
 
 
 def forecast(plan: Plan, live: Sequence[Window], now: float, since: float) -> Estimate:
-    """Return how long a release will take that begins `now`, by the live version's windows from `since` on."""
+    """Return how long a release will take that begins `now`, by live's windows from `since` on."""
     recent = [window for window in live if window.at >= since]
     rate, profile = _rate(recent, since, now), _profile(recent)
     if not rate or profile is None:
