@@ -183,8 +183,8 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
         opened.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 25, 50, 100)), actor="me")
     deploy = ("deploy", "kubernetes", "iris", "--apply", "--json")
     both = (*deploy, "--pattern", "load", "--image", IMAGE, "--canary")
-    promote = ("rollout", "promote", "iris")
-    steps = (both, promote, (*deploy, "--print-patch"), promote, both)
+    promote = ("rollout", "promote", "iris", "--release", "2", "--to")
+    steps = (both, (*promote, "25"), (*deploy, "--print-patch"), (*promote, "50"), both)
     return drive_cluster(
         commands=[[sys.executable, "-m", "lading", *step, "--registry", url] for step in steps]
     )

@@ -61,7 +61,7 @@ def test_a_history_whose_end_was_cut_off_within_the_newest_release_is_noticed(
 ):
     lading("release", "iris:1")
     lading("release", "iris:2", "--canary", "5,100")
-    lading("rollout", "promote", "iris")
+    lading("rollout", "promote", "iris", "--release", "2", "--to", "100")
     lading("rollout", "pause", "iris")
     # A note at the end is no change of the release, and its absence proves nothing.
     proved.releases.note(proved.releases.current("iris"), EventDraft(kind="ready", actor="web-1"))

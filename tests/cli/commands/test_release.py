@@ -78,6 +78,17 @@ def test_a_canary_is_reported_with_its_share_and_that_no_process_drives_it(ladin
     assert msgspec.to_builtins(plan.rules) == ({"header": "x-team", "equals": "qa", "side": "candidate"},)
 
 
+def test_a_release_that_is_sent_twice_begins_once_and_with_another_plan_anew(lading, proved):
+    lading("release", "iris:1")
+    for _ in range(2):
+        code, stdout, stderr = lading("release", "iris:2", "--canary", "10,100", "--json")
+        assert code == 0
+        assert json.loads(stdout)["release"]["number"] == 2
+    assert "`iris:2` is on its way already; nothing was changed" in stderr
+    assert lading("release", "iris:2", "--canary", "20,100")[0] == 0
+    assert proved.releases.current("iris").number == 3
+
+
 def test_a_canary_without_a_live_version_is_refused_before_it_is_proved(lading, opened):
     code, _, stderr = lading("release", "iris:2", "--canary")
     assert code == 2

@@ -53,6 +53,9 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
 
     A canary gets more traffic as long as live traffic shows no harm, and is rolled back if it does. A shadow
     or A/B release is compared until you run `lading rollout promote`.
+
+    The same command once more changes nothing while that release is on its way or live; any other one takes
+    its place.
     """
     if ref == Ref(ref.name):
         hint = f"`lading list {ref.name}` lists the versions"
@@ -65,9 +68,10 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
     with open_registry(registry) as opened:
         version = opened.resolve(ref)
         current = opened.releases.current(version.name)
-        if plan.mode == "live" and current is not None and is_live(current, version.version):
+        if current is not None and _is_done(current, version, plan):
             print_release(opened, current, None, as_json=as_json)
-            printing.info(f"`{version.ref}` is live already; nothing was changed")
+            where = "on its way" if current.is_open else "live"
+            printing.info(f"`{version.ref}` is {where} already; nothing was changed")
             return
         _check_plan(current, version, plan, actor)
         differences = _compare(opened, version, current, force=options["force"])
@@ -100,6 +104,13 @@ def _gates(path: Path | None) -> tuple[Gates | None, dict[str, float]]:
     from lading.verdict import read_live
 
     return Gates.read(path), read_live(path)
+
+
+def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:
+    """Return whether this very release was begun before: sent once more, it would begin its evidence anew."""
+    if plan.mode == "live":
+        return is_live(current, version.version)
+    return current.is_open and current.candidate == version.version and current.plan == plan
 
 
 def _check_plan(current: Release | None, version: ModelVersion, plan: Plan, actor: str) -> None:

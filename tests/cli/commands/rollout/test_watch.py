@@ -47,7 +47,7 @@ def test_watching_ends_with_1_if_the_version_did_not_become_live(lading, proved,
 def test_watching_on_a_terminal_shows_both_sides_and_the_verdict(lading, proved):
     lading("release", "iris:1")
     lading("release", "iris:2", "--canary", "5,100")
-    lading("rollout", "promote", "iris")
+    lading("rollout", "promote", "iris", "--release", "2", "--to", "100")
     once_shown = ("verdict so far", lambda: promote(proved))
     output = on_a_terminal("rollout", "watch", "iris", once_shown=once_shown)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)

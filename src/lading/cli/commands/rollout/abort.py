@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.current_release import current_release
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
 from lading.cli.ui.steering import print_moved
 
@@ -26,9 +28,16 @@ def abort(
 ) -> None:
     """Take the candidate of NAME out of traffic; what is live stays live.
 
-    Refused if the release has ended: one that went live is undone by `lading rollback`.
+    If it is out already, nothing is changed. Refused if the release went live: `lading rollback` undoes that.
     """
+    from lading.registry.releases import check_number
+
     who, why = current_actor(actor), reason or "by hand"
     with open_registry(registry) as opened:
-        moved = opened.releases.abort(name, release=number, actor=who, reason=why)
+        current = current_release(opened, name)
+        check_number(name, current, number)
+        is_out = current.state == "rolled_back"
+        moved = current if is_out else opened.releases.abort(name, release=number, actor=who, reason=why)
     print_moved(moved, as_json=as_json)
+    if is_out:
+        printing.info("nothing was changed")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
 from lading.cli.ui.steering import apply_by_hand
+
+if TYPE_CHECKING:
+    from lading.release import Release
+    from lading.rollout import Move
 
 
 @click.command(
@@ -23,11 +29,13 @@ def pause(
 ) -> None:
     """Keep the shares of the release of NAME as they are until `resume`.
 
-    While paused, it is neither promoted nor rolled back.
+    While paused, it is neither promoted nor rolled back. If it is paused already, nothing is changed.
     """
     from lading.rollout import paused
 
     who = current_actor(actor)
-    apply_by_hand(
-        name, registry, lambda release: paused(release, who, reason), number=number, as_json=as_json
-    )
+
+    def choose(release: Release) -> Move | None:
+        return None if release.state == "paused" else paused(release, who, reason)
+
+    apply_by_hand(name, registry, choose, number=number, as_json=as_json)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
 from lading.cli.ui.steering import apply_by_hand
+
+if TYPE_CHECKING:
+    from lading.release import Release
+    from lading.rollout import Move
 
 
 @click.command(
@@ -21,10 +27,12 @@ from lading.cli.ui.steering import apply_by_hand
 def resume(
     name: str, number: int | None, actor: str | None, reason: str, registry: str | None, as_json: bool
 ) -> None:
-    """Let the paused release of NAME continue from its current step."""
+    """Let the paused release of NAME continue from its current step. If it runs already, nothing is changed."""
     from lading.rollout import resumed
 
     who = current_actor(actor)
-    apply_by_hand(
-        name, registry, lambda release: resumed(release, who, reason), number=number, as_json=as_json
-    )
+
+    def choose(release: Release) -> Move | None:
+        return None if release.state == "running" else resumed(release, who, reason)
+
+    apply_by_hand(name, registry, choose, number=number, as_json=as_json)
