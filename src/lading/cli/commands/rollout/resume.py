@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def resume(
     name: str, number: int | None, actor: str | None, reason: str, registry: str | None, as_json: bool
 ) -> None:
-    """Let the paused release of NAME continue from its current step. If it runs already, nothing is changed."""
+    """Let the paused release of NAME continue from its current step.
+
+    If it is not paused, nothing is changed.
+    """
     from lading.rollout import resumed
 
     who = current_actor(actor)
