@@ -58,9 +58,9 @@ def promote(
 ) -> None:
     """Take the release of NAME one step up without waiting for the verdict; after the last step it is live.
 
-    A shadow or A/B release goes live. `--release` and `--to` are needed: they say which step is meant, so that
-    a command that is sent twice, or by two people, takes one step and not two. Without them, the command says
-    what they are now, and nothing is changed.
+    A shadow or A/B release goes live. `--release` and `--to` are needed: they say which step is meant, so
+    that a command that is sent twice, or by two people, takes one step and not two. Without them, the command
+    says what they are now, and nothing is changed.
     """
     from lading.rollout import promoted
 
@@ -91,12 +91,13 @@ def _goal(move: Move) -> str:
 def _not_named(release: Release, goal: str) -> UsageError:
     """Return the error of a command that would take another step each time it is sent."""
     name, candidate = release.name, f"`{release.name}:{release.candidate}`"
+    command = f"lading rollout promote {name} --release {release.number} --to {goal}"
     where = f"from {release.weight_percent:g} % to {goal} %" if goal != "live" else "live"
     return UsageError(
         f"promotion of `{name}`",
         expected="`--release` and `--to`, which name the step that is meant",
         found="not both",
-        hint=f"`lading rollout promote {name} --release {release.number} --to {goal}` takes {candidate} {where}",
+        hint=f"`{command}` takes {candidate} {where}",
     )
 
 
