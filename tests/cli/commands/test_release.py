@@ -78,7 +78,7 @@ def test_a_canary_is_reported_with_its_share_and_that_no_process_drives_it(ladin
     assert msgspec.to_builtins(plan.rules) == ({"header": "x-team", "equals": "qa", "side": "candidate"},)
 
 
-def test_a_release_that_is_sent_twice_begins_once_and_with_another_plan_anew(lading, proved):
+def test_a_release_that_is_sent_twice_begins_once_and_again_with_another_plan(lading, proved):
     lading("release", "iris:1")
     for _ in range(2):
         code, stdout, stderr = lading("release", "iris:2", "--canary", "10,100", "--json")
@@ -175,7 +175,7 @@ def test_a_canary_says_at_its_start_how_long_it_will_take(lading, proved, per_s,
         assert re.search(r"at the present [\d.]+ requests/s", stderr)
 
 
-def test_what_people_are_told_of_a_release_is_in_its_json_too(lading, proved, tmp_path):
+def test_what_a_release_prints_for_people_is_in_its_json_too(lading, proved, tmp_path):
     push_proved(proved, linear_bundle(tmp_path / "narrow", features=3))
     lading("release", "iris:1")
     traffic(proved, 200)

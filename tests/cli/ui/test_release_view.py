@@ -173,6 +173,6 @@ def test_a_release_that_a_person_decides_says_when_its_evidence_is_complete(mode
     assert ("until its evidence is complete" in release_view.change_line(snapshot)) == bool(step_s)
     if before is not None:
         forecast = Forecast(requests_per_s=12, step_s=step_s)
-        (shown,) = release_view.forecast_lines(forecast, release(mode).plan)
-        assert before in shown
-        assert shown.startswith("warning: ") == (step_s is None)
+        (line,) = release_view.forecast_lines(forecast, release(mode).plan)
+        assert before in line
+        assert line.startswith("warning: ") == (step_s is None)
