@@ -107,7 +107,7 @@ def _gates(path: Path | None) -> tuple[Gates | None, dict[str, float]]:
 
 
 def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:
-    """Return whether this very release was begun before: sent once more, it would begin its evidence again."""
+    """Return whether this release was begun before: sent once more, it would begin its evidence again."""
     if plan.mode == "live":
         return is_live(current, version.version)
     return current.is_open and current.candidate == version.version and current.plan == plan
