@@ -69,6 +69,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
     │   ├── TooManyRows             more rows in one request than the server takes
+    │   ├── RunTooLarge             a request whose run needs more memory than models may take
     │   ├── QueueFull
     │   ├── MemoryShort             a model that would need more memory than is free
     │   └── DeadlineExceeded
@@ -440,6 +441,10 @@ class BodyTooLarge(LimitError):
 
 class TooManyRows(LimitError):
     """A request of more rows than ``max_request_rows``."""
+
+
+class RunTooLarge(LimitError):
+    """A request whose run needs more memory than ``model_memory_mb`` leaves, or than there is."""
 
 
 class QueueFull(LimitError):

@@ -75,6 +75,12 @@ class ServeSettings:
     default_model: str = option("", "Model that answers on the root routes; empty: the first one named.")
     max_body_bytes: int = option(32 * 2**20, "Largest request body or gRPC message in bytes.", at_least=1)
     max_request_rows: int = option(0, "Most rows in one request; 0: as many as its body holds.", at_least=0)
+    model_memory_mb: int = option(
+        0,
+        "Memory in MB that models and their runs may take in a worker; 0: three quarters of its share of "
+        "what the cgroup or the machine has.",
+        at_least=0,
+    )
     max_queue: int = option(
         1024, "Requests that may wait for a model; more are answered with 429.", at_least=1
     )

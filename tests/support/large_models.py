@@ -232,3 +232,43 @@ def drawn(folder: Path) -> Bundle:
         constants={"W": draw(64, 70_000)},
     )
     return bundle_with(folder, model, ("float32", ("batch", 64)), ("float32", ("batch", 70_000)))
+
+
+def attention_model(width: int = 64) -> bytes:
+    """Build attention over token ids of any number, whose memory grows with the square of their number."""
+    return graph(
+        [
+            node("Gather", "table ids", "e"),
+            node("Transpose", "e", "t", perm=[0, 2, 1]),
+            node("MatMul", "e t", "scores"),
+            node("Softmax", "scores", "p"),
+            node("MatMul", "p e", "c"),
+            node("ReduceMean", "c", "y", axes=[1], keepdims=0),
+        ],
+        [tensor("ids", "int64", "batch", "length")],
+        [tensor("y", "float32", "batch", width)],
+        constants={"table": draw(1000, width)},
+    )
+
+
+def attention(folder: Path) -> Bundle:
+    """Write a bundle of `attention_model`, with golden samples of 64 tokens."""
+    inputs, outputs = (tensor("ids", "int64", "batch", "length"),), (tensor("y", "float32", "batch", 64),)
+    ids = np.random.default_rng(0).integers(0, 1000, (16, 64))
+    return bundle_of(folder, attention_model(), Signature(inputs, outputs), {"ids": ids}, name="attention")
+
+
+def feed_forward(folder: Path) -> Bundle:
+    """Write a bundle of 13 MB: a feed-forward block of a transformer, whose tokens take 12 KB each."""
+    inputs, outputs = (tensor("ids", "int64", "batch", "length"),), (tensor("y", "float32", "batch", 8),)
+    nodes = [
+        node("Gather", "table ids", "e"),
+        node("MatMul", "e w1", "a"),
+        node("Relu", "a", "b"),
+        node("MatMul", "b w2", "c"),
+        node("ReduceMean", "c", "y", axes=[1], keepdims=0),
+    ]
+    weights = {"table": draw(1000, 768), "w1": draw(768, 3072), "w2": draw(3072, 8)}
+    ids = np.random.default_rng(0).integers(0, 1000, (256, 256))
+    model = graph(nodes, inputs, outputs, constants=weights)
+    return bundle_of(folder, model, Signature(inputs, outputs), {"ids": ids}, name="feed-forward")

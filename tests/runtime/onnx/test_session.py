@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from lading.runtime.onnx.session import OnnxRuntime
 from lading.runtime.open import load_runtime
 from lading.signature import DTYPES
 from support.bundles import linear_model
+from support.large_models import attention_model
 from support.onnx_graphs import graph, identity, node, tensor
 from support.onnx_sessions import open_error, open_session
 
@@ -356,3 +358,77 @@ def test_the_memory_of_a_run_does_not_grow_with_its_rows_and_is_returned(tmp_pat
     # In one run the 256 rows take 512 MB, 2 MB each, and keep them.
     assert peak < 300
     assert left < 60
+
+
+STATUS = """
+import sys
+from pathlib import Path
+import numpy as np
+from lading.runtime.onnx.session import OnnxRuntime
+
+def status_mb(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+def tokens(rows, length):
+    return {"ids": np.zeros((rows, length), "int64")}
+"""
+
+ONE_LONG_ROW = f"""{STATUS}
+runtime = OnnxRuntime(Path(sys.argv[1]), divisible=sys.argv[2] == "divisible")
+for _ in range(3):
+    runtime.run(tokens(1, 10))
+before = status_mb("VmRSS")
+runtime.run(tokens(1, 6000))
+assert status_mb("VmHWM") - before > 100
+print(status_mb("VmRSS") - before)
+"""
+
+TOO_LONG_ROW = f"""{STATUS}
+from lading.errors import RunTooLarge
+from lading.onnx_runtime import limit_memory
+
+limit_memory(200_000_000)
+runtime = OnnxRuntime(Path(sys.argv[1]), divisible=True)
+runtime.run(tokens(1, 10))
+before = status_mb("VmRSS")
+for _ in range(3):
+    try:
+        runtime.run(tokens(1, 9000))
+    except RunTooLarge as error:
+        print(error.message)
+assert status_mb("VmHWM") - before < 200
+assert status_mb("VmRSS") - before < 50
+# What fits goes on: rows that do not fit together run one by one.
+runtime.run(tokens(1, 4000))
+assert len(runtime.run(tokens(40, 3000))["y"]) == 40
+"""
+
+
+def attention_at(folder: Path) -> Path:
+    path = folder / "attention.onnx"
+    path.write_bytes(attention_model())
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("rows", ["divisible", "together"])
+def test_what_one_far_longer_row_took_is_returned(tmp_path, rows):
+    command = [sys.executable, "-c", ONE_LONG_ROW, str(attention_at(tmp_path)), rows]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_run_above_the_limit_of_memory_is_refused_and_the_next_one_goes_on(tmp_path):
+    command = [sys.executable, "-c", TOO_LONG_ROW, str(attention_at(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    sentences = done.stdout.splitlines()
+    assert len(sentences) == 3
+    for sentence in sentences:
+        assert re.fullmatch(
+            r"the run of this request: expected to fit into the memory for models, \d+ MB of which are left, "
+            r"found 324 MB needed at once",
+            sentence,
+        )

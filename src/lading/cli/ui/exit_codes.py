@@ -36,6 +36,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.TooManyRows: REFUSED,
+    errors.RunTooLarge: REFUSED,
     errors.QueueFull: UNAVAILABLE,
     errors.MemoryShort: UNAVAILABLE,
     errors.DeadlineExceeded: UNAVAILABLE,

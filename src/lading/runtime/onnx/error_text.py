@@ -18,6 +18,9 @@ _TEMPLATE = re.compile(r"^ ?\[with [^\]]*\] ?")
 _ASSERTION = re.compile(r"^.{1,300}? was false\. ")
 _LOADING = re.compile(r"^Load model from .*? failed: ?")
 _MAX_LENGTH = 400
+# `bfc_arena.cc`: above the limit of `limit_memory`, and where the system itself has no more.
+_OVER_LIMIT = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
+_NO_MEMORY = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)|std::bad_alloc")
 
 
 @cache
@@ -45,6 +48,21 @@ def error_sentence(error: BaseException) -> str:
         text = _without_sources(text)
     text = text.rstrip(". ") or type(error).__name__
     return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ONNX Runtime found too little memory."""
+    text = str(error)
+    return isinstance(error, MemoryError) or bool(_OVER_LIMIT.search(text) or _NO_MEMORY.search(text))
+
+
+def memory_in_error(error: BaseException) -> tuple[int, int]:
+    """Return the bytes that were left and those that were needed at once, 0 where the message has none."""
+    over = _OVER_LIMIT.search(str(error))
+    if over:
+        return int(over[1]), int(over[2])
+    missing = _NO_MEMORY.search(str(error))
+    return 0, int(missing[1] or 0) if missing else 0
 
 
 def _without_sources(text: str) -> str:

@@ -18,14 +18,20 @@ from lading.errors import (
     ModelInvalid,
     OperatorUnsupported,
     RunFailed,
+    RunTooLarge,
     SignatureMismatch,
     ValueRefused,
 )
-from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
-from lading.row_chunks import ChunkSizes
+from lading.onnx_runtime import LOG_FATAL, SHARED_MEMORY_OPTION, import_onnxruntime
+from lading.row_chunks import ChunkSizes, FixedChunks
 from lading.runtime.host.allocator import trim_heap
 from lading.runtime.onnx.bindings import BindingPool
-from lading.runtime.onnx.error_text import error_sentence, session_errors
+from lading.runtime.onnx.error_text import (
+    error_sentence,
+    is_out_of_memory,
+    memory_in_error,
+    session_errors,
+)
 from lading.runtime.onnx.opsets import CPU_ONLY, model_versions, unsupported_version
 from lading.signature import Array, DType, Tensor
 
@@ -57,6 +63,9 @@ _SAVE_OPTIONS = {
     "optimized_model_external_initializers_min_size_in_bytes": str(ALIGNED_ABOVE_BYTES + 1),
     "save_external_prepacked_constant_initializers": "1",
 }
+
+
+_FAR_LARGER = 4
 
 
 class OnnxRuntime:
@@ -100,6 +109,9 @@ class OnnxRuntime:
         self._same_size = all(isinstance(size, int) for tensor in self.inputs for size in tensor.shape[1:])
         self._whole_rows = 1
         self._shrinking = _shrinking_run()
+        # Whether chunks of rows are all that makes one run larger than another.
+        self._alike = divisible and self._same_size and not any(t.dtype == "string" for t in self.inputs)
+        self._usual_size = 0.0
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that were cast already; raises `RunFailed`."""
@@ -114,9 +126,12 @@ class OnnxRuntime:
                 return bound
             if self._divisible and _rows(inputs) > self._whole_rows:
                 return self._run_rows(session, inputs, outputs)
+            options = None if self._alike else self._options(inputs)
             # The public `run` checks the names once more in Python: 1.3 µs of 6.5 for a small model.
-            values = session._sess.run(list(outputs), inputs, None)  # noqa: SLF001
+            values = session._sess.run(list(outputs), inputs, options)  # noqa: SLF001
         except self._errors as error:
+            if is_out_of_memory(error):
+                return self._run_in_little_memory(session, inputs, outputs)
             raise _run_error(error_sentence(error)) from None
         results = dict(zip(outputs, values, strict=True))
         bindings.bind(inputs, outputs, results)
@@ -135,13 +150,14 @@ class OnnxRuntime:
     ) -> dict[str, Array]:
         """Compute the rows of `inputs` in chunks; raises the errors of ONNX Runtime."""
         rows, left = _rows(inputs), _rows(inputs)
+        usual = None if self._alike else self._options(inputs)
 
         def run(part: Mapping[str, Array]) -> dict[str, Array]:
             nonlocal left
             count = _rows(part)
             left -= count
             # After the last of several chunks ONNX Runtime returns what it has allocated for them.
-            options = self._shrinking if left <= 0 and count < rows else None
+            options = self._shrinking if left <= 0 and count < rows else usual
             results = dict(
                 zip(outputs, session._sess.run(list(outputs), part, options), strict=True)  # noqa: SLF001
             )
@@ -153,6 +169,35 @@ class OnnxRuntime:
         if self._same_size:
             self._whole_rows = self._chunks.most(sum(array.size for array in inputs.values()) // rows)
         return results
+
+    def _options(self, inputs: Mapping[str, Array]) -> Any:
+        """Return the options of a run: what one takes that is far larger than usual goes back after it."""
+        size = float(sum(_size(array) for array in inputs.values()))
+        usual = self._usual_size or size
+        # A moving average: large requests become usual if they are many, and then memory is kept for them.
+        self._usual_size = usual + (size - usual) / 16
+        return self._shrinking if size > _FAR_LARGER * usual else None
+
+    def _run_in_little_memory(
+        self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, Array]:
+        """Run again after memory ran out, row by row if that may be; raises `RunTooLarge`, `RunFailed`."""
+
+        def run(part: Mapping[str, Array]) -> dict[str, Array]:
+            values = session._sess.run(list(outputs), part, self._shrinking)  # noqa: SLF001
+            return dict(zip(outputs, values, strict=True))
+
+        by_row = self._divisible and _rows(inputs) > 1
+        # Twice: only after the first try has ONNX Runtime returned what earlier runs have left behind.
+        for last_try in (False, True):
+            try:
+                return FixedChunks(1).run(run, inputs) if by_row else run(inputs)
+            except self._errors as error:
+                if not is_out_of_memory(error):
+                    raise _run_error(error_sentence(error)) from None
+                if last_try:
+                    raise _too_large(error) from None
+        raise AssertionError("unreachable")
 
     def close(self) -> None:
         """Release the model's memory, and return the freed heap to the system."""
@@ -172,6 +217,13 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return rows
 
 
+def _size(array: Array) -> int:
+    """Return how large an input is, in values; text in characters."""
+    if type(array) is not np.ndarray:
+        return 0  # ONNX Runtime refuses it.
+    return sum(map(len, array.flat)) if array.dtype == object else array.size
+
+
 def _shrinking_run() -> Any:
     """Return the options of a run after which memory that is not in use goes back to the system."""
     options = import_onnxruntime().RunOptions()
@@ -189,6 +241,17 @@ def _run_error(message: str) -> LadingError:
     return RunFailed("the model failed on this input", found=message)
 
 
+def _too_large(error: BaseException) -> RunTooLarge:
+    """Return the error for a run that needs more memory than there is."""
+    left, needed = memory_in_error(error)
+    return RunTooLarge(
+        "the run of this request",
+        expected=f"to fit into the memory for models, {left / 1e6:,.0f} MB of which are left",
+        found=f"{needed / 1e6:,.0f} MB needed at once",
+        hint="send fewer or shorter rows, or raise `model_memory_mb`",
+    )
+
+
 def _open_session(path: Path, threads: int, save_to: Path | None, *, optimized: bool) -> Any:
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -197,6 +260,7 @@ def _open_session(path: Path, threads: int, save_to: Path | None, *, optimized: 
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     # A spinning pool burns 40 ms of CPU after each run, and the server's own thread waits for that CPU.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(*SHARED_MEMORY_OPTION)
     options.log_severity_level = LOG_FATAL
     if optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

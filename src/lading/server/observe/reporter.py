@@ -17,6 +17,7 @@ from lading.errors import (
     LadingError,
     MemoryShort,
     RegistryUnavailable,
+    RunTooLarge,
     VerificationError,
 )
 from lading.registry import Registry
@@ -29,7 +30,7 @@ from lading.traffic import Window
 
 log = logging.getLogger("lading.server")
 
-_PERMANENT = (BundleError, VerificationError, MemoryShort)
+_PERMANENT = (BundleError, VerificationError, MemoryShort, RunTooLarge)
 """Errors that retrying does not cure: such a release is refused. The manager retries all others."""
 
 _ESTABLISHED_S = 600.0

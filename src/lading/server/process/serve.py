@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from lading.logs import set_up_logging, show_stacks
+from lading.onnx_runtime import limit_memory
 from lading.ref import Ref
 from lading.runtime.host.allocator import keep_freed_memory
 from lading.runtime.host.cpus import cpu_limit
+from lading.runtime.host.memory import memory_limit
 from lading.server.inference.dataplane import DataPlane
 from lading.server.loading.follower import following
 from lading.server.loading.manager import Manager
@@ -35,6 +37,9 @@ from lading.server.process.worker import WorkerContext, replica_id
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
+
+_WORKER_BYTES = 64 * 2**20
+"""What a worker takes before it has a model."""
 
 
 def serve(
@@ -106,14 +111,34 @@ def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) 
 def _manager(
     plane: DataPlane, settings: ServeSettings, worker: WorkerContext | None, counters: SharedCounters | None
 ) -> Manager:
+    count_opening = counters.opening if counters is not None else nullcontext
+    most_bytes = model_memory_bytes(settings, memory_limit())
+
+    @contextmanager
+    def opening() -> Iterator[None]:
+        # Here and not at the start: importing ONNX Runtime would delay the first answer to a probe.
+        limit_memory(most_bytes)
+        with count_opening():
+            yield
+
     return Manager(
         plane,
         threads=settings.threads or max(1, cpu_limit() // settings.workers),
         drain_timeout_s=settings.drain_timeout_s,
         policy=unload_first if settings.swap == "replace" else load_first,
         weights_folder=worker.weights_folder if worker is not None else None,
-        opening=counters.opening if counters is not None else nullcontext,
+        opening=opening,
     )
+
+
+def model_memory_bytes(settings: ServeSettings, limit_bytes: int) -> int:
+    """Return what models may take in this process, of the `limit_bytes` that all workers have together.
+
+    The rest is for requests and their answers, and for the libraries of a worker. 0 if nothing is known.
+    """
+    if settings.model_memory_mb:
+        return settings.model_memory_mb * 1_000_000
+    return max(0, limit_bytes // settings.workers - _WORKER_BYTES) * 3 // 4
 
 
 def _shared_counters(worker: WorkerContext) -> SharedCounters:

@@ -26,6 +26,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
     errors.TooManyRows: 413,
+    errors.RunTooLarge: 413,
     errors.QueueFull: 429,
     errors.MemoryShort: 503,
     errors.DeadlineExceeded: 504,
