@@ -211,3 +211,22 @@ def test_one_size_alone_is_drawn_large(tmp_path):
     nodes = [node("MatMul", ["x", "w"], ["p"]), node("MatMul", ["rows_of", "p"], ["y"])]
     bundle = pack_graph(tmp_path, nodes, *io, weights=[weights])
     assert bundle.samples().inputs["x"].shape == (8, 256)
+
+
+@pytest.mark.parametrize(
+    ("op", "opset", "ir_version", "found", "hint"),
+    [
+        ("Foo", 17, 8, "Foo node: No Op registered for Foo with domain_version of 17", "another library"),
+        ("Relu", 1000, 8, "till opset", "older version"),
+        ("Relu", 17, 1000, "Unsupported model IR version: 1000", "older version"),
+        ("Relu", 3, 8, "Could not find an implementation for Relu(1)", "another opset"),
+    ],
+)
+def test_a_model_that_does_not_load_is_refused_in_one_sentence(tmp_path, op, opset, ir_version, found, hint):
+    io = [value("x", FLOAT, ["n", 2])], [value("y", FLOAT, ["n", 2])]
+    with pytest.raises(ConverterFailed) as caught:
+        pack_graph(tmp_path, [node(op, ["x"], ["y"])], *io, opset=opset, ir_version=ir_version)
+    assert found in caught.value.message
+    assert hint in str(caught.value.hint)
+    assert "ONNXRuntimeError" not in caught.value.message
+    assert "onnxruntime::" not in caught.value.message

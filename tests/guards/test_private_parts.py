@@ -69,7 +69,7 @@ ONNXRUNTIME = {
     "InferenceSession": ("runtime/onnx/session.py", "_sess"),
     "InferenceSession._sess": ("runtime/onnx/session.py", "run run_with_iobinding"),
     "IOBinding": ("runtime/onnx/bindings.py", "_iobinding"),
-    "onnxruntime.capi.onnxruntime_pybind11_state": ("runtime/onnx/error_text.py", "Fail InvalidArgument"),
+    "onnxruntime.capi.onnxruntime_pybind11_state": ("onnx_runtime/error_text.py", "Fail InvalidArgument"),
 }
 SKL2ONNX = {
     "skl2onnx._supported_operators": ("convert/sklearn_repairs.py", "_get_sklearn_operator_name"),

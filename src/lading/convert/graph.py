@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lading.errors import ConverterFailed, missing_extra, one_line
+from lading.errors import ConverterFailed, missing_extra
 from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
+from lading.onnx_runtime.error_text import error_sentence, hint_of, session_errors
 from lading.row_chunks import FixedChunks
 from lading.signature import BATCH, Array, DType, Tensor
 
@@ -85,17 +86,18 @@ def evaluator(title: str, model: bytes, *, threads: int = 0) -> Evaluate:
     options.intra_op_num_threads = threads
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no base below Exception
+    except session_errors() as error:
         expected = f"a model that ONNX Runtime {ort.__version__} loads"
-        raise ConverterFailed(f"`{title}`", expected=expected, found=one_line(error)) from error
+        reason = error_sentence(error)
+        raise ConverterFailed(f"`{title}`", expected=expected, found=reason, hint=hint_of(reason)) from error
     names = [output.name for output in session.get_outputs()]  # in the graph's order
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
             values = session.run(names, dict(inputs))
-        except Exception as error:
+        except session_errors() as error:
             expected = "a converted model that runs on the samples"
-            raise ConverterFailed(f"`{title}`", expected=expected, found=one_line(error)) from error
+            raise ConverterFailed(f"`{title}`", expected=expected, found=error_sentence(error)) from error
         return dict(zip(names, values, strict=True))
 
     return run

@@ -15,7 +15,7 @@ from typing import Any
 from lading.bundle import Bundle, Manifest
 from lading.errors import ModelInvalid, pip_install
 from lading.evidence import Check
-from lading.runtime.onnx.error_text import error_sentence
+from lading.onnx_runtime.error_text import error_sentence
 from lading.runtime.onnx.opsets import check_versions, model_versions
 
 SHARED = ("numpy", "onnxruntime")

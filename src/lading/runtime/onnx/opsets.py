@@ -15,7 +15,7 @@ from pathlib import Path
 from lading.bundle.onnx_wire import Buffer, encode_varint, raise_malformed, read_fields
 from lading.errors import ModelInvalid, OperatorUnsupported
 from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
-from lading.runtime.onnx.error_text import session_errors
+from lading.onnx_runtime.error_text import session_errors
 
 CPU_ONLY = ("CPUExecutionProvider",)
 """The execution providers of every session."""

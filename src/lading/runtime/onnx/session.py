@@ -23,15 +23,15 @@ from lading.errors import (
     ValueRefused,
 )
 from lading.onnx_runtime import LOG_FATAL, SHARED_MEMORY_OPTION, import_onnxruntime
-from lading.row_chunks import ChunkSizes, FixedChunks
-from lading.runtime.host.allocator import trim_heap
-from lading.runtime.onnx.bindings import BindingPool
-from lading.runtime.onnx.error_text import (
+from lading.onnx_runtime.error_text import (
     error_sentence,
     is_out_of_memory,
     memory_in_error,
     session_errors,
 )
+from lading.row_chunks import ChunkSizes, FixedChunks
+from lading.runtime.host.allocator import trim_heap
+from lading.runtime.onnx.bindings import BindingPool
 from lading.runtime.onnx.opsets import CPU_ONLY, model_versions, unsupported_version
 from lading.signature import Array, DType, Tensor
 

@@ -19,7 +19,7 @@ SHARED_MEMORY_OPTION = ("session.use_env_allocators", "1")
 def import_onnxruntime(extra: str = "serve") -> Any:
     """Import ONNX Runtime; raises `ExtraMissing`, whose hint names the `extra` that brings it."""
     # Since 1.30 it writes a device id below ~/.cache/Microsoft and calls home unless this is set before the
-    # import; `disable_telemetry_events()` comes too late (tests/test_onnx_runtime.py).
+    # import; `disable_telemetry_events()` comes too late (tests/onnx_runtime/test_onnx_runtime.py).
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime

@@ -17,6 +17,28 @@ _NODE = re.compile(
 _TEMPLATE = re.compile(r"^ ?\[with [^\]]*\] ?")
 _ASSERTION = re.compile(r"^.{1,300}? was false\. ")
 _LOADING = re.compile(r"^Load model from .*? failed: ?")
+# `graph.cc`: the whole node with the types of what goes in and out, before the reason.
+_IN_NODE = re.compile(r'^In Node, \("([^"]*)", (\w+), "[^"]*", -?\d+\) : .* , Error (.*)$')
+_GUARANTEE = re.compile(r"^ONNX Runtime only \*guarantees\* .* Current official ")
+_EMPTY_WORDS = (
+    "Exception during loading: ",
+    "Exception during initialization: ",
+    "This is an invalid model. ",
+    "Invalid model. ",
+    "Fatal error: ",
+    "Error: ",
+    "<lambda()> ",
+)
+_TOO_NEW = "convert the model again for an older version, or use a newer ONNX Runtime"
+_CUSTOM = "an operator of another library cannot be served: export the model with operators of ONNX"
+_HINTS = (
+    ("max supported IR version", _TOO_NEW),
+    ("support for domain", _TOO_NEW),
+    ("is not a registered function/op", _CUSTOM),
+    ("No Op registered for", _CUSTOM),
+    ("No opset import for domain", _CUSTOM),
+    ("Could not find an implementation", "export the model for another opset, or with another dtype there"),
+)
 _MAX_LENGTH = 400
 # `bfc_arena.cc`: above the limit of `limit_memory`, and where the system itself has no more.
 _OVER_LIMIT = re.compile(r"Available memory of (\d+) is smaller than requested bytes of (\d+)")
@@ -45,7 +67,8 @@ def error_sentence(error: BaseException) -> str:
         cause = _without_sources(text[node.end() :])
         text = f"{kind} node `{name}`: {cause}" if name else f"{kind} node: {cause}"
     else:
-        text = _without_sources(text)
+        text = _without_empty_words(_without_sources(text))
+        text = _IN_NODE.sub(_short_node, _GUARANTEE.sub("Current official ", text))
     text = text.rstrip(". ") or type(error).__name__
     return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
@@ -63,6 +86,23 @@ def memory_in_error(error: BaseException) -> tuple[int, int]:
         return int(over[1]), int(over[2])
     missing = _NO_MEMORY.search(str(error))
     return 0, int(missing[1] or 0) if missing else 0
+
+
+def hint_of(sentence: str) -> str | None:
+    """Return what the author of a model can do about an `error_sentence`, or None."""
+    return next((hint for words, hint in _HINTS if words in sentence), None)
+
+
+def _without_empty_words(text: str) -> str:
+    """Cut off what says that something failed and not what."""
+    while start := next((words for words in _EMPTY_WORDS if text.startswith(words)), ""):
+        text = text.removeprefix(start)
+    return text
+
+
+def _short_node(match: re.Match[str]) -> str:
+    name, kind, reason = match.groups()
+    return f"{kind} node `{name}`: {reason}" if name else f"{kind} node: {reason}"
 
 
 def _without_sources(text: str) -> str:
