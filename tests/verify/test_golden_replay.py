@@ -105,9 +105,28 @@ def test_a_model_that_mixes_rows_is_refused(tmp_path):
         replay_alone(load_runtime(bundle), bundle)
     assert "alone as in a batch of 6" in caught.value.message
     assert "an operator mixes rows" in str(caught.value.hint)
-    # Its golden answers are those of all rows together, and it is served in chunks.
+
+
+def test_of_a_model_that_mixes_rows_the_check_of_the_batch_is_named(tmp_path):
+    # Its golden answers are those of all rows as one, and it is served in chunks.
+    model, signature = mixing()
+    bundle = bundle_of(tmp_path / "b", model, signature, {"X": ROWS})
+    with pytest.raises(BatchMismatch, match=r"golden samples, output `Y`, row \d: .* in a batch of 6"):
+        replay(load_runtime(bundle), bundle)
     evidence = verify(bundle)
-    assert (outcomes(evidence)["golden"], outcomes(evidence)["batch"]) == ("failed", "skipped")
+    assert not evidence.holds
+    checks = {name: outcome for name, outcome in outcomes(evidence).items() if outcome != "passed"}
+    assert checks["batch"] == "failed"
+    assert {"golden", "latency", "memory"}.isdisjoint(checks)
+    assert "an operator mixes rows" in by_name(evidence)["batch"].hint
+
+
+def test_of_a_model_that_mixes_rows_and_answers_otherwise_the_golden_samples_are_named(tmp_path):
+    model, signature = mixing()
+    bundle = bundle_of(tmp_path / "b", model, signature, {"X": ROWS}, outputs={"Y": ROWS + 1})
+    with pytest.raises(GoldenMismatch):
+        replay(load_runtime(bundle), bundle)
+    assert outcomes(verify(bundle))["golden"] == "failed"
 
 
 def test_two_golden_rows_are_enough_to_refuse_a_model_that_mixes_rows(tmp_path):

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lading.bundle import Bundle
-from lading.errors import BatchMismatch, GoldenMismatch
+from lading.bundle import Bundle, Samples
+from lading.errors import BatchMismatch, GoldenMismatch, RunFailed
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.runtime import Runtime
 from lading.signature import Array, Signature
@@ -27,13 +27,15 @@ _ANY_FLIPS = 2**31
 def replay(runtime: Runtime, bundle: Bundle) -> Parity:
     """Run the golden inputs of `bundle` and compare; raises `GoldenMismatch` with the row that agrees least.
 
-    Raises `RunFailed` if the model fails on them.
+    Raises `BatchMismatch` if they agree only where all rows run as one, and `RunFailed` if the model fails on
+    them.
     """
     manifest, samples = bundle.manifest, bundle.samples()
-    answers = runtime.run(samples.inputs)
-    parity = compare(manifest.signature.outputs, samples.outputs, answers, manifest.tolerance)
+    parity = _compare_golden(bundle, samples, runtime.run(samples.inputs))
     if not parity.holds:
         worst = parity.worst[0]
+        if replay_whole(runtime, bundle) is not None:
+            raise _mixed(f"golden samples, output `{worst.output}`, row {worst.row}", worst, samples.rows)
         expected, actual = _both_sides(worst)
         raise GoldenMismatch(
             f"golden samples of `{manifest.name}`, output `{worst.output}`, row {worst.row}",
@@ -42,6 +44,19 @@ def replay(runtime: Runtime, bundle: Bundle) -> Parity:
             hint=f"the expected outputs are from {manifest.expected_from}; {_totals(parity)}",
         )
     return parity
+
+
+def replay_whole(runtime: Runtime, bundle: Bundle) -> Parity | None:
+    """Run all golden rows as one and compare; None if they disagree then too, or the model fails on them."""
+    samples = bundle.samples()
+    if not bundle.manifest.signature.batched:
+        return None
+    try:
+        answers = runtime.run_whole(samples.inputs)
+    except RunFailed:
+        return None
+    parity = _compare_golden(bundle, samples, answers)
+    return parity if parity.holds else None
 
 
 def replay_alone(runtime: Runtime, bundle: Bundle, *, most: int = _MAX_ROWS_ALONE) -> Parity:
@@ -65,14 +80,23 @@ def replay_alone(runtime: Runtime, bundle: Bundle, *, most: int = _MAX_ROWS_ALON
         parity = _compare_rows(manifest.signature, manifest.tolerance, among, alone)
     if not parity.holds:
         worst = parity.worst[0]
-        expected, actual = _both_sides(worst)
-        raise BatchMismatch(
-            f"output `{worst.output}`, row {worst.row}",
-            expected=f"{expected} alone as in a batch of {rows}",
-            found=actual,
-            hint="an operator mixes rows; export the model without it, or with a fixed batch of 1",
-        )
+        raise _mixed(f"output `{worst.output}`, row {worst.row}", worst, rows)
     return parity
+
+
+def _compare_golden(bundle: Bundle, samples: Samples, answers: dict[str, Array]) -> Parity:
+    manifest = bundle.manifest
+    return compare(manifest.signature.outputs, samples.outputs, answers, manifest.tolerance)
+
+
+def _mixed(where: str, worst: Deviation, rows: int) -> BatchMismatch:
+    expected, actual = _both_sides(worst)
+    return BatchMismatch(
+        where,
+        expected=f"{expected} alone as in a batch of {rows}",
+        found=actual,
+        hint="an operator mixes rows; export the model without it, or with a fixed batch of 1",
+    )
 
 
 def repeat_rows(signature: Signature, inputs: dict[str, Array], rows: int) -> dict[str, Array]:
