@@ -269,6 +269,6 @@ def feed_forward(folder: Path) -> Bundle:
         node("ReduceMean", "c", "y", axes=[1], keepdims=0),
     ]
     weights = {"table": draw(1000, 768), "w1": draw(768, 3072), "w2": draw(3072, 8)}
-    ids = np.random.default_rng(0).integers(0, 1000, (256, 256))
+    ids = np.random.default_rng(0).integers(0, 1000, (32, 128))
     model = graph(nodes, inputs, outputs, constants=weights)
     return bundle_of(folder, model, Signature(inputs, outputs), {"ids": ids}, name="feed-forward")

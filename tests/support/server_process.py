@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from support.cgroups import MemoryGroup
 from support.waiting import wait_until
 
 
@@ -61,10 +62,16 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def serving(
-    *refs: Path | str, flags: tuple[str, ...] = (), environ: dict[str, str] | None = None, ready: bool = True
+    *refs: Path | str,
+    flags: tuple[str, ...] = (),
+    environ: dict[str, str] | None = None,
+    ready: bool = True,
+    group: MemoryGroup | None = None,
 ) -> Iterator[ServerProcess]:
     """Run ``lading serve REF…`` until the block ends; wait for it to be ready unless `ready` is false."""
     command = [sys.executable, "-m", "lading", "serve", *map(str, refs), "--port", "0", *flags]
+    if group is not None:
+        command = group.command(*command)
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
     )

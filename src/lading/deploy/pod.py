@@ -17,6 +17,8 @@ DOCKER_CONFIG = "/lading/registry-login"
 USER = 65532  # As in the image (`lading.image.build.USER`).
 SERVER_MB = 256
 """A server without a model takes about 100 MB; the rest is for requests in flight."""
+MAX_BODY_MIB = 4
+"""`SERVER_MB` holds the largest body in any form: reading CSV takes 40 times as much memory."""
 
 PRE_STOP_S, DRAIN_DELAY_S, DRAIN_TIMEOUT_S, MARGIN_S = 5, 5, 30, 5
 GRACE_S = PRE_STOP_S + DRAIN_DELAY_S + 2 * DRAIN_TIMEOUT_S + MARGIN_S
@@ -144,6 +146,13 @@ def environment(work: Workload) -> list[Any]:
             ),
         },
         {"name": "LADING_DRAIN_TIMEOUT_S", "value": str(DRAIN_TIMEOUT_S)},
+        {
+            "name": "LADING_MAX_BODY_BYTES",
+            "value": Noted(
+                str(MAX_BODY_MIB * 2**20),
+                "Reading a request takes up to 40 times its body: for larger ones, raise the memory as well.",
+            ),
+        },
         {"name": "LADING_CACHE", "value": CACHE},
         {"name": "HOME", "value": Noted("/tmp", "Only this and the cache are writable.")},  # noqa: S108
     ]
