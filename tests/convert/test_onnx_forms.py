@@ -230,3 +230,19 @@ def test_a_model_that_does_not_load_is_refused_in_one_sentence(tmp_path, op, ops
     assert hint in str(caught.value.hint)
     assert "ONNXRuntimeError" not in caught.value.message
     assert "onnxruntime::" not in caught.value.message
+
+
+def test_rows_that_are_answered_twice_are_no_batch(tmp_path):
+    nodes = [node("Concat", ["x", "x"], ["y"], axis=0)]
+    bundle = pack_graph(tmp_path, nodes, [value("x", FLOAT, ["n", 3])], [value("y", FLOAT, ["2*n", 3])])
+    assert not bundle.manifest.signature.batched
+    assert tensors(bundle) == {"y": "float32 [2*n, 3]"}
+
+
+def test_an_output_without_values_packs_and_serves(tmp_path):
+    bounds = [numpy_helper.from_array(np.array([at]), name) for name, at in (("a", 0), ("b", 0), ("axis", 1))]
+    nodes = [node("Slice", ["x", "a", "b", "axis"], ["y"])]
+    io = [value("x", FLOAT, ["n", 3])], [value("y", FLOAT, ["n", 0])]
+    bundle = pack_graph(tmp_path, nodes, *io, weights=bounds)
+    answer = hosted(served_from(bundle)).post("/predict", {"data": [[1, 2, 3], [4, 5, 6]]})
+    assert answer.json() == {"prediction": [[], []]}

@@ -23,7 +23,7 @@ def test_a_sequence_of_tensors_becomes_one_tensor(tmp_path):
 def test_a_sequence_of_unknown_length_is_refused(tmp_path):
     sequence = helper.make_tensor_sequence_value_info("s", FLOAT, None)
     with pytest.raises(
-        ConverterFailed, match="expected a tensor, found a sequence made by `SplitToSequence`"
+        ConverterFailed, match="expected a tensor, found a sequence of float32 made by `SplitToSequence`"
     ):
         pack_graph(
             tmp_path,

@@ -215,10 +215,12 @@ def observe_shapes(
     large: Mapping[str, Array],
     *,
     open_sizes: bool = False,
+    rows: tuple[int, int] | None = None,
 ) -> dict[str, tuple[int | str, ...]]:
     """Infer the shapes of outputs from two runs of different row counts.
 
-    The first dimension is the batch if it changed with the rows. Another dimension that changed keeps the
+    The first dimension is the batch if it changed with the rows, and is as many as those if `rows` has the
+    numbers of both runs. Another dimension that changed keeps the
     name it was declared with; without one it is named after the output. With `open_sizes` a size that the
     model leaves open stays open even if both runs gave the same: it may follow from other inputs.
     """
@@ -230,11 +232,11 @@ def observe_shapes(
             before = small[name].shape[axis] if axis < small[name].ndim else None
             label = shape[axis] if shape is not None and axis < len(shape) else None
             own_name = label if isinstance(label, str) and label != BATCH else None
-            if before == size:
-                is_open = open_sizes and shape is not None and not isinstance(label, int)
-                sizes.append(own_name or (f"{name}_{axis}" if is_open else size))
-            else:
-                sizes.append(BATCH if axis == 0 else own_name or f"{name}_{axis}")
+            is_batch = axis == 0 and before != size and rows in (None, (before, size))
+            is_open = open_sizes and shape is not None and not isinstance(label, int)
+            # A signature has no size of 0: nothing may be there this time, and something another.
+            is_open = is_open or before != size or size == 0
+            sizes.append(BATCH if is_batch else own_name or (f"{name}_{axis}" if is_open else size))
         shapes[name] = tuple(sizes)
     return shapes
 

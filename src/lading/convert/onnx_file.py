@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from lading.convert import Conversion, Plan, TrainedModel, graph, onnx_draws, onnx_inputs
+from lading.convert import Conversion, Plan, TrainedModel, graph, onnx_draws, onnx_inputs, onnx_optional
 from lading.convert.onnx_inputs import BatchAxis
+from lading.convert.onnx_reading import check_ends, read_model
 from lading.convert.onnx_repairs import sort_nodes, widen_bfloat16
 from lading.convert.row_dependence import is_random, rounding, row_dependence
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.table import Table, is_number, make_table
-from lading.errors import ConverterFailed, LadingError, SamplesRefused, mid_sentence, one_line
+from lading.errors import ConverterFailed, LadingError, SamplesRefused
 from lading.onnx_runtime import import_onnxruntime
 from lading.signature import Array, Signature, Tensor
 
-_MAX_INLINE_BYTES = 1_500_000_000  # protobuf's own limit is 2 GiB
 # The names that skl2onnx, onnxmltools and hand-written exports give to a classifier's two outputs.
 _LABEL_NAMES = ("label", "output_label", "class", "predicted_label")
 _SCORE_NAMES = ("probabilities", "output_probability", "probability", "scores")
@@ -39,7 +39,7 @@ class OnnxFile:
         self.path = path
         self.title = path.name
         onnx, ort = graph.import_onnx(), import_onnxruntime("pack")
-        model = self._load(onnx)
+        model = read_model(path)
         producer = f"{model.producer_name} {model.producer_version}".strip()
         self.framework = f"onnx {onnx.__version__}" + (f", made by {producer}" if producer else "")
         self.expected_from = f"onnxruntime {ort.__version__} (no framework outputs were given)"
@@ -52,11 +52,18 @@ class OnnxFile:
         self._in_chunks: list[bool] = []  # whether rows may run in chunks, once some have been run
         self._columns = rewrite_outputs(model, self.title)
         self._notes = self._repair(model)
+        self._optional = onnx_optional.take_optional_inputs(model)
+        self._left_out: tuple[str, ...] = ()
+        check_ends(model, self.title)
         self._model = model
-        self._declared = onnx_inputs.declared_inputs(model, self.title)
-        self._own_inputs = onnx_inputs.read_inputs(self._declared, batch_axis or {}, self.title)
+        self._axes = batch_axis or {}
+        self._read_inputs()
         self._names = self._output_names()
         self._column_names: tuple[str, ...] = ()
+
+    def _read_inputs(self) -> None:
+        self._declared = onnx_inputs.declared_inputs(self._model)
+        self._own_inputs = onnx_inputs.read_inputs(self._declared, self._axes, self.title)
 
     def table(self, samples: Any) -> Table:
         """Read an array for the only input, a mapping or a data frame by input names; None draws rows.
@@ -66,6 +73,7 @@ class OnnxFile:
         if samples is None:
             return self._drawn
         table = make_table(samples, self.title)
+        self._leave_out_optional(table)
         names = [tensor.name for tensor in self._own_inputs]
         if table.kind == "named":
             return self._with_expected(table.arrays, names)
@@ -81,6 +89,22 @@ class OnnxFile:
             stacked = np.column_stack(list(table.arrays.values()))  # [rows, columns]
             return Table("named", {names[0]: stacked})
         return Table("named", {names[0]: table.arrays["X"]})
+
+    def _leave_out_optional(self, table: Table) -> None:
+        """Leave out the optional inputs that samples come without."""
+        names = [tensor.name for tensor in self._own_inputs if tensor.name not in self._optional]
+        given = names if table.kind == "array" and len(names) == 1 else table.arrays
+        missing = tuple(name for name in self._optional if name not in given)
+        for name in missing:
+            onnx_optional.leave_out(self._model, name)
+        if missing:
+            self._optional = tuple(name for name in self._optional if name not in missing)
+            self._left_out += missing
+            self._axes = {name: axis for name, axis in self._axes.items() if name not in missing}
+            # What was found of the model with these inputs holds no longer.
+            self._in_chunks.clear()
+            self.__dict__.pop("_evaluate", None)
+            self._read_inputs()
 
     def outputs(self, table: Table) -> dict[str, Array]:
         """Return the expected outputs that came with these very samples, else those of ONNX Runtime here."""
@@ -113,9 +137,9 @@ class OnnxFile:
         graph.declare(model, "input", [*inputs, *self._initialised(model)])
         graph.declare(model, "output", outputs)
         dependence = row_dependence(self._model, self._evaluate, arrays) if self._has_rows else None
-        notes = self._notes
+        notes = (*self._notes, *onnx_optional.note(self._optional, self._left_out))
         if dependence is not None:
-            notes = (*notes, f"{dependence}: requests are never merged, each is run as it comes")
+            notes += (f"{dependence}: requests are never merged, each is run as it comes",)
         signature = Signature(inputs, outputs, independent_rows=dependence is None)
         data = bytes(model.SerializeToString(deterministic=True))
         return Conversion(data, signature, notes, self._rounding(arrays) if dependence is None else 0.0)
@@ -138,28 +162,6 @@ class OnnxFile:
             names = ", ".join(f"`{name}`" for name in widened)
             notes.append(f"{names}: bfloat16 in the file, float32 in requests, which holds every bfloat16")
         return tuple(notes)
-
-    def _load(self, onnx: Any) -> Any:
-        if not self.path.is_file():
-            raise self._unreadable("no such file")
-        try:
-            # Without `format` onnx chooses one by the file's ending: `.json` would be read as JSON.
-            model = onnx.load(self.path, format="protobuf", load_external_data=True)
-        except Exception as error:  # onnx and protobuf share no base for their errors
-            raise self._unreadable(mid_sentence(one_line(error))) from error
-        if not model.graph.output or not model.opset_import:
-            raise self._unreadable("no graph with outputs in it")
-        if model.ByteSize() > _MAX_INLINE_BYTES:
-            raise ConverterFailed(
-                f"`{self.path}`",
-                expected=f"at most {_MAX_INLINE_BYTES} bytes",
-                found=f"{model.ByteSize()} bytes with its external data",
-            )
-        return model
-
-    def _unreadable(self, reason: str) -> ConverterFailed:
-        hint = "a model is an .onnx file or `module:object`"
-        return ConverterFailed(f"`{self.path}`", expected="an ONNX file", found=reason, hint=hint)
 
     @property
     def _has_rows(self) -> bool:
@@ -233,11 +235,12 @@ class OnnxFile:
             for name, _, shape in outputs
         }
         large = self._run(arrays)
-        small = large
+        small, counts = large, None
         if any(tensor.batched for tensor in self._own_inputs):
             # Two runs of different row counts: what changes with the rows is the batch.
             rows = max(len(arrays[tensor.name]) for tensor in self._own_inputs if tensor.batched)
             few = np.arange(rows - 1) if rows > 1 else np.zeros(2, dtype=np.intp)
+            counts = len(few), rows
             small = self._run(
                 {
                     tensor.name: arrays[tensor.name][few] if tensor.batched else arrays[tensor.name]
@@ -245,7 +248,7 @@ class OnnxFile:
                 }
             )
         open_sizes = bool(onnx_inputs.open_sizes(self._own_inputs))
-        shapes = graph.observe_shapes(declared, small, large, open_sizes=open_sizes)
+        shapes = graph.observe_shapes(declared, small, large, open_sizes=open_sizes, rows=counts)
         tensors = []
         for name, array in large.items():
             columns = self._columns.get(name, ())

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lading.convert import graph
-from lading.errors import ConverterFailed, InvalidSetting
+from lading.errors import InvalidSetting
 from lading.signature import BATCH, DType, Tensor
 
 BatchAxis = Mapping[str, "int | None"]
@@ -40,19 +40,11 @@ def parse_batch_axis(texts: Sequence[str]) -> BatchAxis:
     return axes
 
 
-def declared_inputs(model: Any, title: str) -> list[Declared]:
-    """Return the inputs that a caller gives; raises `ConverterFailed` for those no signature can name."""
+def declared_inputs(model: Any) -> list[Declared]:
+    """Return the inputs that a caller gives."""
     # Up to IR version 3 initializers are declared among the inputs; later they are defaults of inputs.
     weights = {tensor.name for tensor in model.graph.initializer}
-    declared = graph.tensors_of(value for value in model.graph.input if value.name not in weights)
-    for name, dtype, shape in declared:
-        if dtype is None or shape is None:
-            raise ConverterFailed(
-                f"input `{name}` of `{title}`",
-                expected="a tensor of a dtype and shape that a signature can name",
-                found="no shape" if dtype is not None else "another type",
-            )
-    return declared
+    return graph.tensors_of(value for value in model.graph.input if value.name not in weights)
 
 
 def read_inputs(declared: Sequence[Declared], axes: BatchAxis, title: str) -> tuple[Tensor, ...]:

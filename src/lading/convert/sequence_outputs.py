@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lading.convert import graph
+from lading.convert.onnx_reading import describe
 from lading.errors import ConverterFailed
 
 
@@ -20,7 +21,7 @@ def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
     columns = {}
     for output in model.graph.output:
         kind = output.type.WhichOneof("value")
-        if kind == "tensor_type":
+        if kind in ("tensor_type", None):
             continue
         maker = makers.get(output.name)
         if maker is not None and maker.op_type == "ZipMap":
@@ -36,7 +37,7 @@ def rewrite_outputs(model: Any, title: str) -> dict[str, tuple[str, ...]]:
             raise ConverterFailed(
                 f"output `{output.name}` of `{title}`",
                 expected="a tensor",
-                found=f"a {(kind or 'unknown').removesuffix('_type')}{made_by}",
+                found=f"{describe(output.type)}{made_by}",
                 hint="let the model give tensors; a ZipMap is rewritten by lading",
             )
     return columns
