@@ -29,7 +29,7 @@ NAMELESS = [
 ]
 
 
-@pytest.mark.parametrize(("declared", "found"), NAMELESS, ids=[found for _, found in NAMELESS])
+@pytest.mark.parametrize(("declared", "found"), NAMELESS, ids=[reason for _, reason in NAMELESS])
 def test_an_input_that_no_signature_can_name_is_refused_by_what_it_is(tmp_path, declared, found):
     with pytest.raises(ConverterFailed, match=r"input `x` of `m\.onnx`") as caught:
         pack_graph(tmp_path, [node("Identity", ["x"], ["y"])], [declared], [value("y", FLOAT, None)])

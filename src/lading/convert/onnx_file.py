@@ -93,8 +93,8 @@ class OnnxFile:
     def _leave_out_optional(self, table: Table) -> None:
         """Leave out the optional inputs that samples come without."""
         names = [tensor.name for tensor in self._own_inputs if tensor.name not in self._optional]
-        given = names if table.kind == "array" and len(names) == 1 else table.arrays
-        missing = tuple(name for name in self._optional if name not in given)
+        known = names if table.kind == "array" and len(names) == 1 else table.arrays
+        missing = tuple(name for name in self._optional if name not in known)
         for name in missing:
             onnx_optional.leave_out(self._model, name)
         if missing:

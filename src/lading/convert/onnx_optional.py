@@ -42,11 +42,11 @@ def leave_out(model: Any, name: str) -> None:
     model.graph.input.remove(value)
 
 
-def note(given: tuple[str, ...], left_out: tuple[str, ...]) -> tuple[str, ...]:
+def note(taken: tuple[str, ...], left_out: tuple[str, ...]) -> tuple[str, ...]:
     """Return what the packer should know of optional inputs."""
     notes = []
-    if given:
-        names = ", ".join(f"`{name}`" for name in given)
+    if taken:
+        names = ", ".join(f"`{name}`" for name in taken)
         notes.append(
             f"{names}: optional in the file, given in every request; give samples without it for a model that"
             " never gets it"

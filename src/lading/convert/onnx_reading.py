@@ -108,7 +108,7 @@ def _check_shape(value: Any, title: str) -> None:
 
 
 def _complete_outputs(model: Any) -> None:
-    """Give outputs that are declared by name alone the type that they have."""
+    """Infer the type of outputs that are declared by name alone."""
     if all(output.type.WhichOneof("value") for output in model.graph.output):
         return
     onnx = graph.import_onnx()
