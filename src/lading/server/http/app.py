@@ -14,7 +14,8 @@ from lading.server.exchange import NO_ROUTE, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
 from lading.server.http.content_type import require_json
 from lading.server.http.cors import Cors
-from lading.server.http.messages import JSON, Request, Response
+from lading.server.http.large_bodies import LargeBodies, text_bytes
+from lading.server.http.messages import JSON, ReadElsewhere, Request, Response
 from lading.server.http.router import Router
 from lading.server.inference.job import Deliver, Job
 
@@ -25,7 +26,12 @@ class App:
     """Answers requests through the pipeline; holds the routes of every protocol."""
 
     def __init__(
-        self, pipeline: Pipeline, router: Router, max_body_bytes: int, cors: Cors | None = None
+        self,
+        pipeline: Pipeline,
+        router: Router,
+        max_body_bytes: int,
+        cors: Cors | None = None,
+        large_bodies: LargeBodies | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.plane = pipeline.plane
@@ -33,6 +39,8 @@ class App:
         self.router = router
         self.max_body_bytes = max_body_bytes
         self.cors = cors
+        self._large_bodies = large_bodies
+        self._slow_bytes = large_bodies.slow_bytes if large_bodies is not None else max_body_bytes
 
     def dispatch(
         self, request: Request, deliver: Deliver, pending_jobs: list[Job] | None = None
@@ -53,8 +61,14 @@ class App:
                 if request.body and not request.route.any_type:
                     require_json(request.headers.get(b"content-type", JSON))
             if b"content-encoding" in request.headers and request.body:
+                large = self._large_bodies
+                if large is not None and request.route.fast and len(request.body) > large.packed_bytes:
+                    large.submit(request, deliver)
+                    return None
                 encoding = request.headers[b"content-encoding"]
                 request.body = unpacked(request.body, encoding, self.max_body_bytes)
+            if len(request.body) > self._slow_bytes and self._gave_away(request, deliver):
+                return None
         except LadingError as error:
             return self._refuse(request, error)
         return self._start(request, deliver, pending_jobs)
@@ -78,10 +92,33 @@ class App:
                 done = self.plane.start(self.pipeline.handle_again(request), deliver)
             assert request.job is not None
             return self.complete(request.job) if done else None
+        except ReadElsewhere:
+            return self._start_elsewhere(request, deliver)
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
             response = self._refuse(request, self.pipeline.as_refusal(request, error))
             request.job = None  # It was not started. See `complete`.
             return response
+
+    def _gave_away(self, request: Request, deliver: Deliver) -> bool:
+        """Return whether a large body is being read elsewhere; mark one that only a quick reader may read."""
+        large, route = self._large_bodies, request.route
+        if large is None or route is None or not route.fast:
+            return False
+        size = text_bytes(request)
+        if size > large.quick_bytes:
+            large.submit(request, deliver)
+            return True
+        request.is_slow = size > large.slow_bytes
+        return False
+
+    def _start_elsewhere(self, request: Request, deliver: Deliver) -> Response | None:
+        assert self._large_bodies is not None  # Else no request is slow.
+        self.pipeline.forget(request)
+        try:
+            self._large_bodies.submit(request, deliver)
+        except LadingError as error:
+            return self._refuse(request, error)
+        return None
 
     def complete(self, job: Job) -> Response:
         """Make the response of a job that has run, and release the version it ran on."""

@@ -73,9 +73,13 @@ class AsgiHost:
         response = self._app.dispatch(request, self.deliver)
         if response is not None:
             return response
+        request.waiter = asyncio.get_running_loop().create_future()
+        if request.is_elsewhere:  # Its deadline is kept there.
+            await request.waiter
+            assert request.response is not None
+            return request.response
         job = request.job
         assert job is not None
-        request.waiter = asyncio.get_running_loop().create_future()
         watch = asyncio.create_task(_cancel_when_gone(job, receive))
         try:
             await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)

@@ -23,6 +23,8 @@ class Request(Exchange):
     """One whole HTTP request on its way to its response.
 
     Header names are lower case; ``params`` are the parts of the route. ``waiter`` is the host's own.
+    ``is_slow`` is whether only a quick reader may read the body here, ``is_elsewhere`` whether `LargeBodies`
+    has the request.
     """
 
     method: str
@@ -34,6 +36,17 @@ class Request(Exchange):
     route: Route | None = None
     response: Response | None = field(default=None, init=False)
     waiter: Any = field(default=None, init=False)
+    # Defaults on the class: most requests are small.
+    is_slow = False
+    is_elsewhere = False
+
+    def leave_loop(self) -> None:
+        """Raise `ReadElsewhere` if the body is too large for a reader in Python on the event loop.
+
+        Handlers call this before they begin to read a body in any way but the quickest.
+        """
+        if self.is_slow:
+            raise ReadElsewhere
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model, version and tag in the path; the default model if a fast route names none."""
@@ -72,6 +85,10 @@ class Response:
             headers += self.model.headers
         headers.append((b"x-request-id", self.request_id))
         return headers
+
+
+class ReadElsewhere(Exception):
+    """The body is to be read in another process; see `LargeBodies`."""
 
 
 Handler = Callable[[Request, DataPlane], "Response | Job"]

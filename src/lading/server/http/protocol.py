@@ -329,8 +329,8 @@ class FastProtocol(HttpToolsProtocol):
 
     def _wait(self, request: Request) -> None:
         """Answer once the request's job has run."""
-        assert request.job is not None
-        if not request.job.holds_version:  # Not queued: it runs at the end of this stage.
+        # Neither queued nor read elsewhere: the job runs at the end of this stage.
+        if not request.is_elsewhere and not request.job.holds_version:  # type: ignore[union-attr]  # started
             self._waits_for_stage = True
             return
         self._pending = PendingAnswer(self, request, keep_alive=self._keeps_alive)

@@ -211,6 +211,10 @@ class DataPlane:
     def _live(self, name: str) -> ServedVersion | None:
         return self._table.live(name)
 
+    def has_tag(self, name: str, tag: str) -> bool:
+        """Return whether a version of the model `name`, ready or not, has `tag`."""
+        return any(tag in served.tags for served in self._table.models.get(name, ()))
+
     def start(self, job: Job, deliver: Deliver) -> bool:
         """Run `job` in this thread if that is cheaper than another, else queue it; return whether it has run.
 

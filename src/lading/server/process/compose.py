@@ -11,6 +11,7 @@ from typing import Any
 from lading.server.exchange import Pipeline, Steps, row_limit
 from lading.server.http.app import App
 from lading.server.http.cors import Cors
+from lading.server.http.large_bodies import LargeBodies
 from lading.server.http.messages import Handler, Request, Response, Route
 from lading.server.http.prefix import checked_prefix
 from lading.server.http.router import Router
@@ -72,7 +73,8 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
     )
     router = Router(routes, native.refuse, tfs.beyond(), root_path)
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
-    return App(Pipeline(plane, metrics, request_steps(settings, cors)), router, settings.max_body_bytes, cors)
+    pipeline = Pipeline(plane, metrics, request_steps(settings, cors))
+    return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
 
 
 def request_steps(settings: ServeSettings, cors: Cors | None = None) -> Steps:

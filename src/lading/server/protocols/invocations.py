@@ -43,6 +43,7 @@ def routes() -> Iterator[Route]:
 def invoke(request: Request, plane: DataPlane) -> Job:
     """Predict with the default model."""
     served = plane.resolve()
+    request.leave_loop()
     kind, options = _content_type(request.headers.get(b"content-type", b""))
     params: Mapping[str, Any] = {}
     if kind == _JSON:

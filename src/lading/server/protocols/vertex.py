@@ -48,6 +48,7 @@ def health(_request: Request, plane: DataPlane) -> Response:
 def predict(request: Request, plane: DataPlane) -> Job:
     """Predict with the default model: ``instances`` in, one of ``predictions`` out for each."""
     served = plane.resolve()
+    request.leave_loop()
     document = json_bodies.loads(request.body)
     for key in document:
         if key not in ("instances", "parameters", "deployedModelId"):  # The last is the platform's own.

@@ -41,16 +41,16 @@ class _Plan:
         self._quick = quick_reader(served.signature)
         self._flat = flat and primary.batched
 
-    def job(self, body: bytes) -> Job:
-        """Read a body; raises `InputError`."""
+    def job(self, request: Request) -> Job:
+        """Read the body of `request`; raises `InputError`."""
         served = self.served
         if self._quick is None:
-            return self._general_job(body)
+            return self._general_job(request)
         try:
-            inputs, rows, names = self._quick(body)
+            inputs, rows, names = self._quick(request.body)
         except DECODE_ERRORS:
             # The quick reader has no words for what is wrong; the general one has, or takes the body.
-            return self._general_job(body)
+            return self._general_job(request)
         return self.job_of(inputs, rows) if names is None else _named_job(served, inputs, rows, names)
 
     def job_of(self, inputs: dict[str, Array], rows: int) -> Job:
@@ -59,9 +59,10 @@ class _Plan:
         encode = self._encode_flat if self._flat and rows == 1 else self._encode
         return Job(self.served, inputs, self.names, encode, rows)
 
-    def _general_job(self, body: bytes) -> Job:
+    def _general_job(self, request: Request) -> Job:
         """Read any body: rows as objects, several inputs, or one that is wrong and whose error is named."""
-        read = _read(body)
+        request.leave_loop()
+        read = _read(request.body)
         inputs = self.served.signature.cast_rows(read.data)
         rows = rows_in(self.served, inputs)
         if read.outputs is None:
@@ -92,7 +93,7 @@ def predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
         served = resolve(request, plane)
         # `_plan` in place for all requests but the first: every request passes.
         plan: _Plan = served.loaded.plans.get(form) or _plan(served, form)  # type: ignore[union-attr]  # loaded
-        return plan.job(request.body)
+        return plan.job(request)
 
     return predict
 
@@ -102,6 +103,7 @@ def label_predictor(*, flat: bool) -> Callable[[Request, DataPlane], Job]:
 
     def predict_label(request: Request, plane: DataPlane) -> Job:
         served = resolve(request, plane)
+        request.leave_loop()
         body = _read(request.body)
         if body.outputs is not None:
             raise BodyInvalid("`$.outputs`", expected="no outputs asked of `/predict/label`", found="some")

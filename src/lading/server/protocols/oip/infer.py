@@ -117,6 +117,7 @@ def infer(request: Request, served: ServedVersion, write: Write) -> Job:
         return _raw_job(served, request.body, write)
     if not request.body:
         raise BodyInvalid("body", expected="JSON", found="nothing", hint=_HINT)
+    request.leave_loop()
     view = memoryview(request.body)  # Slices of it are not copied.
     binary = view[size:]
     text = bytes(view[:size]) if binary and size <= _LONGEST_REMEMBERED else b""

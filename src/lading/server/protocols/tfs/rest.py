@@ -67,6 +67,7 @@ def predict(request: Request, plane: DataPlane) -> Job:
     job = _quick_job(served, request.body)
     if job is not None:
         return job
+    request.leave_loop()
     try:
         # The values are walked recursively, and a client chooses how deep they are.
         body = json_bodies.read_predict(request.body)
@@ -130,6 +131,7 @@ def _examples_job(
     results_of: Callable[[ServedVersion, Mapping[str, Array]], list[Any]],
 ) -> Job:
     """Return the job that computes one output for the examples of a classify or regress request."""
+    request.leave_loop()
     inputs = examples.inputs_of(served.signature, examples.read_examples(request.body, method))
 
     def encode(outputs: dict[str, Array]) -> Response:

@@ -49,5 +49,4 @@ def _tag(plane: DataPlane, name: str, label: str | None) -> str | None:
     if label not in _ALIASES:
         return label
     # A tag of the alias's own name wins over what it is an alias for.
-    exists = any(label in served.tags for served in plane.models.get(name, ()))
-    return label if exists else _ALIASES[label]
+    return label if plane.has_tag(name, label) else _ALIASES[label]

@@ -1,0 +1,281 @@
+"""Large bodies: read, and their answers written, in processes of their own, so that nobody else waits.
+
+    dispatch ─▶ submit ─▶ thread: unpack ─▶ handle ─▶ run ─▶ encode ─▶ deliver
+                                              └──── reader process ────┘
+
+A thread would not help: readers of JSON keep the interpreter to themselves until they are done. The threads
+here only wait, for the process and for the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, cast
+
+from lading.errors import DeadlineExceeded, LadingError, ModelNotReady, QueueFull, RunFailed
+from lading.server.exchange import Pipeline
+from lading.server.http.body_channel import (
+    Answer,
+    BodyChannel,
+    Find,
+    Found,
+    Inputs,
+    IsTag,
+    Message,
+    Outputs,
+    Read,
+    Refused,
+    Start,
+    arrays_of,
+    describe,
+)
+from lading.server.http.content_encoding import unpacked
+from lading.server.http.messages import Request, Response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Deliver, Job
+from lading.settings import ServeSettings
+from lading.signature import Array
+
+log = logging.getLogger("lading.server")
+
+SLOW_BYTES = 256 * 1024
+"""Larger bodies are not read on the event loop by readers in Python, which take up to 0.3 s a megabyte."""
+QUICK_BYTES = 2 * 1024 * 1024
+"""Larger bodies are not read on the event loop at all: the quickest readers take 20 to 40 ms a megabyte."""
+PACKED_BYTES = 32 * 1024
+"""Larger compressed bodies are not unpacked on the event loop; they become a thousand times as large."""
+
+_MOST_THREADS = 2
+_MOST_WAITING = 16
+_KEPT_BELOW_BYTES = 16 * 1024 * 1024
+"""A process that has read a larger body is ended: Python does not return the memory that it took."""
+_IDLE_S = 30.0
+"""How long a process without a body to read is kept."""
+
+_JSON_LENGTH = b"inference-header-content-length"
+_BINARY_TYPES = (b"application/octet-stream", b"application/x-npy")
+
+
+def text_bytes(request: Request) -> int:
+    """Return how many bytes of the body are text: binary tensors take no time to read."""
+    length = request.headers.get(_JSON_LENGTH)
+    if length is not None and length.isdigit():
+        return min(int(length[:18]), len(request.body))
+    if request.headers.get(b"content-type", b"").startswith(_BINARY_TYPES):
+        return 0
+    return len(request.body)
+
+
+class LargeBodies:
+    """Answers requests with large bodies, at most two at once; processes start when they are first needed."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: ServeSettings,
+        *,
+        slow_bytes: int = SLOW_BYTES,
+        quick_bytes: int = QUICK_BYTES,
+        packed_bytes: int = PACKED_BYTES,
+    ) -> None:
+        self.slow_bytes, self.quick_bytes, self.packed_bytes = slow_bytes, quick_bytes, packed_bytes
+        self._pipeline = pipeline
+        self._plane = pipeline.plane
+        self._settings = settings
+        self._queue: queue.SimpleQueue[tuple[Request, Deliver, float]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._unfinished = 0
+
+    def submit(self, request: Request, deliver: Deliver) -> None:
+        """Have a thread answer `request`, which comes back through `deliver`; raises `QueueFull`."""
+        with self._lock:
+            if self._unfinished >= _MOST_WAITING:
+                where = f"requests with bodies over {self.slow_bytes // 1024} KiB"
+                raise QueueFull(where, expected=f"at most {_MOST_WAITING} at once", found="more")
+            self._unfinished += 1
+            starts = self._threads < min(self._unfinished, _MOST_THREADS)
+            self._threads += starts
+            number = self._threads
+        request.is_elsewhere = True
+        self._queue.put((request, deliver, time.monotonic() + self._plane.deadline_s))
+        if starts:
+            threading.Thread(target=self._work, name=f"large bodies {number}", daemon=True).start()
+
+    def _work(self) -> None:
+        reader = _Reader(self._settings)
+        while True:
+            try:
+                request, deliver, deadline = self._queue.get(timeout=_IDLE_S)
+            except queue.Empty:
+                reader.end()
+                continue
+            job = self._answer(reader, request, deadline)
+            with self._lock:
+                self._unfinished -= 1
+            deliver([job])
+            del request, job  # Not kept until the next one comes.
+
+    def _answer(self, reader: _Reader, request: Request, deadline: float) -> Job:
+        """Return the finished job of a request, or one that holds its refusal."""
+        try:
+            if b"content-encoding" in request.headers:
+                encoding = request.headers[b"content-encoding"]
+                request.body = unpacked(request.body, encoding, self._settings.max_body_bytes)
+            reader.deadline = deadline
+            assert request.route is not None
+            request.route = dataclasses.replace(request.route, handler=reader.handle)
+            outcome = self._pipeline.handle(request)
+            if not isinstance(outcome, Job):
+                return _answered(request, outcome)
+            return self._run(request, outcome)
+        except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
+            job = request.job or _answered(request, Response())
+            job.outcome = self._pipeline.as_refusal(request, error)
+            return job
+        finally:
+            reader.rest(len(request.body))
+
+    def _run(self, request: Request, job: Job) -> Job:
+        try:
+            outputs = self._plane.run(job)
+        except ModelNotReady:
+            job = self._pipeline.handle_again(request)
+            outputs = self._plane.run(job)
+        response = job.encode(outputs)
+        job.encode = lambda _outputs: response
+        return job
+
+
+def _answered(request: Request, response: Response) -> Job:
+    """Return a job that has its answer without a version: refused, or never to be run."""
+    job = Job(cast("Any", None), {}, None, lambda _outputs: response)
+    job.exchange, job.outcome = request, {}
+    return job
+
+
+class _Reader:
+    """The process that reads and writes for one thread. ``deadline`` is on the monotonic clock."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: BodyChannel | None = None
+        self.deadline = 0.0
+
+    def handle(self, request: Request, plane: DataPlane) -> Response | Job:
+        """Have the process handle `request`, in the place of the route's own handler."""
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # It has ended since its last body; a new one is started.
+        message = Read(request.method, request.path, _plain(request), request.query, request.request_id)
+        served = None
+        reply, buffers = self._ask(message, [request.body])
+        while isinstance(reply, Find):
+            try:
+                found: Message
+                if reply.how == "has_tag":
+                    found = IsTag(plane.has_tag(reply.name or "", reply.tag or ""))
+                else:
+                    find = plane.resolve if reply.how == "resolve" else plane.find
+                    served = find(reply.name, reply.version, reply.tag)
+                    found = Found(
+                        served.name,
+                        served.version,
+                        served.digest,
+                        served.tags,
+                        served.model.signature,
+                        dict(served.labels),
+                    )
+            except LadingError as error:
+                found = Refused.of(error)
+            except Exception:
+                self.end()  # It waits for an answer that never comes.
+                raise
+            reply, buffers = self._ask(found)
+        if isinstance(reply, Inputs):
+            assert served is not None
+            return Job(served, arrays_of(reply.arrays, buffers), reply.outputs, self.encode, reply.rows)
+        return _response(reply, buffers)
+
+    def encode(self, outputs: dict[str, Array]) -> Response:
+        """Have the process write the answer of the job that it has read last."""
+        described, arrays = describe(outputs)
+        return _response(*self._ask(Outputs(described), arrays))
+
+    def rest(self, body_bytes: int) -> None:
+        """End the process if a body has made it large."""
+        if body_bytes >= _KEPT_BELOW_BYTES:
+            self.end()
+
+    def end(self, patience_s: float = 0) -> int | None:
+        """End the process, which may do so by itself within `patience_s`; return its exit status."""
+        process, self._process = self._process, None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if process is None:
+            return None
+        try:
+            return process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def _ask(self, message: Message, buffers: list[Any] | None = None) -> tuple[Message, list[bytearray]]:
+        """Send a message and return the reply.
+
+        Raises the error that the process replies, `DeadlineExceeded`, and `RunFailed` if the process ends.
+        """
+        left_s = self.deadline - time.monotonic()
+        if left_s <= 0:
+            raise self._late()
+        channel = self._channel or self._start()
+        try:
+            channel.connection.settimeout(left_s)
+            channel.send(message, buffers or [])
+            reply, received = channel.receive()
+        except TimeoutError:
+            self.end()
+            raise self._late() from None
+        except (EOFError, OSError):
+            status = self.end(patience_s=1) or 0
+            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+            found = f"the process that reads large bodies ended: {how}"
+            raise RunFailed("the body", expected="to be read", found=found) from None
+        if isinstance(reply, Refused):
+            raise reply.error()
+        return reply, received
+
+    def _late(self) -> DeadlineExceeded:
+        return DeadlineExceeded("the body", expected="to be read and answered in time", found="no time left")
+
+    def _start(self) -> BodyChannel:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # In a session of its own: Ctrl-C at the terminal is for the server, which drains.
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of ours
+                [sys.executable, "-m", "lading.server.process.body_reader", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._channel = BodyChannel(ours)
+        self._channel.send(Start(dataclasses.asdict(self._settings)))
+        return self._channel
+
+
+def _plain(request: Request) -> dict[bytes, bytes]:
+    return {name: value for name, value in request.headers.items() if name != b"content-encoding"}
+
+
+def _response(reply: Message, buffers: list[bytearray]) -> Response:
+    assert isinstance(reply, Answer)
+    return Response(bytes(buffers[0]), reply.status, reply.content_type, reply.headers)

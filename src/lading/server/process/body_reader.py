@@ -1,0 +1,156 @@
+"""The process that reads large bodies and writes their answers, so that they hold up nobody else.
+
+It has the routes of the server and no model: it asks which version a request addresses, returns the inputs,
+and writes the answer to the outputs that it gets. It ends when the server closes its end of the connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from typing import Any, cast
+
+import msgspec
+
+from lading.errors import BodyTooLarge
+from lading.server.http.app import App
+from lading.server.http.body_channel import (
+    Answer,
+    BodyChannel,
+    Find,
+    Found,
+    Inputs,
+    IsTag,
+    Message,
+    Outputs,
+    Read,
+    Refused,
+    Start,
+    arrays_of,
+    describe,
+)
+from lading.server.http.messages import Request, Response
+from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.job import Job
+from lading.server.inference.loaded import LoadedModel
+from lading.server.inference.version import ServedVersion, State
+from lading.server.process.compose import make_app
+from lading.settings import ServeSettings
+
+log = logging.getLogger("lading.server")
+
+_MOST_VERSIONS = 64
+
+
+class _AskingPlane(DataPlane):
+    """A data plane without models: the server finds the version, and its model stays there."""
+
+    def __init__(self, channel: BodyChannel) -> None:
+        super().__init__()
+        self._channel = channel
+        self._known: dict[tuple[str, int, str, tuple[str, ...]], ServedVersion] = {}
+
+    def find(
+        self, name: str | None = None, version: int | None = None, tag: str | None = None
+    ) -> ServedVersion:
+        """Have the server find a version, ready or not."""
+        return self._served(Find("find", name, version, tag))
+
+    def resolve(
+        self, name: str | None = None, version: int | None = None, tag: str | None = None
+    ) -> ServedVersion:
+        """Have the server find a version that answers this caller."""
+        return self._served(Find("resolve", name, version, tag))
+
+    def has_tag(self, name: str, tag: str) -> bool:
+        """Have the server say whether a version of the model has a tag."""
+        answer = self._ask(Find("has_tag", name, None, tag))
+        assert isinstance(answer, IsTag)
+        return answer.exists
+
+    def _ask(self, question: Find) -> Message:
+        self._channel.send(question)
+        answer, _ = self._channel.receive()
+        if isinstance(answer, Refused):
+            raise answer.error()
+        return answer
+
+    def _served(self, question: Find) -> ServedVersion:
+        found = self._ask(question)
+        assert isinstance(found, Found)
+        key = (found.name, found.version, found.digest, found.tags)
+        served = self._known.get(key)
+        if served is None:
+            if len(self._known) >= _MOST_VERSIONS:
+                self._known.clear()
+            served = self._known[key] = _without_model(found)
+        return served
+
+
+def _without_model(found: Found) -> ServedVersion:
+    served = ServedVersion(found.name, found.version, found.digest, State.READY, tags=found.tags)
+    nothing = cast("Any", None)  # Reading and writing need neither: a request that did would be a defect.
+    served.adopt(LoadedModel(nothing, nothing, found.signature, found.labels, nothing, (), b"", ()))
+    return served
+
+
+def _serve(channel: BodyChannel) -> None:
+    start, _ = channel.receive()
+    assert isinstance(start, Start)
+    plane = _AskingPlane(channel)
+    app = make_app(plane, msgspec.convert(start.settings, ServeSettings))
+    job: Job | None = None
+    while True:
+        message, buffers = channel.receive()
+        request = Request("", "")
+        try:
+            if isinstance(message, Read):
+                job = None  # Free the last one before the next is read.
+                request = _request(message, buffers)
+                buffers.clear()
+                outcome = _handle(app, plane, request)
+                if isinstance(outcome, Job):
+                    job = outcome
+                    described, arrays = describe(job.inputs)
+                    channel.send(Inputs(described, job.outputs, job.rows), arrays)
+                    job.inputs = {}
+                    continue
+            else:
+                assert isinstance(message, Outputs)
+                assert job is not None
+                outcome = job.encode(arrays_of(message.arrays, buffers))
+            channel.send(Answer(outcome.status, outcome.content_type, outcome.headers), [outcome.body])
+        except (EOFError, OSError):
+            raise  # Of the channel: the server has gone.
+        except MemoryError:
+            error = BodyTooLarge("request body", expected="what fits into memory", found="more")
+            channel.send(Refused.of(error))
+        except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
+            channel.send(Refused.of(app.pipeline.as_refusal(request, error)))
+
+
+def _request(message: Read, buffers: list[bytearray]) -> Request:
+    request = Request(message.method, message.path, bytes(buffers[0]), message.headers, message.query)
+    request.request_id = message.request_id
+    return request
+
+
+def _handle(app: App, plane: DataPlane, request: Request) -> Response | Job:
+    request.route, request.params = app.router.find(request.method, request.path)
+    return request.route.handler(request, plane)
+
+
+def main() -> None:
+    """Read bodies for the server at the other end of the socket whose descriptor is the only argument."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Of the terminal: the server ends this process.
+    channel = BodyChannel(socket.socket(fileno=int(sys.argv[1])))
+    try:
+        _serve(channel)
+    except (EOFError, OSError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Large bodies: answered as others are, in a process of their own, and nobody waits for them."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from lading.server.http.app import App
+from lading.server.http.large_bodies import LargeBodies, text_bytes
+from lading.server.http.messages import Request
+from lading.settings import ServeSettings
+from support.bundles import linear_bundle
+from support.echo_models import sum_bundle
+from support.hosted_app import AppClient, gated, hosted, served_from
+from support.server_process import serving
+from support.small_models import people
+from support.waiting import wait_until
+
+ROWS = [[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]]
+CSV = b"sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n"
+
+
+def elsewhere(*versions, **settings) -> AppClient:
+    """Build the application over `versions`; every body is large to it."""
+    app = hosted(*versions, **settings).app
+    large = LargeBodies(
+        app.pipeline, ServeSettings(**settings), slow_bytes=-1, quick_bytes=-1, packed_bytes=-1
+    )
+    return AppClient(App(app.pipeline, app.router, app.max_body_bytes, app.cors, large))
+
+
+def readers() -> list[int]:
+    """List the processes that read bodies for this one."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # It has ended meanwhile.
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"body_reader" in (status.parent / "cmdline").read_bytes():
+                found.append(int(status.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory):
+    """Return two versions of iris, a model with text, and one with two inputs."""
+    folder = tmp_path_factory.mktemp("large")
+    return [
+        served_from(linear_bundle(folder / "1", seed=1), 1),
+        served_from(linear_bundle(folder / "2", seed=2), 2, ("live", "canary")),
+        served_from(people(folder / "people")),
+        served_from(sum_bundle(folder / "sum")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def clients(versions):
+    return hosted(*versions), elsewhere(*versions)
+
+
+def oip(name, data, shape, **more):
+    return {"inputs": [{"name": name, "datatype": "FP32", "shape": shape, "data": data}], **more}
+
+
+PAIR = {"a": [[1, 2]], "b": [[3, 4]]}
+JSON_BODIES = [
+    ("/models/iris/predict", {"data": ROWS}),
+    ("/models/iris/versions/1/predict", {"data": ROWS}),
+    ("/models/iris/tags/canary/predict", {"data": ROWS, "outputs": ["label"]}),
+    ("/models/iris/predict", {"data": [[1, 2, 3, "4"]]}),
+    ("/models/iris/predict", {"data": [[1, 2, 3]], "more": 1}),
+    ("/models/iris/predict", {"data": []}),
+    ("/models/iris/predict/label", {"data": ROWS}),
+    ("/predict", {"data": ROWS[:1]}),
+    ("/models/nobody/predict", {"data": ROWS}),
+    ("/models/iris/versions/9/predict", {"data": ROWS}),
+    ("/models/iris/tags/old/predict", {"data": ROWS}),
+    ("/models/people/predict", {"data": [{"age": 41, "city": "서울"}, {"age": 7, "city": "Zürich\n"}]}),
+    ("/models/people/predict", {"data": [{"age": 41}]}),
+    ("/models/sum/predict", {"data": PAIR}),
+    ("/v1/models/iris:predict", {"instances": ROWS}),
+    ("/v1/models/iris:predict", {"inputs": ROWS}),
+    ("/v1/models/iris/labels/stable:predict", {"instances": ROWS}),
+    ("/v1/models/iris/labels/canary:predict", {"instances": ROWS}),
+    ("/v1/models/iris/labels/nothing:predict", {"instances": ROWS}),
+    ("/v1/models/nobody:predict", {"instances": ROWS}),
+    ("/v1/models/iris:predict", {"instances": "no"}),
+    ("/v1/models/iris:classify", {"examples": [{"x": 1}]}),
+    ("/v2/models/iris/infer", oip("X", ROWS, [2, 4])),
+    ("/v2/models/iris/versions/1/infer", oip("X", [*ROWS[0], *ROWS[1]], [2, 4], id="7")),
+    ("/v2/models/iris/infer", oip("X", ROWS, [2, 5])),
+    ("/v2/models/iris/infer", oip("X", ROWS, [2, 4], outputs=[{"name": "nothing"}])),
+    (
+        "/v2/models/iris/infer",
+        oip("X", ROWS, [2, 4], outputs=[{"name": "label", "parameters": {"binary_data": True}}]),
+    ),
+    ("/invocations", {"dataframe_records": [{"sepal_length": 1}]}),
+    ("/invocations", {"instances": ROWS}),
+    ("/invocations", {"instances": ROWS, "params": {"outputs": ["label"]}}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), JSON_BODIES, ids=lambda value: str(value)[:60])
+def test_a_body_that_is_read_elsewhere_is_answered_alike(clients, path, body):
+    here, there = (client.post(path, json=body) for client in clients)
+    assert (there.status_code, there.content) == (here.status_code, here.content)
+    headers = [dict(answer.headers) for answer in (here, there)]
+    for each in headers:
+        assert each.pop("x-request-id")
+    assert headers[0] == headers[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "headers"),
+    [
+        ("/models/iris/predict", b"{", {}),
+        ("/models/iris/predict", b"\xff", {}),
+        ("/models/iris/predict", b"[" * 100_000, {}),
+        ("/models/iris/predict", b'{"data":[[NaN,1,2,3]]}', {}),
+        ("/models/iris/predict", gzip.compress(b'{"data":[[1,2,3,4]]}'), {"content-encoding": "gzip"}),
+        ("/models/iris/predict", b"no gzip", {"content-encoding": "gzip"}),
+        ("/models/iris/predict", b"{}", {"content-encoding": "br"}),
+        ("/invocations", CSV, {"content-type": "text/csv"}),
+        ("/invocations", b'{"age":1}\n{"age":2}', {"content-type": "application/jsonlines"}),
+        ("/invocations", CSV, {"content-type": "text/csv", "accept": "application/x-npy"}),
+        ("/invocations", CSV, {"content-type": "text/html"}),
+    ],
+)
+def test_other_content_is_answered_alike(clients, path, content, headers):
+    headers = {"content-type": "application/json", **headers}
+    here, there = (client.post(path, content=content, headers=headers) for client in clients)
+    assert (there.status_code, there.content) == (here.status_code, here.content)
+
+
+def test_a_request_in_flight_fails_with_the_process_that_reads_and_the_next_does_not(versions):
+    iris = versions[1]
+    model, runtime = iris.model, gated(iris, 30)
+    client = elsewhere(*versions)
+    answers = []
+    asking = threading.Thread(
+        target=lambda: answers.append(client.post("/models/iris/predict", json={"data": ROWS}))
+    )
+    try:
+        before = set(readers())
+        asking.start()
+        wait_until(runtime.entered.is_set)
+        (reader,) = set(readers()) - before
+        os.kill(reader, signal.SIGKILL)
+        runtime.gate.set()
+        asking.join()
+        assert answers[0].status_code == 500
+        assert "ended: SIGKILL" in answers[0].json()["error"]
+        assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+
+
+def test_a_process_that_ended_while_it_had_nothing_to_read_is_replaced(versions):
+    client, before = elsewhere(*versions), set(readers())
+    first = client.post("/models/iris/predict", json={"data": ROWS})
+    (reader,) = set(readers()) - before
+    os.kill(reader, signal.SIGKILL)
+    wait_until(lambda: Path(f"/proc/{reader}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    again = client.post("/models/iris/predict", json={"data": ROWS})
+    assert (again.status_code, again.content) == (200, first.content)
+
+
+def test_a_body_that_is_not_read_within_the_deadline_is_answered_with_504(versions):
+    answer = elsewhere(*versions, deadline_s=0.001).post("/models/iris/predict", json={"data": ROWS})
+    assert answer.status_code == 504
+    assert "answered in time" in answer.json()["error"]
+
+
+def test_more_large_bodies_than_may_wait_are_refused(versions):
+    iris = versions[1]
+    model, runtime = iris.model, gated(iris, 30)
+    client, statuses = elsewhere(*versions), []
+    threads = [
+        threading.Thread(
+            target=lambda: statuses.append(
+                client.post("/models/iris/predict", json={"data": ROWS}).status_code
+            )
+        )
+        for _ in range(20)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(statuses) == 4)  # Sixteen wait.
+        runtime.gate.set()
+        for thread in threads:
+            thread.join()
+        assert sorted(statuses) == [200] * 16 + [429] * 4
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+
+
+@pytest.mark.parametrize(
+    ("headers", "size"),
+    [
+        ({}, 1000),
+        ({b"content-type": b"application/json"}, 1000),
+        ({b"content-type": b"text/csv; charset=utf-8"}, 1000),
+        ({b"inference-header-content-length": b"70"}, 70),
+        ({b"inference-header-content-length": b"9" * 30}, 1000),
+        ({b"inference-header-content-length": b"-1"}, 1000),
+        ({b"content-type": b"application/octet-stream"}, 0),
+        ({b"content-type": b"application/x-npy"}, 0),
+    ],
+)
+def test_only_text_is_slow_to_read(headers, size):
+    assert text_bytes(Request("POST", "/", b" " * 1000, headers)) == size
+
+
+def test_health_answers_while_a_large_body_is_read(tmp_path):
+    linear_bundle(tmp_path / "iris")
+    rows = np.random.default_rng(0).normal(size=(60_000, 4)).round(6).tolist()
+    body = json.dumps({"data": [*rows, [1, "x", 2, 3]]}).encode()  # No quick reader takes it.
+    with serving(tmp_path / "iris") as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        client.get("/health")
+        answers = []
+        asking = threading.Thread(
+            target=lambda: answers.append(
+                httpx.post(
+                    f"{server.url}/models/iris/predict",
+                    content=body,
+                    headers={"content-type": "application/json"},
+                    timeout=60,
+                )
+            )
+        )
+        waits = []
+        asking.start()
+        while asking.is_alive():
+            began = time.perf_counter()
+            assert client.get("/health").status_code == 200
+            waits.append(time.perf_counter() - began)
+        asking.join()
+    assert answers[0].status_code == 400
+    assert "`$.data[60000][1]`" in answers[0].json()["error"]
+    # On the event loop one of them waited for as long as the whole body took to read.
+    assert max(waits) < sum(waits) / 3
