@@ -41,13 +41,13 @@ def elsewhere(*versions, **settings) -> AppClient:
 
 def readers() -> list[int]:
     """List the processes that read bodies for this one."""
-    found = []
+    pids = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # It has ended meanwhile.
             parent = int(status.read_text().rpartition(")")[2].split()[1])
             if parent == os.getpid() and b"body_reader" in (status.parent / "cmdline").read_bytes():
-                found.append(int(status.parent.name))
-    return found
+                pids.append(int(status.parent.name))
+    return pids
 
 
 @pytest.fixture(scope="module")

@@ -180,13 +180,13 @@ class _Reader:
         reply, buffers = self._ask(message, [request.body])
         while isinstance(reply, Find):
             try:
-                found: Message
+                fact: Message
                 if reply.how == "has_tag":
-                    found = IsTag(plane.has_tag(reply.name or "", reply.tag or ""))
+                    fact = IsTag(plane.has_tag(reply.name or "", reply.tag or ""))
                 else:
                     find = plane.resolve if reply.how == "resolve" else plane.find
                     served = find(reply.name, reply.version, reply.tag)
-                    found = Found(
+                    fact = Found(
                         served.name,
                         served.version,
                         served.digest,
@@ -195,11 +195,11 @@ class _Reader:
                         dict(served.labels),
                     )
             except LadingError as error:
-                found = Refused.of(error)
+                fact = Refused.of(error)
             except Exception:
                 self.end()  # It waits for an answer that never comes.
                 raise
-            reply, buffers = self._ask(found)
+            reply, buffers = self._ask(fact)
         if isinstance(reply, Inputs):
             assert served is not None
             return Job(served, arrays_of(reply.arrays, buffers), reply.outputs, self.encode, reply.rows)
@@ -248,8 +248,8 @@ class _Reader:
         except (EOFError, OSError):
             status = self.end(patience_s=1) or 0
             how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-            found = f"the process that reads large bodies ended: {how}"
-            raise RunFailed("the body", expected="to be read", found=found) from None
+            ended = f"the process that reads large bodies ended: {how}"
+            raise RunFailed("the body", expected="to be read", found=ended) from None
         if isinstance(reply, Refused):
             raise reply.error()
         return reply, received

@@ -78,21 +78,21 @@ class _AskingPlane(DataPlane):
         return answer
 
     def _served(self, question: Find) -> ServedVersion:
-        found = self._ask(question)
-        assert isinstance(found, Found)
-        key = (found.name, found.version, found.digest, found.tags)
+        fact = self._ask(question)
+        assert isinstance(fact, Found)
+        key = (fact.name, fact.version, fact.digest, fact.tags)
         served = self._known.get(key)
         if served is None:
             if len(self._known) >= _MOST_VERSIONS:
                 self._known.clear()
-            served = self._known[key] = _without_model(found)
+            served = self._known[key] = _without_model(fact)
         return served
 
 
-def _without_model(found: Found) -> ServedVersion:
-    served = ServedVersion(found.name, found.version, found.digest, State.READY, tags=found.tags)
+def _without_model(fact: Found) -> ServedVersion:
+    served = ServedVersion(fact.name, fact.version, fact.digest, State.READY, tags=fact.tags)
     nothing = cast("Any", None)  # Reading and writing need neither: a request that did would be a defect.
-    served.adopt(LoadedModel(nothing, nothing, found.signature, found.labels, nothing, (), b"", ()))
+    served.adopt(LoadedModel(nothing, nothing, fact.signature, fact.labels, nothing, (), b"", ()))
     return served
 
 
