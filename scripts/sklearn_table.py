@@ -78,7 +78,7 @@ def page(outcomes: list[Outcome], unfit: list[str]) -> str:
     head = HEAD.format(
         sklearn=sklearn.__version__,
         skl2onnx=skl2onnx.__version__,
-        wrong=sum(outcome.disagreements for outcome in outcomes),
+        wrong=sum(outcome.asked.silent for outcome in outcomes),
         counts=f"{len(outcomes)} estimators: {summary}.",
     )
     reason = "since default parameters or small tables do not suit them"

@@ -15,11 +15,11 @@ REPRESENTATIVES = {
     "DBSCAN": "refused",
     "DecisionTreeClassifier": "float32",
     "GaussianMixture": "float32",
-    "GaussianProcessRegressor": "float32",
+    "GaussianProcessRegressor": "float64",
     "GradientBoostingRegressor": "float32",
     "HistGradientBoostingRegressor": "float64",
     "KBinsDiscretizer": "refused",
-    "KMeans": "float64",
+    "KMeans": "float32",
     "KNeighborsClassifier": "refused",
     "LinearDiscriminantAnalysis": "float32",
     "LinearSVC": "float32",
@@ -44,7 +44,9 @@ def check(outcome: Outcome | None) -> None:
     """Fail where a bundle was packed that does not answer as its estimator, or a refusal says nothing."""
     if outcome is None:
         return
-    assert outcome.disagreements == 0
+    # Votes of two support vector machines may fall either way within the rounding of float32.
+    allowed = {"beside a threshold"} if outcome.name in ("SVC", "NuSVC") else set()
+    assert outcome.asked.otherwise.keys() <= allowed, outcome.asked.examples
     if outcome.result == "refused":
         assert f"`{outcome.name}`" in outcome.why
         assert "expected" in outcome.why

@@ -21,6 +21,9 @@ import pytest
 import uvicorn
 from skl2onnx.common._registration import get_converter
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.preprocessing import PowerTransformer
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -73,12 +76,23 @@ ONNXRUNTIME = {
 }
 SKL2ONNX = {
     "skl2onnx._supported_operators": ("convert/sklearn_repairs.py", "_get_sklearn_operator_name"),
-    "skl2onnx.common._registration": ("convert/sklearn_repairs.py", "get_converter"),
+    "skl2onnx.common._registration": (
+        "convert/sklearn_added.py",
+        "get_converter _converter_pool _shape_calculator_pool RegisteredConverter",
+    ),
     "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_div apply_sub"),
+    "skl2onnx._parse": ("convert/graph_nodes.py", "_parse_sklearn sklearn_parsers_map"),
+    "skl2onnx": ("convert/sklearn_added.py", "_parse _supported_operators"),
+    "skl2onnx.common": ("convert/sklearn_added.py", "_registration"),
     "get_converter()": ("convert/sklearn_repairs.py", "get_allowed_options _fct"),
 }
 # skl2onnx reads these trees as well, so its bound holds for them.
-SKLEARN = {"HistGradientBoosting": ("convert/sklearn_repairs.py", "_predictors")}
+SKLEARN = {
+    "HistGradientBoosting": ("convert/sklearn_repairs.py", "_predictors"),
+    "PowerTransformer": ("convert/sklearn_meta.py", "_scaler"),
+    "TunedThreshold": ("convert/sklearn_meta.py", "_curve_scorer"),
+    "TunedThreshold._curve_scorer": ("convert/sklearn_meta.py", "_get_pos_label"),
+}
 PARTS = [
     (owner, Part(library, f"{owner}.{name}", used_by))
     for library, owners in {
@@ -99,7 +113,12 @@ BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio"}
 def owners(tmp_path_factory) -> dict[str, Any]:
     model = linear_bundle(tmp_path_factory.mktemp("model") / "iris.bundle").path / "model.onnx"
     session = import_onnxruntime().InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    rows = [[float(number)] for number in range(20)]
+    tuned = TunedThresholdClassifierCV(LogisticRegression(), cv=2).fit(rows, [0, 1] * 10)
     return {
+        "TunedThreshold": tuned,
+        "TunedThreshold._curve_scorer": getattr(tuned, "_curve_scorer", None),
+        "PowerTransformer": PowerTransformer().fit([[0.0], [1.0]]),
         **asyncio.run(uvicorn_owners()),
         "InferenceSession": session,
         "InferenceSession._sess": getattr(session, "_sess", None),

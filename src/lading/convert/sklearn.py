@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lading.convert import Conversion, Plan, TrainedModel, graph, inputs, outputs
 from lading.convert.sequence_outputs import rewrite_outputs
+from lading.convert.sklearn_added import added_converters
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
 from lading.convert.sklearn_words import known_words
 from lading.convert.table import Table, make_table
@@ -42,7 +43,6 @@ _TENSOR_TYPES = {
 # What packs in the place of what does not, by the name in skl2onnx's message.
 _INSTEAD = {
     "HashingVectorizer": "use TfidfVectorizer(max_features=...): hashed columns would be dense",
-    "FunctionTransformer": "apply the function before, in training and in requests: ONNX has no Python code",
     "onehot encoding not supported": "use KBinsDiscretizer(encode='onehot-dense')",
 }
 _HINT = "use another estimator in its place, or compute it before, in training and in requests"
@@ -144,7 +144,7 @@ class SklearnModel:
         # The form by domain is the one that most need; a few converters compare it as a number and raise.
         for opset in ({"": _OPSET, "ai.onnx.ml": _ML_OPSET}, _OPSET):
             try:
-                with quiet_converters():
+                with quiet_converters(), added_converters():
                     return skl2onnx.convert_sklearn(
                         _without_search(self.model),
                         initial_types=types,

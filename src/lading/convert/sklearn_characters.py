@@ -132,7 +132,7 @@ def _of_words(graph: TextGraph, separated: str, known: dict[str, tuple[int, ...]
     inside = word.copy()
     for character, codes in known.items():
         inside[ord(character)] = codes != (NOTHING,)
-    return graph.node("Tokenizer", [separated], tokenexp=written(inside))
+    return graph.tokens(separated, tokenexp=written(inside))
 
 
 def _spread(graph: TextGraph, index: str, rows: list[tuple[int, ...]]) -> str:

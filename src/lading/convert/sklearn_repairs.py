@@ -18,9 +18,20 @@ from skl2onnx._supported_operators import _get_sklearn_operator_name
 from skl2onnx.common._apply_operation import apply_cast, apply_div, apply_sub
 from skl2onnx.common._registration import get_converter
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
-from sklearn import cluster, discriminant_analysis, ensemble, preprocessing, tree
+from sklearn import (
+    cluster,
+    decomposition,
+    discriminant_analysis,
+    ensemble,
+    gaussian_process,
+    mixture,
+    naive_bayes,
+    preprocessing,
+    tree,
+)
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from lading.convert.sklearn_precision import in_double_precision
 from lading.convert.sklearn_text import convert_text
 
 _ONNX_FLOAT, _ONNX_DOUBLE = 1, 11  # TensorProto.FLOAT and DOUBLE
@@ -43,6 +54,17 @@ _FLOAT32_TREES = (
     ensemble.IsolationForest,
 )
 _FLOAT64_TREES = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
+# Of these, float32 answered NaN for large numbers, or other digits than the tolerance allows.
+_DOUBLE_PRECISION = (
+    cluster.KMeans,
+    cluster.MiniBatchKMeans,
+    decomposition.KernelPCA,
+    discriminant_analysis.QuadraticDiscriminantAnalysis,
+    gaussian_process.GaussianProcessRegressor,
+    mixture.BayesianGaussianMixture,
+    mixture.GaussianMixture,
+    naive_bayes.GaussianNB,
+)
 _SCALERS = (preprocessing.StandardScaler, preprocessing.RobustScaler, preprocessing.MaxAbsScaler)
 
 
@@ -70,6 +92,8 @@ def repaired_converters() -> dict[Any, Any]:
     repaired: dict[Any, Any] = {
         kind: partial(wrapper, converter_of(kind)) for kind, wrapper in wrapped.items()
     }
+    for kind in _DOUBLE_PRECISION:
+        repaired[kind] = partial(in_double_precision, repaired.get(kind) or converter_of(kind))
     return repaired | dict.fromkeys((CountVectorizer, TfidfVectorizer), convert_text)
 
 

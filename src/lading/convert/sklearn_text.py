@@ -137,8 +137,8 @@ def _word_ids(
     graph: TextGraph, text: str, rule: TokenRule, numbers: Mapping[str, int], *, lowercase: bool
 ) -> str:
     """Return the number of each token, ``[batch, tokens]``; rows are filled up with `NOTHING`."""
-    pieces = graph.node("Tokenizer", [text], tokenexp=_PIECES) if rule.splits_at_dot else text
-    tokens = graph.node("Flatten", [graph.node("Tokenizer", [pieces], tokenexp=rule.regex)], axis=1)
+    pieces = graph.tokens(text, tokenexp=_PIECES) if rule.splits_at_dot else text
+    tokens = graph.node("Flatten", [graph.tokens(pieces, tokenexp=rule.regex)], axis=1)
     lowered = graph.lowered(tokens) if lowercase else tokens
     ids = graph.looked_up(lowered, numbers)
     if rule.holds_dot:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.signature import Array
+from lading.convert.graph_nodes import GraphNodes
 
 NOTHING = 0
 """The number of a place that holds nothing, such as those behind the end of a row."""
@@ -23,49 +23,18 @@ Gram = tuple[tuple[int, ...], int]
 
 _IMPOSSIBLE = -7  # a number that no token has
 _LOCALE = "C.UTF-8"  # that of skl2onnx, en_US.UTF-8, is missing in most containers
-_DOMAINS = {
-    "Tokenizer": "com.microsoft",
-    "LabelEncoder": "ai.onnx.ml",
-    "Normalizer": "ai.onnx.ml",
-}
-_TYPES = {"float32": 1, "int64": 7, "object": 8}  # TensorProto.FLOAT, INT64 and STRING
 
 
-class TextGraph:
-    """Adds nodes to skl2onnx's container; each method returns the name of what it made."""
+class TextGraph(GraphNodes):
+    """Adds nodes that read texts; each method returns the name of what it made."""
 
-    def __init__(self, scope: Any, container: Any) -> None:
-        self._scope = scope
-        self._container = container
-
-    def node(self, op: str, inputs: Sequence[str], *, output: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output."""
-        made = output or str(self._scope.get_unique_variable_name(op.lower()))
-        domain = _DOMAINS.get(op, "")
-        versions = {"": 18, "ai.onnx.ml": 3, "com.microsoft": 1}
-        if op == "Tokenizer":
-            attributes = {"mark": 0, "mincharnum": 1, "pad_value": "", **attributes}
-        name = self._scope.get_unique_operator_name(op)
-        self._container.add_node(
-            op, list(inputs), [made], op_domain=domain, op_version=versions[domain], name=name, **attributes
-        )
-        return made
-
-    def constant(self, values: Array) -> str:
-        """Add an initializer: int64, float32, or texts."""
-        name = str(self._scope.get_unique_variable_name("constant"))
-        flat = values.ravel().tolist()
-        content = [text.encode() for text in flat] if values.dtype == object else flat
-        self._container.add_initializer(name, _TYPES[values.dtype.name], list(values.shape), content)
-        return name
-
-    def axis(self, at: int) -> str:
-        """Return an axis, or another single number, as a tensor of one value."""
-        return self.constant(np.array([at]))
+    def tokens(self, text: str, **attributes: Any) -> str:
+        """Return the tokens of each text, rows filled up with the empty one."""
+        return self.node("Tokenizer", [text], mark=0, mincharnum=1, pad_value="", **attributes)
 
     def characters(self, text: str) -> str:
         """Return the characters of each text, and at least one empty place behind them."""
-        separated = self.node("Tokenizer", [text], separators=[""])
+        separated = self.tokens(text, separators=[""])
         # A Tokenizer that found nothing in any row gives no places, and another one cannot go on from there.
         rows = self.node("Concat", [self.node("Shape", [text]), self.axis(1)], axis=0)
         empty = self.node("Expand", [self.constant(np.array([""], dtype=object)), rows])  # [batch, 1]
@@ -90,7 +59,7 @@ class TextGraph:
 
     def contains(self, tokens: str, regex: str) -> str:
         """Return whether each text ``[batch, places]`` has a match of `regex`."""
-        matches = self.node("Tokenizer", [tokens], tokenexp=regex)  # [batch, places, matches]
+        matches = self.tokens(tokens, tokenexp=regex)  # [batch, places, matches]
         marks = self.looked_up(matches, {})
         count = self.node("ReduceSum", [marks, self.axis(2)], keepdims=0)
         return self.node("Greater", [count, self.constant(np.array(0))])
