@@ -93,7 +93,23 @@ class ServeSettings:
     max_queue_delay_ms: float = option(
         0.0, "Milliseconds to wait for more requests to merge; 0 never waits.", at_least=0
     )
-    deadline_s: float = option(30.0, "Seconds until a request times out (504).", at_least=0.001)
+    deadline_s: float = option(
+        30.0, "Seconds until a request that has arrived times out (504).", at_least=0.001
+    )
+    client_timeout_s: float = option(
+        30.0,
+        "Seconds that a client may take to send a request (408) or to read answers, "
+        "and what their bytes take at `client_min_rate`.",
+        at_least=0.001,
+    )
+    client_min_rate: int = option(
+        1000, "Least bytes per second of a client that sends or reads for long.", at_least=1
+    )
+    max_unread_bytes: int = option(
+        256 * 2**20,
+        "Most bytes of answers that clients leave unread, by worker; beyond it the slowest are cut off.",
+        at_least=1,
+    )
     drain_delay_s: float = option(
         0.0, "Seconds to keep serving after SIGTERM while reporting not ready.", at_least=0
     )

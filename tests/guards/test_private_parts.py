@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.preprocessing import PowerTransformer
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lading.onnx_runtime import import_onnxruntime
 from lading.server.http.protocol import PendingAnswer
@@ -48,9 +48,10 @@ class Part(NamedTuple):
 
 
 HTTP_TOOLS_PROTOCOL = """
-    cycle flow headers logger loop parser scope server_state timeout_keep_alive timeout_keep_alive_task
-    transport url on_body on_header on_headers_complete on_message_begin on_message_complete
-    on_response_complete send_400_response shutdown timeout_keep_alive_handler _unset_keepalive_if_required
+    client cycle flow headers logger loop parser pipeline scheme scope server_state timeout_keep_alive
+    timeout_keep_alive_task transport url on_body on_header on_headers_complete on_message_begin
+    on_message_complete on_response_complete pause_writing resume_writing shutdown timeout_keep_alive_handler
+    _unset_keepalive_if_required
 """
 
 # By library and by the object that has them, which `owners` makes: the file that uses them, and their names.
@@ -60,7 +61,11 @@ UVICORN = {
         "HttpToolsProtocol RequestResponseCycle STATUS_LINE",
     ),
     "HttpToolsProtocol": ("server/http/protocol.py", HTTP_TOOLS_PROTOCOL),
-    "FlowControl": ("server/http/protocol.py", "pause_reading write_paused"),
+    "RequestResponseCycle": (
+        "server/http/connection.py",
+        "disconnected keep_alive message_event more_body response_complete response_started",
+    ),
+    "FlowControl": ("server/http/connection.py", "pause_reading read_paused resume_reading write_paused"),
     "ServerState": ("server/http/protocol.py", "connections default_headers total_requests"),
     "Server": (
         "server/process/http_server.py",
@@ -137,7 +142,17 @@ async def uvicorn_owners() -> dict[str, Any]:
     await server.startup(sockets=[])
     protocol = HttpToolsProtocol(config, server.server_state, {})
     protocol.on_message_begin()  # Makes `url`.
-    made = (config, server, server.server_state, protocol, FlowControl(asyncio.Transport()))
+    flow, logger = FlowControl(asyncio.Transport()), protocol.logger
+    cycle = RequestResponseCycle(
+        *(protocol.scope, protocol.transport, flow, logger, logger),
+        access_log=False,
+        default_headers=[],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=True,
+        on_response=print,
+    )
+    made = (config, server, server.server_state, protocol, flow, cycle)
     return {type(owner).__name__: owner for owner in made}
 
 

@@ -14,7 +14,13 @@ from support.wire import Answer, Listening, Wire
 BODY = b'{"data":[[5.1,3.5,1.4,0.2]]}'
 
 
-SETTINGS = {"max_body_bytes": 4096, "deadline_s": 1.0, "keep_alive_s": 1.0, "grpc_port": -1}
+SETTINGS = {
+    "max_body_bytes": 4096,
+    "deadline_s": 1.0,
+    "keep_alive_s": 1.0,
+    "client_timeout_s": 1.0,
+    "grpc_port": -1,
+}
 
 
 def request(

@@ -12,9 +12,11 @@ import pytest
 from lading.server.http.app import CLIENT_GONE
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.messages import Request
+from lading.server.http.slow_clients import ClientLimits
 from lading.server.http.stage import Stage
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
+from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.hosted_app import AppClient, gated, hosted, served_from
 from support.http_requests import BODY, SETTINGS
@@ -99,7 +101,7 @@ def test_a_request_refused_by_a_full_queue_keeps_no_job(iris):
 
 
 def attach_stage(client: AppClient, loop: asyncio.AbstractEventLoop) -> Stage:
-    stage = Stage(client.app)
+    stage = Stage(client.app, ClientLimits.of(ServeSettings()))
     stage.attach(loop)
     return stage
 

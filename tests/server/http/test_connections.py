@@ -38,38 +38,6 @@ def test_each_of_200_connections_gets_its_own_answers(host, served):
         wire.close()
 
 
-# Plain uvicorn takes the end of the requests for the end of the connection.
-def test_a_client_that_has_shut_down_its_sending_side_is_still_answered(fast_host, expected):
-    for _ in range(20):
-        with fast_host.wire() as wire:
-            wire.send(request())
-            wire.socket.shutdown(socket.SHUT_WR)
-            assert is_correct(wire.answer(), expected)
-            assert wire.is_closed()
-
-
-# Plain uvicorn has no such limit; a proxy before it has.
-def test_an_unfinished_request_delays_no_other_and_is_closed_at_its_deadline(fast_host, expected):
-    with fast_host.wire() as half:
-        half.send(request()[:-5])
-        with fast_host.wire() as wire:
-            wire.send(request())
-            assert is_correct(wire.answer(), expected)
-        half.socket.settimeout(4)
-        assert half.is_closed()
-
-
-def test_an_unfinished_request_with_a_cached_head_is_closed_at_its_deadline(fast_host, expected):
-    whole = request(x_stops="within")
-    with fast_host.wire() as wire:
-        for _ in range(2):
-            wire.send(whole)
-            assert is_correct(wire.answer(), expected)
-        wire.send(whole[:-5])
-        wire.socket.settimeout(SETTINGS["deadline_s"] + 2)
-        assert wire.is_closed()
-
-
 def test_an_idle_connection_is_closed_after_its_keep_alive(host):
     with host.wire() as wire:
         wire.send(request())

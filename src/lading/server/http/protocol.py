@@ -13,19 +13,24 @@ same application under ASGI. Parsing, keep-alive, flow control and shutdown stay
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from lading.server.http.app import App
+from lading.server.http.connection import HttpConnection
 from lading.server.http.content_type import is_json
 from lading.server.http.messages import JSON, Request, Response
+from lading.server.http.refusals import Refusal
+from lading.server.http.slow_clients import ClientLimits
 from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
 from lading.server.inference.job import Job
 
 _MOST_HEAD_BYTES = 64 * 1024
 """Most bytes of a head or of trailers, all of which the parser keeps, and of what frames one chunk."""
+
+_TOO_LARGE_HEAD = Refusal(431, f"request: expected at most {_MOST_HEAD_BYTES} bytes of headers, found more")
 
 
 class _NoTask:
@@ -38,6 +43,8 @@ class _NoTask:
 class PendingAnswer:
     """A request whose job is under way; uvicorn takes it for the cycle of an unfinished response."""
 
+    more_body = False
+    response_started = False
     __slots__ = ("_connection", "disconnected", "keep_alive", "message_event", "request", "response_complete")
 
     def __init__(self, connection: FastProtocol, request: Request, *, keep_alive: bool) -> None:
@@ -61,26 +68,18 @@ class PendingAnswer:
         self.complete()
 
 
-class FastProtocol(HttpToolsProtocol):
+class FastProtocol(HttpConnection):
     """One connection. `fast_protocol` makes a subclass with `stage` set, for uvicorn's ``http`` setting."""
-
-    stage: ClassVar[Stage]
-    cycle: Any  # uvicorn's cycle of a response, or a `PendingAnswer`.
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.stage.attach(self.loop)
-        # Of the connection. Times are the stage's; 0 while the state that they time does not hold.
         self._closing = False
-        self._idle_since = self.stage.now
-        self._receiving_since = 0.0
         # Of the request that is being received.
         self._request: Request | None = None  # None while it is uvicorn's, or not known yet.
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes | memoryview] = []
         self._missing_bytes = 0
         self._beginning = b""
-        self._received_bytes = 0
         self._framing_bytes = 0  # Of the last reads, in which no head began or ended, and no body came.
         self._declined = b""  # After an upgrade: the head to read again without it.
         self._parsed: Request | None = None
@@ -91,26 +90,16 @@ class FastProtocol(HttpToolsProtocol):
         self._answer = b""
         self._closes_after = False
 
-    # What the transport calls, and the stage after it.
-
-    def data_received(self, data: bytes) -> None:
-        """Leave `data` to the stage."""
-        self.stage.receive(self, data)
-
-    def eof_received(self) -> None:
-        """Answer what came before the end: after it the transport closes."""
-        self.stage.run()
+    # What the stage calls.
 
     def parse(self, data: bytes) -> None:
         """Parse `data`; a whole request on a fast route is answered, or its job is started."""
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        if self._missing_bytes:
-            data = self._collect(data)
-        elif not self._receiving_since and self._dispatch_known(data):
-            return
-        while data and self.parser is not None and not self.transport.is_closing():
-            data = self._feed(data)
+        if self._backlog:
+            self.parse_backlog(data)
+        elif self._receiving_since or not self._dispatch_known(data):
+            self.parse_now(data)
 
     def send(self) -> None:
         """Write the answer that is kept."""
@@ -162,16 +151,22 @@ class FastProtocol(HttpToolsProtocol):
             self._missing_bytes = missing
             self._parts.append(memoryview(data)[end:])
             self._idle_since, self._receiving_since = 0.0, self.stage.now
+            self._received_bytes = len(data)
             return True
         self._keeps_alive = not self._closing
         self._dispatch(Request(method, path, data[end:], head.headers, b"", params, route))
         return True
+
+    def parse_now(self, data: bytes) -> None:
+        """Parse `data`, behind the body of a known request that it may begin with."""
+        super().parse_now(self._collect(data) if self._missing_bytes else data)
 
     def _collect(self, data: bytes) -> bytes:
         """Take the rest of a known request's body, and dispatch it when it is whole; return what follows."""
         missing, request = self._missing_bytes, self._request
         if request is None or self.transport.is_closing():
             return b""
+        self._received_bytes += len(data)
         self._parts.append(data if len(data) <= missing else data[:missing])
         if len(data) < missing:
             self._missing_bytes -= len(data)
@@ -188,7 +183,7 @@ class FastProtocol(HttpToolsProtocol):
         parts.clear()
         return body
 
-    def _feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Pass `data` to the parser; return what has to be parsed once more."""
         if not self._receiving_since:  # Between two requests.
             self._beginning, self._received_bytes = data[:LONGEST_HEAD], 0
@@ -200,14 +195,13 @@ class FastProtocol(HttpToolsProtocol):
             ours = isinstance(error, httptools.HttpParserCallbackError)
             if ours and not isinstance(error.__context__, httptools.HttpParserInvalidURLError):
                 raise  # A defect of ours, and not of the client.
-            self.logger.warning("a client sent what is not HTTP")
-            self.send_400_response("Invalid HTTP request received.")
+            self.refuse(Refusal(400, f"request: expected HTTP/1.1, found something else ({error})"))
             return b""
         except httptools.HttpParserUpgrade as upgrade:
             head, self._declined = self._declined, b""
             return head + data[upgrade.args[0] :] if head else b""
         if self._framing_bytes > _MOST_HEAD_BYTES:
-            self._refuse_head()
+            self.refuse(_TOO_LARGE_HEAD)
         request, self._parsed = self._parsed, None
         if request is not None and self._keeps_alive:
             self.stage.remember(self._beginning, self._received_bytes, request)
@@ -259,6 +253,7 @@ class FastProtocol(HttpToolsProtocol):
         if self._declined:
             return
         self._receiving_since, self._framing_bytes = 0.0, 0
+        self._message_ended = True
         request = self._request
         if request is None:
             super().on_message_complete()
@@ -305,16 +300,6 @@ class FastProtocol(HttpToolsProtocol):
         )
         kept = (b"%b: %b\r\n" % header for header in self._headers.items() if header[0] != b"upgrade")
         self._declined = b"%b%b\r\n" % (line, b"".join(kept))
-
-    def _refuse_head(self) -> None:
-        self.stage.run_jobs()
-        if self._pending is not None:
-            self._pending.keep_alive = False
-            self.flow.pause_reading()
-            return
-        self.stage.app.count_unread(431)
-        self.transport.write(b"%bcontent-length: 0\r\nconnection: close\r\n\r\n" % STATUS_LINE[431])
-        self.transport.close()
 
     # Answering.
 
@@ -396,39 +381,30 @@ class FastProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._forget(pending)
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, after the answers to what came before it."""
-        self.stage.run_jobs()
-        if self._pending is not None:  # Its client would take the refusal for the answer.
-            self._pending.keep_alive = False
-        else:
-            self.stage.app.count_unread(400)
-            super().send_400_response(msg)
+    def drop_the_rest(self) -> None:
+        """Read on without parsing, and without the body of a known request."""
+        self._request, self._missing_bytes = None, 0
+        self._parts.clear()
+        super().drop_the_rest()
 
     def shutdown(self) -> None:
         """Finish what is in flight, including a request that is still being received, then close."""
         self.stage.run()
         self._closing = True
-        if self._request is None:
+        if self._request is None and not self._backlog:
             super().shutdown()
 
     def sweep(self, now: float) -> None:
-        """End what lasts too long: a job past its deadline, an idle connection, half a request."""
+        """Answer for a job that is past its deadline, and end what lasts too long."""
         pending = self._pending
         if pending is not None and not pending.response_complete:
             job = pending.request.job
             if job is not None and job.is_overdue(time.monotonic()):
                 pending.time_out(self.stage.app)
-        elif self._receiving_since:
-            if now - self._receiving_since > self.stage.app.plane.deadline_s:
-                self.transport.close()
-        elif self._idle_since and now - self._idle_since > self.timeout_keep_alive and not self._is_answering:
-            self.timeout_keep_alive_handler()
-
-    @property
-    def _is_answering(self) -> bool:
-        """Whether an answer is under way that what comes next has to wait for."""
-        return self.cycle is not None and not self.cycle.response_complete
+            elif self._half_closed:
+                self.abort_if_gone()
+        else:
+            super().sweep(now)
 
     def _forget(self, pending: PendingAnswer | None) -> None:
         """Drop an answer, and the bodies with it: the connection may stay for long."""
@@ -436,10 +412,10 @@ class FastProtocol(HttpToolsProtocol):
             self.cycle = None
 
 
-def fast_protocol(app: App) -> type[FastProtocol]:
-    """Make the protocol class that answers for `app`."""
+def fast_protocol(app: App, limits: ClientLimits) -> type[FastProtocol]:
+    """Make the protocol class that answers for `app`, with `limits` for slow clients."""
 
     class Bound(FastProtocol):
-        stage = Stage(app)
+        stage = Stage(app, limits)
 
     return Bound

@@ -19,7 +19,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from lading.errors import LadingError
 from lading.server.http.app import App
 from lading.server.http.messages import Request, Route
+from lading.server.http.refusals import RefusalLog
 from lading.server.http.router import LONGEST_CACHED_PATH
+from lading.server.http.slow_clients import ClientLimits, SlowReaders
 from lading.server.inference.job import Job
 
 log = logging.getLogger("lading.server")
@@ -75,8 +77,11 @@ class Stage:
     None if one connection alone is answered, or nothing is under way. ``now`` is on the loop's clock.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, limits: ClientLimits) -> None:
         self.app = app
+        self.limits = limits
+        self.refusals = RefusalLog()
+        self.slow_readers = SlowReaders(limits, self.refusals)
         self.deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
         self.now = 0.0
         self.small_digits = len(str(app.max_body_bytes)) - 1
@@ -92,6 +97,8 @@ class Stage:
     def tick(self, now: float) -> None:
         """Set the time that connections note: ten times a second is enough for their limits."""
         self.now = now
+        self.slow_readers.sweep(now)
+        self.refusals.tick(now)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the loop to which threads return finished jobs."""

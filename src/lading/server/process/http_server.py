@@ -20,6 +20,7 @@ import uvicorn
 from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.protocol import FastProtocol, fast_protocol
+from lading.server.http.slow_clients import ClientLimits
 from lading.server.loading.manager import Manager
 from lading.server.metrics import Metrics
 from lading.server.process.acceptor import Acceptor, Balance
@@ -34,7 +35,7 @@ def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:
     """Return uvicorn's configuration: fast routes in the protocol class, all others under ASGI."""
     return uvicorn.Config(
         AsgiHost(app, documentation_pages),
-        http=fast_protocol(app),
+        http=fast_protocol(app, ClientLimits.of(settings)),
         loop="uvloop",
         ws="none",
         lifespan="off",
