@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lading.errors import BodyInvalid, InputUnknown
+from lading.server.codecs import repeated
 from lading.server.grpc import Call, Method, Service, descriptors
 from lading.server.inference.dataplane import check_outputs, rows_in
 from lading.server.inference.job import Job
@@ -201,7 +202,7 @@ def _read_contents(tensor: Tensor, shape: Sequence[int], contents: Any, path: st
         return _decode_texts(tensor, values).reshape(shape)
     # Small integers are sent in 32 bits; `Signature.cast` narrows them, or names the one that does not fit.
     wide = {"int_contents": np.int32, "uint_contents": np.uint32}.get(field, tensor.numpy_dtype)
-    return np.fromiter(values, wide, len(values)).reshape(shape)
+    return repeated.to_array(values, wide).reshape(shape)
 
 
 def _decode_texts(tensor: Tensor, values: Sequence[bytes]) -> Array:
@@ -246,9 +247,6 @@ def _add_outputs(
         if as_bytes:
             response.raw_output_contents.append(tensors.to_bytes(array))
             continue
-        values = array.reshape(-1).tolist()
         # Classes are strings, whatever the dtype of the output that they classify.
         field = "bytes_contents" if output.classes else CONTENTS_FIELDS[output.tensor.dtype]
-        if field == "bytes_contents":
-            values = [text.encode() for text in values]
-        getattr(proto.contents, field).extend(values)
+        repeated.extend(getattr(proto.contents, field), array.reshape(-1))

@@ -13,6 +13,7 @@ import numpy as np
 
 from lading.bundle.onnx_wire import encode_varint
 from lading.errors import BodyTooLarge, ShapeRefused, ValueRefused
+from lading.server.codecs import repeated
 from lading.server.grpc import descriptors
 from lading.server.protocols.tfs.error_text import type_name
 from lading.signature import Array, Tensor
@@ -95,13 +96,9 @@ def to_proto(tensor: Tensor, array: Array, proto: Any) -> None:
         proto.MergeFromString(_TAGS[tensor.dtype] + encode_varint(len(raw)) + raw)
         return
     flat = array.reshape(-1)
-    if tensor.dtype == "string":
-        values: Any = [text.encode() for text in flat]
-    elif tensor.dtype == "float16":
-        values = flat.view(np.uint16).tolist()  # `half_val` holds the bits.
-    else:
-        values = flat.tolist()
-    getattr(proto, _FIELDS[tensor.dtype]).extend(values)
+    if tensor.dtype == "float16":
+        flat = flat.view(np.uint16)  # `half_val` holds the bits.
+    repeated.extend(getattr(proto, _FIELDS[tensor.dtype]), flat)
 
 
 def _check_fields(tensor: Tensor, proto: Any) -> None:
@@ -134,7 +131,7 @@ def _from_values(tensor: Tensor, values: Any, count: int) -> Array:
         array[:] = [_text(tensor, value) for value in values]
         filler: Any = ""
     elif tensor.dtype == "float16":
-        bits = np.array(values, np.int64)
+        bits = repeated.to_array(values, np.int64)
         if ((bits < 0) | (bits > 0xFFFF)).any():
             raise ValueRefused(f"input `{tensor.name}`", expected="16 bits in `half_val`", found="more")
         array, filler = bits.astype(np.uint16).view(np.float16), 0
@@ -149,8 +146,8 @@ def _from_values(tensor: Tensor, values: Any, count: int) -> Array:
 
 def _numbers(tensor: Tensor, values: Any) -> Array:
     if _FIELDS[tensor.dtype] != "int_val":
-        return np.array(values, tensor.numpy_dtype)
-    wide = np.array(values, np.int32)
+        return repeated.to_array(values, tensor.numpy_dtype)
+    wide = repeated.to_array(values, np.int32)
     narrow = wide.astype(tensor.numpy_dtype)
     changed = narrow != wide
     if changed.any():
