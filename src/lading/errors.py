@@ -81,7 +81,8 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── RegistryUnavailable
-    │   │   └── CatalogTooNew
+    │   │   ├── CatalogTooNew
+    │   │   └── RegistryReadOnly
     │   └── ServerUnavailable       the client could not reach it, or it is draining
     ├── RemoteError               a server answered the client with an error
     └── RunFailed                 the runtime failed on input that fits the signature
@@ -497,6 +498,10 @@ class RegistryUnavailable(UnavailableError):
 
 class CatalogTooNew(RegistryUnavailable):
     """A newer lading wrote the catalog; waiting does not help, an upgrade does."""
+
+
+class RegistryReadOnly(RegistryUnavailable):
+    """The registry answers, but cannot be written to from here."""
 
 
 class ServerUnavailable(UnavailableError):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from lading.errors import RegistryUnavailable, UsageError
+from lading.errors import RegistryReadOnly, RegistryUnavailable, UsageError
 
+_READ_ONLY_HINT = "it can be read and served from; change it where it is writable, or name another registry"
 _HINTS = {
     errno.ENOENT: "was it moved or removed while in use?",
     errno.EEXIST: "name a folder with `LADING_REGISTRY` or `--registry`",
     errno.ENOTDIR: "name a folder with `LADING_REGISTRY` or `--registry`",
     errno.EACCES: "run as a user who may read and write it, or name another with `LADING_REGISTRY`",
     errno.EPERM: "run as a user who may read and write it, or name another with `LADING_REGISTRY`",
-    errno.EROFS: "a registry is written to even when serving: put it on a writable file system",
+    errno.EROFS: _READ_ONLY_HINT,
     errno.ENOSPC: "free some space, for example with `lading gc`",
     errno.EDQUOT: "free some space, for example with `lading gc`",
 }
@@ -22,12 +23,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def registry_errors(where: str) -> Iterator[None]:
-    """Raise `RegistryUnavailable` for any `OSError`; it names `where`."""
+def registry_errors(where: str, hints: Mapping[int, str] | None = None) -> Iterator[None]:
+    """Raise `RegistryUnavailable` for any `OSError`; it names `where`. `hints` are by number of the error."""
     try:
         yield
     except OSError as error:
-        raise unavailable(where, error) from error
+        found = unavailable(where, error)
+        hint = (hints or {}).get(error.errno or 0)
+        raise (found.with_hint(hint) if hint is not None else found) from error
 
 
 @contextmanager
@@ -44,6 +47,13 @@ def destination_errors(where: str) -> Iterator[None]:
             hint = "free some space there, or name another place"
             raise RegistryUnavailable(where, expected=expected, found=str(error), hint=hint) from error
         raise UsageError(where, expected=expected, found=str(error)) from error
+
+
+def read_only(where: str) -> RegistryReadOnly:
+    """Return the error for what would write to the registry at `where`, which can be read alone."""
+    return RegistryReadOnly(
+        f"registry `{where}`", expected="a folder to write to", found="a read-only one", hint=_READ_ONLY_HINT
+    )
 
 
 def unavailable(where: str, error: OSError) -> RegistryUnavailable:

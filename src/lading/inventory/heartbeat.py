@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lading.clock import iso_time
-from lading.errors import LadingError
+from lading.errors import LadingError, RegistryReadOnly
 from lading.inventory.describe import describe
 from lading.registry.open import open_catalog
 from lading.replica import Replica
@@ -40,15 +40,17 @@ class Heartbeat:
         self._catalog: Catalog | None = None
         self._last: Replica | None = None
         self._logged_failure = ""
+        self._is_read_only = False
 
     def run(self, stop: threading.Event) -> None:
         """Send heartbeats until `stop` is set, then sign the server off."""
-        while not stop.is_set():
+        while not stop.is_set() and not self._is_read_only:
             if self._status.is_leader:
                 self._send(stopped_at="")
             stop.wait(self._interval_s)
         # Every worker does, because none knows whether it is the last: the last one's time is what stays.
-        self._send(stopped_at=iso_time(time.time()))
+        if not self._is_read_only:
+            self._send(stopped_at=iso_time(time.time()))
         if self._catalog is not None:
             self._catalog.close()
 
@@ -56,6 +58,9 @@ class Heartbeat:
         try:
             self._last = describe(self._status, self._last)
             self._write(msgspec.structs.replace(self._last, stopped_at=stopped_at))
+        except RegistryReadOnly as error:
+            self._is_read_only = True
+            log.warning("this server is not in the inventory: %s", error.message)
         except LadingError as error:
             # Logged once per cause, not every three seconds.
             if error.message != self._logged_failure:

@@ -90,6 +90,11 @@ class Registry:
         return self.catalog.where
 
     @property
+    def read_only(self) -> bool:
+        """Whether it can be read alone, as a folder on a volume that is mounted read-only."""
+        return self.catalog.read_only
+
+    @property
     def versions(self) -> Versions:
         """The versions: `registry.versions("iris")` returns those of a model, lowest first.
 

@@ -9,6 +9,7 @@ the directory. For a local disk: the locks are the kernel's.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lading.registry")
 
+_HINT = "bundles are unpacked here: name a folder that can be written to in `LADING_CACHE`"
+_HINTS = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _HINT)
 # How long a damaged copy waits for other processes that open it, beyond the time that opening it took.
 GRACE_S = 1.0
 
@@ -59,7 +62,7 @@ class BundleCache:
         well, or if another process has the damaged one open.
         """
         path, healed = self.root / digest.removeprefix("sha256:"), False
-        with registry_errors(str(self.root)):
+        with registry_errors(str(self.root), _HINTS):
             while True:
                 lock = lock_directory(path)
                 if lock is not None:
@@ -77,7 +80,7 @@ class BundleCache:
     def sweep(self, wanted: Callable[[], set[str]], before: float, *, dry_run: bool) -> list[Removed]:
         """Remove what was last opened before `before` and is neither `wanted` nor in use, and leftovers."""
         removed, keep = [], wanted()
-        with registry_errors(str(self.root)):
+        with registry_errors(str(self.root), _HINTS):
             for path in _entries(self.root, before):
                 digest = f"sha256:{path.name}"
                 # Asked again for each: meanwhile it may have been pushed.

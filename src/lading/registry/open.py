@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,12 @@ def cache_of(registry: str) -> Path:
     if named is not None:
         return named
     # Each registry has its own: `gc` of one does not know what another needs.
+    at_home = home() / "caches" / hashlib.sha256(registry.encode()).hexdigest()[:12]
     if is_database(registry):
-        return home() / "caches" / hashlib.sha256(registry.encode()).hexdigest()[:12]
-    return registry_folder(registry) / "cache"
+        return at_home
+    folder = registry_folder(registry)
+    cache = folder / "cache"
+    # A registry may be read-only; a folder for its cache may be mounted into it all the same.
+    if folder.is_dir() and not os.access(cache if cache.is_dir() else folder, os.W_OK):
+        return at_home
+    return cache

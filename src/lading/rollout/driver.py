@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from lading.errors import ConflictError, LadingError, RegistryUnavailable
+from lading.errors import ConflictError, LadingError, RegistryReadOnly, RegistryUnavailable
 from lading.release import Release
 from lading.rollout.evidence import WindowReader, assess
 from lading.rollout.moves import Move, apply, decide, paused
@@ -87,12 +87,18 @@ class Driver:
         return changed
 
     def run(self, stop: threading.Event) -> None:
-        """Take turns until `stop` is set; rollouts wait while the catalog is unreachable."""
+        """Take turns until `stop` is set; rollouts wait while the catalog is unreachable.
+
+        Returns at once if the registry is read-only.
+        """
         unreachable = False
         while not stop.is_set():
             try:
                 self.turn()
                 unreachable = False
+            except RegistryReadOnly as error:
+                log.warning("no rollout is driven from here: %s", error.message)
+                return
             except RegistryUnavailable as error:
                 # Once for an outage, and not with every turn.
                 if not unreachable:

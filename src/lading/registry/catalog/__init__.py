@@ -35,6 +35,10 @@ class Catalog(Protocol):
         """The name of the catalog in messages: a folder or URL."""
 
     @property
+    def read_only(self) -> bool:
+        """Whether it can be read alone: what would write raises `RegistryReadOnly`."""
+
+    @property
     def versions(self) -> VersionCatalog:
         """Versions, tags and evidence."""
 

@@ -1,6 +1,7 @@
 """The catalog of a folder: SQLite in WAL mode, so that readers and one writer never wait for each other.
 
-For one machine: SQLite's locks and its shared memory do not work over network file systems.
+For one machine: SQLite's locks and its shared memory do not work over network file systems. A folder that
+cannot be written to is read (`read_only`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from lading.blobs.locks import file_lock, remove_if_unlocked
 from lading.blobs.os_errors import registry_errors
+from lading.registry.catalog.read_only import is_writable, open_read_only
 from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.sql.database import KIND, Database
 from lading.registry.catalog.sql.schema import bring_up_to_date, schema_version
@@ -27,6 +29,9 @@ BUSY_TIMEOUT_S = 30.0
 def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCatalog:
     """Open ``catalog.db`` in the folder `root`, and create both if they do not exist."""
     path = root / "catalog.db"
+    with registry_errors(str(root)):
+        if path.exists() and not is_writable(path):
+            return SqlCatalog(open_read_only(path, busy_timeout_s))
     database = Database(sqlite_engine(path, busy_timeout_s), str(root))
     with registry_errors(str(root)):
         root.mkdir(parents=True, exist_ok=True)

@@ -81,6 +81,12 @@ class Follower:
         `CatalogTooNew`.
         """
         self._plane.releases = ()
+        if self._registry.read_only:
+            log.warning(
+                "registry `%s` is read-only: this server follows its releases and reports nothing, so the "
+                "verdict on a candidate does not count what is answered here",
+                self._registry.where,
+            )
         outage = self._turn()
         if isinstance(outage, CatalogTooNew):
             raise outage
@@ -128,10 +134,12 @@ class Follower:
                 self._plane.releases = releases
                 self._readiness.catalog_answered_at = time.time()
                 self.converge(releases)
-                self._reporter.report_versions(releases)
+                if not self._registry.read_only:
+                    self._reporter.report_versions(releases)
             with self._failures.guard("following the tags"):
                 self._follow_tags()
-            self._reporter.report_traffic()
+            if not self._registry.read_only:
+                self._reporter.report_traffic()
         except RegistryUnavailable as error:
             self._begin_outage(error)
             return error

@@ -31,6 +31,7 @@ def run(log_level: str, registry: str | None) -> None:
     Any number of processes may do this: one is active at a time, and if it dies, another takes over within
     10 s and continues from there. `lading serve` without a reference does the same.
     """
+    from lading.blobs.os_errors import read_only
     from lading.logs import set_up_logging
     from lading.rollout import Driver, unique_holder
 
@@ -40,6 +41,8 @@ def run(log_level: str, registry: str | None) -> None:
         signal.signal(number, lambda *_: stop.set())
     set_up_logging(log_level)
     with open_registry(registry) as opened:
+        if opened.read_only:
+            raise read_only(opened.where)
         holder = unique_holder()
         printing.info(f"`{holder}` is ready to drive; Ctrl-C stops it")
         Driver(opened, holder).run(stop)

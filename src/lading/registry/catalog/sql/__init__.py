@@ -27,6 +27,11 @@ class SqlCatalog:
         """The name of the catalog in messages."""
         return self.database.where
 
+    @property
+    def read_only(self) -> bool:
+        """Whether it can be read alone."""
+        return self.database.read_only
+
     def close(self) -> None:
         """Close all connections."""
         self.database.close()

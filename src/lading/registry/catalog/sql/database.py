@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from lading.blobs.os_errors import read_only
 from lading.errors import RegistryUnavailable
 
 Kind = Literal["read", "write", "exclusive"]
@@ -25,7 +26,7 @@ KIND = "lading_kind"
 # Neither driver numbers these errors in a way that both share, so they are known by their words.
 _HINTS = {
     "locked": "another process holds it for long; try again",
-    "readonly": "run as a user who may write there: a registry is written to even when serving",
+    "readonly": "run as a user who may write there, or see whether its file system became read-only",
     "unable to open": "run as a user who may read and write there, or name another with `LADING_REGISTRY`",
     "full": "free some space, for example with `lading gc`",
     "not a database": "it is no catalog of lading: name another folder with `LADING_REGISTRY`",
@@ -46,14 +47,20 @@ _OUTAGES = ("08", "25006", "42501", "53", "57", "58", "55P03")
 class Database:
     """Runs transactions over an engine; `where` is the registry's name in messages.
 
-    `options` are execution options for transactions of a kind.
+    `options` are execution options for transactions of a kind. A `read_only` one refuses those that write.
     """
 
     def __init__(
-        self, engine: Engine, where: str, *, options: Mapping[Kind, Mapping[str, Any]] | None = None
+        self,
+        engine: Engine,
+        where: str,
+        *,
+        options: Mapping[Kind, Mapping[str, Any]] | None = None,
+        read_only: bool = False,
     ) -> None:
         self.engine = engine
         self.where = where
+        self.read_only = read_only
         self._prepare: Callable[[], object] | None = None
         # Reentrant: the transactions of the preparation itself come through `transaction` as well.
         self._preparing = threading.RLock()
@@ -73,7 +80,9 @@ class Database:
 
     @contextmanager
     def transaction(self, kind: Kind) -> Iterator[Connection]:
-        """Run one transaction, which commits at the end. Raises `RegistryUnavailable`."""
+        """Run one transaction, which commits at the end. Raises `RegistryUnavailable`, `RegistryReadOnly`."""
+        if self.read_only and kind != "read":
+            raise read_only(self.where)
         if self._prepare is not None:
             self._run_preparation()
         with catalog_errors(self.where), self._engines[kind].begin() as connection:

@@ -64,7 +64,7 @@ class SqlFleet:
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
         """Remove replicas whose last heartbeat is older than that."""
-        with self._database.transaction("write") as connection:
+        with self._database.transaction("read" if dry_run else "write") as connection:
             rule = replicas.c.last_seen_at < unix_now(connection) - older_than_s
             count = prune_rows(connection, replicas, rule, dry_run=dry_run)
         return [Removed("old replicas", f"{count} replicas", 0)] if count else []

@@ -91,7 +91,7 @@ class SqlTraffic:
             releases.c.number == columns.release,
             releases.c.state.in_(OPEN_STATES),
         )
-        with self._database.transaction("write") as connection:
+        with self._database.transaction("read" if dry_run else "write") as connection:
             old = columns.at < unix_now(connection) - older_than_s
             count = prune_rows(connection, windows_table, old, ~running, dry_run=dry_run)
         return [Removed("old windows", f"{count} windows", 0)] if count else []
