@@ -14,7 +14,7 @@ from lading.errors import RegistryUnavailable, UsageError
     ("number", "hint"),
     [
         (errno.EACCES, "run as a user who may read and write it"),
-        (errno.EROFS, "put it on a writable file system"),
+        (errno.EROFS, "it can be read and served from"),
         (errno.ENOSPC, "free some space, for example with `lading gc`"),
     ],
 )
