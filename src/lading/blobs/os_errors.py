@@ -28,9 +28,9 @@ def registry_errors(where: str, hints: Mapping[int, str] | None = None) -> Itera
     try:
         yield
     except OSError as error:
-        found = unavailable(where, error)
+        failure = unavailable(where, error)
         hint = (hints or {}).get(error.errno or 0)
-        raise (found.with_hint(hint) if hint is not None else found) from error
+        raise (failure.with_hint(hint) if hint is not None else failure) from error
 
 
 @contextmanager

@@ -95,10 +95,10 @@ def test_what_a_killed_process_left_in_the_log_is_read(folder, tmp_path, keep_me
 def test_a_read_only_catalog_of_another_schema_says_what_to_do(folder, tmp_path):
     with closing(sqlite3.connect(folder / "catalog.db")) as connection, connection:
         connection.execute("update lading_schema set version = 1")
-    found = f"expected catalog schema {SCHEMA}, found 1, written by an older lading"
+    words = f"expected catalog schema {SCHEMA}, found 1, written by an older lading"
     with (
         read_only(folder, tmp_path / "ro") as at,
-        pytest.raises(RegistryUnavailable, match=found) as caught,
+        pytest.raises(RegistryUnavailable, match=words) as caught,
     ):
         Registry.open(str(at))
     assert "`lading list`" in str(caught.value.hint)

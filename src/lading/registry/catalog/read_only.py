@@ -1,6 +1,6 @@
 """The catalog of a folder that cannot be written to, such as a volume that is mounted read-only.
 
-SQLite needs to write even to read a file in WAL mode, unless it is told that nobody changes it. So every
+SQLite needs to write even to read a file in WAL mode, unless it can rely on nobody changing it. So every
 transaction opens the file as it is then, and nothing is kept from one to the next.
 """
 
@@ -38,12 +38,12 @@ def open_read_only(path: Path, busy_timeout_s: float) -> Database:
     # Never pooled: a connection to a file that nobody is said to change would not see that it was changed.
     engine = create_engine("sqlite://", creator=source.connect, poolclass=NullPool)
     database = Database(engine, root, read_only=True)
-    found = schema_version(database)
-    if found != SCHEMA:
+    version = schema_version(database)
+    if version != SCHEMA:
         raise RegistryUnavailable(
             f"registry `{root}`, which is read-only",
             expected=f"catalog schema {SCHEMA}",
-            found="no tables" if found is None else f"{found}, written by an older lading",
+            found="no tables" if version is None else f"{version}, written by an older lading",
             hint="any command, such as `lading list`, brings it up to date where it can be written to",
         )
     return database
