@@ -11,7 +11,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
-from lading.errors import ConversionError, ParityLost
+from lading.convert.sklearn import SklearnModel
+from lading.errors import ConversionError, ConverterFailed, ParityLost
 from lading.pack import pack
 from lading.pack.parity_search import near_ties, usual_tolerance
 from lading.parity import Tolerance
@@ -31,6 +32,22 @@ def test_a_pipeline_that_needs_float64_is_packed_in_float64_and_says_so(tmp_path
     random = np.random.default_rng(1)
     others = np.column_stack([1.7e9 + random.random(500) * 1000, random.random(500)])
     assert count_disagreements(bundle, model, others) == 0
+
+
+def test_a_dtype_that_cannot_be_converted_at_all_is_noted(tmp_path, monkeypatch):
+    # No estimator at hand fails in float32 alone: what skl2onnx makes of these inputs is broken here.
+    whole = SklearnModel._to_onnx
+
+    def broken(self, form):
+        if form.fed[0].dtype == "float32":
+            raise ConverterFailed("`m`", expected="a converter", found="no operator for float32")
+        return whole(self, form)
+
+    monkeypatch.setattr(SklearnModel, "_to_onnx", broken)
+    notes = []
+    model = LogisticRegression().fit(X, Y)
+    pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
+    assert notes == ["it cannot be converted in float32 (no operator for float32); packed in float64"]
 
 
 def test_lost_parity_is_refused_with_the_rows_that_show_it(tmp_path):

@@ -21,6 +21,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from lading.convert import Conversion, Plan, TrainedModel, graph, inputs, outputs
+from lading.convert.probabilities import keep_inside
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_added import added_converters
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
@@ -128,11 +129,14 @@ class SklearnModel:
         names = {fed.name: f"/{own}" for fed, own in zip(form.fed, inner, strict=True)}
         inputs.attach(model, form, names)
         own = [value.name for value in model.graph.output]
+        pairs = self._pairs(own, expected)
+        for name, value in pairs:
+            if name == "probabilities":
+                keep_inside(model, value)
         head = table.take(np.arange(min(table.rows, _HEAD_ROWS)))
         # The graph is run as skl2onnx made it: only its answers show the shapes of its outputs.
         run = graph.evaluator(self.title, graph.write(graph.copy_of(model)))
         answers = run(Signature(form.inputs, ()).cast(head.feed(form.inputs)))
-        pairs = self._pairs(own, expected)
         expected_head = {name: array[: head.rows] for name, array in expected.items()}
         columns = self._columns(expected_head)
         tensors = outputs.shape_like(model, self.title, pairs, answers, expected_head, columns)

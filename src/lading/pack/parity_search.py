@@ -276,7 +276,14 @@ def _unrepresentable(plan: Plan, conversion: Conversion, tolerance: Tolerance, e
 def _notes(proof: Proof, attempts: Sequence[Attempt]) -> list[str]:
     failed = [attempt.outcome for attempt in attempts if not isinstance(attempt.outcome, ConversionError)]
     if not failed:
-        return []
+        errors = {attempt.plan.dtype: attempt.outcome for attempt in reversed(attempts)}  # the first of each
+        errors.pop(proof.plan.dtype, None)
+        packed = f"packed in {proof.plan.dtype}"
+        return [
+            f"it cannot be converted in {dtype} ({error.found or error.message}); {packed}"
+            for dtype, error in errors.items()
+            if isinstance(error, ConversionError)
+        ]
     ways = " nor ".join(f"{other.plan.dtype} with {other.plan.form}" for other in failed)
     lost = f"parity does not hold in {ways} ({failed[0].parity.worst[0]})"
     return [f"{lost}; packed in {proof.plan.dtype} with {proof.plan.form}"]

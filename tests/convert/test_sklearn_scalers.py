@@ -1,0 +1,84 @@
+"""Steps before the model: the bits of scikit-learn, so that trees behind them take the same branch."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from lading.pack import pack
+from lading.runtime.open import load_runtime
+from support.packed_graphs import tensors
+from support.sklearn_models import OWNER
+from support.sklearn_survey import count_disagreements
+
+
+@pytest.mark.parametrize("voting", ["hard", "soft"])
+def test_a_voting_classifier_is_packed_and_left_unchanged(tmp_path, voting):
+    rows, target = load_breast_cancer(return_X_y=True)
+    members = [("line", LogisticRegression(max_iter=1000)), ("bayes", GaussianNB())]
+    model = make_pipeline(StandardScaler(), VotingClassifier(members, voting=voting)).fit(rows, target)
+    bundle = pack(model, name="m", samples=rows[:300], owner=OWNER, to=tmp_path / "b")
+    assert count_disagreements(bundle, model, rows[300:]) == 0
+    assert model[-1].flatten_transform
+
+
+SCALERS = [StandardScaler(), StandardScaler(with_mean=False), RobustScaler(), MaxAbsScaler()]
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_scalers_become_plain_arithmetic_with_the_bits_of_scikit_learn(tmp_path, scaler):
+    rows = load_breast_cancer(return_X_y=True)[0].astype(np.float32)
+    model = clone(scaler).fit(rows)
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    assert "Scaler" not in {node.op_type for node in onnx.load(bundle.path / "model.onnx").graph.node}
+    runtime = load_runtime(bundle)
+    (features,) = runtime.run({"X": rows}).values()
+    runtime.close()
+    assert features.tobytes() == model.transform(rows).tobytes()
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+@pytest.mark.parametrize(
+    "trees",
+    [
+        DecisionTreeClassifier(random_state=0),
+        RandomForestClassifier(10, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_trees_behind_a_scaler_are_packed_with_float32_samples(tmp_path, scaler, trees):
+    rows, target = make_classification(800, 8, n_informative=5, n_classes=3, random_state=0)
+    single = rows.astype(np.float32)
+    model = make_pipeline(clone(scaler), clone(trees)).fit(single, target)
+    bundle = pack(model, name="m", samples=single, owner=OWNER, to=tmp_path / "b")
+    assert bundle.manifest.signature.inputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_whole_numbers_beside_categories_are_scaled(tmp_path, scaler):
+    random, rows = np.random.default_rng(0), 300
+    columns = {"city": (0, 4), "age": (18, 80), "children": (0, 4)}
+    frame = pd.DataFrame({name: random.integers(*span, rows) for name, span in columns.items()})
+    city = ("city", OneHotEncoder(handle_unknown="ignore"), ["city"])
+    numbers = ("numbers", clone(scaler), ["age", "children"])
+    model = make_pipeline(ColumnTransformer([city, numbers]), LogisticRegression())
+    model.fit(frame, frame["age"] > 40)
+    bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    # That the answers agree is what packing has proved, or it would have refused the model.
+    assert set(tensors(bundle, "inputs").values()) == {"int64 [batch, 1]"}
