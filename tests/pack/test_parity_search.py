@@ -45,7 +45,7 @@ def test_a_dtype_that_cannot_be_converted_at_all_is_noted(tmp_path, monkeypatch)
 
     monkeypatch.setattr(SklearnModel, "_to_onnx", broken)
     notes = []
-    model = LogisticRegression().fit(X, Y)
+    model = LogisticRegression(max_iter=1000).fit(X, Y)
     pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
     assert notes == ["it cannot be converted in float32 (no operator for float32); packed in float64"]
 

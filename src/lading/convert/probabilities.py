@@ -33,12 +33,12 @@ def keep_inside(model: Any, name: str) -> None:
     (elem_type,) = {value.type.tensor_type.elem_type for value in model.graph.output if value.name == name}
     onnx = graph.import_onnx()
     dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type)
-    zero, one = (graph.constant(model, np.array(bound, dtype=dtype)) for bound in (0, 1))
+    lower, upper = (graph.constant(model, np.array(bound, dtype=dtype)) for bound in (0, 1))
     (opset,) = (opset.version for opset in model.opset_import if not opset.domain)
     if opset >= _CLIP:
-        last = onnx.helper.make_node("Clip", [before, zero, one], [name])
+        last = onnx.helper.make_node("Clip", [before, lower, upper], [name])
     else:
-        last = onnx.helper.make_node("Min", [graph.append(model, "Max", [before, zero]), one], [name])
+        last = onnx.helper.make_node("Min", [graph.append(model, "Max", [before, lower]), upper], [name])
     model.graph.node.append(last)
 
 
