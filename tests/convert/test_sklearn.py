@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -99,3 +100,27 @@ def test_an_array_gets_the_column_names_of_training(tmp_path):
     model = LinearRegression().fit(frame, frame["age"])
     bundle = pack(model, name="m", samples=frame.to_numpy(), owner=OWNER, to=tmp_path / "b")
     assert bundle.manifest.signature.columns == ("age", "fare")
+
+
+@pytest.mark.parametrize("way", ["remainder", "drop"])
+def test_columns_that_the_pipeline_drops_are_no_inputs(tmp_path, way):
+    frame, target = passengers()
+    frame = frame.assign(when=pd.Timestamp("2026-01-01"), who=[object()] * len(frame))
+    columns = [
+        ("numbers", StandardScaler(), make_column_selector(dtype_include="number")),
+        ("texts", OneHotEncoder(handle_unknown="ignore"), ["sex", "port"]),
+    ]
+    if way == "drop":
+        columns.append(("dropped", "drop", ["when", "who"]))
+    model = make_pipeline(ColumnTransformer(columns), LogisticRegression()).fit(frame, target)
+    bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    assert bundle.manifest.signature.columns == ("age", "fare", "sex", "port")
+    assert count_disagreements(bundle, model, frame.drop(columns=["when", "who"])) == 0
+
+
+def test_columns_by_their_places_keep_those_that_are_dropped(tmp_path):
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    model = make_pipeline(ColumnTransformer([("scaled", StandardScaler(), [1, 3])]), LogisticRegression())
+    bundle = pack(model.fit(frame, Y), name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    assert bundle.manifest.signature.columns == ("a", "b", "c", "d")
+    assert count_disagreements(bundle, model, frame) == 0

@@ -50,3 +50,51 @@ def test_missing_texts_are_refused_by_column_and_row(tmp_path):
         SamplesRefused, match=r"column `port`: expected texts only, found a missing value in row 7"
     ):
         pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+
+
+class PolarsSeries:
+    """Stands for a series of polars, which is no dependency of the tests: all that is asked of it."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def to_numpy(self):
+        return self.values
+
+
+class PolarsFrame:
+    """Stands for a data frame of polars 2: numpy takes it for one array of objects."""
+
+    def __init__(self, frame):
+        self.frame = frame
+        self.columns = list(frame.columns)
+
+    def __getitem__(self, name):
+        return PolarsSeries(self.frame[name].to_numpy())
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.frame.to_numpy(dtype=object))
+
+    def to_numpy(self):
+        return np.asarray(self)
+
+    def to_dicts(self):
+        return self.frame.to_dict(orient="records")
+
+
+def test_a_mixed_frame_of_polars_packs_like_one_of_pandas(tmp_path):
+    frame, target = passengers()
+    model = mixed_pipeline(frame, target)
+    bundles = [
+        pack(model, name="m", samples=samples, owner=OWNER, to=tmp_path / name)
+        for name, samples in (("pandas", frame), ("polars", PolarsFrame(frame)))
+    ]
+    assert bundles[0].manifest.signature == bundles[1].manifest.signature
+    assert bundles[0].manifest.signature.columns == ("age", "fare", "sex", "port")
+
+
+def test_columns_that_are_not_used_may_hold_anything():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "when": pd.Timestamp("2026-01-01"), "b": ["x", "y"]})
+    assert list(make_table(frame, "Model", ["a", "b"]).arrays) == ["a", "b"]
+    with pytest.raises(SamplesRefused, match="`when`"):
+        make_table(frame, "Model")

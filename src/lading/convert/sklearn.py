@@ -72,12 +72,13 @@ class SklearnModel:
                 found="none",
                 hint="pass `--samples FILE` (`samples=X_test` in Python): the proof is computed from them",
             )
-        table = make_table(samples, self.title)
+        names = getattr(self.model, "feature_names_in_", None)
+        used = None if names is None else _used_columns(self.model, [str(name) for name in names])
+        table = make_table(samples, self.title, used)
         if table.kind == "named":
             table = _only_array(table, self.title)
-        names = getattr(self.model, "feature_names_in_", None)
-        if names is not None:
-            table = _with_names(table, [str(name) for name in names], self.title)
+        if names is not None and used is not None:
+            table = _with_names(table, [str(name) for name in names], used, self.title)
         return replace(table, words=known_words(self.model, table))
 
     def outputs(self, table: Table) -> dict[str, Array]:
@@ -369,22 +370,39 @@ def _only_array(table: Table, title: str) -> Table:
     return Table("array", {"X": arrays.get("X", next(iter(arrays.values())))})
 
 
-def _with_names(table: Table, names: list[str], title: str) -> Table:
-    """Return the columns of training, in its order; columns that training did not have are left out."""
+def _used_columns(model: Any, names: list[str]) -> list[str]:
+    """Return the columns of training without those that a first ColumnTransformer drops, if it has names."""
+    first = _without_search(model)
+    while hasattr(first, "steps"):
+        first = first.steps[0][1]
+    used: set[str] = set()
+    for _, transformer, columns in getattr(first, "transformers_", ()):
+        if isinstance(transformer, str) and transformer == "drop":
+            continue
+        listed = [columns] if isinstance(columns, str) else columns
+        # Places, slices and masks count the columns: none may be left out.
+        if isinstance(listed, slice) or not all(isinstance(name, str) for name in listed):
+            return names
+        used |= set(listed)
+    return [name for name in names if name in used] or names
+
+
+def _with_names(table: Table, names: list[str], used: list[str], title: str) -> Table:
+    """Return the `used` columns in the order of training; what it dropped or did not have is left out."""
     if table.kind == "frame":
-        missing = [name for name in names if name not in table.arrays]
+        missing = [name for name in used if name not in table.arrays]
         if missing:
             present = ", ".join(f"`{name}`" for name in table.arrays)
             raise SamplesRefused(f"samples of `{title}`", expected=f"column `{missing[0]}`", found=present)
-        arrays = {name: table.arrays[name] for name in names}
-        return Table("frame", arrays, {name: table.pandas_dtypes[name] for name in names})
+        arrays = {name: table.arrays[name] for name in used}
+        return Table("frame", arrays, {name: table.pandas_dtypes[name] for name in used})
     array = table.arrays["X"]
     if array.ndim != 2 or array.shape[1] != len(names):
         raise SamplesRefused(
             f"samples of `{title}`", expected=f"{len(names)} columns", found=f"shape {list(array.shape)}"
         )
-    arrays = {name: array[:, at] for at, name in enumerate(names)}
-    return Table("frame", arrays, dict.fromkeys(names, array.dtype))
+    arrays = {name: array[:, at] for at, name in enumerate(names) if name in used}
+    return Table("frame", arrays, dict.fromkeys(arrays, array.dtype))
 
 
 def _wants_frame(model: Any) -> bool:

@@ -5,7 +5,7 @@ Reads no file and draws nothing; `lading.pack` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -82,9 +82,10 @@ class Table:
         return {tensor.name: _shaped(self.arrays[tensor.name], tensor) for tensor in inputs}
 
 
-def make_table(samples: Any, title: str) -> Table:
+def make_table(samples: Any, title: str, used: Collection[str] | None = None) -> Table:
     """Read an array, a data frame, a series, lists of rows, or a mapping of arrays.
 
+    Of a data frame no column but the `used` ones is read: others may have values that no tensor has.
     Raises `SamplesRefused` naming the model `title`.
     """
     if isinstance(samples, Table):
@@ -96,7 +97,7 @@ def make_table(samples: Any, title: str) -> Table:
         table = Table("named", arrays)
     # Data frames and sparse matrices by what they can do: neither pandas nor scipy is imported for it.
     elif hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
-        table = _frame_table(samples, title)
+        table = _frame_table(samples, title, used)
     elif hasattr(samples, "toarray"):
         table = Table("array", {"X": _tensor_values("X", samples.toarray(), title)})
     else:
@@ -136,14 +137,18 @@ def _without_objects(values: Array) -> Array:
     return values if any(isinstance(value, str) for value in values) else np.asarray(values.tolist())
 
 
-def _frame_table(frame: Any, title: str) -> Table:
+def _frame_table(frame: Any, title: str, used: Collection[str] | None) -> Table:
+    import pandas as pd
+
+    if hasattr(frame, "to_dicts"):
+        # A frame of polars is an array of objects to pandas, but its columns have kinds.
+        frame = pd.DataFrame({name: frame[name].to_numpy() for name in frame.columns})
     names = [str(name) for name in frame.columns]
     if len(set(names)) != len(names):
         raise SamplesRefused(f"samples of `{title}`", expected="each column once", found="a column twice")
-    import pandas as pd
-
     frame = pd.DataFrame(frame).reset_index(drop=True)
     frame.columns = pd.Index(names)
+    names = [name for name in names if used is None or name in used]
     arrays = {name: _tensor_values(name, _column_values(frame[name]), title) for name in names}
     return Table("frame", arrays, {name: frame[name].dtype for name in names})
 
