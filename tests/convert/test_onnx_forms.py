@@ -246,3 +246,34 @@ def test_an_output_without_values_packs_and_serves(tmp_path):
     bundle = pack_graph(tmp_path, nodes, *io, weights=bounds)
     answer = hosted(served_from(bundle)).post("/predict", {"data": [[1, 2, 3], [4, 5, 6]]})
     assert answer.json() == {"prediction": [[], []]}
+
+
+@pytest.mark.parametrize("samples", [None, np.ones((1, 5), np.float32)])
+def test_a_model_that_takes_one_row_only_packs_with_one_row(tmp_path, samples):
+    # The batch is a name only: the exporter wrote the one row of its example into the graph.
+    shape = numpy_helper.from_array(np.array([1, 5]), "shape")
+    nodes = [node("Reshape", ["x", "shape"], ["y"])]
+    io = [value("x", FLOAT, ["batch", 5])], [value("y", FLOAT, [1, 5])]
+    notes: list[str] = []
+    bundle = pack_graph(tmp_path, nodes, *io, weights=[shape], samples=samples, on_note=notes.append)
+    assert tensors(bundle, "inputs") == {"x": "float32 [1, 5]"}
+    assert "takes one row in a call" in notes[0]
+
+
+def test_many_rows_for_a_model_that_takes_one_are_refused_by_that(tmp_path):
+    shape = numpy_helper.from_array(np.array([1, 5]), "shape")
+    io = [value("x", FLOAT, ["batch", 5])], [value("y", FLOAT, [1, 5])]
+    samples = np.ones((3, 5), np.float32)
+    with pytest.raises(SamplesRefused, match="the model takes no more in one call, found 3 rows"):
+        pack_graph(tmp_path, [node("Reshape", ["x", "shape"], ["y"])], *io, weights=[shape], samples=samples)
+
+
+@pytest.mark.parametrize("between", [[], ["Flatten"], ["Concat"]])
+def test_texts_are_drawn_from_those_that_a_model_knows(tmp_path, between):
+    steps = [node(op, ["x"], ["f"], **({"axis": 1} if op == "Concat" else {})) for op in between]
+    encoder = helper.make_node(
+        "OneHotEncoder", ["f" if steps else "x"], ["y"], domain="ai.onnx.ml", cats_strings=["p", "q"], zeros=0
+    )
+    io = [value("x", TensorProto.STRING, ["n", 1])], [value("y", FLOAT, None)]
+    bundle = pack_graph(tmp_path, [*steps, encoder], *io)
+    assert set(bundle.samples().inputs["x"].ravel()) == {"p", "q"}

@@ -6,6 +6,7 @@ Everything is drawn from one seed and from the file, so that packing again gives
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -27,20 +28,45 @@ _IMAGE_SIZES = (64, 48, 32, 96, 224, 128, 256, 320, 640, 8)
 _PASSING = ("Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Transpose")
 
 
+# Texts that a model looks up, by operator: the attributes that have them.
+_LOOKED_UP = {
+    "LabelEncoder": ("keys_strings", "classes_strings"),
+    "OneHotEncoder": ("cats_strings",),
+    "CategoryMapper": ("cats_strings",),
+    "TfIdfVectorizer": ("pool_strings",),
+}
+_ANY_TEXTS = ("a", "b", "c")
+
+
+@dataclass(frozen=True)
+class KnownValues:
+    """What a model looks up: the length of the table by input of integers, and the keys by input of texts.
+
+    Texts under the empty name are of all inputs whose own are unknown.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Any) -> KnownValues:
+        """Read them from the graph."""
+        return cls(index_limits(model), known_texts(model))
+
+
 def draw_inputs(
     inputs: Sequence[Tensor],
-    limits: Mapping[str, int],
+    known: KnownValues,
     run: Callable[[Mapping[str, Array]], object],
     title: str,
+    *,
+    most_rows: int = ROWS,
 ) -> dict[str, Array]:
-    """Draw values for every input, of the first sizes that `run` takes; raises `SamplesRefused`.
-
-    ``limits`` has for inputs of integers the number that they stay below (`index_limits`).
-    """
+    """Draw values for every input, of the first sizes that `run` takes; raises `SamplesRefused`."""
     tried = list(_sizes_to_try(inputs))
 
     def drawn(sizes: Mapping[str, int]) -> dict[str, Array] | None:
-        arrays = _drawn(inputs, limits, sizes)
+        arrays = _drawn(inputs, known, sizes, most_rows)
         try:
             run(arrays)
         except ConverterFailed:
@@ -94,6 +120,24 @@ def index_limits(model: Any) -> dict[str, int]:
     return limits
 
 
+def known_texts(model: Any) -> dict[str, list[str]]:
+    """Return the texts that the model looks up, by the input that they are looked up for."""
+    # The inputs that a value is put together of.
+    origins = {value.name: {value.name} for value in model.graph.input}
+    texts: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        names: set[str] = set().union(*(origins.get(name, set()) for name in node.input))
+        if node.op_type in (*_PASSING, "Concat"):
+            origins.update(dict.fromkeys(node.output, names))
+        for attribute in node.attribute:
+            if attribute.name in _LOOKED_UP.get(node.op_type, ()):
+                found = [text.decode(errors="replace") for text in attribute.strings]
+                # Of several columns in one tensor, each has texts of its own: all are tried for all.
+                for name in {*names, ""}:
+                    texts.setdefault(name, []).extend(found)
+    return texts
+
+
 def _sizes_to_try(inputs: Sequence[Tensor]) -> Iterator[int]:
     if not open_sizes(inputs):
         yield _SIZES[0]
@@ -108,7 +152,7 @@ def _is_image(tensor: Tensor) -> bool:
 
 
 def _drawn(
-    inputs: Sequence[Tensor], limits: Mapping[str, int], open_to: Mapping[str, int]
+    inputs: Sequence[Tensor], known: KnownValues, open_to: Mapping[str, int], most_rows: int
 ) -> dict[str, Array]:
     """Draw arrays whose open sizes are `open_to`, and as many rows as are worth it."""
     random = np.random.default_rng(0)
@@ -120,17 +164,22 @@ def _drawn(
         ),
         default=1,
     )
-    sizes = {**open_to, BATCH: max(_LEAST_ROWS, min(ROWS, _MOST_VALUES // max(1, widest)))}
+    rows = max(_LEAST_ROWS, min(ROWS, _MOST_VALUES // max(1, widest)))
+    sizes = {**open_to, BATCH: min(most_rows, rows)}
     arrays = {}
     for tensor in inputs:
         shape = tuple(entry if isinstance(entry, int) else sizes[entry] for entry in tensor.shape)
-        arrays[tensor.name] = _values(tensor.dtype, shape, limits.get(tensor.name, 2), random)
+        if tensor.dtype == "string":
+            texts = known.texts.get(tensor.name) or known.texts.get("") or _ANY_TEXTS
+            arrays[tensor.name] = np.asarray(
+                random.choice(np.array(texts, dtype=object), shape), dtype=object
+            )
+        else:
+            arrays[tensor.name] = _values(tensor.dtype, shape, known.limits.get(tensor.name, 2), random)
     return arrays
 
 
 def _values(dtype: DType, shape: tuple[int, ...], limit: int, random: np.random.Generator) -> Array:
-    if dtype == "string":
-        return np.asarray(random.choice(np.array(["a", "b", "c"], dtype=object), shape), dtype=object)
     if dtype == "bool":
         return np.asarray(random.random(shape) < 0.5)
     if dtype.startswith("float"):

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from lading.convert import Conversion, Plan, TrainedModel, graph, onnx_draws, onnx_inputs, onnx_optional
 from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.onnx_reading import check_ends, read_model
-from lading.convert.onnx_repairs import sort_nodes, widen_bfloat16
+from lading.convert.onnx_repairs import rename_outputs, sort_nodes, widen_bfloat16
 from lading.convert.row_dependence import is_random, rounding, row_dependence
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.table import Table, is_number, make_table
 from lading.errors import ConverterFailed, LadingError, SamplesRefused
 from lading.onnx_runtime import import_onnxruntime
-from lading.signature import Array, Signature, Tensor
+from lading.signature import BATCH, Array, Signature, Tensor
 
 # The names that skl2onnx, onnxmltools and hand-written exports give to a classifier's two outputs.
 _LABEL_NAMES = ("label", "output_label", "class", "predicted_label")
@@ -58,8 +59,8 @@ class OnnxFile:
         self._model = model
         self._axes = batch_axis or {}
         self._read_inputs()
-        self._names = self._output_names()
         self._column_names: tuple[str, ...] = ()
+        self._names = self._output_names()
 
     def _read_inputs(self) -> None:
         self._declared = onnx_inputs.declared_inputs(self._model)
@@ -76,7 +77,9 @@ class OnnxFile:
         self._leave_out_optional(table)
         names = [tensor.name for tensor in self._own_inputs]
         if table.kind == "named":
-            return self._with_expected(table.arrays, names)
+            table = self._with_expected(table.arrays, names)
+            self._fix_rows(table)
+            return table
         if table.kind == "frame" and set(names) <= set(table.arrays):
             for tensor in self._own_inputs:
                 self._check_kind(tensor, {tensor.name: table.arrays[tensor.name]})
@@ -88,7 +91,9 @@ class OnnxFile:
             self._column_names = tuple(table.arrays)
             stacked = np.column_stack(list(table.arrays.values()))  # [rows, columns]
             return Table("named", {names[0]: stacked})
-        return Table("named", {names[0]: table.arrays["X"]})
+        named = Table("named", {names[0]: table.arrays["X"]})
+        self._fix_rows(named)
+        return named
 
     def _leave_out_optional(self, table: Table) -> None:
         """Leave out the optional inputs that samples come without."""
@@ -133,7 +138,7 @@ class OnnxFile:
         inputs = self._inputs(table)
         outputs = self._output_tensors(arrays)
         model = graph.copy_of(self._model)
-        _rename_outputs(model, self._names)
+        rename_outputs(model, self._names)
         graph.declare(model, "input", [*inputs, *self._initialised(model)])
         graph.declare(model, "output", outputs)
         dependence = row_dependence(self._model, self._evaluate, arrays) if self._has_rows else None
@@ -336,27 +341,48 @@ class OnnxFile:
     def _drawn(self) -> Table:
         """Seeded values for every input, of sizes that the model takes; raises `SamplesRefused`."""
         _ = self._evaluate  # A model that does not load at all says so here, and not that it takes no size.
-        limits = onnx_draws.index_limits(self._model)
-        return Table("named", onnx_draws.draw_inputs(self._own_inputs, limits, self._run, self.title))
+        known = onnx_draws.KnownValues.of(self._model)
+        try:
+            arrays = onnx_draws.draw_inputs(self._own_inputs, known, self._run, self.title)
+        except SamplesRefused as refusal:
+            if not self._has_rows:
+                raise
+            try:
+                arrays = onnx_draws.draw_inputs(
+                    self._own_inputs, known, self._evaluate, self.title, most_rows=1
+                )
+            except SamplesRefused:
+                raise refusal from None
+        table = Table("named", arrays)
+        self._fix_rows(table)
+        return table
+
+    def _fix_rows(self, table: Table) -> None:
+        """Fix the batch to one row where the model takes no more, whatever it declares."""
+        if not self._has_rows:
+            return
+        arrays = self._cast(table.arrays)
+        if self._runs(arrays, 2) or not self._runs(arrays, 1):
+            return
+        rows = len(next(iter(arrays.values())))
+        if rows > 1:
+            raise self._refused("one row, because the model takes no more in one call", f"{rows} rows")
+        fixed = (tuple(1 if size == BATCH else size for size in tensor.shape) for tensor in self._own_inputs)
+        self._own_inputs = tuple(
+            structs.replace(tensor, shape=shape)
+            for tensor, shape in zip(self._own_inputs, fixed, strict=True)
+        )
+        self._notes += (f"{self.title} takes one row in a call, although it declares more",)
+
+    def _runs(self, arrays: Mapping[str, Array], rows: int) -> bool:
+        try:
+            self._evaluate({name: array[np.arange(rows) % len(array)] for name, array in arrays.items()})
+        except ConverterFailed:
+            return False
+        return True
 
     def _refused(self, expected: str, actual: str) -> SamplesRefused:
         return SamplesRefused(f"samples of `{self.title}`", expected=expected, found=actual)
-
-
-def _rename_outputs(model: Any, names: Mapping[str, str]) -> None:
-    onnx = graph.import_onnx()
-    for output in model.graph.output:
-        new = names[output.name]
-        if new != output.name:
-            if new in {name for node in model.graph.node for name in node.output}:
-                _rename_value(model, new, graph.free_name(model, new))
-            model.graph.node.append(onnx.helper.make_node("Identity", [output.name], [new]))
-            output.name = new
-
-
-def _rename_value(model: Any, old: str, new: str) -> None:
-    for node in model.graph.node:
-        graph.rename_in_node(node, {old: new})
 
 
 def _as_column(array: Array) -> Array:

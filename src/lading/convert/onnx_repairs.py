@@ -1,11 +1,11 @@
-"""ONNX files brought to what a bundle can hold: nodes in order, and no bfloat16 at the ends.
+"""ONNX files brought to what a bundle can hold: nodes in order, no bfloat16 at the ends, names of outputs.
 
 Changes no value: a bfloat16 is exactly a float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lading.convert import graph
@@ -64,6 +64,23 @@ def widen_bfloat16(model: Any) -> list[str]:
         kind.elem_type = wide
         names.append(value.name)
     return names
+
+
+def rename_outputs(model: Any, names: Mapping[str, str]) -> None:
+    """Rename the outputs of a graph, each to what `names` has for it."""
+    onnx = graph.import_onnx()
+    for output in model.graph.output:
+        new = names[output.name]
+        if new != output.name:
+            if new in {name for node in model.graph.node for name in node.output}:
+                _rename_value(model, new, graph.free_name(model, new))
+            model.graph.node.append(onnx.helper.make_node("Identity", [output.name], [new]))
+            output.name = new
+
+
+def _rename_value(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        graph.rename_in_node(node, {old: new})
 
 
 def _ends(model: Any) -> Iterator[tuple[Any, bool]]:
