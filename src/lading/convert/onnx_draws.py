@@ -131,10 +131,10 @@ def known_texts(model: Any) -> dict[str, list[str]]:
             origins.update(dict.fromkeys(node.output, names))
         for attribute in node.attribute:
             if attribute.name in _LOOKED_UP.get(node.op_type, ()):
-                found = [text.decode(errors="replace") for text in attribute.strings]
+                keys = [text.decode(errors="replace") for text in attribute.strings]
                 # Of several columns in one tensor, each has texts of its own: all are tried for all.
                 for name in {*names, ""}:
-                    texts.setdefault(name, []).extend(found)
+                    texts.setdefault(name, []).extend(keys)
     return texts
 
 
