@@ -61,13 +61,16 @@ class ChunkSizes:
             most = max(1, min(most, rows) // 2)
         self._most[size] = most
 
-    def run(self, run: Run, inputs: Mapping[str, Array], *, least: int = 1) -> dict[str, Array]:
+    def run(
+        self, run: Run, inputs: Mapping[str, Array], *, least: int = 1, values: int = 0
+    ) -> dict[str, Array]:
         """Run all rows of `inputs`, at least `least` of them at a time, and join the answers.
 
+        `values` is how large a row is, where that is not how many values it has.
         In one run if the answers have other numbers of rows than the inputs, and so cannot be joined.
         """
         rows = len(next(iter(inputs.values())))
-        values = sum(array.size for array in inputs.values()) // max(1, rows)
+        values = values or sum(array.size for array in inputs.values()) // max(1, rows)
         joined: dict[str, Array] = {}
         start = 0
         while start < rows:

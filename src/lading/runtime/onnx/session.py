@@ -33,6 +33,7 @@ from lading.row_chunks import ChunkSizes, FixedChunks
 from lading.runtime.host.allocator import trim_heap
 from lading.runtime.onnx.bindings import BindingPool
 from lading.runtime.onnx.opsets import CPU_ONLY, model_versions, unsupported_version
+from lading.runtime.onnx.text_rows import length_groups, row_lengths, run_groups
 from lading.signature import Array, DType, Tensor
 
 _DTYPES: dict[str, DType] = {
@@ -66,6 +67,7 @@ _SAVE_OPTIONS = {
 
 
 _FAR_LARGER = 4
+_STRING_SPLIT_OPSET = 20
 
 
 class OnnxRuntime:
@@ -106,11 +108,13 @@ class OnnxRuntime:
         self._divisible = divisible
         self._chunks = ChunkSizes()
         # Rows of one size that ran within the budget run as they come: watching each run costs 5 µs.
-        self._same_size = all(isinstance(size, int) for tensor in self.inputs for size in tensor.shape[1:])
+        self._texts = _padded_texts(path, self.inputs)
+        fixed_sizes = all(isinstance(size, int) for tensor in self.inputs for size in tensor.shape[1:])
+        self._same_size = fixed_sizes and not self._texts
         self._whole_rows = 1
         self._shrinking = _shrinking_run()
         # Whether chunks of rows are all that makes one run larger than another.
-        self._alike = divisible and self._same_size and not any(t.dtype == "string" for t in self.inputs)
+        self._alike = divisible and self._same_size
         self._usual_size = 0.0
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
@@ -126,7 +130,7 @@ class OnnxRuntime:
                 return bound
             if self._divisible and _rows(inputs) > self._whole_rows:
                 return self._run_rows(session, inputs, outputs)
-            options = None if self._alike else self._options(inputs)
+            options = None if self._alike else self._options(self._size(inputs))
             # The public `run` checks the names once more in Python: 1.3 µs of 6.5 for a small model.
             values = session._sess.run(list(outputs), inputs, options)  # noqa: SLF001
         except self._errors as error:
@@ -149,8 +153,36 @@ class OnnxRuntime:
         self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str]
     ) -> dict[str, Array]:
         """Compute the rows of `inputs` in chunks; raises the errors of ONNX Runtime."""
+        if not self._texts or not all(name in inputs for name in self._texts):
+            results = self._run_chunks(session, inputs, outputs)
+            if self._same_size:
+                values = sum(array.size for array in inputs.values())
+                self._whole_rows = self._chunks.most(values // _rows(inputs))
+            return results
+        lengths = row_lengths([inputs[name] for name in self._texts])
+        groups = length_groups(lengths)
+        if groups:
+            # The longest texts come last: with them goes what they took.
+            joined = run_groups(lambda part: self._run_texts(session, part, outputs), inputs, groups)
+            if joined is not None:
+                return joined
+        return self._run_texts(session, inputs, outputs, lengths)
+
+    def _run_texts(
+        self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str], lengths: Sequence[int] = ()
+    ) -> dict[str, Array]:
+        lengths = lengths or row_lengths([inputs[name] for name in self._texts])
+        values = max(lengths) + 1
+        if len(lengths) <= self._chunks.most(values):  # As quick as is known: not watched again.
+            answers = session._sess.run(list(outputs), inputs, self._options(sum(lengths)))  # noqa: SLF001
+            return dict(zip(outputs, answers, strict=True))
+        return self._run_chunks(session, inputs, outputs, values)
+
+    def _run_chunks(
+        self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str], values: int = 0
+    ) -> dict[str, Array]:
         rows, left = _rows(inputs), _rows(inputs)
-        usual = None if self._alike else self._options(inputs)
+        usual = None if self._alike else self._options(self._size(inputs))
 
         def run(part: Mapping[str, Array]) -> dict[str, Array]:
             nonlocal left
@@ -165,14 +197,18 @@ class OnnxRuntime:
                 self._bindings.bind(part, outputs, results)
             return results
 
-        results = self._chunks.run(run, inputs)
-        if self._same_size:
-            self._whole_rows = self._chunks.most(sum(array.size for array in inputs.values()) // rows)
-        return results
+        return self._chunks.run(run, inputs, values=values)
 
-    def _options(self, inputs: Mapping[str, Array]) -> Any:
+    def _size(self, inputs: Mapping[str, Array]) -> int:
+        """Return how large inputs are: in values, or in characters of texts that are filled up."""
+        # What is absent or no array is left to ONNX Runtime, which refuses it.
+        if self._texts:
+            texts = [array for name, array in inputs.items() if name in self._texts]
+            return sum(sum(map(len, array.ravel().tolist())) for array in texts if type(array) is np.ndarray)
+        return sum(array.size for array in inputs.values() if type(array) is np.ndarray)
+
+    def _options(self, size: float) -> Any:
         """Return the options of a run: what one takes that is far larger than usual goes back after it."""
-        size = float(sum(_size(array) for array in inputs.values()))
         usual = self._usual_size or size
         # A moving average: large requests become usual if they are many, and then memory is kept for them.
         self._usual_size = usual + (size - usual) / 16
@@ -217,11 +253,12 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return rows
 
 
-def _size(array: Array) -> int:
-    """Return how large an input is, in values; text in characters."""
-    if type(array) is not np.ndarray:
-        return 0  # ONNX Runtime refuses it.
-    return sum(map(len, array.flat)) if array.dtype == object else array.size
+def _padded_texts(path: Path, inputs: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return the names of inputs whose rows may be filled up to the longest text."""
+    texts = tuple(tensor.name for tensor in inputs if tensor.dtype == "string")
+    opsets = model_versions(path).opsets if texts else {}
+    # Tokenizer is an operator of ONNX Runtime's own, StringSplit came with opset 20.
+    return texts if "com.microsoft" in opsets or opsets.get("ai.onnx", 0) >= _STRING_SPLIT_OPSET else ()
 
 
 def _shrinking_run() -> Any:
