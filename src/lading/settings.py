@@ -61,6 +61,16 @@ class ServeSettings:
         "Share a model's weights between workers, through a copy of it in TMPDIR.",
         choices=("on", "off"),
     )
+    isolate: str = option(
+        "on",
+        "Run a model that is new on this machine in a process of its own before it is loaded.",
+        choices=("on", "off"),
+    )
+    load_timeout_s: float = option(
+        300.0,
+        "Seconds that a new model may take there until it is given up.",
+        at_least=0.1,
+    )
     threads: int = option(
         0, "ONNX Runtime threads per worker; 0 uses its share of the cgroup's CPUs.", at_least=0
     )
@@ -237,6 +247,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder of unpacked bundles: ``LADING_CACHE``; None leaves it to the registry."""
     folder = store_settings(environ).cache
     return Path(folder).expanduser().absolute() if folder else None
+
+
+def proofs_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder that keeps which models have run on this machine: within the cache, else at home."""
+    return (cache_folder(environ) or home(environ)) / "proofs"
 
 
 def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:

@@ -77,13 +77,13 @@ class Report(Checks):
             self.numbers.update(record.numbers)
             if record.check is not None:
                 self.add(record.check)
-        if outcome.fault is None:
+        fault = outcome.check
+        if fault is None:
             outcome.raise_error()
             return
         # It may have ended after its last check, while the model was closed.
         self.checks = [check for check in self.checks if check.name != outcome.step]
-        fault = outcome.fault
-        self.add(Check(outcome.step, "failed", fault.expected or "", fault.found or "", fault.hint or ""))
+        self.add(fault)
         for name in MODEL_CHECKS[MODEL_CHECKS.index(outcome.step) + 1 :]:
             self.add(skipped(name, f"`{outcome.step}` did not hold"))
 

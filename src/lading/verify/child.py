@@ -94,7 +94,10 @@ def _rehearse(bundle: Bundle, threads: int, output: Output) -> None:
 
 def _confine(timeout_s: float) -> None:
     """Keep this process from outliving its parent and its time, and from taking memory of others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which ends this one.
+    # Ctrl-C, and the SIGTERM of a service manager, reach the parent as well, which ends this one: it must not
+    # look as if the model had ended it.
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(kind, signal.SIG_IGN)
     # The default action of SIGALRM ends the process in whatever native code it is.
     signal.alarm(math.ceil(timeout_s) + _GRACE_S)
     _limit_resources()

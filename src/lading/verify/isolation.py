@@ -39,6 +39,7 @@ ACTIONS = {
 """What is done in each step, for the middle of a sentence."""
 
 EXPECTED_END = "a model that runs to its end"
+_BY_SIGNAL = "ended with SIG"
 _LONGEST_LAST_LINE = 160
 
 
@@ -68,7 +69,19 @@ class Outcome:
     records: Sequence[Record]
     step: str
     fault: ModelCrashed | ModelEndless | RunFailed | None
-    ended_by: signal.Signals | None = None
+
+    @property
+    def check(self) -> Check | None:
+        """The fault as a check that failed, or None if there was no fault."""
+        fault = self.fault
+        if fault is None:
+            return None
+        return Check(self.step, "failed", fault.expected or "", fault.found or "", fault.hint or "")
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether the model itself ended the process: it would do so again."""
+        return self.check is not None and is_crash(self.check)
 
     def raise_error(self) -> None:
         """Raise the fault, or the error that ended the job; do nothing if it succeeded."""
@@ -113,8 +126,7 @@ class Child:
             return Outcome(records, step, None)
         if late or code == -signal.SIGALRM:
             return Outcome(records, step, self._endless(step))
-        ended_by = signal.Signals(-code) if code < 0 else None
-        return Outcome(records, step, self._crashed(step, code, _last_line(messages)), ended_by)
+        return Outcome(records, step, self._crashed(step, code, _last_line(messages)))
 
     def kill(self) -> None:
         """End the process now; `outcome` then returns that it was ended. Twice is no error."""
@@ -136,6 +148,15 @@ class Child:
         if -code == signal.SIGKILL:
             hint = "the kernel ends a process so when memory runs out"
         return ModelCrashed(where, expected=EXPECTED_END, found=ending, hint=hint)
+
+
+def is_crash(check: Check) -> bool:
+    """Return whether a check failed because the model ended its process with a signal of its own.
+
+    SIGKILL is none: it comes from outside, most often because memory ran out, which another time it may not.
+    """
+    crashed = check.outcome == "failed" and check.expected == EXPECTED_END and _BY_SIGNAL in check.found
+    return crashed and name_of_signal(signal.SIGKILL) not in check.found
 
 
 def _records(output: bytes) -> list[Record]:

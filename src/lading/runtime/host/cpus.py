@@ -5,6 +5,7 @@ Reads ``/proc`` and the cgroup file systems on each call and changes nothing. Me
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,17 @@ def cpu_limit(proc: Path = PROC, *, available: int | None = None) -> int:
     quotas = [quota for quota in _quotas(proc) if quota > 0]
     # 2.5 CPUs count as 2: a third thread would be throttled, and a run waits for its slowest thread.
     return max(1, min([count, *(int(quota) for quota in quotas)]))
+
+
+def cpu_features(proc: Path = PROC.parent) -> str:
+    """Return what the first CPU can do, by which kernels are chosen; empty where the system does not say."""
+    # The first lines suffice: the file has some 50 for each CPU.
+    with contextlib.suppress(OSError), (proc / "cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            name, _, features = line.partition(":")
+            if name.strip() in ("flags", "Features"):  # x86, Arm
+                return features.strip()
+    return ""
 
 
 def _affinity() -> int:

@@ -18,7 +18,7 @@ from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
 from lading.registry.open import open_catalog
 from lading.runtime.host.fingerprint import fingerprint, image_here
-from lading.server.loading.policy import Wanted
+from lading.server.loading.policy import EvidenceBook, Wanted
 from lading.settings import registry_is_set, registry_url
 
 log = logging.getLogger("lading.server")
@@ -28,16 +28,35 @@ EvidenceOf = Callable[[str], Sequence[Evidence]]
 """Returns the evidence about a bundle by its digest."""
 
 
-def with_admission(wanted: Wanted, evidence_of: EvidenceOf) -> Wanted:
-    """Return `wanted` with its evidence checked before the bundle is opened, or as it is outside an image."""
+class CatalogBook:
+    """The evidence in the catalog of the registry at `url`, opened for each question."""
+
+    # Only the catalog, because the user of a directory may have said nothing about the store.
+
+    def __init__(self, url: str | None) -> None:
+        self._url = registry_url(url)
+
+    def evidence(self, digest: str) -> Sequence[Evidence]:
+        """Return the last evidence about a bundle for each fingerprint."""
+        with closing(open_catalog(self._url)) as catalog:
+            return catalog.versions.evidence(digest, history=False)
+
+    def record(self, evidence: Evidence) -> None:
+        """Store evidence."""
+        with closing(open_catalog(self._url)) as catalog:
+            catalog.versions.record(evidence)
+
+
+def with_admission(wanted: Wanted, book: EvidenceBook) -> Wanted:
+    """Return `wanted` with the `book` of its evidence, which an image checks before it opens the bundle."""
     if image_here() is None:
-        return wanted
+        return replace(wanted, book=book)
 
     def checked_open() -> Bundle:
-        check_evidence(wanted, evidence_of)
+        check_evidence(wanted, book.evidence)
         return wanted.open()
 
-    return replace(wanted, open=checked_open)
+    return replace(wanted, open=checked_open, book=book)
 
 
 def with_admission_each(
@@ -47,16 +66,10 @@ def with_admission_each(
 
     A directory has no registry: it is checked only if the user has chosen one.
     """
-
-    def evidence_of(digest: str) -> Sequence[Evidence]:
-        # Only the catalog, because the user of a directory may have said nothing about the store.
-        with closing(open_catalog(registry_url(url))) as catalog:
-            return catalog.versions.evidence(digest, history=False)
-
     # The URL always has a value: that of the default registry, if nobody has chosen one.
     is_chosen = url is not None and (registry_is_set() or url != registry_url())
     return [
-        with_admission(version, evidence_of) if is_chosen or isinstance(ref, Ref) else version
+        with_admission(version, CatalogBook(url)) if is_chosen or isinstance(ref, Ref) else version
         for ref, version in zip(refs, wanted, strict=True)
     ]
 

@@ -187,7 +187,7 @@ class Follower:
             lambda: self._registry.fetch(version),
             version.tags,
         )
-        return with_admission(wanted, self._registry.evidence)
+        return with_admission(wanted, self._registry)
 
     def _versions_of(self, release: Release) -> list[ModelVersion]:
         """List the versions to hold: live, then the candidate, then as many former ones as `keep` says."""

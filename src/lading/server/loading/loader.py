@@ -21,16 +21,28 @@ from lading.signature import Array
 from lading.verify import replay
 from lading.verify.golden_replay import repeat_rows
 
+Prove = Callable[[Bundle, Callable[[], None]], None]
+"""Runs the model of a bundle in another process unless it has run here before; calls the function first."""
+
 _NEGLIGIBLE_S = 0.0001
 _MAX_TIMED_RUNS = 50
 _MANY_ROWS_S = 0.25
 
 
-def prepare(served: ServedVersion, bundle: Bundle, threads: int, weights_folder: Path | None = None) -> int:
+def prepare(
+    served: ServedVersion,
+    bundle: Bundle,
+    threads: int,
+    weights_folder: Path | None = None,
+    prove: Prove | None = None,
+) -> int:
     """Load, prove and warm `bundle` as `served`, all but ready; return how many golden rows were replayed.
 
-    Workers share weights in `weights_folder`, if there is one.
+    Workers share weights in `weights_folder`, if there is one. `prove` runs a model that is new here in
+    another process first.
     """
+    if prove is not None:
+        prove(bundle, lambda: check_memory(served, bundle))
     runtime = load_shared(bundle, weights_folder, threads=threads) if weights_folder is not None else None
     if runtime is None:
         # Not for shared weights: those that another worker has mapped take no more memory, and memory is

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from lading.clock import back_off_s
@@ -21,6 +22,7 @@ from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.loader import prepare
 from lading.server.loading.policy import Key, Load, Policy, Step, Unload, Wanted, held_versions, load_first
+from lading.server.loading.proving import Prover
 
 log = logging.getLogger("lading.server")
 
@@ -34,7 +36,8 @@ RETRY_STEP_S = 1.0
 class Manager:
     """Carries out the steps of `policy` in a thread, and publishes the present versions to the data plane.
 
-    `weights_folder` is where workers share weights; a version is loaded within `opening`. ``settled`` is set
+    `weights_folder` is where workers share weights; a version is loaded within `opening`, and first by
+    `prover` in a process of its own. ``settled`` is set
     once there was nothing left to do: every wanted version is ready or has failed.
 
     ``_changed`` is held to change the present versions, the state of one, or what is published.
@@ -50,6 +53,7 @@ class Manager:
         policy: Policy = load_first,
         weights_folder: Path | None = None,
         opening: Callable[[], AbstractContextManager[object]] = nullcontext,
+        prover: Prover | None = None,
     ) -> None:
         self._plane = plane
         self._threads = threads
@@ -57,6 +61,7 @@ class Manager:
         self._policy = policy
         self._weights_folder = weights_folder
         self._opening = opening
+        self._prover = prover
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
         self._present: list[ServedVersion] = []
@@ -92,6 +97,8 @@ class Manager:
                 if served.state is State.READY:
                     served.advance(State.DRAINING, reason)
             self._changed.notify_all()
+        if self._prover is not None:
+            self._prover.cancel()
 
     def close(self) -> None:
         """Drain if nobody has yet, end the thread, and unload every version that has no request in flight."""
@@ -149,8 +156,11 @@ class Manager:
             with self._changed:
                 self._present.append(served)
                 self._publish()
+            prove = None
+            if self._prover is not None:
+                prove = partial(self._prover.prove, label=served.label, book=wanted.book)
             with self._opening():
-                rows = prepare(served, wanted.open(), self._threads, self._weights_folder)
+                rows = prepare(served, wanted.open(), self._threads, self._weights_folder, prove)
         except UnavailableError as error:
             self._retry_later(served, error)
             return

@@ -8,23 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from lading.bundle import Bundle
+from lading.evidence import Evidence
 from lading.server.inference.version import ServedVersion, State
 
 Key = tuple[str, int, str]
 """What identifies a version: name, number and digest."""
 
 
+class EvidenceBook(Protocol):
+    """Where evidence about bundles is kept: a registry."""
+
+    def evidence(self, digest: str) -> Sequence[Evidence]:
+        """Return the last evidence about a bundle for each fingerprint."""
+        ...
+
+    def record(self, evidence: Evidence) -> None:
+        """Store evidence."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A version that should be ready: what it is, and how its bundle is opened (and checked)."""
+    """A version that should be ready: what it is, and how its bundle is opened (and checked).
+
+    ``book`` is where evidence about it is kept, if it comes from a registry.
+    """
 
     name: str
     version: int
     digest: str
     open: Callable[[], Bundle]
     tags: tuple[str, ...] = ()
+    book: EvidenceBook | None = None
 
     @property
     def key(self) -> Key:

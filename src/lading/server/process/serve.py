@@ -23,6 +23,7 @@ from lading.server.inference.dataplane import DataPlane
 from lading.server.loading.follower import following
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
+from lading.server.loading.proving import Prover
 from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import SharedCounters
@@ -34,7 +35,7 @@ from lading.server.process.http_server import HttpServer, uvicorn_config
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.server.process.worker import WorkerContext, replica_id
-from lading.settings import ServeSettings
+from lading.settings import ServeSettings, proofs_folder
 
 log = logging.getLogger("lading.server")
 
@@ -121,13 +122,16 @@ def _manager(
         with count_opening():
             yield
 
+    threads = settings.threads or max(1, cpu_limit() // settings.workers)
+    prover = Prover(proofs_folder(), timeout_s=settings.load_timeout_s, threads=threads)
     return Manager(
         plane,
-        threads=settings.threads or max(1, cpu_limit() // settings.workers),
+        threads=threads,
         drain_timeout_s=settings.drain_timeout_s,
         policy=unload_first if settings.swap == "replace" else load_first,
         weights_folder=worker.weights_folder if worker is not None else None,
         opening=opening,
+        prover=prover if settings.isolate == "on" else None,
     )
 
 
