@@ -32,7 +32,10 @@ def test_a_server_in_an_image_serves_its_bundles_without_a_registry(tmp_path):
         ready = [line for line in server.lines if "is ready" in line]
         assert [line.split("INFO ")[1].split(" is")[0] for line in ready] == ["iris", "wine"]
         assert server.stop() == 0
-    assert not (tmp_path / "home").exists()
+    # No registry is made at home; what is kept is that both models have run on this machine.
+    kept = tmp_path / "home" / ".lading"
+    assert [path.name for path in kept.iterdir()] == ["proofs"]
+    assert len(list((kept / "proofs").iterdir())) == 2
 
 
 def test_references_take_precedence_over_the_bundles_of_the_image(tmp_path):
