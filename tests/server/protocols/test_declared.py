@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -189,3 +190,20 @@ def test_grpc_honours_or_refuses_the_same(versions):
         assert "shared memory" in refused(inputs=[tensor], outputs=[shared])
         with pytest.raises(grpc.RpcError, match="repository_name"):
             ask(channel, "RepositoryIndex", repository_name="other")
+
+
+def test_the_size_of_raw_contents_may_be_stated_over_grpc(versions):
+    raw = b"".join(len(text.encode()).to_bytes(4, "little") + text.encode() for text in WORDS["data"])
+
+    def sent(size: int, *contents: bytes) -> dict[str, Any]:
+        size_of = {"parameters": {"binary_data_size": {"int64_param": size}}}
+        tensor = {"name": "x", "shape": [2], "datatype": "BYTES", **size_of}
+        return {"model_name": "text", "inputs": [tensor], "raw_input_contents": list(contents)}
+
+    with grpc_serving(plane_of(*versions)) as (channel, _):
+        answer, _ = ask(channel, "ModelInfer", **sent(len(raw), raw))
+        assert answer.outputs[0].shape == [2]
+        for contents, words in (([raw], f"expected 3 bytes, .* found {len(raw)} bytes"), ([], "none")):
+            with pytest.raises(grpc.RpcError, match=words) as error:
+                ask(channel, "ModelInfer", **sent(3, *contents))
+            assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -45,6 +45,9 @@ CONTENTS_FIELDS: dict[DType, str] = {
 """The field of typed contents by dtype; FP16 has none and is sent as raw bytes only."""
 
 
+_SIZE = "binary_data_size"
+
+
 def service() -> Service:
     """Return the service with its methods."""
     methods = (
@@ -160,8 +163,7 @@ def frame_streamed(response: Any, details: str, request: Any, facts: Mapping[str
 def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
     # Before the contents are counted: an input in shared memory has no entry among them.
     in_base64 = [
-        bool(proto.parameters) and _reads_base64(served, proto, f"inputs[{at}]")
-        for at, proto in enumerate(inputs)
+        bool(proto.parameters) and _reads_base64(served, proto, raw, at) for at, proto in enumerate(inputs)
     ]
     if raw and len(raw) != len(inputs):
         raise BodyInvalid("`raw_input_contents`", expected=f"{len(inputs)} of them", found=f"{len(raw)}")
@@ -183,8 +185,16 @@ def _arrays(served: ServedVersion, inputs: Sequence[Any], raw: Sequence[bytes]) 
     return arrays
 
 
-def _reads_base64(served: ServedVersion, proto: Any, path: str) -> bool:
-    return reads_base64(served.signature.input(proto.name), _plain(proto.parameters), (), path)
+def _reads_base64(served: ServedVersion, proto: Any, raw: Sequence[bytes], at: int) -> bool:
+    """Check the parameters of an input; return whether its strings are declared to be base64."""
+    declared, path = _plain(proto.parameters), f"inputs[{at}]"
+    in_base64 = reads_base64(served.signature.input(proto.name), declared, (_SIZE,), path)
+    # KServe's client states it over gRPC as over REST.
+    if _SIZE in declared and (at >= len(raw) or declared[_SIZE] != len(raw[at])):
+        found = f"{len(raw[at])} bytes" if at < len(raw) else "none"
+        stated = f"{declared[_SIZE]} bytes, as `{path}.parameters` says"
+        raise BodyInvalid(f"`raw_input_contents[{at}]`", expected=stated, found=found)
+    return in_base64
 
 
 def _read_contents(tensor: Tensor, shape: Sequence[int], contents: Any, path: str) -> Array:
