@@ -191,9 +191,9 @@ def _reads_base64(served: ServedVersion, proto: Any, raw: Sequence[bytes], at: i
     in_base64 = reads_base64(served.signature.input(proto.name), declared, (_SIZE,), path)
     # KServe's client states it over gRPC as over REST.
     if _SIZE in declared and (at >= len(raw) or declared[_SIZE] != len(raw[at])):
-        found = f"{len(raw[at])} bytes" if at < len(raw) else "none"
+        size = f"{len(raw[at])} bytes" if at < len(raw) else "none"
         stated = f"{declared[_SIZE]} bytes, as `{path}.parameters` says"
-        raise BodyInvalid(f"`raw_input_contents[{at}]`", expected=stated, found=found)
+        raise BodyInvalid(f"`raw_input_contents[{at}]`", expected=stated, found=size)
     return in_base64
 
 
