@@ -28,11 +28,11 @@ REPRESENTATIVES = {
     "MultiTaskLasso": "float32",
     "NuSVC": "float32",
     "OneClassSVM": "float32",
-    "OneHotEncoder": "float32",
+    "OneHotEncoder": "float64",
     "PCA": "float32",
     "RandomForestClassifier": "float32",
     "StandardScaler": "float32",
-    "TargetEncoder": "float32",
+    "TargetEncoder": "float64",
     "TfidfVectorizer": "float32",
 }
 # skl2onnx takes half a minute for each; scripts/sklearn_table.py asks them as well.

@@ -86,7 +86,10 @@ SKL2ONNX = {
         "get_converter _converter_pool _shape_calculator_pool RegisteredConverter",
     ),
     "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_div apply_sub"),
-    "skl2onnx._parse": ("convert/graph_nodes.py", "_parse_sklearn sklearn_parsers_map"),
+    "skl2onnx._parse": (
+        "convert/graph_nodes.py",
+        "_parse_sklearn _parse_sklearn_simple_model sklearn_parsers_map",
+    ),
     "skl2onnx": ("convert/sklearn_added.py", "_parse _supported_operators"),
     "skl2onnx.common": ("convert/sklearn_added.py", "_registration"),
     "get_converter()": ("convert/sklearn_repairs.py", "get_allowed_options _fct"),

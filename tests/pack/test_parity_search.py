@@ -92,13 +92,29 @@ def test_the_usual_tolerance_follows_the_size_of_the_values(tmp_path):
     assert large.manifest.tolerance.atol == 100.0
 
 
-def test_an_unseen_text_that_only_the_framework_refuses_is_noted(tmp_path):
+def test_an_unseen_text_that_the_framework_refuses_is_refused_by_the_packed_model_too(tmp_path):
     frame, target = passengers()
     encode = ColumnTransformer([("port", OrdinalEncoder(), ["port"])], remainder="drop")
     model = make_pipeline(encode, LogisticRegression()).fit(frame, target)
     notes = []
     pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
-    assert [note for note in notes if note.startswith("an unseen text in column `port`")]
+    assert not [note for note in notes if "port" in note]
+
+
+def test_an_unseen_number_that_only_the_framework_refuses_is_noted(tmp_path):
+    zones = np.arange(60).reshape(-1, 1) % 4
+    model = LinearRegression().fit(zones, zones[:, 0])
+    answer = model.predict
+
+    def predict(rows):
+        if (rows > 3).any():
+            raise ValueError("there is no such zone")
+        return answer(rows)
+
+    model.predict = predict
+    notes = []
+    pack(model, name="m", samples=zones, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
+    assert [note for note in notes if note.startswith("an unseen number in column `X`")]
 
 
 def test_a_model_that_draws_numbers_is_refused_and_one_that_mixes_rows_is_never_merged(tmp_path):

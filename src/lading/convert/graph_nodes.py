@@ -20,6 +20,7 @@ _DOMAINS = {
     "Tokenizer": "com.microsoft",
     "LabelEncoder": "ai.onnx.ml",
     "Normalizer": "ai.onnx.ml",
+    "OneHotEncoder": "ai.onnx.ml",
 }
 _VERSIONS = {"": 18, "ai.onnx.ml": 3, "com.microsoft": 1}
 # TensorProto.FLOAT, INT64, STRING, BOOL and DOUBLE

@@ -41,6 +41,8 @@ def forms(table: Table, dtypes: tuple[str, ...]) -> Iterator[tuple[str, Form]]:
     if table.kind == "frame":
         builders = [_whole, _by_name] if _is_of_one_kind(table) else []
         builders.append(_mixed)
+    if any(table.whole_categories(name) for name in table.arrays):
+        builders = [_by_category, *builders]
     for builder in builders:
         # Texts alone need no second float dtype.
         floats = dtypes if _has_numbers(table) else dtypes[:1]
@@ -100,6 +102,17 @@ def _by_name(table: Table, dtype: DType) -> Form:
 def _mixed(table: Table, dtype: DType) -> Form:
     """One ``[batch, 1]`` input per column; every number is a float."""
     kinds = {name: _kind(array, dtype) for name, array in table.arrays.items()}
+    return _columns(table, kinds, {name: dtype if kind == "bool" else kind for name, kind in kinds.items()})
+
+
+def _by_category(table: Table, dtype: DType) -> Form:
+    """Integers that are categories reach the converter as int64, as it was fitted; others are floats."""
+    kinds: dict[str, DType] = {
+        name: "int64" if table.whole_categories(name) else _kind(array, dtype)
+        for name, array in table.arrays.items()
+    }
+    if table.kind != "frame":
+        return _whole_numbers(table, dtype)
     return _columns(table, kinds, {name: dtype if kind == "bool" else kind for name, kind in kinds.items()})
 
 

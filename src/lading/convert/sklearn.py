@@ -25,7 +25,7 @@ from lading.convert.probabilities import keep_inside
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_added import added_converters
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
-from lading.convert.sklearn_words import known_words
+from lading.convert.sklearn_words import known_categories, known_words
 from lading.convert.table import Table, make_table
 from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, one_line
 from lading.signature import Array, Signature
@@ -79,7 +79,8 @@ class SklearnModel:
             table = _only_array(table, self.title)
         if names is not None and used is not None:
             table = _with_names(table, [str(name) for name in names], used, self.title)
-        return replace(table, words=known_words(self.model, table))
+        words, categories = known_words(self.model, table), known_categories(self.model, table)
+        return replace(table, words=words, categories=categories)
 
     def outputs(self, table: Table) -> dict[str, Array]:
         """Compute the estimator's own answers; rows first, texts as object arrays of ``str``."""
@@ -276,6 +277,13 @@ def _plain(value: Any, rows: int, name: str, title: str) -> Array:
     if array.ndim == 0 or len(array) != rows:
         raise ConverterFailed(
             f"output `{name}` of `{title}`", expected=f"{rows} rows", found=f"shape {list(array.shape)}"
+        )
+    if 0 in array.shape[1:]:
+        raise ConverterFailed(
+            f"output `{name}` of `{title}`",
+            expected="at least one column",
+            found=f"shape {list(array.shape)}",
+            hint="there is nothing to serve: leave the step out, or fit it on rows that give it columns",
         )
     # Class values like 1.0 and 2.0: scikit-learn keeps the dtype of the target, ONNX has int64 labels.
     if name == "label" and array.dtype.kind == "f" and (array == np.round(array)).all():

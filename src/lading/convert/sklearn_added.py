@@ -10,16 +10,24 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from skl2onnx import _parse, _supported_operators
 from skl2onnx.common import _registration
-from skl2onnx.common.data_types import Int64TensorType, StringTensorType, guess_tensor_type
-from sklearn import calibration, compose, dummy, model_selection, preprocessing
+from skl2onnx.common.data_types import (
+    DoubleTensorType,
+    FloatTensorType,
+    Int64TensorType,
+    StringTensorType,
+    guess_tensor_type,
+)
+from sklearn import calibration, compose, dummy, ensemble, impute, model_selection, preprocessing, tree
 from sklearn.isotonic import IsotonicRegression
 
-from lading.convert import sklearn_curves, sklearn_functions, sklearn_meta
+from lading.convert import sklearn_curves, sklearn_functions, sklearn_imputers, sklearn_meta
+from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
 
 Width = Callable[[Any], int | None]
 _LOCK = threading.RLock()
@@ -33,11 +41,15 @@ _CLASSIFIER_OPTIONS = {
 
 @dataclass(frozen=True)
 class Added:
-    """How an estimator is converted: its outputs in order, and how wide the last one is (None: not known)."""
+    """How an estimator is converted: its outputs in order, and how wide the last one is (None: not known).
+
+    ``shapes`` says their types and shapes where those are not as usual.
+    """
 
     convert: Callable[[Any, Any, Any], None]
     outputs: tuple[str, ...]
     width: Width = field(default=lambda _: None)
+    shapes: Callable[[Any], None] | None = None
 
 
 def _classes(model: Any) -> int | None:
@@ -52,6 +64,9 @@ def _features(model: Any) -> int | None:
 
 
 _CLASSIFIER = ("label", "probabilities")
+_ENCODER = Added(convert_encoder, ("features",), shapes=encoder_shape)
+_BOOSTING = (ensemble.AdaBoostClassifier, ensemble.AdaBoostRegressor)
+_TREES = (tree.DecisionTreeClassifier, tree.DecisionTreeRegressor)
 
 ADDED: dict[type, Added] = {
     calibration.CalibratedClassifierCV: Added(sklearn_meta.convert_calibrated, _CLASSIFIER, _classes),
@@ -62,6 +77,17 @@ ADDED: dict[type, Added] = {
     model_selection.TunedThresholdClassifierCV: Added(sklearn_meta.convert_threshold, _CLASSIFIER, _classes),
     preprocessing.FunctionTransformer: Added(sklearn_functions.convert_function, ("features",), _features),
     preprocessing.SplineTransformer: Added(sklearn_curves.convert_spline, ("features",), _features),
+    impute.MissingIndicator: Added(
+        sklearn_imputers.convert_missing_indicator,
+        ("features",),
+        shapes=sklearn_imputers.missing_indicator_shape,
+    ),
+    impute.SimpleImputer: Added(
+        sklearn_imputers.convert_simple_imputer, ("features",), shapes=sklearn_imputers.simple_imputer_shape
+    ),
+    preprocessing.OneHotEncoder: _ENCODER,
+    preprocessing.OrdinalEncoder: _ENCODER,
+    preprocessing.TargetEncoder: _ENCODER,
     IsotonicRegression: Added(sklearn_curves.convert_isotonic, ("value",), lambda _: 1),
 }
 
@@ -83,8 +109,11 @@ def added_converters() -> Iterator[None]:
             options = _CLASSIFIER_OPTIONS if added.outputs[0] == "label" else None
             names[kind] = alias
             converters[alias] = _registration.RegisteredConverter(added.convert, options)
-            shapes[alias] = _shapes
+            shapes[alias] = added.shapes or _shapes
             parsers[kind] = _parse_added
+        for kind in _BOOSTING:
+            simple = _parse._parse_sklearn_simple_model  # noqa: SLF001
+            parsers[kind] = partial(_parse_boosting, before[3].get(kind, simple))
         try:
             yield
         finally:
@@ -101,6 +130,21 @@ def _parse_added(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
         kind = Int64TensorType() if name == "label" else _number_type(model, inputs[0].type)
         operator.outputs.append(scope.declare_local_variable(name, kind))
     return operator.outputs
+
+
+def _parse_boosting(parse: Any, scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """Round float64 features to float32 in front of AdaBoost over trees, which themselves do that.
+
+    skl2onnx 1.20 mixes both types behind such trees, and ONNX Runtime refuses the graph.
+    """
+    is_double = len(inputs) == 1 and isinstance(inputs[0].type, DoubleTensorType)
+    if is_double and all(isinstance(member, _TREES) for member in model.estimators_):
+        cast = scope.declare_local_operator("SklearnCast")
+        cast.inputs.append(inputs[0])
+        single = scope.declare_local_variable("single", FloatTensorType(inputs[0].type.shape))
+        cast.outputs.append(single)
+        inputs = [single]
+    return parse(scope, model, inputs, custom_parsers)
 
 
 def _shapes(operator: Any) -> None:

@@ -1,4 +1,4 @@
-"""The texts that a fitted model knows of its columns: vocabularies and stop words, found step by step."""
+"""What a fitted model knows of its columns: vocabularies, stop words and categories, found step by step."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from lading.convert.table import Table
+from lading.convert.table import Table, is_missing
 
 Column = tuple[str, int]
 
 
 def known_words(model: Any, table: Table) -> dict[Column, tuple[str, ...]]:
     """Return the words that the model knows of each text column, sorted."""
-    if table.kind == "frame":
-        columns = [(name, 0) for name in table.arrays]
-    else:
-        array = table.arrays["X"]
-        columns = [("X", at) for at in range(int(np.prod(array.shape[1:], dtype=np.int64)))]
     words: dict[Column, set[str]] = {}
-    for column, own in _walk(model, columns):
-        words.setdefault(column, set()).update(own)
+    for step, columns in _walk(model, _columns(table)):
+        if hasattr(step, "get_stop_words") and hasattr(step, "build_analyzer"):
+            for column in columns[:1]:
+                words.setdefault(column, set()).update(_words_of(step))
     return {
         column: tuple(sorted(own))
         for column, own in words.items()
@@ -29,12 +26,33 @@ def known_words(model: Any, table: Table) -> dict[Column, tuple[str, ...]]:
     }
 
 
-def _walk(model: Any, columns: list[Column]) -> Iterator[tuple[Column, set[str]]]:
-    """Return (column, words) of each vectorizer that gets a column of the samples as it is."""
-    if hasattr(model, "get_stop_words") and hasattr(model, "build_analyzer"):
-        for column in columns[:1]:
-            yield column, _words_of(model)
-    elif hasattr(model, "transformers_"):
+def known_categories(model: Any, table: Table) -> dict[Column, tuple[Any, ...]]:
+    """Return the categories that the encoders of each column were fitted with, as Python values.
+
+    A missing one is NaN. Of a column with several encoders, all that any of them knows.
+    """
+    categories: dict[Column, dict[Any, None]] = {}
+    for step, columns in _walk(model, _columns(table)):
+        fitted = getattr(step, "categories_", None)
+        if fitted is None or len(fitted) != len(columns):
+            continue
+        for column, own in zip(columns, fitted, strict=True):
+            values = (np.nan if is_missing(value) else value for value in np.asarray(own).tolist())
+            categories.setdefault(column, {}).update(dict.fromkeys(values))
+    return {column: tuple(own) for column, own in categories.items()}
+
+
+def _columns(table: Table) -> list[Column]:
+    if table.kind == "frame":
+        return [(name, 0) for name in table.arrays]
+    array = table.arrays["X"]
+    return [("X", at) for at in range(int(np.prod(array.shape[1:], dtype=np.int64)))]
+
+
+def _walk(model: Any, columns: list[Column]) -> Iterator[tuple[Any, list[Column]]]:
+    """Return each step that gets columns of the samples as they are, with those columns."""
+    yield model, columns
+    if hasattr(model, "transformers_"):
         for _, transformer, chosen in model.transformers_:
             yield from _walk(transformer, _chosen(columns, chosen))
     else:
@@ -52,7 +70,10 @@ def _inner(model: Any) -> Iterator[Any]:
     if hasattr(model, "best_estimator_"):
         yield model.best_estimator_
     elif hasattr(model, "steps"):
-        yield model.steps[0][1]
+        for _, step in model.steps:
+            yield step
+            if not _keeps_columns(step):
+                break
     elif hasattr(model, "transformer_list"):
         yield from (transformer for _, transformer in model.transformer_list)
     else:
@@ -61,6 +82,15 @@ def _inner(model: Any) -> Iterator[Any]:
         yield from (member for member in np.ravel(np.array(members, dtype=object)) if hasattr(member, "fit"))
         if hasattr(model, "estimator_"):
             yield model.estimator_
+
+
+def _keeps_columns(step: Any) -> bool:
+    """Return whether the next step gets the same columns with the same values, but for missing ones."""
+    if isinstance(step, str) or step is None:
+        return step != "drop"
+    if not hasattr(step, "statistics_") or getattr(step, "indicator_", None) is not None:
+        return False
+    return bool(step.keep_empty_features) or not any(is_missing(value) for value in step.statistics_)
 
 
 def _chosen(columns: list[Column], chosen: Any) -> list[Column]:

@@ -16,6 +16,11 @@ from lading.signature import BATCH, Array, Tensor
 
 Kind = Literal["array", "frame", "named"]
 
+_MISSING_TEXT_HINT = (
+    'ONNX texts cannot be missing: fill them with "" (`frame.fillna("")`), in training, in samples and in'
+    ' requests; a `SimpleImputer(missing_values="")` replaces that'
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -23,13 +28,15 @@ class Table:
 
     ``array``: one array called ``X``. ``frame``: one ``[rows]`` array per column of a data frame. ``named``:
     one array per input, as an ONNX file has them. Numbers keep the dtype they came in; texts are object
-    arrays of ``str``. ``words`` are the texts that the model itself knows, by (array, column in it).
+    arrays of ``str``. ``words`` are the texts that the model itself knows, by (array, column in it), and
+    ``categories`` the values that its encoders were fitted with, NaN for a missing one.
     """
 
     kind: Kind
     arrays: dict[str, Array]
     pandas_dtypes: dict[str, Any] = field(default_factory=dict)
     words: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    categories: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -70,6 +77,22 @@ class Table:
         """Return whether a value (of the array `name`) is missing."""
         arrays = self.arrays.values() if name is None else [self.arrays[name]]
         return any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)
+
+    def knows_missing(self) -> bool:
+        """Return whether the model was fitted with a missing value as a category of a column of numbers."""
+        return any(
+            self.arrays[name].dtype.kind in "iuf" and any(is_missing(value) for value in own)
+            for (name, _), own in self.categories.items()
+        )
+
+    def whole_categories(self, name: str) -> bool:
+        """Return whether the array `name` has integers, and each column an encoder that knows only such."""
+        array = self.arrays[name]
+        width = array.shape[1] if array.ndim == 2 else 1
+        known = [self.categories.get((name, at), ()) for at in range(width)]
+        return array.dtype.kind in "iu" and all(
+            own and all(type(value) is int for value in own) for own in known
+        )
 
     def feed(self, inputs: tuple[Tensor, ...]) -> dict[str, Array]:
         """Return one array per input of a signature, in the dtypes of the samples."""
@@ -113,6 +136,13 @@ def is_number(text: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value of Python's stands for a missing one: None, NaN, or pandas' NA."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _array_table(array: Array, title: str) -> Table:
@@ -188,9 +218,9 @@ def _tensor_values(name: object, array: Array, title: str) -> Array:
 def _checked_texts(array: Array, where: str) -> Array:
     for index, value in np.ndenumerate(array):
         if not isinstance(value, str):
-            missing = value is None or (isinstance(value, float) and np.isnan(value))
+            missing = is_missing(value)
             kind = "a missing value" if missing else type(value).__name__
-            hint = "ONNX texts cannot be missing: fill them, in training as well" if missing else None
+            hint = _MISSING_TEXT_HINT if missing else None
             raise SamplesRefused(where, expected="texts only", found=f"{kind} in row {index[0]}", hint=hint)
     return array
 

@@ -1,6 +1,7 @@
 """Which columns may be missing: those in which the framework takes NaN, shown with NaN in each alone.
 
-Asks only if the samples show a missing value at all: in data that has none, a missing value is a mistake.
+Asks only if the samples show a missing value at all, or an encoder was fitted with one: in other data, a
+missing value is a mistake.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class MissingValues:
 
 
 def gather_missing_values(trained: TrainedModel, samples: Table) -> MissingValues | None:
-    """Ask the framework, column by column; return None if no sample misses a value."""
+    """Ask the framework, column by column; return None if neither samples nor encoders show a gap."""
     columns = list(_columns(samples))
-    if samples.kind == "named" or not columns or not samples.has_nan():
+    if samples.kind == "named" or not columns or not (samples.has_nan() or samples.knows_missing()):
         return None
     random = np.random.default_rng(SEED + 4)
     least, most = _ROWS_A_COLUMN

@@ -6,12 +6,14 @@ column: beyond it many estimators refuse to answer, and none was trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from lading.convert import Table
+from lading.convert.table import is_missing
 from lading.errors import SamplesRefused
 from lading.pack.text_drawing import draw_texts
 from lading.signature import Array
@@ -22,6 +24,7 @@ UNSEEN_TEXT = "lading: a text that was never seen"
 _GOLDEN_WORDS = 32
 _FEW_VALUES = 20
 _FEW_COLUMNS = 64
+_KNOWN_SHARE = 0.5  # of the drawn rows those with any category that an encoder knows
 _SMALL_INTEGER = 100  # one more still fits into every integer dtype: int8 ends at 127
 
 ColumnDraw = Callable[[Array], Array]
@@ -37,17 +40,50 @@ def between(table: Table, rows: int) -> Table:
     for (name, at), words in table.words.items():
         values = table.arrays[name].reshape(table.rows, -1)[:, at]
         arrays[name].reshape(rows, -1)[:, at] = draw_texts(words, values, rows, random)
-    return table.with_arrays(arrays)
+    return table.with_arrays(_with_categories(table, arrays, rows, random))
 
 
 def recombined(table: Table, rows: int) -> Table:
-    """Draw `rows` rows whose every value is a value of its column in some sample."""
+    """Draw `rows` rows whose every value is a value of its column in some sample, or a known category."""
     random = np.random.default_rng(SEED + 1)
 
     def column(values: Array) -> Array:
         return np.asarray(values[random.integers(0, len(values), rows)])
 
-    return table.with_arrays({name: _each_column(array, column) for name, array in table.arrays.items()})
+    arrays = {name: _each_column(array, column) for name, array in table.arrays.items()}
+    return table.with_arrays(_with_categories(table, arrays, rows, random))
+
+
+def _with_categories(
+    table: Table, arrays: dict[str, Array], rows: int, random: np.random.Generator
+) -> dict[str, Array]:
+    """Draw the columns of encoders once more: a value of some sample, or a category that the encoder knows.
+
+    Each category occurs as long as there are rows for it. Between two categories there is none.
+    """
+    for (name, at), known in table.categories.items():
+        drawn = arrays[name].copy()
+        values = table.arrays[name].reshape(table.rows, -1)[:, at]
+        held = _held(known, values.dtype)
+        if (name, at) in table.words or not len(held):
+            continue
+        seen = values[random.integers(0, len(values), rows)]
+        turns = np.concatenate([random.permutation(len(held)) for _ in range(-(-rows // len(held)))])[:rows]
+        drawn.reshape(rows, -1)[:, at] = np.where(random.random(rows) < _KNOWN_SHARE, held[turns], seen)
+        arrays = {**arrays, name: drawn}
+    return arrays
+
+
+def _held(known: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    """Return the categories that a column of this dtype can have; missing ones are drawn elsewhere."""
+    present = [value for value in known if not is_missing(value)]
+    if dtype.kind == "O":
+        return np.array([value for value in present if isinstance(value, str)], dtype=object)
+    numbers = [value for value in present if not isinstance(value, str)]
+    limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    if limits is not None:
+        numbers = [value for value in numbers if limits.min <= value <= limits.max and value == int(value)]
+    return np.array(numbers, dtype=dtype)
 
 
 def known_texts(table: Table, rows: int) -> Table:
@@ -80,7 +116,10 @@ def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:
             continue
         for at in range(flat.shape[1]):
             where = f"column `{name}`" if flat.shape[1] == 1 else f"column {at} of `{name}`"
-            for kind, value in _unseen_values(flat[:, at]):
+            unseen_values = _unseen_values(flat[:, at])
+            if known := table.categories.get((name, at)):
+                unseen_values = _unseen_categories(flat[:, at], known)
+            for kind, value in unseen_values:
                 fraction = isinstance(value, float | np.floating) and array.dtype.kind in "iu"
                 changed = few.arrays[name].astype(np.float64 if fraction else array.dtype)
                 changed.reshape(len(changed), -1)[:, at] = value
@@ -98,6 +137,34 @@ def _unseen_values(values: Array) -> Iterator[tuple[str, Any]]:
     if len(np.unique(known)) <= _FEW_VALUES and known.max() < _SMALL_INTEGER:
         yield "an unseen number", known.max() + 1
     yield "a fraction", known.min() + 0.5
+
+
+def _unseen_categories(values: Array, known: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Return values near the categories of an encoder, none of which it knows."""
+    if values.dtype.kind == "b":
+        return
+    present = [value for value in known if not is_missing(value)]
+    if values.dtype.kind == "O":
+        texts = [value for value in present if isinstance(value, str)]
+        # Near known ones in the ways in which a lookup might take them for known.
+        near = [
+            form for text in texts[:_FEW_VALUES] for form in (text.upper(), f"{text} ", _decomposed(text))
+        ]
+        for text in (UNSEEN_TEXT, "", "nan", "None", *near[:_FEW_VALUES]):
+            if text not in texts:
+                yield f"the unseen text `{text}`" if text != UNSEEN_TEXT else "an unseen text", text
+        return
+    numbers = [value for value in present if not isinstance(value, str)]
+    if not numbers:
+        return
+    most = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else np.inf
+    if max(numbers) + 1 <= most:
+        yield "an unseen number", max(numbers) + 1
+    yield "a fraction", next(value for at in range(1, 99) if (value := min(numbers) + at / 8) not in numbers)
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
 
 
 def synthetic(table: Table, rows: int, title: str) -> Table:

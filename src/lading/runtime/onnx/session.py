@@ -272,7 +272,7 @@ def _run_error(message: str) -> LadingError:
     """Return the error for a run that failed with `message`."""
     # A category that the model does not know is a value of the caller, not a defect of the model.
     if "Unknown Category" in message:
-        hint = 'a `OneHotEncoder(handle_unknown="ignore")` in training takes any'
+        hint = '`handle_unknown` of an encoder, set in training, takes any: "ignore" or "use_encoded_value"'
         expected = "categories that it was trained with"
         return ValueRefused("a value of this request", expected=expected, found="another", hint=hint)
     return RunFailed("the model failed on this input", found=message)
