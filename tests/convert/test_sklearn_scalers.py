@@ -81,4 +81,5 @@ def test_whole_numbers_beside_categories_are_scaled(tmp_path, scaler):
     model.fit(frame, frame["age"] > 40)
     bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
     # That the answers agree is what packing has proved, or it would have refused the model.
-    assert set(tensors(bundle, "inputs").values()) == {"int64 [batch, 1]"}
+    numbers = {"age": "float32 [batch, 1]", "children": "float32 [batch, 1]"}
+    assert tensors(bundle, "inputs") == {"city": "int64 [batch, 1]", **numbers}
