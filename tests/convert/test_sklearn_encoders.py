@@ -88,7 +88,8 @@ def test_a_target_encoder_of_each_kind_of_target_is_packed(tmp_path, target):
 @pytest.mark.parametrize("category", [LARGE, LARGER])
 def test_a_known_category_that_no_sample_shows_is_served(tmp_path, category):
     frame = pd.DataFrame({"shop": [1, 2, 3, category] * 20, "amount": np.arange(80.0)})
-    encode = ColumnTransformer([("shop", OneHotEncoder(handle_unknown="ignore"), ["shop"])])
+    shop = ("shop", OneHotEncoder(handle_unknown="ignore"), ["shop"])
+    encode = ColumnTransformer([shop, ("rest", "passthrough", ["amount"])])
     model = make_pipeline(encode, LogisticRegression()).fit(frame, (frame["shop"] == category) * 1)
     samples = frame[frame["shop"] != category]
     bundle = pack(model, name="m", samples=samples, owner=OWNER, to=tmp_path / "b")
