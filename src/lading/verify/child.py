@@ -7,7 +7,6 @@ process has ended, however it has ended. Imports little: every load of an unprov
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import signal
@@ -22,6 +21,7 @@ from lading.bundle.manifest import read_manifest
 from lading.errors import LadingError
 from lading.evidence import Check
 from lading.runtime.host.memory import memory_available
+from lading.runtime.host.signals import end_with_parent
 from lading.runtime.open import load_runtime
 from lading.verify.golden_replay import repeat_rows, replay
 from lading.verify.isolation import Job, Record
@@ -29,7 +29,6 @@ from lading.verify.model_checks import ModelChecks
 
 _WARM_ROWS = (1, 8, 32, 512)
 _LONGEST_RUN_S = 0.25
-_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 _GRACE_S = 5  # The parent ends this process at its limit; the alarm is for one whose parent is gone.
 _MOST_SCORE = "1000"  # proc(5), oom_score_adj: the first to be ended when memory runs out
 
@@ -101,11 +100,10 @@ def _confine(timeout_s: float) -> None:
     # The default action of SIGALRM ends the process in whatever native code it is.
     signal.alarm(math.ceil(timeout_s) + _GRACE_S)
     _limit_resources()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        # Another kernel or a sandbox may not have this file; then the size is limited all the same.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_MOST_SCORE, encoding="ascii")
+    end_with_parent()
+    # Another kernel or a sandbox may not have this file; then the size is limited all the same.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_MOST_SCORE, encoding="ascii")
 
 
 def _limit_resources() -> None:

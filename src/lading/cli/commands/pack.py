@@ -11,11 +11,27 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.isolated import isolate
 from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.parity import Tolerance
+
+_ACTIONS = (
+    ("convert/graph.py:evaluator", "loading the ONNX model"),
+    ("convert/graph.py:run", "running the ONNX model"),
+    ("pack/sources", "reading model and samples"),
+    ("pack/parity_search", "comparing answers"),
+    ("pack/refusals", "looking for the reason"),
+    ("pack/golden_rows", "choosing golden rows"),
+    ("pack/probe_rows", "running the framework"),
+    ("runtime/", "replaying the golden samples"),
+    ("convert/", "converting"),
+    ("bundle/", "writing the bundle"),
+    ("pack/", "packing"),
+)
+"""What is done in which part of lading, for a sentence about where it ended."""
 
 
 @click.command(
@@ -103,14 +119,23 @@ if TYPE_CHECKING:
     help="Directory to write.  [default: ./NAME.bundle]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle, once the new one holds.")
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=1),
+    default=3600.0,
+    show_default=True,
+    help="Seconds that packing may take in all.",
+)
 @json_option
-def pack(model: str, **options: Any) -> None:
+def pack(model: str, timeout_s: float, **options: Any) -> None:
     """Pack MODEL, an .onnx file or a Python object given as `module:object`.
 
     The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
-    answers differ after conversion is refused. Prints the bundle's directory.
+    answers differ after conversion is refused. All of it runs in a process of its own: a model that crashes
+    or never ends is refused, too. Prints the bundle's directory.
     """
     _check_model(model)
+    isolate(f"packing `{model}`", _ACTIONS, timeout_s=timeout_s)
     from lading.pack import pack as pack_model
 
     as_json = options.pop("as_json")

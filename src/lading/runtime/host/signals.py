@@ -1,8 +1,12 @@
-"""Signals in words, for sentences about processes that ended."""
+"""How processes end: signals in words, and a process that ends with its parent."""
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
+
+_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
 def name_of_signal(number: int) -> str:
@@ -16,3 +20,9 @@ def name_of_signal(number: int) -> str:
 def how_it_ended(code: int) -> str:
     """Return the exit code of `subprocess` in words: ``exit code 1``, ``SIGKILL (9)``."""
     return name_of_signal(-code) if code < 0 else f"exit code {code}"
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends; only Linux can do so."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
