@@ -45,7 +45,15 @@ def test_a_release_is_read_as_it_was_written_on_other_connections_too(registry, 
     assert elsewhere.releases.current("iris") == canary
     assert elsewhere.releases.wanted() == [canary]
     assert [release.number for release in elsewhere.releases("iris")] == [2, 1]
-    assert canary.plan == CANARY
+    assert canary.plan.is_same(CANARY)
+
+
+def test_every_release_deals_the_keys_of_callers_anew(registry):
+    registry.releases.begin("iris", 1, actor="ann")
+    salts = {registry.releases.begin("iris", 2, CANARY, actor="ann").plan.salt for _ in range(3)}
+    assert len(salts) == 3
+    assert all(len(salt) == 16 for salt in salts)
+    assert registry.releases.current("iris").plan.salt in salts
 
 
 def test_the_tags_live_and_candidate_follow_the_release(registry, catalog):

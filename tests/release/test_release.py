@@ -135,6 +135,14 @@ def test_a_key_stays_with_the_candidate_while_its_weight_grows(key, first, secon
     assert split(key, "iris", low, lambda: 1 / 0) == sides[0]
 
 
+def test_the_salt_of_a_release_decides_which_side_a_key_has():
+    keys = [f"user-{number}".encode() for number in range(2000)]
+    sides = [[split(key, "iris", 50, lambda: 1 / 0, salt) for key in keys] for salt in ("", "a1", "b2")]
+    for first, second in ((0, 1), (0, 2), (1, 2)):  # As independent as two throws of a coin.
+        same = sum(left == right for left, right in zip(sides[first], sides[second], strict=True))
+        assert abs(same - 1000) < 120
+
+
 def test_the_split_of_a_key_is_the_one_that_every_replica_has_always_made():
     # Changing these moves callers from side to side in the midst of a release.
     keys = [f"user-{number}".encode() for number in range(16)]

@@ -6,6 +6,7 @@ What a change leads to is decided by the pure functions of ``lading.release``.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
@@ -218,11 +219,13 @@ class Releases:
         """
         at, version = self._now(), draft.version
         assert version is not None
+        # From here on, and not before: a plan that is given again is the same plan.
+        salted = msgspec.structs.replace(plan, salt=plan.salt or secrets.token_hex(8))
 
         def decide(current: Release | None) -> Writes:
             if _wish(current) != _wish(over):
                 raise _Overtaken(current)
-            new = begin(current, name, version, plan, actor=draft.actor, at=at, runtime=runtime)
+            new = begin(current, name, version, salted, actor=draft.actor, at=at, runtime=runtime)
             new = msgspec.structs.replace(new, reason=draft.reason)
             live = "" if current is None or current.live is None else str(current.live)
             # The plan is part of the history, also after the release has ended.

@@ -64,7 +64,10 @@ class HeaderRule(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a version becomes live. Raises `InvalidSetting`."""
+    """How a version becomes live. Raises `InvalidSetting`.
+
+    ``salt`` is drawn when the release begins: whoever does not know it cannot choose the side that a key has.
+    """
 
     mode: Mode
     steps: tuple[int, ...] = ()  # percent of traffic; empty: the usual steps of the mode
@@ -73,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     no_traffic_timeout_s: float = 3600.0
     gates: dict[str, float] = {}  # limits of live evidence by name
     rules: tuple[HeaderRule, ...] = ()
+    salt: str = ""  # empty in releases that began before there was one
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, get_args(Mode))
@@ -89,6 +93,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("hold_s", "min_requests", "no_traffic_timeout_s"):
             if not getattr(self, name) >= 0:  # NaN included
                 _refuse(name, "at least 0", getattr(self, name))
+
+    def is_same(self, other: Plan) -> bool:
+        """Return whether both say the same, whatever salt was drawn for them."""
+        return msgspec.structs.replace(self, salt=other.salt) == other
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,8 +148,10 @@ class Changes(TypedDict, total=False):
     candidate: int | None
 
 
-def split(key: bytes | None, name: str, weight_percent: float, draw: Callable[[], float]) -> Side:
-    """Choose the side of a request: by its key, the same everywhere and always, else by `draw` from [0, 1).
+def split(
+    key: bytes | None, name: str, weight_percent: float, draw: Callable[[], float], salt: str = ""
+) -> Side:
+    """Choose the side of a request: by its key, the same everywhere in a release, else by `draw` from [0, 1).
 
     A key that has gone to the candidate stays there while the weight grows.
     """
@@ -151,7 +161,7 @@ def split(key: bytes | None, name: str, weight_percent: float, draw: Callable[[]
         fraction = draw()
     else:
         # The zero byte is in no name: `ab` with `c` and `a` with `bc` differ.
-        digest = hashlib.sha256(name.encode() + b"\0" + key).digest()
+        digest = hashlib.sha256(salt.encode() + name.encode() + b"\0" + key).digest()
         fraction = int.from_bytes(digest[:8]) / 2**64
     # The rounding of the highest fractions to 1.0 must not keep a key from a weight of 100.
     return "candidate" if fraction * 100 < weight_percent or weight_percent >= 100 else "live"

@@ -38,6 +38,16 @@ def test_a_key_stays_on_its_side_while_the_weight_grows():
     assert before == set(keys)
 
 
+def test_a_key_has_another_side_with_another_salt():
+    keys = [f"user-{number}".encode() for number in range(200)]
+    sides = [
+        [replace(traffic(50), salt=salt).side({KEY_HEADER: key}, random.random) for key in keys]
+        for salt in ("a1", "a1", "b2")
+    ]
+    assert sides[0] == sides[1]
+    assert sides[0] != sides[2]
+
+
 def test_a_key_lands_on_the_same_side_in_every_process():
     # Pinned: another process, host or version of lading must choose the same sides.
     on_candidate = {0, 4, 6, 8, 9, 10}

@@ -110,7 +110,7 @@ def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:
     """Return whether this release was begun before: sent once more, it would begin its evidence again."""
     if plan.mode == "live":
         return is_live(current, version.version)
-    return current.is_open and current.candidate == version.version and current.plan == plan
+    return current.is_open and current.candidate == version.version and current.plan.is_same(plan)
 
 
 def _check_plan(current: Release | None, version: ModelVersion, plan: Plan, actor: str) -> None:

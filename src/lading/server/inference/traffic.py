@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lading.release import SAME_WITHIN, Mode, Release, Side, split
 
 KEY_HEADER = b"x-lading-key"
-"""Requests with the same value land on the same side, on every replica and after every restart."""
+"""Requests with the same value land on the same side of a release, on every replica and after a restart."""
 
 Headers = Mapping[bytes, bytes]
 """Header names in lower case; gRPC metadata in the same form."""
@@ -33,6 +33,7 @@ class Traffic:
     weight_percent: float
     rules: tuple[tuple[bytes, bytes, Side], ...] = ()
     relative_difference: float = SAME_WITHIN
+    salt: str = ""
 
     @classmethod
     def of(cls, release: Release) -> Traffic:
@@ -49,6 +50,7 @@ class Traffic:
             weight_percent=release.weight_percent,
             rules=rules if release.candidate is not None else (),
             relative_difference=release.plan.gates.get("relative_difference", SAME_WITHIN),
+            salt=release.plan.salt,
         )
 
     @property
@@ -71,7 +73,7 @@ class Traffic:
         for header, value, side in self.rules:
             if headers.get(header) == value:
                 return side
-        return split(headers.get(KEY_HEADER), self.name, self.weight_percent, draw)
+        return split(headers.get(KEY_HEADER), self.name, self.weight_percent, draw, self.salt)
 
     def tagged(self, tag: str) -> int | None:
         """Return the version that a tag of the release's own names, or None for any other tag."""
