@@ -48,7 +48,7 @@ def test_a_release_is_read_as_it_was_written_on_other_connections_too(registry, 
     assert canary.plan.is_same(CANARY)
 
 
-def test_every_release_deals_the_keys_of_callers_anew(registry):
+def test_every_release_deals_the_keys_of_callers_again(registry):
     registry.releases.begin("iris", 1, actor="ann")
     salts = {registry.releases.begin("iris", 2, CANARY, actor="ann").plan.salt for _ in range(3)}
     assert len(salts) == 3
