@@ -66,7 +66,7 @@ class HeaderRule(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a version becomes live. Raises `InvalidSetting`.
 
-    ``salt`` is drawn when the release begins: callers that do not know it cannot choose the side that a key has.
+    ``salt`` is drawn when the release begins: callers, who do not know it, cannot choose the side of a key.
     """
 
     mode: Mode
