@@ -128,7 +128,7 @@ class OnnxFile:
 
     def _convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
         arrays = self._cast(table.arrays)
-        if (name := is_random(self._evaluate, arrays)) is not None:
+        if (name := is_random(self._run, arrays)) is not None:
             raise ConverterFailed(
                 f"output `{self._names[name]}` of `{self.title}`",
                 expected="the same answer to the same input",
@@ -147,12 +147,15 @@ class OnnxFile:
             notes += (f"{dependence}: requests are never merged, each is run as it comes",)
         signature = Signature(inputs, outputs, independent_rows=dependence is None)
         data = bytes(model.SerializeToString(deterministic=True))
-        return Conversion(data, signature, notes, self._rounding(arrays) if dependence is None else 0.0)
+        del model  # As large as the file; what follows opens a session of that size.
+        return Conversion(data, signature, notes, self._rounding(data, arrays) if dependence is None else 0.0)
 
-    def _rounding(self, arrays: Mapping[str, Array]) -> float:
+    def _rounding(self, model: bytes, arrays: Mapping[str, Array]) -> float:
         # Sums are divided among threads, and a server may have fewer of them than this machine.
-        alone = graph.evaluator(self.title, self._model.SerializeToString(), threads=1)
-        return rounding(self._evaluate(arrays), alone(arrays))
+        alone = graph.evaluator(self.title, model, threads=1)
+        in_chunks = self._has_rows and self._in_chunks[0]
+        answers = graph.evaluate_rows(alone, arrays) if in_chunks else alone(arrays)
+        return rounding({self._names[name]: array for name, array in self._run(arrays).items()}, answers)
 
     def _repair(self, model: Any) -> tuple[str, ...]:
         """Bring the file to what a bundle can hold; return notes of what that changed."""
