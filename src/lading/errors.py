@@ -65,6 +65,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── MethodRefused             the route exists, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
     ├── AnswerTypeRefused         the client accepts only content types that the route does not write
+    ├── OriginRefused             a page of another site, or a name that is not this server's
     ├── NotSupported              the protocol has it, this server does not implement it
     ├── LimitError                a limit of the server
     │   ├── BodyTooLarge
@@ -426,6 +427,10 @@ class MediaTypeRefused(LadingError):
 
 class AnswerTypeRefused(LadingError):
     """The client accepts only content types that the route does not write."""
+
+
+class OriginRefused(LadingError):
+    """A request that changes something, from a page of another site or through a name not of this server."""
 
 
 class NotSupported(LadingError):

@@ -135,6 +135,9 @@ class ServeSettings:
     cors_origins: str = option(
         "", "Comma-separated origins whose pages may call this server, or `*` for all; empty: none."
     )
+    allowed_hosts: str = option(
+        "", "Comma-separated names of this server: through others nothing changes; empty: any, but for pages."
+    )
     oip_nan: str = option(
         "token",
         "NaN and infinities in JSON answers of the Open Inference Protocol: bare tokens, or null.",

@@ -319,3 +319,33 @@ def test_no_bytes_cause_a_server_error_or_a_hang(host, expected, caplog, noise, 
     with host.wire() as wire:
         wire.send(whole)
         assert is_correct(wire.answer(), expected)
+
+
+# Plain uvicorn takes all three.
+@pytest.mark.parametrize("path", ["/predict", "/predict?task=1", "/health"])
+@pytest.mark.parametrize("hosts", ["", "host: a\r\nhost: b\r\n", "Host: a\r\nhost: a\r\n"])
+def test_a_request_without_exactly_one_host_is_refused(fast_host, expected, hosts, path):
+    lines = f"POST {path} HTTP/1.1\r\n{hosts}content-length: {len(BODY)}\r\n\r\n".encode()
+    with fast_host.wire() as wire:
+        wire.send(request() + lines + BODY)
+        assert is_correct(wire.answer(), expected)
+        answer = wire.answer()
+        assert answer.status == 400
+        assert "expected one `host` header" in answer.json()["error"]
+        assert wire.is_closed()
+    with fast_host.wire() as wire:
+        wire.send(b"GET /health HTTP/1.0\r\n\r\n")
+        assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        *(request(), request(path="/predict?task=1"), request(b"", "/health", "GET"), request(b"{")),
+        *(request(path="/nowhere"), b"nonsense\r\n\r\n", request(b" " * 5000), request(b"", "/docs", "GET")),
+    ],
+)
+def test_no_answer_may_be_taken_for_another_type(host, whole):
+    with host.wire() as wire:
+        wire.send(whole)
+        assert wire.answer().headers["x-content-type-options"] == "nosniff"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 
 import pytest
@@ -75,7 +77,13 @@ def test_every_example_of_a_prediction_can_be_sent_as_it_is(iris, document):
 def test_the_page_loads_nothing_but_the_document(iris):
     answer = iris.get("/docs")
     assert answer.headers["content-type"].startswith("text/html")
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    script = re.fullmatch(r".*<script>(.*?)</script>.*", answer.text, re.DOTALL)
+    assert script is not None  # One script, and none in attributes.
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert not re.search(r"\son[a-z]+=", answer.text.replace(script[1], ""))
     assert not re.search(r"https?://|<link[^>]+stylesheet|<script[^>]+src|@import|[^c]url\(", answer.text)
     assert iris.get("/docs/").text == answer.text
     assert iris.get("/docs/other.js").status_code == 404

@@ -33,6 +33,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.MethodRefused: REFUSED,
     errors.MediaTypeRefused: REFUSED,
     errors.AnswerTypeRefused: REFUSED,
+    errors.OriginRefused: REFUSED,
     errors.NotSupported: REFUSED,
     errors.BodyTooLarge: REFUSED,
     errors.TooManyRows: REFUSED,

@@ -32,6 +32,7 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
     errors.MethodRefused: grpc.StatusCode.UNIMPLEMENTED,
     errors.MediaTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
     errors.AnswerTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.OriginRefused: grpc.StatusCode.PERMISSION_DENIED,
     errors.NotSupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,

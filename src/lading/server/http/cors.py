@@ -62,13 +62,17 @@ class Cors:
             exposed = (b"access-control-expose-headers", _EXPOSED)
             exchange.answer_headers = (*exchange.answer_headers, *allowed, exposed)
 
+    def allows(self, origin: bytes) -> bool:
+        """Return whether pages of `origin` may call this server."""
+        return self._any or origin.lower() in self._origins
+
     def _allowed(self, headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
         origin = headers.get(b"origin")
         if origin is None:
             return ()
         if self._any:
             return ((b"access-control-allow-origin", b"*"),)
-        if origin.lower() in self._origins:
+        if self.allows(origin):
             # Caches must not give this answer to a page of another origin.
             return ((b"access-control-allow-origin", origin), (b"vary", b"origin"))
         return ()

@@ -101,7 +101,8 @@ class Route:
 
     A ``fast`` route is one that clients call for predictions: it is answered without an ASGI task. Bodies
     are JSON, unless the route takes ``any_type`` and its handler looks at the content type itself.
-    ``any_case`` routes take their path in upper and lower case alike.
+    ``any_case`` routes take their path in upper and lower case alike. Routes that
+    ``changes_state`` are only for origins that are allowed (`origins`).
     """
 
     method: str
@@ -113,6 +114,7 @@ class Route:
     fast: bool = False
     any_case: bool = False
     any_type: bool = False
+    changes_state: bool = False
 
 
 def json_response(value: Any, status: int = 200) -> Response:

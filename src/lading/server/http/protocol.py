@@ -40,6 +40,13 @@ class _NoTask:
         pass
 
 
+class _HostError(Exception):
+    """Not exactly one Host header, of which two readers could take different ones (RFC 9112, section 3.2)."""
+
+    def __init__(self, count: int) -> None:
+        self.refusal = Refusal(400, f"request: expected one `host` header, found {count}")
+
+
 class PendingAnswer:
     """A request whose job is under way; uvicorn takes it for the cycle of an unfinished response."""
 
@@ -77,6 +84,7 @@ class FastProtocol(HttpConnection):
         # Of the request that is being received.
         self._request: Request | None = None  # None while it is uvicorn's, or not known yet.
         self._headers: dict[bytes, bytes] = {}
+        self._hosts = 0
         self._parts: list[bytes | memoryview] = []
         self._missing_bytes = 0
         self._beginning = b""
@@ -192,10 +200,13 @@ class FastProtocol(HttpConnection):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            ours = isinstance(error, httptools.HttpParserCallbackError)
-            if ours and not isinstance(error.__context__, httptools.HttpParserInvalidURLError):
+            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+            if isinstance(cause, _HostError):
+                self.refuse(cause.refusal)
+            elif cause is None or isinstance(cause, httptools.HttpParserInvalidURLError):
+                self.refuse(Refusal(400, f"request: expected HTTP/1.1, found something else ({error})"))
+            else:
                 raise  # A defect of ours, and not of the client.
-            self.refuse(Refusal(400, f"request: expected HTTP/1.1, found something else ({error})"))
             return b""
         except httptools.HttpParserUpgrade as upgrade:
             head, self._declined = self._declined, b""
@@ -212,6 +223,7 @@ class FastProtocol(HttpConnection):
         """Note the beginning; uvicorn's scope is built only if the request is not for a fast route."""
         self.url = b""
         self._headers = {}
+        self._hosts = 0
         self._request = None
         self._idle_since = 0.0
         self._receiving_since = self.stage.now
@@ -219,13 +231,18 @@ class FastProtocol(HttpConnection):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; of one that comes twice the last, because no handler reads a list."""
-        self._headers[name.lower()] = value
+        name = name.lower()
+        self._headers[name] = value
+        if name == b"host":
+            self._hosts += 1
 
     def on_headers_complete(self) -> None:
         """Choose between a fast route and uvicorn's own way."""
         if self._waits_for_stage:  # Pipelined: each request is answered before the next is looked at.
             self.stage.run_jobs()
         self._framing_bytes = 0
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() == "1.1"):
+            raise _HostError(self._hosts)
         if self.parser.should_upgrade() and b"upgrade" in self._headers:
             self._decline_upgrade()
             return

@@ -6,6 +6,7 @@ Starts nothing: no thread, no socket.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from lading.server.exchange import Pipeline, Steps, row_limit
@@ -13,6 +14,7 @@ from lading.server.http.app import App
 from lading.server.http.cors import Cors
 from lading.server.http.large_bodies import LargeBodies
 from lading.server.http.messages import Handler, Request, Response, Route
+from lading.server.http.origins import Origins
 from lading.server.http.prefix import checked_prefix
 from lading.server.http.router import Router
 from lading.server.inference.batcher import BatchLimits
@@ -71,8 +73,13 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
         *_metrics_routes(metrics, settings.metrics_names),
         *root.routes(root_path),
     )
-    router = Router(routes, native.refuse, tfs.beyond(), root_path)
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
+    origins = Origins(settings.allowed_hosts, cors)
+    checked = (
+        replace(route, handler=origins.guarded(route.handler)) if route.changes_state else route
+        for route in routes
+    )
+    router = Router(checked, native.refuse, tfs.beyond(), root_path)
     pipeline = Pipeline(plane, metrics, request_steps(settings, cors))
     return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
 

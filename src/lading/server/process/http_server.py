@@ -42,6 +42,8 @@ def uvicorn_config(app: App, settings: ServeSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Browsers must not take an answer that echoes a client's text for a page or a script.
+        headers=[("x-content-type-options", "nosniff")],
         timeout_keep_alive=ceil(settings.keep_alive_s),  # uvicorn takes whole seconds.
         timeout_graceful_shutdown=int(settings.drain_timeout_s) + 1,
     )

@@ -23,6 +23,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.MethodRefused: 405,
     errors.MediaTypeRefused: 415,
     errors.AnswerTypeRefused: 406,
+    errors.OriginRefused: 403,
     errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
     errors.TooManyRows: 413,

@@ -37,6 +37,7 @@ def routes() -> Iterator[Route]:
         native.refuse,
         PROTOCOL,
         "Report the true label of an answer",
+        changes_state=True,
     )
 
 
