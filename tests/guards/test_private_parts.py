@@ -20,10 +20,12 @@ import grpc._server as grpc_server
 import pytest
 import uvicorn
 from skl2onnx.common._registration import get_converter
+from sklearn.cross_decomposition import PLSSVD
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.preprocessing import PowerTransformer
+from sklearn.svm import SVC
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -97,6 +99,8 @@ SKL2ONNX = {
 # skl2onnx reads these trees as well, so its bound holds for them.
 SKLEARN = {
     "HistGradientBoosting": ("convert/sklearn_repairs.py", "_predictors"),
+    "SVC": ("convert/sklearn_kernels.py", "_gamma _intercept_ _dual_coef_"),
+    "PLSSVD": ("convert/sklearn_matrices.py", "_x_mean"),
     "PowerTransformer": ("convert/sklearn_meta.py", "_scaler"),
     "TunedThreshold": ("convert/sklearn_meta.py", "_curve_scorer"),
     "TunedThreshold._curve_scorer": ("convert/sklearn_meta.py", "_get_pos_label"),
@@ -126,6 +130,8 @@ def owners(tmp_path_factory) -> dict[str, Any]:
     return {
         "TunedThreshold": tuned,
         "TunedThreshold._curve_scorer": getattr(tuned, "_curve_scorer", None),
+        "SVC": SVC().fit(rows, [0, 1] * 10),
+        "PLSSVD": PLSSVD(1).fit(rows, rows),
         "PowerTransformer": PowerTransformer().fit([[0.0], [1.0]]),
         **asyncio.run(uvicorn_owners()),
         "InferenceSession": session,

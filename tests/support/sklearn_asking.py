@@ -55,7 +55,7 @@ class Asked:
 def ask(bundle: Any, model: Any, kinds: Iterable[tuple[str, Any]], trained_on: Any) -> Asked:
     """Ask both each kind of rows; sizes beyond those of training scale what may differ."""
     asked = Asked()
-    usual = _size(trained_on).max(initial=0.0) or 1.0
+    usual = _sizes(trained_on)
     runtime = load_runtime(bundle)
     try:
         for kind, rows in kinds:
@@ -74,16 +74,19 @@ def answers(model: Any, output: str, rows: Any) -> Any:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
 
-def _ask_kind(
-    bundle: Any, runtime: Any, model: Any, kind: str, rows: Any, usual: float, asked: Asked
-) -> None:
+def _ask_kind(bundle: Any, runtime: Any, model: Any, kind: str, rows: Any, usual: Any, asked: Asked) -> None:
     signature = bundle.manifest.signature
     names = [tensor.name for tensor in signature.outputs]
 
     def own(part: Any) -> dict[str, Any]:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return {name: answers(model, name, part) for name in names}
+            replies = {name: answers(model, name, part) for name in names}
+        # Some transformers answer a single row without its axis.
+        return {
+            name: array.reshape(1, -1) if name == "features" and array.ndim == 1 else array
+            for name, array in replies.items()
+        }
 
     def served(part: Any) -> dict[str, Any]:
         arrays = runtime.run(signature.cast_rows(json.loads(json.dumps(_body(part)))))
@@ -99,7 +102,7 @@ def _ask_kind(
             asked.alone[kind] += 1
             asked.examples.setdefault(f"{kind}, alone", f"{_body(row)[0]} -> {_short(replies[at])}")
             continue
-        factor = max(1.0, float(_size(row).max(initial=0.0)) / usual)
+        factor = max(1.0, float((_sizes(row) / usual).max(initial=0.0)))
         differs, tie = _differs(
             bundle.manifest.tolerance,
             factor,
@@ -108,7 +111,9 @@ def _ask_kind(
             edge=kind == EDGE,
         )
         asked.ties += tie
-        if differs:
+        if differs and kind == EDGE and _is_of_neighbour(bundle, model, expected, replies[at], at, len(rows)):
+            asked.ties += 1
+        elif differs:
             asked.otherwise[kind] += 1
             asked.examples.setdefault(
                 kind, f"{_body(row)[0]} -> {_short(replies[at])} for {_short(expected[at])}"
@@ -132,6 +137,20 @@ def _row_by_row(answer: Callable[[Any], Any], rows: Any, refusals: type[Exceptio
 
     ask_part(list(range(len(rows))))
     return replies
+
+
+def _is_of_neighbour(
+    bundle: Any, model: Any, expected: dict[int, Any], reply: Any, at: int, rows: int
+) -> bool:
+    """Return whether a pipeline in float32 answered what belongs to the next float32 row.
+
+    Its steps round; a single estimator must not, since a tree with a wrong threshold answers so.
+    """
+    narrow = all(tensor.dtype != "float64" for tensor in bundle.manifest.signature.inputs)
+    other = expected.get((at + rows // 2) % rows)
+    if not narrow or other is None or not hasattr(model, "steps"):
+        return False
+    return not _differs(bundle.manifest.tolerance, 1.0, _as_served(bundle, other), reply, edge=False)[0]
 
 
 def _as_served(bundle: Any, expected: dict[str, Any]) -> dict[str, Any]:
@@ -181,14 +200,15 @@ def _take(rows: Any, places: list[int]) -> Any:
     return rows.iloc[places] if hasattr(rows, "columns") else rows[places]
 
 
-def _size(rows: Any) -> Any:
-    """Return the sizes of all finite numbers."""
+def _sizes(rows: Any) -> Any:
+    """Return the largest finite size in each column of numbers, and 1 where there is none."""
     if hasattr(rows, "columns"):
-        rows = rows.select_dtypes("number").to_numpy()
+        rows = rows.apply(lambda column: column if column.dtype.kind in "iuf" else 0.0).to_numpy()
     if rows.dtype.kind not in "iuf":
-        return np.zeros(0)
-    sizes = np.abs(rows.astype(np.float64))
-    return sizes[np.isfinite(sizes)]
+        return np.ones(1)
+    sizes = np.abs(rows.astype(np.float64)).reshape(len(rows), -1)
+    largest = np.where(np.isfinite(sizes), sizes, 0.0).max(axis=0)
+    return np.where(largest == 0, 1.0, largest)
 
 
 def _short(arrays: Any) -> str:

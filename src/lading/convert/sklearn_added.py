@@ -23,10 +23,36 @@ from skl2onnx.common.data_types import (
     StringTensorType,
     guess_tensor_type,
 )
-from sklearn import calibration, compose, dummy, ensemble, impute, model_selection, preprocessing, tree
+from sklearn import (
+    calibration,
+    cluster,
+    compose,
+    covariance,
+    cross_decomposition,
+    decomposition,
+    dummy,
+    ensemble,
+    feature_extraction,
+    impute,
+    kernel_approximation,
+    model_selection,
+    neighbors,
+    neural_network,
+    preprocessing,
+    semi_supervised,
+    tree,
+)
 from sklearn.isotonic import IsotonicRegression
+from sklearn.kernel_ridge import KernelRidge
 
-from lading.convert import sklearn_curves, sklearn_functions, sklearn_imputers, sklearn_meta
+from lading.convert import (
+    sklearn_curves,
+    sklearn_functions,
+    sklearn_imputers,
+    sklearn_kernels,
+    sklearn_matrices,
+    sklearn_meta,
+)
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
 
 Width = Callable[[Any], int | None]
@@ -88,6 +114,31 @@ ADDED: dict[type, Added] = {
     preprocessing.OneHotEncoder: _ENCODER,
     preprocessing.OrdinalEncoder: _ENCODER,
     preprocessing.TargetEncoder: _ENCODER,
+    cluster.AffinityPropagation: Added(sklearn_matrices.convert_nearest_center, ("label",)),
+    cluster.Birch: Added(sklearn_matrices.convert_nearest_center, ("label", "distances")),
+    cluster.FeatureAgglomeration: Added(sklearn_matrices.convert_affine, ("features",), _features),
+    cluster.MeanShift: Added(sklearn_matrices.convert_nearest_center, ("label",)),
+    covariance.EllipticEnvelope: Added(sklearn_matrices.convert_elliptic_envelope, ("label", "scores")),
+    cross_decomposition.CCA: Added(sklearn_matrices.convert_affine, ("value",)),
+    cross_decomposition.PLSCanonical: Added(sklearn_matrices.convert_affine, ("value",)),
+    cross_decomposition.PLSSVD: Added(sklearn_matrices.convert_affine, ("features",), _features),
+    decomposition.FactorAnalysis: Added(sklearn_matrices.convert_affine, ("features",), _features),
+    decomposition.FastICA: Added(sklearn_matrices.convert_affine, ("features",), _features),
+    decomposition.MiniBatchSparsePCA: Added(sklearn_matrices.convert_affine, ("features",), _features),
+    decomposition.SparsePCA: Added(sklearn_matrices.convert_affine, ("features",), _features),
+    feature_extraction.text.TfidfTransformer: Added(
+        sklearn_matrices.convert_tfidf_weights, ("features",), _features
+    ),
+    kernel_approximation.Nystroem: Added(sklearn_kernels.convert_nystroem, ("features",), _features),
+    kernel_approximation.RBFSampler: Added(
+        sklearn_matrices.convert_random_features, ("features",), _features
+    ),
+    KernelRidge: Added(sklearn_kernels.convert_kernel_ridge, ("value",)),
+    neighbors.NearestCentroid: Added(sklearn_matrices.convert_nearest_centroid, _CLASSIFIER, _classes),
+    neural_network.BernoulliRBM: Added(sklearn_matrices.convert_boltzmann, ("features",), _features),
+    preprocessing.Normalizer: Added(sklearn_matrices.convert_normalizer, ("features",), _features),
+    semi_supervised.LabelPropagation: Added(sklearn_kernels.convert_label_propagation, _CLASSIFIER, _classes),
+    semi_supervised.LabelSpreading: Added(sklearn_kernels.convert_label_propagation, _CLASSIFIER, _classes),
     IsotonicRegression: Added(sklearn_curves.convert_isotonic, ("value",), lambda _: 1),
 }
 

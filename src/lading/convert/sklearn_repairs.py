@@ -24,9 +24,11 @@ from sklearn import (
     gaussian_process,
     mixture,
     naive_bayes,
+    svm,
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from lading.convert.sklearn_kernels import convert_support_vectors
 from lading.convert.sklearn_nodes import ONNX_DOUBLE, ONNX_FLOAT, changed_attributes, intercepted_nodes
 from lading.convert.sklearn_precision import in_double_precision
 from lading.convert.sklearn_scalers import scaler_wrappers
@@ -63,6 +65,7 @@ def repaired_converters() -> dict[Any, Any]:
     """Return skl2onnx's ``custom_conversion_functions``: by estimator class, the wrapped converter."""
     wrapped = tree_wrappers() | scaler_wrappers()
     wrapped |= dict.fromkeys((cluster.KMeans, cluster.MiniBatchKMeans), _without_negative_squares)
+    wrapped |= dict.fromkeys((svm.SVC, svm.NuSVC), convert_support_vectors)
     wrapped[ensemble.VotingClassifier] = _without_flattening
     wrapped[discriminant_analysis.LinearDiscriminantAnalysis] = _with_logistic_of_one_score
     repaired: dict[Any, Any] = {
