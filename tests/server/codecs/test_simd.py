@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -136,3 +138,15 @@ def test_every_thread_has_a_parser_of_its_own():
     for array in arrays:
         assert array is not None
         assert array.tolist() == list(range(2000))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_very_large_body_took_is_returned():
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    reader = NumberReader(np.dtype("float32"))
+    text = b'{"data":[' + b",".join([b"[1.5,2.5,3.5]"] * 1_700_000) + b"]}"
+    before = resident_mb()
+    assert reader.matrix(text, "data", 3).shape == (1_700_000, 3)
+    assert resident_mb() - before < 80
