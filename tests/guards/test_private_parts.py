@@ -22,6 +22,7 @@ import uvicorn
 from skl2onnx.common._registration import get_converter
 from sklearn.cross_decomposition import PLSSVD
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import KNNImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.preprocessing import PowerTransformer
@@ -101,6 +102,7 @@ SKLEARN = {
     "HistGradientBoosting": ("convert/sklearn_repairs.py", "_predictors"),
     "SVC": ("convert/sklearn_kernels.py", "_gamma _intercept_ _dual_coef_"),
     "PLSSVD": ("convert/sklearn_matrices.py", "_x_mean"),
+    "KNNImputer": ("convert/sklearn_learned_imputers.py", "_fit_X"),
     "PowerTransformer": ("convert/sklearn_meta.py", "_scaler"),
     "TunedThreshold": ("convert/sklearn_meta.py", "_curve_scorer"),
     "TunedThreshold._curve_scorer": ("convert/sklearn_meta.py", "_get_pos_label"),
@@ -132,6 +134,7 @@ def owners(tmp_path_factory) -> dict[str, Any]:
         "TunedThreshold._curve_scorer": getattr(tuned, "_curve_scorer", None),
         "SVC": SVC().fit(rows, [0, 1] * 10),
         "PLSSVD": PLSSVD(1).fit(rows, rows),
+        "KNNImputer": KNNImputer().fit([[0.0], [1.0]]),
         "PowerTransformer": PowerTransformer().fit([[0.0], [1.0]]),
         **asyncio.run(uvicorn_owners()),
         "InferenceSession": session,

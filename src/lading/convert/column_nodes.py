@@ -54,6 +54,20 @@ class ColumnNodes(GraphNodes):
         """Return the columns at these indices, ``[batch, len(at)]``."""
         return self.node("Gather", [value, self.constant(np.asarray(at, dtype=np.int64))], axis=1)
 
+    def smallest(self, value: str, count: int) -> tuple[str, str]:
+        """Return the `count` smallest values of each row, and their columns."""
+        values, columns = (str(self._scope.get_unique_variable_name(name)) for name in ("smallest", "column"))
+        self._container.add_node(
+            "TopK",
+            [value, self.axis(count)],
+            [values, columns],
+            op_version=18,
+            name=self._scope.get_unique_operator_name("TopK"),
+            largest=0,
+            sorted=1,
+        )
+        return values, columns
+
     def joined(self, parts: Sequence[str], *, output: str | None = None) -> str:
         """Put columns side by side."""
         if len(parts) == 1:

@@ -42,6 +42,7 @@ from sklearn import (
     semi_supervised,
     tree,
 )
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # until it is imported, there is none
 from sklearn.isotonic import IsotonicRegression
 from sklearn.kernel_ridge import KernelRidge
 
@@ -50,6 +51,7 @@ from lading.convert import (
     sklearn_functions,
     sklearn_imputers,
     sklearn_kernels,
+    sklearn_learned_imputers,
     sklearn_matrices,
     sklearn_meta,
 )
@@ -107,6 +109,16 @@ ADDED: dict[type, Added] = {
         sklearn_imputers.convert_missing_indicator,
         ("features",),
         shapes=sklearn_imputers.missing_indicator_shape,
+    ),
+    impute.IterativeImputer: Added(
+        sklearn_learned_imputers.convert_iterative_imputer,
+        ("features",),
+        shapes=sklearn_learned_imputers.learned_imputer_shape,
+    ),
+    impute.KNNImputer: Added(
+        sklearn_learned_imputers.convert_knn_imputer,
+        ("features",),
+        shapes=sklearn_learned_imputers.learned_imputer_shape,
     ),
     impute.SimpleImputer: Added(
         sklearn_imputers.convert_simple_imputer, ("features",), shapes=sklearn_imputers.simple_imputer_shape

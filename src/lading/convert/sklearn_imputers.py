@@ -29,7 +29,7 @@ def simple_imputer_shape(operator: Any) -> None:
     """Declare the output of a `SimpleImputer`: its columns, and those of its indicator."""
     imputer, (kind, _) = operator.raw_operator, joined_kind(operator)
     fills = _fills(imputer)
-    width = len(fills) + len(_indicated(imputer))
+    width = len(fills) + len(indicated_columns(imputer))
     operator.outputs[0].type = tensor_type(_kind_of_output(imputer, kind, fills), width)
 
 
@@ -37,10 +37,10 @@ def convert_simple_imputer(scope: Any, operator: Any, container: Any) -> None:
     """Convert a `SimpleImputer` of numbers or of texts; raises `ConverterFailed`."""
     graph, imputer = ColumnNodes(scope, container), operator.raw_operator
     value = joined_value(graph, operator)
-    fills, indicated = _fills(imputer), _indicated(imputer)
+    fills, indicated = _fills(imputer), indicated_columns(imputer)
     _check_fills(value, fills, indicated)
     kind = _kind_of_output(imputer, value.kind, fills)
-    missing = _missing(graph, value, imputer.missing_values)
+    missing = missing_mask(graph, value, imputer.missing_values)
     name, kept = value.name, _kept_columns(imputer)
     mask = missing
     if len(kept) < value.width:
@@ -66,7 +66,7 @@ def convert_missing_indicator(scope: Any, operator: Any, container: Any) -> None
     """Convert a `MissingIndicator`."""
     graph, indicator = ColumnNodes(scope, container), operator.raw_operator
     value = joined_value(graph, operator)
-    missing = _missing(graph, value, indicator.missing_values)
+    missing = missing_mask(graph, value, indicator.missing_values)
     marked = graph.columns(missing, indicator.features_)
     if _raises_for_others(indicator):
         marked = _without_others(graph, missing, marked, indicator, value.width)
@@ -74,7 +74,7 @@ def convert_missing_indicator(scope: Any, operator: Any, container: Any) -> None
     graph.node("Cast", [marked], to=to, output=operator.outputs[0].full_name)
 
 
-def _missing(graph: ColumnNodes, value: Value, placeholder: Any) -> str:
+def missing_mask(graph: ColumnNodes, value: Value, placeholder: Any) -> str:
     """Mark what is missing, ``[batch, columns]`` of booleans."""
     if value.kind == "string":
         # Texts have no None and no NaN: then only the text that stands for it is missing.
@@ -124,7 +124,7 @@ def _is_nan(value: Any) -> bool:
     return is_nan or type(value).__name__ == "NAType"
 
 
-def _indicated(imputer: Any) -> Array:
+def indicated_columns(imputer: Any) -> Array:
     """Return the columns that the indicator of an imputer marks."""
     indicator = getattr(imputer, "indicator_", None)
     return np.zeros(0, dtype=int) if indicator is None else np.asarray(indicator.features_)
