@@ -277,3 +277,59 @@ def test_texts_are_drawn_from_those_that_a_model_knows(tmp_path, between):
     io = [value("x", TensorProto.STRING, ["n", 1])], [value("y", FLOAT, None)]
     bundle = pack_graph(tmp_path, [*steps, encoder], *io)
     assert set(bundle.samples().inputs["x"].ravel()) == {"p", "q"}
+
+
+BRANCHES = {
+    f"{name}_branch": helper.make_graph([made], name, [], [value(name, FLOAT, None)])
+    for name, made in (
+        ("then", node("Identity", ["x"], ["then"])),
+        ("else", node("Concat", ["x", "x"], ["else"], axis=1)),
+    )
+}
+
+
+def test_sizes_that_follow_from_values_are_open(tmp_path):
+    # One run shows one of the two sizes.
+    io = [value("x", FLOAT, ["n", 3]), value("c", TensorProto.BOOL, [])], [value("y", FLOAT, None)]
+    bundle = pack_graph(tmp_path, [node("If", ["c"], ["y"], **BRANCHES)], *io)
+    assert tensors(bundle) == {"y": "float32 [batch, y_1]"}
+
+
+def test_an_output_without_a_shape_has_the_one_that_follows_from_the_graph(tmp_path):
+    table = numpy_helper.from_array(np.ones((50, 2), np.float32), "table")
+    io = [value("ids", INT64, ["n", "t"])], [value("y", FLOAT, None)]
+    bundle = pack_graph(tmp_path, [node("Gather", ["table", "ids"], ["y"])], *io, weights=[table])
+    assert tensors(bundle) == {"y": "float32 [batch, t, 2]"}
+
+
+def test_a_count_is_drawn_so_that_it_shows_what_is_counted(tmp_path):
+    inside = [value("i", INT64, []), value("go", TensorProto.BOOL, []), value("v", FLOAT, None)]
+    outside = [value("goes", TensorProto.BOOL, []), value("next", FLOAT, None), value("step", FLOAT, None)]
+    steps = [
+        node("Identity", ["go"], ["goes"]),
+        node("Neg", ["v"], ["next"]),
+        node("Identity", ["next"], ["step"]),
+    ]
+    body = helper.make_graph(steps, "body", inside, outside)
+    io = (
+        [value("x", FLOAT, ["n", 3]), value("count", INT64, [])],
+        [value("y", FLOAT, ["n", 3]), value("steps", FLOAT, ["k", "n", 3])],
+    )
+    bundle = pack_graph(tmp_path, [node("Loop", ["count", "", "x"], ["y", "steps"], body=body)], *io)
+    assert tensors(bundle)["steps"] == "float32 [k, n, 3]"
+
+
+def test_sizes_beyond_all_memory_are_refused(tmp_path):
+    io = [value("x", FLOAT, ["n", 2**40])], [value("y", FLOAT, ["n", 2**40])]
+    with pytest.raises(SamplesRefused):
+        pack_graph(tmp_path, [node("Neg", ["x"], ["y"])], *io)
+
+
+def test_a_bfloat16_input_that_is_an_output_too_packs(tmp_path):
+    kind = TensorProto.BFLOAT16
+    io = (
+        [value("x", kind, ["n", 2])],
+        [value("x", kind, ["n", 2]), value("y", FLOAT, ["n", 2])],
+    )
+    bundle = pack_graph(tmp_path, [node("Cast", ["x"], ["y"], to=FLOAT)], *io)
+    assert tensors(bundle) == {"x": "float32 [batch, 2]", "y": "float32 [batch, 2]"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lading.errors import ConverterFailed
 from lading.pack import pack
@@ -78,3 +80,22 @@ def test_a_file_that_is_no_model_is_refused_by_what_it_is(tmp_path, start, found
     with pytest.raises(ConverterFailed, match="expected an ONNX file") as caught:
         pack(tmp_path / "m.onnx", name="m", owner=OWNER, to=tmp_path / "b")
     assert found in caught.value.found
+
+
+def test_weights_that_are_not_beside_the_model_are_refused_by_that(tmp_path):
+    weights = numpy_helper.from_array(np.ones(3, np.float32), "w")
+    io = [value("x", FLOAT, ["n", 3])], [value("y", FLOAT, ["n", 3])]
+    pack_graph(tmp_path, [node("Mul", ["x", "w"], ["y"])], *io, weights=[weights])
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(ConverterFailed, match="expected an ONNX file") as caught:
+        pack(tmp_path / "m.onnx", name="m", owner=OWNER, to=tmp_path / "c")
+    assert "external data" in str(caught.value.hint)
+
+
+def test_an_unknown_dtype_is_refused_by_its_number(tmp_path):
+    with pytest.raises(ConverterFailed, match="found dtype 99"):
+        pack_graph(
+            tmp_path, [node("Neg", ["x"], ["y"])], [value("x", 99, ["n", 3])], [value("y", FLOAT, None)]
+        )

@@ -233,7 +233,7 @@ def observe_shapes(
             label = shape[axis] if shape is not None and axis < len(shape) else None
             own_name = label if isinstance(label, str) and label != BATCH else None
             is_batch = axis == 0 and before != size and rows in (None, (before, size))
-            is_open = open_sizes and shape is not None and not isinstance(label, int)
+            is_open = open_sizes and not isinstance(label, int)
             # A signature has no size of 0, and another run may have some.
             is_open = is_open or before != size or size == 0
             sizes.append(BATCH if is_batch else own_name or (f"{name}_{axis}" if is_open else size))

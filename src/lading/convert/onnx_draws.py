@@ -20,6 +20,7 @@ ROWS = 64
 _LEAST_ROWS = 4
 # Fewer rows of large inputs: 64 images of 640 × 640 take minutes and prove no more.
 _MOST_VALUES = 2**18
+_TOO_MANY_VALUES = 2**28  # 2 GB while they are drawn
 # Tried in this order, one size for every open dimension; the first that the model takes is drawn.
 _SIZES = (8, 16, 32, 64, 128, 256, 512, 1, 1024, 4096, 16_000)
 # Networks for images halve them about five times, and readers of text want a line of 48 or 32 pixels.
@@ -66,6 +67,8 @@ def draw_inputs(
     tried = list(_sizes_to_try(inputs))
 
     def drawn(sizes: Mapping[str, int]) -> dict[str, Array] | None:
+        if _most_values(inputs, sizes) > _TOO_MANY_VALUES:
+            return None
         arrays = _drawn(inputs, known, sizes, most_rows)
         try:
             run(arrays)
@@ -156,14 +159,7 @@ def _drawn(
 ) -> dict[str, Array]:
     """Draw arrays whose open sizes are `open_to`, and as many rows as are worth it."""
     random = np.random.default_rng(0)
-    widest = max(
-        (
-            prod(entry if isinstance(entry, int) else open_to[entry] for entry in tensor.shape[1:])
-            for tensor in inputs
-            if tensor.batched
-        ),
-        default=1,
-    )
+    widest = _most_values([tensor for tensor in inputs if tensor.batched], open_to)
     rows = max(_LEAST_ROWS, min(ROWS, _MOST_VALUES // max(1, widest)))
     sizes = {**open_to, BATCH: min(most_rows, rows)}
     arrays = {}
@@ -179,11 +175,25 @@ def _drawn(
     return arrays
 
 
+def _most_values(inputs: Sequence[Tensor], open_to: Mapping[str, int]) -> int:
+    """Return how many values the largest input has, in one row if it has a batch."""
+    sizes = {**open_to, BATCH: 1}
+    return max(
+        (
+            prod(entry if isinstance(entry, int) else sizes[entry] for entry in tensor.shape)
+            for tensor in inputs
+        ),
+        default=1,
+    )
+
+
 def _values(dtype: DType, shape: tuple[int, ...], limit: int, random: np.random.Generator) -> Array:
     if dtype == "bool":
         return np.asarray(random.random(shape) < 0.5)
     if dtype.startswith("float"):
         return np.asarray(random.standard_normal(shape)).astype(dtype)
+    if not shape:
+        return np.ones(shape, dtype)  # a count or a rate, and of 0 steps a model shows nothing
     # Without a table only 0 and 1: integers are mostly positions in one, of a length that nobody knows.
     most = min(limit, int(np.iinfo(dtype).max) + 1)
     return np.asarray(random.integers(0, most, shape)).astype(dtype)

@@ -255,7 +255,8 @@ class OnnxFile:
                     for tensor in self._own_inputs
                 }
             )
-        open_sizes = bool(onnx_inputs.open_sizes(self._own_inputs))
+        # A size may follow from another size, or from a value that a request has once.
+        open_sizes = bool(onnx_inputs.open_sizes(self._own_inputs)) or not self._has_rows
         shapes = graph.observe_shapes(declared, small, large, open_sizes=open_sizes, rows=counts)
         tensors = []
         for name, array in large.items():

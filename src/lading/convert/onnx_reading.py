@@ -13,6 +13,9 @@ from lading.errors import ConverterFailed, mid_sentence, one_line
 
 _MAX_INLINE_BYTES = 1_500_000_000  # protobuf's own limit is 2 GiB
 _HINT = "a model is an .onnx file or `module:object`"
+_EXTERNAL_HINT = (
+    "the files with the weights (external data) belong into the folder of the model, as they were saved"
+)
 # The first bytes of what is often found in place of a model: what it is, and what to do.
 _OTHERS = (
     (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: `git lfs pull`"),
@@ -31,7 +34,9 @@ def read_model(path: Path) -> Any:
         # Without `format` onnx chooses one by the file's ending: `.json` would be read as JSON.
         model = onnx.load(path, format="protobuf", load_external_data=True)
     except Exception as error:  # onnx and protobuf share no base for their errors
-        raise _unreadable(path, mid_sentence(one_line(error))) from error
+        reason = mid_sentence(one_line(error)).rstrip(".")
+        hint = _EXTERNAL_HINT if "external" in reason or "TensorProto" in reason else _HINT
+        raise _unreadable(path, reason, hint) from error
     if not model.graph.output:
         raise _unreadable(path, "no graph with outputs in it")
     if not model.opset_import and not model.functions:
@@ -108,24 +113,30 @@ def _check_shape(value: Any, title: str) -> None:
 
 
 def _complete_outputs(model: Any) -> None:
-    """Infer the type of outputs that are declared by name alone."""
-    if all(output.type.WhichOneof("value") for output in model.graph.output):
+    """Infer type and shape of outputs that are declared without."""
+    incomplete = [output for output in model.graph.output if _is_incomplete(output.type)]
+    if not incomplete:
         return
-    onnx = graph.import_onnx()
-    inferred = {output.name: output for output in onnx.shape_inference.infer_shapes(model).graph.output}
-    for output in model.graph.output:
-        if output.type.WhichOneof("value") is None:
-            output.type.CopyFrom(inferred[output.name].type)
+    inferred = graph.import_onnx().shape_inference.infer_shapes(model).graph.output
+    kinds = {output.name: output.type for output in inferred}
+    for output in incomplete:
+        output.type.CopyFrom(kinds[output.name])
+
+
+def _is_incomplete(kind: Any) -> bool:
+    which = kind.WhichOneof("value")
+    return which is None or (which == "tensor_type" and not kind.tensor_type.HasField("shape"))
 
 
 def _dtype(elem_type: int) -> str:
     proto = graph.import_onnx().TensorProto
     known = graph.dtype_of(elem_type)
-    return known or str(proto.DataType.Name(elem_type)).lower()
+    if known or elem_type not in proto.DataType.values():
+        return known or f"dtype {elem_type}"
+    return str(proto.DataType.Name(elem_type)).lower()
 
 
-def _unreadable(path: Path, reason: str) -> ConverterFailed:
-    hint = _HINT
+def _unreadable(path: Path, reason: str, hint: str = _HINT) -> ConverterFailed:
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(32)

@@ -53,6 +53,9 @@ def widen_bfloat16(model: Any) -> list[str]:
         kind = value.type.tensor_type
         if kind.elem_type != narrow:
             continue
+        if not is_input and value.name in names:
+            kind.elem_type = wide  # the input itself
+            continue
         inner = graph.free_name(model, f"{value.name}_bfloat16")
         for node in model.graph.node:
             graph.rename_in_node(node, {value.name: inner})

@@ -9,7 +9,7 @@ from lading.onnx_runtime import import_onnxruntime
 
 # The shapes of ONNX Runtime's messages up to 1.31: `onnxruntime/core/common/status.cc` writes the prefix,
 # `code_location.h` the source position, `sequential_executor.cc` the name of the node.
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _SOURCE = re.compile(r"(/onnxruntime_src/\S+|\b\w+\.(?:cc|h|cpp)):\d+ ")
 _NODE = re.compile(
     r"Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: "

@@ -258,7 +258,9 @@ def _usual_size(array: Array) -> float:
     Columns that are noise beside the largest, a millionth of it, do not make it smaller.
     """
     sizes = np.abs(np.atleast_1d(array).astype(np.float64))
-    flat = sizes.reshape(len(sizes), -1)  # [rows, columns]
+    flat = sizes.reshape(
+        len(sizes), int(np.prod(sizes.shape[1:]))
+    )  # [rows, columns], of which there may be 0
     medians = []
     for column in flat.T:
         known = column[np.isfinite(column) & (column > 0)]
