@@ -61,6 +61,25 @@ def endless_run() -> bytes:
     return _model([*_loop(), node("Add", "X last", "Y")], constants)
 
 
+def long_on_large_values() -> bytes:
+    """Build a model that answers with its input, after as many rounds as its greatest value says."""
+    nodes = [
+        node("ReduceMax", "X", "greatest", keepdims=0),
+        node("Cast", "greatest", "rounds", to=7),
+        *_loop(),
+        node("Mul", "last zero", "nothing"),
+        node("Add", "X nothing", "Y"),
+    ]
+    return _model(nodes, {"yes": np.array(True), "zero": np.array(0, "float32")})
+
+
+def looping_bundle(folder: Path, rounds: int) -> Bundle:
+    """Write a bundle of `long_on_large_values` whose golden rows take `rounds`."""
+    rows = np.full((2, 4), rounds, "float32")
+    signature = Signature((tensor("X", "float32", *_SHAPE),), (tensor("Y", "float32", *_SHAPE),))
+    return bundle_of(folder, long_on_large_values(), signature, {"X": rows})
+
+
 def crashing_bundle(folder: Path, model: bytes, rows: Any = ROWS, **changes: Any) -> Bundle:
     """Write a bundle of such a model, with golden outputs that nobody has computed."""
     signature = Signature((tensor("X", "float32", *_SHAPE),), (tensor("Y", "float32", *_SHAPE),))

@@ -38,6 +38,10 @@ class Runtime(Protocol):
         """Compute all outputs as `run` does, but never in chunks: for checks of what rows do together."""
         ...
 
+    def terminate(self) -> None:
+        """End the runs in flight as soon as that is possible: they raise `RunFailed`."""
+        ...
+
     def close(self) -> None:
         """Release the model's memory; runs in flight finish first. Closing twice is no error."""
         ...

@@ -37,8 +37,8 @@ class Binding:
         self._run = session._sess.run_with_iobinding  # noqa: SLF001 - the public one only adds a check
         self._io_binding = binding._iobinding  # noqa: SLF001
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
-        """Compute the outputs; the returned arrays are the caller's own.
+    def run(self, inputs: Mapping[str, Array], options: Any) -> dict[str, Array] | None:
+        """Compute the outputs with these run options; the returned arrays are the caller's own.
 
         Return None if an input has another shape or dtype than the buffers.
         """
@@ -48,7 +48,7 @@ class Binding:
             if type(array) is not np.ndarray or array.shape != buffer.shape or array.dtype != buffer.dtype:
                 return None
             buffer[...] = array
-        self._run(self._io_binding, None)
+        self._run(self._io_binding, options)
         return {name: buffer.copy() for name, buffer in self._outputs}
 
 
@@ -73,7 +73,9 @@ class BindingPool:
         # Keys whose bound run failed: the sizes of their outputs depend on more than the number of rows.
         self._unbindable: set[BindingKey] = set()
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array] | None:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], options: Any = None
+    ) -> dict[str, Array] | None:
         """Compute with a free binding, or return None if there is none for these inputs and outputs."""
         if not self._usable or type(outputs) is not tuple or inputs.keys() != self._names:
             return None
@@ -86,8 +88,10 @@ class BindingPool:
         if binding is None or free is None:
             return None
         try:
-            results = binding.run(inputs)
+            results = binding.run(inputs, options)
         except self._errors:
+            if options is not None and options.terminate:
+                raise  # It was ended from outside, which says nothing about the buffers.
             # The run without a binding, which follows, shows whether the input is at fault as well.
             self._unbindable.add(key)
             self._free.pop(key, None)

@@ -112,7 +112,8 @@ class OnnxRuntime:
         fixed_sizes = all(isinstance(size, int) for tensor in self.inputs for size in tensor.shape[1:])
         self._same_size = fixed_sizes and not self._texts
         self._whole_rows = 1
-        self._shrinking = _shrinking_run()
+        # Shared by all runs, so that those in flight can be ended together.
+        self._usual, self._shrinking = import_onnxruntime().RunOptions(), _shrinking_run()
         # Whether chunks of rows are all that makes one run larger than another.
         self._alike = divisible and self._same_size
         self._usual_size = 0.0
@@ -125,12 +126,12 @@ class OnnxRuntime:
         if outputs is None:
             outputs = self._names
         try:
-            bound: dict[str, Array] | None = bindings.run(inputs, outputs)
+            bound: dict[str, Array] | None = bindings.run(inputs, outputs, self._usual)
             if bound is not None:
                 return bound
             if self._divisible and _rows(inputs) > self._whole_rows:
                 return self._run_rows(session, inputs, outputs)
-            options = None if self._alike else self._options(self._size(inputs))
+            options = self._usual if self._alike else self._options(self._size(inputs))
             # The public `run` checks the names once more in Python: 1.3 µs of 6.5 for a small model.
             values = session._sess.run(list(outputs), inputs, options)  # noqa: SLF001
         except self._errors as error:
@@ -182,7 +183,7 @@ class OnnxRuntime:
         self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str], values: int = 0
     ) -> dict[str, Array]:
         rows, left = _rows(inputs), _rows(inputs)
-        usual = None if self._alike else self._options(self._size(inputs))
+        usual = self._usual if self._alike else self._options(self._size(inputs))
 
         def run(part: Mapping[str, Array]) -> dict[str, Array]:
             nonlocal left
@@ -212,7 +213,7 @@ class OnnxRuntime:
         usual = self._usual_size or size
         # A moving average: large requests become usual if they are many, and then memory is kept for them.
         self._usual_size = usual + (size - usual) / 16
-        return self._shrinking if size > _FAR_LARGER * usual else None
+        return self._shrinking if size > _FAR_LARGER * usual else self._usual
 
     def _run_in_little_memory(
         self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str]
@@ -234,6 +235,13 @@ class OnnxRuntime:
                 if last_try:
                     raise _too_large(error) from None
         raise AssertionError("unreachable")
+
+    def terminate(self) -> None:
+        """End the runs in flight, between two operators, with `RunFailed`; later ones are not concerned."""
+        ending = self._usual, self._shrinking
+        self._usual, self._shrinking = import_onnxruntime().RunOptions(), _shrinking_run()
+        for options in ending:
+            options.terminate = True
 
     def close(self) -> None:
         """Release the model's memory, and return the freed heap to the system."""
@@ -275,6 +283,8 @@ def _run_error(message: str) -> LadingError:
         hint = '`handle_unknown` of an encoder, set in training, takes any: "ignore" or "use_encoded_value"'
         expected = "categories that it was trained with"
         return ValueRefused("a value of this request", expected=expected, found="another", hint=hint)
+    if "terminate flag" in message:
+        return RunFailed("the run of this request", expected="an end in time", found="none, so it was ended")
     return RunFailed("the model failed on this input", found=message)
 
 

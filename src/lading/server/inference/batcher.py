@@ -74,6 +74,7 @@ class Batcher:
         self._starting = threading.Lock()
         self._counting = threading.Lock()
         self._cancelled = 0  # Still in the queue: they are skipped when their turn comes.
+        self.running_since = 0.0  # on the clock of `time.monotonic`; 0 while nothing runs
         self._merges = served.signature.batched and limits.max_rows > 1
 
     @property
@@ -97,11 +98,13 @@ class Batcher:
         if self._thread is None:
             self._start()
 
-    def stop(self) -> None:
-        """Finish what waits, then end the thread."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Finish what waits, then end the thread; return whether it has ended within `timeout_s`."""
         self._waiting.put(None)
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _on_cancel(self, job: Job) -> None:
         """Stop counting a job that is cancelled while it waits."""
@@ -140,11 +143,13 @@ class Batcher:
         """Run `first` and what waits beside it, and return all of it to the clients."""
         batch = self._gather(first)
         live = [job for job, _ in batch if _is_live(job)]
+        self.running_since = time.monotonic()
         try:
             if live:
                 self._run(live)
         except Exception:  # noqa: BLE001 - logged with its traceback; the thread lives for the next
             fail_unfinished(live)
+        self.running_since = 0.0
         _deliver(batch)
 
     def _gather(self, first: QueuedJob) -> list[QueuedJob]:

@@ -5,6 +5,7 @@ Every protocol uses it and it knows none: it has arrays, names and errors, and n
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import threading
@@ -29,6 +30,11 @@ from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
 from lading.server.inference.version_table import ANSWERING, VersionTable
 from lading.signature import Array
+
+log = logging.getLogger("lading.server")
+
+_ENDING_S = 2.0  # How long an operator may take until the next one is not begun any more.
+_LAST_RUN_S = 5.0
 
 INLINE_S = 0.0002
 """A run expected to take less stays in the caller's thread: passing it to another costs about 100 µs."""
@@ -308,10 +314,40 @@ class DataPlane:
         batcher = self._batchers.get(served)
         return batcher.depth if batcher is not None else 0
 
+    def end_long_runs(self, limit_s: float) -> None:
+        """End runs of queued jobs that have lasted longer: their clients have been answered.
+
+        The server is not ready while one cannot be ended, because what waits behind it does not move.
+        """
+        now, stuck = time.monotonic(), ""
+        for served, batcher in list(self._batchers.items()):
+            since = batcher.running_since
+            lasted_s = now - since if since else 0.0
+            if lasted_s > limit_s + _ENDING_S:
+                stuck = f"a run of `{served.label}` cannot be ended, {batcher.depth} requests wait behind it"
+            elif lasted_s > limit_s:
+                self._end_runs(served, f"a run has not ended within {limit_s:g} s")
+        self.readiness.stuck_reason = stuck
+
+    def end_all_runs(self, why: str) -> None:
+        """End every run that is in flight."""
+        for versions in self.models.values():
+            for served in versions:
+                self._end_runs(served, why)
+
+    def _end_runs(self, served: ServedVersion, why: str) -> None:
+        if served.loaded is not None and served.in_memory:
+            log.warning("%s: %s; ending it", served.label, why)
+            served.loaded.runtime.terminate()
+
     def close(self) -> None:
-        """Finish what waits in every batcher."""
-        for batcher in self._batchers.values():
-            batcher.stop()
+        """Finish what waits in every batcher; what runs and does not end is ended, or abandoned."""
+        for served, batcher in self._batchers.items():
+            if batcher.stop(_LAST_RUN_S):
+                continue
+            self._end_runs(served, "the server is stopping, and a run has not ended")
+            if not batcher.stop(_LAST_RUN_S):
+                log.warning("%s: a run that cannot be ended is abandoned", served.label)
 
     def _batcher(self, served: ServedVersion) -> Batcher:
         batcher = self._batchers.get(served)

@@ -33,7 +33,11 @@ def run_jobs(served: ServedVersion, jobs: list[Job]) -> bool:
     except (LadingError, ValueError):
         # numpy raises ValueError if the inputs cannot be concatenated, or the outputs cannot be sliced.
         for job in jobs:
-            run_one(served, job)
+            # Nobody waits any more for what was ended because it took too long.
+            if job.is_overdue(time.monotonic()):
+                job.outcome = job.outcome or RunFailed("the run of this request", found="no end in time")
+            else:
+                run_one(served, job)
         return False
     return True
 

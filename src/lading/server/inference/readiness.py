@@ -39,7 +39,8 @@ class NotReady:
 class Readiness:
     """Answers for one process whether its models are ready, by the version table of the moment.
 
-    ``not_ready_reason`` is why nothing is loaded, and is ignored once something is;
+    ``not_ready_reason`` is why nothing is loaded, and is ignored once something is; ``stuck_reason`` is which
+    run cannot be ended, empty if none is;
     ``catalog_unreachable_since`` is a Unix time, None while the catalog answers, and ``catalog_answered_at``
     that of the last turn of the follower that the catalog answered, 0 for none.
     """
@@ -47,6 +48,7 @@ class Readiness:
     def __init__(self, current_table: Callable[[], VersionTable]) -> None:
         self._current_table = current_table
         self.not_ready_reason = ""
+        self.stuck_reason = ""
         self.catalog_unreachable_since: float | None = None
         self.catalog_answered_at = 0.0
 
@@ -60,6 +62,8 @@ class Readiness:
         # Nothing has failed, but nothing could answer either.
         if not table.models:
             return NotReady("empty", nothing_loaded(self.not_ready_reason))
+        if self.stuck_reason:
+            return NotReady("failed", self.stuck_reason)
         return obstacle_among(table.deciding())
 
     def is_ready(self) -> bool:

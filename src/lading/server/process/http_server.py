@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from math import ceil
 from types import FrameType
@@ -75,6 +76,7 @@ class HttpServer(uvicorn.Server):
         self._drain_delay_s = settings.drain_delay_s
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining = False
+        self.ticked_at = 0.0  # 0 while the event loop does not turn
         kind = config.http
         self._stage = kind.stage if isinstance(kind, type) and issubclass(kind, FastProtocol) else None
 
@@ -91,6 +93,7 @@ class HttpServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Check deadlines and publish counts, ten times a second; return whether to end."""
+        self.ticked_at = time.monotonic()
         now = asyncio.get_running_loop().time()
         connections = self.server_state.connections
         if self._stage is not None:
@@ -102,7 +105,10 @@ class HttpServer(uvicorn.Server):
             self._metrics.publish(len(connections))
         if self._acceptor is not None:
             self._acceptor.count(len(connections))
-        return await super().on_tick(counter)
+        ends = await super().on_tick(counter)
+        if ends:
+            self.ticked_at = 0.0
+        return ends
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to drain; uvicorn's signal handler calls this in the main thread."""

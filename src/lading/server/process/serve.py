@@ -34,6 +34,7 @@ from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
+from lading.server.process.watchdog import Watchdog
 from lading.server.process.worker import WorkerContext, replica_id
 from lading.settings import ServeSettings, proofs_folder
 
@@ -79,6 +80,9 @@ def serve(
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
         server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, counters)
+        watchdog = Watchdog(plane, settings.deadline_s, lambda: server.ticked_at)
+        watchdog.start()
+        started.callback(watchdog.close)
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
 
