@@ -168,7 +168,9 @@ class Releases:
                 raise _stale(release, current)
             done = changed(current, changes, at)
             version = event.version or current.candidate or done.live
-            return [(done, msgspec.structs.replace(event, version=version))]
+            # The history alone has to show what is live.
+            to = str(done.live) if done.live != current.live and not event.to else event.to
+            return [(done, msgspec.structs.replace(event, version=version, to=to))]
 
         named = (
             changes.get("live"),

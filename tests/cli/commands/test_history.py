@@ -55,6 +55,26 @@ def test_an_altered_history_is_noticed_and_the_event_named(lading, proved, fille
     assert f"history of `iris`, {place}" in stderr
 
 
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("update releases set live = 2", "its row says that version 2 is live, its history version 1"),
+        (
+            "update releases set candidate = 7 where number = 2",
+            "the candidate is version 7, its history version 2",
+        ),
+    ],
+)
+def test_a_release_row_that_was_rewritten_is_noticed(lading, proved, filled, statement, sentence):
+    lading("release", "iris:1")
+    lading("release", "iris:2", "--canary")
+    assert lading("history", "iris", "--check")[0] == 0
+    tamper(filled, statement)
+    code, _, stderr = lading("history", "iris", "--check")
+    assert code == 1
+    assert sentence in stderr
+
+
 @pytest.mark.parametrize(("last", "changes"), [(3, 2), (2, 1)])
 def test_a_history_whose_end_was_cut_off_within_the_newest_release_is_noticed(
     lading, proved, filled, last, changes

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -202,6 +205,21 @@ def test_a_catalog_that_answers_nonsense_at_first_does_not_keep_a_server_from_st
         server.until(lambda: server.ready() == [1])
     finally:
         server.close()
+
+
+def test_a_row_that_was_rewritten_does_not_decide_what_is_live(released, caplog):
+    with closing(sqlite3.connect(Path(released.registry.where) / "catalog.db")) as connection, connection:
+        connection.execute("update releases set live = 3")
+    released.until(lambda: "was not written by lading" in caplog.text)
+    released.wait_turns()
+    assert {released.ask() for _ in range(20)} == {1}
+    assert (
+        "its row says that version 3 is live, its history version 1; serving what the history says"
+        in caplog.text
+    )
+    # What lading writes is followed again.
+    released.registry.releases.rollback("iris", to=2, actor="ann")
+    released.until(lambda: released.ask() == 2)
 
 
 def test_no_version_is_tagged_candidate_when_the_release_has_none(released):

@@ -62,6 +62,7 @@ def history(name: str, check: bool, last: int | None, registry: str | None, as_j
 
 def _check(name: str, events: list[Event], releases: list[Release]) -> None:
     from lading.release import verify_chain
+    from lading.release.from_history import contradiction
 
     where = f"history of `{name}`"
     hint = "the record was modified by something other than lading; compare it with a copy of the catalog"
@@ -78,6 +79,9 @@ def _check(name: str, events: list[Event], releases: list[Release]) -> None:
             expected = f"{release.epoch} changes of release {release.number}"
             actual = str(changes[release.number])
             raise HistoryBroken(f"{where}, its end", expected=expected, found=actual, hint=hint)
+    wrong = contradiction(releases[0], events) if releases else None
+    if wrong is not None:
+        raise HistoryBroken(f"release {releases[0].number} of `{name}`: {wrong}", hint=hint)
 
 
 def _row(event: Event) -> tuple[str, ...]:

@@ -12,10 +12,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+import msgspec
+
 from lading.errors import CatalogTooNew, NotFound, RegistryUnavailable
 from lading.ref import Ref
 from lading.registry import ModelVersion, Registry
 from lading.release import Release
+from lading.release.from_history import contradiction, live_versions
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.inference.traffic import Traffic
@@ -69,6 +72,8 @@ class Follower:
         self._failures = FailureLog()
         self._reporter = Reporter(registry, plane, observer, self._failures)
         self._releases: tuple[Release, ...] | None = None
+        # The row last read of each model, and what is served of it.
+        self._checked: dict[str, tuple[Release, Release]] = {}
         self._tags_due_at = 0.0
         self.turns = 0
         self._stop = threading.Event()
@@ -130,7 +135,7 @@ class Follower:
         self.turns += 1
         try:
             with self._failures.guard("following the releases"):
-                releases = tuple(self._registry.releases.wanted())
+                releases = tuple(map(self._held_against_history, self._registry.releases.wanted()))
                 self._plane.releases = releases
                 self._readiness.catalog_answered_at = time.time()
                 self.converge(releases)
@@ -146,6 +151,30 @@ class Follower:
         self._end_outage()
         self._check_whether_released()
         return None
+
+    def _held_against_history(self, release: Release) -> Release:
+        """Return `release`, or what its history says instead if its row contradicts it.
+
+        A row can be rewritten by anybody who can write to the database; the events of a model are a chain.
+        They are read only when the row has changed.
+        """
+        known = self._checked.get(release.name)
+        if known is not None and known[0] == release:
+            return known[1]
+        events = self._registry.releases.events(release.name)
+        wrong, result = contradiction(release, events), release
+        if wrong is not None:
+            result = msgspec.structs.replace(
+                release, live=live_versions(events)[0], candidate=None, weight_percent=0.0
+            )
+            log.error(
+                "release %d of %s was not written by lading: %s; serving what the history says",
+                release.number,
+                release.name,
+                wrong,
+            )
+        self._checked[release.name] = (release, result)
+        return result
 
     def _begin_outage(self, error: RegistryUnavailable) -> None:
         if self._readiness.catalog_unreachable_since is None:
