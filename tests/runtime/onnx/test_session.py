@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lading.errors import (
+    EmptyInput,
     ModelInvalid,
     OperatorUnsupported,
     RunFailed,
@@ -107,6 +108,21 @@ def test_a_failed_run_raises_one_sentence_and_the_next_run_works(tmp_path):
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert runtime.run({"I": np.array([2])})["Y"].tolist() == [3]
+
+
+def test_an_empty_tensor_that_a_model_fails_on_is_the_callers_value(tmp_path):
+    first = graph(
+        [node("Gather", "X I", "Y", axis=1)],
+        [tensor("X", "float32", "batch", "n")],
+        [tensor("Y")],
+        constants={"I": np.array(0)},
+    )
+    runtime = open_session(tmp_path, first)
+    with pytest.raises(EmptyInput) as caught:
+        runtime.run({"X": np.zeros((1, 0), "float32")})
+    assert "input `X`: expected at least one value" in str(caught.value)
+    assert "found shape `[1, 0]`" in str(caught.value)
+    assert runtime.run({"X": np.ones((1, 2), "float32")})["Y"].tolist() == [1]
 
 
 @pytest.mark.parametrize(

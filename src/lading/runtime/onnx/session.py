@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lading.errors import (
+    EmptyInput,
     LadingError,
     ModelInvalid,
     OperatorUnsupported,
@@ -137,7 +138,7 @@ class OnnxRuntime:
         except self._errors as error:
             if is_out_of_memory(error):
                 return self._run_in_little_memory(session, inputs, outputs)
-            raise _run_error(error_sentence(error)) from None
+            raise _run_error(error_sentence(error), inputs) from None
         results = dict(zip(outputs, values, strict=True))
         bindings.bind(inputs, outputs, results)
         return results
@@ -147,7 +148,7 @@ class OnnxRuntime:
         try:
             values = self.session._sess.run(list(self._names), inputs, self._shrinking)  # noqa: SLF001
         except self._errors as error:
-            raise _run_error(error_sentence(error)) from None
+            raise _run_error(error_sentence(error), inputs) from None
         return dict(zip(self._names, values, strict=True))
 
     def _run_rows(
@@ -231,7 +232,7 @@ class OnnxRuntime:
                 return FixedChunks(1).run(run, inputs) if by_row else run(inputs)
             except self._errors as error:
                 if not is_out_of_memory(error):
-                    raise _run_error(error_sentence(error)) from None
+                    raise _run_error(error_sentence(error), inputs) from None
                 if last_try:
                     raise _too_large(error) from None
         raise AssertionError("unreachable")
@@ -276,8 +277,8 @@ def _shrinking_run() -> Any:
     return options
 
 
-def _run_error(message: str) -> LadingError:
-    """Return the error for a run that failed with `message`."""
+def _run_error(message: str, inputs: Mapping[str, Array]) -> LadingError:
+    """Return the error for a run of `inputs` that failed with `message`."""
     # A category that the model does not know is a value of the caller, not a defect of the model.
     if "Unknown Category" in message:
         hint = '`handle_unknown` of an encoder, set in training, takes any: "ignore" or "use_encoded_value"'
@@ -285,6 +286,10 @@ def _run_error(message: str) -> LadingError:
         return ValueRefused("a value of this request", expected=expected, found="another", hint=hint)
     if "terminate flag" in message:
         return RunFailed("the run of this request", expected="an end in time", found="none, so it was ended")
+    for name, array in inputs.items():
+        if type(array) is np.ndarray and 0 in array.shape:
+            expected = "at least one value, because the model fails without any"
+            return EmptyInput(f"input `{name}`", expected=expected, found=f"shape `{list(array.shape)}`")
     return RunFailed("the model failed on this input", found=message)
 
 
