@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from lading.errors import InvalidSetting
+from lading.errors import InvalidSetting, mid_sentence
 from lading.evidence import Check
 
 # By gate, the number of evidence that it limits.
@@ -83,7 +83,8 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidSetting(f"`{where}`", expected="TOML", found=str(error)) from None
+        text = mid_sentence(str(error).replace("'", "`"))
+        raise InvalidSetting(f"`{where}`", expected="TOML", found=f"another form: {text}") from None
 
 
 def limit_of(

@@ -55,6 +55,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     for name in ("iris_svc.onnx", "label.json", "train.csv", "gates.toml", "rows.json", "rows.csv"):
         (tmp_path / name).touch()
     (tmp_path / "iris.bundle").mkdir()
+    (tmp_path / "iris.bundle" / "bundle.json").touch()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "wheels").mkdir()
     for name in ("requirements/image.txt", "rootfs.tar"):

@@ -45,8 +45,8 @@ def destination_errors(where: str) -> Iterator[None]:
         expected = "a place to write"
         if error.errno in _FULL:
             hint = "free some space there, or name another place"
-            raise RegistryUnavailable(where, expected=expected, found=str(error), hint=hint) from error
-        raise UsageError(where, expected=expected, found=str(error)) from error
+            raise RegistryUnavailable(where, expected=expected, found=_text(error), hint=hint) from error
+        raise UsageError(where, expected=expected, found=_text(error)) from error
 
 
 def read_only(where: str) -> RegistryReadOnly:
@@ -58,10 +58,13 @@ def read_only(where: str) -> RegistryReadOnly:
 
 def unavailable(where: str, error: OSError) -> RegistryUnavailable:
     """Return the error for an `OSError` in the registry at `where`."""
-    # `strerror` is a sentence of its own: "No space left on device".
-    text = (error.strerror or str(error)).lower()
-    actual = f"{text} at `{error.filename}`" if error.filename else text
     hint = _HINTS.get(error.errno) if error.errno is not None else None
     return RegistryUnavailable(
-        f"registry `{where}`", expected="to read and write it", found=actual, hint=hint
+        f"registry `{where}`", expected="to read and write it", found=_text(error), hint=hint
     )
+
+
+def _text(error: OSError) -> str:
+    # `strerror` is a sentence of its own: "No space left on device".
+    text = (error.strerror or str(error)).lower()
+    return f"{text} at `{error.filename}`" if error.filename else text

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle, Draft, write_bundle
 from lading.convert.open import open_model
 from lading.errors import ConversionError, LadingError, ParityLost
@@ -82,9 +83,10 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
         training=describe_training(trained.framework, trained.packages),
     )
     kept = golden_samples(trained, probe, proof, synthetic=golden == "synthetic")
-    bundle = write_bundle(
-        place, draft, model=proof.conversion.model, samples=kept, requirements=requirements()
-    )
+    with destination_errors(f"bundle `{dest}`"):
+        bundle = write_bundle(
+            place, draft, model=proof.conversion.model, samples=kept, requirements=requirements()
+        )
     try:
         _replay(bundle, trained.title)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import sys
@@ -49,7 +50,13 @@ def load_model(model: Any) -> Any:
     loaded = _import(name, model)
     for part in attribute.split("."):
         if not hasattr(loaded, part):
-            raise InvalidSetting(f"`{model}`", expected="`module:object`", found=f"no `{part}` in `{name}`")
+            near = difflib.get_close_matches(part, vars(loaded) if hasattr(loaded, "__dict__") else (), n=1)
+            raise InvalidSetting(
+                f"`{model}`",
+                expected="`module:object`",
+                found=f"no `{part}` in `{name}`",
+                hint=f"did you mean `{near[0]}`?" if near else None,
+            )
         loaded = getattr(loaded, part)
     return loaded
 

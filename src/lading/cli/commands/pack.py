@@ -11,6 +11,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.isolated import isolate
 from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option
 
@@ -158,6 +159,11 @@ def _check_model(model: str) -> None:
         expected = "an .onnx file or `module:object`"
         raise click.BadParameter(
             f"expected {expected}, found `{model}`, which does not exist", param_hint="MODEL"
+        )
+    if not is_object and model.endswith(".py"):
+        hint = f"`{Path(model).stem}:NAME` is the object NAME in it"
+        raise HintedUsageError(
+            f"`{model}`: expected an .onnx file or `module:object`, found a Python file", hint
         )
     here = str(Path.cwd())
     if is_object and here not in sys.path:

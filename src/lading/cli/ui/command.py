@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,7 +29,10 @@ class Command(click.Command):
         except ModelNotFound as error:
             for name in _bare_names(self, ctx):
                 if error.model == name:
-                    hint = f"{error.hint or ''} (a directory is written `./{name}`)".strip()
+                    meant = f"a directory is written `./{name}`"
+                    if Path(name).is_file():
+                        meant = f"`{name}` is a file; `lading pack` makes a bundle of a model"
+                    hint = f"{error.hint or ''} ({meant})".strip()
                     raise error.with_hint(hint) from error.__cause__
             raise
 

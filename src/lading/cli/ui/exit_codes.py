@@ -52,6 +52,8 @@ EXIT: dict[type[LadingError], int] = {
 _QUOTED = re.compile(r"'([^']*)'")
 _NUMBERS = {"integer": "whole number", "float": "number"}
 _NUMBER = re.compile(r"a valid (integer|float)( range)?\b")
+_RANGE = re.compile(r"'?([^\s']+)'? is not in the range (?:(\S+)<=)?x(?:(<=|>=)(\S+?))?(?=\.?$)")
+_ARGUMENTS = re.compile(r"'\[([^'\]]+)\](?:\.\.\.)?'")
 _CHOICES = re.compile(r"\. Choose from:\s*([^.]*)")
 # HTTP statuses of a server that have an exit code of their own; any other one is a refusal.
 _REMOTE = {404: NOT_FOUND, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
@@ -146,9 +148,17 @@ def _sentence(error: click.ClickException) -> str:
         return f"no such option `{error.option_name}`"
     # click: "Invalid value for '--port': 'x' is not a valid integer." and ". Choose from: a, b".
     plain = _NUMBER.sub(lambda match: f"a {_NUMBERS[match[1]]}", error.format_message())
+    plain = _ARGUMENTS.sub(r"'\1'", _RANGE.sub(_expected_range, plain))
     plain = _CHOICES.sub(lambda match: f", one of {_quoted_choices(match[1])}", plain)
     where, colon, detail = plain.strip().removesuffix(".").partition(": ")
     return _QUOTED.sub(r"`\1`", mid_sentence(where) + colon + mid_sentence(detail))
+
+
+def _expected_range(match: re.Match[str]) -> str:
+    value, low, sign, high = match.groups()
+    bound = "at least" if sign == ">=" else "at most"
+    expected = f"{low} to {high}" if low is not None else f"{bound} {high}"
+    return f"expected {expected}, found '{value}'"
 
 
 def _quoted_choices(choices: str) -> str:

@@ -122,6 +122,11 @@ class DirectoryType(click.Path):
         if not path.exists() and near.is_dir():
             hint = did_you_mean([str(near)])
             raise HintedUsageError(f"directory `{value}` does not exist", hint, ctx)
+        if path.is_dir() and not (path / "bundle.json").exists():
+            within = sorted(str(file.parent) for file in path.glob("*/bundle.json"))
+            hint = did_you_mean(within[:2]) or "`lading pack` makes a bundle of a model"
+            where = f"`{value}`: expected a bundle's directory, found no `bundle.json` in it"
+            raise HintedUsageError(where, hint, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -196,7 +201,8 @@ def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
 
 
 def _not_packed(value: str, ctx: click.Context | None) -> HintedUsageError:
-    hint = f"`lading pack {value} --name NAME --owner OWNER` makes a bundle of a model"
+    source = f"{Path(value).stem}:OBJECT" if value.endswith(".py") else value
+    hint = f"`lading pack {source} --name NAME --owner OWNER` makes a bundle of a model"
     return HintedUsageError(
         f"`{value}`: expected a bundle's directory or a reference, found a file", hint, ctx
     )
