@@ -44,7 +44,12 @@ PACK = "--name iris --samples rows.csv --owner a@example.com"
         ),
         ("push .", 2, "`.`: expected a bundle's directory, found no", "did you mean `iris.bundle`?"),
         ("push wrong_train.py", 2, "found a file", "`lading pack wrong_train:OBJECT --name"),
-        (f"pack wrong_train:modle {PACK} -o z", 2, "found no `modle` in `wrong_train`", "did you mean `model`?"),
+        (
+            f"pack wrong_train:modle {PACK} -o z",
+            2,
+            "found no `modle` in `wrong_train`",
+            "did you mean `model`?",
+        ),
         (f"pack wrong_train.py {PACK}", 2, "found a Python file", "`wrong_train:NAME` is the object NAME in"),
         (f"pack wrong_train:model {PACK} -o /proc/x", 2, "bundle `/proc/x`: expected a place to write,", ""),
         ("inspect rows.csv", 3, "found no such model", "`rows.csv` is a file; `lading pack` makes a bundle"),

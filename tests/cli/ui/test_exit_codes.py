@@ -99,7 +99,11 @@ def test_every_exit_code_has_a_meaning():
         (["pakc"], "no such command `pakc`", "did you mean `pack`?"),
         (["xyzzy"], "no such command `xyzzy`", "see `lading --help`"),
         (["serve", "--prot", "1"], "no such option `--prot`", "did you mean `--port`"),
-        (["serve", "--port", "-1"], "invalid value for `--port`: expected 0 to 65535, found `-1`", "see `lading serve --help`"),
+        (
+            ["serve", "--port", "-1"],
+            "invalid value for `--port`: expected 0 to 65535, found `-1`",
+            "see `lading serve --help`",
+        ),
         (["serve", "--workers", "many"], "`--workers`: `many` is not a whole number", "see"),
         (
             ["image", "base", "--from", "none.tar.xz", "--wheels", ".", "--to", "oci:x"],
@@ -112,7 +116,11 @@ def test_every_exit_code_has_a_meaning():
         (["verify", "iris", "--gates", "none"], "`--gates`: file `none` does not exist", "see"),
         (["completion"], "missing argument `SHELL`, one of `bash`, `zsh`, `fish`", "see"),
         (["completion", "tcsh"], "`SHELL`: `tcsh` is not one of `bash`, `zsh`, `fish`", "see"),
-        (["serve", "--port", "65536"], "invalid value for `--port`: expected 0 to 65535, found `65536`", "see"),
+        (
+            ["serve", "--port", "65536"],
+            "invalid value for `--port`: expected 0 to 65535, found `65536`",
+            "see",
+        ),
         (["pack", "none.onnx", "--name", "a", "--owner", "b", "--purpose", "c"], "does not exist", "see"),
         (["pack", "m.onnx", "--metric", "acc"], "expected `name=number`, found `acc`", "see"),
         (["pack", "m.onnx", "--metric", "acc=high"], "expected `name=number`", "see"),
