@@ -87,11 +87,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
         bundle = write_bundle(
             place, draft, model=proof.conversion.model, samples=kept, requirements=requirements()
         )
-    try:
-        _replay(bundle, trained.title)
-    except BaseException:
-        shutil.rmtree(bundle.path, ignore_errors=True)
-        raise
+    _replay_or_remove(bundle, trained.title)
     return move_into_place(bundle, dest)
 
 
@@ -100,6 +96,14 @@ def _check_choices(name: str, dtype: str, golden: str, owner: str) -> None:
     require(dtype in _DTYPES, "`dtype`", "one of `auto`, `float32`, `float64`", f"`{dtype}`")
     require(golden in ("rows", "synthetic"), "`golden`", "`rows` or `synthetic`", f"`{golden}`")
     require(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
+
+
+def _replay_or_remove(bundle: Bundle, title: str) -> None:
+    try:
+        _replay(bundle, title)
+    except BaseException:
+        shutil.rmtree(bundle.path, ignore_errors=True)
+        raise
 
 
 def _replay(bundle: Bundle, title: str) -> None:
