@@ -117,7 +117,7 @@ class OnnxRuntime:
         self._usual, self._shrinking = import_onnxruntime().RunOptions(), _shrinking_run()
         # Whether chunks of rows are all that makes one run larger than another.
         self._alike = divisible and self._same_size
-        self._usual_size = 0.0
+        self._usual_size = self._kept_size = 0.0
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that were cast already; raises `RunFailed`."""
@@ -207,14 +207,24 @@ class OnnxRuntime:
         if self._texts:
             texts = [array for name, array in inputs.items() if name in self._texts]
             return sum(sum(map(len, array.ravel().tolist())) for array in texts if type(array) is np.ndarray)
-        return sum(array.size for array in inputs.values() if type(array) is np.ndarray)
+        size = 0
+        for array in inputs.values():  # No generator: every request passes here.
+            if type(array) is np.ndarray:
+                size += array.size
+        return size
 
-    def _options(self, size: float) -> Any:
+    def _options(self, size: int) -> Any:
         """Return the options of a run: what one takes that is far larger than usual goes back after it."""
-        usual = self._usual_size or size
-        # A moving average: large requests become usual if they are many, and then memory is kept for them.
-        self._usual_size = usual + (size - usual) / 16
-        return self._shrinking if size > _FAR_LARGER * usual else self._usual
+        if size <= self._kept_size:
+            return self._usual
+        if not self._usual_size:  # the first run
+            self._usual_size = float(size)
+            self._kept_size = _FAR_LARGER * self._usual_size
+            return self._usual
+        # Large requests become usual if they are many, and then memory is kept for them.
+        self._usual_size += (size - self._usual_size) / 16
+        self._kept_size = _FAR_LARGER * self._usual_size
+        return self._shrinking
 
     def _run_in_little_memory(
         self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str]
