@@ -112,3 +112,20 @@ def _model(nodes: list[Any], constants: dict[str, Any]) -> bytes:
     return graph(
         nodes, [tensor("X", "float32", *_SHAPE)], [tensor("Y", "float32", *_SHAPE)], constants=constants
     )
+
+
+def sequence_bundle(folder: Path, steps: int = 3) -> Bundle:
+    """Write a bundle of a GRU over as many steps as the caller sends; golden ones are `steps`.
+
+    ONNX Runtime 1.31 ends the process when there are none.
+    """
+    constants = {
+        "weights": np.full((1, 15, 2), 0.1, "float32"),
+        "recurrence": np.full((1, 15, 5), 0.1, "float32"),
+    }
+    inputs, outputs = tensor("X", "float32", "steps", 1, 2), tensor("Y", "float32", 1, 1, 5)
+    nodes = [node("GRU", "X weights recurrence", "all Y", hidden_size=5)]
+    model = graph(nodes, [inputs], [outputs], constants=constants)
+    return bundle_of(
+        folder, model, Signature((inputs,), (outputs,)), {"X": np.ones((steps, 1, 2), "float32")}
+    )

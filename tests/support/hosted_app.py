@@ -56,6 +56,9 @@ class GatedRuntime:
         gate, self.gate = self.gate, threading.Event()
         gate.set()
 
+    def terminate(self) -> None:
+        self.release_entered()
+
     def close(self) -> None:
         self._runtime.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,9 @@ class LoadedModel:
     """An opened bundle and its running model. ``cost`` is zero until it has been measured.
 
     ``headers``, ``header_block`` and ``metadata`` name the bundle in answers: for HTTP as pairs and as bytes
-    on the wire, for gRPC as metadata. ``plans`` is where protocols keep what they prepare once for a model.
+    on the wire, for gRPC as metadata. ``never_empty`` names the inputs that must have a value: of a size that
+    the model leaves open no golden sample has shown 0. ``plans`` is where protocols keep what they prepare
+    once for a model.
     """
 
     bundle: Bundle
@@ -43,20 +45,32 @@ class LoadedModel:
     headers: tuple[tuple[bytes, bytes], ...]
     header_block: bytes
     metadata: tuple[tuple[str, str], ...]
+    never_empty: tuple[str, ...] = ()
     cost: Cost = Cost(0.0, 0.0)
     plans: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, bundle: Bundle, runtime: Runtime, label: str) -> LoadedModel:
         """Make the model that answers under the name `label` (``iris:3``) with what `bundle` holds."""
+        samples, signature = bundle.samples(), bundle.manifest.signature
         headers = ((b"x-lading-model", label.encode()), (b"x-lading-digest", bundle.digest.encode()))
         return cls(
             bundle=bundle,
             runtime=runtime,
-            signature=bundle.manifest.signature,
+            signature=signature,
             labels=bundle.manifest.labels,
-            samples=bundle.samples(),
+            samples=samples,
             headers=headers,
             header_block=b"".join(b"%b: %b\r\n" % header for header in headers),
             metadata=tuple((name.decode(), value.decode()) for name, value in headers),
+            never_empty=tuple(_never_empty(signature, samples)),
         )
+
+
+def _never_empty(signature: Signature, samples: Samples) -> Iterator[str]:
+    """Return the inputs that may be empty by their shape, and are not in any golden sample."""
+    for tensor in signature.inputs:
+        sizes = tensor.shape[1:] if signature.batched else tensor.shape
+        golden = samples.inputs.get(tensor.name)
+        if any(isinstance(size, str) for size in sizes) and (golden is None or golden.size):
+            yield tensor.name

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lading.bundle import Manifest, Samples
-from lading.errors import LadingError, ModelNotReady, RunFailed
+from lading.errors import LadingError, ModelNotReady, RunFailed, ShapeRefused
 from lading.server.inference.loaded import LoadedModel
 from lading.signature import Array, Signature
 
@@ -128,12 +128,24 @@ class ServedVersion:
         model = self.loaded
         if model is None or not self.in_memory:
             raise not_ready(self)
+        for name in model.never_empty:
+            if not inputs[name].size:
+                raise self._refusal_of_empty(name, inputs[name])
         try:
             return model.runtime.run(inputs, outputs)
         except RunFailed:
             if not self.in_memory:  # Closed between the check and the run: not the fault of the request.
                 raise not_ready(self) from None
             raise
+
+    def _refusal_of_empty(self, name: str, array: Array) -> ShapeRefused:
+        # Kernels of ONNX Runtime abort the process on sizes that their authors did not think of (GRU, 1.31).
+        return ShapeRefused(
+            f"input `{name}` of `{self.label}`",
+            expected="at least one value",
+            found=f"shape `{list(array.shape)}`",
+            hint="pack the model with a sample that is empty, if it takes such ones",
+        )
 
     def acquire(self) -> None:
         """Count one request in: a version is not unloaded while it has any in flight."""
