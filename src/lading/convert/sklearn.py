@@ -24,6 +24,7 @@ from lading.convert import Conversion, Plan, TrainedModel, graph, inputs, output
 from lading.convert.probabilities import keep_inside
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_added import added_converters
+from lading.convert.sklearn_categories import with_codes_apart
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
 from lading.convert.sklearn_words import known_categories, known_words
 from lading.convert.table import Table, make_table
@@ -147,15 +148,16 @@ class SklearnModel:
 
     def _to_onnx(self, form: inputs.Form) -> Any:
         types = [(fed.name, _TENSOR_TYPES[fed.dtype]([None, *fed.width])) for fed in form.fed]
+        whole = with_codes_apart(_without_search(self.model))
         # The form by domain is the one that most need; a few converters compare it as a number and raise.
         for opset in ({"": _OPSET, "ai.onnx.ml": _ML_OPSET}, _OPSET):
             try:
                 with quiet_converters(), added_converters():
                     return skl2onnx.convert_sklearn(
-                        _without_search(self.model),
+                        whole,
                         initial_types=types,
                         name="model",
-                        options=_options(self.model),
+                        options=_options(whole),
                         target_opset=opset,
                         custom_conversion_functions=repaired_converters(),
                     )

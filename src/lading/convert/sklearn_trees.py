@@ -15,6 +15,7 @@ from skl2onnx.common._apply_operation import apply_cast
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn import ensemble, tree
 
+from lading.convert.sklearn_categories import has_categories, with_categories
 from lading.convert.sklearn_nodes import (
     ONNX_DOUBLE,
     ONNX_FLOAT,
@@ -110,7 +111,8 @@ def _in_given_precision(convert: Any, scope: Any, operator: Any, container: Any)
             convert(scope, operator, container)
         return
     kind = "Classifier" if hasattr(operator.raw_operator, "classes_") else "Regressor"
-    with single_outputs(scope, operator, container), changed_attributes(container, _as_doubles):
+    change = partial(_as_boosted_doubles, operator.raw_operator)
+    with single_outputs(scope, operator, container), changed_attributes(container, change):
         # Version 3 of the operator is the first with float64 attributes; the public call takes no version.
         convert._fct(scope, operator, container, f"TreeEnsemble{kind}", "ai.onnx.ml", 3)  # noqa: SLF001
 
@@ -118,11 +120,19 @@ def _in_given_precision(convert: Any, scope: Any, operator: Any, container: Any)
 def _as_boosted(model: Any, attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes with the model's float64 thresholds rounded down, not to the nearest float32."""
     changed = _without_booleans(attributes)
+    if has_categories(model) and "nodes_values" in changed:
+        return _rounded_down(with_categories(model, changed))
     trees = [tree for iteration in model._predictors for tree in iteration]  # noqa: SLF001  # no public way
     nodes = np.concatenate([tree.nodes for tree in trees])
     if len(nodes) != len(changed.get("nodes_values", ())):
         return changed
     return _rounded_down({**changed, "nodes_values": np.where(nodes["is_leaf"], 0.0, nodes["num_threshold"])})
+
+
+def _as_boosted_doubles(model: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    if has_categories(model) and "nodes_values" in attributes:
+        return _as_doubles(with_categories(model, attributes))
+    return _as_doubles(attributes)
 
 
 def _as_doubles(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -199,5 +209,6 @@ def _rounded_down(attributes: dict[str, Any]) -> dict[str, Any]:
         return attributes
     wide = np.asarray(thresholds, dtype=np.float64)  # [nodes]
     narrow = wide.astype(np.float32)
-    below = np.where(narrow > wide, np.nextafter(narrow, np.float32(-np.inf)), narrow)
+    compared = np.asarray(attributes["nodes_modes"]) == "BRANCH_LEQ"  # categories are equal to the nearest
+    below = np.where(compared & (narrow > wide), np.nextafter(narrow, np.float32(-np.inf)), narrow)
     return {**attributes, "nodes_values": below.tolist()}

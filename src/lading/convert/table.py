@@ -70,6 +70,15 @@ class Table:
 
     def _pandas_dtype(self, name: str, array: Array) -> Any:
         dtype = self.pandas_dtypes[name]
+        if hasattr(dtype, "categories"):  # one more is what a frame with another value has
+            import pandas as pd
+
+            unknown = pd.Index(pd.unique(pd.Series(array).dropna())).difference(dtype.categories)
+            return (
+                pd.CategoricalDtype(dtype.categories.append(unknown), dtype.ordered)
+                if len(unknown)
+                else dtype
+            )
         # Probe rows may put fractions into a column of whole numbers; the column's own dtype would cut them.
         return array.dtype if array.dtype.kind == "f" and getattr(dtype, "kind", "f") in "iu" else dtype
 
@@ -195,7 +204,9 @@ def _column_values(series: Any) -> Array:
     if pd.api.types.is_numeric_dtype(dtype):
         # Only floats have a NaN: whole numbers with gaps become float64, as in numpy.
         kind = np.float64 if series.isna().any() else getattr(dtype, "numpy_dtype", dtype)
-        return np.asarray(series.to_numpy(dtype=kind, na_value=np.nan if series.isna().any() else None))
+        # pandas fills gaps of categories although there are none, and cannot with None.
+        gaps = {"na_value": np.nan} if series.isna().any() else {}
+        return np.asarray(series.to_numpy(dtype=kind, **gaps))
     if pd.api.types.is_datetime64_any_dtype(dtype):
         return np.asarray(series.to_numpy())
     return np.asarray(series.to_numpy(dtype=object))

@@ -140,8 +140,8 @@ def near_ties(expected: Mapping[str, Array], answers: Mapping[str, Array], toler
         return none
     flipped = (label != answers["label"]).reshape(rows, -1).any(axis=1)  # [rows]
     ties = flipped & near
-    shown = int((~near & ~flipped).sum())
-    return ties if ties.sum() <= max(1, shown) else none
+    agreeing = int((~near & ~flipped).sum())
+    return ties if ties.sum() <= max(1, agreeing) else none
 
 
 def _near_a_tie(expected: Mapping[str, Array], tolerance: Tolerance) -> Array:
