@@ -72,8 +72,8 @@ def test_categories_of_pandas_are_packed(tmp_path, kind, columns):
     others = frame(300, 1)[columns]
     records = others.astype(object).to_dict("records")
     ask = model.predict_proba if hasattr(model, "predict_proba") else model.predict
-    found = answer(bundle, records)
-    np.testing.assert_allclose(found.get("probabilities", found.get("value")), ask(others), atol=1e-5)
+    answers = answer(bundle, records)
+    np.testing.assert_allclose(answers.get("probabilities", answers.get("value")), ask(others), atol=1e-5)
     if "city" in columns:  # a text that training did not have is no mistake for scikit-learn either
         answer(bundle, [{**records[0], "city": "Wien"}])
 
