@@ -88,18 +88,25 @@ SKL2ONNX = {
         "convert/sklearn_added.py",
         "get_converter _converter_pool _shape_calculator_pool RegisteredConverter",
     ),
-    "skl2onnx.common._apply_operation": ("convert/sklearn_repairs.py", "apply_cast apply_div apply_sub"),
+    "skl2onnx.common._apply_operation": ("convert/sklearn_scalers.py", "apply_cast apply_div apply_sub"),
     "skl2onnx._parse": (
         "convert/graph_nodes.py",
         "_parse_sklearn _parse_sklearn_simple_model sklearn_parsers_map",
     ),
     "skl2onnx": ("convert/sklearn_added.py", "_parse _supported_operators"),
     "skl2onnx.common": ("convert/sklearn_added.py", "_registration"),
-    "get_converter()": ("convert/sklearn_repairs.py", "get_allowed_options _fct"),
+    "get_converter()": ("convert/sklearn_trees.py", "get_allowed_options _fct"),
 }
 # skl2onnx reads these trees as well, so its bound holds for them.
 SKLEARN = {
-    "HistGradientBoosting": ("convert/sklearn_repairs.py", "_predictors"),
+    "HistGradientBoosting": (
+        "convert/sklearn_categories.py",
+        "_predictors _preprocessor _is_categorical_remapped _bin_mapper",
+    ),
+    "HistGradientBoosting._bin_mapper": (
+        "convert/sklearn_categories.py",
+        "make_known_categories_bitsets",
+    ),
     "SVC": ("convert/sklearn_kernels.py", "_gamma _intercept_ _dual_coef_"),
     "PLSSVD": ("convert/sklearn_matrices.py", "_x_mean"),
     "KNNImputer": ("convert/sklearn_learned_imputers.py", "_fit_X"),
@@ -129,6 +136,8 @@ def owners(tmp_path_factory) -> dict[str, Any]:
     session = import_onnxruntime().InferenceSession(str(model), providers=["CPUExecutionProvider"])
     rows = [[float(number)] for number in range(20)]
     tuned = TunedThresholdClassifierCV(LogisticRegression(), cv=2).fit(rows, [0, 1] * 10)
+    boosted = HistGradientBoostingRegressor(max_iter=1, categorical_features=[0])
+    boosted.fit([[0.0], [1.0]], [0.0, 1.0])
     return {
         "TunedThreshold": tuned,
         "TunedThreshold._curve_scorer": getattr(tuned, "_curve_scorer", None),
@@ -141,7 +150,8 @@ def owners(tmp_path_factory) -> dict[str, Any]:
         "InferenceSession._sess": getattr(session, "_sess", None),
         "IOBinding": session.io_binding(),
         "get_converter()": get_converter("SklearnHistGradientBoostingRegressor"),
-        "HistGradientBoosting": HistGradientBoostingRegressor(max_iter=1).fit([[0.0], [1.0]], [0.0, 1.0]),
+        "HistGradientBoosting": boosted,
+        "HistGradientBoosting._bin_mapper": getattr(boosted, "_bin_mapper", None),
     }
 
 
