@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc._server as grpc_server
+import numpy as np
 import pytest
 import uvicorn
 from skl2onnx.common._registration import get_converter
@@ -137,7 +138,7 @@ def owners(tmp_path_factory) -> dict[str, Any]:
     rows = [[float(number)] for number in range(20)]
     tuned = TunedThresholdClassifierCV(LogisticRegression(), cv=2).fit(rows, [0, 1] * 10)
     boosted = HistGradientBoostingRegressor(max_iter=1, categorical_features=[0])
-    boosted.fit([[0.0], [1.0]], [0.0, 1.0])
+    boosted.fit(np.array([[0.0], [1.0]]), [0.0, 1.0])
     return {
         "TunedThreshold": tuned,
         "TunedThreshold._curve_scorer": getattr(tuned, "_curve_scorer", None),
