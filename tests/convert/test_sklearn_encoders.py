@@ -106,6 +106,27 @@ def test_integers_are_inputs_of_integers_only_where_an_encoder_looks_them_up(tmp
     assert tensors(bundle, "inputs") == {"shop": "int64 [batch, 1]", "age": "float32 [batch, 1]"}
 
 
+def test_categories_of_integers_stand_beside_fractions_that_need_float64(tmp_path):
+    frame = pd.DataFrame({"shop": np.arange(80) % 3, "size": [0.1, 0.2, 1.5, 2.0] * 20})
+    target = np.arange(80) % 7 % 2
+    columns = [("shop", OrdinalEncoder(), ["shop"]), ("size", OrdinalEncoder(), ["size"])]
+    model = make_pipeline(ColumnTransformer(columns), LogisticRegression()).fit(frame, target)
+    bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    assert tensors(bundle, "inputs") == {"shop": "int64 [batch, 1]", "size": "float64 [batch, 1]"}
+
+
+def test_gaps_in_one_column_leave_large_identifiers_in_another_as_they_are(tmp_path):
+    random = np.random.default_rng(0)
+    shops = random.choice([1, 2, LARGER], 80)
+    size = random.choice([0.5, 1.5, np.nan], 80)
+    frame = pd.DataFrame({"size": size, "shop": shops})
+    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    columns = [("size", SimpleImputer(), ["size"]), ("shop", encode, ["shop"])]
+    model = ColumnTransformer(columns).fit(frame)
+    bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    np.testing.assert_allclose(served_features(bundle, frame), model.transform(frame), rtol=1e-6)
+
+
 @pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()], ids=repr)
 def test_an_unknown_category_that_the_encoder_refuses_is_refused(tmp_path, encoder):
     frame = pd.DataFrame({"port": ["S", "C", "Q", "S"] * 10})

@@ -116,6 +116,15 @@ def joined_value(graph: ColumnNodes, operator: Any) -> Value:
     return Value(parts[0] if len(parts) == 1 else graph.joined(parts), kind, width)
 
 
+def float_kind(scope: Any) -> str:
+    """Return the dtype of floats that are made of integers or texts: that of the floats among the inputs.
+
+    skl2onnx takes the type of several columns side by side from the first of them.
+    """
+    double = any(isinstance(variable.type, DoubleTensorType) for variable in scope.input_variables)
+    return "float64" if double else "float32"
+
+
 def tensor_type(kind: str, width: int) -> Any:
     """Return skl2onnx's type of a tensor ``[batch, width]``."""
     made = next(type_ for type_, name in _KINDS if name == kind)

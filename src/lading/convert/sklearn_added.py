@@ -55,6 +55,7 @@ from lading.convert import (
     sklearn_matrices,
     sklearn_meta,
 )
+from lading.convert.column_nodes import float_kind, tensor_type
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
 
 Width = Callable[[Any], int | None]
@@ -92,6 +93,7 @@ def _features(model: Any) -> int | None:
 
 
 _CLASSIFIER = ("label", "probabilities")
+_CATEGORICAL = (preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder, preprocessing.TargetEncoder)
 _ENCODER = Added(convert_encoder, ("features",), shapes=encoder_shape)
 _BOOSTING = (ensemble.AdaBoostClassifier, ensemble.AdaBoostRegressor)
 _TREES = (tree.DecisionTreeClassifier, tree.DecisionTreeRegressor)
@@ -123,9 +125,7 @@ ADDED: dict[type, Added] = {
     impute.SimpleImputer: Added(
         sklearn_imputers.convert_simple_imputer, ("features",), shapes=sklearn_imputers.simple_imputer_shape
     ),
-    preprocessing.OneHotEncoder: _ENCODER,
-    preprocessing.OrdinalEncoder: _ENCODER,
-    preprocessing.TargetEncoder: _ENCODER,
+    **dict.fromkeys(_CATEGORICAL, _ENCODER),
     cluster.AffinityPropagation: Added(sklearn_matrices.convert_nearest_center, ("label",)),
     cluster.Birch: Added(sklearn_matrices.convert_nearest_center, ("label", "distances")),
     cluster.FeatureAgglomeration: Added(sklearn_matrices.convert_affine, ("features",), _features),
@@ -191,6 +191,8 @@ def _parse_added(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
     operator.inputs = inputs
     for name in ADDED[type(model)].outputs:
         kind = Int64TensorType() if name == "label" else _number_type(model, inputs[0].type)
+        if isinstance(model, _CATEGORICAL):
+            kind = type(tensor_type(float_kind(scope), 1))()
         operator.outputs.append(scope.declare_local_variable(name, kind))
     return operator.outputs
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import OneHotEncoder
 
-from lading.convert.column_nodes import ELEMENTS, ColumnNodes, Value, tensor_type, values_of
+from lading.convert.column_nodes import ELEMENTS, ColumnNodes, Value, float_kind, tensor_type, values_of
 from lading.convert.graph_nodes import INT64
 from lading.convert.sklearn_imputers import refusing
 from lading.convert.table import is_missing
@@ -45,9 +45,8 @@ class Codes:
 def encoder_shape(operator: Any) -> None:
     """Declare the output of an encoder."""
     encoder = operator.raw_operator
-    kinds = {value.kind for value in values_of(operator)}
     whole = np.issubdtype(np.dtype(getattr(encoder, "dtype", np.float64)), np.integer)
-    kind = "int64" if whole else "float64" if "float64" in kinds else "float32"
+    kind = "int64" if whole else float_kind(operator.scope_inst)
     operator.outputs[0].type = tensor_type(kind, len(encoder.get_feature_names_out()))
 
 

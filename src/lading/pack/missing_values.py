@@ -19,6 +19,7 @@ from lading.signature import Array, Signature, Tensor
 
 _MOST_ROWS = 6_000
 _ROWS_A_COLUMN = (4, 200)  # least and most
+_MOST_WHOLE = 2.0**53  # below it float64 has every integer
 _TOGETHER = 0.3  # the share of values that are missing in rows with several
 
 
@@ -58,7 +59,7 @@ class MissingValues:
 
 def gather_missing_values(trained: TrainedModel, samples: Table) -> MissingValues | None:
     """Ask the framework, column by column; return None if neither samples nor encoders show a gap."""
-    columns = list(_columns(samples))
+    columns = [column for column in _columns(samples) if _held_by_floats(_values(samples, column))]
     if samples.kind == "named" or not columns or not (samples.has_nan() or samples.knows_missing()):
         return None
     random = np.random.default_rng(SEED + 4)
@@ -160,6 +161,11 @@ def _columns(table: Table) -> Iterator[Column]:
         if array.dtype.kind in "iuf" and array.ndim <= 2:
             width = array.shape[1] if array.ndim == 2 else 1
             yield from (Column(name, at) for at in range(width))
+
+
+def _held_by_floats(values: Array) -> bool:
+    """Return whether float64, the dtype with NaN, has each value: not if one has 17 digits."""
+    return values.dtype.kind == "f" or bool((np.abs(values.astype(np.float64)) < _MOST_WHOLE).all())
 
 
 def _values(table: Table, column: Column) -> Array:
