@@ -75,7 +75,7 @@ def test_a_bundle_is_served_from_its_directory_without_a_registry(shell):
         assert asked == '"setosa"\n"virginica"\n'
         assert server.stop() == 0
     assert not (shell.folder / "registry").exists()
-    assert not (shell.folder / ".lading").exists()
+    assert not (shell.folder / ".lading" / "catalog.db").exists()
 
 
 @pytest.mark.slow
