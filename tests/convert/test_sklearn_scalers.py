@@ -17,7 +17,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, MaxAbsScaler, OneHotEncoder, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from lading.pack import pack
@@ -83,3 +83,20 @@ def test_whole_numbers_beside_categories_are_scaled(tmp_path, scaler):
     # That the answers agree is what packing has proved, or it would have refused the model.
     numbers = {"age": "float32 [batch, 1]", "children": "float32 [batch, 1]"}
     assert tensors(bundle, "inputs") == {"city": "int64 [batch, 1]", **numbers}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("encode", ["ordinal", "onehot", "onehot-dense"])
+def test_each_value_is_in_the_bin_that_scikit_learn_puts_it_in(tmp_path, encode, dtype):
+    rows = load_breast_cancer(return_X_y=True)[0][:, :6].astype(dtype)
+    model = KBinsDiscretizer([2, 5, 3, 7, 4, 6], encode=encode, quantile_method="averaged_inverted_cdf")
+    model.fit(rows)
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    edges = np.stack([rows[:, 0], *(np.resize(each, len(rows)) for each in model.bin_edges_[1:])], axis=1)
+    others = edges.astype(bundle.manifest.signature.inputs[0].dtype)  # values on the edges themselves
+    runtime = load_runtime(bundle)
+    (features,) = runtime.run({"X": others}).values()
+    runtime.close()
+    expected = model.transform(others)
+    expected = expected.toarray() if encode == "onehot" else expected
+    np.testing.assert_array_equal(features, expected)

@@ -45,7 +45,6 @@ _TENSOR_TYPES = {
 # What packs in the place of what does not, by the name in skl2onnx's message.
 _INSTEAD = {
     "HashingVectorizer": "use TfidfVectorizer(max_features=...): hashed columns would be dense",
-    "onehot encoding not supported": "use KBinsDiscretizer(encode='onehot-dense')",
 }
 _HINT = "use another estimator in its place, or compute it before, in training and in requests"
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from skl2onnx.common._apply_operation import apply_cast, apply_div, apply_sub
-from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn import preprocessing
 
 from lading.convert.sklearn_nodes import ONNX_DOUBLE, ONNX_FLOAT, intercepted_nodes
 
+_ONNX_INT64 = 7  # TensorProto.INT64
 _SCALERS = (preprocessing.StandardScaler, preprocessing.RobustScaler, preprocessing.MaxAbsScaler)
 
 
 def scaler_wrappers() -> dict[type, Callable[..., None]]:
     """Return what wraps skl2onnx's converter, by the class of the step."""
-    return dict.fromkeys(_SCALERS, _with_plain_arithmetic)
+    wrapped: dict[type, Callable[..., None]] = dict.fromkeys(_SCALERS, _with_plain_arithmetic)
+    return wrapped | {preprocessing.KBinsDiscretizer: _with_edges_as_fitted}
 
 
 def _with_plain_arithmetic(convert: Any, scope: Any, operator: Any, container: Any) -> None:
@@ -73,3 +76,55 @@ def _steps_of(scaler: Any) -> list[tuple[Any, Any]]:
         case _:
             center, scale = None, scaler.scale_
     return [(apply_sub, center), (apply_div, scale)]
+
+
+def _with_edges_as_fitted(_: Any, scope: Any, operator: Any, container: Any) -> None:
+    """Compare values of either width with the float64 edges of the bins, as scikit-learn does.
+
+    skl2onnx 1.20 rounds the edges to float32, so that rows change their bin, and has no ``onehot``.
+    """
+    bins = operator.raw_operator
+    name = scope.get_unique_variable_name
+    value = operator.inputs[0].full_name
+    if bins.dtype == np.float32:  # it rounds the values before it compares them
+        single = name("single")
+        apply_cast(scope, value, single, container, to=ONNX_FLOAT)
+        value = single
+    double = name("double")
+    apply_cast(scope, value, double, container, to=ONNX_DOUBLE)
+
+    def add(op_type: str, inputs: list[str], **attributes: Any) -> str:
+        output = name(op_type.lower())
+        container.add_node(
+            op_type, inputs, output, name=scope.get_unique_operator_name(op_type), **attributes
+        )
+        return str(output)
+
+    def constant(kind: int, shape: list[int], values: Any) -> str:
+        output = name("edges")
+        container.add_initializer(output, kind, shape, np.ravel(values).tolist())
+        return str(output)
+
+    inner = [np.asarray(edges, dtype=np.float64)[1:-1] for edges in bins.bin_edges_]
+    to = ONNX_DOUBLE if isinstance(operator.outputs[0].type, DoubleTensorType) else ONNX_FLOAT
+    if bins.encode == "ordinal":
+        most = max(1, *(len(edges) for edges in inner)) if inner else 1
+        # No value is at or above NaN: it fills up the columns with fewer bins.
+        table = np.array([[*edges, *[np.nan] * (most - len(edges))] for edges in inner])  # [columns, most]
+        values = add("Unsqueeze", [double, constant(_ONNX_INT64, [1], [2])], op_version=13)
+        edges = constant(ONNX_DOUBLE, [1, *table.shape], table)
+        above = add("GreaterOrEqual", [values, edges], op_version=16)  # [batch, columns, most]
+        ones = name("ones")
+        apply_cast(scope, above, ones, container, to=to)
+        result = add("ReduceSum", [ones, constant(_ONNX_INT64, [1], [2])], keepdims=0, op_version=13)
+    else:
+        at = np.repeat(np.arange(len(inner)), [len(edges) + 1 for edges in inner])  # [bins of all columns]
+        values = add("Gather", [double, constant(_ONNX_INT64, [len(at)], at)], axis=1, op_version=13)
+        lower, upper = (
+            np.concatenate([[-np.inf, *edges] if side else [*edges, np.nan] for edges in inner])
+            for side in (True, False)
+        )
+        reached = add("GreaterOrEqual", [values, constant(ONNX_DOUBLE, [1, len(at)], lower)], op_version=16)
+        passed = add("GreaterOrEqual", [values, constant(ONNX_DOUBLE, [1, len(at)], upper)], op_version=16)
+        result = add("And", [reached, add("Not", [passed], op_version=1)], op_version=7)
+    apply_cast(scope, result, operator.outputs[0].full_name, container, to=to)
