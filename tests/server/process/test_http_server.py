@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
@@ -73,6 +74,19 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(server):
         client.join()
     assert server.process.wait(10) == 0
     assert failures == []
+
+
+@pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hangup_and_a_quit_drain(iris, kind, workers):
+    flags = ("--workers", str(workers), "--drain-delay-s", "1")
+    with serving(iris, flags=flags) as server, httpx.Client() as client:
+        for pid in (*server.worker_pids(), server.process.pid):  # A terminal sends it to every process.
+            os.kill(pid, kind)
+        wait_until_not_ready(server, client)
+        assert client.get(f"{server.url}/health").json()["health"] == "draining"
+        assert server.process.wait(30) == 0
+        assert "drained; bye" in server.log
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])

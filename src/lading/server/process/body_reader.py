@@ -144,7 +144,8 @@ def _handle(app: App, plane: DataPlane, request: Request) -> Response | Job:
 
 def main() -> None:
     """Read bodies for the server at the other end of the socket whose descriptor is the only argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Of the terminal: the server ends this process.
+    for kind in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(kind, signal.SIG_IGN)  # Of the terminal: the server ends this process.
     channel = BodyChannel(socket.socket(fileno=int(sys.argv[1])))
     try:
         _serve(channel)

@@ -7,6 +7,7 @@ every wanted version has replayed its golden samples.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
+from lading.server.process.supervisor import DRAINING, not_ignored
 from lading.server.process.watchdog import Watchdog
 from lading.server.process.worker import WorkerContext, replica_id
 from lading.settings import ServeSettings, proofs_folder
@@ -101,9 +103,17 @@ def serve(
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
         started.callback(grpc.close, settings.drain_timeout_s)
-        server.run(sockets=[listener])
+        _run(server, listener, worker)
     log.info("drained; bye")
     return 0
+
+
+def _run(server: HttpServer, listener: socket.socket, worker: WorkerContext | None) -> None:
+    """Answer until a signal, also one of those that uvicorn leaves alone; a worker's come as SIGTERM."""
+    if worker is None:
+        for kind in not_ignored(DRAINING):
+            signal.signal(kind, server.handle_exit)
+    server.run(sockets=[listener])
 
 
 def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:

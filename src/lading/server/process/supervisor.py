@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -41,6 +41,8 @@ _STACK_DUMP_S = 1.0  # How long a silent worker has to write its stacks to the l
 _RETRY_FORK_S = 1.0
 _NEVER_FORK = ("grpc", "onnxruntime")
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+DRAINING = (signal.SIGHUP, signal.SIGQUIT)
+"""Signals that drain as SIGTERM does: a closed terminal, and the quiet end that nginx and others know."""
 
 Work = Callable[[WorkerContext], int]
 """What a worker does; returns its exit code."""
@@ -59,6 +61,11 @@ def supervise(settings: ServeSettings, work: Work) -> int:
         raise UsageError("workers", expected="a process that can be forked", found=obstacle, hint=hint)
     set_up_logging(settings.log_level)
     return Supervisor(settings, work).run()
+
+
+def not_ignored(kinds: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Return the signals that this process was not started to ignore, as `nohup` has it ignore SIGHUP."""
+    return [kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN]
 
 
 def fork_with_signals_blocked() -> int:
@@ -174,9 +181,8 @@ class Supervisor:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C reaches every process; the supervisor acts on it.
+        for kind in (signal.SIGINT, *DRAINING):  # Ctrl-C reaches every process; the supervisor acts on it.
+            signal.signal(kind, signal.SIG_IGN)
         for worker in self._workers:
             if worker.channel is not None:
                 # A copy that stays open here would hide from that worker that its supervisor has ended.
@@ -313,7 +319,7 @@ class Supervisor:
             end.setblocking(False)
         self._selector.register(self._wakeup_reader, selectors.EVENT_READ, None)
         fd_before = signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
-        kinds = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        kinds = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *not_ignored(DRAINING))
         handlers_before = [signal.signal(kind, self._record_signal) for kind in kinds]
         try:
             yield
