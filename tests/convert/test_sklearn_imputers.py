@@ -132,6 +132,14 @@ def test_columns_of_numbers_and_of_texts_have_imputers_of_their_own(tmp_path):
     np.testing.assert_allclose(served_features(bundle, frame), model.transform(frame), rtol=1e-6)
 
 
+def test_an_imputer_of_numbers_and_texts_together_is_refused_with_the_way_out(tmp_path):
+    frame = pd.DataFrame({"port": ["S", "C"] * 20, "deck": [1, 2, 3, 4] * 10})
+    both = SimpleImputer(strategy="most_frequent")
+    model = ColumnTransformer([("both", both, ["port", "deck"])]).fit(frame)
+    with pytest.raises(ConverterFailed, match="one for those of texts"):
+        pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+
+
 def test_an_indicator_that_marks_nothing_is_refused(tmp_path):
     rows = np.arange(40.0).reshape(-1, 2)
     with pytest.raises(ConverterFailed, match="expected at least one column"):

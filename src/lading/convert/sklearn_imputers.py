@@ -159,7 +159,8 @@ def _kind_of_output(imputer: Any, kind: str, fills: Array) -> str:
 
 def _check_fills(value: Value, fills: Array, indicated: Array) -> None:
     """Refuse what would mix texts and numbers in one tensor."""
-    text_fills = any(isinstance(fill, str) for fill in fills)
+    kinds = {isinstance(fill, str) for fill in fills}
+    text_fills = True in kinds
     if value.kind == "string" and len(indicated):
         raise ConverterFailed(
             "`SimpleImputer` of texts",
@@ -167,7 +168,7 @@ def _check_fills(value: Value, fills: Array, indicated: Array) -> None:
             found="add_indicator=True",
             hint="use a MissingIndicator beside it, in a FeatureUnion or a ColumnTransformer",
         )
-    if text_fills != (value.kind == "string"):
+    if len(kinds) > 1 or text_fills != (value.kind == "string"):
         raise ConverterFailed(
             "`SimpleImputer`",
             expected=f"columns of one kind, `{value.kind}`",
