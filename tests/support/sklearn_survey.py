@@ -185,7 +185,7 @@ def _with_duplicates(table: SmallTable) -> SmallTable:
     def harder(rows: Any) -> Any:
         first = np.round(rows[:, :1] * 2) / 2
         constant = np.full_like(first, 7.0)
-        return np.column_stack([np.round(rows, 1), constant, first * 1e7, first * 1e-7, first])
+        return np.column_stack([np.round(rows, 1), constant, first * -1e7, first * 1e-7, first])
 
     rows = harder(table.rows[places])
     return SmallTable(f"{table.title}, harder", rows, target, harder(table.held_out), rows)
