@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
+from lading.pack import pack
+from support.sklearn_asking import ask
+from support.sklearn_models import OWNER, X, Y
 from support.sklearn_survey import Outcome, estimators, survey
 
 # One of each way to convert, and those that were seen to go wrong: these run in every `make check`.
@@ -62,3 +67,15 @@ def test_a_representative_agrees_on_rows_never_seen_or_is_refused(name, tmp_path
 @pytest.mark.parametrize("name", sorted(EVERY.keys() - REPRESENTATIVES.keys() - SLOW_TO_CONVERT))
 def test_every_other_estimator_agrees_on_rows_never_seen_or_is_refused(name, tmp_path):
     check(survey(name, *EVERY[name], tmp_path))
+
+
+def test_the_survey_counts_other_answers_and_answers_where_the_estimator_raises(tmp_path):
+    model = LogisticRegression(max_iter=500).fit(X, Y)
+    bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")
+    asked = ask(bundle, model, [("held out", X)], X)
+    assert (asked.rows, asked.silent, asked.refused) == (150, 0, 0)
+    model.coef_ = np.roll(model.coef_, 1, axis=0)
+    model.intercept_ = np.roll(model.intercept_, 1)
+    assert ask(bundle, model, [("held out", X)], X).otherwise["held out"] == 150
+    del model.coef_
+    assert ask(bundle, model, [("held out", X)], X).alone["held out"] == 150
