@@ -126,7 +126,7 @@ def test_a_body_that_is_read_elsewhere_is_answered_alike(clients, path, body):
         ("/models/iris/predict", b"\xff", {}),
         ("/models/iris/predict", b"[" * 100_000, {}),
         ("/models/iris/predict", b'{"data":[[NaN,1,2,3]]}', {}),
-        ("/models/iris/predict", gzip.compress(b'{"data":[[1,2,3,4]]}'), {"content-encoding": "gzip"}),
+        ("/models/iris/predict", gzip.compress(b'{"data":[[1,2,3,4]]}', mtime=0), {"content-encoding": "gzip"}),
         ("/models/iris/predict", b"no gzip", {"content-encoding": "gzip"}),
         ("/models/iris/predict", b"{}", {"content-encoding": "br"}),
         ("/invocations", CSV, {"content-type": "text/csv"}),
@@ -134,6 +134,7 @@ def test_a_body_that_is_read_elsewhere_is_answered_alike(clients, path, body):
         ("/invocations", CSV, {"content-type": "text/csv", "accept": "application/x-npy"}),
         ("/invocations", CSV, {"content-type": "text/html"}),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_other_content_is_answered_alike(clients, path, content, headers):
     headers = {"content-type": "application/json", **headers}
