@@ -126,7 +126,11 @@ def test_a_body_that_is_read_elsewhere_is_answered_alike(clients, path, body):
         ("/models/iris/predict", b"\xff", {}),
         ("/models/iris/predict", b"[" * 100_000, {}),
         ("/models/iris/predict", b'{"data":[[NaN,1,2,3]]}', {}),
-        ("/models/iris/predict", gzip.compress(b'{"data":[[1,2,3,4]]}', mtime=0), {"content-encoding": "gzip"}),
+        (
+            "/models/iris/predict",
+            gzip.compress(b'{"data":[[1,2,3,4]]}', mtime=0),
+            {"content-encoding": "gzip"},
+        ),
         ("/models/iris/predict", b"no gzip", {"content-encoding": "gzip"}),
         ("/models/iris/predict", b"{}", {"content-encoding": "br"}),
         ("/invocations", CSV, {"content-type": "text/csv"}),
