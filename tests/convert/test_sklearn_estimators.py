@@ -23,7 +23,7 @@ REPRESENTATIVES = {
     "GaussianProcessRegressor": "float64",
     "GradientBoostingRegressor": "float32",
     "HistGradientBoostingRegressor": "float64",
-    "KBinsDiscretizer": "refused",
+    "KBinsDiscretizer": "float64",
     "KMeans": "float32",
     "KNeighborsClassifier": "refused",
     "LinearDiscriminantAnalysis": "float32",
