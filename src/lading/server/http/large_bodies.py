@@ -3,8 +3,8 @@
     dispatch ─▶ submit ─▶ thread: unpack ─▶ handle ─▶ run ─▶ encode ─▶ deliver
                                               └──── reader process ────┘
 
-A thread would not help: readers of JSON keep the interpreter to themselves until they are done. The threads
-here only wait, for the process and for the model.
+A thread would not help: readers of JSON keep the interpreter to themselves until they are done. The thread
+here only waits, for the process and for the model.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from copy import copy
 from typing import Any, cast
 
 from lading.errors import DeadlineExceeded, LadingError, ModelNotReady, QueueFull, RunFailed
@@ -53,10 +54,9 @@ QUICK_BYTES = 2 * 1024 * 1024
 PACKED_BYTES = 32 * 1024
 """Larger compressed bodies are not unpacked on the event loop; they become a thousand times as large."""
 
-_MOST_THREADS = 2
 _MOST_WAITING = 16
-_KEPT_BELOW_BYTES = 16 * 1024 * 1024
-"""A process that has read a larger body is ended: Python does not return the memory that it took."""
+_KEPT_BELOW_BYTES = 4 * 1024 * 1024
+"""A process that has read a larger body is ended: Python does not return all that it took."""
 _IDLE_S = 30.0
 """How long a process without a body to read is kept."""
 
@@ -75,7 +75,7 @@ def text_bytes(request: Request) -> int:
 
 
 class LargeBodies:
-    """Answers requests with large bodies, at most two at once; processes start when they are first needed."""
+    """Answers requests with large bodies, one at a time: each takes up to 40 times its size of memory."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class LargeBodies:
         self._settings = settings
         self._queue: queue.SimpleQueue[tuple[Request, Deliver, float]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._threads = 0
+        self._thread: threading.Thread | None = None
         self._unfinished = 0
 
     def submit(self, request: Request, deliver: Deliver) -> None:
@@ -102,13 +102,11 @@ class LargeBodies:
                 where = f"requests with bodies over {self.slow_bytes // 1024} KiB"
                 raise QueueFull(where, expected=f"at most {_MOST_WAITING} at once", found="more")
             self._unfinished += 1
-            starts = self._threads < min(self._unfinished, _MOST_THREADS)
-            self._threads += starts
-            number = self._threads
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="large bodies", daemon=True)
+                self._thread.start()
         request.is_elsewhere = True
         self._queue.put((request, deliver, time.monotonic() + self._plane.deadline_s))
-        if starts:
-            threading.Thread(target=self._work, name=f"large bodies {number}", daemon=True).start()
 
     def _work(self) -> None:
         reader = _Reader(self._settings)
@@ -132,17 +130,21 @@ class LargeBodies:
                 request.body = unpacked(request.body, encoding, self._settings.max_body_bytes)
             reader.deadline = deadline
             assert request.route is not None
-            request.route = dataclasses.replace(request.route, handler=reader.handle)
-            outcome = self._pipeline.handle(request)
-            if not isinstance(outcome, Job):
-                return _answered(request, outcome)
-            return self._run(request, outcome)
+            # A request of its own: the loop still reads the other, and remembers its route for the next.
+            inner = copy(request)
+            inner.route = dataclasses.replace(request.route, handler=reader.handle)
+            try:
+                outcome = self._pipeline.handle(inner)
+                job = self._run(inner, outcome) if isinstance(outcome, Job) else _answered(outcome)
+            finally:
+                request.plane, request.job = inner.plane, inner.job
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
-            job = request.job or _answered(request, Response())
+            job = request.job or _answered(Response())
             job.outcome = self._pipeline.as_refusal(request, error)
-            return job
         finally:
             reader.rest(len(request.body))
+        job.exchange = request
+        return job
 
     def _run(self, request: Request, job: Job) -> Job:
         try:
@@ -155,10 +157,10 @@ class LargeBodies:
         return job
 
 
-def _answered(request: Request, response: Response) -> Job:
+def _answered(response: Response) -> Job:
     """Return a job that has its answer without a version: refused, or never to be run."""
     job = Job(cast("Any", None), {}, None, lambda _outputs: response)
-    job.exchange, job.outcome = request, {}
+    job.outcome = {}
     return job
 
 
@@ -173,11 +175,15 @@ class _Reader:
 
     def handle(self, request: Request, plane: DataPlane) -> Response | Job:
         """Have the process handle `request`, in the place of the route's own handler."""
-        if self._process is not None and self._process.poll() is not None:
-            self.end()  # It has ended since its last body; a new one is started.
         message = Read(request.method, request.path, _plain(request), request.query, request.request_id)
-        served = None
-        reply, buffers = self._ask(message, [request.body])
+        served, was_running = None, self._process is not None
+        try:
+            reply, buffers = self._ask(message, [request.body])
+        except RunFailed:
+            if not was_running:
+                raise
+            # It may have ended since its last body: a new one is started.
+            reply, buffers = self._ask(message, [request.body])
         while isinstance(reply, Find):
             try:
                 fact: Message
