@@ -88,7 +88,7 @@ def test_the_variables_of_the_container_are_settings_of_the_server():
 
 def test_memory_is_the_measured_memory_of_the_model_plus_that_of_the_server():
     small, large = (memory_mib(model_mb) for model_mb in (1.0, 1000.0))
-    assert (small, large) == (640, 1824)
+    assert (small, large) == (448, 1632)
     server = server_of(manifests(work()))
     assert server["resources"]["requests"]["memory"] == f"{memory_mib(40.0)}Mi"
     assert server["resources"]["limits"] == {"memory": f"{memory_mib(40.0)}Mi"}
