@@ -19,7 +19,7 @@ SERVER_MB = 448
 """A server without a model takes about 100 MB, the process that reads large bodies 60 MB; the rest is for
 what they read and for requests in flight."""
 MAX_BODY_MIB = 4
-"""`SERVER_MB` holds six bodies of this size in any form; reading CSV takes 40 times it, once at a time."""
+"""`SERVER_MB` holds six bodies of this size in any form; reading CSV takes 40 times it, one at a time."""
 
 PRE_STOP_S, DRAIN_DELAY_S, DRAIN_TIMEOUT_S, MARGIN_S = 5, 5, 30, 5
 GRACE_S = PRE_STOP_S + DRAIN_DELAY_S + 2 * DRAIN_TIMEOUT_S + MARGIN_S
