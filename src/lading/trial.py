@@ -21,6 +21,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from lading.bundle import Bundle
+from lading.bundle.requests import request_signature
 from lading.client import Client, Prediction, plain
 from lading.errors import LabelsNotFound, OutputUnknown, ServerUnavailable
 from lading.ref import Ref
@@ -40,7 +41,8 @@ def predict(bundle: Bundle | Path | str, rows: Any, outputs: Sequence[str] | Non
     `serve` the bundle. Raises `GoldenMismatch`, `InputError`, `OutputUnknown`.
     """
     opened = _open(bundle)
-    return answer(opened, read_rows(opened.manifest.signature, rows), outputs=outputs or ())
+    signature = request_signature(opened.manifest, opened.samples())
+    return answer(opened, read_rows(signature, rows), outputs=outputs or ())
 
 
 def answer(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lading.bundle.requests import request_signature
 from lading.errors import LadingError
 from lading.pack.margins import margins
 from lading.runtime.open import load_runtime
@@ -75,7 +76,7 @@ def answers(model: Any, output: str, rows: Any) -> Any:
 
 
 def _ask_kind(bundle: Any, runtime: Any, model: Any, kind: str, rows: Any, usual: Any, asked: Asked) -> None:
-    signature = bundle.manifest.signature
+    signature = request_signature(bundle.manifest, bundle.samples())
     names = [tensor.name for tensor in signature.outputs]
 
     def own(part: Any) -> dict[str, Any]:

@@ -22,10 +22,11 @@ def cast_array(tensor: Tensor, array: Array) -> Array:
     if tensor.dtype == "string":
         _check_strings(tensor, cast)
     elif cast.dtype.kind == "f":
-        refused = tensor.refused_nan(cast)
+        refused = tensor.refused_floats(cast)
         if refused is not None:
+            at = _first_index(refused)
             where = " in a column that may not be missing" if tensor.nan_columns else ""
-            raise _value_refused(tensor, f"NaN{where}", _first_index(refused))
+            raise _value_refused(tensor, "an infinity" if np.isinf(cast[at]) else f"NaN{where}", at)
     return cast
 
 

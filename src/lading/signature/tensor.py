@@ -37,6 +37,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     one request, but for `UNNAMED`. ``columns`` names the entries of the last axis. ``allows_nan`` is true if
     the golden samples held missing values: only then are JSON ``null`` and NaN accepted, as missing values.
     ``nan_columns`` are the indices along the last of two axes at which they are accepted; empty means at all.
+    ``finite`` is whether infinities are refused; no manifest has it (see `lading.bundle.requests`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     columns: tuple[str, ...] = ()
     allows_nan: bool = False
     nan_columns: tuple[int, ...] = ()
+    finite: bool = False
 
     @property
     def batched(self) -> bool:
@@ -67,21 +69,27 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return whether a row of it is one value: shape ``[batch]`` or ``[batch, 1]``."""
         return self.batched and self.shape[1:] in ((), (1,))
 
-    def refused_nan(self, values: Array) -> Array | None:
-        """Mark the values that are NaN where none is allowed; None if there are none.
+    def refused_floats(self, values: Array) -> Array | None:
+        """Mark the values that are NaN or infinite where that is not allowed; None if there are none.
 
         `values` are those of whole rows, nested or flat, in row-major order.
         """
-        if self.allows_nan and not self.nan_columns:
+        if self.finite:
+            wrong = ~np.isfinite(values)
+        elif self.allows_nan and not self.nan_columns:
             return None
-        missing = np.isnan(values)
+        else:
+            wrong = np.isnan(values)
         # On small arrays count_nonzero takes a third of the time of `.any()`, and every request comes here.
-        if not np.count_nonzero(missing):
+        if not np.count_nonzero(wrong):
             return None
-        if self.nan_columns:
-            column = np.arange(missing.size).reshape(missing.shape) % int(self.shape[-1])
-            missing &= ~np.isin(column, self.nan_columns)
-        return missing if missing.any() else None
+        if self.allows_nan:
+            missing = np.isnan(values)
+            if self.nan_columns:
+                column = np.arange(missing.size).reshape(missing.shape) % int(self.shape[-1])
+                missing &= np.isin(column, self.nan_columns)
+            wrong &= ~missing
+        return wrong if wrong.any() else None
 
     def at_column(self, at: int) -> Tensor:
         """Return the tensor as it is for the value `at` of a row: with NaN allowed there or not."""

@@ -120,7 +120,7 @@ def _narrow(tensor: Tensor, wide: Array) -> Array | None:
         cast = wide.astype(tensor.numpy_dtype, copy=False)
     if np.isfinite(cast).all():
         return cast
-    if tensor.refused_nan(wide) is not None:
+    if tensor.refused_floats(wide) is not None:
         return None
     # An infinity that was written as one stays; one that the cast made is an overflow.
     return cast if (np.isinf(cast) == np.isinf(wide)).all() else None
@@ -216,8 +216,10 @@ def _bad_number(tensor: Tensor, value: float) -> str | None:
     """Describe `value` if it is beyond the tensor's dtype or has a fraction where none may be."""
     beyond = f"{describe(value)}, which is beyond {tensor.dtype},"
     if tensor.dtype.startswith("float"):
-        if isinstance(value, float) and not math.isfinite(value):
-            return "NaN" if math.isnan(value) and not tensor.allows_nan else None
+        if isinstance(value, float) and math.isinf(value):
+            return "an infinity" if tensor.finite else None
+        if isinstance(value, float) and math.isnan(value):
+            return None if tensor.allows_nan else "NaN"
         try:
             with np.errstate(over="ignore"):
                 overflows = np.isinf(np.float64(value).astype(tensor.numpy_dtype))

@@ -142,11 +142,12 @@ def _predict_remotely(url: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lading.bundle.requests import request_signature
     from lading.cli.ui.input_rows import read_rows
     from lading.trial import answer
 
     bundle, name = _open(target, options["registry"])
-    signature = bundle.manifest.signature
+    signature = request_signature(bundle.manifest, bundle.samples())
     if options["sample"]:
         inputs = bundle.samples().inputs
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lading.bundle import Bundle, Samples
+from lading.bundle.requests import request_signature
 from lading.runtime import Runtime
 from lading.signature import Signature
 
@@ -52,7 +53,8 @@ class LoadedModel:
     @classmethod
     def of(cls, bundle: Bundle, runtime: Runtime, label: str) -> LoadedModel:
         """Make the model that answers under the name `label` (``iris:3``) with what `bundle` holds."""
-        samples, signature = bundle.samples(), bundle.manifest.signature
+        samples = bundle.samples()
+        signature = request_signature(bundle.manifest, samples)
         headers = ((b"x-lading-model", label.encode()), (b"x-lading-digest", bundle.digest.encode()))
         return cls(
             bundle=bundle,

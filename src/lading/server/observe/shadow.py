@@ -203,9 +203,10 @@ def can_answer(inputs: Mapping[str, Array], theirs: Signature, ours: Signature) 
         return False
     # Where both allow the same, the inputs were checked for it; others are looked at.
     return not any(
-        (before.allows_nan, before.nan_columns) != (tensor.allows_nan, tensor.nan_columns)
+        (before.allows_nan, before.nan_columns, before.finite)
+        != (tensor.allows_nan, tensor.nan_columns, tensor.finite)
         and inputs[tensor.name].dtype.kind == "f"
-        and tensor.refused_nan(inputs[tensor.name]) is not None
+        and tensor.refused_floats(inputs[tensor.name]) is not None
         for before, tensor in zip(theirs.inputs, ours.inputs, strict=True)
     )
 

@@ -1,0 +1,33 @@
+"""What requests are held against: the signature, and what the golden samples show of it."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from lading.bundle.manifest import Manifest
+from lading.bundle.samples import Samples
+from lading.signature import Array, Signature
+
+
+def request_signature(manifest: Manifest, samples: Samples) -> Signature:
+    """Return the signature of `manifest` as requests have to fit it.
+
+    Frameworks refuse infinities, and a converted model answers something all the same. So where a framework
+    gave the golden outputs, an input takes infinities only if a golden sample holds one, as it is with NaN.
+    A model that came as an ONNX file takes what ONNX takes.
+    """
+    signature = manifest.signature
+    if manifest.expected_from != manifest.training.framework:
+        return signature
+    inputs = tuple(
+        msgspec.structs.replace(tensor, finite=True)
+        if tensor.dtype.startswith("float") and not _has_infinity(samples.inputs[tensor.name])
+        else tensor
+        for tensor in signature.inputs
+    )
+    return msgspec.structs.replace(signature, inputs=inputs)
+
+
+def _has_infinity(array: Array) -> bool:
+    return bool(np.isinf(array).any())
