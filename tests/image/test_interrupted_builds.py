@@ -121,7 +121,7 @@ def test_a_full_disk_ends_the_build_without_an_image_and_free_space_is_enough_to
     base = open_source(tiny_base(tmp_path / "base"))
     name = f"{kind}:{small_disk / 'image'}"
     target = open_target(name)
-    with pytest.raises(RegistryUnavailable, match=rf"^image `{name}`: .*No space left on device") as caught:
+    with pytest.raises(RegistryUnavailable, match=rf"^image `{name}`: .*no space left on device") as caught:
         build(base, [large], target)
     target.close()
     assert "free some space there" in caught.value.hint

@@ -166,4 +166,4 @@ def test_a_server_of_directories_is_listed_if_a_registry_was_chosen_and_never_wa
         assert httpx.post(f"{server.url}/predict", content=BODY).status_code == 200
         assert server.stop() == 0
     with serving(bundle.path, flags=flags, environ={"HOME": str(tmp_path)}):
-        assert not (tmp_path / ".lading").exists(), "no registry was chosen"
+        assert not (tmp_path / ".lading" / "catalog.db").exists(), "no registry was chosen"
