@@ -138,7 +138,7 @@ def test_a_full_disk_is_reported_and_leaves_no_files(root, bundle, small_disk, m
     with Registry.open(str(root)) as registry:
         with pytest.raises(RegistryUnavailable, match="no space left on device"):
             registry.fetch("iris:1")
-        with pytest.raises(RegistryUnavailable, match="No space left on device") as caught:
+        with pytest.raises(RegistryUnavailable, match="no space left on device") as caught:
             registry.pull("iris:1", small_disk / "pulled")
         assert "free some space there" in caught.value.hint
         assert [path for path in small_disk.rglob("*") if path.is_file()] == []

@@ -88,6 +88,8 @@ def serve(
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
 
+        if worker is None:  # From the first load on; a worker's signals come from its supervisor.
+            started.enter_context(_draining_on_signals(server))
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
@@ -103,17 +105,21 @@ def serve(
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
         started.callback(grpc.close, settings.drain_timeout_s)
-        _run(server, listener, worker)
+        server.run(sockets=[listener])
     log.info("drained; bye")
     return 0
 
 
-def _run(server: HttpServer, listener: socket.socket, worker: WorkerContext | None) -> None:
-    """Answer until a signal, also one of those that uvicorn leaves alone; a worker's come as SIGTERM."""
-    if worker is None:
-        for kind in not_ignored(DRAINING):
-            signal.signal(kind, server.handle_exit)
-    server.run(sockets=[listener])
+@contextmanager
+def _draining_on_signals(server: HttpServer) -> Iterator[None]:
+    """Have the signals that end a process drain the server, before uvicorn runs as well."""
+    kinds = (signal.SIGTERM, signal.SIGINT, *not_ignored(DRAINING))
+    before = {kind: signal.signal(kind, server.handle_exit) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:
