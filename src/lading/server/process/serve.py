@@ -82,14 +82,11 @@ def serve(
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
         server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, counters)
-        watchdog = Watchdog(plane, settings.deadline_s, lambda: server.ticked_at)
-        watchdog.start()
-        started.callback(watchdog.close)
+        started.enter_context(_watched(plane, settings, server))
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
 
-        if worker is None:  # From the first load on; a worker's signals come from its supervisor.
-            started.enter_context(_draining_on_signals(server))
+        started.enter_context(_draining_on_signals(server, worker))
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
@@ -111,9 +108,21 @@ def serve(
 
 
 @contextmanager
-def _draining_on_signals(server: HttpServer) -> Iterator[None]:
-    """Have the signals that end a process drain the server, before uvicorn runs as well."""
-    kinds = (signal.SIGTERM, signal.SIGINT, *not_ignored(DRAINING))
+def _watched(plane: DataPlane, settings: ServeSettings, server: HttpServer) -> Iterator[None]:
+    """Have a thread end runs that do not end."""
+    watchdog = Watchdog(plane, settings.deadline_s, lambda: server.ticked_at)
+    watchdog.start()
+    with closing(watchdog):
+        yield
+
+
+@contextmanager
+def _draining_on_signals(server: HttpServer, worker: WorkerContext | None) -> Iterator[None]:
+    """Have the signals that end a process drain the server from the first load on, before uvicorn runs.
+
+    A worker's come from its supervisor.
+    """
+    kinds = (signal.SIGTERM, signal.SIGINT, *not_ignored(DRAINING)) if worker is None else ()
     before = {kind: signal.signal(kind, server.handle_exit) for kind in kinds}
     try:
         yield
