@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from lading.bundle.requests import request_signature
 from lading.errors import ValueRefused
+from lading.server.codecs.rows import quick_reader
 from support.bundles import linear_bundle
 
 
@@ -57,3 +59,27 @@ def test_nan_is_allowed_by_its_own_rule_beside_infinities(iris):
         if columns:
             with pytest.raises(ValueRefused, match="NaN in a column that may not be missing"):
                 held.cast({"X": np.array([[1, np.nan, np.nan, 4]], np.float32)})
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300])
+def test_before_trees_float32_is_the_limit_of_float64_as_well(iris, value):
+    manifest, samples = iris
+    (x,) = manifest.signature.inputs
+    wide = msgspec.structs.replace(x, dtype="float64")
+    manifest = msgspec.structs.replace(
+        manifest, signature=msgspec.structs.replace(manifest.signature, inputs=(wide,))
+    )
+    signature = request_signature(manifest, samples)
+    with pytest.raises(ValueRefused, match=r"which is beyond float32, at \[0, 1\]"):
+        signature.cast({"X": np.array([[1, value, 3, 4]])})
+    with pytest.raises(ValueRefused, match="which is beyond float32"):
+        signature.cast_rows([[1.0, value, 3.0, 4.0]])
+    rows = [[1.0, 2.0, 3.0, 4.0]] * 400
+    for count, last in ((1, value), (400, value), (1, 3e38), (400, 3e38)):  # Read by either quick reader.
+        body = json.dumps({"data": [*rows[: count - 1], [1.0, last, 3.0, 4.0]]}).encode()
+        read = quick_reader(signature)
+        if last == value:
+            with pytest.raises(ValueError, match="Expected"):
+                read(body)
+        else:
+            assert read(body)[0]["X"][-1, 1] == last

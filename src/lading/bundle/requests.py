@@ -13,21 +13,21 @@ from lading.signature import Array, Signature
 def request_signature(manifest: Manifest, samples: Samples) -> Signature:
     """Return the signature of `manifest` as requests have to fit it.
 
-    Frameworks refuse infinities, and a converted model answers something all the same. So where a framework
-    gave the golden outputs, an input takes infinities only if a golden sample holds one, as it is with NaN.
-    A model that came as an ONNX file takes what ONNX takes.
+    Frameworks refuse infinities, and before trees what float32 does not hold; a converted model answers
+    something all the same. So where a framework gave the golden outputs, an input takes such values only if a
+    golden sample holds one, as it is with NaN. A model that came as an ONNX file takes what ONNX takes.
     """
     signature = manifest.signature
     if manifest.expected_from != manifest.training.framework:
         return signature
     inputs = tuple(
         msgspec.structs.replace(tensor, finite=True)
-        if tensor.dtype.startswith("float") and not _has_infinity(samples.inputs[tensor.name])
+        if tensor.dtype.startswith("float") and not _is_large(samples.inputs[tensor.name])
         else tensor
         for tensor in signature.inputs
     )
     return msgspec.structs.replace(signature, inputs=inputs)
 
 
-def _has_infinity(array: Array) -> bool:
-    return bool(np.isinf(array).any())
+def _is_large(array: Array) -> bool:
+    return bool((np.abs(array) > np.finfo(np.float32).max).any())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lading.errors import EmptyInput, ShapeRefused, ValueRefused
-from lading.signature.tensor import Array, Tensor, describe, fits, is_unencodable
+from lading.signature.tensor import Array, Tensor, describe, fits, is_unencodable, too_large
 
 
 def cast_array(tensor: Tensor, array: Array) -> Array:
@@ -26,7 +26,8 @@ def cast_array(tensor: Tensor, array: Array) -> Array:
         if refused is not None:
             at = _first_index(refused)
             where = " in a column that may not be missing" if tensor.nan_columns else ""
-            raise _value_refused(tensor, "an infinity" if np.isinf(cast[at]) else f"NaN{where}", at)
+            value = f"NaN{where}" if np.isnan(cast[at]) else too_large(float(cast[at]))
+            raise _value_refused(tensor, value, at)
     return cast
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -37,7 +38,8 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     one request, but for `UNNAMED`. ``columns`` names the entries of the last axis. ``allows_nan`` is true if
     the golden samples held missing values: only then are JSON ``null`` and NaN accepted, as missing values.
     ``nan_columns`` are the indices along the last of two axes at which they are accepted; empty means at all.
-    ``finite`` is whether infinities are refused; no manifest has it (see `lading.bundle.requests`).
+    ``finite`` is whether infinities are refused, and in float64 what float32 does not hold; no manifest has
+    it (see `lading.bundle.requests`).
     """
 
     name: str
@@ -69,13 +71,20 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Return whether a row of it is one value: shape ``[batch]`` or ``[batch, 1]``."""
         return self.batched and self.shape[1:] in ((), (1,))
 
+    @property
+    def largest(self) -> float:
+        """Return the largest magnitude of a float that is accepted."""
+        narrow = self.finite and self.dtype == "float64"
+        return float(np.finfo(np.float32 if narrow else self.numpy_dtype).max)
+
     def refused_floats(self, values: Array) -> Array | None:
-        """Mark the values that are NaN or infinite where that is not allowed; None if there are none.
+        """Mark the values that are NaN, infinite or too large where that is refused; None if there are none.
 
         `values` are those of whole rows, nested or flat, in row-major order.
         """
         if self.finite:
-            wrong = ~np.isfinite(values)
+            # NaN is never below the limit.
+            wrong = ~(np.abs(values) <= self.largest if self.dtype == "float64" else np.isfinite(values))
         elif self.allows_nan and not self.nan_columns:
             return None
         else:
@@ -114,6 +123,11 @@ def fits(shape: tuple[int | str, ...], sizes: tuple[int, ...]) -> bool:
         if dimension != size and not isinstance(dimension, str):
             return False
     return not (shape and shape[0] == BATCH and sizes[0] == 0)
+
+
+def too_large(value: float) -> str:
+    """Describe a value beyond `Tensor.largest`, as what was there."""
+    return "an infinity" if math.isinf(value) else f"{value:g}, which is beyond float32,"
 
 
 def describe(value: object) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from lading.errors import EmptyInput, ShapeRefused, ValueRefused
-from lading.signature.tensor import BATCH, Array, DType, Tensor, describe, fits, is_unencodable
+from lading.signature.tensor import BATCH, Array, DType, Tensor, describe, fits, is_unencodable, too_large
 
 _BLOCK_ROWS = 1000
 # Beyond it, not every integer is a float64.
@@ -118,7 +118,7 @@ def _narrow(tensor: Tensor, wide: Array) -> Array | None:
         return wide
     with np.errstate(over="ignore", invalid="ignore"):
         cast = wide.astype(tensor.numpy_dtype, copy=False)
-    if np.isfinite(cast).all():
+    if (np.abs(cast) <= tensor.largest).all():
         return cast
     if tensor.refused_floats(wide) is not None:
         return None
@@ -212,20 +212,27 @@ def _bad_scalar(tensor: Tensor, value: object) -> str | None:
     return _bad_number(tensor, value)
 
 
+def _bad_float(tensor: Tensor, value: float) -> str | None:
+    """Describe `value` if the float tensor refuses it."""
+    if isinstance(value, float) and math.isinf(value):
+        return too_large(value) if tensor.finite else None
+    if isinstance(value, float) and math.isnan(value):
+        return None if tensor.allows_nan else "NaN"
+    try:
+        with np.errstate(over="ignore"):
+            overflows = np.isinf(np.float64(value).astype(tensor.numpy_dtype))
+    except OverflowError:  # An integer beyond every float.
+        overflows = True
+    if not overflows and abs(value) > tensor.largest:
+        return too_large(value)
+    return f"{describe(value)}, which is beyond {tensor.dtype}," if overflows else None
+
+
 def _bad_number(tensor: Tensor, value: float) -> str | None:
     """Describe `value` if it is beyond the tensor's dtype or has a fraction where none may be."""
-    beyond = f"{describe(value)}, which is beyond {tensor.dtype},"
     if tensor.dtype.startswith("float"):
-        if isinstance(value, float) and math.isinf(value):
-            return "an infinity" if tensor.finite else None
-        if isinstance(value, float) and math.isnan(value):
-            return None if tensor.allows_nan else "NaN"
-        try:
-            with np.errstate(over="ignore"):
-                overflows = np.isinf(np.float64(value).astype(tensor.numpy_dtype))
-        except OverflowError:  # An integer beyond every float.
-            return beyond
-        return beyond if overflows else None
+        return _bad_float(tensor, value)
+    beyond = f"{describe(value)}, which is beyond {tensor.dtype},"
     limits = np.iinfo(tensor.numpy_dtype)
     if isinstance(value, float) and not value.is_integer():
         return describe(value)

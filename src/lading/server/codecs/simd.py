@@ -32,10 +32,14 @@ The first size may be -1, for any number of rows. Raises `ValueError` for a docu
 
 
 class NumberReader:
-    """Reads numbers into arrays of one float dtype; keeps its parsers, each for one thread at a time."""
+    """Reads numbers into arrays of one float dtype; keeps its parsers, each for one thread at a time.
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    With `narrow`, numbers that float32 does not hold are left to the typed pass, whatever the dtype.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], *, narrow: bool = False) -> None:
         self._dtype = dtype
+        self._narrow = narrow
         self._parsers: list[Any] = []
 
     def matrix(self, text: bytes, key: str, columns: int) -> Array | None:
@@ -80,17 +84,26 @@ class NumberReader:
                 return None
             shape = (count, shape[1]) if shape[0] < 0 else shape
         wide = np.frombuffer(values.as_buffer(of_type="d"))
+        if self._narrow and (np.abs(wide) > np.finfo(np.float32).max).any():
+            return None
         with np.errstate(over="raise"):  # simdjson itself has refused numbers beyond float64.
             return wide.astype(self._dtype).reshape(shape)  # Raises ValueError if the count is another.
 
 
 @cache
-def number_reader(dtype: DType) -> NumberReader:
-    """Return the reader of a dtype; models share it, since its parsers keep memory for their largest text."""
-    return NumberReader(np.dtype(dtype))
+def number_reader(dtype: DType, finite: bool) -> NumberReader:
+    """Return the reader of a dtype, for tensors that are `finite` or not.
+
+    Models share it, since its parsers keep memory for their largest text.
+    """
+    return NumberReader(np.dtype(dtype), narrow=finite and dtype == "float64")
 
 
 def matrix_reader(tensor: Tensor) -> NumberReader | None:
     """Return the reader of rows for `tensor`, or None if it is no plain matrix of floats."""
     plain = tensor.batched and len(tensor.shape) == 2 and isinstance(tensor.shape[1], int)
-    return number_reader(tensor.dtype) if plain and tensor.dtype in ("float32", "float64") else None
+    return (
+        number_reader(tensor.dtype, tensor.finite)
+        if plain and tensor.dtype in ("float32", "float64")
+        else None
+    )
