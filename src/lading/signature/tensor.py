@@ -126,7 +126,7 @@ def fits(shape: tuple[int | str, ...], sizes: tuple[int, ...]) -> bool:
 
 
 def too_large(value: float) -> str:
-    """Describe a value beyond `Tensor.largest`, as what was there."""
+    """Describe a value beyond `Tensor.largest`, for a message."""
     return "an infinity" if math.isinf(value) else f"{value:g}, which is beyond float32,"
 
 
