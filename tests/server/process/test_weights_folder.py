@@ -107,7 +107,7 @@ def test_two_workers_hold_the_weights_once_and_answer_the_same_to_the_last_bit(b
     assert len(shared) == 1
     assert shared == alone
     # Each worker takes about 47 MiB more than the weights.
-    assert total_alone - total_shared > 0.9 * WEIGHTS_MIB
+    assert total_alone - total_shared > 0.8 * WEIGHTS_MIB
     assert total_shared / total_alone < 0.85
 
 
