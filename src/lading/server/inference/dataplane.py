@@ -33,6 +33,9 @@ from lading.signature import Array
 
 log = logging.getLogger("lading.server")
 
+_SWEEP_S = 1.5
+"""How long after its deadline a client has its answer at the latest: connections are swept once a second. A
+run that was ended before would be answered as a failed one."""
 _ENDING_S = 2.0  # How long an operator may take until the next one is not begun any more.
 _LAST_RUN_S = 5.0
 
@@ -323,9 +326,9 @@ class DataPlane:
         for served, batcher in list(self._batchers.items()):
             since = batcher.running_since
             lasted_s = now - since if since else 0.0
-            if lasted_s > limit_s + _ENDING_S:
+            if lasted_s > limit_s + _SWEEP_S + _ENDING_S:
                 stuck = f"a run of `{served.label}` cannot be ended, {batcher.depth} requests wait behind it"
-            elif lasted_s > limit_s:
+            elif lasted_s > limit_s + _SWEEP_S:
                 self._end_runs(served, f"a run has not ended within {limit_s:g} s")
         self.readiness.stuck_reason = stuck
 
