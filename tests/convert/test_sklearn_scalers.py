@@ -12,10 +12,8 @@ from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
-    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, MaxAbsScaler, OneHotEncoder, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -24,18 +22,6 @@ from lading.pack import pack
 from lading.runtime.open import load_runtime
 from support.packed_graphs import tensors
 from support.sklearn_models import OWNER
-from support.sklearn_survey import count_disagreements
-
-
-@pytest.mark.parametrize("voting", ["hard", "soft"])
-def test_a_voting_classifier_is_packed_and_left_unchanged(tmp_path, voting):
-    rows, target = load_breast_cancer(return_X_y=True)
-    members = [("line", LogisticRegression(max_iter=1000)), ("bayes", GaussianNB())]
-    model = make_pipeline(StandardScaler(), VotingClassifier(members, voting=voting)).fit(rows, target)
-    bundle = pack(model, name="m", samples=rows[:300], owner=OWNER, to=tmp_path / "b")
-    assert count_disagreements(bundle, model, rows[300:]) == 0
-    assert model[-1].flatten_transform
-
 
 SCALERS = [StandardScaler(), StandardScaler(with_mean=False), RobustScaler(), MaxAbsScaler()]
 

@@ -13,7 +13,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.isolated import isolate
-from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option
+from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option, timeout_option
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
@@ -120,13 +120,7 @@ _ACTIONS = (
     help="Directory to write.  [default: ./NAME.bundle]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle, once the new one holds.")
-@click.option(
-    "--timeout-s",
-    type=click.FloatRange(min=1),
-    default=3600.0,
-    show_default=True,
-    help="Seconds that packing may take in all.",
-)
+@timeout_option(3600.0, "Seconds that packing may take in all.")
 @json_option
 def pack(model: str, timeout_s: float, **options: Any) -> None:
     """Pack MODEL, an .onnx file or a Python object given as `module:object`.

@@ -10,7 +10,14 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import report_evidence
-from lading.cli.ui.parameters import FILE, BundleType, json_option, open_registry, registry_option
+from lading.cli.ui.parameters import (
+    FILE,
+    BundleType,
+    json_option,
+    open_registry,
+    registry_option,
+    timeout_option,
+)
 from lading.errors import NotFound, RegistryUnavailable
 from lading.ref import Ref
 
@@ -31,13 +38,7 @@ if TYPE_CHECKING:
 )
 @click.argument("bundle", type=BundleType(), metavar="DIR|REF")
 @click.option("--gates", type=FILE, help="TOML file of limits that the numbers must meet.")
-@click.option(
-    "--timeout-s",
-    type=click.FloatRange(min=1),
-    default=600.0,
-    show_default=True,
-    help="Seconds that running the model may take in all.",
-)
+@timeout_option(600.0, "Seconds that running the model may take in all.")
 @registry_option
 @json_option
 def verify(

@@ -165,6 +165,13 @@ number_option = click.option(
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason to record in the history.")
 
 
+def timeout_option(default_s: float, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--timeout-s`` of a command that ends what does not end."""
+    return click.option(
+        "--timeout-s", type=click.FloatRange(min=1), default=default_s, show_default=True, help=text
+    )
+
+
 def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return `command` with the options of every command that changes a release."""
     for option in (json_option, registry_option, reason_option, actor_option):

@@ -10,7 +10,6 @@ here only waits, for the process and for the model.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import queue
 import signal
 import socket
@@ -23,29 +22,13 @@ from typing import Any, cast
 
 from lading.errors import DeadlineExceeded, LadingError, ModelNotReady, QueueFull, RunFailed
 from lading.server.exchange import Pipeline
-from lading.server.http.body_channel import (
-    Answer,
-    BodyChannel,
-    Find,
-    Found,
-    Inputs,
-    IsTag,
-    Message,
-    Outputs,
-    Read,
-    Refused,
-    Start,
-    arrays_of,
-    describe,
-)
+from lading.server.http import body_channel as wire
 from lading.server.http.content_encoding import unpacked
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Deliver, Job
 from lading.settings import ServeSettings
 from lading.signature import Array
-
-log = logging.getLogger("lading.server")
 
 SLOW_BYTES = 256 * 1024
 """Larger bodies are not read on the event loop by readers in Python, which take up to 0.3 s a megabyte."""
@@ -170,12 +153,12 @@ class _Reader:
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._channel: BodyChannel | None = None
+        self._channel: wire.BodyChannel | None = None
         self.deadline = 0.0
 
     def handle(self, request: Request, plane: DataPlane) -> Response | Job:
         """Have the process handle `request`, in the place of the route's own handler."""
-        message = Read(request.method, request.path, _plain(request), request.query, request.request_id)
+        message = wire.Read(request.method, request.path, _plain(request), request.query, request.request_id)
         served, was_running = None, self._process is not None
         try:
             reply, buffers = self._ask(message, [request.body])
@@ -184,15 +167,15 @@ class _Reader:
                 raise
             # It may have ended since its last body: a new one is started.
             reply, buffers = self._ask(message, [request.body])
-        while isinstance(reply, Find):
+        while isinstance(reply, wire.Find):
             try:
-                fact: Message
+                fact: wire.Message
                 if reply.how == "has_tag":
-                    fact = IsTag(plane.has_tag(reply.name or "", reply.tag or ""))
+                    fact = wire.IsTag(plane.has_tag(reply.name or "", reply.tag or ""))
                 else:
                     find = plane.resolve if reply.how == "resolve" else plane.find
                     served = find(reply.name, reply.version, reply.tag)
-                    fact = Found(
+                    fact = wire.Found(
                         served.name,
                         served.version,
                         served.digest,
@@ -201,20 +184,20 @@ class _Reader:
                         dict(served.labels),
                     )
             except LadingError as error:
-                fact = Refused.of(error)
+                fact = wire.Refused.of(error)
             except Exception:
                 self.end()  # It waits for an answer that never comes.
                 raise
             reply, buffers = self._ask(fact)
-        if isinstance(reply, Inputs):
+        if isinstance(reply, wire.Inputs):
             assert served is not None
-            return Job(served, arrays_of(reply.arrays, buffers), reply.outputs, self.encode, reply.rows)
+            return Job(served, wire.arrays_of(reply.arrays, buffers), reply.outputs, self.encode, reply.rows)
         return _response(reply, buffers)
 
     def encode(self, outputs: dict[str, Array]) -> Response:
         """Have the process write the answer of the job that it has read last."""
-        described, arrays = describe(outputs)
-        return _response(*self._ask(Outputs(described), arrays))
+        described, arrays = wire.describe(outputs)
+        return _response(*self._ask(wire.Outputs(described), arrays))
 
     def rest(self, body_bytes: int) -> None:
         """End the process if a body has made it large."""
@@ -235,7 +218,9 @@ class _Reader:
             process.kill()
             return process.wait()
 
-    def _ask(self, message: Message, buffers: list[Any] | None = None) -> tuple[Message, list[bytearray]]:
+    def _ask(
+        self, message: wire.Message, buffers: list[Any] | None = None
+    ) -> tuple[wire.Message, list[bytearray]]:
         """Send a message and return the reply.
 
         Raises the error that the process replies, `DeadlineExceeded`, and `RunFailed` if the process ends.
@@ -256,14 +241,14 @@ class _Reader:
             how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             ended = f"the process that reads large bodies ended: {how}"
             raise RunFailed("the body", expected="to be read", found=ended) from None
-        if isinstance(reply, Refused):
+        if isinstance(reply, wire.Refused):
             raise reply.error()
         return reply, received
 
     def _late(self) -> DeadlineExceeded:
         return DeadlineExceeded("the body", expected="to be read and answered in time", found="no time left")
 
-    def _start(self) -> BodyChannel:
+    def _start(self) -> wire.BodyChannel:
         ours, theirs = socket.socketpair()
         with theirs:
             # In a session of its own: Ctrl-C at the terminal is for the server, which drains.
@@ -273,8 +258,8 @@ class _Reader:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._channel = BodyChannel(ours)
-        self._channel.send(Start(dataclasses.asdict(self._settings)))
+        self._channel = wire.BodyChannel(ours)
+        self._channel.send(wire.Start(dataclasses.asdict(self._settings)))
         return self._channel
 
 
@@ -282,6 +267,6 @@ def _plain(request: Request) -> dict[bytes, bytes]:
     return {name: value for name, value in request.headers.items() if name != b"content-encoding"}
 
 
-def _response(reply: Message, buffers: list[bytearray]) -> Response:
-    assert isinstance(reply, Answer)
+def _response(reply: wire.Message, buffers: list[bytearray]) -> Response:
+    assert isinstance(reply, wire.Answer)
     return Response(bytes(buffers[0]), reply.status, reply.content_type, reply.headers)

@@ -6,7 +6,6 @@ and writes the answer to the outputs that it gets. It ends when the server close
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -15,22 +14,9 @@ from typing import Any, cast
 import msgspec
 
 from lading.errors import BodyTooLarge
+from lading.logs import set_up_logging
+from lading.server.http import body_channel as wire
 from lading.server.http.app import App
-from lading.server.http.body_channel import (
-    Answer,
-    BodyChannel,
-    Find,
-    Found,
-    Inputs,
-    IsTag,
-    Message,
-    Outputs,
-    Read,
-    Refused,
-    Start,
-    arrays_of,
-    describe,
-)
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
@@ -39,15 +25,13 @@ from lading.server.inference.version import ServedVersion, State
 from lading.server.process.compose import make_app
 from lading.settings import ServeSettings
 
-log = logging.getLogger("lading.server")
-
 _MOST_VERSIONS = 64
 
 
 class _AskingPlane(DataPlane):
     """A data plane without models: the server finds the version, and its model stays there."""
 
-    def __init__(self, channel: BodyChannel) -> None:
+    def __init__(self, channel: wire.BodyChannel) -> None:
         super().__init__()
         self._channel = channel
         self._known: dict[tuple[str, int, str, tuple[str, ...]], ServedVersion] = {}
@@ -56,30 +40,30 @@ class _AskingPlane(DataPlane):
         self, name: str | None = None, version: int | None = None, tag: str | None = None
     ) -> ServedVersion:
         """Have the server find a version, ready or not."""
-        return self._served(Find("find", name, version, tag))
+        return self._served(wire.Find("find", name, version, tag))
 
     def resolve(
         self, name: str | None = None, version: int | None = None, tag: str | None = None
     ) -> ServedVersion:
         """Have the server find a version that answers this caller."""
-        return self._served(Find("resolve", name, version, tag))
+        return self._served(wire.Find("resolve", name, version, tag))
 
     def has_tag(self, name: str, tag: str) -> bool:
         """Have the server say whether a version of the model has a tag."""
-        answer = self._ask(Find("has_tag", name, None, tag))
-        assert isinstance(answer, IsTag)
+        answer = self._ask(wire.Find("has_tag", name, None, tag))
+        assert isinstance(answer, wire.IsTag)
         return answer.exists
 
-    def _ask(self, question: Find) -> Message:
+    def _ask(self, question: wire.Find) -> wire.Message:
         self._channel.send(question)
         answer, _ = self._channel.receive()
-        if isinstance(answer, Refused):
+        if isinstance(answer, wire.Refused):
             raise answer.error()
         return answer
 
-    def _served(self, question: Find) -> ServedVersion:
+    def _served(self, question: wire.Find) -> ServedVersion:
         fact = self._ask(question)
-        assert isinstance(fact, Found)
+        assert isinstance(fact, wire.Found)
         key = (fact.name, fact.version, fact.digest, fact.tags)
         served = self._known.get(key)
         if served is None:
@@ -89,49 +73,51 @@ class _AskingPlane(DataPlane):
         return served
 
 
-def _without_model(fact: Found) -> ServedVersion:
+def _without_model(fact: wire.Found) -> ServedVersion:
     served = ServedVersion(fact.name, fact.version, fact.digest, State.READY, tags=fact.tags)
     nothing = cast("Any", None)  # Reading and writing need neither: a request that did would be a defect.
     served.adopt(LoadedModel(nothing, nothing, fact.signature, fact.labels, nothing, (), b"", ()))
     return served
 
 
-def _serve(channel: BodyChannel) -> None:
+def _serve(channel: wire.BodyChannel) -> None:
     start, _ = channel.receive()
-    assert isinstance(start, Start)
+    assert isinstance(start, wire.Start)
+    settings = msgspec.convert(start.settings, ServeSettings)
+    set_up_logging(settings.log_level)
     plane = _AskingPlane(channel)
-    app = make_app(plane, msgspec.convert(start.settings, ServeSettings))
+    app = make_app(plane, settings)
     job: Job | None = None
     while True:
         message, buffers = channel.receive()
         request = Request("", "")
         try:
-            if isinstance(message, Read):
+            if isinstance(message, wire.Read):
                 job = None  # Free the last one before the next is read.
                 request = _request(message, buffers)
                 buffers.clear()
                 outcome = _handle(app, plane, request)
                 if isinstance(outcome, Job):
                     job = outcome
-                    described, arrays = describe(job.inputs)
-                    channel.send(Inputs(described, job.outputs, job.rows), arrays)
+                    described, arrays = wire.describe(job.inputs)
+                    channel.send(wire.Inputs(described, job.outputs, job.rows), arrays)
                     job.inputs = {}
                     continue
             else:
-                assert isinstance(message, Outputs)
+                assert isinstance(message, wire.Outputs)
                 assert job is not None
-                outcome = job.encode(arrays_of(message.arrays, buffers))
-            channel.send(Answer(outcome.status, outcome.content_type, outcome.headers), [outcome.body])
+                outcome = job.encode(wire.arrays_of(message.arrays, buffers))
+            channel.send(wire.Answer(outcome.status, outcome.content_type, outcome.headers), [outcome.body])
         except (EOFError, OSError):
             raise  # Of the channel: the server has gone.
         except MemoryError:
             error = BodyTooLarge("request body", expected="what fits into memory", found="more")
-            channel.send(Refused.of(error))
+            channel.send(wire.Refused.of(error))
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
-            channel.send(Refused.of(app.pipeline.as_refusal(request, error)))
+            channel.send(wire.Refused.of(app.pipeline.as_refusal(request, error)))
 
 
-def _request(message: Read, buffers: list[bytearray]) -> Request:
+def _request(message: wire.Read, buffers: list[bytearray]) -> Request:
     request = Request(message.method, message.path, bytes(buffers[0]), message.headers, message.query)
     request.request_id = message.request_id
     return request
@@ -146,7 +132,7 @@ def main() -> None:
     """Read bodies for the server at the other end of the socket whose descriptor is the only argument."""
     for kind in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(kind, signal.SIG_IGN)  # Of the terminal: the server ends this process.
-    channel = BodyChannel(socket.socket(fileno=int(sys.argv[1])))
+    channel = wire.BodyChannel(socket.socket(fileno=int(sys.argv[1])))
     try:
         _serve(channel)
     except (EOFError, OSError):
