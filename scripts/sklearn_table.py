@@ -110,7 +110,7 @@ def page(piped: list[Result], surveyed: list[Result]) -> str:
         rows=f"{sum(asked.rows for asked in every):,}",
         otherwise=sum(asked.otherwise.total() for asked in every),
         alone=sum(asked.alone.total() for asked in every),
-        kinds=f" By kind: {listed}." if kinds else "",
+        kinds=f"\n- Both by kind: {listed}." if kinds else "",
         ties=sum(asked.ties for asked in every),
         again=AGAIN if piped else "",
         pipelines=", and pipelines as people write them" if piped else "",

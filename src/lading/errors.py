@@ -430,7 +430,7 @@ class AnswerTypeRefused(LadingError):
 
 
 class OriginRefused(LadingError):
-    """A request that changes something, from a page of another site or through a name not of this server."""
+    """A request that changes something, from a page of another site or under a foreign name."""
 
 
 class NotSupported(LadingError):

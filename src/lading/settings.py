@@ -109,7 +109,7 @@ class ServeSettings:
     client_timeout_s: float = option(
         30.0,
         "Seconds that a client may take to send a request (408) or to read answers, "
-        "and what their bytes take at `client_min_rate`.",
+        "in addition to what their bytes take at `client_min_rate`.",
         at_least=0.001,
     )
     client_min_rate: int = option(
@@ -130,13 +130,15 @@ class ServeSettings:
         75.0, "Keep-alive timeout: seconds until an idle connection is closed.", at_least=0
     )
     root_path: str = option(
-        "", "Path under which a proxy shows this server, such as `/ml`; a proxy's own header wins."
+        "", "Path under which a proxy shows this server, such as `/ml`; `X-Forwarded-Prefix` wins."
     )
     cors_origins: str = option(
         "", "Comma-separated origins whose pages may call this server, or `*` for all; empty: none."
     )
     allowed_hosts: str = option(
-        "", "Comma-separated names of this server: through others nothing changes; empty: any, but for pages."
+        "",
+        "Comma-separated names of this server; feedback sent under another name is refused. "
+        "Empty: any name, except from web pages.",
     )
     oip_nan: str = option(
         "token",

@@ -174,6 +174,8 @@ def test_a_column_that_is_dropped_as_a_whole_keeps_only_the_refusal(tmp_path):
     encoder = OneHotEncoder(drop="first").fit(frame)
     bundle = pack(encoder, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
     np.testing.assert_array_equal(served_features(bundle, frame), quietly(encoder.transform, frame))
+    with pytest.raises(ValueRefused):
+        served_features(bundle, pd.DataFrame({"one": ["y"], "two": ["a"]}))
 
 
 def test_an_encoder_whose_categories_are_of_another_kind_than_the_samples_is_refused(tmp_path):

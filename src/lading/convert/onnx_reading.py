@@ -14,7 +14,7 @@ from lading.errors import ConverterFailed, mid_sentence, one_line
 _MAX_INLINE_BYTES = 1_500_000_000  # protobuf's own limit is 2 GiB
 _HINT = "a model is an .onnx file or `module:object`"
 _EXTERNAL_HINT = (
-    "the files with the weights (external data) belong into the folder of the model, as they were saved"
+    "the files with the weights (external data) belong in the folder of the model, as they were saved"
 )
 # The first bytes of what is often found in place of a model: what it is, and what to do.
 _OTHERS = (

@@ -1,8 +1,9 @@
 """`OneHotEncoder`, `OrdinalEncoder` and `TargetEncoder` as graphs: a category is looked up, column by column.
 
 The outputs of each category, of a missing one and of an unknown one are asked of the fitted encoder itself:
-dropped, infrequent and missing categories need no rule here. skl2onnx 1.20 cuts fractions off, takes the text
-"None" for a missing one, answers -1 where the encoder refuses, and knows some parameters only in part.
+dropped, infrequent and missing categories need no rule here but for how many outputs a column has. skl2onnx
+1.20 cuts fractions off, takes the text "None" for a missing one, answers -1 where the encoder refuses, and
+knows some parameters only in part.
 """
 
 from __future__ import annotations

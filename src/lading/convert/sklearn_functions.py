@@ -16,10 +16,7 @@ from lading.errors import ConverterFailed
 
 Function = Callable[[GraphNodes, str], str]
 
-_HINT = (
-    "use a function of numpy that ONNX has (np.log1p, np.log, np.sqrt, np.exp, np.abs, …), or apply it"
-    " before, in training and in requests"
-)
+_HINT = "use a function of numpy that ONNX has (np.log1p, np.log, np.sqrt, np.exp, np.abs, …)"
 
 
 def convert_function(scope: Any, operator: Any, container: Any) -> None:
@@ -29,14 +26,19 @@ def convert_function(scope: Any, operator: Any, container: Any) -> None:
         names = [variable.full_name for variable in operator.inputs]
         nodes.node("Concat", names, output=operator.outputs[0].full_name, axis=1)
         return
-    value = apply_function(nodes, nodes.features(operator), model.func, model.kw_args, "func")
+    try:
+        value = apply_function(
+            nodes, nodes.features(operator), model.func, model.kw_args, "`FunctionTransformer`, `func`"
+        )
+    except ConverterFailed as error:
+        raise error.with_hint(f"{_HINT}, or apply it before, in training and in requests") from None
     nodes.finish(value, operator.outputs[0])
 
 
 def apply_function(
-    nodes: GraphNodes, value: str, func: Any, kwargs: Mapping[str, Any] | None, name: str
+    nodes: GraphNodes, value: str, func: Any, kwargs: Mapping[str, Any] | None, where: str
 ) -> str:
-    """Apply a function of numpy (None leaves the values as they are); `name` is that of the parameter."""
+    """Apply a function of numpy (None leaves the values as they are); `where` names it in a refusal."""
     if func is None:
         return value
     if func is np.clip and kwargs and set(kwargs) <= {"a_min", "a_max", "min", "max"}:
@@ -46,8 +48,8 @@ def apply_function(
         called = getattr(func, "__name__", repr(func))
         options = f" with {', '.join(f'`{key}`' for key in kwargs)}" if kwargs else ""
         called = f"`{called}`{options}"
-        expected = "a function that ONNX has: it has no Python code"
-        raise ConverterFailed(f"`FunctionTransformer`, `{name}`", expected=expected, found=called, hint=_HINT)
+        expected = "a function of numpy that ONNX has; a bundle holds no Python code"
+        raise ConverterFailed(where, expected=expected, found=called, hint=_HINT)
     return builder(nodes, value)
 
 

@@ -52,7 +52,7 @@ def convert_random_features(scope: Any, operator: Any, container: Any) -> None:
     weights = nodes.constant(np.asarray(model.random_weights_, dtype=np.float64))
     product = nodes.node("MatMul", [nodes.features(operator), weights])
     moved = nodes.node("Add", [product, nodes.constant(np.asarray(model.random_offset_, dtype=np.float64))])
-    waves = apply_function(nodes, moved, np.cos, None, "func")
+    waves = apply_function(nodes, moved, np.cos, None, "`RBFSampler`")
     scale = nodes.constant(np.float64((2.0 / model.n_components) ** 0.5))
     nodes.finish(nodes.node("Mul", [waves, scale]), operator.outputs[0])
 

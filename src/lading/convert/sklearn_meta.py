@@ -192,9 +192,8 @@ def _undone(nodes: GraphNodes, value: str, transformer: Any) -> str:
     """Return what a transformer's ``inverse_transform`` makes of ``[batch, targets]``."""
     match transformer:
         case preprocessing.FunctionTransformer():
-            return apply_function(
-                nodes, value, transformer.inverse_func, transformer.inv_kw_args, "inverse_func"
-            )
+            where = "`TransformedTargetRegressor`, the inverse of the target"
+            return apply_function(nodes, value, transformer.inverse_func, transformer.inv_kw_args, where)
         case preprocessing.StandardScaler():
             return _scaled_back(
                 nodes, value, transformer.scale_, transformer.mean_ if transformer.with_mean else None

@@ -130,8 +130,7 @@ def near_ties(expected: Mapping[str, Array], answers: Mapping[str, Array], toler
     """Mark the rows whose label differs although the framework's own first two classes are within tolerance.
 
     There the label says nothing that its probabilities do not: both are as good. Forests on whole numbers
-    have
-    many exact ties, so their share says nothing either; but as many other rows must show the right label.
+    have many exact ties, so their share says nothing either; but as many other rows must show the right one.
     """
     near = _near_a_tie(expected, tolerance)
     rows, none = len(near), np.zeros_like(near)

@@ -168,7 +168,12 @@ reason_option = click.option("--reason", default="", metavar="TEXT", help="Reaso
 def timeout_option(default_s: float, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--timeout-s`` of a command that ends what does not end."""
     return click.option(
-        "--timeout-s", type=click.FloatRange(min=1), default=default_s, show_default=True, help=text
+        "--timeout-s",
+        type=click.FloatRange(min=1),
+        metavar="NUMBER",
+        default=default_s,
+        show_default=True,
+        help=text,
     )
 
 
