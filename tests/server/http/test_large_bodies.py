@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 
 import httpx
@@ -19,13 +20,16 @@ import pytest
 from lading.server.http.app import App
 from lading.server.http.large_bodies import LargeBodies, text_bytes
 from lading.server.http.messages import Request
+from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.echo_models import sum_bundle
 from support.hosted_app import AppClient, gated, hosted, served_from
+from support.http_requests import SETTINGS, request
 from support.server_process import serving
 from support.small_models import people
 from support.waiting import wait_until
+from support.wire import listening
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]]
 CSV = b"sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n"
@@ -164,7 +168,7 @@ def test_a_request_in_flight_fails_with_the_process_that_reads_and_the_next_does
         runtime.gate.set()
         asking.join()
         assert answers[0].status_code == 500
-        assert "ended: SIGKILL" in answers[0].json()["error"]
+        assert "ended (SIGKILL (9))" in answers[0].json()["error"]
         assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
     finally:
         runtime.gate.set()
@@ -228,6 +232,67 @@ def test_more_large_bodies_than_may_wait_are_refused(versions):
 )
 def test_only_text_is_slow_to_read(headers, size):
     assert text_bytes(Request("POST", "/", b" " * 1000, headers)) == size
+
+
+def test_a_model_that_outlasts_the_deadline_is_answered_with_504_in_time_and_the_next_is_read(versions):
+    iris = versions[1]
+    client, model = elsewhere(*versions, deadline_s=3.0), iris.model
+    assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
+    runtime = gated(iris, 30)
+    try:
+        began = time.monotonic()
+        assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 504
+        assert time.monotonic() - began < 4
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+    assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
+
+
+def test_nothing_is_read_for_a_client_that_has_gone(versions):
+    app, before, delivered = hosted(*versions).app, set(readers()), []
+    gone = Request("POST", "/models/iris/predict", json.dumps({"data": ROWS}).encode())
+    gone.route, gone.params = app.router.find(gone.method, gone.path)
+    gone.is_gone = True
+    LargeBodies(app.pipeline, ServeSettings()).submit(gone, delivered.extend)
+    wait_until(lambda: delivered)
+    assert app.complete(delivered[0]).status == 499
+    assert set(readers()) == before
+
+
+def test_the_sweep_leaves_the_deadline_of_a_large_body_to_its_thread(versions):
+    iris, settings = versions[1], {**SETTINGS, "deadline_s": 2.0}
+    app, model, runtime = elsewhere(*versions, **settings).app, iris.model, gated(iris, 30)
+    try:
+        with listening(app, ServeSettings(**settings), fast=True) as host, host.wire() as wire:
+            wire.send(request(json.dumps({"data": ROWS}).encode(), "/models/iris/predict"))
+            wait_until(runtime.entered.is_set)
+            (connection,) = host.connections
+            waiting = connection.cycle.request
+            # The moment after the deadline, in which the thread has not finished yet.
+            overdue = Job(iris, {}, None, lambda _outputs: None)
+            overdue.deadline, overdue.exchange, waiting.job = 1e-9, copy(waiting), overdue
+            host.run_in_loop(connection.sweep, host.loop.time())
+            waiting.job = None
+            assert wire.answer().status == 504
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+
+
+def test_a_server_outlives_large_bodies_that_pass_their_deadline(tmp_path):
+    linear_bundle(tmp_path / "iris")
+    body = b'{"data":[' + b",".join([b"[1.5,2.5,3.5,4.5]"] * 400_000) + b"]}"
+    headers = {"content-type": "application/json"}
+    with serving(tmp_path / "iris", flags=("--deadline-s", "0.4")) as server:
+        statuses = [
+            httpx.post(f"{server.url}/predict", content=body, headers=headers, timeout=60).status_code
+            for _ in range(8)
+        ]
+        assert set(statuses) <= {200, 504}
+        assert 504 in statuses
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert server.stop() == 0
 
 
 def test_the_head_of_a_large_body_is_remembered_as_any_other(tmp_path):

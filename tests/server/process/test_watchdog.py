@@ -75,7 +75,7 @@ def test_sigterm_ends_a_server_whatever_runs(tmp_path):
 
 def test_a_server_with_a_run_that_cannot_be_ended_is_not_ready():
     plane = DataPlane()
-    plane.readiness.stuck_reason = "a run of `iris:1` cannot be ended, 3 requests wait behind it"
+    plane.readiness.stuck_reason = "a run of `iris:1` cannot be ended; 3 requests wait behind it"
     assert not plane.readiness.is_ready()
 
 

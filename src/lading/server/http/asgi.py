@@ -74,13 +74,16 @@ class AsgiHost:
         if response is not None:
             return response
         request.waiter = asyncio.get_running_loop().create_future()
+        watch = asyncio.create_task(_cancel_when_gone(request, receive))
         if request.is_elsewhere:  # Its deadline is kept there.
-            await request.waiter
+            try:
+                await request.waiter
+            finally:
+                watch.cancel()
             assert request.response is not None
             return request.response
         job = request.job
         assert job is not None
-        watch = asyncio.create_task(_cancel_when_gone(job, receive))
         try:
             await asyncio.wait_for(request.waiter, self._app.plane.deadline_s)
         except TimeoutError:
@@ -130,12 +133,14 @@ class AsgiHost:
         await self._docs(scope, receive, send)
 
 
-async def _cancel_when_gone(job: Job, receive: Receive) -> None:
+async def _cancel_when_gone(request: Request, receive: Receive) -> None:
     """Take the job of a client that disconnects out of the queue."""
     # After the body ASGI has nothing else to receive.
     while (await receive())["type"] != "http.disconnect":
         pass
-    job.cancel()
+    request.is_gone = True
+    if request.job is not None and not request.is_elsewhere:
+        request.job.cancel()
 
 
 async def _send(request: Request, response: Response, send: Send) -> None:

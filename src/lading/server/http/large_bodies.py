@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import queue
-import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from copy import copy
 from typing import Any, cast
 
 from lading.errors import DeadlineExceeded, LadingError, ModelNotReady, QueueFull, RunFailed
+from lading.runtime.host.signals import how_it_ended
 from lading.server.exchange import Pipeline
 from lading.server.http import body_channel as wire
 from lading.server.http.content_encoding import unpacked
@@ -99,7 +99,9 @@ class LargeBodies:
             except queue.Empty:
                 reader.end()
                 continue
-            job = self._answer(reader, request, deadline)
+            # Of a client that has gone, nothing is read and nothing is run.
+            job = _answered(None) if request.is_gone else self._answer(reader, request, deadline)
+            job.exchange = request
             with self._lock:
                 self._unfinished -= 1
             deliver([job])
@@ -118,32 +120,37 @@ class LargeBodies:
             inner.route = dataclasses.replace(request.route, handler=reader.handle)
             try:
                 outcome = self._pipeline.handle(inner)
-                job = self._run(inner, outcome) if isinstance(outcome, Job) else _answered(outcome)
+                response = self._run(reader, inner, outcome) if isinstance(outcome, Job) else outcome
             finally:
-                request.plane, request.job = inner.plane, inner.job
+                request.plane, request.job, inner.job = inner.plane, inner.job, None
+            return _answered(response)
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
-            job = request.job or _answered(Response())
+            job = _answered(None)
             job.outcome = self._pipeline.as_refusal(request, error)
+            return job
         finally:
             reader.rest(len(request.body))
-        job.exchange = request
-        return job
 
-    def _run(self, request: Request, job: Job) -> Job:
+    def _run(self, reader: _Reader, request: Request, job: Job) -> Response:
+        def patience() -> float:
+            return max(0.0, reader.deadline - time.monotonic())
+
         try:
-            outputs = self._plane.run(job)
+            outputs = self._plane.run(job, patience)
         except ModelNotReady:
             job = self._pipeline.handle_again(request)
-            outputs = self._plane.run(job)
-        response = job.encode(outputs)
-        job.encode = lambda _outputs: response
-        return job
+            outputs = self._plane.run(job, patience)
+        response: Response = job.encode(outputs)
+        return response
 
 
-def _answered(response: Response) -> Job:
-    """Return a job that has its answer without a version: refused, or never to be run."""
+def _answered(response: Response | None) -> Job:
+    """Return a job that holds a response, or none for a client that has gone, and no version.
+
+    The job that the model has run stays with the batcher, which may still have it after the deadline.
+    """
     job = Job(cast("Any", None), {}, None, lambda _outputs: response)
-    job.outcome = {}
+    job.outcome = {} if response is not None else None
     return job
 
 
@@ -163,7 +170,7 @@ class _Reader:
         try:
             reply, buffers = self._ask(message, [request.body])
         except RunFailed:
-            if not was_running:
+            if not was_running or self._process is not None:  # The process itself has replied so.
                 raise
             # It may have ended since its last body: a new one is started.
             reply, buffers = self._ask(message, [request.body])
@@ -237,9 +244,8 @@ class _Reader:
             self.end()
             raise self._late() from None
         except (EOFError, OSError):
-            status = self.end(patience_s=1) or 0
-            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-            ended = f"the process that reads large bodies ended: {how}"
+            how = how_it_ended(self.end(patience_s=1) or 0)
+            ended = f"that the process that reads large bodies ended ({how})"
             raise RunFailed("the body", expected="to be read", found=ended) from None
         if isinstance(reply, wire.Refused):
             raise reply.error()
@@ -253,7 +259,8 @@ class _Reader:
         with theirs:
             # In a session of its own: Ctrl-C at the terminal is for the server, which drains.
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of ours
-                [sys.executable, "-m", "lading.server.process.body_reader", str(theirs.fileno())],
+                # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
+                [sys.executable, "-P", "-m", "lading.server.process.body_reader", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

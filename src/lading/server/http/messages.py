@@ -24,7 +24,7 @@ class Request(Exchange):
 
     Header names are lower case; ``params`` are the parts of the route. ``waiter`` is the host's own.
     ``is_slow`` is whether only a quick reader may read the body here, ``is_elsewhere`` whether `LargeBodies`
-    has the request.
+    has the request, ``is_gone`` whether its client has closed the connection meanwhile.
     """
 
     method: str
@@ -39,6 +39,7 @@ class Request(Exchange):
     # Defaults on the class: most requests are small.
     is_slow = False
     is_elsewhere = False
+    is_gone = False
 
     def leave_loop(self) -> None:
         """Raise `ReadElsewhere` if the body is too large for a reader in Python on the event loop.

@@ -392,7 +392,9 @@ class FastProtocol(HttpConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the job whose client has gone."""
         pending, self._pending = self._pending, None
-        if pending is not None and pending.request.job is not None:
+        if pending is not None and pending.request.is_elsewhere:
+            pending.response_complete = pending.request.is_gone = True
+        elif pending is not None and pending.request.job is not None:
             pending.response_complete = True
             pending.request.job.cancel()
         super().connection_lost(exc)
@@ -415,7 +417,8 @@ class FastProtocol(HttpConnection):
         """Answer for a job that is past its deadline, and end what lasts too long."""
         pending = self._pending
         if pending is not None and not pending.response_complete:
-            job = pending.request.job
+            # A request that is elsewhere keeps its deadline there.
+            job = pending.request.job if not pending.request.is_elsewhere else None
             if job is not None and job.is_overdue(time.monotonic()):
                 pending.time_out(self.stage.app)
             elif self._half_closed:

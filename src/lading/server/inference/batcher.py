@@ -75,6 +75,7 @@ class Batcher:
         self._counting = threading.Lock()
         self._cancelled = 0  # Still in the queue: they are skipped when their turn comes.
         self.running_since = 0.0  # on the clock of `time.monotonic`; 0 while nothing runs
+        self.ended_since = 0.0  # `running_since` of the last run that was ended from outside
         self._merges = served.signature.batched and limits.max_rows > 1
 
     @property

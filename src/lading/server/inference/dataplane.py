@@ -327,28 +327,27 @@ class DataPlane:
             since = batcher.running_since
             lasted_s = now - since if since else 0.0
             if lasted_s > limit_s + _SWEEP_S + _ENDING_S:
-                stuck = f"a run of `{served.label}` cannot be ended, {batcher.depth} requests wait behind it"
-            elif lasted_s > limit_s + _SWEEP_S:
-                self._end_runs(served, f"a run has not ended within {limit_s:g} s")
+                stuck = f"a run of `{served.label}` cannot be ended; {batcher.depth} requests wait behind it"
+            elif lasted_s > limit_s + _SWEEP_S and batcher.ended_since != since:  # Once for each run.
+                batcher.ended_since = since
+                log.warning("%s: a run has not ended within %g s; ending it", served.label, limit_s)
+                _end_runs(served)
         self.readiness.stuck_reason = stuck
 
     def end_all_runs(self, why: str) -> None:
         """End every run that is in flight."""
+        log.warning("%s; ending every run", why)
         for versions in self.models.values():
             for served in versions:
-                self._end_runs(served, why)
-
-    def _end_runs(self, served: ServedVersion, why: str) -> None:
-        if served.loaded is not None and served.in_memory:
-            log.warning("%s: %s; ending it", served.label, why)
-            served.loaded.runtime.terminate()
+                _end_runs(served)
 
     def close(self) -> None:
         """Finish what waits in every batcher; what runs and does not end is ended, or abandoned."""
         for served, batcher in self._batchers.items():
             if batcher.stop(_LAST_RUN_S):
                 continue
-            self._end_runs(served, "the server is stopping, and a run has not ended")
+            log.warning("%s: the server is stopping, and a run has not ended; ending it", served.label)
+            _end_runs(served)
             if not batcher.stop(_LAST_RUN_S):
                 log.warning("%s: a run that cannot be ended is abandoned", served.label)
 
@@ -372,6 +371,11 @@ def _expected_s(job: Job) -> float:
         if values > cost.row_values * job.rows:
             return math.inf
     return cost.first_row_s + cost.further_row_s * (job.rows - 1)  # `Cost.of` in place: every request passes.
+
+
+def _end_runs(served: ServedVersion) -> None:
+    if served.loaded is not None and served.in_memory:
+        served.loaded.runtime.terminate()
 
 
 def _ignore_run(_served: ServedVersion, _rows: int, _took_s: float) -> None:

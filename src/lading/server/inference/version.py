@@ -144,7 +144,7 @@ class ServedVersion:
             f"input `{name}` of `{self.label}`",
             expected="at least one value",
             found=f"shape `{list(array.shape)}`",
-            hint="pack the model with a sample that is empty, if it takes such ones",
+            hint="if the model accepts empty inputs, include an empty sample when packing it",
         )
 
     def acquire(self) -> None:

@@ -196,6 +196,8 @@ class Manager:
     def _retry_later(self, served: ServedVersion, error: LadingError) -> None:
         """Fail for now, and let the policy load the version again after a pause."""
         self._fail(served, error)
+        if self._stop_reason is not None:
+            return
         self._failed_tries[served.key] += 1
         pause_s = back_off_s(self._failed_tries[served.key], first_s=0.5, most_s=30.0)
         log.warning("%s cannot be loaded now, retrying in %g s: %s", served.label, pause_s, error.message)
