@@ -55,8 +55,8 @@ def test_the_bits_of_nan_and_negative_zero_arrive(ends):
 
 def test_a_body_larger_than_the_pipe_arrives(ends):
     body = bytes(range(256)) * 40_000
-    message, received = sent(ends, Read("POST", "/p", {b"a": b"\xff"}, b"q=1", b"id"), [body])
-    assert message == Read("POST", "/p", {b"a": b"\xff"}, b"q=1", b"id")
+    message, received = sent(ends, Read(3, [1], "POST", "/p", {b"a": b"\xff"}, b"q=1", b"id"), [body])
+    assert message == Read(3, [1], "POST", "/p", {b"a": b"\xff"}, b"q=1", b"id")
     assert received == [body]
 
 

@@ -29,7 +29,7 @@ from support.http_requests import SETTINGS, request
 from support.server_process import serving
 from support.small_models import people
 from support.waiting import wait_until
-from support.wire import listening
+from support.wire import Wire, listening
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]]
 CSV = b"sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n"
@@ -236,9 +236,10 @@ def test_only_text_is_slow_to_read(headers, size):
 
 def test_a_model_that_outlasts_the_deadline_is_answered_with_504_in_time_and_the_next_is_read(versions):
     iris = versions[1]
-    client, model = elsewhere(*versions, deadline_s=3.0), iris.model
+    client, model = elsewhere(*versions, deadline_s=30.0), iris.model
     assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
     runtime = gated(iris, 30)
+    client.app.plane.deadline_s = 3.0  # Not for the process to start.
     try:
         began = time.monotonic()
         assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 504
@@ -261,8 +262,11 @@ def test_nothing_is_read_for_a_client_that_has_gone(versions):
 
 
 def test_the_sweep_leaves_the_deadline_of_a_large_body_to_its_thread(versions):
-    iris, settings = versions[1], {**SETTINGS, "deadline_s": 2.0}
-    app, model, runtime = elsewhere(*versions, **settings).app, iris.model, gated(iris, 30)
+    iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
+    client, model = elsewhere(*versions, **settings), iris.model
+    assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
+    app, runtime = client.app, gated(iris, 30)
+    app.plane.deadline_s = 2.0  # Not for the process to start.
     try:
         with listening(app, ServeSettings(**settings), fast=True) as host, host.wire() as wire:
             wire.send(request(json.dumps({"data": ROWS}).encode(), "/models/iris/predict"))
@@ -275,6 +279,113 @@ def test_the_sweep_leaves_the_deadline_of_a_large_body_to_its_thread(versions):
             host.run_in_loop(connection.sweep, host.loop.time())
             waiting.job = None
             assert wire.answer().status == 504
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+
+
+def test_a_slow_models_large_body_does_not_delay_that_of_another_model(versions):
+    """Both bodies are large, and are read by one process."""
+    iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
+    app, model, runtime = elsewhere(*versions, **settings).app, iris.model, gated(iris, 30)
+    slow = request(json.dumps({"data": ROWS}).encode(), "/models/iris/predict")
+    quick = request(json.dumps({"data": PAIR}).encode(), "/models/sum/predict")
+    try:
+        with listening(app, ServeSettings(**settings), fast=True) as host, host.wire() as first:
+            first.send(slow)
+            wait_until(runtime.entered.is_set)
+            for _ in range(3):
+                with host.wire() as second:
+                    second.send(quick)
+                    assert second.answer().status == 200
+            assert not first.has_answer()
+            runtime.gate.set()
+            assert first.answer().status == 200
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+
+
+def test_each_large_body_has_a_deadline_of_its_own_while_another_is_read(versions):
+    settings = {**SETTINGS, "deadline_s": 10.0}
+    client, before = elsewhere(*versions, **settings), set(readers())
+    assert client.post("/models/iris/predict", json={"data": ROWS}).status_code == 200
+    (reader,) = set(readers()) - before
+    client.app.plane.deadline_s = 1.0
+    body = request(json.dumps({"data": ROWS}).encode(), "/models/iris/predict")
+    with listening(client.app, ServeSettings(**settings), fast=True) as host:
+        os.kill(reader, signal.SIGSTOP)  # It reads for as long as it likes.
+        began = time.monotonic()
+        with host.wire() as first, host.wire() as second:
+            first.send(body)
+            second.send(body)
+            assert [first.answer().status, second.answer().status] == [504, 504]
+        assert time.monotonic() - began < 4
+        # Given up by then, and started again.
+        wait_until(lambda: reader not in readers(), 20)
+        client.app.plane.deadline_s = 30.0
+        with host.wire() as third:
+            third.send(body)
+            assert third.answer().status == 200
+
+
+def test_a_client_that_goes_away_frees_its_place(versions):
+    iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
+    app, model, runtime = elsewhere(*versions, **settings).app, iris.model, gated(iris, 30)
+    slow = request(json.dumps({"data": ROWS}).encode(), "/models/iris/predict")
+    quick = request(json.dumps({"data": PAIR}).encode(), "/models/sum/predict")
+    try:
+        with listening(app, ServeSettings(**settings), fast=True) as host, host.wire() as late:
+
+            def status() -> int:
+                late.send(quick)
+                return late.answer().status
+
+            wires = [Wire(host.address) for _ in range(16)]
+            for wire in wires:
+                wire.send(slow)
+                host.wait_read(wire)
+            assert status() == 429
+            wires[-1].close()
+            wait_until(lambda: status() == 200)
+            runtime.gate.set()
+            assert [wire.answer().status for wire in wires[:-1]] == [200] * 15
+            for wire in wires[:-1]:
+                wire.close()
+    finally:
+        runtime.gate.set()
+        iris.adopt(model)
+
+
+def test_the_end_of_the_process_that_reads_fails_all_it_kept_and_nothing_else(versions):
+    iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
+    before, model = set(readers()), iris.model
+    app, runtime = elsewhere(*versions, **settings).app, gated(iris, 30)
+    body = request(json.dumps({"data": ROWS}).encode(), "/models/iris/predict")
+    quick = request(json.dumps({"data": PAIR}).encode(), "/models/sum/predict")
+    try:
+        with listening(app, ServeSettings(**settings), fast=True) as host:
+            wires = [Wire(host.address) for _ in range(3)]
+            for wire in wires:
+                wire.send(body)
+            with host.wire() as other:  # Read behind them.
+                other.send(quick)
+                assert other.answer().status == 200
+                (reader,) = set(readers()) - before
+                os.kill(reader, signal.SIGKILL)
+                other.send(quick)
+                assert other.answer().status == 200
+                assert reader not in readers()
+                runtime.gate.set()
+                answers = [wire.answer() for wire in wires]
+                assert [answer.status for answer in answers] == [500] * 3
+                assert {answer.json()["error"] for answer in answers} == {
+                    "the body: expected to be read, found that the process that reads large bodies ended"
+                }
+                other.send(body)
+                assert other.answer().status == 200
+            for wire in wires:
+                wire.close()
     finally:
         runtime.gate.set()
         iris.adopt(model)

@@ -7,6 +7,7 @@ Nothing is unpickled, and no numeric array is copied on its way. Both ends are p
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,8 +31,13 @@ class Start(msgspec.Struct, tag=True):
 
 
 class Read(msgspec.Struct, tag=True):
-    """To the reader: a request, whose body is the only buffer."""
+    """To the reader: a request, whose body is the only buffer. Its job is kept as ``number``.
 
+    ``forgotten`` are the numbers of jobs whose answers nobody waits for.
+    """
+
+    number: int
+    forgotten: list[int]
     method: str
     path: str
     headers: dict[bytes, bytes]
@@ -86,8 +92,9 @@ class Inputs(msgspec.Struct, tag=True):
 
 
 class Outputs(msgspec.Struct, tag=True):
-    """To the reader: what the model has computed of the last `Inputs`."""
+    """To the reader: what the model has computed of the `Inputs` that were read as ``number``."""
 
+    number: int
     arrays: list[Described]
 
 
@@ -147,6 +154,12 @@ class BodyChannel:
         length = int.from_bytes(self._read(_LENGTH_BYTES), "little")
         head = _decode(self._read(length))
         return head.message, [self._read(size) for size in head.sizes]
+
+    def has_message(self, timeout_s: float) -> bool:
+        """Wait for a message to begin, or for the other end to close; return whether it has."""
+        waiting = select.poll()
+        waiting.register(self.connection, select.POLLIN)
+        return bool(waiting.poll(timeout_s * 1000))
 
     def close(self) -> None:
         """Close this end."""

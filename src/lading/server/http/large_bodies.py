@@ -1,34 +1,33 @@
-"""Large bodies: read, and their answers written, in processes of their own, so that nobody else waits.
+"""Large bodies: read, and their answers written, in a process of their own, so that nobody else waits.
 
-    dispatch ─▶ submit ─▶ thread: unpack ─▶ handle ─▶ run ─▶ encode ─▶ deliver
-                                              └──── reader process ────┘
+    dispatch ─▶ submit ─▶ thread ──▶ read ─────────▶ start ─▶ batcher
+                            ▲         reader process            │
+                            │        write ─▶ deliver           │
+                            └───────── ran ◀────────────────────┘
 
-A thread would not help: readers of JSON keep the interpreter to themselves until they are done. The thread
-here only waits, for the process and for the model.
+A thread alone would not help: readers of JSON keep the interpreter to themselves until they are done. The
+thread here waits for the process, which reads one body at a time, and not for models: while one runs, others
+are read.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import queue
-import socket
-import subprocess
-import sys
+import itertools
 import threading
 import time
+from collections import deque
 from copy import copy
+from functools import partial
 from typing import Any, cast
 
-from lading.errors import DeadlineExceeded, LadingError, ModelNotReady, QueueFull, RunFailed
-from lading.runtime.host.signals import how_it_ended
+from lading.errors import DeadlineExceeded, LadingError, ModelNotReady, QueueFull
 from lading.server.exchange import Pipeline
-from lading.server.http import body_channel as wire
 from lading.server.http.content_encoding import unpacked
 from lading.server.http.messages import Request, Response
-from lading.server.inference.dataplane import DataPlane
+from lading.server.http.reader_process import POLL_S, ReaderProcess, lost_with_process
 from lading.server.inference.job import Deliver, Job
 from lading.settings import ServeSettings
-from lading.signature import Array
 
 SLOW_BYTES = 256 * 1024
 """Larger bodies are not read on the event loop by readers in Python, which take up to 0.3 s a megabyte."""
@@ -57,8 +56,27 @@ def text_bytes(request: Request) -> int:
     return len(request.body)
 
 
+@dataclasses.dataclass(eq=False)
+class _Body:
+    """A request on its way through the process: waiting, being read, running, being written, answered.
+
+    ``inner`` is the request as the pipeline handles it: the loop still has the other, and remembers its route
+    for the next. ``reader`` is the number of the process that has read it.
+    """
+
+    number: int
+    request: Request
+    inner: Request
+    deliver: Deliver
+    deadline: float
+    reader: int = 0
+    job: Job | None = None
+    is_answered: bool = False
+    is_second_try: bool = False
+
+
 class LargeBodies:
-    """Answers requests with large bodies, one at a time: each takes up to 40 times its size of memory."""
+    """Answers requests with large bodies: reads them one at a time, as each takes many times its size."""
 
     def __init__(
         self,
@@ -72,208 +90,143 @@ class LargeBodies:
         self.slow_bytes, self.quick_bytes, self.packed_bytes = slow_bytes, quick_bytes, packed_bytes
         self._pipeline = pipeline
         self._plane = pipeline.plane
-        self._settings = settings
-        self._queue: queue.SimpleQueue[tuple[Request, Deliver, float]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._max_body_bytes = settings.max_body_bytes
+        self._reader = ReaderProcess(settings, self._plane.deadline_s, self._sweep)
+        self._numbers = itertools.count(1)
         self._thread: threading.Thread | None = None
-        self._unfinished = 0
+        self._changed = threading.Condition()
+        # Guarded by the condition; only the thread takes from them.
+        self._bodies: dict[int, _Body] = {}  # all that have no answer yet
+        self._unread: deque[_Body] = deque()
+        self._ran: deque[_Body] = deque()
 
     def submit(self, request: Request, deliver: Deliver) -> None:
-        """Have a thread answer `request`, which comes back through `deliver`; raises `QueueFull`."""
-        with self._lock:
-            if self._unfinished >= _MOST_WAITING:
+        """Have `request` answered, which comes back through `deliver`; raises `QueueFull`."""
+        deadline = time.monotonic() + self._plane.deadline_s
+        body = _Body(next(self._numbers), request, copy(request), deliver, deadline)
+        assert request.route is not None
+        handler = partial(self._reader.read, body.number)
+        body.inner.route = dataclasses.replace(request.route, handler=handler)
+        with self._changed:
+            if len(self._bodies) >= _MOST_WAITING:
                 where = f"requests with bodies over {self.slow_bytes // 1024} KiB"
                 raise QueueFull(where, expected=f"at most {_MOST_WAITING} at once", found="more")
-            self._unfinished += 1
+            self._bodies[body.number] = body
+            self._unread.append(body)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="large bodies", daemon=True)
                 self._thread.start()
+            self._changed.notify()
         request.is_elsewhere = True
-        self._queue.put((request, deliver, time.monotonic() + self._plane.deadline_s))
 
     def _work(self) -> None:
-        reader = _Reader(self._settings)
         while True:
-            try:
-                request, deliver, deadline = self._queue.get(timeout=_IDLE_S)
-            except queue.Empty:
-                reader.end()
-                continue
-            # Of a client that has gone, nothing is read and nothing is run.
-            job = _answered(None) if request.is_gone else self._answer(reader, request, deadline)
-            job.exchange = request
-            with self._lock:
-                self._unfinished -= 1
-            deliver([job])
-            del request, job  # Not kept until the next one comes.
+            with self._changed:
+                patience_s = POLL_S if self._bodies else _IDLE_S
+                self._changed.wait_for(lambda: self._ran or self._unread, patience_s)
+                # First what has run: its answer frees a place.
+                waiting = self._ran or self._unread
+                body, is_idle = waiting.popleft() if waiting else None, not self._bodies
+            self._sweep()
+            if body is not None:
+                self._go_on(body)
+                del body  # Not kept until the next one comes.
+            elif is_idle:
+                self._reader.end()
 
-    def _answer(self, reader: _Reader, request: Request, deadline: float) -> Job:
-        """Return the finished job of a request, or one that holds its refusal."""
+    def _sweep(self) -> None:
+        """Answer for bodies that are past their deadline, and free the places of clients that have gone."""
+        now = time.monotonic()
+        with self._changed:
+            bodies = list(self._bodies.values())
+        for body in bodies:
+            if body.request.is_gone:
+                self._answer(body, None)
+            elif now > body.deadline:
+                expected = "to be read and answered in time"
+                self._answer(body, DeadlineExceeded("the body", expected=expected, found="no time left"))
+
+    def _go_on(self, body: _Body) -> None:
+        """Read a body and start its job, or write the answer of one that has run."""
         try:
-            if b"content-encoding" in request.headers:
-                encoding = request.headers[b"content-encoding"]
-                request.body = unpacked(request.body, encoding, self._settings.max_body_bytes)
-            reader.deadline = deadline
-            assert request.route is not None
-            # A request of its own: the loop still reads the other, and remembers its route for the next.
-            inner = copy(request)
-            inner.route = dataclasses.replace(request.route, handler=reader.handle)
-            try:
-                outcome = self._pipeline.handle(inner)
-                response = self._run(reader, inner, outcome) if isinstance(outcome, Job) else outcome
-            finally:
-                request.plane, request.job, inner.job = inner.plane, inner.job, None
-            return _answered(response)
+            if body.is_answered:
+                pass  # Of a client that has gone, nothing is read and nothing is written.
+            elif body.job is None:
+                self._read(body)
+            else:
+                self._write(body, body.job)
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
-            job = _answered(None)
-            job.outcome = self._pipeline.as_refusal(request, error)
-            return job
+            self._answer(body, self._pipeline.as_refusal(body.request, error))
+        if body.is_answered and body.reader:
+            self._reader.forget(body.number)
+            self._rest(len(body.inner.body))
+
+    def _read(self, body: _Body) -> None:
+        inner = body.inner
+        if b"content-encoding" in inner.headers and not body.is_second_try:
+            encoding = inner.headers[b"content-encoding"]
+            inner.body = body.request.body = unpacked(inner.body, encoding, self._max_body_bytes)
+        try:
+            outcome = self._pipeline.handle(inner)
         finally:
-            reader.rest(len(request.body))
-
-    def _run(self, reader: _Reader, request: Request, job: Job) -> Response:
-        def patience() -> float:
-            return max(0.0, reader.deadline - time.monotonic())
-
+            body.reader = self._reader.starts
+        if body.is_answered:
+            return
+        if not isinstance(outcome, Job):
+            self._answer(body, outcome)
+            return
+        body.job = outcome
         try:
-            outputs = self._plane.run(job, patience)
-        except ModelNotReady:
-            job = self._pipeline.handle_again(request)
-            outputs = self._plane.run(job, patience)
-        response: Response = job.encode(outputs)
-        return response
+            if self._plane.start(outcome, partial(self._has_run, body)):
+                self._write(body, outcome)
+        except ModelNotReady as error:
+            self._read_again(body, error)
 
+    def _has_run(self, body: _Body, jobs: list[Job]) -> None:
+        """Take a job back from the thread that has run it."""
+        self._plane.release(jobs[0])
+        with self._changed:
+            self._ran.append(body)
+            self._changed.notify()
 
-def _answered(response: Response | None) -> Job:
-    """Return a job that holds a response, or none for a client that has gone, and no version.
+    def _write(self, body: _Body, job: Job) -> None:
+        if isinstance(job.outcome, ModelNotReady):
+            self._read_again(body, job.outcome)
+        elif isinstance(job.outcome, LadingError):
+            raise job.outcome
+        elif body.reader != self._reader.starts:
+            raise lost_with_process()
+        else:
+            assert job.outcome is not None  # Only a job that was cancelled has none, and it is answered.
+            self._answer(body, self._reader.write(body.number, job.outcome))
 
-    The job that the model has run stays with the batcher, which may still have it after the deadline.
-    """
-    job = Job(cast("Any", None), {}, None, lambda _outputs: response)
-    job.outcome = {} if response is not None else None
-    return job
+    def _read_again(self, body: _Body, error: ModelNotReady) -> None:
+        """Read a body once more, whose version was unloaded after it was resolved; once, else it fails."""
+        if body.is_second_try:
+            raise error
+        body.is_second_try, body.job = True, None
+        self._pipeline.forget(body.inner)
+        with self._changed:
+            self._unread.appendleft(body)
 
+    def _answer(self, body: _Body, outcome: Response | LadingError | None) -> None:
+        """Return a request to its client's place with a response, an error, or None if nobody waits."""
+        if body.is_answered:
+            return
+        body.is_answered = True
+        with self._changed:
+            del self._bodies[body.number]
+        if body.job is not None and body.job.outcome is None:
+            body.job.cancel()
+        request, inner = body.request, body.inner
+        request.plane, request.job, inner.job = inner.plane, inner.job, None
+        # The job that the model has run stays with the batcher, which may still have it after the deadline.
+        job = Job(cast("Any", None), {}, None, lambda _outputs: outcome)
+        job.outcome = {} if isinstance(outcome, Response) else outcome
+        job.exchange = request
+        body.deliver([job])
 
-class _Reader:
-    """The process that reads and writes for one thread. ``deadline`` is on the monotonic clock."""
-
-    def __init__(self, settings: ServeSettings) -> None:
-        self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
-        self._channel: wire.BodyChannel | None = None
-        self.deadline = 0.0
-
-    def handle(self, request: Request, plane: DataPlane) -> Response | Job:
-        """Have the process handle `request`, in the place of the route's own handler."""
-        message = wire.Read(request.method, request.path, _plain(request), request.query, request.request_id)
-        served, was_running = None, self._process is not None
-        try:
-            reply, buffers = self._ask(message, [request.body])
-        except RunFailed:
-            if not was_running or self._process is not None:  # The process itself has replied so.
-                raise
-            # It may have ended since its last body: a new one is started.
-            reply, buffers = self._ask(message, [request.body])
-        while isinstance(reply, wire.Find):
-            try:
-                fact: wire.Message
-                if reply.how == "has_tag":
-                    fact = wire.IsTag(plane.has_tag(reply.name or "", reply.tag or ""))
-                else:
-                    find = plane.resolve if reply.how == "resolve" else plane.find
-                    served = find(reply.name, reply.version, reply.tag)
-                    fact = wire.Found(
-                        served.name,
-                        served.version,
-                        served.digest,
-                        served.tags,
-                        served.model.signature,
-                        dict(served.labels),
-                    )
-            except LadingError as error:
-                fact = wire.Refused.of(error)
-            except Exception:
-                self.end()  # It waits for an answer that never comes.
-                raise
-            reply, buffers = self._ask(fact)
-        if isinstance(reply, wire.Inputs):
-            assert served is not None
-            return Job(served, wire.arrays_of(reply.arrays, buffers), reply.outputs, self.encode, reply.rows)
-        return _response(reply, buffers)
-
-    def encode(self, outputs: dict[str, Array]) -> Response:
-        """Have the process write the answer of the job that it has read last."""
-        described, arrays = wire.describe(outputs)
-        return _response(*self._ask(wire.Outputs(described), arrays))
-
-    def rest(self, body_bytes: int) -> None:
-        """End the process if a body has made it large."""
-        if body_bytes >= _KEPT_BELOW_BYTES:
-            self.end()
-
-    def end(self, patience_s: float = 0) -> int | None:
-        """End the process, which may do so by itself within `patience_s`; return its exit status."""
-        process, self._process = self._process, None
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-        if process is None:
-            return None
-        try:
-            return process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
-
-    def _ask(
-        self, message: wire.Message, buffers: list[Any] | None = None
-    ) -> tuple[wire.Message, list[bytearray]]:
-        """Send a message and return the reply.
-
-        Raises the error that the process replies, `DeadlineExceeded`, and `RunFailed` if the process ends.
-        """
-        left_s = self.deadline - time.monotonic()
-        if left_s <= 0:
-            raise self._late()
-        channel = self._channel or self._start()
-        try:
-            channel.connection.settimeout(left_s)
-            channel.send(message, buffers or [])
-            reply, received = channel.receive()
-        except TimeoutError:
-            self.end()
-            raise self._late() from None
-        except (EOFError, OSError):
-            how = how_it_ended(self.end(patience_s=1) or 0)
-            ended = f"that the process that reads large bodies ended ({how})"
-            raise RunFailed("the body", expected="to be read", found=ended) from None
-        if isinstance(reply, wire.Refused):
-            raise reply.error()
-        return reply, received
-
-    def _late(self) -> DeadlineExceeded:
-        return DeadlineExceeded("the body", expected="to be read and answered in time", found="no time left")
-
-    def _start(self) -> wire.BodyChannel:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # In a session of its own: Ctrl-C at the terminal is for the server, which drains.
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of ours
-                # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
-                [sys.executable, "-P", "-m", "lading.server.process.body_reader", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._channel = wire.BodyChannel(ours)
-        self._channel.send(wire.Start(dataclasses.asdict(self._settings)))
-        return self._channel
-
-
-def _plain(request: Request) -> dict[bytes, bytes]:
-    return {name: value for name, value in request.headers.items() if name != b"content-encoding"}
-
-
-def _response(reply: wire.Message, buffers: list[bytearray]) -> Response:
-    assert isinstance(reply, wire.Answer)
-    return Response(bytes(buffers[0]), reply.status, reply.content_type, reply.headers)
+    def _rest(self, body_bytes: int) -> None:
+        """End the process if a body has made it large, and no other needs it."""
+        if body_bytes >= _KEPT_BELOW_BYTES and not self._bodies:
+            self._reader.end()

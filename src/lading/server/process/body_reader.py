@@ -87,26 +87,27 @@ def _serve(channel: wire.BodyChannel) -> None:
     set_up_logging(settings.log_level)
     plane = _AskingPlane(channel)
     app = make_app(plane, settings)
-    job: Job | None = None
+    jobs: dict[int, Job] = {}  # that are read, and not written yet
     while True:
         message, buffers = channel.receive()
         request = Request("", "")
         try:
             if isinstance(message, wire.Read):
-                job = None  # Free the last one before the next is read.
+                for number in message.forgotten:
+                    jobs.pop(number, None)
                 request = _request(message, buffers)
                 buffers.clear()
                 outcome = _handle(app, plane, request)
                 if isinstance(outcome, Job):
-                    job = outcome
-                    described, arrays = wire.describe(job.inputs)
-                    channel.send(wire.Inputs(described, job.outputs, job.rows), arrays)
-                    job.inputs = {}
+                    described, arrays = wire.describe(outcome.inputs)
+                    outcome.inputs = {}
+                    jobs[message.number] = outcome
+                    channel.send(wire.Inputs(described, outcome.outputs, outcome.rows), arrays)
+                    del arrays
                     continue
             else:
                 assert isinstance(message, wire.Outputs)
-                assert job is not None
-                outcome = job.encode(wire.arrays_of(message.arrays, buffers))
+                outcome = jobs.pop(message.number).encode(wire.arrays_of(message.arrays, buffers))
             channel.send(wire.Answer(outcome.status, outcome.content_type, outcome.headers), [outcome.body])
         except (EOFError, OSError):
             raise  # Of the channel: the server has gone.
