@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,34 @@ def test_an_error_names_the_line(signature, text, kind, text_of_error):
     with pytest.raises(InputError, match=text_of_error) as caught:
         read_csv(signature, text.encode(), "`a.csv`")
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("signature", [BARE, WHOLE], ids=["float32", "int64"])
+def test_many_lines_are_read_as_few_are(signature):
+    values = np.arange(10, 100_010).reshape(-1, 2)
+    text = "".join(f"{a},{b}\n" for a, b in values.tolist())
+    np.testing.assert_array_equal(read_csv(signature, text.encode())["X"], values)
+
+
+def test_an_error_behind_many_lines_names_the_line_or_the_row():
+    text = b"1,2\n" * 50_000
+    with pytest.raises(ValueRefused, match="in line 50001, column"):
+        read_csv(BARE, text + b"1,x\n")
+    with pytest.raises(ShapeRefused, match="line 50001: expected 2 values, found 3"):
+        read_csv(BARE, text + b"1,2,3\n")
+    with pytest.raises(ValueRefused) as caught:
+        read_csv(WHOLE, text + b"1,2.5\n")
+    assert caught.value.path == "$[50000][1]"
+
+
+@pytest.mark.parametrize("signature", [BARE, WHOLE, GAPS], ids=["float32", "int64", "float64"])
+def test_reading_takes_a_few_times_the_size_of_the_file(signature):
+    text = b"1,2\n" * 250_000
+    tracemalloc.start()
+    try:
+        read_csv(signature, text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The matrix itself is two or four times as large; read as texts all at once, it took 50 times as much.
+    assert peak < 22 * len(text)

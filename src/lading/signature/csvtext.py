@@ -10,8 +10,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NAN = {"nan", "na", "null", ""}
 _INFINITE = {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf}
 _LONGEST_PLAIN = 20
+_CELLS_AT_ONCE = 65_536
+_ROW_IN_PATH = re.compile(r"^\$\[(\d+)\]")
 _DELETE_PLAIN = str.maketrans("", "", "0123456789+-.eE ")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -49,41 +51,96 @@ def read_csv(
     number. Without a header the values are in the signature's order. Columns that the model does not have are
     refused, or left out with `leave_out`. `where` names the source in messages. Raises `InputError`.
     """
-    table = _parse(content, where)
+    lines = _lines(content, where)
+    first = next(lines, None)
+    if first is None:
+        raise EmptyInput(where, expected="at least one row", found="none")
     if leave_out and header is not False:
-        table = _without_unknown(signature, table)
-    columns = _columns(signature, len(table[0]), where)
-    first = [cell.strip() for cell in table[0]]
+        kept = _known_columns(signature, first)
+        if kept:
+            # A line of another width stays as it is, for the reader to refuse it.
+            lines = _picked(lines, kept, len(first))
+            first = [first[at] for at in kept]
+    columns = _columns(signature, len(first), where)
+    cells = [cell.strip() for cell in first]
     if header is None:
-        header = _is_header(first, columns, where)
-    order = column_order(signature, first, f"{where}, line 1") if header else list(range(len(columns)))
+        header = _is_header(cells, columns, where)
+    order = column_order(signature, cells, f"{where}, line 1") if header else list(range(len(columns)))
     if len(order) != len(columns):
         raise _wrong_width(f"{where}, line 1", columns, order)
-    lines = table[1:] if header else table
-    if not lines:
+    rows = lines if header else chain([first], lines)
+    reader = _RowReader(signature, columns, order, where, 2 if header else 1)
+    parts = list(reader.read_all(rows))
+    if not parts:
         raise EmptyInput(where, expected="at least one row", found="a header alone" if header else "none")
-    matrix = _plain_matrix(signature, lines, order)
-    if matrix is not None:
-        return matrix
-    rows = []
-    for number, line in enumerate(lines, start=2 if header else 1):
-        if len(line) != len(columns):
-            raise _wrong_width(f"{where}, line {number}", columns, line)
-        rows.append(
-            [_cell(tensor, line[at], number, name) for (name, tensor), at in zip(columns, order, strict=True)]
-        )
-    single = len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 1
-    return signature.cast_rows([row[0] for row in rows] if single else rows, "$")
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}  # [rows, ...]
 
 
-def _without_unknown(signature: Signature, table: list[list[str]]) -> list[list[str]]:
-    """Return a table without the columns that the model does not have, if its first line names all it has."""
-    names = [cell.strip() for cell in table[0]]
+class _RowReader:
+    """Reads lines by their columns, some at a time: as texts they take up to 80 times their size.
+
+    ``order`` has for each column its index in a line, ``first_line`` is the number of the first line.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        columns: Sequence[tuple[str, Tensor]],
+        order: Sequence[int],
+        where: str,
+        first_line: int,
+    ) -> None:
+        self._signature = signature
+        self._columns = columns
+        self._order = order
+        self._where = where
+        self._first_line = first_line
+        self._single = len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 1
+
+    def read_all(self, lines: Iterator[list[str]]) -> Iterator[dict[str, Array]]:
+        """Return the rows of `lines`, in parts; raises `InputError`."""
+        start, at_once = 0, max(1, _CELLS_AT_ONCE // max(1, len(self._columns)))
+        while part := list(islice(lines, at_once)):
+            matrix = _plain_matrix(self._signature, part, self._order)
+            yield matrix if matrix is not None else self._read(part, start)
+            start += len(part)
+
+    def _read(self, lines: Sequence[list[str]], start: int) -> dict[str, Array]:
+        """Return the rows of `lines`, the first of which is row number `start`."""
+        rows = []
+        for number, line in enumerate(lines, self._first_line + start):
+            if len(line) != len(self._columns):
+                raise _wrong_width(f"{self._where}, line {number}", self._columns, line)
+            pairs = zip(self._columns, self._order, strict=True)
+            rows.append([_cell(tensor, line[at], number, name) for (name, tensor), at in pairs])
+        try:
+            return self._signature.cast_rows([row[0] for row in rows] if self._single else rows, "$")
+        except InputError as error:
+            raise _in_rows_from(error, start) from None
+
+
+def _in_rows_from(error: InputError, start: int) -> InputError:
+    """Return an error about rows that begin at number `start` with the path in all rows."""
+    if not start or error.path is None:
+        return error
+    path = _ROW_IN_PATH.sub(lambda row: f"$[{int(row[1]) + start}]", error.path)
+    return type(error)(**{**vars(error), "path": path})
+
+
+def _known_columns(signature: Signature, first: list[str]) -> list[int]:
+    """Return where the columns of the model are in a header that has others, too; nothing if it has none."""
+    names = [cell.strip() for cell in first]
     if not signature.columns or not set(signature.columns) < set(names):
-        return table
-    width, kept = len(names), [at for at, name in enumerate(names) if name in signature.columns]
-    # A line of another width stays as it is, for the reader to refuse it.
-    return [[line[at] for at in kept] if len(line) == width else line for line in table]
+        return []
+    return [at for at, name in enumerate(names) if name in signature.columns]
+
+
+def _picked(lines: Iterator[list[str]], kept: Sequence[int], width: int) -> Iterator[list[str]]:
+    """Return the columns `kept` of each line that has `width` columns, and others whole."""
+    for line in lines:
+        yield [line[at] for at in kept] if len(line) == width else line
 
 
 def column_order(signature: Signature, names: Sequence[Any], where: str) -> list[int]:
@@ -145,18 +202,16 @@ def _plain_matrix(
         return None
 
 
-def _parse(content: bytes, where: str) -> list[list[str]]:
+def _lines(content: bytes, where: str) -> Iterator[list[str]]:
+    """Return the cells of each line that is not empty, one line at a time; raises `BodyInvalid`."""
+    # Spreadsheets write a byte order mark.
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
     try:
-        text = content.decode("utf-8-sig")  # Spreadsheets write a byte order mark.
+        yield from filter(None, csv.reader(text, strict=True))
     except UnicodeDecodeError:
         raise BodyInvalid(where, expected="CSV in UTF-8", found="other bytes") from None
-    try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:
         raise BodyInvalid(where, expected="CSV", found=str(error)) from None
-    if not lines:
-        raise EmptyInput(where, expected="at least one row", found="none")
-    return lines
 
 
 def _columns(signature: Signature, width: int, where: str) -> list[tuple[str, Tensor]]:
