@@ -23,8 +23,8 @@ from lading.verify.golden_replay import repeat_rows
 _MB = 1e6
 _BATCH_ROWS = 32
 # These bound the time that `lading verify` takes; docs/reference/verify.md states them.
-_WARM_UP_S = 0.1
-_BUDGET_S = 0.5
+WARM_UP_S = 0.1
+BUDGET_S = 0.5
 _MAX_RUNS = 2000
 _MIN_RUNS = 5
 _PROBE_TIMEOUT_S = 300
@@ -80,12 +80,12 @@ def memory_mb(bundle: Bundle, threads: int, timeout_s: float = _PROBE_TIMEOUT_S)
 
 def _times_ms(run: Callable[[], object]) -> list[float]:
     """Warm up for 0.1 s, then time runs for 0.5 s: at most 2,000, at least 5."""
-    deadline = time.perf_counter() + _WARM_UP_S
+    deadline = time.perf_counter() + WARM_UP_S
     run()
     while time.perf_counter() < deadline:
         run()
     times_ms: list[float] = []
-    deadline = time.perf_counter() + _BUDGET_S
+    deadline = time.perf_counter() + BUDGET_S
     while len(times_ms) < _MIN_RUNS or (len(times_ms) < _MAX_RUNS and time.perf_counter() < deadline):
         started = time.perf_counter()
         run()
