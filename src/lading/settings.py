@@ -145,6 +145,19 @@ class ServeSettings:
         "NaN and infinities in JSON answers of the Open Inference Protocol: bare tokens, or null.",
         choices=("token", "null"),
     )
+    grpc_client_timeout_s: float = option(
+        60.0,
+        "Seconds that a gRPC client may take to send the message of a call, or to read its answer.",
+        at_least=0.001,
+    )
+    grpc_stream_idle_s: float = option(
+        600.0, "Seconds that a gRPC stream may wait for its client's next message.", at_least=0.001
+    )
+    grpc_max_open_calls: int = option(
+        8192,
+        "Most open gRPC calls, streams included; beyond it those end that wait longest for their client.",
+        at_least=16,
+    )
     grpc_max_connection_age_s: int = option(
         0, "Seconds until a gRPC client is asked to connect again; 0: never.", at_least=0
     )

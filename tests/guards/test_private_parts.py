@@ -115,6 +115,15 @@ SKLEARN = {
     "TunedThreshold": ("convert/sklearn_meta.py", "_curve_scorer"),
     "TunedThreshold._curve_scorer": ("convert/sklearn_meta.py", "_get_pos_label"),
 }
+GRPCIO = {
+    "grpc._server": (
+        "server/grpc/server_call.py",
+        "_Context _is_rpc_state_active _possibly_finish_call _status",
+    ),
+    "grpc": ("server/grpc/server_call.py", "_cython _server"),
+    "grpc._cython.cygrpc": ("server/grpc/server_call.py", "ReceiveMessageOperation SendMessageOperation"),
+    "_RPCState": ("server/grpc/server_call.py", "condition due initial_metadata_allowed"),
+}
 PARTS = [
     (owner, Part(library, f"{owner}.{name}", used_by))
     for library, owners in {
@@ -122,6 +131,7 @@ PARTS = [
         "onnxruntime": ONNXRUNTIME,
         "skl2onnx": SKL2ONNX,
         "scikit-learn": SKLEARN,
+        "grpcio": GRPCIO,
     }.items()
     for owner, (used_by, names) in owners.items()
     for name in names.split()
@@ -150,6 +160,7 @@ def owners(tmp_path_factory) -> dict[str, Any]:
         "InferenceSession": session,
         "InferenceSession._sess": getattr(session, "_sess", None),
         "IOBinding": session.io_binding(),
+        "_RPCState": grpc_server._RPCState(),
         "get_converter()": get_converter("SklearnHistGradientBoostingRegressor"),
         "HistGradientBoosting": boosted,
         "HistGradientBoosting._bin_mapper": getattr(boosted, "_bin_mapper", None),
@@ -199,11 +210,21 @@ def test_uvicorn_asks_no_more_of_an_unfinished_response_than_a_pending_answer_ha
     assert attributes_of(source, "self.cycle.message_event") == {"set"}
 
 
-def test_grpcio_asks_no_more_of_its_threads_than_lading_has():
-    """`CallThreads` stands where grpcio documents a `ThreadPoolExecutor`."""
+def test_grpcio_hands_calls_to_its_threads_as_lading_takes_them():
+    """`Dispatcher` stands where grpcio documents a `ThreadPoolExecutor`, and begins calls itself."""
     source = inspect.getsource(grpc_server)
     assert attributes_of(source, "thread_pool") == {"submit"}
-    assert attributes_of(source, "rpc_future") == {"add_done_callback"}
+    # What it returns, None, is not counted; no limit of calls is set that would ask for it.
+    assert "if rpc_future is not None:" in source
+    submit = inspect.getsource(grpc_server._handle_stream_stream)
+    arguments = re.findall(r"[\w.]+", submit[submit.index("submit(") :])[1:6]
+    assert arguments == [
+        "state.context.run",
+        "_stream_response_in_pool",
+        "rpc_event",
+        "state",
+        "method_handler.stream_stream",
+    ]
 
 
 def test_a_library_whose_undocumented_parts_are_used_has_an_upper_bound():

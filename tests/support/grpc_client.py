@@ -20,6 +20,23 @@ from lading.server.process.grpc_listener import services
 from lading.settings import ServeSettings
 
 OIP = "inference.GRPCInferenceService"
+INFER = f"/{OIP}/ModelInfer"
+STREAM_INFER = f"/{OIP}/ModelStreamInfer"
+
+
+@contextlib.contextmanager
+def grpc_address(
+    plane: DataPlane, *own: Service, steps: Steps | None = None, settings: ServeSettings | None = None
+) -> Iterator[tuple[str, Metrics]]:
+    """Serve `plane` on a free port of this process; yield its address and what it counts."""
+    metrics = Metrics(plane)
+    pipeline = Pipeline(plane, metrics, steps)
+    server = GrpcServer(pipeline, settings or ServeSettings(), own or tuple(services()))
+    port = server.start("127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{port}", metrics
+    finally:
+        server.stop(1)
 
 
 @contextlib.contextmanager
@@ -31,15 +48,11 @@ def grpc_serving(
     options: Sequence[tuple[str, int]] = (),
 ) -> Iterator[tuple[grpc.Channel, Metrics]]:
     """Serve `plane` on a free port of this process: with services of the test's `own`, or else with all."""
-    metrics = Metrics(plane)
-    pipeline = Pipeline(plane, metrics, steps)
-    server = GrpcServer(pipeline, settings or ServeSettings(), own or tuple(services()))
-    port = server.start("127.0.0.1", 0)
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-            yield channel, metrics
-    finally:
-        server.stop(1)
+    with (
+        grpc_address(plane, *own, steps=steps, settings=settings) as (address, metrics),
+        grpc.insecure_channel(address, options) as channel,
+    ):
+        yield channel, metrics
 
 
 def ask(channel: grpc.Channel, method: str, timeout: float = 10, **fields: Any) -> Any:

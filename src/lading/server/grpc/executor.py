@@ -1,96 +1,82 @@
-"""The threads that answer gRPC calls: what grpcio needs of an executor, and nothing more.
-
-`ThreadPoolExecutor` makes a future with a condition variable for every call and takes several locks, which
-would cost a cheap call more than its prediction.
-"""
+"""The threads that answer gRPC calls whose message has come; a call that waits for its client has none."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+
+from lading.server.grpc.server_call import ServerCall
 
 log = logging.getLogger("lading.server")
 
-
-class CallFuture:
-    """One call in flight, as grpcio sees it: it asks for a callback when the call is done."""
-
-    __slots__ = ("_callbacks", "_done", "_work")
-
-    def __init__(self, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-        self._work = (work, arguments)
-        self._callbacks: list[Callable[[CallFuture], object]] = []
-        self._done = False
-
-    def add_done_callback(self, callback: Callable[[CallFuture], object]) -> None:
-        """Call `callback` once the work is done, or now."""
-        self._callbacks.append(callback)
-        if self._done:
-            self._run_callbacks()
-
-    def run(self) -> None:
-        """Do the work; grpcio catches the errors of methods itself."""
-        work, arguments = self._work
-        try:
-            work(*arguments)
-        except Exception:
-            log.exception("a gRPC call failed outside its method")
-        self._done = True
-        self._run_callbacks()
-
-    def _run_callbacks(self) -> None:
-        # Two threads may be here at the same time; `pop` returns each callback once.
-        while self._callbacks:
-            try:
-                callback = self._callbacks.pop()
-            except IndexError:
-                return
-            callback(self)
+Work = Callable[[ServerCall, bytes], None]
+"""Answers a message of a call."""
 
 
 class CallThreads:
-    """At most `most` threads, started as they are needed; calls that come while all are busy wait."""
+    """At most `most` threads, started as they are needed; `queued` more calls may wait while all are busy."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, queued: int) -> None:
         self._most = most
-        self._waiting: queue.SimpleQueue[CallFuture | None] = queue.SimpleQueue()
+        self._queued = queued
+        # A call that ends while it waits leaves at once; its token stays, and the thread that gets it finds
+        # nothing to do.
+        self._waiting: OrderedDict[ServerCall, tuple[Work, bytes]] = OrderedDict()
+        self._tokens: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0  # Negative while calls wait for a thread.
+        self._idle = 0  # Negative while tokens wait for a thread.
         self._started = 0
+        self._busy = 0
 
-    def submit(self, work: Callable[..., object], *arguments: Any) -> CallFuture:
-        """Have a thread do `work`."""
-        call = CallFuture(work, arguments)
-        self._waiting.put(call)
+    def submit(self, call: ServerCall, work: Work, data: bytes) -> bool:
+        """Have a thread do `work`; return False if too many calls wait already."""
         with self._lock:
+            if self._busy + len(self._waiting) >= self._most + self._queued:
+                return False
+            self._waiting[call] = work, data
             self._idle -= 1
             starts = self._idle < 0 and self._started < self._most
             if starts:
                 self._started += 1
                 name = f"grpc {self._started}"
+        self._tokens.put(True)
         if starts:
             threading.Thread(target=self._answer, name=name, daemon=True).start()
-        return call
+        return True
+
+    def discard(self, call: ServerCall) -> None:
+        """Forget a call that has ended, if it still waits."""
+        if call in self._waiting:
+            with self._lock:
+                self._waiting.pop(call, None)
 
     def stop(self) -> None:
         """End the threads, each after the call it answers; calls that wait are dropped."""
         with self._lock:
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._waiting.get_nowait()
+            self._waiting.clear()
             for _ in range(self._started):
-                self._waiting.put(None)
+                self._tokens.put(False)
 
     def _answer(self) -> None:
+        busy = 0
         while True:
             with self._lock:
                 self._idle += 1
-            call = self._waiting.get()
-            if call is None:
+                self._busy -= busy
+            if not self._tokens.get():
                 return
-            call.run()
-            del call  # Its arguments are not kept until the next call comes.
+            with self._lock:
+                busy = 1 if self._waiting else 0
+                self._busy += busy
+                if busy:
+                    call, (work, data) = self._waiting.popitem(last=False)
+            if busy:
+                try:
+                    work(call, data)
+                except Exception:
+                    log.exception("a gRPC call failed outside its method")
+                    call.context.cancel()
+                del call, work, data  # They are not kept until the next call comes.

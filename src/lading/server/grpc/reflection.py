@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import grpc
 from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from lading.server.grpc import descriptors
+from lading.server.grpc.calls import read_message
 
-_V1 = "grpc.reflection.v1.ServerReflection"
-_MAX_STREAMS = 4
-"""How many streams are answered at the same time: each occupies one of the threads that predictions need."""
+# The newer name has the same messages; grpcio-reflection knows only the older one.
+NAMES = (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
 
 
 class _Pools:
@@ -35,36 +33,17 @@ class _Pools:
         return find
 
 
-class _Reflection(reflection.ReflectionServicer):  # type: ignore[misc]  # grpcio-reflection has no types
-    """Answers a few streams at the same time, and refuses more with RESOURCE_EXHAUSTED."""
+class Reflection:
+    """Lets clients list the services and the types of their messages."""
 
-    def __init__(self, names: Sequence[str], pools: _Pools) -> None:
-        super().__init__(names, pools)
-        self._slots = threading.BoundedSemaphore(_MAX_STREAMS)
+    def __init__(self, services: Sequence[str]) -> None:
+        pools = _Pools(descriptors.pool(), descriptor_pool.Default())
+        self._servicer = reflection.ReflectionServicer([*services, reflection.SERVICE_NAME], pools)
 
-    def ServerReflectionInfo(  # noqa: N802 - its name on the wire
-        self, request_iterator: Iterator[Any], context: grpc.ServicerContext
-    ) -> Iterator[Any]:
-        """Answer the questions of one stream."""
-        if not self._slots.acquire(blocking=False):
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{_MAX_STREAMS} reflection streams are open")
-        try:
-            yield from super().ServerReflectionInfo(request_iterator, context)
-        finally:
-            self._slots.release()
-
-
-def add_reflection(server: grpc.Server, services: Sequence[str]) -> None:
-    """Let clients list the services and the types of their messages."""
-    pools = _Pools(descriptors.pool(), descriptor_pool.Default())
-    names = [*services, reflection.SERVICE_NAME]
-    servicer = _Reflection(names, pools)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
-    # The newer name has the same messages; grpcio-reflection knows only the older one.
-    handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    methods = {"ServerReflectionInfo": handler}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_V1, methods),))
+    def answer(self, data: bytes) -> bytes:
+        """Answer one question of a stream. Raises `BodyInvalid` if it is no message."""
+        request = read_message(reflection_pb2.ServerReflectionRequest.FromString, data)
+        # grpcio's servicer answers a stream of questions; this is a stream of one.
+        response = next(iter(self._servicer.ServerReflectionInfo(iter([request]), None)))
+        answer: bytes = response.SerializeToString()
+        return answer

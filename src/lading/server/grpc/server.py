@@ -1,13 +1,13 @@
 """Serves gRPC in threads: start-up, one call, drain. Knows no protocol and no model.
 
 Threads rather than asyncio, because grpcio answers twice as many calls that way, and because a call that
-waits for a batch then costs nothing else.
+waits for a batch then costs nothing else. A thread is taken once the message of a call has come.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
@@ -18,14 +18,21 @@ from lading.server.grpc import Call, Method, Service, descriptors, status_of
 from lading.server.grpc.calls import CallExchange, CallRoute, read_message, shortened
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.health import Health
-from lading.server.grpc.reflection import add_reflection
-from lading.server.grpc.streams import Stream, Streams
+from lading.server.grpc.open_calls import OpenCalls
+from lading.server.grpc.reflection import NAMES, Reflection
+from lading.server.grpc.server_call import Dispatcher, ServerCall, handlers
+from lading.server.grpc.streams import Stream, StreamedExchange, Streams
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.settings import ServeSettings
 
-Run = Callable[[bytes, grpc.ServicerContext], bytes]
-RunStream = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
+Begin = Callable[[ServerCall], None]
+
+_MOST_PENDING = 1_000_000
+"""Calls that may wait in grpcio until they are looked at; as many as there may be are bounded elsewhere."""
+
+_TURN_S = 0.1
+"""How much later than a change a watcher may learn of it, and how late a time limit may be kept."""
 
 
 class GrpcServer:
@@ -34,19 +41,21 @@ class GrpcServer:
     def __init__(self, pipeline: Pipeline, settings: ServeSettings, services: Iterable[Service]) -> None:
         self._pipeline = pipeline
         self._counting = threading.Lock()
-        self._threads = CallThreads(settings.grpc_threads)
-        # A stream occupies a thread for as long as it is open: half of them stay for other calls.
-        self._streams = Streams(max(1, settings.grpc_threads // 2))
         # Calls that wait for a thread wait in no queue of a model, and must not grow without end either.
-        most = settings.grpc_threads + settings.max_queue
-        self._server = grpc.server(self._threads, options=_options(settings), maximum_concurrent_rpcs=most)
+        self._threads = CallThreads(settings.grpc_threads, settings.max_queue)
+        self._calls = OpenCalls(settings, self._threads, pipeline.metrics.count_grpc_ended)
+        self._streams = Streams(self._threads, self._calls)
+        self._server = grpc.server(Dispatcher(), options=_options(settings))
         services = tuple(services)
         for service in services:
             self._server.add_generic_rpc_handlers((self._handler(service),))
         names = [service.name for service in services]
-        self._health = Health(pipeline.plane, names)
-        self._health.add_to(self._server)
-        add_reflection(self._server, [*names, self._health.name])
+        self._health = Health(pipeline.plane, names, self._calls)
+        answer = Reflection([*names, self._health.name]).answer
+        reflect = {"ServerReflectionInfo": lambda call: self._streams.open(call, answer)}
+        reflections = (handlers(name, reflect) for name in NAMES)
+        self._server.add_generic_rpc_handlers((self._health.handler(), *reflections))
+        self._ended = threading.Event()
 
     def start(self, host: str, port: int) -> int:
         """Listen and answer; return the port. Raises `OSError` if the address is taken."""
@@ -55,28 +64,32 @@ class GrpcServer:
         except RuntimeError as error:
             raise OSError(str(error)) from None
         self._server.start()
-        self._health.start()
+        threading.Thread(target=self._watch, name="grpc watch", daemon=True).start()
         return int(bound)
 
     def stop(self, grace_s: float) -> None:
         """Take no more calls, and finish those in flight within `grace_s`."""
-        self._health.stop()
         stopped = self._server.stop(grace_s)
         self._streams.stop()
+        self._health.stop()
+        self._calls.stop()
         stopped.wait()
+        self._ended.set()
         self._threads.stop()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_TURN_S):
+            self._health.refresh()
+            self._calls.sweep()
 
     def _handler(self, service: Service) -> grpc.GenericRpcHandler:
         methods = {}
         described = descriptors.service(service.protos, service.name).methods_by_name
         for method in service.methods:
             kind = descriptors.message(service.protos, described[method.name].input_type.full_name)
-            if method.frame is None:
-                handler = grpc.unary_unary_rpc_method_handler(self._method(service, method, kind))
-            else:
-                handler = grpc.stream_stream_rpc_method_handler(self._stream(service, method, kind))
-            methods[method.name] = handler
-        return grpc.method_handlers_generic_handler(service.name, methods)
+            make = self._method if method.frame is None else self._stream
+            methods[method.name] = make(service, method, kind)
+        return handlers(service.name, methods)
 
     def _route(self, service: Service, method: Method) -> CallRoute:
         def handle(call: CallExchange, plane: DataPlane) -> Any:
@@ -84,27 +97,42 @@ class GrpcServer:
 
         return CallRoute(service.protocol, handle, service.details)
 
-    def _method(self, service: Service, method: Method, kind: Any) -> Run:
-        route = self._route(service, method)
+    def _method(self, service: Service, method: Method, kind: Any) -> Begin:
+        route, calls, threads = self._route(service, method), self._calls, self._threads
 
         # Bytes come in and go out: read and written here they are counted once, and refused in our words.
-        def answer(data: bytes, context: grpc.ServicerContext) -> bytes:
-            return self._answer(CallExchange(route, context, data), kind.FromString)
+        def answered(call: ServerCall, data: bytes) -> None:
+            self._answer(call, CallExchange(route, call.context, data), kind.FromString)
 
-        return answer
+        def received(call: ServerCall, data: bytes | None) -> None:
+            if data is None:
+                details = f"`{method.name}` takes one message, and none came"
+                call.finish(calls.reading, code=grpc.StatusCode.UNIMPLEMENTED, details=details)
+            elif not threads.submit(call, answered, data):
+                calls.end_unqueued(call)
 
-    def _stream(self, service: Service, method: Method, kind: Any) -> RunStream:
+        def begin(call: ServerCall) -> None:
+            calls.receive(call, received)
+
+        return begin
+
+    def _stream(self, service: Service, method: Method, kind: Any) -> Begin:
         route, frame = self._route(service, method), method.frame
         assert frame is not None
 
-        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            with self._streams.opened(context) as stream:
-                for call in stream.calls(route, requests):
-                    response, details = self._answer_in_stream(stream, call, kind.FromString)
-                    framed = frame(response, details, call.message, stream.facts(call))
-                    yield framed.SerializeToString()
+        def begin(call: ServerCall) -> None:
+            stream = Stream(call)
 
-        return answer
+            def answer(data: bytes) -> bytes:
+                with stream.answering(StreamedExchange(route, call.context, data)) as exchange:
+                    response, details = self._answer_in_stream(stream, exchange, kind.FromString)
+                    framed = frame(response, details, exchange.message, stream.facts(exchange))
+                    answer: bytes = framed.SerializeToString()
+                    return answer
+
+            self._streams.open(call, answer)
+
+        return begin
 
     def _answer_in_stream(
         self, stream: Stream, call: CallExchange, read: Callable[[bytes], Any]
@@ -127,8 +155,8 @@ class GrpcServer:
             pipeline.observe(call, status, len(call.data), outcome.ByteSize() if outcome else 0, error)
         return outcome, details
 
-    def _answer(self, call: CallExchange, read: Callable[[bytes], Any]) -> bytes:
-        """Return the response, or end the call with the status of what went wrong."""
+    def _answer(self, opened: ServerCall, call: CallExchange, read: Callable[[bytes], Any]) -> None:
+        """End a call with its response, or with the status of what went wrong."""
         pipeline = self._pipeline
         pipeline.identify(call, call.headers.get(b"x-request-id"))
         try:
@@ -138,9 +166,10 @@ class GrpcServer:
                 outcome = self._run(call, outcome)
             answer: bytes = outcome.SerializeToString()
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
-            self._refuse(call, pipeline.as_refusal(call, error))
+            self._refuse(opened, call, pipeline.as_refusal(call, error))
+            return
         self._end(call, "OK", len(answer))
-        return answer
+        opened.finish(self._calls.reading, answer)
 
     def _run(self, call: CallExchange, job: Job) -> Any:
         run, pipeline = self._pipeline.plane.run, self._pipeline
@@ -151,13 +180,14 @@ class GrpcServer:
             outputs = run(job, call.patience)
         return job.encode(outputs)
 
-    def _refuse(self, call: CallExchange, error: LadingError) -> None:
+    def _refuse(self, opened: ServerCall, call: CallExchange, error: LadingError) -> None:
         status = status_of(error)
         if call.is_cancelled():  # Nobody reads this, but it is counted, and not as an error of ours.
             self._end(call, "CANCELLED", 0)
         else:
             self._end(call, status.name, 0, error)
-        call.context.abort(status, shortened(call.route.details(error)))
+        details = shortened(call.route.details(error))
+        opened.finish(self._calls.reading, code=status, details=details)
 
     def _end(
         self, call: CallExchange, status: str, sent_bytes: int, error: LadingError | None = None
@@ -190,6 +220,11 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 1),
+        # Of one connection: no client has all of them.
+        ("grpc.max_concurrent_streams", max(1, settings.grpc_max_open_calls // 8)),
+        # Calls that were reset before they were taken count here as well, and would cost others theirs.
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
         # Clients behind load balancers ping often; grpcio's own limit of five minutes would cut them off.
         ("grpc.http2.min_ping_interval_without_data_ms", int(settings.grpc_min_ping_interval_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -1,18 +1,19 @@
 """Streams of requests: each message is a request of its own, and is answered before the next is read.
 
-Each stream occupies a thread for as long as it is open, so their number is limited, and those that wait for
-their client are ended when the server stops.
+A stream occupies a thread while one of its messages is answered, and none while it waits for its client.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import grpc
-
-from lading.server.grpc.calls import CallExchange, CallRoute
+from lading.errors import LadingError
+from lading.server.grpc import details_of, status_of
+from lading.server.grpc.calls import CallExchange
+from lading.server.grpc.executor import CallThreads
+from lading.server.grpc.open_calls import OpenCalls
+from lading.server.grpc.server_call import ServerCall
 
 
 class StreamedExchange(CallExchange):
@@ -27,27 +28,25 @@ class StreamedExchange(CallExchange):
 class Stream:
     """One open stream; ``current`` is the message that is being answered, if one is."""
 
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self._context = context
-        self._lock = threading.Lock()
-        self._stopping = False
-        self._count = 0
-        self._id = next((value for key, value in context.invocation_metadata() if key == "x-request-id"), "")
+    def __init__(self, call: ServerCall) -> None:
+        self.call = call
         self.current: StreamedExchange | None = None
+        self._count = 0
+        metadata = call.context.invocation_metadata()
+        self._id = next((value for key, value in metadata if key == "x-request-id"), "")
         # Once, not for each message: grpcio keeps every callback until the stream ends.
-        if not context.add_callback(self._client_gone):
+        if not call.context.add_callback(self._client_gone):
             self._client_gone()
 
-    def calls(self, route: CallRoute, requests: Iterator[bytes]) -> Iterator[StreamedExchange]:
-        """Make an exchange of each message, until the client has no more or the server stops."""
-        for data in requests:
-            call = StreamedExchange(route, self._context, data)
-            if not self._goes_on(call):
-                return
-            yield call
-            call.job = None  # A job and its call name each other: see `GrpcServer`.
-            if not self._goes_on(None):
-                return
+    @contextlib.contextmanager
+    def answering(self, exchange: StreamedExchange) -> Iterator[StreamedExchange]:
+        """Know which message is being answered, for a client that goes meanwhile."""
+        self.current = exchange
+        try:
+            yield exchange
+        finally:
+            self.current = None
+            exchange.job = None  # A job and its call name each other: see `GrpcServer`.
 
     def next_request_id(self) -> bytes | None:
         """Return the id of the next message, from the caller's own id of the stream if it has one."""
@@ -62,19 +61,6 @@ class Stream:
         metadata = {str(key): str(value) for key, value in model.metadata} if model is not None else {}
         return {**metadata, "x-request-id": call.request_id.decode("latin-1")}
 
-    def stop(self) -> None:
-        """End the stream: now if it waits for its client, else after the message that it answers."""
-        with self._lock:
-            self._stopping = True
-            if self.current is None:
-                self._context.cancel()
-
-    def _goes_on(self, current: StreamedExchange | None) -> bool:
-        """Note what is being answered, unless the stream is to end; return whether it goes on."""
-        with self._lock:
-            self.current = None if self._stopping else current
-            return not self._stopping
-
     def _client_gone(self) -> None:
         call = self.current  # Read once: the message may be answered at this moment in its own thread.
         job = call.job if call is not None else None
@@ -83,36 +69,38 @@ class Stream:
 
 
 class Streams:
-    """The open streams, at most `most`; more are refused with RESOURCE_EXHAUSTED."""
+    """Answers streams, message by message, until their clients have no more or the server stops."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._open: set[Stream] = set()
+    def __init__(self, threads: CallThreads, calls: OpenCalls) -> None:
+        self._threads = threads
+        self._calls = calls
         self._stopped = False
 
-    @contextlib.contextmanager
-    def opened(self, context: grpc.ServicerContext) -> Iterator[Stream]:
-        """Open a stream, or end its call with the status of why not."""
-        stream = Stream(context)
-        with self._lock:
-            is_full, stopped = len(self._open) >= self._most, self._stopped
-            if not is_full and not stopped:
-                self._open.add(stream)
-        if stopped:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-        if is_full:
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._most} streams are open")
-        try:
-            yield stream
-        finally:
-            with self._lock:
-                self._open.discard(stream)
+    def open(self, call: ServerCall, answer: Callable[[bytes], bytes]) -> None:
+        """Answer each message of a call by `answer`, in a thread; an error that it raises ends the stream."""
+
+        def received(call: ServerCall, data: bytes | None) -> None:
+            if data is None:
+                call.finish(self._calls.reading)
+            elif not self._threads.submit(call, answered, data):
+                self._calls.end_unqueued(call)
+
+        def answered(call: ServerCall, data: bytes) -> None:
+            try:
+                framed = answer(data)
+            except LadingError as error:
+                call.finish(self._calls.reading, code=status_of(error), details=details_of(error))
+            else:
+                call.send(framed, sent, self._calls.reading)
+
+        def sent(call: ServerCall) -> None:
+            if self._stopped:
+                call.finish(self._calls.reading)
+            else:
+                call.receive(received, self._calls.next_message)
+
+        self._calls.receive(call, received)
 
     def stop(self) -> None:
-        """Open no more streams, and end those that are open."""
-        with self._lock:
-            self._stopped = True
-            streams = list(self._open)
-        for stream in streams:
-            stream.stop()
+        """End each stream after the message that it answers."""
+        self._stopped = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lading.server.http.refusals import RefusalLog
+from lading.server.observe.refusal_log import RefusalLog
 from lading.settings import ServeSettings
 
 

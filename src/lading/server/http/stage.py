@@ -19,10 +19,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from lading.errors import LadingError
 from lading.server.http.app import App
 from lading.server.http.messages import Request, Route
-from lading.server.http.refusals import RefusalLog
 from lading.server.http.router import LONGEST_CACHED_PATH
 from lading.server.http.slow_clients import ClientLimits, SlowReaders
 from lading.server.inference.job import Job
+from lading.server.observe.refusal_log import RefusalLog
 
 log = logging.getLogger("lading.server")
 

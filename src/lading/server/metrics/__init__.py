@@ -9,7 +9,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lading.release import Release
@@ -47,6 +47,7 @@ Key = tuple[str, str, str]
 
 _REQUESTS, _RUNS, _VERSION, _PROCESS, _CPU = "requests", "runs", "version", "process", "cpu"
 _DRIVER, _VERDICT = "driver", "verdict"
+_GRPC_ENDED = "grpc_ended"
 
 VERDICTS = ("promote", "hold", "roll_back")
 """What a verdict can be; stored by its place plus one, because 0 says that there is none."""
@@ -127,7 +128,10 @@ class ReplayStatus:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that is counted, over all workers; ``following`` and ``replays`` are of this one."""
+    """Everything that is counted, over all workers; ``following`` and ``replays`` are of this one.
+
+    ``grpc_ended`` counts calls and connections of gRPC that were ended because of their client, by reason.
+    """
 
     requests: dict[Key, RequestCounts]
     runs: dict[tuple[str, str], RunCounters]
@@ -136,6 +140,7 @@ class Summary:
     following: Following | None = None
     driver: DriverStatus | None = None
     replays: tuple[ReplayStatus, ...] = ()
+    grpc_ended: dict[str, int] = field(default_factory=dict)
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -227,7 +232,12 @@ class Metrics:
             following=self._following(),
             driver=next(filter(None, map(_driver, workers)), None),
             replays=tuple(self._replays()),
+            grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
         )
+
+    def count_grpc_ended(self, reason: str) -> None:
+        """Count a call or connection of gRPC that was ended because of its client; call it under a lock."""
+        self._store.counters((_GRPC_ENDED, reason), 1)[0] += 1
 
     def publish_driver(self, leading: bool, verdicts: Mapping[str, str]) -> None:
         """Let all workers see whether this one drives the rollouts, and its verdicts by model."""

@@ -76,6 +76,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield from _runs(summary)
     yield from _versions(summary)
     yield from _workers(summary)
+    yield _grpc_ended(summary)
     yield from release_families(summary)
     yield from replay_families(summary)
     yield from process_families(summary)
@@ -163,6 +164,14 @@ def _versions(summary: Summary) -> Iterator[Metric]:
         if status.last_request_at:
             last_request.add_metric(labels, status.last_request_at)
     yield from (states, in_flight, queued, last_request)
+
+
+def _grpc_ended(summary: Summary) -> Metric:
+    text = "gRPC calls and connections that the server ended because of their client."
+    ended = CounterMetricFamily("lading_grpc_ended", text, labels=["reason"])
+    for reason, count in summary.grpc_ended.items():
+        ended.add_metric([reason], count)
+    return ended
 
 
 def _workers(summary: Summary) -> Iterator[Metric]:
