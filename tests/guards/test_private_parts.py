@@ -14,12 +14,16 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import grpc._server as grpc_server
+import httpx
 import numpy as np
 import pytest
 import uvicorn
+from botocore.awsrequest import AWSResponse
+from botocore.session import get_session
 from skl2onnx.common._registration import get_converter
 from sklearn.cross_decomposition import PLSSVD
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -124,6 +128,16 @@ GRPCIO = {
     "grpc._cython.cygrpc": ("server/grpc/server_call.py", "ReceiveMessageOperation SendMessageOperation"),
     "_RPCState": ("server/grpc/server_call.py", "condition due initial_metadata_allowed"),
 }
+HTTPX = {
+    "httpx.Client": ("bounded_http.py", "_transport _mounts"),
+    "httpx.Client._transport": ("bounded_http.py", "_pool"),
+    "httpx.Client._transport._pool": ("bounded_http.py", "_network_backend"),
+}
+BOTOCORE = {
+    "S3 client": ("registry/store/s3/bounded.py", "_endpoint"),
+    "S3 client._endpoint": ("registry/store/s3/bounded.py", "http_session"),
+    "botocore.awsrequest.AWSResponse": ("registry/store/s3/bounded.py", "content raw"),
+}
 PARTS = [
     (owner, Part(library, f"{owner}.{name}", used_by))
     for library, owners in {
@@ -132,13 +146,15 @@ PARTS = [
         "skl2onnx": SKL2ONNX,
         "scikit-learn": SKLEARN,
         "grpcio": GRPCIO,
+        "httpx": HTTPX,
+        "botocore": BOTOCORE,
     }.items()
     for owner, (used_by, names) in owners.items()
     for name in names.split()
 ]
 
 # What the tests below look at in another way: whom uvicorn and grpcio call.
-BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio"}
+BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio", "httpx", "httpcore", "botocore"}
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +164,7 @@ def owners(tmp_path_factory) -> dict[str, Any]:
     rows = [[float(number)] for number in range(20)]
     tuned = TunedThresholdClassifierCV(LogisticRegression(), cv=2).fit(rows, [0, 1] * 10)
     boosted = HistGradientBoostingRegressor(max_iter=1, categorical_features=[0])
+    http, bucket = httpx.Client(), get_session().create_client("s3", region_name="us-east-1")
     boosted.fit(np.array([[0.0], [1.0]]), [0.0, 1.0])
     return {
         "TunedThreshold": tuned,
@@ -162,6 +179,12 @@ def owners(tmp_path_factory) -> dict[str, Any]:
         "IOBinding": session.io_binding(),
         "_RPCState": grpc_server._RPCState(),
         "get_converter()": get_converter("SklearnHistGradientBoostingRegressor"),
+        "httpx.Client": http,
+        "httpx.Client._transport": getattr(http, "_transport", None),
+        "httpx.Client._transport._pool": getattr(http._transport, "_pool", None),
+        "S3 client": bucket,
+        "S3 client._endpoint": getattr(bucket, "_endpoint", None),
+        "botocore.awsrequest.AWSResponse": AWSResponse("http://x", 200, {}, SimpleNamespace(stream=list)),
         "HistGradientBoosting": boosted,
         "HistGradientBoosting._bin_mapper": getattr(boosted, "_bin_mapper", None),
     }
@@ -228,8 +251,11 @@ def test_grpcio_hands_calls_to_its_threads_as_lading_takes_them():
 
 
 def test_a_library_whose_undocumented_parts_are_used_has_an_upper_bound():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    requirements = [line for name in ("serve", "pack") for line in extras[name]]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    requirements = project["dependencies"] + [
+        line for name in ("serve", "pack", "s3") for line in extras[name]
+    ]
     for library in BOUNDED:
         asked = [line for line in requirements if re.match(rf"{library}[<>=]", line)]
         assert asked, library

@@ -12,11 +12,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
+import psycopg
 import pytest
 
 from lading.registry import Registry
 from lading.release import Plan
+from lading.server.inference import readiness as readiness_module
+from lading.server.metrics import Metrics
+from lading.server.process.compose import metrics_page
+from lading.server.protocols.native.info import health
 from support.bundles import linear_bundle
+from support.following_server import FollowingServer
+from support.metrics_page import samples
 from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
 
@@ -161,3 +169,40 @@ def test_a_catalog_that_is_too_new_ends_the_server(postgres, environ, arguments)
     )
     assert done.returncode == 4, done.stderr
     assert "upgrade lading here" in done.stderr
+
+
+def test_health_and_metrics_say_that_the_catalog_is_slow_while_serving_goes_on(
+    postgres, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LADING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(readiness_module, "SLOW_AFTER_S", 0.3)
+    url = postgres.database()
+    with Registry.open(url, store=str(tmp_path / "blobs")) as registry:
+        push_proved(registry, linear_bundle(tmp_path / "iris.bundle"))
+        registry.releases.begin("iris", 1, actor="ann")
+        server = FollowingServer(registry)
+        metrics = Metrics(server.plane)
+
+        def shown() -> tuple[str, float, float]:
+            page = samples(metrics_page(metrics, "lading").decode())
+            body = msgspec.json.decode(health(None, server.plane).body)
+            assert body["health"] == "ok"
+            return (
+                body.get("catalog", ""),
+                page["lading_catalog_reachable{}"],
+                page["lading_catalog_waiting_seconds{}"],
+            )
+
+        try:
+            server.until(lambda: server.ready() == [1])
+            assert shown()[:2] == ("", 1)
+            with psycopg.connect(url) as session:
+                session.execute("LOCK TABLE releases IN ACCESS EXCLUSIVE MODE")
+                server.until(lambda: shown()[0].startswith("slow: no answer for "))
+                text, reachable, waiting_s = shown()
+                assert text.endswith("s; still serving what is loaded")
+                assert (reachable, waiting_s > 0.3) == (0, True)
+                assert server.ask() == 1
+            server.until(lambda: shown()[:2] == ("", 1))
+        finally:
+            server.close()

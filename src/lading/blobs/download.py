@@ -6,14 +6,18 @@ Knows no protocol; a store passes the function that opens the blob at an offset.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
 from lading.blobs.digest import BlobHash
 from lading.blobs.retry import Retry, TransientError
-from lading.errors import SizeMismatch
+from lading.errors import RegistryUnavailable, SizeMismatch
 
 BUFFER_BYTES = 1 << 20
+# A server that sends less than `LEAST_BYTES_PER_S` while it is waited for `PATIENCE_S` is as good as silent.
+LEAST_BYTES_PER_S = 1000
+PATIENCE_S = 60.0
 
 
 class Stream(Protocol):
@@ -51,6 +55,8 @@ class _BlobReader(io.RawIOBase):
         # None after a failure: the next read opens the blob again.
         self._chunks: Iterator[bytes] | None = self._stream.chunks()
         self._rest = memoryview(b"")
+        self._waited_s = 0.0
+        self._arrived_bytes = 0
 
     def readable(self) -> bool:
         return True
@@ -79,7 +85,7 @@ class _BlobReader(io.RawIOBase):
             self._reopen(done)
         chunks, self._chunks = self._chunks, None
         # A connection that ends early without an error has broken as well.
-        chunk = next(chunks, b"") if chunks is not None else b""
+        chunk = self._wait_for(chunks) if chunks is not None else b""
         if not chunk:
             if self._size_bytes is not None:
                 raise TransientError(self._other_size(done))
@@ -91,6 +97,27 @@ class _BlobReader(io.RawIOBase):
         if self._size_bytes is not None and done + len(chunk) > self._size_bytes:
             raise self._other_size(done + len(chunk))
         self._hash.update(chunk)
+        return chunk
+
+    def _wait_for(self, chunks: Iterator[bytes]) -> bytes:
+        """Return the next chunk. Raises `TransientError` if they come too slowly, one by one as they may."""
+        # The time of the reader between two chunks does not count.
+        began = time.monotonic()
+        chunk = next(chunks, b"")
+        self._waited_s += time.monotonic() - began
+        self._arrived_bytes += len(chunk)
+        if self._waited_s < PATIENCE_S:
+            return chunk
+        waited_s, arrived_bytes = self._waited_s, self._arrived_bytes
+        self._waited_s, self._arrived_bytes = 0.0, 0
+        if chunk and arrived_bytes < LEAST_BYTES_PER_S * waited_s:
+            raise TransientError(
+                RegistryUnavailable(
+                    f"blob `{self._digest}`",
+                    expected=f"at least {LEAST_BYTES_PER_S} bytes a second",
+                    found=f"{arrived_bytes} in {waited_s:.0f} s",
+                )
+            )
         return chunk
 
     def _reopen(self, offset: int) -> None:

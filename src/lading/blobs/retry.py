@@ -29,6 +29,10 @@ class TransientError(Exception):
         self.after_s = after_s
 
 
+class AnswerRefused(Exception):
+    """An answer that is not read and not asked for again: its text says what came instead of a proper one."""
+
+
 @dataclass(frozen=True)
 class Retry:
     """Up to `attempts` tries, with pauses that double from `first_s` up to `most_s`: 3 s by default."""

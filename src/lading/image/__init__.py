@@ -31,6 +31,8 @@ OCI_TYPE = {
 }
 """The OCI names of Docker's media types; the bytes are the same."""
 
+# The largest configuration of an image that is read.
+MAX_CONFIG_BYTES = 8 << 20
 EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -158,8 +160,12 @@ def read_config(source: Source, manifest: Manifest) -> dict[str, Any]:
 
     Raises `ImageInvalid` if it is not what the manifest describes.
     """
+    if manifest.config.size > MAX_CONFIG_BYTES:
+        expected, actual = f"at most {MAX_CONFIG_BYTES >> 20} MiB", f"{manifest.config.size} bytes"
+        raise ImageInvalid(f"configuration of `{source.where}`", expected=expected, found=actual)
     with source.open(manifest.config.digest) as file:
-        data = file.read()
+        # One more than there should be: the digest is checked at the end of the blob.
+        data = file.read(manifest.config.size + 1)
     if len(data) != manifest.config.size:
         where, expected = f"configuration of `{source.where}`", f"{manifest.config.size} bytes"
         raise ImageInvalid(where, expected=f"{expected}, as the manifest says", found=str(len(data)))

@@ -55,6 +55,9 @@ from lading.image.wheels import (
 )
 from lading.oci import MANIFEST, Document, digest_of
 
+# What a layer may hold unpacked: a few compressed bytes may be many gigabytes.
+MAX_UNPACKED_BYTES = 32 << 30
+MAX_SOURCE_BYTES = 16 << 20
 LIBRARY = "opt/lading/lib"
 SCRIPT = "usr/local/bin/lading"
 WHEELS = "opt/lading/wheels.txt"
@@ -194,11 +197,19 @@ def find_python(file: BinaryIO, python: str, where: str) -> tuple[str, str, dict
     """
     interpreters: dict[str, str] = {}
     library: dict[str, LayerFile] = {}
-    compiled = False
+    compiled, unpacked = False, 0
     with open_tar(file, f"base `{where}`") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
         for member in archive:
             if (match := _PYTHON.fullmatch(member.name)) and python in {"", match[2]}:
                 interpreters[match[2]] = f"/{match[1]}/python{match[2]}"
+            unpacked += member.size
+            if unpacked > MAX_UNPACKED_BYTES or (
+                member.name.endswith(".py") and member.size > MAX_SOURCE_BYTES
+            ):
+                limits = (
+                    f"at most {MAX_UNPACKED_BYTES >> 30} GiB, and {MAX_SOURCE_BYTES >> 20} MiB in a `.py`"
+                )
+                raise ImageInvalid(f"base `{where}`", expected=limits, found=f"more, with `{member.name}`")
             name = member.name.removeprefix("./")
             # Read on the way, because a compressed tar cannot be read twice without unpacking it again.
             if name.startswith("usr/lib/python3.") and member.isfile():

@@ -21,6 +21,8 @@ import httpx
 import msgspec
 import numpy as np
 
+from lading.blobs.retry import AnswerRefused
+from lading.bounded_http import fetch, open_client
 from lading.bundle import Bundle, unpack_tar
 from lading.client import plain
 from lading.clock import iso_time
@@ -37,6 +39,8 @@ from lading.verify import verify
 RANDOM_ROWS = 256
 BATCH_ROWS = 32
 SINGLE_ROWS = 32
+# The outputs of a batch of comparison rows; no model has more than a few MB of them.
+_MAX_ANSWER_BYTES = 256 << 20
 _REFERENCE_FOLDER = "/reference"
 # Free ports, this machine only, and no registry: a server that is only compared must not be listed.
 _ENVIRONMENT = {
@@ -104,7 +108,7 @@ def compare(url: str, reference_url: str, bundle: Bundle) -> Comparison:
     """Send two servers the golden rows and random rows between them, and compare the answers."""
     rows = differing = 0
     first = ""
-    with httpx.Client(timeout=60) as client:
+    with open_client(timeout=60) as client:
         for title, inputs in comparison_inputs(bundle):
             body = _body(inputs, bundle)
             answers = [
@@ -156,7 +160,12 @@ def _body(inputs: Mapping[str, Array], bundle: Bundle) -> bytes:
 
 def _predict(client: httpx.Client, url: str, name: str, body: bytes) -> bytes:
     headers = {"content-type": "application/json"}
-    response = client.post(f"{url}/models/{name}/predict", content=body, headers=headers)
+    request = client.build_request("POST", f"{url}/models/{name}/predict", content=body, headers=headers)
+    try:
+        response = fetch(client, request, max_bytes=_MAX_ANSWER_BYTES)
+    except (AnswerRefused, httpx.RequestError) as error:
+        actual = str(error) or type(error).__name__
+        raise ServerUnavailable(f"the server at `{url}`", expected="a prediction", found=actual) from error
     # A float is written with the fewest digits that identify it, so equal text means equal bits.
     return f"{response.status_code} ".encode() + response.content
 
@@ -256,14 +265,15 @@ def wait_ready(url: str) -> str:
     """Wait until a server is ready and return its address. Raises `ServerUnavailable` if it fails."""
     deadline = time.monotonic() + START_TIMEOUT_S
     actual = "no answer"
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.TransportError):
-            response = httpx.get(f"{url}/health")
-            if response.status_code == httpx.codes.OK:
-                return url
-            actual = response.text
-            # A bundle that failed its proof never gets ready; its reason is in the text.
-            if response.json().get("health") == "failed":
-                break
-        time.sleep(0.05)
+    with open_client() as client:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError, AnswerRefused):
+                response = fetch(client, client.build_request("GET", f"{url}/health"))
+                if response.status_code == httpx.codes.OK:
+                    return url
+                actual = response.text
+                # A bundle that failed its proof never gets ready; its reason is in the text.
+                if '"health":"failed"' in actual.replace(" ", ""):
+                    break
+            time.sleep(0.05)
     raise ServerUnavailable(f"the server at `{url}`", expected="it to be ready", found=actual[:500])

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 
 import httpx
 
+from lading.blobs.retry import AnswerRefused
+from lading.bounded_http import open_client, time_limit
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError
 from lading.inventory.external import Ask, mlflow, oip, tfs
 from lading.registry.urls import without_secrets
 from lading.replica import Replica
 
 TIMEOUT_S = 5.0
+# A server with many models is asked about each; all of it takes no longer than so many answers may.
+_QUESTIONS = 12
 
 KINDS: tuple[Ask, ...] = (oip.ask, tfs.ask, mlflow.ask)
 """In this order: MLServer also answers as MLflow does, but says more over the Open Inference Protocol."""
@@ -31,10 +35,11 @@ def adopt(url: str, models: Sequence[str] = (), *, timeout_s: float = TIMEOUT_S)
     """
     base = _base_url(url)
     where = f"server `{base}`"
-    with httpx.Client(base_url=base, timeout=timeout_s) as http:
+    with open_client(base_url=base, timeout=timeout_s) as http:
         try:
-            answer = next(filter(None, (ask(http, models) for ask in KINDS)), None)
-        except httpx.RequestError as error:
+            with time_limit(timeout_s * _QUESTIONS):
+                answer = next(filter(None, (ask(http, models) for ask in KINDS)), None)
+        except (AnswerRefused, httpx.RequestError) as error:
             raise ServerUnavailable(
                 where, expected="an answer", found=str(error) or type(error).__name__
             ) from None

@@ -17,6 +17,7 @@ import msgspec
 
 from lading.blobs.download import Stream, read_blob
 from lading.blobs.retry import Retry
+from lading.bounded_http import time_limit
 from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable
 from lading.oci.transport import HttpStream, Transport, content_bytes
 from lading.oci.upload import SessionLost, Upload, cancel_session
@@ -29,6 +30,12 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 MAX_MANIFEST_BYTES = 4 << 20
 TAGS_PER_PAGE = 1000
+# Some registries send all tags in one page, and some few in each.
+MAX_TAG_PAGE_BYTES = 32 << 20
+MAX_TAG_PAGES = 10_000
+MAX_TAGS = 1_000_000
+# How long it may take to list all tags.
+TAGS_S = 600.0
 # How often an upload is started when the registry loses it half way.
 MAX_UPLOADS = 5
 
@@ -80,12 +87,12 @@ class Repository:
         """Return the manifest of a tag or digest, or None."""
         headers = {"accept": ACCEPT}
         path = self._path("manifests", reference)
-        response = self.transport.request("GET", path, expect={200, 404}, headers=headers)
+        response = self.transport.request(
+            "GET", path, expect={200, 404}, headers=headers, max_bytes=MAX_MANIFEST_BYTES
+        )
         if response.status_code == 404:
             return None
         data = response.content
-        if len(data) > MAX_MANIFEST_BYTES:
-            raise self.transport.error(f"read the manifest `{reference}`", f"{len(data)} bytes")
         digest = digest_of(data)
         # A registry, or a proxy before it, that sends another manifest must not go unnoticed.
         if reference.startswith("sha256:") and reference != digest:
@@ -104,10 +111,16 @@ class Repository:
 
     def tags(self) -> list[str]:
         """List all tags, sorted."""
+        with time_limit(TAGS_S):
+            return sorted(self._read_tags())
+
+    def _read_tags(self) -> set[str]:
         tags: set[str] = set()
+        pages: set[str] = set()
         page: str | None = f"/v2/{self.name}/tags/list?n={TAGS_PER_PAGE}"
         while page is not None:
-            response = self.transport.request("GET", page, expect={200, 404})
+            pages.add(page)
+            response = self.transport.request("GET", page, expect={200, 404}, max_bytes=MAX_TAG_PAGE_BYTES)
             if response.status_code == 404:
                 break
             try:
@@ -117,7 +130,12 @@ class Repository:
             # RFC 8288; the URL may be relative.
             link = response.links.get("next", {}).get("url")
             page = str(response.url.join(link)) if link else None
-        return sorted(tags)
+            if page in pages:
+                raise self.transport.error("list its tags", "a page that leads back to one before it")
+            if len(tags) > MAX_TAGS or len(pages) > MAX_TAG_PAGES:
+                actual = f"more than {MAX_TAGS:,} tags or {MAX_TAG_PAGES:,} pages of them"
+                raise self.transport.error("list its tags", actual)
+        return tags
 
     def find_blob(self, digest: str) -> StoredSize | None:
         """Return the size of a blob, or None if it does not exist."""
@@ -134,7 +152,7 @@ class Repository:
             # 200 to a range is the whole blob, from a server that knows none: `HttpStream` skips the rest.
             expect = {200, 206} if offset else {200, 404}
             path = self._path("blobs", digest)
-            response = self.transport.once("GET", path, expect=expect, headers=headers, stream=True)
+            response = self.transport.once("GET", path, expect=expect, headers=headers, max_bytes=None)
             if response.status_code == 404:
                 response.close()
                 raise self._not_found(digest)

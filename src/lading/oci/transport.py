@@ -5,6 +5,7 @@ Knows tokens and status codes, but no route of the distribution API: `Repository
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -17,7 +18,16 @@ import httpx
 import msgspec
 
 from lading import __version__
-from lading.blobs.retry import Retry, TransientError
+from lading.blobs.retry import AnswerRefused, Retry, TransientError
+from lading.bounded_http import (
+    DOCUMENT_S,
+    MAX_DOCUMENT_BYTES,
+    fetch,
+    open_client,
+    read_answer,
+    send,
+    time_limit,
+)
 from lading.errors import BlobNotFound, LadingError, RegistryUnavailable
 from lading.oci.credentials import DOCKER_HUB, Credentials, find_credentials
 
@@ -58,12 +68,17 @@ class Transport:
         expect: Collection[int],
         headers: Mapping[str, str] | None = None,
         content: bytes | memoryview = b"",
+        max_bytes: int = MAX_DOCUMENT_BYTES,
     ) -> httpx.Response:
         """Send a request, retried after transient faults, until the status is one of `expect`.
 
-        `url` is absolute or a path. Raises `RegistryUnavailable`.
+        `url` is absolute or a path. Raises `RegistryUnavailable`, also for more than `max_bytes`.
         """
-        return self.retry.run(lambda: self.once(method, url, expect=expect, headers=headers, content=content))
+        return self.retry.run(
+            lambda: self.once(
+                method, url, expect=expect, headers=headers, content=content, max_bytes=max_bytes
+            )
+        )
 
     def once(
         self,
@@ -73,23 +88,25 @@ class Transport:
         expect: Collection[int],
         headers: Mapping[str, str] | None = None,
         content: bytes | memoryview = b"",
-        stream: bool = False,
+        max_bytes: int | None = MAX_DOCUMENT_BYTES,
     ) -> httpx.Response:
-        """Send a request once; raises `TransientError` for what may pass. `stream` leaves the body unread."""
+        """Send a request once; raises `TransientError` for what may pass.
+
+        None as `max_bytes` leaves the body of an expected answer unread.
+        """
         url, all_headers = urljoin(self.base, url), dict(headers or {})
         if self._authorization and self._is_own(url):
             all_headers["authorization"] = self._authorization
-        response = self._send(method, url, all_headers, content, stream)
+        response = self._send(method, url, all_headers, content, max_bytes)
         # A redirect may have led to another host, which must not receive credentials.
         is_own = self._is_own(url) and self._is_own(str(response.url))
         if response.status_code == httpx.codes.UNAUTHORIZED and is_own:
             # This very header is sent: another thread may get one for another scope meanwhile.
             self._authorization = all_headers["authorization"] = self._authenticate(response)
-            response = self._send(method, url, all_headers, content, stream)
+            response = self._send(method, url, all_headers, content, max_bytes)
         if response.status_code in expect:
             return response
-        self._read(response)
-        raise self._refusal(method, url, response)
+        raise self._refusal(method, url, self._read(response))
 
     def broken(self, doing: str, error: Exception) -> TransientError:
         """Return the fault of a connection that failed while `doing` something."""
@@ -115,10 +132,8 @@ class Transport:
     def _client(self) -> httpx.Client:
         with self._lock:
             if self._opened is None:
-                headers = {"user-agent": f"lading/{__version__}", "accept-encoding": "identity"}
-                self._opened = httpx.Client(
-                    verify=certificates(), timeout=TIMEOUT, headers=headers, follow_redirects=True
-                )
+                headers = {"user-agent": f"lading/{__version__}"}
+                self._opened = open_client(verify=certificates(), timeout=TIMEOUT, headers=headers)
             return self._opened
 
     def _send(
@@ -127,29 +142,36 @@ class Transport:
         url: str,
         headers: Mapping[str, str],
         content: bytes | memoryview,
-        stream: bool,
+        max_bytes: int | None,
     ) -> httpx.Response:
         body = {"content": bytes(content)} if content or method in {"POST", "PUT", "PATCH"} else {}
-        try:
+        with self._faults(_doing(method, url)):
             request = self._client.build_request(method, url, headers=headers, **body)  # type: ignore[arg-type]
-            return self._client.send(request, stream=stream)
+            if max_bytes is not None:
+                return fetch(self._client, request, max_bytes=max_bytes)
+            with time_limit(DOCUMENT_S):
+                return send(self._client, request)
+
+    @contextlib.contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        """Raise `TransientError` for a broken connection, `RegistryUnavailable` for an improper answer."""
+        try:
+            yield
         except httpx.TransportError as error:
-            raise self.broken(_doing(method, url), error) from error
-        except (httpx.InvalidURL, httpx.HTTPError) as error:
-            raise self.error(_doing(method, url), str(error)) from error
+            raise self.broken(doing, error) from error
+        except (AnswerRefused, httpx.InvalidURL, httpx.HTTPError) as error:
+            raise self.error(doing, str(error)) from error
 
     def _is_own(self, url: str) -> bool:
         # A registry may redirect uploads and downloads to a storage host, with a signature in the URL instead
         # of credentials. The scheme counts: what is meant for HTTPS is not sent over plain HTTP.
         return urlsplit(url)[:2] == urlsplit(self.base)[:2]
 
-    def _read(self, response: httpx.Response) -> None:
-        try:
-            response.read()
-        except httpx.TransportError as error:
-            raise self.broken("read an answer", error) from error
-        finally:
-            response.close()
+    def _read(self, response: httpx.Response) -> httpx.Response:
+        if response.is_closed:
+            return response
+        with self._faults("read an answer"), time_limit(DOCUMENT_S):
+            return read_answer(response)
 
     def _refusal(self, method: str, url: str, response: httpx.Response) -> Exception:
         status = response.status_code
@@ -175,7 +197,7 @@ class Transport:
     def _authenticate(self, response: httpx.Response) -> str:
         """Return the header that a 401 asks for."""
         # https://distribution.github.io/distribution/spec/auth
-        self._read(response)
+        response = self._read(response)
         challenge = response.headers.get("www-authenticate", "")
         kind = challenge.partition(" ")[0].lower()
         credentials = find_credentials(self._host, self._repository, self._environ)
@@ -190,21 +212,21 @@ class Transport:
         parameters = {key: challenge[key] for key in ("service", "scope") if challenge.get(key)}
         if urlsplit(realm).scheme not in ({"http", "https"} if self._plain else {"https"}):
             raise self.error(doing, f"a realm `{realm}`", "a token is only asked for over HTTPS")
-        try:
+        with self._faults(doing):
             if credentials is not None and credentials.identity_token:
-                token = credentials.identity_token
                 form = {
                     **parameters,
                     "grant_type": "refresh_token",
                     "client_id": "lading",
-                    "refresh_token": token,
+                    "refresh_token": credentials.identity_token,
                 }
-                answer = self._client.post(realm, data=form)
+                request = self._client.build_request("POST", realm, data=form)
             else:
                 basic = {} if credentials is None else {"authorization": credentials.basic}
-                answer = self._client.get(realm, params=_token_query(parameters), headers=basic)
-        except httpx.TransportError as error:
-            raise self.broken(doing, error) from error
+                query = _token_query(parameters)
+                request = self._client.build_request("GET", realm, params=query, headers=basic)
+            # Not to another host: a form has the secret in its body, and a token from there would be its.
+            answer = fetch(self._client, request, may_follow=lambda next_: _origin(next_) == _origin(request))
         if answer.status_code != httpx.codes.OK:
             raise self._refusal("GET", realm, answer)
         fields = _json_object(answer)
@@ -262,6 +284,10 @@ def certificates() -> ssl.SSLContext:
     # Once for all clients: an image is read from one repository and written to another, and reading the
     # certificates takes 20 ms.
     return httpx.create_ssl_context()
+
+
+def _origin(request: httpx.Request) -> tuple[str, str, int | None]:
+    return request.url.scheme, request.url.host, request.url.port
 
 
 def _doing(method: str, url: str) -> str:

@@ -17,7 +17,7 @@ from lading.errors import ExtraMissing, InvalidSetting, ModelNotFound, RegistryU
 from lading.registry import Registry
 from lading.registry.catalog import postgres as postgres_module
 from lading.registry.open import cache_of, open_catalog
-from lading.release import EventDraft, Plan, verify_chain
+from lading.release import EventDraft, Plan, begin, verify_chain
 from lading.traffic import Feedback
 from support import release_processes as releasing
 from support.bundles import linear_bundle
@@ -239,7 +239,8 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_timeout(tmp_path):
 
 
 def test_a_lock_held_by_another_transaction_is_given_up_after_the_timeout(postgres, monkeypatch):
-    monkeypatch.setattr(postgres_module, "LOCK_TIMEOUT_S", 1)
+    for kind in postgres_module.LOCK_TIMEOUT_S:
+        monkeypatch.setitem(postgres_module.LOCK_TIMEOUT_S, kind, 1)
     catalog = open_catalog(postgres.database())
     catalog.versions.add(releasing.new_version(), (), lambda: None)
     other = registry_over(catalog)
@@ -249,7 +250,7 @@ def test_a_lock_held_by_another_transaction_is_given_up_after_the_timeout(postgr
         lock_model(connection, "iris")
         with pytest.raises(RegistryUnavailable, match="lock timeout") as caught:
             other.releases.begin("iris", 1, actor="ann")
-        assert "try again" in caught.value.hint
+        assert "another session" in caught.value.hint
         with pytest.raises(RegistryUnavailable, match="lock timeout"):
             catalog.versions.discard("sha256:1", lambda _: True)
         # Readers, beats and leases do not wait for it.
@@ -288,3 +289,64 @@ def test_feedback_that_is_committed_late_is_not_skipped(postgres):
     assert read == [first, second]
     for catalog in (slow, quick, reader):
         catalog.close()
+
+
+@pytest.fixture
+def locked(postgres):
+    """A registry with a release, and a session that has locked the table of releases."""
+    import psycopg
+
+    url = postgres.database()
+    registry = rows_at(url)
+    registry.catalog.versions.add(releasing.new_version(), (), lambda: None)
+    registry.releases.begin("iris", 1, actor="ann")
+    with psycopg.connect(url) as session:
+        session.execute("LOCK TABLE releases IN ACCESS EXCLUSIVE MODE")
+        yield registry
+    registry.catalog.close()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda registry: registry.releases.current("iris"),
+        lambda registry: registry.releases("iris"),
+        lambda registry: registry.releases.begin("iris", 1, actor="ann"),
+        lambda registry: registry.releases.rollback("iris", actor="ann"),
+        lambda registry: registry.traffic.prune(dry_run=True),
+    ],
+)
+def test_a_locked_table_is_not_waited_for_without_end(locked, monkeypatch, act):
+    assert postgres_module.LOCK_TIMEOUT_S["read"] <= 10
+    monkeypatch.setitem(postgres_module.LOCK_TIMEOUT_S, "read", 1)
+    began = time.monotonic()
+    with pytest.raises(RegistryUnavailable, match="lock timeout") as caught:
+        act(locked)
+    assert 1 <= time.monotonic() - began < 5
+    assert "another session has locked" in caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_a_writer_of_a_locked_table_gives_up_as_well(locked, monkeypatch):
+    monkeypatch.setitem(postgres_module.LOCK_TIMEOUT_S, "write", 1)
+    at = "2026-01-01T00:00:00Z"
+    release = begin(None, "iris", 1, Plan(mode="live"), actor="ann", at=at, runtime=None)
+    with pytest.raises(RegistryUnavailable, match="lock timeout"):
+        locked.releases.change(release, state="rolled_back", event=EventDraft(kind="rolled_back", actor="a"))
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_a_slow_statement_is_given_up(postgres, monkeypatch, kind):
+    monkeypatch.setitem(postgres_module.STATEMENT_TIMEOUT_S, kind, 1)
+    catalog = open_catalog(postgres.database())
+    began = time.monotonic()
+    with (
+        pytest.raises(RegistryUnavailable, match="statement timeout") as caught,
+        catalog.database.transaction(kind) as connection,
+    ):
+        connection.exec_driver_sql("SELECT pg_sleep(30)")
+    assert time.monotonic() - began < 5
+    assert "slow or overloaded" in caught.value.hint
+    # A pooled connection is as it was.
+    assert catalog.versions.models() == []
+    catalog.close()

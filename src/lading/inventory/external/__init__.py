@@ -13,9 +13,14 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from lading.bounded_http import fetch
 from lading.replica import ReplicaModel
 
 T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 1 << 20
+# The longest name, reason or list of inputs that is kept of a model.
+MAX_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,18 @@ Ask = Callable[[httpx.Client, Sequence[str]], Answer | None]
 
 def get(http: httpx.Client, path: str, kind: type[T]) -> T | None:
     """Get the JSON at `path` as a `kind`, or None as `parse` does."""
-    return parse(http.get(path), kind)
+    return parse(request(http, "GET", path), kind)
+
+
+def request(http: httpx.Client, method: str, path: str, **content: Any) -> httpx.Response:
+    """Return a whole answer; a redirect is one, and is not followed. Raises `AnswerRefused`."""
+    return fetch(
+        http,
+        http.build_request(method, path, **content),
+        max_bytes=MAX_ANSWER_BYTES,
+        within_s=http.timeout.read,
+        may_follow=lambda _: False,
+    )
 
 
 def parse(response: httpx.Response, kind: type[T]) -> T | None:
@@ -49,4 +65,8 @@ def make_model(name: str, version: str = "", **facts: Any) -> ReplicaModel:
     """Return a model with its version as a number or, if it is none, as text."""
     # 18 digits fit into 64 bits, which is what the catalog stores.
     number = int(version) if version.isascii() and version.isdecimal() and len(version) < 19 else 0
-    return ReplicaModel(name=name, version=number, version_text="" if number else version, **facts)
+    texts: dict[str, Any] = {"version_text": "" if number else version, **facts}
+    cut: dict[str, Any] = {
+        key: text[:MAX_TEXT] if isinstance(text, str) else text for key, text in texts.items()
+    }
+    return ReplicaModel(name=name[:MAX_TEXT], version=number, **cut)

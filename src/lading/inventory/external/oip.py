@@ -13,8 +13,11 @@ import httpx
 import msgspec
 
 from lading.clock import iso_time
-from lading.inventory.external import Answer, get, make_model, parse
+from lading.inventory.external import Answer, get, make_model, parse, request
 from lading.replica import ReplicaModel
+
+# The year 9999: what is later is no time.
+_LATEST_MS = 253_370_764_800_000
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -69,7 +72,7 @@ class _AllStats(msgspec.Struct, frozen=True):
 def ask(http: httpx.Client, models: Sequence[str]) -> Answer | None:
     """Ask for the server, its repository, and the inputs and request counts of each model."""
     server = get(http, "/v2", _Server) or get(http, "/v2/", _Server)
-    if server is None:
+    if server is None or not server.name.strip():
         return None
     entries = [entry for entry in _repository(http) if not models or entry.name in models]
     listed = {entry.name for entry in entries}
@@ -83,7 +86,7 @@ def ask(http: httpx.Client, models: Sequence[str]) -> Answer | None:
 
 def _repository(http: httpx.Client) -> list[_Entry]:
     """List the repository; a server without that extension may list the names of its models, as KServe."""
-    entries = parse(http.post("/v2/repository/index", json={}), list[_Entry])
+    entries = parse(request(http, "POST", "/v2/repository/index", json={}), list[_Entry])
     if entries is not None:
         return entries
     names = get(http, "/v2/models", _ModelNames)
@@ -91,7 +94,7 @@ def _repository(http: httpx.Client) -> list[_Entry]:
 
 
 def _state(http: httpx.Client, name: str) -> str:
-    response = http.get(f"/v2/models/{quote(name, safe='')}/ready")
+    response = request(http, "GET", f"/v2/models/{quote(name, safe='')}/ready")
     return "ready" if response.status_code == httpx.codes.OK else "unavailable"
 
 
@@ -114,5 +117,7 @@ def _describe_model(http: httpx.Client, entry: _Entry, stats: dict[tuple[str, st
         input_format="; ".join(inputs),
         requests=counts.inference_stats.success.count + counts.inference_stats.fail.count,
         # Milliseconds since the epoch; 0 before the first request.
-        last_request_at=iso_time(counts.last_inference / 1000) if counts.last_inference else None,
+        last_request_at=iso_time(counts.last_inference / 1000)
+        if 0 < counts.last_inference < _LATEST_MS
+        else None,
     )

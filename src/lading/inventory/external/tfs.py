@@ -74,7 +74,7 @@ def _versions(http: httpx.Client, name: str) -> Iterator[ReplicaModel]:
     for version in status.model_version_status if status is not None else ():
         state = _STATES.get(version.state, version.state.lower())
         # Only a loaded version has metadata.
-        metadata_path = f"{path}/versions/{version.version}/metadata"
+        metadata_path = f"{path}/versions/{quote(version.version, safe='')}/metadata"
         yield make_model(
             name,
             version.version,

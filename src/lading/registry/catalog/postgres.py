@@ -12,13 +12,16 @@ from sqlalchemy.exc import ArgumentError
 
 from lading.errors import InvalidSetting, missing_extra
 from lading.registry.catalog.sql import SqlCatalog
-from lading.registry.catalog.sql.database import KIND, Database
+from lading.registry.catalog.sql.database import KIND, Database, Kind
 from lading.registry.catalog.sql.schema import bring_up_to_date
 from lading.registry.urls import SECRETS
 
 CONNECT_TIMEOUT_S = 5
-# How long a transaction waits for its turn before the catalog counts as unavailable.
-LOCK_TIMEOUT_S = 30
+# How long a transaction waits for its turn before the catalog counts as unavailable. Readers wait for nobody
+# but a migration, or a session that has locked a whole table.
+LOCK_TIMEOUT_S: dict[Kind, int] = {"read": 10, "write": 30, "exclusive": 30}
+# How long one statement may take; 0 for those of a migration, which may rewrite large tables.
+STATEMENT_TIMEOUT_S: dict[Kind, int] = {"read": 30, "write": 120, "exclusive": 0}
 # How long a server may leave bytes unacknowledged before its connection counts as broken.
 SILENCE_S = 10
 
@@ -75,7 +78,7 @@ def postgres_engine(url: URL) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        pool_timeout=LOCK_TIMEOUT_S,
+        pool_timeout=LOCK_TIMEOUT_S["write"],
         # What the URL says wins.
         connect_args={name: value for name, value in defaults.items() if name not in url.query},
     )
@@ -84,7 +87,12 @@ def postgres_engine(url: URL) -> Engine:
 
 
 def _begin(connection: Connection) -> None:
-    kind = connection.get_execution_options().get(KIND, "read")
-    if kind != "read":
-        lock = f"; SELECT pg_advisory_xact_lock({_LOCK})" if kind == "exclusive" else ""
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'{lock}")
+    kind: Kind = connection.get_execution_options().get(KIND, "read")
+    # In each transaction and not once for a connection: a pooler such as PgBouncer gives it to others.
+    statements = [
+        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S[kind]}s'",
+        f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S[kind]}s'",
+    ]
+    if kind == "exclusive":
+        statements.append(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    connection.exec_driver_sql("; ".join(statements))

@@ -6,6 +6,7 @@ and knows no status code.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from lading.errors import ModelNotReady
 from lading.server.inference.version import ServedVersion, State
 from lading.server.inference.version_table import VersionTable, nothing_loaded
 
+# A catalog that has not answered for so long is shown as slow; it usually takes milliseconds.
+SLOW_AFTER_S = 3.0
 CATALOG_UNREACHABLE = "catalog unreachable, retrying"
 
 # Worst first: of several versions that are not ready, the first of these is the one that is reported.
@@ -41,8 +44,9 @@ class Readiness:
 
     ``not_ready_reason`` is why nothing is loaded, and is ignored once something is; ``stuck_reason`` is which
     run cannot be ended, empty if none is;
-    ``catalog_unreachable_since`` is a Unix time, None while the catalog answers, and ``catalog_answered_at``
-    that of the last turn of the follower that the catalog answered, 0 for none.
+    ``catalog_unreachable_since`` and ``catalog_asked_since`` are monotonic times, None while the catalog
+    answers and while it is not asked; ``catalog_answered_at`` is the Unix time of the last turn of the
+    follower that it answered, 0 for none.
     """
 
     def __init__(self, current_table: Callable[[], VersionTable]) -> None:
@@ -50,6 +54,7 @@ class Readiness:
         self.not_ready_reason = ""
         self.stuck_reason = ""
         self.catalog_unreachable_since: float | None = None
+        self.catalog_asked_since: float | None = None
         self.catalog_answered_at = 0.0
 
     def deciding(self) -> list[ServedVersion]:
@@ -69,6 +74,18 @@ class Readiness:
     def is_ready(self) -> bool:
         """Return whether there are models, and all of them answer."""
         return self.obstacle() is None
+
+    def catalog_waiting_s(self) -> float:
+        """Return for how long the catalog has not answered what it is asked; 0 while nothing is asked."""
+        asked_since = self.catalog_asked_since
+        return 0.0 if asked_since is None else time.monotonic() - asked_since
+
+    def catalog_trouble(self) -> str:
+        """Return in words that the catalog is unreachable or slow, and since when; empty if it answers."""
+        unreachable_since, waiting_s = self.catalog_unreachable_since, self.catalog_waiting_s()
+        if unreachable_since is not None:
+            return f"unreachable for {time.monotonic() - unreachable_since:.0f} s"
+        return f"slow: no answer for {waiting_s:.0f} s" if waiting_s > SLOW_AFTER_S else ""
 
     def require(self) -> None:
         """Raise `ModelNotReady`, with the reason, unless this server is ready."""

@@ -133,6 +133,7 @@ class Follower:
         with self._failures.guard("counting answers"):
             self._windows.rotate(time.time())
         self.turns += 1
+        self._readiness.catalog_asked_since = time.monotonic()
         try:
             with self._failures.guard("following the releases"):
                 releases = tuple(map(self._held_against_history, self._registry.releases.wanted()))
@@ -148,6 +149,8 @@ class Follower:
         except RegistryUnavailable as error:
             self._begin_outage(error)
             return error
+        finally:
+            self._readiness.catalog_asked_since = None
         self._end_outage()
         self._check_whether_released()
         return None
@@ -178,12 +181,12 @@ class Follower:
 
     def _begin_outage(self, error: RegistryUnavailable) -> None:
         if self._readiness.catalog_unreachable_since is None:
-            self._readiness.catalog_unreachable_since = time.time()
+            self._readiness.catalog_unreachable_since = time.monotonic()
             log.warning("catalog unreachable; still serving what is loaded: %s", error)
 
     def _end_outage(self) -> None:
         if self._readiness.catalog_unreachable_since is not None:
-            outage_s = time.time() - self._readiness.catalog_unreachable_since
+            outage_s = time.monotonic() - self._readiness.catalog_unreachable_since
             log.info("catalog reachable again after %.0f s", outage_s)
             self._readiness.catalog_unreachable_since = None
 

@@ -104,7 +104,8 @@ class Following:
 
     releases: tuple[Release, ...]
     catalog_answered_at: float
-    catalog_unreachable_since: float | None
+    catalog_waiting_s: float
+    catalog_answers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,10 @@ class Metrics:
         if self._plane.releases is None:
             return None
         return Following(
-            self._plane.releases, readiness.catalog_answered_at, readiness.catalog_unreachable_since
+            self._plane.releases,
+            readiness.catalog_answered_at,
+            readiness.catalog_waiting_s(),
+            not readiness.catalog_trouble(),
         )
 
     def _replays(self) -> Iterator[ReplayStatus]:

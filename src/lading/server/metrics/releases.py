@@ -87,9 +87,13 @@ def _verdicts(summary: Summary) -> Iterator[Metric]:
 
 def _catalog(summary: Summary) -> Iterator[Metric]:
     assert summary.following is not None
-    reachable = GaugeMetricFamily("lading_catalog_reachable", "1 while the catalog answers.")
-    reachable.add_metric([], summary.following.catalog_unreachable_since is None)
+    reachable = GaugeMetricFamily("lading_catalog_reachable", "1 while the catalog answers, within 3 s.")
+    reachable.add_metric([], summary.following.catalog_answers)
     answered = GaugeMetricFamily("lading_catalog_answer_timestamp_seconds", "When the catalog last answered.")
     if summary.following.catalog_answered_at:
         answered.add_metric([], summary.following.catalog_answered_at)
-    yield from (reachable, answered)
+    waiting = GaugeMetricFamily(
+        "lading_catalog_waiting_seconds", "How long the catalog has not answered what it is asked now."
+    )
+    waiting.add_metric([], summary.following.catalog_waiting_s)
+    yield from (reachable, answered, waiting)

@@ -35,7 +35,8 @@ _HINTS = {
     "authentication failed": "give the password in `PGPASSWORD` or `~/.pgpass`",
     "permission denied": "the user needs the right to read and write, and once to create tables",
     'database "': "create it first: `createdb`",
-    "lock timeout": "another process holds it for long; try again",
+    "lock timeout": "another session has locked what is needed: `SELECT * FROM pg_locks` shows which",
+    "statement timeout": "the database is slow or overloaded; try again",
     "read-only": "this is a standby or read-only: name the primary with `LADING_REGISTRY`",
 }
 

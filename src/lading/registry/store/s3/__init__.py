@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -22,7 +22,7 @@ from lading.errors import BlobNotFound, InvalidSetting, RegistryUnavailable, mis
 from lading.ref import is_digest
 from lading.registry.not_found import blob_not_found
 from lading.registry.records import Removed, StoredBlob
-from lading.registry.store.s3.errors import code_of, s3_errors
+from lading.registry.store.s3.errors import code_of, complete, s3_errors
 from lading.registry.store.s3.parts import PartsUpload
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}sha256/"
             )
-            objects = [entry for page in pages for entry in page.get("Contents", [])]
+            objects = list(self._entries(pages, "Contents"))
         for entry in sorted(objects, key=lambda entry: str(entry["Key"])):
             digest = "sha256:" + str(entry["Key"]).rpartition("/")[2]
             if is_digest(digest):
@@ -160,7 +160,7 @@ class S3Store:
             if code_of(error) in _MISSING:
                 return None
             raise
-        return head
+        return complete(head, "ContentLength", "ETag")
 
     def _refresh(self, key: str, head: dict[str, Any] | None, digest: str) -> bool:
         """Copy the blob onto itself, the only way to renew its time; False if it was removed or replaced."""
@@ -189,17 +189,22 @@ class S3Store:
         pages = self._client.get_paginator("list_multipart_uploads").paginate(
             Bucket=self._bucket, Prefix=f"{self._prefix}sha256/"
         )
-        for page in pages:
-            yield from page.get("Uploads", [])
+        yield from self._entries(pages, "Uploads")
 
     def _parts(self, upload: dict[str, Any]) -> tuple[int, float]:
         """Return the bytes that were sent of an upload, and the Unix time of its last part."""
         pages = self._client.get_paginator("list_parts").paginate(
             Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
         )
-        parts = [part for page in pages for part in page.get("Parts", [])]
+        parts = list(self._entries(pages, "Parts"))
         last: datetime = max([upload["Initiated"], *(part["LastModified"] for part in parts)])
         return sum(part["Size"] for part in parts), last.timestamp()
+
+    def _entries(self, pages: Iterable[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
+        # Imported here: botocore is not loaded before the store is used.
+        from lading.registry.store.s3.bounded import entries
+
+        return entries(pages, name)
 
     def _not_found(self, digest: str) -> BlobNotFound:
         return blob_not_found(digest, expected=f"it in `{self.where}`")
@@ -210,11 +215,13 @@ class _Body:
 
     def __init__(self, response: dict[str, Any], offset: int, where: str) -> None:
         self._body = response["Body"]
-        self._size_bytes = offset + int(response["ContentLength"])
+        # A proxy that sends it chunked does not state it.
+        rest = response.get("ContentLength")
+        self._size_bytes = None if rest is None else offset + int(rest)
         self._where = where
 
     @property
-    def size_bytes(self) -> int:
+    def size_bytes(self) -> int | None:
         return self._size_bytes
 
     def chunks(self) -> Iterator[bytes]:
@@ -233,6 +240,8 @@ def s3_client(environ: Mapping[str, str]) -> Any:
     from botocore.config import Config
     from botocore.session import get_session
 
+    from lading.registry.store.s3.bounded import bound_answers
+
     session = get_session()
     region = environ.get("AWS_REGION") or session.get_config_variable("region") or "us-east-1"
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
@@ -244,7 +253,9 @@ def s3_client(environ: Mapping[str, str]) -> Any:
         # A bucket as a subdomain needs DNS that a server other than Amazon's rarely has.
         "s3": {"payload_signing_enabled": True, **({"addressing_style": "path"} if endpoint else {})},
     }
-    return session.create_client("s3", region_name=region, config=Config(**settings))
+    client = session.create_client("s3", region_name=region, config=Config(**settings))
+    bound_answers(client)
+    return client
 
 
 def _is_complete(head: dict[str, Any], digest: str, size_bytes: int) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from lading.blobs.retry import AnswerRefused
 from lading.errors import RegistryUnavailable
 
 _RIGHTS = (
@@ -26,15 +28,24 @@ _HINTS = {
 def s3_errors(where: str) -> Iterator[None]:
     """Raise `RegistryUnavailable`, which names `where`, for any error of botocore or of its connection."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
-    except (ClientError, BotoCoreError, HTTPClientError) as error:
+    except (ClientError, BotoCoreError, HTTPClientError, ResponseParserError, AnswerRefused) as error:
         name = code_of(error) or type(error).__name__
         actual = " ".join(str(error).split())
         raise RegistryUnavailable(
             f"store `{where}`", expected="to read and write it", found=actual, hint=_HINTS.get(name)
         ) from error
+
+
+def complete(answer: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return an answer that has all fields of these names. Raises `AnswerRefused`."""
+    for name in names:
+        if name not in answer:
+            raise AnswerRefused(f"an answer without `{name}`")
+    return answer
 
 
 def code_of(error: Exception) -> str:

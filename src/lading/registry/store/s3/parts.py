@@ -9,7 +9,7 @@ import contextlib
 from typing import Any
 
 from lading.blobs.digest import ChunkedWriter
-from lading.registry.store.s3.errors import code_of
+from lading.registry.store.s3.errors import code_of, complete
 
 PART_BYTES = 16 << 20
 # The most parts of one object (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
@@ -61,10 +61,10 @@ class PartsUpload(ChunkedWriter):
         """Send one part; the first begins the multipart upload."""
         if not self._upload:
             created = self._client.create_multipart_upload(**self._object, Metadata=self._metadata)
-            self._upload = {"UploadId": created["UploadId"]}
+            self._upload = {"UploadId": complete(created, "UploadId")["UploadId"]}
         number = len(self._parts) + 1
         sent = self._client.upload_part(**self._object, **self._upload, PartNumber=number, Body=chunk)
-        self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
+        self._parts.append({"ETag": complete(sent, "ETag")["ETag"], "PartNumber": number})
 
     def _complete(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,10 +36,9 @@ def _health(versions: Sequence[ServedVersion], obstacle: NotReady | None, plane:
     }
     if plane.worker:
         details["worker"] = plane.worker  # Each worker answers for itself alone.
-    unreachable_since = plane.readiness.catalog_unreachable_since
-    if unreachable_since is not None:
-        outage_s = time.time() - unreachable_since
-        details["catalog"] = f"unreachable for {outage_s:.0f} s; still serving what is loaded"
+    trouble = plane.readiness.catalog_trouble()
+    if trouble:
+        details["catalog"] = f"{trouble}; still serving what is loaded"
     if obstacle is not None:
         return json_response({"health": obstacle.health, "reason": obstacle.reason, **details}, 503)
     return json_response({"health": "ok", **details})
