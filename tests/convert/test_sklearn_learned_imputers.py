@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from lading.errors import ConverterFailed, ParityLost
+from lading.errors import ConverterFailed, ValueRefused
 from lading.pack import pack
 from support.sklearn_categories import served_features
 from support.sklearn_models import OWNER
@@ -66,13 +66,53 @@ def test_models_behind_a_learned_imputer_are_packed(tmp_path, imputer, last):
     assert count_disagreements(bundle, model, rows[160:]) == 0
 
 
-def test_neighbours_at_equal_distances_are_refused_and_the_imputer_is_named(tmp_path):
-    # scikit-learn takes of equals those that its partition happens to put first.
+def test_neighbours_at_equal_distances_in_many_samples_are_refused_with_the_way_out(tmp_path):
     rows = measured(150).round(0)
     target = np.arange(150) % 2
     model = make_pipeline(KNNImputer(n_neighbors=2), LogisticRegression()).fit(rows, target)
-    with pytest.raises(ParityLost, match=r"the first step that differs is `knnimputer` \(KNNImputer\)"):
+    with pytest.raises(ConverterFailed, match="at most 5% of the samples") as refused:
         pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    assert "use IterativeImputer or SimpleImputer" in str(refused.value)
+
+
+def tied():
+    """Return rows of training of which two are equally far from `(0, NaN)`, and the row itself."""
+    rows = measured(120, missing=0)[:, :2] + 5
+    rows[:2] = [[1.0, 10.0], [-1.0, 20.0]]
+    return rows, np.array([[0.0, np.nan]])
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_a_row_whose_nearest_rows_are_equally_far_is_refused(tmp_path, weights):
+    # Which of them numpy's partition puts first depends on the processor.
+    rows, between = tied()
+    samples = np.concatenate([rows, [[6.1234, np.nan]]])
+    imputer = KNNImputer(n_neighbors=1, weights=weights).fit(rows)
+    bundle = pack(imputer, name="m", samples=samples, owner=OWNER, to=tmp_path / "b")
+    with pytest.raises(ValueRefused, match="that their distance distinguishes"):
+        served_features(bundle, between)
+    near = between + np.array([1e-6, 0])
+    np.testing.assert_allclose(served_features(bundle, near), imputer.transform(near), rtol=1e-5)
+
+
+def test_of_equally_far_rows_with_one_value_any_will_do(tmp_path):
+    rows, between = tied()
+    rows[:2, 1] = 15.0
+    imputer = KNNImputer(n_neighbors=1).fit(rows)
+    samples = np.concatenate([rows, [[6.1234, np.nan]]])
+    bundle = pack(imputer, name="m", samples=samples, owner=OWNER, to=tmp_path / "b")
+    np.testing.assert_allclose(served_features(bundle, between), [[0, 15]], atol=1e-6)
+
+
+def test_samples_that_are_refused_are_left_out_and_counted(tmp_path):
+    rows, between = tied()
+    samples = np.concatenate([rows, [[6.1234, np.nan]], between])
+    notes: list[str] = []
+    imputer = KNNImputer(n_neighbors=1).fit(rows)
+    bundle = pack(imputer, name="m", samples=samples, owner=OWNER, to=tmp_path / "b", on_note=notes.append)
+    assert notes[0].startswith("1 sample was left out")
+    (golden,) = bundle.samples().inputs.values()
+    assert not (np.isnan(golden[:, 1]) & (golden[:, 0] == 0)).any()
 
 
 @pytest.mark.filterwarnings("ignore:.*Early stopping")

@@ -13,6 +13,7 @@ import numpy as np
 from lading.errors import ConverterFailed, missing_extra
 from lading.onnx_runtime import LOG_FATAL, import_onnxruntime
 from lading.onnx_runtime.error_text import error_sentence, hint_of, session_errors
+from lading.onnx_runtime.refusals import refusal_in, refusing_part
 from lading.row_chunks import FixedChunks
 from lading.signature import BATCH, Array, DType, Tensor
 
@@ -97,7 +98,13 @@ def evaluator(title: str, model: bytes, *, threads: int = 0) -> Evaluate:
             values = session.run(names, dict(inputs))
         except session_errors() as error:
             expected = "a converted model that runs on the samples"
-            raise ConverterFailed(f"`{title}`", expected=expected, found=error_sentence(error)) from error
+            reason = error_sentence(error)
+            refusal = refusal_in(reason, f"`{title}`")
+            if refusal is not None:
+                raise ConverterFailed(
+                    refusal.where, expected=refusal.expected, found=refusal.found, hint=refusal.hint
+                ) from error
+            raise ConverterFailed(f"`{title}`", expected=expected, found=reason) from error
         return dict(zip(names, values, strict=True))
 
     return run
@@ -276,7 +283,7 @@ def _sort_nodes(graph: Any) -> None:
     counts: dict[str, int] = {}
     for node in nodes:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
-        node.name = f"{node.op_type}_{counts[node.op_type]}"
+        node.name = f"{refusing_part(node.name)}{node.op_type}_{counts[node.op_type]}"
         node.ClearField("doc_string")
     for field, values in (("node", nodes), ("initializer", initializers)):
         target = getattr(graph, field)

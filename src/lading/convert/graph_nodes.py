@@ -11,6 +11,7 @@ from skl2onnx._supported_operators import _get_sklearn_operator_name
 from skl2onnx.common._registration import get_converter
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
+from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
 
 FLOAT, INT64, DOUBLE = 1, 7, 11
@@ -38,9 +39,9 @@ class GraphNodes:
         """Add a node with one output."""
         made = output or str(self._scope.get_unique_variable_name(op.lower()))
         domain = _DOMAINS.get(op, "")
-        name = self._scope.get_unique_operator_name(op)
+        attributes.setdefault("name", self._scope.get_unique_operator_name(op))
         self._container.add_node(
-            op, list(inputs), [made], op_domain=domain, op_version=_VERSIONS[domain], name=name, **attributes
+            op, list(inputs), [made], op_domain=domain, op_version=_VERSIONS[domain], **attributes
         )
         return made
 
@@ -70,6 +71,15 @@ class GraphNodes:
         """Make `value` an output of an operator, in its type."""
         kinds = {DoubleTensorType: DOUBLE, Int64TensorType: INT64, StringTensorType: 8}
         self.node("Cast", [value], output=output.full_name, to=kinds.get(type(output.type), FLOAT))
+
+    def refusing(self, marks: str, reason: Refused, step: str) -> str:
+        """Return ones of float32, ``[batch, 1]``; the run fails where `marks`, of int64, are not 0.
+
+        What comes after has to be multiplied by them: ONNX Runtime leaves out what nothing depends on.
+        """
+        name = reason.node_name(step) + str(self._scope.get_unique_operator_name("refuse"))
+        hot = self.node("OneHotEncoder", [marks], name=name, cats_int64s=[0], zeros=0)  # [batch, 1, 1]
+        return self.node("Reshape", [hot, self.constant(np.array([-1, 1]))])
 
     def label(self, index: str, classes: Array, output: Any) -> None:
         """Make the class at each index, ``[batch]``, the label that an operator puts out."""

@@ -28,6 +28,7 @@ from lading.convert.sklearn_categories import with_codes_apart
 from lading.convert.sklearn_repairs import converter_of, quiet_converters, repaired_converters
 from lading.convert.sklearn_words import known_categories, known_words
 from lading.convert.table import Table, make_table
+from lading.convert.undecided import decided_rows
 from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, one_line
 from lading.signature import Array, Signature
 
@@ -135,11 +136,13 @@ class SklearnModel:
         for name, value in pairs:
             if name == "probabilities":
                 keep_inside(model, value)
-        head = table.take(np.arange(min(table.rows, _HEAD_ROWS)))
         # The graph is run as skl2onnx made it: only its answers show the shapes of its outputs.
-        run = graph.evaluator(self.title, graph.write(graph.copy_of(model)))
-        answers = run(Signature(form.inputs, ()).cast(head.feed(form.inputs)))
-        expected_head = {name: array[: head.rows] for name, array in expected.items()}
+        written = graph.write(graph.copy_of(model))
+        run = graph.evaluator(self.title, written)
+        feed = Signature(form.inputs, ()).cast(table.feed(form.inputs))
+        head = np.flatnonzero(decided_rows(written, run, feed))[:_HEAD_ROWS]
+        answers = run({name: array[head] for name, array in feed.items()})
+        expected_head = {name: array[head] for name, array in expected.items()}
         columns = self._columns(expected_head)
         tensors = outputs.shape_like(model, self.title, pairs, answers, expected_head, columns)
         graph.rename_inner(model, _final_names(form, pairs))
@@ -151,14 +154,16 @@ class SklearnModel:
         # The form by domain is the one that most need; a few converters compare it as a number and raise.
         for opset in ({"": _OPSET, "ai.onnx.ml": _ML_OPSET}, _OPSET):
             try:
-                with quiet_converters(), added_converters():
+                with quiet_converters(), added_converters() as guards:
                     return skl2onnx.convert_sklearn(
                         whole,
                         initial_types=types,
                         name="model",
                         options=_options(whole),
                         target_opset=opset,
-                        custom_conversion_functions=repaired_converters(),
+                        custom_conversion_functions={
+                            kind: guards.around(convert) for kind, convert in repaired_converters().items()
+                        },
                     )
             except ConversionError:
                 raise

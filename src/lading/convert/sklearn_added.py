@@ -57,6 +57,7 @@ from lading.convert import (
 )
 from lading.convert.column_nodes import float_kind, tensor_type
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
+from lading.convert.sklearn_guards import FiniteGuards
 
 Width = Callable[[Any], int | None]
 _LOCK = threading.RLock()
@@ -156,8 +157,8 @@ ADDED: dict[type, Added] = {
 
 
 @contextlib.contextmanager
-def added_converters() -> Iterator[None]:
-    """Make `ADDED` known to skl2onnx, and its tables as they were afterwards."""
+def added_converters() -> Iterator[FiniteGuards]:
+    """Make `ADDED` known to skl2onnx, guard all converters, and put its tables back as they were."""
     tables = (
         _supported_operators.sklearn_operator_name_map,
         _registration._converter_pool,  # noqa: SLF001  # the public call can add, but not restore
@@ -177,8 +178,12 @@ def added_converters() -> Iterator[None]:
         for kind in _BOOSTING:
             simple = _parse._parse_sklearn_simple_model  # noqa: SLF001
             parsers[kind] = partial(_parse_boosting, before[3].get(kind, simple))
+        guards = FiniteGuards()
+        for alias, converter in converters.items():
+            guarded = guards.around(converter)
+            converters[alias] = _registration.RegisteredConverter(guarded, converter.get_allowed_options())
         try:
-            yield
+            yield guards
         finally:
             for table, content in zip(tables, before, strict=True):
                 table.clear()

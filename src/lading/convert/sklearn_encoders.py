@@ -18,9 +18,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from lading.convert.column_nodes import ELEMENTS, ColumnNodes, Value, float_kind, tensor_type, values_of
 from lading.convert.graph_nodes import INT64
-from lading.convert.sklearn_imputers import refusing
 from lading.convert.table import is_missing
 from lading.errors import ConverterFailed
+from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
 
 _UNSEEN_TEXT = "lading: a category that was never seen"
@@ -120,8 +120,8 @@ def _number(graph: ColumnNodes, column: Value, numbers: Numbers, where: str) -> 
     if numbers.other is not None:
         return place
     unknown = graph.node("Equal", [place, graph.constant(np.array(_REFUSED))])
-    checked = refusing(graph, graph.node("Cast", [unknown], to=INT64), known=0)
-    return graph.node("Mul", [place, graph.node("Cast", [checked], to=INT64)])
+    ones = graph.refusing(graph.node("Cast", [unknown], to=INT64), Refused.CATEGORY, "encoder")
+    return graph.node("Mul", [place, graph.node("Cast", [ones], to=INT64)])
 
 
 def _place(graph: ColumnNodes, column: Value, numbers: Numbers, where: str) -> str:

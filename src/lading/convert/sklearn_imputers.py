@@ -22,6 +22,7 @@ from lading.convert.column_nodes import (
 )
 from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64
 from lading.errors import ConverterFailed
+from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
 
 
@@ -104,18 +105,8 @@ def _without_others(graph: ColumnNodes, missing: str, marked: str, indicator: An
         return marked  # NaN in such a column is refused by the signature, where packing asked the indicator
     new = graph.node("Cast", [graph.columns(missing, others)], to=INT64)
     count = graph.node("ReduceMax", [new, graph.axis(1)], keepdims=1)  # [batch, 1]
-    refused = graph.node("Cast", [refusing(graph, count, known=0)], to=BOOL)
-    return graph.node("And", [marked, refused])
-
-
-def refusing(graph: ColumnNodes, number: str, *, known: int) -> str:
-    """Return 1 for each number of ``[batch, 1]`` that is `known`; any other fails the run.
-
-    ONNX Runtime's `OneHotEncoder` is the one operator that refuses a value; the error is taken for one of
-    the caller's, as it is of any encoder.
-    """
-    hot = graph.node("OneHotEncoder", [number], cats_int64s=[known], zeros=0)  # [batch, 1, 1]
-    return graph.node("Reshape", [hot, graph.constant(np.array([-1, 1]))])
+    ones = graph.refusing(count, Refused.NEW_MISSING, type(indicator).__name__)
+    return graph.node("And", [marked, graph.node("Cast", [ones], to=BOOL)])
 
 
 def _is_nan(value: Any) -> bool:

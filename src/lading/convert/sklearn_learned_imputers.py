@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from lading.convert.column_nodes import ColumnNodes, Value, joined_kind, joined_value, tensor_type
-from lading.convert.graph_nodes import DOUBLE
+from lading.convert.graph_nodes import DOUBLE, INT64
 from lading.convert.sklearn_imputers import indicated_columns, missing_mask
 from lading.errors import ConverterFailed
+from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
 
 _LINEAR = "BayesianRidge (the default), Ridge, LinearRegression, Lasso or another with coef_ and intercept_"
@@ -35,13 +36,20 @@ def convert_knn_imputer(scope: Any, operator: Any, container: Any) -> None:
     fitted = np.asarray(imputer._fit_X, dtype=np.float64)  # noqa: SLF001  # no public way
     distances = _distances(nodes, value, missing, fitted, imputer.missing_values)
     absent = _absent(fitted, imputer.missing_values)
+    rounding = _rounding(nodes, value, missing, np.where(absent, 0.0, fitted))
     columns = []
     for at in _kept(imputer):
         column = nodes.columns(value.name, [at])  # [batch, 1]
         donors = np.flatnonzero(~absent[:, at])
         if len(donors):
-            mean = _mean_of_nearest(nodes, distances, donors, fitted[donors, at], imputer)
-            column = nodes.node("Where", [nodes.columns(missing, [at]), mean, column])
+            own, gap = nodes.columns(distances, donors), nodes.columns(missing, [at])
+            mean = _mean_of_nearest(nodes, own, fitted[donors, at], imputer)
+            if imputer.n_neighbors < len(donors):
+                tied = _tied(nodes, own, fitted[donors, at], imputer.n_neighbors, rounding)
+                refused = nodes.node("Cast", [nodes.node("And", [gap, tied])], to=INT64)
+                ones = nodes.refusing(refused, Refused.EQUALLY_NEAR, type(imputer).__name__)
+                mean = nodes.node("Mul", [mean, nodes.double(ones)])
+            column = nodes.node("Where", [gap, mean, column])
         else:  # kept although training had no value: 0, whatever comes
             column = nodes.node(
                 "Mul", [nodes.double(nodes.node("IsInf", [column])), nodes.constant(np.zeros(1))]
@@ -135,11 +143,39 @@ def _distances(nodes: ColumnNodes, value: Value, missing: str, fitted: Array, pl
     return nodes.node("Where", [none, nodes.constant(np.full(1, _FAR)), nodes.node("Sqrt", [scaled])])
 
 
-def _mean_of_nearest(nodes: ColumnNodes, distances: str, donors: Array, values: Array, imputer: Any) -> str:
-    """Return the mean of a column over the nearest `donors`, or over all if none can be compared."""
-    count = min(imputer.n_neighbors, len(donors))
-    own = nodes.columns(distances, donors)  # [batch, donors]
-    nearest, index = nodes.smallest(own, count)
+def _rounding(nodes: ColumnNodes, value: Value, missing: str, fitted: Array) -> str:
+    """Return what rounding may change of a row's squared distances, ``[batch, 1]``."""
+    own = nodes.node("Where", [missing, nodes.constant(np.zeros(1)), value.name])
+    squares = nodes.node("ReduceSum", [nodes.node("Mul", [own, own]), nodes.axis(1)], keepdims=1)
+    size = nodes.node("Add", [squares, nodes.constant(np.full(1, (fitted**2).sum(axis=1).max()))])
+    # Each term of the sum is rounded a few times, and the whole is scaled by the share of common columns.
+    share = 4 * (value.width + 2) * value.width * np.finfo(np.float64).eps
+    return nodes.node("Mul", [size, nodes.constant(np.full(1, share))])
+
+
+def _tied(nodes: ColumnNodes, distances: str, values: Array, count: int, rounding: str) -> str:
+    """Mark the rows whose nearest `count` donors are as near as others with other values.
+
+    scikit-learn takes those that numpy's partition puts first, which depends on the processor.
+    """
+    squares = nodes.node("Mul", [distances, distances])  # [batch, donors]
+    nearest, _ = nodes.smallest(squares, count + 1)
+    last, next_ = (nodes.columns(nearest, [at]) for at in (count - 1, count))  # [batch, 1]
+    equal = nodes.node("LessOrEqual", [nodes.node("Sub", [next_, last]), rounding])
+    apart = nodes.node("Abs", [nodes.node("Sub", [squares, last])])
+    among = nodes.node("LessOrEqual", [apart, rounding])
+    row = nodes.constant(values.reshape(1, -1))
+    low, high = (
+        nodes.node(op, [nodes.node("Where", [among, row, nodes.constant(np.full(1, end))]), nodes.axis(1)])
+        for op, end in (("ReduceMin", np.inf), ("ReduceMax", -np.inf))
+    )
+    return nodes.node("And", [equal, nodes.node("Less", [low, high])])
+
+
+def _mean_of_nearest(nodes: ColumnNodes, distances: str, values: Array, imputer: Any) -> str:
+    """Return the mean of a column over the nearest donors, or over all if none can be compared."""
+    count = min(imputer.n_neighbors, len(values))
+    nearest, index = nodes.smallest(distances, count)
     taken = nodes.node("Gather", [nodes.constant(values.astype(np.float64)), index])  # [batch, count]
     known = nodes.node("Less", [nearest, nodes.constant(np.full(1, _FAR))])
     weights = nodes.double(known)

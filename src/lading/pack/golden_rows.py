@@ -8,6 +8,8 @@ import numpy as np
 
 from lading.bundle import MAX_ROWS, Samples
 from lading.convert import Table, TrainedModel
+from lading.convert import graph as onnx_graph
+from lading.convert.undecided import decided_rows, may_be_undecided
 from lading.pack import sampling
 from lading.pack.margins import margins
 from lading.pack.missing_values import allowed_columns, missing_columns, with_missing
@@ -39,12 +41,18 @@ def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, syn
             table.with_arrays(stacked(table.arrays, texts.arrays)),
             stacked(expected, trained.outputs(texts)),
         )
+    signature, model = proof.conversion.signature, proof.conversion.model
+    if may_be_undecided(model):
+        run = onnx_graph.evaluator(trained.title, model)
+        decided = decided_rows(model, run, signature.cast(table.feed(signature.inputs)))
+        table, samples = table.take(np.flatnonzero(decided)), int(decided[:samples].sum())
+        expected = {name: array[decided] for name, array in expected.items()}
     row_bytes = sum(array[:1].nbytes for array in (*table.arrays.values(), *expected.values()))
     most = max(1, min(MAX_ROWS, MAX_GOLDEN_BYTES // max(1, row_bytes)))
     always = np.arange(samples, table.rows)
     rows = choose_rows(table, expected, proof.tolerance, most=most, always=always)
     expected = {name: array[rows] for name, array in expected.items()}
-    return _samples(proof.conversion.signature, table.take(rows), expected, len(rows))
+    return _samples(signature, table.take(rows), expected, len(rows))
 
 
 def choose_rows(

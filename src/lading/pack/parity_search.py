@@ -6,7 +6,7 @@ that show it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -15,7 +15,9 @@ from msgspec import structs
 
 from lading.convert import Conversion, Plan, TrainedModel
 from lading.convert import graph as onnx_graph
+from lading.convert.undecided import decided_rows
 from lading.errors import ConversionError, ConverterFailed, InputError
+from lading.onnx_runtime.refusals import Refused
 from lading.pack.margins import margins
 from lading.pack.missing_values import MissingValues, allowing, missing_columns, place_of
 from lading.pack.probe_rows import ProbeRows, stacked
@@ -25,6 +27,7 @@ from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.signature import Array, Signature, Tensor
 
 _ROWS_ALONE = 8
+_MOST_UNDECIDED = 0.05
 
 
 def find_conversion(
@@ -70,6 +73,14 @@ def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolera
         return _unrepresentable(plan, conversion, tolerance, error)
     run = onnx_graph.evaluator(trained.title, conversion.model)
     batched = signature.batched
+    samples = probe.sample_rows
+    decided = np.flatnonzero(decided_rows(conversion.model, run, inputs)) if batched else None
+    if decided is not None and len(decided) < probe.table.rows:
+        probe, inputs = probe.take(decided), {name: array[decided] for name, array in inputs.items()}
+        expected = {name: array[decided] for name, array in expected.items()}
+    undecided = samples - probe.sample_rows
+    if undecided > _MOST_UNDECIDED * samples:
+        raise _too_often_undecided(trained, undecided, samples)
     answers = onnx_graph.evaluate_rows(run, inputs) if batched else run(inputs)
     ties = near_ties(expected, answers, tolerance)
     parity = compare(signature.outputs, expected, _excused(expected, answers, ties), tolerance)
@@ -78,7 +89,7 @@ def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolera
         alone = _deviation_alone(signature, run, inputs, answers, clear, tolerance)
         if alone is not None:
             return Proof(plan, conversion, tolerance, alone, ties, alone=True)
-    proof = Proof(plan, conversion, tolerance, parity, ties)
+    proof = Proof(plan, conversion, tolerance, parity, ties, undecided=undecided)
     return _with_missing_values(proof, probe, run) if parity.holds else proof
 
 
@@ -198,11 +209,16 @@ def _with_missing_values(proof: Proof, probe: ProbeRows, run: onnx_graph.Evaluat
 
 
 def _parity_of_missing(proof: Proof, missing: MissingValues, rows: Array, run: onnx_graph.Evaluate) -> Parity:
+    nothing = Parity(holds=True, rows=0, max_abs_error=0.0, label_flips=0, worst=())
     if not len(rows):
-        return Parity(holds=True, rows=0, max_abs_error=0.0, label_flips=0, worst=())
+        return nothing
     signature = allowing(proof.conversion.signature, missing.columns)
     inputs = signature.cast(missing.table.take(rows).feed(signature.inputs))
+    decided = decided_rows(proof.conversion.model, run, inputs)
+    rows, inputs = rows[decided], {name: array[decided] for name, array in inputs.items()}
     answered = {name: array[rows] for name, array in missing.expected.items()}
+    if not len(rows):
+        return nothing
     expected = {tensor.name: _as_output(tensor, answered[tensor.name]) for tensor in signature.outputs}
     answers = onnx_graph.evaluate_rows(run, inputs)
     ties = near_ties(expected, answers, proof.tolerance)
@@ -276,6 +292,16 @@ def _unrepresentable(plan: Plan, conversion: Conversion, tolerance: Tolerance, e
 
 
 def _notes(proof: Proof, attempts: Sequence[Attempt]) -> list[str]:
+    return [*_undecided_note(proof.undecided), *_notes_of_others(proof, attempts)]
+
+
+def _undecided_note(count: int) -> Iterator[str]:
+    if count:
+        samples = "1 sample was" if count == 1 else f"{count} samples were"
+        yield f"{samples} left out, and such rows are refused: they have no {Refused.EQUALLY_NEAR.expected}"
+
+
+def _notes_of_others(proof: Proof, attempts: Sequence[Attempt]) -> list[str]:
     failed = [attempt.outcome for attempt in attempts if not isinstance(attempt.outcome, ConversionError)]
     if not failed:
         errors = {attempt.plan.dtype: attempt.outcome for attempt in reversed(attempts)}  # the first of each
@@ -289,6 +315,15 @@ def _notes(proof: Proof, attempts: Sequence[Attempt]) -> list[str]:
     ways = " nor ".join(f"{other.plan.dtype} with {other.plan.form}" for other in failed)
     lost = f"parity does not hold in {ways} ({failed[0].parity.worst[0]})"
     return [f"{lost}; packed in {proof.plan.dtype} with {proof.plan.form}"]
+
+
+def _too_often_undecided(trained: TrainedModel, undecided: int, samples: int) -> ConverterFailed:
+    return ConverterFailed(
+        f"`{trained.title}`",
+        expected=f"at most {_MOST_UNDECIDED:.0%} of the samples without {Refused.EQUALLY_NEAR.expected}",
+        found=f"{undecided} of {samples}",
+        hint="use IterativeImputer or SimpleImputer in the place of KNNImputer, or round the columns less",
+    )
 
 
 def _tie_note(proof: Proof, probe: ProbeRows) -> str:

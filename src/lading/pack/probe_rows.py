@@ -6,7 +6,7 @@ Compares nothing. Every row that is not a sample is drawn by `sampling`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,12 @@ class ProbeRows:
     sample_rows: int
     unseen: tuple[Unseen, ...] = ()
     missing: MissingValues | None = None
+
+    def take(self, rows: Array) -> ProbeRows:
+        """Return these of the rows, at ascending indices."""
+        expected = {name: array[rows] for name, array in self.expected.items()}
+        samples = int((rows < self.sample_rows).sum())
+        return replace(self, table=self.table.take(rows), expected=expected, sample_rows=samples)
 
     def samples(self) -> tuple[Table, dict[str, Array]]:
         """Return the samples alone, and the framework's answers for them."""

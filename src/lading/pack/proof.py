@@ -15,6 +15,7 @@ class Proof:
 
     ``ties`` marks rows whose label fell the other way in a near tie. ``alone`` means that `parity` compares
     rows run one by one with the same rows among others. ``unseen`` is what rows beyond the probe rows show.
+    ``undecided`` samples were left out: the conversion refuses them (`convert.undecided`).
     """
 
     plan: Plan
@@ -24,3 +25,4 @@ class Proof:
     ties: Array  # [rows]
     alone: bool = False
     unseen: str = "an unseen value"
+    undecided: int = 0

@@ -30,6 +30,7 @@ from lading.onnx_runtime.error_text import (
     memory_in_error,
     session_errors,
 )
+from lading.onnx_runtime.refusals import refusal_in
 from lading.row_chunks import ChunkSizes, FixedChunks
 from lading.runtime.host.allocator import trim_heap
 from lading.runtime.onnx.bindings import BindingPool
@@ -138,7 +139,7 @@ class OnnxRuntime:
         except self._errors as error:
             if is_out_of_memory(error):
                 return self._run_in_little_memory(session, inputs, outputs)
-            raise _run_error(error_sentence(error), inputs) from None
+            raise self._failure(session, error, inputs, outputs) from None
         results = dict(zip(outputs, values, strict=True))
         bindings.bind(inputs, outputs, results)
         return results
@@ -226,6 +227,25 @@ class OnnxRuntime:
         self._kept_size = _FAR_LARGER * self._usual_size
         return self._shrinking
 
+    def _failure(
+        self, session: Any, error: Exception, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> LadingError:
+        """Return the error for a run that failed; of a refused value it names the row."""
+        failure = _run_error(error_sentence(error), inputs)
+        rows = _rows(inputs)
+        if not isinstance(failure, ValueRefused) or not self._divisible or not rows:
+            return failure
+        low, high = 0, rows  # the first of the refused rows is not below `low`, and below `high`
+        while high - low > 1:
+            middle = (low + high) // 2
+            part = {name: array[low:middle] for name, array in inputs.items()}
+            try:
+                self._run_rows(session, part, outputs)
+                low = middle
+            except self._errors as earlier:
+                error, high = earlier, middle
+        return refusal_in(error_sentence(error), f"row {low} of this request") or failure
+
     def _run_in_little_memory(
         self, session: Any, inputs: Mapping[str, Array], outputs: Sequence[str]
     ) -> dict[str, Array]:
@@ -289,11 +309,10 @@ def _shrinking_run() -> Any:
 
 def _run_error(message: str, inputs: Mapping[str, Array]) -> LadingError:
     """Return the error for a run of `inputs` that failed with `message`."""
-    # A category that the model does not know is a value of the caller, not a defect of the model.
-    if "Unknown Category" in message:
-        hint = '`handle_unknown` of an encoder, set in training, takes any: "ignore" or "use_encoded_value"'
-        expected = "categories that it was trained with"
-        return ValueRefused("a value of this request", expected=expected, found="another", hint=hint)
+    # What the model refuses is a value of the caller, not a defect of the model.
+    refusal = refusal_in(message, "a value of this request")
+    if refusal is not None:
+        return refusal
     if "terminate flag" in message:
         return RunFailed("the run of this request", expected="an end in time", found="none, so it was ended")
     for name, array in inputs.items():

@@ -1,0 +1,117 @@
+"""Guards: where a step makes NaN or infinity and scikit-learn raises behind it, the row is refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    PolynomialFeatures,
+    PowerTransformer,
+    StandardScaler,
+)
+
+from lading.errors import ValueRefused
+from lading.pack import pack
+from lading.server.inference.job import Job
+from lading.server.inference.merging import run_jobs
+from support.hosted_app import served_from
+from support.sklearn_asking import ask
+from support.sklearn_models import OWNER
+
+RANDOM = np.random.default_rng(0)
+ROWS = RANDOM.uniform(0.05, 0.95, (120, 3))
+TARGET = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
+FAR = (-1e6, -1.0, -0.0, 0.0, 1.0, 1e-30, -1e-30, 800.0, -800.0, 1e6, 1e20, 1e30, -1e30)
+LINE = LogisticRegression()
+FOREST = RandomForestClassifier(5, random_state=0)
+
+
+def of(function):
+    return FunctionTransformer(function)
+
+
+def rows_with(values):
+    """Return the first row with each value in each column."""
+    rows = np.repeat(ROWS[:1], len(values) * 3, axis=0)
+    rows[np.arange(len(rows)), np.repeat(np.arange(3), len(values))] = np.tile(values, 3)
+    return rows
+
+
+def packed(model, folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pack(model.fit(ROWS, TARGET), name="m", samples=ROWS, owner=OWNER, to=folder / "b")
+
+
+def guards(bundle):
+    graph = onnx.load(str(bundle.path / "model.onnx")).graph
+    return [node.name.split("/")[2] for node in graph.node if node.name.startswith("refuse/NOT_FINITE/")]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(of(np.log1p), StandardScaler(), LINE),
+        make_pipeline(of(np.log), FOREST),
+        make_pipeline(of(np.sqrt), KMeans(3, n_init=1, random_state=0)),
+        make_pipeline(of(np.reciprocal), LINE),
+        make_pipeline(of(np.exp), FOREST),
+        make_pipeline(of(np.square), FOREST),
+        make_pipeline(PolynomialFeatures(2), LINE),
+        make_pipeline(PowerTransformer(method="box-cox"), LINE),
+        make_pipeline(make_union(of(np.log), StandardScaler()), LINE),
+        VotingClassifier([("logs", make_pipeline(of(np.log), LINE)), ("line", LINE)], voting="soft"),
+        TunedThresholdClassifierCV(make_pipeline(of(np.sqrt), LINE), cv=2),
+    ],
+    ids=lambda model: repr(model).replace("\n", "")[:60],
+)
+def test_what_scikit_learn_raises_for_is_refused(tmp_path, model):
+    bundle = packed(model, tmp_path)
+    asked = ask(bundle, model, [("far", rows_with(FAR))], ROWS)
+    assert not asked.silent, asked.examples
+    assert guards(bundle)
+
+
+def test_infinities_that_an_estimator_takes_are_answered(tmp_path):
+    model = make_pipeline(of(np.log), HistGradientBoostingClassifier(max_iter=5))
+    bundle = packed(model, tmp_path)
+    asked = ask(bundle, model, [("far", rows_with(FAR))], ROWS)
+    assert (asked.silent, asked.refused, guards(bundle)) == (0, 0, [])
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), MaxAbsScaler()], ids=repr)
+def test_steps_that_keep_numbers_finite_cost_no_guard(tmp_path, scaler):
+    assert guards(packed(make_pipeline(scaler, LINE), tmp_path)) == []
+
+
+def test_the_row_and_the_step_are_named(tmp_path):
+    bundle = packed(make_pipeline(of(np.log1p), StandardScaler(), LINE), tmp_path)
+    rows = ROWS[:7].copy()
+    rows[[4, 6], 1] = -1e6
+    with pytest.raises(ValueRefused, match=r"row 4 of this request: expected .*`LogisticRegression`"):
+        bundle.predict(rows)
+    assert len(bundle.predict(rows[:4])) == 4
+
+
+def test_a_refused_row_does_not_hurt_the_requests_it_was_merged_with(tmp_path):
+    model = make_pipeline(of(np.log), LINE)
+    served = served_from(packed(model, tmp_path))
+    rows = ROWS[:3].astype(np.float32)
+    rows[1] = -1
+    (tensor,) = served.signature.inputs
+    jobs = [Job(served, {tensor.name: row[None]}, None, dict) for row in rows]
+    assert not run_jobs(served, jobs)
+    assert isinstance(jobs[1].error, ValueRefused)
+    expected = model.predict_proba(rows[[0, 2]])
+    answers = [job.result["probabilities"][0] for job in (jobs[0], jobs[2])]
+    np.testing.assert_allclose(answers, expected, rtol=1e-4)
