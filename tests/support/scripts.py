@@ -10,10 +10,10 @@ from types import ModuleType
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def load_script(name: str) -> ModuleType:
-    """Load `scripts/<name>.py`, once; scripts that it imports are loaded before it."""
+def load_script(name: str, folder: Path = SCRIPTS) -> ModuleType:
+    """Load `scripts/<name>.py`, or one of another folder, once; what it imports of these comes first."""
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
