@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import struct
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -249,10 +250,7 @@ class _Inside:
     """The server's own code from received bytes to written bytes, without a network."""
 
     def __init__(self, bundle: Path) -> None:
-        from dataclasses import replace
-
         from lading.bundle import Bundle
-        from lading.server.inference.loaded import Cost
         from lading.server.inference.version import ServedVersion, State
         from lading.server.loading.loader import prepare
         from lading.server.process.compose import make_app, make_plane
@@ -266,8 +264,10 @@ class _Inside:
         self._served = ServedVersion(self.name, 1, opened.digest)
         prepare(self._served, opened, 1)
         self._served.advance(State.READY)
-        # Run on the loop, whatever it costs: there is no thread to hand it to.
-        self._served.adopt(replace(self._served.model, cost=Cost(0.0, 0.0)))
+        # Run on the loop, whatever it costs and however long: there is no thread to hand it to.
+        runs = self._served.model.inline_runs
+        runs.rows = sys.maxsize
+        runs.doubt = lambda _size: None  # type: ignore[method-assign]
         plane = make_plane(settings)
         plane.publish([self._served])
         self._config = uvicorn_config(make_app(plane, settings), settings)

@@ -14,11 +14,13 @@ from lading.bundle import Bundle
 from lading.runtime import Runtime
 from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
+from lading.server.inference.inline_runs import InlineRuns, RowSize
 from lading.server.inference.loaded import Cost
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.loader import prepare
 from lading.server.process.compose import documentation_pages, make_app, make_plane
 from lading.settings import ServeSettings
+from lading.verify.golden_replay import repeat_rows
 
 
 def served_from(bundle: Bundle, version: int = 1, tags: tuple[str, ...] = ()) -> ServedVersion:
@@ -68,7 +70,27 @@ def gated(served: ServedVersion, seconds: float) -> GatedRuntime:
     # A real model that takes seconds would keep one of two CPUs busy for every other test.
     runtime = GatedRuntime(served.model.runtime, seconds)
     served.adopt(replace(served.model, runtime=runtime, cost=Cost(seconds, 0)))
+    expect_long(served)
     return runtime
+
+
+class _TrustedRuns(InlineRuns):
+    """Runs that nobody doubts: a busy machine makes one long now and then, and it would run once more."""
+
+    def doubt(self, size: RowSize) -> None:
+        pass
+
+
+def expect_long(served: ServedVersion) -> None:
+    """Have every run of `served` queued, however short it turns out to be."""
+    served.adopt(replace(served.model, inline_runs=InlineRuns(served.signature, learns=False)))
+
+
+def expect_short(served: ServedVersion) -> None:
+    """Have every run of `served` stay in the thread of its caller, however long one takes."""
+    runs = _TrustedRuns(served.signature)
+    runs.measured(repeat_rows(served.signature, served.samples.inputs, 1), 2**62)
+    served.adopt(replace(served.model, inline_runs=runs))
 
 
 @dataclass

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lading.server.inference.job import Job
-from lading.server.inference.loaded import Cost
 from lading.server.inference.version import ServedVersion
 from support.bundles import linear_bundle
-from support.hosted_app import GatedRuntime, gated, served_from
+from support.hosted_app import GatedRuntime, expect_short, gated, served_from
 
 
 def gated_version(folder: Path) -> ServedVersion:
     """Load a version whose runs are recorded; its gate is open, and a run is expected to take no time."""
     served = served_from(linear_bundle(folder / "iris"))
     gated(served, 10).gate.set()
-    served.adopt(replace(served.model, cost=Cost(0.0, 0.0)))
+    expect_short(served)
     return served
 
 

@@ -11,6 +11,7 @@ from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.onnx.session import OnnxRuntime
 from lading.runtime.onnx.shared_weights import open_with_shared_weights
 from lading.runtime.onnx.signature_check import check_signature
+from lading.runtime.onnx.value_costs import first_by_values
 
 
 def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
@@ -45,6 +46,14 @@ def load_shared(bundle: Bundle, folder: Path, *, threads: int = 0) -> Runtime | 
         return None
     runtime = open_with_shared_weights(bundle, folder, threads=threads or cpu_limit())
     return None if runtime is None else _with_checked_signature(runtime, bundle)
+
+
+def operator_by_values(bundle: Bundle) -> str:
+    """Return an operator of the model whose work follows from values of a request; empty if there is none.
+
+    Raises `ModelInvalid`.
+    """
+    return first_by_values(bundle.model_path, [tensor.name for tensor in bundle.manifest.signature.inputs])
 
 
 def _with_checked_signature(runtime: Runtime, bundle: Bundle) -> Runtime:

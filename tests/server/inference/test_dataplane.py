@@ -11,13 +11,13 @@ import pytest
 from lading.errors import DeadlineExceeded, ModelNotReady, OutputUnknown, RunFailed
 from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
+from lading.server.inference.inline_runs import InlineRuns
 from lading.server.inference.job import Job
-from lading.server.inference.loaded import Cost
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.signature import Signature
 from support.bundles import linear_bundle
-from support.hosted_app import served_from
+from support.hosted_app import expect_long, served_from
 from support.inference_jobs import Sink, random_job
 from support.onnx_graphs import bundle_of, graph, node, tensor
 from support.waiting import wait_until
@@ -27,11 +27,6 @@ def plane_of(*versions: ServedVersion, **options) -> DataPlane:
     plane = DataPlane("iris", **options)
     plane.publish(versions)
     return plane
-
-
-def make_slow(served: ServedVersion) -> None:
-    """Have a run of `served` expected to take a second, so that its jobs are queued."""
-    served.adopt(replace(served.model, cost=Cost(1.0, 0.0)))
 
 
 def run_together(limits: BatchLimits, served: ServedVersion, *jobs: Job) -> list:
@@ -106,8 +101,8 @@ def test_rows_larger_than_those_that_were_measured_are_queued(tmp_path):
         return Job(served, {"X": np.ones((rows, width), np.float32)}, None, lambda outputs: outputs, rows)
 
     assert plane.is_cheap(sized(1, 4))
-    assert plane.is_cheap(sized(2, 3))
-    assert not plane.is_cheap(sized(1, 5))
+    assert plane.is_cheap(sized(2, 7))
+    assert not plane.is_cheap(sized(1, 8))
     large, sink = sized(2, 50), Sink()
     plane.publish([served])
     assert not plane.start(large, sink.deliver)
@@ -115,6 +110,28 @@ def test_rows_larger_than_those_that_were_measured_are_queued(tmp_path):
     plane.release(large)
     plane.close()
     assert (large.result["Y"] == -1).all()
+
+
+def test_cheap_jobs_of_different_sizes_run_apart_and_never_more_rows_than_were_measured(tmp_path):
+    inputs, outputs = [tensor("X", "string", "batch")], [tensor("Y", "string", "batch")]
+    signature, values = Signature(tuple(inputs), tuple(outputs)), {"X": np.array(["a", "b"], object)}
+    model = graph([node("Identity", "X", "Y")], inputs, outputs)
+    served = served_from(bundle_of(tmp_path / "b", model, signature, values))
+    plane, seen = DataPlane("m"), []
+    runs = InlineRuns(served.signature)
+    runs.measured({"X": np.array(["a"], object)}, 3)
+    runs.measured({"X": np.array(["a" * 100], object)}, 1)
+    served.adopt(replace(served.model, inline_runs=runs))
+
+    def run(inputs, outputs=None):
+        seen.append([len(text) for text in inputs["X"].tolist()])
+        return ServedVersion.run(served, inputs, outputs)
+
+    served.run = run
+    jobs = [Job(served, {"X": np.array(["a" * size], object)}, None, dict) for size in (1, 100, 2, 101, 3, 4)]
+    assert all(plane.is_cheap(job) for job in jobs)
+    plane.run_together(jobs)
+    assert sorted(seen) == [[1, 2, 3], [4], [100], [101]]
 
 
 def test_a_cheap_job_runs_in_the_thread_of_its_caller(served):
@@ -127,7 +144,7 @@ def test_a_cheap_job_runs_in_the_thread_of_its_caller(served):
     served.run = run
     plane, sink = plane_of(served), Sink()
     assert plane.start(random_job(served), sink.deliver)
-    make_slow(served)
+    expect_long(served)
     queued = random_job(served)
     assert not plane.start(queued, sink.deliver)
     sink.wait(1)
@@ -141,7 +158,7 @@ def test_a_cheap_job_runs_in_the_thread_of_its_caller(served):
 
 
 def test_a_caller_without_patience_gets_an_error_and_the_version_is_released_after_the_run(served, runtime):
-    make_slow(served)
+    expect_long(served)
     plane = plane_of(served)
     runtime.gate.clear()
     with pytest.raises(DeadlineExceeded, match="within 30 s"):
@@ -163,7 +180,7 @@ def test_a_job_of_a_version_that_was_unloaded_has_to_be_resolved_again(served):
 
 
 def test_a_version_that_is_gone_takes_its_queue_with_it(served):
-    make_slow(served)
+    expect_long(served)
     plane, threads_before = plane_of(served), set(threading.enumerate())
     plane.run(random_job(served))
     (thread,) = set(threading.enumerate()) - threads_before

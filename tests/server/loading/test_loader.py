@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lading.errors import GoldenMismatch, MemoryShort
+from lading.server.inference.loaded import LoadedModel
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading import loader
-from lading.server.loading.loader import check_memory, measure, prepare
+from lading.server.loading.loader import check_memory, inline_runs, measure, prepare
 from lading.signature import Array
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
+from support.surprising_models import by_rows, by_value
 
 
 def test_a_prepared_version_is_warm_but_not_ready(tmp_path):
@@ -87,3 +91,33 @@ def test_the_cost_of_a_very_fast_model_is_measured_with_more_rows(tmp_path):
     cost = measure(replace(model, runtime=runtime), clock=runtime.clock)
     assert (cost.first_row_s, cost.further_row_s) == pytest.approx((0.00001, 0.0000001))
     assert runtime.largest_run == 512
+
+
+def short_rows(model: LoadedModel, first_row_s: float, further_row_s: float) -> dict[object, int]:
+    """Return what is known of a model's runs where they take so long."""
+    runtime = TimedRuntime(first_row_s, further_row_s)
+    cost = measure(replace(model, runtime=runtime), clock=runtime.clock)
+    return inline_runs("iris:1", model, cost).short_rows
+
+
+def test_runs_of_as_many_rows_as_were_measured_are_short_or_of_fewer_that_are(tmp_path):
+    model = served_from(linear_bundle(tmp_path / "iris")).model
+    assert short_rows(model, 0.00001, 0.0000001) == {(): 512}
+    assert short_rows(model, 0.0001, 0.000001) == {(): 32}
+    assert short_rows(model, 0.0001, 0.00003) == {(): 4}
+    assert short_rows(model, 0.0001, 0.001) == {(): 1}
+    assert short_rows(model, 0.0003, 0.0) == {}
+
+
+def test_a_model_whose_rows_run_as_they_came_is_known_by_all_golden_rows_at_once(tmp_path):
+    assert served_from(by_rows(tmp_path / "b")).model.inline_runs.short_rows == {(): 4}
+
+
+def test_a_model_that_follows_values_has_no_short_run_and_the_log_names_the_operator(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "lading.server"):
+        runs = served_from(by_value(tmp_path / "b")).model.inline_runs
+    assert runs.short_rows == {}
+    for _ in range(5):
+        runs.ran([{"X": np.array([[1]])}], 1)
+    assert runs.rows == 0
+    assert "surprising:1: every run is queued: values of a request decide how much `Loop` does" in caplog.text

@@ -12,7 +12,9 @@ import pytest
 from lading.errors import RunFailed
 from lading.runtime.onnx.session import OnnxRuntime
 from lading.server.inference.dataplane import DataPlane
+from lading.server.process.watchdog import Watchdog
 from support.crashing_models import ROWS, long_on_large_values, looping_bundle
+from support.hosted_app import served_from
 from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
@@ -53,13 +55,17 @@ def test_a_queued_run_without_an_end_is_ended_at_the_deadline_and_the_next_is_an
         assert server.stop(10) == 0
 
 
-def test_a_run_on_the_event_loop_is_ended_and_the_server_goes_on(tmp_path):
-    bundle = looping_bundle(tmp_path / "b", rounds=1)  # so cheap that it runs on the loop
-    with serving(bundle.path, flags=("--deadline-s", "1"), environ=cache(tmp_path)) as server:
-        assert ask(server, ROWS.tolist()).status_code == 200
-        assert ask(server, LARGE).status_code in (500, 504)
-        assert ask(server, ROWS.tolist()).status_code == 200
-        assert server.stop(10) == 0
+def test_a_run_in_the_thread_of_an_event_loop_that_stands_still_is_ended(tmp_path):
+    served = served_from(looping_bundle(tmp_path / "b", rounds=1))
+    plane, stood_still_since = DataPlane(), time.monotonic()
+    plane.publish([served])
+    watchdog = Watchdog(plane, 0.1, lambda: stood_still_since)
+    watchdog.start()
+    try:
+        with pytest.raises(RunFailed, match="expected an end in time"):
+            served.run({"X": np.array(LARGE, "float32")})
+    finally:
+        watchdog.close()
 
 
 def test_sigterm_ends_a_server_whatever_runs(tmp_path):

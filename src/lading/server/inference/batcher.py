@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lading.errors import DeadlineExceeded, QueueFull
+from lading.server.inference.inline_runs import INLINE_S
 from lading.server.inference.job import BatchRecord, Deliver, Job
 from lading.server.inference.merging import are_compatible, fail_unfinished, run_jobs
 from lading.server.inference.version import ServedVersion
@@ -186,9 +187,12 @@ class Batcher:
 
     def _run(self, jobs: list[Job]) -> None:
         began = time.perf_counter()
-        runs = [jobs] if run_jobs(self._served, jobs) else [[job] for job in jobs]
+        as_one = run_jobs(self._served, jobs)
         took_s = time.perf_counter() - began
-        self._limit.observe(sum(job.rows for job in jobs), took_s)
+        runs, rows = [jobs] if as_one else [[job] for job in jobs], sum(job.rows for job in jobs)
+        self._limit.observe(rows, took_s)
+        if as_one and took_s < INLINE_S:
+            self._served.model.inline_runs.ran((job.inputs for job in jobs), rows)
         for run in runs:
             run_s, rows = took_s / len(runs), sum(job.rows for job in run)
             for job in run:

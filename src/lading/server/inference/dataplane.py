@@ -6,7 +6,6 @@ Every protocol uses it and it knows none: it has arrays, names and errors, and n
 from __future__ import annotations
 
 import logging
-import math
 import random
 import threading
 import time
@@ -23,9 +22,11 @@ from lading.errors import (
 )
 from lading.release import Release
 from lading.server.inference.batcher import Batcher, BatchLimits
+from lading.server.inference.inline_runs import SURPRISE_S
 from lading.server.inference.job import Deliver, Job
 from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued
 from lading.server.inference.readiness import Readiness
+from lading.server.inference.surprise import Surprise
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
 from lading.server.inference.version_table import ANSWERING, VersionTable
@@ -38,9 +39,6 @@ _SWEEP_S = 1.5
 run that was ended before would be answered as a failed one."""
 _ENDING_S = 2.0  # How long an operator may take until the next one is not begun any more.
 _LAST_RUN_S = 5.0
-
-INLINE_S = 0.0002
-"""A run expected to take less stays in the caller's thread: passing it to another costs about 100 µs."""
 
 
 class Observer(Protocol):
@@ -225,7 +223,7 @@ class DataPlane:
         return any(tag in served.tags for served in self._table.models.get(name, ()))
 
     def start(self, job: Job, deliver: Deliver) -> bool:
-        """Run `job` in this thread if that is cheaper than another, else queue it; return whether it has run.
+        """Run `job` in this thread if it is known to be short, else queue it; return whether it has run.
 
         A queued job comes back through `deliver`, in another thread and perhaps among others. Either way
         the caller calls `release`, once. Raises `ModelNotReady` and `QueueFull`; then there is nothing to
@@ -237,20 +235,26 @@ class DataPlane:
         return False
 
     def is_cheap(self, job: Job) -> bool:
-        """Return whether running `job` costs less than passing it to a thread."""
-        return _expected_s(job) < INLINE_S
+        """Return whether running `job` is known to cost less than passing it to a thread."""
+        return _is_short(job)
 
     def run_together(self, jobs: list[Job]) -> None:
         """Run cheap jobs in this thread, those of one version and outputs as one; each gets its outcome."""
         kinds: dict[Any, list[Job]] = {}
         for job in jobs:
-            kinds.setdefault((job.served, job.outputs), []).append(job)
-        for (served, _), alike in kinds.items():
-            for group in grouped(served, alike, self._batch.max_rows):
+            kinds.setdefault((job.served, job.outputs, job.row_size), []).append(job)
+        for (served, _, size), alike in kinds.items():
+            runs = served.model.inline_runs
+            # Together they must not be more than is known to be short either.
+            short_rows = runs.rows if size is None else runs.short_rows.get(size, 0)
+            most_rows = min(self._batch.max_rows, short_rows)
+            for group in grouped(served, alike, most_rows):
                 try:
                     run_unqueued(served, group)
                 except Exception:  # noqa: BLE001 - logged with its traceback; the other groups go on
                     fail_unfinished(group)
+                if group[0].run_s > SURPRISE_S:
+                    self._look_again(group)
 
     def was_unloaded(self, job: Job) -> bool:
         """Return whether `job` failed because its version was unloaded: it has to be resolved again."""
@@ -258,7 +262,7 @@ class DataPlane:
 
     def _run_inline(self, job: Job) -> bool:
         served = job.served
-        if _expected_s(job) >= INLINE_S:
+        if not _is_short(job):
             return False
         began = time.perf_counter()
         try:
@@ -267,8 +271,25 @@ class DataPlane:
             raise  # The caller resolves again.
         except LadingError as error:
             job.outcome = error
-        job.run_s = time.perf_counter() - began
+        job.run_s = took_s = time.perf_counter() - began
+        if took_s > SURPRISE_S:
+            self._look_again([job])
         return True
+
+    def _look_again(self, jobs: list[Job]) -> None:
+        """Keep runs of this size in the queue until another shows whether the model took so long."""
+        surprise = Surprise.of(jobs)
+        if surprise is None:
+            return
+
+        def settle(_jobs: list[Job]) -> None:
+            surprise.settle()
+            self.release(surprise.job)
+
+        try:
+            self._queue(surprise.job, settle)
+        except (ModelNotReady, QueueFull):
+            surprise.forget()
 
     def _queue(self, job: Job, deliver: Deliver) -> None:
         served = job.served
@@ -359,18 +380,17 @@ class DataPlane:
         return batcher
 
 
-def _expected_s(job: Job) -> float:
-    """Estimate how long a job runs; infinite if its rows are larger than those that were measured."""
+def _is_short(job: Job) -> bool:
+    """Return whether a run of `job` is known to be short; every request passes here."""
     model = job.served.loaded
     assert model is not None  # `resolve` returns no version that is not loaded.
-    cost = model.cost
-    if cost.row_values:
-        values = 0
-        for array in job.inputs.values():
-            values += array.size
-        if values > cost.row_values * job.rows:
-            return math.inf
-    return cost.first_row_s + cost.further_row_s * (job.rows - 1)  # `Cost.of` in place: every request passes.
+    runs = model.inline_runs
+    if not runs.varies:
+        return job.rows <= runs.rows
+    size = job.row_size
+    if size is None:
+        size = job.row_size = runs.size_of(job.inputs, job.rows)
+    return job.rows <= runs.short_rows.get(size, 0)
 
 
 def _end_runs(served: ServedVersion) -> None:

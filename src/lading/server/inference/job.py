@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lading.errors import LadingError
+from lading.server.inference.inline_runs import RowSize
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
@@ -35,6 +36,7 @@ class Job:
     for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is whether
     the version counts the job as in flight. ``outcome`` is None until the job has run, and stays so if it is
     cancelled first. ``run_s`` is how long its run took; ``batch`` is None if it ran alone and was not queued.
+    ``row_size`` is None until it was looked at, and where every row has one size.
     """
 
     served: ServedVersion
@@ -52,6 +54,7 @@ class Job:
     outcome: Outputs | LadingError | None = field(default=None, init=False)
     run_s: float = field(default=0.0, init=False)
     batch: BatchRecord | None = field(default=None, init=False)
+    row_size: RowSize | None = field(default=None, init=False)
 
     @property
     def result(self) -> Outputs | None:

@@ -1,4 +1,7 @@
-"""A model that is loaded and can answer: everything that requests read of it. Nothing in it changes."""
+"""A model that is loaded and can answer: everything that requests read of it.
+
+Nothing in it changes but what is learned of its runs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from lading.bundle import Bundle, Samples
 from lading.bundle.requests import request_signature
 from lading.runtime import Runtime
+from lading.server.inference.inline_runs import InlineRuns
 from lading.signature import Signature
 
 
@@ -16,12 +20,12 @@ from lading.signature import Signature
 class Cost:
     """How long one run takes, measured at warm-up: seconds for one row, and for each further row.
 
-    ``row_values`` is how many values a row had that was measured, 0 where every row has as many.
+    ``rows`` is the most rows that were measured.
     """
 
     first_row_s: float
     further_row_s: float
-    row_values: int = 0
+    rows: int = 1
 
     def of(self, rows: int) -> float:
         """Estimate the seconds that a run of `rows` rows takes."""
@@ -31,6 +35,8 @@ class Cost:
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
     """An opened bundle and its running model. ``cost`` is zero until it has been measured.
+
+    ``inline_runs`` says which runs may stay in the thread of their caller: none until the cost is known.
 
     ``headers``, ``header_block`` and ``metadata`` name the bundle in answers: for HTTP as pairs and as bytes
     on the wire, for gRPC as metadata. ``never_empty`` names the inputs that must have a value: of a size that
@@ -46,6 +52,7 @@ class LoadedModel:
     headers: tuple[tuple[bytes, bytes], ...]
     header_block: bytes
     metadata: tuple[tuple[str, str], ...]
+    inline_runs: InlineRuns
     never_empty: tuple[str, ...] = ()
     cost: Cost = Cost(0.0, 0.0)
     plans: dict[Any, Any] = field(default_factory=dict)
@@ -65,6 +72,7 @@ class LoadedModel:
             headers=headers,
             header_block=b"".join(b"%b: %b\r\n" % header for header in headers),
             metadata=tuple((name.decode(), value.decode()) for name, value in headers),
+            inline_runs=InlineRuns(signature, learns=False),
             never_empty=tuple(_never_empty(signature, samples)),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -69,6 +69,15 @@ def run_unqueued(served: ServedVersion, jobs: list[Job]) -> None:
             job.run_s = took_s / len(jobs)
 
 
+def again_as_one(jobs: list[Job]) -> Job:
+    """Return a job that runs again what `jobs` ran as one, or the first of them if each ran alone."""
+    first = jobs[0]
+    if first.batch is None:
+        return Job(first.served, first.inputs, first.outputs, first.encode, first.rows)
+    rows = sum(job.rows for job in jobs)
+    return Job(first.served, _merged_inputs(jobs), _merged_names(jobs), first.encode, rows)
+
+
 def fail_unfinished(jobs: list[Job]) -> None:
     """Fail those of `jobs` that have no outcome; called where an unforeseen exception is handled."""
     log.exception("%d requests for %s failed", len(jobs), jobs[0].served.label)  # noqa: LOG004 - in handlers only
@@ -118,7 +127,7 @@ def _merged_inputs(jobs: list[Job]) -> dict[str, Array]:
     return {name: np.concatenate([job.inputs[name] for job in jobs]) for name in names}  # [rows of all, ...]
 
 
-def _merged_names(jobs: list[Job]) -> Sequence[str] | None:
+def _merged_names(jobs: list[Job]) -> tuple[str, ...] | None:
     """Return every output that one of `jobs` asks for, or None if one asks for all."""
     first = jobs[0].outputs
     if all(job.outputs == first for job in jobs):

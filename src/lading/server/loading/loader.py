@@ -5,6 +5,7 @@ Decides nothing: which version, and when, is the manager's.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,8 @@ from lading.bundle import Bundle
 from lading.errors import MemoryShort
 from lading.runtime.host.huge_pages import WORTHWHILE_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
-from lading.runtime.open import load_runtime, load_shared
+from lading.runtime.open import load_runtime, load_shared, operator_by_values
+from lading.server.inference.inline_runs import INLINE_S, InlineRuns
 from lading.server.inference.loaded import Cost, LoadedModel
 from lading.server.inference.version import Replayed, ServedVersion, State
 from lading.signature import Array
@@ -23,6 +25,8 @@ from lading.verify.golden_replay import repeat_rows
 
 Prove = Callable[[Bundle, Callable[[], None]], None]
 """Runs the model of a bundle in another process unless it has run here before; calls the function first."""
+
+log = logging.getLogger("lading.server")
 
 _NEGLIGIBLE_S = 0.0001
 _MAX_TIMED_RUNS = 50
@@ -58,7 +62,8 @@ def prepare(
         began = time.perf_counter()
         parity = replay(runtime, bundle)
         served.replayed = Replayed(parity.rows, time.perf_counter() - began, parity.max_abs_error)
-        served.adopt(replace(model, cost=measure(model)))
+        cost = measure(model)
+        served.adopt(replace(model, cost=cost, inline_runs=inline_runs(served.label, model, cost)))
     except BaseException:
         runtime.close()
         raise
@@ -98,9 +103,8 @@ def measure(
     signature, golden = model.signature, model.samples.inputs
     row = repeat_rows(signature, golden, 1)
     first_row_s = fastest_s(row)
-    row_values = 0 if signature.fixed_rows else sum(array.size for array in row.values())
     if not signature.batched:
-        return Cost(first_row_s, 0.0, row_values)
+        return Cost(first_row_s, 0.0)
     rows = _timed_rows(first_row_s)
     many_rows_s = fastest_s(repeat_rows(signature, golden, rows))
     if many_rows_s < _NEGLIGIBLE_S:
@@ -108,7 +112,25 @@ def measure(
         # costs.
         rows = 512
         many_rows_s = fastest_s(repeat_rows(signature, golden, rows))
-    return Cost(first_row_s, max(0.0, many_rows_s - first_row_s) / (rows - 1), row_values)
+    return Cost(first_row_s, max(0.0, many_rows_s - first_row_s) / (rows - 1), rows)
+
+
+def inline_runs(label: str, model: LoadedModel, cost: Cost) -> InlineRuns:
+    """Return what is known of the model's runs: those that were measured and are short, if sizes decide."""
+    signature, golden = model.signature, model.samples.inputs
+    if cost.first_row_s >= INLINE_S:
+        return InlineRuns(signature, learns=False)
+    operator = operator_by_values(model.bundle)
+    if operator:
+        log.info("%s: every run is queued: values of a request decide how much `%s` does", label, operator)
+        return InlineRuns(signature, learns=False)
+    runs = InlineRuns(signature)
+    row = repeat_rows(signature, golden, 1)
+    runs.measured(row, len(row[signature.inputs[0].name]) if signature.inputs[0].batched else 1)
+    further = int(min(cost.rows - 1, (INLINE_S - cost.first_row_s) / max(cost.further_row_s, 1e-12)))
+    if further:
+        runs.measured(repeat_rows(signature, golden, cost.rows), 1 + further)
+    return runs
 
 
 def _timed_rows(first_row_s: float) -> int:

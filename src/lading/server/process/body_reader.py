@@ -19,6 +19,7 @@ from lading.server.http import body_channel as wire
 from lading.server.http.app import App
 from lading.server.http.messages import Request, Response
 from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.inline_runs import InlineRuns
 from lading.server.inference.job import Job
 from lading.server.inference.loaded import LoadedModel
 from lading.server.inference.version import ServedVersion, State
@@ -76,7 +77,8 @@ class _AskingPlane(DataPlane):
 def _without_model(fact: wire.Found) -> ServedVersion:
     served = ServedVersion(fact.name, fact.version, fact.digest, State.READY, tags=fact.tags)
     nothing = cast("Any", None)  # Reading and writing need neither: a request that did would be a defect.
-    served.adopt(LoadedModel(nothing, nothing, fact.signature, fact.labels, nothing, (), b"", ()))
+    runs = InlineRuns(fact.signature, learns=False)
+    served.adopt(LoadedModel(nothing, nothing, fact.signature, fact.labels, nothing, (), b"", (), runs))
     return served
 
 
