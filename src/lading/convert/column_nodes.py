@@ -19,8 +19,6 @@ from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
 from lading.errors import ConverterFailed
 from lading.signature import Array
 
-BOOL = 9
-"""TensorProto's number of booleans."""
 ELEMENTS = {"float32": FLOAT, "float64": DOUBLE, "int64": INT64}
 """TensorProto's numbers by the dtypes of a signature."""
 

@@ -14,8 +14,8 @@ from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64T
 from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
 
-FLOAT, INT64, DOUBLE = 1, 7, 11
-"""TensorProto's numbers of the types that converters cast to."""
+FLOAT, INT64, STRING, BOOL, DOUBLE = 1, 7, 8, 9, 11
+"""TensorProto's numbers of the types of elements."""
 
 _DOMAINS = {
     "Tokenizer": "com.microsoft",
@@ -24,8 +24,7 @@ _DOMAINS = {
     "OneHotEncoder": "ai.onnx.ml",
 }
 _VERSIONS = {"": 18, "ai.onnx.ml": 3, "com.microsoft": 1}
-# TensorProto.FLOAT, INT64, STRING, BOOL and DOUBLE
-_TYPES = {"float32": FLOAT, "int64": INT64, "object": 8, "bool": 9, "float64": DOUBLE}
+_TYPES = {"float32": FLOAT, "int64": INT64, "object": STRING, "bool": BOOL, "float64": DOUBLE}
 
 
 class GraphNodes:
@@ -69,7 +68,7 @@ class GraphNodes:
 
     def finish(self, value: str, output: Any) -> None:
         """Make `value` an output of an operator, in its type."""
-        kinds = {DoubleTensorType: DOUBLE, Int64TensorType: INT64, StringTensorType: 8}
+        kinds = {DoubleTensorType: DOUBLE, Int64TensorType: INT64, StringTensorType: STRING}
         self.node("Cast", [value], output=output.full_name, to=kinds.get(type(output.type), FLOAT))
 
     def refusing(self, marks: str, reason: Refused, step: str) -> str:

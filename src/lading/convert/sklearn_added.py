@@ -127,7 +127,6 @@ ADDED: dict[type, Added] = {
         sklearn_imputers.convert_simple_imputer, ("features",), shapes=sklearn_imputers.simple_imputer_shape
     ),
     **dict.fromkeys(_CATEGORICAL, _ENCODER),
-    cluster.AffinityPropagation: Added(sklearn_matrices.convert_nearest_center, ("label",)),
     cluster.Birch: Added(sklearn_matrices.convert_nearest_center, ("label", "distances")),
     cluster.FeatureAgglomeration: Added(sklearn_matrices.convert_affine, ("features",), _features),
     cluster.MeanShift: Added(sklearn_matrices.convert_nearest_center, ("label",)),

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lading.convert.graph_nodes import GraphNodes
+from lading.convert.graph_nodes import INT64, GraphNodes
+from lading.convert.sklearn_functions import clipped
 from lading.errors import ConverterFailed
 from lading.signature import Array
 
@@ -77,14 +78,6 @@ def interpolated(nodes: GraphNodes, value: str, x: Array, y: Array) -> str:
     return nodes.node("Where", [last, nodes.constant(np.float64(y[-1])), inside])
 
 
-def clipped(nodes: GraphNodes, value: str, low: float, high: float) -> str:
-    """Hold values between two numbers; NaN stays."""
-    below = nodes.node("Less", [value, nodes.constant(np.float64(low))])
-    raised = nodes.node("Where", [below, nodes.constant(np.float64(low)), value])
-    above = nodes.node("Greater", [raised, nodes.constant(np.float64(high))])
-    return nodes.node("Where", [above, nodes.constant(np.float64(high)), raised])
-
-
 def piece_of(nodes: GraphNodes, value: str, breaks: Array) -> str:
     """Return how many `breaks` are not above each value, ``[batch, 1]``."""
     if not len(breaks):
@@ -92,7 +85,7 @@ def piece_of(nodes: GraphNodes, value: str, breaks: Array) -> str:
         rows = nodes.node("Shape", [value])
         return nodes.node("Expand", [zero, rows])
     reached = nodes.node("GreaterOrEqual", [value, nodes.constant(breaks[None, :])])  # [batch, breaks]
-    counted = nodes.node("Cast", [reached], to=7)
+    counted = nodes.node("Cast", [reached], to=INT64)
     return nodes.node("ReduceSum", [counted, nodes.axis(1)], keepdims=1)
 
 

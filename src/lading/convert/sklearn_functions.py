@@ -42,7 +42,8 @@ def apply_function(
     if func is None:
         return value
     if func is np.clip and kwargs and set(kwargs) <= {"a_min", "a_max", "min", "max"}:
-        return _clip(nodes, value, kwargs)
+        low, high = (kwargs.get(f"a_{end}", kwargs.get(end)) for end in ("min", "max"))
+        return clipped(nodes, value, low, high)
     builder = _FUNCTIONS.get(func) if not kwargs else None
     if builder is None:
         called = getattr(func, "__name__", repr(func))
@@ -53,14 +54,13 @@ def apply_function(
     return builder(nodes, value)
 
 
-def _clip(nodes: GraphNodes, value: str, kwargs: Mapping[str, Any]) -> str:
-    for names, op in ((("a_min", "min"), "Max"), (("a_max", "max"), "Min")):
-        bound = next((kwargs[name] for name in names if kwargs.get(name) is not None), None)
+def clipped(nodes: GraphNodes, value: str, low: Any, high: Any) -> str:
+    """Hold values between two numbers, or one for each column, or None; NaN stays."""
+    for op, bound in (("Less", low), ("Greater", high)):
         if bound is not None:
             limit = nodes.constant(np.asarray(bound, dtype=np.float64))
-            missing = nodes.node("IsNaN", [value])
-            # Min and Max of a NaN are not the same on every processor.
-            value = nodes.node("Where", [missing, value, nodes.node(op, [value, limit])])
+            # Min and Max of a NaN are not the same on every processor; a comparison with it is false.
+            value = nodes.node("Where", [nodes.node(op, [value, limit]), limit, value])
     return value
 
 

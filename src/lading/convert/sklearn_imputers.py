@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from lading.convert.column_nodes import (
-    BOOL,
     ELEMENTS,
     ColumnNodes,
     Value,
@@ -20,7 +19,7 @@ from lading.convert.column_nodes import (
     joined_value,
     tensor_type,
 )
-from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64
+from lading.convert.graph_nodes import BOOL, DOUBLE, FLOAT, INT64
 from lading.errors import ConverterFailed
 from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
@@ -84,12 +83,12 @@ def missing_mask(graph: ColumnNodes, value: Value, placeholder: Any) -> str:
         return graph.node(
             "Cast", [graph.node("LabelEncoder", [value.name], default_int64=0, **table)], to=BOOL
         )
-    if _is_nan(placeholder) and value.dtype.kind == "f":
+    if is_nan(placeholder) and value.dtype.kind == "f":
         return graph.node("IsNaN", [value.name])
     # No integer is missing where NaN stands for it, or a fraction.
-    wanted = np.array([0 if _is_nan(placeholder) else placeholder]).astype(value.dtype)
+    wanted = np.array([0 if is_nan(placeholder) else placeholder]).astype(value.dtype)
     equal = graph.node("Equal", [value.name, graph.constant(wanted)])
-    if _is_nan(placeholder) or (value.kind == "int64" and wanted[0] != placeholder):
+    if is_nan(placeholder) or (value.kind == "int64" and wanted[0] != placeholder):
         return graph.node("And", [equal, graph.node("Not", [equal])])
     return equal
 
@@ -101,7 +100,7 @@ def _raises_for_others(indicator: Any) -> bool:
 def _without_others(graph: ColumnNodes, missing: str, marked: str, indicator: Any, width: int) -> str:
     """Refuse a row that misses a value in a column that never did in training, as the indicator does."""
     others = np.setdiff1d(np.arange(width), indicator.features_)
-    if not len(others) or _is_nan(indicator.missing_values):
+    if not len(others) or is_nan(indicator.missing_values):
         return marked  # NaN in such a column is refused by the signature, where packing asked the indicator
     new = graph.node("Cast", [graph.columns(missing, others)], to=INT64)
     count = graph.node("ReduceMax", [new, graph.axis(1)], keepdims=1)  # [batch, 1]
@@ -109,10 +108,10 @@ def _without_others(graph: ColumnNodes, missing: str, marked: str, indicator: An
     return graph.node("And", [marked, graph.node("Cast", [ones], to=BOOL)])
 
 
-def _is_nan(value: Any) -> bool:
+def is_nan(value: Any) -> bool:
     """Return whether a value is NaN, or pandas' NA, which is as little itself."""
-    is_nan = isinstance(value, float | np.floating) and bool(np.isnan(value))
-    return is_nan or type(value).__name__ == "NAType"
+    number = isinstance(value, float | np.floating) and bool(np.isnan(value))
+    return number or type(value).__name__ == "NAType"
 
 
 def indicated_columns(imputer: Any) -> Array:
@@ -124,7 +123,7 @@ def indicated_columns(imputer: Any) -> Array:
 def _kept_columns(imputer: Any) -> list[int]:
     """Return the columns that the imputer keeps: not those without any value in training."""
     fills = imputer.statistics_
-    return [at for at, fill in enumerate(fills) if imputer.keep_empty_features or not _is_nan(fill)]
+    return [at for at, fill in enumerate(fills) if imputer.keep_empty_features or not is_nan(fill)]
 
 
 def _fills(imputer: Any) -> Array:
@@ -132,7 +131,7 @@ def _fills(imputer: Any) -> Array:
     placeholder = imputer.missing_values
     texts = isinstance(placeholder, str) or placeholder is None
     texts = texts or any(isinstance(fill, str) for fill in imputer.statistics_)
-    value = np.nan if _is_nan(placeholder) else placeholder
+    value = np.nan if is_nan(placeholder) else placeholder
     row = np.full((1, len(imputer.statistics_)), value, dtype=object if texts else np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of columns left out, and of missing column names

@@ -48,7 +48,7 @@ def kernel(nodes: GraphNodes, features: str, points: Array, name: str, **paramet
         scaled = nodes.node("Mul", [nodes.node("ReduceSum", [sizes, nodes.axis(2)], keepdims=0), gamma])
         return nodes.node("Exp", [nodes.node("Neg", [scaled])])
     if name == "cosine":
-        features = _of_length_one(nodes, features)
+        features = normalized(nodes, features, "l2")
         lengths = np.linalg.norm(points, axis=1, keepdims=True)
         points = points / np.where(lengths == 0, 1, lengths)
     if name in ("linear", "cosine"):
@@ -76,12 +76,19 @@ def check_kernel(model: Any, name: Any) -> None:
         )
 
 
-def _of_length_one(nodes: GraphNodes, features: str) -> str:
-    squares = nodes.node("ReduceSum", [nodes.node("Mul", [features, features]), nodes.axis(1)], keepdims=1)
-    lengths = nodes.node("Sqrt", [squares])
+def normalized(nodes: GraphNodes, values: str, norm: str) -> str:
+    """Divide rows by their norm, rows of zeros by one."""
+    sizes = nodes.node("Abs", [values])
+    if norm == "max":
+        length = nodes.node("ReduceMax", [sizes, nodes.axis(1)], keepdims=1)
+    elif norm == "l1":
+        length = nodes.node("ReduceSum", [sizes, nodes.axis(1)], keepdims=1)
+    else:
+        squares = nodes.node("Mul", [values, values])
+        length = nodes.node("Sqrt", [nodes.node("ReduceSum", [squares, nodes.axis(1)], keepdims=1)])
     zero, unit = nodes.constant(np.float64(0)), nodes.constant(np.float64(1))
-    divisor = nodes.node("Where", [nodes.node("Equal", [lengths, zero]), unit, lengths])
-    return nodes.node("Div", [features, divisor])
+    divisor = nodes.node("Where", [nodes.node("Equal", [length, zero]), unit, length])
+    return nodes.node("Div", [values, divisor])
 
 
 def convert_kernel_ridge(scope: Any, operator: Any, container: Any) -> None:

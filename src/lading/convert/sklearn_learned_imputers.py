@@ -11,7 +11,7 @@ import numpy as np
 
 from lading.convert.column_nodes import ColumnNodes, Value, joined_kind, joined_value, tensor_type
 from lading.convert.graph_nodes import DOUBLE, INT64
-from lading.convert.sklearn_imputers import indicated_columns, missing_mask
+from lading.convert.sklearn_imputers import indicated_columns, is_nan, missing_mask
 from lading.errors import ConverterFailed
 from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
@@ -102,8 +102,7 @@ def _finish(nodes: ColumnNodes, operator: Any, columns: list[str], missing: str)
 
 
 def _absent(rows: Array, placeholder: Any) -> Array:
-    is_nan = isinstance(placeholder, float | np.floating) and np.isnan(placeholder)
-    return np.asarray(np.isnan(rows) if is_nan else rows == placeholder)
+    return np.asarray(np.isnan(rows) if is_nan(placeholder) else rows == placeholder)
 
 
 def _kept(imputer: Any) -> list[int]:

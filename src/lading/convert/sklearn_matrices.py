@@ -8,7 +8,7 @@ import numpy as np
 
 from lading.convert.graph_nodes import GraphNodes
 from lading.convert.sklearn_functions import apply_function, logistic
-from lading.convert.sklearn_kernels import squared_distances
+from lading.convert.sklearn_kernels import normalized, squared_distances
 from lading.errors import ConverterFailed
 from lading.signature import Array
 
@@ -74,21 +74,6 @@ def convert_normalizer(scope: Any, operator: Any, container: Any) -> None:
     nodes.finish(normalized(nodes, nodes.features(operator), model.norm), operator.outputs[0])
 
 
-def normalized(nodes: GraphNodes, values: str, norm: str) -> str:
-    """Divide rows by their norm, rows of zeros by one."""
-    sizes = nodes.node("Abs", [values])
-    if norm == "max":
-        length = nodes.node("ReduceMax", [sizes, nodes.axis(1)], keepdims=1)
-    elif norm == "l1":
-        length = nodes.node("ReduceSum", [sizes, nodes.axis(1)], keepdims=1)
-    else:
-        squares = nodes.node("Mul", [values, values])
-        length = nodes.node("Sqrt", [nodes.node("ReduceSum", [squares, nodes.axis(1)], keepdims=1)])
-    zero, unit = nodes.constant(np.float64(0)), nodes.constant(np.float64(1))
-    divisor = nodes.node("Where", [nodes.node("Equal", [length, zero]), unit, length])
-    return nodes.node("Div", [values, divisor])
-
-
 def convert_tfidf_weights(scope: Any, operator: Any, container: Any) -> None:
     """Convert TfidfTransformer."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
@@ -105,7 +90,7 @@ def convert_tfidf_weights(scope: Any, operator: Any, container: Any) -> None:
 
 
 def convert_nearest_center(scope: Any, operator: Any, container: Any) -> None:
-    """Convert MeanShift, AffinityPropagation and Birch: the cluster of the nearest centre."""
+    """Convert MeanShift and Birch: the cluster of the nearest centre."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
     subclusters = hasattr(model, "subcluster_centers_")
     centers = np.asarray(

@@ -13,7 +13,7 @@ from typing import Any
 from skl2onnx.common._apply_operation import apply_cast
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-ONNX_FLOAT, ONNX_DOUBLE = 1, 11  # TensorProto.FLOAT and DOUBLE
+from lading.convert.graph_nodes import DOUBLE
 
 
 def changed_attributes(
@@ -57,5 +57,5 @@ def single_outputs(scope: Any, operator: Any, container: Any) -> Iterator[None]:
         for at, output in doubles:
             operator.outputs.set_element(at, output)
     for (_, output), single in zip(doubles, singles, strict=True):
-        apply_cast(scope, single.full_name, output.full_name, container, to=ONNX_DOUBLE)
+        apply_cast(scope, single.full_name, output.full_name, container, to=DOUBLE)
         single.init_status(is_fed=True)

@@ -11,7 +11,7 @@ from typing import Any
 from skl2onnx.common._apply_operation import apply_cast
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-_FLOAT, _DOUBLE = 1, 11  # TensorProto.FLOAT and DOUBLE
+from lading.convert.graph_nodes import DOUBLE, FLOAT
 
 
 def in_double_precision(
@@ -23,7 +23,7 @@ def in_double_precision(
         convert(scope, operator, container)
         return
     wide = scope.declare_local_variable("double", DoubleTensorType(features.type.shape))
-    apply_cast(scope, features.full_name, wide.full_name, container, to=_DOUBLE)
+    apply_cast(scope, features.full_name, wide.full_name, container, to=DOUBLE)
     wide.init_status(is_fed=True)
     singles = [
         (at, output) for at, output in enumerate(operator.outputs) if isinstance(output.type, FloatTensorType)
@@ -41,5 +41,5 @@ def in_double_precision(
         for at, output in singles:
             operator.outputs.set_element(at, output)
     for (_, output), double in zip(singles, doubles, strict=True):
-        apply_cast(scope, double.full_name, output.full_name, container, to=_FLOAT)
+        apply_cast(scope, double.full_name, output.full_name, container, to=FLOAT)
         double.init_status(is_fed=True)

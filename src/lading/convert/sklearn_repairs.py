@@ -28,8 +28,9 @@ from sklearn import (
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from lading.convert.graph_nodes import DOUBLE, FLOAT
 from lading.convert.sklearn_kernels import convert_support_vectors
-from lading.convert.sklearn_nodes import ONNX_DOUBLE, ONNX_FLOAT, changed_attributes, intercepted_nodes
+from lading.convert.sklearn_nodes import changed_attributes, intercepted_nodes
 from lading.convert.sklearn_precision import in_double_precision
 from lading.convert.sklearn_scalers import scaler_wrappers
 from lading.convert.sklearn_text import convert_text
@@ -101,7 +102,7 @@ def _without_negative_squares(convert: Any, scope: Any, operator: Any, container
     def add(own: Any, op_type: str, inputs: Any, *rest: Any, **attributes: Any) -> Any:
         if op_type == "Sqrt":
             zero, floored = (scope.get_unique_variable_name(name) for name in ("zero", "floored"))
-            container.add_initializer(zero, ONNX_DOUBLE if double else ONNX_FLOAT, [1], [0.0])
+            container.add_initializer(zero, DOUBLE if double else FLOAT, [1], [0.0])
             squares = inputs if isinstance(inputs, str) else inputs[0]
             own("Max", [squares, zero], [floored], op_version=13, name=scope.get_unique_operator_name("Max"))
             inputs = [floored]

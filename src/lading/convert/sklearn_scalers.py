@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from skl2onnx.common._apply_operation import apply_cast, apply_div, apply_sub
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn import preprocessing
 
-from lading.convert.sklearn_nodes import ONNX_DOUBLE, ONNX_FLOAT, intercepted_nodes
+from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
+from lading.convert.sklearn_nodes import intercepted_nodes
 
-_ONNX_INT64 = 7  # TensorProto.INT64
 _SCALERS = (preprocessing.StandardScaler, preprocessing.RobustScaler, preprocessing.MaxAbsScaler)
 
 
@@ -38,15 +38,15 @@ def _with_plain_arithmetic(convert: Any, scope: Any, operator: Any, container: A
 
     def step(apply: Any, value: Any, numbers: Any) -> str:
         constant, result = (scope.get_unique_variable_name(name) for name in ("scale", "scaled"))
-        kind = ONNX_DOUBLE if wide else ONNX_FLOAT
+        kind = DOUBLE if wide else FLOAT
         container.add_initializer(constant, kind, [len(numbers)], numbers)  # [columns]
         if not wide:
             apply(scope, [value, constant], result, container)
             return str(result)
         double, exact = (scope.get_unique_variable_name(name) for name in ("double", "exact"))
-        apply_cast(scope, value, double, container, to=ONNX_DOUBLE)
+        apply_cast(scope, value, double, container, to=DOUBLE)
         apply(scope, [double, constant], exact, container)
-        apply_cast(scope, exact, result, container, to=ONNX_FLOAT)
+        apply_cast(scope, exact, result, container, to=FLOAT)
         return str(result)
 
     def add(own: Any, op_type: str, inputs: Any, outputs: Any, *rest: Any, **attributes: Any) -> Any:
@@ -58,7 +58,7 @@ def _with_plain_arithmetic(convert: Any, scope: Any, operator: Any, container: A
         value = inputs if isinstance(inputs, str) else inputs[0]
         for apply, numbers in steps:
             value = step(apply, value, numbers)
-        return apply_cast(scope, value, outputs, container, to=ONNX_FLOAT)
+        return apply_cast(scope, value, outputs, container, to=FLOAT)
 
     with intercepted_nodes(container, add):
         convert(scope, operator, container)
@@ -83,48 +83,28 @@ def _with_edges_as_fitted(_: Any, scope: Any, operator: Any, container: Any) -> 
 
     skl2onnx 1.20 rounds the edges to float32, so that rows change their bin, and has no ``onehot``.
     """
-    bins = operator.raw_operator
-    name = scope.get_unique_variable_name
+    nodes, bins = GraphNodes(scope, container), operator.raw_operator
     value = operator.inputs[0].full_name
     if bins.dtype == np.float32:  # it rounds the values before it compares them
-        single = name("single")
-        apply_cast(scope, value, single, container, to=ONNX_FLOAT)
-        value = single
-    double = name("double")
-    apply_cast(scope, value, double, container, to=ONNX_DOUBLE)
-
-    def add(op_type: str, inputs: list[str], **attributes: Any) -> str:
-        output = name(op_type.lower())
-        container.add_node(
-            op_type, inputs, output, name=scope.get_unique_operator_name(op_type), **attributes
-        )
-        return str(output)
-
-    def constant(kind: int, shape: list[int], values: Any) -> str:
-        output = name("edges")
-        container.add_initializer(output, kind, shape, np.ravel(values).tolist())
-        return str(output)
-
+        value = nodes.node("Cast", [value], to=FLOAT)
+    double = nodes.double(value)
     inner = [np.asarray(edges, dtype=np.float64)[1:-1] for edges in bins.bin_edges_]
-    to = ONNX_DOUBLE if isinstance(operator.outputs[0].type, DoubleTensorType) else ONNX_FLOAT
     if bins.encode == "ordinal":
         most = max(1, *(len(edges) for edges in inner)) if inner else 1
         # No value is at or above NaN: it fills up the columns with fewer bins.
         table = np.array([[*edges, *[np.nan] * (most - len(edges))] for edges in inner])  # [columns, most]
-        values = add("Unsqueeze", [double, constant(_ONNX_INT64, [1], [2])], op_version=13)
-        edges = constant(ONNX_DOUBLE, [1, *table.shape], table)
-        above = add("GreaterOrEqual", [values, edges], op_version=16)  # [batch, columns, most]
-        ones = name("ones")
-        apply_cast(scope, above, ones, container, to=to)
-        result = add("ReduceSum", [ones, constant(_ONNX_INT64, [1], [2])], keepdims=0, op_version=13)
+        values = nodes.node("Unsqueeze", [double, nodes.axis(2)])
+        above = nodes.node("GreaterOrEqual", [values, nodes.constant(table[None])])  # [batch, columns, most]
+        counted = nodes.node("Cast", [above], to=INT64)
+        result = nodes.node("ReduceSum", [counted, nodes.axis(2)], keepdims=0)
     else:
         at = np.repeat(np.arange(len(inner)), [len(edges) + 1 for edges in inner])  # [bins of all columns]
-        values = add("Gather", [double, constant(_ONNX_INT64, [len(at)], at)], axis=1, op_version=13)
+        values = nodes.node("Gather", [double, nodes.constant(at)], axis=1)
         lower, upper = (
             np.concatenate([[-np.inf, *edges] if side else [*edges, np.nan] for edges in inner])
             for side in (True, False)
         )
-        reached = add("GreaterOrEqual", [values, constant(ONNX_DOUBLE, [1, len(at)], lower)], op_version=16)
-        passed = add("GreaterOrEqual", [values, constant(ONNX_DOUBLE, [1, len(at)], upper)], op_version=16)
-        result = add("And", [reached, add("Not", [passed], op_version=1)], op_version=7)
-    apply_cast(scope, result, operator.outputs[0].full_name, container, to=to)
+        reached = nodes.node("GreaterOrEqual", [values, nodes.constant(lower[None])])
+        passed = nodes.node("GreaterOrEqual", [values, nodes.constant(upper[None])])
+        result = nodes.node("And", [reached, nodes.node("Not", [passed])])
+    nodes.finish(result, operator.outputs[0])

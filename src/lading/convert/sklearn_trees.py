@@ -15,10 +15,9 @@ from skl2onnx.common._apply_operation import apply_cast
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 from sklearn import ensemble, tree
 
+from lading.convert.graph_nodes import DOUBLE, FLOAT
 from lading.convert.sklearn_categories import has_categories, with_categories
 from lading.convert.sklearn_nodes import (
-    ONNX_DOUBLE,
-    ONNX_FLOAT,
     changed_attributes,
     intercepted_nodes,
     single_outputs,
@@ -67,7 +66,7 @@ def _with_exact_votes(convert: Any, scope: Any, operator: Any, container: Any) -
             return own(op_type, inputs, *rest, **_as_trained(forest, attributes))
         double = scope.get_unique_variable_name("double")
         value = inputs if isinstance(inputs, str) else inputs[0]
-        apply_cast(scope, value, double, container, to=ONNX_DOUBLE)
+        apply_cast(scope, value, double, container, to=DOUBLE)
         # Version 3 of the operator is the first with float64 attributes.
         return own(op_type, double, *rest, **{**exact, "op_version": 3})
 
@@ -172,7 +171,7 @@ def _after_rounding(convert: Any, scope: Any, operator: Any, container: Any, cha
             convert(scope, operator, container)
         return
     single = scope.declare_local_variable("single", FloatTensorType(features.type.shape))
-    apply_cast(scope, features.full_name, single.full_name, container, to=ONNX_FLOAT)
+    apply_cast(scope, features.full_name, single.full_name, container, to=FLOAT)
     operator.inputs.set_element(0, single)
     try:
         with single_outputs(scope, operator, container), changed():
