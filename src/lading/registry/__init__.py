@@ -58,18 +58,21 @@ class Registry:
         store: Store,
         cache: BundleCache,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         release_check: ReleaseCheck | None = None,
     ) -> None:
         self.catalog = catalog
         self.store = store
         self._cache = cache
-        self._clock = clock
+        # What is dated in the catalog is dated by its own clock: those of hosts may differ, or be set.
+        self._clock = clock or time.time
         self._versions = Versions(catalog)
-        self._releases = Releases(catalog, clock, release_check or RegistryCheck(catalog, self.manifest))
+        self._releases = Releases(
+            catalog, clock or catalog.fleet.now, release_check or RegistryCheck(catalog, self.manifest)
+        )
         self._traffic = Traffic(catalog)
         self._fleet = Fleet(catalog)
-        self.last_known = LastKnown(cache.root / "known", catalog.where, clock)
+        self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
 
     @classmethod
     def open(cls, url: str | None = None, *, store: str | None = None, at_once: bool = True) -> Registry:

@@ -21,6 +21,10 @@ class Fleet:
     def __init__(self, catalog: Catalog) -> None:
         self._rows = catalog.fleet
 
+    def now(self) -> float:
+        """Return the Unix time of the catalog's clock, which is the same for all hosts."""
+        return self._rows.now()
+
     def beat(self, replica: Replica) -> None:
         """Store a heartbeat: what a replica reports, and that it is alive."""
         self._rows.beat(replica)

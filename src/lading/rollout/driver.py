@@ -17,10 +17,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from lading.clock import SteadyClock
 from lading.errors import ConflictError, LadingError, RegistryReadOnly, RegistryUnavailable
 from lading.release import Release
 from lading.rollout.evidence import WindowReader, assess
 from lading.rollout.moves import Move, apply, decide, paused
+from lading.rollout.timeline import Timeline
 
 if TYPE_CHECKING:
     from lading.registry import Registry
@@ -38,6 +40,9 @@ LEASE_S = 5.0
 class Driver:
     """Drives every open release of a registry while it holds the lease.
 
+    Its time is the catalog's, read once and moved on evenly: neither this host's clock nor that of a server
+    that is set while a release runs hurries a step or makes traffic disappear (`Timeline`).
+
     ``share`` is the part of the time that judging one release may take: a rollout of many hours has many
     windows, and the driver runs beside a server.
     """
@@ -49,7 +54,8 @@ class Driver:
         *,
         interval_s: float = 1.0,
         share: float = 0.1,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
+        steady: Callable[[], float] = time.monotonic,
         report: OnTurn | None = None,
     ) -> None:
         self._report = report
@@ -58,9 +64,11 @@ class Driver:
         self._holder = holder
         self._interval_s = interval_s
         self._share = share
-        self._clock = clock
+        self._steady = SteadyClock(registry.fleet.now, steady)
+        self._clock = clock or self._steady
+        self._timeline = Timeline()
         self._leading = False
-        self._reader = WindowReader(registry)
+        self._reader = WindowReader(registry, steady)
         self._rest_until: dict[str, float] = {}
 
     def turn(self) -> list[Release]:
@@ -77,6 +85,9 @@ class Driver:
         # A paused release waits for a person, and an ended one for nothing.
         running = [release for release in self._registry.releases.wanted() if release.state == "running"]
         self._reader.keep(running)
+        self._timeline.keep(running)
+        if not running:
+            self._steady.forget()
         driven = [self._drive(release) for release in running if self._rested(release.name)]
         changed = [release for release in driven if release is not None]
         names = {release.name for release in running} - {
@@ -144,7 +155,9 @@ class Driver:
     def _judge(self, release: Release) -> Move | None:
         """Choose the move; a release that cannot be judged is paused, so that the others go on."""
         try:
-            verdict = assess(release, self._reader.windows(release), self._clock())
+            now = self._clock()
+            placed, windows = self._timeline.place(release, self._reader.windows(release), now)
+            verdict = assess(placed, windows, now, self._timeline.started_at(release))
         except RegistryUnavailable:
             raise
         except LadingError as error:

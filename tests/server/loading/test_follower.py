@@ -246,3 +246,22 @@ def test_a_free_tag_that_is_moved_is_followed(tmp_path):
         server.until(lambda: server.plane.find("iris", tag="stable").version == 2)
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 86400.0])
+def test_windows_are_neither_long_nor_negative_when_the_clock_is_set(tmp_path, jump_s):
+    registry, ahead_s = three_versions(tmp_path), 0.0
+    registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")
+    server = FollowingServer(registry, clock=lambda: time.time() + ahead_s)
+    try:
+        server.until(lambda: server.ready() == [1])
+        for ahead_s in (0.0, jump_s):  # noqa: B007 - the clock reads it
+            for _ in range(20):
+                server.ask()
+            server.wait_turns(4)
+    finally:
+        server.close()
+    windows = registry.traffic.windows("iris", 1)
+    assert sum(window.requests for window in windows) == 40
+    assert all(0 <= window.seconds < 5 for window in windows)
+    assert any(abs(window.at - time.time() - jump_s) < 60 for window in windows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +184,7 @@ def _outlook(registry: Registry, plan: Plan, before: Release | None) -> Forecast
 
     if before is None or plan.mode == "live":
         return None
-    now = time.time()
+    now = registry.fleet.now()
     since = max(now - PROFILE_S, unix_time(before.step_started_at))
     windows = registry.traffic.windows(before.name, before.number, since)
     return outlook(plan, [window for window in windows if window.version == before.live], now, since)

@@ -36,7 +36,7 @@ def current_snapshot(registry: Registry, name: str) -> Snapshot:
     from lading.rollout.snapshot import take_snapshot
 
     current_release(registry, name)
-    snapshot = take_snapshot(registry, WindowReader(registry), name, time.time(), Estimator())
+    snapshot = take_snapshot(registry, WindowReader(registry), name, registry.fleet.now(), Estimator())
     assert snapshot is not None
     return snapshot
 
@@ -79,19 +79,20 @@ def _snapshots(registry: Registry, first: Snapshot) -> Iterator[tuple[Snapshot, 
 
     estimator = Estimator()
     reader, last, name = WindowReader(registry), first, first.release.name
+    seen_at = time.monotonic()
     yield first, 0.0
     while last.release.is_open:
         pause()
         try:
-            snapshot = take_snapshot(registry, reader, name, time.time(), estimator)
+            snapshot = take_snapshot(registry, reader, name, registry.fleet.now(), estimator)
         except RegistryUnavailable:
             # Keep watching: the release goes on without us, and the registry may come back.
-            yield last, time.time() - last.at
+            yield last, time.monotonic() - seen_at
             continue
         assert snapshot is not None
         if snapshot.release.number != first.release.number:
             return  # Superseded by a newer release.
-        last = snapshot
+        last, seen_at = snapshot, time.monotonic()
         yield last, 0.0
 
 

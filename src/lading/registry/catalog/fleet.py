@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 class FleetCatalog(Protocol):
     """Replicas and leases."""
 
+    def now(self) -> float:
+        """Return the Unix time of the catalog's clock."""
+
     def lease(self, resource: str, holder: str, ttl_s: float) -> bool:
         """Take or renew a lease unless another holds one that has not expired; return whether it is held."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
 
+from lading.clock import SteadyClock
 from lading.errors import CatalogTooNew, NotFound, RegistryUnavailable
 from lading.ref import Ref
 from lading.registry import ModelVersion, Registry
@@ -38,6 +39,8 @@ NOTHING_RELEASED = (
 )
 
 _STOP_TIMEOUT_S = 5.0
+# A clock that is corrected evenly, as by NTP, is not set.
+_CLOCK_SET_S = 1.0
 
 
 class Follower:
@@ -50,7 +53,7 @@ class Follower:
     In each turn it reads and reports once; ``turns`` counts those that have begun.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per interval, and the clock
         self,
         registry: Registry,
         manager: Manager,
@@ -60,6 +63,7 @@ class Follower:
         keep: int = 0,
         interval_s: float = 0.5,
         tags_interval_s: float = 10.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._registry = registry
         self._manager = manager
@@ -69,6 +73,7 @@ class Follower:
         self._keep = keep
         self._interval_s = interval_s
         self._tags_interval_s = tags_interval_s
+        self._clock = SteadyClock(clock, time.monotonic)
         self._failures = FailureLog()
         self._reporter = Reporter(registry, plane, observer, self._failures)
         self._releases: tuple[Release, ...] | None = None
@@ -124,14 +129,15 @@ class Follower:
             self._turn()
             self._stop.wait(self._interval_s)
         # The server has drained: the last answers are counted now, and the last turn delivers them.
-        self._windows.rotate(time.time(), last=True)
+        self._windows.rotate(self._clock(), last=True)
         self._turn()
 
     def _turn(self) -> RegistryUnavailable | None:
         """Read, converge and report once, whatever fails; return the error if the catalog is unreachable."""
         # First, because what is counted must not grow in memory while the catalog is unreachable.
         with self._failures.guard("counting answers"):
-            self._windows.rotate(time.time())
+            self._windows.rotate(self._clock())
+            self._follow_clock()
         self.turns += 1
         self._readiness.catalog_asked_since = time.monotonic()
         try:
@@ -154,6 +160,14 @@ class Follower:
         self._end_outage()
         self._check_whether_released()
         return None
+
+    def _follow_clock(self) -> None:
+        """Date windows by the clock of this host once it was set; none gets longer or shorter for it."""
+        jump_s = self._clock.jump_s()
+        if abs(jump_s) > _CLOCK_SET_S:
+            log.warning("the clock of this host was set by %+.0f s", jump_s)
+            self._clock.forget()
+            self._windows.begin_at(self._clock())
 
     def _held_against_history(self, release: Release) -> Release:
         """Return `release`, or what its history says instead if its row contradicts it.

@@ -7,7 +7,6 @@ here, because no evidence about it will ever come.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 
 from lading.clock import unix_time
@@ -109,7 +108,8 @@ class Reporter:
         """Return whether a live version was ready somewhere long ago: one server does not undo it for all."""
         if release.is_open:
             return False
-        before = time.time() - _ESTABLISHED_S
+        # By the clock that has dated the events: one that is wrong here must not undo a release for all.
+        before = self._registry.fleet.now() - _ESTABLISHED_S
         return any(
             event.kind == "ready"
             and (event.number, event.digest) == (release.number, served.digest)

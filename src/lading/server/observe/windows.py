@@ -93,6 +93,11 @@ class Windows:
                 if not counts.empty:
                     self._windows.append(self._window(release, version, counts, began, until - began))
 
+    def begin_at(self, now: float) -> None:
+        """Date the running second again, after the clock was set: it would seem to last for hours."""
+        with self._lock:
+            self._began = now
+
     def drain(self) -> list[Window]:
         """Remove and return the finished windows; `put_back` those that could not be delivered."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 import pytest
 from sqlalchemy import text
@@ -51,3 +53,19 @@ def test_a_replica_is_read_as_it_reported_and_is_gone_once_silent(registry, cata
         ("h", False),
     ]
     assert (registry.fleet.forget("a"), registry.fleet.forget("a")) == (True, False)
+
+
+def test_a_lease_from_before_the_clock_was_set_back_is_free(registry, catalog):
+    assert registry.fleet.lease("rollout", "a", 5.0)
+    assert not registry.fleet.lease("rollout", "b", 5.0)
+    with catalog.database.transaction("write") as connection:
+        connection.execute(text("UPDATE leases SET expires_at = expires_at + 3600"))
+    assert registry.fleet.lease("rollout", "b", 5.0)
+    assert not registry.fleet.lease("rollout", "a", 5.0)
+
+
+def test_releases_are_dated_by_the_clock_of_the_catalog(registry, monkeypatch):
+    now = registry.fleet.now()
+    assert abs(now - time.time()) < 5
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+    assert registry.fleet.now() >= now

@@ -22,13 +22,21 @@ class SqlFleet:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def now(self) -> float:
+        """Return the Unix time of the database's clock."""
+        with self._database.transaction("read") as connection:
+            return float(connection.execute(select(unix_now(connection))).scalar_one())
+
     def lease(self, resource: str, holder: str, ttl_s: float) -> bool:
         """Take or renew a lease unless another holds one that has not expired; return whether it is held."""
         with self._database.transaction("write") as connection:
             now = unix_now(connection)
             query = upsert(connection, leases).values(what=resource, holder=holder, expires_at=now + ttl_s)
             # One statement decides: of two holders that ask at the same moment, one updates no row.
-            free = or_(leases.c.holder == holder, leases.c.expires_at <= now)
+            # One that lasts longer than any holder asks for was taken before the clock was set back.
+            free = or_(
+                leases.c.holder == holder, leases.c.expires_at <= now, leases.c.expires_at > now + 2 * ttl_s
+            )
             values = {"holder": holder, "expires_at": query.excluded.expires_at}
             query = query.on_conflict_do_update(index_elements=["what"], set_=values, where=free)
             return connection.execute(query.returning(leases.c.what)).first() is not None
