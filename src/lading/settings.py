@@ -196,6 +196,11 @@ class StoreSettings:
     gone_days: float = option(
         7.0, "Days that the inventory keeps a server after its last heartbeat.", at_least=0
     )
+    history_key_file: str = option(
+        "",
+        "File of the keys that seal the history of releases, a line `ID SECRET` for each, the current one "
+        "first; empty: no seals.",
+    )
     insecure_registries: str = option(
         "", "Comma-separated hosts of OCI registries to use without TLS; this machine is always one."
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.errors import InvalidSetting
+from lading.registry.history_key import read_keyring
 from lading.registry.store.folder import FolderStore
 from lading.registry.store.s3 import S3Store
 from lading.registry.urls import is_database, oci_repository, registry_folder, s3_bucket, store_folder
@@ -29,16 +30,18 @@ def import_catalog(url: str) -> None:
 def open_catalog(url: str, *, at_once: bool = True) -> Catalog:
     """Open the catalog of a registry, a folder or ``postgresql://…``.
 
-    Without `at_once`, a database is connected to on first use only.
+    Without `at_once`, a database is connected to on first use only. Raises `InvalidSetting` for keys of the
+    history that cannot be read.
     """
+    keyring = read_keyring()
     if is_database(url):
         from lading.registry.catalog.postgres import open_postgres
 
         # SQLAlchemy knows the longer name only.
-        return open_postgres(url.replace("postgres://", "postgresql://", 1), at_once=at_once)
+        return open_postgres(url.replace("postgres://", "postgresql://", 1), at_once=at_once, keyring=keyring)
     from lading.registry.catalog.sqlite import open_sqlite
 
-    return open_sqlite(registry_folder(url))
+    return open_sqlite(registry_folder(url), keyring=keyring)
 
 
 def open_store(url: str | None, registry: str) -> Store:

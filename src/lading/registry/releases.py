@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lading.registry.records import ModelVersion
     from lading.registry.release_check import ReleaseCheck
     from lading.release import Event
+    from lading.release.seals import Keyring
 
 
 class Releases:
@@ -33,6 +34,11 @@ class Releases:
         self._catalog = catalog
         self._clock = clock
         self.check = check
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keys that seal the history here, if there are any."""
+        return self._catalog.releases.keyring
 
     def __call__(self, name: str) -> list[Release]:
         """Return the releases of a model, newest first. Raises `ModelNotFound`."""

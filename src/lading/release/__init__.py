@@ -233,8 +233,16 @@ def changed(release: Release, changes: Changes, at: str) -> Release:
     return done
 
 
-def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str, digest: str) -> Event:
-    """Make the event that follows `previous` in the chain of the release's model."""
+def link(
+    previous: Event | None,
+    release: Release,
+    draft: EventDraft,
+    *,
+    at: str,
+    digest: str,
+    seal: Callable[[Event], Event] = lambda event: event,
+) -> Event:
+    """Make the event that follows `previous` in the chain of the release's model; `seal` may add a seal."""
     event = Event(
         name=release.name,
         number=release.number,
@@ -252,6 +260,7 @@ def link(previous: Event | None, release: Release, draft: EventDraft, *, at: str
         previous=previous.hash if previous is not None else NO_HASH,
         hash="",
     )
+    event = seal(event)
     return msgspec.structs.replace(event, hash=event_hash(event))
 
 

@@ -19,6 +19,7 @@ EventKind = Literal[
     "superseded",
     "ready",
     "failed",
+    "sealed",
 ]
 
 # The first event of a chain carries this as the hash of the one before.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from lading.release import Release
 from lading.release.events import Event, verify_chain
+from lading.release.seals import Keyring, coverage
 
 
 def live_versions(events: Iterable[Event]) -> list[int | None]:
@@ -33,11 +34,17 @@ def live_versions(events: Iterable[Event]) -> list[int | None]:
     return live
 
 
-def contradiction(release: Release, events: Sequence[Event]) -> str | None:
-    """Return in words where a model's current release contradicts its history, or None if it does not."""
+def contradiction(release: Release, events: Sequence[Event], keyring: Keyring | None = None) -> str | None:
+    """Return in words where a model's current release contradicts its history, or None if it does not.
+
+    With a `keyring`, events that no seal covers are no history.
+    """
     broken = verify_chain(events)
     if broken is not None:
         return f"event {broken.seq} of its history was altered, or follows one that was removed"
+    fault = coverage(events, keyring).fault if keyring is not None else None
+    if fault is not None:
+        return f"{fault} (keys of `LADING_HISTORY_KEY_FILE`)"
     live = live_versions(events)
     if release.live not in live:
         return f"its row says that {_named(release.live)} is live, its history {_named(live[0])}"
@@ -46,6 +53,11 @@ def contradiction(release: Release, events: Sequence[Event]) -> str | None:
         wanted = _named(_number(own[0].to)) if own else "none"
         return f"its row says that the candidate is {_named(release.candidate)}, its history {wanted}"
     return None
+
+
+def trusted(events: Sequence[Event], keyring: Keyring | None) -> Sequence[Event]:
+    """Return the events of a model that may be believed: with a `keyring`, those that a seal covers."""
+    return events if keyring is None else events[: coverage(events, keyring).count]
 
 
 def _number(text: str) -> int | None:

@@ -90,3 +90,64 @@ def test_a_history_whose_end_was_cut_off_within_the_newest_release_is_noticed(
     code, _, stderr = lading("history", "iris", "--check")
     assert code == 1
     assert f"history of `iris`, its end: expected 3 changes of release 2, found {changes}" in stderr
+
+
+@pytest.fixture
+def key_file(tmp_path, monkeypatch) -> Path:
+    path = tmp_path / "keys"
+    path.write_text(f"k1 {'a' * 40}\n")
+    monkeypatch.setenv("LADING_HISTORY_KEY_FILE", str(path))
+    return path
+
+
+def test_without_a_key_the_check_says_that_the_chain_can_be_forged(lading, proved):
+    lading("release", "iris:1")
+    code, _, stderr = lading("history", "iris", "--check")
+    assert code == 0
+    assert "anyone who can write to the catalog can write a whole new chain" in stderr
+    code, _, stderr = lading("history", "iris", "--seal")
+    assert code == 2
+    assert "LADING_HISTORY_KEY_FILE" in stderr
+
+
+def test_a_history_is_sealed_from_the_first_key_on_and_a_forged_one_is_found(
+    lading, proved, filled, key_file, monkeypatch
+):
+    monkeypatch.delenv("LADING_HISTORY_KEY_FILE")
+    lading("release", "iris:1")
+    monkeypatch.setenv("LADING_HISTORY_KEY_FILE", str(key_file))
+    code, _, stderr = lading("history", "iris", "--check")
+    assert (code, "event 1 and all after it have no seal" in stderr) == (1, True)
+    assert lading("history", "iris", "--seal", "--reason", "compared")[0] == 0
+    lading("release", "iris:2")
+    code, _, stderr = lading("history", "iris", "--check")
+    assert code == 0
+    assert "sealed: without a secret of the key file (now `k1`)" in stderr
+    # Another key of the same name is a stranger's.
+    key_file.write_text(f"k1 {'b' * 40}\n")
+    code, _, stderr = lading("history", "iris", "--check")
+    assert (code, "event 2 has a seal that is not of the key `k1`" in stderr) == (1, True)
+    # A new key beside the old one holds for both.
+    key_file.write_text(f"k2 {'b' * 40}\nk1 {'a' * 40}\n")
+    lading("release", "iris:1")
+    assert "now `k2`" in lading("history", "iris", "--check")[2]
+
+
+def test_nothing_is_sealed_over_an_event_that_has_no_seal(lading, proved, key_file, monkeypatch):
+    lading("release", "iris:1")
+    with monkeypatch.context() as patch:
+        patch.delenv("LADING_HISTORY_KEY_FILE")
+        lading("release", "iris:2")
+    code, _, stderr = lading("release", "iris:1")
+    assert code == 1
+    assert "event 2 and all after it have no seal" in stderr
+    assert "--seal" in stderr
+    assert lading("history", "iris", "--seal")[0] == 0
+    assert lading("release", "iris:1")[0] == 0
+    assert lading("history", "iris", "--check")[0] == 0
+
+
+def test_a_key_file_that_cannot_be_read_is_refused(lading, proved, monkeypatch, tmp_path):
+    monkeypatch.setenv("LADING_HISTORY_KEY_FILE", str(tmp_path / "none"))
+    code, _, stderr = lading("history", "iris")
+    assert (code, "No such file" in stderr) == (2, True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lading.errors import ModelNotReady, RegistryUnavailable, TagNotFound
+from lading.registry import Registry
 from lading.release import EventDraft, HeaderRule, Plan
 from lading.server.inference.traffic import KEY_HEADER
 from lading.server.loading.follower import NOTHING_RELEASED
@@ -256,12 +257,40 @@ def test_windows_are_neither_long_nor_negative_when_the_clock_is_set(tmp_path, j
     try:
         server.until(lambda: server.ready() == [1])
         for ahead_s in (0.0, jump_s):  # noqa: B007 - the clock reads it
+            # The second that runs while the clock is set began before.
+            server.wait_turns(3)
             for _ in range(20):
                 server.ask()
-            server.wait_turns(4)
+            server.wait_turns(3)
     finally:
         server.close()
     windows = registry.traffic.windows("iris", 1)
     assert sum(window.requests for window in windows) == 40
     assert all(0 <= window.seconds < 5 for window in windows)
     assert any(abs(window.at - time.time() - jump_s) < 60 for window in windows)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_server_with_a_key_serves_nothing_that_no_seal_covers(tmp_path, monkeypatch, sealed):
+    keys = tmp_path / "keys"
+    keys.write_text(f"k1 {'a' * 40}\n")
+    three_versions(tmp_path).releases.begin("iris", 1, actor="somebody")
+    monkeypatch.setenv("LADING_HISTORY_KEY_FILE", str(keys))
+    registry = Registry.open(str(tmp_path / "registry"))
+    if sealed:
+        current = registry.releases.current("iris")
+        registry.releases.note(current, EventDraft(kind="sealed", actor="ann"))
+    server = FollowingServer(registry)
+    try:
+        server.wait_turns(3)
+        if sealed:
+            server.until(lambda: server.ready() == [1])
+            # Written by a process that has no key.
+            monkeypatch.delenv("LADING_HISTORY_KEY_FILE")
+            Registry.open(str(tmp_path / "registry")).releases.begin("iris", 2, actor="mallory")
+            server.wait_turns(4)
+            assert server.ready() == [1]
+        else:
+            assert server.versions == []
+    finally:
+        server.close()

@@ -9,14 +9,16 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import NameType, json_option, open_registry, registry_option
-from lading.errors import HistoryBroken
+from lading.cli.ui.parameters import NameType, current_actor, json_option, open_registry, registry_option
+from lading.errors import HistoryBroken, UsageError
 
 if TYPE_CHECKING:
+    from lading.registry import Registry
     from lading.release import Event, EventKind, Release
+    from lading.release.seals import Keyring
 
 _HEADER = ("#", "at", "release", "by", "event", "from", "to", "bundle", "runtime", "reason")
-_NOTES: frozenset[EventKind] = frozenset({"ready", "failed"})
+_NOTES: frozenset[EventKind] = frozenset({"ready", "failed", "sealed"})
 """Events that change no release."""
 
 
@@ -28,6 +30,7 @@ _NOTES: frozenset[EventKind] = frozenset({"ready", "failed"})
         "lading history iris",
         "lading history iris --last 5 --json",
         "lading history iris --check",
+        "lading history iris --seal --reason 'compared with the copy of Monday'",
     ),
 )
 @click.argument("name", type=NameType())
@@ -36,16 +39,37 @@ _NOTES: frozenset[EventKind] = frozenset({"ready", "failed"})
     is_flag=True,
     help="Verify the chain of events; exit 1 naming the first event that was altered or is missing.",
 )
+@click.option(
+    "--seal",
+    is_flag=True,
+    help="Seal all events so far with the key of `LADING_HISTORY_KEY_FILE`, as the one who has checked them.",
+)
+@click.option("--actor", metavar="NAME", help="Name to record with --seal.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason to record with --seal.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Show the last N events only.")
 @registry_option
 @json_option
-def history(name: str, check: bool, last: int | None, registry: str | None, as_json: bool) -> None:
+def history(  # noqa: PLR0913 - one parameter per option
+    name: str,
+    *,
+    check: bool,
+    seal: bool,
+    actor: str | None,
+    reason: str,
+    last: int | None,
+    registry: str | None,
+    as_json: bool,
+) -> None:
     """Show every event of the releases of NAME, oldest first: who changed what, from where to where, and why.
 
     Each event carries the hash of the one before it, and each release counts its changes, so no change of a
-    release can be altered or removed unnoticed.
+    release can be altered or removed unnoticed. Who can write to the catalog can still write a whole new
+    history, unless events are sealed by a key that only others have.
     """
     with open_registry(registry) as opened:
+        keyring = opened.releases.keyring
+        if seal:
+            _seal(opened, name, current_actor(actor), reason)
         releases = opened.releases(name)
         events = opened.releases.events(name)
     recent = events[-last:] if last is not None else events
@@ -56,11 +80,33 @@ def history(name: str, check: bool, last: int | None, registry: str | None, as_j
     else:
         printing.info(f"`{name}` was never released; `lading release {name}:1` releases version 1")
     if check:
-        _check(name, events, releases)
+        _check(name, events, releases, keyring)
         printing.info(f"the history of `{name}` is complete: {printing.plural(len(events), 'event')}")
+        printing.info(_forgeable(keyring))
 
 
-def _check(name: str, events: list[Event], releases: list[Release]) -> None:
+def _seal(registry: Registry, name: str, actor: str, reason: str) -> None:
+    from lading.cli.ui.current_release import current_release
+    from lading.release import EventDraft
+
+    if registry.releases.keyring is None:
+        hint = "name a file with a line `ID SECRET` there"
+        raise UsageError("`--seal`", expected="a key in `LADING_HISTORY_KEY_FILE`", found="none", hint=hint)
+    release = current_release(registry, name)
+    event = registry.releases.note(release, EventDraft(kind="sealed", actor=actor, reason=reason))
+    printing.info(f"sealed: the history of `{name}` up to event {event.seq}")
+
+
+def _forgeable(keyring: Keyring | None) -> str:
+    if keyring is None:
+        return (
+            "no key (`LADING_HISTORY_KEY_FILE`): anyone who can write to the catalog can write a whole "
+            "new chain"
+        )
+    return f"sealed: without a secret of the key file (now `{keyring.current}`) nobody can have written it"
+
+
+def _check(name: str, events: list[Event], releases: list[Release], keyring: Keyring | None) -> None:
     from lading.release import verify_chain
     from lading.release.from_history import contradiction
 
@@ -79,7 +125,7 @@ def _check(name: str, events: list[Event], releases: list[Release]) -> None:
             expected = f"{release.epoch} changes of release {release.number}"
             actual = str(changes[release.number])
             raise HistoryBroken(f"{where}, its end", expected=expected, found=actual, hint=hint)
-    wrong = contradiction(releases[0], events) if releases else None
+    wrong = contradiction(releases[0], events, keyring) if releases else None
     if wrong is not None:
         raise HistoryBroken(f"release {releases[0].number} of `{name}`: {wrong}", hint=hint)
 

@@ -15,6 +15,7 @@ from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.sql.database import KIND, Database, Kind
 from lading.registry.catalog.sql.schema import bring_up_to_date
 from lading.registry.urls import SECRETS
+from lading.release.seals import Keyring
 
 CONNECT_TIMEOUT_S = 5
 # How long a transaction waits for its turn before the catalog counts as unavailable. Readers wait for nobody
@@ -29,7 +30,7 @@ SILENCE_S = 10
 _LOCK = 0x6C6164696E67
 
 
-def open_postgres(url: str, *, at_once: bool = True) -> SqlCatalog:
+def open_postgres(url: str, *, at_once: bool = True, keyring: Keyring | None = None) -> SqlCatalog:
     """Open the catalog in the database that `url` names, and create its tables if there are none.
 
     ``postgresql://user@host:5432/database`` with libpq's parameters as its query. Raises `InvalidSetting`,
@@ -51,13 +52,13 @@ def open_postgres(url: str, *, at_once: bool = True) -> SqlCatalog:
     )
     if not at_once:
         database.prepare_later(lambda: bring_up_to_date(database))
-        return SqlCatalog(database)
+        return SqlCatalog(database, keyring)
     try:
         bring_up_to_date(database)
     except BaseException:
         database.close()
         raise
-    return SqlCatalog(database)
+    return SqlCatalog(database, keyring)
 
 
 def postgres_engine(url: URL) -> Engine:

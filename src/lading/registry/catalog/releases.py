@@ -9,6 +9,7 @@ from lading.release import EventDraft, Release
 
 if TYPE_CHECKING:
     from lading.release import Event
+    from lading.release.seals import Keyring
 
 # Releases as they are to be written, each with its event.
 Writes = Sequence[tuple[Release, EventDraft]]
@@ -18,6 +19,10 @@ Decide = Callable[[Release | None], Writes]
 
 class ReleaseCatalog(Protocol):
     """Releases and their events, which are only ever added."""
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keys that seal events, if there are any."""
 
     def write(self, name: str, decide: Decide, at: str) -> Release | None:
         """Write what `decide` returns for the current release, which nobody else changes meanwhile.

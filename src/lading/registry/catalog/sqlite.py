@@ -21,17 +21,20 @@ from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.sql.database import KIND, Database
 from lading.registry.catalog.sql.schema import bring_up_to_date, schema_version
 from lading.registry.catalog.sql.tables import SCHEMA
+from lading.release.seals import Keyring
 
 # How long a transaction waits for its turn before the catalog counts as unavailable.
 BUSY_TIMEOUT_S = 30.0
 
 
-def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCatalog:
+def open_sqlite(
+    root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, keyring: Keyring | None = None
+) -> SqlCatalog:
     """Open ``catalog.db`` in the folder `root`, and create both if they do not exist."""
     path = root / "catalog.db"
     with registry_errors(str(root)):
         if path.exists() and not is_writable(path):
-            return SqlCatalog(open_read_only(path, busy_timeout_s))
+            return SqlCatalog(open_read_only(path, busy_timeout_s), keyring)
     database = Database(sqlite_engine(path, busy_timeout_s), str(root))
     with registry_errors(str(root)):
         root.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ def open_sqlite(root: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> SqlCat
     except BaseException:
         database.close()
         raise
-    return SqlCatalog(database)
+    return SqlCatalog(database, keyring)
 
 
 def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:

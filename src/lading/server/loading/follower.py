@@ -19,7 +19,7 @@ from lading.errors import CatalogTooNew, NotFound, RegistryUnavailable
 from lading.ref import Ref
 from lading.registry import ModelVersion, Registry
 from lading.release import Release
-from lading.release.from_history import contradiction, live_versions
+from lading.release.from_history import contradiction, live_versions, trusted
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
 from lading.server.inference.traffic import Traffic
@@ -179,13 +179,14 @@ class Follower:
         if known is not None and known[0] == release:
             return known[1]
         events = self._registry.releases.events(release.name)
-        wrong, result = contradiction(release, events), release
+        keyring = self._registry.releases.keyring
+        wrong, result = contradiction(release, events, keyring), release
         if wrong is not None:
             result = msgspec.structs.replace(
-                release, live=live_versions(events)[0], candidate=None, weight_percent=0.0
+                release, live=live_versions(trusted(events, keyring))[0], candidate=None, weight_percent=0.0
             )
             log.error(
-                "release %d of %s was not written by lading: %s; serving what the history says",
+                "release %d of %s is not what lading wrote: %s; serving what the history says",
                 release.number,
                 release.name,
                 wrong,

@@ -5,20 +5,25 @@ Stores no bytes of bundles and writes no messages about what does not exist: `Re
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.fleet import SqlFleet
 from lading.registry.catalog.sql.releases import SqlReleases
 from lading.registry.catalog.sql.traffic import SqlTraffic
 from lading.registry.catalog.sql.versions import SqlVersions
 
+if TYPE_CHECKING:
+    from lading.release.seals import Keyring
+
 
 class SqlCatalog:
     """A `Catalog` over a database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keyring: Keyring | None = None) -> None:
         self.database = database
         self.versions = SqlVersions(database)
-        self.releases = SqlReleases(database)
+        self.releases = SqlReleases(database, keyring)
         self.traffic = SqlTraffic(database)
         self.fleet = SqlFleet(database)
 

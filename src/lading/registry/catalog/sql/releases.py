@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
+from lading.errors import HistoryBroken
 from lading.ref import Ref
 from lading.registry.catalog.releases import Decide
 from lading.registry.catalog.sql.database import Database
@@ -16,13 +17,15 @@ from lading.registry.catalog.sql.statements import json_text
 from lading.registry.catalog.sql.tables import events, models, releases
 from lading.registry.catalog.sql.version_rows import find, lock_model, move_tag
 from lading.release import Event, EventDraft, Plan, Release, link
+from lading.release.seals import Keyring, key_of, may_follow
 
 
 class SqlReleases:
     """A `ReleaseCatalog` over a database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keyring: Keyring | None = None) -> None:
         self._database = database
+        self.keyring = keyring
 
     def write(self, name: str, decide: Decide, at: str) -> Release | None:
         """Write what `decide` returns for the current release; the last one is current from then on."""
@@ -34,7 +37,7 @@ class SqlReleases:
             # At most two: the end of an open release, and the one that takes its place.
             for current, draft in decide(_current(connection, name, number)):
                 _put(connection, current)
-                if _append(connection, current, draft, at) is None:
+                if self._append(connection, current, draft, at) is None:
                     connection.rollback()
                     return None
             if current is None:
@@ -55,7 +58,7 @@ class SqlReleases:
             # The lock keeps the numbers and hashes of the model's events one chain.
             if lock_model(connection, release.name) is None:
                 return None
-            return _append(connection, release, draft, at)
+            return self._append(connection, release, draft, at)
 
     def current(self, name: str | None) -> list[Release]:
         """Return the current release of one model, or of every model by name, that has one."""
@@ -80,6 +83,40 @@ class SqlReleases:
         with self._database.transaction("read") as connection:
             return [_event(row) for row in connection.execute(query).mappings()]
 
+    def _append(self, connection: Connection, release: Release, draft: EventDraft, at: str) -> Event | None:
+        """Add an event at the end of the model's chain; return it, or None if its version does not exist."""
+        # A first release that is refused leaves no version that its event could be about.
+        number = draft.version or release.candidate or release.live
+        version = find(connection, Ref(release.name, version=number)) if number is not None else None
+        if number is not None and version is None:
+            return None
+        query = select(events).where(events.c.name == release.name).order_by(events.c.seq.desc()).limit(1)
+        row = connection.execute(query).mappings().first()
+        last = None if row is None else _event(row)
+        digest = version.digest if version is not None else ""
+        if self.keyring is None:
+            event = link(last, release, draft, at=at, digest=digest)
+        else:
+            if draft.kind != "sealed":
+                self._check_may_follow(connection, release.name, last)
+            event = link(last, release, draft, at=at, digest=digest, seal=self.keyring.seal)
+        fields = {**msgspec.structs.asdict(event), "evidence": json_text(event.evidence)}
+        connection.execute(insert(events).values(**fields))
+        return event
+
+    def _check_may_follow(self, connection: Connection, name: str, last: Event | None) -> None:
+        """Raise `HistoryBroken` if a seal here would cover what somebody without the key has written."""
+        assert self.keyring is not None
+        if last is None or (key_of(last) is not None and self.keyring.fault(last) is None):
+            return
+        query = select(events).where(events.c.name == name).order_by(events.c.id)
+        fault = may_follow([_event(row) for row in connection.execute(query).mappings()], self.keyring)
+        if fault is not None:
+            raise HistoryBroken(
+                f"history of `{name}`: {fault}",
+                hint=f"`lading history {name} --check` shows it; `--seal` seals it if it is right",
+            )
+
 
 def _current(connection: Connection, name: str, number: int) -> Release | None:
     query = select(releases).where(releases.c.name == name, releases.c.number == number)
@@ -92,22 +129,6 @@ def _put(connection: Connection, release: Release) -> None:
     connection.execute(delete(releases).where(*key))
     fields = {**msgspec.structs.asdict(release), "plan": json_text(release.plan)}
     connection.execute(insert(releases).values(**fields))
-
-
-def _append(connection: Connection, release: Release, draft: EventDraft, at: str) -> Event | None:
-    """Add an event at the end of the model's chain and return it, or None if its version does not exist."""
-    # A first release that is refused leaves no version that its event could be about.
-    number = draft.version or release.candidate or release.live
-    version = find(connection, Ref(release.name, version=number)) if number is not None else None
-    if number is not None and version is None:
-        return None
-    query = select(events).where(events.c.name == release.name).order_by(events.c.seq.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
-    last = None if row is None else _event(row)
-    event = link(last, release, draft, at=at, digest=version.digest if version is not None else "")
-    fields = {**msgspec.structs.asdict(event), "evidence": json_text(event.evidence)}
-    connection.execute(insert(events).values(**fields))
-    return event
 
 
 def _release(row: RowMapping) -> Release:
