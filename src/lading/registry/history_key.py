@@ -16,10 +16,10 @@ def read_keyring(environ: Mapping[str, str] = os.environ) -> Keyring | None:
     path = store_settings(environ).history_key_file
     if not path:
         return None
-    where = f"`LADING_HISTORY_KEY_FILE`, `{path}`"
+    place = f"`LADING_HISTORY_KEY_FILE`, `{path}`"
     try:
         text = Path(path).expanduser().read_text()
     except (OSError, UnicodeDecodeError) as error:
         actual = error.strerror if isinstance(error, OSError) else "other bytes than text"
-        raise InvalidSetting(where, expected="a file that can be read", found=str(actual)) from error
-    return Keyring.parse(text, where)
+        raise InvalidSetting(place, expected="a file that can be read", found=str(actual)) from error
+    return Keyring.parse(text, place)
