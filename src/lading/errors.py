@@ -71,6 +71,9 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── BodyTooLarge
     │   ├── TooManyRows             more rows in one request than the server takes
     │   ├── RunTooLarge             a request whose run needs more memory than models may take
+    │   ├── RequestTooLarge         a request that needs more memory than all may take together
+    │   ├── AnswerTooLarge          an answer of more bytes than the server writes
+    │   ├── ServerBusy              requests in flight take as much memory as they may
     │   ├── QueueFull
     │   ├── MemoryShort             a model that would need more memory than is free
     │   └── DeadlineExceeded
@@ -451,6 +454,18 @@ class TooManyRows(LimitError):
 
 class RunTooLarge(LimitError):
     """A request whose run needs more memory than ``model_memory_mb`` leaves, or than there is."""
+
+
+class RequestTooLarge(LimitError):
+    """A request that alone needs more memory than ``request_memory_mb``."""
+
+
+class AnswerTooLarge(LimitError):
+    """Outputs of more bytes than ``max_answer_bytes``."""
+
+
+class ServerBusy(LimitError):
+    """Requests in flight take ``request_memory_mb`` together; the client may retry."""
 
 
 class QueueFull(LimitError):

@@ -87,9 +87,18 @@ class ServeSettings:
     max_request_rows: int = option(0, "Most rows in one request; 0: as many as its body holds.", at_least=0)
     model_memory_mb: int = option(
         0,
-        "Memory in MB that models and their runs may take in a worker; 0: three quarters of its share of "
-        "what the cgroup or the machine has.",
+        "Memory in MB that models and their runs may take in a worker; 0: five eighths of its share of "
+        "what the cgroup or the machine has, less 168 MB for the worker itself.",
         at_least=0,
+    )
+    request_memory_mb: int = option(
+        0,
+        "Memory in MB that requests in flight and their answers may take in a worker, beyond which they are "
+        "refused with 503; 0: three eighths of that share.",
+        at_least=0,
+    )
+    max_answer_bytes: int = option(
+        128 * 2**20, "Most bytes of output values in one answer; more are refused with 413.", at_least=1
     )
     max_queue: int = option(
         1024, "Requests that may wait for a model; more are answered with 429.", at_least=1

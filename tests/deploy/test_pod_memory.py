@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ from support.workloads import server_of, version, work
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_no_groups()), reason=why_no_groups())]
 
 AT_ONCE = 6
+MANY = 40
+UNLIMITED = (("grpc.max_receive_message_length", -1),)
 # What concerns addresses and folders of a pod alone.
 _NOT_HERE = {"LADING_HOST", "LADING_PORT", "LADING_GRPC_PORT", "LADING_DRAIN_DELAY_S", "LADING_CACHE", "HOME"}
 
@@ -51,15 +55,27 @@ class Pod:
 
     def answers(self, *posts: tuple[str, bytes, dict[str, str]]) -> list[int]:
         """Send each request `AT_ONCE` times at the same time; return the distinct statuses of all."""
+        return sorted(self.statuses(*posts, at_once=AT_ONCE, each=AT_ONCE, retries=True))
+
+    def statuses(
+        self, *posts: tuple[str, bytes, dict[str, str]], at_once: int, each: int, retries: bool = False
+    ) -> set[int]:
+        """Send each request `each` times, `at_once` at the same time; return the distinct statuses.
+
+        With `retries` those are sent again that the server had no room for.
+        """
 
         def post(number: int) -> int:
             path, body, headers = posts[number % len(posts)]
             assert len(body) <= self.max_body_bytes
             url = f"{self.server.url}{path}"
-            return httpx.post(url, content=body, headers=headers, timeout=60).status_code
+            while True:
+                status = httpx.post(url, content=body, headers=headers, timeout=240).status_code
+                if status != 503 or not retries:
+                    return status
 
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            return sorted(set(threads.map(post, range(AT_ONCE * len(posts)))))
+        with ThreadPoolExecutor(at_once) as threads:
+            return set(threads.map(post, range(each * len(posts))))
 
 
 def container_of(bundle: Bundle) -> Any:
@@ -135,6 +151,55 @@ def test_the_largest_grpc_messages_kill_nothing(iris_pod):
                 threads.map(lambda _: ask(channel, "ModelInfer", timeout=60, **fields), range(AT_ONCE))
             )
         assert [len(answer.raw_output_contents) for answer, _ in calls] == [2] * AT_ONCE
+
+
+def test_many_clients_with_the_largest_bodies_of_every_form_at_once_kill_nothing(iris_pod):
+    most = iris_pod.max_body_bytes
+    rows = np.ones(((most - 1000) // 16, 4), np.float32)
+    body, headers = raw("X", rows, "FP32")
+    lists, text = filled(most, b'{"data":[', b"[1.5,2.5,3.5,4.5]", b"]}"), {"content-type": "text/csv"}
+    posts = [
+        ("/v2/models/iris/infer", body, headers),
+        ("/predict", lists, {}),
+        ("/predict", filled(most, b'{"data":[', b"[]", b"]}"), {}),
+        ("/predict", filled(most, b'{"data":[', b"{}", b"]}"), {}),
+        ("/predict", gzip.compress(lists), {"content-encoding": "gzip"}),
+        ("/v2/models/iris/infer", gzip.compress(bytes(most), 1), {"content-encoding": "gzip"}),
+        ("/invocations", b"1.5,2.5,3.5,4.5\n" * (most // 16), text),
+        ("/invocations", b"1,2,3,4\n" * (most // 8), text),
+        ("/invocations", b'{"x":1}\n' * (most // 8), {"content-type": "application/jsonlines"}),
+    ]
+    ended = threading.Event()
+
+    def ask_health() -> set[int]:
+        statuses = set()
+        with httpx.Client(base_url=iris_pod.server.url, timeout=60) as client:
+            while not ended.wait(0.05):
+                statuses.add(client.get("/health").status_code)
+                statuses.add(client.post("/predict", json={"data": [[1, 2, 3, 4]]}).status_code)
+        return statuses
+
+    tensor = {"name": "X", "datatype": "FP32", "shape": rows.shape}
+    fields = {"model_name": "iris", "inputs": [tensor], "raw_input_contents": [rows.tobytes()]}
+
+    def ask_grpc(_number: int) -> str:
+        with grpc.insecure_channel(iris_pod.server.grpc_target(), UNLIMITED) as channel:
+            try:
+                ask(channel, "ModelInfer", timeout=60, **fields)
+            except grpc.RpcError as error:
+                return error.code().name
+        return "OK"
+
+    with ThreadPoolExecutor(MANY + 17) as threads:
+        health, calls = threads.submit(ask_health), [threads.submit(ask_grpc, 0) for _ in range(16)]
+        statuses = iris_pod.statuses(*posts, at_once=MANY, each=8)
+        codes = {call.result() for call in calls}
+        ended.set()
+        assert health.result() == {200}
+    assert iris_pod.group.oom_kills == 0
+    assert statuses <= {200, 400, 413, 429, 503, 504}
+    assert 200 in statuses
+    assert codes <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 
 
 def test_many_rows_and_one_very_long_row_kill_nothing(tmp_path):

@@ -16,10 +16,10 @@ BUNDLES, CACHE = "/lading/bundles", "/lading/cache"
 DOCKER_CONFIG = "/lading/registry-login"
 USER = 65532  # As in the image (`lading.image.build.USER`).
 SERVER_MB = 448
-"""A server without a model takes about 100 MB, the process that reads large bodies 60 MB; the rest is for
-what they read and for requests in flight."""
+"""A server without a model takes about 100 MB, the process that reads large bodies 60 MB; of the rest,
+`request_memory_mb` is for requests in flight, and for what reading them takes."""
 MAX_BODY_MIB = 4
-"""`SERVER_MB` holds six bodies of this size in any form; reading CSV takes 40 times it, one at a time."""
+"""`SERVER_MB` holds ten bodies of this size that wait, and one that is read: 17 times it as lists of rows."""
 
 PRE_STOP_S, DRAIN_DELAY_S, DRAIN_TIMEOUT_S, MARGIN_S = 5, 5, 30, 5
 GRACE_S = PRE_STOP_S + DRAIN_DELAY_S + 2 * DRAIN_TIMEOUT_S + MARGIN_S
@@ -151,7 +151,7 @@ def environment(work: Workload) -> list[Any]:
             "name": "LADING_MAX_BODY_BYTES",
             "value": Noted(
                 str(MAX_BODY_MIB * 2**20),
-                "Reading a request takes up to 40 times its body: for larger ones, raise the memory as well.",
+                "Reading a request takes 10 to 20 times its body: for larger ones, raise the memory as well.",
             ),
         },
         {"name": "LADING_CACHE", "value": CACHE},

@@ -18,9 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lading.errors import BodyInvalid, LadingError, ModelNotReady, NotFound, RunFailed, TooManyRows
+from lading.errors import (
+    AnswerTooLarge,
+    BodyInvalid,
+    LadingError,
+    ModelNotReady,
+    NotFound,
+    RunFailed,
+    TooManyRows,
+)
 from lading.server.inference.dataplane import DataPlane
-from lading.server.inference.job import Job
+from lading.server.inference.job import Job, Outputs
+from lading.server.inference.request_memory import COUNTED_BYTES, Reservation, array_bytes
 from lading.server.metrics import Metrics
 from lading.server.metrics.counts import RequestCounters
 
@@ -30,6 +39,8 @@ NO_ROUTE = "http"
 """The protocol under which requests are counted that no route takes."""
 
 _LONGEST_ID = 128
+_ENCODED = 3
+"""How many times the size of its values an answer is: a float32 has up to 13 characters in JSON."""
 _CANCELLED = (499, "CANCELLED")
 """Statuses of requests whose clients have gone: a version that they do not wait for has failed them."""
 _CLIENT_GONE = "ClientGone"
@@ -42,7 +53,8 @@ class Exchange:
     its ``handler`` takes the exchange and the data plane, resolves the version, validates the inputs, and
     returns the job to run or else the answer; its ``protocol`` is the label under which the request is
     counted. ``plane`` is the data plane as the caller sees it, None if all callers see the same.
-    ``answer_headers`` are sent with the answer, as HTTP headers or as trailing metadata, in lower case.
+    ``reservation`` counts the memory that it takes, None while that is little. ``answer_headers`` are sent
+    with the answer, as HTTP headers or as trailing metadata, in lower case.
     """
 
     # Defaults on the class: what a request does not need costs it nothing.
@@ -52,6 +64,7 @@ class Exchange:
     began: float = 0.0
     plane: DataPlane | None = None
     job: Job | None = None
+    reservation: Reservation | None = None
     answer_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
@@ -102,8 +115,15 @@ def row_limit(most: int) -> Step:
 class Pipeline:
     """Leads exchanges through their steps; one object for all transports of a process."""
 
-    def __init__(self, plane: DataPlane, metrics: Metrics, steps: Steps | None = None) -> None:
+    def __init__(
+        self,
+        plane: DataPlane,
+        metrics: Metrics,
+        steps: Steps | None = None,
+        max_answer_bytes: int = 128 * 2**20,
+    ) -> None:
         self.plane = plane
+        self._max_answer_bytes = max_answer_bytes
         self.metrics = metrics
         steps = steps or Steps()
         # Truth is tested before each loop: a missing step costs 10 ns.
@@ -132,6 +152,8 @@ class Pipeline:
         outcome = exchange.route.handler(exchange, plane)
         if type(outcome) is Job:
             exchange.job, outcome.exchange = outcome, exchange
+            if exchange.reservation is not None:
+                exchange.reservation.grow(array_bytes(outcome.inputs))
             if self._look_up:
                 for look_up in self._look_up:
                     look_up(exchange)
@@ -150,6 +172,27 @@ class Pipeline:
     def forget(self, exchange: Exchange) -> None:
         """Forget the version that an exchange was resolved to, and the release that it was resolved by."""
         exchange.job = exchange.plane = None
+
+    def reserve_answer(self, exchange: Exchange, job: Job, outputs: Outputs) -> None:
+        """Count the answer of a job with more rows than are always small, before it is encoded.
+
+        Raises `AnswerTooLarge`, `RequestTooLarge`, `ServerBusy`.
+        """
+        size = array_bytes(outputs)
+        if size <= COUNTED_BYTES:
+            return
+        if size > self._max_answer_bytes:
+            raise AnswerTooLarge(
+                f"answer of `{job.served.label}`",
+                expected=f"at most {self._max_answer_bytes} bytes of values",
+                found=f"{size}",
+                hint="send fewer rows at a time, ask for fewer outputs, or raise `max_answer_bytes`",
+            )
+        needed = size + _ENCODED * size
+        if exchange.reservation is None:
+            exchange.reservation = self.plane.memory.reserve(needed)
+        else:
+            exchange.reservation.grow(needed)
 
     def as_refusal(self, exchange: Exchange, error: Exception) -> LadingError:
         """Return the error to answer with; one that is a defect of ours is logged with its traceback."""

@@ -24,7 +24,7 @@ from lading.server.observe.observer import Observer
 from lading.server.process.background import BackgroundTasks
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer
-from lading.server.process.serve import model_memory_bytes, serve
+from lading.server.process.serve import model_memory_bytes, request_memory_bytes, serve
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.server_process import serving
@@ -149,9 +149,13 @@ def test_start_to_first_prediction_is_quick(tmp_path):
     assert best < max(0.6, 3 * imports), f"{best:.2f} s, of which imports {imports:.2f} s"
 
 
-def test_models_may_take_three_quarters_of_what_a_worker_has_or_what_is_set():
+def test_models_and_requests_share_what_a_worker_has_or_take_what_is_set():
     mib = 2**20
-    assert model_memory_bytes(ServeSettings(), 1064 * mib) == 750 * mib
-    assert model_memory_bytes(ServeSettings(workers=2), 2128 * mib) == 750 * mib
-    assert model_memory_bytes(ServeSettings(model_memory_mb=100), 1064 * mib) == 100_000_000
+    assert model_memory_bytes(ServeSettings(), 960 * mib) == 500 * mib
+    assert request_memory_bytes(ServeSettings(), 960 * mib) == 300 * mib
+    assert model_memory_bytes(ServeSettings(workers=2), 1920 * mib) == 500 * mib
+    assert request_memory_bytes(ServeSettings(workers=2), 1920 * mib) == 300 * mib
+    assert model_memory_bytes(ServeSettings(model_memory_mb=100), 960 * mib) == 100_000_000
+    assert request_memory_bytes(ServeSettings(request_memory_mb=100), 960 * mib) == 100_000_000
+    assert request_memory_bytes(ServeSettings(), 0) == 0  # Nothing is known: no limit.
     assert model_memory_bytes(ServeSettings(), 0) == 0  # Nothing is known: no limit.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from lading.server.grpc.server_call import Dispatcher, ServerCall, handlers
 from lading.server.grpc.streams import Stream, StreamedExchange, Streams
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
+from lading.server.inference.request_memory import COUNTED_BYTES, Reservation
 from lading.settings import ServeSettings
 
 Begin = Callable[[ServerCall], None]
@@ -41,6 +43,7 @@ class GrpcServer:
     def __init__(self, pipeline: Pipeline, settings: ServeSettings, services: Iterable[Service]) -> None:
         self._pipeline = pipeline
         self._counting = threading.Lock()
+        self._reading = threading.Lock()  # of large messages
         # Calls that wait for a thread wait in no queue of a model, and must not grow without end either.
         self._threads = CallThreads(settings.grpc_threads, settings.max_queue)
         self._calls = OpenCalls(settings, self._threads, pipeline.metrics.count_grpc_ended)
@@ -142,8 +145,7 @@ class GrpcServer:
         pipeline.identify(call, stream.next_request_id())
         outcome, details, status, error = None, "", "OK", None
         try:
-            call.message = read_message(read, call.data)
-            outcome = pipeline.handle(call)
+            outcome = self._handle(call, read)
             if isinstance(outcome, Job):
                 outcome = self._run(call, outcome)
         except Exception as raised:  # noqa: BLE001 - `as_refusal` logs what is no refusal
@@ -160,8 +162,7 @@ class GrpcServer:
         pipeline = self._pipeline
         pipeline.identify(call, call.headers.get(b"x-request-id"))
         try:
-            call.message = read_message(read, call.data)
-            outcome = pipeline.handle(call)
+            outcome = self._handle(call, read)
             if isinstance(outcome, Job):
                 outcome = self._run(call, outcome)
             answer: bytes = outcome.SerializeToString()
@@ -171,6 +172,18 @@ class GrpcServer:
         self._end(call, "OK", len(answer))
         opened.finish(self._calls.reading, answer)
 
+    def _handle(self, call: CallExchange, read: Callable[[bytes], Any]) -> Any:
+        """Read the message and handle it; large ones one at a time, as each takes many times its size."""
+        size = len(call.data)
+        if size < COUNTED_BYTES:
+            call.message = read_message(read, call.data)
+            return self._pipeline.handle(call)
+        call.reservation = Reservation(self._pipeline.plane.memory)
+        call.reservation.receive(size)
+        with self._reading:
+            call.message = read_message(read, call.data)
+            return self._pipeline.handle(call)
+
     def _run(self, call: CallExchange, job: Job) -> Any:
         run, pipeline = self._pipeline.plane.run, self._pipeline
         try:
@@ -178,6 +191,11 @@ class GrpcServer:
         except ModelNotReady:
             job = pipeline.handle_again(call)
             outputs = run(job, call.patience)
+        if job.rows > job.served.loaded.small_rows:  # type: ignore[union-attr]  # it has run
+            pipeline.reserve_answer(call, job, outputs)
+            # It waits in grpcio until the client has read it, or is gone. A stream sends one at a time.
+            if call.reservation is not None and not isinstance(call, StreamedExchange):
+                call.context.add_callback(partial(_keep, call.reservation))
         return job.encode(outputs)
 
     def _refuse(self, opened: ServerCall, call: CallExchange, error: LadingError) -> None:
@@ -206,6 +224,10 @@ class GrpcServer:
         call.context.set_trailing_metadata(metadata)
         # A job and its call name each other: left so, only the garbage collector frees them and their arrays.
         call.job = None
+
+
+def _keep(_reservation: Reservation | None) -> None:
+    """Keep what a callback refers to until the call has ended."""
 
 
 def _options(settings: ServeSettings) -> list[tuple[str, int]]:

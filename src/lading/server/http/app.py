@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from lading.errors import LadingError, ModelNotReady
 from lading.server.exchange import NO_ROUTE, Pipeline
@@ -18,6 +19,7 @@ from lading.server.http.large_bodies import LargeBodies, text_bytes
 from lading.server.http.messages import JSON, ReadElsewhere, Request, Response
 from lading.server.http.router import Router
 from lading.server.inference.job import Deliver, Job
+from lading.server.inference.request_memory import Reservation
 
 CLIENT_GONE = 499
 
@@ -66,12 +68,23 @@ class App:
                     large.submit(request, deliver)
                     return None
                 encoding = request.headers[b"content-encoding"]
-                request.body = unpacked(request.body, encoding, self.max_body_bytes)
+                request.body = unpacked(request.body, encoding, self.max_body_bytes, self._grow(request))
             if len(request.body) > self._slow_bytes and self._gave_away(request, deliver):
                 return None
         except LadingError as error:
             return self._refuse(request, error)
         return self._start(request, deliver, pending_jobs)
+
+    def receive(self, request: Request, size_bytes: int) -> bool:
+        """Reserve memory for a body, or more of it; return whether there is some."""
+        if request.reservation is None:
+            request.reservation = Reservation(self.plane.memory)
+        try:
+            request.reservation.receive(size_bytes)
+        except LadingError as error:
+            request.refusal = error
+            return False
+        return True
 
     def retry(self, request: Request, deliver: Deliver) -> Response | None:
         """Start a request again whose version was unloaded after it was resolved, as `dispatch` did."""
@@ -98,6 +111,12 @@ class App:
             response = self._refuse(request, self.pipeline.as_refusal(request, error))
             request.job = None  # It was not started. See `complete`.
             return response
+
+    def _grow(self, request: Request) -> Callable[[int], None]:
+        """Return what reserves memory for more of a body."""
+        if request.reservation is None:
+            request.reservation = Reservation(self.plane.memory)
+        return request.reservation.grow
 
     def _gave_away(self, request: Request, deliver: Deliver) -> bool:
         """Return whether a large body is being read elsewhere; mark one that only a quick reader may read."""
@@ -126,9 +145,13 @@ class App:
         try:
             if request.response is not None:
                 return request.response
-            outcome = job.outcome
+            outcome: Any = job.outcome
             if type(outcome) is dict:
+                if job.rows > job.served.loaded.small_rows:  # type: ignore[union-attr]  # it has run
+                    self.pipeline.reserve_answer(request, job, outcome)
                 return self._answer(request, job.encode(outcome))
+            if isinstance(outcome, Response):  # It was written elsewhere.
+                return self._answer(request, outcome)
             if isinstance(outcome, LadingError):
                 return self._refuse(request, outcome)
             return self._answer(request, Response(status=CLIENT_GONE))  # Counted, though nobody reads it.
@@ -160,12 +183,14 @@ class App:
         return self._refuse(job.exchange, self.plane.deadline_error(job))
 
     def refuse_body(self, request: Request) -> Response:
-        """Answer a body that is larger than the limit, without having read it."""
+        """Answer a body that is larger than the limit, or than memory has room for; it is unread."""
         self.pipeline.identify(request, request.headers.get(b"x-request-id"))
         try:
             request.route, request.params = self.router.find(request.method, request.path)
         except LadingError:
             request.route = None  # The body is refused either way; only the form of the refusal differs.
+        if request.refusal is not None:
+            return self._refuse(request, request.refusal)
         length = request.headers.get(b"content-length", b"more").decode("latin-1")
         return self._refuse(request, too_large(self.max_body_bytes, length))
 

@@ -14,6 +14,7 @@ from typing import Any
 from lading.server.http.app import App
 from lading.server.http.messages import Request, Response
 from lading.server.inference.job import Job
+from lading.server.inference.request_memory import COUNTED_BYTES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -97,10 +98,13 @@ class AsgiHost:
         return request.response
 
     async def _read(self, request: Request, receive: Receive) -> bytes | None:
-        """Return the whole body, or None as soon as it is known to be larger than the limit."""
+        """Return the whole body, or None as soon as it is known to be larger than there is room for."""
         limit = self._app.max_body_bytes
         length = request.headers.get(b"content-length", b"")
         if length.isdigit() and (len(length) > 18 or int(length) > limit):
+            return None
+        expected = int(length) if length.isdigit() else 0
+        if expected >= COUNTED_BYTES and not self._app.receive(request, expected):
             return None
         parts, size = [], 0
         while True:
@@ -110,6 +114,9 @@ class AsgiHost:
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
+                return None
+            # Of a body in chunks, whose length nobody knows before its end.
+            if not expected and size >= COUNTED_BYTES and not self._app.receive(request, len(part)):
                 return None
             parts.append(part)
             if not message.get("more_body", False):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 from lading.errors import BodyInvalid, BodyTooLarge, MediaTypeRefused
+from lading.server.inference.request_memory import COUNTED_BYTES
+
+_PIECE_BYTES = 2**20
 
 # zlib's window bits: 16 more mean a gzip header.
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 
-def unpacked(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
-    """Undo the ``content-encoding`` of a body.
+def unpacked(
+    body: bytes, encoding: bytes, max_bytes: int, reserve: Callable[[int], None] | None = None
+) -> bytes:
+    """Undo the ``content-encoding`` of a body; `reserve` is called before each piece, and may refuse.
 
     Raises `MediaTypeRefused` for an unknown encoding, `BodyInvalid` if the body is not in that encoding, and
     `BodyTooLarge` for more than `max_bytes`.
@@ -26,7 +33,7 @@ def unpacked(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
     expected = f"a body in `{encoding.decode()}`"
     stream = zlib.decompressobj(window)
     try:
-        plain = stream.decompress(body, max_bytes + 1)
+        plain = _decompressed(stream, body, max_bytes + 1, reserve)
     except zlib.error as error:
         raise BodyInvalid("request body", expected=expected, found=str(error)) from None
     if len(plain) > max_bytes:
@@ -36,6 +43,20 @@ def unpacked(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
         rest = excess if stream.eof else "its beginning only"
         raise BodyInvalid("request body", expected=expected, found=rest)
     return plain
+
+
+def _decompressed(stream: Any, body: bytes, most: int, reserve: Callable[[int], None] | None) -> bytes:
+    parts, size, rest = [], 0, body
+    while size < most and not stream.eof:
+        piece = min(_PIECE_BYTES, most - size)
+        if reserve is not None and (size or len(rest) >= COUNTED_BYTES):
+            reserve(piece)
+        part = stream.decompress(rest, piece)
+        if not part and not stream.unconsumed_tail:
+            break
+        parts.append(part)
+        size, rest = size + len(part), stream.unconsumed_tail
+    return b"".join(parts)
 
 
 def too_large(max_bytes: int, size: str) -> BodyTooLarge:

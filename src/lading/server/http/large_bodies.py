@@ -27,6 +27,7 @@ from lading.server.http.content_encoding import unpacked
 from lading.server.http.messages import Request, Response
 from lading.server.http.reader_process import POLL_S, ReaderProcess, lost_with_process
 from lading.server.inference.job import Deliver, Job
+from lading.server.inference.request_memory import Reservation, array_bytes, csv_bytes, json_bytes
 from lading.settings import ServeSettings
 
 SLOW_BYTES = 256 * 1024
@@ -72,6 +73,7 @@ class _Body:
     reader: int = 0
     job: Job | None = None
     is_answered: bool = False
+    is_unpacked: bool = False
     is_second_try: bool = False
 
 
@@ -99,6 +101,7 @@ class LargeBodies:
         self._bodies: dict[int, _Body] = {}  # all that have no answer yet
         self._unread: deque[_Body] = deque()
         self._ran: deque[_Body] = deque()
+        self._lacks_room = False  # For the first that is not read; it is tried again in a moment.
 
     def submit(self, request: Request, deliver: Deliver) -> None:
         """Have `request` answered, which comes back through `deliver`; raises `QueueFull`."""
@@ -106,6 +109,7 @@ class LargeBodies:
         body = _Body(next(self._numbers), request, copy(request), deliver, deadline)
         assert request.route is not None
         handler = partial(self._reader.read, body.number)
+        body.inner.reservation = None  # Both are one request: the other counts it.
         body.inner.route = dataclasses.replace(request.route, handler=handler)
         with self._changed:
             if len(self._bodies) >= _MOST_WAITING:
@@ -123,7 +127,8 @@ class LargeBodies:
         while True:
             with self._changed:
                 patience_s = POLL_S if self._bodies else _IDLE_S
-                self._changed.wait_for(lambda: self._ran or self._unread, patience_s)
+                self._changed.wait_for(self._has_work, patience_s)
+                self._lacks_room = False
                 # First what has run: its answer frees a place.
                 waiting = self._ran or self._unread
                 body, is_idle = waiting.popleft() if waiting else None, not self._bodies
@@ -133,6 +138,9 @@ class LargeBodies:
                 del body  # Not kept until the next one comes.
             elif is_idle:
                 self._reader.end()
+
+    def _has_work(self) -> bool:
+        return bool(self._ran or (self._unread and not self._lacks_room))
 
     def _sweep(self) -> None:
         """Answer for bodies that are past their deadline, and free the places of clients that have gone."""
@@ -162,25 +170,47 @@ class LargeBodies:
             self._rest(len(body.inner.body))
 
     def _read(self, body: _Body) -> None:
-        inner = body.inner
-        if b"content-encoding" in inner.headers and not body.is_second_try:
+        inner, memory = body.inner, self._plane.memory
+        reservation = body.request.reservation = body.request.reservation or Reservation(memory)
+        if b"content-encoding" in inner.headers and not body.is_unpacked:
             encoding = inner.headers[b"content-encoding"]
-            inner.body = body.request.body = unpacked(inner.body, encoding, self._max_body_bytes)
+            inner.body = unpacked(inner.body, encoding, self._max_body_bytes, reservation.grow)
+            body.request.body, body.is_unpacked = inner.body, True
+        needed = self._reading_bytes(inner)
+        if needed <= memory.most_bytes and not memory.has_room(needed):
+            with self._changed:
+                self._unread.appendleft(body)
+                self._lacks_room = True
+            return
+        reading = memory.reserve(needed)
         try:
             outcome = self._pipeline.handle(inner)
         finally:
             body.reader = self._reader.starts
+            del reading
         if body.is_answered:
             return
         if not isinstance(outcome, Job):
             self._answer(body, outcome)
             return
         body.job = outcome
+        reservation.grow(array_bytes(outcome.inputs))
         try:
             if self._plane.start(outcome, partial(self._has_run, body)):
                 self._write(body, outcome)
         except ModelNotReady as error:
             self._read_again(body, error)
+
+    def _reading_bytes(self, inner: Request) -> int:
+        """Estimate what the process needs to read a body."""
+        if not inner.headers.get(b"content-type", b"").startswith(b"text/csv"):
+            return json_bytes(inner.body)
+        try:
+            served = self._plane.find(*(inner.target() or ()))
+            has_texts = any(tensor.dtype == "string" for tensor in served.signature.inputs)
+        except LadingError:
+            has_texts = False  # Nothing is read: no version answers.
+        return csv_bytes(inner.body, has_texts=has_texts)
 
     def _has_run(self, body: _Body, jobs: list[Job]) -> None:
         """Take a job back from the thread that has run it."""
@@ -198,6 +228,7 @@ class LargeBodies:
             raise lost_with_process()
         else:
             assert job.outcome is not None  # Only a job that was cancelled has none, and it is answered.
+            self._pipeline.reserve_answer(body.request, job, job.outcome)
             self._answer(body, self._reader.write(body.number, job.outcome))
 
     def _read_again(self, body: _Body, error: ModelNotReady) -> None:
@@ -222,7 +253,7 @@ class LargeBodies:
         request.plane, request.job, inner.job = inner.plane, inner.job, None
         # The job that the model has run stays with the batcher, which may still have it after the deadline.
         job = Job(cast("Any", None), {}, None, lambda _outputs: outcome)
-        job.outcome = {} if isinstance(outcome, Response) else outcome
+        job.outcome = cast("Any", outcome)
         job.exchange = request
         body.deliver([job])
 

@@ -24,7 +24,8 @@ class Request(Exchange):
 
     Header names are lower case; ``params`` are the parts of the route. ``waiter`` is the host's own.
     ``is_slow`` is whether only a quick reader may read the body here, ``is_elsewhere`` whether `LargeBodies`
-    has the request, ``is_gone`` whether its client has closed the connection meanwhile.
+    has the request, ``is_gone`` whether its client has closed the connection meanwhile. ``refusal`` is why
+    its body was not received.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Request(Exchange):
     params: Mapping[str, str] = field(default_factory=dict)
     route: Route | None = None
     response: Response | None = field(default=None, init=False)
+    refusal: LadingError | None = field(default=None, init=False)
     waiter: Any = field(default=None, init=False)
     # Defaults on the class: most requests are small.
     is_slow = False

@@ -26,6 +26,7 @@ from lading.server.http.refusals import Refusal
 from lading.server.http.slow_clients import ClientLimits
 from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
 from lading.server.inference.job import Job
+from lading.server.inference.request_memory import COUNTED_BYTES
 
 _MOST_HEAD_BYTES = 64 * 1024
 """Most bytes of a head or of trailers, all of which the parser keeps, and of what frames one chunk."""
@@ -298,11 +299,14 @@ class FastProtocol(HttpConnection):
             return None
         if b"connection" in headers and parser.get_http_version() == "1.0":
             return None  # It may ask for keep-alive, and uvicorn answers that there is none.
-        if len(length) > self.stage.small_digits and (
-            not length.isdigit() or int(length) > self.stage.app.max_body_bytes
-        ):
-            return None
-        return Request(target.method, target.path, b"", headers, b"", target.params, target.route)
+        request = Request(target.method, target.path, b"", headers, b"", target.params, target.route)
+        if len(length) > self.stage.small_digits:
+            app = self.stage.app
+            if not length.isdigit() or int(length) > app.max_body_bytes:
+                return None
+            if int(length) >= COUNTED_BYTES and not app.receive(request, int(length)):
+                return None  # It is refused under ASGI, where what follows is read for a while.
+        return request
 
     def _decline_upgrade(self) -> None:
         """Have the request read again without its wish for another protocol.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lading.server.inference.request_memory import RequestMemory, Reservation
 from lading.server.observe.refusal_log import RefusalLog
 from lading.settings import ServeSettings
 
@@ -44,6 +45,7 @@ class _Reading:
 
     since: float
     unread_bytes: int
+    reservation: Reservation
     taken_bytes: int = 0
 
     def rate(self, now: float) -> float:
@@ -53,14 +55,21 @@ class _Reading:
 class SlowReaders:
     """The connections whose answers wait in memory for their client to read them."""
 
-    def __init__(self, limits: ClientLimits, refusals: RefusalLog) -> None:
+    def __init__(
+        self, limits: ClientLimits, refusals: RefusalLog, memory: RequestMemory | None = None
+    ) -> None:
+        self._memory = memory or RequestMemory()
+        # Of the memory for requests, answers that nobody reads leave half to others.
+        shares = (limits.max_unread_bytes, self._memory.most_bytes // 2)
+        self._most_unread = min(filter(None, shares))
         self._limits = limits
         self._refusals = refusals
         self._readings: dict[Reader, _Reading] = {}
 
     def add(self, reader: Reader, now: float) -> None:
         """Watch a reader from `now` on."""
-        self._readings[reader] = _Reading(now, reader.transport.get_write_buffer_size())
+        size = reader.transport.get_write_buffer_size()
+        self._readings[reader] = _Reading(now, size, self._memory.count(size))
 
     def remove(self, reader: Reader) -> None:
         """Watch a reader no longer: it has caught up, or is gone."""
@@ -73,11 +82,12 @@ class SlowReaders:
             size = reader.transport.get_write_buffer_size()
             reading.taken_bytes += max(0, reading.unread_bytes - size)
             reading.unread_bytes = size
+            reading.reservation.resize(size)
             if now - reading.since > self._limits.allowed_s(reading.taken_bytes):
                 self._cut_off(now, reader, "too slowly")
             else:
                 unread_bytes += size
-        most = self._limits.max_unread_bytes
+        most = self._most_unread
         if unread_bytes > most:
             by_rate = sorted(self._readings.items(), key=lambda item: item[1].rate(now))
             for reader, reading in by_rate:

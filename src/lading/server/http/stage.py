@@ -22,6 +22,7 @@ from lading.server.http.messages import Request, Route
 from lading.server.http.router import LONGEST_CACHED_PATH
 from lading.server.http.slow_clients import ClientLimits, SlowReaders
 from lading.server.inference.job import Job
+from lading.server.inference.request_memory import COUNTED_BYTES
 from lading.server.observe.refusal_log import RefusalLog
 
 log = logging.getLogger("lading.server")
@@ -81,10 +82,10 @@ class Stage:
         self.app = app
         self.limits = limits
         self.refusals = RefusalLog()
-        self.slow_readers = SlowReaders(limits, self.refusals)
+        self.slow_readers = SlowReaders(limits, self.refusals, app.plane.memory)
         self.deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
         self.now = 0.0
-        self.small_digits = len(str(app.max_body_bytes)) - 1
+        self.small_digits = len(str(min(app.max_body_bytes, COUNTED_BYTES))) - 1
         self.heads: dict[bytes, Head] = {}
         self.pending_jobs: list[Job] | None = None
         self.pending_writes: list[Connection] | None = None
@@ -164,6 +165,8 @@ class Stage:
         body_bytes = int(headers.get(b"content-length", b"0"))
         # More bytes than that: another request, or line ends between two, came along.
         if end > LONGEST_HEAD or end + body_bytes != received_bytes or request.route is None:
+            return
+        if body_bytes >= COUNTED_BYTES:  # Its memory is asked for each time.
             return
         if any(name in headers for name in _CREDENTIALS):
             return

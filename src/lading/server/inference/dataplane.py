@@ -26,6 +26,7 @@ from lading.server.inference.inline_runs import SURPRISE_S
 from lading.server.inference.job import Deliver, Job
 from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued
 from lading.server.inference.readiness import Readiness
+from lading.server.inference.request_memory import RequestMemory
 from lading.server.inference.surprise import Surprise
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import ServedVersion, State, not_ready
@@ -80,6 +81,7 @@ class DataPlane:
         batch: BatchLimits | None = None,
         deadline_s: float = 30.0,
         observer: Observer | None = None,
+        memory: RequestMemory | None = None,
     ) -> None:
         self._default = default_model
         self._table = VersionTable.of((), {}, default_model)
@@ -94,6 +96,7 @@ class DataPlane:
         self._caller: Headers | None = None
         self._resolved: ServedVersion | None = None
         self.deadline_s = deadline_s
+        self.memory = memory or RequestMemory()
         self.readiness = Readiness(lambda: self._table)
         self.observer = observer
         if observer is not None:

@@ -5,14 +5,18 @@ Nothing in it changes but what is learned of its runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from lading.bundle import Bundle, Samples
 from lading.bundle.requests import request_signature
 from lading.runtime import Runtime
 from lading.server.inference.inline_runs import InlineRuns
+from lading.server.inference.request_memory import COUNTED_BYTES
 from lading.signature import Signature
 
 
@@ -41,7 +45,8 @@ class LoadedModel:
     ``headers``, ``header_block`` and ``metadata`` name the bundle in answers: for HTTP as pairs and as bytes
     on the wire, for gRPC as metadata. ``never_empty`` names the inputs that must have a value: of a size that
     the model leaves open no golden sample has shown 0. ``plans`` is where protocols keep what they prepare
-    once for a model.
+    once for a model. ``small_rows`` is how many rows have an answer too small to be counted, 0 if their sizes
+    are open.
     """
 
     bundle: Bundle
@@ -56,6 +61,7 @@ class LoadedModel:
     never_empty: tuple[str, ...] = ()
     cost: Cost = Cost(0.0, 0.0)
     plans: dict[Any, Any] = field(default_factory=dict)
+    small_rows: int = 0
 
     @classmethod
     def of(cls, bundle: Bundle, runtime: Runtime, label: str) -> LoadedModel:
@@ -74,7 +80,19 @@ class LoadedModel:
             metadata=tuple((name.decode(), value.decode()) for name, value in headers),
             inline_runs=InlineRuns(signature, learns=False),
             never_empty=tuple(_never_empty(signature, samples)),
+            small_rows=_small_rows(signature),
         )
+
+
+def _small_rows(signature: Signature) -> int:
+    """Return how many rows have outputs of fewer bytes than are counted."""
+    row_bytes = 0
+    for tensor in signature.outputs:
+        sizes = tensor.shape[1:] if signature.batched else tensor.shape
+        if tensor.dtype == "string" or any(isinstance(size, str) for size in sizes):
+            return 0
+        row_bytes += math.prod(map(int, sizes)) * np.dtype(tensor.dtype).itemsize
+    return COUNTED_BYTES // max(1, row_bytes)
 
 
 def _never_empty(signature: Signature, samples: Samples) -> Iterator[str]:

@@ -58,9 +58,10 @@ _STATE = _VERSION_GAUGES.start("state")
 _IN_FLIGHT = _VERSION_GAUGES.start("in_flight")
 _QUEUED = _VERSION_GAUGES.start("queued")
 _LAST_REQUEST_AT = _VERSION_GAUGES.start("last_request_at")
-_PROCESS_GAUGES = Layout(resident_bytes=1, connections=1)
+_PROCESS_GAUGES = Layout(resident_bytes=1, connections=1, request_bytes=1)
 _RESIDENT_BYTES = _PROCESS_GAUGES.start("resident_bytes")
 _CONNECTIONS = _PROCESS_GAUGES.start("connections")
+_REQUEST_BYTES = _PROCESS_GAUGES.start("request_bytes")
 
 _STATM = Path("/proc/self/statm")
 
@@ -88,7 +89,10 @@ class VersionStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker. ``cpu_s`` includes its predecessors of the same number."""
+    """One worker. ``cpu_s`` includes its predecessors of the same number.
+
+    ``request_bytes`` is what requests in flight and their answers take, as far as they are counted.
+    """
 
     number: int
     pid: int
@@ -96,6 +100,7 @@ class WorkerStatus:
     cpu_s: float
     resident_bytes: int
     connections: int
+    request_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +214,7 @@ class Metrics:
         self._publish_versions()
         process = self._store.counters((_PROCESS,), _PROCESS_GAUGES.size)
         process[_RESIDENT_BYTES] = _resident_bytes()
+        process[_REQUEST_BYTES] = self._plane.memory.used_bytes
         if connections is not None:
             process[_CONNECTIONS] = connections
         self._cpu[0] = self._cpu_before_s + time.process_time()
@@ -351,10 +357,12 @@ def _versions(workers: Iterable[WorkerCounters]) -> Iterator[VersionStatus]:
 
 
 def _worker(worker: WorkerCounters) -> WorkerStatus:
-    gauges = worker.counters.get((_PROCESS,), (0.0, 0.0)) if worker.pid else (0.0, 0.0)
+    nothing = (0.0,) * _PROCESS_GAUGES.size
+    gauges = worker.counters.get((_PROCESS,), nothing) if worker.pid else nothing
     cpu: Sequence[float] = worker.counters.get((_CPU,), (0.0,))
     resident, connections = int(gauges[_RESIDENT_BYTES]), int(gauges[_CONNECTIONS])
-    return WorkerStatus(worker.number, worker.pid, worker.starts, cpu[0], resident, connections)
+    requests = int(gauges[_REQUEST_BYTES])
+    return WorkerStatus(worker.number, worker.pid, worker.starts, cpu[0], resident, connections, requests)
 
 
 def _driver(worker: WorkerCounters) -> DriverStatus | None:

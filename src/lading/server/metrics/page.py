@@ -179,6 +179,9 @@ def _workers(summary: Summary) -> Iterator[Metric]:
     cpu = CounterMetricFamily("lading_worker_cpu_seconds", "CPU time of a worker.", labels=labels)
     resident = GaugeMetricFamily("lading_worker_resident_bytes", "Resident memory.", labels=labels)
     connections = GaugeMetricFamily("lading_worker_connections", "Open REST connections.", labels=labels)
+    requests = GaugeMetricFamily(
+        "lading_worker_request_bytes", "Memory of requests in flight and their answers.", labels=labels
+    )
     starts = CounterMetricFamily("lading_worker_starts", "How often a worker was started.", labels=labels)
     alive = GaugeMetricFamily("lading_workers", "Workers that are alive.")
     for worker in summary.workers:
@@ -188,12 +191,13 @@ def _workers(summary: Summary) -> Iterator[Metric]:
         if worker.pid:
             resident.add_metric(number, worker.resident_bytes)
             connections.add_metric(number, worker.connections)
+            requests.add_metric(number, worker.request_bytes)
     alive.add_metric([], sum(1 for worker in summary.workers if worker.pid))
     version = GaugeMetricFamily("lading_info", "1, with the version of lading.", labels=["lading"])
     version.add_metric([lading.__version__], 1)
     build = GaugeMetricFamily("lading_build_info", "1, with what this server runs on.", labels=list(_build()))
     build.add_metric(list(_build().values()), 1)
-    yield from (alive, starts, cpu, resident, connections, version, build)
+    yield from (alive, starts, cpu, resident, connections, requests, version, build)
 
 
 @cache

@@ -19,6 +19,7 @@ from lading.server.http.prefix import checked_prefix
 from lading.server.http.router import Router
 from lading.server.inference.batcher import BatchLimits
 from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.request_memory import RequestMemory
 from lading.server.metrics import Metrics
 from lading.server.metrics.page import (
     CONTENT_TYPE,
@@ -46,9 +47,15 @@ FAMILIES: dict[str, Families] = {
 
 
 def make_plane(
-    settings: ServeSettings, default_model: str = "", observer: Observer | None = None
+    settings: ServeSettings,
+    default_model: str = "",
+    observer: Observer | None = None,
+    memory: RequestMemory | None = None,
 ) -> DataPlane:
-    """Make the data plane with the limits of `settings`; `default_model` answers at the root routes."""
+    """Make the data plane with the limits of `settings`; `default_model` answers at the root routes.
+
+    Requests share `memory`; without it, they take what they need.
+    """
     batch = BatchLimits(
         max_queue=settings.max_queue,
         max_rows=settings.max_batch_rows,
@@ -56,7 +63,7 @@ def make_plane(
         max_delay_s=settings.max_queue_delay_ms / 1000,
     )
     name = settings.default_model or default_model
-    return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, observer=observer)
+    return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, observer=observer, memory=memory)
 
 
 def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore | None = None) -> App:
@@ -80,7 +87,7 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
         for route in routes
     )
     router = Router(checked, native.refuse, tfs.beyond(), root_path)
-    pipeline = Pipeline(plane, metrics, request_steps(settings, cors))
+    pipeline = Pipeline(plane, metrics, request_steps(settings, cors), settings.max_answer_bytes)
     return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
 
 

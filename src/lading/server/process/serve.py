@@ -21,6 +21,7 @@ from lading.runtime.host.allocator import keep_freed_memory
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.host.memory import memory_limit
 from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.request_memory import RequestMemory
 from lading.server.loading.follower import following
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
@@ -42,8 +43,8 @@ from lading.settings import ServeSettings, proofs_folder
 
 log = logging.getLogger("lading.server")
 
-_WORKER_BYTES = 64 * 2**20
-"""What a worker takes before it has a model."""
+_WORKER_BYTES = 160 * 2**20
+"""What a worker takes before it has a model, with the process that reads its large bodies."""
 
 
 def serve(
@@ -73,7 +74,7 @@ def serve(
         # Before the rest: a reference that names nothing fails the start within milliseconds.
         resolver = started.enter_context(closing(Resolver(refs, registry_url, worker)))
         wanted = resolver.resolve()
-        plane = started.enter_context(closing(make_plane(settings, _default_model(refs, wanted), observer)))
+        plane = started.enter_context(closing(_plane(settings, refs, wanted, observer)))
         plane.worker = number
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
         resolver.load(wanted, manager, plane)
@@ -164,6 +165,27 @@ def _manager(
     )
 
 
+def _plane(
+    settings: ServeSettings,
+    refs: Sequence[Ref | Path],
+    wanted: Sequence[Wanted] | None,
+    observer: Observer,
+) -> DataPlane:
+    memory = RequestMemory(request_memory_bytes(settings, memory_limit()))
+    return make_plane(settings, _default_model(refs, wanted), observer, memory)
+
+
+def request_memory_bytes(settings: ServeSettings, limit_bytes: int) -> int:
+    """Return what requests may take in this process, of the `limit_bytes` that all workers have together.
+
+    With what models may take, and with the libraries of a worker, it is all that there is. 0 if nothing is
+    known.
+    """
+    if settings.request_memory_mb:
+        return settings.request_memory_mb * 1_000_000
+    return _shared_bytes(settings, limit_bytes) * 3 // 8
+
+
 def model_memory_bytes(settings: ServeSettings, limit_bytes: int) -> int:
     """Return what models may take in this process, of the `limit_bytes` that all workers have together.
 
@@ -171,7 +193,13 @@ def model_memory_bytes(settings: ServeSettings, limit_bytes: int) -> int:
     """
     if settings.model_memory_mb:
         return settings.model_memory_mb * 1_000_000
-    return max(0, limit_bytes // settings.workers - _WORKER_BYTES) * 3 // 4
+    return _shared_bytes(settings, limit_bytes) * 5 // 8
+
+
+def _shared_bytes(settings: ServeSettings, limit_bytes: int) -> int:
+    """Return what a worker has besides itself; a quarter of its share where that is less than it takes."""
+    share = limit_bytes // settings.workers
+    return max(share - _WORKER_BYTES, share // 4)
 
 
 def _shared_counters(worker: WorkerContext) -> SharedCounters:

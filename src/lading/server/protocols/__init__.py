@@ -28,7 +28,10 @@ STATUS: dict[type[LadingError], int] = {
     errors.BodyTooLarge: 413,
     errors.TooManyRows: 413,
     errors.RunTooLarge: 413,
+    errors.RequestTooLarge: 413,
+    errors.AnswerTooLarge: 413,
     errors.QueueFull: 429,
+    errors.ServerBusy: 503,
     errors.MemoryShort: 503,
     errors.DeadlineExceeded: 504,
     errors.ConflictError: 409,
@@ -66,7 +69,7 @@ def error_response(error: LadingError, body: Any, status: int | None = None) -> 
 def _headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(error, errors.QueueFull):
         return ((b"retry-after", str(error.retry_after_s).encode()),)
-    if isinstance(error, errors.UnavailableError):
+    if isinstance(error, errors.UnavailableError | errors.ServerBusy):
         return ((b"retry-after", b"1"),)
     if isinstance(error, errors.MethodRefused):
         return ((b"allow", ", ".join(error.allowed).encode()),)  # RFC 9110, 15.5.6: a 405 must have it.
