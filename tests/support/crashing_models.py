@@ -86,6 +86,12 @@ def crashing_bundle(folder: Path, model: bytes, rows: Any = ROWS, **changes: Any
     return bundle_of(folder, model, signature, {"X": rows}, outputs={"Y": rows}, **changes)
 
 
+def poisoned_bundle(folder: Path, **changes: Any) -> Bundle:
+    """Write a bundle of `crashing_on_zeros`, which holds: its golden rows are ones."""
+    signature = Signature((tensor("X", "float32", *_SHAPE),), (tensor("Y", "float32", *_SHAPE),))
+    return bundle_of(folder, crashing_on_zeros(), signature, {"X": ROWS}, **changes)
+
+
 def _loop() -> list[Any]:
     from onnx import TensorProto, helper
 

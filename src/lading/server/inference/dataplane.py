@@ -29,7 +29,7 @@ from lading.server.inference.readiness import Readiness
 from lading.server.inference.request_memory import RequestMemory
 from lading.server.inference.surprise import Surprise
 from lading.server.inference.traffic import Headers, Traffic
-from lading.server.inference.version import ServedVersion, State, not_ready
+from lading.server.inference.version import RunMarks, ServedVersion, State, not_ready
 from lading.server.inference.version_table import ANSWERING, VersionTable
 from lading.signature import Array
 
@@ -70,8 +70,9 @@ class DataPlane:
     """The versions that answer, by model name, and the way of a job to one of them.
 
     ``worker`` is the number of this process among those that serve together, 0 if it is alone. ``on_run`` is
-    called with each run that came out of a queue. ``splits`` is whether some release sends callers to one
-    side or the other, ``watches`` whether some release records how requests fare.
+    called with each run that came out of a queue, ``marks_of`` returns the marks of a version. ``splits`` is
+    whether some release sends callers to one side or the other, ``watches`` whether some release records how
+    requests fare.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class DataPlane:
         self._batchers: dict[ServedVersion, Batcher] = {}
         self.worker = 0
         self.on_run: Callable[[ServedVersion, int, float], None] = _ignore_run
+        self.marks_of: Callable[[str, int, str], RunMarks] = _private_marks
         self._caller: Headers | None = None
         self._resolved: ServedVersion | None = None
         self.deadline_s = deadline_s
@@ -403,6 +405,11 @@ def _end_runs(served: ServedVersion) -> None:
 
 def _ignore_run(_served: ServedVersion, _rows: int, _took_s: float) -> None:
     """Ignore a run."""
+
+
+def _private_marks(_name: str, _version: int, _digest: str) -> RunMarks:
+    """Return marks that nobody else reads."""
+    return [0.0, 0.0]
 
 
 class _Waiting:

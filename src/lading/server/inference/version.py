@@ -1,7 +1,7 @@
 """One loaded version of a model and its life, which only goes forward. Decides nothing; the manager does.
 
 loading ─▶ warming ─▶ ready ─▶ draining ─▶ unloaded
-   └─────────┴─▶ failed
+   └─────────┴──────────┴──────────┴─▶ failed
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import enum
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lading.bundle import Manifest, Samples
 from lading.errors import LadingError, ModelNotReady, RunFailed, ShapeRefused
@@ -17,6 +18,10 @@ from lading.server.inference.loaded import LoadedModel
 from lading.signature import Array, Signature
 
 _NO_SIGNATURE = Signature(inputs=(), outputs=())
+
+RunMarks = Any
+"""Two numbers that can be read and set by index: how many runs are under way, and `CANDIDATE_MARK`."""
+RUNS_MARK, CANDIDATE_MARK = 0, 1
 
 
 class State(enum.IntEnum):
@@ -50,7 +55,8 @@ class ServedVersion:
 
     A bundle that is served from a directory, outside a registry, has version 0. ``loaded`` is None until
     the bundle has been opened. After it has been unloaded it is kept for the answers that are still being
-    written, but its runtime is closed.
+    written, but its runtime is closed. ``marks`` says while it runs that it does, in memory that outlives the
+    process, if there is such memory; ``taken_out`` is whether it was ready and crashed.
     """
 
     name: str
@@ -59,6 +65,8 @@ class ServedVersion:
     state: State = State.LOADING
     reason: str = ""
     tags: tuple[str, ...] = ()
+    marks: RunMarks = field(default_factory=lambda: [0.0, 0.0])
+    taken_out: bool = field(default=False, init=False)
     failure: LadingError | None = field(default=None, init=False)
     loaded: LoadedModel | None = field(default=None, init=False)
     in_memory: bool = field(default=False, init=False)
@@ -123,6 +131,13 @@ class ServedVersion:
         self.failure, self.in_memory = error, False
         self.advance(State.FAILED, str(error.message))
 
+    def take_out(self, error: LadingError) -> None:
+        """Answer no more, because of `error`: what waits for this version is resolved again."""
+        model, self.taken_out = self.loaded, True
+        self.fail(error)
+        if model is not None:
+            model.runtime.close()  # Runs in flight keep the session until they end.
+
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run the model; raises `ModelNotReady` if it has been unloaded meanwhile, and `RunFailed`."""
         model = self.loaded
@@ -131,12 +146,17 @@ class ServedVersion:
         for name in model.never_empty:
             if not inputs[name].size:
                 raise self._refusal_of_empty(name, inputs[name])
+        marks = self.marks
+        # No lock: nothing is called between reading and writing, so no other thread comes in between.
+        marks[RUNS_MARK] += 1
         try:
             return model.runtime.run(inputs, outputs)
         except RunFailed:
             if not self.in_memory:  # Closed between the check and the run: not the fault of the request.
                 raise not_ready(self) from None
             raise
+        finally:
+            marks[RUNS_MARK] -= 1
 
     def _refusal_of_empty(self, name: str, array: Array) -> ShapeRefused:
         # Kernels of ONNX Runtime abort the process on sizes that their authors did not think of (GRU, 1.31).
@@ -174,7 +194,7 @@ class ServedVersion:
         if model is not None:
             model.runtime.close()
         with self._condition:
-            if self.state is not State.UNLOADED:
+            if self.state < State.UNLOADED:  # Else another thread was quicker, or it was taken out.
                 self.advance(State.UNLOADED)
         return True
 

@@ -101,12 +101,16 @@ class VersionTable:
         """List the versions whose states decide whether this server is ready."""
         # A model under a release answers while any of its versions is ready: a candidate that is loading or
         # has failed must not take a replica out of traffic.
-        return [
+        deciding = [
             served
             for name, versions in self.models.items()
             for served in versions
             if name not in self.traffic or all(other.state is not State.READY for other in versions)
         ]
+        if not any(served.state is State.READY for versions in self.models.values() for served in versions):
+            return deciding
+        # What crashed here would crash on every replica, and the other models would go with all of them.
+        return [served for served in deciding if not served.taken_out]
 
 
 def nothing_loaded(reason: str) -> str:

@@ -19,7 +19,8 @@ from lading.clock import back_off_s
 from lading.errors import LadingError, RunFailed, UnavailableError
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
-from lading.server.inference.version import ServedVersion, State
+from lading.server.inference.version import CANDIDATE_MARK, ServedVersion, State
+from lading.server.loading.crashes import Crash, record
 from lading.server.loading.loader import prepare
 from lading.server.loading.policy import Key, Load, Policy, Step, Unload, Wanted, held_versions, load_first
 from lading.server.loading.proving import Prover
@@ -62,6 +63,7 @@ class Manager:
         self._weights_folder = weights_folder
         self._opening = opening
         self._prover = prover
+        self._crashes: dict[str, Crash] = {}  # by digest
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
         self._present: list[ServedVersion] = []
@@ -84,6 +86,19 @@ class Manager:
             self._traffic = traffic or {}
             self._publish()
             self._changed.notify_all()
+
+    def take_out(self, crash: Crash) -> None:
+        """Answer no more with a version that crashes its processes, and load it no more."""
+        with self._changed:
+            self._crashes[crash.digest] = crash
+            for served in self._present:
+                # One that is still loading goes when it has loaded.
+                if served.digest == crash.digest and served.state in (State.READY, State.DRAINING):
+                    _take_out(served, crash)
+            self._publish()
+            concerned = [wanted for wanted in self._wanted if wanted.digest == crash.digest]
+        for wanted in concerned:
+            _record(crash, wanted)
 
     def start(self) -> None:
         """Begin to converge."""
@@ -150,12 +165,19 @@ class Manager:
     # Loading.
 
     def _load(self, wanted: Wanted) -> None:
-        served = _loading(wanted)
+        served = self._loading(wanted)
         began = time.monotonic()
         try:
             with self._changed:
                 self._present.append(served)
+                crash = self._crashes.get(wanted.digest)
+                if crash is not None:
+                    _take_out(served, crash)
                 self._publish()
+            if crash is not None:
+                # The worker that saw it may have ended before it could store the evidence.
+                _record(crash, wanted)
+                return
             prove = None
             if self._prover is not None:
                 prove = partial(self._prover.prove, label=served.label, book=wanted.book)
@@ -181,7 +203,10 @@ class Manager:
     def _make_available(self, served: ServedVersion) -> None:
         """Let requests find a version that has been loaded."""
         with self._changed:
-            if self._stop_reason is None:
+            crash = self._crashes.get(served.digest)
+            if crash is not None:
+                _take_out(served, crash)
+            elif self._stop_reason is None:
                 served.advance(State.READY)
             else:
                 # A server that is stopping never becomes ready again, by whatever it was still loading.
@@ -251,9 +276,23 @@ class Manager:
                 if not (served.state is State.DRAINING and served.key in ready)
             ]
             held = held_versions(self._present)
-            awaited = {wanted.key: _loading(wanted) for wanted in self._wanted if wanted.key not in held}
+            awaited = {wanted.key: self._loading(wanted) for wanted in self._wanted if wanted.key not in held}
+            for served in visible:
+                traffic = self._traffic.get(served.name)
+                is_candidate = traffic is not None and traffic.candidate == served.version
+                served.marks[CANDIDATE_MARK] = float(is_candidate)
             self._plane.publish([*visible, *awaited.values()], self._traffic)
 
+    def _loading(self, wanted: Wanted) -> ServedVersion:
+        marks = self._plane.marks_of(*wanted.key)
+        return ServedVersion(*wanted.key, tags=wanted.tags, marks=marks)
 
-def _loading(wanted: Wanted) -> ServedVersion:
-    return ServedVersion(wanted.name, wanted.version, wanted.digest, tags=wanted.tags)
+
+def _take_out(served: ServedVersion, crash: Crash) -> None:
+    served.take_out(crash.error())
+    log.error("%s is taken out of traffic: %s", served.label, served.reason)
+
+
+def _record(crash: Crash, wanted: Wanted) -> None:
+    if wanted.book is not None:
+        record(crash, wanted.book)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lading.release import Release
@@ -24,6 +25,7 @@ from lading.server.metrics.counts import (
     RunCounters,
 )
 from lading.server.metrics.layout import Layout
+from lading.server.metrics.run_marks import RUNNING, run_marks
 from lading.server.metrics.shared_memory import Counters, CounterStore, Name, PrivateCounters, WorkerCounters
 
 __all__ = [
@@ -68,7 +70,7 @@ _STATM = Path("/proc/self/statm")
 
 def is_gauge(name: Name) -> bool:
     """Return whether counters say how things are now; all others count, and outlive their worker."""
-    return name[0] in (_VERSION, _PROCESS, _DRIVER, _VERDICT)
+    return name[0] in (_VERSION, _PROCESS, _DRIVER, _VERDICT, RUNNING)
 
 
 @dataclass(slots=True)
@@ -181,6 +183,7 @@ class Metrics:
         self._cpu = self._store.counters((_CPU,), 1)
         self._cpu_before_s = self._cpu[0]
         plane.on_run = self._count_run
+        plane.marks_of = partial(run_marks, self._store)
 
     @property
     def worker(self) -> int:

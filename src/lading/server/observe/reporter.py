@@ -48,7 +48,7 @@ class Reporter:
         self._observer = observer
         self._failures = failures
         self._feedback_cursor: int | None = None
-        self._reported: set[tuple[str, int, int]] = set()
+        self._reported: set[tuple[str, int, int, State]] = set()
 
     def report_versions(self, releases: Sequence[Release]) -> None:
         """Refuse releases whose version cannot be served here, and note once that a version is ready.
@@ -56,15 +56,17 @@ class Reporter:
         Raises `RegistryUnavailable`, as the other methods do.
         """
         for release in releases:
-            number = release.candidate if release.is_open else release.live
-            served = self._served(release.name, number)
-            if served is None or (release.name, release.number, served.version) in self._reported:
-                continue
+            served = self._served(release.name, release.candidate if release.is_open else release.live)
+            live = self._served(release.name, release.live) if release.is_open else None
             with self._failures.guard(f"reporting on release {release.number} of {release.name}"):
-                if served.state is State.READY:
-                    self._note_ready(release, served)
-                elif served.state is State.FAILED and isinstance(served.failure, _PERMANENT):
-                    self._refuse(release, served, served.failure)
+                if served is not None and not self._is_reported(release, served):
+                    if served.state is State.READY:
+                        self._note_ready(release, served)
+                    elif served.state is State.FAILED and isinstance(served.failure, _PERMANENT):
+                        self._refuse(release, served, served.failure)
+                # What is live beside a candidate was reported at its own release, and may have crashed since.
+                if live is not None and live.taken_out and not self._is_reported(release, live):
+                    self._note_refused(release, live, f"{live.reason} (on {self._observer.replica})")
 
     def report_traffic(self) -> None:
         """Deliver the finished windows, and exchange feedback with the other replicas."""
@@ -85,24 +87,37 @@ class Reporter:
         reason = f"loaded and proved on {replica}"
         event = EventDraft(kind="ready", actor=replica, reason=reason, version=served.version)
         self._registry.releases.note(release, event)
-        self._reported.add((release.name, release.number, served.version))
+        self._remember(release, served)
 
     def _refuse(self, release: Release, served: ServedVersion, failure: LadingError) -> None:
-        replica = self._observer.replica
-        reason = f"{failure.message} (on {replica})"
-        event = EventDraft(kind="refused", actor=replica, reason=reason, version=served.version)
+        reason = f"{failure.message} (on {self._observer.replica})"
+        if not release.can_be_refused or self._is_established(release, served):
+            self._note_refused(release, served, reason)
+            return
         try:
-            if release.can_be_refused and not self._is_established(release, served):
-                self._registry.releases.change(release, state="refused", reason=reason, event=event)
-                log.error("%s is refused: %s", served.label, failure.message)
-            else:
-                self._registry.releases.note(release, event)
-                log.error("%s does not hold on this server: %s", served.label, failure.message)
+            event = self._refused(served, reason)
+            self._registry.releases.change(release, state="refused", reason=reason, event=event)
         except ConflictError:
             # Another process has changed the release: the next turn looks at it as it is then.
             log.info("release %d of %s was changed meanwhile", release.number, release.name)
         else:
-            self._reported.add((release.name, release.number, served.version))
+            log.error("%s is refused: %s", served.label, failure.message)
+            self._remember(release, served)
+
+    def _note_refused(self, release: Release, served: ServedVersion, reason: str) -> None:
+        """Note that this server does not answer with a version that stays what is wanted."""
+        self._registry.releases.note(release, self._refused(served, reason))
+        log.error("%s does not hold on this server: %s", served.label, served.reason)
+        self._remember(release, served)
+
+    def _refused(self, served: ServedVersion, reason: str) -> EventDraft:
+        return EventDraft(kind="refused", actor=self._observer.replica, reason=reason, version=served.version)
+
+    def _is_reported(self, release: Release, served: ServedVersion) -> bool:
+        return (release.name, release.number, served.version, served.state) in self._reported
+
+    def _remember(self, release: Release, served: ServedVersion) -> None:
+        self._reported.add((release.name, release.number, served.version, served.state))
 
     def _is_established(self, release: Release, served: ServedVersion) -> bool:
         """Return whether a live version was ready somewhere long ago: one server does not undo it for all."""

@@ -77,6 +77,8 @@ def serve(
         plane = started.enter_context(closing(_plane(settings, refs, wanted, observer)))
         plane.worker = number
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
+        if worker is not None:
+            worker.on_crash(manager.take_out)
         resolver.load(wanted, manager, plane)
 
         app = make_app(plane, settings, counters)

@@ -24,9 +24,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import msgspec
+
 from lading.errors import LadingError, UsageError
 from lading.logs import DUMP_STACKS_SIGNAL, set_up_logging
+from lading.server.loading.crashes import Crash
+from lading.server.metrics.run_marks import suspects
 from lading.server.metrics.shared_memory import SharedMemory
+from lading.server.process.crash_count import CRASHES, CrashCount
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port
 from lading.server.process.weights_folder import weights_folder
 from lading.server.process.worker import Channel, Message, WorkerContext, replica_id, reported_error
@@ -104,6 +109,8 @@ class Supervisor:
         self._startup_error: LadingError | None = None
         self._weights_folder: Path | None = None
         self._draining_until = 0.0
+        self._crash_count = CrashCount()
+        self._crashes: tuple[Crash, ...] = ()
         self._checked_at = self._watching_since = time.monotonic()
 
     def run(self) -> int:
@@ -155,8 +162,17 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ, started)
 
     def _context(self, number: int, channel: Channel) -> WorkerContext:
-        shared = (self._listener, self._grpc_socket, self._memory)
-        return WorkerContext(number, *shared, channel, self._replica, self._started_at, self._weights_folder)
+        return WorkerContext(
+            number,
+            self._listener,
+            self._grpc_socket,
+            self._memory,
+            channel,
+            self._replica,
+            self._started_at,
+            self._weights_folder,
+            self._crashes,
+        )
 
     def _run_worker(self, context: WorkerContext) -> NoReturn:
         """Be a worker, in the forked process, until its end."""
@@ -237,6 +253,8 @@ class Supervisor:
             self._chooser = None
         if self._draining_until:
             return
+        if -code in CRASHES:
+            self._count_crash(worker, -code)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         now = time.monotonic()
         worker.failures = 0 if now - worker.started_at >= STEADY_S else worker.failures + 1
@@ -247,6 +265,18 @@ class Supervisor:
             log.error("worker %d (process %d) %s, %s", worker.number, pid, how, pause)
         else:
             log.warning("worker %d (process %d) %s; starting another", worker.number, pid, how)
+
+    def _count_crash(self, worker: WorkerProcess, number: int) -> None:
+        """Take the version out of traffic, in every worker, in whose runs workers have crashed repeatedly."""
+        ran = suspects(self._memory.slots[worker.number - 1])
+        for suspect, times in self._crash_count.add(ran, time.monotonic()):
+            crash = Crash(suspect.name, suspect.version, suspect.digest, number, times, time.time())
+            how = "worker processes crashed %d times while they ran %s, which is taken out of traffic"
+            log.error(how, times, crash.label)
+            self._crashes = (*self._crashes, crash)
+            for other in self._workers:
+                if other.channel is not None:
+                    other.channel.send("crashed", msgspec.to_builtins(crash))
 
     # Messages of workers.
 

@@ -2,8 +2,8 @@
 
 Messages are lines of JSON over a socket pair. To the supervisor: ``ask`` (for the choice of what to serve),
 ``chosen``, ``waiting`` (to accept), ``settled`` (every version is ready or has failed), ``refused``. To the
-worker: ``choose``, ``chosen``, ``accept``. When the channel closes the supervisor is gone, and the worker
-drains.
+worker: ``choose``, ``chosen``, ``accept``, ``crashed`` (a version is taken out). When the channel closes the
+supervisor is gone, and the worker drains.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lading import errors
 from lading.errors import LadingError
+from lading.server.loading.crashes import Crash
 from lading.server.metrics.shared_memory import SharedMemory
 
 Message = tuple[str, Any]
@@ -73,6 +76,7 @@ class WorkerContext:
 
     ``replica`` names the server that all workers form, which started at the Unix time ``started_at``;
     ``grpc_socket`` reserves the port of gRPC, ``weights_folder`` is where workers share weights, if they do.
+    ``crashes`` lists the versions that were taken out before this worker began.
     ``on_orphaned`` is called when the supervisor is gone; by default the worker drains as on SIGTERM.
     """
 
@@ -84,9 +88,11 @@ class WorkerContext:
     replica: str
     started_at: float
     weights_folder: Path | None = None
+    crashes: tuple[Crash, ...] = ()
     on_orphaned: Callable[[], None] = _terminate
     _replies: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _may_accept: threading.Event = field(default_factory=threading.Event)
+    _crashed: queue.SimpleQueue[Crash] = field(default_factory=queue.SimpleQueue)
 
     def listen(self) -> None:
         """Begin to receive messages of the supervisor, in a thread."""
@@ -126,6 +132,17 @@ class WorkerContext:
         self.channel.send("waiting")
         self._may_accept.wait()
 
+    def on_crash(self, take_out: Callable[[Crash], None]) -> None:
+        """Call `take_out`, in a thread, for each version that crashed, before this call or after it."""
+        for crash in self.crashes:
+            take_out(crash)
+
+        def follow() -> None:
+            while True:
+                take_out(self._crashed.get())
+
+        threading.Thread(target=follow, name="crashes", daemon=True).start()
+
     def report_error(self, error: LadingError) -> None:
         """Report to the supervisor why this worker cannot serve."""
         # The attributes of an error are the arguments of its constructor.
@@ -136,6 +153,8 @@ class WorkerContext:
             for message in messages:
                 if message[0] == "accept":
                     self._may_accept.set()
+                elif message[0] == "crashed":
+                    self._crashed.put(msgspec.convert(message[1], Crash))
                 else:
                     self._replies.put(message)
         self.on_orphaned()
