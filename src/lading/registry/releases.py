@@ -153,8 +153,8 @@ class Releases:
                 kind="rolled_back",
                 actor=actor,
                 reason=reason,
-                from_=str(current.candidate),
-                to=str(current.live),
+                from_=_number_text(current.candidate),
+                to=_number_text(current.live),
                 version=current.candidate,
             )
             return [(changed(current, {"state": "rolled_back", "reason": reason}, at), event)]
@@ -175,7 +175,7 @@ class Releases:
             done = changed(current, changes, at)
             version = event.version or current.candidate or done.live
             # The history alone has to show what is live.
-            to = str(done.live) if done.live != current.live and not event.to else event.to
+            to = _number_text(done.live) if done.live != current.live and not event.to else event.to
             return [(done, msgspec.structs.replace(event, version=version, to=to))]
 
         named = (
@@ -235,7 +235,7 @@ class Releases:
                 raise _Overtaken(current)
             new = begin(current, name, version, salted, actor=draft.actor, at=at, runtime=runtime)
             new = msgspec.structs.replace(new, reason=draft.reason)
-            live = "" if current is None or current.live is None else str(current.live)
+            live = _number_text(current.live if current is not None else None)
             # The plan is part of the history, also after the release has ended.
             evidence = {"mode": plan.mode, "steps": list(plan.steps), "gates": plan.gates, **draft.evidence}
             first = (new, msgspec.structs.replace(draft, from_=live, evidence=evidence))
@@ -277,10 +277,15 @@ def _superseded(old: Release, new: Release) -> EventDraft:
         kind="superseded",
         actor=new.actor,
         reason=f"release {new.number} took its place",
-        from_=str(old.candidate),
-        to=str(new.candidate or new.live),
+        from_=_number_text(old.candidate),
+        to=_number_text(new.candidate or new.live),
         version=old.candidate,
     )
+
+
+def _number_text(version: int | None) -> str:
+    """Return a version as events have it; empty for none."""
+    return "" if version is None else str(version)
 
 
 def _stale(release: Release, current: Release | None) -> StaleRelease:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lading.bundle import MANIFEST_FILE, Bundle
@@ -84,12 +85,12 @@ class Report(Checks):
         # It may have ended after its last check, while the model was closed.
         self.checks = [check for check in self.checks if check.name != outcome.step]
         self.add(fault)
-        for name in MODEL_CHECKS[MODEL_CHECKS.index(outcome.step) + 1 :]:
-            self.add(skipped(name, f"`{outcome.step}` did not hold"))
+        left = MODEL_CHECKS[MODEL_CHECKS.index(outcome.step) + 1 :]
+        self.skip(left, because=f"`{outcome.step}` did not hold")
 
-    def skip_from(self, first: str, names: tuple[str, ...], because: str) -> None:
-        """Add every check from `first` on as skipped."""
-        self.checks += [skipped(name, because) for name in names[names.index(first) :]]
+    def skip(self, names: Sequence[str], because: str) -> None:
+        """Add the checks of these names as skipped."""
+        self.checks += [skipped(name, because) for name in names]
 
     def identity(self, bundle: Bundle | Path | str) -> tuple[str, str]:
         """Return digest and name; of a bundle that cannot be opened the digest of the manifest's bytes."""

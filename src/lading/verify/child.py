@@ -54,7 +54,7 @@ class Output:
 def main(argument: str) -> int:
     """Do the job that `argument` describes, and return the exit code."""
     job = msgspec.json.decode(argument, type=Job)
-    _confine(job.timeout_s)
+    _confine(job.timeout_s, job.parent)
     output = Output()
     path = Path(job.path)
     try:
@@ -91,7 +91,7 @@ def _rehearse(bundle: Bundle, threads: int, output: Output) -> None:
     runtime.close()
 
 
-def _confine(timeout_s: float) -> None:
+def _confine(timeout_s: float, parent: int) -> None:
     """Keep this process from outliving its parent and its time, and from taking memory of others."""
     # Ctrl-C, and the SIGTERM of a service manager, reach the parent as well, which ends this one: it must not
     # look as if the model had ended it.
@@ -100,7 +100,7 @@ def _confine(timeout_s: float) -> None:
     # The default action of SIGALRM ends the process in whatever native code it is.
     signal.alarm(math.ceil(timeout_s) + _GRACE_S)
     _limit_resources()
-    end_with_parent()
+    end_with_parent(parent)
     # Another kernel or a sandbox may not have this file; then the size is limited all the same.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_MOST_SCORE, encoding="ascii")

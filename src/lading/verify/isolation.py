@@ -6,6 +6,7 @@ becomes a sentence that names the step.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,7 +34,6 @@ ACTIONS = {
     "golden": "running the golden samples",
     "batch": "running rows alone and together",
     "latency": "timing runs",
-    "memory": "measuring memory",
     "warm": "running many rows",
 }
 """What is done in each step, for the middle of a sentence."""
@@ -44,13 +44,14 @@ _LONGEST_LAST_LINE = 160
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True):
-    """What to do with the bundle at ``path``, whose files the caller has just checked."""
+    """What to do with the bundle at ``path``, whose files the process ``parent`` has just checked."""
 
     kind: Kind
     path: str
     digest: str
     threads: int
     timeout_s: float
+    parent: int
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,11 +65,15 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the process reported, and how it ended; ``fault`` is None if it ended by itself."""
+    """What the process reported, and how it ended; ``fault`` is None if it ended by itself.
+
+    ``killed`` is whether something from outside ended it, most often the kernel because memory ran out.
+    """
 
     records: Sequence[Record]
     step: str
     fault: ModelCrashed | ModelEndless | RunFailed | None
+    killed: bool = False
 
     @property
     def check(self) -> Check | None:
@@ -99,7 +104,7 @@ class Child:
         self._label = bundle.manifest.name
         self._timeout_s = timeout_s
         self._first = "onnx" if kind == "verify" else "session"
-        job = Job(kind, str(bundle.path.absolute()), bundle.digest, threads, timeout_s)
+        job = Job(kind, str(bundle.path.absolute()), bundle.digest, threads, timeout_s, os.getpid())
         # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
         command = [sys.executable, "-P", "-m", "lading.verify.child", msgspec.json.encode(job).decode()]
         self._process = subprocess.Popen(  # noqa: S603
@@ -126,7 +131,8 @@ class Child:
             return Outcome(records, step, None)
         if late or code == -signal.SIGALRM:
             return Outcome(records, step, self._endless(step))
-        return Outcome(records, step, self._crashed(step, code, _last_line(messages)))
+        fault = self._crashed(step, code, _last_line(messages))
+        return Outcome(records, step, fault, killed=code == -signal.SIGKILL)
 
     def kill(self) -> None:
         """End the process now; `outcome` then returns that it was ended. Twice is no error."""

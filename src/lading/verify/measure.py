@@ -6,6 +6,7 @@ MB is 1,000,000 bytes. docs/reference/verify.md says how each is measured.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -65,7 +66,8 @@ def memory_mb(bundle: Bundle, threads: int, timeout_s: float = _PROBE_TIMEOUT_S)
     Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
     """
     # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
-    command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", str(bundle.path), str(threads)]
+    arguments = [str(bundle.path), str(threads), str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:

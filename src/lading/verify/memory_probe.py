@@ -1,6 +1,6 @@
-"""How much memory one model takes, as a process of its own: ``python -m lading.verify.memory_probe DIR 1``.
+"""How much memory one model takes, in a process of its own.
 
-Prints one JSON object. Imported by nothing in lading: the process that verifies has freed memory in its heap,
+``python -m lading.verify.memory_probe DIR THREADS PARENT`` does it; PARENT is the process that it ends with. Prints one JSON object. Imported by nothing in lading: the process that verifies has freed memory in its heap,
 and a second load there would use it and seem to take none.
 """
 
@@ -16,6 +16,7 @@ from lading.bundle import Bundle
 from lading.errors import BatchMismatch
 from lading.onnx_runtime import import_onnxruntime
 from lading.runtime.host.allocator import keep_freed_memory
+from lading.runtime.host.signals import end_with_parent
 from lading.runtime.open import load_runtime
 from lading.verify.golden_replay import repeat_rows, replay
 
@@ -74,4 +75,5 @@ def _status(name: str) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent(int(sys.argv[3]))
     sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import httpx
 import pytest
 
 from lading.bundle import Bundle
-from lading.errors import ModelCrashed, ModelEndless, RegistryUnavailable
+from lading.errors import ModelCrashed, ModelEndless, RegistryUnavailable, UnavailableError
 from lading.evidence import Evidence
 from lading.registry import Registry
 from lading.release import Plan
@@ -71,6 +74,23 @@ def test_a_crash_is_evidence_and_no_other_server_tries(tmp_path):
         assert [check.name for check in evidence.failures] == ["session"]
         with pytest.raises(ModelCrashed, match=f"SIGSEGV .*, on {evidence.measured_at[:10]}"):
             prove(prover(tmp_path), bundle, registry)
+
+
+def test_a_model_whose_process_was_killed_is_no_crash_and_is_loaded_later(tmp_path):
+    bundle = crashing_bundle(tmp_path / "b", endless_run())
+
+    def kill_the_process() -> None:
+        wait_until(lambda: child_of(os.getpid()))
+        os.kill(child_of(os.getpid()), signal.SIGKILL)
+
+    with Registry.open(str(tmp_path / "registry")) as registry:
+        killing = threading.Thread(target=kill_the_process)
+        killing.start()
+        # The manager tries again after such an error, and no release is refused because of it.
+        with pytest.raises(UnavailableError, match=r"SIGKILL \(9\)"):
+            prove(prover(tmp_path), bundle, registry)
+        killing.join()
+        assert registry.evidence(bundle.digest) == []
 
 
 def test_a_registry_that_cannot_be_written_or_read_serves_all_the_same(tmp_path, caplog):

@@ -51,7 +51,7 @@ def test_the_version_that_ran_in_more_crashes_goes():
     assert count.add([OTHER], 1.0) == [(OTHER, 2)]
 
 
-def test_versions_that_cannot_be_told_apart_go_together_with_the_third_crash():
+def test_versions_that_cannot_be_distinguished_go_together_with_the_third_crash():
     count = CrashCount()
     assert count.add([LIVE, OTHER], 0.0) == []
     assert count.add([LIVE, OTHER], 1.0) == []

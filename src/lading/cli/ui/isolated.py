@@ -74,9 +74,7 @@ def _is_forkable() -> bool:
 def _end_with(parent: int) -> None:
     from lading.runtime.host.signals import end_with_parent
 
-    end_with_parent()
-    if os.getppid() != parent:  # It has ended before that was set.
-        os._exit(1)
+    end_with_parent(parent)
 
 
 def _wait(pid: int, timeout_s: float) -> tuple[int, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -22,7 +23,12 @@ def how_it_ended(code: int) -> str:
     return name_of_signal(-code) if code < 0 else f"exit code {code}"
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when the thread that started it ends; only Linux can do so."""
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the thread of the process `parent` that started it ends.
+
+    Ends it at once if `parent` has ended before. Only Linux can do so.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -62,7 +62,8 @@ class Prover:
         """Run the model of `bundle` in a process of its own, unless it is proved; calls `before` first.
 
         Of several servers that want the same one runs it, and the others wait. Raises `ModelCrashed`,
-        `ModelEndless`, what the load or the replay raises, and `UnavailableError` if there is no process.
+        `ModelEndless`, what the load or the replay raises, and `UnavailableError` if there is no process or
+        it was killed.
         """
         if self.is_proved(bundle):
             return
@@ -74,6 +75,9 @@ class Prover:
             outcome = self._run(bundle, label)
             if outcome.is_crash:
                 _record(bundle, outcome, book)
+            if outcome.killed and outcome.fault is not None:
+                # As good a model may be killed another time: it is loaded again after a pause.
+                raise UnavailableError(**vars(outcome.fault))
             outcome.raise_error()
             self._keep(bundle)
 

@@ -133,8 +133,8 @@ def _handle(app: App, plane: DataPlane, request: Request) -> Response | Job:
 
 def main() -> None:
     """Read bodies for the server at the other end of the socket whose descriptor is the only argument."""
-    for kind in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(kind, signal.SIG_IGN)  # Of the terminal: the server ends this process.
+    # Of a service manager, which may send it to all processes: the server drains, and ends this one.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = wire.BodyChannel(socket.socket(fileno=int(sys.argv[1])))
     try:
         _serve(channel)

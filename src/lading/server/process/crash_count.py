@@ -19,7 +19,7 @@ CRASHES = frozenset(
 """Signals by which native code ends its process; all others come from outside."""
 
 _ENOUGH = 2
-_SURELY = 3  # From then on versions that cannot be told apart go together.
+_SURELY = 3  # From then on versions that cannot be distinguished go together.
 
 
 class CrashCount:

@@ -77,8 +77,6 @@ def serve(
         plane = started.enter_context(closing(_plane(settings, refs, wanted, observer)))
         plane.worker = number
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
-        if worker is not None:
-            worker.on_crash(manager.take_out)
         resolver.load(wanted, manager, plane)
 
         app = make_app(plane, settings, counters)
@@ -156,7 +154,7 @@ def _manager(
 
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
     prover = Prover(proofs_folder(), timeout_s=settings.load_timeout_s, threads=threads)
-    return Manager(
+    manager = Manager(
         plane,
         threads=threads,
         drain_timeout_s=settings.drain_timeout_s,
@@ -165,6 +163,9 @@ def _manager(
         opening=opening,
         prover=prover if settings.isolate == "on" else None,
     )
+    if worker is not None:
+        worker.on_crash(manager.take_out)
+    return manager
 
 
 def _plane(
