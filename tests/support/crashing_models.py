@@ -92,6 +92,29 @@ def poisoned_bundle(folder: Path, **changes: Any) -> Bundle:
     return bundle_of(folder, crashing_on_zeros(), signature, {"X": ROWS}, **changes)
 
 
+def slow_operator_bundle(folder: Path) -> Bundle:
+    """Write a bundle that multiplies square matrices as large as the greatest value says, in one operator.
+
+    A run cannot be ended within an operator.
+    """
+    constants = {"two": np.array([2], "int64"), "one": np.array([1], "int64"), "zero": np.array(0, "float32")}
+    nodes = [
+        node("ReduceMax", "X", "greatest", keepdims=0),
+        node("Cast", "greatest", "size", to=7),
+        node("Reshape", "size one", "sizes"),
+        node("Expand", "sizes two", "square"),
+        node("ConstantOfShape", "square", "matrix"),
+        node("MatMul", "matrix matrix", "product"),
+        node("ReduceSum", "product", "sum", keepdims=0),
+        node("Mul", "sum zero", "nothing"),
+        node("Add", "X nothing", "Y"),
+    ]
+    signature = Signature((tensor("X", "float32", *_SHAPE),), (tensor("Y", "float32", *_SHAPE),))
+    # The golden rows take long enough that requests are not run on the event loop.
+    rows = np.full((2, 4), 400, "float32")
+    return bundle_of(folder, _model(nodes, constants), signature, {"X": rows})
+
+
 def _loop() -> list[Any]:
     from onnx import TensorProto, helper
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lading.bundle import Bundle
+from lading.bundle import Bundle, Draft, write_bundle
 from lading.signature import Signature
 from support.onnx_graphs import bundle_of, graph, node, tensor
 
@@ -35,6 +35,23 @@ def bundle_with(folder: Path, model: bytes, x: Any, y: Any, rows: Any = None) ->
         dtype, shape = x
         rows = draw(2, *(size for size in shape[1:] if isinstance(size, int)), dtype=dtype)
     return bundle_of(folder, model, Signature(inputs=(tensors[0],), outputs=(tensors[1],)), {"X": rows})
+
+
+def with_external_data(inside: Bundle, folder: Path) -> Bundle:
+    """Write the bundle `inside` once more into `folder`, with the weights in a file beside the model."""
+    import onnx
+
+    saved, beside = folder / "model.onnx", folder / "weights.bin"
+    onnx.save(onnx.load(inside.model_path), saved, save_as_external_data=True, location=beside.name)
+    draft = Draft(**{name: getattr(inside.manifest, name) for name in Draft.__struct_fields__})
+    return write_bundle(
+        folder / "outside",
+        draft,
+        model=saved,
+        samples=inside.samples(),
+        requirements=(inside.path / "requirements.txt").read_text(),
+        external={beside.name: beside},
+    )
 
 
 def odd_sizes(folder: Path) -> Bundle:

@@ -67,9 +67,13 @@ def serving(
     environ: dict[str, str] | None = None,
     ready: bool = True,
     group: MemoryGroup | None = None,
+    prefix: tuple[str, ...] = (),
 ) -> Iterator[ServerProcess]:
-    """Run ``lading serve REF…`` until the block ends; wait for it to be ready unless `ready` is false."""
-    command = [sys.executable, "-m", "lading", "serve", *map(str, refs), "--port", "0", *flags]
+    """Run ``lading serve REF…`` until the block ends; wait for it to be ready unless `ready` is false.
+
+    `prefix` is a command that runs it.
+    """
+    command = [*prefix, sys.executable, "-m", "lading", "serve", *map(str, refs), "--port", "0", *flags]
     if group is not None:
         command = group.command(*command)
     process = subprocess.Popen(

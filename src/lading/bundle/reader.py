@@ -13,8 +13,8 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -50,13 +50,21 @@ from lading.errors import (
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
+Stamp = tuple[int, int, int, int, int]
+"""What tells that a file is still the same: device, inode, size, and the times of its last changes."""
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
 class Bundle:
-    """One packed model version in a directory; ``digest`` is its identity."""
+    """One packed model version in a directory; ``digest`` is its identity.
+
+    ``stamps`` are those of the files as they were checked.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
+    stamps: Mapping[str, Stamp] = field(default_factory=dict, compare=False)
 
     @classmethod
     def open(cls, path: Path | str, *, digest: str | None = None) -> Self:
@@ -72,12 +80,13 @@ class Bundle:
             data = _read_file(folder, MANIFEST_FILE)
             manifest = read_manifest(data, digest)
             _check_names(folder, manifest)
-            for name, entry in sorted(manifest.files.items()):
-                _check_file(folder, name, entry)
+            stamps = {
+                name: _check_file(folder, name, entry) for name, entry in sorted(manifest.files.items())
+            }
             decode_samples(manifest.signature, _read_file(folder, SAMPLES_FILE))
             check_requirements(_read_file(folder, REQUIREMENTS_FILE))
             _check_model(folder, manifest)
-        return cls(path, manifest, manifest_digest(data))
+        return cls(path, manifest, manifest_digest(data), stamps)
 
     @property
     def model_path(self) -> Path:
@@ -92,6 +101,26 @@ class Bundle:
         if digest != expected:
             raise _digest_mismatch(SAMPLES_FILE, expected, digest)
         return decode_samples(self.manifest.signature, data)
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Read the files by their paths within: what is read is what was checked, or `DigestMismatch`.
+
+        ONNX Runtime opens the model, and what it names, by itself. Files that have changed since they were
+        checked are checked again before.
+        """
+        with _open_directory(self.path) as folder:
+            before = {name: _stamp_of(folder, name) for name in self.manifest.files}
+            for name, entry in self.manifest.files.items():
+                if before[name] != self.stamps.get(name):
+                    before[name] = _check_file(folder, name, entry)
+            yield
+        # The path again: the directory may have been replaced as a whole.
+        with _open_directory(self.path) as folder:
+            for name, stamp in before.items():
+                if _stamp_of(folder, name) != stamp:
+                    expected = "to stay as it is while the model is loaded"
+                    raise DigestMismatch(f"`{name}`", expected=expected, found="another file, or a change")
 
     def predict(self, rows: Any, outputs: Sequence[str] | None = None) -> lading.Prediction:
         """Predict for `rows` in this process, as `lading.predict` does: once the golden samples hold here."""
@@ -195,14 +224,29 @@ def _check_names(folder: int, manifest: Manifest) -> None:
         raise FileUnexpected(quote(min(extra)), expected="only files that the manifest names", found="it")
 
 
-def _check_file(folder: int, name: str, entry: FileEntry) -> None:
+def _check_file(folder: int, name: str, entry: FileEntry) -> Stamp:
+    """Check a file, and return its stamp from before that."""
     with _open_file(folder, name) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size != entry.size:
-            raise SizeMismatch(f"`{name}`", expected=f"{entry.size} bytes", found=str(size))
+        status = os.fstat(file.fileno())
+        if status.st_size != entry.size:
+            raise SizeMismatch(f"`{name}`", expected=f"{entry.size} bytes", found=str(status.st_size))
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != entry.sha256:
         raise _digest_mismatch(name, entry.sha256, digest)
+    return _stamp(status)
+
+
+def _stamp_of(folder: int, name: str) -> Stamp | None:
+    try:
+        return _stamp(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    # The time of the last change of the inode cannot be set: a file that was replaced or rewritten has
+    # another one, also if it got its former size and times back.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _check_model(folder: int, manifest: Manifest) -> None:

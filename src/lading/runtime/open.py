@@ -18,7 +18,8 @@ def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
     """Open the model of `bundle` without checking its signature; ``threads=0`` means `cpu_limit`.
 
     Raises `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch` (a dtype that no signature can name),
-    `FormatUnsupported` (a runtime that this lading does not have).
+    `FormatUnsupported` (a runtime that this lading does not have), and the `BundleError` of a file that has
+    changed since it was checked.
     """
     kind = bundle.manifest.runtime
     if kind != "onnx":
@@ -26,7 +27,8 @@ def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
             f"runtime of bundle `{bundle.manifest.name}`", expected="`onnx`", found=f"`{kind}`"
         )
     divisible = bundle.manifest.signature.batched
-    return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit(), divisible=divisible)
+    with bundle.unchanged():
+        return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit(), divisible=divisible)
 
 
 def load_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:

@@ -59,7 +59,7 @@ def main(argument: str) -> int:
     path = Path(job.path)
     try:
         manifest = read_manifest((path / MANIFEST_FILE).read_bytes(), job.digest)
-        bundle = Bundle(path, manifest, job.digest)
+        bundle = Bundle(path, manifest, job.digest, job.stamps)
         if job.kind == "verify":
             checks = ModelChecks(output.begin, lambda check, numbers: _tell(output, check, numbers))
             checks.examine(bundle, job.threads)

@@ -18,6 +18,7 @@ import msgspec
 
 from lading import errors
 from lading.bundle import Bundle
+from lading.bundle.reader import Stamp
 from lading.errors import LadingError, ModelCrashed, ModelEndless, RunFailed
 from lading.evidence import Check
 from lading.onnx_runtime import import_onnxruntime
@@ -52,6 +53,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     threads: int
     timeout_s: float
     parent: int
+    stamps: dict[str, Stamp]
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,7 +106,8 @@ class Child:
         self._label = bundle.manifest.name
         self._timeout_s = timeout_s
         self._first = "onnx" if kind == "verify" else "session"
-        job = Job(kind, str(bundle.path.absolute()), bundle.digest, threads, timeout_s, os.getpid())
+        stamps = dict(bundle.stamps)
+        job = Job(kind, str(bundle.path.absolute()), bundle.digest, threads, timeout_s, os.getpid(), stamps)
         # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
         command = [sys.executable, "-P", "-m", "lading.verify.child", msgspec.json.encode(job).decode()]
         self._process = subprocess.Popen(  # noqa: S603

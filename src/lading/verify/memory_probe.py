@@ -1,7 +1,7 @@
-"""How much memory one model takes, in a process of its own.
+"""How much memory one model takes, in a process: ``python -m lading.verify.memory_probe DIR THREADS PARENT``.
 
-``python -m lading.verify.memory_probe DIR THREADS PARENT`` does it; PARENT is the process that it ends with. Prints one JSON object. Imported by nothing in lading: the process that verifies has freed memory in its heap,
-and a second load there would use it and seem to take none.
+Prints one JSON object, and ends with the process PARENT. Imported by nothing in lading: the process that
+verifies has freed memory in its heap, and a second load there would use it and seem to take none.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def test_many_processes_that_open_a_new_registry_create_one(root):
 def test_an_interrupted_creation_is_finished_by_the_next_process(root):
     root.mkdir()
     # As after a kill between the switch to WAL and the tables.
-    with contextlib.closing(sqlite3.connect(root / "catalog.db")) as begun:
+    with contextlib.closing(sqlite3.connect(root / "catalog.new")) as begun:
         begun.execute("PRAGMA journal_mode = WAL")
     (root / "catalog.lock").touch()
     with Registry.open(str(root)) as registry:
@@ -164,6 +164,30 @@ def test_an_interrupted_creation_is_finished_by_the_next_process(root):
     with pytest.raises(ModelNotFound):
         registry.resolve("iris")
     registry.close()
+
+
+def test_a_catalog_that_was_cut_to_nothing_is_not_taken_for_a_new_one(root):
+    with Registry.open(str(root)):
+        pass
+    (root / "catalog.db").write_bytes(b"")
+    with pytest.raises(RegistryUnavailable, match=r"the tables of a catalog, found `catalog.db` of 0 bytes"):
+        Registry.open(str(root))
+    command = [sys.executable, "-m", "lading", "list", "--registry", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: catalog of registry")
+    assert "restore it from a backup" in done.stderr
+    assert (root / "catalog.db").stat().st_size == 0, "nothing was written into it"
+
+
+def test_a_database_of_something_else_is_left_alone(root):
+    root.mkdir()
+    with contextlib.closing(sqlite3.connect(root / "catalog.db")) as other:
+        other.execute("CREATE TABLE cats (name)")
+    with pytest.raises(RegistryUnavailable, match="bytes without them"):
+        Registry.open(str(root))
+    with contextlib.closing(sqlite3.connect(root / "catalog.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
 
 
 def test_the_catalog_is_in_wal_mode_checks_foreign_keys_and_syncs_fully(root):

@@ -31,6 +31,7 @@ from support.large_models import (
     recurrent,
     small_tensors,
     sparse,
+    with_external_data,
     words,
 )
 
@@ -92,23 +93,8 @@ def test_a_copy_answers_like_the_model_to_the_last_bit(tmp_path, folder, caplog,
 
 @pytest.mark.slow
 def test_weights_in_external_data_are_shared_too(tmp_path, folder):
-    import onnx
-
-    from lading.bundle import Draft, write_bundle
-
     inside = matrix(tmp_path / "inside")
-    beside = tmp_path / "weights.bin"
-    saved = tmp_path / "model.onnx"
-    onnx.save(onnx.load(inside.model_path), saved, save_as_external_data=True, location=beside.name)
-    draft = Draft(**{name: getattr(inside.manifest, name) for name in Draft.__struct_fields__})
-    bundle = write_bundle(
-        tmp_path / "outside",
-        draft,
-        model=saved,
-        samples=inside.samples(),
-        requirements=(inside.path / "requirements.txt").read_text(),
-        external={beside.name: beside},
-    )
+    bundle = with_external_data(inside, tmp_path)
     assert inside.weights_bytes() == pytest.approx(bundle.weights_bytes(), rel=0.001)
     runtime = load_shared(bundle, folder, threads=1)
     assert runtime is not None

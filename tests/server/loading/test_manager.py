@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
 from lading.server.loading import manager as manager_module
+from lading.server.loading.crashes import Crash
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Step, Unload, Wanted, load_first
 from support.bundles import linear_bundle
@@ -309,3 +311,42 @@ def test_an_unexpected_error_in_a_step_is_logged_once_and_the_manager_retries(
     assert first.state is State.UNLOADED
     logged = [record for record in caplog.records if "a step of the manager failed" in record.message]
     assert len(logged) == 1
+
+
+def test_a_version_that_finds_no_file_descriptor_is_loaded_later(plane, bundles, caplog):
+    tries: list[int] = []
+
+    def open_with_few_descriptors() -> Bundle:
+        tries.append(1)
+        if len(tries) > 1:
+            return Bundle.open(bundles[0].path)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            return Bundle.open(bundles[0].path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    with managing(plane, Wanted("iris", 1, bundles[0].digest, open_with_few_descriptors)):
+        wait_until(lambda: is_ready(plane))
+    assert "cannot be loaded now, retrying in 0.5 s: file descriptors" in caplog.text
+
+
+def test_a_version_that_was_taken_out_answers_no_more_and_is_not_loaded_again(plane, bundles):
+    crash = Crash("iris", 1, bundles[0].digest, signal=6, times=2, at=0.0)
+    with managing(plane, wanted(bundles[0], 1), wanted(bundles[1], 2)) as manager:
+        wait_until(lambda: all(version.state is State.READY for version in plane.versions("iris")))
+        first = plane.find("iris", version=1)
+        manager.take_out(crash)
+        assert (first.state, first.taken_out) == (State.FAILED, True)
+        with pytest.raises(ModelNotReady, match=r"ended with SIGABRT \(6\)"):
+            plane.resolve("iris", version=1)
+        with pytest.raises(ModelNotReady):
+            first.run(bundles[0].samples().inputs)
+        assert plane.resolve("iris").version == 2
+        assert plane.readiness.is_ready()
+        manager.want([wanted(bundles[1], 2)])
+        wait_until(lambda: [version.version for version in plane.versions("iris")] == [2])
+        manager.want([wanted(bundles[0], 1), wanted(bundles[1], 2)])
+        wait_until(lambda: len(plane.versions("iris")) == 2)
+        wait_until(lambda: plane.find("iris", version=1).taken_out)

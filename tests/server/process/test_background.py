@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import cast
 
@@ -35,3 +36,24 @@ def test_a_task_that_does_not_end_is_abandoned(monkeypatch):
     tasks.start()
     tasks.stop()
     release.set()
+
+
+def test_a_task_that_fails_is_begun_again_and_logged_once(monkeypatch, caplog):
+    monkeypatch.setattr(background, "RETRY_S", 0.01)
+    begun, goes_on = [], threading.Event()
+
+    def task(_status: Status, stop: threading.Event) -> None:
+        begun.append(1)
+        if len(begun) < 4:
+            raise OSError(errno.EMFILE, "Too many open files")
+        goes_on.set()
+        stop.wait(10)
+
+    tasks = BackgroundTasks([task], STATUS)
+    tasks.start()
+    assert goes_on.wait(10)
+    tasks.stop()
+    assert len(begun) == 4
+    assert [record.message for record in caplog.records] == [
+        "a background task failed; it is begun again every 0.01 s"
+    ]

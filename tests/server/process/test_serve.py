@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from lading.server.process.http_server import HttpServer
 from lading.server.process.serve import model_memory_bytes, request_memory_bytes, serve
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
+from support.crashing_models import slow_operator_bundle
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -159,3 +162,42 @@ def test_models_and_requests_share_what_a_worker_has_or_take_what_is_set():
     assert request_memory_bytes(ServeSettings(request_memory_mb=100), 960 * mib) == 100_000_000
     assert request_memory_bytes(ServeSettings(), 0) == 0  # Nothing is known: no limit.
     assert model_memory_bytes(ServeSettings(), 0) == 0  # Nothing is known: no limit.
+
+
+@pytest.mark.slow
+def test_a_server_with_too_few_descriptors_says_so_in_one_sentence_and_ends(tmp_path):
+    bundle = linear_bundle(tmp_path / "b")
+    serve = f"exec {sys.executable} -m lading serve {bundle.path} --port 0 --grpc-port 0"
+    for limit in (12, 16, 24):  # grpcio would abort, uvloop would fail in the middle of its start
+        command = ["bash", "-c", f"ulimit -n {limit}; {serve}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 4, done.stderr
+        assert re.search(
+            rf"error: file descriptors: expected at least 32 .*, found \d+ left of {limit}\n", done.stderr
+        )
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_process_is_gone_within_a_second_of_its_last_word(tmp_path, workers):
+    # A run that lasts when the server has drained is abandoned: it must not keep the process.
+    bundle = slow_operator_bundle(tmp_path / "b")
+    flags = ("--workers", workers, "--grpc-port", "-1", "--drain-timeout-s", "1", "--deadline-s", "1")
+    with serving(bundle.path, flags=flags) as server:
+        body = {"data": [[1, 1, 1, 9000]]}
+
+        def ask() -> None:
+            with contextlib.suppress(httpx.TransportError):  # Its run is abandoned.
+                httpx.post(f"{server.url}/predict", json=body, timeout=60)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_until(lambda: httpx.get(f"{server.url}/v2/health/live").status_code == 200)
+        time.sleep(0.5)  # The run has begun.
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: server.log.rstrip().endswith("INFO drained; bye") or None, timeout_s=60)
+        said = time.monotonic()
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - said < 1
+        asking.join(10)

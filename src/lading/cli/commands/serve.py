@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lading.cli.ui.command import Command
+from lading.cli.ui.first_process import leave_process_1
 from lading.cli.ui.parameters import BundleType, registry_option
 from lading.errors import missing_extra
 from lading.ref import Ref
@@ -87,6 +91,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     request that was accepted is dropped.
     """
     settings = serve_settings(options)
+    leave_process_1()
     try:
         from lading.server import serve as run
 
@@ -96,12 +101,19 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         tasks = tuple(background_tasks(refs, url, has_registry=registry_is_set(registry)))
         if tasks and settings.workers > 1:
             import_before_fork(url)
-        ctx.exit(run(settings, refs, url, tasks))
+        code = run(settings, refs, url, tasks)
     except ModuleNotFoundError as error:
         # A missing module of lading itself is a bug, not an extra that can be installed.
         if (error.name or "lading").startswith("lading"):
             raise
         raise missing_extra("`lading serve`", "serve", error) from None
+    if sys.stdout is sys.__stdout__:  # This is the process of the command, and no test of it.
+        logging.shutdown()
+        sys.stdout.flush()
+        # The server has drained. Threads that were abandoned, and the destructors of libraries that they are
+        # still in, must not keep the process.
+        os._exit(code)
+    ctx.exit(code)
 
 
 def import_before_fork(url: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from lading.blobs.locks import file_lock, remove_if_unlocked
 from lading.blobs.os_errors import registry_errors
+from lading.errors import RegistryUnavailable
 from lading.registry.catalog.read_only import is_writable, open_read_only
 from lading.registry.catalog.sql import SqlCatalog
 from lading.registry.catalog.sql.database import KIND, Database
@@ -43,10 +44,12 @@ def open_sqlite(
         if _lock(path).exists():
             remove_if_unlocked(_lock(path))
     try:
-        version = schema_version(database) if exists else None
+        if not exists:
+            _create(path, busy_timeout_s)
+        version = schema_version(database)
         if version is None:
-            _create(database, path)
-        elif version < SCHEMA:
+            raise _no_catalog(root, path)
+        if version < SCHEMA:
             bring_up_to_date(database)
     except BaseException:
         database.close()
@@ -77,17 +80,37 @@ def sqlite_engine(path: Path, busy_timeout_s: float) -> Engine:
     return engine
 
 
-def _create(database: Database, path: Path) -> None:
-    # Two processes that switch one new file to WAL at the same time fail without waiting for each other.
-    with registry_errors(str(path.parent)), file_lock(_lock(path)):
-        path.touch()
-        if schema_version(database) is None:
+def _create(path: Path, busy_timeout_s: float) -> None:
+    """Create a catalog unless another process has, under another name: it is whole when it appears."""
+    where = str(path.parent)
+    with registry_errors(where), file_lock(_lock(path)):
+        if path.exists():
+            return
+        unfinished = path.with_suffix(".new")
+        for leftover in path.parent.glob(f"{unfinished.name}*"):  # of a process that was killed, with its log
+            leftover.unlink()
+        unfinished.touch()
+        database = Database(sqlite_engine(unfinished, busy_timeout_s), where)
+        try:
             connection = database.engine.raw_connection()
             try:
                 connection.cursor().execute("PRAGMA journal_mode = WAL")
             finally:
                 connection.close()
             bring_up_to_date(database)
+        finally:
+            database.close()  # The last connection writes the log into the file and removes it.
+        unfinished.rename(path)
+
+
+def _no_catalog(root: Path, path: Path) -> RegistryUnavailable:
+    size = path.stat().st_size
+    return RegistryUnavailable(
+        f"catalog of registry `{root}`",
+        expected="the tables of a catalog",
+        found=f"`{path.name}` of {size} bytes" + (" without them" if size else ""),
+        hint="restore it from a backup; the blobs are not touched by this. If nothing was pushed, remove it",
+    )
 
 
 def _configure(connection: SqliteConnection) -> None:

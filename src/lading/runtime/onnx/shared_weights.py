@@ -174,7 +174,8 @@ def _make_proved(bundle: Bundle, copy: SharedCopy, threads: int) -> OnnxRuntime:
     divisible = bundle.manifest.signature.batched
     parts = list(_parts(bundle.samples().inputs, divisible))
     try:
-        usual = OnnxRuntime(bundle.model_path, threads=threads, save_to=copy.path / MODEL_FILE)
+        with bundle.unchanged():
+            usual = OnnxRuntime(bundle.model_path, threads=threads, save_to=copy.path / MODEL_FILE)
     except LadingError as error:
         raise _NotSharedError(f"ONNX Runtime cannot write its optimized form: {error.found}") from None
     try:

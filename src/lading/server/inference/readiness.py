@@ -43,7 +43,7 @@ class Readiness:
     """Answers for one process whether its models are ready, by the version table of the moment.
 
     ``not_ready_reason`` is why nothing is loaded, and is ignored once something is; ``stuck_reason`` is which
-    run cannot be ended, empty if none is;
+    run cannot be ended, empty if none is; ``not_listening_reason`` is which port does not answer and why.
     ``catalog_unreachable_since`` and ``catalog_asked_since`` are monotonic times, None while the catalog
     answers and while it is not asked; ``catalog_answered_at`` is the Unix time of the last turn of the
     follower that it answered, 0 for none.
@@ -53,6 +53,7 @@ class Readiness:
         self._current_table = current_table
         self.not_ready_reason = ""
         self.stuck_reason = ""
+        self.not_listening_reason = ""
         self.catalog_unreachable_since: float | None = None
         self.catalog_asked_since: float | None = None
         self.catalog_answered_at = 0.0
@@ -67,8 +68,8 @@ class Readiness:
         # Nothing has failed, but nothing could answer either.
         if not table.models:
             return NotReady("empty", nothing_loaded(self.not_ready_reason))
-        if self.stuck_reason:
-            return NotReady("failed", self.stuck_reason)
+        if self.not_listening_reason or self.stuck_reason:
+            return NotReady("failed", self.not_listening_reason or self.stuck_reason)
         return obstacle_among(table.deciding())
 
     def is_ready(self) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lading.clock import back_off_s
 from lading.errors import LadingError, RunFailed, UnavailableError
+from lading.runtime.host.descriptors import is_exhausted
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import CANDIDATE_MARK, ServedVersion, State
@@ -191,6 +192,11 @@ class Manager:
             log.error("%s refused: %s", served.label, error)  # noqa: TRY400 - the sentence says it all
             return
         except Exception as error:
+            if isinstance(error, OSError) and is_exhausted(error):
+                self._retry_later(
+                    served, UnavailableError("file descriptors", expected="one more", found="none")
+                )
+                return
             # Must show as a failed version, not as a server that loads forever.
             log.exception("%s failed to load", served.label)
             failure = f"{type(error).__name__}: {error}"

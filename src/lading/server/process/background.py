@@ -5,6 +5,7 @@ The server knows none of them: it is given functions, and passes them its `Statu
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lading.server.process.status import Status
 
+log = logging.getLogger("lading.server")
+
 BackgroundTask = Callable[["Status", threading.Event], None]
 """Runs beside a server until the event is set, which happens when the server has stopped answering."""
+
+RETRY_S = 3.0
 
 STOP_TIMEOUT_S = 5.0
 """A task that takes longer to end is abandoned: no server waits for a catalog that is unreachable."""
@@ -26,7 +31,7 @@ class BackgroundTasks:
         self._stop = threading.Event()
         self._threads = [
             # A daemon, so that an abandoned task does not keep the process alive.
-            threading.Thread(target=task, args=(status, self._stop), name="background task", daemon=True)
+            threading.Thread(target=self._run, args=(task, status), name="background task", daemon=True)
             for task in tasks
         ]
 
@@ -34,6 +39,20 @@ class BackgroundTasks:
         """Start every task; returns without waiting for any."""
         for thread in self._threads:
             thread.start()
+
+    def _run(self, task: BackgroundTask, status: Status) -> None:
+        """Run a task until the server ends: one that fails, as without descriptors, is begun again."""
+        failure = ""
+        while not self._stop.is_set():
+            try:
+                task(status, self._stop)
+            except Exception as error:
+                # The edge of a thread. The same failure is logged once, and not with every try.
+                if failure != (failure := f"{type(error).__name__}: {error}"):
+                    log.exception("a background task failed; it is begun again every %g s", RETRY_S)
+                self._stop.wait(RETRY_S)
+            else:
+                return
 
     def stop(self) -> None:
         """Ask every task to end, and wait a little for each."""

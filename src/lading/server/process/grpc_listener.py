@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lading.errors import one_line
 from lading.server.exchange import Pipeline
 from lading.server.process.sockets import tcp_host
 from lading.settings import ServeSettings
@@ -42,8 +43,13 @@ class GrpcListener:
     def open(self) -> None:
         """Begin to answer; returns without waiting for it."""
         if self._reserved is not None:
-            self._thread = threading.Thread(target=self._start, name="grpc start", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._start, name="grpc start", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # There are no more threads.
+                self._fail(error)
+            else:
+                self._thread = thread
 
     def close(self, grace_s: float) -> None:
         """Take no more calls and finish those in flight within `grace_s`; may be called twice."""
@@ -55,18 +61,28 @@ class GrpcListener:
             self._reserved.close()
 
     def _start(self) -> None:
-        _schedule_as_batch()
-        from lading.server.grpc.server import GrpcServer
-
-        host = tcp_host(self._settings.host)
-        server = GrpcServer(self._pipeline, self._settings, services())
         try:
-            server.start(host, self.port)
-        except OSError:
-            log.exception("gRPC cannot listen on %s:%d", host, self.port)
+            _schedule_as_batch()
+            from lading.server.grpc.server import GrpcServer
+
+            server = GrpcServer(self._pipeline, self._settings, services())
+            server.start(tcp_host(self._settings.host), self.port)
+        except Exception as error:  # noqa: BLE001 - the edge of a thread: no descriptors, other libraries, …
+            self._fail(error)
             return
         self._server = server
-        log.info("listening on grpc://%s:%d", f"[{host}]" if ":" in host else host, self.port)
+        log.info("listening on %s", self._address)
+
+    def _fail(self, error: Exception) -> None:
+        """Have the server say that it is not ready: who asks over gRPC gets no answer."""
+        reason = f"{self._address} does not answer: {one_line(error)}"
+        self._pipeline.plane.readiness.not_listening_reason = reason
+        log.error("%s", reason)
+
+    @property
+    def _address(self) -> str:
+        host = tcp_host(self._settings.host)
+        return f"grpc://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def services() -> Iterator[Service]:

@@ -14,11 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
+from lading.errors import UnavailableError
 from lading.logs import set_up_logging, show_stacks
 from lading.onnx_runtime import limit_memory
 from lading.ref import Ref
 from lading.runtime.host.allocator import keep_freed_memory
 from lading.runtime.host.cpus import cpu_limit
+from lading.runtime.host.descriptors import check_descriptors
 from lading.runtime.host.memory import memory_limit
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.request_memory import RequestMemory
@@ -69,7 +71,7 @@ def serve(
     counters = _shared_counters(worker) if worker is not None else None
 
     # What was started last ends first, whether the server drains or a later step fails.
-    with ExitStack() as started:
+    with _starting(), ExitStack() as started:
         observer = started.enter_context(closing(Observer(f"{replica}-{number}" if number else replica)))
         # Before the rest: a reference that names nothing fails the start within milliseconds.
         resolver = started.enter_context(closing(Resolver(refs, registry_url, worker)))
@@ -106,6 +108,23 @@ def serve(
         server.run(sockets=[listener])
     log.info("drained; bye")
     return 0
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Raise `UnavailableError` if this process may have too few descriptors or threads to serve."""
+    check_descriptors()
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise UnavailableError(
+            "the start of the server",
+            expected="one more thread",
+            found="that no more may be started",
+            hint="raise `ulimit -u`, or `pids.max` of the container",
+        ) from None
 
 
 @contextmanager
