@@ -43,7 +43,7 @@ def test_importing_the_runtime_does_not_import_onnx_runtime():
 
 
 def swapped(bundle: Bundle, other: Path) -> None:
-    """Put another model in the place of the bundle's, with the time of the one that was there."""
+    """Put another model in the place of the bundle's, with the times of its file."""
     model = bundle.model_path
     times = model.stat()
     copy = other.with_name("copy")
