@@ -107,9 +107,9 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         if (error.name or "lading").startswith("lading"):
             raise
         raise missing_extra("`lading serve`", "serve", error) from None
+    sys.stdout.flush()
     if sys.stdout is sys.__stdout__:  # This is the process of the command, and no test of it.
         logging.shutdown()
-        sys.stdout.flush()
         # The server has drained. Threads that were abandoned, and the destructors of libraries that they are
         # still in, must not keep the process.
         os._exit(code)
