@@ -8,7 +8,6 @@ import weakref
 
 import pytest
 
-from lading.server.inference import dataplane
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics import Metrics, is_gauge
@@ -62,7 +61,7 @@ def test_requests_errors_rows_bytes_and_runs_are_counted_per_model_version_and_p
 
 
 def test_a_request_that_went_through_the_queue_is_counted_as_queued(iris, monkeypatch):
-    monkeypatch.setattr(dataplane, "INLINE_S", 0.0)  # So that even this model is queued.
+    monkeypatch.setattr(iris.model.inline_runs, "rows", 0)  # So that even this model is queued.
     client = hosted(iris)
     client.post("/predict", {"data": [[1, 2, 3, 4]] * 3})
     values = scraped(client)

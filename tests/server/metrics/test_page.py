@@ -12,7 +12,6 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from lading import errors
-from lading.server.inference import dataplane
 from lading.server.inference.version import Replayed, ServedVersion, State
 from lading.server.metrics import Metrics
 from lading.server.metrics.page import prefers_openmetrics
@@ -133,7 +132,7 @@ def busy_page(iris: ServedVersion, monkeypatch) -> str:
     client = hosted(iris, metrics_names="all")
     client.post("/predict", ROW)
     client.post("/predict", {"data": []})
-    monkeypatch.setattr(dataplane, "INLINE_S", 0.0)
+    monkeypatch.setattr(iris.model.inline_runs, "rows", 0)
     client.post("/predict", ROW)
     counters = client.app.metrics.counters_of(iris, "native")
     counters.count_answer(500, 0.1, None, 0, 0)
