@@ -129,6 +129,11 @@ class ServeSettings:
         "Most bytes of answers that clients leave unread, by worker; beyond it the slowest are cut off.",
         at_least=1,
     )
+    max_connections: int = option(
+        0,
+        "Most REST connections of a worker; 0: half of the file descriptors that it may open, less 128.",
+        at_least=0,
+    )
     drain_delay_s: float = option(
         0.0, "Seconds to keep serving after SIGTERM while reporting not ready.", at_least=0
     )
@@ -166,6 +171,14 @@ class ServeSettings:
         8192,
         "Most open gRPC calls, streams included; beyond it those end that wait longest for their client.",
         at_least=16,
+    )
+    grpc_max_connections: int = option(
+        0,
+        "Most gRPC connections of a worker; 0: half of the file descriptors that it may open, less 128.",
+        at_least=0,
+    )
+    grpc_max_connection_idle_s: int = option(
+        300, "Seconds until a gRPC connection without calls is closed; 0: never.", at_least=0
     )
     grpc_max_connection_age_s: int = option(
         0, "Seconds until a gRPC client is asked to connect again; 0: never.", at_least=0

@@ -56,9 +56,10 @@ class Part(NamedTuple):
 
 
 HTTP_TOOLS_PROTOCOL = """
-    client cycle flow headers logger loop parser pipeline scheme scope server_state timeout_keep_alive
-    timeout_keep_alive_task transport url on_body on_header on_headers_complete on_message_begin
-    on_message_complete on_response_complete pause_writing resume_writing shutdown timeout_keep_alive_handler
+    client connections cycle flow headers logger loop parser pipeline scheme scope server_state
+    timeout_keep_alive timeout_keep_alive_task transport url on_body on_header on_headers_complete
+    on_message_begin on_message_complete on_response_complete pause_writing resume_writing shutdown
+    timeout_keep_alive_handler
     _unset_keepalive_if_required
 """
 

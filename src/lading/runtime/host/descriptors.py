@@ -1,4 +1,4 @@
-"""How many file descriptors this process may still open."""
+"""How many file descriptors this process may open: for connections, and at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from lading.errors import UnavailableError
 
 LEAST = 32
 """A server without a connection takes 20; without them grpcio and the event loop end the process."""
+
+_OTHERS = 128
+"""Descriptors for what is no client's connection: models, catalog, logs, pipes."""
+
+_LEAST_CONNECTIONS = 16
 
 _OPEN = Path("/proc/self/fd")
 
@@ -32,3 +37,11 @@ def check_descriptors() -> None:
 def is_exhausted(error: OSError) -> bool:
     """Return whether a call failed because no more descriptors may be opened now."""
     return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def connection_budget() -> int:
+    """Return how many connections REST may have, and gRPC as many again."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        most = 2**20
+    return max(_LEAST_CONNECTIONS, (most - _OTHERS) // 2)

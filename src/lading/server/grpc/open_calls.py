@@ -59,12 +59,23 @@ class OpenCalls:
         """End a call because of what its client did or did not do; count it by the `reason`, and log it."""
         peer = call.context.peer()  # One that is over names none.
         if call.finish(self.reading, code=code, details=details):
-            self._note(peer, reason, f"{code.name}, {details}")
+            self.note(host_of(peer), reason, f"{code.name}, {details}")
 
     def end_unqueued(self, call: ServerCall) -> None:
         """End a call for which there is no thread, and no place to wait for one."""
         details = "too many calls wait for a thread"
         self.end(call, grpc.StatusCode.RESOURCE_EXHAUSTED, details, "queue_full")
+
+    def note(self, client: tuple[str, int] | None, reason: str, what: str) -> None:
+        """Count what was ended because of a client, and log it."""
+        with self._lock:
+            self._count(reason)
+            self._log.note(time.monotonic(), client, what)
+
+    def busy_peers(self) -> set[tuple[str, int]]:
+        """Return the clients that have sent a message and wait for its answer."""
+        calls = [call for call in list(self._calls) if call.has_sent and call.wait is None]
+        return {peer for call in calls if (peer := host_of(call.context.peer())) is not None}
 
     def sweep(self) -> None:
         """End the calls whose clients have taken longer than they may."""
@@ -116,13 +127,8 @@ class OpenCalls:
     def _cut_off(self, call: ServerCall, reason: str, why: str) -> None:
         """End a call whose client reads no status either."""
         call.wait = None
-        self._note(call.context.peer(), reason, f"cut off: {why}")
+        self.note(host_of(call.context.peer()), reason, f"cut off: {why}")
         call.context.cancel()
-
-    def _note(self, peer: str, reason: str, what: str) -> None:
-        with self._lock:
-            self._count(reason)
-            self._log.note(time.monotonic(), host_of(peer), what)
 
 
 def host_of(peer: str) -> tuple[str, int] | None:

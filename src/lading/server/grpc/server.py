@@ -14,9 +14,11 @@ from typing import Any
 import grpc
 
 from lading.errors import LadingError, ModelNotReady
+from lading.runtime.host.descriptors import connection_budget
 from lading.server.exchange import Pipeline
 from lading.server.grpc import Call, Method, Service, descriptors, status_of
 from lading.server.grpc.calls import CallExchange, CallRoute, read_message, shortened
+from lading.server.grpc.connections import Connections
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.health import Health
 from lading.server.grpc.open_calls import OpenCalls
@@ -33,6 +35,8 @@ Begin = Callable[[ServerCall], None]
 _MOST_PENDING = 1_000_000
 """Calls that may wait in grpcio until they are looked at; as many as there may be are bounded elsewhere."""
 
+_GREETING_MS = 20_000
+
 _TURN_S = 0.1
 """How much later than a change a watcher may learn of it, and how late a time limit may be kept."""
 
@@ -48,7 +52,9 @@ class GrpcServer:
         self._threads = CallThreads(settings.grpc_threads, settings.max_queue)
         self._calls = OpenCalls(settings, self._threads, pipeline.metrics.count_grpc_ended)
         self._streams = Streams(self._threads, self._calls)
-        self._server = grpc.server(Dispatcher(), options=_options(settings))
+        most_connections = settings.grpc_max_connections or connection_budget()
+        self._connections = Connections(most_connections)
+        self._server = grpc.server(Dispatcher(), options=_options(settings, most_connections))
         services = tuple(services)
         for service in services:
             self._server.add_generic_rpc_handlers((self._handler(service),))
@@ -66,6 +72,7 @@ class GrpcServer:
             bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
             raise OSError(str(error)) from None
+        self._connections.port = int(bound)
         self._server.start()
         threading.Thread(target=self._watch, name="grpc watch", daemon=True).start()
         return int(bound)
@@ -84,6 +91,8 @@ class GrpcServer:
         while not self._ended.wait(_TURN_S):
             self._health.refresh()
             self._calls.sweep()
+            for peer in self._connections.shut_down_surplus(self._calls.busy_peers):
+                self._calls.note(peer, "too_many_connections", "cut off: idle, and too many connections")
 
     def _handler(self, service: Service) -> grpc.GenericRpcHandler:
         methods = {}
@@ -230,8 +239,9 @@ def _keep(_reservation: Reservation | None) -> None:
     """Keep what a callback refers to until the call has ended."""
 
 
-def _options(settings: ServeSettings) -> list[tuple[str, int]]:
-    age_s = settings.grpc_max_connection_age_s
+def _options(settings: ServeSettings, most_connections: int) -> list[tuple[str, int]]:
+    age_s, idle_s = settings.grpc_max_connection_age_s, settings.grpc_max_connection_idle_s
+    client_timeout_ms = int(settings.grpc_client_timeout_s * 1000)
     # Calls in flight on a connection that has reached its age have as long as when the server drains.
     aging = [
         ("grpc.max_connection_age_ms", age_s * 1000),
@@ -239,6 +249,12 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
     return [
         *(aging if age_s else ()),
+        *([("grpc.max_connection_idle_ms", idle_s * 1000)] if idle_s else ()),
+        ("grpc.max_allowed_incoming_connections", most_connections),
+        # A client has that long to greet with HTTP/2, and to answer a ping when it has been silent.
+        ("grpc.server_handshake_timeout_ms", min(client_timeout_ms, _GREETING_MS)),
+        ("grpc.keepalive_time_ms", max(client_timeout_ms, _GREETING_MS)),
+        ("grpc.keepalive_timeout_ms", _GREETING_MS),
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 1),

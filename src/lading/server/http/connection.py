@@ -64,14 +64,35 @@ class HttpConnection(HttpToolsProtocol):
         self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, with a flow control that can be held."""
+        """Begin, with a flow control that can be held; one too many makes others go that are idle."""
         super().connection_made(transport)
         self.flow = Flow(transport)
+        if len(self.connections) > self.stage.limits.max_connections:
+            self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, which has gone."""
         super().connection_lost(exc)
         self.stage.slow_readers.remove(self)
+
+    def _make_room(self) -> None:
+        """Cut off a quarter of all connections: those that have waited longest for their clients."""
+        waiting = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, HttpConnection) and connection.waits_since
+        ]
+        waiting.sort(key=lambda connection: connection.waits_since)
+        # All others are being answered: then it is the new one that goes.
+        for connection in waiting[: max(1, len(self.connections) // 4)] or [self]:
+            what = f"cut off: idle, and more than {self.stage.limits.max_connections} connections"
+            self.stage.refusals.note(self.stage.now, connection.client, what)
+            connection.transport.abort()
+
+    @property
+    def waits_since(self) -> float:
+        """Since when the client has to send something; 0 while it is being answered."""
+        return 0.0 if self._is_answering else self._receiving_since or self._idle_since
 
     # Turns.
 

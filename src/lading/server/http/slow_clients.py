@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lading.runtime.host.descriptors import connection_budget
 from lading.server.inference.request_memory import RequestMemory, Reservation
 from lading.server.observe.refusal_log import RefusalLog
 from lading.settings import ServeSettings
@@ -16,16 +17,18 @@ from lading.settings import ServeSettings
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """The settings about slow clients: ``timeout_s`` and what bytes take at ``min_rate`` a second."""
+    """The settings about clients: how many, ``timeout_s`` and what bytes take at ``min_rate`` a second."""
 
     timeout_s: float
     min_rate: int
     max_unread_bytes: int
+    max_connections: int
 
     @classmethod
     def of(cls, settings: ServeSettings) -> ClientLimits:
         """Return the limits that `settings` state."""
-        return cls(settings.client_timeout_s, settings.client_min_rate, settings.max_unread_bytes)
+        most = settings.max_connections or connection_budget()
+        return cls(settings.client_timeout_s, settings.client_min_rate, settings.max_unread_bytes, most)
 
     def allowed_s(self, transferred_bytes: int) -> float:
         """Return how long a client may take for that many bytes."""
