@@ -3,6 +3,7 @@
     python scripts/release_trials.py                writes the table of docs/reference/verdict.md
     python scripts/release_trials.py --print        prints it
     python scripts/release_trials.py --trials 20    fewer of each
+    python scripts/release_trials.py --callers 40 --print    callers that are distinguished by group
 
 Live models are packed and loaded; equal candidates are estimators fitted again. Their answers to real rows
 pass through what a server counts, names and compares (`Windows`, `OutputNames`), and each second through
@@ -30,7 +31,7 @@ from lading.server.inference.version import ServedVersion, State
 from lading.server.loading.loader import prepare
 from lading.server.observe.shadow import PAIR_EVERY_S
 from lading.server.observe.windows import Windows
-from lading.traffic import Window
+from lading.traffic import CALLER_GROUPS, Window
 from lading.verdict import judge
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "verdict.md"
@@ -90,7 +91,12 @@ class Trial:
     candidate: Side
     later: Outputs | None = None  # the candidate's answers from the second step on
     kind: str = ""
+    callers: tuple[int, ...] = ()  # the group of each; none: not distinguished
     windows: Windows = field(default_factory=lambda: Windows("a"))
+
+    def caller(self, rng: np.random.Generator) -> int:
+        """Draw who asks; return the group."""
+        return self.callers[rng.integers(len(self.callers))] if self.callers else -1
 
 
 def families(folder: Path) -> list[Family]:
@@ -270,10 +276,10 @@ def run(trial: Trial, rng: np.random.Generator) -> Release:
 def _second(trial: Trial, share: float, rng: np.random.Generator) -> None:
     """Let callers ask for a second, and both sides answer some of the requests."""
     for side, rate in ((trial.live, trial.rate * (1 - share)), (trial.candidate, trial.rate * share)):
-        counts = trial.windows.counts(2, side.served)
         names = trial.windows.names(side.served)
         latencies = side.slowdown * 0.003 * np.exp(rng.normal(0, 0.5, rng.poisson(rate)))
         for latency_s in latencies.tolist():
+            counts = trial.windows.counts(2, side.served, trial.caller(rng))
             if rng.random() < side.error:
                 counts.answers.append((latency_s, None, side.errors[0]))
                 continue
@@ -292,23 +298,29 @@ def _compare(trial: Trial, rng: np.random.Generator) -> None:
     live, candidate = (
         trial.windows.names_of(side.served, trial.family.live) for side in (trial.live, trial.candidate)
     )
-    counts = trial.windows.counts(2, trial.candidate.served)
     for row in rng.integers(len(trial.family.truth), size=rng.poisson(min(trial.rate, 1 / PAIR_EVERY_S))):
         ours, theirs = (
             {name: array[row : row + 1] for name, array in side.answers.items()}
             for side in (trial.live, trial.candidate)
         )
         same = live.says_the_same(ours, candidate, theirs, 0.5)
+        counts = trial.windows.counts(2, trial.candidate.served, trial.caller(rng))
         counts.shadows.append("agreed" if same else "differed")
 
 
-def outcomes(known: list[Family], trials: int, seed: int = SEED) -> dict[str, dict[str, int]]:
-    """Run `trials` bad and as many equal releases; return how the releases of each kind ended."""
+def outcomes(
+    known: list[Family], trials: int, seed: int = SEED, callers: int = 0
+) -> dict[str, dict[str, int]]:
+    """Run `trials` bad and as many equal releases; return how the releases of each kind ended.
+
+    With `callers`, requests are drawn from so many, who are distinguished by group.
+    """
     ended: dict[str, dict[str, int]] = {}
     rng = np.random.default_rng(seed)
     for kinds in (BAD, EQUAL):
         for number in range(trials):
             trial = trial_of(known, kinds[number % len(kinds)], rng)
+            trial.callers = tuple(rng.integers(CALLER_GROUPS, size=callers).tolist()) if callers else ()
             release = run(trial, rng)
             state = {"live": "promoted", "rolled_back": "rolled back"}.get(release.state, "held")
             counts = ended.setdefault(trial.kind, {"promoted": 0, "rolled back": 0, "held": 0})
@@ -342,9 +354,10 @@ def main() -> int:
     )
     parser.add_argument("--print", action="store_true", help="print the table, change nothing")
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--callers", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = table(outcomes(families(Path(folder)), arguments.trials))
+        rows = table(outcomes(families(Path(folder)), arguments.trials, callers=arguments.callers))
     if arguments.print:
         print(rows)
         return 0

@@ -154,6 +154,11 @@ class ServeSettings:
         "Comma-separated names of this server; feedback sent under another name is refused. "
         "Empty: any name, except from web pages.",
     )
+    trusted_proxies: str = option(
+        "127.0.0.0/8,::1",
+        "Comma-separated addresses or networks of proxies whose `X-Forwarded-For` (without one, "
+        "`x-lading-key`) says who asks; a release weighs evidence by caller.",
+    )
     oip_nan: str = option(
         "token",
         "NaN and infinities in JSON answers of the Open Inference Protocol: bare tokens, or null.",
@@ -222,6 +227,11 @@ class StoreSettings:
         "",
         "File of the keys that seal the history of releases, a line `ID SECRET` for each, the current one "
         "first; empty: no seals.",
+    )
+    feedback_kept_s: float = option(
+        300.0,
+        "Seconds that feedback waits in the catalog for the server that gave the answer.",
+        at_least=1,
     )
     insecure_registries: str = option(
         "", "Comma-separated hosts of OCI registries to use without TLS; this machine is always one."

@@ -12,6 +12,9 @@ LATENCY_BOUNDS_S: tuple[float, ...] = tuple(
     float(f"{50e-6 * (60 / 50e-6) ** (number / 39):.3g}") for number in range(40)
 )
 
+CALLER_GROUPS = 8
+"""Groups that callers are put into. A window says how each fared, so that a verdict can leave one out."""
+
 
 class ShadowCounts(msgspec.Struct, frozen=True):
     """Requests that live and candidate both answered: the same, otherwise, not sent (busy), failed.
@@ -34,12 +37,28 @@ class FeedbackCounts(msgspec.Struct, frozen=True):
     wrong: int = 0
 
 
+FEEDBACK_MOST_BYTES = 16 * 2**20
+"""How much feedback waits in a catalog at most."""
+
+
 class Feedback(msgspec.Struct, frozen=True):
     """The truth about one answer: its labels by name, one a row."""
 
     name: str
     request_id: str
     truth: tuple[str, ...]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of a window that one group of callers asked for; `Window` has the same fields."""
+
+    group: int
+    requests: int = 0
+    errors: dict[str, int] = {}
+    latency: tuple[tuple[int, int], ...] = ()  # number of the bin and count, without empty bins
+    outputs: dict[str, int] = {}
+    shadow: ShadowCounts = ShadowCounts()
+    feedback: FeedbackCounts = FeedbackCounts()
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,5 +77,6 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, int] = {}  # by label, or by bin of values
     shadow: ShadowCounts = ShadowCounts()
     feedback: FeedbackCounts = FeedbackCounts()
+    parts: tuple[Part, ...] = ()  # by group of callers; none from servers that did not tell them apart
     # A window may be sent twice and counts once.
     id: str = msgspec.field(default_factory=lambda: os.urandom(8).hex())

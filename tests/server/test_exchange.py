@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,8 +15,9 @@ import grpc
 import numpy as np
 import pytest
 
-from lading.errors import BodyInvalid, ModelNotReady, QueueFull, RunFailed
-from lading.server.exchange import Exchange, Pipeline, Steps, request_ids
+from lading.errors import BodyInvalid, ModelNotReady, QueueFull, RunFailed, TooManyRows
+from lading.server.exchange import Exchange, Pipeline, RequestIds, Steps, row_limit
+from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
@@ -208,7 +211,7 @@ def test_the_callers_request_id_is_kept_up_to_a_length(iris, ask, request_id, is
 
 
 def test_request_ids_do_not_repeat_across_processes():
-    ids, ids_of_another = request_ids(), request_ids()
+    ids, ids_of_another = RequestIds(), RequestIds()
     assert len({next(source) for source in (ids, ids_of_another) for _ in range(100)}) == 200
 
 
@@ -295,6 +298,10 @@ class BareExchange(Exchange):
     def __init__(self, handler: Callable[[Exchange, DataPlane], Any], **headers: str) -> None:
         self.route = HandlerRoute(handler)
         self.headers = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+        self.came_from = "10.0.0.1"
+
+    def address(self) -> str:
+        return self.came_from
 
     def target(self) -> tuple[str | None, int | None, str | None]:
         return None, None, None
@@ -317,18 +324,71 @@ def errors_by_version(observer: Observer) -> dict[int, dict[str, int]]:
     return {window.version: window.errors for window in observer.windows.drain()}
 
 
-def test_a_request_that_its_side_of_a_release_refuses_counts_against_that_side(pair):
-    pipeline, observer = released(pair)
+def reading(pipeline: Pipeline, refused_by: set[int], address: str = "10.0.0.1") -> int | str:
+    """Send a request to the candidate's side, whose body the versions `refused_by` refuse.
 
-    def read_body(_exchange: Exchange, plane: DataPlane) -> Any:
-        plane.resolve()
-        raise BodyInvalid("body", expected="JSON", found="text")
+    Return the version that answered, or the error.
+    """
+
+    def read_body(exchange: Exchange, plane: DataPlane) -> Job:
+        served = plane.resolve()
+        if served.version in refused_by:
+            raise BodyInvalid(f"body for {served.version}", expected="JSON", found="text")
+        return predict(exchange, plane)
 
     exchange = BareExchange(read_body, x_tier="gold")
+    exchange.came_from = address
     pipeline.identify(exchange, None)
-    with pytest.raises(BodyInvalid) as refused:
+    try:
+        job = pipeline.handle(exchange)
+    except BodyInvalid as error:
+        pipeline.observe(exchange, 400, 10, 10, error)
+        return error.message.split(":")[0]
+    pipeline.plane.run(job)
+    pipeline.observe(exchange, 200, 10, 10)
+    return int(job.served.version)
+
+
+def test_what_a_candidate_refuses_is_answered_by_live_and_counts_against_the_candidate(pair):
+    pipeline, observer = released(pair)
+    assert reading(pipeline, {2}) == 1
+    assert errors_by_version(observer) == {2: {"BodyInvalid": 1}}, "live was asked nothing else: not counted"
+
+
+def test_what_both_sides_of_a_release_refuse_counts_against_neither(pair):
+    pipeline, observer = released(pair)
+    assert reading(pipeline, {1, 2}) == "body for 1"
+    assert errors_by_version(observer) == {}
+
+
+def test_what_only_live_refuses_counts_for_neither(pair):
+    pipeline, observer = released(pair)
+    assert reading(pipeline, {1}) == 2
+    assert errors_by_version(observer) == {2: {}}
+
+
+def test_more_rows_than_the_server_takes_count_against_no_side(pair):
+    pipeline, observer = released(pair)
+    pipeline = Pipeline(pipeline.plane, pipeline.metrics, Steps(look_up=(row_limit(0),)))
+    exchange = BareExchange(predict, x_tier="gold")
+    pipeline.identify(exchange, None)
+    with pytest.raises(TooManyRows) as refused:
         pipeline.handle(exchange)
-    pipeline.observe(exchange, 400, 10, 10, refused.value)
+    pipeline.observe(exchange, 413, 10, 10, refused.value)
+    assert errors_by_version(observer) == {}
+
+
+def test_a_caller_whose_refusals_have_cost_their_share_is_refused_by_the_candidate_and_others_are_not(
+    pair,
+):
+    pipeline, observer = released(pair)
+    slow = Callers().group("10.0.0.1", {})
+    other = next(text for n in range(2, 99) if Callers().group(text := f"10.0.0.{n}", {}) != slow)
+    now = time.perf_counter()
+    pipeline._second_tries.spend(slow, now, 1.0)
+    assert reading(pipeline, {2}) == "body for 2"
+    assert errors_by_version(observer) == {}, "live was not asked"
+    assert reading(pipeline, {2}, other) == 1
     assert errors_by_version(observer) == {2: {"BodyInvalid": 1}}
 
 
@@ -403,3 +463,32 @@ def test_nesting_too_deep_is_the_clients_fault_in_its_body_and_a_defect_in_the_a
     pipeline.handle(exchange)
     assert isinstance(pipeline.as_refusal(exchange, RecursionError()), RunFailed)
     assert "RecursionError" in caplog.text
+
+
+@pytest.mark.parametrize("refused_by", [{2}, {1, 2}])
+def test_what_was_tried_on_live_leaves_no_cycle_behind(pair, refused_by):
+    pipeline, observer = released(pair)
+    kept: list[weakref.ref[Exchange]] = []
+
+    def ask() -> None:
+        def read_body(exchange: Exchange, plane: DataPlane) -> Job:
+            if plane.resolve().version in refused_by:
+                raise BodyInvalid("body", expected="JSON", found="text")
+            return predict(exchange, plane)
+
+        exchange = BareExchange(read_body, x_tier="gold")
+        kept.append(weakref.ref(exchange))
+        pipeline.identify(exchange, None)
+        try:
+            pipeline.handle(exchange)
+        except BodyInvalid as error:
+            pipeline.observe(exchange, 400, 10, 10, error)
+        exchange.job = None  # As transports do.
+
+    gc.disable()
+    try:
+        ask()
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+    observer.close()

@@ -24,8 +24,9 @@ def trials():
 
 
 @pytest.mark.slow
-def test_no_bad_candidate_of_ten_kinds_is_promoted_and_no_equal_one_rolled_back(trials, tmp_path):
-    ended = trials.outcomes(trials.families(tmp_path), 10, seed=4)
+@pytest.mark.parametrize("callers", [0, 40])
+def test_no_bad_candidate_of_ten_kinds_is_promoted_and_no_equal_one_rolled_back(trials, tmp_path, callers):
+    ended = trials.outcomes(trials.families(tmp_path), 10, seed=4, callers=callers)
     assert set(ended) == {*trials.BAD, *trials.EQUAL}
     assert [kind for kind in trials.BAD if ended[kind]["promoted"]] == []
     assert [kind for kind in trials.EQUAL if ended[kind]["rolled back"]] == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lading.settings import store_settings
+
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog
     from lading.registry.records import Removed
@@ -28,9 +30,9 @@ class Traffic:
         """Return the windows of a release that began at the Unix time `since` or later, oldest first."""
         return self._rows.windows(name, release, since)
 
-    def add_feedback(self, feedback: Sequence[Feedback]) -> None:
-        """Pass on the truth about answers that other processes gave."""
-        self._rows.add_feedback(feedback)
+    def add_feedback(self, feedback: Sequence[Feedback]) -> int:
+        """Pass on the truth about answers that other processes gave; return how many of them had room."""
+        return self._rows.add_feedback(feedback, kept_s=store_settings().feedback_kept_s)
 
     def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
         """Return the mark to pass next time, and the feedback that came after the mark `after`.
@@ -40,5 +42,6 @@ class Traffic:
         return self._rows.feedback(after)
 
     def prune(self, *, dry_run: bool) -> list[Removed]:
-        """Remove old windows of ended releases."""
-        return self._rows.prune(_KEPT_DAYS * 86400, dry_run=dry_run)
+        """Remove old windows of ended releases, and feedback that nobody took."""
+        kept_s = store_settings().feedback_kept_s
+        return self._rows.prune(_KEPT_DAYS * 86400, dry_run=dry_run, feedback_kept_s=kept_s)

@@ -10,26 +10,34 @@ protocol.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lading.errors import (
     AnswerTooLarge,
+    AnswerTypeRefused,
     BodyInvalid,
+    BodyTooLarge,
+    InputError,
     LadingError,
+    MediaTypeRefused,
     ModelNotReady,
     NotFound,
+    NotSupported,
+    RequestTooLarge,
     RunFailed,
     TooManyRows,
+    UsageError,
 )
+from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job, Outputs
 from lading.server.inference.request_memory import COUNTED_BYTES, Reservation, array_bytes
+from lading.server.inference.second_tries import SecondTries
 from lading.server.metrics import Metrics
 from lading.server.metrics.counts import RequestCounters
 
@@ -41,9 +49,24 @@ NO_ROUTE = "http"
 _LONGEST_ID = 128
 _ENCODED = 3
 """How many times the size of its values an answer is: a float32 has up to 13 characters in JSON."""
+_ID_BYTES = 12
+_IDS_DRAWN = 256
 _CANCELLED = (499, "CANCELLED")
 """Statuses of requests whose clients have gone: a version that they do not wait for has failed them."""
 _CLIENT_GONE = "ClientGone"
+
+REFUSALS = (
+    InputError,
+    NotFound,
+    UsageError,
+    NotSupported,
+    MediaTypeRefused,
+    AnswerTypeRefused,
+    BodyTooLarge,
+    RequestTooLarge,
+    TooManyRows,
+)
+"""Errors that are the request's own fault, unless another version takes it."""
 
 
 class Exchange:
@@ -53,8 +76,9 @@ class Exchange:
     its ``handler`` takes the exchange and the data plane, resolves the version, validates the inputs, and
     returns the job to run or else the answer; its ``protocol`` is the label under which the request is
     counted. ``plane`` is the data plane as the caller sees it, None if all callers see the same.
-    ``reservation`` counts the memory that it takes, None while that is little. ``answer_headers`` are sent
-    with the answer, as HTTP headers or as trailing metadata, in lower case.
+    ``reservation`` counts the memory that it takes, None while that is little. ``refused_as`` names the error
+    by which a candidate refused the request before live was asked. ``answer_headers`` are sent with the
+    answer, as HTTP headers or as trailing metadata, in lower case.
     """
 
     # Defaults on the class: what a request does not need costs it nothing.
@@ -65,7 +89,12 @@ class Exchange:
     plane: DataPlane | None = None
     job: Job | None = None
     reservation: Reservation | None = None
+    refused_as: str = ""
     answer_headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def address(self) -> str:
+        """Return the address that the request came from, empty for a Unix socket."""
+        raise NotImplementedError
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model, version and tag that a refused request asked for, or None if it named none."""
@@ -121,16 +150,19 @@ class Pipeline:
         metrics: Metrics,
         steps: Steps | None = None,
         max_answer_bytes: int = 128 * 2**20,
+        callers: Callers | None = None,
     ) -> None:
         self.plane = plane
         self._max_answer_bytes = max_answer_bytes
         self.metrics = metrics
+        self._callers = callers or Callers()
+        self._second_tries = SecondTries()
         steps = steps or Steps()
         # Truth is tested before each loop: a missing step costs 10 ns.
         self._authorise, self._look_up = steps.authorise, steps.look_up
         self._observe, self._answer = steps.observe, steps.answer
         self.adds_headers = bool(steps.answer)
-        self._ids = request_ids()
+        self._ids = RequestIds()
 
     def identify(self, exchange: Exchange, request_id: bytes | None) -> None:
         """Begin: take the time, and the caller's own `request_id` or a new one."""
@@ -149,15 +181,54 @@ class Pipeline:
         if self._authorise:
             for authorise in self._authorise:
                 authorise(exchange)
-        outcome = exchange.route.handler(exchange, plane)
-        if type(outcome) is Job:
-            exchange.job, outcome.exchange = outcome, exchange
-            if exchange.reservation is not None:
-                exchange.reservation.grow(array_bytes(outcome.inputs))
-            if self._look_up:
+        try:
+            outcome = exchange.route.handler(exchange, plane)
+            if type(outcome) is Job:
+                exchange.job, outcome.exchange = outcome, exchange
+                if exchange.reservation is not None:
+                    exchange.reservation.grow(array_bytes(outcome.inputs))
+                if self._look_up:
+                    for look_up in self._look_up:
+                        look_up(exchange)
+        except REFUSALS as refusal:
+            # The error itself is kept nowhere: with its traceback it would hold the exchange in a cycle.
+            live = self._beside_candidate(exchange)
+            if live is None:
+                raise
+            exchange.job, exchange.refused_as = None, type(refusal).__name__
+        else:
+            return outcome
+        return self._handle_on_live(exchange, live)
+
+    def _beside_candidate(self, exchange: Exchange) -> DataPlane | None:
+        """Return the data plane with live for a caller of the candidate, if it has second tries left."""
+        plane = exchange.plane.beside_candidate() if exchange.plane is not None else None
+        if plane is None or not self._second_tries.may_try(self._group_of(exchange), time.perf_counter()):
+            return None
+        return plane
+
+    def _handle_on_live(self, exchange: Exchange, plane: DataPlane) -> Any:
+        """Handle a request on live that its candidate has refused; raises what refuses it for good.
+
+        A release takes nothing from callers that live would answer. What live refuses as well says nothing
+        about the candidate, and what there was no time to ask live says nothing either.
+        """
+        began = time.perf_counter()
+        try:
+            outcome = exchange.route.handler(exchange, plane)
+            if type(outcome) is Job:
+                exchange.job, outcome.exchange = outcome, exchange
+                if exchange.reservation is not None:
+                    exchange.reservation.grow(array_bytes(outcome.inputs))
                 for look_up in self._look_up:
                     look_up(exchange)
+        finally:
+            ended = time.perf_counter()
+            self._second_tries.spend(self._group_of(exchange), ended, ended - began)
         return outcome
+
+    def _group_of(self, exchange: Exchange) -> int:
+        return self._callers.group(exchange.address(), exchange.headers)
 
     def handle_again(self, exchange: Exchange) -> Job:
         """Handle an exchange again whose version was unloaded between resolve and run; return the new job.
@@ -171,7 +242,7 @@ class Pipeline:
 
     def forget(self, exchange: Exchange) -> None:
         """Forget the version that an exchange was resolved to, and the release that it was resolved by."""
-        exchange.job = exchange.plane = None
+        exchange.job, exchange.plane, exchange.refused_as = None, None, ""
 
     def reserve_answer(self, exchange: Exchange, job: Job, outputs: Outputs) -> None:
         """Count the answer of a job with more rows than are always small, before it is encoded.
@@ -241,16 +312,24 @@ class Pipeline:
     ) -> None:
         """Show an exchange that is over to the release of its model."""
         plane, job = self.plane, exchange.job
-        if job is not None:
+        if exchange.refused_as and exchange.plane is not None:
+            # Live's answer to what the candidate refused is no evidence of live: it was asked nothing else.
+            if error is None and status not in _CANCELLED:
+                exchange.plane.record_rejection(took_s, exchange.refused_as, self._group_of(exchange))
+        elif error is not None and isinstance(error, REFUSALS):
+            return  # Live refuses it too, or was not asked: the request's own fault.
+        elif job is not None:
             if not plane.watches:
                 return
+            if plane.judges:
+                job.group = self._group_of(exchange)
             if status in _CANCELLED:
                 plane.record_gone(job, exchange.request_id, took_s, _CLIENT_GONE)
             else:
                 plane.record(job, exchange.request_id, took_s, type(error).__name__ if error else "")
         elif error is not None and exchange.plane is not None:
-            # Refused by the version on the caller's side: one that takes less than the other is worse.
-            exchange.plane.record_rejection(took_s, type(error).__name__)
+            # Failed by the version on the caller's side, before there was a job.
+            exchange.plane.record_rejection(took_s, type(error).__name__, self._group_of(exchange))
 
     def answer_headers(self, exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
         """Return the headers that steps add to the answer."""
@@ -270,7 +349,25 @@ class Pipeline:
         return served.name, served.version
 
 
-def request_ids() -> Iterator[bytes]:
-    """Count request ids up from a random beginning: unique across processes, cheap, and safe in threads."""
-    prefix = os.urandom(8).hex().encode() + b"-%x"
-    return map(prefix.__mod__, itertools.count())
+class RequestIds:
+    """Request ids that nobody can guess, because feedback on an answer needs no more than its id.
+
+    Safe in threads: a list gives each of its items to one of them.
+    """
+
+    def __init__(self) -> None:
+        self._ready: list[bytes] = []
+
+    def __iter__(self) -> RequestIds:
+        """Return itself: ids never end."""
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next id. Drawn many at a time: one by one each would cost a call of the system."""
+        while True:
+            try:
+                return self._ready.pop()
+            except IndexError:
+                drawn = os.urandom(_ID_BYTES * _IDS_DRAWN).hex().encode()
+                length = 2 * _ID_BYTES
+                self._ready += [drawn[at : at + length] for at in range(0, len(drawn), length)]

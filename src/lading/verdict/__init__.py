@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from lading.release import Plan
 from lading.traffic import Window
-from lading.verdict.aggregates import names_of, side_of
 from lading.verdict.explain import describe, measurements, number, observation_counts
 from lading.verdict.gate_tests import Finding, check
 from lading.verdict.limits import GATES, LiveGates, parse_live, read_live
 from lading.verdict.observations import Traffic
+from lading.verdict.step_windows import StepWindows
 
 __all__ = ["Action", "LiveGates", "Verdict", "judge", "parse_live", "read_live"]
 
@@ -27,6 +26,8 @@ Action = Literal["promote", "hold", "roll_back"]
 _NEVER_SHADOW = ("max_latency_p99_ratio", "max_latency_p50_ratio")
 # Shown e-values end here: exp of a larger log may be more than JSON holds, and says no more to people.
 _MAX_LOG_E = math.log(1e12)
+_ONE_CALLER = "not enough yet: harm is certain, but not without one group of callers; a person decides"
+_FEW_CALLERS = "; one caller, or a few, made these requests"
 # An e-value of 3: one candidate in three that is within its limit ever shows it, and few at a given moment.
 _LIKELY = math.log(3)
 
@@ -58,7 +59,8 @@ def judge(
     `InvalidSetting` for an unknown gate.
     """
     gates = LiveGates.of(plan_gates, where="plan")
-    traffic = _traffic(live_windows, candidate_windows, now, step_started_at, plan)
+    step = StepWindows.of(live_windows, candidate_windows, now, step_started_at, shadow=plan.mode == "shadow")
+    traffic = step.traffic()
     judged = [gate for gate in applicable(plan.mode) if gates.judged(gate)]
     # Bonferroni: the chances of a false conviction of all gates in all steps sum to alpha.
     alpha = gates.alpha / max(1, len(judged) * len(plan.steps))
@@ -68,14 +70,19 @@ def judge(
         "live.requests": float(traffic.live.requests.sum()),
         "step.age_s": now - step_started_at,
     }
+    broken = {finding.gate for finding in findings if _harm(finding) >= finding.log_threshold}
+    others = list(step.without_each()) if broken else []
+    few = _FEW_CALLERS if broken and step.is_of_few_callers() else ""
     harmful: list[str] = []
     missing = _too_early(traffic, now - step_started_at, plan)
     kept: list[str] = []
     for finding in findings:
         numbers |= _numbers(finding, traffic)
         description = describe(finding.gate, gates, traffic)
-        if _harm(finding) >= finding.log_threshold:
-            harmful.append(f"{description}; {_certain(finding, gates.alpha)}")
+        if finding.gate in broken and _is_shown_without_any(finding, gates, others, alpha):
+            harmful.append(f"{description}; {_certain(finding, gates.alpha)}{few}")
+        elif finding.gate in broken and _leans_to_harm(finding):
+            missing.append(f"{description}; {_ONE_CALLER}")
         elif _is_missing(finding, plan_gates, traffic, plan):
             missing.append(f"{description}; {_not_yet(finding, traffic)}")
         else:
@@ -89,29 +96,24 @@ def judge(
     return Verdict("hold" if missing else "promote", (*missing, *kept), numbers, unknown)
 
 
+def _is_shown_without_any(
+    finding: Finding, gates: LiveGates, others: Sequence[Traffic], alpha: float
+) -> bool:
+    """Return whether harm is as certain without any one group of callers: nobody rolls back alone.
+
+    The least of several e-processes is below each of them, and so makes no false alarm that one would not.
+    """
+    return all(
+        _harm(without) >= without.log_threshold
+        for without in (check(finding.gate, gates, traffic, alpha) for traffic in others)
+    )
+
+
 def applicable(mode: str) -> tuple[str, ...]:
     """Return the gates that a mode can be judged by."""
     # A shadow copy waits until live has been answered, so its latency says nothing.
     excluded = _NEVER_SHADOW if mode == "shadow" else ()
     return tuple(gate for gate in GATES if gate not in excluded)
-
-
-def _traffic(
-    live: Sequence[Window], candidate: Sequence[Window], now: float, since: float, plan: Plan
-) -> Traffic:
-    names = names_of(live, candidate)
-    before = [window for window in live if window.at < since]
-    live = [window for window in live if since <= window.at <= now]
-    candidate = [window for window in candidate if since <= window.at <= now]
-    times = np.unique(np.array([window.at for window in (*live, *candidate)], dtype=np.float64))  # [seconds]
-    earlier = np.unique(np.array([window.at for window in before], dtype=np.float64))
-    return Traffic(
-        live=side_of(live, times, names),
-        candidate=side_of(candidate, times, names),
-        before=side_of(before, earlier, names),
-        ages=times - since,
-        shadow=plan.mode == "shadow",
-    )
 
 
 def _too_early(traffic: Traffic, age_s: float, plan: Plan) -> list[str]:

@@ -6,14 +6,14 @@ Every array has runs first, ``[runs, seconds, ...]``: a real release is one run,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lading.traffic import LATENCY_BOUNDS_S, Window
+from lading.traffic import CALLER_GROUPS, LATENCY_BOUNDS_S, Part, Window
 from lading.verdict.e_values import EPOCH, Floats
 
 BINS = len(LATENCY_BOUNDS_S) + 1
@@ -51,6 +51,13 @@ class Side:
         """Requests that both sides answered, or were to answer."""
         return self.agreed + self.disagreed
 
+    def without(self, run: int) -> Side:
+        """Return the sum of all runs but one, as one run."""
+        arrays = [getattr(self, each.name) for each in fields(self)]
+        # Weights of outputs are fractions, whose sums round.
+        rest = (array.sum(axis=0, keepdims=True) - array[run : run + 1] for array in arrays)
+        return Side(*(np.maximum(counts, 0.0) for counts in rest))
+
 
 def names_of(*sides: Sequence[Window]) -> tuple[str, ...]:
     """Return the names of outputs that are distinguished, in an order that is always the same."""
@@ -68,21 +75,63 @@ def names_of(*sides: Sequence[Window]) -> tuple[str, ...]:
 def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> Side:
     """Sum `windows` by second; the second of each is one of `times`."""
     index = np.searchsorted(times, _column(windows, "at"))  # [windows]
+    # A window without requests has no histogram; one of another length is from another version of lading.
+    counted = [at for at, window in enumerate(windows) if len(window.latency) == BINS]
+    latency = np.fromiter(
+        chain.from_iterable(windows[at].latency for at in counted), np.float64, len(counted) * BINS
+    )
+    place = index[counted][:, None] * BINS + np.arange(BINS)  # [windows, bins], in the flat sums
+    return _side(windows, index, (1, len(times)), names, (place.reshape(-1), latency))
+
+
+def sides_by_group(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> Side:
+    """Sum the parts of `windows` by second, a run for each group of callers and one for unknown callers."""
+    parts: list[Part | Window] = []
+    run: list[int] = []
+    at: list[float] = []
+    for window in windows:
+        # A server of an earlier version distinguished no callers.
+        of_window = window.parts or (window,)
+        parts += of_window
+        run += [part.group if isinstance(part, Part) else CALLER_GROUPS for part in of_window]
+        at += [window.at] * len(of_window)
+    seconds = len(times)
+    index = np.array(run, np.int64) * seconds + np.searchsorted(times, np.array(at, np.float64))  # [parts]
+    places, counts = [], []
+    for part, start in zip(parts, (index * BINS).tolist(), strict=True):
+        bins = part.latency if isinstance(part, Part) else enumerate(part.latency[:BINS])
+        for bin_, count in bins:
+            if count and bin_ < BINS:
+                places.append(start + bin_)
+                counts.append(count)
+    latency = (np.array(places, np.int64), np.array(counts, np.float64))
+    return _side(parts, index, (CALLER_GROUPS + 1, seconds), names, latency)
+
+
+def _side(
+    windows: Sequence[Window | Part],
+    index: Indices,
+    shape: tuple[int, int],
+    names: Sequence[str],
+    latency: tuple[Indices, Floats],
+) -> Side:
+    """Sum `windows` at `index` of the flat ``[runs, seconds]``, and `latency` at its own places."""
+    runs, seconds = shape
 
     def by_second(values: Floats) -> Floats:
-        return np.bincount(index, weights=values, minlength=len(times)).astype(np.float64, copy=False)[
-            None
-        ]  # [1, seconds]
+        sums = np.bincount(index, weights=values, minlength=runs * seconds)
+        return sums.astype(np.float64, copy=False).reshape(shape)  # [runs, seconds]
 
     requests = by_second(_column(windows, "requests"))
     failed = _column(windows, "shadow.failed")
     agreed, disagreed = _column(windows, "shadow.agreed"), _column(windows, "shadow.differed") + failed
     copies = by_second(agreed + disagreed)
     errors = (sum(window.errors.values()) if window.errors else 0 for window in windows)
+    histogram = np.bincount(latency[0], weights=latency[1], minlength=runs * seconds * BINS)
     return Side(
         requests=requests,
         errors=by_second(np.fromiter(errors, np.float64, len(windows))),
-        latency=_latency(windows, index, len(times)),
+        latency=histogram.astype(np.float64, copy=False).reshape(runs, seconds, BINS),
         outputs=_outputs(windows, index, np.maximum(requests, copies), names),
         right=by_second(_column(windows, "feedback.right")),
         wrong=by_second(_column(windows, "feedback.wrong")),
@@ -93,23 +142,15 @@ def side_of(windows: Sequence[Window], times: Floats, names: Sequence[str]) -> S
     )
 
 
-def _column(windows: Sequence[Window], field: str) -> Floats:
+def _column(windows: Sequence[Window | Part], field: str) -> Floats:
     return np.fromiter(map(attrgetter(field), windows), np.float64, len(windows))
 
 
-def _latency(windows: Sequence[Window], index: Indices, seconds: int) -> Floats:
-    # A window without requests has no histogram; one of another length is from another version of lading.
-    counted = [at for at, window in enumerate(windows) if len(window.latency) == BINS]
-    flat = np.fromiter(
-        chain.from_iterable(windows[at].latency for at in counted), np.float64, len(counted) * BINS
-    )
-    place = index[counted][:, None] * BINS + np.arange(BINS)  # [windows, bins], in the flat sums
-    sums = np.bincount(place.reshape(-1), weights=flat, minlength=seconds * BINS)
-    return sums.astype(np.float64, copy=False).reshape(1, seconds, BINS)
-
-
-def _outputs(windows: Sequence[Window], index: Indices, requests: Floats, names: Sequence[str]) -> Floats:
-    seconds, width = requests.shape[1], max(len(names), 1)
+def _outputs(
+    windows: Sequence[Window | Part], index: Indices, requests: Floats, names: Sequence[str]
+) -> Floats:
+    runs, seconds = requests.shape
+    width = max(len(names), 1)
     per_window = [window.outputs for window in windows]
     column = {name: at for at, name in enumerate(names)}
     other = len(names) - 1  # the last name stands for all that are not distinguished
@@ -119,10 +160,10 @@ def _outputs(windows: Sequence[Window], index: Indices, requests: Floats, names:
     )
     place = np.repeat(index, [len(outputs) for outputs in per_window]) * width
     place = place + np.array(columns, dtype=np.int64)
-    flat = np.bincount(place, weights=counts, minlength=seconds * width).astype(np.float64, copy=False)
-    sums = flat.reshape(1, seconds, width)
+    flat = np.bincount(place, weights=counts, minlength=runs * seconds * width)
+    sums = flat.astype(np.float64, copy=False).reshape(runs, seconds, width)
     # The rows of one request are not independent: together they weigh as much as one request.
-    total = sums.sum(axis=-1)  # [1, seconds]
+    total = sums.sum(axis=-1)  # [runs, seconds]
     weight = np.minimum(1.0, np.divide(requests, total, out=np.ones_like(total), where=total > 0))
     return np.asarray(sums * weight[..., None])
 

@@ -274,10 +274,12 @@ def test_feedback_that_is_committed_late_is_not_skipped(postgres):
     mark, _ = reader.traffic.feedback(None)
     event.listen(slow.database.engine, "commit", wait)
     first, second = (Feedback("iris", number, ("setosa",)) for number in ("first", "second"))
-    threads = [threading.Thread(target=slow.traffic.add_feedback, args=([first],))]
+    threads = [threading.Thread(target=slow.traffic.add_feedback, args=([first],), kwargs={"kept_s": 300})]
     threads[0].start()
     assert inserted.wait(10)
-    threads.append(threading.Thread(target=quick.traffic.add_feedback, args=([second],)))
+    threads.append(
+        threading.Thread(target=quick.traffic.add_feedback, args=([second],), kwargs={"kept_s": 300})
+    )
     threads[1].start()
     # Long enough for the second to be committed before the first, if it could.
     threads[1].join(0.5)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from lading.server.grpc import descriptors
+from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
@@ -176,6 +177,9 @@ OF_REGRESSOR: dict[str, Ask] = {
 }
 
 
+HERE = Callers().group("127.0.0.1", {})
+
+
 class Canary:
     """A server with a canary under way, whose observer the test asks what it has seen."""
 
@@ -192,11 +196,11 @@ class Canary:
 
         def compared() -> bool:
             ids[:] = [ask(self.asking, {"x-tier": tier, "x-request-id": tier}) for tier in ("silver", "gold")]
-            return bool(self.observer.windows.counts(release, served).shadows)
+            return bool(self.observer.windows.counts(release, served, HERE).shadows)
 
         wait_until(compared)
         for request_id in ids:
-            assert self.observer.add_feedback(self.asking.model, request_id.encode(), (truth,)), request_id
+            assert self.observer.match_feedback(self.asking.model, request_id.encode(), (truth,)), request_id
         self.observer.windows.rotate(time.time(), last=True)
         return {window.version: window for window in self.observer.windows.drain()}
 

@@ -44,9 +44,9 @@ def test_windows_of_both_sides_reach_the_catalog(server):
     server.until(lambda: server.ready() == [1, 2])
     for at in range(200):
         server.ask(request_id=str(at).encode())
-    assert server.observer.add_feedback("iris", b"7", ("versicolor",))
-    assert not server.observer.add_feedback("iris", b"7", ("versicolor",)), "one truth counts once"
-    assert not server.observer.add_feedback("iris", b"nobody", ("setosa",))
+    assert server.observer.add_feedback("iris", b"7", ("versicolor",)) == "here"
+    assert server.observer.add_feedback("iris", b"7", ("versicolor",)) == "before", "one truth counts once"
+    assert server.observer.add_feedback("iris", b"nobody", ("setosa",)) == "passed on"
 
     def counted() -> int:
         return sum(window.requests for window in server.registry.traffic.windows("iris", release.number))
@@ -77,7 +77,7 @@ def test_shadow_copies_are_compared_and_never_answer(server):
 def test_feedback_that_another_replica_received_reaches_the_one_that_answered(server):
     server.ask(request_id=b"r-1")
     other = FollowingServer(server.registry, "replica-2")
-    assert not other.observer.add_feedback("iris", b"r-1", ("setosa",))
+    assert other.observer.add_feedback("iris", b"r-1", ("setosa",)) == "passed on"
 
     def with_feedback() -> list[Window]:
         windows = server.registry.traffic.windows("iris", 1)

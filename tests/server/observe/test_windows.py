@@ -7,14 +7,16 @@ import time
 import weakref
 from bisect import bisect_left
 
+import msgspec
 import numpy as np
 import pytest
 
+from lading.registry.catalog.sql.statements import json_text
 from lading.server.inference.version import ServedVersion
 from lading.server.observe.outputs import OutputNames
 from lading.server.observe.windows import Windows
 from lading.signature import Signature
-from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts
+from lading.traffic import LATENCY_BOUNDS_S, FeedbackCounts, ShadowCounts, Window
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.onnx_graphs import bundle_of, graph, node, tensor
@@ -56,6 +58,40 @@ def test_a_window_has_the_counts_since_the_last_one(classifier):
     assert window.feedback == FeedbackCounts(right=2)
     assert window.shadow == ShadowCounts(agreed=2, dropped=1)
     assert windows.drain() == []
+
+
+def test_a_window_states_what_each_group_of_callers_had(classifier):
+    windows = Windows("replica-1")
+    probabilities = classifier.samples.outputs["probabilities"]
+    for group, count in ((2, 3), (5, 1)):
+        counts = windows.counts(7, classifier, group)
+        counts.answers += [(0.001, {"probabilities": probabilities[:1]}, "")] * count
+        counts.answers.append((0.5, None, "RunFailed"))
+        counts.feedback.append(group == 2)
+        counts.shadows.append("agreed")
+    windows.rotate(time.time(), last=True)
+    (window,) = windows.drain()
+    assert (window.requests, window.errors, sum(window.latency)) == (6, {"RunFailed": 2}, 6)
+    assert window.feedback == FeedbackCounts(right=1, wrong=1)
+    assert window.shadow == ShadowCounts(agreed=2)
+    first, second = window.parts
+    assert (first.group, first.requests, first.errors) == (2, 4, {"RunFailed": 1})
+    assert (second.group, second.requests, second.feedback) == (5, 2, FeedbackCounts(wrong=1))
+    assert dict(first.latency) == {bisect_left(LATENCY_BOUNDS_S, at): n for at, n in ((0.001, 3), (0.5, 1))}
+    assert sum(first.outputs.values()) == 3
+    stored = json_text(window)
+    assert msgspec.json.decode(stored, type=Window) == window
+    assert len(stored) < 1200, "what it takes in the catalog"
+
+
+def test_callers_who_send_many_rows_leave_those_of_others_counted(classifier):
+    windows = Windows("replica-1")
+    row = classifier.samples.outputs["probabilities"][:1]
+    windows.counts(7, classifier, 0).answers.append((0.1, {"probabilities": np.repeat(row, 50_000, 0)}, ""))
+    windows.counts(7, classifier, 1).answers += [(0.1, {"probabilities": row}, "")] * 5
+    windows.rotate(time.time(), last=True)
+    (window,) = windows.drain()
+    assert [sum(part.outputs.values()) for part in window.parts] == [10_000, 5]
 
 
 def test_a_second_without_requests_makes_no_window(classifier):

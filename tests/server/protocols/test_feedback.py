@@ -33,6 +33,12 @@ def test_feedback_needs_a_release(iris):
         (b'{"request_id": "a", "label": true}', "`$.label`"),
         (b'{"request_id": "a", "label": [null]}', "`$.label`"),
         (b'{"request_id": "\xff", "label": 1}', "not UTF-8"),
+        (b'{"request_id": "%b", "label": 1}' % (b"a" * 129), "at most 128 bytes"),
+        (
+            b'{"request_id": "a", "label": "%b"}' % (b"a" * 257),
+            "at most 256 characters in a label, found 257",
+        ),
+        (b'{"request_id": "a", "label": [1, "%b"]}' % (b"a" * 257), "at most 256 characters in a label"),
     ],
 )
 def test_a_wrong_body_is_refused(iris, body, text):
@@ -43,3 +49,9 @@ def test_a_wrong_body_is_refused(iris, body, text):
 
 def test_feedback_of_an_unknown_model_is_404(iris):
     assert iris.post("/models/rose/feedback", content=b"{").status_code == 404
+
+
+def test_a_body_larger_than_feedback_ever_is_is_refused_unread(iris):
+    answer = iris.post(ROUTE, content=b'{"request_id": "a", "label": [' + b'"a",' * 300_000)
+    assert answer.status_code == 413
+    assert answer.json()["error"].startswith("feedback: expected at most 1048576 bytes, found 12000")

@@ -19,11 +19,11 @@ class TrafficCatalog(Protocol):
     def windows(self, name: str, release: int, since: float | None) -> list[Window]:
         """Return the windows of a release that began at the Unix time `since` or later, oldest first."""
 
-    def add_feedback(self, feedback: Sequence[Feedback]) -> None:
-        """Pass feedback on."""
+    def add_feedback(self, feedback: Sequence[Feedback], *, kept_s: float) -> int:
+        """Pass on as much feedback as has room, and return how many; drop what is older than that."""
 
     def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
         """Return the mark to ask with next time, and the feedback that came after the last one."""
 
-    def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
-        """Remove windows of ended releases that are older than that."""
+    def prune(self, older_than_s: float, *, dry_run: bool, feedback_kept_s: float) -> list[Removed]:
+        """Remove windows of ended releases that are older than that, and feedback that is older."""

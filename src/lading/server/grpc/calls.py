@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -40,6 +41,12 @@ class CallExchange(Exchange):
             key.encode(): value.encode("latin-1", "replace") if type(value) is str else value
             for key, value in context.invocation_metadata()
         }
+
+    def address(self) -> str:
+        """Return the address that the call came from, empty for a Unix socket."""
+        # `ipv4:10.0.0.1:4711`, `ipv6:[::1]:4711` with escaped brackets, or `unix:` and a path.
+        kind, _, address = unquote(self.context.peer()).partition(":")
+        return address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model and version that the message names; it may name none, or be unreadable."""

@@ -57,6 +57,7 @@ class AsgiHost:
                 await self._documentation({**scope, "path": local, "root_path": ""}, receive, send)
                 return
         request = Request(scope["method"], path, b"", headers, scope["query_string"])
+        request.client = scope.get("client")
         if cors is not None and cors.is_preflight(request.method, headers):
             await _send(request, cors.preflight(headers), send)
             return

@@ -250,7 +250,8 @@ class LargeBodies:
         if body.job is not None and body.job.outcome is None:
             body.job.cancel()
         request, inner = body.request, body.inner
-        request.plane, request.job, inner.job = inner.plane, inner.job, None
+        request.plane, request.refused_as = inner.plane, inner.refused_as
+        request.job, inner.job = inner.job, None
         # The job that the model has run stays with the batcher, which may still have it after the deadline.
         job = Job(cast("Any", None), {}, None, lambda _outputs: outcome)
         job.outcome = cast("Any", outcome)

@@ -23,6 +23,7 @@ class Request(Exchange):
     """One whole HTTP request on its way to its response.
 
     Header names are lower case; ``params`` are the parts of the route. ``waiter`` is the host's own.
+    ``client`` is the other end of the connection, None for a Unix socket.
     ``is_slow`` is whether only a quick reader may read the body here, ``is_elsewhere`` whether `LargeBodies`
     has the request, ``is_gone`` whether its client has closed the connection meanwhile. ``refusal`` is why
     its body was not received.
@@ -38,6 +39,7 @@ class Request(Exchange):
     response: Response | None = field(default=None, init=False)
     refusal: LadingError | None = field(default=None, init=False)
     waiter: Any = field(default=None, init=False)
+    client: tuple[str, int] | None = field(default=None, init=False)
     # Defaults on the class: most requests are small.
     is_slow = False
     is_elsewhere = False
@@ -50,6 +52,10 @@ class Request(Exchange):
         """
         if self.is_slow:
             raise ReadElsewhere
+
+    def address(self) -> str:
+        """Return the address at the other end of the connection, empty for a Unix socket."""
+        return self.client[0] if self.client is not None else ""
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model, version and tag in the path; the default model if a fast route names none."""

@@ -325,7 +325,7 @@ class FastProtocol(HttpConnection):
     # Answering.
 
     def _dispatch(self, request: Request) -> None:
-        request.waiter = self
+        request.waiter, request.client = self, self.client
         stage = self.stage
         response = stage.app.dispatch(request, stage.deliver, stage.pending_jobs)
         if response is not None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lading.errors import (
     DeadlineExceeded,
@@ -50,8 +50,10 @@ class Observer(Protocol):
     def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Record one answer; ``error`` is the name of the error, or empty."""
 
-    def record_rejection(self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str) -> None:
-        """Record a request whose input did not match the signature of `served`."""
+    def record_rejection(
+        self, traffic: Traffic, served: ServedVersion, latency_s: float, error: str, group: int
+    ) -> None:
+        """Record a request of a caller in `group` that the candidate `served` refused and live answered."""
 
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Run a copy of an answered job on a candidate in shadow."""
@@ -62,8 +64,10 @@ class Observer(Protocol):
     def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
         """Run an answered job of either side on the other, and compare both answers."""
 
-    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Add the truth about an answer; return whether this process gave the answer."""
+    def add_feedback(
+        self, name: str, request_id: bytes, truth: tuple[str, ...]
+    ) -> Literal["here", "before", "passed on"]:
+        """Add the truth about an answer; return where it was counted."""
 
 
 class DataPlane:
@@ -72,7 +76,7 @@ class DataPlane:
     ``worker`` is the number of this process among those that serve together, 0 if it is alone. ``on_run`` is
     called with each run that came out of a queue, ``marks_of`` returns the marks of a version. ``splits`` is
     whether some release sends callers to one side or the other, ``watches`` whether some release records how
-    requests fare.
+    requests fare, and ``judges`` whether some release has a candidate.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class DataPlane:
         self._table = VersionTable.of((), {}, default_model)
         self.splits = False
         self.watches = False
+        self.judges = False
         # Those that the follower last read, for people to see; None without one.
         self.releases: tuple[Release, ...] | None = None
         self._batch = batch or BatchLimits()
@@ -124,6 +129,7 @@ class DataPlane:
         self._table = VersionTable.of(versions, traffic or {}, self._default)
         self.splits = self._table.splits
         self.watches = self.observer is not None and bool(traffic)
+        self.judges = any(release.candidate is not None for release in (traffic or {}).values())
         for served in list(self._batchers):
             if served not in versions and not served.in_memory:
                 batcher = self._batchers.pop(served, None)
@@ -136,6 +142,16 @@ class DataPlane:
             return self
         view = copy(self)
         view._caller = headers  # noqa: SLF001 - a copy of its own kind
+        return view
+
+    def beside_candidate(self) -> DataPlane | None:
+        """Return the data plane with live for this caller, or None if it was not sent to a candidate."""
+        served = self._resolved
+        traffic = self._table.traffic.get(served.name) if served is not None else None
+        if served is None or traffic is None or served.version != traffic.candidate:
+            return None
+        view = copy(self)
+        view._caller = None  # noqa: SLF001 - a copy of its own kind
         return view
 
     def record(self, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
@@ -167,12 +183,12 @@ class DataPlane:
         if traffic is not None and traffic.pairs and self.observer is not None:
             self.observer.record(traffic, job, request_id, latency_s, error)
 
-    def record_rejection(self, latency_s: float, error: str) -> None:
-        """Record a request that the version on this caller's side refused: one that takes less is worse."""
+    def record_rejection(self, latency_s: float, error: str, group: int) -> None:
+        """Record a request that the candidate on this caller's side refused and live answered."""
         served = self._resolved
         traffic = self._table.traffic.get(served.name) if served is not None else None
         if served is not None and traffic is not None and self.observer is not None:
-            self.observer.record_rejection(traffic, served, latency_s, error)
+            self.observer.record_rejection(traffic, served, latency_s, error, group)
 
     @property
     def models(self) -> Mapping[str, tuple[ServedVersion, ...]]:

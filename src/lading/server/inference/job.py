@@ -34,9 +34,10 @@ class Job:
     ``outputs`` names the outputs to compute, all if it is None. ``encode`` runs in the thread that answers
     the client. ``exchange`` is the request that the job belongs to, ``deadline`` is on the monotonic clock, 0
     for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is whether
-    the version counts the job as in flight. ``outcome`` is None until the job has run, and stays so if it is
-    cancelled first. ``run_s`` is how long its run took; ``batch`` is None if it ran alone and was not queued.
-    ``row_size`` is None until it was looked at, and where every row has one size.
+    the version counts the job as in flight. ``group`` is the group of the caller, -1 if it is not known.
+    ``outcome`` is None until the job has run, and stays so if it is cancelled first. ``run_s`` is how long
+    its run took; ``batch`` is None if it ran alone and was not queued. ``row_size`` is None until it was
+    looked at, and where every row has one size.
     """
 
     served: ServedVersion
@@ -51,6 +52,7 @@ class Job:
     on_cancel: Callable[[Job], None] | None = field(default=None, init=False)
     cancelled: bool = field(default=False, init=False)
     holds_version: bool = field(default=False, init=False)
+    group: int = field(default=-1, init=False)
     outcome: Outputs | LadingError | None = field(default=None, init=False)
     run_s: float = field(default=0.0, init=False)
     batch: BatchRecord | None = field(default=None, init=False)

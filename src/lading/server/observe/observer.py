@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import OrderedDict, deque
-from typing import NamedTuple
+from collections import OrderedDict
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lading.errors import BodyInvalid
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
+from lading.server.observe.outbox import Outbox
+from lading.server.observe.outputs import rows_of
 from lading.server.observe.shadow import Shadows
 from lading.server.observe.windows import Windows
 from lading.signature import Array
@@ -26,6 +29,10 @@ _MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
 _MAX_COPIED_BYTES = 4096
 
 
+Taken = Literal["here", "before", "passed on"]
+"""Where feedback was counted: here, here already before, or nowhere yet, if another process answered."""
+
+
 class Answer(NamedTuple):
     """An answer kept for feedback: its release, its version, and the output that feedback is about."""
 
@@ -35,6 +42,7 @@ class Answer(NamedTuple):
     array: Array
     size_bytes: int
     within: float
+    group: int
 
 
 class Observer:
@@ -49,9 +57,10 @@ class Observer:
         self._max_remembered_bytes = max_remembered_bytes
         self.windows = Windows(replica)
         self.shadows = Shadows(self.windows)
-        self.unmatched: deque[Feedback] = deque(maxlen=_MAX_REMEMBERED)
+        self.unmatched = Outbox()
         self._answers: OrderedDict[tuple[str, bytes], Answer] = OrderedDict()
         self._answers_bytes = 0
+        self._had_feedback: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._rated: dict[str, tuple[str, ...]] = {}  # by digest
         self._lock = threading.Lock()
 
@@ -64,7 +73,7 @@ class Observer:
     def record(self, traffic: Traffic, job: Job, request_id: bytes, latency_s: float, error: str) -> None:
         """Count one answer; ``error`` is the name of the error, or empty."""
         version, outputs = job.served, job.result
-        self.windows.counts(traffic.release, version).answers.append((latency_s, outputs, error))
+        self.windows.counts(traffic.release, version, job.group).answers.append((latency_s, outputs, error))
         if error or outputs is None:
             return
         rated = self._rated.get(version.digest)
@@ -72,14 +81,14 @@ class Observer:
             rated = self._rated[version.digest] = self.windows.names(version).rated
         for name in rated:  # Of what the caller asked for, the output that says most.
             if name in outputs:
-                self._remember((version.name, request_id), traffic, version, name, outputs[name])
+                self._remember((version.name, request_id), traffic, job, name, outputs[name])
                 return
 
     def record_rejection(
-        self, traffic: Traffic, version: ServedVersion, latency_s: float, error: str
+        self, traffic: Traffic, version: ServedVersion, latency_s: float, error: str, group: int
     ) -> None:
-        """Count a request whose input did not match the signature of `version`."""
-        self.windows.counts(traffic.release, version).answers.append((latency_s, None, error))
+        """Count a request of a caller in `group` that the candidate `version` refused and live answered."""
+        self.windows.counts(traffic.release, version, group).answers.append((latency_s, None, error))
 
     def copy(self, traffic: Traffic, job: Job, candidate: ServedVersion) -> None:
         """Send a copy of an answered job to a candidate in shadow."""
@@ -95,33 +104,54 @@ class Observer:
         if job.result is not None:
             self.shadows.pair(traffic, job, live, candidate)
 
-    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Add the truth about an answer, a label per row; return whether this process gave that answer.
+    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> Taken:
+        """Add the truth about an answer, a label per row; only the first about an answer counts.
 
-        Only the first truth about an answer counts. Feedback about other answers is kept in ``unmatched``.
+        Feedback about other answers waits in ``unmatched``. Raises `BodyInvalid` for more labels than the
+        answer has rows, and what `Outbox.add` raises.
         """
-        if self.match_feedback(name, request_id, truth):
-            return True
-        self.unmatched.append(Feedback(name, request_id.decode("latin-1"), truth))
-        return False
+        taken = self._match(name, request_id, truth)
+        if taken is None:
+            self.unmatched.add(Feedback(name, request_id.decode("latin-1"), truth))
+            return "passed on"
+        return taken
 
     def match_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> bool:
-        """Count the truth about an answer of this process; return False if this process did not give it."""
+        """Count the truth about an answer of this process; return False if that is not to be counted."""
+        try:
+            return self._match(name, request_id, truth) == "here"
+        except BodyInvalid:
+            return False  # More labels than rows: the process that passed it on could not know.
+
+    def _match(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> Taken | None:
+        """Count the truth about an answer; None if this process remembers no such answer."""
+        key = (name, request_id)
         with self._lock:
-            answer = self._forget((name, request_id))
-        if answer is None:
-            return False
+            answer = self._answers.get(key)
+            if answer is None:
+                return "before" if key in self._had_feedback else None
+            rows = len(rows_of(answer.array))
+            if len(truth) > rows:
+                raise BodyInvalid(
+                    "`$.label`",
+                    expected=f"at most {rows}, as many as the answer has rows",
+                    found=f"{len(truth)}",
+                )
+            self._forget(key)
+            self._had_feedback[key] = None
+            if len(self._had_feedback) > _MAX_REMEMBERED:
+                self._had_feedback.popitem(last=False)
         names = self.windows.names(answer.version)
         rated = names.truths(answer.output, answer.array, truth, answer.within)
-        self.windows.counts(answer.release, answer.version).feedback.extend(rated)
-        return True
+        self.windows.counts(answer.release, answer.version, answer.group).feedback.extend(rated)
+        return "here"
 
     def close(self) -> None:
         """End the thread of shadow copies."""
         self.shadows.stop()
 
     def _remember(
-        self, key: tuple[str, bytes], traffic: Traffic, version: ServedVersion, output: str, array: Array
+        self, key: tuple[str, bytes], traffic: Traffic, job: Job, output: str, array: Array
     ) -> None:
         """Keep an answer for feedback; beyond a number and a total size the oldest are forgotten."""
         array, size_bytes = _detached(array)
@@ -129,8 +159,10 @@ class Observer:
         with self._lock:
             if key in answers:  # A client may use a request id twice.
                 self._forget(key)
+            elif key in self._had_feedback:
+                return  # Feedback on that id was counted: it counts once.
             within = traffic.relative_difference
-            answers[key] = Answer(traffic.release, version, output, array, size_bytes, within)
+            answers[key] = Answer(traffic.release, job.served, output, array, size_bytes, within, job.group)
             self._answers_bytes += size_bytes
             while len(answers) > _MAX_REMEMBERED or self._answers_bytes > self._max_remembered_bytes:
                 self._answers_bytes -= answers.popitem(last=False)[1].size_bytes

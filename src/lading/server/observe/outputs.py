@@ -17,7 +17,8 @@ from lading.signature import Array, Signature, Tensor
 
 Outputs = Mapping[str, Array]
 
-_MAX_ROWS = 20_000  # Rows of one version that are named in one second; naming them all could take longer.
+MAX_NAMED_ROWS = 20_000
+"""Rows of one version that are named in one second; naming them all could take longer."""
 _BINS = 10
 _SCORES = ("probabilities", "scores")
 # Of normally distributed values these are one standard deviation from the middle; a few extremes among the
@@ -64,10 +65,10 @@ class OutputNames:
         self._spreads = {name: _spread(values) for name, values in self._golden.items()}
         self._tolerance = version.manifest.tolerance
 
-    def count(self, answers: Sequence[Outputs]) -> dict[str, int]:
-        """Count the rows of `answers` by name, up to a limit of rows; their outputs may differ."""
+    def count(self, answers: Sequence[Outputs], most_rows: int = MAX_NAMED_ROWS) -> dict[str, int]:
+        """Count the rows of `answers` by name, up to `most_rows` of them; their outputs may differ."""
         by_output: dict[tuple[str, int], list[Array]] = {}
-        remaining = _MAX_ROWS
+        remaining = most_rows
         for answer in answers:
             counted = 0
             for name in self.judged(answer):

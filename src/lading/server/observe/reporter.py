@@ -159,13 +159,15 @@ class Reporter:
     def _exchange_feedback(self) -> None:
         """Pass on feedback about answers of other processes, and match theirs with our answers."""
         unmatched = self._observer.unmatched
-        # Requests may append meanwhile: only as many are taken as there are now.
-        ours = [unmatched.popleft() for _ in range(len(unmatched))]
+        ours = unmatched.take()
         try:
-            self._registry.traffic.add_feedback(ours)
+            taken = self._registry.traffic.add_feedback(ours)
         except RegistryUnavailable:
-            unmatched.extendleft(reversed(ours))
+            unmatched.put_back(ours)
             raise
+        if unmatched.has_room and taken < len(ours):
+            log.warning("the catalog holds as much feedback as it may; some is refused until it has room")
+        unmatched.has_room = taken == len(ours)
         self._feedback_cursor, theirs = self._registry.traffic.feedback(self._feedback_cursor)
         for feedback in theirs:
             request_id = feedback.request_id.encode("latin-1")

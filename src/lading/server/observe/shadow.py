@@ -57,7 +57,7 @@ class Shadows:
         """Queue a copy of a job that live answered, for `candidate` in shadow; a full queue drops it."""
         if candidate.state is not State.READY:
             return
-        counts = self._windows.counts(traffic.release, candidate)
+        counts = self._windows.counts(traffic.release, candidate, job.group)
         if not can_answer(job.inputs, job.served.signature, candidate.signature):
             counts.shadows.append("failed")
             return
@@ -115,14 +115,16 @@ class Shadows:
                 self._run(copy)
             except Exception:
                 # A model may return anything; the copies of all other models are compared in this thread.
-                self._windows.counts(copy.traffic.release, copy.candidate).shadows.append("failed")
+                self._windows.counts(copy.traffic.release, copy.candidate, copy.job.group).shadows.append(
+                    "failed"
+                )
                 if copy.candidate.digest not in self._unequal:
                     self._unequal.add(copy.candidate.digest)
                     log.exception("answers of %s cannot be compared with live's", copy.candidate.label)
             del copy  # Its job and arrays are not kept until the next copy comes.
 
     def _run(self, copy: _Copy) -> None:
-        counts = self._windows.counts(copy.traffic.release, copy.candidate)
+        counts = self._windows.counts(copy.traffic.release, copy.candidate, copy.job.group)
         began = time.perf_counter()
         try:
             if copy.traffic.shadows:
@@ -142,7 +144,7 @@ class Shadows:
         assert job.result is not None
         # The same outputs that live computed: a client may have asked for some of them only.
         asked = _in_both(job.result, candidate)
-        counts = self._windows.counts(copy.traffic.release, candidate)
+        counts = self._windows.counts(copy.traffic.release, candidate, copy.job.group)
         began = time.perf_counter()
         try:
             outputs = candidate.run(job.inputs, asked) if asked else {}

@@ -18,6 +18,7 @@ from lading.server.http.origins import Origins
 from lading.server.http.prefix import checked_prefix
 from lading.server.http.router import Router
 from lading.server.inference.batcher import BatchLimits
+from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.request_memory import RequestMemory
 from lading.server.metrics import Metrics
@@ -87,7 +88,8 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
         for route in routes
     )
     router = Router(checked, native.refuse, tfs.beyond(), root_path)
-    pipeline = Pipeline(plane, metrics, request_steps(settings, cors), settings.max_answer_bytes)
+    steps, callers = request_steps(settings, cors), Callers(settings.trusted_proxies)
+    pipeline = Pipeline(plane, metrics, steps, settings.max_answer_bytes, callers)
     return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
 
 

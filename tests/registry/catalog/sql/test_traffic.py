@@ -40,19 +40,68 @@ def test_windows_are_pruned_by_age_but_not_those_of_an_open_release(registry, ca
     release = registry.releases.begin("iris", 2, CANARY, actor="ann")
     old = [window(release=number, at=now - 2 * DAY_S) for number in (1, 2)]
     registry.traffic.add_windows([*old, window(release=1, at=now)])
-    assert [removed.name for removed in catalog.traffic.prune(DAY_S, dry_run=True)] == ["1 windows"]
-    assert [removed.name for removed in catalog.traffic.prune(DAY_S, dry_run=False)] == ["1 windows"]
-    assert catalog.traffic.prune(DAY_S, dry_run=False) == []
+    assert [removed.name for removed in catalog.traffic.prune(DAY_S, dry_run=True, feedback_kept_s=300)] == [
+        "1 windows"
+    ]
+    assert [removed.name for removed in catalog.traffic.prune(DAY_S, dry_run=False, feedback_kept_s=300)] == [
+        "1 windows"
+    ]
+    assert catalog.traffic.prune(DAY_S, dry_run=False, feedback_kept_s=300) == []
     assert registry.traffic.windows("iris", 2) == [old[1]]
     registry.releases.change(release, state="live", event=EventDraft(kind="promoted", actor="ann"))
-    assert catalog.traffic.prune(-1.0, dry_run=False) == [Removed("old windows", "2 windows", 0)]
+    assert catalog.traffic.prune(-1.0, dry_run=False, feedback_kept_s=300) == [
+        Removed("old windows", "2 windows", 0)
+    ]
 
 
-def test_feedback_that_nobody_has_read_for_an_hour_is_dropped(registry, catalog):
+@pytest.fixture
+def aged(catalog):
+    """Make all feedback older by some seconds."""
+
+    def age(seconds: float) -> None:
+        with catalog.database.transaction("write") as connection:
+            connection.execute(text(f"UPDATE feedback SET at = at - {seconds}"))
+
+    return age
+
+
+def of(request: str, labels: int = 1) -> Feedback:
+    return Feedback("iris", request, ("setosa",) * labels)
+
+
+def test_feedback_that_nobody_has_read_for_five_minutes_is_dropped(registry, aged):
     mark, _ = registry.traffic.feedback(None)
-    old, young = (Feedback("iris", request, ("setosa",)) for request in ("old", "young"))
-    registry.traffic.add_feedback([old])
-    with catalog.database.transaction("write") as connection:
-        connection.execute(text("UPDATE feedback SET at = at - 3601"))
-    registry.traffic.add_feedback([young])
-    assert registry.traffic.feedback(mark)[1] == [young]
+    registry.traffic.add_feedback([of("old")])
+    aged(301)
+    assert registry.traffic.add_feedback([of("young")]) == 1
+    assert registry.traffic.feedback(mark)[1] == [of("young")]
+
+
+def test_how_long_feedback_is_kept_is_a_setting(registry, aged, monkeypatch):
+    monkeypatch.setenv("LADING_FEEDBACK_KEPT_S", "30")
+    mark, _ = registry.traffic.feedback(None)
+    registry.traffic.add_feedback([of("old")])
+    aged(31)
+    registry.traffic.add_feedback([of("young")])
+    assert registry.traffic.feedback(mark)[1] == [of("young")]
+
+
+def test_feedback_that_nobody_took_is_pruned_without_new_feedback(registry, aged):
+    registry.traffic.add_feedback([of("a"), of("b")])
+    assert registry.traffic.prune(dry_run=False) == []
+    aged(301)
+    assert registry.traffic.prune(dry_run=True) == [Removed("old feedback", "2 rows", 0)]
+    assert registry.traffic.prune(dry_run=False) == [Removed("old feedback", "2 rows", 0)]
+    assert registry.traffic.prune(dry_run=False) == []
+
+
+def test_a_catalog_holds_so_much_feedback_and_no_more(registry, aged):
+    mark, _ = registry.traffic.feedback(None)
+    large = [of(f"r-{number}", labels=6000) for number in range(400)]  # 54 kB each
+    taken = registry.traffic.add_feedback(large)
+    assert 250 < taken < 350
+    assert registry.traffic.add_feedback(large) == 0
+    read = registry.traffic.feedback(mark)[1]
+    assert read == large[:taken], "what had room came first"
+    aged(301)
+    assert registry.traffic.add_feedback(large[:10]) == 10, "room is made by what nobody took"

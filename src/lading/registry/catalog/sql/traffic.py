@@ -7,6 +7,7 @@ rows must appear in the order of their ids: one transaction adds at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 from sqlalchemy import Connection, delete, exists, func, insert, select
@@ -18,10 +19,8 @@ from lading.registry.catalog.sql.tables import releases
 from lading.registry.catalog.sql.tables import windows as windows_table
 from lading.registry.records import Removed
 from lading.release import OPEN_STATES
-from lading.traffic import Feedback, Window
+from lading.traffic import FEEDBACK_MOST_BYTES, Feedback, Window
 
-# How long feedback waits for its reader.
-_KEPT_S = 3600.0
 # The advisory lock of transactions that add feedback: ``feedback`` as a number.
 _LOCK = 0x666565646261636B
 
@@ -59,16 +58,24 @@ class SqlTraffic:
             bodies = connection.execute(query.order_by(columns.at, columns.id)).scalars()
             return [msgspec.json.decode(body, type=Window) for body in bodies]
 
-    def add_feedback(self, feedback: Sequence[Feedback]) -> None:
-        """Pass feedback on, and drop what nobody has read for an hour."""
+    def add_feedback(self, feedback: Sequence[Feedback], *, kept_s: float) -> int:
+        """Pass on as much feedback as has room, and return how many; drop what is older than that."""
         if not feedback:
-            return
+            return 0
+        columns = feedback_table.c
         with self._database.transaction("write") as connection:
             _lock_feedback(connection)
             now = connection.execute(select(unix_now(connection))).scalar_one()
-            rows = [{"at": now, "body": json_text(item)} for item in feedback]
-            connection.execute(insert(feedback_table), rows)
-            connection.execute(delete(feedback_table).where(feedback_table.c.at < now - _KEPT_S))
+            connection.execute(delete(feedback_table).where(columns.at < now - kept_s))
+            held = connection.execute(select(func.coalesce(func.sum(func.length(columns.body)), 0)))
+            sizes = accumulate(map(len, bodies := list(map(json_text, feedback))))
+            room = FEEDBACK_MOST_BYTES - int(held.scalar_one())
+            rows = [
+                {"at": now, "body": body} for body, size in zip(bodies, sizes, strict=True) if size <= room
+            ]
+            if rows:
+                connection.execute(insert(feedback_table), rows)
+        return len(rows)
 
     def feedback(self, after: int | None) -> tuple[int, list[Feedback]]:
         """Return the next mark, and the feedback that came after the last one; without a mark only that."""
@@ -82,8 +89,8 @@ class SqlTraffic:
             bodies = connection.execute(query.order_by(columns.id)).scalars()
             return max(last, after), [msgspec.json.decode(body, type=Feedback) for body in bodies]
 
-    def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
-        """Remove windows of ended releases that are older than that."""
+    def prune(self, older_than_s: float, *, dry_run: bool, feedback_kept_s: float) -> list[Removed]:
+        """Remove windows of ended releases that are older than that, and feedback that is older."""
         columns = windows_table.c
         # A verdict may still need the windows of an open release, however old they are.
         running = exists().where(
@@ -94,7 +101,10 @@ class SqlTraffic:
         with self._database.transaction("read" if dry_run else "write") as connection:
             old = columns.at < unix_now(connection) - older_than_s
             count = prune_rows(connection, windows_table, old, ~running, dry_run=dry_run)
-        return [Removed("old windows", f"{count} windows", 0)] if count else []
+            missed = feedback_table.c.at < unix_now(connection) - feedback_kept_s
+            unread = prune_rows(connection, feedback_table, missed, dry_run=dry_run)
+        removed = [Removed("old windows", f"{count} windows", 0)] if count else []
+        return [*removed, *([Removed("old feedback", f"{unread} rows", 0)] if unread else [])]
 
 
 def _lock_feedback(connection: Connection) -> None:
