@@ -70,7 +70,7 @@ def loaded(server: ServerProcess, count: int) -> list[dict[str, str]]:
             settled = all(version["state"] != "LOADING" for version in versions)
             return versions if settled and len(versions) == count else None
 
-        return wait_until(index, 300, "every version is loaded or has failed")
+        return wait_until(index, 600, "every version is loaded or has failed")
 
 
 def declared(case: NodeCase) -> list[tuple[Tensor, Any, dict[str, Any]]]:

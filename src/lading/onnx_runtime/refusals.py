@@ -33,16 +33,6 @@ class Refused(Enum):
         "numbers of which they make NaN or an infinity",
         "`{step}` takes neither: logarithms, roots and the like are not defined for every number",
     )
-    NOT_POSITIVE = (
-        "positive numbers for `{step}`",
-        "0 or a negative one",
-        "Box-Cox is not defined for them: use method='yeo-johnson' in training",
-    )
-    NO_NEIGHBOUR = (
-        "a row of training within the radius of `{step}`",
-        "none",
-        "outlier_label of a RadiusNeighborsClassifier, set in training, answers such rows",
-    )
     EQUALLY_NEAR = (
         "nearest rows of training that their distance distinguishes",
         "more of them equally far than `{step}` takes, with other values",
