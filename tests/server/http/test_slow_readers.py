@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lading.server import exchange
 from lading.settings import ServeSettings
 from support.hosted_app import hosted
 from support.http_requests import BODY, SETTINGS, is_correct, request, sent_in_one_stage
@@ -98,7 +100,9 @@ def number_of(answer) -> int:
 
 
 @pytest.mark.parametrize("path", ["/predict", "/health"])
-def test_a_client_that_pipelines_thousands_of_requests_holds_up_no_other(served, path):
+def test_a_client_that_pipelines_thousands_of_requests_holds_up_no_other(served, path, monkeypatch):
+    # Ids are drawn at random; counted up, they tell the order in which requests were begun.
+    monkeypatch.setattr(exchange, "RequestIds", lambda: (b"id-%x" % number for number in itertools.count()))
     flood = request(b"", path, "GET") if path == "/health" else request(BODY, path)
     count = 2000
     with serving(served) as host, sent_in_one_stage(host, flood * count, request(), flood * count) as wires:

@@ -211,7 +211,7 @@ def test_a_catalog_that_answers_nonsense_at_first_does_not_keep_a_server_from_st
 def test_a_row_that_was_rewritten_does_not_decide_what_is_live(released, caplog):
     with closing(sqlite3.connect(Path(released.registry.where) / "catalog.db")) as connection, connection:
         connection.execute("update releases set live = 3")
-    released.until(lambda: "was not written by lading" in caplog.text)
+    released.until(lambda: "is not what lading wrote" in caplog.text)
     released.wait_turns()
     assert {released.ask() for _ in range(20)} == {1}
     assert (

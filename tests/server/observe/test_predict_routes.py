@@ -6,6 +6,7 @@ Whatever outputs the route computes: real requests over real sockets.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -195,7 +196,9 @@ class Canary:
         ids: list[str] = []
 
         def compared() -> bool:
-            ids[:] = [ask(self.asking, {"x-tier": tier, "x-request-id": tier}) for tier in ("silver", "gold")]
+            # Ids of their own: feedback counts once for an id.
+            own = {tier: f"{tier}-{secrets.token_hex(8)}" for tier in ("silver", "gold")}
+            ids[:] = [ask(self.asking, {"x-tier": tier, "x-request-id": name}) for tier, name in own.items()]
             return bool(self.observer.windows.counts(release, served, HERE).shadows)
 
         wait_until(compared)

@@ -79,7 +79,7 @@ def test_no_request_fails_while_clients_keep_asking_through_a_drain(server):
 @pytest.mark.parametrize("kind", [signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_hangup_and_a_quit_drain(iris, kind, workers):
-    flags = ("--workers", str(workers), "--drain-delay-s", "4")
+    flags = ("--workers", str(workers), "--drain-delay-s", "1")
     with serving(iris, flags=flags) as server, httpx.Client() as client:
         for pid in (*server.worker_pids(), server.process.pid):  # A terminal sends it to every process.
             os.kill(pid, kind)
