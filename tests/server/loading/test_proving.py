@@ -79,9 +79,12 @@ def test_a_crash_is_evidence_and_no_other_server_tries(tmp_path):
 def test_a_model_whose_process_was_killed_is_no_crash_and_is_loaded_later(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", endless_run())
 
+    before = children_of(os.getpid())  # Other tests may have left some.
+
     def kill_the_process() -> None:
-        wait_until(lambda: child_of(os.getpid()))
-        os.kill(child_of(os.getpid()), signal.SIGKILL)
+        wait_until(lambda: children_of(os.getpid()) - before)
+        (child,) = children_of(os.getpid()) - before
+        os.kill(child, signal.SIGKILL)
 
     with Registry.open(str(tmp_path / "registry")) as registry:
         killing = threading.Thread(target=kill_the_process)
@@ -179,5 +182,9 @@ def state_of(server: ServerProcess, name: str) -> str:
 
 
 def child_of(pid: int) -> int:
+    return next(iter(children_of(pid)), 0)
+
+
+def children_of(pid: int) -> set[int]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return next((int(child) for task in tasks for child in task.read_text().split()), 0)
+    return {int(child) for task in tasks for child in task.read_text().split()}
