@@ -44,9 +44,8 @@ class CallExchange(Exchange):
 
     def address(self) -> str:
         """Return the address that the call came from, empty for a Unix socket."""
-        # `ipv4:10.0.0.1:4711`, `ipv6:[::1]:4711` with escaped brackets, or `unix:` and a path.
-        kind, _, address = unquote(self.context.peer()).partition(":")
-        return address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
+        address = address_of(self.context.peer())
+        return address[0] if address is not None else ""
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model and version that the message names; it may name none, or be unreadable."""
@@ -74,6 +73,16 @@ class CallExchange(Exchange):
         job = self.job  # Read once: the call may end at this moment in its own thread.
         if job is not None:
             job.cancel()
+
+
+def address_of(peer: str) -> tuple[str, int] | None:
+    """Return address and port of a peer as grpcio names it, or None for a Unix socket.
+
+    ``ipv4:127.0.0.1:5000``, or ``ipv6:%5B::1%5D:5000`` with escaped brackets.
+    """
+    kind, _, address = unquote(peer).partition(":")
+    host, _, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") and port.isdecimal() else None
 
 
 def read_message(read: Callable[[bytes], Any], data: bytes) -> Any:

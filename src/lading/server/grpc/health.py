@@ -15,7 +15,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from lading.server.grpc.open_calls import OpenCalls, host_of
+from lading.server.grpc.calls import address_of
+from lading.server.grpc.open_calls import OpenCalls
 from lading.server.grpc.server_call import ServerCall, handlers
 from lading.server.inference.dataplane import DataPlane
 
@@ -31,7 +32,7 @@ class _Watcher:
     def __init__(self, call: ServerCall, service: str) -> None:
         self.call = call
         self.service = service
-        self.host = (host_of(call.context.peer()) or ("", 0))[0]
+        self.host = (address_of(call.context.peer()) or ("", 0))[0]
         self.sent: int | None = None
         self.reading = False
 

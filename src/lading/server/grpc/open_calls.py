@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import grpc
 
+from lading.server.grpc.calls import address_of
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.server_call import ServerCall, Wait
 from lading.server.observe.refusal_log import RefusalLog
@@ -59,7 +60,7 @@ class OpenCalls:
         """End a call because of what its client did or did not do; count it by the `reason`, and log it."""
         peer = call.context.peer()  # One that is over names none.
         if call.finish(self.reading, code=code, details=details):
-            self.note(host_of(peer), reason, f"{code.name}, {details}")
+            self.note(address_of(peer), reason, f"{code.name}, {details}")
 
     def end_unqueued(self, call: ServerCall) -> None:
         """End a call for which there is no thread, and no place to wait for one."""
@@ -75,7 +76,7 @@ class OpenCalls:
     def busy_peers(self) -> set[tuple[str, int]]:
         """Return the clients that have sent a message and wait for its answer."""
         calls = [call for call in list(self._calls) if call.has_sent and call.wait is None]
-        return {peer for call in calls if (peer := host_of(call.context.peer())) is not None}
+        return {peer for call in calls if (peer := address_of(call.context.peer())) is not None}
 
     def sweep(self) -> None:
         """End the calls whose clients have taken longer than they may."""
@@ -127,14 +128,5 @@ class OpenCalls:
     def _cut_off(self, call: ServerCall, reason: str, why: str) -> None:
         """End a call whose client reads no status either."""
         call.wait = None
-        self.note(host_of(call.context.peer()), reason, f"cut off: {why}")
+        self.note(address_of(call.context.peer()), reason, f"cut off: {why}")
         call.context.cancel()
-
-
-def host_of(peer: str) -> tuple[str, int] | None:
-    """Return address and port of a peer as grpcio names it: ``ipv4:127.0.0.1:5000``, ``ipv6:%5B::1%5D:5``."""
-    kind, _, address = peer.partition(":")
-    host, _, port = address.rpartition(":")
-    if kind not in ("ipv4", "ipv6") or not port.isdecimal():
-        return None
-    return host.replace("%5B", "").replace("%5D", ""), int(port)
