@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import msgspec
 
@@ -36,6 +37,9 @@ class FeedbackCounts(msgspec.Struct, frozen=True):
     right: int = 0
     wrong: int = 0
 
+
+Taken = Literal["here", "before", "passed on"]
+"""Where feedback was counted: here, here already before, or nowhere yet, if another process answered."""
 
 FEEDBACK_MOST_BYTES = 16 * 2**20
 """How much feedback waits in a catalog at most."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from lading.errors import (
     DeadlineExceeded,
@@ -32,6 +32,7 @@ from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import RunMarks, ServedVersion, State, not_ready
 from lading.server.inference.version_table import ANSWERING, VersionTable
 from lading.signature import Array
+from lading.traffic import Taken
 
 log = logging.getLogger("lading.server")
 
@@ -64,9 +65,7 @@ class Observer(Protocol):
     def pair(self, traffic: Traffic, job: Job, live: ServedVersion, candidate: ServedVersion) -> None:
         """Run an answered job of either side on the other, and compare both answers."""
 
-    def add_feedback(
-        self, name: str, request_id: bytes, truth: tuple[str, ...]
-    ) -> Literal["here", "before", "passed on"]:
+    def add_feedback(self, name: str, request_id: bytes, truth: tuple[str, ...]) -> Taken:
         """Add the truth about an answer; return where it was counted."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,16 +21,12 @@ from lading.server.observe.outputs import rows_of
 from lading.server.observe.shadow import Shadows
 from lading.server.observe.windows import Windows
 from lading.signature import Array
-from lading.traffic import Feedback
+from lading.traffic import Feedback, Taken
 
 _MAX_REMEMBERED = 50_000
 _MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
 # A slice of a merged output up to this size is copied, which is cheap: the merged output can then be freed.
 _MAX_COPIED_BYTES = 4096
-
-
-Taken = Literal["here", "before", "passed on"]
-"""Where feedback was counted: here, here already before, or nowhere yet, if another process answered."""
 
 
 class Answer(NamedTuple):
