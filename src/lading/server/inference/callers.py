@@ -12,9 +12,8 @@ import ipaddress
 
 from lading.errors import InvalidSetting
 from lading.server.inference.traffic import KEY_HEADER, Headers
+from lading.settings import ServeSettings
 from lading.traffic import CALLER_GROUPS
-
-LOOPBACK = "127.0.0.0/8,::1"
 
 _FORWARDED = b"x-forwarded-for"
 _CACHED = 4096
@@ -28,7 +27,7 @@ class Callers:
     Raises `InvalidSetting` for what is no network.
     """
 
-    def __init__(self, trusted: str = LOOPBACK) -> None:
+    def __init__(self, trusted: str = ServeSettings.trusted_proxies) -> None:
         self._trusted = tuple(_network(text.strip()) for text in trusted.split(",") if text.strip())
         self._direct: dict[str, int] = {}  # by address that is no trusted proxy
         self._through: dict[tuple[str, bytes | None, bytes | None], int] = {}
