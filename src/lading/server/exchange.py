@@ -40,6 +40,7 @@ from lading.server.inference.request_memory import COUNTED_BYTES, Reservation, a
 from lading.server.inference.second_tries import SecondTries
 from lading.server.metrics import Metrics
 from lading.server.metrics.counts import RequestCounters
+from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
 
@@ -149,7 +150,7 @@ class Pipeline:
         plane: DataPlane,
         metrics: Metrics,
         steps: Steps | None = None,
-        max_answer_bytes: int = 128 * 2**20,
+        max_answer_bytes: int = ServeSettings.max_answer_bytes,
         callers: Callers | None = None,
     ) -> None:
         self.plane = plane
@@ -182,23 +183,25 @@ class Pipeline:
             for authorise in self._authorise:
                 authorise(exchange)
         try:
-            outcome = exchange.route.handler(exchange, plane)
-            if type(outcome) is Job:
-                exchange.job, outcome.exchange = outcome, exchange
-                if exchange.reservation is not None:
-                    exchange.reservation.grow(array_bytes(outcome.inputs))
-                if self._look_up:
-                    for look_up in self._look_up:
-                        look_up(exchange)
+            return self._handle(exchange, plane)
         except REFUSALS as refusal:
             # The error itself is kept nowhere: with its traceback it would hold the exchange in a cycle.
             live = self._beside_candidate(exchange)
             if live is None:
                 raise
             exchange.job, exchange.refused_as = None, type(refusal).__name__
-        else:
-            return outcome
         return self._handle_on_live(exchange, live)
+
+    def _handle(self, exchange: Exchange, plane: DataPlane) -> Any:
+        outcome = exchange.route.handler(exchange, plane)
+        if type(outcome) is Job:
+            exchange.job, outcome.exchange = outcome, exchange
+            if exchange.reservation is not None:
+                exchange.reservation.grow(array_bytes(outcome.inputs))
+            if self._look_up:
+                for look_up in self._look_up:
+                    look_up(exchange)
+        return outcome
 
     def _beside_candidate(self, exchange: Exchange) -> DataPlane | None:
         """Return the data plane with live for a caller of the candidate, if it has second tries left."""
@@ -215,17 +218,10 @@ class Pipeline:
         """
         began = time.perf_counter()
         try:
-            outcome = exchange.route.handler(exchange, plane)
-            if type(outcome) is Job:
-                exchange.job, outcome.exchange = outcome, exchange
-                if exchange.reservation is not None:
-                    exchange.reservation.grow(array_bytes(outcome.inputs))
-                for look_up in self._look_up:
-                    look_up(exchange)
+            return self._handle(exchange, plane)
         finally:
             ended = time.perf_counter()
             self._second_tries.spend(self._group_of(exchange), ended, ended - began)
-        return outcome
 
     def _group_of(self, exchange: Exchange) -> int:
         return self._callers.group(exchange.address(), exchange.headers)
