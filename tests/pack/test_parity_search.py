@@ -9,7 +9,7 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 
 from lading.convert.sklearn import SklearnModel
 from lading.errors import ConversionError, ConverterFailed, ParityLost
@@ -32,6 +32,17 @@ def test_a_pipeline_that_needs_float64_is_packed_in_float64_and_says_so(tmp_path
     random = np.random.default_rng(1)
     others = np.column_stack([1.7e9 + random.random(500) * 1000, random.random(500)])
     assert count_disagreements(bundle, model, others) == 0
+
+
+@pytest.mark.parametrize("row", [0, 50])
+def test_a_sample_that_float32_does_not_hold_is_packed_in_float64(tmp_path, row):
+    rows = np.random.default_rng(5).normal(size=(80, 2))
+    labels = (rows[:, 0] > 0).astype(int)
+    rows[row, 1] = 1e300
+    model = make_pipeline(FunctionTransformer(np.arctan), LogisticRegression()).fit(rows, labels)
+    bundle = pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b", on_note=print)
+    assert bundle.manifest.signature.inputs[0].dtype == "float64"
+    assert count_disagreements(bundle, model, rows[rows[:, 1] < 1e30]) == 0
 
 
 def test_a_dtype_that_cannot_be_converted_at_all_is_noted(tmp_path, monkeypatch):

@@ -29,7 +29,14 @@ from lading.convert.sklearn_repairs import converter_of, quiet_converters, repai
 from lading.convert.sklearn_words import known_categories, known_words
 from lading.convert.table import Table, make_table
 from lading.convert.undecided import decided_rows
-from lading.errors import ConversionError, ConverterFailed, ConverterMissing, SamplesRefused, one_line
+from lading.errors import (
+    ConversionError,
+    ConverterFailed,
+    ConverterMissing,
+    InputError,
+    SamplesRefused,
+    one_line,
+)
 from lading.signature import Array, Signature
 
 # Read by every ONNX Runtime since 1.14 and by every skl2onnx since 1.15; nothing newer is needed.
@@ -139,7 +146,7 @@ class SklearnModel:
         # The graph is run as skl2onnx made it: only its answers show the shapes of its outputs.
         written = graph.write(graph.copy_of(model))
         run = graph.evaluator(self.title, written)
-        feed = Signature(form.inputs, ()).cast(table.feed(form.inputs))
+        feed = self._feed(form, table)
         head = np.flatnonzero(decided_rows(written, run, feed))[:_HEAD_ROWS]
         answers = run({name: array[head] for name, array in feed.items()})
         expected_head = {name: array[head] for name, array in expected.items()}
@@ -147,6 +154,13 @@ class SklearnModel:
         tensors = outputs.shape_like(model, self.title, pairs, answers, expected_head, columns)
         graph.rename_inner(model, _final_names(form, pairs))
         return Conversion(graph.write(model), Signature(form.inputs, tensors))
+
+    def _feed(self, form: inputs.Form, table: Table) -> dict[str, Array]:
+        try:
+            return Signature(form.inputs, ()).cast(table.feed(form.inputs))
+        except InputError as error:
+            # Of this form: one of float64 may hold them.
+            raise ConverterFailed(error.where, expected=error.expected, found=error.found) from error
 
     def _to_onnx(self, form: inputs.Form) -> Any:
         types = [(fed.name, _TENSOR_TYPES[fed.dtype]([None, *fed.width])) for fed in form.fed]

@@ -223,15 +223,16 @@ class _MixedRows:
     def _mixed(self, values: Array, points: Array) -> Array:
         """Mix pairs of `values`; `points` are the distinct ones, ascending."""
         random, low, high = self.random, values[self.first], values[self.second]
-        with np.errstate(invalid="ignore"):
+        # What overflows is clipped in the end.
+        with np.errstate(invalid="ignore", over="ignore"):
             line = low + self.weight * (high - low)
             near = low + random.normal(0.0, 0.05, self.rows) * np.std(points)
-        anywhere = points[0] + random.random(self.rows) * (points[-1] - points[0])
-        # Trees put their thresholds halfway between neighbouring values: there a rounding decides the branch.
-        at = random.integers(0, max(1, len(points) - 1), self.rows)
-        halfway = (points[at] + points[np.minimum(at + 1, len(points) - 1)]) / 2
-        # As somebody types it: 1.72 is another float64 than the mean of 1.71 and 1.73.
-        typed = np.round(halfway, _decimals(points) + 1)
+            anywhere = points[0] + random.random(self.rows) * (points[-1] - points[0])
+            # Trees put their thresholds halfway between neighbouring values: there a rounding decides.
+            at = random.integers(0, max(1, len(points) - 1), self.rows)
+            halfway = (points[at] + points[np.minimum(at + 1, len(points) - 1)]) / 2
+            # As somebody types it: 1.72 is another float64 than the mean of 1.71 and 1.73.
+            typed = np.round(halfway, _decimals(points) + 1)
         mixed = np.choose(self.style, [line, anywhere, halfway, near, typed])
         return np.asarray(np.clip(mixed, points[0], points[-1]))
 
