@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import msgspec
 import numpy as np
 import pytest
 
-from lading.errors import RequestTooLarge, ServerBusy
+from lading.errors import LadingError, RequestTooLarge, ServerBusy
+from lading.server.inference import request_memory
 from lading.server.inference.request_memory import (
     RequestMemory,
     Reservation,
@@ -77,6 +79,34 @@ def test_threads_that_reserve_at_once_lose_no_count():
         thread.start()
     for thread in threads:
         thread.join()
+    assert memory.used_bytes == 0
+
+
+def test_a_reservation_that_is_collected_while_another_is_refused_gives_its_bytes_back(monkeypatch):
+    memory = RequestMemory(3000)
+    cycle = [memory.reserve(900)]
+    cycle.append(cycle)
+    refusal = request_memory._refusal
+
+    def collecting(*sizes: int) -> ServerBusy | RequestTooLarge:
+        gc.collect()  # As any allocation of its own may.
+        return refusal(*sizes)
+
+    monkeypatch.setattr(request_memory, "_refusal", collecting)
+    refused: list[LadingError] = []
+
+    def reserve() -> None:
+        try:
+            memory.reserve(10**12)
+        except LadingError as error:
+            refused.append(error)
+
+    # It waited for itself: a thread that ends with the process shows that as a failure.
+    thread = threading.Thread(target=reserve, daemon=True)
+    del cycle
+    thread.start()
+    thread.join(10)
+    assert [type(error) for error in refused] == [RequestTooLarge]
     assert memory.used_bytes == 0
 
 

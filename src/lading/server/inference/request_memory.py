@@ -31,7 +31,8 @@ class RequestMemory:
         self.most_bytes = most_bytes - self._most_received
         """What one request may take besides its body."""
         self._received = self._used = 0
-        self._lock = threading.Lock()
+        # A reservation may be collected, and gives its bytes back, while this thread holds the lock.
+        self._lock = threading.RLock()
 
     @property
     def used_bytes(self) -> int:
