@@ -449,3 +449,51 @@ def test_health_answers_while_a_large_body_is_read(tmp_path):
     assert "`$.data[60000][1]`" in answers[0].json()["error"]
     # On the event loop one of them waited for as long as the whole body took to read.
     assert max(waits) < sum(waits) / 3
+
+
+BRACKETS = b"[" * (32 * 2**20)
+"""They took 140 ms of the event loop, fourteen times as long as the json module needs for `OUTPUTS`."""
+OUTPUTS = b'{"inputs":[{"name":"X","datatype":"FP32","shape":[1,4],"data":[5,3,1,0]}],"outputs":[%b]}' % (
+    b",".join([b'{"name":"probabilities"}'] * 40_000)
+)
+"""They took twice as long as the json module needs."""
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/predict", BRACKETS), ("/v2/models/iris/infer", OUTPUTS)],
+    ids=["brackets", "outputs"],
+)
+def test_small_compressed_bodies_that_become_large_keep_nobody_waiting(tmp_path, path, body):
+    packed = gzip.compress(body)
+    assert len(packed) < 2**15
+    began = time.process_time()
+    json.loads(OUTPUTS)
+    own_s = time.process_time() - began  # What reading a megabyte of text costs on this machine.
+    with serving(linear_bundle(tmp_path / "b").path, flags=("--workers", "1")) as server:
+        headers = {"content-encoding": "gzip", "content-type": "application/json"}
+
+        def send(_number: int) -> int:
+            url = f"{server.url}{path}"
+            return httpx.post(url, content=packed, headers=headers, timeout=60).status_code
+
+        def busy_s() -> float:
+            """Return the CPU time of the thread that has the event loop."""
+            stat = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/stat").read_text()
+            fields = stat.rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        send(0)
+        before = busy_s()
+        with ThreadPoolExecutor(4) as senders:
+            assert set(senders.map(send, range(20))) == {400}
+        assert busy_s() - before < 20 * own_s
+
+
+def test_feedback_is_not_unpacked_beyond_what_it_may_have(versions):
+    body = gzip.compress(b'{"request_id": "r", "label": "' + b"a" * 2**22 + b'"}')
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    answer = hosted(*versions).request("POST", "/models/iris/feedback", content=body, headers=headers)
+    assert answer.status_code == 413
+    assert "at most 1048576 bytes" in answer.text
+    assert "only the bodies of predictions may become larger" in answer.text

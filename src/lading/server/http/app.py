@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from lading.errors import LadingError, ModelNotReady
+from lading.errors import BodyTooLarge, LadingError, ModelNotReady
 from lading.server.exchange import NO_ROUTE, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
 from lading.server.http.content_type import require_json
 from lading.server.http.cors import Cors
-from lading.server.http.large_bodies import LargeBodies, text_bytes
+from lading.server.http.large_bodies import UNPACKED_BYTES, LargeBodies, text_bytes
 from lading.server.http.messages import JSON, ReadElsewhere, Request, Response
 from lading.server.http.router import Router
 from lading.server.inference.job import Deliver, Job
@@ -62,13 +62,9 @@ class App:
                 request.route, request.params = self.router.find(request.method, request.path)
                 if request.body and not request.route.any_type:
                     require_json(request.headers.get(b"content-type", JSON))
-            if b"content-encoding" in request.headers and request.body:
-                large = self._large_bodies
-                if large is not None and request.route.fast and len(request.body) > large.packed_bytes:
-                    large.submit(request, deliver)
-                    return None
-                encoding = request.headers[b"content-encoding"]
-                request.body = unpacked(request.body, encoding, self.max_body_bytes, self._grow(request))
+            is_packed = b"content-encoding" in request.headers and request.body
+            if is_packed and self._is_unpacked_elsewhere(request, deliver):
+                return None
             if len(request.body) > self._slow_bytes and self._gave_away(request, deliver):
                 return None
         except LadingError as error:
@@ -117,6 +113,27 @@ class App:
         if request.reservation is None:
             request.reservation = Reservation(self.plane.memory)
         return request.reservation.grow
+
+    def _is_unpacked_elsewhere(self, request: Request, deliver: Deliver) -> bool:
+        """Unpack a compressed body; return whether another thread does, because it is or becomes large."""
+        large, route = self._large_bodies, request.route
+        if large is None or route is None or self.max_body_bytes <= UNPACKED_BYTES:
+            self._unpack(request, self.max_body_bytes)
+            return False
+        if not route.fast or len(request.body) <= large.packed_bytes:
+            try:
+                self._unpack(request, UNPACKED_BYTES)
+            except BodyTooLarge as error:
+                if not route.fast:
+                    raise error.with_hint("only the bodies of predictions may become larger") from None
+            else:
+                return False
+        large.submit(request, deliver)
+        return True
+
+    def _unpack(self, request: Request, most_bytes: int) -> None:
+        encoding = request.headers[b"content-encoding"]
+        request.body = unpacked(request.body, encoding, most_bytes, self._grow(request))
 
     def _gave_away(self, request: Request, deliver: Deliver) -> bool:
         """Return whether a large body is being read elsewhere; mark one that only a quick reader may read."""

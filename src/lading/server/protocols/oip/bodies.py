@@ -26,6 +26,8 @@ _DATA = b'"data"'
 _NESTED = re.compile(rb'"data"\s*:\s*\[\s*\[')
 _INPUT_KEYS = ("name", "shape", "datatype", "data", "parameters")
 _OPTION_KEYS = ("id", "outputs", "parameters")
+# A million bytes of names and parameters take the event loop 20 to 40 ms.
+_LONGEST_OPTION = 16 * 1024
 
 
 class Input(msgspec.Struct, forbid_unknown_fields=True):
@@ -192,7 +194,9 @@ def _has_only(members: Any, keys: tuple[str, ...]) -> bool:
 
 
 def _to_python(value: Any) -> Any:
-    """Return a value of simdjson as plain Python."""
-    if isinstance(value, simdjson.Object):
-        return value.as_dict()
-    return value.as_list() if isinstance(value, simdjson.Array) else value
+    """Return a value of simdjson as plain Python; raises `ValueError` for one that takes long to make."""
+    if not isinstance(value, simdjson.Object | simdjson.Array):
+        return value
+    if len(value.mini) > _LONGEST_OPTION:
+        raise ValueError
+    return value.as_dict() if isinstance(value, simdjson.Object) else value.as_list()
