@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -124,6 +125,37 @@ def test_a_client_that_pipelines_thousands_of_requests_holds_up_no_other(served,
         assert answers[0] == sorted(answers[0])
         # Neither of the two waited for the other to end.
         assert answers[2][0] < answers[0][-1]
+
+
+def test_no_turn_has_more_of_a_client_than_the_one_before(served, monkeypatch):
+    ids = itertools.count()
+    monkeypatch.setattr(exchange, "RequestIds", lambda: (b"id-%x" % number for number in ids))
+    count = 1000
+    with serving(served) as host:
+        begun, run = [], host.stage.run
+
+        def counted() -> None:
+            run()
+            begun.append(next(ids))
+
+        with sent_in_one_stage(host, request() * count, request() * count) as wires:
+            monkeypatch.setattr(host.stage, "run", counted)
+            for wire in wires:
+                for _ in range(count):
+                    assert wire.answer().status == 200
+    # A turn reads 2 kB of each of the two.
+    turns = [after - before for before, after in itertools.pairwise(begun)]
+    assert max(turns) < 3 * (2 * 2048 / len(request()))
+
+
+def test_a_client_that_goes_while_its_requests_wait_is_no_error(served, caplog):
+    asked = LARGE.replace(b"predict HTTP", b"predict?task=1 HTTP")
+    with serving(served, client_timeout_s=30.0) as host:
+        with unread(host, asked * 4) as wire:
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: not host.connections, within_s=5)
+        wait_until(lambda: not host.server.server_state.tasks, within_s=5)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("ends", [False, True])

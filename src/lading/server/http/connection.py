@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from lading.server.http.refusals import Refusal
 from lading.server.http.stage import Stage
 
-_MOST_A_TURN_BYTES = 4096
+_MOST_A_TURN_BYTES = 2048
 """Most bytes of pipelined requests that are parsed at once: the rest waits until others had their turn."""
 _LINGER_S = 2.0
 """How long what follows a refusal is read and dropped, so that a client that is still sending sees it."""
@@ -60,8 +60,10 @@ class HttpConnection(HttpToolsProtocol):
         self._received_bytes = 0  # Of the request that is being received.
         self._message_ended = False
         self._backlog: deque[bytes] = deque()
+        self._has_turn = False  # In the stage's next one: twice would be twice as much of what waits.
         self._half_closed = False
         self._is_refused = False
+        self._answered: Any = None  # uvicorn's cycle that has its task; `cycle` is the one that came last.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, with a flow control that can be held; one too many makes others go that are idle."""
@@ -72,6 +74,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, which has gone."""
+        if self._answered is not None:  # uvicorn tells only the cycle that came last.
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
         self.stage.slow_readers.remove(self)
 
@@ -135,6 +140,7 @@ class HttpConnection(HttpToolsProtocol):
         if data:
             self._backlog.append(data)
             return
+        self._has_turn = False
         if self.flow.write_paused or (self._is_answering and not self._receiving_since):
             return  # Until that answer is written, or read.
         self.parse_now(self._backlog.popleft())
@@ -149,12 +155,20 @@ class HttpConnection(HttpToolsProtocol):
 
     def _go_on(self) -> None:
         """Have the stage ask for what waits in its next turn."""
-        if self._backlog:
+        if self._backlog and not self._has_turn:
+            self._has_turn = True
             self.stage.receive(self, b"")
+
+    def on_headers_complete(self) -> None:
+        """Start uvicorn's task for a request, or have it wait behind those before it."""
+        super().on_headers_complete()
+        if not self.pipeline:
+            self._answered = self.cycle
 
     def on_response_complete(self) -> None:
         """Go on with what waits behind an answer."""
         self._idle_since = self.stage.now
+        self._answered = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         self._go_on()
 
