@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from lading.server.protocols.tfs import json_bodies
 from support.bundles import IRIS_COLUMNS
 from support.tensorflow_serving import error_of, run_iris
 
@@ -25,6 +26,30 @@ def test_columns_are_answered_by_columns(models):
     assert models.post("/v1/models/half:predict", {"inputs": [1.0, 2.0]}).json() == {"outputs": [2.5, 3.0]}
     assert models.post("/v1/models/half:predict", {"inputs": {"x": [1.0]}}).json() == {"outputs": [2.5]}
     assert models.post("/v1/models/half:predict", {"inputs": {"x": [1], "extra": 3}}).status_code == 200
+
+
+def test_many_rows_of_several_outputs_are_written_as_few_are():
+    texts = ["a", 'quoted "%d", and [a list],[more]', "서울", "b", "a", "%", "c"]
+    outputs = {
+        "label %": np.array(texts, object),
+        "scores": np.array([[0.1, -2.5, 1e-30]] * 7, np.float32) * np.arange(1, 8, dtype=np.float32)[:, None],
+        "value": np.arange(7) / 3,
+        "kept": np.array([True, False, True, True, False, False, True]),
+        "codes": np.arange(14, dtype=np.int8).reshape(7, 2) - 5,
+        "nothing": np.zeros((7, 0), np.float32),
+    }
+    one_by_one = [json_bodies.row_body({k: v[at : at + 1] for k, v in outputs.items()}) for at in range(7)]
+    objects = b",".join(text.removeprefix(b'{"predictions":[').removesuffix(b"]}") for text in one_by_one)
+    assert json_bodies.row_body(outputs) == b'{"predictions":[%b]}' % objects
+    assert [row["label %"] for row in json.loads(json_bodies.row_body(outputs))["predictions"]] == texts
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_many_rows_keep_numbers_that_are_not_finite(value):
+    scores = np.array([[0.5, 1.0]] * 5, np.float32)
+    scores[3, 1] = value
+    body = json_bodies.row_body({"label": np.array(["a"] * 5, object), "scores": scores})
+    np.testing.assert_array_equal([row["scores"] for row in json.loads(body)["predictions"]], scores)
 
 
 def test_several_outputs_come_as_objects(models):

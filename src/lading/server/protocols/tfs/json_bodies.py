@@ -25,6 +25,8 @@ from lading.signature import Array, Signature, Tensor
 
 # The most rows that are walked for that server's words and its strictness; more rows get our own words.
 _MOST_WALKED = 20_000
+# Up to so many rows, objects are written as quickly as texts are joined.
+_FEW_ROWS = 3
 BYTES_SUFFIX = "_bytes"
 """The end of the name of a string output that is written as base64."""
 
@@ -171,11 +173,44 @@ def row_body(outputs: Mapping[str, Array]) -> bytes:
                 f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}"
             )
         rows = len(array)
+    quick = rows > _FEW_ROWS and len(outputs) > 1
+    if quick and all(_is_quick(name, array) for name, array in outputs.items()):
+        return _joined(outputs)
     plain = {name: _plain(name, array) for name, array in outputs.items()}
     if len(plain) == 1:
         return _write({"predictions": next(iter(plain.values()))}, outputs)
     objects = [{name: values[row] for name, values in plain.items()} for row in range(rows)]
     return _write({"predictions": objects}, outputs)
+
+
+def _is_quick(name: str, array: Array) -> bool:
+    """Return whether `_row_texts` takes an output."""
+    if array.dtype == object:
+        return array.ndim == 1 and not name.endswith(BYTES_SUFFIX)
+    return array.ndim in (1, 2) and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
+
+
+def _joined(outputs: Mapping[str, Array]) -> bytes:
+    """Write objects by output name as orjson does, but without making them: more than twice as quickly."""
+    forms = (
+        b"%b:%b" % (orjson.dumps(name).replace(b"%", b"%%"), b"[%b]" if array.ndim == 2 else b"%b")
+        for name, array in outputs.items()
+    )
+    form = b"{%b}" % b",".join(forms)
+    texts = zip(*map(_row_texts, outputs.values()), strict=True)
+    return b'{"predictions":[%b]}' % b",".join(map(form.__mod__, texts))
+
+
+def _row_texts(array: Array) -> list[bytes]:
+    """Return the JSON of each row, without the brackets around several values."""
+    if not len(array):
+        return []
+    if array.dtype == object:
+        values = array.tolist()
+        known = {value: orjson.dumps(value) for value in set(values)}
+        return [known[value] for value in values]
+    text = orjson.dumps(np.ascontiguousarray(array), _to_python, orjson.OPT_SERIALIZE_NUMPY)
+    return text[1:-1].split(b",") if array.ndim == 1 else text[2:-2].split(b"],[")
 
 
 def whole_body(outputs: Mapping[str, Array]) -> bytes:
