@@ -130,6 +130,13 @@ def test_windows_put_back_are_dropped_where_600_newer_ones_wait(classifier):
     assert (len(kept), kept[-1].at) == (600, 1598.0), "it was the newest that went"
 
 
+def test_answers_beyond_the_rows_that_are_named_cost_nothing(classifier):
+    probabilities = np.tile(classifier.samples.outputs["probabilities"][:1], (60, 1))
+    beyond = [{"probabilities": None}] * 10  # To look at one would raise an error.
+    counted = OutputNames(classifier, classifier).count([{"probabilities": probabilities}, *beyond], 50)
+    assert sum(counted.values()) == 50
+
+
 def test_classes_are_counted_by_label(classifier):
     probabilities = classifier.samples.outputs["probabilities"]
     expected = [("setosa", "versicolor", "virginica")[at] for at in probabilities.argmax(axis=1)]

@@ -68,10 +68,18 @@ class OutputNames:
     def count(self, answers: Sequence[Outputs], most_rows: int = MAX_NAMED_ROWS) -> dict[str, int]:
         """Count the rows of `answers` by name, up to `most_rows` of them; their outputs may differ."""
         by_output: dict[tuple[str, int], list[Array]] = {}
+        judged: dict[tuple[str, ...], list[str]] = {}  # by the outputs of an answer, of which there are few
         remaining = most_rows
+        # This holds the interpreter while requests wait for it: each answer has to be cheap.
         for answer in answers:
+            if remaining <= 0:
+                break
+            key = tuple(answer)
+            chosen = judged.get(key)
+            if chosen is None:
+                chosen = judged[key] = self.judged(answer)
             counted = 0
-            for name in self.judged(answer):
+            for name in chosen:
                 rows = rows_of(answer[name])[:remaining]
                 counted = max(counted, len(rows))
                 if len(rows):
