@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -150,6 +151,41 @@ def test_start_to_first_prediction_is_quick(tmp_path):
         imports = min(imports, time.monotonic() - began)
     # Machines differ by more than a factor of two: a slow one gets as much more as its imports take.
     assert best < max(0.6, 3 * imports), f"{best:.2f} s, of which imports {imports:.2f} s"
+
+
+_WATCHED = """
+import gc, os, threading, time
+
+def watch():
+    while True:
+        time.sleep(0.1)
+        whole = f"{gc.get_freeze_count()} {len(gc.get_objects())}"
+        path = os.environ["WATCHED"] + f"/{os.getpid()}"
+        with open(path + ".new", "w") as file:
+            file.write(whole)
+        os.replace(path + ".new", path)
+
+threading.Thread(target=watch, daemon=True).start()
+"""
+
+
+@pytest.mark.slow
+def test_no_collection_of_garbage_stops_requests_for_the_modules_of_the_server(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(_WATCHED)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    environ = {"PYTHONPATH": path, "WATCHED": str(watched)}
+    with serving(linear_bundle(tmp_path / "iris").path, environ=environ) as server:
+        counts = watched / str(server.process.pid)
+
+        def is_small() -> bool:
+            if not counts.exists():
+                return False
+            frozen, collected = map(int, counts.read_text().split())
+            return frozen > 10 * collected
+
+        server.wait_until(is_small)
 
 
 def test_models_and_requests_share_what_a_worker_has_or_take_what_is_set():

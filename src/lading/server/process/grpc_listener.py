@@ -40,6 +40,11 @@ class GrpcListener:
         """The port, whether it answers already or not; -1 for none."""
         return int(self._reserved.getsockname()[1]) if self._reserved is not None else -1
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the port does not answer yet."""
+        return self._thread is not None and self._thread.is_alive()
+
     def open(self) -> None:
         """Begin to answer; returns without waiting for it."""
         if self._reserved is not None:
