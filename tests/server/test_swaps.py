@@ -32,14 +32,20 @@ SERVER_SWAPS = 10
 
 
 def heavy(folder: Path, seed: int) -> Bundle:
-    """Write a bundle whose model has 20 MB of weights."""
-    weights = np.random.default_rng(seed).standard_normal((4, 1_250_000)).astype(np.float32) / 1000
+    """Write a bundle whose model has 20 MB of weights, and of a row only a few kB between its operators.
+
+    How many rows run at once follows from how long they take, and what they leave in memory with it.
+    """
+    random = np.random.default_rng(seed)
+    first = random.standard_normal((4, 1250)).astype(np.float32) / 1000
+    second = random.standard_normal((1250, 4000)).astype(np.float32) / 1000
     x, y = tensor("X", "float32", "batch", 4), tensor("Y", "float32", "batch", 1)
     nodes = [
-        node("MatMul", "X W", "wide"),
-        node("ReduceMean", "wide", "Y", axes=[1], keepdims=1),
+        node("MatMul", "X V", "wide"),
+        node("MatMul", "wide W", "wider"),
+        node("ReduceMean", "wider", "Y", axes=[1], keepdims=1),
     ]
-    model = graph(nodes, [x], [y], constants={"W": weights})
+    model = graph(nodes, [x], [y], constants={"V": first, "W": second})
     inputs = {"X": np.random.default_rng(seed).standard_normal((2, 4)).astype(np.float32)}
     return bundle_of(folder / str(seed), model, Signature(inputs=(x,), outputs=(y,)), inputs, name="heavy")
 
