@@ -7,18 +7,29 @@ import warnings
 import numpy as np
 import onnx
 import pytest
+from sklearn.base import clone
 from sklearn.cluster import KMeans
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    VotingClassifier,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
+    MinMaxScaler,
     PolynomialFeatures,
-    PowerTransformer,
+    RobustScaler,
     StandardScaler,
 )
+from sklearn.svm import SVC, LinearSVC
 
 from lading.errors import ValueRefused
 from lading.pack import pack
@@ -31,7 +42,10 @@ from support.sklearn_models import OWNER
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.uniform(0.05, 0.95, (120, 3))
 TARGET = (ROWS[:, 0] > ROWS[:, 1]).astype(int)
+CLASSES = TARGET + (ROWS[:, 2] > 0.5)
 FAR = (-1e6, -1.0, -0.0, 0.0, 1.0, 1e-30, -1e-30, 800.0, -800.0, 1e6, 1e20, 1e30, -1e30)
+LARGEST = float(np.finfo(np.float32).max)
+HUGE = tuple(sign * size for size in (1e35, 1e37, 5e37, 1e38, 2e38, 3e38, LARGEST) for sign in (1, -1))
 LINE = LogisticRegression()
 FOREST = RandomForestClassifier(5, random_state=0)
 
@@ -68,7 +82,6 @@ def guards(bundle):
         make_pipeline(of(np.exp), FOREST),
         make_pipeline(of(np.square), FOREST),
         make_pipeline(PolynomialFeatures(2), LINE),
-        make_pipeline(PowerTransformer(method="box-cox"), LINE),
         make_pipeline(make_union(of(np.log), StandardScaler()), LINE),
         VotingClassifier([("logs", make_pipeline(of(np.log), LINE)), ("line", LINE)], voting="soft"),
         TunedThresholdClassifierCV(make_pipeline(of(np.sqrt), LINE), cv=2),
@@ -77,9 +90,60 @@ def guards(bundle):
 )
 def test_what_scikit_learn_raises_for_is_refused(tmp_path, model):
     bundle = packed(model, tmp_path)
-    asked = ask(bundle, model, [("far", rows_with(FAR))], ROWS)
+    asked = ask(bundle, model, [("far", rows_with(FAR + HUGE))], ROWS)
     assert not asked.silent, asked.examples
     assert guards(bundle)
+
+
+SCALERS = [
+    StandardScaler(),
+    StandardScaler(with_mean=False),
+    RobustScaler(),
+    MinMaxScaler(),
+    MaxAbsScaler(),
+    make_union(StandardScaler(), "passthrough"),
+    PCA(2, whiten=True),
+]
+ESTIMATORS = [
+    FOREST,
+    RandomForestRegressor(5, random_state=0),
+    LogisticRegression(C=1e4),
+    LinearRegression(),
+    LinearSVC(),
+    PCA(2),
+    MLPClassifier((4,), max_iter=20, random_state=0),
+    SVC(),
+    KNeighborsClassifier(3),
+]
+
+
+def name_of(model):
+    return repr(model).split("(")[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
+@pytest.mark.parametrize("scaler", SCALERS, ids=name_of)
+def test_the_largest_numbers_of_float32_are_answered_rightly_or_refused(tmp_path, scaler, estimator, dtype):
+    model = make_pipeline(clone(scaler), clone(estimator))
+    rows = ROWS.astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bundle = pack(model.fit(rows, CLASSES), name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+    alternating = np.array(HUGE)[:, None] * np.array([1.0, -1.0, 1.0])
+    huge = np.concatenate([rows_with(HUGE), alternating, np.abs(alternating)]).astype(np.float32)
+    asked = ask(bundle, model, [("huge", huge.astype(np.float64))], ROWS)
+    assert not asked.silent, asked.examples
+
+
+def test_numbers_whose_scaled_form_float32_holds_are_answered(tmp_path):
+    model = make_pipeline(StandardScaler(), FOREST)
+    bundle = packed(model, tmp_path)
+    within = rows_with([size for size in HUGE if abs(size) < 0.2 * LARGEST])
+    asked = ask(bundle, model, [("within", within)], ROWS)
+    assert (asked.silent, asked.refused) == (0, 0)
+    with pytest.raises(ValueRefused, match=r"row 0 .*`RandomForestClassifier`"):
+        bundle.predict(rows_with([LARGEST]))
 
 
 def test_infinities_that_an_estimator_takes_are_answered(tmp_path):
@@ -90,8 +154,11 @@ def test_infinities_that_an_estimator_takes_are_answered(tmp_path):
 
 
 @pytest.mark.parametrize("scaler", [StandardScaler(), MaxAbsScaler()], ids=repr)
-def test_steps_that_keep_numbers_finite_cost_no_guard(tmp_path, scaler):
-    assert guards(packed(make_pipeline(scaler, LINE), tmp_path)) == []
+@pytest.mark.parametrize("estimator", [LINE, FOREST], ids=name_of)
+def test_steps_that_keep_numbers_finite_cost_no_guard(tmp_path, scaler, estimator):
+    rows = ROWS * 1000
+    model = make_pipeline(scaler, estimator).fit(rows, TARGET)
+    assert guards(pack(model, name="m", samples=rows, owner=OWNER, to=tmp_path / "b")) == []
 
 
 def test_the_row_and_the_step_are_named(tmp_path):

@@ -116,7 +116,7 @@ SKLEARN = {
     "SVC": ("convert/sklearn_kernels.py", "_gamma _intercept_ _dual_coef_"),
     "PLSSVD": ("convert/sklearn_matrices.py", "_x_mean"),
     "KNNImputer": ("convert/sklearn_learned_imputers.py", "_fit_X"),
-    "PowerTransformer": ("convert/sklearn_meta.py", "_scaler"),
+    "PowerTransformer": ("convert/sklearn_powers.py", "_scaler"),
     "TunedThreshold": ("convert/sklearn_meta.py", "_curve_scorer"),
     "TunedThreshold._curve_scorer": ("convert/sklearn_meta.py", "_get_pos_label"),
 }

@@ -104,13 +104,7 @@ def _ask_kind(bundle: Any, runtime: Any, model: Any, kind: str, rows: Any, usual
             asked.examples.setdefault(f"{kind}, alone", f"{_body(row)[0]} -> {_short(replies[at])}")
             continue
         factor = max(1.0, float((_sizes(row) / usual).max(initial=0.0)))
-        differs, tie = _differs(
-            bundle.manifest.tolerance,
-            factor,
-            _as_served(bundle, expected[at]),
-            replies[at],
-            edge=kind == EDGE,
-        )
+        differs, tie = _differs(bundle, factor, expected[at], replies[at], edge=kind == EDGE)
         asked.ties += tie
         if differs and kind == EDGE and _is_of_neighbour(bundle, model, expected, replies[at], at, len(rows)):
             asked.ties += 1
@@ -151,7 +145,7 @@ def _is_of_neighbour(
     other = expected.get((at + rows // 2) % rows)
     if not narrow or other is None or not hasattr(model, "steps"):
         return False
-    return not _differs(bundle.manifest.tolerance, 1.0, _as_served(bundle, other), reply, edge=False)[0]
+    return not _differs(bundle, 1.0, other, reply, edge=False)[0]
 
 
 def _as_served(bundle: Any, expected: dict[str, Any]) -> dict[str, Any]:
@@ -166,14 +160,15 @@ def _as_served(bundle: Any, expected: dict[str, Any]) -> dict[str, Any]:
         }
 
 
-def _differs(tolerance: Any, factor: float, expected: Any, replies: Any, *, edge: bool) -> tuple[bool, bool]:
+def _differs(bundle: Any, factor: float, expected: Any, replies: Any, *, edge: bool) -> tuple[bool, bool]:
     """Return whether one row was answered otherwise, and whether its label is another in a near tie only.
 
     At the ``edge`` of two labels, one float32 value from the other, it may be either if all numbers agree.
     """
-    atol, tie = tolerance.atol * factor, False
+    tolerance, served, tie = bundle.manifest.tolerance, _as_served(bundle, expected), False
+    atol = tolerance.atol * factor
     for name, array in replies.items():
-        own = expected[name]
+        own = served[name]
         if array.shape != own.shape:
             return True, False
         if own.dtype.kind in "OUSb" or name == "label":

@@ -54,6 +54,7 @@ from lading.convert import (
     sklearn_learned_imputers,
     sklearn_matrices,
     sklearn_meta,
+    sklearn_powers,
 )
 from lading.convert.column_nodes import float_kind, tensor_type
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
@@ -148,6 +149,7 @@ ADDED: dict[type, Added] = {
     KernelRidge: Added(sklearn_kernels.convert_kernel_ridge, ("value",)),
     neighbors.NearestCentroid: Added(sklearn_matrices.convert_nearest_centroid, _CLASSIFIER, _classes),
     neural_network.BernoulliRBM: Added(sklearn_matrices.convert_boltzmann, ("features",), _features),
+    preprocessing.PowerTransformer: Added(sklearn_powers.convert_power_transformer, ("features",), _features),
     preprocessing.Normalizer: Added(sklearn_matrices.convert_normalizer, ("features",), _features),
     semi_supervised.LabelPropagation: Added(sklearn_kernels.convert_label_propagation, _CLASSIFIER, _classes),
     semi_supervised.LabelSpreading: Added(sklearn_kernels.convert_label_propagation, _CLASSIFIER, _classes),

@@ -120,7 +120,7 @@ def _number(graph: ColumnNodes, column: Value, numbers: Numbers, where: str) -> 
     if numbers.other is not None:
         return place
     unknown = graph.node("Equal", [place, graph.constant(np.array(_REFUSED))])
-    ones = graph.refusing(graph.node("Cast", [unknown], to=INT64), Refused.CATEGORY, "encoder")
+    ones = graph.refusing(unknown, Refused.CATEGORY, "encoder")
     return graph.node("Mul", [place, graph.node("Cast", [ones], to=INT64)])
 
 

@@ -15,24 +15,36 @@ from typing import Any
 
 import numpy as np
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+from sklearn import decomposition
 
-from lading.convert.graph_nodes import FLOAT, INT64, GraphNodes
+from lading.convert.graph_nodes import FLOAT, GraphNodes
 from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
 
 Converter = Callable[..., None]
 
-# Numbers that requests may have. A scaler with a usual scale makes infinities of larger ones in float32 only.
-_FINITE = (0.0, 1e-30, 0.5, 1.0, 2.0, 10.0, 1e3, 1e6, 1e15, 1e30)
+# Numbers that requests may have: a scale below 1 makes infinities of the largest.
+_LARGEST = float(np.finfo(np.float32).max)
+_FINITE = (0.0, 1e-30, 0.5, 1.0, 2.0, 10.0, 1e3, 1e6, 1e15, 1e30, _LARGEST)
+_SIGNS = 8  # rows of the largest with signs as drawn: a step that mixes columns may sum them to more
+_REFUSED_BY_CONVERTERS = ("unknown categor", "strictly positive")
 _WRONG = {"NaN": np.nan, "infinity": np.inf, "beyond float32": 1e300}
 
 
 @dataclass(frozen=True)
+class _Numbers:
+    """Which kinds of numbers that are not finite, or too large, there may be, and the size of the others."""
+
+    wrong: frozenset[str] = frozenset()
+    largest: float = 0.0
+
+
+@dataclass(frozen=True)
 class _Step:
-    """What puts a variable out: ``wrong`` are the kinds of numbers that may come in."""
+    """What puts a variable out, and what may come in."""
 
     model: Any
-    wrong: frozenset[str]
+    given: _Numbers
     columns: int | None
     dtype: Any
 
@@ -47,45 +59,57 @@ class FiniteGuards:
         """Return a converter that puts guards in front of what `convert` adds, where they are needed."""
 
         def guarded(scope: Any, operator: Any, container: Any, *rest: Any) -> None:
-            wrong = self._wrong(operator)
-            refused = _refused(operator.raw_operator) if wrong else frozenset()
-            with self._guarded_inputs(scope, operator, container, refused):
+            given = [self._made(variable) for variable in operator.inputs]
+            wrong = frozenset[str]().union(*(numbers.wrong for numbers in given))
+            sums = _sums(operator.raw_operator)
+            refused = _refused(operator.raw_operator) if wrong or sums > 1 else frozenset()
+            with self._guarded_inputs(scope, operator, container, refused, sums):
                 convert(scope, operator, container, *rest)
-            self._note(operator, wrong - refused)
+            largest = max((numbers.largest for numbers in given), default=0.0)
+            self._note(operator, _Numbers(wrong - refused, largest))
 
         return guarded
 
     @contextmanager
     def _guarded_inputs(
-        self, scope: Any, operator: Any, container: Any, refused: frozenset[str]
+        self, scope: Any, operator: Any, container: Any, refused: frozenset[str], sums: float
     ) -> Iterator[None]:
         own = list(operator.inputs)
         for at, variable in enumerate(own):
-            kinds = self._made(variable) & refused
+            made = self._made(variable)
+            kinds = made.wrong & refused
+            # What is no step's is as the request has it, and costs no guard.
+            single = isinstance(variable.type, FloatTensorType) and variable.onnx_name in self._steps
+            times = sums if single and made.largest * sums > _LARGEST else 1.0
+            if times > 1:
+                kinds |= {"infinity"} & refused
             if kinds:
                 name = type(operator.raw_operator).__name__
-                operator.inputs.set_element(at, _checked(scope, container, variable, kinds, name))
+                operator.inputs.set_element(at, _checked(scope, container, variable, kinds, times, name))
         try:
             yield
         finally:
             for at, variable in enumerate(own):
                 operator.inputs.set_element(at, variable)
 
-    def _wrong(self, operator: Any) -> frozenset[str]:
-        return frozenset().union(*(self._made(variable) for variable in operator.inputs))
-
-    def _made(self, variable: Any) -> frozenset[str]:
-        """Return the kinds of numbers that are not finite, or too large, which a variable may have."""
+    def _made(self, variable: Any) -> _Numbers:
+        if not _is_float(variable):
+            return _Numbers()
         step = self._steps.get(variable.onnx_name)
-        return _made(step) if step and _is_float(variable) else frozenset()
+        if step is None:
+            return _Numbers(largest=_LARGEST)
+        made = _made(step)
+        if isinstance(variable.type, FloatTensorType) and "beyond float32" in made.wrong:
+            return _Numbers(made.wrong - {"beyond float32"} | {"infinity"}, _LARGEST)
+        return made
 
-    def _note(self, operator: Any, wrong: frozenset[str]) -> None:
+    def _note(self, operator: Any, given: _Numbers) -> None:
         widths = [variable.type.shape[-1] for variable in operator.inputs if variable.type.shape]
         columns = sum(widths) if all(isinstance(width, int) for width in widths) else None
         single = any(isinstance(variable.type, FloatTensorType) for variable in operator.inputs)
         known = all(_is_float(variable) for variable in operator.inputs)
         dtype = np.float32 if single else np.float64
-        step = _Step(operator.raw_operator, wrong, columns if known else None, dtype)
+        step = _Step(operator.raw_operator, given, columns if known else None, dtype)
         for variable in operator.outputs:
             self._steps[variable.onnx_name] = step
 
@@ -94,26 +118,59 @@ def _is_float(variable: Any) -> bool:
     return isinstance(variable.type, FloatTensorType | DoubleTensorType)
 
 
-def _made(step: _Step) -> frozenset[str]:
+def _made(step: _Step) -> _Numbers:
     """Ask a step what it makes of finite numbers, and of others that it takes."""
     if step.model is None:  # columns put side by side, or chosen
-        return step.wrong
+        return step.given
     columns = getattr(step.model, "n_features_in_", step.columns)
     if step.columns is None or columns is None:
-        return frozenset()  # made of texts and whole numbers: encodings
-    values = [sign * size for size in _FINITE for sign in (1.0, -1.0)]
-    values += [sign * _WRONG[kind] for kind in step.wrong for sign in (1.0, -1.0)]
-    with np.errstate(over="ignore"):
-        rows = np.repeat(np.array(values)[:, None], columns, axis=1).astype(step.dtype)  # [values, columns]
+        return _Numbers()  # made of texts and whole numbers: encodings
     made: set[str] = set()
-    for row in rows:
+    largest = 0.0
+    for row in _rows(step, columns):
         answer, refusal = _asked(step.model, row[None])
         if answer is None:
-            # The graph has something else to say of a row that the step itself refuses, but for encoders.
-            made |= set() if "unknown categor" in refusal else {"NaN", "infinity"}
+            # The graph has something else to say of a row that a step itself refuses, but for these.
+            own = any(words in refusal for words in _REFUSED_BY_CONVERTERS)
+            made |= set() if own else {"NaN", "infinity"}
         else:
             made |= _kinds(answer)
-    return frozenset(made)
+            sizes = np.abs(answer[np.isfinite(answer)], dtype=np.float64)
+            largest = max(largest, float(sizes.max(initial=0.0)))
+    return _Numbers(frozenset(made), _LARGEST if "infinity" in made else largest)
+
+
+def _rows(step: _Step, columns: int) -> Array:
+    """Return rows of numbers that a step may get, ``[rows, columns]``."""
+    values = [sign * size for size in _FINITE for sign in (1.0, -1.0)]
+    values += [sign * _WRONG[kind] for kind in step.given.wrong for sign in (1.0, -1.0)]
+    alike = np.repeat(np.array(values)[:, None], columns, axis=1)
+    mixed = np.random.default_rng(0).choice([-_LARGEST, _LARGEST], (_SIGNS, columns))
+    with np.errstate(over="ignore"):
+        return np.concatenate([alike, mixed]).astype(step.dtype)
+
+
+def _sums(model: Any) -> float:
+    """Return how many times the largest number of a row the sums in an estimator may be, as a power of 2.
+
+    In float32 they are infinite then, or NaN, where scikit-learn answers. Knows linear estimators, networks
+    and principal components.
+    """
+    if isinstance(model, decomposition.PCA | decomposition.IncrementalPCA | decomposition.TruncatedSVD):
+        deviation = np.sqrt(model.explained_variance_) if getattr(model, "whiten", False) else np.ones(1)
+        layers = [(model.components_ / np.maximum(deviation, np.finfo(np.float64).tiny)[:, None]).T]
+    elif hasattr(model, "coef_"):
+        coefficients = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
+        layers = [np.atleast_2d(np.asarray(coefficients)).T]
+    else:
+        layers = getattr(model, "coefs_", [])
+    times = 1.0
+    for weights in layers:  # [columns, sums]
+        times *= max(1.0, float(np.abs(weights).sum(axis=0).max()))
+    if times == 1:
+        return 1.0
+    # Once more, for intercepts and what is rounded; float32 has no larger power.
+    return float(2.0 ** min(np.ceil(np.log2(times)) + 1, 127))
 
 
 def _kinds(numbers: Array) -> set[str]:
@@ -151,18 +208,21 @@ def _asked(model: Any, rows: Array) -> tuple[Array | None, str]:
     return dense if dense.dtype.kind == "f" else np.zeros(1), ""
 
 
-def _checked(scope: Any, container: Any, variable: Any, kinds: frozenset[str], step: str) -> Any:
-    """Return a variable with the same numbers, for which the run fails where one is of `kinds`."""
+def _checked(
+    scope: Any, container: Any, variable: Any, kinds: frozenset[str], times: float, step: str
+) -> Any:
+    """Return a variable with the same numbers; the run fails where one, so many `times`, is of `kinds`."""
     nodes, value = GraphNodes(scope, container), variable.full_name
     looked_at = nodes.node("Cast", [value], to=FLOAT) if "beyond float32" in kinds else value
+    if times > 1:
+        looked_at = nodes.node("Mul", [looked_at, nodes.constant(np.float32(times))])
     if kinds == {"NaN"}:
         wrong = nodes.node("IsNaN", [looked_at])
     elif "NaN" not in kinds:
         wrong = nodes.node("IsInf", [looked_at])
     else:  # what is no finite number leaves NaN of itself
         wrong = nodes.node("IsNaN", [nodes.node("Sub", [looked_at, looked_at])])
-    marks = nodes.node("ReduceMax", [nodes.node("Cast", [wrong], to=INT64), nodes.axis(1)], keepdims=1)
-    ones = nodes.refusing(marks, Refused.NOT_FINITE, step)
+    ones = nodes.refusing(wrong, Refused.NOT_FINITE, step)
     checked = scope.declare_local_variable("finite", type(variable.type)(variable.type.shape))
     ones = nodes.double(ones) if isinstance(variable.type, DoubleTensorType) else ones
     nodes.node("Mul", [value, ones], output=checked.full_name)

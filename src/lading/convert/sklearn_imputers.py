@@ -19,7 +19,7 @@ from lading.convert.column_nodes import (
     joined_value,
     tensor_type,
 )
-from lading.convert.graph_nodes import BOOL, DOUBLE, FLOAT, INT64
+from lading.convert.graph_nodes import BOOL, DOUBLE, FLOAT
 from lading.errors import ConverterFailed
 from lading.onnx_runtime.refusals import Refused
 from lading.signature import Array
@@ -102,9 +102,7 @@ def _without_others(graph: ColumnNodes, missing: str, marked: str, indicator: An
     others = np.setdiff1d(np.arange(width), indicator.features_)
     if not len(others) or is_nan(indicator.missing_values):
         return marked  # NaN in such a column is refused by the signature, where packing asked the indicator
-    new = graph.node("Cast", [graph.columns(missing, others)], to=INT64)
-    count = graph.node("ReduceMax", [new, graph.axis(1)], keepdims=1)  # [batch, 1]
-    ones = graph.refusing(count, Refused.NEW_MISSING, type(indicator).__name__)
+    ones = graph.refusing(graph.columns(missing, others), Refused.NEW_MISSING, type(indicator).__name__)
     return graph.node("And", [marked, graph.node("Cast", [ones], to=BOOL)])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lading.convert.column_nodes import ColumnNodes, Value, joined_kind, joined_value, tensor_type
-from lading.convert.graph_nodes import DOUBLE, INT64
+from lading.convert.graph_nodes import DOUBLE
 from lading.convert.sklearn_imputers import indicated_columns, is_nan, missing_mask
 from lading.errors import ConverterFailed
 from lading.onnx_runtime.refusals import Refused
@@ -46,7 +46,7 @@ def convert_knn_imputer(scope: Any, operator: Any, container: Any) -> None:
             mean = _mean_of_nearest(nodes, own, fitted[donors, at], imputer)
             if imputer.n_neighbors < len(donors):
                 tied = _tied(nodes, own, fitted[donors, at], imputer.n_neighbors, rounding)
-                refused = nodes.node("Cast", [nodes.node("And", [gap, tied])], to=INT64)
+                refused = nodes.node("And", [gap, tied])
                 ones = nodes.refusing(refused, Refused.EQUALLY_NEAR, type(imputer).__name__)
                 mean = nodes.node("Mul", [mean, nodes.double(ones)])
             column = nodes.node("Where", [gap, mean, column])

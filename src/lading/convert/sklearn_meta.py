@@ -11,6 +11,7 @@ from sklearn import preprocessing
 from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
 from lading.convert.sklearn_curves import interpolated, isotonic, snapped
 from lading.convert.sklearn_functions import apply_function, logistic
+from lading.convert.sklearn_powers import scaler_of
 from lading.errors import ConverterFailed
 
 _END = 2**31  # of a slice: whatever comes
@@ -211,7 +212,7 @@ def _undone(nodes: GraphNodes, value: str, transformer: Any) -> str:
             lowered = nodes.node("Sub", [value, nodes.constant(np.float64(transformer.min_))])
             return nodes.node("Div", [lowered, nodes.constant(np.float64(transformer.scale_))])
         case preprocessing.PowerTransformer():
-            scaler = transformer._scaler if transformer.standardize else None  # noqa: SLF001  # as its own inverse
+            scaler = scaler_of(transformer)
             value = value if scaler is None else _undone(nodes, value, scaler)
             return _by_column(nodes, value, transformer.lambdas_, _powers[transformer.method])
         case preprocessing.QuantileTransformer():

@@ -33,6 +33,11 @@ class Refused(Enum):
         "numbers of which they make NaN or an infinity",
         "`{step}` takes neither: logarithms, roots and the like are not defined for every number",
     )
+    NOT_POSITIVE = (
+        "positive numbers, of which alone Box-Cox takes a power",
+        "0 or a negative one",
+        'PowerTransformer(method="yeo-johnson"), the default, takes any number',
+    )
     EQUALLY_NEAR = (
         "nearest rows of training that their distance distinguishes",
         "more of them equally far than `{step}` takes, with other values",
