@@ -10,14 +10,16 @@ import pytest
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
     VotingClassifier,
 )
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
 from sklearn.model_selection import TunedThresholdClassifierCV
+from sklearn.naive_bayes import ComplementNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
@@ -110,6 +112,8 @@ ESTIMATORS = [
     LogisticRegression(C=1e4),
     LinearRegression(),
     LinearSVC(),
+    Perceptron(),
+    LinearDiscriminantAnalysis(),
     PCA(2),
     MLPClassifier((4,), max_iter=20, random_state=0),
     SVC(),
@@ -133,6 +137,14 @@ def test_the_largest_numbers_of_float32_are_answered_rightly_or_refused(tmp_path
     alternating = np.array(HUGE)[:, None] * np.array([1.0, -1.0, 1.0])
     huge = np.concatenate([rows_with(HUGE), alternating, np.abs(alternating)]).astype(np.float32)
     asked = ask(bundle, model, [("huge", huge.astype(np.float64))], ROWS)
+    assert not asked.silent, asked.examples
+
+
+@pytest.mark.parametrize("counts", [MultinomialNB(), ComplementNB()], ids=name_of)
+def test_counts_near_the_largest_number_are_answered_rightly_or_refused(tmp_path, counts):
+    model = make_pipeline(MinMaxScaler(), counts).fit(ROWS * 10, CLASSES)
+    bundle = pack(model, name="m", samples=ROWS * 10, owner=OWNER, to=tmp_path / "b")
+    asked = ask(bundle, model, [("huge", rows_with(HUGE))], ROWS * 10)
     assert not asked.silent, asked.examples
 
 

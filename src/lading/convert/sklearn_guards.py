@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
-from sklearn import decomposition
+from sklearn import decomposition, naive_bayes
 
 from lading.convert.graph_nodes import FLOAT, GraphNodes
 from lading.onnx_runtime.refusals import Refused
@@ -44,7 +44,7 @@ class _Step:
     """What puts a variable out, and what may come in."""
 
     model: Any
-    given: _Numbers
+    taken: _Numbers
     columns: int | None
     dtype: Any
 
@@ -59,13 +59,13 @@ class FiniteGuards:
         """Return a converter that puts guards in front of what `convert` adds, where they are needed."""
 
         def guarded(scope: Any, operator: Any, container: Any, *rest: Any) -> None:
-            given = [self._made(variable) for variable in operator.inputs]
-            wrong = frozenset[str]().union(*(numbers.wrong for numbers in given))
+            taken = [self._made(variable) for variable in operator.inputs]
+            wrong = frozenset[str]().union(*(numbers.wrong for numbers in taken))
             sums = _sums(operator.raw_operator)
             refused = _refused(operator.raw_operator) if wrong or sums > 1 else frozenset()
             with self._guarded_inputs(scope, operator, container, refused, sums):
                 convert(scope, operator, container, *rest)
-            largest = max((numbers.largest for numbers in given), default=0.0)
+            largest = max((numbers.largest for numbers in taken), default=0.0)
             self._note(operator, _Numbers(wrong - refused, largest))
 
         return guarded
@@ -103,13 +103,13 @@ class FiniteGuards:
             return _Numbers(made.wrong - {"beyond float32"} | {"infinity"}, _LARGEST)
         return made
 
-    def _note(self, operator: Any, given: _Numbers) -> None:
+    def _note(self, operator: Any, taken: _Numbers) -> None:
         widths = [variable.type.shape[-1] for variable in operator.inputs if variable.type.shape]
         columns = sum(widths) if all(isinstance(width, int) for width in widths) else None
         single = any(isinstance(variable.type, FloatTensorType) for variable in operator.inputs)
         known = all(_is_float(variable) for variable in operator.inputs)
         dtype = np.float32 if single else np.float64
-        step = _Step(operator.raw_operator, given, columns if known else None, dtype)
+        step = _Step(operator.raw_operator, taken, columns if known else None, dtype)
         for variable in operator.outputs:
             self._steps[variable.onnx_name] = step
 
@@ -121,7 +121,7 @@ def _is_float(variable: Any) -> bool:
 def _made(step: _Step) -> _Numbers:
     """Ask a step what it makes of finite numbers, and of others that it takes."""
     if step.model is None:  # columns put side by side, or chosen
-        return step.given
+        return step.taken
     columns = getattr(step.model, "n_features_in_", step.columns)
     if step.columns is None or columns is None:
         return _Numbers()  # made of texts and whole numbers: encodings
@@ -143,7 +143,7 @@ def _made(step: _Step) -> _Numbers:
 def _rows(step: _Step, columns: int) -> Array:
     """Return rows of numbers that a step may get, ``[rows, columns]``."""
     values = [sign * size for size in _FINITE for sign in (1.0, -1.0)]
-    values += [sign * _WRONG[kind] for kind in step.given.wrong for sign in (1.0, -1.0)]
+    values += [sign * _WRONG[kind] for kind in step.taken.wrong for sign in (1.0, -1.0)]
     alike = np.repeat(np.array(values)[:, None], columns, axis=1)
     mixed = np.random.default_rng(0).choice([-_LARGEST, _LARGEST], (_SIGNS, columns))
     with np.errstate(over="ignore"):
@@ -153,8 +153,8 @@ def _rows(step: _Step, columns: int) -> Array:
 def _sums(model: Any) -> float:
     """Return how many times the largest number of a row the sums in an estimator may be, as a power of 2.
 
-    In float32 they are infinite then, or NaN, where scikit-learn answers. Knows linear estimators, networks
-    and principal components.
+    In float32 they are infinite then, or NaN, where scikit-learn answers. Knows linear estimators, networks,
+    principal components and naive Bayes of counts.
     """
     if isinstance(model, decomposition.PCA | decomposition.IncrementalPCA | decomposition.TruncatedSVD):
         deviation = np.sqrt(model.explained_variance_) if getattr(model, "whiten", False) else np.ones(1)
@@ -162,6 +162,8 @@ def _sums(model: Any) -> float:
     elif hasattr(model, "coef_"):
         coefficients = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
         layers = [np.atleast_2d(np.asarray(coefficients)).T]
+    elif isinstance(model, naive_bayes.MultinomialNB | naive_bayes.ComplementNB):
+        layers = [model.feature_log_prob_.T]
     else:
         layers = getattr(model, "coefs_", [])
     times = 1.0
@@ -169,7 +171,7 @@ def _sums(model: Any) -> float:
         times *= max(1.0, float(np.abs(weights).sum(axis=0).max()))
     if times == 1:
         return 1.0
-    # Once more, for intercepts and what is rounded; float32 has no larger power.
+    # One power more, because sums have intercepts and are rounded. Float32 has none above 127.
     return float(2.0 ** min(np.ceil(np.log2(times)) + 1, 127))
 
 
