@@ -12,6 +12,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
@@ -109,6 +111,8 @@ SCALERS = [
 ESTIMATORS = [
     FOREST,
     RandomForestRegressor(5, random_state=0),
+    AdaBoostClassifier(n_estimators=3, random_state=0),
+    BaggingRegressor(n_estimators=3, random_state=0),
     LogisticRegression(C=1e4),
     LinearRegression(),
     LinearSVC(),

@@ -74,7 +74,7 @@ class FiniteGuards:
     def _guarded_inputs(
         self, scope: Any, operator: Any, container: Any, refused: frozenset[str], sums: float
     ) -> Iterator[None]:
-        own = list(operator.inputs)
+        own, checked = operator.inputs, list(operator.inputs)
         for at, variable in enumerate(own):
             made = self._made(variable)
             kinds = made.wrong & refused
@@ -85,12 +85,13 @@ class FiniteGuards:
                 kinds |= {"infinity"} & refused
             if kinds:
                 name = type(operator.raw_operator).__name__
-                operator.inputs.set_element(at, _checked(scope, container, variable, kinds, times, name))
+                checked[at] = _checked(scope, container, variable, kinds, times, name)
+        # Another list, and the own one untouched: the members of an ensemble keep the list that they get.
+        operator.inputs = checked
         try:
             yield
         finally:
-            for at, variable in enumerate(own):
-                operator.inputs.set_element(at, variable)
+            operator.inputs = own
 
     def _made(self, variable: Any) -> _Numbers:
         if not _is_float(variable):
