@@ -7,6 +7,7 @@ that it kept is lost, and the next body starts it again.
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from lading.settings import ServeSettings
 
 POLL_S = 0.1
 """How often ``on_wait`` is called while a reply does not come."""
+_NICENESS = 5
 _START_S = 5.0
 """A process may take as long for its first body, however soon bodies are late."""
 
@@ -149,6 +151,8 @@ class ReaderProcess:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        # So that small requests come first where there is work for more processors than there are.
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         self._channel = wire.BodyChannel(ours)
         self._channel.send(wire.Start(dataclasses.asdict(self._settings)))
         return self._channel

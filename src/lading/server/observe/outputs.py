@@ -19,6 +19,8 @@ Outputs = Mapping[str, Array]
 
 MAX_NAMED_ROWS = 20_000
 """Rows of one version that are named in one second; naming them all could take longer."""
+_VALUES_A_ROW = 20
+"""How many values of a row are named, on average; of wider rows fewer are."""
 _BINS = 10
 _SCORES = ("probabilities", "scores")
 # Of normally distributed values these are one standard deviation from the middle; a few extremes among the
@@ -66,13 +68,16 @@ class OutputNames:
         self._tolerance = version.manifest.tolerance
 
     def count(self, answers: Sequence[Outputs], most_rows: int = MAX_NAMED_ROWS) -> dict[str, int]:
-        """Count the rows of `answers` by name, up to `most_rows` of them; their outputs may differ."""
+        """Count the rows of `answers` by name, up to `most_rows` of them; their outputs may differ.
+
+        Of rows with many values fewer are counted, but one at least.
+        """
         by_output: dict[tuple[str, int], list[Array]] = {}
         judged: dict[tuple[str, ...], list[str]] = {}  # by the outputs of an answer, of which there are few
-        remaining = most_rows
+        remaining, values = most_rows, most_rows * _VALUES_A_ROW
         # This holds the interpreter while requests wait for it: each answer has to be cheap.
         for answer in answers:
-            if remaining <= 0:
+            if remaining <= 0 or values <= 0:
                 break
             key = tuple(answer)
             chosen = judged.get(key)
@@ -80,8 +85,11 @@ class OutputNames:
                 chosen = judged[key] = self.judged(answer)
             counted = 0
             for name in chosen:
-                rows = rows_of(answer[name])[:remaining]
+                rows = rows_of(answer[name])
+                most = min(remaining, max(1, values // max(1, rows.shape[1])))
+                rows = rows if len(rows) <= most else rows[:most]
                 counted = max(counted, len(rows))
+                values -= rows.size
                 if len(rows):
                     by_output.setdefault((name, rows.shape[1]), []).append(rows)
             remaining -= counted
