@@ -395,7 +395,7 @@ def test_a_server_outlives_large_bodies_that_pass_their_deadline(tmp_path):
     linear_bundle(tmp_path / "iris")
     body = b'{"data":[' + b",".join([b"[1.5,2.5,3.5,4.5]"] * 400_000) + b"]}"
     headers = {"content-type": "application/json"}
-    with serving(tmp_path / "iris", flags=("--deadline-s", "0.4")) as server:
+    with serving(tmp_path / "iris", flags=("--deadline-s", "0.1")) as server:
         statuses = [
             httpx.post(f"{server.url}/predict", content=body, headers=headers, timeout=60).status_code
             for _ in range(8)
@@ -497,3 +497,17 @@ def test_feedback_is_not_unpacked_beyond_what_it_may_have(versions):
     assert answer.status_code == 413
     assert "at most 1048576 bytes" in answer.text
     assert "only the bodies of predictions may become larger" in answer.text
+
+
+def test_the_process_that_reads_large_bodies_comes_behind_the_server_and_in_its_session(tmp_path):
+    with serving(linear_bundle(tmp_path / "iris").path, flags=("--workers", "1")) as server:
+        body = b'{"data":[' + b",".join([b"[1.5,2.5,3.5,4.5]"] * 200_000) + b"]}"
+        headers = {"content-type": "application/json"}
+        assert httpx.post(f"{server.url}/predict", content=body, headers=headers, timeout=60).is_success
+        own = server.process.pid
+        # The thread that starts it is its parent.
+        children = Path(f"/proc/{own}/task").glob("*/children")
+        (reader,) = (int(pid) for path in children for pid in path.read_text().split())
+        assert os.getpriority(os.PRIO_PROCESS, reader) > os.getpriority(os.PRIO_PROCESS, own)
+        assert os.getsid(reader) == os.getsid(own)  # Linux weighs sessions against each other.
+        assert os.getpgid(reader) != os.getpgid(own)  # Ctrl-C is for the server.

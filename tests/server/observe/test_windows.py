@@ -137,6 +137,17 @@ def test_answers_beyond_the_rows_that_are_named_cost_nothing(classifier):
     assert sum(counted.values()) == 50
 
 
+def test_of_rows_with_many_values_fewer_are_counted_but_one_at_least(tmp_path):
+    x, y = tensor("X", "float32", "batch", "length"), tensor("Y", "float32", "batch", "length")
+    model = graph([node("Identity", "X", "Y")], [x], [y])
+    inputs = {"X": np.ones((2, 3), np.float32)}
+    wide = served_from(bundle_of(tmp_path / "wide", model, Signature((x,), (y,)), inputs))
+    counted = OutputNames(wide, wide).count([{"Y": np.ones((50, 100), np.float32)}] * 4, 50)
+    assert sum(counted.values()) == 50 * 20
+    counted = OutputNames(wide, wide).count([{"Y": np.ones((3, 5000), np.float32)}] * 4, 50)
+    assert sum(counted.values()) == 5000
+
+
 def test_classes_are_counted_by_label(classifier):
     probabilities = classifier.samples.outputs["probabilities"]
     expected = [("setosa", "versicolor", "virginica")[at] for at in probabilities.argmax(axis=1)]

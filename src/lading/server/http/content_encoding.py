@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from lading.errors import BodyInvalid, BodyTooLarge, MediaTypeRefused
 from lading.server.inference.request_memory import COUNTED_BYTES
 
 _PIECE_BYTES = 2**20
+_FED_BYTES = 2**16  # at once: what is left of it is copied for each piece
 
 # zlib's window bits: 16 more mean a gzip header.
 _WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -33,30 +35,35 @@ def unpacked(
     expected = f"a body in `{encoding.decode()}`"
     stream = zlib.decompressobj(window)
     try:
-        plain = _decompressed(stream, body, max_bytes + 1, reserve)
+        plain, unread = _decompressed(stream, body, max_bytes + 1, reserve)
     except zlib.error as error:
         raise BodyInvalid("request body", expected=expected, found=str(error)) from None
     if len(plain) > max_bytes:
         raise too_large(max_bytes, f"more after unpacking {len(body)}")
-    if not stream.eof or stream.unused_data:
-        excess = f"{len(stream.unused_data)} bytes after its end"
+    if not stream.eof or unread:
+        excess = f"{unread} bytes after its end"
         rest = excess if stream.eof else "its beginning only"
         raise BodyInvalid("request body", expected=expected, found=rest)
     return plain
 
 
-def _decompressed(stream: Any, body: bytes, most: int, reserve: Callable[[int], None] | None) -> bytes:
-    parts, size, rest = [], 0, body
-    while size < most and not stream.eof:
-        piece = min(_PIECE_BYTES, most - size)
-        if reserve is not None and (size or len(rest) >= COUNTED_BYTES):
+def _decompressed(
+    stream: Any, body: bytes, most: int, reserve: Callable[[int], None] | None
+) -> tuple[bytes, int]:
+    """Return up to `most` bytes of what is in `body`, and how many bytes of it were not needed.
+
+    In pieces, and put together without one more copy, so that other threads have their turn in between.
+    """
+    plain, rest, at = io.BytesIO(), b"", 0
+    while plain.tell() < most and not stream.eof and (rest or at < len(body)):
+        if not rest:
+            rest, at = body[at : at + _FED_BYTES], at + _FED_BYTES
+        piece = min(_PIECE_BYTES, most - plain.tell())
+        if reserve is not None and (plain.tell() or len(body) >= COUNTED_BYTES):
             reserve(piece)
-        part = stream.decompress(rest, piece)
-        if not part and not stream.unconsumed_tail:
-            break
-        parts.append(part)
-        size, rest = size + len(part), stream.unconsumed_tail
-    return b"".join(parts)
+        plain.write(stream.decompress(rest, piece))
+        rest = stream.unconsumed_tail
+    return plain.getvalue(), len(stream.unused_data) + max(0, len(body) - at)
 
 
 def too_large(max_bytes: int, size: str) -> BodyTooLarge:

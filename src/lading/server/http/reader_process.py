@@ -143,13 +143,14 @@ class ReaderProcess:
         self._forgotten.clear()
         ours, theirs = socket.socketpair()
         with theirs:
-            # In a session of its own: Ctrl-C at the terminal is for the server, which drains.
+            # In a group of its own: Ctrl-C at the terminal is for the server, which drains. A session of its
+            # own would, on Linux, also have as much of the processors as the whole server (sched(7)).
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of ours
                 # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
                 [sys.executable, "-P", "-m", "lading.server.process.body_reader", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,
+                process_group=0,
             )
         # So that small requests come first where there is work for more processors than there are.
         os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)

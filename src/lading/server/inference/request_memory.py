@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+import numpy as np
+
 from lading.errors import RequestTooLarge, ServerBusy
 from lading.signature import Array
 
@@ -17,6 +19,7 @@ COUNTED_BYTES = 10_000
 
 _STRING_BYTES = 60
 """What a string takes besides its characters, with its place in an array."""
+_COUNTED_AT_ONCE = 2**20
 
 
 class RequestMemory:
@@ -125,12 +128,23 @@ def _array_bytes(array: Array) -> int:
 
 def json_bytes(body: bytes) -> int:
     """Estimate what reading JSON takes, from its commas, brackets and quotes: each is an object in Python."""
-    lists, objects, strings = body.count(b"["), body.count(b"{"), body.count(b'"') // 2
-    values = body.count(b",") + lists + objects
-    return 2 * len(body) + 40 * values + 64 * lists + 160 * objects + _STRING_BYTES * strings
+    commas, lists, objects, quotes = _counts(body, b',[{"')
+    values = commas + lists + objects
+    return 2 * len(body) + 40 * values + 64 * lists + 160 * objects + _STRING_BYTES * (quotes // 2)
 
 
 def csv_bytes(body: bytes, *, has_texts: bool) -> int:
     """Estimate what reading CSV takes, from its commas and lines; texts stay objects, numbers do not."""
-    cells = body.count(b",") + body.count(b"\n") + 1
+    cells = sum(_counts(body, b",\n")) + 1
     return 2 * len(body) + (_STRING_BYTES + 16 if has_texts else 16) * cells
+
+
+def _counts(body: bytes, characters: bytes) -> list[int]:
+    """Count each of `characters`, in pieces between which other threads have their turn."""
+    # `bytes.count` takes up to 5 ns a match, and keeps the interpreter to itself until it is done.
+    counts = np.zeros(len(characters), np.int64)
+    whole = np.frombuffer(body, np.uint8)
+    for start in range(0, len(whole), _COUNTED_AT_ONCE):
+        piece = whole[start : start + _COUNTED_AT_ONCE]
+        counts += [np.count_nonzero(piece == character) for character in characters]
+    return [int(count) for count in counts]
