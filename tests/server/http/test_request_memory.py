@@ -61,6 +61,22 @@ def test_a_body_that_has_no_room_is_refused_and_small_requests_go_on(host):
     assert statuses(host, large, large) == [200, 200]
 
 
+def test_the_head_of_a_large_request_is_remembered_and_its_memory_asked_for_each_time(host):
+    large = request(BODY)
+    with host.wire() as wire:
+        for cut in (len(large), 5000, len(large), 5000):
+            for part in (large[:cut], large[cut:]):
+                wire.send(part)
+                host.wait_read(wire)
+            assert len(wire.answer().json()["prediction"]) == 3000
+            wait_until(lambda: host.app.plane.memory.used_bytes == 0)
+        if host.stage is not None:
+            assert host.stage.heads[large[: -len(BODY)]].body_bytes == len(BODY)
+        host.app.plane.memory = RequestMemory(30_000)
+        wire.send(large)
+        assert wire.answer().status == 413
+
+
 def test_a_body_in_chunks_is_counted_as_it_comes(host):
     head = b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n"
     chunk = b"%x\r\n%b\r\n" % (40_000, BODY[:40_000])

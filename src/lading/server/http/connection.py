@@ -58,6 +58,7 @@ class HttpConnection(HttpToolsProtocol):
         self._idle_since = self.stage.now
         self._receiving_since = 0.0
         self._received_bytes = 0  # Of the request that is being received.
+        self._body_left = 0  # Of the request that the parser reads; 0 if it does not say its length.
         self._message_ended = False
         self._backlog: deque[bytes] = deque()
         self._has_turn = False  # In the stage's next one: twice would be twice as much of what waits.
@@ -120,14 +121,16 @@ class HttpConnection(HttpToolsProtocol):
     def parse_now(self, data: bytes) -> None:
         """Parse `data`: if it is long, up to the piece in which a request ends."""
         if len(data) > _MOST_A_TURN_BYTES:
-            self._message_ended = False
-            for start in range(0, len(data), _MOST_A_TURN_BYTES):
+            self._message_ended, start = False, 0
+            while start < len(data):
                 if self._message_ended:
                     self._backlog.appendleft(data[start:])
                     self.flow.hold()
                     self._go_on()
                     return
-                self._feed_all(data[start : start + _MOST_A_TURN_BYTES])
+                end = start + max(_MOST_A_TURN_BYTES, self._body_left)
+                self._feed_all(data[start:end])
+                start = end
         else:
             self._feed_all(data)
 

@@ -24,7 +24,7 @@ from lading.server.http.content_type import is_json
 from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.refusals import Refusal
 from lading.server.http.slow_clients import ClientLimits
-from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Stage
+from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Head, Stage
 from lading.server.inference.job import Job
 from lading.server.inference.request_memory import COUNTED_BYTES
 
@@ -154,16 +154,29 @@ class FastProtocol(HttpConnection):
             return False
         if self.flow.write_paused or self.transport.is_closing():
             return False
+        if missing or head.body_bytes >= COUNTED_BYTES:
+            return self._receive_known(head, data, end, missing)
         method, path, route, params = head.target
+        self._keeps_alive = not self._closing
+        self._dispatch(Request(method, path, data[end:], head.headers, b"", params, route))
+        return True
+
+    def _receive_known(self, head: Head, data: bytes, end: int, missing: int) -> bool:
+        """Begin to receive a known request, or dispatch one that is large; return whether there is room."""
+        method, path, route, params = head.target
+        request = Request(method, path, b"", head.headers, b"", params, route)
+        if head.body_bytes >= COUNTED_BYTES and not self.stage.app.receive(request, head.body_bytes):
+            return False  # The parser's way has words for that.
         if missing:
-            self._request = Request(method, path, b"", head.headers, b"", params, route)
+            self._request = request
             self._missing_bytes = missing
             self._parts.append(memoryview(data)[end:])
             self._idle_since, self._receiving_since = 0.0, self.stage.now
             self._received_bytes = len(data)
-            return True
-        self._keeps_alive = not self._closing
-        self._dispatch(Request(method, path, data[end:], head.headers, b"", params, route))
+        else:
+            request.body = data[end:]
+            self._keeps_alive = not self._closing
+            self._dispatch(request)
         return True
 
     def parse_now(self, data: bytes) -> None:
@@ -228,7 +241,7 @@ class FastProtocol(HttpConnection):
         self._request = None
         self._idle_since = 0.0
         self._receiving_since = self.stage.now
-        self._framing_bytes = 0
+        self._framing_bytes = self._body_left = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; of one that comes twice the last, because no handler reads a list."""
@@ -242,6 +255,9 @@ class FastProtocol(HttpConnection):
         if self._waits_for_stage:  # Pipelined: each request is answered before the next is looked at.
             self.stage.run_jobs()
         self._framing_bytes = 0
+        length = self._headers.get(b"content-length", b"")
+        if b"transfer-encoding" not in self._headers and len(length) < 19 and length.isdigit():
+            self._body_left = int(length)
         if self._hosts != 1 and (self._hosts or self.parser.get_http_version() == "1.1"):
             raise _HostError(self._hosts)
         if self.parser.should_upgrade() and b"upgrade" in self._headers:
@@ -261,6 +277,7 @@ class FastProtocol(HttpConnection):
     def on_body(self, body: bytes) -> None:
         """Collect the body; its length is known to be within the limit."""
         self._framing_bytes = 0
+        self._body_left -= len(body)
         if self._request is None:
             super().on_body(body)
         else:

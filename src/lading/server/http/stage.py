@@ -166,8 +166,6 @@ class Stage:
         # More bytes than that: another request, or line ends between two, came along.
         if end > LONGEST_HEAD or end + body_bytes != received_bytes or request.route is None:
             return
-        if body_bytes >= COUNTED_BYTES:  # Its memory is asked for each time.
-            return
         if any(name in headers for name in _CREDENTIALS):
             return
         if len(self.heads) >= _CACHED_HEADS:
