@@ -7,7 +7,6 @@ that it kept is lost, and the next body starts it again.
 from __future__ import annotations
 
 import dataclasses
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lading.errors import DeadlineExceeded, LadingError, RunFailed
+from lading.runtime.host.priority import step_behind
 from lading.runtime.host.signals import how_it_ended
 from lading.server.http import body_channel as wire
 from lading.server.http.messages import Request, Response
@@ -153,7 +153,7 @@ class ReaderProcess:
                 process_group=0,
             )
         # So that small requests come first where there is work for more processors than there are.
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+        step_behind(self._process.pid, _NICENESS)
         self._channel = wire.BodyChannel(ours)
         self._channel.send(wire.Start(dataclasses.asdict(self._settings)))
         return self._channel

@@ -8,7 +8,6 @@ queue is full.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import random
 import threading
@@ -18,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from lading.errors import LadingError, ModelNotReady
+from lading.runtime.host.priority import step_behind
 from lading.server.inference.job import Job
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion, State
@@ -109,7 +109,7 @@ class Shadows:
 
     def _work(self) -> None:
         # On Linux each thread has a niceness of its own (setpriority(2), "C library/kernel differences").
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        step_behind(threading.get_native_id(), _NICENESS)
         while (copy := self._queue.get()) is not None:
             try:
                 self._run(copy)
