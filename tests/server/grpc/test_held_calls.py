@@ -208,15 +208,17 @@ def test_calls_that_were_reset_leave_their_places_to_others(iris):
 
 
 def test_clients_that_reset_their_calls_all_the_time_cost_others_none(iris):
-    # On a busy machine messages are read before the resets behind them: several bursts of 40 have room.
-    settings = ServeSettings(grpc_threads=2, max_queue=200)
+    settings = ServeSettings(grpc_threads=2, max_queue=32)
     with grpc_address(plane_of(iris), settings=settings) as (address, _):
         ended = threading.Event()
 
         def reset_calls(payload: bytes) -> None:
             with RawConnection(address) as client:
+                # Of whole calls few at once: on a busy machine their messages are read before the resets
+                # behind them, and they wait as they should. Those without a message fill any queue.
+                count = 3 if payload else 20
                 while not ended.is_set():
-                    opened = [client.open(INFER, payload, ends=bool(payload)) for _ in range(20)]
+                    opened = [client.open(INFER, payload, ends=bool(payload)) for _ in range(count)]
                     for stream in opened:
                         client.reset(stream)
                     ended.wait(0.02)

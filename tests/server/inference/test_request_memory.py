@@ -110,6 +110,16 @@ def test_a_reservation_that_is_collected_while_another_is_refused_gives_its_byte
     assert memory.used_bytes == 0
 
 
+@pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 3 * 2**20 + 1])
+def test_characters_are_counted_over_all_pieces_of_a_body(size):
+    body = np.random.default_rng(size).choice(np.frombuffer(b'[{",7\n', np.uint8), size).tobytes()
+    lists, objects, quotes = (body.count(mark) for mark in (b"[", b"{", b'"'))
+    values = body.count(b",") + lists + objects
+    expected = 2 * size + 40 * values + 64 * lists + 160 * objects + 60 * (quotes // 2)
+    assert json_bytes(body) == expected
+    assert csv_bytes(body, has_texts=False) == 2 * size + 16 * (body.count(b",") + body.count(b"\n") + 1)
+
+
 def test_strings_count_with_what_python_takes_for_them():
     numbers = np.zeros((10, 4), np.float32)
     texts = np.array(["", "abcd"], object)
