@@ -456,7 +456,7 @@ BRACKETS = b"[" * (32 * 2**20)
 OUTPUTS = b'{"inputs":[{"name":"X","datatype":"FP32","shape":[1,4],"data":[5,3,1,0]}],"outputs":[%b]}' % (
     b",".join([b'{"name":"probabilities"}'] * 40_000)
 )
-"""They took twice as long as the json module needs."""
+"""They took longer than the json module needs."""
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ QUICK_BYTES = 2 * 1024 * 1024
 PACKED_BYTES = 32 * 1024
 """Larger compressed bodies are not unpacked on the event loop; they become a thousand times as large."""
 UNPACKED_BYTES = 1024 * 1024
-"""Where a compressed body becomes larger, the event loop goes no further: so much takes it 2 to 5 ms."""
+"""Where a compressed body becomes larger, the event loop goes no further: so much takes it about 1 ms."""
 
 _MOST_WAITING = 16
 _KEPT_BELOW_BYTES = 4 * 1024 * 1024

@@ -141,7 +141,7 @@ def csv_bytes(body: bytes, *, has_texts: bool) -> int:
 
 def _counts(body: bytes, characters: bytes) -> list[int]:
     """Count each of `characters`, in pieces between which other threads have their turn."""
-    # `bytes.count` takes up to 5 ns a match, and keeps the interpreter to itself until it is done.
+    # `bytes.count` keeps the interpreter to itself until it is done: 14 ms for 30 MB of brackets.
     counts = np.zeros(len(characters), np.int64)
     whole = np.frombuffer(body, np.uint8)
     for start in range(0, len(whole), _COUNTED_AT_ONCE):
