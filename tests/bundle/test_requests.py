@@ -61,25 +61,74 @@ def test_nan_is_allowed_by_its_own_rule_beside_infinities(iris):
                 held.cast({"X": np.array([[1, np.nan, np.nan, 4]], np.float32)})
 
 
-@pytest.mark.parametrize("value", [1e39, -1e300])
-def test_before_trees_float32_is_the_limit_of_float64_as_well(iris, value):
-    manifest, samples = iris
+def with_dtype(manifest, dtype):
     (x,) = manifest.signature.inputs
-    wide = msgspec.structs.replace(x, dtype="float64")
+    inputs = (msgspec.structs.replace(x, dtype=dtype),)
+    signature = msgspec.structs.replace(manifest.signature, inputs=inputs)
+    return msgspec.structs.replace(manifest, signature=signature)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("sample", "taken", "refused", "limit"),
+    [
+        (7.9, 1e30, 1.1e30, "1e30, as no golden sample is,"),
+        (1e30, 1e30, 3e38, "1e30, as no golden sample is,"),
+        (1.1e30, 3.4e38, 1e39, "float32,"),
+        (-3.4e38, 3.4e38, -1e300, "float32,"),
+    ],
+)
+def test_the_golden_samples_say_how_large_numbers_may_be(iris, dtype, sample, taken, refused, limit, sign):
+    manifest, samples = iris
+    x = samples.inputs["X"].astype(dtype)
+    x[3, 2] = sample
+    manifest = with_dtype(manifest, dtype)
+    signature = request_signature(manifest, dataclasses.replace(samples, inputs={"X": x}))
+    taken, refused = sign * taken, sign * refused
+    row = [1.0, taken, 3.0, 4.0]
+    for rows in (1, 400):  # Each is read by another quick reader.
+        many = np.array([row] * rows, dtype)
+        assert signature.cast({"X": many})["X"] is many
+        assert (signature.cast_rows(many.tolist())["X"] == many).all()
+        assert (read_quickly(signature, many.tolist()) == many).all()
+        wrong = [[1.0, 2.0, 3.0, 4.0]] * (rows - 1) + [[1.0, refused, 3.0, 4.0]]
+        with pytest.raises(ValueRefused, match=rf", which is beyond {limit} at `\$.data\[{rows - 1}\]\[1\]"):
+            signature.cast_rows(wrong)
+        with pytest.raises(ValueRefused, match=f", which is beyond {limit} at \\[{rows - 1}, 1\\]"):
+            signature.cast({"X": np.array(wrong)})
+        with pytest.raises(ValueError, match="Expected"):
+            read_quickly(signature, wrong)
+
+
+def read_quickly(signature, rows):
+    return quick_reader(signature)(json.dumps({"data": rows}).encode())[0]["X"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sample_beyond_float32_allows_all_that_the_dtype_holds(iris, dtype):
+    manifest, samples = iris
+    x = samples.inputs["X"].astype("float64")
+    x[3, 2] = 1e300
+    signature = request_signature(with_dtype(manifest, dtype), dataclasses.replace(samples, inputs={"X": x}))
+    rows = np.array([[1.0, 3.4e38 if dtype == "float32" else 1e308, -np.inf, 4.0]], dtype)
+    assert signature.cast({"X": rows})["X"] is rows
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 400])
+def test_missing_values_are_distinguished_from_large_ones(iris, dtype, rows):
+    manifest, samples = iris
+    (x,) = with_dtype(manifest, dtype).signature.inputs
+    x = msgspec.structs.replace(x, allows_nan=True)
     manifest = msgspec.structs.replace(
-        manifest, signature=msgspec.structs.replace(manifest.signature, inputs=(wide,))
+        manifest, signature=msgspec.structs.replace(manifest.signature, inputs=(x,))
     )
     signature = request_signature(manifest, samples)
-    with pytest.raises(ValueRefused, match=r"which is beyond float32, at \[0, 1\]"):
-        signature.cast({"X": np.array([[1, value, 3, 4]])})
-    with pytest.raises(ValueRefused, match="which is beyond float32"):
-        signature.cast_rows([[1.0, value, 3.0, 4.0]])
-    rows = [[1.0, 2.0, 3.0, 4.0]] * 400
-    for count, last in ((1, value), (400, value), (1, 3e38), (400, 3e38)):  # Read by either quick reader.
-        body = json.dumps({"data": [*rows[: count - 1], [1.0, last, 3.0, 4.0]]}).encode()
-        read = quick_reader(signature)
-        if last == value:
-            with pytest.raises(ValueError, match="Expected"):
-                read(body)
-        else:
-            assert read(body)[0]["X"][-1, 1] == last
+    values = np.ones((rows, 4), dtype)
+    values[-1] = np.nan
+    assert signature.cast({"X": values})["X"] is values
+    values[-1, 1] = np.inf if dtype == "float16" else 2e30
+    text = "an infinity" if dtype == "float16" else r"2e\+30, which is beyond 1e30"
+    with pytest.raises(ValueRefused, match=rf"found {text}.* at \[{rows - 1}, 1\]"):
+        signature.cast({"X": values})

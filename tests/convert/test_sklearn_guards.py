@@ -19,7 +19,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
     VotingClassifier,
 )
-from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
+from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron, SGDClassifier
 from sklearn.model_selection import TunedThresholdClassifierCV
 from sklearn.naive_bayes import ComplementNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -65,10 +65,17 @@ def rows_with(values):
     return rows
 
 
-def packed(model, folder):
+def packed(model, folder, samples=ROWS):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pack(model.fit(ROWS, TARGET), name="m", samples=ROWS, owner=OWNER, to=folder / "b")
+        return pack(model.fit(ROWS, TARGET), name="m", samples=samples, owner=OWNER, to=folder / "b")
+
+
+def with_large(rows):
+    """Return samples of which one value allows all that float32 holds."""
+    large = np.asarray(rows).copy()
+    large[-1, 0] = 1e31
+    return large
 
 
 def guards(bundle):
@@ -99,7 +106,18 @@ def test_what_scikit_learn_raises_for_is_refused(tmp_path, model):
     assert guards(bundle)
 
 
+@pytest.mark.parametrize("function", [np.log, np.log1p, np.reciprocal], ids=lambda it: it.__name__)
+@pytest.mark.parametrize("estimator", [FOREST, LINE], ids=lambda it: type(it).__name__)
+def test_what_scikit_learn_raises_for_is_refused_beside_large_samples(tmp_path, function, estimator):
+    model = make_pipeline(of(function), clone(estimator))
+    bundle = packed(model, tmp_path, with_large(ROWS))
+    asked = ask(bundle, model, [("far", rows_with(FAR + HUGE))], ROWS)
+    assert not asked.silent, asked.examples
+    assert guards(bundle)
+
+
 SCALERS = [
+    None,
     StandardScaler(),
     StandardScaler(with_mean=False),
     RobustScaler(),
@@ -118,6 +136,7 @@ ESTIMATORS = [
     LinearSVC(),
     Perceptron(),
     LinearDiscriminantAnalysis(),
+    SGDClassifier(random_state=0),
     PCA(2),
     MLPClassifier((4,), max_iter=20, random_state=0),
     SVC(),
@@ -129,32 +148,54 @@ def name_of(model):
     return repr(model).split("(")[0]
 
 
+@pytest.mark.parametrize("samples_of", [np.asarray, with_large], ids=["usual", "large"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
 @pytest.mark.parametrize("scaler", SCALERS, ids=name_of)
-def test_the_largest_numbers_of_float32_are_answered_rightly_or_refused(tmp_path, scaler, estimator, dtype):
-    model = make_pipeline(clone(scaler), clone(estimator))
+def test_the_largest_numbers_are_answered_rightly_or_refused(tmp_path, scaler, estimator, dtype, samples_of):
+    model = make_pipeline(clone(scaler), clone(estimator)) if scaler is not None else clone(estimator)
     rows = ROWS.astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bundle = pack(model.fit(rows, CLASSES), name="m", samples=rows, owner=OWNER, to=tmp_path / "b")
+        model.fit(rows, CLASSES)
+        bundle = pack(model, name="m", samples=samples_of(rows), owner=OWNER, to=tmp_path / "b")
     alternating = np.array(HUGE)[:, None] * np.array([1.0, -1.0, 1.0])
     huge = np.concatenate([rows_with(HUGE), alternating, np.abs(alternating)]).astype(np.float32)
     asked = ask(bundle, model, [("huge", huge.astype(np.float64))], ROWS)
     assert not asked.silent, asked.examples
 
 
+@pytest.mark.parametrize("samples_of", [np.asarray, with_large], ids=["usual", "large"])
+@pytest.mark.parametrize("scaler", ["passthrough", MinMaxScaler()], ids=["bare", "scaled"])
 @pytest.mark.parametrize("counts", [MultinomialNB(), ComplementNB()], ids=name_of)
-def test_counts_near_the_largest_number_are_answered_rightly_or_refused(tmp_path, counts):
-    model = make_pipeline(MinMaxScaler(), counts).fit(ROWS * 10, CLASSES)
-    bundle = pack(model, name="m", samples=ROWS * 10, owner=OWNER, to=tmp_path / "b")
+def test_counts_near_the_largest_number_are_answered_rightly_or_refused(tmp_path, counts, scaler, samples_of):
+    model = make_pipeline(scaler, clone(counts)).fit(ROWS * 10, CLASSES)
+    bundle = pack(model, name="m", samples=samples_of(ROWS * 10), owner=OWNER, to=tmp_path / "b")
     asked = ask(bundle, model, [("huge", rows_with(HUGE))], ROWS * 10)
     assert not asked.silent, asked.examples
 
 
+@pytest.mark.parametrize("model", [FOREST, LINE, make_pipeline(StandardScaler(), LINE)], ids=name_of)
+def test_numbers_far_beyond_all_samples_are_refused_without_a_guard(tmp_path, model):
+    bundle = packed(model, tmp_path)
+    assert guards(bundle) == []
+    asked = ask(bundle, model, [("large", rows_with([1e29, -1e30]))], ROWS)
+    assert (asked.silent, asked.refused) == (0, 0)
+    with pytest.raises(ValueRefused, match=r"found 1e\+31, which is beyond 1e30, as no golden sample is,"):
+        bundle.predict(rows_with([1e31]))
+
+
+def test_a_line_whose_sums_float32_does_not_hold_is_guarded_whatever_the_samples(tmp_path):
+    model = LinearRegression().fit(ROWS * 1e-12, CLASSES)
+    bundle = pack(model, name="m", samples=ROWS * 1e-12, owner=OWNER, to=tmp_path / "b")
+    asked = ask(bundle, model, [("large", rows_with([1e25, 1e27, -1e29, 1e30]))], ROWS * 1e-12)
+    assert not asked.silent, asked.examples
+    assert len(guards(bundle)) == 1
+
+
 def test_numbers_whose_scaled_form_float32_holds_are_answered(tmp_path):
     model = make_pipeline(StandardScaler(), FOREST)
-    bundle = packed(model, tmp_path)
+    bundle = packed(model, tmp_path, with_large(ROWS))
     within = rows_with([size for size in HUGE if abs(size) < 0.2 * LARGEST])
     asked = ask(bundle, model, [("within", within)], ROWS)
     assert (asked.silent, asked.refused) == (0, 0)

@@ -52,8 +52,9 @@ def test_rows_far_from_the_data_have_the_answers_of_scikit_learn(tmp_path, model
 @pytest.mark.parametrize("norm", ["l1", "l2", "max"])
 def test_a_normalizer_squares_no_infinity(tmp_path, norm):
     model = Normalizer(norm).fit(X)
-    bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")
-    rows = np.concatenate([X, X * 1e30, X - X, -X]).astype(np.float32).astype(np.float64)
+    large = X * 1e30
+    bundle = pack(model, name="m", samples=np.append(X, large[:1], axis=0), owner=OWNER, to=tmp_path / "b")
+    rows = np.concatenate([X, large, X - X, -X]).astype(np.float32).astype(np.float64)
     assert count_disagreements(bundle, model, rows) == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, StackingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -133,3 +133,23 @@ def test_a_dummy_classifier_of_chance_is_refused(tmp_path, strategy):
 def test_a_dummy_regressor_answers_its_constant(tmp_path, strategy):
     model = DummyRegressor(strategy=strategy, quantile=0.3, constant=4.5)
     assert packed_and_asked(model, AMOUNT, tmp_path) == 0
+
+
+LEFT_OUT = [
+    make_pipeline("passthrough", StandardScaler(), None, LogisticRegression(max_iter=500)),
+    make_pipeline(make_pipeline("passthrough"), LogisticRegression(max_iter=500)),
+    make_pipeline(
+        ColumnTransformer(
+            [("kept", make_pipeline("passthrough"), [0, 1]), ("scaled", StandardScaler(), [2, 3])]
+        ),
+        LogisticRegression(max_iter=500),
+    ),
+    GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)), {"standardscaler": ["passthrough"]}
+    ),
+]
+
+
+@pytest.mark.parametrize("model", LEFT_OUT, ids=["beside others", "nested", "columns", "by a search"])
+def test_steps_that_pass_everything_through_are_left_out(tmp_path, model):
+    assert packed_and_asked(model, Y, tmp_path) == 0

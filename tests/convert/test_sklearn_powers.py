@@ -30,7 +30,9 @@ def far(sizes=SIZES):
 
 
 def packed(model, samples, folder):
-    return pack(model, name="m", samples=samples, owner=OWNER, to=folder / "b")
+    """Pack with a sample more, which allows requests all that float32 holds."""
+    large = np.append(samples, [[1e31, 0.7]], axis=0)
+    return pack(model, name="m", samples=large, owner=OWNER, to=folder / "b")
 
 
 @pytest.mark.parametrize("standardize", [True, False])

@@ -49,10 +49,10 @@ def test_a_dtype_that_cannot_be_converted_at_all_is_noted(tmp_path, monkeypatch)
     # No estimator at hand fails in float32 alone: what skl2onnx makes of these inputs is broken here.
     whole = SklearnModel._to_onnx
 
-    def broken(self, form):
+    def broken(self, form, bound):
         if form.fed[0].dtype == "float32":
             raise ConverterFailed("`m`", expected="a converter", found="no operator for float32")
-        return whole(self, form)
+        return whole(self, form, bound)
 
     monkeypatch.setattr(SklearnModel, "_to_onnx", broken)
     notes = []

@@ -15,7 +15,7 @@ import numpy as np
 ROWS_OF_A_KIND = 6
 _PAIRS = 48
 _HALVINGS = 26  # as many as bring two float32 values of one sign beside each other
-_SIZES = (1e6, -1e6, 1e-6, 1e30, 1e-30, 0.0, 1e300)
+_SIZES = (1e6, -1e6, 1e-6, 1e30, 1e-30, 0.0, 3e38, -3e38, 1e300)
 _CATEGORIES = ("purple", "", " red", "Red", "red ", "초록", "GREEN", "nan", "None", "0", "1.0")
 _TEXTS = (
     "",

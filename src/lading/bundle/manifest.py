@@ -264,7 +264,7 @@ def _check_tensor(path: str, tensor: Tensor) -> None:
     _require(
         floating or not tensor.allows_nan, f"{path}.allows_nan", "`true` for floats only", f"`{tensor.dtype}`"
     )
-    _require(not tensor.finite, f"{path}.finite", "no such key", "`true`")
+    _require(tensor.bound == math.inf, f"{path}.bound", "no such key", f"`{tensor.bound:g}`")
     if tensor.nan_columns:
         _check_nan_columns(f"{path}.nan_columns", tensor)
     if tensor.columns:

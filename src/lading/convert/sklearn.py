@@ -37,7 +37,7 @@ from lading.errors import (
     SamplesRefused,
     one_line,
 )
-from lading.signature import Array, Signature
+from lading.signature import USUAL_BOUND, Array, Signature, bound_of
 
 # Read by every ONNX Runtime since 1.14 and by every skl2onnx since 1.15; nothing newer is needed.
 _OPSET = 18
@@ -131,7 +131,8 @@ class SklearnModel:
                 yield f"`{name}` ({_title(step)})", part
 
     def _convert(self, form: inputs.Form, table: Table, expected: dict[str, Array]) -> Conversion:
-        model = self._to_onnx(form)
+        bound = max(map(bound_of, _floats(table)), default=USUAL_BOUND)
+        model = self._to_onnx(form, bound)
         rewrite_outputs(model, self.title)
         inner = [value.name for value in model.graph.input]
         # Every name of skl2onnx's becomes an inner one, so that the signature's can be any.
@@ -162,13 +163,13 @@ class SklearnModel:
             # Of this form: one of float64 may hold them.
             raise ConverterFailed(error.where, expected=error.expected, found=error.found) from error
 
-    def _to_onnx(self, form: inputs.Form) -> Any:
+    def _to_onnx(self, form: inputs.Form, bound: float) -> Any:
         types = [(fed.name, _TENSOR_TYPES[fed.dtype]([None, *fed.width])) for fed in form.fed]
         whole = with_codes_apart(_without_search(self.model))
         # The form by domain is the one that most need; a few converters compare it as a number and raise.
         for opset in ({"": _OPSET, "ai.onnx.ml": _ML_OPSET}, _OPSET):
             try:
-                with quiet_converters(), added_converters() as guards:
+                with quiet_converters(), added_converters(bound) as guards:
                     return skl2onnx.convert_sklearn(
                         whole,
                         initial_types=types,
@@ -388,6 +389,10 @@ def _final_names(form: inputs.Form, pairs: list[tuple[str, str]]) -> dict[str, s
             )
         names[outputs.final_name(name)] = name
     return names
+
+
+def _floats(table: Table) -> list[Array]:
+    return [array for array in table.arrays.values() if array.dtype.kind == "f"]
 
 
 def _only_array(table: Table, title: str) -> Table:

@@ -7,6 +7,7 @@ lock for one conversion and then as they were.
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from sklearn import (
     model_selection,
     neighbors,
     neural_network,
+    pipeline,
     preprocessing,
     semi_supervised,
     tree,
@@ -59,6 +61,7 @@ from lading.convert import (
 from lading.convert.column_nodes import float_kind, tensor_type
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
 from lading.convert.sklearn_guards import FiniteGuards
+from lading.signature import USUAL_BOUND
 
 Width = Callable[[Any], int | None]
 _LOCK = threading.RLock()
@@ -158,8 +161,11 @@ ADDED: dict[type, Added] = {
 
 
 @contextlib.contextmanager
-def added_converters() -> Iterator[FiniteGuards]:
-    """Make `ADDED` known to skl2onnx, guard all converters, and put its tables back as they were."""
+def added_converters(bound: float = USUAL_BOUND) -> Iterator[FiniteGuards]:
+    """Make `ADDED` known to skl2onnx, guard all converters, and put its tables back as they were.
+
+    `bound` is the largest magnitude that requests may have.
+    """
     tables = (
         _supported_operators.sklearn_operator_name_map,
         _registration._converter_pool,  # noqa: SLF001  # the public call can add, but not restore
@@ -179,7 +185,8 @@ def added_converters() -> Iterator[FiniteGuards]:
         for kind in _BOOSTING:
             simple = _parse._parse_sklearn_simple_model  # noqa: SLF001
             parsers[kind] = partial(_parse_boosting, before[3].get(kind, simple))
-        guards = FiniteGuards()
+        parsers[pipeline.Pipeline] = partial(_parse_pipeline, before[3][pipeline.Pipeline])
+        guards = FiniteGuards(bound)
         for alias, converter in converters.items():
             guarded = guards.around(converter)
             converters[alias] = _registration.RegisteredConverter(guarded, converter.get_allowed_options())
@@ -201,6 +208,15 @@ def _parse_added(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
             kind = type(tensor_type(float_kind(scope), 1))()
         operator.outputs.append(scope.declare_local_variable(name, kind))
     return operator.outputs
+
+
+def _parse_pipeline(parse: Any, scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """Leave out the steps that pass everything through; skl2onnx 1.20 raises for them."""
+    steps = [(name, step) for name, step in model.steps if step not in (None, "passthrough")]
+    if len(steps) < len(model.steps):
+        model = copy.copy(model)
+        model.steps = steps or [("passthrough", preprocessing.FunctionTransformer())]
+    return parse(scope, model, inputs, custom_parsers=custom_parsers)
 
 
 def _parse_boosting(parse: Any, scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:

@@ -19,13 +19,13 @@ from sklearn import decomposition, naive_bayes
 
 from lading.convert.graph_nodes import FLOAT, GraphNodes
 from lading.onnx_runtime.refusals import Refused
-from lading.signature import Array
+from lading.signature import USUAL_BOUND, Array
 
 Converter = Callable[..., None]
 
-# Numbers that requests may have: a scale below 1 makes infinities of the largest.
 _LARGEST = float(np.finfo(np.float32).max)
-_FINITE = (0.0, 1e-30, 0.5, 1.0, 2.0, 10.0, 1e3, 1e6, 1e15, 1e30, _LARGEST)
+# Numbers that requests may have, beside the largest.
+_FINITE = (0.0, 1e-30, 0.5, 1.0, 2.0, 10.0, 1e3, 1e6, 1e15, 1e30)
 _SIGNS = 8  # rows of the largest with signs as drawn: a step that mixes columns may sum them to more
 _REFUSED_BY_CONVERTERS = ("unknown categor", "strictly positive")
 _WRONG = {"NaN": np.nan, "infinity": np.inf, "beyond float32": 1e300}
@@ -41,18 +41,23 @@ class _Numbers:
 
 @dataclass(frozen=True)
 class _Step:
-    """What puts a variable out, and what may come in."""
+    """What puts a variable out, and what may come in; `bound` is the largest magnitude of it."""
 
     model: Any
     taken: _Numbers
+    bound: float
     columns: int | None
     dtype: Any
 
 
 class FiniteGuards:
-    """The guards of one conversion; knows of each variable of skl2onnx's which step puts it out."""
+    """The guards of one conversion; knows of each variable of skl2onnx's which step puts it out.
 
-    def __init__(self) -> None:
+    `bound` is the largest magnitude that requests may have: a scale below 1 may make infinities of it.
+    """
+
+    def __init__(self, bound: float = USUAL_BOUND) -> None:
+        self._bound = min(bound, _LARGEST)
         self._steps: dict[str, _Step] = {}
 
     def around(self, convert: Converter) -> Converter:
@@ -78,8 +83,7 @@ class FiniteGuards:
         for at, variable in enumerate(own):
             made = self._made(variable)
             kinds = made.wrong & refused
-            # What is no step's is as the request has it, and costs no guard.
-            single = isinstance(variable.type, FloatTensorType) and variable.onnx_name in self._steps
+            single = isinstance(variable.type, FloatTensorType)
             times = sums if single and made.largest * sums > _LARGEST else 1.0
             if times > 1:
                 kinds |= {"infinity"} & refused
@@ -98,7 +102,7 @@ class FiniteGuards:
             return _Numbers()
         step = self._steps.get(variable.onnx_name)
         if step is None:
-            return _Numbers(largest=_LARGEST)
+            return _Numbers(largest=self._bound)
         made = _made(step)
         if isinstance(variable.type, FloatTensorType) and "beyond float32" in made.wrong:
             return _Numbers(made.wrong - {"beyond float32"} | {"infinity"}, _LARGEST)
@@ -110,7 +114,7 @@ class FiniteGuards:
         single = any(isinstance(variable.type, FloatTensorType) for variable in operator.inputs)
         known = all(_is_float(variable) for variable in operator.inputs)
         dtype = np.float32 if single else np.float64
-        step = _Step(operator.raw_operator, taken, columns if known else None, dtype)
+        step = _Step(operator.raw_operator, taken, self._bound, columns if known else None, dtype)
         for variable in operator.outputs:
             self._steps[variable.onnx_name] = step
 
@@ -143,10 +147,10 @@ def _made(step: _Step) -> _Numbers:
 
 def _rows(step: _Step, columns: int) -> Array:
     """Return rows of numbers that a step may get, ``[rows, columns]``."""
-    values = [sign * size for size in _FINITE for sign in (1.0, -1.0)]
+    values = [sign * size for size in (*_FINITE, step.bound) for sign in (1.0, -1.0)]
     values += [sign * _WRONG[kind] for kind in step.taken.wrong for sign in (1.0, -1.0)]
     alike = np.repeat(np.array(values)[:, None], columns, axis=1)
-    mixed = np.random.default_rng(0).choice([-_LARGEST, _LARGEST], (_SIGNS, columns))
+    mixed = np.random.default_rng(0).choice([-step.bound, step.bound], (_SIGNS, columns))
     with np.errstate(over="ignore"):
         return np.concatenate([alike, mixed]).astype(step.dtype)
 

@@ -26,7 +26,7 @@ def cast_array(tensor: Tensor, array: Array) -> Array:
         if refused is not None:
             at = _first_index(refused)
             where = " in a column that may not be missing" if tensor.nan_columns else ""
-            value = f"NaN{where}" if np.isnan(cast[at]) else too_large(float(cast[at]))
+            value = f"NaN{where}" if np.isnan(cast[at]) else too_large(tensor, float(cast[at]))
             raise _value_refused(tensor, value, at)
     return cast
 
@@ -62,7 +62,8 @@ def _convert(tensor: Tensor, array: Array) -> Array:
                 changed |= _out_of_range(cast, array.dtype)
     if changed.any():
         at = _first_index(changed)
-        raise _value_refused(tensor, f"{array[at]!s}", at)
+        beyond = f", which is beyond {tensor.dtype}," if kinds == "ff" else ""
+        raise _value_refused(tensor, f"{array[at]!s}{beyond}", at)
     return cast
 
 

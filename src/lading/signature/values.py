@@ -215,7 +215,7 @@ def _bad_scalar(tensor: Tensor, value: object) -> str | None:
 def _bad_float(tensor: Tensor, value: float) -> str | None:
     """Describe `value` if the float tensor refuses it."""
     if isinstance(value, float) and math.isinf(value):
-        return too_large(value) if tensor.finite else None
+        return too_large(tensor, value) if tensor.bound < math.inf else None
     if isinstance(value, float) and math.isnan(value):
         return None if tensor.allows_nan else "NaN"
     try:
@@ -224,7 +224,7 @@ def _bad_float(tensor: Tensor, value: float) -> str | None:
     except OverflowError:  # An integer beyond every float.
         overflows = True
     if not overflows and abs(value) > tensor.largest:
-        return too_large(value)
+        return too_large(tensor, value)
     return f"{describe(value)}, which is beyond {tensor.dtype}," if overflows else None
 
 

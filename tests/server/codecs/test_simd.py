@@ -141,6 +141,7 @@ def test_every_thread_has_a_parser_of_its_own():
 
 
 READ_A_VERY_LARGE_BODY = """
+from pathlib import Path
 
 import numpy as np
 

@@ -66,7 +66,7 @@ def quick_reader(
 
 def tensor_type(tensor: Tensor) -> Any:
     """Return the msgspec type of a whole tensor: nested lists with every size and range of the signature."""
-    kind: Any = value_type(tensor.dtype, tensor.finite)
+    kind: Any = value_type(tensor.dtype, tensor.bound)
     for size in reversed(tensor.shape):
         if isinstance(size, int):
             meta = msgspec.Meta(min_length=size, max_length=size)
@@ -76,15 +76,15 @@ def tensor_type(tensor: Tensor) -> Any:
     return kind
 
 
-def value_type(dtype: DType, finite: bool) -> Any:
+def value_type(dtype: DType, bound: float) -> Any:
     """Return the msgspec type of one value with its range, so that a decoded value needs no further check.
 
-    `finite` is that of its tensor.
+    `bound` is that of its tensor.
     """
     if dtype in ("bool", "string"):
         return bool if dtype == "bool" else str
     if dtype.startswith("float"):
-        most = Tensor(name="", dtype=dtype, shape=(), finite=finite).largest
+        most = Tensor(name="", dtype=dtype, shape=(), bound=bound).largest
         return Annotated[float, msgspec.Meta(ge=-most, le=most)]
     info = np.iinfo(dtype)
     # msgspec bounds integers by int64; wider ones are left to the general way.

@@ -6,6 +6,7 @@ one list, is left to that pass. simdjson flattens nested lists, so their shape i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import simdjson
 
-from lading.signature import Array, DType, Tensor
+from lading.signature import Array, DType, Tensor, all_within
 
 LEAST_BYTES = 4096
 """Below this length of the text a typed pass is as fast."""
@@ -34,12 +35,12 @@ The first size may be -1, for any number of rows. Raises `ValueError` for a docu
 class NumberReader:
     """Reads numbers into arrays of one float dtype; keeps its parsers, each for one thread at a time.
 
-    With `narrow`, numbers that float32 does not hold are left to the typed pass, whatever the dtype.
+    Numbers of a magnitude above `most` are left to the typed pass.
     """
 
-    def __init__(self, dtype: np.dtype[Any], *, narrow: bool = False) -> None:
+    def __init__(self, dtype: np.dtype[Any], *, most: float = math.inf) -> None:
         self._dtype = dtype
-        self._narrow = narrow
+        self._most = most
         self._parsers: list[Any] = []
 
     def matrix(self, text: bytes, key: str, columns: int) -> Array | None:
@@ -84,26 +85,25 @@ class NumberReader:
                 return None
             shape = (count, shape[1]) if shape[0] < 0 else shape
         wide = np.frombuffer(values.as_buffer(of_type="d"))
-        if self._narrow and (np.abs(wide) > np.finfo(np.float32).max).any():
-            return None
         with np.errstate(over="raise"):  # simdjson itself has refused numbers beyond float64.
-            return wide.astype(self._dtype).reshape(shape)  # Raises ValueError if the count is another.
+            array = wide.astype(self._dtype).reshape(shape)  # Raises ValueError if the count is another.
+        return array if all_within(array, self._most) else None
 
 
 @cache
-def number_reader(dtype: DType, finite: bool) -> NumberReader:
-    """Return the reader of a dtype, for tensors that are `finite` or not.
+def number_reader(dtype: DType, bound: float) -> NumberReader:
+    """Return the reader of a dtype, for tensors with this `bound`.
 
     Models share it, since its parsers keep memory for their largest text.
     """
-    return NumberReader(np.dtype(dtype), narrow=finite and dtype == "float64")
+    return NumberReader(np.dtype(dtype), most=bound)
 
 
 def matrix_reader(tensor: Tensor) -> NumberReader | None:
     """Return the reader of rows for `tensor`, or None if it is no plain matrix of floats."""
     plain = tensor.batched and len(tensor.shape) == 2 and isinstance(tensor.shape[1], int)
     return (
-        number_reader(tensor.dtype, tensor.finite)
+        number_reader(tensor.dtype, tensor.bound)
         if plain and tensor.dtype in ("float32", "float64")
         else None
     )

@@ -205,8 +205,8 @@ def can_answer(inputs: Mapping[str, Array], theirs: Signature, ours: Signature) 
         return False
     # Where both allow the same, the inputs were checked for it; others are looked at.
     return not any(
-        (before.allows_nan, before.nan_columns, before.finite)
-        != (tensor.allows_nan, tensor.nan_columns, tensor.finite)
+        (before.allows_nan, before.nan_columns, before.bound)
+        != (tensor.allows_nan, tensor.nan_columns, tensor.bound)
         and inputs[tensor.name].dtype.kind == "f"
         and tensor.refused_floats(inputs[tensor.name]) is not None
         for before, tensor in zip(theirs.inputs, ours.inputs, strict=True)

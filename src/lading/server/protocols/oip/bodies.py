@@ -133,7 +133,7 @@ def _plain_type(tensor: Tensor, *, nested: bool) -> Any:
         ("name", exactly[tensor.name]),
         ("shape", items[(rows, *(exactly[size] for size in tensor.shape[1:]))]),
         ("datatype", exactly[DATATYPES[tensor.dtype]]),
-        ("data", tensor_type(tensor) if nested else list[value_type(tensor.dtype, tensor.finite)]),  # type: ignore[misc]
+        ("data", tensor_type(tensor) if nested else list[value_type(tensor.dtype, tensor.bound)]),  # type: ignore[misc]
         ("parameters", dict[str, Any] | None, None),
     ]
     tensor_in = msgspec.defstruct("PlainInput", fields, gc=False, forbid_unknown_fields=True)
@@ -152,7 +152,7 @@ class _LargeReader:
     def __init__(self, tensor: Tensor) -> None:
         self._name, self._datatype = tensor.name, DATATYPES[tensor.dtype]
         self._row_shape = tensor.shape[1:]
-        self._numbers = number_reader(tensor.dtype, tensor.finite)
+        self._numbers = number_reader(tensor.dtype, tensor.bound)
 
     def read(self, text: bytes) -> PlainBody | None:
         """Return a plain body, or None for any other."""

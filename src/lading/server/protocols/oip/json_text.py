@@ -85,8 +85,8 @@ def _to_list(value: Array) -> Any:
 
 
 @cache
-def _decoder(dtype: DType, finite: bool, depth: int) -> Callable[[msgspec.Raw], Any]:
-    kind: Any = value_type(dtype, finite)
+def _decoder(dtype: DType, bound: float, depth: int) -> Callable[[msgspec.Raw], Any]:
+    kind: Any = value_type(dtype, bound)
     for _ in range(depth):
         kind = list[kind]
     return msgspec.json.Decoder(kind).decode
@@ -96,13 +96,13 @@ def _quick(tensor: Tensor, text: msgspec.Raw, shape: Sequence[int]) -> Array | N
     """Read a list, flat or nested, in one typed pass; None if it is neither or a value is not plain."""
     view = memoryview(text)
     if len(view) >= LEAST_BYTES and tensor.dtype in ("float32", "float64") and 0 not in shape:
-        array = number_reader(tensor.dtype, tensor.finite).tensor(view, shape)
+        array = number_reader(tensor.dtype, tensor.bound).tensor(view, shape)
         if array is not None:
             return array
     # Text with a space there is left to the general reader, which is slower and nothing else.
     is_nested = len(shape) > 1 and bytes(view[1:2]) == b"["
     try:
-        values = _decoder(tensor.dtype, tensor.finite, len(shape) if is_nested else 1)(text)
+        values = _decoder(tensor.dtype, tensor.bound, len(shape) if is_nested else 1)(text)
         return np.array(values, tensor.numpy_dtype)
     except ValueError:
         return None
