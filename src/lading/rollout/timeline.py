@@ -63,7 +63,8 @@ class Timeline:
                     watched.traffic_at = now
         if release.step not in watched.steps:
             lowest = earliest if not watched.steps else watched.looked_at - EARLY_S
-            watched.steps[release.step] = _within(unix_time(release.step_started_at), lowest, now)
+            # It has begun when it is first looked at, whatever a clock that is ahead of this one says.
+            watched.steps[release.step] = min(now, _within(unix_time(release.step_started_at), lowest, now))
         watched.looked_at = now
         moved = [
             window
