@@ -22,6 +22,7 @@ _DOMAINS = {
     "LabelEncoder": "ai.onnx.ml",
     "Normalizer": "ai.onnx.ml",
     "OneHotEncoder": "ai.onnx.ml",
+    "TreeEnsembleRegressor": "ai.onnx.ml",
 }
 _VERSIONS = {"": 18, "ai.onnx.ml": 3, "com.microsoft": 1}
 _TYPES = {"float32": FLOAT, "int64": INT64, "object": STRING, "bool": BOOL, "float64": DOUBLE}

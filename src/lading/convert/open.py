@@ -53,5 +53,25 @@ def _open_sklearn(model: Any) -> TrainedModel:
     return SklearnModel(model)
 
 
+def _open_xgboost(model: Any) -> TrainedModel:
+    try:
+        from lading.convert.xgboost import open_xgboost
+    except ImportError as error:
+        raise missing_extra("skl2onnx", "pack", error) from None
+    return open_xgboost(model)
+
+
+def _open_lightgbm(model: Any) -> TrainedModel:
+    try:
+        from lading.convert.lightgbm import open_lightgbm
+    except ImportError as error:
+        raise missing_extra("skl2onnx", "pack", error) from None
+    return open_lightgbm(model)
+
+
 # By the top-level package of the model's class.
-_CONVERTERS: dict[str, Callable[[Any], TrainedModel]] = {"sklearn": _open_sklearn}
+_CONVERTERS: dict[str, Callable[[Any], TrainedModel]] = {
+    "sklearn": _open_sklearn,
+    "xgboost": _open_xgboost,
+    "lightgbm": _open_lightgbm,
+}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -50,6 +51,8 @@ _TENSOR_TYPES = {
     "int64": data_types.Int64TensorType,
     "string": data_types.StringTensorType,
 }
+_BOOSTERS = ("lightgbm", "xgboost")
+_PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy")
 # What packs in the place of what does not, by the name in skl2onnx's message.
 _INSTEAD = {
     "HashingVectorizer": "use TfidfVectorizer(max_features=...): hashed columns would be dense",
@@ -63,13 +66,16 @@ class SklearnModel:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.title = _title(model)
-        self.framework = f"scikit-learn {sklearn.__version__}"
+        self.framework = _framework(model)
         self.expected_from = self.framework
-        self.packages: tuple[str, ...] = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy")
+        boosters = ("xgboost", "xgboost-cpu", "lightgbm") if set(_BOOSTERS) & sys.modules.keys() else ()
+        self.packages: tuple[str, ...] = (*_PACKAGES, *boosters)
         self._check_fitted()
         self.role = _role(model)
         self.class_values = _class_values(model) if self.role == "classifier" else ()
-        self.purpose = {"classifier": "classification", "regressor": "regression"}.get(self.role, self.role)
+        self.purpose = {"classifier": "classification", "regressor": "regression", "ranker": "ranking"}.get(
+            self.role, self.role
+        )
 
     def table(self, samples: Any) -> Table:
         """Read samples; columns are chosen and named as in training where training had names."""
@@ -226,6 +232,15 @@ class SklearnModel:
             ) from None
 
 
+def _framework(model: Any) -> str:
+    """Return the package that answers for a model, and its version: scikit-learn for its pipelines."""
+    packages = [kind.__module__.partition(".")[0] for kind in type(_without_search(model)).__mro__]
+    package = next((package for package in packages if package in _BOOSTERS), None)
+    return (
+        f"{package} {sys.modules[package].__version__}" if package else f"scikit-learn {sklearn.__version__}"
+    )
+
+
 def _restricted(step: Any) -> Iterator[tuple[str, Any]]:
     """Return each transformer of a ColumnTransformer, and the ColumnTransformer with that one alone."""
     fitted = getattr(step, "transformers_", ())
@@ -250,6 +265,8 @@ def _role(model: Any) -> str:
                 return role
         if hasattr(model, "predict_proba"):
             return "mixture"
+        if type(model).__name__.endswith("Ranker"):  # scikit-learn has no name for it
+            return "ranker"
     if hasattr(model, "transform"):
         return "transformation"
     raise ConverterMissing(
@@ -269,7 +286,7 @@ def _answers(model: Any, role: str, rows: Any) -> dict[str, Any]:
             elif hasattr(model, "decision_function"):
                 answers["scores"] = model.decision_function(rows)
             return answers
-        case "regressor":
+        case "regressor" | "ranker":
             return {"value": model.predict(rows)}
         case "outlier detection":
             return {"label": model.predict(rows), "scores": model.decision_function(rows)}

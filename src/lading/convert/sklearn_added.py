@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -159,10 +161,21 @@ ADDED: dict[type, Added] = {
     IsotonicRegression: Added(sklearn_curves.convert_isotonic, ("value",), lambda _: 1),
 }
 
+_OTHER_PACKAGES = {"lightgbm": "lading.convert.lightgbm", "xgboost": "lading.convert.xgboost"}
+
+
+def all_added() -> dict[type, Added]:
+    """Return `ADDED` and the estimators of other packages, of those that are imported already."""
+    added = dict(ADDED)
+    for package, module in _OTHER_PACKAGES.items():
+        if package in sys.modules:
+            added |= importlib.import_module(module).ADDED
+    return added
+
 
 @contextlib.contextmanager
 def added_converters(bound: float = USUAL_BOUND) -> Iterator[FiniteGuards]:
-    """Make `ADDED` known to skl2onnx, guard all converters, and put its tables back as they were.
+    """Make `all_added` known to skl2onnx, guard all converters, and put its tables back as they were.
 
     `bound` is the largest magnitude that requests may have.
     """
@@ -175,7 +188,7 @@ def added_converters(bound: float = USUAL_BOUND) -> Iterator[FiniteGuards]:
     with _LOCK:
         before = [dict(table) for table in tables]
         names, converters, shapes, parsers = tables
-        for kind, added in ADDED.items():
+        for kind, added in all_added().items():
             alias = f"Lading{kind.__name__}"
             options = _CLASSIFIER_OPTIONS if added.outputs[0] == "label" else None
             names[kind] = alias
@@ -202,7 +215,7 @@ def _parse_added(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
     """Declare the outputs of an added estimator."""
     operator = scope.declare_local_operator(f"Lading{type(model).__name__}", model)
     operator.inputs = inputs
-    for name in ADDED[type(model)].outputs:
+    for name in all_added()[type(model)].outputs:
         kind = Int64TensorType() if name == "label" else _number_type(model, inputs[0].type)
         if isinstance(model, _CATEGORICAL):
             kind = type(tensor_type(float_kind(scope), 1))()
@@ -237,13 +250,13 @@ def _parse_boosting(parse: Any, scope: Any, model: Any, inputs: Any, custom_pars
 def _shapes(operator: Any) -> None:
     """Say the types and shapes of an added estimator's outputs."""
     model, first = operator.raw_operator, operator.inputs[0]
-    rows = first.get_first_dimension()
-    for name, output in zip(ADDED[type(model)].outputs, operator.outputs, strict=False):
+    rows, added = first.get_first_dimension(), all_added()[type(model)]
+    for name, output in zip(added.outputs, operator.outputs, strict=False):
         if name == "label":
             texts = np.asarray(getattr(model, "classes_", [0])).dtype.kind in "OUS"
             output.set_type((StringTensorType if texts else Int64TensorType)([rows]))
         else:
-            width = ADDED[type(model)].width(model)
+            width = added.width(model)
             output.set_type(type(_number_type(model, first.type))([rows, width]))
 
 

@@ -1,0 +1,81 @@
+"""What the converters of boosters share: native boosters as estimators, and the ends of their graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
+from lading.signature import Array
+
+
+class NativeBooster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A booster with the methods of an estimator: it answers what the booster's own `predict` answers.
+
+    `names` are the columns that it was trained on, if these had names.
+    """
+
+    def __init__(self, booster: Any = None, columns: int = 0, names: Sequence[str] = ()) -> None:
+        self.booster = booster
+        self.columns = self.n_features_in_ = columns
+        self.names = names
+        if names:
+            self.feature_names_in_ = np.array(names, dtype=object)
+
+    def fit(self, X: Any, y: Any) -> NativeBooster:  # noqa: ARG002, N803 - scikit-learn asks it of an estimator
+        """Return itself: it has been trained."""
+        return self
+
+    def predict(self, rows: Any) -> Array:
+        """Return the booster's predictions."""
+        return np.asarray(self.booster.predict(rows))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def chosen_columns(nodes: GraphNodes, columns: Sequence[int], width: int) -> str:
+    """Return marks of some of `width` columns, ``[1, width]``."""
+    chosen = np.zeros((1, width), dtype=bool)
+    chosen[0, list(columns)] = True
+    return nodes.constant(chosen)
+
+
+def whole_categories(nodes: GraphNodes, features: str, columns: Sequence[int], width: int) -> str:
+    """Cut the fractions off the columns of categories, as a cast to an integer does in C."""
+    if not columns:
+        return features
+    negative = nodes.node("Less", [features, nodes.constant(np.float64(0.0))])
+    whole = nodes.node("Where", [negative, nodes.node("Ceil", [features]), nodes.node("Floor", [features])])
+    return nodes.node("Where", [chosen_columns(nodes, columns, width), whole, features])
+
+
+def finish_classifier(
+    nodes: GraphNodes, operator: Any, probabilities: str, *, index: str | None = None
+) -> None:
+    """Make the outputs of a classifier of its probabilities ``[batch, classes]``.
+
+    `index` is that of the label, ``[batch]``; without it the label is the class with the largest.
+    """
+    label, output = operator.outputs
+    best = index or nodes.node("ArgMax", [probabilities], axis=1, keepdims=0)
+    nodes.label(best, np.asarray(operator.raw_operator.classes_), label)
+    nodes.finish(probabilities, output)
+
+
+def finish_two_classes(nodes: GraphNodes, operator: Any, second: str, *, single: bool) -> None:
+    """Make the outputs of a classifier of the probability of its second class, ``[batch, 1]``.
+
+    With ``single`` the framework has it, and the other one, in float32.
+    """
+    kind = FLOAT if single else DOUBLE
+    second = nodes.node("Cast", [second], to=kind)
+    one, half = (
+        nodes.constant(np.array([value], np.float32 if single else np.float64)) for value in (1.0, 0.5)
+    )
+    both = nodes.node("Concat", [nodes.node("Sub", [one, second]), second], axis=1)
+    above = nodes.node("Cast", [nodes.node("Greater", [second, half])], to=INT64)
+    finish_classifier(nodes, operator, both, index=nodes.node("Squeeze", [above, nodes.axis(1)]))
