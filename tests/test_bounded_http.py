@@ -36,6 +36,7 @@ def test_a_compressed_answer_that_nobody_asked_for_is_refused():
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["head", "body"])
 def test_an_answer_that_arrives_byte_by_byte_has_a_time_limit(where):
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
@@ -46,6 +47,7 @@ def test_an_answer_that_arrives_byte_by_byte_has_a_time_limit(where):
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_a_limit_around_several_requests_ends_them_all():
     with hostile(lambda _: [answered("200 OK", b"{}")]) as server, open_client(verify=False) as client:
         request = client.build_request("GET", server.url)

@@ -85,6 +85,7 @@ def test_named_outputs_are_returned_by_name(client, golden):
     assert prediction.values == prediction.outputs["label"] == golden.outputs["label"].tolist()
 
 
+@pytest.mark.slow
 def test_labels_are_predicted_by_name(client, golden):
     expected = [IRIS[at] for at in golden.outputs["label"]]
     assert client.predict_label(golden.inputs["X"]).values == expected
@@ -138,6 +139,7 @@ def test_several_threads_can_share_a_client(client):
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.slow
 def test_a_stopped_server_is_unavailable(tmp_path):
     folder = linear_bundle(tmp_path / "iris.bundle").path
     with serving(folder, ready=False) as server:

@@ -10,6 +10,7 @@ import pytest
 import lading
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", lading.__all__)
 def test_a_public_name_is_loaded_when_it_is_first_used_and_listed_before(name):
     code = (

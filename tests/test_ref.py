@@ -63,6 +63,7 @@ def test_an_invalid_reference_is_refused_with_the_grammar(text):
         Ref.parse(text)
 
 
+@pytest.mark.slow
 @given(NAMES, st.one_of(st.none(), st.integers(1, 10**9), NAMES))
 def test_every_reference_reads_back_from_its_text(name, pin):
     ref = Ref(name, version=pin) if isinstance(pin, int) else Ref(name, tag=pin)

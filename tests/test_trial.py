@@ -75,6 +75,7 @@ def test_a_bundle_is_served_in_the_background_until_it_is_closed(bundle):
         client.models()
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_the_object_that_holds_it(bundle):
     server = lading.serve(bundle.path)
     url = server.url
@@ -84,6 +85,7 @@ def test_a_server_ends_with_the_object_that_holds_it(bundle):
         client.models()
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_the_process_that_started_it(bundle):
     code = f"import lading; server = lading.serve({str(bundle.path)!r}); print(server.url)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -99,6 +101,7 @@ def refused(client):
     return False
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_says_why(tmp_path, bundle):
     with pytest.raises(ServerUnavailable, match=r"server of `none:1`: .* found model `none`"):
         lading.serve("none:1", registry=str(tmp_path / "registry"))
@@ -108,6 +111,7 @@ def test_what_cannot_be_served_says_why(tmp_path, bundle):
         lading.serve(ref, registry=str(tmp_path / "registry"))
 
 
+@pytest.mark.slow
 def test_what_a_notebook_shows_is_short(bundle, tmp_path):
     evidence = lading.verify(bundle)
     texts = {

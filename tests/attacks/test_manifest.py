@@ -236,6 +236,7 @@ def test_rows_that_depend_on_each_other_need_rows(bundle):
     refused_both(rewrite(bundle, without_rows), ManifestInvalid, "independent_rows")
 
 
+@pytest.mark.slow
 def test_a_duplicate_among_many_keys_is_refused_in_linear_time(bundle):
     keys = ",".join(f'"{at}":0' for at in range(400_000))
     (bundle / "bundle.json").write_bytes(f'{{{keys},"399999":1}}'.encode())

@@ -89,6 +89,7 @@ def test_compressed_entries_are_refused(bundle):
     refused_both(savez(bundle, golden(bundle), np.savez_compressed), SamplesInvalid, "stored")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_bomb_is_refused_uninflated(bundle, method):
     bomb = zipped([("input_0.npy", b"\0" * 50_000_000)], compression=method)

@@ -53,6 +53,7 @@ def test_the_same_inputs_give_the_same_digest(tmp_path, bundle):
     assert linear_bundle(tmp_path / "named", "other").digest != bundle.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1", "4242"])
 def test_another_process_and_hash_seed_give_the_same_bytes(tmp_path, bundle, seed):
     script = (

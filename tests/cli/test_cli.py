@@ -18,6 +18,7 @@ def test_the_command_line_returns_its_exit_code_and_raises_nothing(capsys):
     assert "no such command `pakc`" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["latin-1", "cp949", "utf-8"])
 def test_text_of_every_script_is_printed_in_every_encoding(encoding, tmp_path):
     bundle = linear_bundle(tmp_path / "iris.bundle", owner="김철수", description="“é” – 붓꽃")

@@ -20,6 +20,7 @@ from support.sklearn_models import OWNER, answer, mixed_pipeline, passengers
 from support.sklearn_survey import count_disagreements
 
 
+@pytest.mark.slow
 def test_texts_are_one_vector(tmp_path):
     words = np.array(["ship", "crane", "cargo", "port", "tide"])
     texts = [" ".join(row) for row in words[np.random.default_rng(0).integers(0, 5, (80, 6))]]

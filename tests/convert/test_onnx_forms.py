@@ -19,6 +19,7 @@ SUMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("x", "h"), ("h", "x")])
 @pytest.mark.parametrize("name", ["n", "batch", None])
 @pytest.mark.parametrize("drawn", [True, False])

@@ -20,6 +20,7 @@ IO = [value("x", FLOAT, ["n", 2]), helper.make_value_info("o", KIND)], [value("y
 ROWS = np.ones((4, 2), np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [15, 18, 21])
 @pytest.mark.parametrize("samples", [None, {"x": ROWS, "o": 3 * ROWS}])
 def test_an_optional_input_is_given_where_samples_have_it(tmp_path, opset, samples):
@@ -31,6 +32,7 @@ def test_an_optional_input_is_given_where_samples_have_it(tmp_path, opset, sampl
     assert hosted(served_from(bundle)).post("/predict", body).json() == {"prediction": [[5.0, 6.0]] * 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [15, 18, 21])
 @pytest.mark.parametrize("samples", [ROWS, {"x": ROWS}])
 def test_an_optional_input_that_samples_do_not_have_is_in_no_request(tmp_path, opset, samples):

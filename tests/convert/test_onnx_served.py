@@ -73,6 +73,7 @@ FORMS: dict[str, tuple[list[Any], list[Any], list[Any]]] = {
 ZERO = numpy_helper.from_array(np.zeros((), np.float32), "zero")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_is_answered_with_the_bits_of_onnx_runtime(tmp_path, form):
     nodes, inputs, outputs = FORMS[form]

@@ -42,6 +42,7 @@ ENSEMBLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_no_probability_of_an_ensemble_is_outside_0_and_1(tmp_path, model, classes):
@@ -54,6 +55,7 @@ def test_no_probability_of_an_ensemble_is_outside_0_and_1(tmp_path, model, class
     assert probabilities.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "clipped"),
     [

@@ -49,6 +49,7 @@ def test_labels_of_a_multi_label_model_have_no_class_columns(tmp_path):
     assert bundle.manifest.signature.outputs[1].columns == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "dtype", "columns"),
     [
@@ -102,6 +103,7 @@ def test_an_array_gets_the_column_names_of_training(tmp_path):
     assert bundle.manifest.signature.columns == ("age", "fare")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["remainder", "drop"])
 def test_columns_that_the_pipeline_drops_are_no_inputs(tmp_path, way):
     frame, target = passengers()

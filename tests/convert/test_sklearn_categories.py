@@ -25,6 +25,7 @@ def target_of(rows):
     return ((rows[:, 1] % 2 == 0) ^ (rows[:, 0] > 0)).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mask", [[1], [False, True, True]])
@@ -37,6 +38,7 @@ def test_a_split_by_category_takes_the_side_that_training_learnt(tmp_path, kind,
     assert count_disagreements(bundle, model, others) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_category_takes_the_side_of_missing_values(tmp_path, kind):
     rows = numbers()
@@ -62,6 +64,7 @@ def frame(rows=500, seed=0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("columns", [["a", "city", "b"], ["a", "floor", "b"], ["city", "a", "floor"]])
 def test_categories_of_pandas_are_packed(tmp_path, kind, columns):

@@ -14,6 +14,7 @@ from support.sklearn_models import OWNER, answer
 EVERY_TEXT = [*TRAINING_TEXTS, *GREEK_TEXTS, *OTHER_TEXTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [

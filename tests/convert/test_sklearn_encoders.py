@@ -51,6 +51,7 @@ def strange_rows(frame, column):
     return rows.assign(**{column: pd.Series(STRANGE[column], dtype=frame[column].dtype)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [["text"], ["whole"], ["part"], ["text", "whole", "part", "flag"]])
 @pytest.mark.parametrize("encoder", ENCODERS, ids=repr)
 def test_an_encoder_answers_as_it_does_itself(tmp_path, encoder, columns):
@@ -85,6 +86,7 @@ def test_a_target_encoder_of_each_kind_of_target_is_packed(tmp_path, target):
     np.testing.assert_allclose(served_features(bundle, frame), encoder.transform(frame), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", [LARGE, LARGER])
 def test_a_known_category_that_no_sample_shows_is_served(tmp_path, category):
     frame = pd.DataFrame({"shop": [1, 2, 3, category] * 20, "amount": np.arange(80.0)})

@@ -55,6 +55,7 @@ def check(outcome: Outcome | None) -> None:
         assert "expected" in outcome.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_a_representative_agrees_on_rows_never_seen_or_is_refused(name, tmp_path):
     outcome = survey(name, *EVERY[name], tmp_path)

@@ -83,6 +83,7 @@ def guards(bundle):
     return [node.name.split("/")[2] for node in graph.node if node.name.startswith("refuse/NOT_FINITE/")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -106,6 +107,7 @@ def test_what_scikit_learn_raises_for_is_refused(tmp_path, model):
     assert guards(bundle)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [np.log, np.log1p, np.reciprocal], ids=lambda it: it.__name__)
 @pytest.mark.parametrize("estimator", [FOREST, LINE], ids=lambda it: type(it).__name__)
 def test_what_scikit_learn_raises_for_is_refused_beside_large_samples(tmp_path, function, estimator):
@@ -148,6 +150,7 @@ def name_of(model):
     return repr(model).split("(")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples_of", [np.asarray, with_large], ids=["usual", "large"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
@@ -165,6 +168,7 @@ def test_the_largest_numbers_are_answered_rightly_or_refused(tmp_path, scaler, e
     assert not asked.silent, asked.examples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples_of", [np.asarray, with_large], ids=["usual", "large"])
 @pytest.mark.parametrize("scaler", ["passthrough", MinMaxScaler()], ids=["bare", "scaled"])
 @pytest.mark.parametrize("counts", [MultinomialNB(), ComplementNB()], ids=name_of)
@@ -210,6 +214,7 @@ def test_infinities_that_an_estimator_takes_are_answered(tmp_path):
     assert (asked.silent, asked.refused, guards(bundle)) == (0, 0, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaler", [StandardScaler(), MaxAbsScaler()], ids=repr)
 @pytest.mark.parametrize("estimator", [LINE, FOREST], ids=name_of)
 def test_steps_that_keep_numbers_finite_cost_no_guard(tmp_path, scaler, estimator):

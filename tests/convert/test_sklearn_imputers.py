@@ -35,6 +35,7 @@ IMPUTERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping features")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("empty", [False, True], ids=["every column has values", "one column is empty"])
@@ -49,6 +50,7 @@ def test_an_imputer_answers_as_it_does_itself(tmp_path, imputer, empty, dtype):
     np.testing.assert_array_equal(served_features(bundle, rows), imputer.transform(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
 @pytest.mark.parametrize("missing", [-1, 0])
 def test_a_number_that_stands_for_missing_is_filled_in_a_column_of_integers(tmp_path, strategy, missing):
@@ -100,6 +102,7 @@ def test_a_new_missing_value_that_the_indicator_refuses_is_refused(tmp_path):
         served_features(bundle, np.array([[1, -1]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("indicator", [False, True], ids=["", "with indicator"])
 @pytest.mark.parametrize(
     "last",

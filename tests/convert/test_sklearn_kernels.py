@@ -20,6 +20,7 @@ from support.sklearn_survey import count_disagreements
 KERNELS = ["linear", "poly", "rbf", "sigmoid", "cosine", "laplacian"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(
     "model",
@@ -41,6 +42,7 @@ def test_votes_fall_as_in_scikit_learn_on_both_sides_of_a_border(tmp_path, model
     assert count_disagreements(bundle, model, asked) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_kernel_ridge_and_nystroem_take_every_kernel(tmp_path, kernel):
     model = make_pipeline(
@@ -60,6 +62,7 @@ def test_propagated_labels_are_answered_for_new_rows(tmp_path, model):
     assert count_disagreements(bundle, model, X + 0.05) == 0
 
 
+@pytest.mark.slow
 def test_a_kernel_in_python_is_refused(tmp_path):
     model = KernelRidge(kernel=lambda a, b: float(a @ b)).fit(X, X[:, 0])
     with pytest.raises(ConverterFailed, match="`kernel`"):

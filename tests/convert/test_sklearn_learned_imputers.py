@@ -37,6 +37,7 @@ IMPUTERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*(Skipping features|Early stopping)")
 @pytest.mark.parametrize("empty", [False, True], ids=["every column has values", "one column is empty"])
 @pytest.mark.parametrize("imputer", IMPUTERS, ids=repr)
@@ -56,6 +57,7 @@ def test_a_row_without_any_value_gets_the_means(tmp_path):
     np.testing.assert_allclose(served_features(bundle, nothing), [np.nanmean(rows, axis=0)], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [LogisticRegression(), RandomForestClassifier(8, random_state=0)], ids=repr)
 @pytest.mark.parametrize("imputer", [KNNImputer(), IterativeImputer(random_state=0)], ids=repr)
 def test_models_behind_a_learned_imputer_are_packed(tmp_path, imputer, last):
@@ -66,6 +68,7 @@ def test_models_behind_a_learned_imputer_are_packed(tmp_path, imputer, last):
     assert count_disagreements(bundle, model, rows[160:]) == 0
 
 
+@pytest.mark.slow
 def test_neighbours_at_equal_distances_in_many_samples_are_refused_with_the_way_out(tmp_path):
     rows = measured(150).round(0)
     target = np.arange(150) % 2

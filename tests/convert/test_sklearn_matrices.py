@@ -23,6 +23,7 @@ TWO = np.column_stack([X[:, 0] + X[:, 1] * 2, X[:, 2] - X[:, 3]])
 FAR = np.concatenate([X + 0.03, X * 30 - 50])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "target"),
     [

@@ -48,12 +48,14 @@ def packed_and_asked(model, target, folder):
     return count_disagreements(bundle, model, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda model: type(model).__name__)
 def test_a_tuned_threshold_decides_the_label(tmp_path, classifier):
     model = TunedThresholdClassifierCV(classifier, scoring="balanced_accuracy", cv=3, random_state=0)
     assert packed_and_asked(model, HARD, tmp_path) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", ["no", "yes"])
 @pytest.mark.parametrize("classifier", [LogisticRegression(max_iter=500), LinearSVC()])
 def test_a_fixed_threshold_counts_for_the_positive_label(tmp_path, classifier, positive):
@@ -67,6 +69,7 @@ def test_a_threshold_of_scores_beside_probabilities_is_refused(tmp_path):
         pack(model.fit(X, HARD), name="m", samples=X, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["isotonic", "sigmoid"])
 @pytest.mark.parametrize(
     "classifier", [*CLASSIFIERS[1:], GaussianNB()], ids=lambda model: type(model).__name__
@@ -81,6 +84,7 @@ def test_a_calibrated_classifier_of_two_classes_has_one_curve(tmp_path):
     assert packed_and_asked(model, HARD, tmp_path) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "transformer",
     [
@@ -150,6 +154,7 @@ LEFT_OUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", LEFT_OUT, ids=["beside others", "nested", "columns", "by a search"])
 def test_steps_that_pass_everything_through_are_left_out(tmp_path, model):
     assert packed_and_asked(model, Y, tmp_path) == 0

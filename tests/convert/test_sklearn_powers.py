@@ -35,6 +35,7 @@ def packed(model, samples, folder):
     return pack(model, name="m", samples=large, owner=OWNER, to=folder / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("exponents", [None, (0.0, 2.0), (1.0, -0.5), (2.4, 1.6)])
 def test_every_number_is_answered_as_by_scikit_learn(tmp_path, exponents, standardize):
@@ -44,6 +45,7 @@ def test_every_number_is_answered_as_by_scikit_learn(tmp_path, exponents, standa
     assert (asked.silent, asked.refused) == (0, 0), asked.examples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["yeo-johnson", "box-cox"])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
 def test_an_estimator_behind_it_is_right_or_refuses(tmp_path, estimator, method):

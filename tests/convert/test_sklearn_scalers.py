@@ -38,6 +38,7 @@ def test_scalers_become_plain_arithmetic_with_the_bits_of_scikit_learn(tmp_path,
     assert features.tobytes() == model.transform(rows).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaler", SCALERS)
 @pytest.mark.parametrize(
     "trees",
@@ -56,6 +57,7 @@ def test_trees_behind_a_scaler_are_packed_with_float32_samples(tmp_path, scaler,
     assert bundle.manifest.signature.inputs[0].dtype == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaler", SCALERS)
 def test_whole_numbers_beside_categories_are_scaled(tmp_path, scaler):
     random, rows = np.random.default_rng(0), 300
@@ -71,6 +73,7 @@ def test_whole_numbers_beside_categories_are_scaled(tmp_path, scaler):
     assert tensors(bundle, "inputs") == {"city": "int64 [batch, 1]", **numbers}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("encode", ["ordinal", "onehot", "onehot-dense"])
 def test_each_value_is_in_the_bin_that_scikit_learn_puts_it_in(tmp_path, encode, dtype):

@@ -23,6 +23,7 @@ def counts(vectorizer, tmp_path, texts=EVERY_TEXT):
     return answer(bundle, texts)["features"]
 
 
+@pytest.mark.slow
 def test_a_word_that_no_sample_shows_is_counted(tmp_path):
     model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(REVIEWS, [1, 0, 1] * 20)
     samples = [text for text in REVIEWS if text.isascii()]
@@ -31,6 +32,7 @@ def test_a_word_that_no_sample_shows_is_counted(tmp_path):
     assert np.allclose(answers["probabilities"], model.predict_proba(["caf\u00e9", "CAF\u00c9"]), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -52,6 +54,7 @@ def test_words_are_counted_as_scikit_learn_counts_them(tmp_path, parameters):
     assert np.array_equal(counts(vectorizer, tmp_path), expected)
 
 
+@pytest.mark.slow
 def test_greek_words_end_in_their_own_sigma(tmp_path):
     vectorizer = CountVectorizer().fit(GREEK_TEXTS)
     expected = vectorizer.transform(EVERY_TEXT).toarray()
@@ -59,6 +62,7 @@ def test_greek_words_end_in_their_own_sigma(tmp_path):
     assert np.array_equal(counts(vectorizer, tmp_path), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [None, "l1", "l2"])
 def test_counts_are_weighed_as_scikit_learn_weighs_them(tmp_path, norm):
     vectorizer = TfidfVectorizer(sublinear_tf=True, norm=norm).fit(TRAINING_TEXTS)
@@ -71,6 +75,7 @@ def test_texts_without_a_single_token_are_answered(tmp_path):
     assert counts(vectorizer, tmp_path, ["", "! ?"]).tolist() == [[0.0] * len(vectorizer.vocabulary_)] * 2
 
 
+@pytest.mark.slow
 def test_two_text_columns_are_read_by_two_vectorizers(tmp_path):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"title": TRAINING_TEXTS, "body": TRAINING_TEXTS[::-1]})
@@ -83,6 +88,7 @@ def test_two_text_columns_are_read_by_two_vectorizers(tmp_path):
     assert np.array_equal(answer(bundle, other.to_dict("records"))["features"], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "part", "way_out"),
     [

@@ -53,6 +53,7 @@ def test_histogram_boosting_is_converted_although_skl2onnx_alone_fails(tmp_path)
     assert count_disagreements(bundle, model, X + 0.01) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trees", [2, 10, 20, 33, 100])
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("kind", [RandomForestClassifier, ExtraTreesClassifier])

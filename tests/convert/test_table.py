@@ -82,6 +82,7 @@ class PolarsFrame:
         return self.frame.to_dict(orient="records")
 
 
+@pytest.mark.slow
 def test_a_mixed_frame_of_polars_packs_like_one_of_pandas(tmp_path):
     frame, target = passengers()
     model = mixed_pipeline(frame, target)

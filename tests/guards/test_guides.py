@@ -18,7 +18,14 @@ from support.postgres import postgres  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "guides"
-NARROW = ["README.md", "README.ko.md", "docs/guides/first-model.md", "docs/guides/team.md"]
+FRAMEWORKS = ["xgboost", "lightgbm"]
+NARROW = [
+    "README.md",
+    "README.ko.md",
+    "docs/guides/first-model.md",
+    *(f"docs/guides/first-model-{framework}.md" for framework in FRAMEWORKS),
+    "docs/guides/team.md",
+]
 WIDEST = 92
 """Columns of a code block that GitHub shows without a scroll bar."""
 
@@ -101,6 +108,16 @@ def test_the_guide_to_a_first_model_runs_as_it_stands(tmp_path):
     assert output.count("`iris` holds here") == 2
     assert "no input of the model, left out: " in output
     assert '"setosa"' in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_guide_of_a_framework_runs_as_it_stands(tmp_path, framework):
+    output = follow(script(GUIDES / f"first-model-{framework}.md"), tmp_path, free_port())
+    assert "holds here" in output
+    *_, difference, trips = output.strip().splitlines()
+    assert float(difference) < 1e-4
+    assert trips.startswith("Prediction(2 rows of trips: ")
 
 
 @pytest.mark.slow

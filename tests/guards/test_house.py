@@ -26,6 +26,8 @@ HELD = [
 ]
 
 
+pytestmark = pytest.mark.xdist_group("house")  # what is measured takes ten seconds in each worker
+
 graph = load_script("import_graph")
 house = load_script("house")
 

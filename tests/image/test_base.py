@@ -81,6 +81,7 @@ def test_an_unreadable_wheel_ends_the_command_with_exit_code_1(rootfs, wheels, t
     lading("image", "base", "--from", rootfs, "--wheels", wheels, "--to", f"oci:{tmp_path / 'out'}:a", code=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architectures", [["arm64/v8"], ["amd64", "arm64/v8"]])
 def test_a_runtime_is_built_from_a_base_image_with_a_variant(wheels, tmp_path, architectures):
     origin = open_source(tiny_base(tmp_path / "base", *architectures, env=PYTHON))
@@ -96,6 +97,7 @@ def test_a_runtime_for_arm_is_not_built_from_an_image_for_arm64(wheels, tmp_path
         build_runtime(origin, wheels, tmp_path / "out", "linux/arm")
 
 
+@pytest.mark.slow
 def test_the_requested_variant_is_in_the_built_image(rootfs, wheels, tmp_path):
     assert build_runtime(rootfs, wheels, tmp_path / "out", "linux/arm/v7").platform == "linux/arm/v7"
 

@@ -24,6 +24,7 @@ sys.exit(release.judge(results))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "size", "code", "row"),
     [("0.5", "1 MB", 0, "| ≤ 1 | 0.50 | yes |"), ("1.5", "1 MB", 1, "**no**"), ("9", "200 MB", 0, "")],

@@ -71,6 +71,7 @@ def test_an_image_is_not_compared_with_another_version_of_its_bundle(tmp_path):
     assert caught.value.found == f"`{layers[0].entry.digest}`"
 
 
+@pytest.mark.slow
 def test_an_image_whose_labels_name_another_bundle_is_refused(tmp_path):
     actual, stated = (from_bundle(linear_bundle(tmp_path / str(seed), seed=seed)) for seed in (1, 2))
     entry = msgspec.structs.replace(stated.entry, blob=actual.entry.blob)

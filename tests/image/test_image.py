@@ -21,6 +21,7 @@ def test_a_configuration_with_another_size_than_in_the_manifest_is_refused(tmp_p
         read_config(source, msgspec.structs.replace(manifest, config=config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"no JSON", b"[1]", b"\xff", b'{"mediaType": 1}'])
 def test_an_invalid_manifest_is_refused_and_is_no_internal_error(tmp_path, data):
     name = f"oci:{tmp_path / 'image'}"

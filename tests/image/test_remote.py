@@ -41,6 +41,7 @@ def test_the_error_of_a_missing_image_names_tags_of_the_repository(oci_server, t
     source.close()
 
 
+@pytest.mark.slow
 def test_a_digest_cannot_be_the_name_of_another_manifest(oci_server, tmp_path):
     tiny_base(tmp_path / "base")
     target = remote_image(f"{oci_server.address}/remote/digest@sha256:{'0' * 64}")

@@ -84,6 +84,7 @@ def test_a_slow_server_is_given_up():
         adopt(server.url, timeout_s=0.5)
 
 
+@pytest.mark.slow
 def test_asking_about_very_many_models_has_a_time_limit():
     index = json.dumps([{"name": f"m{number}"} for number in range(20_000)]).encode()
 

@@ -66,6 +66,7 @@ def test_pack_and_push_can_be_combined_in_one_line(shell):
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_is_served_from_its_directory_without_a_registry(shell):
     shell.must(PACK)
     shell.write("rows.csv", "5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n")
@@ -131,6 +132,7 @@ def test_gates_turn_numbers_into_an_exit_code(shell):
     assert "max_sise_mb" in shell.refused("lading verify iris.bundle --gates wrong.toml", code=2)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(shell):
     shell.must(PACK)
     done = shell.run("lading inspect iris.bundle --json | head -c 1; echo ${PIPESTATUS[0]}")

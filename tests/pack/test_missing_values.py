@@ -62,6 +62,7 @@ def test_a_column_that_the_framework_refuses_as_missing_is_refused_alone(tmp_pat
     assert refused.value.path == "$.data[0].b"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", TREES, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_trees_answer_a_gap_in_any_column_as_they_were_trained(tmp_path, model, dtype):
@@ -88,6 +89,7 @@ def test_a_model_whose_samples_miss_nothing_refuses_every_gap(tmp_path):
         answer(bundle, [{"a": None, "b": 1.0}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", ["rows", "synthetic"])
 def test_each_column_that_may_be_missing_is_missing_in_a_golden_row(tmp_path, golden):
     frame, target = gaps()

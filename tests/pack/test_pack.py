@@ -129,6 +129,7 @@ def test_models_and_samples_that_cannot_be_packed_are_refused(tmp_path, model, s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "kind", "sentence"),
     [

@@ -41,6 +41,7 @@ def write_tokens_model(path: Path) -> None:
     path.write_bytes(graph(nodes, inputs, outputs, constants=weights))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_memory_of_packing_does_not_grow_with_the_samples(tmp_path):
     write_tokens_model(tmp_path / "m.onnx")

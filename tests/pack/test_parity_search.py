@@ -160,6 +160,7 @@ def test_ties_are_excused_if_as_many_other_rows_show_the_right_label(clear, excu
     assert not near_ties(expected, answers, Tolerance())[:clear].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(
     "kind", [RandomForestClassifier, ExtraTreesClassifier, BaggingClassifier], ids=lambda kind: kind.__name__

@@ -115,6 +115,7 @@ def test_a_bundle_in_use_is_never_evicted(bundles, tmp_path):
     assert cached(tmp_path) == {bundles[2].digest}
 
 
+@pytest.mark.slow
 def test_a_bundle_that_another_process_uses_is_kept_until_that_process_dies(bundles, tmp_path):
     cache = BundleCache(tmp_path, max_bytes=0)
     path = fetch(cache, bundles[0]).path

@@ -163,6 +163,7 @@ Registry.open(sys.argv[1]).pull("iris", Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_pull_removes_what_killed_pulls_left_and_nothing_else(folder_registry, bundle, root, tmp_path):
     folder_registry.push(bundle)
     folder = tmp_path / "bundles"

@@ -22,6 +22,7 @@ def released(folder_registry, tmp_path) -> Registry:
     return folder_registry
 
 
+@pytest.mark.slow
 def test_a_version_is_released_only_with_evidence_that_it_holds(folder_registry, bundle):
     version = folder_registry.push(bundle)
     for release in (

@@ -255,6 +255,7 @@ ACTS = st.one_of(
 NUMBERS = itertools.count()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(ACTS, max_size=14))
 def test_whatever_is_done_one_release_is_current_and_the_chain_of_events_is_complete(catalog, acts):

@@ -38,6 +38,7 @@ def catalog(tmp_path):
     opened.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(ACTS, max_size=12))
 def test_what_lading_does_never_contradicts_the_history(catalog, acts):

@@ -39,6 +39,7 @@ KINDS_TO_LIVE = ["released", "released", "step", "step", "promoted"]
 WORDS = {"slow": "latency", "failing": "errors", "shifted": "outputs", "wrong by feedback": "accuracy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", BAD)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_bad_candidate_is_rolled_back_and_the_reason_names_the_harm(tmp_path, way, seed):

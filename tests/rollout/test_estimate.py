@@ -37,6 +37,7 @@ def rollout(tmp_path) -> SimulatedRollout:
     return SimulatedRollout(str(tmp_path / "registry"))
 
 
+@pytest.mark.slow
 def test_a_forecast_is_about_what_a_canary_of_an_equal_version_takes(tmp_path):
     clock = Clock()
     registry = two_versions(str(tmp_path / "registry"), clock=clock)
@@ -106,6 +107,7 @@ def test_only_a_running_release_is_estimated_and_not_in_its_first_seconds(rollou
     assert estimate(release, rows, now - 4) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["shadow", "ab"])
 def test_the_evidence_of_a_release_that_a_person_decides_comes_about_when_it_was_estimated(tmp_path, mode):
     clock, plan = Clock(), Plan(mode=mode, hold_s=3, min_requests=500)

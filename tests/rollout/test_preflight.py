@@ -43,6 +43,7 @@ def record(registry, version, runtime: Fingerprint, *, at: str = "2026-11-20T08:
     return evidence
 
 
+@pytest.mark.slow
 def test_a_bundle_without_evidence_is_verified_here_and_the_evidence_recorded(registry, version):
     evidence = prove_anywhere(registry, version)
     assert evidence.holds
@@ -51,6 +52,7 @@ def test_a_bundle_without_evidence_is_verified_here_and_the_evidence_recorded(re
     assert prove_here(registry, version) == evidence
 
 
+@pytest.mark.slow
 def test_evidence_from_elsewhere_is_enough_for_a_release_and_not_for_this_runtime(registry, version):
     elsewhere = record(registry, version, ELSEWHERE)
     assert prove_anywhere(registry, version) == elsewhere

@@ -78,6 +78,7 @@ def take_over(jumps: Jumps) -> None:
     jumps.driver = jumps.new_driver("second")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("takes_over", [False, True])
 @pytest.mark.parametrize("jump", JUMPS)
 @pytest.mark.parametrize("who", WHO)
@@ -92,6 +93,7 @@ def test_a_clock_that_jumps_neither_ends_nor_stops_a_good_canary(jumps, who, jum
     assert kinds == ["released", "released", "step", "step", "promoted"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", ["an hour ahead", "an hour back"])
 @pytest.mark.parametrize("who", ["the servers", "all"])
 def test_harm_is_seen_all_the_same(jumps, who, jump):
@@ -102,6 +104,7 @@ def test_harm_is_seen_all_the_same(jumps, who, jump):
     assert "harm is certain" in ended.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", ["an hour ahead", "an hour back"])
 @pytest.mark.parametrize("who", WHO)
 def test_a_step_is_held_for_its_time_whatever_clocks_do(jumps, who, jump):
@@ -120,6 +123,7 @@ def test_a_step_is_held_for_its_time_whatever_clocks_do(jumps, who, jump):
     assert all(later - earlier >= 8 for earlier, later in itertools.pairwise(times))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", [None, "all"])
 def test_a_candidate_without_traffic_is_still_rolled_back(jumps, who):
     begin(jumps, Plan(mode="canary", steps=(20, 100), hold_s=300, no_traffic_timeout_s=100))

@@ -19,6 +19,7 @@ from support.waiting import wait_until
 NAMED = re.compile(r"(loading the model|running the golden samples) ended with SIG(SEGV|ABRT) \(\d+\)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crash", NATIVE_CRASHES, ids=lambda crash: crash.name)
 def test_verify_names_step_and_signal(tmp_path, crash: NativeCrash):
     evidence = verify(crash.crashing(tmp_path / "b"), timeout_s=60)

@@ -71,6 +71,7 @@ def waits(server: ServerProcess, seconds: float) -> list[float]:
     return took
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SURPRISES)
 def test_nothing_waits_for_a_run_that_is_longer_than_any_golden_row_showed(tmp_path, name):
     write, usual, surprising = SURPRISES[name]
@@ -87,6 +88,7 @@ def test_nothing_waits_for_a_run_that_is_longer_than_any_golden_row_showed(tmp_p
             assert answers[0].elapsed.total_seconds() < DEADLINE_S + 1.5
 
 
+@pytest.mark.slow
 def test_a_grpc_call_whose_run_does_not_end_is_answered_at_the_deadline(tmp_path):
     def infer(channel: grpc.Channel, value: int) -> Any:
         data = np.array([[value]])
@@ -109,6 +111,7 @@ def test_a_grpc_call_whose_run_does_not_end_is_answered_at_the_deadline(tmp_path
         infer(channel, 3)
 
 
+@pytest.mark.slow
 def test_the_log_says_once_which_operator_keeps_runs_in_the_queue(tmp_path):
     with server_of(tmp_path, by_value, "--grpc-port", "-1") as server:
         assert predict(server, [[3]]).status_code == predict(server, [[3]]).status_code == 200

@@ -61,6 +61,7 @@ def test_an_error_names_the_line(signature, text, kind, text_of_error):
     assert type(caught.value) is kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signature", [BARE, WHOLE], ids=["float32", "int64"])
 def test_many_lines_are_read_as_few_are(signature):
     values = np.arange(10, 100_010).reshape(-1, 2)
@@ -68,6 +69,7 @@ def test_many_lines_are_read_as_few_are(signature):
     np.testing.assert_array_equal(read_csv(signature, text.encode())["X"], values)
 
 
+@pytest.mark.slow
 def test_an_error_behind_many_lines_names_the_line_or_the_row():
     text = b"1,2\n" * 50_000
     with pytest.raises(ValueRefused, match="in line 50001, column"):
@@ -79,6 +81,7 @@ def test_an_error_behind_many_lines_names_the_line_or_the_row():
     assert caught.value.path == "$[50000][1]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signature", [BARE, WHOLE, GAPS], ids=["float32", "int64", "float64"])
 def test_reading_takes_a_few_times_the_size_of_the_file(signature):
     text = b"1,2\n" * 150_000

@@ -32,6 +32,7 @@ def zygote():
     forks.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "write",
     [

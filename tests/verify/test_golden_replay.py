@@ -45,6 +45,7 @@ def test_a_changed_golden_label_is_named_with_its_row(tmp_path):
         replay(load_runtime(bundle), bundle)
 
 
+@pytest.mark.slow
 def test_a_label_flip_that_the_bundle_allows_is_counted(tmp_path):
     def change(outputs):
         outputs["label"][5] = 7
@@ -69,6 +70,7 @@ def test_of_a_long_row_only_the_values_that_differ_most_are_shown(tmp_path):
     assert len(caught.value.message) < 300
 
 
+@pytest.mark.slow
 def test_nan_and_infinities_agree_with_themselves_only(tmp_path):
     rows = np.array([[np.nan, 1], [np.inf, -np.inf]], "float32")
     x = msgspec.structs.replace(tensor("X", "float32", "batch", 2), allows_nan=True)
@@ -81,6 +83,7 @@ def test_nan_and_infinities_agree_with_themselves_only(tmp_path):
         replay(load_runtime(bad), bad)
 
 
+@pytest.mark.slow
 def test_strings_are_replayed_and_shown(tmp_path):
     words = np.array(["red", "grün", ""], dtype=object)
     signature = Signature((tensor("X", "string"),), (tensor("Y", "string"),))
@@ -107,6 +110,7 @@ def test_a_model_that_mixes_rows_is_refused(tmp_path):
     assert "an operator mixes rows" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 def test_of_a_model_that_mixes_rows_the_check_of_the_batch_is_named(tmp_path):
     # Its golden answers are those of all rows as one, and it is served in chunks.
     model, signature = mixing()
@@ -129,6 +133,7 @@ def test_of_a_model_that_mixes_rows_and_answers_otherwise_the_golden_samples_are
     assert outcomes(verify(bundle))["golden"] == "failed"
 
 
+@pytest.mark.slow
 def test_two_golden_rows_are_enough_to_refuse_a_model_that_mixes_rows(tmp_path):
     model, signature = mixing()
     bundle = bundle_of(tmp_path / "b", model, signature, {"X": ROWS[:2]})
@@ -137,6 +142,7 @@ def test_two_golden_rows_are_enough_to_refuse_a_model_that_mixes_rows(tmp_path):
         replay_alone(load_runtime(bundle), bundle)
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_one_row_only_is_refused_if_a_batch_is_promised(tmp_path):
     # The shape inside the graph is fixed to one row; the declared input says otherwise.
     shape = (tensor("X", "float32", *BATCH_OF_4),), (tensor("Y", "float32", *BATCH_OF_4),)
@@ -148,6 +154,7 @@ def test_a_model_that_takes_one_row_only_is_refused_if_a_batch_is_promised(tmp_p
     assert "Reshape" in by_name(evidence)["batch"].found
 
 
+@pytest.mark.slow
 def test_one_golden_row_is_repeated_to_make_a_batch(tmp_path):
     evidence = verify(linear_bundle(tmp_path / "b", rows=1))
     assert evidence.holds

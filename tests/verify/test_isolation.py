@@ -43,6 +43,7 @@ def test_a_crash_fails_the_check_of_its_step_and_names_the_signal(tmp_path, mode
     assert outcomes(evidence)["size"] == "passed"
 
 
+@pytest.mark.slow
 def test_a_run_without_an_end_is_given_up_at_the_limit(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", endless_run())
     began = time.monotonic()
@@ -51,6 +52,7 @@ def test_a_run_without_an_end_is_given_up_at_the_limit(tmp_path):
     assert "running the golden samples had not ended after 2 s" in by_name(evidence)["golden"].found
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_verification_and_its_process(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", endless_run())
     command = [sys.executable, "-m", "lading", "verify", str(bundle.path)]
@@ -67,6 +69,7 @@ def test_ctrl_c_ends_verification_and_its_process(tmp_path):
         verifying.wait()
 
 
+@pytest.mark.slow
 def test_the_process_of_a_model_ends_with_the_one_that_started_it(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", endless_run())
     command = [sys.executable, "-m", "lading", "verify", str(bundle.path)]
@@ -78,6 +81,7 @@ def test_the_process_of_a_model_ends_with_the_one_that_started_it(tmp_path):
     wait_until(lambda: not Path(f"/proc/{child}").exists())
 
 
+@pytest.mark.slow
 def test_a_rehearsal_raises_what_ended_it(tmp_path):
     crashing = crashing_bundle(tmp_path / "a", crashing_on_zeros(), ZEROS)
     with pytest.raises(ModelCrashed, match=r"running the golden samples ended with SIGABRT \(6\)"):

@@ -18,8 +18,8 @@ class NativeBooster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     `names` are the columns that it was trained on, if these had names.
     """
 
-    def __init__(self, booster: Any = None, columns: int = 0, names: Sequence[str] = ()) -> None:
-        self.booster = booster
+    def __init__(self, native: Any = None, columns: int = 0, names: Sequence[str] = ()) -> None:
+        self.native = native
         self.columns = self.n_features_in_ = columns
         self.names = names
         if names:
@@ -31,7 +31,7 @@ class NativeBooster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, rows: Any) -> Array:
         """Return the booster's predictions."""
-        return np.asarray(self.booster.predict(rows))
+        return np.asarray(self.native.predict(rows))
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -54,28 +54,35 @@ def whole_categories(nodes: GraphNodes, features: str, columns: Sequence[int], w
 
 
 def finish_classifier(
-    nodes: GraphNodes, operator: Any, probabilities: str, *, index: str | None = None
+    nodes: GraphNodes,
+    operator: Any,
+    probabilities: str,
+    *,
+    index: str | None = None,
+    scores: str | None = None,
 ) -> None:
     """Make the outputs of a classifier of its probabilities ``[batch, classes]``.
 
-    `index` is that of the label, ``[batch]``; without it the label is the class with the largest.
+    `index` is that of the label, ``[batch]``; without it the label is the class with the largest one.
+    `scores` are put out in the place of the probabilities.
     """
     label, output = operator.outputs
     best = index or nodes.node("ArgMax", [probabilities], axis=1, keepdims=0)
     nodes.label(best, np.asarray(operator.raw_operator.classes_), label)
-    nodes.finish(probabilities, output)
+    nodes.finish(scores or probabilities, output)
 
 
-def finish_two_classes(nodes: GraphNodes, operator: Any, second: str, *, single: bool) -> None:
+def finish_two_classes(
+    nodes: GraphNodes, operator: Any, second: str, *, single: bool = False, scores: str | None = None
+) -> None:
     """Make the outputs of a classifier of the probability of its second class, ``[batch, 1]``.
 
-    With ``single`` the framework has it, and the other one, in float32.
+    With ``single`` the framework has it, and the other one, in float32. `scores` are put out in their place.
     """
-    kind = FLOAT if single else DOUBLE
+    kind, dtype = (FLOAT, np.float32) if single else (DOUBLE, np.float64)
     second = nodes.node("Cast", [second], to=kind)
-    one, half = (
-        nodes.constant(np.array([value], np.float32 if single else np.float64)) for value in (1.0, 0.5)
-    )
-    both = nodes.node("Concat", [nodes.node("Sub", [one, second]), second], axis=1)
+    unit, half = (nodes.constant(np.array([value], dtype)) for value in (1.0, 0.5))
+    both = nodes.node("Concat", [nodes.node("Sub", [unit, second]), second], axis=1)
     above = nodes.node("Cast", [nodes.node("Greater", [second, half])], to=INT64)
-    finish_classifier(nodes, operator, both, index=nodes.node("Squeeze", [above, nodes.axis(1)]))
+    index = nodes.node("Squeeze", [above, nodes.axis(1)])
+    finish_classifier(nodes, operator, both, index=index, scores=scores)

@@ -97,18 +97,22 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a model."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
     title = type(model).__name__
-    booster = model.booster if isinstance(model, NativeLightgbm) else model.booster_
+    booster = model.native if isinstance(model, NativeLightgbm) else model.booster_
     saved = _saved(booster.model_to_string(), title)
     ensemble, width = _trees(saved), int(saved.facts["max_feature_idx"]) + 1
     features = _without_zeros(nodes, nodes.features(operator), saved, width)
     features = whole_categories(nodes, features, saved.columns(_is_categorical), width)
-    value = _transformed(nodes, ensemble.sums(nodes, features), saved, title)
+    sums = ensemble.sums(nodes, features)
+    value = _transformed(nodes, sums, saved, title)
     if not hasattr(model, "classes_"):
         nodes.finish(value, operator.outputs[0])
-    elif ensemble.targets > 1:
-        finish_classifier(nodes, operator, value)
+        return
+    # A calibration asks for the sums.
+    raw = sums if container.get_options(model, {"raw_scores": False})["raw_scores"] else None
+    if ensemble.targets > 1:
+        finish_classifier(nodes, operator, value, scores=raw)
     else:
-        finish_two_classes(nodes, operator, value, single=False)
+        finish_two_classes(nodes, operator, value, scores=raw)
 
 
 def _saved(text: str, title: str) -> _Saved:
@@ -208,8 +212,8 @@ def _transformed(nodes: GraphNodes, raw: str, saved: _Saved, title: str) -> str:
     if name == "multiclass":
         return nodes.node("Softmax", [wide], axis=1)
     if name == "cross_entropy_lambda":
-        one = nodes.constant(np.float64(1.0))
-        return nodes.node("Log", [nodes.node("Add", [one, nodes.node("Exp", [wide])])])
+        unit = nodes.constant(np.float64(1.0))
+        return nodes.node("Log", [nodes.node("Add", [unit, nodes.node("Exp", [wide])])])
     if name in _IDENTITY and "sqrt" in settings:
         return nodes.node("Mul", [wide, nodes.node("Abs", [wide])])
     if name in _IDENTITY:

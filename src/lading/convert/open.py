@@ -28,11 +28,14 @@ def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
         raise InvalidSetting("`batch_axis`", expected="the path of an `.onnx` file", found="another model")
     framework = framework_of(model)
     if framework is not None:
-        return _CONVERTERS[framework](model)
+        try:
+            return _CONVERTERS[framework](model)
+        except ImportError as error:
+            raise missing_extra("skl2onnx", "pack", error) from None
     kind = model if isinstance(model, type) else type(model)
     raise ConverterMissing(
         f"`{kind.__qualname__}`",
-        expected="a scikit-learn estimator or pipeline, or the path of an `.onnx` file",
+        expected="a model of scikit-learn, XGBoost or LightGBM, or the path of an `.onnx` file",
         found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
         hint="export the model to ONNX with its own framework, and pack that file",
     )
@@ -46,26 +49,20 @@ def framework_of(model: Any) -> str | None:
 
 
 def _open_sklearn(model: Any) -> TrainedModel:
-    try:
-        from lading.convert.sklearn import SklearnModel
-    except ImportError as error:
-        raise missing_extra("skl2onnx", "pack", error) from None
+    from lading.convert.sklearn import SklearnModel
+
     return SklearnModel(model)
 
 
 def _open_xgboost(model: Any) -> TrainedModel:
-    try:
-        from lading.convert.xgboost import open_xgboost
-    except ImportError as error:
-        raise missing_extra("skl2onnx", "pack", error) from None
+    from lading.convert.xgboost import open_xgboost
+
     return open_xgboost(model)
 
 
 def _open_lightgbm(model: Any) -> TrainedModel:
-    try:
-        from lading.convert.lightgbm import open_lightgbm
-    except ImportError as error:
-        raise missing_extra("skl2onnx", "pack", error) from None
+    from lading.convert.lightgbm import open_lightgbm
+
     return open_lightgbm(model)
 
 

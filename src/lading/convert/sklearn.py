@@ -51,7 +51,7 @@ _TENSOR_TYPES = {
     "int64": data_types.Int64TensorType,
     "string": data_types.StringTensorType,
 }
-_BOOSTERS = ("lightgbm", "xgboost")
+_BOOSTERS = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost", "xgboost-cpu")}  # and their distributions
 _PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy")
 # What packs in the place of what does not, by the name in skl2onnx's message.
 _INSTEAD = {
@@ -68,8 +68,7 @@ class SklearnModel:
         self.title = _title(model)
         self.framework = _framework(model)
         self.expected_from = self.framework
-        boosters = ("xgboost", "xgboost-cpu", "lightgbm") if set(_BOOSTERS) & sys.modules.keys() else ()
-        self.packages: tuple[str, ...] = (*_PACKAGES, *boosters)
+        self.packages: tuple[str, ...] = (*_PACKAGES, *_booster_packages(model))
         self._check_fitted()
         self.role = _role(model)
         self.class_values = _class_values(model) if self.role == "classifier" else ()
@@ -234,11 +233,20 @@ class SklearnModel:
 
 def _framework(model: Any) -> str:
     """Return the package that answers for a model, and its version: scikit-learn for its pipelines."""
-    packages = [kind.__module__.partition(".")[0] for kind in type(_without_search(model)).__mro__]
+    inner = _without_search(model)
+    packages = [kind.__module__.partition(".")[0] for kind in type(getattr(inner, "native", inner)).__mro__]
     package = next((package for package in packages if package in _BOOSTERS), None)
     return (
         f"{package} {sys.modules[package].__version__}" if package else f"scikit-learn {sklearn.__version__}"
     )
+
+
+def _booster_packages(model: Any) -> tuple[str, ...]:
+    """Return the distributions of the boosters that a model is or has."""
+    parts = [model, getattr(model, "native", None)]
+    parts += model.get_params(deep=True).values() if hasattr(model, "get_params") else []
+    packages = {type(part).__module__.partition(".")[0] for part in parts}
+    return tuple(name for package in _BOOSTERS if package in packages for name in _BOOSTERS[package])
 
 
 def _restricted(step: Any) -> Iterator[tuple[str, Any]]:

@@ -164,7 +164,7 @@ def _is_of_trees(model: Any) -> bool:
     """Return whether a classifier answers what ONNX's operator for trees sums up in float32."""
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
-    return type(model).__module__.startswith(("sklearn.ensemble.", "sklearn.tree."))
+    return type(model).__module__.startswith(("lightgbm.", "sklearn.ensemble.", "sklearn.tree.", "xgboost."))
 
 
 def _calibrate(nodes: GraphNodes, column: str, calibrator: Any, method: str) -> str:

@@ -49,11 +49,11 @@ class NativeXgboost(NativeBooster):
         frame = hasattr(rows, "columns")
         matrix = xgboost.DMatrix(
             rows,
-            feature_names=None if frame else self.booster.feature_names,
-            feature_types=None if frame else self.booster.feature_types,
+            feature_names=None if frame else self.native.feature_names,
+            feature_types=None if frame else self.native.feature_types,
             enable_categorical=True,
         )
-        return np.asarray(self.booster.predict(matrix))
+        return np.asarray(self.native.predict(matrix))
 
 
 def open_xgboost(model: Any) -> SklearnModel:
@@ -68,14 +68,18 @@ def open_xgboost(model: Any) -> SklearnModel:
 def convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a model."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
-    booster = model.booster if isinstance(model, NativeXgboost) else model.get_booster()
+    booster = model.native if isinstance(model, NativeXgboost) else model.get_booster()
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     _refuse_texts(model, learner)
     features = _features(nodes, operator, getattr(model, "missing", np.nan))
     objective = learner["objective"]["name"]
     base = _base(learner, objective)
     linear = learner["gradient_booster"]["name"] == "gblinear"
-    raw = _line(nodes, features, learner, base) if linear else _trees(nodes, features, model, learner, base)
+    raw = (
+        _linear_sums(nodes, features, learner, base)
+        if linear
+        else _trees(nodes, features, model, learner, base)
+    )
     if hasattr(model, "classes_") and objective == "binary:logitraw":
         raise ConverterFailed(
             f"`{type(model).__name__}`",
@@ -128,7 +132,7 @@ def _base(learner: dict[str, Any], objective: str) -> Array:
     return np.asarray(scores, dtype=np.float64)
 
 
-def _line(nodes: GraphNodes, features: str, learner: dict[str, Any], base: Array) -> str:
+def _linear_sums(nodes: GraphNodes, features: str, learner: dict[str, Any], base: Array) -> str:
     """Add a linear booster; a missing value adds nothing.
 
     XGBoost 3.2 begins the sums of all classes with the base score of the first.

@@ -22,6 +22,7 @@ def test_a_completion_script_is_printed(lading, shell):
     assert "_LADING_COMPLETE" in stdout
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_and_references_with_colons(filled, tmp_path):
     script = tmp_path / "completion.bash"
     with script.open("w") as file:

@@ -24,6 +24,7 @@ def test_an_empty_registry_is_no_error(lading):
     assert json.loads(lading("list", "--json")[1]) == {"models": []}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ref", ["iris:3", "iris:1", "iris:stable", "none:1", f"iris@sha256:{1:064x}"])
 @pytest.mark.parametrize("command", ["list", "matrix"])
 def test_a_reference_instead_of_a_name_is_a_usage_error(lading, filled, command, ref):

@@ -18,6 +18,7 @@ from support.live_windows import windows
 from support.recorded_evidence import ELSEWHERE, push_forged, push_proved, record_evidence
 
 
+@pytest.mark.slow
 def test_a_version_is_proved_and_recorded_and_goes_live(lading, opened):
     code, stdout, stderr = lading("release", "iris:1")
     assert code == 0, stderr

@@ -23,6 +23,7 @@ from support.bundles import linear_bundle
 from support.server_process import serving
 
 
+@pytest.mark.slow
 def test_a_server_in_an_image_serves_its_bundles_without_a_registry(tmp_path):
     for seed, name in enumerate(("iris", "wine")):
         linear_bundle(tmp_path / "bundles" / name, name, seed=seed)

@@ -30,6 +30,7 @@ def pack(folder: Path, model: bytes, *flags: str) -> subprocess.CompletedProcess
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "ending"),
     [
@@ -47,12 +48,14 @@ def test_a_model_that_crashes_is_refused_with_action_signal_and_library(tmp_path
     assert not (tmp_path / "iris.bundle").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_never_ends_is_given_up_at_the_limit(tmp_path):
     done = pack(tmp_path, endless_run(), "--timeout-s", "6")
     assert done.returncode == REFUSED
     assert "found that running the ONNX model had not ended after 6 s" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_packed_model_and_a_refusal_come_out_as_from_one_process(tmp_path):
     done = pack(tmp_path, identity("float32", "batch", 4))
     assert (done.returncode, done.stdout) == (0, "iris.bundle\n")
@@ -61,6 +64,7 @@ def test_a_packed_model_and_a_refusal_come_out_as_from_one_process(tmp_path):
     assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_in_native_code(tmp_path):
     packing = subprocess.Popen(command(tmp_path, endless_run()), cwd=tmp_path, start_new_session=True)
     wait_until(lambda: _busy_child(packing.pid), 30)

@@ -25,6 +25,7 @@ def test_each_mode_has_its_steps(lading, proved, options, mode, steps):
     assert (plan.mode, plan.steps) == (mode, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

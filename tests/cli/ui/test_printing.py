@@ -11,6 +11,7 @@ from lading.registry import Registry
 from support.terminal import on_a_terminal
 
 
+@pytest.mark.slow
 def test_only_terminals_get_colour_and_no_color_is_respected(filled, lading):
     assert "\x1b[" in on_a_terminal("show", "none")
     assert "\x1b[" in on_a_terminal("list")
@@ -19,6 +20,7 @@ def test_only_terminals_get_colour_and_no_color_is_respected(filled, lading):
     assert "\x1b" not in lading("list")[1]
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_breaks_no_digest(filled):
     with Registry.open(str(filled)) as registry:
         digest = registry.resolve("iris:1").digest[: len("sha256:") + 12]
@@ -30,6 +32,7 @@ def test_a_narrow_terminal_breaks_no_digest(filled):
     assert len(re.findall("^digest ", narrow, re.MULTILINE)) == 2
 
 
+@pytest.mark.slow
 def test_prose_is_wrapped_between_words_before_a_table_becomes_blocks(bundle):
     output = on_a_terminal("verify", str(bundle.path), COLUMNS="80", TERM="dumb")
     assert output.splitlines()[0].split() == ["check", "outcome", "expected", "found"]

@@ -25,6 +25,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [0, 12, 18])
 def test_a_process_comes_behind_one_that_is_nice_itself(own):
     done = subprocess.run(

@@ -282,6 +282,7 @@ print(min(held) - before, resident_mb() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_closing_a_model_returns_its_memory(tmp_path):
     path = tmp_path / "model.onnx"
@@ -356,6 +357,7 @@ np.testing.assert_allclose(many[-3:], runtime.run_whole({"X": rows[-3:]})["Y"], 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_memory_of_a_run_does_not_grow_with_its_rows_and_is_returned(tmp_path):
     random = np.random.default_rng(0)
@@ -427,6 +429,7 @@ def attention_at(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("rows", ["divisible", "together"])
 def test_what_one_far_longer_row_took_is_returned(tmp_path, rows):
@@ -435,6 +438,7 @@ def test_what_one_far_longer_row_took_is_returned(tmp_path, rows):
     assert float(done.stdout) < 30
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_above_the_limit_of_memory_is_refused_and_the_next_one_goes_on(tmp_path):
     command = [sys.executable, "-c", TOO_LONG_ROW, str(attention_at(tmp_path))]

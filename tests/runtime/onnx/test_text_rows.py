@@ -80,6 +80,7 @@ for row in (0, 16, 17, 18, 63):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_one_long_text_does_not_make_the_others_long(tmp_path):
     from sklearn.feature_extraction.text import CountVectorizer

@@ -35,6 +35,7 @@ def connect(address: str, greeting: bytes) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "greeting", [b"", PREFACE[:10], PREFACE], ids=["silent", "half a preface", "preface"]
 )
@@ -75,6 +76,7 @@ def test_of_too_many_connections_those_go_first_that_brought_no_call(iris):
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_connection_without_calls_is_closed(iris):
     settings = ServeSettings(grpc_max_connection_idle_s=1)
     with grpc_address(plane_of(iris), settings=settings) as (address, _), RawConnection(address) as idle:
@@ -91,6 +93,7 @@ def test_a_connection_that_does_not_greet_in_time_is_closed(iris):
                     pass
 
 
+@pytest.mark.slow
 def test_a_thousand_rest_connections_that_do_nothing_leave_grpc_and_others_theirs(tmp_path):
     bundle = linear_bundle(tmp_path / "iris.bundle").path
     with serving(bundle, flags=("--grpc-port", "0"), prefix=FEW_DESCRIPTORS) as server:

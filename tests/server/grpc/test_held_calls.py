@@ -43,6 +43,7 @@ def held(channel: grpc.Channel, method: str, *first: bytes) -> grpc.Call:
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", ONE_ROW[:5], ONE_ROW[:-1]], ids=["headers", "length", "half"])
 @pytest.mark.parametrize("method", [INFER, STREAM_INFER, CHECK, WATCH, REFLECT])
 def test_calls_whose_message_does_not_come_hold_up_nobody(iris, method, sent):
@@ -74,6 +75,7 @@ def test_two_thousand_calls_whose_message_does_not_come_hold_up_nobody(iris):
             holder.socket.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [INFER, STREAM_INFER, CHECK, WATCH, REFLECT])
 def test_a_message_that_does_not_come_in_time_ends_its_call(iris, method, caplog):
     settings = ServeSettings(grpc_client_timeout_s=0.3)
@@ -237,6 +239,7 @@ def test_clients_that_reset_their_calls_all_the_time_cost_others_none(iris):
         assert codes == [grpc.StatusCode.OK] * 68
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_waits_a_moment_for_messages_and_watchers_and_no_longer(iris):
     plane = plane_of(iris)
     server = GrpcServer(Pipeline(plane, Metrics(plane)), ServeSettings(), tuple(services()))

@@ -171,6 +171,7 @@ def test_a_client_that_cancels_leaves_the_queue(iris):
     assert iris.unload(5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waits", [False, True])
 def test_nothing_of_a_call_stays_after_its_answer(iris, waits):
     if waits:
@@ -220,6 +221,7 @@ def connection_states(channel: grpc.Channel) -> list[grpc.ChannelConnectivity]:
     return states
 
 
+@pytest.mark.slow
 def test_a_connection_ends_at_its_age_and_calls_go_on(iris):
     settings = ServeSettings(grpc_max_connection_age_s=1)
     with grpc_serving(plane_of(iris), settings=settings) as (channel, _):
@@ -228,6 +230,7 @@ def test_a_connection_ends_at_its_age_and_calls_go_on(iris):
         assert ask(channel, "ServerLive")[0].live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("interval_s", "stays"), [(60, False), (0, True)])
 def test_a_client_that_pings_more_than_the_setting_is_cut_off(iris, interval_s, stays):
     settings = ServeSettings(grpc_min_ping_interval_s=interval_s)

@@ -46,6 +46,7 @@ def chunked(
     return head + b"".join(parts) + b"0%b\r\n%b\r\n" % (extension, trailers)
 
 
+@pytest.mark.slow
 def test_a_chunked_request_cut_at_any_byte_gets_the_same_answer(fast_host, expected):
     whole = chunked(BODY, 7, extension=b";name=value", trailers=b"x-sum: 7\r\n")
     with fast_host.wire() as wire:
@@ -74,6 +75,7 @@ def test_no_read_of_a_large_body_counts_as_its_head(large_host, expected, behind
         assert wire.answer().status == 200
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.integers(1, 2 * LIMIT), min_size=1, max_size=4).filter(lambda sizes: sizes[-1] > 50),
@@ -126,6 +128,7 @@ def by_curl(address: tuple[str, int]) -> tuple[int, bytes]:
     return int(status), body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ask", [by_http_client, by_requests, by_httpx, by_curl])
 def test_chunked_bodies_of_real_clients_are_answered(large_host, expected, ask):
     for _ in range(5):

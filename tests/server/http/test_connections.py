@@ -38,6 +38,7 @@ def test_each_of_200_connections_gets_its_own_answers(host, served):
         wire.close()
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed_after_its_keep_alive(host):
     with host.wire() as wire:
         wire.send(request())
@@ -105,6 +106,7 @@ def test_headers_without_end_are_refused(fast_host):
     assert counted[400] >= 1
 
 
+@pytest.mark.slow
 def test_trailers_without_end_are_refused(fast_host, expected):
     with fast_host.wire() as wire:
         wire.send(b"POST /predict HTTP/1.1\r\nhost: lading\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -212,6 +214,7 @@ def test_the_refusal_of_invalid_bytes_does_not_overtake_the_answer_before_them(
         assert wire.is_closed()
 
 
+@pytest.mark.slow
 def test_keep_alive_closes_no_connection_that_waits_for_an_answer(waiting_host, runtime, expected):
     with waiting_host.wire() as wire:
         wire.send(request() + request(path="/predict?trace=1") + request())
@@ -253,6 +256,7 @@ def wait_depth(host: Listening, version: ServedVersion, depth: int) -> None:
     wait_until(lambda: host.app.plane.depth(version) == depth)
 
 
+@pytest.mark.slow
 def test_a_job_past_its_deadline_is_504_and_others_are_answered_meanwhile(busy_host, runtime):
     with busy_host.wire() as wire, busy_host.wire() as other:
         began = time.monotonic()

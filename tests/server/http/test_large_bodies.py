@@ -114,6 +114,7 @@ JSON_BODIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "body"), JSON_BODIES, ids=lambda value: str(value)[:60])
 def test_a_body_that_is_read_elsewhere_is_answered_alike(clients, path, body):
     here, there = (client.post(path, json=body) for client in clients)
@@ -234,6 +235,7 @@ def test_only_text_is_slow_to_read(headers, size):
     assert text_bytes(Request("POST", "/", b" " * 1000, headers)) == size
 
 
+@pytest.mark.slow
 def test_a_model_that_outlasts_the_deadline_is_answered_with_504_in_time_and_the_next_is_read(versions):
     iris = versions[1]
     client, model = elsewhere(*versions, deadline_s=30.0), iris.model
@@ -261,6 +263,7 @@ def test_nothing_is_read_for_a_client_that_has_gone(versions):
     assert set(readers()) == before
 
 
+@pytest.mark.slow
 def test_the_sweep_leaves_the_deadline_of_a_large_body_to_its_thread(versions):
     iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
     client, model = elsewhere(*versions, **settings), iris.model
@@ -306,6 +309,7 @@ def test_a_slow_models_large_body_does_not_delay_that_of_another_model(versions)
         iris.adopt(model)
 
 
+@pytest.mark.slow
 def test_each_large_body_has_a_deadline_of_its_own_while_another_is_read(versions):
     settings = {**SETTINGS, "deadline_s": 10.0}
     client, before = elsewhere(*versions, **settings), set(readers())
@@ -391,6 +395,7 @@ def test_the_end_of_the_process_that_reads_fails_all_it_kept_and_nothing_else(ve
         iris.adopt(model)
 
 
+@pytest.mark.slow
 def test_a_server_outlives_large_bodies_that_pass_their_deadline(tmp_path):
     linear_bundle(tmp_path / "iris")
     body = b'{"data":[' + b",".join([b"[1.5,2.5,3.5,4.5]"] * 400_000) + b"]}"
@@ -406,6 +411,7 @@ def test_a_server_outlives_large_bodies_that_pass_their_deadline(tmp_path):
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_the_head_of_a_large_body_is_remembered_as_any_other(tmp_path):
     linear_bundle(tmp_path / "iris")
     rows = [{"sepal_length": 1, "sepal_width": 2, "petal_length": 3, "petal_width": 4}] * 8000  # 550 kB
@@ -421,6 +427,7 @@ def test_the_head_of_a_large_body_is_remembered_as_any_other(tmp_path):
         assert "failed" not in server.log
 
 
+@pytest.mark.slow
 def test_health_answers_while_a_large_body_is_read(tmp_path):
     linear_bundle(tmp_path / "iris")
     rows = np.random.default_rng(0).normal(size=(60_000, 4)).round(6).tolist()
@@ -459,6 +466,7 @@ OUTPUTS = b'{"inputs":[{"name":"X","datatype":"FP32","shape":[1,4],"data":[5,3,1
 """They took longer than the json module needs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "body"),
     [("/predict", BRACKETS), ("/v2/models/iris/infer", OUTPUTS)],
@@ -499,6 +507,7 @@ def test_feedback_is_not_unpacked_beyond_what_it_may_have(versions):
     assert "only the bodies of predictions may become larger" in answer.text
 
 
+@pytest.mark.slow
 def test_the_process_that_reads_large_bodies_comes_behind_the_server_and_in_its_session(tmp_path):
     with serving(linear_bundle(tmp_path / "iris").path, flags=("--workers", "1")) as server:
         body = b'{"data":[' + b",".join([b"[1.5,2.5,3.5,4.5]"] * 200_000) + b"]}"

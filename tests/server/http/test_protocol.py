@@ -220,6 +220,7 @@ REQUESTS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=12), st.sets(st.integers(1, 1500), max_size=6)

@@ -70,6 +70,7 @@ def test_a_client_that_reads_nothing_is_cut_off_and_logged(served, expected, cap
         assert "too slowly" in line
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_at_the_least_rate_gets_everything(served):
     with serving(served, client_timeout_s=0.2, client_min_rate=10_000) as host, host.wire() as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)

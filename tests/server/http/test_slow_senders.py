@@ -34,6 +34,7 @@ def serving(served, **changes: float) -> Iterator[Listening]:
         yield host
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [request(x_slow="yes"), CHUNKED, request(path="/predict?slow=1")])
 def test_a_request_may_take_longer_to_arrive_than_its_deadline(served, expected, whole):
     with serving(served, deadline_s=0.2, client_timeout_s=20.0) as host, host.wire() as wire:
@@ -46,6 +47,7 @@ def test_a_request_may_take_longer_to_arrive_than_its_deadline(served, expected,
             assert is_correct(wire.answer(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [request(x_stops="yes"), CHUNKED, request(path="/predict?stops=1")])
 @pytest.mark.parametrize("knows_head", [False, True])
 def test_a_sender_that_stops_is_408_counted_and_logged(fast_host, expected, caplog, whole, knows_head):
@@ -70,6 +72,7 @@ def test_a_sender_that_stops_is_408_counted_and_logged(fast_host, expected, capl
     assert any("127.0.0.1: 408, request: expected" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.slow
 def test_a_head_that_does_not_end_is_408(fast_host):
     with fast_host.wire() as half:
         half.send(request()[:20])
@@ -77,6 +80,7 @@ def test_a_head_that_does_not_end_is_408(fast_host):
         assert half.is_closed()
 
 
+@pytest.mark.slow
 def test_a_sender_is_not_too_slow_while_its_bytes_come_at_the_least_rate(served, expected):
     whole = request(BODY + b" " * 4000)
     with serving(served, client_timeout_s=0.2, client_min_rate=2000) as host, host.wire() as wire:
@@ -92,6 +96,7 @@ def test_a_sender_is_not_too_slow_while_its_bytes_come_at_the_least_rate(served,
         assert wire.answer().status == 408
 
 
+@pytest.mark.slow
 def test_curl_sees_why_its_slow_upload_was_cut_off(served):
     with serving(served, client_timeout_s=0.3, client_min_rate=100_000, max_body_bytes=2**20) as host:
         url = "http://{}:{}/predict".format(*host.address)
@@ -117,6 +122,7 @@ def test_a_client_that_has_shut_down_its_sending_side_is_still_answered(fast_hos
             assert wire.is_closed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [request(), CHUNKED, request(path="/predict?ends=1")])
 def test_a_queued_request_of_a_client_that_has_shut_down_its_sending_side_is_answered(
     served, waiting_version, runtime, expected, whole

@@ -50,6 +50,7 @@ def test_the_cost_of_a_run_grows_with_its_rows():
     assert [cost.of(rows) for rows in (1, 2, 5)] == [1.0, 1.25, 2.0]
 
 
+@pytest.mark.slow
 def test_an_empty_input_that_ends_onnx_runtime_is_refused_and_the_server_goes_on(tmp_path):
     bundle = sequence_bundle(tmp_path / "b")
     environ = {"LADING_CACHE": str(tmp_path / "cache")}

@@ -138,6 +138,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_the_estimate_of_reading_json_is_not_below_what_it_takes(row):
     body = b'{"data":[' + b",".join([row] * 20_000) + b"]}"

@@ -249,6 +249,7 @@ def test_a_free_tag_that_is_moved_is_followed(tmp_path):
         server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 86400.0])
 def test_windows_are_neither_long_nor_negative_when_the_clock_is_set(tmp_path, jump_s):
     registry, ahead_s = three_versions(tmp_path), 0.0

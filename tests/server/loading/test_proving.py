@@ -111,6 +111,7 @@ def test_a_registry_that_cannot_be_written_or_read_serves_all_the_same(tmp_path,
     prover(tmp_path).prove(linear_bundle(tmp_path / "c"), lambda: None, label="iris:2", book=ReadOnly())
 
 
+@pytest.mark.slow
 def test_a_load_that_does_not_end_is_given_up_and_the_next_model_loads(tmp_path):
     bundles = crashing_bundle(tmp_path / "a", endless_run()), linear_bundle(tmp_path / "b")
     plane = DataPlane()
@@ -131,6 +132,7 @@ def test_a_load_that_does_not_end_is_given_up_and_the_next_model_loads(tmp_path)
         manager.close()
 
 
+@pytest.mark.slow
 def test_a_server_outlives_a_model_that_crashes_while_it_loads(tmp_path):
     crashing = crashing_bundle(tmp_path / "a", crashing_while_it_loads(), name="crashing")
     good = linear_bundle(tmp_path / "b")
@@ -152,6 +154,7 @@ def test_a_server_that_loads_without_an_end_ends_on_sigterm(tmp_path):
         wait_until(lambda: not Path(f"/proc/{child}").exists())
 
 
+@pytest.mark.slow
 def test_a_candidate_that_crashes_is_refused_and_live_answers_every_request(tmp_path):
     url = str(tmp_path / "registry")
     with Registry.open(url) as registry:

@@ -85,6 +85,7 @@ def test_a_folder_that_is_no_registry_is_not_waited_for(tmp_path):
         Resolver([Ref("iris", version=1)], str(tmp_path / "file")).resolve()
 
 
+@pytest.mark.slow
 def test_the_resolver_retries_whatever_fails_and_closes_every_registry(registry, monkeypatch, caplog):
     opened, closed, faults = [], [], [RegistryUnavailable("catalog"), KeyError("no such row"), None]
     open_registry, known, close = Registry.open, Registry.known, Registry.close

@@ -245,6 +245,7 @@ def regressors(tmp_path_factory) -> Iterator[Canary]:
     yield from canary_of(*versions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", OF_CLASSIFIER)
 def test_a_class_is_counted_compared_and_found_by_feedback_over_every_route(classifiers, route):
     windows = classifiers.ask_both(OF_CLASSIFIER[route], "virginica")
@@ -257,6 +258,7 @@ def test_a_class_is_counted_compared_and_found_by_feedback_over_every_route(clas
     assert candidate.shadow.differed >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", OF_REGRESSOR)
 def test_a_value_is_counted_compared_and_found_by_feedback_over_every_route(regressors, route):
     windows = regressors.ask_both(OF_REGRESSOR[route], "2.5")

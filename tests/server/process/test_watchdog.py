@@ -45,6 +45,7 @@ def test_runs_in_flight_are_ended_and_later_ones_are_not(tmp_path):
     assert runtime.run({"X": ROWS})["Y"].shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_a_queued_run_without_an_end_is_ended_at_the_deadline_and_the_next_is_answered(tmp_path):
     bundle = looping_bundle(tmp_path / "b", rounds=5000)
     with serving(bundle.path, flags=("--deadline-s", "1"), environ=cache(tmp_path)) as server:
@@ -68,6 +69,7 @@ def test_a_run_in_the_thread_of_an_event_loop_that_stands_still_is_ended(tmp_pat
         watchdog.close()
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_server_whatever_runs(tmp_path):
     bundle = looping_bundle(tmp_path / "b", rounds=5000)
     flags = ("--deadline-s", "600", "--drain-timeout-s", "1")

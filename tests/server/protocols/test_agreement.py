@@ -155,6 +155,7 @@ def fits(shape: Shape, sizes: tuple[int, ...]) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     at=st.integers(0, len(SHAPES) - 1),

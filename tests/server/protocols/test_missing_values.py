@@ -84,6 +84,7 @@ BODIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", BODIES)
 def test_json_may_miss_a_value_only_where_the_model_does(client, form):
     path, body, missing = BODIES[form]

@@ -124,6 +124,7 @@ def test_a_path_that_only_looks_like_documentation_is_not_found(client, method, 
 MANY = [[5.1, 3.5, 1.4, 0.2]] * 60_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "form"),
     [
@@ -226,6 +227,7 @@ CHANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(changes=CHANGES, large=st.booleans())
 @pytest.mark.parametrize("path", GOOD)

@@ -6,10 +6,11 @@ Linux only, and only if its administrator lets programs ask (`transparent_hugepa
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ WORTHWHILE_BYTES = 4 << 20
 _PAGE = 4096
 _HUGE_PAGE = 2 << 20
 _HUGE_PAGES_PER_CALL = 16
+_TRIES = 3
 _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25  # https://man7.org/linux/man-pages/man2/madvise.2.html
 _PRESENT = np.uint64(1 << 63)  # https://docs.kernel.org/admin-guide/mm/pagemap.html
 _SWITCH = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -34,9 +36,10 @@ def use_huge_pages(within_s: float = 0.5, *, switch: Path = _SWITCH, proc: Path 
     Huge pages of which a part is not in use stay as they are: the process does not grow. After `within_s` the
     rest is left alone. `switch` and `proc` are passed by tests.
     """
-    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    madvise = getattr(ctypes.CDLL(None, use_errno=True), "madvise", None)
     if madvise is None or not _allowed(switch):
         return 0
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     deadline, collapsed = time.monotonic() + within_s, 0
     try:
         ranges = list(_full_ranges(proc))
@@ -47,14 +50,26 @@ def use_huge_pages(within_s: float = 0.5, *, switch: Path = _SWITCH, proc: Path 
     for begin, end in ranges:
         for address in range(begin, end, _HUGE_PAGES_PER_CALL * _HUGE_PAGE):
             size = min(end - address, _HUGE_PAGES_PER_CALL * _HUGE_PAGE)
-            if madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_COLLAPSE) == 0:
-                collapsed += size
+            done = _collapse(madvise, address, size)
+            collapsed += done
             # Before Linux 6.1 the kernel only takes advice, and collapses when it has time.
-            elif madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_HUGEPAGE) != 0:
+            if not done and madvise(address, size, _MADV_HUGEPAGE) != 0:
                 return collapsed
             if time.monotonic() > deadline:
                 return collapsed
     return collapsed
+
+
+def _collapse(madvise: Callable[[int, int, int], int], address: int, size: int) -> int:
+    """Return how many bytes of a range, of whole huge pages, are huge now."""
+    if madvise(address, size, _MADV_COLLAPSE) == 0:
+        return size
+    if ctypes.get_errno() != errno.EAGAIN:
+        return 0
+    # The call collapses what it can, and fails if one small page was held elsewhere for a moment.
+    pages = range(address, address + size, _HUGE_PAGE)
+    huge = [any(madvise(at, _HUGE_PAGE, _MADV_COLLAPSE) == 0 for _ in range(_TRIES)) for at in pages]
+    return sum(huge) * _HUGE_PAGE
 
 
 def _allowed(switch: Path) -> bool:

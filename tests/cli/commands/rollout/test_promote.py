@@ -24,6 +24,7 @@ def test_a_release_is_paused_resumed_and_promoted_by_hand(lading, proved):
     assert lading("rollout", "promote", "iris")[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [(), ("--release", "2"), ("--to", "25")])
 def test_a_promotion_that_does_not_say_which_step_is_meant_takes_none_and_says_how(lading, proved, named):
     lading("release", "iris:1")
@@ -44,6 +45,7 @@ def test_a_step_of_a_release_that_took_the_place_of_the_one_meant_is_not_taken(l
     assert proved.releases.current("iris").step == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "kind"),
     [("pause", "paused"), ("resume", "resumed"), ("abort", "rolled_back")],
@@ -86,6 +88,7 @@ def test_a_promotion_that_is_sent_twice_takes_one_step(lading, proved):
     assert lading("rollout", "promote", "iris", "--to", "0.5")[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["promote", "pause", "resume", "abort"])
 def test_a_move_by_hand_that_names_another_release_is_refused(lading, proved, command):
     lading("release", "iris:1")

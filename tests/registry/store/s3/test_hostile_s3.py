@@ -38,6 +38,7 @@ def store_at(monkeypatch):
         store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
 @pytest.mark.parametrize(
     "ask",
@@ -74,6 +75,7 @@ def test_a_compressed_answer_is_not_unpacked(store_at):
         list(store_at(server).blobs())
 
 
+@pytest.mark.slow
 def test_a_slow_answer_is_given_up(store_at, monkeypatch):
     monkeypatch.setattr(bounded, "DOCUMENT_S", 0.3)
 
@@ -94,6 +96,7 @@ def test_endless_pages_are_refused(store_at, monkeypatch):
         assert len(server.requests) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endlessly", [False, True])
 def test_a_blob_without_a_stated_length_is_held_against_its_digest(store_at, monkeypatch, endlessly):
     monkeypatch.setattr(download, "PATIENCE_S", 0.3)
@@ -118,6 +121,7 @@ def missing_or(answer):
     return lambda request: [answered("404 Not Found")] if request.method == "HEAD" else answer(request)
 
 
+@pytest.mark.slow
 def test_a_307_is_followed_with_the_body_and_a_signature_for_the_new_host(store_at):
     with hostile(missing_or(lambda _: [answered("200 OK", etag='"1"')])) as other:
 
@@ -136,6 +140,7 @@ def test_a_307_is_followed_with_the_body_and_a_signature_for_the_new_host(store_
     assert "host" in again.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
 
 
+@pytest.mark.slow
 def test_redirects_are_counted(store_at):
     def redirect(request):
         return [answered("307 Temporary Redirect", location=f"http://{request.headers['host']}/again")]

@@ -269,6 +269,7 @@ DATA = st.lists(SCALARS | st.floats(-10, 10), max_size=9) | st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=DATA | st.lists(st.floats(-10, 10), min_size=4, max_size=4),

@@ -44,6 +44,7 @@ def typed(array: Any, dtype: str, name: str = "x") -> dict[str, Any]:
     return {**declare(array, dtype, name), "contents": {CONTENTS_FIELDS[dtype]: flat}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_datatype_comes_back_raw(channel, dtype):
     values = values_of(dtype, (5, 3))

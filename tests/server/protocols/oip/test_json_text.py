@@ -51,6 +51,7 @@ def test_nan_is_refused_if_the_golden_samples_have_none(client):
     assert "NaN at `$.inputs[0].data[1]`" in answer.json()["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [65, 900])
 def test_lists_deeper_than_any_array_are_refused(client, depth):
     # Each level was a pass over all values: 900 of them held the server for 22 s.

@@ -63,6 +63,7 @@ def test_a_selection_is_remembered_but_not_without_limit(tmp_path):
     assert 1 < len(remembered) <= 256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"parameters": {"binary_data": True}}])
 def test_an_output_named_again_and_again_is_refused(client, more):
     # 108 kB were answered with 132 MB.

@@ -1,0 +1,119 @@
+"""Write docs/reference/boosters.md: which configurations of XGBoost and LightGBM are packed, measured here.
+
+Each is trained, packed and asked rows that packing never saw, and so is its framework. Exits 1 if a bundle
+answered otherwise, or where the framework raises. ``--check`` writes nothing and exits 1 if the page is
+another as well. Takes about two minutes; set OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import lightgbm
+import onnxruntime
+import xgboost
+
+from lading.errors import ConversionError
+from lading.pack import pack
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference" / "boosters.md"
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.booster_models import Case, lightgbm_cases, xgboost_cases  # noqa: E402 - the tests hold the models
+from support.sklearn_asking import Asked, ask  # noqa: E402
+from support.sklearn_rows import hard_rows  # noqa: E402
+
+HEAD = """# XGBoost and LightGBM: what is packed
+
+<!-- Written by scripts/boosters_table.py, which packs every model; run it again after an upgrade. -->
+
+Measured with XGBoost {xgboost}, LightGBM {lightgbm} and ONNX Runtime {onnxruntime}: estimators, native
+boosters, and estimators inside of scikit-learn. Each bundle was asked rows that packing had not seen, by the
+path of a request: rows held out, missing values in each column alone and in several, infinities, sizes far
+from training's, and the two neighbouring float32 rows between which a prediction changes. *Refused* are rows
+that the framework answers and the bundle refuses with 400: infinities, and numbers beyond 1e30
+([why](categories.md)).
+
+- **Rows answered otherwise than by the framework, or where it raises: {silent} of {rows}.**
+
+The trees are one operator of ONNX, made of what the framework itself saves (`save_raw("json")`,
+`model_to_string()`); sums are float64. An estimator predicts with its best iteration if it was stopped early,
+a native booster as its own `predict` does. XGBoost rounds features to float32, so float32 inputs lose
+nothing. LightGBM compares them in float64, so its models have float64 inputs, unless the samples were of
+float32.
+
+Refused while packing, with the way out: categories of a data frame (encode them with `OrdinalEncoder` in a
+step before, and name the columns), `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier (its
+probabilities are scores), and objectives that are not among those below.
+"""
+TABLE = """
+## {title}
+
+| model | numbers | rows asked | otherwise | refused |
+|---|---|--:|--:|--:|
+"""
+
+
+def main() -> int:
+    """Survey, and write or compare the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare only")
+    arguments = parser.parse_args()
+    parts, every = [], []
+    for title, cases in (("XGBoost", xgboost_cases()), ("LightGBM", lightgbm_cases())):
+        lines, asked = _survey(cases)
+        parts.append(TABLE.format(title=title) + lines)
+        every += asked
+    head = HEAD.format(
+        xgboost=xgboost.__version__,
+        lightgbm=lightgbm.__version__,
+        onnxruntime=onnxruntime.__version__,
+        silent=sum(asked.silent for asked in every),
+        rows=f"{sum(asked.rows for asked in every):,}",
+    )
+    text = head + "".join(parts)
+    if not arguments.check:
+        PAGE.write_text(text)
+    return 1 if any(asked.silent for asked in every) or PAGE.read_text() != text else 0
+
+
+def _survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
+    """Return the lines of the table, and what was asked."""
+    lines, every = "", []
+    for name, train in cases:
+        print(name, file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what frameworks say of names, gaps and settings
+            trained = train()
+            try:
+                bundle = pack(
+                    trained.model,
+                    name="m",
+                    samples=trained.samples,
+                    owner="survey@example.com",
+                    to=Path(folder) / "b",
+                )
+            except ConversionError as error:
+                lines += f"| {name} | refused: {error.message[:120]} | | | |\n"
+                continue
+            rows = hard_rows(trained.asked, trained.samples, gaps=trained.has_gaps)
+            kinds = [("held out", trained.held_out), *rows]
+            asked = ask(bundle, trained.asked, kinds, trained.trained_on)
+        dtype = next(
+            tensor.dtype for tensor in bundle.manifest.signature.inputs if tensor.dtype.startswith("float")
+        )
+        for kind, example in asked.examples.items():
+            print(f"  {kind}: {example[:300]}", file=sys.stderr)
+        lines += f"| {name} | {dtype} | {asked.rows} | {asked.silent} | {asked.refused} |\n"
+        every.append(asked)
+    return lines, every
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,146 @@
+"""XGBoost and LightGBM: each configuration is packed, and answers unseen rows as its framework does."""
+
+from __future__ import annotations
+
+import warnings
+
+import lightgbm
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import xgboost
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from lading.errors import ConverterFailed, ValueRefused
+from lading.pack import pack
+from support.booster_models import CODES, GAPS, NUMBERS, PLAIN, THREE, TWO, lightgbm_cases, xgboost_cases
+from support.sklearn_asking import ask
+from support.sklearn_models import OWNER
+from support.sklearn_rows import hard_rows
+
+CASES = [("xgboost", *case) for case in xgboost_cases()] + [("lightgbm", *case) for case in lightgbm_cases()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("framework", "train"),
+    [pytest.param(framework, train, id=f"{framework}, {name}") for framework, name, train in CASES],
+)
+def test_rows_that_packing_never_saw_are_answered_as_by_the_framework(tmp_path, framework, train):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what frameworks say of names, gaps and settings
+        trained = train()
+        bundle = pack(trained.model, name="m", samples=trained.samples, owner=OWNER, to=tmp_path / "b")
+        rows = hard_rows(trained.asked, trained.samples, gaps=trained.has_gaps)
+        kinds = [("held out", trained.held_out), *rows]
+        asked = ask(bundle, trained.asked, kinds, trained.trained_on)
+    assert not asked.silent, asked.examples
+    assert asked.rows > asked.refused
+    training = bundle.manifest.training
+    assert {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm"}[framework] in training.packages
+
+
+@pytest.mark.parametrize(
+    ("model", "framework"),
+    [
+        (xgboost.XGBClassifier(n_estimators=2), f"xgboost {xgboost.__version__}"),
+        (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1), f"lightgbm {lightgbm.__version__}"),
+    ],
+    ids=["xgboost", "lightgbm"],
+)
+def test_the_bundle_says_which_framework_gave_the_expected_outputs(tmp_path, model, framework):
+    bundle = pack(model.fit(PLAIN, THREE), name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+    assert (bundle.manifest.expected_from, bundle.manifest.training.framework) == (framework, framework)
+    assert [tensor.name for tensor in bundle.manifest.signature.outputs] == ["label", "probabilities"]
+    assert bundle.manifest.purpose == "classification"
+
+
+def test_a_native_booster_names_its_columns_and_answers_what_it_predicts(tmp_path):
+    frame = NUMBERS.dropna()
+    matrix = xgboost.DMatrix(frame, label=TWO[frame.index])
+    booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3}, matrix, 5)
+    bundle = pack(booster, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    assert bundle.manifest.signature.inputs[0].columns == ("fare", "children")
+    np.testing.assert_allclose(bundle.predict(frame), booster.predict(matrix), rtol=1e-5)
+
+
+def test_all_rounds_of_a_booster_count_unless_it_was_stopped_early(tmp_path):
+    data, late = (
+        lightgbm.Dataset(PLAIN[:300], label=TWO[:300]),
+        lightgbm.Dataset(PLAIN[300:], label=TWO[300:]),
+    )
+    stop = lightgbm.early_stopping(2, verbose=False)
+    settings = {"objective": "binary", "verbose": -1, "learning_rate": 0.5}
+    booster = lightgbm.train(settings, data, 100, valid_sets=[late], callbacks=[stop])
+    assert booster.best_iteration < 100
+    bundle = pack(booster, name="m", samples=PLAIN[:100], owner=OWNER, to=tmp_path / "b")
+    np.testing.assert_allclose(bundle.predict(PLAIN), booster.predict(PLAIN), rtol=1e-5)
+
+
+REFUSED = {
+    "texts of a frame, XGBoost": (
+        lambda: xgboost.XGBClassifier(n_estimators=2, enable_categorical=True),
+        "categories of a data frame",
+    ),
+    "texts of a frame, LightGBM": (
+        lambda: lightgbm.LGBMClassifier(n_estimators=2, verbose=-1),
+        "categories of a data frame",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED)
+def test_categories_of_a_data_frame_are_refused_with_the_way_out(tmp_path, make, reason):
+    frame = pd.DataFrame({"a": PLAIN[:, 0], "port": pd.Categorical(CODES[:, 4].astype(int).astype(str))})
+    with pytest.raises(ConverterFailed, match=f"found {reason}") as refused:
+        pack(make().fit(frame, TWO), name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
+    assert "OrdinalEncoder" in str(refused.value)
+
+
+def test_scores_in_the_place_of_probabilities_are_refused(tmp_path):
+    model = xgboost.XGBClassifier(objective="binary:logitraw", n_estimators=2).fit(PLAIN, TWO)
+    with pytest.raises(ConverterFailed, match="found scores, because of the objective `binary:logitraw`"):
+        pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+
+
+def test_leaves_that_are_lines_are_refused(tmp_path):
+    model = lightgbm.LGBMRegressor(n_estimators=3, linear_tree=True, verbose=-1).fit(PLAIN, PLAIN[:, 0])
+    with pytest.raises(ConverterFailed, match="found leaves that are lines"):
+        pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+
+
+def test_an_unknown_objective_is_refused_by_its_name(tmp_path, monkeypatch):
+    model = xgboost.XGBRegressor(n_estimators=2).fit(PLAIN, PLAIN[:, 0])
+    saved = bytes(model.get_booster().save_raw("json")).replace(b"reg:squarederror", b"reg:of-tomorrow")
+    monkeypatch.setattr(xgboost.Booster, "save_raw", lambda *_: saved)
+    with pytest.raises(ConverterFailed, match=r"one of the objectives .*, found `reg:of-tomorrow`"):
+        pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+
+
+def test_infinities_that_a_step_makes_are_answered_as_the_booster_does(tmp_path):
+    model = make_pipeline(FunctionTransformer(np.log), xgboost.XGBClassifier(n_estimators=5))
+    positive = np.abs(PLAIN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bundle = pack(model.fit(positive, TWO), name="m", samples=positive, owner=OWNER, to=tmp_path / "b")
+        zero = positive[:20].copy()
+        zero[::2, 0], zero[1::2, 1] = 0.0, -1.0
+        expected = model.predict_proba(zero)
+    np.testing.assert_allclose(bundle.predict(zero), expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_missing_values_are_refused_where_no_sample_has_one(tmp_path):
+    model = xgboost.XGBClassifier(n_estimators=3).fit(GAPS, TWO)
+    bundle = pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+    with pytest.raises(ValueRefused, match="found NaN"):
+        bundle.predict(GAPS)
+
+
+def test_trees_become_one_operator_whatever_their_number(tmp_path):
+    model = xgboost.XGBRegressor(n_estimators=50, max_depth=3).fit(PLAIN, PLAIN[:, 0])
+    bundle = pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+    nodes = [node.op_type for node in onnx.load(str(bundle.path / "model.onnx")).graph.node]
+    assert nodes.count("TreeEnsembleRegressor") == 1
