@@ -49,8 +49,9 @@ nothing. LightGBM compares them in float64, so its models have float64 inputs, u
 float32.
 
 Refused while packing, with the way out: categories of a data frame (encode them with `OrdinalEncoder` in a
-step before, and name the columns), `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier (its
-probabilities are scores), and objectives that are not among those below.
+step before, and name the columns), `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier and
+objectives of one's own in LightGBM's (their probabilities are scores), and objectives of XGBoost and LightGBM
+that are not among those below.
 """
 TABLE = """
 ## {title}

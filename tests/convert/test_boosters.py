@@ -13,7 +13,7 @@ import xgboost
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from lading.errors import ConverterFailed, ValueRefused
+from lading.errors import ConverterFailed, SamplesRefused, ValueRefused
 from lading.pack import pack
 from support.booster_models import CODES, GAPS, NUMBERS, PLAIN, THREE, TWO, lightgbm_cases, xgboost_cases
 from support.sklearn_asking import ask
@@ -103,6 +103,27 @@ def test_scores_in_the_place_of_probabilities_are_refused(tmp_path):
     model = xgboost.XGBClassifier(objective="binary:logitraw", n_estimators=2).fit(PLAIN, TWO)
     with pytest.raises(ConverterFailed, match="found scores, because of the objective `binary:logitraw`"):
         pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+
+
+@pytest.mark.filterwarnings("ignore:Cannot compute class probabilities")
+def test_the_scores_of_an_own_objective_are_packed_as_scores_only(tmp_path):
+    def objective(target, scores):
+        return 1 / (1 + np.exp(-scores)) - target, np.ones(len(target))
+
+    model = lightgbm.LGBMClassifier(objective=objective, n_estimators=3, verbose=-1).fit(PLAIN, TWO)
+    with pytest.raises(
+        ConverterFailed, match="found scores, because of an objective of one's own"
+    ) as refused:
+        pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+    assert "`booster_`" in str(refused.value)
+    bundle = pack(model.booster_, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+    np.testing.assert_allclose(bundle.predict(PLAIN), model.booster_.predict(PLAIN), rtol=1e-5)
+
+
+def test_samples_in_the_form_of_another_library_are_refused_by_its_name(tmp_path):
+    model = xgboost.XGBClassifier(n_estimators=2).fit(PLAIN, TWO)
+    with pytest.raises(SamplesRefused, match=r"expected rows: .*, found `DMatrix`"):
+        pack(model, name="m", samples=xgboost.DMatrix(PLAIN), owner=OWNER, to=tmp_path / "b")
 
 
 def test_leaves_that_are_lines_are_refused(tmp_path):

@@ -107,6 +107,13 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     if not hasattr(model, "classes_"):
         nodes.finish(value, operator.outputs[0])
         return
+    if saved.objective[0] in _IDENTITY:
+        raise ConverterFailed(
+            f"`{title}`",
+            expected="probabilities",
+            found="scores, because of an objective of one's own",
+            hint="pack its `booster_`: the bundle answers these scores",
+        )
     # A calibration asks for the sums.
     raw = sums if container.get_options(model, {"raw_scores": False})["raw_scores"] else None
     if ensemble.targets > 1:

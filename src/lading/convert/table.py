@@ -155,6 +155,12 @@ def is_missing(value: object) -> bool:
 
 
 def _array_table(array: Array, title: str) -> Table:
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise SamplesRefused(
+            f"samples of `{title}`",
+            expected="rows: an array, a data frame, or lists of values",
+            found=f"`{type(array.item()).__qualname__}`",
+        )
     if array.dtype.kind == "O" and array.ndim == 2:
         # Rows of Python objects: each column gets the dtype that its values have.
         columns = [
