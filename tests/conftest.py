@@ -39,3 +39,16 @@ def log_left_as_found() -> Iterator[None]:
     for log, (handlers, level, propagate) in zip(logs, states, strict=True):
         log.handlers[:], log.propagate = handlers, propagate
         log.setLevel(level)
+
+
+LONGEST_ID = 200
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten the names of tests that have a whole body: the name is in the environment of each process.
+
+    Linux gives no variable more than 128 kB, so no process could be started in such a test.
+    """
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{ascii(val[:40])[:60]} and so on, {len(val)} in all"
+    return None
