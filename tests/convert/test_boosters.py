@@ -15,10 +15,18 @@ from sklearn.preprocessing import FunctionTransformer
 
 from lading.errors import ConverterFailed, SamplesRefused, ValueRefused
 from lading.pack import pack
-from support.booster_models import CODES, GAPS, NUMBERS, PLAIN, THREE, TWO, lightgbm_cases, xgboost_cases
-from support.sklearn_asking import ask
+from support.booster_models import (
+    CODES,
+    GAPS,
+    NUMBERS,
+    PLAIN,
+    THREE,
+    TWO,
+    lightgbm_cases,
+    pack_and_ask,
+    xgboost_cases,
+)
 from support.sklearn_models import OWNER
-from support.sklearn_rows import hard_rows
 
 CASES = [("xgboost", *case) for case in xgboost_cases()] + [("lightgbm", *case) for case in lightgbm_cases()]
 
@@ -31,11 +39,7 @@ CASES = [("xgboost", *case) for case in xgboost_cases()] + [("lightgbm", *case) 
 def test_rows_that_packing_never_saw_are_answered_as_by_the_framework(tmp_path, framework, train):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what frameworks say of names, gaps and settings
-        trained = train()
-        bundle = pack(trained.model, name="m", samples=trained.samples, owner=OWNER, to=tmp_path / "b")
-        rows = hard_rows(trained.asked, trained.samples, gaps=trained.has_gaps)
-        kinds = [("held out", trained.held_out), *rows]
-        asked = ask(bundle, trained.asked, kinds, trained.trained_on)
+        bundle, asked = pack_and_ask(train(), tmp_path)
     assert not asked.silent, asked.examples
     assert asked.rows > asked.refused
     training = bundle.manifest.training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -21,8 +22,13 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from lading.bundle import Bundle
 from lading.convert.lightgbm import NativeLightgbm
 from lading.convert.xgboost import NativeXgboost
+from lading.pack import pack
+from support.sklearn_asking import Asked, ask
+from support.sklearn_models import OWNER
+from support.sklearn_rows import hard_rows
 
 _ROWS = 600
 _TRAINED = 400
@@ -79,6 +85,14 @@ class Trained:
 
 
 Case = tuple[str, Callable[[], Trained]]
+
+
+def pack_and_ask(trained: Trained, folder: Path) -> tuple[Bundle, Asked]:
+    """Pack a model, and ask the bundle and the framework rows that packing never saw."""
+    bundle = pack(trained.model, name="m", samples=trained.samples, owner=OWNER, to=folder / "b")
+    rows = hard_rows(trained.asked, trained.samples, gaps=trained.has_gaps)
+    kinds = [("held out", trained.held_out), *rows]
+    return bundle, ask(bundle, trained.asked, kinds, trained.trained_on)
 
 
 def xgboost_cases() -> Iterator[Case]:

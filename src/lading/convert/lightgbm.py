@@ -25,7 +25,7 @@ from lading.convert.boosters import (
 )
 from lading.convert.graph_nodes import GraphNodes
 from lading.convert.sklearn import SklearnModel
-from lading.convert.sklearn_added import Added
+from lading.convert.sklearn_added import Added, class_count
 from lading.convert.tree_ensemble import TreeEnsemble
 from lading.errors import ConverterFailed
 from lading.signature import Array
@@ -229,12 +229,8 @@ def _transformed(nodes: GraphNodes, raw: str, saved: _Saved, title: str) -> str:
     raise ConverterFailed(f"`{title}`", expected=f"one of the objectives {known}", found=f"`{name}`")
 
 
-def _classes(model: Any) -> int:
-    return len(model.classes_)
-
-
 ADDED: dict[type, Added] = {
-    lightgbm.LGBMClassifier: Added(convert, ("label", "probabilities"), _classes),
+    lightgbm.LGBMClassifier: Added(convert, ("label", "probabilities"), class_count),
     **dict.fromkeys(
         (lightgbm.LGBMRegressor, lightgbm.LGBMRanker, NativeLightgbm), Added(convert, ("value",))
     ),

@@ -88,7 +88,8 @@ class Added:
     shapes: Callable[[Any], None] | None = None
 
 
-def _classes(model: Any) -> int | None:
+def class_count(model: Any) -> int | None:
+    """Return how many classes a classifier has; None for one of several targets."""
     return None if isinstance(model.classes_, list) else len(model.classes_)
 
 
@@ -106,12 +107,14 @@ _BOOSTING = (ensemble.AdaBoostClassifier, ensemble.AdaBoostRegressor)
 _TREES = (tree.DecisionTreeClassifier, tree.DecisionTreeRegressor)
 
 ADDED: dict[type, Added] = {
-    calibration.CalibratedClassifierCV: Added(sklearn_meta.convert_calibrated, _CLASSIFIER, _classes),
+    calibration.CalibratedClassifierCV: Added(sklearn_meta.convert_calibrated, _CLASSIFIER, class_count),
     compose.TransformedTargetRegressor: Added(sklearn_meta.convert_transformed_target, ("value",)),
-    dummy.DummyClassifier: Added(sklearn_meta.convert_dummy_classifier, _CLASSIFIER, _classes),
+    dummy.DummyClassifier: Added(sklearn_meta.convert_dummy_classifier, _CLASSIFIER, class_count),
     dummy.DummyRegressor: Added(sklearn_meta.convert_dummy_regressor, ("value",)),
-    model_selection.FixedThresholdClassifier: Added(sklearn_meta.convert_threshold, _CLASSIFIER, _classes),
-    model_selection.TunedThresholdClassifierCV: Added(sklearn_meta.convert_threshold, _CLASSIFIER, _classes),
+    model_selection.FixedThresholdClassifier: Added(sklearn_meta.convert_threshold, _CLASSIFIER, class_count),
+    model_selection.TunedThresholdClassifierCV: Added(
+        sklearn_meta.convert_threshold, _CLASSIFIER, class_count
+    ),
     preprocessing.FunctionTransformer: Added(sklearn_functions.convert_function, ("features",), _features),
     preprocessing.SplineTransformer: Added(sklearn_curves.convert_spline, ("features",), _features),
     impute.MissingIndicator: Added(
@@ -152,12 +155,16 @@ ADDED: dict[type, Added] = {
         sklearn_matrices.convert_random_features, ("features",), _features
     ),
     KernelRidge: Added(sklearn_kernels.convert_kernel_ridge, ("value",)),
-    neighbors.NearestCentroid: Added(sklearn_matrices.convert_nearest_centroid, _CLASSIFIER, _classes),
+    neighbors.NearestCentroid: Added(sklearn_matrices.convert_nearest_centroid, _CLASSIFIER, class_count),
     neural_network.BernoulliRBM: Added(sklearn_matrices.convert_boltzmann, ("features",), _features),
     preprocessing.PowerTransformer: Added(sklearn_powers.convert_power_transformer, ("features",), _features),
     preprocessing.Normalizer: Added(sklearn_matrices.convert_normalizer, ("features",), _features),
-    semi_supervised.LabelPropagation: Added(sklearn_kernels.convert_label_propagation, _CLASSIFIER, _classes),
-    semi_supervised.LabelSpreading: Added(sklearn_kernels.convert_label_propagation, _CLASSIFIER, _classes),
+    semi_supervised.LabelPropagation: Added(
+        sklearn_kernels.convert_label_propagation, _CLASSIFIER, class_count
+    ),
+    semi_supervised.LabelSpreading: Added(
+        sklearn_kernels.convert_label_propagation, _CLASSIFIER, class_count
+    ),
     IsotonicRegression: Added(sklearn_curves.convert_isotonic, ("value",), lambda _: 1),
 }
 

@@ -16,7 +16,7 @@ import xgboost
 from lading.convert.boosters import NativeBooster, finish_classifier, finish_two_classes, whole_categories
 from lading.convert.graph_nodes import DOUBLE, FLOAT, GraphNodes
 from lading.convert.sklearn import SklearnModel
-from lading.convert.sklearn_added import Added
+from lading.convert.sklearn_added import Added, class_count
 from lading.convert.tree_ensemble import TreeEnsemble
 from lading.errors import ConverterFailed
 from lading.signature import Array
@@ -235,13 +235,10 @@ def _finish_targets(nodes: GraphNodes, operator: Any, value: str) -> None:
     nodes.finish(single, operator.outputs[1])
 
 
-def _classes(model: Any) -> int:
-    return len(model.classes_)
-
-
 ADDED: dict[type, Added] = {
     **dict.fromkeys(
-        (xgboost.XGBClassifier, xgboost.XGBRFClassifier), Added(convert, ("label", "probabilities"), _classes)
+        (xgboost.XGBClassifier, xgboost.XGBRFClassifier),
+        Added(convert, ("label", "probabilities"), class_count),
     ),
     **dict.fromkeys(
         (xgboost.XGBRegressor, xgboost.XGBRFRegressor, xgboost.XGBRanker, NativeXgboost),
