@@ -7,9 +7,13 @@ PORT ?= 8000
 WORKERS ?= 4
 # Only these have tests that measure time; to look for them in all files takes longer than some of them.
 ALONE = $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
+# Frameworks that have an environment of their own, made by scripts/engines, and a folder of tests.
+ENGINES = $(notdir $(patsubst %/,%,$(wildcard tests/engines/*/)))
+# Each runs its folder of tests/engines; what that leaves out is given with it.
+ENGINE_TESTS = set -e; for engine in $(ENGINES); do .venv-engines/$$engine/bin/python -m pytest -q -n 2 $(1) tests/engines/$$engine; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
+.PHONY: help demo serve check fix test test-engines test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +36,12 @@ fix: $(READY)  ## fix format and lint, write the generated pages of docs/referen
 test: bytecode  ## all but test-clients, slow tests and real services included: what CI runs
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint made-ahead
 	$(BIN)/pytest -q -m alone $(ALONE)
+	@$(call ENGINE_TESTS,-m "not slow")
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" --durations 10
+
+test-engines: bytecode  ## every test of PyTorch, TensorFlow and CatBoost, each in an environment of its own
+	scripts/engines
+	@$(call ENGINE_TESTS)
 
 test-clients: bytecode  ## the clients people already have, each in an environment of its own
 	scripts/clients
@@ -67,6 +76,7 @@ made-ahead: services
 services: $(READY)
 	@scripts/services
 	@scripts/clients kubernetes gateway_api
+	@scripts/engines
 
 lock: $(READY)  ## resolve requirements/*.txt again from pyproject.toml
 	scripts/lock
