@@ -27,13 +27,15 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── ArchiveInvalid          not a tar file of the bundle's form
     │   ├── ExternalDataEscapes     the model reads a file outside the bundle
     │   ├── SamplesInvalid          golden samples that are unreadable or do not fit the signature
-    │   └── RequirementsInvalid     requirements.txt is not sorted lines of name==version
+    │   ├── RequirementsInvalid     requirements.txt is not sorted lines of name==version
+    │   └── EnvironmentLockInvalid  environment.lock is not sorted lines of name==version with their hashes
     ├── ImageInvalid              a container image or wheel that cannot be read or built on
     ├── ConversionError           the model cannot be packed truthfully
     │   ├── ConverterMissing        no converter knows this model
     │   ├── ConverterFailed         the converter gave up
     │   ├── ParityLost              converted, but its answers differ from the framework's
-    │   └── SamplesRefused          samples that cannot prove anything
+    │   ├── SamplesRefused          samples that cannot prove anything
+    │   └── RequirementsRefused     packages that no lock can pin: local ones, or in conflict
     ├── VerificationError         a bundle that does not hold here
     │   ├── ModelInvalid            the ONNX checker or the session rejects the model
     │   ├── OperatorUnsupported     an opset, IR version or operator that this runtime does not have
@@ -44,6 +46,8 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── ModelEndless            loading or running the model did not end within its limit
     │   ├── GateNotMet              a number outside its limit
     │   ├── EvidenceFailed          verification failed before on this very image
+    │   ├── EnvironmentFailed       the environment of a lock cannot be built here
+    │   ├── EnvironmentPythonMissing  no Python of the minor version that the bundle names
     │   └── HistoryBroken           an event of a release was changed or left out
     ├── InputError                a request that does not fit the signature
     │   ├── BodyInvalid             not the JSON, CSV or frame that the protocol describes
@@ -266,6 +270,10 @@ class RequirementsInvalid(BundleError):
     """``requirements.txt`` is not sorted lines of ``name==version``."""
 
 
+class EnvironmentLockInvalid(BundleError):
+    """``environment.lock`` is not sorted lines of ``name==version`` with the sha256 of their wheels."""
+
+
 class ImageInvalid(LadingError):
     """A container image or wheel that cannot be read or built on."""
 
@@ -288,6 +296,10 @@ class ParityLost(ConversionError):
 
 class SamplesRefused(ConversionError):
     """Samples that cannot prove anything."""
+
+
+class RequirementsRefused(ConversionError):
+    """Packages that no lock can pin: installed from a folder, on no index, or in conflict."""
 
 
 class VerificationError(LadingError):
@@ -328,6 +340,14 @@ class GateNotMet(VerificationError):
 
 class EvidenceFailed(VerificationError):
     """Verification failed before on this very image."""
+
+
+class EnvironmentFailed(VerificationError):
+    """The environment that a lock pins cannot be built on this host."""
+
+
+class EnvironmentPythonMissing(VerificationError):
+    """The host has no Python of the minor version that the bundle was proved with."""
 
 
 class HistoryBroken(VerificationError):

@@ -32,6 +32,26 @@ def file_lock(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def file_lock_if_free(path: Path) -> Iterator[BinaryIO | None]:
+    """Lock the file `path` as `file_lock` does, but yield None at once where another process holds it."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        # Its holder may have removed or renamed it since it was opened: then it is not the file at `path`.
+        if not _is_at(file.fileno(), path):
+            yield None
+            return
+        try:
+            yield file
+        finally:
+            if _is_at(file.fileno(), path):
+                path.unlink()
+
+
+@contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """Lock the name `path` for a temporary folder, which does not exist at first and is removed at the end.
 

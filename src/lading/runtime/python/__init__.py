@@ -1,0 +1,1 @@
+"""A bundle's own Python: its environment, and the processes that run its code in it."""
