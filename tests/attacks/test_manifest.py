@@ -68,7 +68,7 @@ def test_text_that_is_not_json_is_refused(bundle, data, words):
     refused_both(bundle, ManifestInvalid, "bundle.json", words)
 
 
-@pytest.mark.parametrize("number", [0, 2, -1, "1", 1.0, True, None, [1]], ids=repr)
+@pytest.mark.parametrize("number", [0, 3, -1, "1", 1.0, True, None, [1]], ids=repr)
 def test_another_format_number_is_refused(bundle, number):
     refused_both(replaced(bundle, "format", number), FormatUnsupported, "$.format", "expected `1`")
 

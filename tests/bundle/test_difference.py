@@ -7,6 +7,7 @@ import pytest
 
 from lading.bundle import Manifest
 from lading.bundle.difference import differences
+from lading.bundle.formats.v2 import Check, Feature, Lineage
 from lading.signature import Signature, Tensor
 from support.bundles import linear_bundle, linear_draft
 
@@ -122,6 +123,15 @@ def test_every_key_of_a_draft_is_compared(manifest):
         "tolerance": msgspec.structs.replace(manifest.tolerance, max_label_flips=3),
         "expected_from": "e",
         "training": msgspec.structs.replace(manifest.training, git_commit="abc"),
+        "python": "3.12",
+        "entry": "churn:Churn",
+        "steps": ("code:predict",),
+        "formats": ("skops",),
+        "executes": "code",
+        "checks": (Check(input="x", minimum=0.0),),
+        "features": {"x": Feature(table="t", key="k", column="c")},
+        "lineage": Lineage(data="sha256:" + 64 * "0"),
+        "slices": ("x",),
     }
     assert set(other) == set(linear_draft().__struct_fields__) - left_out
     for key, value in other.items():

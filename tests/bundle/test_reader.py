@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from lading.bundle import (
-    FORMAT,
     Bundle,
 )
 from lading.bundle.external import tensor_sizes
@@ -24,7 +23,7 @@ def bundle(tmp_path):
 def test_a_bundle_opens_as_it_was_written(bundle):
     opened = Bundle.open(bundle.path)
     assert opened == bundle
-    assert opened.manifest.format == FORMAT
+    assert opened.manifest.format == 1
     assert opened.model_path.read_bytes() == linear_model()
     assert (opened.path / "requirements.txt").read_text() == REQUIREMENTS
 

@@ -74,9 +74,14 @@ def members(path: Path, name: str = "iris") -> list[bytes]:
     """Return the members of the tar form of whatever is in the directory `path`."""
     root = f"lading/bundles/{name}"
     head = [member(f"{at}/", kind=b"5") for at in ("lading", "lading/bundles", root)]
-    files = sorted(file.name for file in path.iterdir() if file.name != "bundle.json")
+    files = sorted(file.name for file in path.iterdir() if file.name != "bundle.json" and file.is_file())
     order = ["bundle.json", *files] if (path / "bundle.json").exists() else files
-    return head + [member(f"{root}/{file}", (path / file).read_bytes()) for file in order]
+    parts = head + [member(f"{root}/{file}", (path / file).read_bytes()) for file in order]
+    for folder in sorted(each for each in path.iterdir() if each.is_dir()):
+        parts.append(member(f"{root}/{folder.name}/", kind=b"5"))
+        for file in sorted(folder.iterdir()):
+            parts.append(member(f"{root}/{folder.name}/{file.name}", file.read_bytes()))
+    return parts
 
 
 def tar(parts: list[bytes]) -> io.BytesIO:

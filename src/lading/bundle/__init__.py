@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from lading.bundle.archive import BlobInfo, read_archive_manifest
 from lading.bundle.manifest import (
-    FORMAT,
+    FORMATS,
+    LOCK_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
+    PROFILE_FILE,
     REQUIREMENTS_FILE,
     SAMPLES_FILE,
     Draft,
@@ -24,10 +26,12 @@ from lading.bundle.samples import MAX_ROWS, Samples
 from lading.bundle.writer import unpack_tar, write_bundle
 
 __all__ = [
-    "FORMAT",
+    "FORMATS",
+    "LOCK_FILE",
     "MANIFEST_FILE",
     "MAX_ROWS",
     "MODEL_FILE",
+    "PROFILE_FILE",
     "REQUIREMENTS_FILE",
     "SAMPLES_FILE",
     "BlobInfo",

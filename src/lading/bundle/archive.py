@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from lading.bundle.formats.v2 import FOLDERS
 from lading.bundle.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
@@ -78,7 +79,11 @@ def write_archive(out: BinaryIO, manifest: Manifest, data: bytes, read: ReadFile
         put(_header(name, 0, _DIRECTORY))
     root = f"{PREFIX}/{manifest.name}"
     put(_header(f"{root}/{MANIFEST_FILE}", len(data), _FILE) + data + _padding(len(data)))
-    for name, entry in sorted(manifest.files.items()):
+    folder = ""
+    for name in sorted(manifest.files, key=_place):
+        entry = manifest.files[name]
+        if "/" in name and (folder != (folder := name.partition("/")[0])):
+            put(_header(f"{root}/{folder}/", 0, _DIRECTORY))
         put(_header(f"{root}/{name}", entry.size, _FILE))
         content, length = hashlib.sha256(), 0
         for chunk in read(name):
@@ -112,12 +117,14 @@ def read_archive(
     while (member := members.next()) is not None:
         file = _file_of(member, name, manifest)
         order.append(file)
-        create(file, members.content(member.size))
+        if not file.endswith("/"):
+            create(file, members.content(member.size))
     missing = sorted(manifest.files.keys() - set(order))
     if missing:
         raise FileMissing(f"`{missing[0]}`", expected="as the manifest says", found="no such member")
     # One order, so that a bundle has one tar and one blob digest.
-    if order != sorted(order):
+    folders = {f"{name.partition('/')[0]}/" for name in manifest.files if "/" in name}
+    if order != sorted([*manifest.files, *folders], key=_place):
         raise ArchiveInvalid("members of the tar", expected="sorted names", found=", ".join(order))
     members.finish()
     return manifest
@@ -207,12 +214,15 @@ def _read_start(members: _MemberReader) -> tuple[str, bytes]:
 
 
 def _file_of(member: _Member, name: str, manifest: Manifest) -> str:
-    """Return the plain file name of a member, which the manifest must name with the same size."""
+    """Return the file name of a member, which the manifest must name with the same size, or ``folder/``."""
     root = f"{PREFIX}/{name}/"
     file = member.name.removeprefix(root)
+    in_place = member.name.startswith(root) and member.kind == _DIRECTORY and file.endswith("/")
+    if in_place and any(name.startswith(file) for name in manifest.files):
+        return file
     if not member.name.startswith(root) or member.kind != _FILE or file not in manifest.files:
         raise FileUnexpected(quote(member.name), expected="only files that the manifest names", found="it")
-    check_file_name(file, "member of the tar")
+    check_file_name(file, "member of the tar", folders=FOLDERS)
     size = manifest.files[file].size
     if member.size != size:
         raise SizeMismatch(f"`{file}`", expected=f"{size} bytes", found=str(member.size))
@@ -234,14 +244,15 @@ def _parse(block: bytes) -> _Member:
         raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=quote(name))
     size = _octal(block[124:136])
     # The format has one header per name, size and kind: so the block is compared with that one.
-    if kind not in (_FILE, _DIRECTORY) or size is None or block != _header_or_none(name, size, kind):
+    is_sized = size is not None and (kind == _FILE or size == 0)
+    if kind not in (_FILE, _DIRECTORY) or not is_sized or block != _header_or_none(name, size or 0, kind):
         raise ArchiveInvalid(
             quote(name),
             expected="the header that the format gives it",
             found=f"another (type `{kind.decode('latin-1')}`)",
             hint="write it with `Bundle.write_tar`",
         )
-    return _Member(name, kind, size)
+    return _Member(name, kind, size or 0)
 
 
 def _header_or_none(name: str, size: int, kind: bytes) -> bytes | None:
@@ -283,6 +294,12 @@ def _split_name(name: bytes) -> tuple[bytes, bytes]:
     if len(prefix) > 155 or len(base) > 100 or name.endswith(b"/"):
         raise PathUnsafe("member of the tar", expected="a shorter name", found=f"{len(name)} bytes")
     return prefix, base
+
+
+def _place(name: str) -> tuple[str, ...]:
+    """Return what members are sorted by: files in folders come after their folder, behind plain files."""
+    folder, slash, plain = name.rpartition("/")
+    return (slash, folder, plain)
 
 
 def _directories(name: str) -> list[str]:

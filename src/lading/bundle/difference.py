@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lading.bundle.formats.v2 import Extended
 from lading.signature import BATCH, Signature, Tensor
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _ABSENT = "none"
 # Compared by rules of their own below; any other key that a tensor or a signature has must be equal.
 _TENSOR_RULES = ("name", "dtype", "shape", "columns", "allows_nan", "nan_columns")
 _SIGNATURE_RULES = ("inputs", "outputs", "independent_rows")
+_FORMAT_2 = tuple(name for name in Extended.__struct_fields__ if name not in ("runtime", "signature"))
 _TRAINING = (("framework", "trained with"), ("python", "Python of training"), ("platform", "trained on"))
 
 
@@ -136,7 +138,7 @@ def _facts(old: Manifest, new: Manifest) -> Iterator[Difference]:
     """Return differences in what the manifests state about their models."""
     pairs = [
         (name.replace("_", " "), getattr(old, name), getattr(new, name))
-        for name in ("purpose", "owner", "description", "runtime", "expected_from")
+        for name in ("purpose", "owner", "description", "runtime", "expected_from", *_FORMAT_2)
     ]
     pairs += [(text, getattr(old.training, name), getattr(new.training, name)) for name, text in _TRAINING]
     pairs.append(("commit", old.training.git_commit, new.training.git_commit))
@@ -171,7 +173,9 @@ def _numbers(metrics: Mapping[str, float]) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    return _ABSENT if value in (None, "") else str(value)
+    if isinstance(value, tuple) and all(isinstance(part, str) for part in value):
+        return ", ".join(value) or _ABSENT
+    return _ABSENT if value in (None, "", {}, False) else str(value)
 
 
 def _listed(names: Sequence[str]) -> str:

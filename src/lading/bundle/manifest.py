@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from lading.bundle.formats import v1, v2
+from lading.bundle.formats.v2 import Extended
 from lading.errors import (
     DigestMismatch,
     DuplicateEntry,
@@ -24,19 +26,26 @@ from lading.errors import (
 )
 from lading.parity import Tolerance
 from lading.ref import check_name
-from lading.signature import BATCH, Signature, Tensor
+from lading.signature import BATCH, Tensor
 
-FORMAT = 1
+FORMATS = (1, 2)
 MANIFEST_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
 SAMPLES_FILE = "samples.npz"
 REQUIREMENTS_FILE = "requirements.txt"
-REQUIRED_FILES = (MODEL_FILE, REQUIREMENTS_FILE, SAMPLES_FILE)
+LOCK_FILE = v2.LOCK_FILE
+PROFILE_FILE = v2.PROFILE_FILE
 
 MAX_MANIFEST_BYTES = 8 * 2**20
 # Eleven octal digits: what the size field of a ustar header holds.
 MAX_FILE_BYTES = 8 * 2**30 - 1
-_LIMITS = {SAMPLES_FILE: 64 * 2**20, REQUIREMENTS_FILE: 4 * 2**20}
+_LIMITS = {
+    SAMPLES_FILE: 64 * 2**20,
+    REQUIREMENTS_FILE: 4 * 2**20,
+    LOCK_FILE: 4 * 2**20,
+    PROFILE_FILE: 16 * 2**20,
+}
+_MOST_CODE_BYTES = 16 * 2**20
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -59,7 +68,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int
 
 
-class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Draft(Extended, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The part of the manifest that a packer provides; `write_bundle` adds the rest.
 
     ``labels`` maps the text of a class value to its display name; ``expected_from`` names who computed
@@ -67,8 +76,6 @@ class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     name: str
-    runtime: str
-    signature: Signature
     labels: dict[str, str]
     purpose: str
     owner: str
@@ -79,7 +86,7 @@ class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     training: Training
 
 
-class Manifest(Draft, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(Draft, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The content of ``bundle.json``. ``seal`` is the sha256 of the canonical manifest without that key."""
 
     format: int
@@ -103,9 +110,12 @@ def canonical_json(value: object) -> bytes:
 def seal_manifest(draft: Draft, files: dict[str, FileEntry]) -> Manifest:
     """Return the manifest of `draft` and `files`, sealed and checked against every rule."""
     fields = {name: getattr(draft, name) for name in Draft.__struct_fields__}
-    unsealed = Manifest(**fields, format=FORMAT, files=files, seal="")
+    unsealed = Manifest(**fields, format=1, files=files, seal="")
     # Through JSON and back, so that a draft with wrong types is refused here and not by its first reader.
     tree = _parse(canonical_json(unsealed))
+    # The oldest format that can say it, so that servers of yesterday take what needs nothing new.
+    if _needs_format_2(unsealed):
+        tree["format"] = 2
     manifest = msgspec.structs.replace(_convert(tree), seal=_seal_of(tree))
     _check_values(manifest)
     return manifest
@@ -119,11 +129,14 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
         raise DigestMismatch(f"`{MANIFEST_FILE}`", expected=f"`{digest}`", found=f"`{manifest_digest(data)}`")
     tree = _parse(data)
     # Before everything else: a newer format may have other keys. `True` equals 1 but is no number.
-    if type(tree.get("format")) is not int or tree["format"] != FORMAT:
+    if type(tree.get("format")) is not int or tree["format"] not in FORMATS:
         number = f"`{tree['format']}`" if "format" in tree else "none"
         hint = "a newer lading may read it" if "format" in tree else None
-        raise FormatUnsupported(_at("$.format"), expected=f"`{FORMAT}`", found=number, hint=hint)
+        expected = " or ".join(f"`{each}`" for each in FORMATS)
+        raise FormatUnsupported(_at("$.format"), expected=expected, found=number, hint=hint)
     seal = _seal_of(tree)
+    if tree["format"] == 1 and (key := v1.unknown_key(tree)) is not None:
+        raise UnknownKey(_at("$"), expected="only keys of the format", found=quote(key[:80]))
     manifest = _convert(tree)
     # One sequence of bytes per content, so that the digest of a bundle identifies what it holds.
     _check_canonical(manifest, data)
@@ -138,6 +151,12 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
     return manifest
 
 
+def check_canonical_object(data: bytes, name: str) -> None:
+    """Check that the bytes of the file `name` are an object as canonical JSON; raises `ManifestInvalid`."""
+    if canonical_json(_parse(data, name)) != data:
+        raise ManifestInvalid(f"`{name}`", expected="canonical JSON", found="the same content in other bytes")
+
+
 def manifest_digest(data: bytes) -> str:
     """Return the bundle digest: the sha256 of the bytes of ``bundle.json``."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -145,6 +164,8 @@ def manifest_digest(data: bytes) -> str:
 
 def size_limit(name: str) -> int:
     """Return the most bytes that the file `name` may have."""
+    if name.startswith(f"{v2.CODE}/"):
+        return _MOST_CODE_BYTES
     return MAX_MANIFEST_BYTES if name == MANIFEST_FILE else _LIMITS.get(name, MAX_FILE_BYTES)
 
 
@@ -153,13 +174,18 @@ def too_large(name: str, size: int, limit: int) -> TooLarge:
     return TooLarge(f"`{name}`", expected=f"at most {limit} bytes", found=f"{size}")
 
 
-def check_file_name(name: str, where: str) -> None:
-    """Check that `name` is one plain name of a file inside the bundle; raises `PathUnsafe`."""
-    if not _FILE_NAME.fullmatch(name):
+def check_file_name(name: str, where: str, *, folders: tuple[str, ...] = ()) -> None:
+    """Check that `name` is one plain name of a file, or one in one of `folders`; raises `PathUnsafe`."""
+    folder, slash, plain = name.rpartition("/")
+    if not _FILE_NAME.fullmatch(plain) or (slash and folder not in folders):
         raise PathUnsafe(
             where,
             expected="a plain file name: `[A-Za-z0-9_][A-Za-z0-9._-]{0,99}`",
             found=quote(name),
+        )
+    if folder == v2.CODE and not v2.is_module(plain):
+        raise PathUnsafe(
+            where, expected="a module in `code/`: `[A-Za-z_][A-Za-z0-9_]*.py`", found=quote(name)
         )
 
 
@@ -168,20 +194,20 @@ def quote(name: str) -> str:
     return f"`{name}`" if name.isprintable() else ascii(name)
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def _parse(data: bytes, name: str = MANIFEST_FILE) -> dict[str, Any]:
     def refuse_constant(text: str) -> object:
         # Python's decoder also takes the words NaN and Infinity.
-        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="finite numbers", found=f"`{text}`")
+        raise ManifestInvalid(f"`{name}`", expected="finite numbers", found=f"`{text}`")
 
     try:
         tree = json.loads(data.decode(), object_pairs_hook=_unique_object, parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
         place = f"another byte at {error.start}"
-        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="UTF-8", found=place) from None
+        raise ManifestInvalid(f"`{name}`", expected="UTF-8", found=place) from None
     except (ValueError, RecursionError) as error:
-        raise ManifestInvalid(f"`{MANIFEST_FILE}`", expected="JSON", found=str(error)) from None
+        raise ManifestInvalid(f"`{name}`", expected="JSON", found=str(error)) from None
     if not isinstance(tree, dict):
-        raise ManifestInvalid(_at("$"), expected="an object", found=type(tree).__name__)
+        raise ManifestInvalid(f"`{name}` at `$`", expected="an object", found=type(tree).__name__)
     return tree
 
 
@@ -226,7 +252,8 @@ def _seal_of(tree: dict[str, Any]) -> str:
 
 def _check_values(manifest: Manifest) -> None:
     check_name(manifest.name, _at("$.name"))
-    _require(manifest.runtime == "onnx", "$.runtime", "`onnx`", f"`{manifest.runtime}`")
+    if manifest.format == 1:
+        _require(manifest.runtime == "onnx", "$.runtime", "`onnx`", f"`{manifest.runtime}`")
     for key in ("purpose", "owner", "expected_from"):
         text = getattr(manifest, key)
         _require(bool(text.strip()) and text.isprintable(), f"$.{key}", "one line of text", ascii(text)[:80])
@@ -241,7 +268,16 @@ def _check_values(manifest: Manifest) -> None:
     signature = manifest.signature
     has_rows = signature.independent_rows or all(tensor.batched for tensor in signature.inputs)
     _require(has_rows, "$.signature.independent_rows", f"inputs that all have `{BATCH}`", "one without it")
-    _check_files(manifest.files)
+    _check_files(manifest)
+    if manifest.format != 1:
+        _require(_needs_format_2(manifest), "$.format", "`1`, because nothing here needs another", "`2`")
+        for path, expected, actual in v2.broken_rules(manifest, tuple(manifest.files)):
+            raise ManifestInvalid(_at(path), expected=expected, found=actual)
+
+
+def _needs_format_2(manifest: Manifest) -> bool:
+    has_files = any(name in (LOCK_FILE, PROFILE_FILE) or "/" in name for name in manifest.files)
+    return has_files or v1.unknown_key(msgspec.to_builtins(manifest)) is not None
 
 
 def _check_tensors(side: str, tensors: tuple[Tensor, ...]) -> None:
@@ -284,12 +320,15 @@ def _check_nan_columns(path: str, tensor: Tensor) -> None:
     _require(fits, path, f"some of 0 to {int(width or 0) - 1}, ascending, and not all", str(columns)[:80])
 
 
-def _check_files(files: dict[str, FileEntry]) -> None:
-    for name in REQUIRED_FILES:
-        if name not in files:
+def _check_files(manifest: Manifest) -> None:
+    files = manifest.files
+    has_model = manifest.format == 1 or manifest.runtime == "onnx"
+    for name in v1.REQUIRED_FILES:
+        if name not in files and (has_model or name != MODEL_FILE):
             raise FileMissing(_at("$.files"), expected=f"`{name}`", found=", ".join(sorted(files)) or "none")
+    folders = () if manifest.format == 1 else v2.FOLDERS
     for name, entry in files.items():
-        check_file_name(name, _at("$.files"))
+        check_file_name(name, _at("$.files"), folders=folders)
         _require(name != MANIFEST_FILE, "$.files", "every other file", f"`{name}` itself")
         is_hexadecimal = _SHA256.fullmatch(entry.sha256) is not None
         expected = "64 hexadecimal digits"
@@ -297,8 +336,9 @@ def _check_files(files: dict[str, FileEntry]) -> None:
         _require(entry.size >= 0, f"$.files.{name}.size", "0 or more", str(entry.size))
         if entry.size > size_limit(name):
             raise too_large(name, entry.size, size_limit(name))
-    # On a case-insensitive file system two such names would be one file.
-    _check_unique("$.files", (name.lower() for name in (*files, MANIFEST_FILE)))
+    # On a case-insensitive file system two such names would be one file, and a folder cannot be a file.
+    taken = {name.partition("/")[0] for name in files if "/" in name}
+    _check_unique("$.files", (name.lower() for name in (*files, MANIFEST_FILE, *taken)))
 
 
 def _check_unique(path: str, names: Iterable[str]) -> None:

@@ -20,15 +20,19 @@ from typing import Any, BinaryIO, Self
 
 import lading
 from lading.bundle.archive import CHUNK, BlobInfo, write_archive
+from lading.bundle.environment_lock import EnvironmentLock, read_lock
 from lading.bundle.external import check_external, external_data, tensor_sizes
+from lading.bundle.formats.v2 import FOLDERS
 from lading.bundle.manifest import (
+    LOCK_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
-    REQUIRED_FILES,
+    PROFILE_FILE,
     REQUIREMENTS_FILE,
     SAMPLES_FILE,
     FileEntry,
     Manifest,
+    check_canonical_object,
     manifest_digest,
     quote,
     read_manifest,
@@ -49,6 +53,7 @@ from lading.errors import (
 # A pin and nothing else: pip would also take options, URLs and files from such a line.
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
+_OWN_RULES = (REQUIREMENTS_FILE, SAMPLES_FILE, LOCK_FILE, PROFILE_FILE)
 
 Stamp = tuple[int, int, int, int, int]
 """What tells that a file is still the same: device, inode, size, and the times of its last changes."""
@@ -85,6 +90,10 @@ class Bundle:
             }
             decode_samples(manifest.signature, _read_file(folder, SAMPLES_FILE))
             check_requirements(_read_file(folder, REQUIREMENTS_FILE))
+            if LOCK_FILE in manifest.files:
+                read_lock(_read_file(folder, LOCK_FILE))
+            if PROFILE_FILE in manifest.files:
+                check_canonical_object(_read_file(folder, PROFILE_FILE), PROFILE_FILE)
             _check_model(folder, manifest)
         return cls(path, manifest, manifest_digest(data), stamps)
 
@@ -92,6 +101,16 @@ class Bundle:
     def model_path(self) -> Path:
         """Return the ONNX file; its external data is beside it."""
         return self.path / MODEL_FILE
+
+    @property
+    def has_onnx(self) -> bool:
+        """Return whether an ONNX model is in the bundle: all of it, or the core of its steps."""
+        return MODEL_FILE in self.manifest.files
+
+    def lock(self) -> EnvironmentLock:
+        """Read the lock of the environment; raises `FileMissing` if the bundle has none."""
+        with _open_directory(self.path) as folder:
+            return read_lock(_read_file(folder, LOCK_FILE))
 
     def samples(self) -> Samples:
         """Read the golden samples; raises `DigestMismatch` if they have changed since opening."""
@@ -142,6 +161,8 @@ class Bundle:
 
         The weights of tree ensembles are attributes, not tensors, and do not count.
         """
+        if not self.has_onnx:
+            return 0
         sizes = {name: entry.size for name, entry in self.manifest.files.items()}
         with (
             _open_directory(self.path) as folder,
@@ -195,9 +216,48 @@ def _open_directory(path: Path) -> Iterator[int]:
 
 
 def _check_kinds(folder: int) -> None:
-    """Refuse links and special files before anything is opened."""
+    """Refuse links and special files before anything is opened; folders are left to `_check_names`."""
+    for name in _names_in(folder):
+        _check_kind(name, _status_of(folder, name))
+
+
+def _names_in(folder: int) -> list[str]:
+    """Return the names of all that is in the bundle, that in the folders of format 2 with the folder's."""
+    names = []
     for name in sorted(os.listdir(folder)):
-        _check_kind(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        is_folder = name in FOLDERS and stat.S_ISDIR(_status_of(folder, name).st_mode)
+        if not is_folder:
+            names.append(name)
+            continue
+        with _folder_of(folder, f"{name}/") as inner:
+            names.extend(f"{name}/{each}" for each in sorted(os.listdir(inner)) or [""])  # noqa: PTH208 - a descriptor
+    return names
+
+
+@contextlib.contextmanager
+def _folder_of(folder: int, name: str) -> Iterator[int]:
+    """Hold the directory in which the file `name` is: the bundle itself or one folder of it, never a link."""
+    inner, slash, _ = name.rpartition("/")
+    if not slash:
+        yield folder
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(inner, flags, dir_fd=folder)
+    except FileNotFoundError:
+        raise FileMissing(f"`{name}`", expected="a file of the bundle", found="no such folder") from None
+    except NotADirectoryError:
+        raise LinkRefused(f"`{inner}`", expected="a folder", found="a symbolic link or a file") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _status_of(folder: int, name: str) -> os.stat_result:
+    with _folder_of(folder, name) as inner:
+        plain = name.rpartition("/")[2] or "."  # An empty folder stands for itself.
+        return os.stat(plain, dir_fd=inner, follow_symlinks=False)
 
 
 def _check_kind(name: str, status: os.stat_result) -> None:
@@ -216,7 +276,7 @@ def _check_kind(name: str, status: os.stat_result) -> None:
 
 
 def _check_names(folder: int, manifest: Manifest) -> None:
-    names = set(os.listdir(folder)) - {MANIFEST_FILE}
+    names = set(_names_in(folder)) - {MANIFEST_FILE}
     missing, extra = manifest.files.keys() - names, names - manifest.files.keys()
     if missing:
         raise FileMissing(f"`{min(missing)}`", expected="as the manifest says", found="no such file")
@@ -238,8 +298,8 @@ def _check_file(folder: int, name: str, entry: FileEntry) -> Stamp:
 
 def _stamp_of(folder: int, name: str) -> Stamp | None:
     try:
-        return _stamp(os.stat(name, dir_fd=folder, follow_symlinks=False))
-    except FileNotFoundError:
+        return _stamp(_status_of(folder, name))
+    except (FileNotFoundError, FileMissing):
         return None
 
 
@@ -250,12 +310,20 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def _check_model(folder: int, manifest: Manifest) -> None:
-    others = {name: entry.size for name, entry in manifest.files.items() if name not in REQUIRED_FILES}
-    with _open_file(folder, MODEL_FILE) as file:
-        if manifest.files[MODEL_FILE].size == 0:  # An empty file cannot be mapped; this raises.
-            external_data(b"")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
-            names = check_external(external_data(model), others)
+    """Check the ONNX file, if there is one, and that each plain file is of it or has rules of its own."""
+    own = (MODEL_FILE, *_OWN_RULES)
+    others = {
+        name: entry.size
+        for name, entry in manifest.files.items()
+        if name not in own and name.partition("/")[0] not in FOLDERS
+    }
+    names: set[str] = set()
+    if MODEL_FILE in manifest.files:
+        with _open_file(folder, MODEL_FILE) as file:
+            if manifest.files[MODEL_FILE].size == 0:  # An empty file cannot be mapped; this raises.
+                external_data(b"")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
+                names = check_external(external_data(model), others)
     if unread := others.keys() - names:
         name = min(unread)
         raise FileUnexpected(f"`{name}`", expected="only files that the model reads", found="it")
@@ -280,7 +348,8 @@ def _open_file(folder: int, name: str) -> io.BufferedReader:
     # The file may have been replaced since it was checked: a link is not followed, a FIFO not waited for.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(name, flags, dir_fd=folder)
+        with _folder_of(folder, name) as inner:
+            descriptor = os.open(name.rpartition("/")[2], flags, dir_fd=inner)
     except FileNotFoundError:
         raise FileMissing(f"`{name}`", expected="a file of the bundle", found="no such file") from None
     except OSError as error:

@@ -15,10 +15,11 @@ def request_signature(manifest: Manifest, samples: Samples) -> Signature:
     Frameworks refuse infinities, and before trees what float32 does not hold; a converted model answers
     something all the same, and computes in float32 where a framework may use float64. So where a framework
     gave the golden outputs, an input takes infinities and numbers beyond `USUAL_BOUND` only if a golden
-    sample holds one, as it is with NaN. A model that came as an ONNX file takes what ONNX takes.
+    sample holds one, as it is with NaN. A model that came as an ONNX file takes what ONNX takes, and one that
+    runs in its own framework what that takes.
     """
     signature = manifest.signature
-    if manifest.expected_from != manifest.training.framework:
+    if manifest.runtime != "onnx" or manifest.expected_from != manifest.training.framework:
         return signature
     inputs = tuple(
         msgspec.structs.replace(tensor, bound=bound_of(samples.inputs[tensor.name]))

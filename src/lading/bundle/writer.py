@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lading.bundle.archive import CHUNK, read_archive
+from lading.bundle.formats.v2 import FOLDERS
 from lading.bundle.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -38,27 +39,34 @@ def write_bundle(
     dest: Path | str,
     draft: Draft,
     *,
-    model: bytes | Path,
+    model: bytes | Path | None,
     samples: Samples,
     requirements: str,
     external: Mapping[str, Path] | None = None,
+    more: Mapping[str, bytes | Path] | None = None,
 ) -> Bundle:
     """Write a bundle to the directory `dest`, which must not exist yet, and open it.
 
-    `external` maps the plain names of the model's external data to the files to copy; the lines of
-    `requirements` are sorted here. The same arguments give the same digest.
-    Raises `DestinationExists`, or what `Bundle.open` raises for a bundle that would break a rule.
+    `external` maps the plain names of the model's external data to the files to copy, `more` the names that
+    format 2 adds (``code/…``, ``files/…``, ``environment.lock``, ``profile.json``) to bytes or files; `model`
+    is None if there is no ONNX. The lines of `requirements` are sorted here. The same arguments give the same
+    digest. Raises `DestinationExists`, or what `Bundle.open` raises for a bundle that would break a rule.
     """
     lines = sorted({line.strip() for line in requirements.splitlines()} - {""})
     with staging_directory(Path(dest)) as folder:
         for name, source in (external or {}).items():
             check_file_name(name, "external data")
             _write(folder / name, _read_chunks(source))
-        _write(folder / MODEL_FILE, iter([model]) if isinstance(model, bytes) else _read_chunks(model))
+        if model is not None:
+            _write(folder / MODEL_FILE, _bytes_of(model))
+        for name, content in (more or {}).items():
+            check_file_name(name, "file of the bundle", folders=FOLDERS)
+            _write_within(folder, name, _bytes_of(content))
         _write(folder / SAMPLES_FILE, iter([encode_samples(draft.signature, samples)]))
         _write(folder / REQUIREMENTS_FILE, iter(["".join(f"{line}\n" for line in lines).encode()]))
         # The manifest comes last, because it names the digests of all others.
-        files = {path.name: _entry(path) for path in sorted(folder.iterdir())}
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = {path.relative_to(folder).as_posix(): _entry(path) for path in paths}
         data = canonical_json(seal_manifest(draft, files))
         _write(folder / MANIFEST_FILE, iter([data]))
         bundle = Bundle.open(folder, digest=manifest_digest(data))
@@ -75,7 +83,7 @@ def unpack_tar(
     Raises as `Bundle.open`, `ArchiveInvalid`, `DestinationExists`.
     """
     with staging_directory(Path(dest), through) as folder:
-        read_archive(source, digest, lambda name, chunks: _write(folder / name, chunks))
+        read_archive(source, digest, lambda name, chunks: _write_within(folder, name, chunks))
         bundle = Bundle.open(folder, digest=digest)
     return replace(bundle, path=Path(dest))
 
@@ -98,6 +106,9 @@ def staging_directory(dest: Path, through: Path | None = None) -> Iterator[Path]
     try:
         yield folder
         folder.chmod(0o755)  # mkdtemp creates it for its owner alone.
+        for inner in FOLDERS:
+            if (folder / inner).is_dir():
+                _sync(folder / inner)
         _sync(folder)
         try:
             folder.rename(dest)
@@ -117,6 +128,15 @@ def _exists(dest: Path) -> DestinationExists:
     return DestinationExists(
         f"`{dest}`", expected="a path that does not exist", found="a file or directory", hint=hint
     )
+
+
+def _write_within(folder: Path, name: str, chunks: Iterator[bytes]) -> None:
+    """Write a file of the bundle, in a folder of its own if its name has one."""
+    path = folder / name
+    if path.parent != folder:
+        path.parent.mkdir(exist_ok=True)
+        path.parent.chmod(0o755)
+    _write(path, chunks)
 
 
 def _write(path: Path, chunks: Iterator[bytes]) -> None:
@@ -139,6 +159,10 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _bytes_of(content: bytes | Path) -> Iterator[bytes]:
+    return iter([content]) if isinstance(content, bytes) else _read_chunks(content)
 
 
 def _read_chunks(source: Path) -> Iterator[bytes]:
