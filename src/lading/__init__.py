@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lading.pack import pack
     from lading.ref import Ref
     from lading.registry import ModelVersion, Registry
+    from lading.runtime.python.shim import Model
     from lading.signature import Signature, Tensor
     from lading.trial import predict, serve
     from lading.verify import verify
@@ -26,6 +27,7 @@ __all__ = [
     "Bundle",
     "Client",
     "LadingError",
+    "Model",
     "ModelVersion",
     "Prediction",
     "Ref",
@@ -42,6 +44,7 @@ _HOME = {
     "Bundle": "bundle",
     "Client": "client",
     "LadingError": "errors",
+    "Model": "runtime.python.shim",
     "ModelVersion": "registry",
     "Prediction": "client",
     "Ref": "ref",

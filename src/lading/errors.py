@@ -88,12 +88,16 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   └── SignatureChanged        callers of the live version would notice the release
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
+    │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
     │   ├── RegistryUnavailable
     │   │   ├── CatalogTooNew
     │   │   └── RegistryReadOnly
     │   └── ServerUnavailable       the client could not reach it, or it is draining
     ├── RemoteError               a server answered the client with an error
-    └── RunFailed                 the runtime failed on input that fits the signature
+    └── RunError                  a model that failed on a request that it should answer
+        ├── RunFailed               the runtime failed on input that fits the signature
+        ├── ModelCodeFailed         the model's own code raised an exception
+        └── ModelOutputInvalid      the model's own code answered something other than its signature says
 
 A message is one sentence, *where: expected X, found Y*; ``hint`` says what the reader can do. It quotes at
 most 200 characters of anything, so that no answer is as long as the body that it refuses.
@@ -532,6 +536,10 @@ class ModelNotReady(UnavailableError):
     """The model is loading, draining or has failed."""
 
 
+class ModelProcessEnded(UnavailableError):
+    """The process that runs a model's code has ended, or none runs; another is started."""
+
+
 class RegistryUnavailable(UnavailableError):
     """The catalog or the store does not answer."""
 
@@ -560,8 +568,20 @@ class RemoteError(LadingError):
         super().__init__(where, **sentence)
 
 
-class RunFailed(LadingError):
+class RunError(LadingError):
+    """A model that failed on a request that it should answer."""
+
+
+class RunFailed(RunError):
     """The runtime failed on input that fits the signature."""
+
+
+class ModelCodeFailed(RunError):
+    """The model's own code raised an exception; the log has its traceback."""
+
+
+class ModelOutputInvalid(RunError):
+    """The model's own code answered something other than its signature says."""
 
 
 def nearest(table: Mapping[type[LadingError], _Entry], error: LadingError) -> _Entry:

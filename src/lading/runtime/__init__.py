@@ -29,8 +29,9 @@ class Runtime(Protocol):
 
         Where rows are independent, many run in chunks, so that memory does not grow with their number.
 
-        Dtypes come out exactly as declared, strings as object arrays of ``str``. Raises `RunFailed`, or
-        `ValueRefused` if the model does not know a value of the caller.
+        Dtypes come out exactly as declared, strings as object arrays of ``str``. Raises a `RunError`,
+        `ValueRefused` if the model does not know a value of the caller, and, if it runs in a process of its
+        own, `ModelProcessEnded` and `DeadlineExceeded`.
         """
         ...
 

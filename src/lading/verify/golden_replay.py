@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from lading.bundle import Bundle, Samples
-from lading.errors import BatchMismatch, GoldenMismatch, RunFailed
+from lading.errors import BatchMismatch, GoldenMismatch, RunError
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.runtime import Runtime
 from lading.signature import Array, Signature
@@ -53,7 +53,7 @@ def replay_whole(runtime: Runtime, bundle: Bundle) -> Parity | None:
         return None
     try:
         answers = runtime.run_whole(samples.inputs)
-    except RunFailed:
+    except RunError:
         return None
     parity = _compare_golden(bundle, samples, answers)
     return parity if parity.holds else None

@@ -47,7 +47,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.ConflictError: REFUSED,
     errors.UnavailableError: UNAVAILABLE,
     errors.RemoteError: REFUSED,
-    errors.RunFailed: REFUSED,
+    errors.RunError: REFUSED,
 }
 """Exit code by error; a class that is not listed has the code of its nearest listed base class."""
 

@@ -39,7 +39,7 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
     errors.ConflictError: grpc.StatusCode.ABORTED,
     errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
     errors.RemoteError: grpc.StatusCode.UNAVAILABLE,
-    errors.RunFailed: grpc.StatusCode.INTERNAL,
+    errors.RunError: grpc.StatusCode.INTERNAL,
 }
 """gRPC status by error; a class that is not listed has the status of its nearest base class."""
 

@@ -37,7 +37,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.ConflictError: 409,
     errors.UnavailableError: 503,
     errors.RemoteError: 502,
-    errors.RunFailed: 500,
+    errors.RunError: 500,
 }
 """HTTP status by error; a class without an entry has that of the nearest class above it."""
 

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from lading.server.metrics import Summary
 
 _LABELS = ("model", "version")
-_REASONS = {"QueueFull": "REJECTED", "DeadlineExceeded": "REJECTED", "RunFailed": "BACKEND"}
+_REASONS = {
+    "QueueFull": "REJECTED",
+    "DeadlineExceeded": "REJECTED",
+    "RunFailed": "BACKEND",
+    "ModelCodeFailed": "BACKEND",
+    "ModelOutputInvalid": "BACKEND",
+    "ModelProcessEnded": "BACKEND",
+}
 _MICROSECONDS = 1e6
 
 
