@@ -47,6 +47,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── GateNotMet              a number outside its limit
     │   ├── EvidenceFailed          verification failed before on this very image
     │   ├── EnvironmentFailed       the environment of a lock cannot be built here
+    │   ├── CodeNotAllowed          the bundle runs more of its own than is allowed here
     │   ├── EnvironmentPythonMissing  no Python of the minor version that the bundle names
     │   └── HistoryBroken           an event of a release was changed or left out
     ├── InputError                a request that does not fit the signature
@@ -348,6 +349,10 @@ class EvidenceFailed(VerificationError):
 
 class EnvironmentFailed(VerificationError):
     """The environment that a lock pins cannot be built on this host."""
+
+
+class CodeNotAllowed(VerificationError):
+    """The bundle has code or a pickle of its own, which may not run on this host."""
 
 
 class EnvironmentPythonMissing(VerificationError):

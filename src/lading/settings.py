@@ -198,6 +198,18 @@ class ServeSettings:
         "Names on /metrics: lading's, or those of another server.",
         choices=("lading", "triton", "tfs", "all"),
     )
+    allow: str = option(
+        "none",
+        "What of bundles may run here: nothing of their own, their modules (`code`), or pickles, too.",
+        choices=("none", "code", "pickle"),
+    )
+    model_processes: int = option(1, "Processes of a model in Python, in each worker.", at_least=1)
+    process_memory_mb: int = option(
+        0, "Memory in MB that one process of a model in Python may allocate; 0: no limit.", at_least=0
+    )
+    wheels: str = option(
+        "", "Folder of wheels to build environments from, offline; empty: the package index of pip."
+    )
     log_level: str = option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
@@ -307,6 +319,11 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 def proofs_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder that keeps which models have run on this machine: within the cache, else at home."""
     return (cache_folder(environ) or home(environ)) / "proofs"
+
+
+def environments_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the environments that models in Python run in: within the cache, else at home."""
+    return (cache_folder(environ) or home(environ)) / "environments"
 
 
 def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:

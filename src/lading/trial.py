@@ -26,6 +26,7 @@ from lading.client import Client, Prediction, plain
 from lading.errors import LabelsNotFound, OutputUnknown, ServerUnavailable
 from lading.ref import Ref
 from lading.runtime.open import load_runtime
+from lading.runtime.python.host import DEFAULT_HOST, Allow, PythonHost
 from lading.signature import Array, Signature, Tensor, label_output, named_labels
 from lading.signature.rows import as_rows
 from lading.verify import replay
@@ -34,19 +35,27 @@ _STOP_S = 30.0
 _POLL_S = 0.05
 
 
-def predict(bundle: Bundle | Path | str, rows: Any, outputs: Sequence[str] | None = None) -> Prediction:
+def predict(
+    bundle: Bundle | Path | str, rows: Any, outputs: Sequence[str] | None = None, *, allow: Allow = "none"
+) -> Prediction:
     """Predict for `rows` in this process, after the golden samples have held here, as a server would.
 
     `rows` and `outputs` are those of `Client.predict`. The model is loaded for each call; to ask often,
-    `serve` the bundle. Raises `GoldenMismatch`, `InputError`, `OutputUnknown`.
+    `serve` the bundle. `allow` is what of the bundle's own may run: ``"code"`` or ``"pickle"``. Raises
+    `GoldenMismatch`, `InputError`, `OutputUnknown`, `CodeNotAllowed`.
     """
     opened = _open(bundle)
     signature = request_signature(opened.manifest, opened.samples())
-    return answer(opened, read_rows(signature, rows), outputs=outputs or ())
+    return answer(opened, read_rows(signature, rows), outputs=outputs or (), python=PythonHost(allow=allow))
 
 
 def answer(
-    bundle: Bundle, inputs: dict[str, Array], *, outputs: Sequence[str] = (), label: bool = False
+    bundle: Bundle,
+    inputs: dict[str, Array],
+    *,
+    outputs: Sequence[str] = (),
+    label: bool = False,
+    python: PythonHost = DEFAULT_HOST,
 ) -> Prediction:
     """Run the bundle on arrays that its signature has cast, once its golden samples hold here.
 
@@ -55,7 +64,7 @@ def answer(
     """
     signature = bundle.manifest.signature
     tensors = [_label_tensor(bundle)] if label else _selected(signature, outputs)
-    runtime = load_runtime(bundle)
+    runtime = load_runtime(bundle, python=python)
     try:
         # As a server does before it is ready: no answer from a bundle that does not hold here.
         replay(runtime, bundle)

@@ -102,7 +102,7 @@ class SklearnModel:
         if table.kind == "frame" and not _wants_frame(self.model):
             rows = rows.to_numpy()
         try:
-            answers = _answers(self.model, self.role, rows)
+            answers = {name: getattr(self.model, method)(rows) for name, method in methods_of(self).items()}
         except ConversionError:
             raise
         except Exception as error:
@@ -285,26 +285,24 @@ def _role(model: Any) -> str:
     )
 
 
-def _answers(model: Any, role: str, rows: Any) -> dict[str, Any]:
-    match role:
+def methods_of(trained: SklearnModel) -> dict[str, str]:
+    """Return the method that gives each output of an estimator."""
+    model = trained.model
+    match trained.role:
         case "classifier":
-            answers = {"label": model.predict(rows)}
-            if hasattr(model, "predict_proba"):
-                answers["probabilities"] = model.predict_proba(rows)
-            elif hasattr(model, "decision_function"):
-                answers["scores"] = model.decision_function(rows)
-            return answers
+            others = (("probabilities", "predict_proba"), ("scores", "decision_function"))
+            score = next(((name, method) for name, method in others if hasattr(model, method)), None)
+            return {"label": "predict"} | ({score[0]: score[1]} if score else {})
         case "regressor" | "ranker":
-            return {"value": model.predict(rows)}
+            return {"value": "predict"}
         case "outlier detection":
-            return {"label": model.predict(rows), "scores": model.decision_function(rows)}
+            return {"label": "predict", "scores": "decision_function"}
         case "clustering":
-            answers = {"label": model.predict(rows)}
-            return {**answers, "distances": model.transform(rows)} if hasattr(model, "transform") else answers
+            return {"label": "predict"} | ({"distances": "transform"} if hasattr(model, "transform") else {})
         case "mixture":
-            return {"label": model.predict(rows), "probabilities": model.predict_proba(rows)}
+            return {"label": "predict", "probabilities": "predict_proba"}
         case _:
-            return {"features": model.transform(rows)}
+            return {"features": "transform"}
 
 
 def _plain(value: Any, rows: int, name: str, title: str) -> Array:

@@ -1,42 +1,43 @@
-"""Opens the runtime that a bundle names. Checks its signature; replays no golden samples."""
+"""Opens the runtime of a bundle, if it may run here. Checks its signature; replays no golden samples."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lading.bundle import Bundle
-from lading.errors import FormatUnsupported
 from lading.runtime import Runtime
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.onnx.session import OnnxRuntime
 from lading.runtime.onnx.shared_weights import open_with_shared_weights
 from lading.runtime.onnx.signature_check import check_signature
 from lading.runtime.onnx.value_costs import first_by_values
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
+from lading.runtime.python.open import check_allowed, open_python
 
 
-def open_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
+def open_runtime(bundle: Bundle, *, threads: int = 0, python: PythonHost = DEFAULT_HOST) -> Runtime:
     """Open the model of `bundle` without checking its signature; ``threads=0`` means `cpu_limit`.
 
-    Raises `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch` (a dtype that no signature can name),
-    `FormatUnsupported` (a runtime that this lading does not have), and the `BundleError` of a file that has
-    changed since it was checked.
+    `python` says how Python runs here, and whether a bundle's own code may. Raises `CodeNotAllowed` before
+    anything of it is read, `ModelInvalid`, `OperatorUnsupported`, `SignatureMismatch` (a dtype that no
+    signature can name), what `open_python` raises, and the `BundleError` of a file that has changed since it
+    was checked.
     """
-    kind = bundle.manifest.runtime
-    if kind != "onnx":
-        raise FormatUnsupported(
-            f"runtime of bundle `{bundle.manifest.name}`", expected="`onnx`", found=f"`{kind}`"
-        )
+    check_allowed(bundle.manifest, python.allow)
+    threads = threads or cpu_limit()
+    if bundle.manifest.runtime == "python":
+        return open_python(bundle, python, threads=threads)
     divisible = bundle.manifest.signature.batched
     with bundle.unchanged():
-        return OnnxRuntime(bundle.model_path, threads=threads or cpu_limit(), divisible=divisible)
+        return OnnxRuntime(bundle.model_path, threads=threads, divisible=divisible)
 
 
-def load_runtime(bundle: Bundle, *, threads: int = 0) -> Runtime:
+def load_runtime(bundle: Bundle, *, threads: int = 0, python: PythonHost = DEFAULT_HOST) -> Runtime:
     """Open the model of `bundle` and check that it is the one that its signature describes.
 
     Raises what `open_runtime` raises.
     """
-    return _with_checked_signature(open_runtime(bundle, threads=threads), bundle)
+    return _with_checked_signature(open_runtime(bundle, threads=threads, python=python), bundle)
 
 
 def load_shared(bundle: Bundle, folder: Path, *, threads: int = 0) -> Runtime | None:

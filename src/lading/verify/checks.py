@@ -22,6 +22,7 @@ from lading.errors import (
     TooLarge,
 )
 from lading.evidence import Check
+from lading.runtime.python.host import PythonHost
 from lading.verify import environment, measure
 from lading.verify.isolation import Child
 from lading.verify.model_checks import MODEL_CHECKS, Checks, failed, skipped
@@ -61,13 +62,14 @@ class Report(Checks):
         self._opened = opened
         return opened
 
-    def examine(self, bundle: Bundle, threads: int, timeout_s: float) -> None:
+    def examine(self, bundle: Bundle, threads: int, timeout_s: float, python: PythonHost) -> None:
         """Make every check after those of `open`; all that run the model within `timeout_s` together."""
         deadline = time.monotonic() + timeout_s
-        self._run_model(Child("verify", bundle, threads=threads, timeout_s=timeout_s))
+        child = Child("verify", bundle, threads=threads, timeout_s=timeout_s, python=python)
+        self._run_model(child)
         # In another process, and after the session of the first is closed: the model is in memory only once.
         left_s = max(1.0, deadline - time.monotonic())
-        self.check("memory", "measured", lambda: self._memory(bundle, threads, left_s))
+        self.check("memory", "measured", lambda: self._memory(bundle, threads, left_s, python))
         self.check("size", "measured", lambda: self._size(bundle))
         self.check("environment", "libraries as in training", lambda: environment.compare(bundle.manifest))
 
@@ -106,8 +108,8 @@ class Report(Checks):
             return "", path.name
         return f"sha256:{hashlib.sha256(data).hexdigest()}", path.name
 
-    def _memory(self, bundle: Bundle, threads: int, timeout_s: float) -> str:
-        self.numbers["memory_mb"] = measure.memory_mb(bundle, threads, timeout_s)
+    def _memory(self, bundle: Bundle, threads: int, timeout_s: float, python: PythonHost) -> str:
+        self.numbers["memory_mb"] = measure.memory_mb(bundle, threads, python, timeout_s)
         return f"memory_mb {self.numbers['memory_mb']:.3g}"
 
     def _size(self, bundle: Bundle) -> str:

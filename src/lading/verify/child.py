@@ -23,6 +23,7 @@ from lading.evidence import Check
 from lading.runtime.host.memory import memory_available
 from lading.runtime.host.signals import end_with_parent
 from lading.runtime.open import load_runtime
+from lading.runtime.python.host import PythonHost
 from lading.verify.golden_replay import repeat_rows, replay
 from lading.verify.isolation import Job, Record
 from lading.verify.model_checks import ModelChecks
@@ -62,7 +63,8 @@ def main(argument: str) -> int:
         bundle = Bundle(path, manifest, job.digest, job.stamps)
         if job.kind == "verify":
             checks = ModelChecks(output.begin, lambda check, numbers: _tell(output, check, numbers))
-            checks.examine(bundle, job.threads)
+            wheels = Path(job.wheels) if job.wheels else None
+            checks.examine(bundle, job.threads, PythonHost(allow=job.allow, wheels=wheels))
         else:
             _rehearse(bundle, job.threads, output)
     except LadingError as error:

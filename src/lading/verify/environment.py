@@ -18,6 +18,8 @@ from lading.evidence import Check
 from lading.onnx_runtime.error_text import error_sentence
 from lading.runtime.onnx.opsets import check_versions, model_versions
 
+_NO_ONNX = "the model runs in Python, and has no ONNX"
+
 SHARED = ("numpy", "onnxruntime")
 """Libraries that a model meets both when its golden outputs are made and when it is served."""
 
@@ -27,6 +29,8 @@ def check_onnx(bundle: Bundle) -> str | Check:
 
     Raises `ModelInvalid`.
     """
+    if not bundle.has_onnx:
+        return Check("onnx", "skipped", found=_NO_ONNX)
     if importlib.util.find_spec("onnx") is None:
         reason = "the onnx package is not installed; packing ran the checker"
         return Check("onnx", "skipped", found=reason, hint=f"{pip_install('pack')} to repeat it")
@@ -45,11 +49,13 @@ def check_onnx(bundle: Bundle) -> str | Check:
     return f"accepted by onnx {onnx.__version__}"
 
 
-def check_opset(bundle: Bundle) -> str:
+def check_opset(bundle: Bundle) -> str | Check:
     """Return IR version and opsets of the model and the newest read here, as text.
 
     Raises `OperatorUnsupported`, `ModelInvalid`.
     """
+    if not bundle.has_onnx:
+        return Check("opset", "skipped", found=_NO_ONNX)
     return check_versions(bundle.model_path)
 
 

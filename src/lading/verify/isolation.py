@@ -23,6 +23,7 @@ from lading.errors import LadingError, ModelCrashed, ModelEndless, RunFailed
 from lading.evidence import Check
 from lading.onnx_runtime import import_onnxruntime
 from lading.runtime.host.signals import name_of_signal
+from lading.runtime.python.host import DEFAULT_HOST, Allow, PythonHost
 
 Kind = Literal["verify", "rehearse"]
 """Every check of a model, or what a server does with it before its first request."""
@@ -54,6 +55,8 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
     timeout_s: float
     parent: int
     stamps: dict[str, Stamp]
+    allow: Allow = "none"
+    wheels: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,12 +105,21 @@ class Outcome:
 class Child:
     """One process that does one `Job`, from the constructor on; `outcome` waits for it."""
 
-    def __init__(self, kind: Kind, bundle: Bundle, *, threads: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        bundle: Bundle,
+        *,
+        threads: int,
+        timeout_s: float,
+        python: PythonHost = DEFAULT_HOST,
+    ) -> None:
         self._label = bundle.manifest.name
         self._timeout_s = timeout_s
         self._first = "onnx" if kind == "verify" else "session"
         stamps = dict(bundle.stamps)
-        job = Job(kind, str(bundle.path.absolute()), bundle.digest, threads, timeout_s, os.getpid(), stamps)
+        path, wheels = str(bundle.path.absolute()), str(python.wheels.absolute()) if python.wheels else ""
+        job = Job(kind, path, bundle.digest, threads, timeout_s, os.getpid(), stamps, python.allow, wheels)
         # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
         command = [sys.executable, "-P", "-m", "lading.verify.child", msgspec.json.encode(job).decode()]
         self._process = subprocess.Popen(  # noqa: S603

@@ -19,6 +19,7 @@ from lading.errors import RunFailed
 from lading.runtime import Runtime
 from lading.runtime.host.signals import how_it_ended
 from lading.runtime.open import open_runtime
+from lading.runtime.python.host import PythonHost
 from lading.verify.golden_replay import repeat_rows
 
 _MB = 1e6
@@ -31,10 +32,10 @@ _MIN_RUNS = 5
 _PROBE_TIMEOUT_S = 300
 
 
-def load(bundle: Bundle, threads: int) -> tuple[Runtime, float]:
+def load(bundle: Bundle, threads: int, python: PythonHost) -> tuple[Runtime, float]:
     """Open the model, and return it with the milliseconds that it took."""
     started = time.perf_counter()
-    runtime = open_runtime(bundle, threads=threads)
+    runtime = open_runtime(bundle, threads=threads, python=python)
     return runtime, (time.perf_counter() - started) * 1e3
 
 
@@ -60,13 +61,14 @@ def size_mb(bundle: Bundle) -> float:
     return (manifest + sum(entry.size for entry in bundle.manifest.files.values())) / _MB
 
 
-def memory_mb(bundle: Bundle, threads: int, timeout_s: float = _PROBE_TIMEOUT_S) -> float:
+def memory_mb(bundle: Bundle, threads: int, python: PythonHost, timeout_s: float = _PROBE_TIMEOUT_S) -> float:
     """Return how much a fresh process grows, at its peak, when it loads and runs the model as a server does.
 
     Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
     """
     # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
-    arguments = [str(bundle.path), str(threads), str(os.getpid())]
+    wheels = str(python.wheels.absolute()) if python.wheels else ""
+    arguments = [str(bundle.path), str(threads), str(os.getpid()), python.allow, wheels]
     command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)  # noqa: S603

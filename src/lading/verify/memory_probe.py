@@ -1,4 +1,4 @@
-"""How much memory one model takes, in a process: ``python -m lading.verify.memory_probe DIR THREADS PARENT``.
+"""How much memory one model takes, in a process: ``python -m lading.verify.memory_probe DIR …``.
 
 Prints one JSON object, and ends with the process PARENT. Imported by nothing in lading: the process that
 verifies has freed memory in its heap, and a second load there would use it and seem to take none.
@@ -12,12 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from lading.bundle import Bundle
 from lading.errors import BatchMismatch
 from lading.onnx_runtime import import_onnxruntime
 from lading.runtime.host.allocator import keep_freed_memory
 from lading.runtime.host.signals import end_with_parent
 from lading.runtime.open import load_runtime
+from lading.runtime.python.host import Allow, PythonHost
 from lading.verify.golden_replay import repeat_rows, replay
 
 _STATUS = Path("/proc/self/status")
@@ -26,7 +29,7 @@ _LONGEST_RUN_S = 2.0
 _RESET_PEAK = "5"  # proc(5), clear_refs
 
 
-def measure(path: Path, threads: int) -> dict[str, float]:
+def measure(path: Path, threads: int, python: PythonHost) -> dict[str, float]:
     """Do what a server does with a model, and return the bytes by which resident memory grew at its peak.
 
     That is: load it, replay the golden samples, keep them, and answer requests of few and of many rows.
@@ -35,7 +38,7 @@ def measure(path: Path, threads: int) -> dict[str, float]:
     import_onnxruntime()  # before the measurement: every process of a server has it once
     keep_freed_memory()  # as in a server
     before = _start()
-    runtime = load_runtime(bundle, threads=threads)
+    runtime = load_runtime(bundle, threads=threads, python=python)
     samples = bundle.samples()
     # What mixes rows is refused by the check `batch`, and measured all the same.
     with contextlib.suppress(BatchMismatch):
@@ -47,7 +50,8 @@ def measure(path: Path, threads: int) -> dict[str, float]:
         runtime.run(inputs)
         if time.perf_counter() - began > _LONGEST_RUN_S:
             break  # Chunks of rows like these have shown their peak; more rows would only take longer.
-    return {"peak_bytes": max(0, _peak() - before)}
+    own = max(0, _peak() - before)
+    return {"peak_bytes": own + sum(_process_peak(pid) for pid in getattr(runtime, "pids", ()))}
 
 
 def _start() -> int:
@@ -69,11 +73,17 @@ def _peak() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _status(name: str) -> int:
-    lines = _STATUS.read_text(encoding="ascii").splitlines()
+def _process_peak(pid: int) -> int:
+    return _status("VmHWM", Path(f"/proc/{pid}/status"))
+
+
+def _status(name: str, file: Path = _STATUS) -> int:
+    lines = file.read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[3]))
-    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
+    allow, wheels = msgspec.convert(sys.argv[4], Allow), sys.argv[5]
+    host = PythonHost(allow=allow, wheels=Path(wheels) if wheels else None)
+    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]), host)))

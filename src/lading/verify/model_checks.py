@@ -9,6 +9,7 @@ from lading.errors import BatchMismatch, LadingError
 from lading.evidence import Check
 from lading.runtime import Runtime
 from lading.runtime.onnx.signature_check import check_signature
+from lading.runtime.python.host import PythonHost
 from lading.verify import environment, measure
 from lading.verify.golden_replay import replay, replay_alone, replay_whole
 
@@ -81,15 +82,18 @@ class ModelChecks(Checks):
     _runtime: Runtime | None = None
     _mixes_rows: BatchMismatch | None = None
 
-    def examine(self, bundle: Bundle, threads: int) -> None:
-        """Make every check of `MODEL_CHECKS`."""
+    def examine(self, bundle: Bundle, threads: int, python: PythonHost) -> None:
+        """Make every check of `MODEL_CHECKS`; a model in Python runs on the terms of `python`."""
         manifest = bundle.manifest
         within = f"rtol {manifest.tolerance.rtol:g}, atol {manifest.tolerance.atol:g}"
         golden = f"the answers of {manifest.expected_from} within {within}"
         self.check("onnx", "a model that the ONNX checker accepts", lambda: environment.check_onnx(bundle))
         self.check("opset", "versions that ONNX Runtime reads", lambda: environment.check_opset(bundle))
+        loads = (
+            "ONNX Runtime loads the model" if manifest.runtime == "onnx" else "its process loads the model"
+        )
         try:
-            self.check("session", "ONNX Runtime loads the model", lambda: self._load(bundle, threads))
+            self.check("session", loads, lambda: self._load(bundle, threads, python))
             self.check("signature", "the model's names, dtypes and shapes", lambda: self._signature(bundle))
             self.check("golden", golden, lambda: self._golden(bundle))
             self.check("batch", "the same alone as in a batch", lambda: self._batch(bundle))
@@ -104,8 +108,8 @@ class ModelChecks(Checks):
         assert self._runtime is not None
         return self._runtime
 
-    def _load(self, bundle: Bundle, threads: int) -> str:
-        self._runtime, load_ms = measure.load(bundle, threads)
+    def _load(self, bundle: Bundle, threads: int, python: PythonHost) -> str:
+        self._runtime, load_ms = measure.load(bundle, threads, python)
         self.numbers["load_ms"] = load_ms
         return f"loaded in {load_ms:.3g} ms with {_count(threads, 'thread')}"
 

@@ -22,6 +22,9 @@ CODE, FILES = "code", "files"
 FOLDERS = (CODE, FILES)
 """The folders that a bundle may have, one level deep."""
 
+TRUSTED_FILE = f"{FILES}/trusted.txt"
+"""Types that a skops file may hold beyond those that do nothing when loaded: somebody's code."""
+
 STEPS = ("code:preprocess", "code:predict", "onnx", "code:postprocess")
 """What a request passes through, in this order; every bundle has exactly one of the two in the middle."""
 
@@ -126,7 +129,8 @@ def what_loading_executes(names: Iterable[str]) -> bool | Literal["code", "pickl
     names = list(names)
     if _UNPICKLED & set(file_formats(names)):
         return "pickle"
-    return "code" if any(name.startswith(f"{CODE}/") for name in names) else False
+    has_code = any(name.startswith(f"{CODE}/") for name in names) or TRUSTED_FILE in names
+    return "code" if has_code else False
 
 
 def is_module(name: str) -> bool:

@@ -180,6 +180,11 @@ class ModelProcess:
         """Return once the process has answered; raises `ModelProcessEnded`, `DeadlineExceeded`."""
         self._ask({"op": "ping"}, {}, deadline_s)
 
+    def modules(self, deadline_s: float) -> list[str]:
+        """Return the names of the modules that the process has imported; raises as `ping` does."""
+        answer, _ = self._ask({"op": "modules"}, {}, deadline_s)
+        return [str(name) for name in answer["modules"]]
+
     def run(
         self,
         arrays: Mapping[str, Array],

@@ -95,6 +95,11 @@ class ProcessPool:
         with self._changed:
             return list(self._running)
 
+    def pids(self) -> list[int]:
+        """Return the numbers of the processes that have loaded the model."""
+        with self._changed:
+            return [process.pid for process in (*self._ready, *self._running)]
+
     def close(self) -> None:
         """End the processes; those that run finish first, and are not waited for. Twice is no error."""
         with self._changed:

@@ -31,20 +31,29 @@ class PythonRuntime:
         run_deadline_s: float = 60.0,
         load_deadline_s: float = 300.0,
         restarts: Restarts | None = None,
+        keeps: object = None,
     ) -> None:
         """Start the processes, and return once all have loaded the model.
+
+        `keeps` lives as long as the runtime: the environment in use.
 
         Raises `ModelInvalid`, `ModelCodeFailed`, `ModelProcessEnded`, `DeadlineExceeded`, `NotSupported`.
         """
         self.settings = settings
         self.inputs, self.outputs = settings.inputs, settings.outputs
         self._run_deadline_s = run_deadline_s
+        self._keeps = keeps
         self._pool = ProcessPool(settings, max(1, processes), load_deadline_s, restarts or Restarts())
 
     @property
     def ended_processes(self) -> int:
         """How many processes have ended and were replaced."""
         return self._pool.ended
+
+    @property
+    def pids(self) -> list[int]:
+        """The numbers of the processes that run the model now."""
+        return self._pool.pids()
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that were cast already, however many rows they have.

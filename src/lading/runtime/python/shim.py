@@ -7,7 +7,7 @@ it, too: both ends of the connection write and read messages by the same lines. 
     message   magic, length of the header, length of the payload · header: JSON · payload: the arrays
               A larger payload is in memory that both ends map, and that later messages use again; the
               descriptor of new memory comes along.
-    requests  load, run, ping; each has one answer, ``{}`` or ``{"error": …}``
+    requests  load, run, ping, modules; each has one answer, ``{}`` or ``{"error": …}``
 
 The ``kind`` of an error is ``raised`` (by the model's code), ``output`` (an answer unlike the signature),
 ``model`` (nothing that could be loaded) or ``memory`` (none left).
@@ -32,7 +32,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
@@ -43,6 +43,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Step = Callable[[Arrays], Any]
+
+TRUSTED_FILE = "files/trusted.txt"
+"""Types beyond the known ones that a skops file holds, named by the packer, one on each line."""
 
 STEPS = ("preprocess", "predict", "postprocess")
 """What a request passes through in a model's own code, in this order."""
@@ -544,17 +547,21 @@ def _steps(
         return {step: getattr(thing, step) for step in STEPS}
     if hasattr(thing, "load"):
         thing.load(files)
+    names = [declared.name for declared in inputs]
     if any(hasattr(thing, step) for step in STEPS):
-        return {step: _caller(getattr(thing, step), inputs, entry) for step in STEPS if hasattr(thing, step)}
+        return {step: caller_of(getattr(thing, step), names, entry) for step in STEPS if hasattr(thing, step)}
     if not callable(thing):
         raise Refusal("model", f"`{entry}`", "a class with `predict`, or a function", _title(thing))
-    return {"predict": _caller(thing, inputs, entry)}
+    return {"predict": caller_of(thing, names, entry)}
 
 
-def _caller(function: Any, inputs: Sequence[Declared], entry: str) -> Step:
-    """Return what calls `function` for a request: with inputs by name, or with all of them as one."""
+def caller_of(function: Any, inputs: Collection[str], entry: str) -> Step:
+    """Return what calls `function` for a request: with inputs by name, or with all of them as one.
+
+    Raises `Refusal` if it takes neither.
+    """
     signature = inspect.signature(function)
-    parameters, names = signature.parameters.values(), {declared.name for declared in inputs}
+    parameters, names = signature.parameters.values(), set(inputs)
     takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
     needed = [
         parameter.name
@@ -581,7 +588,7 @@ class StoredObject:
     ``call`` are its methods with the names of their outputs (``{"predict": ["label"]}``), several if a method
     returns a tuple. ``columns`` are the names of the columns if it takes a data frame, in their order: inputs
     of one value per row, or columns of inputs. ``flat`` is whether rows of one value come as a list (texts).
-    ``trusted`` are the types beyond those of skops that the file may hold.
+    ``trusted`` are the types beyond those of skops that the file may hold, known ones only.
     """
 
     def __init__(
@@ -599,7 +606,7 @@ class StoredObject:
         self._texts = {output.name for output in outputs if output.dtype == "string"}
         if self._columns is None and len(inputs) != 1:
             raise Refusal("model", "`files/model.json`", "`columns`, as there are several inputs", "none")
-        self._object = _stored(kind, files / f"model.{kind}", settings.get("trusted", ()))
+        self._object = _stored(kind, files / f"model.{kind}", _trusted(files, settings.get("trusted", ())))
         for method in self._calls:
             if not callable(getattr(self._object, method, None)):
                 where = f"`{type(self._object).__name__}`"
@@ -647,6 +654,36 @@ class StoredObject:
         )
 
 
+def is_known_type(name: str) -> bool:
+    """Return whether `name` is a class of scikit-learn, or a class or ufunc of numpy or scipy.
+
+    Such a type does nothing when it is loaded but hold values. Any other, a function above all, may do what it
+    likes with the values of requests.
+    """
+    module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] not in ("sklearn", "numpy", "scipy"):
+        return False
+    try:
+        kind = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(kind, type | np.ufunc)
+
+
+def _trusted(files: Path, known: Sequence[str]) -> list[str]:
+    """Return the types that a skops file may hold: known ones, and those that the packer has named.
+
+    A bundle with names of the packer's says so: its manifest has ``executes``.
+    """
+    for name in known:
+        if not is_known_type(name):
+            raise Refusal(
+                "model", "`files/model.json`", "types of scikit-learn, numpy and scipy", f"`{name}`"
+            )
+    named = files.parent / TRUSTED_FILE
+    return [*known, *named.read_text(encoding="utf-8").splitlines()] if named.is_file() else [*known]
+
+
 def _stored(kind: str, path: Path, trusted: Sequence[str]) -> Any:
     """Return the object in the file at `path`; joblib and pickle files run what is in them."""
     if kind == "skops":
@@ -689,6 +726,8 @@ def serve(channel: Channel) -> None:
                 answer = {"python": sys.version.split()[0], "numpy": np.__version__}
                 gc.collect()
                 gc.freeze()
+            elif request["op"] == "modules":
+                answer = {"modules": sorted(sys.modules)}
             elif request["op"] == "run":
                 assert loaded is not None
                 outputs = loaded.run(request, arrays)

@@ -16,6 +16,8 @@ from lading.errors import MemoryShort
 from lading.runtime.host.huge_pages import WORTHWHILE_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
 from lading.runtime.open import load_runtime, load_shared, operator_by_values
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
+from lading.runtime.python.open import check_allowed
 from lading.server.inference.inline_runs import INLINE_S, InlineRuns
 from lading.server.inference.loaded import Cost, LoadedModel
 from lading.server.inference.version import Replayed, ServedVersion, State
@@ -39,20 +41,22 @@ def prepare(
     threads: int,
     weights_folder: Path | None = None,
     prove: Prove | None = None,
+    python: PythonHost = DEFAULT_HOST,
 ) -> int:
     """Load, prove and warm `bundle` as `served`, all but ready; return how many golden rows were replayed.
 
     Workers share weights in `weights_folder`, if there is one. `prove` runs a model that is new here in
-    another process first.
+    another process first; one in Python has processes of its own, on the terms of `python`.
     """
-    if prove is not None:
+    check_allowed(bundle.manifest, python.allow)
+    if prove is not None and bundle.manifest.runtime == "onnx":
         prove(bundle, lambda: check_memory(served, bundle))
     runtime = load_shared(bundle, weights_folder, threads=threads) if weights_folder is not None else None
     if runtime is None:
         # Not for shared weights: those that another worker has mapped take no more memory, and memory is
         # checked where the shared copy is made.
         check_memory(served, bundle)
-        runtime = load_runtime(bundle, threads=threads)
+        runtime = load_runtime(bundle, threads=threads, python=python)
     try:
         if _model_bytes(bundle) >= WORTHWHILE_BYTES:
             use_huge_pages()
@@ -118,7 +122,8 @@ def measure(
 def inline_runs(label: str, model: LoadedModel, cost: Cost) -> InlineRuns:
     """Return what is known of the model's runs: those that were measured and are short, if sizes decide."""
     signature, golden = model.signature, model.samples.inputs
-    if cost.first_row_s >= INLINE_S:
+    # The event loop waits for no other process, however quick that was when it was measured.
+    if cost.first_row_s >= INLINE_S or model.bundle.manifest.runtime != "onnx":
         return InlineRuns(signature, learns=False)
     operator = operator_by_values(model.bundle)
     if operator:

@@ -18,6 +18,7 @@ from pathlib import Path
 from lading.clock import back_off_s
 from lading.errors import LadingError, RunFailed, UnavailableError
 from lading.runtime.host.descriptors import is_exhausted
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import CANDIDATE_MARK, ServedVersion, State
@@ -39,14 +40,14 @@ class Manager:
     """Carries out the steps of `policy` in a thread, and publishes the present versions to the data plane.
 
     `weights_folder` is where workers share weights; a version is loaded within `opening`, and first by
-    `prover` in a process of its own. ``settled`` is set
+    `prover` in a process of its own; `python` says how models in Python run. ``settled`` is set
     once there was nothing left to do: every wanted version is ready or has failed.
 
     ``_changed`` is held to change the present versions, the state of one, or what is published.
     Loading and unloading take long and are done without it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword for each part that it is made of
         self,
         plane: DataPlane,
         *,
@@ -56,6 +57,7 @@ class Manager:
         weights_folder: Path | None = None,
         opening: Callable[[], AbstractContextManager[object]] = nullcontext,
         prover: Prover | None = None,
+        python: PythonHost = DEFAULT_HOST,
     ) -> None:
         self._plane = plane
         self._threads = threads
@@ -64,6 +66,7 @@ class Manager:
         self._weights_folder = weights_folder
         self._opening = opening
         self._prover = prover
+        self._python = python
         self._crashes: dict[str, Crash] = {}  # by digest
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
@@ -183,7 +186,9 @@ class Manager:
             if self._prover is not None:
                 prove = partial(self._prover.prove, label=served.label, book=wanted.book)
             with self._opening():
-                rows = prepare(served, wanted.open(), self._threads, self._weights_folder, prove)
+                rows = prepare(
+                    served, wanted.open(), self._threads, self._weights_folder, prove, self._python
+                )
         except UnavailableError as error:
             self._retry_later(served, error)
             return

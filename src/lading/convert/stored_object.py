@@ -1,0 +1,121 @@
+"""A fitted estimator as files that a model process loads: by skops where that knows it, else pickled.
+
+skops stores an object as its types and values, and loads no type that is not named. Types of scikit-learn,
+numpy and scipy are taken as known; any other is somebody's code, which runs when the bundle is loaded: it has
+to be named. Nothing is pickled that was not allowed to be. Loads nothing itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lading.bundle.formats.v2 import FILES
+from lading.convert import TrainedModel
+from lading.convert.sklearn import SklearnModel, methods_of
+from lading.errors import ConverterFailed, missing_extra, one_line
+from lading.runtime.python.shim import TRUSTED_FILE, is_known_type
+
+
+@dataclass(frozen=True)
+class StoredEstimator:
+    """How an estimator is stored: the ``kind`` of file, and the files.
+
+    ``types`` are those, as ``module.name``, whose code may have to come along. ``needs_dtypes`` is whether it
+    tells whole numbers from others, as encoders do.
+    """
+
+    kind: str
+    files: dict[str, bytes]
+    trained: TrainedModel
+    types: tuple[str, ...] = ()
+    needs_dtypes: bool = False
+
+
+def stored(estimator: Any, *, trust_types: Sequence[str] = (), allow_pickle: bool = False) -> StoredEstimator:
+    """Return a fitted estimator as files.
+
+    Raises `ConverterFailed` naming the types that skops does not know and nobody has named, `ExtraMissing`.
+    """
+    trained = SklearnModel(estimator)
+    settings: dict[str, Any] = {"call": {method: [name] for name, method in methods_of(trained).items()}}
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None:
+        settings["columns"] = [str(name) for name in names]
+    files = {}
+    if allow_pickle:
+        kind = "joblib"
+        files[f"{FILES}/model.{kind}"] = _pickled(estimator)
+        unknown = _types_in(estimator)
+    else:
+        kind = "skops"
+        data, types = _by_skops(estimator)
+        unknown = [name for name in types if not is_known_type(name)]
+        untrusted = sorted(set(unknown) - set(trust_types))
+        if untrusted:
+            raise ConverterFailed(
+                f"`{trained.title}`",
+                expected="types that skops knows",
+                found=", ".join(f"`{name}`" for name in untrusted),
+                hint=f"if this is your code or a package that you trust, name it: {_flags(untrusted)}",
+            )
+        files[f"{FILES}/model.{kind}"] = data
+        settings["trusted"] = sorted(set(types) - set(unknown))
+        if unknown:
+            files[TRUSTED_FILE] = "".join(f"{name}\n" for name in sorted(unknown)).encode()
+    files[f"{FILES}/model.json"] = json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()
+    return StoredEstimator(kind, files, trained, tuple(unknown), needs_dtypes=_has_encoders(estimator))
+
+
+def _by_skops(estimator: Any) -> tuple[bytes, list[str]]:
+    """Return the estimator as skops stores it, and the types that loading it has to trust."""
+    try:
+        import skops.io
+    except ImportError as error:
+        raise missing_extra("skops", "python", error) from None
+    try:
+        data = skops.io.dumps(estimator)
+        return data, sorted(skops.io.get_untrusted_types(data=data))
+    except Exception as error:
+        raise ConverterFailed(
+            f"`{type(estimator).__name__}`",
+            expected="an object that skops can store",
+            found=f"{type(error).__name__}: {one_line(error)}",
+            hint="`--allow-pickle` stores it by joblib; servers then have to allow pickles",
+        ) from error
+
+
+def _pickled(estimator: Any) -> bytes:
+    import joblib
+
+    buffer = io.BytesIO()
+    try:
+        joblib.dump(estimator, buffer, compress=3)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        where = f"`{type(estimator).__name__}`"
+        raise ConverterFailed(where, expected="an object that can be pickled", found=reason) from error
+    return buffer.getvalue()
+
+
+def _types_in(estimator: Any) -> list[str]:
+    """Return the types of an estimator and of the estimators in it, as ``module.name``."""
+    parts = [estimator]
+    if hasattr(estimator, "get_params"):
+        parts += estimator.get_params(deep=True).values()
+    return sorted({f"{type(part).__module__}.{type(part).__qualname__}" for part in parts})
+
+
+def _has_encoders(estimator: Any) -> bool:
+    """Return whether a step looks values up, so that 1 and 1.0 may differ to it."""
+    parts = [estimator]
+    if hasattr(estimator, "get_params"):
+        parts += estimator.get_params(deep=True).values()
+    return any(hasattr(part, "categories_") or hasattr(part, "transformers_") for part in parts)
+
+
+def _flags(names: Sequence[str]) -> str:
+    return " ".join(f"`--trust-type {name}`" for name in names)

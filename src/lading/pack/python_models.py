@@ -1,0 +1,162 @@
+"""What can be packed to run in Python: a class or function with its code, or an estimator with its file.
+
+Each says how the model answers here, and what of it goes into a bundle. Starts no process, resolves nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lading.bundle.formats.v2 import FILES
+from lading.convert import TrainedModel
+from lading.convert.stored_object import stored
+from lading.convert.table import Table
+from lading.errors import ConverterFailed, InvalidSetting, one_line
+from lading.pack.code_files import code_of, code_of_type
+from lading.runtime.python.shim import STEPS, Model, caller_of
+from lading.signature import Array
+
+
+@dataclass(frozen=True)
+class PythonModel:
+    """A model, and what a bundle has of it.
+
+    ``answer`` asks it here: for rows of samples and the same rows by input. ``files`` are names in the bundle
+    and their content. ``columns`` are names of the columns of outputs. ``needs_dtypes`` is whether whole
+    numbers among the columns must stay such.
+    """
+
+    title: str
+    framework: str
+    entry: str
+    steps: tuple[str, ...]
+    files: dict[str, bytes | Path]
+    answer: Callable[[Table, Mapping[str, Array]], dict[str, Array]]
+    purpose: str = ""
+    class_values: tuple[str, ...] = ()
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    needs_dtypes: bool = True
+
+
+def is_code(model: Any) -> bool:
+    """Return whether `model` is a class with `predict`, an instance of `lading.Model`, or a function."""
+    if inspect.isclass(model):
+        return hasattr(model, "predict") or issubclass(model, Model)
+    return isinstance(model, Model) or inspect.isfunction(model)
+
+
+def files_of(files: Sequence[str | Path] | Mapping[str, str | Path]) -> dict[str, bytes | Path]:
+    """Return files by their names in the bundle; raises `InvalidSetting` for what is no file, or twice."""
+    pairs = files.items() if isinstance(files, Mapping) else [(Path(file).name, file) for file in files]
+    taken: dict[str, bytes | Path] = {}
+    for name, file in pairs:
+        path = Path(file)
+        if not path.is_file():
+            raise InvalidSetting(f"file `{path}`", expected="a file", found="none of that name")
+        if f"{FILES}/{name}" in taken:
+            raise InvalidSetting(f"file `{path}`", expected="names that differ", found=f"`{name}` twice")
+        taken[f"{FILES}/{name}"] = path
+    return taken
+
+
+def code_model(
+    model: Any, files: Mapping[str, bytes | Path], more_code: Mapping[str, Path], folder: Path
+) -> PythonModel:
+    """Return a class or function as a model; it is loaded here from `folder`, which has its files.
+
+    Raises `ConverterFailed` if its code cannot be taken along, or it does not load here.
+    """
+    thing = type(model) if isinstance(model, Model) else model
+    if isinstance(model, Model) and vars(model):
+        raise ConverterFailed(
+            f"`{type(model).__qualname__}(…)`",
+            expected="the class, which loads its files by `load`",
+            found="an instance with values of its own",
+            hint="pass the class, and what it needs in `files`",
+        )
+    code = code_of(thing, more_code)
+    title = thing.__qualname__
+    try:
+        loaded = thing() if inspect.isclass(thing) else thing
+        if hasattr(loaded, "load"):
+            loaded.load(folder)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ConverterFailed(f"`{title}`", expected="a model that loads here", found=reason) from error
+    steps = _own_steps(loaded) if inspect.isclass(thing) else ("predict",)
+
+    def answer(_: Table, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return _asked(loaded, steps, dict(arrays), title)
+
+    framework = f"Python {platform.python_version()}"
+    return PythonModel(
+        title, framework, code.entry, steps, {**code.modules, **files}, answer, purpose="prediction"
+    )
+
+
+def estimator_model(
+    estimator: Any, *, trust_types: Sequence[str], allow_pickle: bool, more_code: Mapping[str, Path]
+) -> tuple[PythonModel, TrainedModel]:
+    """Return a fitted estimator as a model: stored by skops, or pickled where that is allowed.
+
+    Raises `ConverterFailed`, `ExtraMissing`.
+    """
+    kept = stored(estimator, trust_types=trust_types, allow_pickle=allow_pickle)
+    files: dict[str, bytes | Path] = dict(kept.files)
+    for name in kept.types:
+        files.update(code_of_type(name, more_code))
+    trained = kept.trained
+    model = PythonModel(
+        title=trained.title,
+        framework=trained.framework,
+        entry=f"lading:{kept.kind}",
+        steps=("predict",),
+        files=files,
+        answer=lambda table, _: trained.outputs(table),
+        purpose=trained.purpose,
+        class_values=trained.class_values,
+        columns=dict.fromkeys(("probabilities", "scores"), trained.class_values),
+        needs_dtypes=kept.needs_dtypes,
+    )
+    return model, trained
+
+
+def _own_steps(loaded: Any) -> tuple[str, ...]:
+    """Return the steps that a class has of its own, in their order."""
+    own = [step for step in STEPS if callable(getattr(loaded, step, None))]
+    if isinstance(loaded, Model):
+        own = [step for step in own if getattr(type(loaded), step) is not getattr(Model, step)]
+    if "predict" not in own:
+        raise ConverterFailed(
+            f"`{type(loaded).__qualname__}`", expected="a method `predict`", found=", ".join(own) or "none"
+        )
+    return tuple(own)
+
+
+def _asked(loaded: Any, steps: tuple[str, ...], arrays: dict[str, Array], title: str) -> dict[str, Array]:
+    """Pass arrays through the steps, as a model process does."""
+    answer: Any = arrays
+    try:
+        for step in steps:
+            call = getattr(loaded, step, loaded)
+            answer = (
+                call(answer) if isinstance(loaded, Model) else caller_of(call, tuple(arrays), title)(answer)
+            )
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ConverterFailed(f"`{title}`", expected="an answer to the samples", found=reason) from error
+    if not isinstance(answer, Mapping):
+        answer = {"value": answer}
+    return {str(name): _array(value) for name, value in answer.items()}
+
+
+def _array(value: Any) -> Array:
+    array = np.asarray(value)
+    return array.astype(object) if array.dtype.kind in "US" else array

@@ -1,0 +1,30 @@
+"""How this host runs models in Python: what it allows, where environments are, the limits of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Allow = Literal["none", "code", "pickle"]
+"""What of a bundle's own may run here: nothing, its modules, or what it has pickled as well."""
+
+
+@dataclass(frozen=True)
+class PythonHost:
+    """How Python runs here.
+
+    `environments` is their folder, None for the usual one. They are built from a folder of `wheels`, None for
+    the package index that pip is configured with. A model has a number of `processes`; each may allocate
+    `memory_bytes` (0: no limit), and is ended if a run takes longer than `run_deadline_s`.
+    """
+
+    allow: Allow = "none"
+    environments: Path | None = None
+    wheels: Path | None = None
+    processes: int = 1
+    memory_bytes: int = 0
+    run_deadline_s: float = 60.0
+
+
+DEFAULT_HOST = PythonHost()
