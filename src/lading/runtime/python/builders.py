@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lading.bundle.environment_lock import ENVIRONMENT_LOCK_FILE, EnvironmentLock
+from lading.bundle.environment_lock import EnvironmentLock
 from lading.errors import EnvironmentFailed
+from lading.runtime.python.contents import find_difference, write_marker
 from lading.runtime.python.installers import (
     Finished,
     PipSettings,
     find_uv,
+    pip_runner,
     read_pip_settings,
-    require_pip,
     run_installer,
 )
 
@@ -38,9 +39,16 @@ _PIP_HASH = re.compile(
     r"(?P<expected>\s+Expected sha256 \w+\n(?:\s+(?:Expected\s+)?or \w+\n)*)\s+Got\s+(?P<computed>\w+)",
     re.MULTILINE,
 )
+# 404 is no reason: an index without a package answers so.
+_REFUSED = re.compile(
+    r"(?<!\d)(40[137]|5\d\d) "
+    r"(?:Client Error|Server Error|Unauthorized|Forbidden|Proxy|Internal|Bad|Service|Gateway)"
+    r"|too many (5\d\d) error responses"
+)
 _OFFLINE = re.compile(
     r"Failed to fetch|error sending request|dns error|network connectivity is disabled"
-    r"|NewConnectionError|connection broken|Failed to establish a new connection|Max retries exceeded",
+    r"|NewConnectionError|Failed to establish a new connection|Max retries exceeded"
+    r"|connection (?:broken|error:)",
     re.IGNORECASE,
 )
 _ABSENT = (
@@ -50,6 +58,20 @@ _ABSENT = (
     re.compile(r"Because (?P<pin>[\w.-]+==[^\s,]+) has no "),
 )
 _LONGEST_DETAIL = 300
+_ONLY_PINNED = ["--require-hashes", "--only-binary", ":all:"]
+_ROOM_HINT = "free some space, or let `LADING_CACHE` name a folder on a larger disk"
+_HASH_HINT = "this is another file than the one that was packed with; nothing of it was installed"
+_PLATFORM_HINT = "the lock is for the platform and the Python that it was made on"
+_ABSENT_HINT = f"{_PLATFORM_HINT}; does `pip config list` name the index that it was made from?"
+_INDEX_HINT = "check the network and `pip config list`, or build from a folder of wheels"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why there is no environment; a reason that nobody knows may be a damaged cache."""
+
+    error: EnvironmentFailed
+    explained: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,97 +80,96 @@ class Build:
 
     lock: EnvironmentLock
     label: str
+    python: str
     interpreter: str
     installer: Installer
     wheels: Path | None
     timeout_s: float
     held: Sequence[int] = ()
 
-    def run(self, folder: Path, *, cached: bool = True) -> None:
-        """Build the environment in `folder`, which does not exist; raises `EnvironmentFailed`.
+    def run(self, folder: Path) -> None:
+        """Build the environment in `folder`, which does not exist, and mark it; raises `EnvironmentFailed`.
 
-        Without `cached`, nothing is taken from the installer's cache. The folder may be renamed afterwards:
-        its programs are called through its interpreter.
+        The folder may be renamed afterwards: its programs are called through its interpreter.
         """
         settings = PipSettings() if self.wheels is not None else read_pip_settings()
         lock = folder.with_name(f"{folder.name}.txt")
         lock.write_bytes(self.lock.to_bytes())
         try:
-            install = self._with_uv if self.installer == "uv" else self._with_pip
-            install(folder, lock, settings, cached=cached)
+            failure = self._install(folder, lock, settings, cached=True)
+            if failure is not None and not failure.explained:
+                # uv links to the files in its cache: damage to an environment is damage to the cache, which
+                # installs it again. Without the cache the files are copied.
+                shutil.rmtree(folder, ignore_errors=True)
+                failure = self._install(folder, lock, settings, cached=False)
         finally:
             lock.unlink(missing_ok=True)
+        if failure is not None:
+            raise failure.error
+        write_marker(folder, self.lock)
 
-    def _with_uv(self, folder: Path, lock: Path, settings: PipSettings, *, cached: bool) -> None:
-        uv, environ = find_uv() or "uv", settings.for_uv(os.environ)
-        options = ["--quiet", "--no-project", "--relocatable", "--python", self.interpreter]
-        self._call([uv, "venv", *options, folder], environ, settings)
-        command = [
-            uv,
-            "pip",
-            "sync",
-            "--quiet",
-            "--color",
-            "never",
-            "--python",
-            str(folder / "bin" / "python"),
-        ]
-        # Without a cache files are copied; hard links to a damaged one would be damaged again.
-        command += ["--require-hashes", "--only-binary", ":all:", *([] if cached else ["--no-cache"])]
-        self._call([*command, *self._places(), lock], environ, settings)
+    def _install(self, folder: Path, lock: Path, settings: PipSettings, *, cached: bool) -> _Failure | None:
+        """Install the wheels of the lock; return the reason if what is installed then is not the lock."""
+        commands = self._with_uv if self.installer == "uv" else self._with_pip
+        environ = settings.for_uv(os.environ) if self.installer == "uv" else settings.for_pip(os.environ)
+        for command in commands(folder, lock, cached=cached):
+            done = run_installer(command, environ, timeout_s=self.timeout_s, held=self.held)
+            if done.code != 0:
+                return self._failure(done, settings)
+        if self.installer == "pip":
+            _remove_scripts(folder)
+        difference = find_difference(folder, self.lock, self.python)
+        if difference is None:
+            return None
+        error = EnvironmentFailed(self.label, expected="what its lock names", found=difference)
+        return _Failure(error, explained=False)
 
-    def _with_pip(self, folder: Path, lock: Path, settings: PipSettings, *, cached: bool) -> None:
-        pip, environ = require_pip(self.label), settings.for_pip(os.environ)
+    def _with_uv(self, folder: Path, lock: Path, *, cached: bool) -> list[list[str]]:
+        uv = find_uv() or "uv"
+        empty = ["--quiet", "--no-project", "--relocatable", "--python", self.interpreter, str(folder)]
+        wheels = ["--color", "never", "--python", str(folder / "bin" / "python")]
+        wheels += [*_ONLY_PINNED, *([] if cached else ["--no-cache"]), *self._places(), str(lock)]
+        return [[uv, "venv", *empty], [uv, "pip", "sync", *wheels]]
+
+    def _with_pip(self, folder: Path, lock: Path, *, cached: bool) -> list[list[str]]:
         # Without a pip of its own, which takes ten times as long as all the rest of it.
-        self._call([self.interpreter, "-I", "-m", "venv", "--without-pip", folder], environ, settings)
-        command = [
-            *pip,
-            "--python",
-            str(folder / "bin" / "python"),
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-compile",
-        ]
-        command += ["--require-hashes", "--only-binary", ":all:", *([] if cached else ["--no-cache-dir"])]
-        self._call([*command, *self._places(), "--requirement", lock], environ, settings)
-        _remove_scripts(folder)
+        empty = [self.interpreter, "-I", "-m", "venv", "--without-pip", str(folder)]
+        install = [str(folder / "bin" / "python"), "-I", str(pip_runner(self.label)), "install"]
+        # Very verbose: else pip does not say that it could not reach an index.
+        install += ["-vv", "--no-deps", "--no-compile", *([] if cached else ["--no-cache-dir"])]
+        return [empty, [*install, *_ONLY_PINNED, *self._places(), "--requirement", str(lock)]]
 
     def _places(self) -> list[str]:
         return [] if self.wheels is None else ["--no-index", "--find-links", str(self.wheels.absolute())]
 
-    def _call(self, command: Sequence[str | Path], environ: Mapping[str, str], settings: PipSettings) -> None:
-        done = run_installer(command, environ, timeout_s=self.timeout_s, held=self.held)
-        if done.code != 0:
-            raise self.failure(done, settings)
-
-    def failure(self, done: Finished, settings: PipSettings) -> EnvironmentFailed:
-        """Return the error for an installer that failed, from what it printed."""
-        place = f"in `{self.wheels}`" if self.wheels is not None else "in the package index"
+    def _failure(self, done: Finished, settings: PipSettings) -> _Failure:
         text = f"{done.messages}\n{done.output}"
+        reason = self._reason(text, done)
+        if reason is not None:
+            expected, actual, hint = reason
+            return _Failure(EnvironmentFailed(self.label, expected=expected, found=actual, hint=hint))
+        expected, actual = f"{self.installer} to build it", _detail(settings.redact(text), done)
+        return _Failure(EnvironmentFailed(self.label, expected=expected, found=actual), explained=False)
+
+    def _reason(self, text: str, done: Finished) -> tuple[str, str, str | None] | None:
+        """Return what was expected, what was found and a hint; None for a reason unknown here."""
         if done.code is None:
-            expected, actual, hint = "it to be built", f"no end after {self.timeout_s:g} s", None
-        elif _DISK_FULL.search(text):
-            expected, actual = "room on the disk", "none left"
-            hint = "free some space, or let `LADING_CACHE` name a folder on a larger disk"
-        elif match := _UV_HASH.search(text) or _PIP_HASH.search(text):
+            return "it to be built", f"no end after {self.timeout_s:g} s", None
+        if _DISK_FULL.search(text):
+            return "room on the disk", "none left", _ROOM_HINT
+        if match := _UV_HASH.search(text) or _PIP_HASH.search(text):
             hashes = re.findall(r"[0-9a-f]{64}", match["expected"])
-            expected = f"`{match['pin']}` with {_listed(hashes)}"
-            actual = f"sha256:{match['computed'].removeprefix('sha256:')}"
-            hint = "this is another file than the one that was packed with; nothing of it was installed"
-        elif self.wheels is None and _OFFLINE.search(text):
-            expected, actual = "packages from the package index", "no connection to it"
-            hint = "check the network and `pip config list`, or build from a folder of wheels"
-        elif match := next((match for rule in _ABSENT if (match := rule.search(text))), None):
-            expected, actual = f"a wheel of `{self._pin(match)}` for this Python and platform {place}", "none"
-            hint = "the lock is for the platform and the Python that it was made on"
-        else:
-            expected, actual, hint = (
-                f"{self.installer} to build it",
-                _detail(settings.redact(text), done),
-                None,
-            )
-        return EnvironmentFailed(self.label, expected=expected, found=actual, hint=hint)
+            computed = match["computed"].removeprefix("sha256:")
+            return f"`{match['pin']}` with {_listed(hashes)}", f"sha256:{computed}", _HASH_HINT
+        if self.wheels is None and (match := _REFUSED.search(text)):
+            return "packages from the package index", f"status {match[1] or match[2]}", _INDEX_HINT
+        if self.wheels is None and _OFFLINE.search(text):
+            return "packages from the package index", "no connection to it", _INDEX_HINT
+        if match := next((match for rule in _ABSENT if (match := rule.search(text))), None):
+            place = f"in `{self.wheels}`" if self.wheels is not None else "in the package index"
+            wheel = f"a wheel of `{self._pin(match)}` for this Python and platform {place}"
+            return wheel, "none", _PLATFORM_HINT if self.wheels is not None else _ABSENT_HINT
+        return None
 
     def _pin(self, match: re.Match[str]) -> str:
         groups = match.groupdict()
@@ -156,11 +177,6 @@ class Build:
             return groups["pin"].rstrip(".,")
         name = groups["name"]
         return f"{name}=={self.lock.versions[name]}" if name in self.lock.versions else name
-
-
-def write_marker(folder: Path, lock: EnvironmentLock) -> None:
-    """State in `folder` that its environment is complete; what has no marker is none."""
-    (folder / ENVIRONMENT_LOCK_FILE).write_bytes(lock.to_bytes())
 
 
 def _remove_scripts(folder: Path) -> None:

@@ -8,7 +8,6 @@ removes only those that nobody uses. For a local disk: the locks are the kernel'
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import os
 import secrets
@@ -16,7 +15,6 @@ import shutil
 import weakref
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from lading.blobs.locks import (
@@ -27,15 +25,11 @@ from lading.blobs.locks import (
     lock_directory,
     remove_if_unlocked,
 )
-from lading.bundle.environment_lock import (
-    ENVIRONMENT_LOCK_FILE,
-    EnvironmentLock,
-    normal_name,
-    normal_version,
-)
+from lading.bundle.environment_lock import EnvironmentLock
 from lading.errors import EnvironmentFailed, ExtraMissing, pip_install
 from lading.ref import is_digest
-from lading.runtime.python.builders import Build, Installer, write_marker
+from lading.runtime.python.builders import Build, Installer
+from lading.runtime.python.contents import find_damage, installed_versions
 from lading.runtime.python.installers import OnStep, find_uv
 from lading.runtime.python.interpreters import find_interpreter
 
@@ -63,7 +57,7 @@ class Environment:
 
     def installed(self) -> dict[str, str]:
         """Return the version of each distribution that is installed here, by its normal name."""
-        return _installed(self.path, self.python)
+        return installed_versions(self.path, self.python)
 
     def release(self) -> None:
         """Let others remove the environment; a second time is no error."""
@@ -89,8 +83,8 @@ class EnvironmentStore:
     def __init__(
         self, root: Path, *, installer: Installer | None = None, max_bytes: int | None = None
     ) -> None:
-        self.root = root
-        self._building = root / "building"
+        self.root = root.absolute()
+        self._building = self.root / "building"
         self._installer = installer
         self._max_bytes = max_bytes
 
@@ -153,11 +147,18 @@ class EnvironmentStore:
                 self._discard(path)
             folder = self._aside(path)
             build = Build(
-                lock, _label(lock), interpreter, self._chosen(), request.wheels, request.timeout_s, (held,)
+                lock,
+                f"environment `{path.name[:12]}`",
+                python,
+                interpreter,
+                self._chosen(),
+                request.wheels,
+                request.timeout_s,
+                (held,),
             )
             try:
                 request.on_progress(f"installing {len(lock.pins)} packages with {build.installer}")
-                _build_whole(build, folder, python)
+                build.run(folder)
                 hold = lock_directory(folder)
                 assert hold is not None  # nobody else removes it: its name is locked here
                 hold.rename(path)
@@ -233,17 +234,13 @@ def _name(lock: EnvironmentLock, python: str) -> str:
     return f"{lock.digest.removeprefix('sha256:')}-py{python}"
 
 
-def _label(lock: EnvironmentLock) -> str:
-    return f"environment `{lock.digest.removeprefix('sha256:')[:12]}`"
-
-
 def _open(path: Path, lock: EnvironmentLock, python: str) -> Environment | None:
     """Return the environment at `path`, or None if there is none or it is damaged."""
     hold = lock_directory(path)
     if hold is None:
         return None
     try:
-        if _damage(path, lock, python) is None:
+        if find_damage(path, lock, python) is None:
             # The folder's time is when it was last used; on a read-only disk it stays as it is.
             with contextlib.suppress(OSError):
                 os.utime(path)
@@ -253,79 +250,6 @@ def _open(path: Path, lock: EnvironmentLock, python: str) -> Environment | None:
         raise
     hold.release()
     return None
-
-
-def _build_whole(build: Build, folder: Path, python: str) -> None:
-    """Build the environment in `folder`, check it and mark it; raises `EnvironmentFailed`."""
-    build.run(folder)
-    if _damaged_file(folder, python) is not None:
-        # The installer's cache was damaged: uv links to its files, so that damage to them spreads.
-        _remove_tree(folder)
-        build.run(folder, cached=False)
-    write_marker(folder, build.lock)
-    damage = _damage(folder, build.lock, python)
-    if damage is not None:
-        raise EnvironmentFailed(build.label, expected="what its lock names", found=damage)
-
-
-def _damage(path: Path, lock: EnvironmentLock, python: str) -> str | None:
-    """Return what is not as it was built, for a sentence, or None if all is."""
-    try:
-        marked = (path / ENVIRONMENT_LOCK_FILE).read_bytes()
-    except OSError:
-        marked = b""
-    if marked != lock.to_bytes():
-        return "no marker of a complete one"
-    if not os.access(path / "bin" / "python", os.X_OK):
-        return "no interpreter"
-    return _difference(_installed(path, python), lock.versions) or _damaged_file(path, python)
-
-
-def _difference(installed: dict[str, str], wanted: dict[str, str]) -> str | None:
-    """Return the first distribution that differs between what is installed and the lock, or None."""
-    for name in sorted(installed.keys() | wanted.keys()):
-        if name not in wanted:
-            return f"`{name}=={installed[name]}`, which it does not name"
-        if name not in installed:
-            return f"no `{name}`"
-        if installed[name] != wanted[name]:
-            return f"`{name}=={installed[name]}` instead of `{name}=={wanted[name]}`"
-    return None
-
-
-def _site_packages(path: Path, python: str) -> Path:
-    return path / "lib" / f"python{python}" / "site-packages"
-
-
-def _installed(path: Path, python: str) -> dict[str, str]:
-    distributions = metadata.distributions(path=[str(_site_packages(path, python))])
-    return {
-        normal_name(distribution.metadata["Name"] or ""): normal_version(distribution.version or "") or ""
-        for distribution in distributions
-    }
-
-
-def _damaged_file(path: Path, python: str) -> str | None:
-    """Return the first file that is missing or of another size than its package recorded, or None.
-
-    Sizes alone: after a crash of the machine files may be empty, and to read all bytes takes seconds.
-    """
-    site = _site_packages(path, python)
-    for record in sorted(site.glob("*.dist-info/RECORD")):
-        with record.open(encoding="utf-8", newline="") as file:
-            # RECORD: path, digest and size of every file (PEP 376); bytecode and itself have no size.
-            for name, _, size in csv.reader(file):
-                # Programs in `bin` are no part of what runs.
-                if size and not name.startswith(("../", "/")) and _file_size(site / name) != int(size):
-                    return f"`{name}` damaged"
-    return None
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
 
 
 def _entries(root: Path) -> list[Path]:

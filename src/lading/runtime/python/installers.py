@@ -49,6 +49,11 @@ _UV_UNSAFE = (
     "UV_PYTHON",
     "UV_SYSTEM_PYTHON",
 )
+# As `runtime.host.signals.end_with_parent`, for a program that is no part of lading: prctl(2), SIGKILL.
+_END_WITH_PARENT = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"`<>]+")
 
 
@@ -86,7 +91,7 @@ class PipSettings:
                         "UV_NO_INDEX": "1" if _is_true(options.get("no-index", "")) else "",
                         "UV_INSECURE_HOST": " ".join(words["trusted-host"]),
                         # As pip does: the best version over all indexes, not the first index that has one.
-                        "UV_INDEX_STRATEGY": "unsafe-best-match",
+                        "UV_INDEX_STRATEGY": "unsafe-best-match" if words["extra-index-url"] else "",
                     }.items()
                     if value
                 }
@@ -143,12 +148,19 @@ def pip_command() -> list[str] | None:
     return [sys.executable, "-P", "-m", "pip"] if importlib.util.find_spec("pip") is not None else None
 
 
-def require_pip(subject: str) -> list[str]:
-    """Return the command that runs pip; raises `ExtraMissing` where there is neither uv nor pip."""
-    command = pip_command()
-    if command is None:
+def pip_runner(subject: str) -> Path:
+    """Return the file by which another Python runs the pip of this one; raises `ExtraMissing` without it.
+
+    It is what ``pip --python`` starts. That one's process would live on alone if its parent were killed.
+    """
+    spec = importlib.util.find_spec("pip")
+    if spec is None or spec.origin is None:
         raise ExtraMissing(subject, expected="uv or pip", found="neither", hint=pip_install("python"))
-    return command
+    runner = Path(spec.origin).with_name("__pip-runner__.py")
+    if not runner.is_file():
+        hint = f"{pip_install('python')}, or `pip install --upgrade pip`"
+        raise ExtraMissing(subject, expected="uv, or pip 22.3 or newer", found="an older pip", hint=hint)
+    return runner
 
 
 @dataclass(frozen=True)
@@ -163,11 +175,16 @@ class Finished:
 def run_installer(
     command: Sequence[str | Path], environ: Mapping[str, str], *, timeout_s: float, held: Sequence[int] = ()
 ) -> Finished:
-    """Run `command` and return how it ended. It keeps the descriptors `held`, and their locks, if this
-    process is killed: until it has ended, nobody else may take what it still writes to.
-    """  # noqa: D205
+    """Run `command` and return how it ended.
+
+    On Linux it ends with this thread. It also keeps the descriptors `held` and their locks: until it has
+    ended, nobody else takes what it may still write to.
+    """
+    words = [str(word) for word in command]
+    if sys.platform == "linux":
+        words = [sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, str(os.getpid()), *words]
     process = subprocess.Popen(  # noqa: S603
-        [str(word) for word in command],
+        words,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

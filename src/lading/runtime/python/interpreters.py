@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from lading.errors import EnvironmentPythonMissing, UsageError
 from lading.runtime.python.installers import find_uv
@@ -41,8 +42,10 @@ def find_interpreter(python: str) -> str:
 
 def _present() -> set[str]:
     """Return the minor versions of CPython on this host; not those that only a shim pretends to have."""
-    paths = (shutil.which(f"python3.{minor}") for minor in _MINORS)
-    versions = {version for path in paths if path and (version := _version(path))}
+    paths = [path for minor in _MINORS if (path := shutil.which(f"python3.{minor}"))]
+    # At once, because a shim takes a second to say that it has none.
+    with ThreadPoolExecutor() as pool:
+        versions = {version for version in pool.map(_version, paths) if version}
     if sys.implementation.name == "cpython":
         versions.add(_OWN)
     return versions | _listed_by_uv()
