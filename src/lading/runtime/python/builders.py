@@ -8,18 +8,18 @@ installer failed becomes one sentence, which holds no address of a package index
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lading.bundle.environment_lock import EnvironmentLock
 from lading.errors import EnvironmentFailed
 from lading.runtime.python.contents import find_difference, write_marker
+from lading.runtime.python.failures import known_reason, last_words
 from lading.runtime.python.installers import (
     Finished,
+    Installer,
     PipSettings,
     find_uv,
     pip_runner,
@@ -27,43 +27,9 @@ from lading.runtime.python.installers import (
     run_installer,
 )
 
-Installer = Literal["uv", "pip"]
-
-_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
-_UV_HASH = re.compile(
-    r"Hash mismatch for `(?P<pin>[^`]+)`\s+Expected:\s+(?P<expected>(?:sha\d+:\w+\s+)+)Computed:\s+"
-    r"(?P<computed>sha\d+:\w+)"
-)
-_PIP_HASH = re.compile(
-    r"^\s+(?P<pin>\S+==\S+) (?:from|\().*\n"
-    r"(?P<expected>\s+Expected sha256 \w+\n(?:\s+(?:Expected\s+)?or \w+\n)*)\s+Got\s+(?P<computed>\w+)",
-    re.MULTILINE,
-)
-# 404 is no reason: an index without a package answers so.
-_REFUSED = re.compile(
-    r"(?<!\d)(40[137]|5\d\d) "
-    r"(?:Client Error|Server Error|Unauthorized|Forbidden|Proxy|Internal|Bad|Service|Gateway)"
-    r"|too many (5\d\d) error responses"
-)
-_OFFLINE = re.compile(
-    r"Failed to fetch|error sending request|dns error|network connectivity is disabled"
-    r"|NewConnectionError|Failed to establish a new connection|Max retries exceeded"
-    r"|connection (?:broken|error:)",
-    re.IGNORECASE,
-)
-_ABSENT = (
-    re.compile(r"No matching distribution found for (?P<pin>\S+==\S+)"),
-    re.compile(r"there (?:is|are) no versions? of (?P<pin>[\w.-]+==[^\s,]+)"),
-    re.compile(r"Because (?P<name>[\w.-]+) was not found in"),
-    re.compile(r"Because (?P<pin>[\w.-]+==[^\s,]+) has no "),
-)
-_LONGEST_DETAIL = 300
 _ONLY_PINNED = ["--require-hashes", "--only-binary", ":all:"]
-_ROOM_HINT = "free some space, or let `LADING_CACHE` name a folder on a larger disk"
-_HASH_HINT = "this is another file than the one that was packed with; nothing of it was installed"
 _PLATFORM_HINT = "the lock is for the platform and the Python that it was made on"
 _ABSENT_HINT = f"{_PLATFORM_HINT}; does `pip config list` name the index that it was made from?"
-_INDEX_HINT = "check the network and `pip config list`, or build from a folder of wheels"
 
 
 @dataclass(frozen=True)
@@ -143,40 +109,22 @@ class Build:
         return [] if self.wheels is None else ["--no-index", "--find-links", str(self.wheels.absolute())]
 
     def _failure(self, done: Finished, settings: PipSettings) -> _Failure:
-        text = f"{done.messages}\n{done.output}"
-        reason = self._reason(text, done)
-        if reason is not None:
-            expected, actual, hint = reason
-            return _Failure(EnvironmentFailed(self.label, expected=expected, found=actual, hint=hint))
-        expected, actual = f"{self.installer} to build it", _detail(settings.redact(text), done)
-        return _Failure(EnvironmentFailed(self.label, expected=expected, found=actual), explained=False)
+        reason = known_reason(done, self.wheels, self.timeout_s)
+        if reason is None:
+            expected, actual = f"{self.installer} to build it", last_words(done, settings)
+            error = EnvironmentFailed(self.label, expected=expected, found=actual)
+            return _Failure(error, explained=False)
+        expected, hint = reason.expected, reason.hint
+        if reason.absent is not None:
+            pin = self._pin(reason.absent)
+            expected = expected.replace(f"`{reason.absent}`", f"`{pin}`")
+            hint = _PLATFORM_HINT if self.wheels is not None else _ABSENT_HINT
+        return _Failure(EnvironmentFailed(self.label, expected=expected, found=reason.found, hint=hint))
 
-    def _reason(self, text: str, done: Finished) -> tuple[str, str, str | None] | None:
-        """Return what was expected, what was found and a hint; None for a reason unknown here."""
-        if done.code is None:
-            return "it to be built", f"no end after {self.timeout_s:g} s", None
-        if _DISK_FULL.search(text):
-            return "room on the disk", "none left", _ROOM_HINT
-        if match := _UV_HASH.search(text) or _PIP_HASH.search(text):
-            hashes = re.findall(r"[0-9a-f]{64}", match["expected"])
-            computed = match["computed"].removeprefix("sha256:")
-            return f"`{match['pin']}` with {_listed(hashes)}", f"sha256:{computed}", _HASH_HINT
-        if self.wheels is None and (match := _REFUSED.search(text)):
-            return "packages from the package index", f"status {match[1] or match[2]}", _INDEX_HINT
-        if self.wheels is None and _OFFLINE.search(text):
-            return "packages from the package index", "no connection to it", _INDEX_HINT
-        if match := next((match for rule in _ABSENT if (match := rule.search(text))), None):
-            place = f"in `{self.wheels}`" if self.wheels is not None else "in the package index"
-            wheel = f"a wheel of `{self._pin(match)}` for this Python and platform {place}"
-            return wheel, "none", _PLATFORM_HINT if self.wheels is not None else _ABSENT_HINT
-        return None
-
-    def _pin(self, match: re.Match[str]) -> str:
-        groups = match.groupdict()
-        if groups.get("pin"):
-            return groups["pin"].rstrip(".,")
-        name = groups["name"]
-        return f"{name}=={self.lock.versions[name]}" if name in self.lock.versions else name
+    def _pin(self, name: str) -> str:
+        """Return the pin of a name that an installer gave without its version."""
+        version = self.lock.versions.get(name)
+        return name if version is None else f"{name}=={version}"
 
 
 def _remove_scripts(folder: Path) -> None:
@@ -187,17 +135,3 @@ def _remove_scripts(folder: Path) -> None:
                 is_script = file.read(2) == b"#!"
             if is_script:
                 path.unlink()
-    for name in ("__pycache__",):
-        shutil.rmtree(folder / "bin" / name, ignore_errors=True)
-
-
-def _listed(hashes: Sequence[str]) -> str:
-    first = f"sha256:{hashes[0]}"
-    return first if len(hashes) == 1 else f"{first} or one of {len(hashes) - 1} others"
-
-
-def _detail(text: str, done: Finished) -> str:
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"(?i)(error|cause|caused by|×|╰─▶)", line)] or lines[-1:]
-    words = "; ".join(telling)[:_LONGEST_DETAIL]
-    return f"`{words}`" if words else f"exit code {done.code}"

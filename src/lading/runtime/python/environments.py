@@ -26,11 +26,11 @@ from lading.blobs.locks import (
     remove_if_unlocked,
 )
 from lading.bundle.environment_lock import EnvironmentLock
-from lading.errors import EnvironmentFailed, ExtraMissing, pip_install
+from lading.errors import EnvironmentFailed
 from lading.ref import is_digest
-from lading.runtime.python.builders import Build, Installer
+from lading.runtime.python.builders import Build
 from lading.runtime.python.contents import find_damage, installed_versions
-from lading.runtime.python.installers import OnStep, find_uv
+from lading.runtime.python.installers import Installer, OnStep, choose_installer
 from lading.runtime.python.interpreters import find_interpreter
 
 DEFAULT_TIMEOUT_S = 1800.0
@@ -151,7 +151,7 @@ class EnvironmentStore:
                 f"environment `{path.name[:12]}`",
                 python,
                 interpreter,
-                self._chosen(),
+                choose_installer(self._installer),
                 request.wheels,
                 request.timeout_s,
                 (held,),
@@ -165,11 +165,6 @@ class EnvironmentStore:
                 return Environment(path, lock, python, hold)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-
-    def _chosen(self) -> Installer:
-        if self._installer == "uv" and find_uv() is None:
-            raise ExtraMissing("environment", expected="uv", found="none", hint=pip_install("python"))
-        return self._installer or ("uv" if find_uv() is not None else "pip")
 
     @contextlib.contextmanager
     def _locked(self, path: Path, on_progress: OnStep) -> Iterator[int]:

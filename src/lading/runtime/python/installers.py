@@ -17,9 +17,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lading.errors import ExtraMissing, pip_install
 
+Installer = Literal["uv", "pip"]
 OnStep = Callable[[str], object]
 """Called with the name of each step that begins, in a few words."""
 
@@ -140,6 +142,13 @@ def find_uv() -> str | None:
         except (AttributeError, FileNotFoundError):
             pass  # A module of that name, or a package whose binary was removed.
     return shutil.which("uv")
+
+
+def choose_installer(installer: Installer | None) -> Installer:
+    """Return `installer`, by default uv where it is installed, else pip; raises `ExtraMissing` without uv."""
+    if installer == "uv" and find_uv() is None:
+        raise ExtraMissing("environment", expected="uv", found="none", hint=pip_install("python"))
+    return installer or ("uv" if find_uv() is not None else "pip")
 
 
 def pip_command() -> list[str] | None:
