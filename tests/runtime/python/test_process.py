@@ -127,6 +127,7 @@ def test_steps_around_another_model_run_alone_and_are_checked(started):
         process.run({"raw": X[:, :2]}, SOON_S, steps=["postprocess"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [("predict",), ("preprocess", "predict"), ("preprocess", "postprocess")])
 def test_a_step_that_the_bundle_does_not_name_is_not_left_out_in_silence(started, steps):
     with pytest.raises(
@@ -135,6 +136,7 @@ def test_a_step_that_the_bundle_does_not_name_is_not_left_out_in_silence(started
         started(STEPS, steps=steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     [
@@ -154,6 +156,7 @@ def test_functions_and_objects_with_predict_answer(started, source):
     np.testing.assert_array_equal(run(started(source, entry=entry)), X * 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "refusal"),
     [
@@ -235,6 +238,7 @@ BOTH_OUTPUTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["skops", "joblib", "pickle"])
 def test_a_stored_classifier_answers_labels_and_probabilities(started, tmp_path, kind):
     model = LogisticRegression().fit(ROWS, LABELS)
@@ -246,6 +250,7 @@ def test_a_stored_classifier_answers_labels_and_probabilities(started, tmp_path,
     assert [*process.run({"x": ROWS}, SOON_S, outputs=["label"])] == ["label"]
 
 
+@pytest.mark.slow
 def test_a_skops_file_with_a_type_that_is_not_trusted_is_refused(started, tmp_path):
     from sklearn.tree import DecisionTreeClassifier
 
@@ -262,6 +267,7 @@ def test_a_skops_file_with_a_type_that_is_not_trusted_is_refused(started, tmp_pa
     assert len(started(**changes, outputs=BOTH_OUTPUTS).run({"x": ROWS}, SOON_S)["label"]) == 60
 
 
+@pytest.mark.slow
 def test_a_model_of_data_frames_gets_its_columns_by_name(started, tmp_path):
     import pandas as pd
 
@@ -278,6 +284,7 @@ def test_a_model_of_data_frames_gets_its_columns_by_name(started, tmp_path):
     np.testing.assert_array_equal(answer["p"], model.predict_proba(frame))
 
 
+@pytest.mark.slow
 def test_a_model_of_texts_gets_them_as_a_list_and_sparse_answers_are_dense(started, tmp_path):
     texts = np.array(["one two", "two three", "한글"], object)
     model = TfidfVectorizer().fit(texts)
@@ -288,6 +295,7 @@ def test_a_model_of_texts_gets_them_as_a_list_and_sparse_answers_are_dense(start
     np.testing.assert_array_equal(answer["features"], model.transform(texts).toarray())
 
 
+@pytest.mark.slow
 def test_one_array_per_target_becomes_one_array(started, tmp_path):
     targets = np.stack([ROWS[:, 0] > 0, ROWS[:, 1] > 0], axis=1).astype(int)
     model = MultiOutputClassifier(LogisticRegression()).fit(ROWS, targets)
@@ -297,6 +305,7 @@ def test_one_array_per_target_becomes_one_array(started, tmp_path):
     np.testing.assert_array_equal(answer, np.stack(model.predict_proba(ROWS), axis=1))
 
 
+@pytest.mark.slow
 def test_a_method_that_returns_a_tuple_gives_several_outputs(started, tmp_path):
     from sklearn.neighbors import NearestNeighbors
 
@@ -307,6 +316,7 @@ def test_a_method_that_returns_a_tuple_gives_several_outputs(started, tmp_path):
     np.testing.assert_array_equal(answer["rows"], model.kneighbors(ROWS)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "refusal"),
     [
@@ -335,6 +345,7 @@ def test_an_exception_fails_one_call_and_its_traceback_is_in_the_log_only(starte
     np.testing.assert_array_equal(run(process), X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement", ["sys.exit(3)", "raise KeyboardInterrupt", "raise RuntimeError('\\ud800' * 9000)"]
 )
@@ -346,6 +357,7 @@ def test_every_exception_is_answered(started, statement):
     np.testing.assert_array_equal(run(process), X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "expected", "found"),
     [
@@ -401,6 +413,7 @@ def test_code_that_ends_its_process_is_an_error_that_says_how(started, statement
     assert found in ending(process)
 
 
+@pytest.mark.slow
 def test_a_crash_in_native_code_shows_in_the_log_where_it_was(started, caplog):
     caplog.set_level(logging.INFO, "lading.model")
     process = started("import ctypes\ndef M(x):\n    ctypes.string_at(0)")
@@ -444,6 +457,7 @@ LEAK = """
 """
 
 
+@pytest.mark.slow
 def test_code_that_leaks_is_ended_at_its_memory_limit(started):
     process = started(LEAK, memory_bytes=400_000_000)
 
@@ -456,6 +470,7 @@ def test_code_that_leaks_is_ended_at_its_memory_limit(started):
     assert not is_running(process.pid)
 
 
+@pytest.mark.slow
 def test_scikit_learn_fits_into_a_limit_of_half_a_gigabyte(started, tmp_path):
     model = LogisticRegression().fit(ROWS, LABELS)
     changes = stored(tmp_path, "joblib", model, call=BOTH)
@@ -463,6 +478,7 @@ def test_scikit_learn_fits_into_a_limit_of_half_a_gigabyte(started, tmp_path):
     assert len(process.run({"x": ROWS}, SOON_S)["label"]) == 60
 
 
+@pytest.mark.slow
 def test_printing_100_mb_neither_blocks_the_code_nor_fills_the_log(started, caplog):
     caplog.set_level(logging.INFO, "lading.model")
     source = """
@@ -517,6 +533,7 @@ FORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORKS)
 def test_code_may_fork_and_its_children_disturb_nothing_and_end_with_it(started, name):
     process = started(FORK.format(fork=FORKS[name]))
@@ -534,6 +551,7 @@ def processes_of_group(group: int) -> list[int]:
     return [int(pid) for pid, own, state in rows if int(own) == group and not state.startswith("Z")]
 
 
+@pytest.mark.slow
 def test_a_child_that_has_left_the_group_does_not_keep_a_call_waiting_when_the_process_ends(started):
     source = """
         import os, subprocess
@@ -589,6 +607,7 @@ def test_nothing_is_written_beside_the_code(started, tmp_path):
     assert [path.name for path in (tmp_path / "code").iterdir()] == ["model.py"]
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_the_thread_that_started_it(tmp_path):
     made = []
     thread = threading.Thread(target=lambda: made.append(ModelProcess(model_code(tmp_path, DOUBLE))))
@@ -599,6 +618,7 @@ def test_a_process_ends_with_the_thread_that_started_it(tmp_path):
     assert made[0].wait() in (0, -signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_process_ends_when_its_parent_is_killed(tmp_path):
     code = f"""
 import sys, threading

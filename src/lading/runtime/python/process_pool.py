@@ -151,7 +151,7 @@ class ProcessPool:
     def _none_ready(self, in_s: float) -> ModelProcessEnded:
         failure = next((slot.failure for slot in self._slots if slot.failure is not None), None)
         last = "" if failure is None else f"; {failure.message}"
-        found = f"none for {in_s:.0f} s{last}" if in_s > 0 else "that all are busy"
+        found = f"none for {round(in_s, 1):g} s{last}" if in_s > 0 else "that all are busy"
         return ModelProcessEnded(
             f"the processes of `{self.settings.name}`",
             expected="one that can answer",
@@ -210,11 +210,10 @@ class Slot:
             code = process.wait()
             self._pool.remove(process)
             process.close()
-            if not self._stopped.is_set():
-                self.failure = process.ended_because or ModelProcessEnded(
-                    f"the process of `{self._pool.settings.name}`", found=how_it_ended(code)
-                )
-                self._pause(time.monotonic() - ready)
+            self.failure = process.ended_because or ModelProcessEnded(
+                f"the process of `{self._pool.settings.name}`", expected="to run", found=how_it_ended(code)
+            )
+            self._pause(time.monotonic() - ready)
 
     def _loaded(self) -> ModelProcess:
         """Start a process and load the model."""
@@ -234,6 +233,8 @@ class Slot:
 
     def _pause(self, lived_s: float) -> None:
         """Wait before the next process, the longer the more often the last ones have ended soon."""
+        if self._stopped.is_set():
+            return
         restarts = self._pool.restarts
         if isinstance(self.failure, RunFailed):  # It was ended from outside, and did not fail.
             pause_s = 0.0
@@ -244,5 +245,7 @@ class Slot:
         self.ready_at = time.monotonic() + pause_s + self.load_s
         self._pool.notify()
         message = self.failure.message
-        log.warning("%s: %s; the next process starts in %.1f s", self._pool.settings.name, message, pause_s)
+        log.warning(
+            "%s: %s; the next process starts in %g s", self._pool.settings.name, message, round(pause_s, 2)
+        )
         self._stopped.wait(pause_s)

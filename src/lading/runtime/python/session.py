@@ -55,6 +55,11 @@ class PythonRuntime:
         """The numbers of the processes that run the model now."""
         return self._pool.pids()
 
+    @property
+    def busy_processes(self) -> int:
+        """How many processes run a request."""
+        return len(self._pool.running())
+
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that were cast already, however many rows they have.
 
