@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +19,12 @@ from lading.errors import ConversionError, LadingError, ParityLost
 from lading.pack.arguments import read_batch_axis, read_metrics, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.destination import move_into_place, writing_place
-from lading.pack.environment import describe_training, requirements
+from lading.pack.environment import describe_training, installed_requirements
 from lading.pack.golden_rows import golden_samples
 from lading.pack.parity_search import find_conversion, unchecked_inputs
 from lading.pack.probe_rows import gather_probe_rows
+from lading.pack.python_bundle import Environment, Facts, pack_python
+from lading.pack.python_models import Files, OwnCode, is_code
 from lading.pack.sources import load_model, read_samples
 from lading.parity import Tolerance, compare
 from lading.ref import check_name
@@ -29,6 +32,7 @@ from lading.runtime.open import load_runtime
 
 __all__ = ["pack"]
 
+_RUNTIMES = ("auto", "onnx", "python")
 _DTYPES = {"auto": ("float32", "float64"), "float32": ("float32",), "float64": ("float64",)}
 
 
@@ -46,25 +50,58 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     tolerance: Tolerance | float | None = None,
     golden: Literal["rows", "synthetic"] = "rows",
     batch_axis: Mapping[str, int | None] | str | Sequence[str] = (),
+    runtime: Literal["auto", "onnx", "python"] = "auto",
+    files: Files = (),
+    code: Files = (),
+    requirements: str | Path | Sequence[str] = "auto",
+    wheels: str | Path | None = None,
+    trust_types: Sequence[str] = (),
+    allow_pickle: bool = False,
     to: str | Path | None = None,
     overwrite: bool = False,
     on_note: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
-    `model` is a fitted estimator or pipeline, the path of an ``.onnx`` file, or ``module:object``. `samples`
-    are rows like those of training: an array, a data frame, a mapping of arrays, or a file. `labels` are
-    display names, by class value or in class order. ``golden="synthetic"`` stores no sample. With `overwrite`
-    a bundle at `to` is replaced once the new one holds. `batch_axis` is for an ONNX file whose rows are not
-    where they seem to be: ``"none"``, or the axis by input. `on_note` is called with each thing worth
-    knowing, as one sentence: which dtype was not good enough and why.
+    `model` is a fitted model of a framework, the path of an ``.onnx`` file, a class with `predict`, a
+    function, or ``module:object``. `samples` are rows like those of training: an array, a data frame, a
+    mapping of arrays, or a file. `labels` are display names, by class value or in class order.
+    ``golden="synthetic"`` stores no sample. With `overwrite` a bundle at `to` is replaced once the new one
+    holds. `batch_axis` is for an ONNX file whose rows are not where they seem to be: ``"none"``, or the
+    axis by input. `on_note` is called with each thing worth knowing, as one sentence: which dtype was not
+    good enough and why.
+
+    Code runs in Python, and with ``runtime="python"`` an estimator does so as well instead of being
+    converted: in an environment of its `requirements`, by default the packages that it imported at the
+    versions here, built from the folder `wheels` or from pip's index. `files` are what its `load` reads,
+    `code` further modules; `trust_types` are types of others in an estimator, and `allow_pickle` reads and
+    stores pickles.
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     note = on_note or (lambda _: None)
     _check_choices(name, dtype, golden, owner)
+    require(runtime in _RUNTIMES, "`runtime`", "one of `auto`, `onnx`, `python`", f"`{runtime}`")
     dest = Path(to) if to is not None else Path(f"{name}.bundle")
     place = writing_place(dest, overwrite=overwrite)
-    trained = open_model(load_model(model), read_batch_axis(batch_axis))
+    loaded = load_model(model, allow_pickle=allow_pickle)
+    if runtime == "python" or (runtime == "auto" and is_code(loaded)):
+        facts = Facts(
+            name=name,
+            owner=owner,
+            purpose=purpose,
+            description=description,
+            metrics=read_metrics(metrics or {}),
+            tolerance=read_tolerance(tolerance),
+            labels=partial(display_names, labels),
+        )
+        own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
+        environment = Environment(requirements, None if wheels is None else Path(wheels))
+        synthetic = golden == "synthetic"
+        bundle = pack_python(
+            loaded, read_samples(samples), facts, place, own, environment, synthetic=synthetic, note=note
+        )
+        return move_into_place(bundle, dest)
+    trained = open_model(loaded, read_batch_axis(batch_axis))
     probe = gather_probe_rows(trained, trained.table(read_samples(samples)), note)
     proof, notes = find_conversion(trained, probe, _DTYPES[dtype], read_tolerance(tolerance))
     for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
@@ -85,7 +122,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     kept = golden_samples(trained, probe, proof, synthetic=golden == "synthetic")
     with destination_errors(f"bundle `{dest}`"):
         bundle = write_bundle(
-            place, draft, model=proof.conversion.model, samples=kept, requirements=requirements()
+            place, draft, model=proof.conversion.model, samples=kept, requirements=installed_requirements()
         )
     _replay_or_remove(bundle, trained.title)
     return move_into_place(bundle, dest)

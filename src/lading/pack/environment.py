@@ -23,7 +23,7 @@ def describe_training(framework: str, packages: tuple[str, ...]) -> Training:
     )
 
 
-def requirements() -> str:
+def installed_requirements() -> str:
     """List everything that is installed here as ``name==version`` lines, sorted."""
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():

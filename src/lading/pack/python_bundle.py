@@ -1,7 +1,7 @@
 """A model that runs in Python becomes a bundle: its code, its files, its environment, and the proof of all.
 
-The answers come from the model as it is here. Then it runs in a process of its own with what the bundle holds,
-to see which packages it needs, and in the environment that is built from their lock: only what answers
+The answers come from the model as it is here. Then it runs in a process of its own with what the bundle
+holds, to see which packages it needs, and in the environment that is built from their lock: only what answers
 the same there is a bundle. Converts nothing.
 """
 
@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import LOCK_FILE, Bundle, Draft, Samples, write_bundle
 from lading.bundle.formats.v2 import CODE, FILES, file_formats, what_loading_executes
-from lading.convert.table import Table
+from lading.convert.table import Table, make_table
 from lading.errors import (
     ConversionError,
     ConverterFailed,
@@ -33,11 +34,11 @@ from lading.errors import (
     SamplesRefused,
 )
 from lading.pack import sampling
-from lading.pack.environment import describe_training, requirements
+from lading.pack.environment import describe_training, installed_requirements
 from lading.pack.golden_rows import MAX_GOLDEN_BYTES, choose_rows
 from lading.pack.parity_search import usual_tolerance
 from lading.pack.probe_rows import DRAWN_ROWS, MAX_SAMPLES
-from lading.pack.python_models import PythonModel
+from lading.pack.python_models import OwnCode, PythonModel, code_model, estimator_model, is_code
 from lading.pack.requirements import lock_requirements
 from lading.parity import Tolerance, compare
 from lading.runtime.open import load_runtime
@@ -79,20 +80,47 @@ class Facts:
     labels: Callable[[tuple[str, ...], Signature], dict[str, str]]
 
 
-def pack_python(
+def pack_python(  # noqa: PLR0913 - all that `pack` was called with
+    thing: Any,
+    samples: Any,
+    facts: Facts,
+    place: Path,
+    own: OwnCode,
+    environment: Environment,
+    *,
+    synthetic: bool,
+    note: Callable[[str], None],
+) -> Bundle:
+    """Prove `thing`, code or an estimator, on `samples`, and write the bundle to `place`.
+
+    Raises `ConversionError`, `RequirementsRefused`, `EnvironmentFailed`.
+    """
+    if not is_code(thing):
+        model, trained = estimator_model(thing, own)
+        return _pack(model, trained.table(samples), facts, place, environment, synthetic, note)
+    files = own.named_files()
+    with laid_out(files) as folder:
+        model = code_model(thing, files, own, folder / FILES)
+        if samples is None:
+            raise SamplesRefused(
+                f"samples of `{model.title}`",
+                expected="rows like those of requests",
+                found="none",
+                hint="pass `--samples FILE` (`samples=X` in Python): the proof is computed from them",
+            )
+        table = make_table(samples, model.title)
+        return _pack(model, table, facts, place, environment, synthetic, note)
+
+
+def _pack(
     model: PythonModel,
     table: Table,
     facts: Facts,
     place: Path,
-    *,
     environment: Environment,
     synthetic: bool,
     note: Callable[[str], None],
 ) -> Bundle:
-    """Prove `model` on the rows of `table` and write the bundle to `place`.
-
-    Raises `ConversionError`, `SamplesRefused`, `RequirementsRefused`, `EnvironmentFailed`.
-    """
     table = _chosen(table, synthetic, model.title, note)
     inputs, arrays = _inputs(table, model)
     expected = _answers(model, table, arrays)
@@ -127,7 +155,7 @@ def pack_python(
     )
     with destination_errors(f"bundle `{place}`"):
         bundle = write_bundle(
-            place, draft, model=None, samples=samples, requirements=requirements(), more=files
+            place, draft, model=None, samples=samples, requirements=installed_requirements(), more=files
         )
     try:
         _replay(bundle, model.title, environment.wheels, note)
@@ -262,7 +290,7 @@ def _imported_modules(
 
     Raises `ConverterFailed` if that is not all that the model needs, `ParityLost` if it answers otherwise.
     """
-    with _laid_out(model.files) as folder:
+    with laid_out(model.files) as folder:
         settings = ProcessSettings(
             name=name,
             interpreter=Path(sys.executable),
@@ -296,7 +324,7 @@ def _imported_modules(
 
 
 @contextmanager
-def _laid_out(files: Mapping[str, bytes | Path]) -> Iterator[Path]:
+def laid_out(files: Mapping[str, bytes | Path]) -> Iterator[Path]:
     """Write `files` to a temporary folder, as they are in a bundle."""
     with tempfile.TemporaryDirectory(prefix="lading-pack-") as name:
         folder = Path(name)

@@ -16,10 +16,10 @@ import numpy as np
 
 from lading.bundle.formats.v2 import FILES
 from lading.convert import TrainedModel
-from lading.convert.stored_object import stored
 from lading.convert.table import Table
 from lading.errors import ConverterFailed, InvalidSetting, one_line
 from lading.pack.code_files import code_of, code_of_type
+from lading.pack.stored_estimator import stored
 from lading.runtime.python.shim import STEPS, Model, caller_of
 from lading.signature import Array
 
@@ -52,23 +52,42 @@ def is_code(model: Any) -> bool:
     return isinstance(model, Model) or inspect.isfunction(model)
 
 
-def files_of(files: Sequence[str | Path] | Mapping[str, str | Path]) -> dict[str, bytes | Path]:
-    """Return files by their names in the bundle; raises `InvalidSetting` for what is no file, or twice."""
+Files = Sequence[str | Path] | Mapping[str, str | Path]
+"""Files that a bundle takes along, by their own names or by the names that they get there."""
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """What comes with a model of its packer's own: files that it loads, further modules, types to trust."""
+
+    files: Files = ()
+    code: Files = ()
+    trust_types: Sequence[str] = ()
+    allow_pickle: bool = False
+
+    def named_files(self) -> dict[str, bytes | Path]:
+        """Return the files by their names in the bundle; raises `InvalidSetting`."""
+        return {f"{FILES}/{name}": path for name, path in _by_name("file", self.files).items()}
+
+    def modules(self) -> dict[str, Path]:
+        """Return the files of the modules by their names; raises `InvalidSetting`."""
+        return {name.removesuffix(".py"): path for name, path in _by_name("module", self.code).items()}
+
+
+def _by_name(kind: str, files: Files) -> dict[str, Path]:
     pairs = files.items() if isinstance(files, Mapping) else [(Path(file).name, file) for file in files]
-    taken: dict[str, bytes | Path] = {}
+    taken: dict[str, Path] = {}
     for name, file in pairs:
         path = Path(file)
         if not path.is_file():
-            raise InvalidSetting(f"file `{path}`", expected="a file", found="none of that name")
-        if f"{FILES}/{name}" in taken:
-            raise InvalidSetting(f"file `{path}`", expected="names that differ", found=f"`{name}` twice")
-        taken[f"{FILES}/{name}"] = path
+            raise InvalidSetting(f"{kind} `{path}`", expected="a file", found="none of that name")
+        if name in taken:
+            raise InvalidSetting(f"{kind} `{path}`", expected="names that differ", found=f"`{name}` twice")
+        taken[name] = path
     return taken
 
 
-def code_model(
-    model: Any, files: Mapping[str, bytes | Path], more_code: Mapping[str, Path], folder: Path
-) -> PythonModel:
+def code_model(model: Any, files: Mapping[str, bytes | Path], own: OwnCode, folder: Path) -> PythonModel:
     """Return a class or function as a model; it is loaded here from `folder`, which has its files.
 
     Raises `ConverterFailed` if its code cannot be taken along, or it does not load here.
@@ -81,7 +100,7 @@ def code_model(
             found="an instance with values of its own",
             hint="pass the class, and what it needs in `files`",
         )
-    code = code_of(thing, more_code)
+    code = code_of(thing, own.modules())
     title = thing.__qualname__
     try:
         loaded = thing() if inspect.isclass(thing) else thing
@@ -101,17 +120,15 @@ def code_model(
     )
 
 
-def estimator_model(
-    estimator: Any, *, trust_types: Sequence[str], allow_pickle: bool, more_code: Mapping[str, Path]
-) -> tuple[PythonModel, TrainedModel]:
+def estimator_model(estimator: Any, own: OwnCode) -> tuple[PythonModel, TrainedModel]:
     """Return a fitted estimator as a model: stored by skops, or pickled where that is allowed.
 
     Raises `ConverterFailed`, `ExtraMissing`.
     """
-    kept = stored(estimator, trust_types=trust_types, allow_pickle=allow_pickle)
+    kept = stored(estimator, trust_types=own.trust_types, allow_pickle=own.allow_pickle)
     files: dict[str, bytes | Path] = dict(kept.files)
     for name in kept.types:
-        files.update(code_of_type(name, more_code))
+        files.update(code_of_type(name, own.modules()))
     trained = kept.trained
     model = PythonModel(
         title=trained.title,

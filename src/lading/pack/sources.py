@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from lading.convert.pickled import load_pickle
 from lading.convert.table import is_number
 from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra, one_line
 
@@ -39,13 +40,14 @@ def read_samples(samples: Any) -> Any:
         raise SamplesRefused(where, expected="a readable file", found=one_line(error)) from error
 
 
-def load_model(model: Any) -> Any:
+def load_model(model: Any, *, allow_pickle: bool = False) -> Any:
     """Return the object that ``module:object`` names (the working directory counts), else `model` itself.
 
-    Raises `InvalidSetting` without such a module or object, `ConverterFailed` if the module fails.
+    With `allow_pickle`, what is in a pickle or joblib file: loading it runs whatever it says. Raises
+    `InvalidSetting` without such a module or object, `ConverterFailed` if the module fails.
     """
     if not isinstance(model, str) or ":" not in model or Path(model).suffix == ".onnx":
-        return _refuse_pickle(model)
+        return _unpickled(model, allowed=allow_pickle)
     name, _, attribute = model.partition(":")
     loaded = _import(name, model)
     for part in attribute.split("."):
@@ -81,16 +83,17 @@ def _import(name: str, model: str) -> Any:
         sys.path.remove(here)
 
 
-def _refuse_pickle(model: Any) -> Any:
-    # Unpickling executes whatever the file says.
-    if isinstance(model, str | Path) and Path(model).suffix in (".pkl", ".pickle", ".joblib"):
+def _unpickled(model: Any, *, allowed: bool) -> Any:
+    if not isinstance(model, str | Path) or Path(model).suffix not in (".pkl", ".pickle", ".joblib"):
+        return model
+    if not allowed:
         raise ConverterFailed(
             f"`{model}`",
             expected="an `.onnx` file or `module:object`",
-            found="a pickle",
-            hint="name the fitted object as module:object; lading never unpickles a file",
+            found="a pickle, which runs whatever it says when it is loaded",
+            hint="if you made it yourself, load it with `--allow-pickle` (`allow_pickle=True` in Python)",
         )
-    return model
+    return load_pickle(Path(model))
 
 
 def _read_npz(path: Path) -> Any:

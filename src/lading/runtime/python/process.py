@@ -181,7 +181,7 @@ class ModelProcess:
         self._ask({"op": "ping"}, {}, deadline_s)
 
     def modules(self, deadline_s: float) -> list[str]:
-        """Return the names of the modules that the process has imported; raises as `ping` does."""
+        """Return the names of the modules that the model has imported; raises as `ping` does."""
         answer, _ = self._ask({"op": "modules"}, {}, deadline_s)
         return [str(name) for name in answer["modules"]]
 

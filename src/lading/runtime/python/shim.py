@@ -657,8 +657,8 @@ class StoredObject:
 def is_known_type(name: str) -> bool:
     """Return whether `name` is a class of scikit-learn, or a class or ufunc of numpy or scipy.
 
-    Such a type does nothing when it is loaded but hold values. Any other, a function above all, may do what it
-    likes with the values of requests.
+    Such a type does nothing when it is loaded but hold values. Any other, a function above all, may do
+    anything with the values of requests.
     """
     module, _, attribute = name.rpartition(".")
     if module.partition(".")[0] not in ("sklearn", "numpy", "scipy"):
@@ -712,6 +712,8 @@ _LONGEST_MESSAGE, _LONGEST_TRACEBACK = 2_000, 16_000
 def serve(channel: Channel) -> None:
     """Answer requests until the other end closes the connection."""
     loaded: Loaded | None = None
+    # What the environment imports at every start is no need of the model's.
+    before = frozenset(sys.modules)
     while True:
         try:
             request, arrays = channel.receive()
@@ -727,7 +729,7 @@ def serve(channel: Channel) -> None:
                 gc.collect()
                 gc.freeze()
             elif request["op"] == "modules":
-                answer = {"modules": sorted(sys.modules)}
+                answer = {"modules": sorted(sys.modules.keys() - before)}
             elif request["op"] == "run":
                 assert loaded is not None
                 outputs = loaded.run(request, arrays)
