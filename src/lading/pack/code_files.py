@@ -14,7 +14,6 @@ import inspect
 import linecache
 import sys
 import sysconfig
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +66,16 @@ def code_of(thing: Any, more: Mapping[str, Path] | None = None) -> Code:
             raise _refused(thing, "a module with a file", f"`{module}`")
         _add_file(modules, module, Path(file))
     return Code(f"{module}:{name}", dict(sorted(modules.items())))
+
+
+def imports_of(files: Mapping[str, bytes | Path]) -> frozenset[str]:
+    """Return the top-level names of all that the modules among `files` of a bundle import."""
+    sources = (content for name, content in files.items() if name.startswith(f"{CODE}/"))
+    return frozenset(
+        name
+        for source in sources
+        for name in _imports(source if isinstance(source, bytes) else source.read_bytes(), "code")
+    )
 
 
 def code_of_type(name: str, more: Mapping[str, Path] | None = None) -> dict[str, bytes]:
@@ -214,23 +223,34 @@ class _Slice:
 
 def _source(thing: Any, name: str) -> str:
     """Return the source of a definition at the top of a script or of a cell of a notebook."""
-    code = _code_object(thing)
-    # Not `inspect.getsource`, which looks classes up by the file of their module: a notebook has none.
-    lines = linecache.getlines(code.co_filename) if code is not None else []
-    try:
-        tree = ast.parse("".join(lines))
-    except SyntaxError:
-        tree = ast.parse("")
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return textwrap.dedent("".join(lines[first - 1 : node.end_lineno])).rstrip()
+    for file in _places(thing):
+        # Not `inspect.getsource`, which looks classes up by the file of their module: a notebook has none.
+        lines = linecache.getlines(file)
+        try:
+            tree = ast.parse("".join(lines))
+        except SyntaxError:
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                return "".join(lines[first - 1 : node.end_lineno]).rstrip()
     raise ConverterFailed(
         f"`{name}`",
         expected="a definition with its source",
         found="none: it was typed in or made while running",
         hint="put it into a module, such as `model.py`, and import it from there",
     )
+
+
+def _places(thing: Any) -> Iterator[str]:
+    """Return the files, or cells of a notebook, in which a definition may be: the likeliest first."""
+    code = _code_object(thing)
+    if code is not None:
+        yield code.co_filename
+        return
+    # A class without a function of its own does not say where it is; the newest cell of a notebook counts.
+    file = getattr(sys.modules[_MAIN], "__file__", None)
+    yield from [file] if file else [*linecache.cache][::-1]
 
 
 def _code_object(thing: Any) -> CodeType | None:

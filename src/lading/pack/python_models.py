@@ -18,7 +18,7 @@ from lading.bundle.formats.v2 import FILES
 from lading.convert import TrainedModel
 from lading.convert.table import Table
 from lading.errors import ConverterFailed, InvalidSetting, one_line
-from lading.pack.code_files import code_of, code_of_type
+from lading.pack.code_files import code_of, code_of_type, imports_of
 from lading.pack.stored_estimator import stored
 from lading.runtime.python.shim import STEPS, Model, caller_of
 from lading.signature import Array
@@ -29,8 +29,8 @@ class PythonModel:
     """A model, and what a bundle has of it.
 
     ``answer`` asks it here: for rows of samples and the same rows by input. ``files`` are names in the bundle
-    and their content. ``columns`` are names of the columns of outputs. ``needs_dtypes`` is whether whole
-    numbers among the columns must stay such.
+    and their content, ``imports`` the top modules that the model itself names. ``columns`` are names of the
+    columns of outputs. ``needs_dtypes`` is whether whole numbers among the columns must stay such.
     """
 
     title: str
@@ -38,6 +38,7 @@ class PythonModel:
     entry: str
     steps: tuple[str, ...]
     files: dict[str, bytes | Path]
+    imports: frozenset[str]
     answer: Callable[[Table, Mapping[str, Array]], dict[str, Array]]
     purpose: str = ""
     class_values: tuple[str, ...] = ()
@@ -116,7 +117,14 @@ def code_model(model: Any, files: Mapping[str, bytes | Path], own: OwnCode, fold
 
     framework = f"Python {platform.python_version()}"
     return PythonModel(
-        title, framework, code.entry, steps, {**code.modules, **files}, answer, purpose="prediction"
+        title=title,
+        framework=framework,
+        entry=code.entry,
+        steps=steps,
+        files={**code.modules, **files},
+        imports=imports_of(code.modules),
+        answer=answer,
+        purpose="prediction",
     )
 
 
@@ -136,6 +144,7 @@ def estimator_model(estimator: Any, own: OwnCode) -> tuple[PythonModel, TrainedM
         entry=f"lading:{kept.kind}",
         steps=("predict",),
         files=files,
+        imports=kept.imports | imports_of(files),
         answer=lambda table, _: trained.outputs(table),
         purpose=trained.purpose,
         class_values=trained.class_values,

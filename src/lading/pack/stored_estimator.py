@@ -24,13 +24,15 @@ from lading.runtime.python.shim import TRUSTED_FILE, is_known_type
 class StoredEstimator:
     """How an estimator is stored: the ``kind`` of file, and the files.
 
-    ``types`` are those, as ``module.name``, whose code may have to come along. ``needs_dtypes`` is whether it
-    tells whole numbers from others, as encoders do.
+    ``types`` are those, as ``module.name``, whose code may have to come along, and ``imports`` the top
+    modules without which it does not load. ``needs_dtypes`` is whether it tells whole numbers from others, as
+    encoders do.
     """
 
     kind: str
     files: dict[str, bytes]
     trained: TrainedModel
+    imports: frozenset[str]
     types: tuple[str, ...] = ()
     needs_dtypes: bool = False
 
@@ -49,7 +51,7 @@ def stored(estimator: Any, *, trust_types: Sequence[str] = (), allow_pickle: boo
     if allow_pickle:
         kind = "joblib"
         files[f"{FILES}/model.{kind}"] = _pickled(estimator)
-        unknown = _types_in(estimator)
+        types = unknown = _types_in(estimator)
     else:
         kind = "skops"
         data, types = _by_skops(estimator)
@@ -67,7 +69,11 @@ def stored(estimator: Any, *, trust_types: Sequence[str] = (), allow_pickle: boo
         if unknown:
             files[TRUSTED_FILE] = "".join(f"{name}\n" for name in sorted(unknown)).encode()
     files[f"{FILES}/model.json"] = json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()
-    return StoredEstimator(kind, files, trained, tuple(unknown), needs_dtypes=_has_encoders(estimator))
+    imports = {name.partition(".")[0] for name in (*types, *_types_in(estimator))}
+    imports |= {kind} | ({"pandas"} if names is not None else set())
+    return StoredEstimator(
+        kind, files, trained, frozenset(imports), tuple(unknown), needs_dtypes=_has_encoders(estimator)
+    )
 
 
 def _by_skops(estimator: Any) -> tuple[bytes, list[str]]:

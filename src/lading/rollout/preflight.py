@@ -12,6 +12,7 @@ from lading.evidence import Evidence, Fingerprint
 from lading.gates import Gates, judge
 from lading.ref import Ref
 from lading.runtime.host.fingerprint import fingerprint
+from lading.runtime.python.host import this_host
 from lading.verify import verify
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def runtime_text(fingerprint: Fingerprint) -> str:
 
 
 def _verify_here(registry: Registry, version: ModelVersion, holding: list[Evidence]) -> Evidence:
-    evidence = verify(registry.fetch(Ref(version.name, digest=version.digest)))
+    evidence = verify(registry.fetch(Ref(version.name, digest=version.digest)), python=this_host())
     # Recorded also if it fails: servers refuse a version whose last evidence does not hold.
     registry.record(evidence)
     if evidence.holds:

@@ -16,7 +16,7 @@ from lading.evidence import Evidence
 from lading.gates import Gates, judge
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.host.fingerprint import fingerprint
-from lading.runtime.python.host import Allow, PythonHost
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.verify.checks import Report
 from lading.verify.golden_replay import replay, replay_alone
 
@@ -58,22 +58,21 @@ def verify(
     live: Measured | None = None,
     threads: int = 0,
     timeout_s: float = TIMEOUT_S,
-    allow: Allow = "none",
-    wheels: Path | None = None,
+    python: PythonHost = DEFAULT_HOST,
 ) -> Evidence:
     """Run every check of a bundle here and return the evidence; it holds if none failed.
 
     A bundle that is open is opened again, so that its files are read now. `live` is the version that
     serves, which some gates compare with; ``threads=0`` means the CPUs of the cgroup. A check is skipped if
-    one that it depends on did not pass. `allow` is what of the bundle's own may run, and `wheels` a folder to
-    build its environment from. The model runs in processes of their own, `timeout_s` in all: one
+    one that it depends on did not pass. `python` says whether a bundle's own code may
+    run, and how. The model runs in processes of their own, `timeout_s` in all: one
     that crashes or does not end fails the check of that step. Raises `ExtraMissing` without ONNX Runtime.
     """
     here = fingerprint()
     report = Report()
     opened = report.open(bundle)
     if opened is not None:
-        report.examine(opened, threads or cpu_limit(), timeout_s, PythonHost(allow=allow, wheels=wheels))
+        report.examine(opened, threads or cpu_limit(), timeout_s, python)
     else:
         report.skip(CHECKS[CHECKS.index("onnx") :], because="the bundle could not be opened")
     checks = list(report.checks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lading.bundle import Bundle
 from lading.errors import BatchMismatch, LadingError
@@ -41,6 +41,7 @@ class Checks:
         """`on_begin` is called with the name of a check that is made now, `on_end` with its outcome."""
         self.checks: list[Check] = []
         self.numbers: dict[str, float] = {}
+        self._needs: Mapping[str, str] = NEEDS
         self._on_begin = on_begin
         self._on_end = on_end
 
@@ -66,7 +67,7 @@ class Checks:
 
     def missing(self, name: str) -> str:
         """Return the check that `name` builds on if it did not pass; empty if it did, or there is none."""
-        needed = NEEDS.get(name)
+        needed = self._needs.get(name)
         broken = [check for check in self.checks if check.name == needed and check.outcome != "passed"]
         return broken[0].name if broken else ""
 
@@ -85,6 +86,9 @@ class ModelChecks(Checks):
     def examine(self, bundle: Bundle, threads: int, python: PythonHost) -> None:
         """Make every check of `MODEL_CHECKS`; a model in Python runs on the terms of `python`."""
         manifest = bundle.manifest
+        if not bundle.has_onnx:
+            # What does not apply was not passed, and holds nothing up.
+            self._needs = {name: needed for name, needed in NEEDS.items() if needed != "opset"}
         within = f"rtol {manifest.tolerance.rtol:g}, atol {manifest.tolerance.atol:g}"
         golden = f"the answers of {manifest.expected_from} within {within}"
         self.check("onnx", "a model that the ONNX checker accepts", lambda: environment.check_onnx(bundle))

@@ -53,6 +53,13 @@ def inspect(bundle: Ref | Path, registry: str | None, as_json: bool) -> None:
     printing.table(("file", "size", "sha256"), files)
 
 
+_OWN: dict[bool | str, str] = {
+    False: "nothing",
+    "code": "code: served only with `--allow code`",
+    "pickle": "a pickle: served only with `--allow pickle`",
+}
+
+
 def _fields(bundle: Bundle) -> list[tuple[str, str]]:
     manifest = bundle.manifest
     training = manifest.training
@@ -69,7 +76,24 @@ def _fields(bundle: Bundle) -> list[tuple[str, str]]:
         ("tolerance", _tolerance(manifest)),
         ("trained with", f"{training.framework}, Python {training.python}, {training.platform}"),
         ("commit", training.git_commit or ""),
+        *_python_fields(bundle),
         ("path", str(bundle.path)),
+    ]
+
+
+def _python_fields(bundle: Bundle) -> list[tuple[str, str]]:
+    """Return what a bundle that runs in Python states of its code and its environment."""
+    manifest = bundle.manifest
+    if manifest.runtime != "python":
+        return []
+    pins = bundle.lock().versions
+    packages = ", ".join(f"{name} {version}" for name, version in pins.items())
+    return [
+        ("runs", f"{manifest.entry} in Python {manifest.python}"),
+        ("steps", ", ".join(manifest.steps)),
+        ("runs of its own", _OWN[manifest.executes]),
+        ("stored as", ", ".join(manifest.formats)),
+        ("packages", packages),
     ]
 
 

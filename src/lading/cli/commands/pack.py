@@ -112,6 +112,45 @@ _ACTIONS = (
     help="Axis of the rows of an .onnx file's input, or `none`; repeatable.  [default: 0 where all share it]",
 )
 @click.option(
+    "--runtime",
+    type=click.Choice(["auto", "onnx", "python"]),
+    default="auto",
+    show_default=True,
+    help="What runs it; auto is ONNX Runtime, and Python in an environment of its own for code.",
+)
+@click.option(
+    "--file",
+    "files",
+    type=FILE,
+    multiple=True,
+    help="File that the model's `load` reads; repeatable.",
+)
+@click.option("--code", type=FILE, multiple=True, help="Further module of the model's code; repeatable.")
+@click.option(
+    "--requirement",
+    "requirements",
+    multiple=True,
+    metavar="NAME[==VERSION]",
+    help="Package that the model needs, or a file of them; repeatable.  [default: those that it imports]",
+)
+@click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of wheels to build the environment from, offline.  [default: pip's package index]",
+)
+@click.option(
+    "--trust-type",
+    "trust_types",
+    multiple=True,
+    metavar="MODULE.NAME",
+    help="Type in the model that is neither of scikit-learn nor of numpy; repeatable.",
+)
+@click.option(
+    "--allow-pickle",
+    is_flag=True,
+    help="Read a pickle, and store the model as one if it runs in Python: both run whatever the file says.",
+)
+@click.option(
     "-o",
     "--output",
     "to",
@@ -123,7 +162,7 @@ _ACTIONS = (
 @timeout_option(3600.0, "Seconds that packing may take in all.")
 @json_option
 def pack(model: str, timeout_s: float, **options: Any) -> None:
-    """Pack MODEL, an .onnx file or a Python object given as `module:object`.
+    """Pack MODEL: an .onnx file, or an estimator, class or function given as `module:object`.
 
     The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
     answers differ after conversion is refused. All of it runs in a process of its own: a model that crashes
@@ -137,6 +176,7 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
     # click collects the values of a repeatable option as a tuple of pairs.
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)
+    options["requirements"] = _requirements(options["requirements"])
     with printing.spinner(f"packing {model}"):
         bundle = pack_model(model, **options, on_note=_print_note)
     _print_summary(bundle, drawn=options["samples"] is None)
@@ -163,6 +203,14 @@ def _check_model(model: str) -> None:
     if is_object and here not in sys.path:
         # As `python -m` does, because the module is usually a script in the current folder.
         sys.path.insert(0, here)
+
+
+def _requirements(stated: tuple[str, ...]) -> str | Path | list[str]:
+    if not stated:
+        return "auto"
+    # A file of requirements, as pip takes it by `-r`.
+    is_file = len(stated) == 1 and Path(stated[0]).is_file()
+    return Path(stated[0]) if is_file else list(stated)
 
 
 def _tolerance(options: dict[str, Any]) -> Tolerance | None:

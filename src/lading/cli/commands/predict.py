@@ -13,6 +13,7 @@ from lading.cli.ui.command import Command
 from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.parameters import (
     BundleType,
+    allow_option,
     complete_files,
     json_option,
     open_bundle,
@@ -91,6 +92,7 @@ class TargetType(BundleType):
     show_default=True,
     help="Seconds to wait for the server.",
 )
+@allow_option
 @registry_option
 @json_option
 def predict(target: Ref | Path | str, **options: Any) -> None:
@@ -144,6 +146,7 @@ def _predict_remotely(url: str, options: dict[str, Any]) -> dict[str, Any]:
 def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]:
     from lading.bundle.requests import request_signature
     from lading.cli.ui.input_rows import read_rows
+    from lading.runtime.python.host import this_host
     from lading.trial import answer
 
     bundle, name = _open(target, options["registry"])
@@ -153,7 +156,8 @@ def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]
     else:
         inputs = _cast(read_rows(options["source"], lambda: signature), signature)
     with printing.spinner(f"loading {target}"):
-        prediction = answer(bundle, inputs, outputs=options["outputs"], label=options["label"])
+        python = this_host(options["allow"])
+        prediction = answer(bundle, inputs, outputs=options["outputs"], label=options["label"], python=python)
     return _json(prediction, name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from lading.cli.ui.evidence_view import report_evidence
 from lading.cli.ui.parameters import (
     FILE,
     BundleType,
+    allow_option,
     json_option,
     open_registry,
     registry_option,
@@ -39,11 +40,10 @@ if TYPE_CHECKING:
 @click.argument("bundle", type=BundleType(), metavar="DIR|REF")
 @click.option("--gates", type=FILE, help="TOML file of limits that the numbers must meet.")
 @timeout_option(600.0, "Seconds that running the model may take in all.")
+@allow_option
 @registry_option
 @json_option
-def verify(
-    bundle: Ref | Path, gates: Path | None, timeout_s: float, registry: str | None, as_json: bool
-) -> None:
+def verify(bundle: Ref | Path, gates: Path | None, as_json: bool, **options: Any) -> None:
     """Run every check of a bundle here; exit 0 only if all of them pass.
 
     The model runs in a process of its own: one that crashes or does not end is a check that failed.
@@ -54,7 +54,7 @@ def verify(
     from lading.gates import Gates
 
     limits = Gates.read(gates) if gates is not None else None
-    evidence = _evidence(bundle, limits, timeout_s, registry)
+    evidence = _evidence(bundle, limits, **options)
     report_evidence(evidence, as_json=as_json)
     made = [check for check in evidence.checks if check.outcome != "skipped"]
     skipped = len(evidence.checks) - len(made)
@@ -62,17 +62,22 @@ def verify(
     printing.info(f"`{evidence.name}` holds here: {checks} on {_machine(evidence)}")
 
 
-def _evidence(source: Ref | Path, gates: Gates | None, timeout_s: float, url: str | None) -> Evidence:
+def _evidence(
+    source: Ref | Path, gates: Gates | None, timeout_s: float, registry: str | None, allow: str | None
+) -> Evidence:
+    from lading.runtime.python.host import this_host
     from lading.verify import verify as verify_bundle
 
+    python, url = this_host(allow), registry
     if isinstance(source, Path):
         with printing.spinner(f"verifying {source}"):
             live = _live(_name_in(source), gates, url)
-            return verify_bundle(source, gates=gates, live=live, timeout_s=timeout_s)
-    with open_registry(url) as registry, printing.spinner(f"verifying {source}"):
+            return verify_bundle(source, gates=gates, live=live, timeout_s=timeout_s, python=python)
+    with open_registry(url) as opened, printing.spinner(f"verifying {source}"):
         live = _live(source.name, gates, url)
-        evidence = verify_bundle(registry.fetch(source), gates=gates, live=live, timeout_s=timeout_s)
-        _record(registry, evidence)
+        bundle = opened.fetch(source)
+        evidence = verify_bundle(bundle, gates=gates, live=live, timeout_s=timeout_s, python=python)
+        _record(opened, evidence)
     return evidence
 
 

@@ -165,6 +165,14 @@ number_option = click.option(
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Reason to record in the history.")
 
 
+allow_option = click.option(
+    "--allow",
+    type=click.Choice(["none", "code", "pickle"]),
+    help="What of the bundle may run here: nothing of its own, its modules, or pickles, too.  "
+    "[default: LADING_ALLOW, else none]",
+)
+
+
 def timeout_option(default_s: float, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--timeout-s`` of a command that ends what does not end."""
     return click.option(

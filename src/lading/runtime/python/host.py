@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
+from lading.settings import ServeSettings, serve_settings
+
 Allow = Literal["none", "code", "pickle"]
 """What of a bundle's own may run here: nothing, its modules, or what it has pickled as well."""
 
@@ -28,3 +32,22 @@ class PythonHost:
 
 
 DEFAULT_HOST = PythonHost()
+
+
+def host_of(settings: ServeSettings) -> PythonHost:
+    """Return how Python runs in a server of these settings."""
+    return PythonHost(
+        allow=msgspec.convert(settings.allow, Allow),
+        wheels=Path(settings.wheels) if settings.wheels else None,
+        processes=settings.model_processes,
+        memory_bytes=settings.process_memory_mb * 1_000_000,
+        run_deadline_s=settings.deadline_s,
+    )
+
+
+def this_host(allow: str | None = None) -> PythonHost:
+    """Return how Python runs by the variables of the environment; `allow` wins over ``LADING_ALLOW``.
+
+    Raises `InvalidSetting`.
+    """
+    return host_of(serve_settings({"allow": allow}))

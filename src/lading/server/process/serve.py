@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
-import msgspec
-
 from lading.errors import UnavailableError
 from lading.logs import set_up_logging, show_stacks
 from lading.onnx_runtime import limit_memory
@@ -24,7 +22,7 @@ from lading.runtime.host.allocator import keep_freed_memory
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.host.descriptors import check_descriptors
 from lading.runtime.host.memory import memory_limit
-from lading.runtime.python.host import Allow, PythonHost
+from lading.runtime.python.host import host_of
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.request_memory import RequestMemory
 from lading.server.loading.follower import following
@@ -184,21 +182,11 @@ def _manager(
         weights_folder=worker.weights_folder if worker is not None else None,
         opening=opening,
         prover=prover if settings.isolate == "on" else None,
-        python=_python_host(settings),
+        python=host_of(settings),
     )
     if worker is not None:
         worker.on_crash(manager.take_out)
     return manager
-
-
-def _python_host(settings: ServeSettings) -> PythonHost:
-    return PythonHost(
-        allow=msgspec.convert(settings.allow, Allow),
-        wheels=Path(settings.wheels) if settings.wheels else None,
-        processes=settings.model_processes,
-        memory_bytes=settings.process_memory_mb * 1_000_000,
-        run_deadline_s=settings.deadline_s,
-    )
 
 
 def _plane(

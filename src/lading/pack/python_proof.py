@@ -1,0 +1,134 @@
+"""Runs what a bundle holds: with the Python of this process, and in the environment that was built for it.
+
+Both have to answer as the model did where it was packed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lading.bundle import Bundle, Samples
+from lading.bundle.formats.v2 import CODE, FILES
+from lading.errors import (
+    ConversionError,
+    ConverterFailed,
+    DeadlineExceeded,
+    ModelCodeFailed,
+    ModelInvalid,
+    ModelOutputInvalid,
+    ModelProcessEnded,
+    ParityLost,
+)
+from lading.pack.python_models import PythonModel
+from lading.parity import Tolerance, compare
+from lading.runtime.open import load_runtime
+from lading.runtime.python.host import Allow, PythonHost
+from lading.runtime.python.process import ModelProcess, ProcessSettings
+from lading.signature import Array, Signature
+
+_TRY_DEADLINE_S = 600.0
+_OF_CODE = (ModelCodeFailed, ModelInvalid, ModelOutputInvalid, ModelProcessEnded, DeadlineExceeded)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How a model behaves where it was packed: signature, golden samples, and how near answers have to be."""
+
+    signature: Signature
+    samples: Samples
+    tolerance: Tolerance
+
+
+def imported_modules(model: PythonModel, behaviour: Behaviour, name: str) -> list[str]:
+    """Run what the bundle will hold with the Python of this process; return the modules that it imported.
+
+    Raises `ConverterFailed` if that is not all that the model needs, `ParityLost` if it answers otherwise.
+    """
+    signature, samples = behaviour.signature, behaviour.samples
+    with laid_out(model.files) as folder:
+        settings = ProcessSettings(
+            name=name,
+            interpreter=Path(sys.executable),
+            code=folder / CODE if (folder / CODE).is_dir() else None,
+            files=folder / FILES,
+            entry=model.entry,
+            inputs=signature.inputs,
+            outputs=signature.outputs,
+            steps=model.steps,
+        )
+        try:
+            process = ModelProcess(settings)
+            try:
+                process.load(_TRY_DEADLINE_S)
+                answers = process.run(samples.inputs, _TRY_DEADLINE_S)
+                modules = process.modules(_TRY_DEADLINE_S)
+            finally:
+                process.close()
+        except _OF_CODE as error:
+            raise ConverterFailed(
+                f"`{model.title}`, run on its own",
+                expected="code that finds all it needs in the bundle and in installed packages",
+                found=error.found or error.message,
+                hint="pass more modules in `code`, and what it reads in `files`",
+            ) from error
+    parity = compare(signature.outputs, samples.outputs, answers, behaviour.tolerance)
+    if not parity.holds:
+        worst = str(parity.worst[0]) if parity.worst else "other answers"
+        raise ParityLost(f"`{model.title}`", expected="the same answers in a process of its own", found=worst)
+    return modules
+
+
+@contextmanager
+def laid_out(files: Mapping[str, bytes | Path]) -> Iterator[Path]:
+    """Write `files` to a temporary folder, as they are in a bundle."""
+    with tempfile.TemporaryDirectory(prefix="lading-pack-") as name:
+        folder = Path(name)
+        (folder / FILES).mkdir()
+        for path, content in files.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            if isinstance(content, bytes):
+                (folder / path).write_bytes(content)
+            else:
+                shutil.copyfile(content, folder / path)
+        yield folder
+
+
+def replay_in_environment(
+    bundle: Bundle, title: str, wheels: Path | None, note: Callable[[str], None]
+) -> None:
+    """Run the golden samples in the bundle's own environment; raises `ParityLost` if they do not hold."""
+    manifest = bundle.manifest
+    allow: Allow = "none" if manifest.executes is False else manifest.executes  # type: ignore[assignment]
+    try:
+        runtime = load_runtime(bundle, python=PythonHost(allow=allow, wheels=wheels))
+        try:
+            samples = bundle.samples()
+            answers = runtime.run(samples.inputs)
+        finally:
+            runtime.close()
+    except ConversionError:
+        raise
+    except _OF_CODE as error:
+        raise ParityLost(
+            f"`{title}`", expected="to run in its own environment", found=error.message
+        ) from error
+    parity = compare(manifest.signature.outputs, samples.outputs, answers, manifest.tolerance)
+    if not parity.holds:
+        worst = str(parity.worst[0]) if parity.worst else "other answers"
+        raise ParityLost(f"`{title}`", expected="its golden samples to hold in its environment", found=worst)
+    if not all(_same_bits(array, answers[name]) for name, array in samples.outputs.items()):
+        note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")
+
+
+def _same_bits(expected: Array, actual: Array) -> bool:
+    if expected.dtype.kind == "f":
+        return bool(np.array_equal(expected, actual, equal_nan=True))
+    return bool(np.array_equal(expected, actual))
