@@ -232,6 +232,11 @@ class StoreSettings:
     cache_max_bytes: int = option(
         20 * 2**30, "Bytes of unpacked bundles to keep; those in use are never evicted.", at_least=0
     )
+    environments_max_bytes: int = option(
+        20 * 2**30,
+        "Bytes of environments of models in Python to keep; those in use are never removed.",
+        at_least=0,
+    )
     gone_days: float = option(
         7.0, "Days that the inventory keeps a server after its last heartbeat.", at_least=0
     )

@@ -15,6 +15,7 @@ import pytest
 
 from lading.blobs.locks import (
     file_lock,
+    file_lock_if_free,
     if_unlocked,
     is_unlocked,
     lock_directory,
@@ -85,6 +86,20 @@ def test_a_locked_file_is_removed_at_the_end_unless_it_was_renamed(tmp_path, dis
         file.write(b"2")
         (tmp_path / "two").rename(tmp_path / "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_file_is_locked_at_once_or_not_at_all(tmp_path, disk):
+    path = tmp_path / "one"
+    with locked_by_another("file", path, disk) as process:
+        with file_lock_if_free(path) as file:
+            assert file is None
+        assert path.exists()
+        process.kill()
+        process.wait()
+        with file_lock_if_free(path) as file:
+            assert file is not None
+            assert remove_if_unlocked(path) is (disk == "nfs")  # a process shares its own locks there
+    assert not path.exists()
 
 
 def test_a_scratch_folder_is_empty_whatever_was_left_and_removed_at_the_end(tmp_path, disk):

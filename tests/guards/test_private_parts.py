@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import grpc._server as grpc_server
 import httpx
 import numpy as np
+import pip
 import pytest
 import uvicorn
 from botocore.awsrequest import AWSResponse
@@ -156,6 +157,11 @@ PARTS = [
 
 # What the tests below look at in another way: whom uvicorn and grpcio call.
 BOUNDED = {"uvicorn", "onnxruntime", "skl2onnx", "grpcio", "httpx", "httpcore", "botocore"}
+
+
+def test_pip_has_the_file_by_which_another_python_runs_it():
+    # No upper bound: pip is the user's own. Without the file, environments are built by uv alone.
+    assert Path(pip.__file__).with_name("__pip-runner__.py").is_file(), "runtime/python/installers.py uses it"
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from lading.bundle.environment_lock import EnvironmentLock, normal_name, normal_version
@@ -115,8 +116,8 @@ def _top(module: str) -> str | None:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names or top in ("__main__", "__mp_main__", "lading"):
         return None
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if not file:
+    file = _file_of(module)
+    if file is None:
         return top
     places = [place for place in sys.path if place and Path(file).is_relative_to(place)]
     if not places:
@@ -146,15 +147,28 @@ def _owners_of_parts(
     return owners or names
 
 
+def _file_of(module: str) -> str | None:
+    """Return the file of a module, or None if it has none or is no part of this process' path."""
+    if module in sys.modules:
+        return getattr(sys.modules[module], "__file__", None)
+    # It was imported in another process. Of a part of a package, that would import the package here.
+    spec = None if "." in module else _spec(module)
+    return spec.origin if spec is not None and spec.has_location else None
+
+
 def _has_file(module: str) -> bool:
     """Return whether the module is a file or a folder: extensions also make modules that are neither."""
     loaded = sys.modules.get(module)
     if loaded is not None:
         return bool(getattr(loaded, "__file__", None) or getattr(loaded, "__path__", None))
+    return _spec(module) is not None
+
+
+def _spec(module: str) -> ModuleSpec | None:
     try:
-        return importlib.util.find_spec(module) is not None
+        return importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        return False
+        return None
 
 
 def _installed() -> dict[str, metadata.Distribution]:
@@ -186,12 +200,12 @@ def _local_place(distribution: metadata.Distribution) -> str | None:
 def _refuse_local(distribution: metadata.Distribution) -> None:
     place, name = _local_place(distribution), distribution.metadata["Name"]
     if place is not None:
-        found = f"`{name} {distribution.version}`, installed from {place}"
+        origin = f"`{name} {distribution.version}`, installed from {place}"
         expected = "packages that are installed from wheels"
-        raise RequirementsRefused("requirements", expected=expected, found=found, hint=_WHEEL_HINT)
+        raise RequirementsRefused("requirements", expected=expected, found=origin, hint=_WHEEL_HINT)
     if _version(distribution) is None:
-        found = f"`{name} {distribution.version}`"
-        raise RequirementsRefused("requirements", expected="versions as PEP 440 has them", found=found)
+        version = f"`{name} {distribution.version}`"
+        raise RequirementsRefused("requirements", expected="versions as PEP 440 has them", found=version)
 
 
 def _refuse_lading(lock: EnvironmentLock) -> None:

@@ -11,7 +11,7 @@ from lading.runtime.python.environments import EnvironmentStore
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.process import ProcessSettings
 from lading.runtime.python.session import PythonRuntime
-from lading.settings import environments_folder
+from lading.settings import environments_folder, store_settings
 
 _ALLOWED: dict[Allow, tuple[bool | str, ...]] = {
     "none": (False,),
@@ -44,7 +44,9 @@ def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRunt
     steps = tuple(step.removeprefix("code:") for step in manifest.steps if step != "onnx")
     if "onnx" in manifest.steps:
         raise NotSupported(f"bundle `{manifest.name}`", expected="steps in Python", found="the step `onnx`")
-    store = EnvironmentStore(host.environments or environments_folder())
+    store = EnvironmentStore(
+        host.environments or environments_folder(), max_bytes=store_settings().environments_max_bytes
+    )
     environment = store.get(bundle.lock(), manifest.python, wheels=host.wheels)
     has_code = any(name.startswith("code/") for name in manifest.files)
     settings = ProcessSettings(

@@ -104,11 +104,7 @@ def _read_uv(output: str) -> list[Pin]:
     for entry in output.replace("\\\n", " ").splitlines():
         match = _PINNED.match(entry)
         if match is None or " ; " in entry:
-            raise RequirementsRefused(
-                _WHERE,
-                expected="packages by name and version",
-                found=f"`{requirement_name(entry)}` from elsewhere",
-            )
+            raise _by_address(requirement_name(entry))
         pins.append(Pin(match[1], match[2], tuple(_HASH.findall(entry))))
     return pins
 
@@ -120,10 +116,15 @@ def _read_pip(report: Path) -> list[Pin]:
         metadata, archive = item["metadata"], item["download_info"].get("archive_info", {})
         sha256 = archive.get("hashes", {}).get("sha256")
         if sha256 is None or item.get("is_direct"):
-            found = f"`{metadata['name']}` from elsewhere"
-            raise RequirementsRefused(_WHERE, expected="packages by name and version", found=found)
+            raise _by_address(metadata["name"])
         pins.append(Pin(metadata["name"], metadata["version"], (f"sha256:{sha256}",)))
     return pins
+
+
+def _by_address(name: str) -> RequirementsRefused:
+    return RequirementsRefused(
+        _WHERE, expected="packages by name and version", found=f"`{name}` by address or marker"
+    )
 
 
 def _narrow(lock: EnvironmentLock, lines: Sequence[str]) -> EnvironmentLock:
