@@ -53,7 +53,7 @@ def test_lines_are_sorted_by_their_bytes():
         (b"\xef\xbb\xbf" + LOCK, "ASCII, found another byte at 0"),
         (LOCK.replace(b"numpy", "ｎumpy".encode()), "another byte at 0"),
         (b"# pinned\n" + LOCK, "in line 1"),
-        (b"--index-url http://x\n" + LOCK, "in line 1"),
+        (b"--index-url http://x/\n" + LOCK, "in line 1"),
         (b"-r other.txt\n" + LOCK, "in line 1"),
         (b"numpy==2.4.6\n", "a hash for each wheel"),
         (b"numpy==2.4.6 \n", "a hash for each wheel"),

@@ -131,10 +131,10 @@ def test_a_wheel_without_the_hash_that_its_line_states_is_refused(resolver):
     ("line", "sentence"),
     [
         ("-r other.txt", "found `-r`"),
-        ("--extra-index-url https://user:secret@host/simple", "found `--extra-index-url`"),
+        ("--extra-index-url https://x/secret/simple", "found `--extra-index-url`"),
         ("-e .", "found `-e`"),
-        ("tiny-trees @ https://user:secret@host/tiny.whl", "found `tiny-trees` by address"),
-        ("https://user:secret@host/tiny.whl", "by address"),
+        ("tiny-trees @ https://x/secret/tiny.whl", "found `tiny-trees` by address"),
+        ("https://x/secret/tiny.whl", "by address"),
         ("./tiny.whl", "found `./tiny.whl`"),
     ],
 )

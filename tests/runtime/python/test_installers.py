@@ -15,7 +15,7 @@ from lading.runtime.python.installers import (
     run_installer,
 )
 
-INDEX = "https://user:secret@index/simple"
+INDEX = "https://user:secret@index/simple"  # of the section that wins
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def configured(tmp_path, monkeypatch) -> PipSettings:
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     monkeypatch.setenv("PIP_FIND_LINKS", "/shared/wheels /more/wheels")
     (tmp_path / "pip.conf").write_text(
-        f"[global]\nindex-url = https://other/simple\ntrusted-host = index\ntarget = /elsewhere\n"
+        f"[global]\nindex-url = https://x/simple\ntrusted-host = index\ntarget = /elsewhere\n"
         f"find-links = /not/used\nno-index = false\nextra-index-url =\n    https://a/simple\n    https://b/simple\n"
         f"cert = /etc/ca.pem\n[install]\nindex-url = {INDEX}\nuser = true\n"
     )
@@ -70,7 +70,7 @@ def test_settings_are_not_shown(configured):
     text = f"error at {INDEX}/numpy/ and in /shared/wheels/x.whl: index"
     assert (
         configured.redact(text)
-        == "error at the package index and in a configured place/x.whl: a configured place"
+        == "error at a configured place and in a configured place/x.whl: a configured place"
     )
 
 

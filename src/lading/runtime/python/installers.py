@@ -108,12 +108,12 @@ class PipSettings:
 
     def redact(self, text: str) -> str:
         """Return `text` without addresses and without the values of these settings."""
-        text = _URL.sub("the package index", text)
-        values = {word for name in (*_SOURCES, "proxy") for word in self.options.get(name, "").split()}
-        for value in sorted(values, key=len, reverse=True):
-            # Not a flag such as `1`, which is no address.
-            text = text.replace(value, "a configured place") if len(value) > 4 else text
-        return text
+        options = (self.options.get(name, "") for name in ("find-links", "trusted-host", "proxy"))
+        places = sorted({place for option in options for place in option.split()}, key=len, reverse=True)
+        pattern = "|".join(
+            [_URL.pattern, *(rf"(?<![\w/.-]){re.escape(place)}(?![\w.-])" for place in places)]
+        )
+        return re.sub(pattern, "a configured place", text)
 
 
 def read_pip_settings(environ: Mapping[str, str] = os.environ) -> PipSettings:
