@@ -37,7 +37,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── SamplesRefused          samples that cannot prove anything
     │   └── RequirementsRefused     packages that no lock can pin: local ones, or in conflict
     ├── VerificationError         a bundle that does not hold here
-    │   ├── ModelInvalid            the ONNX checker or the session rejects the model
+    │   ├── ModelInvalid            the ONNX checker, the session or the code's own process rejects it
     │   ├── OperatorUnsupported     an opset, IR version or operator that this runtime does not have
     │   ├── SignatureMismatch       the manifest and the model disagree
     │   ├── GoldenMismatch          the golden samples give different answers here
@@ -312,7 +312,7 @@ class VerificationError(LadingError):
 
 
 class ModelInvalid(VerificationError):
-    """The ONNX checker or the session rejects the model."""
+    """The ONNX checker, the session or the code's own process rejects the model."""
 
 
 class OperatorUnsupported(VerificationError):

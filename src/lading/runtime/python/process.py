@@ -198,7 +198,7 @@ class ModelProcess:
         Raises `ModelCodeFailed` and `ModelOutputInvalid`, after which the process may be used further;
         `ModelProcessEnded`, `DeadlineExceeded` and `RunFailed`, after which it has ended.
         """
-        steps = self.settings.steps if steps is None else steps
+        steps = self.settings.steps if steps is None else tuple(steps)
         declared = self.settings.answers()[steps[-1]]
         request = {"op": "run", "steps": steps, "outputs": outputs}
         _, answers = self._ask(request, arrays, deadline_s)
