@@ -151,11 +151,11 @@ class ProcessPool:
     def _none_ready(self, in_s: float) -> ModelProcessEnded:
         failure = next((slot.failure for slot in self._slots if slot.failure is not None), None)
         last = "" if failure is None else f"; {failure.message}"
-        found = f"none for {round(in_s, 1):g} s{last}" if in_s > 0 else "that all are busy"
+        state = f"none for {round(in_s, 1):g} s{last}" if in_s > 0 else "that all are busy"
         return ModelProcessEnded(
             f"the processes of `{self.settings.name}`",
             expected="one that can answer",
-            found=found,
+            found=state,
             hint="the log has what it printed",
         )
 
@@ -199,7 +199,7 @@ class Slot:
                 process = self._loaded()
             except LadingError as error:
                 self.failure = error
-                if not self.load_s:  # The first one: whoever opens the model gets the error.
+                if not self.load_s:  # The first one: its error is that of opening the model.
                     self._pool.notify()
                     return
                 self._pause(0.0)

@@ -17,7 +17,7 @@ class PythonRuntime:
     """A model's own code in a number of processes; satisfies `lading.runtime.Runtime`.
 
     Each process runs one request at a time. A request that ends its process fails, and is not tried again
-    here: its neighbours in a batch are, by whoever has merged them.
+    here: the neighbours that it was merged with are, by what has merged them.
     """
 
     inputs: tuple[Tensor, ...]
@@ -83,9 +83,9 @@ class PythonRuntime:
 
     def terminate(self) -> None:
         """End the runs in flight, with `RunFailed`: their processes are ended, and others started."""
-        where, found = "the run of this request", "none, so it was ended"
+        where, ending = "the run of this request", "none, so it was ended"
         for process in self._pool.running():
-            process.kill(RunFailed(where, expected="an end in time", found=found))
+            process.kill(RunFailed(where, expected="an end in time", found=ending))
 
     def close(self) -> None:
         """End the processes; those that run finish first, and are not waited for. Twice is no error."""
