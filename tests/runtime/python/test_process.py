@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import pickle
+import resource
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -673,3 +675,54 @@ def test_a_process_leaves_no_descriptors_and_threads_behind(tmp_path):
     process.close()
     del process
     assert counts() == before
+
+
+@pytest.mark.parametrize(
+    "header", [{"error": []}, {"error": {"kind": 5}}, {"error": {"kind": "joke"}}, {"error": {}}]
+)
+def test_an_error_that_the_process_makes_up_is_an_answer_that_cannot_be_read(started, header):
+    text = json.dumps(header | {"arrays": []}).encode()
+    forged = struct.pack("<4sIQ", b"ldg1", len(text), 0) + text
+    source = FORGES.format(forged=forged)
+    assert "error" in ending(started(source))
+
+
+FORGES = """
+    import os, sys, threading
+
+    def M(x):
+        os.write(int(sys.argv[1]), {forged!r})
+        threading.Event().wait()
+"""
+
+
+def test_outputs_that_the_process_makes_up_are_refused(started):
+    text = json.dumps({"arrays": [["z", "bool", [1], 1]]}).encode()
+    forged = struct.pack("<4sIQ", b"ldg1", len(text), 1) + text + b"1"
+    source = FORGES.format(forged=forged)
+    assert ending(started(source)) == "outputs that it was not asked for"
+
+
+def test_inputs_beyond_the_memory_limit_are_an_error_that_says_so(started):
+    process = started(memory_bytes=300_000_000)
+    with pytest.raises(ModelProcessEnded, match="found no memory left"):
+        run(process, np.ones((25_000_000, 4), "f4"))
+
+
+def test_without_descriptors_no_process_is_left_behind(tmp_path):
+    settings, before = model_code(tmp_path, DOUBLE), set(os.listdir("/proc"))  # noqa: PTH208
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
+    refusals = []
+    for free in range(2, 12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + free, hard))
+        try:
+            ModelProcess(settings).close()
+        except ModelProcessEnded as error:
+            refusals.append(error.found)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 3 < len(refusals) < 10
+    assert set(refusals) == {"Too many open files"}
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    assert [pid for pid in children if pid not in before] == []

@@ -176,6 +176,16 @@ def test_memory_that_could_shrink_or_is_too_small_is_refused(size, seals, refusa
     os.close(descriptor)
 
 
+def test_memory_with_a_terabyte_of_holes_takes_none():
+    text = message(described(["x", "float32", [2], 8]), magic=b"ldgm", size=8)
+    descriptor = memory(1 << 40, seals=SHRINKS | fcntl.F_SEAL_SHRINK, content=np.float32([1, 2]).tobytes())
+    with connected() as (_, receiver, raw):
+        socket.send_fds(raw, [text], [descriptor])
+        assert receiver.receive()[1]["x"].tolist() == [1, 2]
+    assert os.fstat(descriptor).st_blocks < 1000
+    os.close(descriptor)
+
+
 def test_descriptors_that_come_with_a_message_are_closed_even_if_it_is_refused():
     read_end, write_end = os.pipe()
     with connected() as (_, receiver, raw):

@@ -44,8 +44,8 @@ class LineLimit:
 class OutputLog:
     """Logs what comes through the pipe `descriptor` under a model's name, in a thread of its own.
 
-    It closes the descriptor in the end, which is when the pipe is closed or `end` is called: processes that
-    the model has left behind may keep the pipe open.
+    Once constructed, it closes the descriptor in the end, which is when the pipe is closed or `end` is called:
+    processes that the model has left behind may keep the pipe open.
     """
 
     def __init__(self, name: str, descriptor: int, limit: LineLimit) -> None:
@@ -55,10 +55,14 @@ class OutputLog:
         self._begun = b""  # a line whose end has not come yet
         self._dropped = 0
         os.set_blocking(descriptor, False)
-        self._ending = os.eventfd(0, os.EFD_CLOEXEC)
         self._ended = False
+        self._ending = os.eventfd(0, os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._work, name=f"output of {name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            os.close(self._ending)
+            raise
 
     def end(self) -> None:
         """Log what is in the pipe, and no more. Twice is no error."""

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from lading.errors import (
     ModelOutputInvalid,
     ModelProcessEnded,
     NotSupported,
+    RunFailed,
 )
 from lading.runtime.host.signals import how_it_ended
 from lading.runtime.python import shim
@@ -104,43 +106,45 @@ class ModelProcess:
         self._home = tempfile.mkdtemp(prefix="lading-model-")
         try:
             self._start()
-        except OSError as error:
+        # RuntimeError: no thread can be started.
+        except (OSError, RuntimeError) as error:
             shutil.rmtree(self._home, ignore_errors=True)
             raise ModelProcessEnded(
                 f"a process for `{settings.name}`",
                 expected=f"`{settings.interpreter}` to start",
-                found=error.strerror or str(error),
+                found=getattr(error, "strerror", None) or str(error),
             ) from None
 
     def _start(self) -> None:
         settings = self.settings
         settings.interpreter.stat()  # `Popen` would not say which file does not exist.
-        connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        read_end, write_end = os.pipe()
-        # -I: no variables of Python's, no current folder on the path; -B: nothing is written beside the code.
-        command = [str(settings.interpreter), "-I", "-B", "-X", "utf8", shim.__file__, str(theirs.fileno())]
-        try:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as undo:
+            connection, their_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            undo.enter_context(connection)
+            theirs.enter_context(their_end)
+            read_end, write_end = os.pipe()
+            undo.callback(os.close, read_end)
+            theirs.callback(os.close, write_end)
+            # -I: no variables of Python's, no current folder on the path; -B: no files beside the code.
+            options = ["-I", "-B", "-X", "utf8", shim.__file__, str(their_end.fileno())]
             self._process = subprocess.Popen(  # noqa: S603
-                command,
+                [str(settings.interpreter), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=write_end,
                 cwd=self._home,
                 env=process_environment(settings, self._home),
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(their_end.fileno(),),
                 start_new_session=True,
             )
+            undo.callback(self.wait)
+            undo.callback(self.kill)
             self._process_descriptor = os.pidfd_open(self._process.pid)
-        except BaseException:
-            connection.close()
-            os.close(read_end)
-            raise
-        finally:
-            theirs.close()
-            os.close(write_end)
+            undo.callback(os.close, self._process_descriptor)
+            self._output = OutputLog(settings.name, read_end, self._limit)
+            undo.pop_all()
         connection.setblocking(False)
         self._connection = connection
-        self._output = OutputLog(settings.name, read_end, self._limit)
         self._receiving, self._sending = select.poll(), select.poll()
         for poller, event in ((self._receiving, select.POLLIN), (self._sending, select.POLLOUT)):
             poller.register(connection, event)
@@ -205,7 +209,9 @@ class ModelProcess:
         wanted = [tensor for tensor in declared if outputs is None or tensor.name in outputs]
         # The process has checked them; but its code can do what it likes there.
         if [*answers] != [tensor.name for tensor in wanted] or not all(
-            answers[tensor.name].dtype == tensor.numpy_dtype for tensor in wanted
+            answers[tensor.name].dtype == tensor.numpy_dtype
+            and answers[tensor.name].ndim == len(tensor.shape)
+            for tensor in wanted
         ):
             raise self._end(self._garbled("outputs that it was not asked for"))
         return answers
@@ -256,12 +262,18 @@ class ModelProcess:
         try:
             self._channel.send(request, arrays)
             answer, outputs = self._channel.receive()
-        except (OSError, EOFError):
+        except (ConnectionError, EOFError):
             raise self._end() from None
+        except OSError as error:  # Of this process: no descriptor or no memory is left for shared memory.
+            where = f"the run of this request in `{self.settings.name}`"
+            raise self._end(RunFailed(where, expected="memory to share", found=str(error))) from None
         except shim.WireError as error:
             raise self._end(self._garbled(str(error))) from None
         if "error" in answer:
-            raise self._failure(answer["error"])
+            error_text = answer["error"]
+            if not isinstance(error_text, dict) or not all(isinstance(t, str) for t in error_text.values()):
+                raise self._end(self._garbled("an error that is no object of texts"))
+            raise self._failure(defaultdict(str, error_text))
         return answer, outputs
 
     def _wait(self, receives: bool) -> None:
@@ -308,7 +320,7 @@ class ModelProcess:
     def _failure(self, error: Mapping[str, str]) -> LadingError:
         """Return the error that the process has answered."""
         name = self.settings.name
-        match error.get("kind"):
+        match error["kind"]:
             case "model":
                 where = f"{error['where']} of `{name}`"
                 return ModelInvalid(where, expected=error["expected"], found=error["found"])

@@ -89,7 +89,7 @@ KEPT_BYTES = 1 << 27
 _START = struct.Struct("<4sIQ")  # magic, bytes of the header, bytes of the payload
 _INLINE, _IN_MEMORY, _FORGET = b"ldg1", b"ldgm", b"ldgf"
 _ALIGNMENT = 64
-_MOST_HEADER_BYTES = 1 << 24
+_MOST_HEADER_BYTES = 1 << 20
 _RECEIVED_BYTES = 1 << 16
 _FEW_USES = 64  # messages in a row that need no memory, until it is given up
 # A file that shrinks would end the process that reads its map.
@@ -160,8 +160,9 @@ class Channel:
 
         Raises `EOFError` if the other end is closed, and `WireError`.
         """
-        data, descriptors = self._first_bytes()
+        descriptors: list[int] = []
         try:
+            data = self._first_bytes(descriptors)
             magic, text_bytes, size = _START.unpack_from(data)
             if magic not in (_INLINE, _IN_MEMORY, _FORGET) or text_bytes > _MOST_HEADER_BYTES:
                 raise WireError(f"a message that begins with {bytes(data[: _START.size])!r}")
@@ -216,8 +217,8 @@ class Channel:
                 is_sealed = fcntl.fcntl(descriptors[0], fcntl.F_GET_SEALS) & _SEALS == _SEALS
                 if not is_sealed:
                     raise WireError("memory that is not sealed")
-                flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
-                self._read = mmap.mmap(descriptors[0], 0, flags, mmap.PROT_READ)
+                # Not populated: a file may have terabytes of holes, and none of them is read.
+                self._read = mmap.mmap(descriptors[0], 0, mmap.MAP_SHARED, mmap.PROT_READ)
             except (OSError, ValueError) as error:
                 raise WireError(f"a descriptor that is no memory: {error}") from None
         else:
@@ -238,21 +239,20 @@ class Channel:
                 assert self._wait is not None  # only the end that waits does not block
                 self._wait(False)
 
-    def _first_bytes(self) -> tuple[bytearray, list[int]]:
-        """Receive at least the start of a message, and the descriptors that come with it."""
+    def _first_bytes(self, descriptors: list[int]) -> bytearray:
+        """Receive at least the start of a message; add the descriptors that come with it."""
         if self._wait is not None:
             self._wait(True)
         received, ancillary, _, _ = self._connection.recvmsg(
             _RECEIVED_BYTES, socket.CMSG_SPACE(16), socket.MSG_CMSG_CLOEXEC
         )
-        descriptors: list[int] = []
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors += struct.unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
         if not received:
             raise EOFError
         data = bytearray(received)
-        return (data if len(data) >= _START.size else self._rest(data, _START.size)), descriptors
+        return data if len(data) >= _START.size else self._rest(data, _START.size)
 
     def _rest(self, data: bytearray, size: int) -> bytearray:
         """Receive until there are `size` bytes; raises `WireError` if there are more."""
@@ -732,6 +732,9 @@ def serve(channel: Channel) -> None:
             request, arrays = channel.receive()
         except (EOFError, ConnectionError):
             return
+        except MemoryError as error:
+            channel.send({"error": _described_error(error)})
+            continue
         answer: dict[str, Any] = {}
         outputs: Arrays = {}
         try:
