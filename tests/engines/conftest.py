@@ -1,7 +1,7 @@
-"""Tests of a framework that has an environment of its own: each folder runs in `.venv-engines/<its name>` only."""
+"""Tests of frameworks with an environment of their own: a folder runs in `.venv-engines/<its name>` only."""
 
 import sys
 from pathlib import Path
 
-_HERE = Path(__file__).parent
-collect_ignore = [each.name for each in _HERE.iterdir() if each.is_dir() and each.name != Path(sys.prefix).name]
+_FOLDERS = [each.name for each in Path(__file__).parent.iterdir() if each.is_dir()]
+collect_ignore = [name for name in _FOLDERS if name != Path(sys.prefix).name]
