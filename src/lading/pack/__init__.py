@@ -103,7 +103,10 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
         return move_into_place(bundle, dest)
     trained = open_model(loaded, read_batch_axis(batch_axis))
     probe = gather_probe_rows(trained, trained.table(read_samples(samples)), note)
-    proof, notes = find_conversion(trained, probe, _DTYPES[dtype], read_tolerance(tolerance))
+    try:
+        proof, notes = find_conversion(trained, probe, _DTYPES[dtype], read_tolerance(tolerance))
+    except ConversionError as error:
+        raise (_or_in_python(error) if hasattr(loaded, "get_params") else error) from error.__cause__
     for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
         note(sentence)
     draft = Draft(
@@ -133,6 +136,12 @@ def _check_choices(name: str, dtype: str, golden: str, owner: str) -> None:
     require(dtype in _DTYPES, "`dtype`", "one of `auto`, `float32`, `float64`", f"`{dtype}`")
     require(golden in ("rows", "synthetic"), "`golden`", "`rows` or `synthetic`", f"`{golden}`")
     require(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
+
+
+def _or_in_python(error: ConversionError) -> ConversionError:
+    """Return the error of an estimator that was not converted with the other way out."""
+    way_out = '`--runtime python` (`runtime="python"`) packs it as it is, with an environment of its own'
+    return error.with_hint(f"{error.hint}; {way_out}" if error.hint else way_out)
 
 
 def _replay_or_remove(bundle: Bundle, title: str) -> None:

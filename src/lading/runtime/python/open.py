@@ -5,13 +5,16 @@ Imports nothing of the bundle, and reads none of its files: a model process does
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lading.bundle import Bundle, Manifest
 from lading.errors import CodeNotAllowed, NotSupported
 from lading.runtime.python.environments import EnvironmentStore
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.process import ProcessSettings
 from lading.runtime.python.session import PythonRuntime
-from lading.settings import environments_folder, store_settings
+from lading.settings import environments_folder
 
 _ALLOWED: dict[Allow, tuple[bool | str, ...]] = {
     "none": (False,),
@@ -44,14 +47,20 @@ def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRunt
     steps = tuple(step.removeprefix("code:") for step in manifest.steps if step != "onnx")
     if "onnx" in manifest.steps:
         raise NotSupported(f"bundle `{manifest.name}`", expected="steps in Python", found="the step `onnx`")
-    store = EnvironmentStore(
-        host.environments or environments_folder(), max_bytes=store_settings().environments_max_bytes
-    )
-    environment = store.get(bundle.lock(), manifest.python, wheels=host.wheels)
+    store = EnvironmentStore(host.environments or environments_folder())
+    held = [store.get(bundle.lock(), manifest.python, wheels=host.wheels)]
+
+    @contextmanager
+    def starting() -> Iterator[None]:
+        # Somebody may have removed or damaged the environment, or changed the code, since the last start.
+        held[0] = store.get(held[0].lock, manifest.python, wheels=host.wheels)
+        with bundle.unchanged():
+            yield
+
     has_code = any(name.startswith("code/") for name in manifest.files)
     settings = ProcessSettings(
         name=manifest.name,
-        interpreter=environment.interpreter,
+        interpreter=held[0].interpreter,
         code=bundle.path / "code" if has_code else None,
         files=bundle.path / "files",
         entry=manifest.entry,
@@ -61,7 +70,6 @@ def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRunt
         memory_bytes=host.memory_bytes,
         threads=threads,
     )
-    with bundle.unchanged():
-        return PythonRuntime(
-            settings, processes=host.processes, run_deadline_s=host.run_deadline_s, keeps=environment
-        )
+    return PythonRuntime(
+        settings, processes=host.processes, run_deadline_s=host.run_deadline_s, starting=starting
+    )

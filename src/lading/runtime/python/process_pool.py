@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from lading.clock import back_off_s
@@ -37,10 +39,19 @@ class ProcessPool:
     """Keeps a number of processes of one model. ``ended`` counts those that it has replaced."""
 
     def __init__(
-        self, settings: ProcessSettings, processes: int, load_deadline_s: float, restarts: Restarts
+        self,
+        settings: ProcessSettings,
+        processes: int,
+        load_deadline_s: float,
+        restarts: Restarts,
+        starting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Start the processes, and return once all have loaded; raises what `ModelProcess.load` does."""
+        """Start the processes, and return once all have loaded; raises what `ModelProcess.load` does.
+
+        Each is started and loads within `starting`, which may raise a `LadingError` as well.
+        """
         self.settings = settings
+        self.starting = starting
         self.load_deadline_s = load_deadline_s
         self.restarts = restarts
         self.limit = LineLimit()
@@ -218,17 +229,18 @@ class Slot:
     def _loaded(self) -> ModelProcess:
         """Start a process and load the model."""
         pool = self._pool
-        process = ModelProcess(pool.settings, pool.limit)
-        self._loading = process
-        try:
-            if self._stopped.is_set():  # It was set before there was a process to end.
-                raise RunFailed(f"model `{pool.settings.name}`", found="it closed")
-            process.load(pool.load_deadline_s)
-        except BaseException:
-            process.close()
-            raise
-        finally:
-            self._loading = None
+        with pool.starting():
+            process = ModelProcess(pool.settings, pool.limit)
+            self._loading = process
+            try:
+                if self._stopped.is_set():  # It was set before there was a process to end.
+                    raise RunFailed(f"model `{pool.settings.name}`", found="it closed")
+                process.load(pool.load_deadline_s)
+            except BaseException:
+                process.close()
+                raise
+            finally:
+                self._loading = None
         return process
 
     def _pause(self, lived_s: float) -> None:

@@ -5,7 +5,8 @@ Merges no rows and divides none, builds no environment, and imports none of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from lading.errors import RunFailed
 from lading.runtime.python.process import ProcessSettings
@@ -31,19 +32,19 @@ class PythonRuntime:
         run_deadline_s: float = 60.0,
         load_deadline_s: float = 300.0,
         restarts: Restarts | None = None,
-        keeps: object = None,
+        starting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Start the processes, and return once all have loaded the model.
 
-        `keeps` lives as long as the runtime: the environment in use.
-
-        Raises `ModelInvalid`, `ModelCodeFailed`, `ModelProcessEnded`, `DeadlineExceeded`, `NotSupported`.
+        Each process is started and loads within `starting`, also one that replaces another. Raises what that
+        raises, `ModelInvalid`, `ModelCodeFailed`, `ModelProcessEnded`, `DeadlineExceeded`, `NotSupported`.
         """
         self.settings = settings
         self.inputs, self.outputs = settings.inputs, settings.outputs
         self._run_deadline_s = run_deadline_s
-        self._keeps = keeps
-        self._pool = ProcessPool(settings, max(1, processes), load_deadline_s, restarts or Restarts())
+        self._pool = ProcessPool(
+            settings, max(1, processes), load_deadline_s, restarts or Restarts(), starting
+        )
 
     @property
     def ended_processes(self) -> int:
