@@ -24,6 +24,7 @@ NARROW = [
     "README.ko.md",
     "docs/guides/first-model.md",
     *(f"docs/guides/first-model-{framework}.md" for framework in FRAMEWORKS),
+    "docs/guides/first-model-python.md",
     "docs/guides/team.md",
 ]
 WIDEST = 92
@@ -118,6 +119,14 @@ def test_the_guide_of_a_framework_runs_as_it_stands(tmp_path, framework):
     *_, difference, trips = output.strip().splitlines()
     assert float(difference) < 1e-4
     assert trips.startswith("Prediction(2 rows of trips: ")
+
+
+@pytest.mark.slow
+def test_the_guide_of_models_in_python_runs_as_it_stands(tmp_path):
+    output = follow(script(GUIDES / "first-model-python.md"), tmp_path, free_port())
+    assert "code: served only with `--allow code`" in output
+    assert "holds here" in output
+    assert output.strip().splitlines()[-4:] == ['"pay"', '"ask"', '"ask"', "True"]
 
 
 @pytest.mark.slow
