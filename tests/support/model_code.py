@@ -7,7 +7,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from lading.errors import ModelProcessEnded
 from lading.runtime.python.process import ProcessSettings
+from lading.runtime.python.session import PythonRuntime
 from lading.signature import Tensor
 
 DOUBLE = """
@@ -17,6 +21,43 @@ DOUBLE = """
         def predict(self, inputs):
             return {"y": inputs["x"] * 2}
 """
+
+_OBEYS = """
+    import os, threading, time
+
+    def M(x):
+        if x[0, 0] == -1:
+            {statement}
+        return x * 2
+"""
+
+X = np.arange(8, dtype="f4").reshape(2, 4)
+BAD = np.full((1, 4), -1, "f4")
+"""For which `obeys` does what it is asked for."""
+
+
+def obeys(statement: str) -> str:
+    """Return code that doubles its input, but does `statement` for `BAD`."""
+    return _OBEYS.format(statement=statement)
+
+
+def answers(runtime: PythonRuntime) -> bool:
+    """Return whether the runtime of code that doubles its input does so."""
+    return bool((runtime.run({"x": X})["y"] == X * 2).all())
+
+
+def answers_in_time(runtime: PythonRuntime) -> bool:
+    """Return whether it does so, and not that no process is ready."""
+    try:
+        return answers(runtime)
+    except ModelProcessEnded:
+        return False
+
+
+def children() -> set[int]:
+    """Return the processes that any thread of this one has started."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 def tensor(name: str, *shape: int | str, dtype: Any = "float32") -> Tensor:

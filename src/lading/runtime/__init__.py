@@ -27,7 +27,7 @@ class Runtime(Protocol):
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that `Signature.cast` accepted.
 
-        Where rows are independent, many run in chunks, so that memory does not grow with their number.
+        Where rows are independent, many may run in chunks, so that memory does not grow with their number.
 
         Dtypes come out exactly as declared, strings as object arrays of ``str``. Raises a `RunError`,
         `ValueRefused` if the model does not know a value of the caller, and, if it runs in a process of its

@@ -32,6 +32,7 @@ from lading.errors import (
     RunFailed,
 )
 from lading.runtime.python.process import ModelProcess, process_environment
+from lading.signature import Tensor
 from support.model_code import DOUBLE, model_code, tensor
 from support.waiting import wait_until
 
@@ -284,6 +285,18 @@ def test_a_model_of_data_frames_gets_its_columns_by_name(started, tmp_path):
     cities = frame[["city"]].to_numpy(object)
     answer = process.run({"city": cities, "age": frame["age"].to_numpy()}, SOON_S)
     np.testing.assert_array_equal(answer["p"], model.predict_proba(frame))
+
+
+@pytest.mark.slow
+def test_columns_of_one_input_become_columns_of_the_frame_in_the_order_of_training(started, tmp_path):
+    import pandas as pd
+
+    model = LogisticRegression().fit(pd.DataFrame(ROWS, columns=[*"abcd"]), LABELS)
+    changes = stored(tmp_path, "joblib", model, call={"predict_proba": ["p"]}, columns=[*"abcd"])
+    mixed = Tensor(name="x", dtype="float32", shape=("batch", 4), columns=("d", "a", "c", "b"))
+    process = started(**changes, inputs=(mixed,), outputs=(tensor("p", "batch", 2, dtype="float64"),))
+    answer = process.run({"x": ROWS[:, [3, 0, 2, 1]]}, SOON_S)["p"]
+    np.testing.assert_array_equal(answer, model.predict_proba(pd.DataFrame(ROWS, columns=[*"abcd"])))
 
 
 @pytest.mark.slow

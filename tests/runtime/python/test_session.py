@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,58 +16,12 @@ from lading.errors import (
     RunFailed,
 )
 from lading.runtime.onnx.session import OnnxRuntime
-from lading.runtime.python.process_pool import Restarts
-from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.merging import run_jobs
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.inference_jobs import random_job
-from support.model_code import DOUBLE, model_code, tensor
+from support.model_code import BAD, X, answers, answers_in_time, children, obeys, tensor
 from support.waiting import wait_until
-
-X = np.arange(8, dtype="f4").reshape(2, 4)
-BAD = np.full((1, 4), -1, "f4")
-
-OBEYS = """
-    import os, pathlib, threading, time
-
-    started = 0
-
-    def M(x):
-        if x[0, 0] == -1:
-            {statement}
-        return x * 2
-"""
-
-
-@pytest.fixture
-def opened(tmp_path):
-    runtimes = []
-
-    def open_runtime(source: str = DOUBLE, *, settings=None, **options) -> PythonRuntime:
-        runtimes.append(PythonRuntime(model_code(tmp_path, source, **(settings or {})), **options))
-        return runtimes[-1]
-
-    yield open_runtime
-    for runtime in runtimes:
-        runtime.close()
-
-
-def pids() -> set[int]:
-    """Return the model processes of this test process."""
-    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()} | {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    }
-
-
-def obeys(statement: str) -> str:
-    return OBEYS.format(statement=statement)
-
-
-def answers(runtime: PythonRuntime) -> bool:
-    return bool((runtime.run({"x": X})["y"] == X * 2).all())
 
 
 def test_a_runtime_has_the_inputs_and_outputs_of_the_signature_and_answers(opened):
@@ -126,61 +76,12 @@ def test_a_crash_fails_the_request_in_flight_and_the_next_one_is_answered(opened
     assert runtime.ended_processes == 1
 
 
-def test_a_process_that_ends_while_it_has_nothing_to_do_is_replaced_before_the_next_request(opened):
-    before = pids()
-    runtime = opened()
-    (pid,) = pids() - before
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: runtime.ended_processes == 1 and pids() - before)
-    assert answers(runtime)
-
-
-@pytest.mark.slow
-def test_the_pause_doubles_with_each_crash(opened, caplog):
-    runtime = opened(obeys("os._exit(3)"), restarts=Restarts(first_s=0.01))
-    for _ in range(4):
-        with pytest.raises(ModelProcessEnded, match="exit code 3"):
-            runtime.run({"x": BAD})
-    wait_until(lambda: "starts in 0.08 s" in caplog.text, what=lambda: caplog.text)
-    pauses = [record.getMessage().rpartition("starts in ")[2] for record in caplog.records]
-    assert pauses == ["0.01 s", "0.02 s", "0.04 s", "0.08 s"]
-
-
-@pytest.mark.slow
-def test_a_process_that_has_run_for_long_is_replaced_after_the_first_pause_again(opened, caplog):
-    runtime = opened(obeys("os._exit(3)"), restarts=Restarts(first_s=0.01, steady_s=0.0))
-    for _ in range(3):
-        with pytest.raises(ModelProcessEnded):
-            runtime.run({"x": BAD})
-    wait_until(lambda: runtime.ended_processes == 3)
-    assert answers(runtime)
-    assert caplog.text.count("starts in 0.01 s") == 3
-
-
-def test_a_request_fails_at_once_if_the_next_process_starts_late(opened, caplog):
-    runtime = opened(obeys("os._exit(3)"), restarts=Restarts(first_s=1000.0, most_s=1000.0))
-    with pytest.raises(ModelProcessEnded):
-        runtime.run({"x": BAD})
-    wait_until(lambda: "starts in 1000" in caplog.text)
-    began = time.monotonic()
-    with pytest.raises(ModelProcessEnded, match=r"found none for [0-9.]+ s; .* exit code 3"):
-        runtime.run({"x": X})
-    assert time.monotonic() - began < 5
-
-
 def test_code_that_hangs_is_ended_at_the_deadline_and_replaced(opened):
     runtime = opened(obeys("threading.Event().wait()"), run_deadline_s=0.3)
     with pytest.raises(DeadlineExceeded, match=r"an end within 0.3 s"):
         runtime.run({"x": BAD})
     wait_until(lambda: runtime.ended_processes == 1)
     wait_until(lambda: answers_in_time(runtime))
-
-
-def answers_in_time(runtime: PythonRuntime) -> bool:
-    try:
-        return answers(runtime)
-    except ModelProcessEnded:  # A new process takes longer to start than this deadline.
-        return False
 
 
 def test_one_that_hangs_does_not_keep_the_others_busy(opened):
@@ -210,69 +111,13 @@ def test_an_onnx_model_answers_beside_one_that_hangs(opened, tmp_path):
             hanging.result()
 
 
-@pytest.mark.slow
-def test_what_was_ended_from_outside_is_replaced_without_a_pause(opened, caplog):
-    runtime = opened(obeys("threading.Event().wait()"), restarts=Restarts(first_s=1000.0, most_s=1000.0))
-    for _ in range(2):
-        with ThreadPoolExecutor(1) as threads:
-            hanging = threads.submit(runtime.run, {"x": BAD})
-            wait_until(lambda: runtime.busy_processes == 1)
-            runtime.terminate()
-            with pytest.raises(RunFailed):
-                hanging.result()
-    assert answers(runtime)
-
-
-@pytest.mark.slow
-def test_code_that_cannot_be_loaded_again_fails_requests_with_the_reason(opened, tmp_path, caplog):
-    runtime = opened(obeys("os._exit(3)"), restarts=Restarts(first_s=0.01, most_s=1000.0, patience_s=0.0))
-    (tmp_path / "code" / "model.py").write_text("import gone")
-    with pytest.raises(ModelProcessEnded):
-        runtime.run({"x": BAD})
-    wait_until(lambda: "found ModuleNotFoundError" in caplog.text)
-    with pytest.raises(ModelProcessEnded, match="No module named 'gone'"):
-        runtime.run({"x": X})
-    (tmp_path / "code" / "model.py").write_text("def M(x): return x * 2")
-    wait_until(lambda: answers_in_time(runtime))
-
-
-@pytest.mark.slow
-def test_an_environment_that_is_deleted_fails_requests_with_its_path(opened, tmp_path):
-    interpreter = tmp_path / "python"
-    source = Path(os.sys.executable)
-    interpreter.symlink_to(source)
-    runtime = opened(
-        obeys("os._exit(3)"),
-        settings={"interpreter": interpreter},
-        restarts=Restarts(most_s=0.2, patience_s=0.0),
-    )
-    interpreter.unlink()
-    with pytest.raises(ModelProcessEnded):
-        runtime.run({"x": BAD})
-
-    def refusal() -> str:
-        with pytest.raises(ModelProcessEnded) as caught:
-            runtime.run({"x": X})
-        return str(caught.value)
-
-    wait_until(lambda: f"`{interpreter}` to start" in refusal())
-
-
-def test_a_model_that_does_not_load_leaves_no_process_and_no_thread(opened):
-    threads, before = threading.active_count(), pids()
-    with pytest.raises(ModelCodeFailed, match="No module named 'gone'"):
-        opened("import gone", processes=2)
-    wait_until(lambda: threading.active_count() == threads)
-    assert pids() == before
-
-
 def test_closing_ends_the_processes_and_later_runs_are_refused(opened):
-    threads, before = threading.active_count(), pids()
+    threads, before = threading.active_count(), children()
     runtime = opened(processes=2)
-    assert len(pids() - before) == 2
+    assert len(children() - before) == 2
     runtime.close()
     runtime.close()
-    assert pids() == before
+    assert children() == before
     assert threading.active_count() == threads
     with pytest.raises(RunFailed, match="found it closed"):
         runtime.run({"x": X})
@@ -281,7 +126,7 @@ def test_closing_ends_the_processes_and_later_runs_are_refused(opened):
 def test_a_run_in_flight_finishes_after_closing_and_is_not_waited_for(opened, tmp_path):
     (tmp_path / "files").mkdir()
     end = tmp_path / "files" / "end"
-    before = pids()
+    before = children()
     runtime = opened(obeys(f"\n            while not os.path.exists({str(end)!r}): time.sleep(0.002)"))
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(runtime.run, {"x": BAD})
@@ -290,19 +135,7 @@ def test_a_run_in_flight_finishes_after_closing_and_is_not_waited_for(opened, tm
         assert not running.done()
         end.touch()
         np.testing.assert_array_equal(running.result()["y"], BAD * 2)
-    wait_until(lambda: pids() == before)
-
-
-@pytest.mark.slow
-def test_closing_ends_a_process_that_is_still_loading(opened, tmp_path):
-    before = pids()
-    runtime = opened(obeys("os._exit(3)"))
-    (tmp_path / "code" / "model.py").write_text("import threading\nprint(1)\nthreading.Event().wait()")
-    with pytest.raises(ModelProcessEnded):
-        runtime.run({"x": BAD})
-    wait_until(lambda: runtime.ended_processes == 1 and pids() - before)
-    runtime.close()
-    assert pids() == before
+    wait_until(lambda: children() == before)
 
 
 # --- merged batches ---

@@ -44,8 +44,8 @@ class LineLimit:
 class OutputLog:
     """Logs what comes through the pipe `descriptor` under a model's name, in a thread of its own.
 
-    Once constructed, it closes the descriptor in the end, which is when the pipe is closed or `end` is
-    called: processes that the model has left behind may keep the pipe open.
+    Once constructed, it closes the descriptor in the end: when the pipe is closed, or when `end` is called,
+    because processes that the model has left behind may keep the pipe open.
     """
 
     def __init__(self, name: str, descriptor: int, limit: LineLimit) -> None:

@@ -101,7 +101,7 @@ class ModelProcess:
         self._limit = limit or LineLimit()
         self._reaping, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
-        self._deadline, self._deadline_s = 0.0, 0.0
+        self._deadline, self._deadline_s, self._doing = 0.0, 0.0, ""
         self.ended_because: LadingError | None = None
         self._home = tempfile.mkdtemp(prefix="lading-model-")
         try:
@@ -178,11 +178,12 @@ class ModelProcess:
             "memory_bytes": settings.memory_bytes,
             "most_output_bytes": settings.most_output_bytes,
         }
-        return self._ask(request, {}, deadline_s)[0]
+        answer, _ = self._ask(f"loading `{settings.name}`", request, {}, deadline_s)
+        return {key: answer.get(key) for key in ("python", "numpy")}
 
     def ping(self, deadline_s: float) -> None:
         """Return once the process has answered; raises `ModelProcessEnded`, `DeadlineExceeded`."""
-        self._ask({"op": "ping"}, {}, deadline_s)
+        self._ask(f"a ping of `{self.settings.name}`", {"op": "ping"}, {}, deadline_s)
 
     def modules(self, deadline_s: float) -> list[str]:
         """Return the names of the modules that the model has imported; raises as `ping` does."""
@@ -205,7 +206,8 @@ class ModelProcess:
         steps = self.settings.steps if steps is None else tuple(steps)
         declared = self.settings.answers()[steps[-1]]
         request = {"op": "run", "steps": steps, "outputs": outputs}
-        _, answers = self._ask(request, arrays, deadline_s)
+        doing = f"the run of this request in `{self.settings.name}`"
+        _, answers = self._ask(doing, request, arrays, deadline_s)
         wanted = [tensor for tensor in declared if outputs is None or tensor.name in outputs]
         # The process has checked them; but its code can do what it likes there.
         if [*answers] != [tensor.name for tensor in wanted] or not all(
@@ -256,17 +258,16 @@ class ModelProcess:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def _ask(
-        self, request: Mapping[str, Any], arrays: Mapping[str, Array], deadline_s: float
+        self, doing: str, request: Mapping[str, Any], arrays: Mapping[str, Array], deadline_s: float
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        self._deadline, self._deadline_s = time.monotonic() + deadline_s, deadline_s
+        self._deadline, self._deadline_s, self._doing = time.monotonic() + deadline_s, deadline_s, doing
         try:
             self._channel.send(request, arrays)
             answer, outputs = self._channel.receive()
         except (ConnectionError, EOFError):
             raise self._end() from None
         except OSError as error:  # Of this process: no descriptor or no memory is left for shared memory.
-            where = f"the run of this request in `{self.settings.name}`"
-            raise self._end(RunFailed(where, expected="memory to share", found=str(error))) from None
+            raise self._end(RunFailed(doing, expected="memory to share", found=str(error))) from None
         except shim.WireError as error:
             raise self._end(self._garbled(str(error))) from None
         if "error" in answer:
@@ -283,7 +284,7 @@ class ModelProcess:
         if not events:
             raise self._end(
                 DeadlineExceeded(
-                    f"the run of this request in `{self.settings.name}`",
+                    self._doing,
                     expected=f"an end within {self._deadline_s:g} s",
                     found="none, so its process was ended",
                 )
