@@ -187,7 +187,7 @@ class ModelProcess:
 
     def modules(self, deadline_s: float) -> list[str]:
         """Return the names of the modules that the model has imported; raises as `ping` does."""
-        answer, _ = self._ask({"op": "modules"}, {}, deadline_s)
+        answer, _ = self._ask(f"the modules of `{self.settings.name}`", {"op": "modules"}, {}, deadline_s)
         return [str(name) for name in answer["modules"]]
 
     def run(
