@@ -360,6 +360,14 @@ def test_an_exception_fails_one_call_and_its_traceback_is_in_the_log_only(starte
     np.testing.assert_array_equal(run(process), X)
 
 
+def test_of_many_exceptions_some_have_their_traceback_in_the_log(started, caplog):
+    process = started("def M(x): raise ValueError('no')")
+    for _ in range(30):
+        with pytest.raises(ModelCodeFailed, match="found ValueError: no"):
+            run(process)
+    assert 10 <= caplog.text.count("Traceback") < 25
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "statement", ["sys.exit(3)", "raise KeyboardInterrupt", "raise RuntimeError('\\ud800' * 9000)"]

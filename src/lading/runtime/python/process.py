@@ -99,6 +99,8 @@ class ModelProcess:
             raise NotSupported("a model's own code", expected="Linux to run it", found=f"`{sys.platform}`")
         self.settings = settings
         self._limit = limit or LineLimit()
+        # Of their own: code that prints much may raise, too.
+        self._tracebacks, self._unlogged = LineLimit(10, 0.2), 0
         self._reaping, self._closing = threading.Lock(), threading.Lock()
         self._closed = False
         self._deadline, self._deadline_s, self._doing = 0.0, 0.0, ""
@@ -345,9 +347,7 @@ class ModelProcess:
                     )
                 )
             case "raised":
-                if self._limit.take(1):
-                    text = _indented(error["traceback"])
-                    log.warning("%s: its code raised an exception\n%s", name, text)
+                self._log_traceback(error["traceback"])
                 return ModelCodeFailed(
                     f"the code of `{name}`",
                     expected="an answer",
@@ -355,6 +355,14 @@ class ModelProcess:
                     hint="the server's log has the traceback",
                 )
         return self._end(self._garbled("an error of no known kind"))
+
+    def _log_traceback(self, text: str) -> None:
+        if not self._tracebacks.take(1):
+            self._unlogged += 1
+            return
+        more = f" (and {self._unlogged} more since the last that is logged)" if self._unlogged else ""
+        self._unlogged = 0
+        log.warning("%s: its code raised an exception%s\n%s", self.settings.name, more, _indented(text))
 
 
 def process_environment(settings: ProcessSettings, home: str) -> dict[str, str]:

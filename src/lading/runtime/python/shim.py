@@ -313,7 +313,8 @@ def _arrays(header: Mapping[str, Any], payload: Any, start: int) -> Arrays:
             if count < 0 or at + count > end or min(shape, default=0) < 0 or not isinstance(name, str):
                 raise WireError(f"an array {name!r} that is not in the message")
             if dtype.hasobject:
-                flat = _texts(memoryview(payload)[at : at + count], values)
+                # As bytes of its own: what is decoded must not change meanwhile, as shared memory may.
+                flat = _texts(bytes(memoryview(payload)[at : at + count]), values)
             elif values * dtype.itemsize != count:
                 raise WireError(f"{count} bytes for {values} values of {dtype_name}")
             else:
@@ -332,14 +333,13 @@ def _text_bytes(array: Array) -> bytes:
     return lengths.tobytes() + b"".join(encoded)
 
 
-def _texts(content: memoryview, count: int) -> Array:
+def _texts(content: bytes, count: int) -> Array:
     lengths = np.frombuffer(content, np.uint32, count) if count else np.empty(0, np.uint32)
     start, texts = 4 * count, []
-    lengths = lengths.copy()
     if start + int(lengths.sum(dtype=np.uint64)) != len(content):
         raise WireError("texts of another length than their bytes")
     for length in lengths.tolist():
-        texts.append(str(content[start : start + length], "utf-8"))
+        texts.append(content[start : start + length].decode())
         start += length
     array = np.empty(count, object)
     array[:] = texts
