@@ -168,7 +168,7 @@ def test_of_a_script_the_class_is_taken_with_what_it_uses_and_nothing_else(tmp_p
     )
 
 
-def test_a_script_whose_class_uses_an_object_of_it_is_told_to_save_that(tmp_path):
+def test_a_script_whose_class_uses_an_object_of_it_is_refused_with_the_way_out(tmp_path):
     script = """
     import numpy as np
 

@@ -27,6 +27,7 @@ from lading.errors import (
 )
 from lading.pack import sampling
 from lading.pack.environment import describe_training, installed_requirements
+from lading.pack.facts import Facts
 from lading.pack.golden_rows import MAX_GOLDEN_BYTES, choose_rows
 from lading.pack.parity_search import usual_tolerance
 from lading.pack.probe_rows import DRAWN_ROWS, MAX_SAMPLES
@@ -50,29 +51,8 @@ class Environment:
     wheels: Path | None = None
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the packer states about the model; `draft` has it all but what the proof brings."""
-
-    name: str
-    owner: str
-    purpose: str
-    description: str
-    metrics: dict[str, float]
-    tolerance: Tolerance | None
-    labels: Callable[[tuple[str, ...], Signature], dict[str, str]]
-
-
-def pack_python(  # noqa: PLR0913 - all that `pack` was called with
-    thing: Any,
-    samples: Any,
-    facts: Facts,
-    place: Path,
-    own: OwnCode,
-    environment: Environment,
-    *,
-    synthetic: bool,
-    note: Callable[[str], None],
+def pack_python(
+    thing: Any, samples: Any, facts: Facts, place: Path, own: OwnCode, environment: Environment
 ) -> Bundle:
     """Prove `thing`, code or an estimator, on `samples`, and write the bundle to `place`.
 
@@ -80,7 +60,7 @@ def pack_python(  # noqa: PLR0913 - all that `pack` was called with
     """
     if not is_code(thing):
         model, trained = estimator_model(thing, own)
-        return _pack(model, trained.table(samples), facts, place, environment, synthetic, note)
+        return _pack(model, trained.table(samples), facts, place, environment)
     files = own.named_files()
     with laid_out(files) as folder:
         model = code_model(thing, files, own, folder / FILES)
@@ -92,7 +72,7 @@ def pack_python(  # noqa: PLR0913 - all that `pack` was called with
                 hint="pass `--samples FILE` (`samples=X` in Python): the proof is computed from them",
             )
         table = make_table(samples, model.title)
-        return _pack(model, table, facts, place, environment, synthetic, note)
+        return _pack(model, table, facts, place, environment)
 
 
 def _pack(
@@ -101,10 +81,9 @@ def _pack(
     facts: Facts,
     place: Path,
     environment: Environment,
-    synthetic: bool,
-    note: Callable[[str], None],
 ) -> Bundle:
-    table = _chosen(table, synthetic, model.title, note)
+    note = facts.note
+    table = _chosen(table, facts.synthetic, model.title, note)
     inputs, arrays = input_tensors(table, model)
     expected = _answers(model, table, arrays)
     outputs = tuple(output_tensor(model, name, array, table.rows) for name, array in expected.items())
@@ -115,7 +94,7 @@ def _pack(
         note(f"{model.title}: a row's answer depends on the other rows, so requests are never merged")
     behaviour = Behaviour(signature, _golden(table, inputs, arrays, expected, tolerance), tolerance)
     modules = imported_modules(model, behaviour, facts.name)
-    prove = partial(_prove, model, facts, behaviour, place, wheels=environment.wheels, note=note)
+    prove = partial(_prove, model, facts, behaviour, place, wheels=environment.wheels)
     resolver = Resolver(wheels=environment.wheels)
     if environment.requirements != "auto":
         return prove(lock_requirements(environment.requirements, resolver=resolver))
@@ -141,7 +120,6 @@ def _prove(
     locked: LockedRequirements,
     *,
     wheels: Path | None,
-    note: Callable[[str], None],
 ) -> Bundle:
     """Write the bundle with this lock, and run it in the environment; nothing is left if it does not hold."""
     files = {**model.files, LOCK_FILE: locked.lock.to_bytes()}
@@ -169,7 +147,7 @@ def _prove(
             place, draft, model=None, samples=behaviour.samples, requirements=installed, more=files
         )
     try:
-        replay_in_environment(bundle, model.title, wheels, note)
+        replay_in_environment(bundle, model.title, wheels, facts.note)
     except BaseException:
         shutil.rmtree(bundle.path, ignore_errors=True)
         raise

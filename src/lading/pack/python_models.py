@@ -49,7 +49,9 @@ class PythonModel:
 def is_code(model: Any) -> bool:
     """Return whether `model` is a class with `predict`, an instance of `lading.Model`, or a function."""
     if inspect.isclass(model):
-        return hasattr(model, "predict") or issubclass(model, Model)
+        # The class of an estimator is no model: an instance that was fitted is.
+        own = hasattr(model, "predict") and not hasattr(model, "get_params")
+        return own or issubclass(model, Model)
     return isinstance(model, Model) or inspect.isfunction(model)
 
 

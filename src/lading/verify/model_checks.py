@@ -9,7 +9,7 @@ from lading.errors import BatchMismatch, LadingError
 from lading.evidence import Check
 from lading.runtime import Runtime
 from lading.runtime.onnx.signature_check import check_signature
-from lading.runtime.python.host import PythonHost
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.verify import environment, measure
 from lading.verify.golden_replay import replay, replay_alone, replay_whole
 
@@ -83,7 +83,7 @@ class ModelChecks(Checks):
     _runtime: Runtime | None = None
     _mixes_rows: BatchMismatch | None = None
 
-    def examine(self, bundle: Bundle, threads: int, python: PythonHost) -> None:
+    def examine(self, bundle: Bundle, threads: int, python: PythonHost = DEFAULT_HOST) -> None:
         """Make every check of `MODEL_CHECKS`; a model in Python runs on the terms of `python`."""
         manifest = bundle.manifest
         if not bundle.has_onnx:

@@ -1,0 +1,95 @@
+"""A model that becomes ONNX becomes a bundle: the first conversion that answers as its framework does.
+
+Nothing remains of a bundle that does not hold in the runtime that serves.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lading.blobs.os_errors import destination_errors
+from lading.bundle import Bundle, Draft, write_bundle
+from lading.convert import TrainedModel
+from lading.errors import ConversionError, LadingError, ParityLost
+from lading.pack.environment import describe_training, installed_requirements
+from lading.pack.facts import Facts
+from lading.pack.golden_rows import golden_samples
+from lading.pack.parity_search import find_conversion, unchecked_inputs
+from lading.pack.probe_rows import gather_probe_rows
+from lading.parity import compare
+from lading.runtime.open import load_runtime
+
+
+def pack_converted(
+    trained: TrainedModel, samples: Any, facts: Facts, place: Path, dtypes: tuple[str, ...]
+) -> Bundle:
+    """Convert, prove on `samples` in the first of `dtypes` that holds, and write the bundle to `place`.
+
+    Raises `ConversionError`.
+    """
+    probe = gather_probe_rows(trained, trained.table(samples), facts.note)
+    try:
+        proof, notes = find_conversion(trained, probe, dtypes, facts.tolerance)
+    except ConversionError as error:
+        estimator = hasattr(getattr(trained, "model", None), "get_params")
+        raise (_or_in_python(error) if estimator else error) from error.__cause__
+    for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
+        facts.note(sentence)
+    draft = Draft(
+        name=facts.name,
+        runtime="onnx",
+        signature=proof.conversion.signature,
+        labels=facts.labels(trained.class_values, proof.conversion.signature),
+        purpose=facts.purpose or trained.purpose,
+        owner=facts.owner,
+        description=facts.description,
+        metrics=facts.metrics,
+        tolerance=proof.tolerance,
+        expected_from=trained.expected_from,
+        training=describe_training(trained.framework, trained.packages),
+    )
+    kept = golden_samples(trained, probe, proof, synthetic=facts.synthetic)
+    with destination_errors(f"bundle `{place}`"):
+        bundle = write_bundle(
+            place, draft, model=proof.conversion.model, samples=kept, requirements=installed_requirements()
+        )
+    _replay_or_remove(bundle, trained.title)
+    return bundle
+
+
+def _or_in_python(error: ConversionError) -> ConversionError:
+    """Return the error of an estimator that was not converted with the other way out."""
+    way_out = '`--runtime python` (`runtime="python"`) packs it as it is, with an environment of its own'
+    return error.with_hint(f"{error.hint}; {way_out}" if error.hint else way_out)
+
+
+def _replay_or_remove(bundle: Bundle, title: str) -> None:
+    try:
+        _replay(bundle, title)
+    except BaseException:
+        shutil.rmtree(bundle.path, ignore_errors=True)
+        raise
+
+
+def _replay(bundle: Bundle, title: str) -> None:
+    """Run the golden samples through the runtime that serves; raises `ParityLost` if they do not hold."""
+    try:
+        runtime = load_runtime(bundle)
+        try:
+            samples = bundle.samples()
+            answers = runtime.run(samples.inputs)
+        finally:
+            runtime.close()
+    except ConversionError:
+        raise
+    except LadingError as error:
+        raise ParityLost(
+            f"`{title}`", expected="a bundle that the runtime loads", found=error.message
+        ) from error
+    manifest = bundle.manifest
+    parity = compare(manifest.signature.outputs, samples.outputs, answers, manifest.tolerance)
+    if not parity.holds:
+        worst = str(parity.worst[0]) if parity.worst else "other answers"
+        raise ParityLost(f"`{title}`", expected="its golden samples to hold in the runtime", found=worst)

@@ -1,0 +1,29 @@
+"""What the packer states about a model, and how it is to be packed; the rest is found by proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lading.parity import Tolerance
+from lading.signature import Signature
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts that `pack` was called with.
+
+    ``tolerance`` is None for the usual one. ``labels`` returns display names for the class values of a model
+    and its signature. ``synthetic`` keeps samples out of the bundle. ``note`` is called with each sentence
+    worth knowing.
+    """
+
+    name: str
+    owner: str
+    purpose: str
+    description: str
+    metrics: dict[str, float]
+    tolerance: Tolerance | None
+    labels: Callable[[tuple[str, ...], Signature], dict[str, str]]
+    synthetic: bool
+    note: Callable[[str], None]
