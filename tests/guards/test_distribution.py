@@ -97,6 +97,39 @@ def test_a_serving_host_verifies_pushes_and_serves_a_bundle_packed_elsewhere(hos
     assert server.returncode == 0
 
 
+def test_a_host_with_other_packages_gives_the_bits_of_training(host, tmp_path, monkeypatch):
+    import numpy as np
+    from sklearn.ensemble import RandomForestClassifier
+
+    import lading
+
+    monkeypatch.setenv("LADING_CACHE", str(tmp_path / "training"))
+    random = np.random.default_rng(0)
+    samples = random.normal(size=(80, 3))
+    model = RandomForestClassifier(20, random_state=0).fit(samples, samples[:, 0] > 0)
+    bundle = lading.pack(
+        model,
+        name="forest",
+        owner="ml@example.com",
+        samples=samples,
+        runtime="python",
+        to=tmp_path / "forest.bundle",
+    )
+    # Another numpy than in training, and no scikit-learn at all; no uv either, so that pip builds.
+    pip = [str(host / "python"), "-m", "pip", "install", "--quiet", "numpy<2.4"]
+    subprocess.run(pip, check=True)
+    rows = random.normal(size=(50, 3))
+    (tmp_path / "rows.json").write_text(json.dumps(rows.tolist()))
+    environ = {**os.environ, "HOME": str(tmp_path), "LADING_CACHE": str(tmp_path / "serving")}
+    environ.pop("PYTHONPATH", None)
+    command = [str(host / "lading"), "predict", str(bundle.path), "--input", str(tmp_path / "rows.json")]
+    done = subprocess.run(
+        [*command, "--output", "probabilities", "--json"], env=environ, capture_output=True, check=True
+    )
+    answers = np.array(json.loads(done.stdout)["outputs"]["probabilities"])
+    assert np.array_equal(answers, model.predict_proba(rows))
+
+
 def listening(server: subprocess.Popen[str]) -> str:
     """Read the server's log until it says where it listens."""
     lines = []
