@@ -194,6 +194,13 @@ def test_another_python_of_the_host_gets_an_environment_of_its_own(
     assert run(environment, "import sys, tiny_trees; print('%d.%d' % sys.version_info[:2])") == other
 
 
+def test_without_a_cache_an_environment_is_built_all_the_same(lock, wheels, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    store = EnvironmentStore(tmp_path / "environments", installer="uv")
+    assert get(store, lock, wheels)[0].installed() == lock.versions
+
+
 def truncate(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(3)

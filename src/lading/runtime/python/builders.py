@@ -65,7 +65,7 @@ class Build:
             failure = self._install(folder, lock, settings, cached=True)
             if failure is not None and not failure.explained:
                 # uv links to the files in its cache: damage to an environment is damage to the cache, which
-                # installs it again. Without the cache the files are copied.
+                # installs it again. Without the cache the files are copied. Nor may there be room for one.
                 shutil.rmtree(folder, ignore_errors=True)
                 failure = self._install(folder, lock, settings, cached=False)
         finally:
@@ -94,8 +94,9 @@ class Build:
         uv = find_uv() or "uv"
         empty = ["--quiet", "--no-project", "--relocatable", "--python", self.interpreter, str(folder)]
         wheels = ["--color", "never", "--python", str(folder / "bin" / "python")]
-        wheels += [*_ONLY_PINNED, *([] if cached else ["--no-cache"]), *self._places(), str(lock)]
-        return [[uv, "venv", *empty], [uv, "pip", "sync", *wheels]]
+        wheels += [*_ONLY_PINNED, *self._places(), str(lock)]
+        cache = [] if cached else ["--no-cache"]
+        return [[uv, "venv", *cache, *empty], [uv, "pip", "sync", *cache, *wheels]]
 
     def _with_pip(self, folder: Path, lock: Path, *, cached: bool) -> list[list[str]]:
         # Without a pip of its own, which takes ten times as long as all the rest of it.
