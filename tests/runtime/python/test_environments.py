@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -148,6 +151,42 @@ def test_a_wheel_that_holds_another_version_than_its_name_says_is_refused(store,
     with pytest.raises(EnvironmentFailed, match=r"tiny[-_]trees"):
         get(store, lock, wheels)
     assert names(store.root / "building") == []
+
+
+def test_a_source_archive_is_no_wheel_and_none_of_its_code_runs(store, wheels, tmp_path):
+    mark = tmp_path / "ran"
+    files = {
+        "setup.py": f"open({str(mark)!r}, 'w')\nfrom setuptools import setup\nsetup()\n",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: tiny-trees\nVersion: 1.0\n",
+    }
+    wheels.mkdir()
+    with tarfile.open(wheels / "tiny_trees-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"tiny_trees-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    sha256 = hashlib.sha256((wheels / "tiny_trees-1.0.tar.gz").read_bytes()).hexdigest()
+    lock = lock_of([Pin("tiny-trees", "1.0", (f"sha256:{sha256}",))])
+    with pytest.raises(EnvironmentFailed, match=r"a wheel of `tiny-trees==1\.0`"):
+        get(store, lock, wheels)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_nothing_of_a_package_runs_while_its_environment_is_built_or_compared(
+    store, wheels, tmp_path, damaged
+):
+    mark = tmp_path / "ran"
+    # A line of a .pth file runs whenever the interpreter starts.
+    files = {"tiny_trees.pth": f"import pathlib; pathlib.Path({str(mark)!r}).touch()\n"}
+    lock = lock_of([write_wheel(wheels, "tiny-trees", files=files)])
+    environment, _ = get(store, lock, wheels)
+    if damaged:
+        truncate(next((environment.path / "lib").glob("python*/site-packages/tiny_trees/__init__.py")))
+    environment, _ = get(store, lock, wheels)
+    assert not mark.exists()
+    run(environment, "pass")
+    assert mark.exists()
 
 
 def test_packages_on_the_path_of_the_user_do_not_pass_for_installed(
