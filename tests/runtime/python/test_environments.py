@@ -19,7 +19,7 @@ import pytest
 
 from lading.bundle.environment_lock import EnvironmentLock, Pin, lock_of
 from lading.errors import EnvironmentFailed, EnvironmentPythonMissing, UsageError
-from lading.runtime.python.environments import Environment, EnvironmentStore
+from lading.runtime.python.environments import Environment, EnvironmentStore, environments_of_host
 from support.package_index import PackageIndex
 from support.tiny_wheels import tiny_lock, write_wheel
 
@@ -308,6 +308,7 @@ def getting(store, lock, wheels, **environ) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_processes_that_ask_together_build_one_environment(store, lock, wheels):
     with (
         getting(store, lock, wheels) as first,
@@ -335,6 +336,7 @@ def descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in descendants(child)]
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_nothing_that_is_used_and_the_next_one_removes_it(
     store, lock, wheels, hung_index
 ):
@@ -361,6 +363,7 @@ def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_a_build_that_does_not_end_is_given_its_time(store, lock, hung_index, monkeypatch):
     for name, value in {"INDEX_URL": hung_index, "CONFIG_FILE": os.devnull, "FIND_LINKS": ""}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -490,6 +493,7 @@ def test_gc_removes_the_least_recently_used_until_the_bound(three):
     assert len(names(store.root)) == 3
 
 
+@pytest.mark.slow
 def test_gc_keeps_what_it_is_asked_to_keep_and_what_a_process_uses(three, wheels):
     store, locks = three
     asked = EnvironmentStore(store.root, installer="uv")
@@ -520,6 +524,16 @@ def test_a_bounded_store_makes_room_after_a_build_but_keeps_the_new_environment(
     assert names(store.root) == sorted([second.path.name, "building"])
 
 
+def test_the_environments_of_a_host_are_in_its_cache_and_bounded_by_a_setting(wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("LADING_CACHE", str(tmp_path / "cached"))
+    monkeypatch.setenv("LADING_ENVIRONMENTS_MAX_BYTES", "0")
+    first, _ = get(environments_of_host(), tiny_lock(wheels, "tiny-a"), wheels)
+    first.release()
+    second, _ = get(environments_of_host(), tiny_lock(wheels, "tiny-b"), wheels)
+    assert names(tmp_path / "cached" / "environments") == sorted([second.path.name, "building"])
+
+
+@pytest.mark.slow
 def test_environments_are_whole_while_others_are_built_and_removed(wheels, tmp_path):
     store = EnvironmentStore(tmp_path / "environments")
     locks = [tiny_lock(wheels, name) for name in ("tiny-a", "tiny-b")]

@@ -32,6 +32,7 @@ from lading.runtime.python.builders import Build
 from lading.runtime.python.contents import find_damage, installed_versions
 from lading.runtime.python.installers import Installer, OnStep, choose_installer
 from lading.runtime.python.interpreters import find_interpreter
+from lading.settings import environments_folder, store_settings
 
 DEFAULT_TIMEOUT_S = 1800.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -214,6 +215,11 @@ class EnvironmentStore:
     def _lock(self, path: Path) -> Path:
         # `<digest>-py3.11` of `<digest>-py3.11.0a1b2c3d` and of `<digest>-py3.11.0a1b2c3d.txt`.
         return self._building / f"{'.'.join(path.name.split('.')[:2])}.lock"
+
+
+def environments_of_host(root: Path | None = None) -> EnvironmentStore:
+    """Return the environments in the folder `root`, by default this user's, bounded as the settings say."""
+    return EnvironmentStore(root or environments_folder(), max_bytes=store_settings().environments_max_bytes)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 
 from lading.bundle import Bundle, Manifest
 from lading.errors import CodeNotAllowed, NotSupported
-from lading.runtime.python.environments import EnvironmentStore
+from lading.runtime.python.environments import environments_of_host
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.process import ProcessSettings
 from lading.runtime.python.session import PythonRuntime
-from lading.settings import environments_folder
 
 _ALLOWED: dict[Allow, tuple[bool | str, ...]] = {
     "none": (False,),
@@ -47,7 +46,7 @@ def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRunt
     steps = tuple(step.removeprefix("code:") for step in manifest.steps if step != "onnx")
     if "onnx" in manifest.steps:
         raise NotSupported(f"bundle `{manifest.name}`", expected="steps in Python", found="the step `onnx`")
-    store = EnvironmentStore(host.environments or environments_folder())
+    store = environments_of_host(host.environments)
     held = [store.get(bundle.lock(), manifest.python, wheels=host.wheels)]
 
     @contextmanager
