@@ -251,6 +251,7 @@ def python(code: str) -> list[str]:
 
 
 # scipy's extensions also enter themselves as modules of their own (`_ni_label`).
+@pytest.mark.slow
 @pytest.mark.parametrize("same_process", [True, False])
 def test_the_modules_of_a_real_library_are_its_distributions_and_nobodys_own(same_process):
     imports = "import sys; before = set(sys.modules); import sklearn.linear_model, scipy.ndimage\n"
