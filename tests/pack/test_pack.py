@@ -23,7 +23,7 @@ from lading.errors import (
     ParityLost,
     SamplesRefused,
 )
-from lading.pack import pack
+from lading.pack import converted_bundle, pack
 from support.sklearn_models import OWNER, X, Y
 
 IRIS = ("setosa", "versicolor", "virginica")
@@ -158,7 +158,7 @@ def test_a_bundle_that_fails_in_the_runtime_is_removed(tmp_path, monkeypatch):
         raise ModelInvalid("model `model.onnx`", expected="a model", found="another")
 
     # A conversion that passes the search and fails here would be a defect of ONNX Runtime: none is known.
-    monkeypatch.setattr(sys.modules["lading.pack"], "load_runtime", refuse)
+    monkeypatch.setattr(converted_bundle, "load_runtime", refuse)
     with pytest.raises(ParityLost, match="expected a bundle that the runtime loads"):
         pack(LinearRegression().fit(X, Y), name="m", samples=X, owner=OWNER, to=tmp_path / "b")
     assert list(tmp_path.iterdir()) == []

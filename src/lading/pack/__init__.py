@@ -76,17 +76,9 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     dest = Path(to) if to is not None else Path(f"{name}.bundle")
     place = writing_place(dest, overwrite=overwrite)
     loaded = load_model(model, allow_pickle=allow_pickle)
-    facts = Facts(
-        name=name,
-        owner=owner,
-        purpose=purpose,
-        description=description,
-        metrics=read_metrics(metrics or {}),
-        tolerance=read_tolerance(tolerance),
-        labels=partial(display_names, labels),
-        synthetic=golden == "synthetic",
-        note=on_note or (lambda _: None),
-    )
+    stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
+    note = on_note or (lambda _: None)
+    facts = Facts(*stated, partial(display_names, labels), synthetic=golden == "synthetic", note=note)
     if runtime == "python" or (runtime == "auto" and is_code(loaded)):
         own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
         environment = Environment(requirements, None if wheels is None else Path(wheels))
