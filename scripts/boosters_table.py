@@ -51,8 +51,14 @@ a native booster as its own `predict` does. XGBoost rounds features to float32, 
 nothing. LightGBM compares them in float64, so its models have float64 inputs, unless the samples were of
 float32.
 
-Refused while packing, with the way out: categories of a data frame (encode them with `OrdinalEncoder` in a
-step before, and name the columns), `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier and
+Columns of categories of a data frame (`dtype="category"`) are inputs of texts or of whole numbers; the bundle
+has the categories of training, and the empty text stands for a missing one. LightGBM takes an unknown
+category for a missing one. XGBoost 3.2 raises for some unknown categories, and answers others as the next
+larger category that it knows: the bundle refuses all of them, so more rows are refused there.
+
+Refused while packing, with the way out: categories of a data frame behind another step or inside of another
+estimator (encode them with `OrdinalEncoder` in a step before, and name the columns), and those outside ASCII
+in XGBoost, which cuts them; `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier and
 objectives of one's own in LightGBM's (their probabilities are scores), and objectives that the converter does
 not know, by their name.
 """
@@ -100,9 +106,8 @@ def _survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
             except ConversionError as error:
                 lines += f"| {name} | refused: {error.message[:120]} | | | |\n"
                 continue
-        dtype = next(
-            tensor.dtype for tensor in bundle.manifest.signature.inputs if tensor.dtype.startswith("float")
-        )
+        dtypes = {tensor.dtype for tensor in bundle.manifest.signature.inputs}
+        dtype = next((dtype for dtype in sorted(dtypes) if dtype.startswith("float")), "none")
         for kind, example in asked.examples.items():
             print(f"  {kind}: {example[:300]}", file=sys.stderr)
         lines += f"| {name} | {dtype} | {asked.rows} | {asked.silent} | {asked.refused} |\n"

@@ -47,6 +47,13 @@ FRAME = pd.DataFrame(
 )
 NUMBERS = FRAME[["fare"]].assign(children=CODES[:, 4])
 
+KNOWN = {"port": ["A", "B", "C", "a B"], "deck": [10, 20, 35], "class": ["low", "mid", "high"]}
+CATEGORIES = FRAME[["fare"]].assign(
+    port=_RANDOM.choice(np.array([*KNOWN["port"], ""], dtype=object), _ROWS),
+    deck=_RANDOM.choice(np.array([*KNOWN["deck"], np.nan]), _ROWS),
+    **{"class": _RANDOM.choice(np.array(KNOWN["class"], dtype=object), _ROWS)},
+)
+
 TWO = (PLAIN[:, 0] + PLAIN[:, 1] * PLAIN[:, 2] > 0).astype(int)
 THREE = np.digitize(PLAIN[:, 0] + PLAIN[:, 3], [0.0, 1.0])
 LABELS = (PLAIN[:, :3] > 0).astype(int)
@@ -55,6 +62,10 @@ SHARE = 1 / (1 + np.exp(-AMOUNT))
 COUNT = _RANDOM.poisson(np.exp(PLAIN[:, 0] / 2)).astype(float)
 POSITIVE = np.exp(PLAIN[:, 0])
 BOTH = np.column_stack([AMOUNT, PLAIN[:, 1]])
+BY_CATEGORY = (
+    (CATEGORIES["port"] == "B") * 3.0 + (CATEGORIES["deck"] == 20) * 2 + (CATEGORIES["class"] == "mid")
+)
+BY_CATEGORY = (BY_CATEGORY + CATEGORIES["fare"].fillna(9) / 20).to_numpy()
 BY_CODE = _RANDOM.normal(size=300)[MANY_CODES[:, 4].astype(int)]
 
 
@@ -72,6 +83,11 @@ class Trained:
         return self.rows[: _TRAINED // 2]
 
     @property
+    def packed_with(self) -> Any:
+        """The samples as it was trained on them: of a frame with categories, in its dtypes."""
+        return self.asked.as_trained(self.samples) if isinstance(self.asked, OfFrame) else self.samples
+
+    @property
     def trained_on(self) -> Any:
         return self.rows[:_TRAINED]
 
@@ -84,12 +100,37 @@ class Trained:
         return bool(pd.DataFrame(self.rows).isna().any(axis=None))
 
 
+class OfFrame:
+    """A model trained on a frame with categories, asked rows as requests have them: "" is a missing text."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @staticmethod
+    def as_trained(rows: Any) -> Any:
+        """Return rows with the dtypes of training, and the values that training did not have."""
+        categories = {}
+        for name, known in KNOWN.items():
+            if name in rows:
+                values = rows[name].where(rows[name] != "", None)
+                unknown = [value for value in values.dropna().unique() if value not in known]
+                kind = pd.CategoricalDtype(pd.Index([*known, *unknown]), ordered=name == "class")
+                categories[name] = pd.Categorical(values.tolist(), dtype=kind)
+        return rows.assign(**categories)
+
+    def predict(self, rows: Any) -> Any:
+        return self.model.predict(self.as_trained(rows))
+
+    def predict_proba(self, rows: Any) -> Any:
+        return self.model.predict_proba(self.as_trained(rows))
+
+
 Case = tuple[str, Callable[[], Trained]]
 
 
 def pack_and_ask(trained: Trained, folder: Path) -> tuple[Bundle, Asked]:
     """Pack a model, and ask the bundle and the framework rows that packing never saw."""
-    bundle = pack(trained.model, name="m", samples=trained.samples, owner=OWNER, to=folder / "b")
+    bundle = pack(trained.model, name="m", samples=trained.packed_with, owner=OWNER, to=folder / "b")
     rows = hard_rows(trained.asked, trained.samples, gaps=trained.has_gaps)
     kinds = [("held out", trained.held_out), *rows]
     return bundle, ask(bundle, trained.asked, kinds, trained.trained_on)
@@ -162,6 +203,12 @@ def xgboost_cases() -> Iterator[Case]:
     yield "`Booster`, three classes", native("multi:softprob", PLAIN, THREE, num_class=3)
     yield "`Booster`, numbers", native("reg:squarederror", PLAIN, AMOUNT)
     yield "data frame", classifier(NUMBERS, TWO)
+    encoding = {**small, "enable_categorical": True, "max_cat_to_onehot": 2}
+    yield from _of_frames(
+        xgboost.XGBClassifier(**encoding),
+        xgboost.XGBRegressor(**encoding),
+        lambda rows, target: xgboost.train({}, xgboost.DMatrix(rows, target, enable_categorical=True), 15),
+    )
     yield from _in_scikit_learn(xgboost.XGBClassifier(**small), xgboost.XGBRegressor(**small))
 
 
@@ -249,7 +296,43 @@ def lightgbm_cases() -> Iterator[Case]:
     yield "`Booster`, numbers", native("regression", PLAIN, AMOUNT)
     yield "`Booster`, an objective of one's own", native(_half_squares, PLAIN, AMOUNT)
     yield "data frame", classifier(NUMBERS, TWO)
+    yield from _of_frames(
+        lightgbm.LGBMClassifier(**small, **free),
+        lightgbm.LGBMRegressor(**small, **free),
+        lambda rows, target: lightgbm.train({"verbose": -1}, lightgbm.Dataset(rows, target), 15),
+    )
     yield from _in_scikit_learn(lightgbm.LGBMClassifier(**small), lightgbm.LGBMRegressor(**small))
+
+
+def _of_frames(classifier: Any, regressor: Any, train: Callable[[Any, Any], Any]) -> Iterator[Case]:
+    """Return models of frames with categories; `train` makes a native booster of a frame and a target."""
+    target, both = (BY_CATEGORY > 3).astype(int), ["port", "class"]
+    three = np.digitize(BY_CATEGORY, [1.5, 4.0])
+    whole = CATEGORIES[["fare", "deck"]].assign(deck=CATEGORIES["deck"].fillna(10).astype(int))
+    search = GridSearchCV(regressor, {"learning_rate": [0.1, 0.3]}, cv=2)
+    models = {
+        "categories of a frame": (regressor, CATEGORIES, BY_CATEGORY),
+        "categories of a frame, two classes": (classifier, CATEGORIES, target),
+        "categories of a frame, three classes": (classifier, CATEGORIES, three),
+        "categories of a frame, texts alone": (regressor, CATEGORIES[both], BY_CATEGORY),
+        "categories of a frame, whole numbers": (regressor, whole, BY_CATEGORY),
+        "categories of a frame, in GridSearchCV": (search, CATEGORIES, BY_CATEGORY),
+        "categories of a frame, in a pipeline": (make_pipeline(classifier), CATEGORIES, target),
+    }
+    for name, (model, rows, wanted) in models.items():
+        yield name, lambda model=model, rows=rows, wanted=wanted: _fitted_to_frame(model, rows, wanted)
+
+    def native() -> Trained:
+        booster = train(OfFrame.as_trained(CATEGORIES[:_TRAINED]), BY_CATEGORY[:_TRAINED])
+        estimator = NativeXgboost if isinstance(booster, xgboost.Booster) else NativeLightgbm
+        return Trained(booster, OfFrame(estimator(booster)), CATEGORIES)
+
+    yield "categories of a frame, `Booster`", native
+
+
+def _fitted_to_frame(model: Any, rows: Any, target: Any) -> Trained:
+    model = clone(model).fit(OfFrame.as_trained(rows[:_TRAINED]), target[:_TRAINED])
+    return Trained(model, OfFrame(model), rows)
 
 
 def _in_scikit_learn(classifier: Any, regressor: Any) -> Iterator[Case]:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
+from lading.errors import ConverterFailed
 from lading.signature import Array
 
 
@@ -35,6 +36,18 @@ class NativeBooster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+def refuse_frame_categories(model: Any) -> None:
+    """Raise `ConverterFailed` for a booster that knows a data frame's categories, and does not get codes."""
+    if getattr(model, "gets_codes", False):
+        return
+    raise ConverterFailed(
+        f"`{type(model).__name__}`",
+        expected="numbers, or a booster that gets the data frame itself",
+        found="categories of a data frame behind another step, or inside of another estimator",
+        hint="encode them in a step before (`OrdinalEncoder`), and name their columns to the booster",
+    )
 
 
 def chosen_columns(nodes: GraphNodes, columns: Sequence[int], width: int) -> str:

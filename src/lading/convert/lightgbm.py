@@ -7,7 +7,6 @@ said by each split: NaN, zero and NaN, or nothing, and then NaN counts as zero.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from lading.convert.boosters import (
     chosen_columns,
     finish_classifier,
     finish_two_classes,
+    refuse_frame_categories,
     whole_categories,
 )
+from lading.convert.frame_codes import FrameCategories
 from lading.convert.graph_nodes import GraphNodes
 from lading.convert.sklearn import SklearnModel
 from lading.convert.sklearn_added import Added, class_count
@@ -97,8 +98,9 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a model."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
     title = type(model).__name__
-    booster = model.native if isinstance(model, NativeLightgbm) else model.booster_
-    saved = _saved(booster.model_to_string(), title)
+    if frame_categories(model) is not None:
+        refuse_frame_categories(model)
+    saved = _saved(_booster_of(model).model_to_string(), title)
     ensemble, width = _trees(saved), int(saved.facts["max_feature_idx"]) + 1
     features = _without_zeros(nodes, nodes.features(operator), saved, width)
     features = whole_categories(nodes, features, saved.columns(_is_categorical), width)
@@ -122,19 +124,25 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
         finish_two_classes(nodes, operator, value, scores=raw)
 
 
+def frame_categories(model: Any) -> FrameCategories | None:
+    """Return the categories of the data frame that a model was trained on; None if it had none.
+
+    LightGBM has them in the order of their columns, and does not say which columns these are.
+    """
+    known = _booster_of(model).pandas_categorical
+    return FrameCategories(tuple(map(tuple, known)), None, refuses_unknown=False) if known else None
+
+
+def _booster_of(model: Any) -> lightgbm.Booster:
+    booster: lightgbm.Booster = model.native if isinstance(model, NativeLightgbm) else model.booster_
+    return booster
+
+
 def _saved(text: str, title: str) -> _Saved:
     """Read the text of a model; raises `ConverterFailed` for what its graph would not have."""
-    body, _, rest = text.partition("end of trees")
+    body, _, _ = text.partition("end of trees")
     head, *trees = re.split(r"^Tree=\d+$", body, flags=re.MULTILINE)
     facts, *parts = (_facts(part) for part in (head, *trees))
-    known = re.search(r"^pandas_categorical:(.*)$", rest, flags=re.MULTILINE)
-    if known and json.loads(known[1]):
-        raise ConverterFailed(
-            f"`{title}`",
-            expected="numbers, and categories as whole numbers",
-            found="categories of a data frame",
-            hint="encode them in a step before (`OrdinalEncoder`); name them in `categorical_feature`",
-        )
     if any(tree.get("is_linear", "0") != "0" for tree in parts):
         raise ConverterFailed(
             f"`{title}`",
@@ -230,8 +238,11 @@ def _transformed(nodes: GraphNodes, raw: str, saved: _Saved, title: str) -> str:
 
 
 ADDED: dict[type, Added] = {
-    lightgbm.LGBMClassifier: Added(convert, ("label", "probabilities"), class_count),
+    lightgbm.LGBMClassifier: Added(
+        convert, ("label", "probabilities"), class_count, categories=frame_categories
+    ),
     **dict.fromkeys(
-        (lightgbm.LGBMRegressor, lightgbm.LGBMRanker, NativeLightgbm), Added(convert, ("value",))
+        (lightgbm.LGBMRegressor, lightgbm.LGBMRanker, NativeLightgbm),
+        Added(convert, ("value",), categories=frame_categories),
     ),
 }

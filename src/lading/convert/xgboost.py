@@ -8,12 +8,20 @@ right, and a missing value takes the side that the split learnt.
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xgboost
 
-from lading.convert.boosters import NativeBooster, finish_classifier, finish_two_classes, whole_categories
+from lading.convert.boosters import (
+    NativeBooster,
+    finish_classifier,
+    finish_two_classes,
+    refuse_frame_categories,
+    whole_categories,
+)
+from lading.convert.frame_codes import FrameCategories
 from lading.convert.graph_nodes import DOUBLE, FLOAT, GraphNodes
 from lading.convert.sklearn import SklearnModel
 from lading.convert.sklearn_added import Added, class_count
@@ -68,9 +76,9 @@ def open_xgboost(model: Any) -> SklearnModel:
 def convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a model."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
-    booster = model.native if isinstance(model, NativeXgboost) else model.get_booster()
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    _refuse_texts(model, learner)
+    learner = _learner(_booster_of(model))
+    if frame_categories(model) is not None:
+        refuse_frame_categories(model)
     features = _features(nodes, operator, getattr(model, "missing", np.nan))
     objective = learner["objective"]["name"]
     base = _base(learner, objective)
@@ -108,15 +116,44 @@ def _features(nodes: GraphNodes, operator: Any, missing: float) -> str:
     return nodes.double(features)
 
 
-def _refuse_texts(model: Any, learner: dict[str, Any]) -> None:
-    known = learner["gradient_booster"].get("model", {}).get("cats", {}).get("enc", [])
-    if any(each.get("values") for each in known):
+def frame_categories(model: Any) -> FrameCategories | None:
+    """Return the categories of the data frame that a model was trained on; None if it had none.
+
+    XGBoost 3.2 raises for an unknown category above its largest, and takes one below for the next larger:
+    the answer is that of another row. All unknown ones are refused.
+    """
+    booster = _booster_of(model)
+    if "c" not in (booster.feature_types or ()):
+        return None
+    encoded = _learner(booster)["gradient_booster"].get("model", {}).get("cats", {}).get("enc", [])
+    values = {at: own for at, each in enumerate(encoded) if (own := _values(each))}
+    cut = next((own for column in values.values() for own in column if not str(own).isascii()), None)
+    if cut is not None:
         raise ConverterFailed(
             f"`{type(model).__name__}`",
-            expected="numbers, and categories as whole numbers",
-            found="categories of a data frame",
+            expected="categories of a data frame that XGBoost keeps",
+            found="texts outside ASCII, of which it keeps as many bytes as they have characters",
             hint="encode them in a step before (`OrdinalEncoder`), and name the types (`feature_types`)",
         )
+    return FrameCategories(tuple(values.values()), tuple(values), refuses_unknown=True) if values else None
+
+
+def _values(encoded: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the categories of a column: whole numbers, or texts as the bytes of all of them."""
+    if "offsets" not in encoded:
+        return tuple(encoded["values"])
+    whole = bytes(byte & 0xFF for byte in encoded["values"])
+    return tuple(whole[begin:end].decode(errors="replace") for begin, end in pairwise(encoded["offsets"]))
+
+
+def _booster_of(model: Any) -> xgboost.Booster:
+    booster: xgboost.Booster = model.native if isinstance(model, NativeXgboost) else model.get_booster()
+    return booster
+
+
+def _learner(booster: xgboost.Booster) -> dict[str, Any]:
+    learner: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))["learner"]
+    return learner
 
 
 def _base(learner: dict[str, Any], objective: str) -> Array:
@@ -238,10 +275,10 @@ def _finish_targets(nodes: GraphNodes, operator: Any, value: str) -> None:
 ADDED: dict[type, Added] = {
     **dict.fromkeys(
         (xgboost.XGBClassifier, xgboost.XGBRFClassifier),
-        Added(convert, ("label", "probabilities"), class_count),
+        Added(convert, ("label", "probabilities"), class_count, categories=frame_categories),
     ),
     **dict.fromkeys(
         (xgboost.XGBRegressor, xgboost.XGBRFRegressor, xgboost.XGBRanker, NativeXgboost),
-        Added(convert, ("value",)),
+        Added(convert, ("value",), categories=frame_categories),
     ),
 }
