@@ -31,7 +31,7 @@ from support.sklearn_models import OWNER
 from support.sklearn_rows import hard_rows
 
 _ROWS = 600
-_TRAINED = 400
+TRAINED_ROWS = 400
 _RANDOM = np.random.default_rng(0)
 PLAIN = _RANDOM.normal(size=(_ROWS, 5))
 GAPS = np.where(_RANDOM.random(PLAIN.shape) < 0.1, np.nan, PLAIN)
@@ -80,7 +80,7 @@ class Trained:
     @property
     def samples(self) -> Any:
         """The first half of the rows that it was trained on."""
-        return self.rows[: _TRAINED // 2]
+        return self.rows[: TRAINED_ROWS // 2]
 
     @property
     def packed_with(self) -> Any:
@@ -89,11 +89,11 @@ class Trained:
 
     @property
     def trained_on(self) -> Any:
-        return self.rows[:_TRAINED]
+        return self.rows[:TRAINED_ROWS]
 
     @property
     def held_out(self) -> Any:
-        return self.rows[_TRAINED:]
+        return self.rows[TRAINED_ROWS:]
 
     @property
     def has_gaps(self) -> bool:
@@ -148,7 +148,7 @@ def xgboost_cases() -> Iterator[Case]:
 
     def native(objective: str, rows: Any, target: Any, **settings: Any) -> Callable[[], Trained]:
         def train() -> Trained:
-            matrix = xgboost.DMatrix(rows[:_TRAINED], label=target[:_TRAINED])
+            matrix = xgboost.DMatrix(rows[:TRAINED_ROWS], label=target[:TRAINED_ROWS])
             booster = xgboost.train({"objective": objective, "max_depth": 4, **settings}, matrix, 15)
             return Trained(booster, NativeXgboost(booster, booster.num_features()), rows)
 
@@ -156,8 +156,8 @@ def xgboost_cases() -> Iterator[Case]:
 
     def stopped_early() -> Trained:
         model = xgboost.XGBClassifier(n_estimators=200, early_stopping_rounds=3, learning_rate=0.5)
-        evaluation = [(PLAIN[_TRAINED:], TWO[_TRAINED:])]
-        model.fit(PLAIN[:_TRAINED], TWO[:_TRAINED], eval_set=evaluation, verbose=False)
+        evaluation = [(PLAIN[TRAINED_ROWS:], TWO[TRAINED_ROWS:])]
+        model.fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], eval_set=evaluation, verbose=False)
         assert model.best_iteration < 150
         return Trained(model, model, PLAIN)
 
@@ -229,7 +229,7 @@ def lightgbm_cases() -> Iterator[Case]:
 
     def native(objective: Any, rows: Any, target: Any, **settings: Any) -> Callable[[], Trained]:
         def train() -> Trained:
-            data = lightgbm.Dataset(rows[:_TRAINED], label=target[:_TRAINED])
+            data = lightgbm.Dataset(rows[:TRAINED_ROWS], label=target[:TRAINED_ROWS])
             booster = lightgbm.train({"objective": objective, "verbose": -1, **settings}, data, 15)
             return Trained(booster, NativeLightgbm(booster, booster.num_feature()), rows)
 
@@ -238,13 +238,13 @@ def lightgbm_cases() -> Iterator[Case]:
     def stopped_early() -> Trained:
         model = lightgbm.LGBMClassifier(n_estimators=300, learning_rate=0.5, verbose=-1)
         stop = lightgbm.early_stopping(3, verbose=False)
-        evaluation = [(PLAIN[_TRAINED:], TWO[_TRAINED:])]
-        model.fit(PLAIN[:_TRAINED], TWO[:_TRAINED], eval_set=evaluation, callbacks=[stop])
+        evaluation = [(PLAIN[TRAINED_ROWS:], TWO[TRAINED_ROWS:])]
+        model.fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], eval_set=evaluation, callbacks=[stop])
         assert model.best_iteration_ < 150
         return Trained(model, model, PLAIN)
 
     def ranked() -> Trained:
-        model = lightgbm.LGBMRanker(**small).fit(PLAIN[:_TRAINED], TWO[:_TRAINED], group=[10] * 40)
+        model = lightgbm.LGBMRanker(**small).fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], group=[10] * 40)
         return Trained(model, model, PLAIN)
 
     bagged = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
@@ -323,7 +323,7 @@ def _of_frames(classifier: Any, regressor: Any, train: Callable[[Any, Any], Any]
         yield name, lambda model=model, rows=rows, wanted=wanted: _fitted_to_frame(model, rows, wanted)
 
     def native() -> Trained:
-        booster = train(OfFrame.as_trained(CATEGORIES[:_TRAINED]), BY_CATEGORY[:_TRAINED])
+        booster = train(OfFrame.as_trained(CATEGORIES[:TRAINED_ROWS]), BY_CATEGORY[:TRAINED_ROWS])
         estimator = NativeXgboost if isinstance(booster, xgboost.Booster) else NativeLightgbm
         return Trained(booster, OfFrame(estimator(booster)), CATEGORIES)
 
@@ -331,7 +331,7 @@ def _of_frames(classifier: Any, regressor: Any, train: Callable[[Any, Any], Any]
 
 
 def _fitted_to_frame(model: Any, rows: Any, target: Any) -> Trained:
-    model = clone(model).fit(OfFrame.as_trained(rows[:_TRAINED]), target[:_TRAINED])
+    model = clone(model).fit(OfFrame.as_trained(rows[:TRAINED_ROWS]), target[:TRAINED_ROWS])
     return Trained(model, OfFrame(model), rows)
 
 
@@ -385,13 +385,13 @@ def _in_scikit_learn(classifier: Any, regressor: Any) -> Iterator[Case]:
 
 def _fitted(model: Any, rows: Any, target: Any, **settings: Any) -> Trained:
     model = clone(model)
-    model.fit(rows[:_TRAINED], target[:_TRAINED], **settings)
+    model.fit(rows[:TRAINED_ROWS], target[:TRAINED_ROWS], **settings)
     return Trained(model, model, rows)
 
 
 def _ranked(objective: str) -> Trained:
     model = xgboost.XGBRanker(objective=objective, n_estimators=20, random_state=0)
-    model.fit(PLAIN[:_TRAINED], TWO[:_TRAINED], qid=np.repeat(np.arange(40), 10))
+    model.fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], qid=np.repeat(np.arange(40), 10))
     return Trained(model, model, PLAIN)
 
 

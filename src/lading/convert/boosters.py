@@ -50,6 +50,12 @@ def refuse_frame_categories(model: Any) -> None:
     )
 
 
+def single_features(nodes: GraphNodes, operator: Any) -> str:
+    """Return the columns that an operator gets, rounded to float32, ``[batch, columns]``."""
+    columns = [nodes.node("Cast", [variable.full_name], to=FLOAT) for variable in operator.inputs]
+    return columns[0] if len(columns) == 1 else nodes.node("Concat", columns, axis=1)
+
+
 def chosen_columns(nodes: GraphNodes, columns: Sequence[int], width: int) -> str:
     """Return marks of some of `width` columns, ``[1, width]``."""
     chosen = np.zeros((1, width), dtype=bool)
@@ -83,6 +89,12 @@ def finish_classifier(
     best = index or nodes.node("ArgMax", [probabilities], axis=1, keepdims=0)
     nodes.label(best, np.asarray(operator.raw_operator.classes_), label)
     nodes.finish(scores or probabilities, output)
+
+
+def finish_labels(nodes: GraphNodes, operator: Any, labels: str, probabilities: str) -> None:
+    """Make the outputs of a classifier of several labels, each of which may be true, ``[batch, labels]``."""
+    nodes.finish(labels, operator.outputs[0])
+    nodes.finish(probabilities, operator.outputs[1])
 
 
 def finish_two_classes(

@@ -28,12 +28,14 @@ class FrameCategories:
     """The values of each column of categories that a booster was trained on.
 
     ``columns`` are the places of these columns; None if only the samples show them, by their dtypes.
-    ``refuses_unknown`` is whether other values are refused; else they are missing ones.
+    ``refuses_unknown`` is whether other values are refused; else they are answered as missing ones.
+    ``takes_missing`` is whether texts may be missing.
     """
 
     values: tuple[tuple[Any, ...], ...]
     columns: tuple[int, ...] | None
     refuses_unknown: bool
+    takes_missing: bool = True
 
     def named(self, table: Table, title: str) -> dict[str, tuple[Any, ...]]:
         """Return the values by the name of the column; raises `SamplesRefused` if samples have others."""
@@ -54,6 +56,10 @@ class FrameCategories:
     def read(self, table: Table, title: str) -> Table:
         """Return the table with its columns of categories: their dtypes, and what may be drawn for them."""
         values = self.named(table, title)
+        if not self.takes_missing:
+            return replace(
+                table, categories={**table.categories, **{(name, 0): own for name, own in values.items()}}
+            )
         blank = {name for name, own in values.items() if _has_texts(table, name) and "" not in own}
         categories = {(name, 0): (*own, "") if name in blank else own for name, own in values.items()}
         for name in sorted(table.blank - blank):

@@ -79,7 +79,7 @@ def _whole(tree: dict[str, str], name: str) -> list[int]:
     return [int(value) for value in tree.get(name, "").split()]
 
 
-def open_lightgbm(model: Any) -> SklearnModel:
+def open_booster(model: Any) -> SklearnModel:
     """Return the converter of an estimator or a native booster."""
     if not isinstance(model, lightgbm.Booster):
         return SklearnModel(model)

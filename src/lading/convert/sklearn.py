@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lading.convert import Conversion, Plan, TrainedModel, graph, inputs, outputs
 from lading.convert.frame_categories import frame_categories, with_frame_codes
+from lading.convert.packages import BOOSTERS
 from lading.convert.probabilities import keep_inside
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_added import added_converters
@@ -52,7 +53,6 @@ _TENSOR_TYPES = {
     "int64": data_types.Int64TensorType,
     "string": data_types.StringTensorType,
 }
-_BOOSTERS = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost", "xgboost-cpu")}  # and their distributions
 _PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy")
 # What packs in the place of what does not, by the name in skl2onnx's message.
 _INSTEAD = {
@@ -87,13 +87,15 @@ class SklearnModel:
                 found="none",
                 hint="pass `--samples FILE` (`samples=X_test` in Python): the proof is computed from them",
             )
-        names = getattr(self.model, "feature_names_in_", None)
-        used = None if names is None else _used_columns(self.model, [str(name) for name in names])
-        table = make_table(samples, self.title, used, blank=self.frame is not None)
+        names = _column_names(self.model)
+        used = None if names is None else _used_columns(self.model, names)
+        table = make_table(
+            samples, self.title, used, blank=self.frame is not None and self.frame.takes_missing
+        )
         if table.kind == "named":
             table = _only_array(table, self.title)
         if names is not None and used is not None:
-            table = _with_names(table, [str(name) for name in names], used, self.title)
+            table = _with_names(table, names, used, self.title)
         words, categories = known_words(self.model, table), known_categories(self.model, table)
         table = replace(table, words=words, categories=categories)
         return table if self.frame is None else self.frame.read(table, self.title)
@@ -104,10 +106,11 @@ class SklearnModel:
             self.frame.check(table, self.title)
         rows = table.framework_rows()
         # An estimator that was fitted without column names warns if it gets some.
-        if table.kind == "frame" and not _wants_frame(self.model):
+        if table.kind == "frame" and _column_names(self.model) is None:
             rows = rows.to_numpy()
         try:
             answers = {name: getattr(self.model, method)(rows) for name, method in methods_of(self).items()}
+            answers = _flat_labels(self.model, answers)
         except ConversionError:
             raise
         except Exception as error:
@@ -241,7 +244,7 @@ def _framework(model: Any) -> str:
     """Return the package that answers for a model, and its version: scikit-learn for its pipelines."""
     inner = _without_search(model)
     packages = [kind.__module__.partition(".")[0] for kind in type(getattr(inner, "native", inner)).__mro__]
-    package = next((package for package in packages if package in _BOOSTERS), None)
+    package = next((package for package in packages if package in BOOSTERS), None)
     return (
         f"{package} {sys.modules[package].__version__}" if package else f"scikit-learn {sklearn.__version__}"
     )
@@ -252,7 +255,9 @@ def _booster_packages(model: Any) -> tuple[str, ...]:
     parts = [model, getattr(model, "native", None)]
     parts += model.get_params(deep=True).values() if hasattr(model, "get_params") else []
     packages = {type(part).__module__.partition(".")[0] for part in parts}
-    return tuple(name for package in _BOOSTERS if package in packages for name in _BOOSTERS[package])
+    return tuple(
+        name for package, known in BOOSTERS.items() if package in packages for name in known.distributions
+    )
 
 
 def _restricted(step: Any) -> Iterator[tuple[str, Any]]:
@@ -309,6 +314,14 @@ def methods_of(trained: SklearnModel) -> dict[str, str]:
             return {"label": "predict", "probabilities": "predict_proba"}
         case _:
             return {"features": "transform"}
+
+
+def _flat_labels(model: Any, answers: dict[str, Any]) -> dict[str, Any]:
+    """Return one label a row as one, where CatBoost gives a column of them."""
+    if "label" not in answers or isinstance(getattr(model, "classes_", []), list):
+        return answers
+    label = np.asarray(answers["label"])
+    return {**answers, "label": label.ravel()} if label.ndim == 2 and label.shape[1] == 1 else answers
 
 
 def _plain(value: Any, rows: int, name: str, title: str) -> Array:
@@ -474,8 +487,17 @@ def _with_names(table: Table, names: list[str], used: list[str], title: str) -> 
     return Table("frame", arrays, dict.fromkeys(arrays, array.dtype))
 
 
-def _wants_frame(model: Any) -> bool:
-    return hasattr(model, "feature_names_in_")
+def _column_names(model: Any) -> list[str] | None:
+    """Return the names of the columns of training; None if they had none."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        first = _without_search(model)
+        while hasattr(first, "steps"):
+            first = first.steps[0][1]
+        names = getattr(first, "feature_names_", None)  # as CatBoost has them: numbers if there were none
+        if names is None or list(names) == [str(at) for at in range(len(names))]:
+            return None
+    return [str(name) for name in names]
 
 
 def _failure(title: str, error: Exception) -> ConverterFailed | ConverterMissing:

@@ -62,6 +62,7 @@ from lading.convert import (
 )
 from lading.convert.column_nodes import float_kind, tensor_type
 from lading.convert.frame_codes import FrameCategories, FrameCodes, codes_shape, convert_codes
+from lading.convert.packages import BOOSTERS
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
 from lading.convert.sklearn_guards import FiniteGuards
 from lading.signature import USUAL_BOUND
@@ -172,15 +173,13 @@ ADDED: dict[type, Added] = {
     IsotonicRegression: Added(sklearn_curves.convert_isotonic, ("value",), lambda _: 1),
 }
 
-_OTHER_PACKAGES = {"lightgbm": "lading.convert.lightgbm", "xgboost": "lading.convert.xgboost"}
-
 
 def all_added() -> dict[type, Added]:
     """Return `ADDED` and the estimators of other packages, of those that are imported already."""
     added = dict(ADDED)
-    for package, module in _OTHER_PACKAGES.items():
+    for package, known in BOOSTERS.items():
         if package in sys.modules:
-            added |= importlib.import_module(module).ADDED
+            added |= importlib.import_module(known.converter).ADDED
     return added
 
 

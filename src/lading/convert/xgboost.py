@@ -17,8 +17,10 @@ import xgboost
 from lading.convert.boosters import (
     NativeBooster,
     finish_classifier,
+    finish_labels,
     finish_two_classes,
     refuse_frame_categories,
+    single_features,
     whole_categories,
 )
 from lading.convert.frame_codes import FrameCategories
@@ -64,7 +66,7 @@ class NativeXgboost(NativeBooster):
         return np.asarray(self.native.predict(matrix))
 
 
-def open_xgboost(model: Any) -> SklearnModel:
+def open_booster(model: Any) -> SklearnModel:
     """Return the converter of an estimator or a native booster."""
     if not isinstance(model, xgboost.Booster):
         return SklearnModel(model)
@@ -103,13 +105,15 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     elif len(base) == 1:
         finish_two_classes(nodes, operator, value, single=True)
     else:
-        _finish_targets(nodes, operator, value)
+        single = nodes.node("Cast", [value], to=FLOAT)
+        finish_labels(
+            nodes, operator, nodes.node("Greater", [single, nodes.constant(np.float32(0.5))]), single
+        )
 
 
 def _features(nodes: GraphNodes, operator: Any, missing: float) -> str:
     """Return the features rounded to float32, in float64; what the model takes for missing is NaN."""
-    columns = [nodes.node("Cast", [variable.full_name], to=FLOAT) for variable in operator.inputs]
-    features = columns[0] if len(columns) == 1 else nodes.node("Concat", columns, axis=1)
+    features = single_features(nodes, operator)
     if missing is not None and not np.isnan(missing):
         absent = nodes.node("Equal", [features, nodes.constant(np.float32(missing))])
         features = nodes.node("Where", [absent, nodes.constant(np.float32(np.nan)), features])
@@ -262,14 +266,6 @@ def _transformed(nodes: GraphNodes, raw: str, objective: str, title: str) -> str
         return wide
     known = ", ".join(sorted(_IDENTITY | _LOGISTIC | _EXPONENTIAL | _SOFTMAX))
     raise ConverterFailed(f"`{title}`", expected=f"one of the objectives {known}", found=f"`{objective}`")
-
-
-def _finish_targets(nodes: GraphNodes, operator: Any, value: str) -> None:
-    """Make the outputs of a classifier of several labels, each of which may be true."""
-    single = nodes.node("Cast", [value], to=FLOAT)
-    above = nodes.node("Greater", [single, nodes.constant(np.float32(0.5))])
-    nodes.finish(above, operator.outputs[0])
-    nodes.finish(single, operator.outputs[1])
 
 
 ADDED: dict[type, Added] = {
