@@ -77,7 +77,7 @@ def main() -> int:
     arguments = parser.parse_args()
     parts, every = [], []
     for title, cases in (("XGBoost", xgboost_cases()), ("LightGBM", lightgbm_cases())):
-        lines, asked = _survey(cases)
+        lines, asked = survey(cases)
         parts.append(TABLE.format(title=title) + lines)
         every += asked
     head = HEAD.format(
@@ -93,8 +93,8 @@ def main() -> int:
     return 1 if any(asked.silent for asked in every) or PAGE.read_text() != text else 0
 
 
-def _survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
-    """Return the lines of the table, and what was asked."""
+def survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
+    """Return the lines of a table, and what was asked."""
     lines, every = "", []
     for name, train in cases:
         print(name, file=sys.stderr)

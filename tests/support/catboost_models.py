@@ -177,7 +177,7 @@ class AsServed:
 
 
 def _with_integers(rows: Any) -> Any:
-    """Return rows whose column of whole numbers has integers if it can: CatBoost takes no other categories."""
+    """Return rows whose column of whole numbers has integers: CatBoost takes no other categories."""
     deck = rows["deck"] if "deck" in getattr(rows, "columns", ()) else None
     if deck is None or deck.dtype.kind != "f" or (deck % 1 != 0).any() or (deck.abs() > 2**53).any():
         return rows

@@ -102,7 +102,7 @@ def open_booster(model: Any) -> SklearnModel:
         return SklearnModel(model)
     names = model.feature_names_ or ()
     plain = list(names) == [str(at) for at in range(len(names))]
-    opened = SklearnModel(NativeCatboost(model, model.n_features_in_, () if plain else names))
+    opened = SklearnModel(NativeCatboost(model, len(names), () if plain else names))
     opened.title = "CatBoost"
     return opened
 
