@@ -33,7 +33,8 @@ bundle refuses with 400: infinities, and numbers beyond 1e30 ([why](categories.m
 - **Rows answered otherwise than by CatBoost, or where it raises: {silent} of {rows}.**
 
 The trees are one operator of ONNX, made of the JSON that CatBoost saves a model as. CatBoost rounds features
-to float32, so float32 inputs lose nothing. A missing value takes the side that `nan_mode` gave it. Labels are one a row, where CatBoost gives a column of them for several classes, and its threshold
+to float32, so float32 inputs lose nothing. A missing value takes the side that `nan_mode` gave it. Labels
+are one a row, where CatBoost gives a column of them for several classes, and its threshold
 (`set_probability_threshold`) counts. An estimator that was stopped early has the trees that it kept.
 
 Categories (`cat_features`) that splits compare one by one (`one_hot_max_size` at least their number) are
