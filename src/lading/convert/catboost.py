@@ -34,6 +34,7 @@ from lading.errors import ConverterFailed, SamplesRefused, one_line
 
 _LABELS = frozenset({"MultiCrossEntropy", "MultiLogloss"})
 _ONE_CLASS_EACH = frozenset({"MultiClassOneVsAll", *_LABELS})
+_RANKING = ("LambdaMart", "PairLogit", "Query", "Stochastic", "YetiRank")
 _CATEGORIES_HINT = "train with a larger one_hot_max_size, or encode the categories in a step before"
 
 
@@ -105,6 +106,19 @@ def open_booster(model: Any) -> SklearnModel:
     opened = SklearnModel(NativeCatboost(model, len(names), () if plain else names))
     opened.title = "CatBoost"
     return opened
+
+
+def load_booster(path: Path) -> Any:
+    """Return the model in a file as an estimator: its loss says of which kind."""
+    form = "cbm" if path.suffix != ".json" else "json"
+    model = catboost.CatBoost().load_model(str(path), format=form)
+    if len(model.classes_):
+        kind = catboost.CatBoostClassifier
+    elif _saved(model, "CatBoost").loss.startswith(_RANKING):
+        kind = catboost.CatBoostRanker
+    else:
+        kind = catboost.CatBoostRegressor
+    return kind().load_model(str(path), format=form)
 
 
 def frame_categories(model: Any) -> FrameCategories | None:

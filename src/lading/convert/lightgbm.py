@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -92,6 +93,11 @@ def open_booster(model: Any) -> SklearnModel:
 
 class NativeLightgbm(NativeBooster):
     """A `lightgbm.Booster` as an estimator."""
+
+
+def load_booster(path: Path) -> lightgbm.Booster:
+    """Return the model in a file: a native booster, since the file has no labels."""
+    return lightgbm.Booster(model_file=str(path))
 
 
 def convert(scope: Any, operator: Any, container: Any) -> None:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Package:
-    """A package of boosters: the distributions that have it, and the module that converts its models."""
+    """A package of boosters: its name, the distributions that have it, and the module of its converter."""
 
+    title: str
     distributions: tuple[str, ...]
     converter: str
 
 
 BOOSTERS = {
-    "catboost": Package(("catboost",), "lading.convert.catboost"),
-    "lightgbm": Package(("lightgbm",), "lading.convert.lightgbm"),
-    "xgboost": Package(("xgboost", "xgboost-cpu"), "lading.convert.xgboost"),
+    "catboost": Package("CatBoost", ("catboost",), "lading.convert.catboost"),
+    "lightgbm": Package("LightGBM", ("lightgbm",), "lading.convert.lightgbm"),
+    "xgboost": Package("XGBoost", ("xgboost", "xgboost-cpu"), "lading.convert.xgboost"),
 }
-"""By the top-level package of a model's class. Each converter has `open_booster` and `ADDED`."""
+"""By the top-level package of a model's class. Each converter has `open_booster`,
+`load_booster` and `ADDED`."""

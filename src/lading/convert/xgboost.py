@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ _IDENTITY = frozenset(
 _LOGISTIC = frozenset({"binary:logistic", "reg:logistic"})
 _EXPONENTIAL = frozenset({"count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox"})
 _SOFTMAX = frozenset({"multi:softmax", "multi:softprob"})
+_ESTIMATORS: dict[str, Any] = {
+    "classifier": xgboost.XGBClassifier,
+    "ranker": xgboost.XGBRanker,
+    "regressor": xgboost.XGBRegressor,
+}
 
 
 class NativeXgboost(NativeBooster):
@@ -73,6 +79,18 @@ def open_booster(model: Any) -> SklearnModel:
     opened = SklearnModel(NativeXgboost(model, model.num_features(), model.feature_names or ()))
     opened.title = "Booster"
     return opened
+
+
+def load_booster(path: Path) -> Any:
+    """Return the model in a file: the estimator that saved it, or a native booster."""
+    booster = xgboost.Booster(model_file=str(path))
+    kind = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")
+    estimator = _ESTIMATORS.get(kind)
+    if estimator is None:
+        return booster
+    model = estimator(enable_categorical=True)
+    model.load_model(str(path))
+    return model
 
 
 def convert(scope: Any, operator: Any, container: Any) -> None:

@@ -9,7 +9,7 @@ import catboost
 import numpy as np
 import pandas as pd
 import pytest
-from catboost import CatBoost, CatBoostClassifier, CatBoostRegressor
+from catboost import CatBoost, CatBoostClassifier, CatBoostRanker, CatBoostRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV
 
@@ -149,3 +149,23 @@ def test_the_guide_runs_as_it_stands(tmp_path, tmp_path_factory):
     *_, difference, trips = output.strip().splitlines()
     assert float(difference) < 1e-4
     assert trips.startswith("Prediction(2 rows of trips: ")
+
+
+@pytest.mark.parametrize("suffix", ["cbm", "json"])
+@pytest.mark.parametrize(
+    ("loss", "kind", "outputs"),
+    [
+        ("MultiClass", CatBoostClassifier, ["label", "probabilities"]),
+        ("Poisson", CatBoostRegressor, ["value"]),
+        ("YetiRank", CatBoostRanker, ["value"]),
+    ],
+)
+def test_a_file_that_catboost_saved_is_packed_as_its_estimator(tmp_path, suffix, loss, kind, outputs):
+    model = kind(iterations=5, loss_function=loss, verbose=0, allow_writing_files=False)
+    groups = {"group_id": np.repeat(np.arange(len(PLAIN) // 10), 10)} if loss == "YetiRank" else {}
+    path = tmp_path / f"m.{suffix}"
+    model.fit(PLAIN, THREE, **groups).save_model(str(path), format=suffix)
+    bundle = pack(path, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
+    assert [tensor.name for tensor in bundle.manifest.signature.outputs] == outputs
+    own = model.predict_proba(PLAIN) if outputs[0] == "label" else model.predict(PLAIN)
+    np.testing.assert_allclose(bundle.predict(PLAIN), own, rtol=1e-5, atol=1e-6)
