@@ -49,18 +49,19 @@ The trees are one operator of ONNX, made of what the framework itself saves (`sa
 `model_to_string()`); sums are float64. An estimator predicts with its best iteration if it was stopped early,
 a native booster as its own `predict` does. XGBoost rounds features to float32, so float32 inputs lose
 nothing. LightGBM compares them in float64, so its models have float64 inputs, unless the samples were of
-float32.
+float32 or no drawn row showed a difference.
 
 Columns of categories of a data frame (`dtype="category"`) are inputs of texts or of whole numbers; the bundle
 has the categories of training, and the empty text stands for a missing one. LightGBM takes an unknown
 category for a missing one. XGBoost 3.2 raises for some unknown categories, and answers others as the next
 larger category that it knows: the bundle refuses all of them, so more rows are refused there.
 
-Refused while packing, with the way out: categories of a data frame behind another step or inside of another
+Refused while packing, with the way out: categories of a data frame behind another step than a
+ColumnTransformer that passes them through (with `set_output(transform="pandas")`), or inside of another
 estimator (encode them with `OrdinalEncoder` in a step before, and name the columns), and those outside ASCII
 in XGBoost, which cuts them; `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier and
-objectives of one's own in LightGBM's (their probabilities are scores), and objectives that the converter does
-not know, by their name.
+objectives of one's own in LightGBM's (their probabilities are scores), and objectives that the converter
+does not know, by their name.
 """
 TABLE = """
 ## {title}

@@ -310,6 +310,9 @@ def _of_frames(classifier: Any, regressor: Any, train: Callable[[Any, Any], Any]
     three = np.digitize(BY_CATEGORY, [1.5, 4.0])
     whole = CATEGORIES[["fare", "deck"]].assign(deck=CATEGORIES["deck"].fillna(10).astype(int))
     search = GridSearchCV(regressor, {"learning_rate": [0.1, 0.3]}, cv=2)
+    scaled = [("scale", StandardScaler(), ["fare"]), ("hot", OneHotEncoder(sparse_output=False), ["class"])]
+    columns = ColumnTransformer(scaled, remainder="passthrough", verbose_feature_names_out=False)
+    columns.set_output(transform="pandas")
     models = {
         "categories of a frame": (regressor, CATEGORIES, BY_CATEGORY),
         "categories of a frame, two classes": (classifier, CATEGORIES, target),
@@ -318,6 +321,11 @@ def _of_frames(classifier: Any, regressor: Any, train: Callable[[Any, Any], Any]
         "categories of a frame, whole numbers": (regressor, whole, BY_CATEGORY),
         "categories of a frame, in GridSearchCV": (search, CATEGORIES, BY_CATEGORY),
         "categories of a frame, in a pipeline": (make_pipeline(classifier), CATEGORIES, target),
+        "categories of a frame, through ColumnTransformer": (
+            make_pipeline(columns, classifier),
+            CATEGORIES,
+            target,
+        ),
     }
     for name, (model, rows, wanted) in models.items():
         yield name, lambda model=model, rows=rows, wanted=wanted: _fitted_to_frame(model, rows, wanted)

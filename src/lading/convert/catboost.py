@@ -48,6 +48,10 @@ class CatboostCategories(FrameCategories):
 
     model: Any = None
 
+    def behind(self, passed: tuple[str, ...]) -> FrameCategories | None:  # noqa: ARG002
+        """Return None: the texts of categories are known from samples as they reach the model."""
+        return None
+
     def named(self, table: Table, title: str) -> dict[str, tuple[Any, ...]]:
         """Return the values by the name of the column; raises `SamplesRefused` if samples lack some."""
         names = [list(table.arrays)[at] for at in self.columns or ()] if table.kind == "frame" else []

@@ -15,11 +15,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from lading.convert.column_nodes import ELEMENTS, ColumnNodes, Value, float_kind, tensor_type, values_of
 from lading.convert.sklearn_encoders import Numbers, add_category_number
-from lading.convert.table import Table, is_missing
+from lading.convert.table import MISSING_TEXT_HINT, Table, is_missing
 from lading.errors import ConverterFailed, SamplesRefused
 from lading.signature import Array
 
 _MISSING = -1
+_EMPTY_HINT = "train with another text in the place of the empty one: that stands for a missing value"
 _HINT = "pass a data frame with the dtypes of training: .parquet files keep them"
 
 
@@ -29,20 +30,22 @@ class FrameCategories:
 
     ``columns`` are the places of these columns; None if only the samples show them, by their dtypes.
     ``refuses_unknown`` is whether other values are refused; else they are answered as missing ones.
-    ``takes_missing`` is whether texts may be missing.
+    ``takes_missing`` is whether texts may be missing. ``passed`` are the columns of the data frame that reach
+    the booster behind a step, "" where the step made a column; None if there is no step.
     """
 
     values: tuple[tuple[Any, ...], ...]
     columns: tuple[int, ...] | None
     refuses_unknown: bool
     takes_missing: bool = True
+    passed: tuple[str, ...] | None = None
 
     def named(self, table: Table, title: str) -> dict[str, tuple[Any, ...]]:
         """Return the values by the name of the column; raises `SamplesRefused` if samples have others."""
-        names = list(table.arrays)
+        names = list(table.arrays) if self.passed is None else list(self.passed)
         if self.columns is not None and table.kind == "frame":
             return {names[at]: own for at, own in zip(self.columns, self.values, strict=True)}
-        by_dtype = [name for name in names if _is_category(table, name)]
+        by_dtype = [name for name in names if name and _is_category(table, name)]
         if table.kind == "frame" and len(by_dtype) == len(self.values):
             return dict(zip(by_dtype, self.values, strict=True))
         listed = ", ".join(f"`{name}`" for name in by_dtype) or "none"
@@ -52,6 +55,11 @@ class FrameCategories:
             found=listed if table.kind == "frame" else "an array",
             hint=_HINT,
         )
+
+    def behind(self, passed: tuple[str, ...]) -> FrameCategories | None:
+        """Return the same behind a step that passes columns through; None if it made one with categories."""
+        made = self.columns is not None and not all(passed[at] for at in self.columns)
+        return None if made else replace(self, passed=passed)
 
     def read(self, table: Table, title: str) -> Table:
         """Return the table with its columns of categories: their dtypes, and what may be drawn for them."""
@@ -63,11 +71,12 @@ class FrameCategories:
         blank = {name for name, own in values.items() if _has_texts(table, name) and "" not in own}
         categories = {(name, 0): (*own, "") if name in blank else own for name, own in values.items()}
         for name in sorted(table.blank - blank):
+            own = name in values
             raise SamplesRefused(
                 f"samples of `{title}`, column `{name}`",
-                expected="texts only, since the empty text is a category there",
+                expected="texts only, since the empty text is a category there" if own else "texts only",
                 found="a missing value",
-                hint="train with another text in the place of the empty one: that stands for a missing value",
+                hint=_EMPTY_HINT if own else MISSING_TEXT_HINT,
             )
         table = table.with_categories(values)
         return replace(table, categories={**table.categories, **categories}, blank=frozenset(blank))

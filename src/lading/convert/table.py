@@ -16,7 +16,7 @@ from lading.signature import BATCH, Array, Tensor
 
 Kind = Literal["array", "frame", "named"]
 
-_MISSING_TEXT_HINT = (
+MISSING_TEXT_HINT = (
     'ONNX texts cannot be missing: fill them with "" (`frame.fillna("")`), in training, in samples and in'
     ' requests; a `SimpleImputer(missing_values="")` replaces that'
 )
@@ -268,7 +268,7 @@ def _checked_texts(array: Array, where: str) -> Array:
         if not isinstance(value, str):
             missing = is_missing(value)
             kind = "a missing value" if missing else type(value).__name__
-            hint = _MISSING_TEXT_HINT if missing else None
+            hint = MISSING_TEXT_HINT if missing else None
             raise SamplesRefused(where, expected="texts only", found=f"{kind} in row {index[0]}", hint=hint)
     return array
 
