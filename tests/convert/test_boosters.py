@@ -10,9 +10,10 @@ import onnx
 import pandas as pd
 import pytest
 import xgboost
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from lading.errors import ConverterFailed, SamplesRefused, ValueRefused
 from lading.pack import pack
@@ -235,3 +236,22 @@ def test_trees_become_one_operator_whatever_their_number(tmp_path):
     bundle = pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
     nodes = [node.op_type for node in onnx.load(str(bundle.path / "model.onnx")).graph.node]
     assert nodes.count("TreeEnsembleRegressor") == 1
+
+
+@pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
+def test_columns_that_pass_by_place_and_not_by_name_are_refused_with_the_way_out(tmp_path, make):
+    columns = ColumnTransformer([("scale", StandardScaler(), [0]), ("port", "passthrough", [1])])
+    model = make_pipeline(columns.set_output(transform="pandas"), make()).fit(FRAME, TWO)
+    with pytest.raises(ConverterFailed) as refused:
+        pack(model, name="m", samples=FRAME, owner=OWNER, to=tmp_path / "b")
+    assert "OrdinalEncoder" in str(refused.value)
+
+
+@pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
+def test_a_missing_text_of_another_step_is_refused_beside_categories(tmp_path, make):
+    encode = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
+    columns = ColumnTransformer([("hot", encode, ["kind"])], remainder="passthrough")
+    frame = FRAME.assign(kind=np.resize(np.array(["a", "b", None], dtype=object), len(FRAME)))
+    model = make_pipeline(columns.set_output(transform="pandas"), make()).fit(frame, TWO)
+    with pytest.raises(SamplesRefused, match="column `kind`: expected texts only, found a missing value"):
+        pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
