@@ -49,12 +49,19 @@ The trees are one operator of ONNX, made of what the framework itself saves (`sa
 `model_to_string()`); sums are float64. An estimator predicts with its best iteration if it was stopped early,
 a native booster as its own `predict` does. XGBoost rounds features to float32, so float32 inputs lose
 nothing. LightGBM compares them in float64, so its models have float64 inputs, unless the samples were of
-float32.
+float32 or no drawn row showed a difference.
 
-Refused while packing, with the way out: categories of a data frame (encode them with `OrdinalEncoder` in a
-step before, and name the columns), `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier and
-objectives of one's own in LightGBM's (their probabilities are scores), and objectives that the converter does
-not know, by their name.
+Columns of categories of a data frame (`dtype="category"`) are inputs of texts or of whole numbers; the bundle
+has the categories of training, and the empty text stands for a missing one. LightGBM takes an unknown
+category for a missing one. XGBoost 3.2 raises for some unknown categories, and answers others as the next
+larger category that it knows: the bundle refuses all of them, so more rows are refused there.
+
+Refused while packing, with the way out: categories of a data frame behind another step than a
+ColumnTransformer that passes them through (with `set_output(transform="pandas")`), or inside of another
+estimator (encode them with `OrdinalEncoder` in a step before, and name the columns), and those outside ASCII
+in XGBoost, which cuts them; `linear_tree` of LightGBM, `binary:logitraw` of XGBoost's classifier and
+objectives of one's own in LightGBM's (their probabilities are scores), and objectives that the converter
+does not know, by their name.
 """
 TABLE = """
 ## {title}
@@ -71,7 +78,7 @@ def main() -> int:
     arguments = parser.parse_args()
     parts, every = [], []
     for title, cases in (("XGBoost", xgboost_cases()), ("LightGBM", lightgbm_cases())):
-        lines, asked = _survey(cases)
+        lines, asked = survey(cases)
         parts.append(TABLE.format(title=title) + lines)
         every += asked
     head = HEAD.format(
@@ -87,8 +94,8 @@ def main() -> int:
     return 1 if any(asked.silent for asked in every) or PAGE.read_text() != text else 0
 
 
-def _survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
-    """Return the lines of the table, and what was asked."""
+def survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
+    """Return the lines of a table, and what was asked."""
     lines, every = "", []
     for name, train in cases:
         print(name, file=sys.stderr)
@@ -100,9 +107,8 @@ def _survey(cases: Iterable[Case]) -> tuple[str, list[Asked]]:
             except ConversionError as error:
                 lines += f"| {name} | refused: {error.message[:120]} | | | |\n"
                 continue
-        dtype = next(
-            tensor.dtype for tensor in bundle.manifest.signature.inputs if tensor.dtype.startswith("float")
-        )
+        dtypes = {tensor.dtype for tensor in bundle.manifest.signature.inputs}
+        dtype = next((dtype for dtype in sorted(dtypes) if dtype.startswith("float")), "none")
         for kind, example in asked.examples.items():
             print(f"  {kind}: {example[:300]}", file=sys.stderr)
         lines += f"| {name} | {dtype} | {asked.rows} | {asked.silent} | {asked.refused} |\n"

@@ -3,83 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
 
+from support.guides import GUIDES, blocks, follow, script
 from support.ports import free_port
 from support.postgres import postgres  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ROOT / "docs" / "guides"
 FRAMEWORKS = ["xgboost", "lightgbm"]
+WITH_AN_ENVIRONMENT = ["catboost"]  # tests/engines follow their guides
 NARROW = [
     "README.md",
     "README.ko.md",
     "docs/guides/first-model.md",
-    *(f"docs/guides/first-model-{framework}.md" for framework in FRAMEWORKS),
+    *(f"docs/guides/first-model-{framework}.md" for framework in [*FRAMEWORKS, *WITH_AN_ENVIRONMENT]),
     "docs/guides/first-model-python.md",
     "docs/guides/team.md",
 ]
 WIDEST = 92
 """Columns of a code block that GitHub shows without a scroll bar."""
-
-
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """Return the code blocks of a page, each with its language."""
-    return re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def script(page: Path, *, both: str = "") -> str:
-    """Return what a reader types; a line that is for both servers is followed by `both`."""
-    lines = ["set -eu"]
-    for language, text in blocks(page):
-        if language == "bash":
-            lines.append(text)
-            lines += [both] if "# on both servers" in text else []
-        elif language == "python":
-            lines.append(f"python - <<'PYTHON'\n{text}PYTHON")
-    return "\n".join(lines)
-
-
-def follow(text: str, folder: Path, port: int, **environ: str) -> str:
-    """Run what a reader types in an empty folder; return what the terminal shows."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("LADING_")}
-    own |= {"HOME": str(folder), "LADING_PORT": str(port), "LADING_GRPC_PORT": "0", **environ}
-    own["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    terminal = folder / "terminal.txt"
-    # Not a pipe, which the servers of a guide that leaves them running would keep open.
-    with terminal.open("w") as out:
-        process = subprocess.Popen(
-            ["bash", "-c", text.replace(":8000", f":{port}")],
-            cwd=folder,
-            env=own,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-        try:
-            process.wait(timeout=200)
-        except subprocess.TimeoutExpired:
-            pytest.fail(terminal.read_text())
-        finally:
-            kill_group(process.pid)
-    assert process.returncode == 0, terminal.read_text()
-    return terminal.read_text()
-
-
-def kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from support.sklearn_models import OWNER
 from support.sklearn_rows import hard_rows
 
 _ROWS = 600
-_TRAINED = 400
+TRAINED_ROWS = 400
 _RANDOM = np.random.default_rng(0)
 PLAIN = _RANDOM.normal(size=(_ROWS, 5))
 GAPS = np.where(_RANDOM.random(PLAIN.shape) < 0.1, np.nan, PLAIN)
@@ -47,6 +47,13 @@ FRAME = pd.DataFrame(
 )
 NUMBERS = FRAME[["fare"]].assign(children=CODES[:, 4])
 
+KNOWN = {"port": ["A", "B", "C", "a B"], "deck": [10, 20, 35], "class": ["low", "mid", "high"]}
+CATEGORIES = FRAME[["fare"]].assign(
+    port=_RANDOM.choice(np.array([*KNOWN["port"], ""], dtype=object), _ROWS),
+    deck=_RANDOM.choice(np.array([*KNOWN["deck"], np.nan]), _ROWS),
+    **{"class": _RANDOM.choice(np.array(KNOWN["class"], dtype=object), _ROWS)},
+)
+
 TWO = (PLAIN[:, 0] + PLAIN[:, 1] * PLAIN[:, 2] > 0).astype(int)
 THREE = np.digitize(PLAIN[:, 0] + PLAIN[:, 3], [0.0, 1.0])
 LABELS = (PLAIN[:, :3] > 0).astype(int)
@@ -55,6 +62,10 @@ SHARE = 1 / (1 + np.exp(-AMOUNT))
 COUNT = _RANDOM.poisson(np.exp(PLAIN[:, 0] / 2)).astype(float)
 POSITIVE = np.exp(PLAIN[:, 0])
 BOTH = np.column_stack([AMOUNT, PLAIN[:, 1]])
+BY_CATEGORY = (
+    (CATEGORIES["port"] == "B") * 3.0 + (CATEGORIES["deck"] == 20) * 2 + (CATEGORIES["class"] == "mid")
+)
+BY_CATEGORY = (BY_CATEGORY + CATEGORIES["fare"].fillna(9) / 20).to_numpy()
 BY_CODE = _RANDOM.normal(size=300)[MANY_CODES[:, 4].astype(int)]
 
 
@@ -69,19 +80,49 @@ class Trained:
     @property
     def samples(self) -> Any:
         """The first half of the rows that it was trained on."""
-        return self.rows[: _TRAINED // 2]
+        return self.rows[: TRAINED_ROWS // 2]
+
+    @property
+    def packed_with(self) -> Any:
+        """The samples as it was trained on them: of a frame with categories, in its dtypes."""
+        return self.asked.as_trained(self.samples) if isinstance(self.asked, OfFrame) else self.samples
 
     @property
     def trained_on(self) -> Any:
-        return self.rows[:_TRAINED]
+        return self.rows[:TRAINED_ROWS]
 
     @property
     def held_out(self) -> Any:
-        return self.rows[_TRAINED:]
+        return self.rows[TRAINED_ROWS:]
 
     @property
     def has_gaps(self) -> bool:
         return bool(pd.DataFrame(self.rows).isna().any(axis=None))
+
+
+class OfFrame:
+    """A model trained on a frame with categories, asked rows as requests have them: "" is a missing text."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @staticmethod
+    def as_trained(rows: Any) -> Any:
+        """Return rows with the dtypes of training, and the values that training did not have."""
+        categories = {}
+        for name, known in KNOWN.items():
+            if name in rows:
+                values = rows[name].where(rows[name] != "", None)
+                unknown = [value for value in values.dropna().unique() if value not in known]
+                kind = pd.CategoricalDtype(pd.Index([*known, *unknown]), ordered=name == "class")
+                categories[name] = pd.Categorical(values.tolist(), dtype=kind)
+        return rows.assign(**categories)
+
+    def predict(self, rows: Any) -> Any:
+        return self.model.predict(self.as_trained(rows))
+
+    def predict_proba(self, rows: Any) -> Any:
+        return self.model.predict_proba(self.as_trained(rows))
 
 
 Case = tuple[str, Callable[[], Trained]]
@@ -89,7 +130,7 @@ Case = tuple[str, Callable[[], Trained]]
 
 def pack_and_ask(trained: Trained, folder: Path) -> tuple[Bundle, Asked]:
     """Pack a model, and ask the bundle and the framework rows that packing never saw."""
-    bundle = pack(trained.model, name="m", samples=trained.samples, owner=OWNER, to=folder / "b")
+    bundle = pack(trained.model, name="m", samples=trained.packed_with, owner=OWNER, to=folder / "b")
     rows = hard_rows(trained.asked, trained.samples, gaps=trained.has_gaps)
     kinds = [("held out", trained.held_out), *rows]
     return bundle, ask(bundle, trained.asked, kinds, trained.trained_on)
@@ -107,7 +148,7 @@ def xgboost_cases() -> Iterator[Case]:
 
     def native(objective: str, rows: Any, target: Any, **settings: Any) -> Callable[[], Trained]:
         def train() -> Trained:
-            matrix = xgboost.DMatrix(rows[:_TRAINED], label=target[:_TRAINED])
+            matrix = xgboost.DMatrix(rows[:TRAINED_ROWS], label=target[:TRAINED_ROWS])
             booster = xgboost.train({"objective": objective, "max_depth": 4, **settings}, matrix, 15)
             return Trained(booster, NativeXgboost(booster, booster.num_features()), rows)
 
@@ -115,8 +156,8 @@ def xgboost_cases() -> Iterator[Case]:
 
     def stopped_early() -> Trained:
         model = xgboost.XGBClassifier(n_estimators=200, early_stopping_rounds=3, learning_rate=0.5)
-        evaluation = [(PLAIN[_TRAINED:], TWO[_TRAINED:])]
-        model.fit(PLAIN[:_TRAINED], TWO[:_TRAINED], eval_set=evaluation, verbose=False)
+        evaluation = [(PLAIN[TRAINED_ROWS:], TWO[TRAINED_ROWS:])]
+        model.fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], eval_set=evaluation, verbose=False)
         assert model.best_iteration < 150
         return Trained(model, model, PLAIN)
 
@@ -162,6 +203,12 @@ def xgboost_cases() -> Iterator[Case]:
     yield "`Booster`, three classes", native("multi:softprob", PLAIN, THREE, num_class=3)
     yield "`Booster`, numbers", native("reg:squarederror", PLAIN, AMOUNT)
     yield "data frame", classifier(NUMBERS, TWO)
+    encoding = {**small, "enable_categorical": True, "max_cat_to_onehot": 2}
+    yield from _of_frames(
+        xgboost.XGBClassifier(**encoding),
+        xgboost.XGBRegressor(**encoding),
+        lambda rows, target: xgboost.train({}, xgboost.DMatrix(rows, target, enable_categorical=True), 15),
+    )
     yield from _in_scikit_learn(xgboost.XGBClassifier(**small), xgboost.XGBRegressor(**small))
 
 
@@ -182,7 +229,7 @@ def lightgbm_cases() -> Iterator[Case]:
 
     def native(objective: Any, rows: Any, target: Any, **settings: Any) -> Callable[[], Trained]:
         def train() -> Trained:
-            data = lightgbm.Dataset(rows[:_TRAINED], label=target[:_TRAINED])
+            data = lightgbm.Dataset(rows[:TRAINED_ROWS], label=target[:TRAINED_ROWS])
             booster = lightgbm.train({"objective": objective, "verbose": -1, **settings}, data, 15)
             return Trained(booster, NativeLightgbm(booster, booster.num_feature()), rows)
 
@@ -191,13 +238,13 @@ def lightgbm_cases() -> Iterator[Case]:
     def stopped_early() -> Trained:
         model = lightgbm.LGBMClassifier(n_estimators=300, learning_rate=0.5, verbose=-1)
         stop = lightgbm.early_stopping(3, verbose=False)
-        evaluation = [(PLAIN[_TRAINED:], TWO[_TRAINED:])]
-        model.fit(PLAIN[:_TRAINED], TWO[:_TRAINED], eval_set=evaluation, callbacks=[stop])
+        evaluation = [(PLAIN[TRAINED_ROWS:], TWO[TRAINED_ROWS:])]
+        model.fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], eval_set=evaluation, callbacks=[stop])
         assert model.best_iteration_ < 150
         return Trained(model, model, PLAIN)
 
     def ranked() -> Trained:
-        model = lightgbm.LGBMRanker(**small).fit(PLAIN[:_TRAINED], TWO[:_TRAINED], group=[10] * 40)
+        model = lightgbm.LGBMRanker(**small).fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], group=[10] * 40)
         return Trained(model, model, PLAIN)
 
     bagged = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
@@ -249,7 +296,51 @@ def lightgbm_cases() -> Iterator[Case]:
     yield "`Booster`, numbers", native("regression", PLAIN, AMOUNT)
     yield "`Booster`, an objective of one's own", native(_half_squares, PLAIN, AMOUNT)
     yield "data frame", classifier(NUMBERS, TWO)
+    yield from _of_frames(
+        lightgbm.LGBMClassifier(**small, **free),
+        lightgbm.LGBMRegressor(**small, **free),
+        lambda rows, target: lightgbm.train({"verbose": -1}, lightgbm.Dataset(rows, target), 15),
+    )
     yield from _in_scikit_learn(lightgbm.LGBMClassifier(**small), lightgbm.LGBMRegressor(**small))
+
+
+def _of_frames(classifier: Any, regressor: Any, train: Callable[[Any, Any], Any]) -> Iterator[Case]:
+    """Return models of frames with categories; `train` makes a native booster of a frame and a target."""
+    target, both = (BY_CATEGORY > 3).astype(int), ["port", "class"]
+    three = np.digitize(BY_CATEGORY, [1.5, 4.0])
+    whole = CATEGORIES[["fare", "deck"]].assign(deck=CATEGORIES["deck"].fillna(10).astype(int))
+    search = GridSearchCV(regressor, {"learning_rate": [0.1, 0.3]}, cv=2)
+    scaled = [("scale", StandardScaler(), ["fare"]), ("hot", OneHotEncoder(sparse_output=False), ["class"])]
+    columns = ColumnTransformer(scaled, remainder="passthrough", verbose_feature_names_out=False)
+    columns.set_output(transform="pandas")
+    models = {
+        "categories of a frame": (regressor, CATEGORIES, BY_CATEGORY),
+        "categories of a frame, two classes": (classifier, CATEGORIES, target),
+        "categories of a frame, three classes": (classifier, CATEGORIES, three),
+        "categories of a frame, texts alone": (regressor, CATEGORIES[both], BY_CATEGORY),
+        "categories of a frame, whole numbers": (regressor, whole, BY_CATEGORY),
+        "categories of a frame, in GridSearchCV": (search, CATEGORIES, BY_CATEGORY),
+        "categories of a frame, in a pipeline": (make_pipeline(classifier), CATEGORIES, target),
+        "categories of a frame, through ColumnTransformer": (
+            make_pipeline(columns, classifier),
+            CATEGORIES,
+            target,
+        ),
+    }
+    for name, (model, rows, wanted) in models.items():
+        yield name, lambda model=model, rows=rows, wanted=wanted: _fitted_to_frame(model, rows, wanted)
+
+    def native() -> Trained:
+        booster = train(OfFrame.as_trained(CATEGORIES[:TRAINED_ROWS]), BY_CATEGORY[:TRAINED_ROWS])
+        estimator = NativeXgboost if isinstance(booster, xgboost.Booster) else NativeLightgbm
+        return Trained(booster, OfFrame(estimator(booster)), CATEGORIES)
+
+    yield "categories of a frame, `Booster`", native
+
+
+def _fitted_to_frame(model: Any, rows: Any, target: Any) -> Trained:
+    model = clone(model).fit(OfFrame.as_trained(rows[:TRAINED_ROWS]), target[:TRAINED_ROWS])
+    return Trained(model, OfFrame(model), rows)
 
 
 def _in_scikit_learn(classifier: Any, regressor: Any) -> Iterator[Case]:
@@ -302,13 +393,13 @@ def _in_scikit_learn(classifier: Any, regressor: Any) -> Iterator[Case]:
 
 def _fitted(model: Any, rows: Any, target: Any, **settings: Any) -> Trained:
     model = clone(model)
-    model.fit(rows[:_TRAINED], target[:_TRAINED], **settings)
+    model.fit(rows[:TRAINED_ROWS], target[:TRAINED_ROWS], **settings)
     return Trained(model, model, rows)
 
 
 def _ranked(objective: str) -> Trained:
     model = xgboost.XGBRanker(objective=objective, n_estimators=20, random_state=0)
-    model.fit(PLAIN[:_TRAINED], TWO[:_TRAINED], qid=np.repeat(np.arange(40), 10))
+    model.fit(PLAIN[:TRAINED_ROWS], TWO[:TRAINED_ROWS], qid=np.repeat(np.arange(40), 10))
     return Trained(model, model, PLAIN)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
+from lading.errors import ConverterFailed
 from lading.signature import Array
 
 
@@ -35,6 +36,24 @@ class NativeBooster(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+def refuse_frame_categories(model: Any) -> None:
+    """Raise `ConverterFailed` for a booster that knows a data frame's categories, and does not get codes."""
+    if getattr(model, "gets_codes", False):
+        return
+    raise ConverterFailed(
+        f"`{type(model).__name__}`",
+        expected="numbers, or a booster that gets the data frame itself",
+        found="categories of a data frame behind another step, or inside of another estimator",
+        hint="encode them in a step before (`OrdinalEncoder`), and name their columns to the booster",
+    )
+
+
+def single_features(nodes: GraphNodes, operator: Any) -> str:
+    """Return the columns that an operator gets, rounded to float32, ``[batch, columns]``."""
+    columns = [nodes.node("Cast", [variable.full_name], to=FLOAT) for variable in operator.inputs]
+    return columns[0] if len(columns) == 1 else nodes.node("Concat", columns, axis=1)
 
 
 def chosen_columns(nodes: GraphNodes, columns: Sequence[int], width: int) -> str:
@@ -70,6 +89,12 @@ def finish_classifier(
     best = index or nodes.node("ArgMax", [probabilities], axis=1, keepdims=0)
     nodes.label(best, np.asarray(operator.raw_operator.classes_), label)
     nodes.finish(scores or probabilities, output)
+
+
+def finish_labels(nodes: GraphNodes, operator: Any, labels: str, probabilities: str) -> None:
+    """Make the outputs of a classifier of several labels, each of which may be true, ``[batch, labels]``."""
+    nodes.finish(labels, operator.outputs[0])
+    nodes.finish(probabilities, operator.outputs[1])
 
 
 def finish_two_classes(

@@ -7,10 +7,10 @@ said by each split: NaN, zero and NaN, or nothing, and then NaN counts as zero.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -21,8 +21,10 @@ from lading.convert.boosters import (
     chosen_columns,
     finish_classifier,
     finish_two_classes,
+    refuse_frame_categories,
     whole_categories,
 )
+from lading.convert.frame_codes import FrameCategories
 from lading.convert.graph_nodes import GraphNodes
 from lading.convert.sklearn import SklearnModel
 from lading.convert.sklearn_added import Added, class_count
@@ -78,7 +80,7 @@ def _whole(tree: dict[str, str], name: str) -> list[int]:
     return [int(value) for value in tree.get(name, "").split()]
 
 
-def open_lightgbm(model: Any) -> SklearnModel:
+def open_booster(model: Any) -> SklearnModel:
     """Return the converter of an estimator or a native booster."""
     if not isinstance(model, lightgbm.Booster):
         return SklearnModel(model)
@@ -93,12 +95,18 @@ class NativeLightgbm(NativeBooster):
     """A `lightgbm.Booster` as an estimator."""
 
 
+def load_booster(path: Path) -> lightgbm.Booster:
+    """Return the model in a file: a native booster, since the file has no labels."""
+    return lightgbm.Booster(model_file=str(path))
+
+
 def convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a model."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
     title = type(model).__name__
-    booster = model.native if isinstance(model, NativeLightgbm) else model.booster_
-    saved = _saved(booster.model_to_string(), title)
+    if frame_categories(model) is not None:
+        refuse_frame_categories(model)
+    saved = _saved(_booster_of(model).model_to_string(), title)
     ensemble, width = _trees(saved), int(saved.facts["max_feature_idx"]) + 1
     features = _without_zeros(nodes, nodes.features(operator), saved, width)
     features = whole_categories(nodes, features, saved.columns(_is_categorical), width)
@@ -122,19 +130,25 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
         finish_two_classes(nodes, operator, value, scores=raw)
 
 
+def frame_categories(model: Any) -> FrameCategories | None:
+    """Return the categories of the data frame that a model was trained on; None if it had none.
+
+    LightGBM has them in the order of their columns, and does not say which columns these are.
+    """
+    known = _booster_of(model).pandas_categorical
+    return FrameCategories(tuple(map(tuple, known)), None, refuses_unknown=False) if known else None
+
+
+def _booster_of(model: Any) -> lightgbm.Booster:
+    booster: lightgbm.Booster = model.native if isinstance(model, NativeLightgbm) else model.booster_
+    return booster
+
+
 def _saved(text: str, title: str) -> _Saved:
     """Read the text of a model; raises `ConverterFailed` for what its graph would not have."""
-    body, _, rest = text.partition("end of trees")
+    body, _, _ = text.partition("end of trees")
     head, *trees = re.split(r"^Tree=\d+$", body, flags=re.MULTILINE)
     facts, *parts = (_facts(part) for part in (head, *trees))
-    known = re.search(r"^pandas_categorical:(.*)$", rest, flags=re.MULTILINE)
-    if known and json.loads(known[1]):
-        raise ConverterFailed(
-            f"`{title}`",
-            expected="numbers, and categories as whole numbers",
-            found="categories of a data frame",
-            hint="encode them in a step before (`OrdinalEncoder`); name them in `categorical_feature`",
-        )
     if any(tree.get("is_linear", "0") != "0" for tree in parts):
         raise ConverterFailed(
             f"`{title}`",
@@ -230,8 +244,11 @@ def _transformed(nodes: GraphNodes, raw: str, saved: _Saved, title: str) -> str:
 
 
 ADDED: dict[type, Added] = {
-    lightgbm.LGBMClassifier: Added(convert, ("label", "probabilities"), class_count),
+    lightgbm.LGBMClassifier: Added(
+        convert, ("label", "probabilities"), class_count, categories=frame_categories
+    ),
     **dict.fromkeys(
-        (lightgbm.LGBMRegressor, lightgbm.LGBMRanker, NativeLightgbm), Added(convert, ("value",))
+        (lightgbm.LGBMRegressor, lightgbm.LGBMRanker, NativeLightgbm),
+        Added(convert, ("value",), categories=frame_categories),
     ),
 }

@@ -1,18 +1,22 @@
 """Chooses the converter of a model by the model's type. Imports no framework but the model's own.
 
 A converter's file imports its framework at its top, so it is imported here only once a model of that
-framework is at hand. A new framework is a line in `_CONVERTERS` and a function that imports its file.
+framework is at hand. A new framework is a line in `_CONVERTERS` and a function that imports its
+file; one of boosters is a line in `packages`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lading.convert import TrainedModel
 from lading.convert.onnx_file import OnnxFile
 from lading.convert.onnx_inputs import BatchAxis
+from lading.convert.packages import BOOSTERS
 from lading.errors import ConverterMissing, InvalidSetting, missing_extra
 
 
@@ -35,7 +39,7 @@ def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
     kind = model if isinstance(model, type) else type(model)
     raise ConverterMissing(
         f"`{kind.__qualname__}`",
-        expected="a model of scikit-learn, XGBoost or LightGBM, or the path of an `.onnx` file",
+        expected="a model of scikit-learn, XGBoost, LightGBM or CatBoost, or the path of an `.onnx` file",
         found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
         hint="export the model to ONNX with its own framework, and pack that file",
     )
@@ -54,21 +58,13 @@ def _open_sklearn(model: Any) -> TrainedModel:
     return SklearnModel(model)
 
 
-def _open_xgboost(model: Any) -> TrainedModel:
-    from lading.convert.xgboost import open_xgboost
-
-    return open_xgboost(model)
-
-
-def _open_lightgbm(model: Any) -> TrainedModel:
-    from lading.convert.lightgbm import open_lightgbm
-
-    return open_lightgbm(model)
+def _open_booster(package: str, model: Any) -> TrainedModel:
+    opened: TrainedModel = importlib.import_module(BOOSTERS[package].converter).open_booster(model)
+    return opened
 
 
 # By the top-level package of the model's class.
 _CONVERTERS: dict[str, Callable[[Any], TrainedModel]] = {
     "sklearn": _open_sklearn,
-    "xgboost": _open_xgboost,
-    "lightgbm": _open_lightgbm,
+    **{package: partial(_open_booster, package) for package in BOOSTERS},
 }

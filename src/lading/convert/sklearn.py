@@ -22,6 +22,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from lading.convert import Conversion, Plan, TrainedModel, graph, inputs, outputs
+from lading.convert.frame_categories import frame_categories, with_frame_codes
+from lading.convert.packages import BOOSTERS
 from lading.convert.probabilities import keep_inside
 from lading.convert.sequence_outputs import rewrite_outputs
 from lading.convert.sklearn_added import added_converters
@@ -51,7 +53,6 @@ _TENSOR_TYPES = {
     "int64": data_types.Int64TensorType,
     "string": data_types.StringTensorType,
 }
-_BOOSTERS = {"lightgbm": ("lightgbm",), "xgboost": ("xgboost", "xgboost-cpu")}  # and their distributions
 _PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy")
 # What packs in the place of what does not, by the name in skl2onnx's message.
 _INSTEAD = {
@@ -70,6 +71,7 @@ class SklearnModel:
         self.expected_from = self.framework
         self.packages: tuple[str, ...] = (*_PACKAGES, *_booster_packages(model))
         self._check_fitted()
+        self.frame = frame_categories(model)
         self.role = _role(model)
         self.class_values = _class_values(model) if self.role == "classifier" else ()
         self.purpose = {"classifier": "classification", "regressor": "regression", "ranker": "ranking"}.get(
@@ -85,24 +87,30 @@ class SklearnModel:
                 found="none",
                 hint="pass `--samples FILE` (`samples=X_test` in Python): the proof is computed from them",
             )
-        names = getattr(self.model, "feature_names_in_", None)
-        used = None if names is None else _used_columns(self.model, [str(name) for name in names])
-        table = make_table(samples, self.title, used)
+        names = _column_names(self.model)
+        used = None if names is None else _used_columns(self.model, names)
+        table = make_table(
+            samples, self.title, used, blank=self.frame is not None and self.frame.takes_missing
+        )
         if table.kind == "named":
             table = _only_array(table, self.title)
         if names is not None and used is not None:
-            table = _with_names(table, [str(name) for name in names], used, self.title)
+            table = _with_names(table, names, used, self.title)
         words, categories = known_words(self.model, table), known_categories(self.model, table)
-        return replace(table, words=words, categories=categories)
+        table = replace(table, words=words, categories=categories)
+        return table if self.frame is None else self.frame.read(table, self.title)
 
     def outputs(self, table: Table) -> dict[str, Array]:
         """Compute the estimator's own answers; rows first, texts as object arrays of ``str``."""
+        if self.frame is not None:
+            self.frame.check(table, self.title)
         rows = table.framework_rows()
         # An estimator that was fitted without column names warns if it gets some.
-        if table.kind == "frame" and not _wants_frame(self.model):
+        if table.kind == "frame" and _column_names(self.model) is None:
             rows = rows.to_numpy()
         try:
             answers = {name: getattr(self.model, method)(rows) for name, method in methods_of(self).items()}
+            answers = _flat_labels(self.model, answers)
         except ConversionError:
             raise
         except Exception as error:
@@ -136,8 +144,7 @@ class SklearnModel:
                 yield f"`{name}` ({_title(step)})", part
 
     def _convert(self, form: inputs.Form, table: Table, expected: dict[str, Array]) -> Conversion:
-        bound = max(map(bound_of, _floats(table)), default=USUAL_BOUND)
-        model = self._to_onnx(form, bound)
+        model = self._to_onnx(form, table)
         rewrite_outputs(model, self.title)
         inner = [value.name for value in model.graph.input]
         # Every name of skl2onnx's becomes an inner one, so that the signature's can be any.
@@ -159,7 +166,8 @@ class SklearnModel:
         columns = self._columns(expected_head)
         tensors = outputs.shape_like(model, self.title, pairs, answers, expected_head, columns)
         graph.rename_inner(model, _final_names(form, pairs))
-        return Conversion(graph.write(model), Signature(form.inputs, tensors))
+        signature = Signature(form.inputs, tensors)
+        return Conversion(graph.write(model), signature, tuple(_blank_notes(table)))
 
     def _feed(self, form: inputs.Form, table: Table) -> dict[str, Array]:
         try:
@@ -168,9 +176,10 @@ class SklearnModel:
             # Of this form: one of float64 may hold them.
             raise ConverterFailed(error.where, expected=error.expected, found=error.found) from error
 
-    def _to_onnx(self, form: inputs.Form, bound: float) -> Any:
+    def _to_onnx(self, form: inputs.Form, table: Table) -> Any:
+        bound = max(map(bound_of, _floats(table)), default=USUAL_BOUND)
         types = [(fed.name, _TENSOR_TYPES[fed.dtype]([None, *fed.width])) for fed in form.fed]
-        whole = with_codes_apart(_without_search(self.model))
+        whole = with_frame_codes(with_codes_apart(_without_search(self.model)), table, self.title)
         # The form by domain is the one that most need; a few converters compare it as a number and raise.
         for opset in ({"": _OPSET, "ai.onnx.ml": _ML_OPSET}, _OPSET):
             try:
@@ -235,7 +244,7 @@ def _framework(model: Any) -> str:
     """Return the package that answers for a model, and its version: scikit-learn for its pipelines."""
     inner = _without_search(model)
     packages = [kind.__module__.partition(".")[0] for kind in type(getattr(inner, "native", inner)).__mro__]
-    package = next((package for package in packages if package in _BOOSTERS), None)
+    package = next((package for package in packages if package in BOOSTERS), None)
     return (
         f"{package} {sys.modules[package].__version__}" if package else f"scikit-learn {sklearn.__version__}"
     )
@@ -246,7 +255,9 @@ def _booster_packages(model: Any) -> tuple[str, ...]:
     parts = [model, getattr(model, "native", None)]
     parts += model.get_params(deep=True).values() if hasattr(model, "get_params") else []
     packages = {type(part).__module__.partition(".")[0] for part in parts}
-    return tuple(name for package in _BOOSTERS if package in packages for name in _BOOSTERS[package])
+    return tuple(
+        name for package, known in BOOSTERS.items() if package in packages for name in known.distributions
+    )
 
 
 def _restricted(step: Any) -> Iterator[tuple[str, Any]]:
@@ -303,6 +314,14 @@ def methods_of(trained: SklearnModel) -> dict[str, str]:
             return {"label": "predict", "probabilities": "predict_proba"}
         case _:
             return {"features": "transform"}
+
+
+def _flat_labels(model: Any, answers: dict[str, Any]) -> dict[str, Any]:
+    """Return one label a row as one, where CatBoost gives a column of them."""
+    if "label" not in answers or isinstance(getattr(model, "classes_", []), list):
+        return answers
+    label = np.asarray(answers["label"])
+    return {**answers, "label": label.ravel()} if label.ndim == 2 and label.shape[1] == 1 else answers
 
 
 def _plain(value: Any, rows: int, name: str, title: str) -> Array:
@@ -414,6 +433,12 @@ def _final_names(form: inputs.Form, pairs: list[tuple[str, str]]) -> dict[str, s
     return names
 
 
+def _blank_notes(table: Table) -> Iterator[str]:
+    if table.blank:
+        columns = ", ".join(f"`{name}`" for name in sorted(table.blank))
+        yield f"the empty text stands for a missing value in {columns}"
+
+
 def _floats(table: Table) -> list[Array]:
     return [array for array in table.arrays.values() if array.dtype.kind == "f"]
 
@@ -451,7 +476,8 @@ def _with_names(table: Table, names: list[str], used: list[str], title: str) -> 
             present = ", ".join(f"`{name}`" for name in table.arrays)
             raise SamplesRefused(f"samples of `{title}`", expected=f"column `{missing[0]}`", found=present)
         arrays = {name: table.arrays[name] for name in used}
-        return Table("frame", arrays, {name: table.pandas_dtypes[name] for name in used})
+        dtypes = {name: table.pandas_dtypes[name] for name in used}
+        return replace(table, arrays=arrays, pandas_dtypes=dtypes)
     array = table.arrays["X"]
     if array.ndim != 2 or array.shape[1] != len(names):
         raise SamplesRefused(
@@ -461,8 +487,17 @@ def _with_names(table: Table, names: list[str], used: list[str], title: str) -> 
     return Table("frame", arrays, dict.fromkeys(arrays, array.dtype))
 
 
-def _wants_frame(model: Any) -> bool:
-    return hasattr(model, "feature_names_in_")
+def _column_names(model: Any) -> list[str] | None:
+    """Return the names of the columns of training; None if they had none."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        first = _without_search(model)
+        while hasattr(first, "steps"):
+            first = first.steps[0][1]
+        names = getattr(first, "feature_names_", None)  # as CatBoost has them: numbers if there were none
+        if names is None or list(names) == [str(at) for at in range(len(names))]:
+            return None
+    return [str(name) for name in names]
 
 
 def _failure(title: str, error: Exception) -> ConverterFailed | ConverterMissing:

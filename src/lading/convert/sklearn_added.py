@@ -61,6 +61,8 @@ from lading.convert import (
     sklearn_powers,
 )
 from lading.convert.column_nodes import float_kind, tensor_type
+from lading.convert.frame_codes import FrameCategories, FrameCodes, codes_shape, convert_codes
+from lading.convert.packages import BOOSTERS
 from lading.convert.sklearn_encoders import convert_encoder, encoder_shape
 from lading.convert.sklearn_guards import FiniteGuards
 from lading.signature import USUAL_BOUND
@@ -79,13 +81,15 @@ _CLASSIFIER_OPTIONS = {
 class Added:
     """How an estimator is converted: its outputs in order, and how wide the last one is (None: not known).
 
-    ``shapes`` says their types and shapes where those are not as usual.
+    ``shapes`` says their types and shapes where those are not as usual, ``categories`` what a booster knows
+    of the columns of a data frame.
     """
 
     convert: Callable[[Any, Any, Any], None]
     outputs: tuple[str, ...]
     width: Width = field(default=lambda _: None)
     shapes: Callable[[Any], None] | None = None
+    categories: Callable[[Any], FrameCategories | None] | None = None
 
 
 def class_count(model: Any) -> int | None:
@@ -136,6 +140,7 @@ ADDED: dict[type, Added] = {
         sklearn_imputers.convert_simple_imputer, ("features",), shapes=sklearn_imputers.simple_imputer_shape
     ),
     **dict.fromkeys(_CATEGORICAL, _ENCODER),
+    FrameCodes: Added(convert_codes, ("features",), shapes=codes_shape),
     cluster.Birch: Added(sklearn_matrices.convert_nearest_center, ("label", "distances")),
     cluster.FeatureAgglomeration: Added(sklearn_matrices.convert_affine, ("features",), _features),
     cluster.MeanShift: Added(sklearn_matrices.convert_nearest_center, ("label",)),
@@ -168,15 +173,13 @@ ADDED: dict[type, Added] = {
     IsotonicRegression: Added(sklearn_curves.convert_isotonic, ("value",), lambda _: 1),
 }
 
-_OTHER_PACKAGES = {"lightgbm": "lading.convert.lightgbm", "xgboost": "lading.convert.xgboost"}
-
 
 def all_added() -> dict[type, Added]:
     """Return `ADDED` and the estimators of other packages, of those that are imported already."""
     added = dict(ADDED)
-    for package, module in _OTHER_PACKAGES.items():
+    for package, known in BOOSTERS.items():
         if package in sys.modules:
-            added |= importlib.import_module(module).ADDED
+            added |= importlib.import_module(known.converter).ADDED
     return added
 
 
@@ -224,7 +227,7 @@ def _parse_added(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None
     operator.inputs = inputs
     for name in all_added()[type(model)].outputs:
         kind = Int64TensorType() if name == "label" else _number_type(model, inputs[0].type)
-        if isinstance(model, _CATEGORICAL):
+        if isinstance(model, (*_CATEGORICAL, FrameCodes)):
             kind = type(tensor_type(float_kind(scope), 1))()
         operator.outputs.append(scope.declare_local_variable(name, kind))
     return operator.outputs

@@ -78,7 +78,7 @@ def convert_encoder(scope: Any, operator: Any, container: Any) -> None:
 def _hot(graph: ColumnNodes, column: Value, codes: Codes, where: str) -> str:
     """Return the outputs of one column, ``[batch, width]`` of 0 and 1."""
     other = None if codes.unknown is None else int(codes.unknown)
-    place = _number(graph, column, Numbers(codes.categories, codes.values, other), where)
+    place = add_category_number(graph, column, Numbers(codes.categories, codes.values, other), where)
     width = max(1, codes.width)
     one_hot = graph.node("OneHotEncoder", [place], cats_int64s=list(range(width)), zeros=1)
     flat = graph.node("Reshape", [one_hot, graph.constant(np.array([-1, width]))])
@@ -92,7 +92,7 @@ def _looked_up(graph: ColumnNodes, column: Value, codes: Codes, where: str) -> s
     """Return the outputs of one column, ``[batch, width]`` of float64."""
     count, width = len(codes.categories), codes.width
     other = None if codes.unknown is None else count
-    place = _number(graph, column, Numbers(codes.categories, np.arange(count), other), where)
+    place = add_category_number(graph, column, Numbers(codes.categories, np.arange(count), other), where)
     unknown = np.zeros(width) if codes.unknown is None else codes.unknown
     table = graph.constant(np.vstack([codes.values, unknown]).astype(np.float64))  # [categories + 1, width]
     return graph.node(
@@ -114,7 +114,7 @@ class Numbers:
         return _REFUSED if self.other is None else self.other
 
 
-def _number(graph: ColumnNodes, column: Value, numbers: Numbers, where: str) -> str:
+def add_category_number(graph: ColumnNodes, column: Value, numbers: Numbers, where: str) -> str:
     """Return the number of each value's category, ``[batch, 1]`` of int64."""
     place = _place(graph, column, numbers, where)
     if numbers.other is not None:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn import preprocessing
 
 from lading.convert.graph_nodes import DOUBLE, FLOAT, INT64, GraphNodes
+from lading.convert.packages import BOOSTERS
 from lading.convert.sklearn_curves import interpolated, isotonic, snapped
 from lading.convert.sklearn_functions import apply_function, logistic
 from lading.convert.sklearn_powers import scaler_of
@@ -164,7 +165,8 @@ def _is_of_trees(model: Any) -> bool:
     """Return whether a classifier answers what ONNX's operator for trees sums up in float32."""
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
-    return type(model).__module__.startswith(("lightgbm.", "sklearn.ensemble.", "sklearn.tree.", "xgboost."))
+    module = type(model).__module__
+    return module.partition(".")[0] in BOOSTERS or module.startswith(("sklearn.ensemble.", "sklearn.tree."))
 
 
 def _calibrate(nodes: GraphNodes, column: str, calibrator: Any, method: str) -> str:

@@ -5,7 +5,7 @@ Reads no file and draws nothing; `lading.pack` does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from lading.signature import BATCH, Array, Tensor
 
 Kind = Literal["array", "frame", "named"]
 
-_MISSING_TEXT_HINT = (
+MISSING_TEXT_HINT = (
     'ONNX texts cannot be missing: fill them with "" (`frame.fillna("")`), in training, in samples and in'
     ' requests; a `SimpleImputer(missing_values="")` replaces that'
 )
@@ -29,7 +29,8 @@ class Table:
     ``array``: one array called ``X``. ``frame``: one ``[rows]`` array per column of a data frame. ``named``:
     one array per input, as an ONNX file has them. Numbers keep the dtype they came in; texts are object
     arrays of ``str``. ``words`` are the texts that the model itself knows, by (array, column in it), and
-    ``categories`` the values that its encoders were fitted with, NaN for a missing one.
+    ``categories`` the values that its encoders were fitted with, NaN for a missing one. ``blank`` are the
+    columns of texts in which the empty one stands for a missing value.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Table:
     pandas_dtypes: dict[str, Any] = field(default_factory=dict)
     words: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     categories: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
+    blank: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -63,10 +65,12 @@ class Table:
         import pandas as pd
 
         columns = {
-            name: pd.Series(array, dtype=self._pandas_dtype(name, array))
+            name: np.where(array == "", np.array(None, dtype=object), array) if name in self.blank else array
             for name, array in self.arrays.items()
         }
-        return pd.DataFrame(columns)
+        return pd.DataFrame(
+            {name: pd.Series(array, dtype=self._pandas_dtype(name, array)) for name, array in columns.items()}
+        )
 
     def _pandas_dtype(self, name: str, array: Array) -> Any:
         dtype = self.pandas_dtypes[name]
@@ -81,6 +85,16 @@ class Table:
             )
         # Probe rows may put fractions into a column of whole numbers; the column's own dtype would cut them.
         return array.dtype if array.dtype.kind == "f" and getattr(dtype, "kind", "f") in "iu" else dtype
+
+    def with_categories(self, values: Mapping[str, Sequence[Any]]) -> Table:
+        """Return the table with these categories as dtypes of columns that came without any."""
+        import pandas as pd
+
+        dtypes = dict(self.pandas_dtypes)
+        for name, own in values.items():
+            if not hasattr(dtypes[name], "categories"):
+                dtypes[name] = pd.CategoricalDtype(list(own))
+        return replace(self, pandas_dtypes=dtypes)
 
     def has_nan(self, name: str | None = None) -> bool:
         """Return whether a value (of the array `name`) is missing."""
@@ -114,10 +128,13 @@ class Table:
         return {tensor.name: _shaped(self.arrays[tensor.name], tensor) for tensor in inputs}
 
 
-def make_table(samples: Any, title: str, used: Collection[str] | None = None) -> Table:
+def make_table(
+    samples: Any, title: str, used: Collection[str] | None = None, *, blank: bool = False
+) -> Table:
     """Read an array, a data frame, a series, lists of rows, or a mapping of arrays.
 
-    Of a data frame no column but the `used` ones is read: others may have values that no tensor has.
+    Of a data frame no column but the `used` ones is read: others may have values that no tensor has. With
+    `blank`, texts of a data frame may be missing, and are empty then.
     Raises `SamplesRefused` naming the model `title`.
     """
     if isinstance(samples, Table):
@@ -129,7 +146,7 @@ def make_table(samples: Any, title: str, used: Collection[str] | None = None) ->
         table = Table("named", arrays)
     # Data frames and sparse matrices by what they can do: neither pandas nor scipy is imported for it.
     elif hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
-        table = _frame_table(samples, title, used)
+        table = _frame_table(samples, title, used, blank=blank)
     elif hasattr(samples, "toarray"):
         table = Table("array", {"X": _tensor_values("X", samples.toarray(), title)})
     else:
@@ -182,7 +199,7 @@ def _without_objects(values: Array) -> Array:
     return values if any(isinstance(value, str) for value in values) else np.asarray(values.tolist())
 
 
-def _frame_table(frame: Any, title: str, used: Collection[str] | None) -> Table:
+def _frame_table(frame: Any, title: str, used: Collection[str] | None, *, blank: bool) -> Table:
     import pandas as pd
 
     if hasattr(frame, "to_dicts"):
@@ -194,8 +211,22 @@ def _frame_table(frame: Any, title: str, used: Collection[str] | None) -> Table:
     frame = pd.DataFrame(frame).reset_index(drop=True)
     frame.columns = pd.Index(names)
     names = [name for name in names if used is None or name in used]
-    arrays = {name: _tensor_values(name, _column_values(frame[name]), title) for name in names}
-    return Table("frame", arrays, {name: frame[name].dtype for name in names})
+    columns = {name: _column_values(frame[name]) for name in names}
+    blanks = {name for name in names if blank and _misses_texts(columns[name])}
+    for name in blanks:
+        columns[name] = np.where(frame[name].isna(), "", columns[name])
+    arrays = {name: _tensor_values(name, column, title) for name, column in columns.items()}
+    dtypes = {name: frame[name].dtype for name in names}
+    return Table("frame", arrays, dtypes, blank=frozenset(blanks))
+
+
+def _misses_texts(column: Array) -> bool:
+    """Return whether a column has texts and missing values."""
+    return (
+        column.dtype.kind == "O"
+        and any(isinstance(value, str) for value in column)
+        and any(is_missing(value) for value in column)
+    )
 
 
 def _column_values(series: Any) -> Array:
@@ -237,7 +268,7 @@ def _checked_texts(array: Array, where: str) -> Array:
         if not isinstance(value, str):
             missing = is_missing(value)
             kind = "a missing value" if missing else type(value).__name__
-            hint = _MISSING_TEXT_HINT if missing else None
+            hint = MISSING_TEXT_HINT if missing else None
             raise SamplesRefused(where, expected="texts only", found=f"{kind} in row {index[0]}", hint=hint)
     return array
 

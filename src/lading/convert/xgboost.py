@@ -8,12 +8,23 @@ right, and a missing value takes the side that the split learnt.
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xgboost
 
-from lading.convert.boosters import NativeBooster, finish_classifier, finish_two_classes, whole_categories
+from lading.convert.boosters import (
+    NativeBooster,
+    finish_classifier,
+    finish_labels,
+    finish_two_classes,
+    refuse_frame_categories,
+    single_features,
+    whole_categories,
+)
+from lading.convert.frame_codes import FrameCategories
 from lading.convert.graph_nodes import DOUBLE, FLOAT, GraphNodes
 from lading.convert.sklearn import SklearnModel
 from lading.convert.sklearn_added import Added, class_count
@@ -39,6 +50,11 @@ _IDENTITY = frozenset(
 _LOGISTIC = frozenset({"binary:logistic", "reg:logistic"})
 _EXPONENTIAL = frozenset({"count:poisson", "reg:gamma", "reg:tweedie", "survival:aft", "survival:cox"})
 _SOFTMAX = frozenset({"multi:softmax", "multi:softprob"})
+_ESTIMATORS: dict[str, Any] = {
+    "classifier": xgboost.XGBClassifier,
+    "ranker": xgboost.XGBRanker,
+    "regressor": xgboost.XGBRegressor,
+}
 
 
 class NativeXgboost(NativeBooster):
@@ -56,7 +72,7 @@ class NativeXgboost(NativeBooster):
         return np.asarray(self.native.predict(matrix))
 
 
-def open_xgboost(model: Any) -> SklearnModel:
+def open_booster(model: Any) -> SklearnModel:
     """Return the converter of an estimator or a native booster."""
     if not isinstance(model, xgboost.Booster):
         return SklearnModel(model)
@@ -65,12 +81,24 @@ def open_xgboost(model: Any) -> SklearnModel:
     return opened
 
 
+def load_booster(path: Path) -> Any:
+    """Return the model in a file: the estimator that saved it, or a native booster."""
+    booster = xgboost.Booster(model_file=str(path))
+    kind = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")
+    estimator = _ESTIMATORS.get(kind)
+    if estimator is None:
+        return booster
+    model = estimator(enable_categorical=True)
+    model.load_model(str(path))
+    return model
+
+
 def convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a model."""
     nodes, model = GraphNodes(scope, container), operator.raw_operator
-    booster = model.native if isinstance(model, NativeXgboost) else model.get_booster()
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    _refuse_texts(model, learner)
+    learner = _learner(_booster_of(model))
+    if frame_categories(model) is not None:
+        refuse_frame_categories(model)
     features = _features(nodes, operator, getattr(model, "missing", np.nan))
     objective = learner["objective"]["name"]
     base = _base(learner, objective)
@@ -95,28 +123,59 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     elif len(base) == 1:
         finish_two_classes(nodes, operator, value, single=True)
     else:
-        _finish_targets(nodes, operator, value)
+        single = nodes.node("Cast", [value], to=FLOAT)
+        finish_labels(
+            nodes, operator, nodes.node("Greater", [single, nodes.constant(np.float32(0.5))]), single
+        )
 
 
 def _features(nodes: GraphNodes, operator: Any, missing: float) -> str:
     """Return the features rounded to float32, in float64; what the model takes for missing is NaN."""
-    columns = [nodes.node("Cast", [variable.full_name], to=FLOAT) for variable in operator.inputs]
-    features = columns[0] if len(columns) == 1 else nodes.node("Concat", columns, axis=1)
+    features = single_features(nodes, operator)
     if missing is not None and not np.isnan(missing):
         absent = nodes.node("Equal", [features, nodes.constant(np.float32(missing))])
         features = nodes.node("Where", [absent, nodes.constant(np.float32(np.nan)), features])
     return nodes.double(features)
 
 
-def _refuse_texts(model: Any, learner: dict[str, Any]) -> None:
-    known = learner["gradient_booster"].get("model", {}).get("cats", {}).get("enc", [])
-    if any(each.get("values") for each in known):
+def frame_categories(model: Any) -> FrameCategories | None:
+    """Return the categories of the data frame that a model was trained on; None if it had none.
+
+    XGBoost 3.2 raises for an unknown category above its largest, and takes one below for the next larger:
+    the answer is that of another row. All unknown ones are refused.
+    """
+    booster = _booster_of(model)
+    if "c" not in (booster.feature_types or ()):
+        return None
+    encoded = _learner(booster)["gradient_booster"].get("model", {}).get("cats", {}).get("enc", [])
+    values = {at: own for at, each in enumerate(encoded) if (own := _values(each))}
+    cut = next((own for column in values.values() for own in column if not str(own).isascii()), None)
+    if cut is not None:
         raise ConverterFailed(
             f"`{type(model).__name__}`",
-            expected="numbers, and categories as whole numbers",
-            found="categories of a data frame",
+            expected="categories of a data frame that XGBoost keeps",
+            found="texts outside ASCII, of which it keeps as many bytes as they have characters",
             hint="encode them in a step before (`OrdinalEncoder`), and name the types (`feature_types`)",
         )
+    return FrameCategories(tuple(values.values()), tuple(values), refuses_unknown=True) if values else None
+
+
+def _values(encoded: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the categories of a column: whole numbers, or texts as the bytes of all of them."""
+    if "offsets" not in encoded:
+        return tuple(encoded["values"])
+    whole = bytes(byte & 0xFF for byte in encoded["values"])
+    return tuple(whole[begin:end].decode(errors="replace") for begin, end in pairwise(encoded["offsets"]))
+
+
+def _booster_of(model: Any) -> xgboost.Booster:
+    booster: xgboost.Booster = model.native if isinstance(model, NativeXgboost) else model.get_booster()
+    return booster
+
+
+def _learner(booster: xgboost.Booster) -> dict[str, Any]:
+    learner: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))["learner"]
+    return learner
 
 
 def _base(learner: dict[str, Any], objective: str) -> Array:
@@ -227,21 +286,13 @@ def _transformed(nodes: GraphNodes, raw: str, objective: str, title: str) -> str
     raise ConverterFailed(f"`{title}`", expected=f"one of the objectives {known}", found=f"`{objective}`")
 
 
-def _finish_targets(nodes: GraphNodes, operator: Any, value: str) -> None:
-    """Make the outputs of a classifier of several labels, each of which may be true."""
-    single = nodes.node("Cast", [value], to=FLOAT)
-    above = nodes.node("Greater", [single, nodes.constant(np.float32(0.5))])
-    nodes.finish(above, operator.outputs[0])
-    nodes.finish(single, operator.outputs[1])
-
-
 ADDED: dict[type, Added] = {
     **dict.fromkeys(
         (xgboost.XGBClassifier, xgboost.XGBRFClassifier),
-        Added(convert, ("label", "probabilities"), class_count),
+        Added(convert, ("label", "probabilities"), class_count, categories=frame_categories),
     ),
     **dict.fromkeys(
         (xgboost.XGBRegressor, xgboost.XGBRFRegressor, xgboost.XGBRanker, NativeXgboost),
-        Added(convert, ("value",)),
+        Added(convert, ("value",), categories=frame_categories),
     ),
 }

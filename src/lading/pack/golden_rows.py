@@ -10,6 +10,7 @@ from lading.bundle import MAX_ROWS, Samples
 from lading.convert import Table, TrainedModel
 from lading.convert import graph as onnx_graph
 from lading.convert.undecided import decided_rows, may_be_undecided
+from lading.errors import SamplesRefused
 from lading.pack import sampling
 from lading.pack.margins import margins
 from lading.pack.missing_values import allowed_columns, missing_columns, with_missing
@@ -41,6 +42,7 @@ def golden_samples(trained: TrainedModel, probe: ProbeRows, proof: Proof, *, syn
             table.with_arrays(stacked(table.arrays, texts.arrays)),
             stacked(expected, trained.outputs(texts)),
         )
+    table, expected = _showing_categories(trained, table, expected)
     signature, model = proof.conversion.signature, proof.conversion.model
     if may_be_undecided(model):
         run = onnx_graph.evaluator(trained.title, model)
@@ -126,6 +128,23 @@ def _showing_missing(
     first = np.arange(min(_ROWS_OF_A_GAP, table.rows))
     added = with_missing(table, dict.fromkeys(sorted(hidden), first))
     return table.with_arrays(stacked(table.arrays, added.arrays)), stacked(expected, trained.outputs(added))
+
+
+def _showing_categories(
+    trained: TrainedModel, table: Table, expected: dict[str, Array]
+) -> tuple[Table, dict[str, Array]]:
+    """Add a row with a missing text in each column that has such, and one with an unknown text if taken."""
+    for name in sorted(table.blank):
+        for text in ("", sampling.UNSEEN_TEXT):
+            row = table.take(np.arange(1))
+            changed = row.with_arrays({**row.arrays, name: np.array([text], dtype=object)})
+            try:
+                answers = trained.outputs(changed)
+            except SamplesRefused:
+                continue
+            table = table.with_arrays(stacked(table.arrays, changed.arrays))
+            expected = stacked(expected, answers)
+    return table, expected
 
 
 def _first_missing(table: Table, clear: Array) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from lading.convert import booster_files
 from lading.convert.pickled import load_pickle
 from lading.convert.table import is_number
 from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra, one_line
@@ -43,11 +44,12 @@ def read_samples(samples: Any) -> Any:
 def load_model(model: Any, *, allow_pickle: bool = False) -> Any:
     """Return the object that ``module:object`` names (the working directory counts), else `model` itself.
 
-    With `allow_pickle`, what is in a pickle or joblib file: loading it runs whatever it says. Raises
-    `InvalidSetting` without such a module or object, `ConverterFailed` if the module fails.
+    Of a path, the model in a file that XGBoost, LightGBM or CatBoost saved, and with `allow_pickle` what is
+    in a pickle or joblib file: loading it runs whatever it says. Raises `InvalidSetting` without such a
+    module or object, `ConverterFailed` if the module fails or the file is another, `ConverterMissing`.
     """
     if not isinstance(model, str) or ":" not in model or Path(model).suffix == ".onnx":
-        return _unpickled(model, allowed=allow_pickle)
+        return _read_model(model, allowed=allow_pickle)
     name, _, attribute = model.partition(":")
     loaded = _import(name, model)
     for part in attribute.split("."):
@@ -83,8 +85,13 @@ def _import(name: str, model: str) -> Any:
         sys.path.remove(here)
 
 
-def _unpickled(model: Any, *, allowed: bool) -> Any:
-    if not isinstance(model, str | Path) or Path(model).suffix not in (".pkl", ".pickle", ".joblib"):
+def _read_model(model: Any, *, allowed: bool) -> Any:
+    if not isinstance(model, str | Path):
+        return model
+    path = Path(model)
+    if path.suffix in booster_files.SUFFIXES and path.is_file():
+        return booster_files.load_booster_file(path)
+    if path.suffix not in (".pkl", ".pickle", ".joblib"):
         return model
     if not allowed:
         raise ConverterFailed(
@@ -93,7 +100,7 @@ def _unpickled(model: Any, *, allowed: bool) -> Any:
             found="a pickle, which runs whatever it says when it is loaded",
             hint="if you made it yourself, load it with `--allow-pickle` (`allow_pickle=True` in Python)",
         )
-    return load_pickle(Path(model))
+    return load_pickle(path)
 
 
 def _read_npz(path: Path) -> Any:

@@ -162,7 +162,10 @@ _ACTIONS = (
 @timeout_option(3600.0, "Seconds that packing may take in all.")
 @json_option
 def pack(model: str, timeout_s: float, **options: Any) -> None:
-    """Pack MODEL: an .onnx file, or an estimator, class or function given as `module:object`.
+    """Pack MODEL: a file, or an estimator, class or function given as `module:object`.
+
+    A file is an .onnx file or one that a booster saved: .ubj or .json of XGBoost, .txt of LightGBM, .cbm or
+    .json of CatBoost.
 
     The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
     answers differ after conversion is refused. All of it runs in a process of its own: a model that crashes
