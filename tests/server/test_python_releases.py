@@ -34,11 +34,11 @@ def test_versions_in_onnx_and_in_python_follow_each_other_under_load(tmp_path):
             owner="ml@example.com",
             samples=samples,
             runtime=runtime,
+            dtype="float32",
             to=tmp_path / runtime,
         )
         digests.append(push_proved(registry, bundle).digest)
     onnx, python = digests
-    # The Python one computes in float64 and says so: for callers another signature, hence `force`.
     releases = registry.releases
     releases.begin("iris", 1, Plan(mode="live"), actor="story")
     clients = Clients()
@@ -46,18 +46,18 @@ def test_versions_in_onnx_and_in_python_follow_each_other_under_load(tmp_path):
         clients.start(rest(int(re.findall(r":(\d+)", server.url)[0])), count=3)
         try:
             clients.wait_for(onnx)
-            releases.begin("iris", 2, Plan(mode="live"), actor="story", force=True)
+            releases.begin("iris", 2, Plan(mode="live"), actor="story")
             clients.wait_for(python, 60)
             releases.rollback("iris", actor="story")
             clients.wait_for(onnx)
             plan = Plan(mode="canary", steps=(50,), hold_s=3600)
-            canary = releases.begin("iris", 2, plan, actor="story", force=True)
+            canary = releases.begin("iris", 2, plan, actor="story")
             clients.wait_for(python, 60)
             clients.wait_for(onnx)
             moves.apply(registry, canary, moves.rolled_back(canary, "story", "not wanted"))
             wait_until(lambda: only(clients, onnx), 30)
             plan = Plan(mode="shadow", hold_s=3600)
-            shadow = releases.begin("iris", 2, plan, actor="story", force=True)
+            shadow = releases.begin("iris", 2, plan, actor="story")
             wait_until(lambda: shadowed(registry, shadow.number), 60)
             assert only(clients, onnx)
             moves.apply(registry, shadow, moves.rolled_back(shadow, "story", "seen enough"))

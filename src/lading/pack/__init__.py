@@ -66,10 +66,10 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     each thing worth knowing, as one sentence: which dtype was not good enough and why.
 
     Code runs in Python, and with ``runtime="python"`` an estimator does so as well instead of being
-    converted: in an environment of its `requirements`, by default the packages that it imported at the
-    versions here, built from the folder `wheels` or from pip's index. `files` are what its `load` reads,
-    `code` further modules; `trust_types` are types of others in an estimator, and `allow_pickle` reads and
-    stores pickles.
+    converted (``dtype="float32"`` then has the dtypes that it would have had as ONNX): in an environment of
+    its `requirements`, by default the packages that it imported at the versions here, built from the folder
+    `wheels` or from pip's index. `files` are what its `load` reads, `code` further modules; `trust_types`
+    are types of others in an estimator, and `allow_pickle` reads and stores pickles.
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
@@ -78,7 +78,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     loaded = load_model(model, allow_pickle=allow_pickle)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
     note = on_note or (lambda _: None)
-    facts = Facts(*stated, partial(display_names, labels), synthetic=golden == "synthetic", note=note)
+    names, synthetic = partial(display_names, labels), golden == "synthetic"
+    facts = Facts(*stated, names, synthetic=synthetic, floats=dtype, note=note)
     if runtime == "python" or (runtime == "auto" and is_code(loaded)):
         own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
         environment = Environment(requirements, None if wheels is None else Path(wheels))

@@ -14,8 +14,8 @@ class Facts:
     """The facts that `pack` was called with.
 
     ``tolerance`` is None for the usual one. ``labels`` returns display names for the class values of a model
-    and its signature. ``synthetic`` keeps samples out of the bundle. ``note`` is called with each sentence
-    worth knowing.
+    and its signature. ``synthetic`` keeps samples out of the bundle. ``floats`` is the dtype of floats, or
+    ``auto``. ``note`` is called with each sentence worth knowing.
     """
 
     name: str
@@ -26,4 +26,5 @@ class Facts:
     tolerance: Tolerance | None
     labels: Callable[[tuple[str, ...], Signature], dict[str, str]]
     synthetic: bool
+    floats: str
     note: Callable[[str], None]

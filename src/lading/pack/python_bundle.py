@@ -33,7 +33,7 @@ from lading.pack.parity_search import usual_tolerance
 from lading.pack.probe_rows import DRAWN_ROWS, MAX_SAMPLES
 from lading.pack.python_models import OwnCode, PythonModel, code_model, estimator_model, is_code
 from lading.pack.python_proof import Behaviour, imported_modules, laid_out, replay_in_environment
-from lading.pack.python_tensors import input_tensors, output_tensor
+from lading.pack.python_tensors import in_floats, input_tensors, output_tensor
 from lading.pack.requirements import LockedRequirements, lock_requirements
 from lading.parity import Tolerance, compare
 from lading.runtime.python.resolver import Resolver
@@ -59,7 +59,7 @@ def pack_python(
     Raises `ConversionError`, `RequirementsRefused`, `EnvironmentFailed`.
     """
     if not is_code(thing):
-        model, trained = estimator_model(thing, own)
+        model, trained = estimator_model(thing, own, facts.floats)
         return _pack(model, trained.table(samples), facts, place, environment)
     files = own.named_files()
     with laid_out(files) as folder:
@@ -83,7 +83,7 @@ def _pack(
     environment: Environment,
 ) -> Bundle:
     note = facts.note
-    table = _chosen(table, facts.synthetic, model.title, note)
+    table = in_floats(_chosen(table, facts.synthetic, model.title, note), facts.floats)
     inputs, arrays = input_tensors(table, model)
     expected = _answers(model, table, arrays)
     outputs = tuple(output_tensor(model, name, array, table.rows) for name, array in expected.items())

@@ -130,12 +130,14 @@ def code_model(model: Any, files: Mapping[str, bytes | Path], own: OwnCode, fold
     )
 
 
-def estimator_model(estimator: Any, own: OwnCode) -> tuple[PythonModel, TrainedModel]:
+def estimator_model(estimator: Any, own: OwnCode, floats: str) -> tuple[PythonModel, TrainedModel]:
     """Return a fitted estimator as a model: stored by skops, or pickled where that is allowed.
+
+    Its answers are rounded to `floats`, unless that is ``auto``.
 
     Raises `ConverterFailed`, `ExtraMissing`.
     """
-    kept = stored(estimator, trust_types=own.trust_types, allow_pickle=own.allow_pickle)
+    kept = stored(estimator, trust_types=own.trust_types, allow_pickle=own.allow_pickle, floats=floats)
     files: dict[str, bytes | Path] = dict(kept.files)
     for name in kept.types:
         files.update(code_of_type(name, own.modules()))
@@ -147,13 +149,21 @@ def estimator_model(estimator: Any, own: OwnCode) -> tuple[PythonModel, TrainedM
         steps=("predict",),
         files=files,
         imports=kept.imports | imports_of(files),
-        answer=lambda table, _: trained.outputs(table),
+        answer=lambda table, _: _rounded(trained.outputs(table), floats),
         purpose=trained.purpose,
         class_values=trained.class_values,
         columns=dict.fromkeys(("probabilities", "scores"), trained.class_values),
         needs_dtypes=kept.needs_dtypes,
     )
     return model, trained
+
+
+def _rounded(answers: dict[str, Array], floats: str) -> dict[str, Array]:
+    if floats == "auto":
+        return answers
+    return {
+        name: array.astype(floats) if array.dtype.kind == "f" else array for name, array in answers.items()
+    }
 
 
 def _own_steps(loaded: Any) -> tuple[str, ...]:

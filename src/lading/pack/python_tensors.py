@@ -18,6 +18,17 @@ _DTYPES: dict[str, DType] = {
 }  # fmt: skip
 
 
+def in_floats(table: Table, dtype: str) -> Table:
+    """Return a table whose floats have `dtype`; as they are for ``auto``."""
+    if dtype == "auto":
+        return table
+    arrays = {
+        name: array.astype(dtype) if array.dtype.kind == "f" else array
+        for name, array in table.arrays.items()
+    }
+    return table.with_arrays(arrays)
+
+
 def input_tensors(table: Table, model: PythonModel) -> tuple[tuple[Tensor, ...], dict[str, Array]]:
     """Return the inputs, and their values: one of several columns where all are numbers of one dtype.
 

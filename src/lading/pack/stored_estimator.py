@@ -37,13 +37,17 @@ class StoredEstimator:
     needs_dtypes: bool = False
 
 
-def stored(estimator: Any, *, trust_types: Sequence[str] = (), allow_pickle: bool = False) -> StoredEstimator:
-    """Return a fitted estimator as files.
+def stored(
+    estimator: Any, *, trust_types: Sequence[str] = (), allow_pickle: bool = False, floats: str = "auto"
+) -> StoredEstimator:
+    """Return a fitted estimator as files; its answers are rounded to `floats`, unless that is ``auto``.
 
     Raises `ConverterFailed` naming the types that skops does not know and nobody has named, `ExtraMissing`.
     """
     trained = SklearnModel(estimator)
     settings: dict[str, Any] = {"call": {method: [name] for name, method in methods_of(trained).items()}}
+    if floats != "auto":
+        settings["floats"] = floats
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None:
         settings["columns"] = [str(name) for name in names]

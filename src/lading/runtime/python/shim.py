@@ -601,6 +601,7 @@ class StoredObject:
     ``call`` are its methods with the names of their outputs (``{"predict": ["label"]}``), several if a method
     returns a tuple. ``columns`` are the names of the columns if it takes a data frame, in their order: inputs
     of one value per row, or columns of inputs. ``flat`` is whether rows of one value come as a list (texts).
+    ``floats`` is what its floats are rounded to, as it may compute in float64 what is answered in float32.
     ``trusted`` are the types beyond those of skops that the file may hold, known ones only.
     """
 
@@ -609,13 +610,14 @@ class StoredObject:
     ) -> None:
         """Load the object; raises `Refusal`."""
         settings = json.loads((files / "model.json").read_text(encoding="utf-8"))
-        keys = {"call", "columns", "flat", "trusted"}
+        keys = {"call", "columns", "flat", "floats", "trusted"}
         if not isinstance(settings, dict) or not {"call"} <= settings.keys() <= keys:
             raise Refusal("model", "`files/model.json`", f"an object of {', '.join(sorted(keys))}", "another")
         self._inputs = inputs
         self._calls: dict[str, list[str]] = settings["call"]
         self._columns: list[str] | None = settings.get("columns")
         self._flat: bool = settings.get("flat", False)
+        self._floats: str | None = settings.get("floats")
         self._texts = {output.name for output in outputs if output.dtype == "string"}
         if self._columns is None and len(inputs) != 1:
             raise Refusal("model", "`files/model.json`", "`columns`, as there are several inputs", "none")
@@ -662,9 +664,9 @@ class StoredObject:
         ):
             value = np.stack(value, axis=1)  # [rows, targets, classes]
         array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
-        return (
-            array.astype(str).astype(object) if name in self._texts and array.dtype.kind in "OUS" else array
-        )
+        if name in self._texts and array.dtype.kind in "OUS":
+            return array.astype(str).astype(object)
+        return array.astype(self._floats) if self._floats and array.dtype.kind == "f" else array
 
 
 def is_known_type(name: str) -> bool:
