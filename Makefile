@@ -13,13 +13,17 @@ ENGINES = $(notdir $(patsubst %/,%,$(wildcard tests/engines/*/)))
 ENGINE_TESTS = set -e; for engine in $(ENGINES); do .venv-engines/$$engine/bin/python -m pytest -q -n 2 $(1) tests/engines/$$engine; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve check fix test test-engines test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
+.PHONY: help demo demo-frameworks serve check fix test test-engines test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: bytecode  ## train, pack, verify, push, serve, predict, refuse, release, roll back, drain (PORT=8000)
 	@$(BIN)/python examples/demo.py --port $(PORT)
+
+demo-frameworks: bytecode  ## XGBoost, PyTorch and Python of one's own, from training to prediction
+	@scripts/engines torch
+	@.venv-engines/torch/bin/python examples/frameworks.py
 
 serve: bytecode  ## the same models, kept running with their page of documentation; Ctrl-C drains
 	@$(BIN)/python examples/demo.py --port $(PORT) --keep

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from lading.errors import NotSupported
 from lading.image import Origin
 from lading.image.build import build
 from lading.image.bundle_layers import from_bundle, from_registry
@@ -13,6 +16,7 @@ from lading.registry import Registry
 from support.built_images import config_of
 from support.bundles import linear_bundle
 from support.images import tiny_base
+from support.python_bundles import python_bundle
 
 
 def test_the_layer_of_a_bundle_is_the_same_blob_as_in_stores(tmp_path):
@@ -39,3 +43,13 @@ def test_a_bundle_that_is_open_here_gives_the_same_layer_without_a_version(tmp_p
     assert (layer.entry.version, pushed.entry.version) == (0, 1)
     # Only a store in an OCI registry has the blob mounted into the image's repository.
     assert (layer.origin, pushed.origin) == (None, Origin("registry.lan", "models"))
+
+
+def test_a_bundle_in_python_is_refused_until_images_have_its_environment(tmp_path):
+    bundle = python_bundle(tmp_path / "doubled.bundle")
+    with Registry.open(str(tmp_path / "registry")) as registry:
+        version = registry.push(bundle)
+        with pytest.raises(NotSupported, match="whose environment images do not have yet"):
+            from_registry(version.ref, registry, None)
+    with pytest.raises(NotSupported, match="load it from the registry"):
+        from_bundle(bundle)
