@@ -1,7 +1,7 @@
 """Bundles as layers of an image: one that is open here, or a version of the registry.
 
-A version goes from the registry into an image unread, but for its manifest. One that runs in Python is refused:
-images do not have its environment yet.
+A version goes from the registry into an image unread, but for its manifest. One that runs in Python is
+refused: images do not have its environment yet.
 """
 
 from __future__ import annotations
