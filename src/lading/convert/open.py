@@ -42,8 +42,8 @@ def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
     kind = model if isinstance(model, type) else type(model)
     raise ConverterMissing(
         f"`{kind.__qualname__}`",
-        expected="a model of scikit-learn, XGBoost, LightGBM, CatBoost, Keras or TensorFlow, or the path of an"
-        " `.onnx` or `.keras` file or of a SavedModel",
+        expected="a model of scikit-learn, XGBoost, LightGBM, CatBoost, Keras or TensorFlow, or the path of"
+        " an `.onnx` or `.keras` file or of a SavedModel",
         found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
         hint="export the model to ONNX with its own framework, and pack that file",
     )
