@@ -55,6 +55,16 @@ def test_a_missing_exporter_is_named_with_the_extra_that_brings_it(monkeypatch):
     assert "lading-ml[pack]" in caught.value.hint
 
 
+@pytest.mark.parametrize(("path", "extra"), [("m.keras", "keras"), ("saved", "tensorflow")])
+def test_a_saved_model_without_its_framework_is_refused_with_the_extra_that_brings_it(tmp_path, path, extra):
+    # Neither is installed beside the tests: they have an environment of their own.
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    with pytest.raises(ExtraMissing, match=f"no module `{extra}`") as caught:
+        open_model(tmp_path / path)
+    assert f"lading-ml[{extra}]" in caught.value.hint
+
+
 def test_choosing_a_converter_imports_no_framework():
     code = (
         "import sys; from lading.convert.open import framework_of\n"

@@ -15,7 +15,7 @@ from support.postgres import postgres  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ["xgboost", "lightgbm"]
-WITH_AN_ENVIRONMENT = ["catboost"]  # tests/engines follow their guides
+WITH_AN_ENVIRONMENT = ["catboost", "keras"]  # tests/engines follow their guides
 NARROW = [
     "README.md",
     "README.ko.md",

@@ -185,7 +185,7 @@ def write(model: Any) -> bytes:
     """Return the bytes of the model in canonical form: the same content always gives the same bytes."""
     # skl2onnx iterates over sets: the order of its nodes and opsets follows the hash seed of the process.
     onnx = import_onnx()
-    _sort_nodes(model.graph)
+    sort_from_outputs(model.graph)
     used = {node.domain for node in all_nodes(model.graph)} | {""}
     opsets = sorted({(opset.domain, opset.version) for opset in model.opset_import if opset.domain in used})
     del model.opset_import[:]
@@ -255,7 +255,7 @@ def _dim(dim: Any) -> int | str | None:
     return str(dim.dim_param) if kind == "dim_param" and dim.dim_param else None
 
 
-def _sort_nodes(graph: Any) -> None:
+def sort_from_outputs(graph: Any) -> None:
     """Order nodes depth first from the outputs and initializers by name; drop what no output needs."""
     makers = {name: node for node in graph.node for name in node.output if name}
     ordered: list[Any] = []

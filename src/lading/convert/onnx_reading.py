@@ -21,6 +21,7 @@ _OTHERS = (
     (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: `git lfs pull`"),
     (b"<", "a page of HTML or XML", "fetch the file itself"),
     (b"PK\x03\x04", "a zip archive", "unpack it, and name the .onnx file in it"),
+    (b"\x89HDF", "a file of HDF5", "load it in a module of yours, and pack the model as module:object"),
     (b"\x80", "a pickle", "load it, and pass the object"),
 )
 

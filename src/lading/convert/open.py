@@ -17,29 +17,33 @@ from lading.convert import TrainedModel
 from lading.convert.onnx_file import OnnxFile
 from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.packages import BOOSTERS
+from lading.convert.quiet import quiet
 from lading.errors import ConverterMissing, InvalidSetting, missing_extra
 
 
 def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
-    """Return `model` with its converter: an estimator, or the path of an ``.onnx`` file.
+    """Return `model` with its converter: a model, or the path of an ``.onnx`` file or of a saved one.
 
     `batch_axis` is for a file whose rows are not where they seem to be. Raises `ConverterMissing`,
     `ConverterFailed`, `InvalidSetting`, `ExtraMissing` (the framework is installed, its exporter is not).
     """
-    if isinstance(model, str | Path):
+    framework = framework_of(model)
+    if isinstance(model, str | Path) and framework is None:
         return OnnxFile(Path(model), batch_axis or {})
     if batch_axis:
         raise InvalidSetting("`batch_axis`", expected="the path of an `.onnx` file", found="another model")
-    framework = framework_of(model)
     if framework is not None:
         try:
             return _CONVERTERS[framework](model)
         except ImportError as error:
-            raise missing_extra("skl2onnx", "pack", error) from None
+            # The backend of Keras is no part of its extra.
+            needed = "tensorflow" if error.name == "tensorflow" else framework
+            raise missing_extra(*_EXTRAS.get(needed, ("skl2onnx", "pack")), error) from None
     kind = model if isinstance(model, type) else type(model)
     raise ConverterMissing(
         f"`{kind.__qualname__}`",
-        expected="a model of scikit-learn, XGBoost, LightGBM or CatBoost, or the path of an `.onnx` file",
+        expected="a model of scikit-learn, XGBoost, LightGBM, CatBoost, Keras or TensorFlow, or the path of"
+        " an `.onnx` or `.keras` file or of a SavedModel",
         found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
         hint="export the model to ONNX with its own framework, and pack that file",
     )
@@ -47,9 +51,17 @@ def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
 
 def framework_of(model: Any) -> str | None:
     """Return the package of the framework that `model` is of, or None if no converter knows it."""
+    if isinstance(model, str | Path):
+        return _framework_of_path(Path(model))
     # The most derived class decides: a class of another framework may derive from one of scikit-learn's.
     packages = (kind.__module__.partition(".")[0] for kind in type(model).__mro__)
     return next((package for package in packages if package in _CONVERTERS), None)
+
+
+def _framework_of_path(path: Path) -> str | None:
+    if path.suffix == ".keras":
+        return "keras"
+    return "tensorflow" if (path / "saved_model.pb").is_file() else None
 
 
 def _open_sklearn(model: Any) -> TrainedModel:
@@ -63,8 +75,26 @@ def _open_booster(package: str, model: Any) -> TrainedModel:
     return opened
 
 
+def _open_keras(model: Any) -> TrainedModel:
+    with quiet():  # TensorFlow's C++ logs while it is imported
+        from lading.convert.keras import open_keras, open_keras_file
+
+    return open_keras_file(Path(model)) if isinstance(model, str | Path) else open_keras(model)
+
+
+def _open_tensorflow(model: Any) -> TrainedModel:
+    with quiet():
+        from lading.convert.tensorflow import open_saved_model, open_tensorflow
+
+    return open_saved_model(Path(model)) if isinstance(model, str | Path) else open_tensorflow(model)
+
+
 # By the top-level package of the model's class.
 _CONVERTERS: dict[str, Callable[[Any], TrainedModel]] = {
     "sklearn": _open_sklearn,
     **{package: partial(_open_booster, package) for package in BOOSTERS},
+    "keras": _open_keras,
+    "tensorflow": _open_tensorflow,
 }
+# What a framework needs beside itself, and the extra that brings it; the others need skl2onnx.
+_EXTRAS = {"keras": ("Keras", "keras"), "tensorflow": ("TensorFlow", "tensorflow")}

@@ -46,7 +46,7 @@ def row_dependence(model: Any, run: graph.Evaluate, inputs: Mapping[str, Array])
 def is_random(run: graph.Evaluate, inputs: Mapping[str, Array]) -> str | None:
     """Return the output that differs between two runs of the same inputs, or None."""
     first, second = run(inputs), run(inputs)
-    return next((name for name, array in first.items() if _excess(array, second[name]) is not None), None)
+    return next((name for name, array in first.items() if excess(array, second[name]) is not None), None)
 
 
 def rounding(answers: Mapping[str, Array], others: Mapping[str, Array]) -> float:
@@ -79,12 +79,12 @@ def _differences(
     for name, array in together.items():
         if array.shape[:1] != (rows,):
             continue  # Not an output of rows: the signature shows it, and nothing is merged then.
-        difference = _excess(array[row : row + 1], alone[name], _usual_size(array))
+        difference = excess(array[row : row + 1], alone[name], usual_size(array))
         if difference is not None:
             yield name, difference
 
 
-def _excess(array: Array, other: Array, usual: float = 0.0) -> float | None:
+def excess(array: Array, other: Array, usual: float = 0.0) -> float | None:
     """Return the largest difference that is more than rounding, or None if there is none."""
     if array.shape != other.shape:
         return float("inf")
@@ -97,6 +97,7 @@ def _excess(array: Array, other: Array, usual: float = 0.0) -> float | None:
         return float(np.nanmax(np.abs(narrow - wide), initial=0.0))
 
 
-def _usual_size(array: Array) -> float:
+def usual_size(array: Array) -> float:
+    """Return the median size of the numbers of an output, 0 if it has none."""
     known = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else array[:0]
     return float(np.median(known)) if known.size else 0.0

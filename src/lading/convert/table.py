@@ -30,7 +30,8 @@ class Table:
     one array per input, as an ONNX file has them. Numbers keep the dtype they came in; texts are object
     arrays of ``str``. ``words`` are the texts that the model itself knows, by (array, column in it), and
     ``categories`` the values that its encoders were fitted with, NaN for a missing one. ``blank`` are the
-    columns of texts in which the empty one stands for a missing value.
+    columns of texts in which the empty one stands for a missing value. Of named arrays ``independent`` says
+    that a framework is at hand which answers each row alone.
     """
 
     kind: Kind
@@ -39,6 +40,12 @@ class Table:
     words: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     categories: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
     blank: frozenset[str] = frozenset()
+    independent: bool = False
+
+    @property
+    def drawable(self) -> bool:
+        """Whether a framework can be asked rows that are drawn like these."""
+        return self.kind != "named" or self.independent
 
     @property
     def rows(self) -> int:

@@ -57,8 +57,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
-    `model` is a fitted model of a framework, the path of an ``.onnx`` file or of one that a booster saved
-    (``.ubj``, ``.json``, ``.txt``, ``.cbm``), a class with `predict`, a function, or ``module:object``.
+    `model` is a fitted model of a framework, the path of an ``.onnx`` or ``.keras`` file, of a SavedModel or
+    of what a booster saved, a class with `predict`, a function, or ``module:object``.
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     With `overwrite` a bundle at `to` is replaced once the new one holds. `batch_axis` is for an ONNX file

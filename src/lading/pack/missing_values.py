@@ -60,7 +60,7 @@ class MissingValues:
 def gather_missing_values(trained: TrainedModel, samples: Table) -> MissingValues | None:
     """Ask the framework, column by column; return None if neither samples nor encoders show a gap."""
     columns = [column for column in _columns(samples) if _held_by_floats(_values(samples, column))]
-    if samples.kind == "named" or not columns or not (samples.has_nan() or samples.knows_missing()):
+    if not samples.drawable or not columns or not (samples.has_nan() or samples.knows_missing()):
         return None
     random = np.random.default_rng(SEED + 4)
     least, most = _ROWS_A_COLUMN
@@ -113,7 +113,7 @@ def place_of(signature: Signature, column: Column) -> tuple[Tensor, int] | None:
             continue
         if column.array in tensor.columns:
             return tensor, tensor.columns.index(column.array)
-        if column.array == tensor.name and not tensor.columns:
+        if column.array == tensor.name:
             return tensor, column.at
     return None
 

@@ -23,6 +23,9 @@ DRAWN_ROWS = 6_000
 # An answer of a million columns (hashed texts) is compared on fewer rows, so that it fits into memory.
 _MAX_VALUES = 20_000_000
 _MIN_ROWS = 8
+# A network computes far more of a value than an estimator does.
+_DRAWN_FOR_NETWORKS = 1_000
+_VALUES_FOR_NETWORKS = 500_000
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class ProbeRows:
 def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str], None]) -> ProbeRows:
     """Gather the rows to compare: samples, and rows drawn between them if the framework answers those."""
     # Two rows show how wide an answer is, before all are computed. An ONNX file may not take so few.
-    head = trained.outputs(table.take(np.arange(min(2, table.rows)))) if table.kind != "named" else {}
+    head = trained.outputs(table.take(np.arange(min(2, table.rows)))) if table.drawable else {}
     width = max([1, *(np.size(array[0]) for array in head.values())])
     most = min(MAX_SAMPLES, max(_MIN_ROWS, _MAX_VALUES // width))
     if table.rows > most and head:
@@ -79,7 +82,7 @@ def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str],
         # Recombined rows have values of samples only: a framework that refuses others may answer them.
         for draw in (sampling.between, sampling.recombined):
             try:
-                drawn = draw(table, min(DRAWN_ROWS, most))
+                drawn = draw(table, min(DRAWN_ROWS, most, _most_drawn(table)))
                 expected_drawn = trained.outputs(drawn)
             except SamplesRefused as error:
                 note(f"{trained.title} does not answer rows drawn between the samples ({error.found})")
@@ -87,7 +90,7 @@ def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str],
             table = table.with_arrays(stacked(table.arrays, drawn.arrays))
             expected = stacked(expected, expected_drawn)
             break
-    if table.kind == "named":  # Not every array of an ONNX file needs to have rows.
+    if not table.drawable:  # Not every array of an ONNX file needs to have rows.
         return ProbeRows(table, expected, sample_rows)
     samples = table.take(np.arange(sample_rows))
     missing = gather_missing_values(trained, samples)
@@ -99,9 +102,17 @@ def stacked(first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str
     return {name: np.concatenate([array, second[name]]) for name, array in first.items()}
 
 
+def _most_drawn(table: Table) -> int:
+    """Return how many rows of a network are drawn at most: fewer of images than of tables."""
+    if table.kind != "named":
+        return DRAWN_ROWS
+    values = sum(array[:1].size for array in table.arrays.values())
+    return min(_DRAWN_FOR_NETWORKS, max(_MIN_ROWS, _VALUES_FOR_NETWORKS // max(1, values)))
+
+
 def _rows_are_independent(table: Table, expected: Mapping[str, Array]) -> bool:
     """Return whether each row has its own answer, and a framework is at hand to answer other rows."""
-    if table.kind == "named":
+    if not table.drawable:
         return False
     sizes = {len(array) for array in (*table.arrays.values(), *expected.values()) if array.ndim}
     return len(sizes) == 1 and all(array.ndim for array in expected.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,8 @@ def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:
         for at in range(flat.shape[1]):
             where = f"column `{name}`" if flat.shape[1] == 1 else f"column {at} of `{name}`"
             unseen_values = _unseen_values(flat[:, at])
+            if table.kind == "named":
+                unseen_values = chain(unseen_values, _negative(flat[:, at]))
             if known := table.categories.get((name, at)):
                 unseen_values = _unseen_categories(flat[:, at], known)
             for kind, value in unseen_values:
@@ -124,6 +127,12 @@ def unseen(table: Table, rows: int = 4) -> Iterator[tuple[str, Table]]:
                 changed = few.arrays[name].astype(np.float64 if fraction else array.dtype)
                 changed.reshape(len(changed), -1)[:, at] = value
                 yield f"{kind} in {where}", few.with_arrays({**few.arrays, name: changed})
+
+
+def _negative(values: Array) -> Iterator[tuple[str, Any]]:
+    """Return -1 for whole numbers of which none is negative: networks look them up, or divide by them."""
+    if values.dtype.kind == "i" and len(values) and values.min() >= 0:
+        yield "a negative number", -1
 
 
 def _unseen_values(values: Array) -> Iterator[tuple[str, Any]]:

@@ -41,6 +41,11 @@ def read_samples(samples: Any) -> Any:
         raise SamplesRefused(where, expected="a readable file", found=one_line(error)) from error
 
 
+def is_path(model: str) -> bool:
+    """Return whether a text with a colon is a path all the same."""
+    return Path(model).suffix in (".onnx", ".keras") or Path(model).is_dir()
+
+
 def load_model(model: Any, *, allow_pickle: bool = False) -> Any:
     """Return the object that ``module:object`` names (the working directory counts), else `model` itself.
 
@@ -48,7 +53,7 @@ def load_model(model: Any, *, allow_pickle: bool = False) -> Any:
     in a pickle or joblib file: loading it runs whatever it says. Raises `InvalidSetting` without such a
     module or object, `ConverterFailed` if the module fails or the file is another, `ConverterMissing`.
     """
-    if not isinstance(model, str) or ":" not in model or Path(model).suffix == ".onnx":
+    if not isinstance(model, str) or ":" not in model or is_path(model):
         return _read_model(model, allowed=allow_pickle)
     name, _, attribute = model.partition(":")
     loaded = _import(name, model)
