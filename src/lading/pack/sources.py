@@ -17,6 +17,8 @@ from lading.convert.pickled import load_pickle
 from lading.convert.table import is_number
 from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra, one_line
 
+_OF_TORCH = (".pt", ".pth", ".ckpt")
+_FILES = (".onnx", ".pt2")
 _READABLE = "`.npz`, `.npy`, `.csv`, `.parquet` or `.json`"
 
 
@@ -48,7 +50,7 @@ def load_model(model: Any, *, allow_pickle: bool = False) -> Any:
     in a pickle or joblib file: loading it runs whatever it says. Raises `InvalidSetting` without such a
     module or object, `ConverterFailed` if the module fails or the file is another, `ConverterMissing`.
     """
-    if not isinstance(model, str) or ":" not in model or Path(model).suffix == ".onnx":
+    if not isinstance(model, str) or ":" not in model or Path(model).suffix in _FILES:
         return _read_model(model, allowed=allow_pickle)
     name, _, attribute = model.partition(":")
     loaded = _import(name, model)
@@ -89,6 +91,13 @@ def _read_model(model: Any, *, allowed: bool) -> Any:
     if not isinstance(model, str | Path):
         return model
     path = Path(model)
+    if path.suffix in _OF_TORCH:
+        raise ConverterFailed(
+            f"`{model}`",
+            expected="a module of PyTorch as `module:object`, or a `.pt2` file",
+            found="a pickle of PyTorch, mostly of weights without the code that uses them",
+            hint="load it in a module of your own, which may run whatever it says, and name the result",
+        )
     if path.suffix in booster_files.SUFFIXES and path.is_file():
         return booster_files.load_booster_file(path)
     if path.suffix not in (".pkl", ".pickle", ".joblib"):
