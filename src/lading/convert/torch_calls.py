@@ -69,7 +69,7 @@ class ModuleCall:
             and parameter.name not in names
         ]
         if missing:
-            hint = f'samples={{"{missing[0]}": …}}, by the names of `forward`'
+            hint = "name every input of `forward`: a dict of arrays, or an .npz file for `--samples`"
             raise self.refused(f"a value for `{missing[0]}` of `forward`", _listed(names), hint)
 
     def run(self, tensors: Mapping[str, Any]) -> dict[str, Array]:

@@ -65,7 +65,7 @@ class Sizes:
                 f"samples of `{title}`",
                 expected="several calls of other sizes, because its inputs have no number of rows in common",
                 found="one call",
-                hint="pass a list of calls: `samples=[(words, offsets), (more_words, their_offsets)]`",
+                hint="pass a list of calls in Python: `[(words, offsets), (more_words, their_offsets)]`",
             )
         return cls(names, frozenset(counts))
 
