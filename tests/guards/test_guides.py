@@ -22,6 +22,7 @@ NARROW = [
     "docs/guides/first-model.md",
     *(f"docs/guides/first-model-{framework}.md" for framework in [*FRAMEWORKS, *WITH_AN_ENVIRONMENT]),
     "docs/guides/first-model-python.md",
+    "docs/guides/first-model-pytorch.md",
     "docs/guides/team.md",
 ]
 WIDEST = 92

@@ -72,6 +72,10 @@ class TrainedModel(Protocol):
         """Return the ways to convert, best first; `dtypes` are the float dtypes to try, in order."""
         ...
 
+    def other_calls(self, table: Table) -> Iterator[tuple[str, Table]]:
+        """Return calls of other sizes than `table`, each with what it is; nothing if its rows show it all."""
+        ...
+
     def parts(self) -> Iterator[tuple[str, TrainedModel]]:
         """Return each step with the model up to it, the whole last; nothing if there are no steps."""
         ...

@@ -32,15 +32,13 @@ _LABEL_NAMES = ("label", "output_label", "class", "predicted_label")
 _SCORE_NAMES = ("probabilities", "output_probability", "probability", "scores")
 
 
-class OnnxFile:
+class OnnxGraph:
     """A model that is ONNX already; satisfies `lading.convert.TrainedModel`."""
 
-    def __init__(self, path: Path, batch_axis: BatchAxis | None = None) -> None:
-        """Read the file at `path`; `batch_axis` has the axis of rows where it is not as it seems."""
-        self.path = path
-        self.title = path.name
+    def __init__(self, model: Any, title: str, batch_axis: BatchAxis | None = None) -> None:
+        """Take a model, which is changed; `batch_axis` has the axis of rows where it is not as it seems."""
+        self.title = title
         onnx, ort = graph.import_onnx(), import_onnxruntime("pack")
-        model = read_model(path)
         producer = f"{model.producer_name} {model.producer_version}".strip()
         self.framework = f"onnx {onnx.__version__}" + (f", made by {producer}" if producer else "")
         self.expected_from = f"onnxruntime {ort.__version__} (no framework outputs were given)"
@@ -120,13 +118,18 @@ class OnnxFile:
     def plans(self, table: Table, dtypes: tuple[str, ...]) -> Iterator[Plan]:  # noqa: ARG002 - the file has its own
         """Return the only way: as the file is."""
         floats = [tensor.dtype for tensor in self._own_inputs if tensor.dtype.startswith("float")]
-        yield Plan(floats[0] if floats else "float32", "as the file has it", self._convert)
+        yield Plan(floats[0] if floats else "float32", "as the file has it", self.convert)
+
+    def other_calls(self, table: Table) -> Iterator[tuple[str, Table]]:  # noqa: ARG002
+        """Return nothing: there is no framework to compare other sizes with."""
+        return iter(())
 
     def parts(self) -> Iterator[tuple[str, TrainedModel]]:
         """Return nothing: a graph has no steps with answers of their own."""
         return iter(())
 
-    def _convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
+    def convert(self, table: Table, expected: dict[str, Array]) -> Conversion:  # noqa: ARG002
+        """Return the graph with a signature as these samples show it; raises `ConverterFailed`."""
         arrays = self._cast(table.arrays)
         if (name := is_random(self._run, arrays)) is not None:
             raise ConverterFailed(
@@ -387,6 +390,15 @@ class OnnxFile:
 
     def _refused(self, expected: str, actual: str) -> SamplesRefused:
         return SamplesRefused(f"samples of `{self.title}`", expected=expected, found=actual)
+
+
+class OnnxFile(OnnxGraph):
+    """The model in an ONNX file."""
+
+    def __init__(self, path: Path, batch_axis: BatchAxis | None = None) -> None:
+        """Read the file at `path`."""
+        self.path = path
+        super().__init__(read_model(path), path.name, batch_axis)
 
 
 def _as_column(array: Array) -> Array:

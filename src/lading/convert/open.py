@@ -8,7 +8,7 @@ file; one of boosters is a line in `packages`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,33 @@ from lading.convert.onnx_file import OnnxFile
 from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.packages import BOOSTERS
 from lading.convert.quiet import quiet
+from lading.convert.torch_sizes import OpenAxes
 from lading.errors import ConverterMissing, InvalidSetting, missing_extra
 
 
-def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
+def open_model(
+    model: Any,
+    batch_axis: BatchAxis | None = None,
+    open_axes: OpenAxes | None = None,
+    *,
+    labelled: bool = False,
+) -> TrainedModel:
     """Return `model` with its converter: a model, or the path of an ``.onnx`` file or of a saved one.
 
-    `batch_axis` is for a file whose rows are not where they seem to be. Raises `ConverterMissing`,
+    `batch_axis` is for tensors whose rows are not where they seem to be, `open_axes` for those of a module
+    that have other open sizes, ``labelled`` for one whose classes have names. Raises `ConverterMissing`,
     `ConverterFailed`, `InvalidSetting`, `ExtraMissing` (the framework is installed, its exporter is not).
     """
     framework = framework_of(model)
+    if open_axes and framework != "torch":
+        raise InvalidSetting("`open_axes`", expected="a model of PyTorch", found="another model")
+    if framework == "torch":
+        return _open_torch(model, batch_axis or {}, open_axes or {}, labelled=labelled)
     if isinstance(model, str | Path) and framework is None:
         return OnnxFile(Path(model), batch_axis or {})
     if batch_axis:
-        raise InvalidSetting("`batch_axis`", expected="the path of an `.onnx` file", found="another model")
+        expected = "the path of an `.onnx` file, or a model of PyTorch"
+        raise InvalidSetting("`batch_axis`", expected=expected, found="another model")
     if framework is not None:
         try:
             return _CONVERTERS[framework](model)
@@ -42,8 +55,8 @@ def open_model(model: Any, batch_axis: BatchAxis | None = None) -> TrainedModel:
     kind = model if isinstance(model, type) else type(model)
     raise ConverterMissing(
         f"`{kind.__qualname__}`",
-        expected="a model of scikit-learn, XGBoost, LightGBM, CatBoost, Keras or TensorFlow, or the path of"
-        " an `.onnx` or `.keras` file or of a SavedModel",
+        expected="a model of scikit-learn, XGBoost, LightGBM, CatBoost, PyTorch, Keras or TensorFlow, or the"
+        " path of an `.onnx`, `.pt2` or `.keras` file or of a SavedModel",
         found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
         hint="export the model to ONNX with its own framework, and pack that file",
     )
@@ -53,14 +66,25 @@ def framework_of(model: Any) -> str | None:
     """Return the package of the framework that `model` is of, or None if no converter knows it."""
     if isinstance(model, str | Path):
         return _framework_of_path(Path(model))
+    if isinstance(model, Mapping):  # a state_dict
+        return "torch" if "torch" in map(framework_of, model.values()) else None
     # The most derived class decides: a class of another framework may derive from one of scikit-learn's.
     packages = (kind.__module__.partition(".")[0] for kind in type(model).__mro__)
-    return next((package for package in packages if package in _CONVERTERS), None)
+    return next((package for package in packages if package in _CONVERTERS or package == "torch"), None)
+
+
+def _open_torch(model: Any, batch_axis: BatchAxis, open_axes: OpenAxes, *, labelled: bool) -> TrainedModel:
+    try:
+        from lading.convert.torch import open_torch
+    except ImportError as error:
+        raise missing_extra("a model of PyTorch", "torch", error) from None
+    return open_torch(model, batch_axis, open_axes, labelled=labelled)
 
 
 def _framework_of_path(path: Path) -> str | None:
-    if path.suffix == ".keras":
-        return "keras"
+    by_suffix = {".keras": "keras", ".pt2": "torch"}
+    if path.suffix in by_suffix:
+        return by_suffix[path.suffix]
     return "tensorflow" if (path / "saved_model.pb").is_file() else None
 
 

@@ -129,6 +129,10 @@ class SklearnModel:
         for dtype, form in inputs.forms(table, dtypes):
             yield Plan(dtype, form.title, partial(self._convert, form))
 
+    def other_calls(self, table: Table) -> Iterator[tuple[str, Table]]:  # noqa: ARG002
+        """Return nothing: rows have one size."""
+        return iter(())
+
     def parts(self) -> Iterator[tuple[str, TrainedModel]]:
         """Return each step of a pipeline with the pipeline up to it."""
         pipeline = _without_search(self.model)

@@ -129,6 +129,10 @@ class TensorModel:
             for route in self.source.routes():
                 yield Plan(dtype, route.title, self._converter(route, inputs, notes))
 
+    def other_calls(self, table: Table) -> Iterator[tuple[str, Table]]:  # noqa: ARG002
+        """Return nothing: rows are drawn, and other sizes are compared when the model is converted."""
+        return iter(())
+
     def parts(self) -> Iterator[tuple[str, TrainedModel]]:
         """Return nothing: the graph of a network has no steps with answers of their own."""
         return iter(())

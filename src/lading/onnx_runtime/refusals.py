@@ -38,6 +38,11 @@ class Refused(Enum):
         "0 or a negative one",
         'PowerTransformer(method="yeo-johnson"), the default, takes any number',
     )
+    NEGATIVE = (
+        "whole numbers of `{step}` that are 0 or more",
+        "a negative one",
+        "positions in a table begin at 0; PyTorch refuses others, too",
+    )
     EQUALLY_NEAR = (
         "nearest rows of training that their distance distinguishes",
         "more of them equally far than `{step}` takes, with other values",

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from lading.bundle import Bundle
 from lading.convert.open import open_model
-from lading.pack.arguments import read_batch_axis, read_metrics, read_tolerance, require
+from lading.pack.arguments import read_batch_axis, read_metrics, read_open_axes, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
 from lading.pack.destination import move_into_place, writing_place
@@ -44,6 +44,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     tolerance: Tolerance | float | None = None,
     golden: Literal["rows", "synthetic"] = "rows",
     batch_axis: Mapping[str, int | None] | str | Sequence[str] = (),
+    open_axes: Mapping[str, int | Sequence[int] | Mapping[int, str]] | str | Sequence[str] = (),
     runtime: Literal["auto", "onnx", "python"] = "auto",
     files: Files = (),
     code: Files = (),
@@ -57,13 +58,13 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
-    `model` is a fitted model of a framework, the path of an ``.onnx`` or ``.keras`` file, of a SavedModel or
-    of what a booster saved, a class with `predict`, a function, or ``module:object``.
+    `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
+    SavedModel or of what a booster saved, a class with `predict`, a function, or ``module:object``.
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
-    With `overwrite` a bundle at `to` is replaced once the new one holds. `batch_axis` is for an ONNX file
-    whose rows are not where they seem to be: ``"none"``, or the axis by input. `on_note` is called with
-    each thing worth knowing, as one sentence: which dtype was not good enough and why.
+    `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
+    axis 0 (``"none"``, or by input), `open_axes` what other sizes of PyTorch's inputs are open. `on_note` is
+    called with each thing worth knowing, as one sentence.
 
     Code runs in Python, and with ``runtime="python"`` an estimator does so as well instead of being
     converted (``dtype="float32"`` then has the dtypes that it would have had as ONNX): in an environment of
@@ -85,7 +86,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
         environment = Environment(requirements, None if wheels is None else Path(wheels))
         bundle = pack_python(loaded, read_samples(samples), facts, place, own, environment)
     else:
-        trained = open_model(loaded, read_batch_axis(batch_axis))
+        axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
+        trained = open_model(loaded, *axes, labelled=labels is not None)
         bundle = pack_converted(trained, read_samples(samples), facts, place, _DTYPES[dtype])
     return move_into_place(bundle, dest)
 

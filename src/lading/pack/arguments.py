@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lading.convert.onnx_inputs import BatchAxis, parse_batch_axis
+from lading.convert.torch_sizes import OpenAxes, parse_open_axes
 from lading.errors import InvalidSetting
 from lading.parity import Tolerance
 
@@ -43,3 +44,18 @@ def read_batch_axis(axes: Mapping[str, int | None] | str | Sequence[str]) -> Bat
         valid = axis is None or (type(axis) is int and axis >= 0)
         require(valid, f"`batch_axis` of `{name}`", "the index of an axis, or None", f"`{axis}`")
     return dict(axes)
+
+
+def read_open_axes(
+    axes: Mapping[str, int | Sequence[int] | Mapping[int, str]] | str | Sequence[str],
+) -> OpenAxes:
+    """Return the open axes by input with the names of their sizes, from a mapping or from texts."""
+    if not isinstance(axes, Mapping):
+        return parse_open_axes([axes] if isinstance(axes, str) else axes)
+    opened: dict[str, dict[int, str]] = {}
+    for name, own in axes.items():
+        listed = [own] if isinstance(own, int) else list(own)
+        valid = all(type(axis) is int and axis >= 0 for axis in listed)
+        require(valid, f"`open_axes` of `{name}`", "an axis, a list of axes, or names by axis", f"`{own}`")
+        opened[name] = dict(own) if isinstance(own, Mapping) else dict.fromkeys(listed, "")
+    return opened

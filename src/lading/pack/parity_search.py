@@ -20,7 +20,7 @@ from lading.errors import ConversionError, ConverterFailed, InputError
 from lading.onnx_runtime.refusals import Refused
 from lading.pack.margins import margins
 from lading.pack.missing_values import MissingValues, allowing, missing_columns, place_of
-from lading.pack.probe_rows import ProbeRows, stacked
+from lading.pack.probe_rows import ProbeRows, Unseen, stacked
 from lading.pack.proof import Proof
 from lading.pack.refusals import Attempt, Search, refusal
 from lading.parity import Deviation, Parity, Tolerance, compare
@@ -90,12 +90,15 @@ def prove(trained: TrainedModel, plan: Plan, probe: ProbeRows, tolerance: Tolera
         if alone is not None:
             return Proof(plan, conversion, tolerance, alone, ties, alone=True)
     proof = Proof(plan, conversion, tolerance, parity, ties, undecided=undecided)
+    other = _deviating_call(proof, probe.calls, run) if parity.holds else None
+    if other is not None:
+        return other
     return _with_missing_values(proof, probe, run) if parity.holds else proof
 
 
 def unchecked_inputs(trained: TrainedModel, proof: Proof, probe: ProbeRows) -> list[str]:
     """Note the values that the framework refuses and the packed model answers: those answers are unproved."""
-    refused = [unseen for unseen in probe.unseen if unseen.expected is None]
+    refused = [unseen for unseen in (*probe.unseen, *probe.calls) if unseen.expected is None]
     if not refused:
         return []  # Opening another session would take the size of the model.
     signature = proof.conversion.signature
@@ -108,6 +111,33 @@ def unchecked_inputs(trained: TrainedModel, proof: Proof, probe: ProbeRows) -> l
             continue  # the packed model refuses it as well
         notes.append(f"{unseen.title}: {trained.title} refuses it, but the packed model answers")
     return notes
+
+
+def _deviating_call(proof: Proof, calls: Sequence[Unseen], run: onnx_graph.Evaluate) -> Proof | None:
+    """Return the proof that fails on the first call of other sizes with other answers, or None."""
+    signature = proof.conversion.signature
+    for call in calls:
+        if call.expected is None:
+            continue
+        try:
+            answers = run(signature.cast(call.table.feed(signature.inputs)))
+        except InputError as error:
+            return replace(
+                _unrepresentable(proof.plan, proof.conversion, proof.tolerance, error), unseen=call.title
+            )
+        except ConverterFailed as error:
+            reason = f"for {call.title}: {error.found or error.message}"
+            raise ConverterFailed(
+                error.where, expected=error.expected, found=reason, hint=error.hint
+            ) from error
+        expected = {
+            tensor.name: _as_output(tensor, call.expected[tensor.name]) for tensor in signature.outputs
+        }
+        ties = near_ties(expected, answers, proof.tolerance)
+        parity = compare(signature.outputs, expected, _excused(expected, answers, ties), proof.tolerance)
+        if not parity.holds:
+            return replace(proof, parity=parity, unseen=call.title)
+    return None
 
 
 def usual_tolerance(expected: Mapping[str, Array]) -> Tolerance:

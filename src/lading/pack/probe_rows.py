@@ -5,7 +5,7 @@ Compares nothing. Every row that is not a sample is drawn by `sampling`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,7 @@ class ProbeRows:
     """Rows and the framework's answers; the first `sample_rows` are samples, the others were drawn.
 
     The rows with values that no sample has are compared if the signature of a conversion accepts them.
-    ``missing`` are rows with missing values, if samples have some.
+    ``missing`` are rows with missing values, if samples have some. ``calls`` are of other sizes.
     """
 
     table: Table
@@ -50,6 +50,7 @@ class ProbeRows:
     sample_rows: int
     unseen: tuple[Unseen, ...] = ()
     missing: MissingValues | None = None
+    calls: tuple[Unseen, ...] = ()
 
     def take(self, rows: Array) -> ProbeRows:
         """Return these of the rows, at ascending indices."""
@@ -91,7 +92,7 @@ def gather_probe_rows(trained: TrainedModel, table: Table, note: Callable[[str],
             expected = stacked(expected, expected_drawn)
             break
     if not table.drawable:  # Not every array of an ONNX file needs to have rows.
-        return ProbeRows(table, expected, sample_rows)
+        return ProbeRows(table, expected, sample_rows, calls=_answered(trained, trained.other_calls(table)))
     samples = table.take(np.arange(sample_rows))
     missing = gather_missing_values(trained, samples)
     return ProbeRows(table, expected, sample_rows, _unseen(trained, samples), missing)
@@ -120,8 +121,12 @@ def _rows_are_independent(table: Table, expected: Mapping[str, Array]) -> bool:
 
 def _unseen(trained: TrainedModel, samples: Table) -> tuple[Unseen, ...]:
     """Gather rows with a value that no sample has, and the framework's answers for them."""
+    return _answered(trained, sampling.unseen(samples))
+
+
+def _answered(trained: TrainedModel, tables: Iterator[tuple[str, Table]]) -> tuple[Unseen, ...]:
     gathered = []
-    for title, rows in sampling.unseen(samples):
+    for title, rows in tables:
         try:
             gathered.append(Unseen(title, rows, trained.outputs(rows)))
         except SamplesRefused:

@@ -254,6 +254,8 @@ def _probe_of(part: TrainedModel, probe: ProbeRows, proof: Proof, rows: Sequence
 
 
 def _few(probe: ProbeRows, rows: Sequence[int]) -> Table:
+    if len({array.shape[:1] for array in probe.table.arrays.values()}) > 1:
+        return probe.table  # its inputs have no rows in common
     first = range(min(_ROWS_FOR_STEPS, probe.table.rows))
     inside = [row for row in rows if row < probe.table.rows]
     return probe.table.take(np.unique([*first, *inside]).astype(np.intp))

@@ -17,6 +17,8 @@ from lading.convert.pickled import load_pickle
 from lading.convert.table import is_number
 from lading.errors import ConverterFailed, InvalidSetting, SamplesRefused, missing_extra, one_line
 
+_OF_TORCH = (".pt", ".pth", ".ckpt")
+_FILES = (".onnx", ".keras", ".pt2")
 _READABLE = "`.npz`, `.npy`, `.csv`, `.parquet` or `.json`"
 
 
@@ -43,7 +45,7 @@ def read_samples(samples: Any) -> Any:
 
 def is_path(model: str) -> bool:
     """Return whether a text with a colon is a path all the same."""
-    return Path(model).suffix in (".onnx", ".keras") or Path(model).is_dir()
+    return Path(model).suffix in _FILES or Path(model).is_dir()
 
 
 def load_model(model: Any, *, allow_pickle: bool = False) -> Any:
@@ -94,6 +96,13 @@ def _read_model(model: Any, *, allowed: bool) -> Any:
     if not isinstance(model, str | Path):
         return model
     path = Path(model)
+    if path.suffix in _OF_TORCH:
+        raise ConverterFailed(
+            f"`{model}`",
+            expected="a module of PyTorch as `module:object`, or a `.pt2` file",
+            found="a pickle of PyTorch, mostly of weights without the code that uses them",
+            hint="load it in a module of your own, which may run whatever it says, and name the result",
+        )
     if path.suffix in booster_files.SUFFIXES and path.is_file():
         return booster_files.load_booster_file(path)
     if path.suffix not in (".pkl", ".pickle", ".joblib"):

@@ -109,7 +109,14 @@ _ACTIONS = (
     "batch_axis",
     multiple=True,
     metavar="none|INPUT=AXIS",
-    help="Axis of the rows of an .onnx file's input, or `none`; repeatable.  [default: 0 where all share it]",
+    help="Axis of the rows of an input, or `none`; repeatable.  [default: 0 where all share it]",
+)
+@click.option(
+    "--open-axis",
+    "open_axes",
+    multiple=True,
+    metavar="INPUT=AXIS[:NAME]",
+    help="Axis of a PyTorch module's input, beside the rows, whose size a request chooses; repeatable.",
 )
 @click.option(
     "--runtime",
@@ -164,8 +171,8 @@ _ACTIONS = (
 def pack(model: str, timeout_s: float, **options: Any) -> None:
     """Pack MODEL: a file, or an estimator, class or function given as `module:object`.
 
-    A file is an .onnx or .keras file, the folder of a SavedModel, or one that a booster saved: .ubj or .json
-    of XGBoost, .txt of LightGBM, .cbm or .json of CatBoost.
+    A file is an .onnx, .pt2 or .keras file, the folder of a SavedModel, or one that a booster saved: .ubj or
+    .json of XGBoost, .txt of LightGBM, .cbm or .json of CatBoost.
 
     The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
     answers differ after conversion is refused. All of it runs in a process of its own: a model that crashes
@@ -192,15 +199,15 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
 def _check_model(model: str) -> None:
     # The path of a file may contain a colon, too.
     is_saved_model = (Path(model) / "saved_model.pb").is_file()
-    is_object = ":" in model and not model.endswith((".onnx", ".keras")) and not is_saved_model
+    is_object = ":" in model and not model.endswith((".onnx", ".pt2", ".keras")) and not is_saved_model
     if not is_object and not Path(model).is_file() and not is_saved_model:
-        expected = "an .onnx or .keras file, the folder of a SavedModel, or `module:object`"
+        expected = "an .onnx, .pt2 or .keras file, the folder of a SavedModel, or `module:object`"
         reason = "a folder without `saved_model.pb`" if Path(model).is_dir() else "which does not exist"
         raise click.BadParameter(f"expected {expected}, found `{model}`, {reason}", param_hint="MODEL")
     if not is_object and model.endswith(".py"):
         hint = f"`{Path(model).stem}:NAME` is the object NAME in it"
         raise HintedUsageError(
-            f"`{model}`: expected an .onnx file or `module:object`, found a Python file", hint
+            f"`{model}`: expected an .onnx or .pt2 file, or `module:object`, found a Python file", hint
         )
     here = str(Path.cwd())
     if is_object and here not in sys.path:
