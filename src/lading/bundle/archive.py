@@ -244,6 +244,7 @@ def _parse(block: bytes) -> _Member:
         raise PathUnsafe("member of the tar", expected=f"a name under `{PREFIX}/`", found=quote(name))
     size = _octal(block[124:136])
     # The format has one header per name, size and kind: so the block is compared with that one.
+    # A size of a folder would hide bytes from readers that skip them, and show members to those that do not.
     is_sized = size is not None and (kind == _FILE or size == 0)
     if kind not in (_FILE, _DIRECTORY) or not is_sized or block != _header_or_none(name, size or 0, kind):
         raise ArchiveInvalid(

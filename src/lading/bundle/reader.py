@@ -225,6 +225,7 @@ def _names_in(folder: int) -> list[str]:
     """Return the names of all that is in the bundle, that in the folders of format 2 with the folder's."""
     names = []
     for name in sorted(os.listdir(folder)):
+        # Any other directory is refused by its kind, whatever the manifest says.
         is_folder = name in FOLDERS and stat.S_ISDIR(_status_of(folder, name).st_mode)
         if not is_folder:
             names.append(name)

@@ -106,6 +106,7 @@ def staging_directory(dest: Path, through: Path | None = None) -> Iterator[Path]
     try:
         yield folder
         folder.chmod(0o755)  # mkdtemp creates it for its owner alone.
+        # A name is on disk once its own directory is.
         for inner in FOLDERS:
             if (folder / inner).is_dir():
                 _sync(folder / inner)

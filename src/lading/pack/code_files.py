@@ -46,6 +46,7 @@ def code_of(thing: Any, more: Mapping[str, Path] | None = None) -> Code:
     if "<" in name:
         raise _refused(thing, "a class or function at the top of a module", f"`{name}`")
     modules: dict[str, bytes] = {}
+    # Those that are stated come first: the module itself may import one that cannot be found from here.
     for module, path in (more or {}).items():
         _add_file(modules, module, path)
     if thing.__module__ == _MAIN:
@@ -161,6 +162,7 @@ def _own_file(imported: str, importer: str) -> Path | None:
 
 def _is_installed(path: Path) -> bool:
     folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    # An extension module is compiled for one machine, and comes in a wheel.
     installed = path.suffix != ".py" or any(path.is_relative_to(folder) for folder in folders)
     return installed or any(part in ("site-packages", "dist-packages") for part in path.parts)
 

@@ -25,6 +25,7 @@ class Facts:
     metrics: dict[str, float]
     tolerance: Tolerance | None
     labels: Callable[[tuple[str, ...], Signature], dict[str, str]]
+    # What follows is no fact about the model.
     synthetic: bool
     floats: str
     note: Callable[[str], None]

@@ -93,6 +93,7 @@ def _pack(
         signature = Signature(inputs, outputs, independent_rows=False)
         note(f"{model.title}: a row's answer depends on the other rows, so requests are never merged")
     behaviour = Behaviour(signature, _golden(table, inputs, arrays, expected, tolerance), tolerance)
+    # Before anything is resolved: code that is not complete fails in a second, and not in a minute.
     modules = imported_modules(model, behaviour, facts.name)
     prove = partial(_prove, model, facts, behaviour, place, wheels=environment.wheels)
     resolver = Resolver(wheels=environment.wheels)

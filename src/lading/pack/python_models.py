@@ -95,6 +95,7 @@ def code_model(model: Any, files: Mapping[str, bytes | Path], own: OwnCode, fold
 
     Raises `ConverterFailed` if its code cannot be taken along, or it does not load here.
     """
+    # Only the class is taken: what an instance holds would have to be pickled.
     thing = type(model) if isinstance(model, Model) else model
     if isinstance(model, Model) and vars(model):
         raise ConverterFailed(

@@ -54,6 +54,7 @@ def imported_modules(model: PythonModel, behaviour: Behaviour, name: str) -> lis
     """
     signature, samples = behaviour.signature, behaviour.samples
     with laid_out(model.files) as folder:
+        # The interpreter of training, isolated: it sees its packages, and not the project's folder.
         settings = ProcessSettings(
             name=name,
             interpreter=Path(sys.executable),

@@ -34,6 +34,7 @@ def input_tensors(table: Table, model: PythonModel) -> tuple[tuple[Tensor, ...],
 
     Raises `SamplesRefused`, `ConverterFailed` for a dtype that no tensor has.
     """
+    # As ONNX bundles do: rows of a frame of numbers can then be sent as lists, too.
     if table.kind == "frame":
         dtypes = {array.dtype for array in table.arrays.values()}
         if table.numeric and (len(dtypes) == 1 or not model.needs_dtypes):

@@ -101,6 +101,7 @@ def _by_skops(estimator: Any) -> tuple[bytes, list[str]]:
 def _pickled(estimator: Any) -> bytes:
     import joblib
 
+    # joblib and not pickle: arrays are written once, whatever points to them, and compressed.
     buffer = io.BytesIO()
     try:
         joblib.dump(estimator, buffer, compress=3)

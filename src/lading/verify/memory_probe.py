@@ -51,6 +51,7 @@ def measure(path: Path, threads: int, python: PythonHost) -> dict[str, float]:
         if time.perf_counter() - began > _LONGEST_RUN_S:
             break  # Chunks of rows like these have shown their peak; more rows would only take longer.
     own = max(0, _peak() - before)
+    # A model in Python takes its memory in processes of its own, interpreter and libraries included.
     return {"peak_bytes": own + sum(_process_peak(pid) for pid in getattr(runtime, "pids", ()))}
 
 

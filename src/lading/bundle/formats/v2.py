@@ -157,6 +157,7 @@ def _runtime(manifest: Extended, names: Sequence[str]) -> Iterator[Broken]:
             value = getattr(manifest, key)
             if value:
                 yield f"$.{key}", "nothing where `runtime` is `onnx`", f"`{value}`"
+        # A lock without code would be installed for nothing, and nobody would look at it.
         extra = [name for name in names if name == LOCK_FILE or name.partition("/")[0] in FOLDERS]
         if extra:
             yield "$.files", "no code and no environment where `runtime` is `onnx`", f"`{extra[0]}`"
@@ -166,6 +167,7 @@ def _runtime(manifest: Extended, names: Sequence[str]) -> Iterator[Broken]:
         return
     if not _PYTHON.fullmatch(manifest.python):
         yield "$.python", "a version of Python such as `3.11`", f"`{manifest.python}`"
+    # A step that comes twice is in no order either.
     in_order = tuple(step for step in STEPS if step in steps)
     middle = {"code:predict", "onnx"} & set(steps)
     if steps != in_order or len(middle) != 1 or steps == ("onnx",):

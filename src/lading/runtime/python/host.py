@@ -24,6 +24,7 @@ class PythonHost:
     """
 
     allow: Allow = "none"
+    # None is not resolved here: a setting may change between two loads.
     environments: Path | None = None
     wheels: Path | None = None
     processes: int = 1

@@ -56,6 +56,7 @@ def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRunt
         with bundle.unchanged():
             yield
 
+    # An estimator that skops has stored needs no modules of its own.
     has_code = any(name.startswith("code/") for name in manifest.files)
     settings = ProcessSettings(
         name=manifest.name,

@@ -48,6 +48,7 @@ def prepare(
     Workers share weights in `weights_folder`, if there is one. `prove` runs a model that is new here in
     another process first; one in Python has processes of its own, on the terms of `python`.
     """
+    # First of all: what may not run here is not even given memory.
     check_allowed(bundle.manifest, python.allow)
     if prove is not None and bundle.manifest.runtime == "onnx":
         prove(bundle, lambda: check_memory(served, bundle))
