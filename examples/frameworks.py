@@ -124,18 +124,19 @@ def main() -> None:
     rules = python()
     with serving(*(bundle for _, bundle, _, _ in made), rules) as url:
         print(f"served at {url}: {', '.join(bundle.manifest.name for _, bundle, _, _ in made)}, payments")
-        with lading.Client(url) as client:
-            for framework, bundle, rows, own in made:
-                served = np.array(client.predict(rows, model=bundle.manifest.name).values)
-                worst = np.abs(served - own).max()
-                print(f"{framework}: {len(rows)} rows that packing never saw, largest difference {worst:.1e}")
-                if worst > 1e-4:
-                    sys.exit("demo-frameworks: that is not what the framework answers")
-            asked = [{"amount": 120.0, "country": "KR"}, {"amount": 250.0, "country": "DE"}]
-            labels = client.predict(asked, model="payments").values
-            print(f"Python: {asked} -> {labels}")
-            if labels != ["pay", "ask"]:
-                sys.exit("demo-frameworks: those are not the rules")
+        for framework, bundle, rows, own in made:
+            with lading.Client(url, model=bundle.manifest.name) as client:
+                served = np.array(client.predict(rows).values)
+            worst = np.abs(served - own).max()
+            print(f"{framework}: {len(rows)} rows that packing never saw, largest difference {worst:.1e}")
+            if worst > 1e-4:
+                sys.exit("demo-frameworks: that is not what the framework answers")
+        asked = [{"amount": 120.0, "country": "KR"}, {"amount": 250.0, "country": "DE"}]
+        with lading.Client(url, model="payments") as client:
+            labels = client.predict(asked, ["label"]).outputs["label"]
+        print(f"Python: {asked} -> {labels}")
+        if labels != ["pay", "ask"]:
+            sys.exit("demo-frameworks: those are not the rules")
     print("three frameworks, one server, every answer held against its framework")
 
 
