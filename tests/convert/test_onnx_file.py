@@ -175,13 +175,20 @@ def test_a_file_that_is_not_a_model_is_refused(tmp_path, content):
         pack(tmp_path / "m.onnx", name="m", owner=OWNER, to=tmp_path / "b")
 
 
-@pytest.mark.parametrize("ending", ["json", "txt", "onnxtxt", "textproto"])
-def test_a_file_is_read_as_onnx_whatever_its_ending(tmp_path, ending):
+OTHER = "a model is an .onnx file or `module:object`"
+NO_BOOSTER = "save it with `save_model` of the framework, or name the object as module:object"
+
+
+@pytest.mark.parametrize(
+    ("ending", "hint"),
+    [("json", NO_BOOSTER), ("txt", NO_BOOSTER), ("onnxtxt", OTHER), ("textproto", OTHER)],
+)
+def test_a_file_of_another_kind_is_refused_with_the_way_out(tmp_path, ending, hint):
     (tmp_path / f"label.{ending}").write_text('{"0": "setosa"}')
     with pytest.raises(ConverterFailed) as refusal:
         pack(tmp_path / f"label.{ending}", name="m", owner=OWNER, to=tmp_path / "b")
     assert len(refusal.value.message) < 200
-    assert refusal.value.hint == "a model is an .onnx file or `module:object`"
+    assert refusal.value.hint == hint
 
 
 def test_external_data_is_moved_into_the_bundled_model(tmp_path):
