@@ -69,7 +69,11 @@ def ask(bundle: Any, model: Any, kinds: Iterable[tuple[str, Any]], trained_on: A
 
 def answers(model: Any, output: str, rows: Any) -> Any:
     """Return the estimator's own answers, by the method that the output stands for."""
-    values = getattr(model, _METHODS[output])(rows)
+    return as_array(getattr(model, _METHODS[output])(rows))
+
+
+def as_array(values: Any) -> Any:
+    """Return the answer of a method as one array: it may be sparse, or a list by target."""
     if isinstance(values, list):
         values = np.stack(values, axis=1)
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values)

@@ -90,7 +90,7 @@ def survey(name: str, kind: str, estimator: type, folder: Path) -> Outcome | Non
     """Pack an estimator with default parameters and ask it; return None if it fits none of the tables."""
     refused: Outcome | None = None
     for table in tables(kind):
-        model = _fitted(estimator, table)
+        model = fitted(estimator, table)
         if model is None:
             continue
         outcome = pack_and_ask(name, kind, model, table, folder)
@@ -105,8 +105,8 @@ def survey_harder(outcome: Outcome, estimator: type, folder: Path) -> Iterator[O
     """Pack an estimator that was packed once more: trained with missing values, and on harder columns."""
     for table in tables(outcome.kind):
         if table.title == outcome.table and table.rows.dtype.kind == "f":
-            for harder in (_with_gaps(table), _with_duplicates(table)):
-                model = _fitted(estimator, harder)
+            for harder in (with_gaps(table), _with_duplicates(table)):
+                model = fitted(estimator, harder)
                 if model is not None:
                     yield pack_and_ask(outcome.name, outcome.kind, model, harder, folder)
 
@@ -138,7 +138,7 @@ def count_disagreements(bundle: Any, model: Any, rows: Any) -> int:
     return asked.otherwise.total() + asked.refused
 
 
-def _fitted(estimator: type, table: SmallTable) -> Any:
+def fitted(estimator: type, table: SmallTable) -> Any:
     """Fit with default parameters, or return None if the constructor or the table does not suit it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # small data and fits that do not converge are meant
@@ -163,7 +163,7 @@ def _order(rows: int) -> Any:
     return np.random.default_rng(1).permutation(rows)
 
 
-def _with_gaps(table: SmallTable) -> SmallTable:
+def with_gaps(table: SmallTable) -> SmallTable:
     """Miss values in the first columns, and in no other."""
 
     def gaps(rows: Any) -> Any:

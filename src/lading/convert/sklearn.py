@@ -58,6 +58,7 @@ _PACKAGES = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy"
 _INSTEAD = {
     "HashingVectorizer": "use TfidfVectorizer(max_features=...): hashed columns would be dense",
 }
+_OF_DICTIONARIES = ("FeatureHasher", "DictVectorizer")
 _HINT = "use another estimator in its place, or compute it before, in training and in requests"
 
 
@@ -114,10 +115,13 @@ class SklearnModel:
         except ConversionError:
             raise
         except Exception as error:
+            of_dictionaries = any(name in self.title for name in _OF_DICTIONARIES)
+            reason = "an estimator that takes a dictionary for each row, where rows have columns"
             raise SamplesRefused(
                 f"samples of `{self.title}`",
                 expected="rows that the estimator itself answers",
-                found=f"{type(error).__name__}: {one_line(error)}",
+                found=reason if of_dictionaries else f"{type(error).__name__}: {one_line(error)}",
+                hint="use a OneHotEncoder in its place" if of_dictionaries else None,
             ) from error
         arrays = {name: _plain(value, table.rows, name, self.title) for name, value in answers.items()}
         if "label" in arrays and arrays["label"].ndim > 1 and not isinstance(self.model.classes_, list):
@@ -292,12 +296,34 @@ def _role(model: Any) -> str:
             return "ranker"
     if hasattr(model, "transform"):
         return "transformation"
+    if hasattr(model, "score_samples"):
+        return "density"
+    reason, hint = _why_silent(model)
     raise ConverterMissing(
         f"`{_title(model)}`",
-        expected="an estimator that answers for new rows with `predict` or `transform`",
-        found="neither",
-        hint="train a classifier on its labels, and pack that" if hasattr(model, "labels_") else None,
+        expected="an estimator that answers for new rows, with `predict`, `transform` or `score_samples`",
+        found=reason,
+        hint=hint,
     )
+
+
+def _why_silent(model: Any) -> tuple[str, str | None]:
+    """Return why an estimator has no answer for a new row, and what to pack instead."""
+    if getattr(model, "novelty", None) is False:
+        return "`novelty=False`, which judges the rows of training only", "fit it with `novelty=True`"
+    if hasattr(model, "kneighbors"):
+        hint = "pack a KNeighborsClassifier, KNeighborsRegressor or KNeighborsTransformer"
+        return "`kneighbors`, which names rows of training", hint
+    if hasattr(model, "labels_") or hasattr(model, "row_labels_"):
+        hint = "train a classifier on its labels, and pack that"
+        return "`fit` only, which groups the rows of training", hint
+    if hasattr(model, "embedding_"):
+        hint = "use PCA, Isomap or another estimator with `transform`"
+        return "`fit_transform` only, which places the rows of training", hint
+    if hasattr(model, "covariance_"):
+        hint = "pack an EllipticEnvelope: it tells outliers by a covariance"
+        return "a covariance of the rows of training", hint
+    return "none of them", None
 
 
 def methods_of(trained: SklearnModel) -> dict[str, str]:
@@ -316,6 +342,8 @@ def methods_of(trained: SklearnModel) -> dict[str, str]:
             return {"label": "predict"} | ({"distances": "transform"} if hasattr(model, "transform") else {})
         case "mixture":
             return {"label": "predict", "probabilities": "predict_proba"}
+        case "density":
+            return {"scores": "score_samples"}
         case _:
             return {"features": "transform"}
 

@@ -17,7 +17,7 @@ from lading.bundle.formats.v2 import FILES
 from lading.convert import TrainedModel
 from lading.convert.sklearn import SklearnModel, methods_of
 from lading.errors import ConverterFailed, missing_extra, one_line
-from lading.runtime.python.shim import TRUSTED_FILE, is_known_type
+from lading.runtime.python.shim import TRUSTED_FILE, is_known_type, reader_of_files
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def stored(
         types = unknown = _types_in(estimator)
     else:
         kind = "skops"
+        _refuse_reader(estimator)
         data, types = _by_skops(estimator)
         unknown = [name for name in types if not is_known_type(name)]
         untrusted = sorted(set(unknown) - set(trust_types))
@@ -78,6 +79,17 @@ def stored(
     return StoredEstimator(
         kind, files, trained, frozenset(imports), tuple(unknown), needs_dtypes=_has_encoders(estimator)
     )
+
+
+def _refuse_reader(estimator: Any) -> None:
+    reader = reader_of_files(estimator)
+    if reader is not None:
+        raise ConverterFailed(
+            f"`{reader}`",
+            expected="a vectorizer of texts",
+            found="one that reads the files which the texts name",
+            hint='set `input="content"`, and send the texts themselves',
+        )
 
 
 def _by_skops(estimator: Any) -> tuple[bytes, list[str]]:

@@ -271,6 +271,18 @@ def test_a_skops_file_with_a_type_that_is_not_trusted_is_refused(started, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_skops_file_of_a_vectorizer_that_reads_files_which_requests_name_is_refused(started, tmp_path):
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    (tmp_path / "secret").write_text("word")
+    reader = CountVectorizer(input="filename").fit([str(tmp_path / "secret")])
+    changes = stored(tmp_path, "skops", make_pipeline(reader), call={"transform": ["features"]}, flat=True)
+    inputs = (tensor("text", "batch", dtype="string"),)
+    with pytest.raises(ModelInvalid, match="`CountVectorizer` of `churn`: expected an estimator of texts"):
+        started(**changes, inputs=inputs, outputs=(tensor("features", "batch", 1, dtype="int64"),))
+
+
+@pytest.mark.slow
 def test_a_model_of_data_frames_gets_its_columns_by_name(started, tmp_path):
     import pandas as pd
 

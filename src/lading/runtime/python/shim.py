@@ -26,6 +26,7 @@ import json
 import math
 import mmap
 import os
+import re
 import resource
 import signal
 import socket
@@ -669,20 +670,68 @@ class StoredObject:
         return array.astype(self._floats) if self._floats and array.dtype.kind == "f" else array
 
 
+_KNOWN_FUNCTIONS = frozenset(
+    f"{module}.{name}"
+    for module, names in {
+        "numpy": "amax amin clip max mean median min nan_to_num prod round std sum var",
+        # What selectors score columns with, and k-means fits by; estimators keep them after `fit`.
+        "sklearn.feature_selection._univariate_selection": "chi2 f_classif f_regression r_regression",
+        "sklearn.feature_selection._mutual_info": "mutual_info_classif mutual_info_regression",
+        "sklearn.cluster._kmeans": "_kmeans_single_elkan _kmeans_single_lloyd",
+        "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # of a spline
+    }.items()
+    for name in names.split()
+)
+"""Functions that compute with arrays, and do nothing else: whatever values of requests reach them."""
+
+# Their classes open files by name, or are no parts of a model.
+_NOT_OF_MODELS = re.compile(
+    r"(numpy\.(f2py|lib|testing|ctypeslib|distutils|_core\.memmap)|scipy\.(io|_lib|datasets)"
+    r"|sklearn\.(datasets|externals|utils\._testing))(\.|$)|numpy\.(memmap|DataSource)$"
+    r"|.*\.(tests|conftest|__main__)(\.|$)"
+)
+
+
 def is_known_type(name: str) -> bool:
     """Return whether `name` is a class of scikit-learn, or a class or ufunc of numpy or scipy.
 
-    Such a type does nothing when it is loaded but hold values. Any other, a function above all, may do
-    anything with the values of requests.
+    Such a type does nothing when it is loaded but hold values. Any other may do anything with the values of
+    requests: a function above all, but for those that only compute with arrays, and a class that opens files.
     """
+    if name in _KNOWN_FUNCTIONS:
+        return True
     module, _, attribute = name.rpartition(".")
-    if module.partition(".")[0] not in ("sklearn", "numpy", "scipy"):
+    if module.partition(".")[0] not in ("sklearn", "numpy", "scipy") or _NOT_OF_MODELS.match(name):
         return False
     try:
         kind = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
     return isinstance(kind, type | np.ufunc)
+
+
+def reader_of_files(thing: Any) -> str | None:
+    """Return the class of a vectorizer in `thing` that takes texts as names of files, or None."""
+    parts, seen = [thing], set()
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str | bytes | int | float | type | None) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            parts += part.values()
+        elif isinstance(part, list | tuple | set | frozenset):
+            parts += part
+        elif isinstance(part, np.ndarray):
+            parts += part.ravel().tolist() if part.dtype.hasobject else ()
+        else:
+            own = getattr(part, "__dict__", {})
+            if str(own.get("input", "content")) in ("file", "filename") and hasattr(part, "decode"):
+                return type(part).__name__
+            # A bound method has its object, a partial what it binds.
+            parts += (getattr(part, name, None) for name in ("__self__", "func", "args", "keywords"))
+            parts += own.values()
+    return None
 
 
 def _trusted(files: Path, known: Sequence[str]) -> list[str]:
@@ -704,7 +753,12 @@ def _stored(kind: str, path: Path, trusted: Sequence[str]) -> Any:
     if kind == "skops":
         import skops.io
 
-        return skops.io.load(path, trusted=list(trusted))
+        thing = skops.io.load(path, trusted=list(trusted))
+        if (reader := reader_of_files(thing)) is not None:
+            raise Refusal(
+                "model", f"`{reader}`", "an estimator of texts", "one that reads the files they name"
+            )
+        return thing
     if kind == "joblib":
         import joblib
 
