@@ -15,6 +15,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.impute import MissingIndicator
 from sklearn.linear_model import Ridge
 from sklearn.manifold import TSNE, Isomap
+from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import (
     KernelDensity,
@@ -56,6 +57,11 @@ HARD = {
     "two targets": (RadiusNeighborsRegressor(3.0), X, TARGETS),
     "two labels": (MultiOutputClassifier(KNeighborsClassifier()), X, (TARGETS > 0).astype(int)),
     "a stack": (StackingRegressor([("near", RadiusNeighborsRegressor(3.0))], Ridge(), cv=2), X, X[:, 0]),
+    "a search with a scorer": (
+        GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [3, 5]}, scoring="accuracy"),
+        X,
+        Y,
+    ),
     "a map": (Isomap(), X, Y),
     "hashed texts": (HashingVectorizer(n_features=64), TEXTS, Y),
 }
@@ -107,6 +113,7 @@ def test_an_estimator_of_dictionaries_is_refused_with_what_to_use():
     [
         "numpy.log1p",
         "numpy.mean",
+        "sklearn.metrics._ranking.roc_auc_score",
         "sklearn.feature_selection._univariate_selection.f_classif",
         "sklearn.cluster._kmeans._kmeans_single_lloyd",
         "scipy.sparse._csr.csr_matrix",

@@ -677,6 +677,13 @@ _KNOWN_FUNCTIONS = frozenset(
         # What selectors score columns with, and k-means fits by; estimators keep them after `fit`.
         "sklearn.feature_selection._univariate_selection": "chi2 f_classif f_regression r_regression",
         "sklearn.feature_selection._mutual_info": "mutual_info_classif mutual_info_regression",
+        # Scorers of searches and of tuned thresholds.
+        "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score brier_score_loss f1_score "
+        "fbeta_score jaccard_score log_loss matthews_corrcoef precision_score recall_score",
+        "sklearn.metrics._ranking": "average_precision_score roc_auc_score top_k_accuracy_score",
+        "sklearn.metrics._regression": "explained_variance_score max_error mean_absolute_error "
+        "mean_absolute_percentage_error mean_gamma_deviance mean_poisson_deviance mean_squared_error "
+        "mean_squared_log_error median_absolute_error r2_score root_mean_squared_error",
         "sklearn.cluster._kmeans": "_kmeans_single_elkan _kmeans_single_lloyd",
         "scipy._lib.array_api_compat.numpy._aliases": "asarray",  # of a spline
     }.items()
