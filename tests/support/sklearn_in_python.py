@@ -163,6 +163,6 @@ def _tables(kind: str) -> Iterator[SmallTable]:
     yield from own
     if kind in ("transformer", "other"):
         yield with_gaps(own[0])
-        pictures = np.random.default_rng(5).random((150, 8, 8))
+        pictures = np.random.default_rng(5).random((150, 20, 20))
         species = own[0].target
         yield SmallTable("pictures", pictures[:100], species[:100], pictures[100:], pictures[:100])
