@@ -58,8 +58,7 @@ IN_PYTHON = """{counts}
 
 *Python* is refused as ONNX, for the reason in the last column, and packed with `runtime="python"`: stored by
 skops, with no pickle and no `--allow`, and asked in its own environment. Of {rows:,} rows that packing had
-not seen, {otherwise} were answered with other bits than by the estimator, and {alone} where the estimator
-raises.
+not seen, {otherwise} were answered with other bits than by the estimator, and {alone} where it raises.
 
 """
 AGAIN = """ What was packed was packed again where the estimator takes missing values (*gaps*: in two
@@ -75,7 +74,7 @@ Numbers, categories, a date and texts of passengers, through a ColumnTransformer
 |---|---|---|---|
 """
 
-_LINE = re.compile(r"^\| ([A-Za-z]+) \| [a-z]+ \| [a-z, ]+ \| ([A-Za-z0-9]+) \|.*$", re.MULTILINE)
+_LINE = re.compile(r"^\| ([A-Za-z0-9]+) \| [a-z]+ \| [a-z, ]+ \| ([A-Za-z0-9]+) \|.*$", re.MULTILINE)
 
 Task = tuple[str, object]
 Result = tuple[str, list[Outcome]]

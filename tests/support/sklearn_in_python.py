@@ -61,7 +61,7 @@ def survey_in_python(name: str, kind: str, estimator: type, folder: Path) -> InP
         outcome = pack_in_python(name, kind, model, table, folder)
         if outcome.result != "refused":
             return outcome
-        if refused is None or refused.why.startswith("SamplesRefused"):
+        if refused is None or not outcome.why.startswith("SamplesRefused"):
             refused = outcome
         if outcome.why.startswith("ConverterMissing"):
             break  # whatever the table, it has no answer

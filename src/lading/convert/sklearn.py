@@ -370,8 +370,11 @@ def _plain(value: Any, rows: int, name: str, title: str) -> Array:
         value = np.stack(value, axis=1)  # [rows, targets, classes]
     array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     if array.ndim == 0 or len(array) != rows:
+        count = len(array) if array.ndim else "no"
         raise ConverterFailed(
-            f"output `{name}` of `{title}`", expected=f"{rows} rows", found=f"shape {list(array.shape)}"
+            f"output `{name}` of `{title}`",
+            expected=f"an answer for each of {rows} rows",
+            found=f"{count} rows, in the shape {list(array.shape)}",
         )
     if 0 in array.shape[1:]:
         raise ConverterFailed(
