@@ -10,7 +10,9 @@ ALONE = $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 # Frameworks that have an environment of their own, made by scripts/engines, and a folder of tests.
 ENGINES = $(notdir $(patsubst %/,%,$(wildcard tests/engines/*/)))
 # Each runs its folder of tests/engines; what that leaves out is given with it.
-ENGINE_TESTS = set -e; for engine in $(ENGINES); do .venv-engines/$$engine/bin/python -m pytest -q -n 2 $(1) tests/engines/$$engine; done
+ENGINE_TESTS = set -e; for engine in $(ENGINES); do \
+	if [ -f .venv-engines/$$engine/.installed ]; then .venv-engines/$$engine/bin/python -m pytest -q -n 2 $(1) tests/engines/$$engine; \
+	else echo "tests/engines/$$engine left out: .venv-engines/$$engine could not be made" >&2; fi; done
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-frameworks serve check fix test test-engines test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
@@ -80,7 +82,8 @@ made-ahead: services
 services: $(READY)
 	@scripts/services
 	@scripts/clients kubernetes gateway_api
-	@scripts/engines
+	@# What cannot be installed here is left out, and named: by this line, and where its tests would run.
+	@scripts/engines || true
 
 lock: $(READY)  ## resolve requirements/*.txt again from pyproject.toml
 	scripts/lock
