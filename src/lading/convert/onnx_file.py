@@ -64,6 +64,11 @@ class OnnxGraph:
         self._declared = onnx_inputs.declared_inputs(self._model)
         self._own_inputs = onnx_inputs.read_inputs(self._declared, self._axes, self.title)
 
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs as the file declares them."""
+        return self._own_inputs
+
     def table(self, samples: Any) -> Table:
         """Read an array for the only input, a mapping or a data frame by input names; None draws rows.
 

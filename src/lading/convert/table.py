@@ -162,6 +162,13 @@ def make_table(
     return table
 
 
+def make_frame(columns: Mapping[str, Array]) -> Any:
+    """Return a data frame of these columns, each of ``[rows]`` or ``[rows, 1]``."""
+    import pandas as pd
+
+    return pd.DataFrame({name: array.reshape(len(array)) for name, array in columns.items()})
+
+
 def is_number(text: object) -> bool:
     """Return whether a text can be read as a number."""
     try:

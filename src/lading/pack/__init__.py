@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lading.bundle import Bundle
+from lading.convert import TrainedModel
 from lading.convert.open import open_model
+from lading.errors import InvalidSetting
 from lading.pack.arguments import read_batch_axis, read_metrics, read_open_axes, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
@@ -21,6 +23,7 @@ from lading.pack.facts import Facts
 from lading.pack.python_bundle import Environment, pack_python
 from lading.pack.python_models import Files, OwnCode, is_code
 from lading.pack.sources import load_model, read_samples
+from lading.pack.stepped_bundle import Around, pack_stepped
 from lading.parity import Tolerance
 from lading.ref import check_name
 
@@ -46,6 +49,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     batch_axis: Mapping[str, int | None] | str | Sequence[str] = (),
     open_axes: Mapping[str, int | Sequence[int] | Mapping[int, str]] | str | Sequence[str] = (),
     runtime: Literal["auto", "onnx", "python"] = "auto",
+    steps: Any = None,
     files: Files = (),
     code: Files = (),
     requirements: str | Path | Sequence[str] = "auto",
@@ -63,33 +67,58 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
-    axis 0 (``"none"``, or by input), `open_axes` what other sizes of PyTorch's inputs are open. `on_note` is
-    called with each thing worth knowing, as one sentence.
+    axis 0 (``"none"``, or by input), `open_axes` what other sizes of PyTorch are open. `on_note` gets notes.
 
     Code runs in Python, and with ``runtime="python"`` an estimator does so as well instead of being
     converted (``dtype="float32"`` then has the dtypes that it would have had as ONNX): in an environment of
     its `requirements`, by default the packages that it imported at the versions here, built from the folder
     `wheels` or from pip's index. `files` are what its `load` reads, `code` further modules; `trust_types`
-    are types of others in an estimator, and `allow_pickle` reads and stores pickles.
+    are types of others in an estimator, and `allow_pickle` reads and stores pickles. `steps` is a
+    `lading.Model` with `preprocess` and `postprocess` around a `model` that becomes ONNX.
     Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
-    dest = Path(to) if to is not None else Path(f"{name}.bundle")
+    dest = Path(f"{name}.bundle" if to is None else to)
     place = writing_place(dest, overwrite=overwrite)
     loaded = load_model(model, allow_pickle=allow_pickle)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
-    note = on_note or (lambda _: None)
-    names, synthetic = partial(display_names, labels), golden == "synthetic"
-    facts = Facts(*stated, names, synthetic=synthetic, floats=dtype, note=note)
+    facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, on_note or _ignore)
+    own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
+    environment = Environment(requirements, None if wheels is None else Path(wheels))
+    around = None if steps is None else _around(steps, loaded, runtime, own, environment)
     if runtime == "python" or (runtime == "auto" and is_code(loaded)):
-        own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
-        environment = Environment(requirements, None if wheels is None else Path(wheels))
         bundle = pack_python(loaded, read_samples(samples), facts, place, own, environment)
     else:
         axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
         trained = open_model(loaded, *axes, labelled=labels is not None)
-        bundle = pack_converted(trained, read_samples(samples), facts, place, _DTYPES[dtype])
+        bundle = _pack_onnx(trained, around, read_samples(samples), facts, place)
     return move_into_place(bundle, dest)
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
+def _pack_onnx(
+    trained: TrainedModel, around: Around | None, samples: Any, facts: Facts, place: Path
+) -> Bundle:
+    dtypes = _DTYPES[facts.floats]
+    if around is None:
+        return pack_converted(trained, samples, facts, place, dtypes)
+    return pack_stepped(trained, around, samples, facts, place, dtypes)
+
+
+def _around(steps: Any, model: Any, runtime: str, own: OwnCode, environment: Environment) -> Around:
+    """Return the class `steps` to put around `model`; raises `InvalidSetting` if that is code itself."""
+    require(runtime != "python", "`runtime` with `steps`", "`auto` or `onnx`", "`python`")
+    if is_code(model):
+        raise InvalidSetting(
+            "`steps`",
+            expected="a model that becomes ONNX between them",
+            found=f"the code of `{getattr(model, '__qualname__', type(model).__qualname__)}`",
+            hint="give that class `preprocess` and `postprocess` of its own, and pack it without `steps`",
+        )
+    return Around(load_model(steps), own, environment)
 
 
 def _check_choices(name: str, dtype: str, golden: str, owner: str, runtime: str) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle, Draft, write_bundle
-from lading.convert import TrainedModel
+from lading.convert import Table, TrainedModel
 from lading.errors import ConversionError, LadingError, ParityLost
 from lading.pack.environment import describe_training, installed_requirements
 from lading.pack.facts import Facts
 from lading.pack.golden_rows import golden_samples
 from lading.pack.parity_search import find_conversion, unchecked_inputs
-from lading.pack.probe_rows import gather_probe_rows
+from lading.pack.probe_rows import ProbeRows, gather_probe_rows
+from lading.pack.proof import Proof
 from lading.parity import compare
 from lading.runtime.open import load_runtime
 
@@ -29,14 +30,11 @@ def pack_converted(
 
     Raises `ConversionError`.
     """
-    probe = gather_probe_rows(trained, trained.table(samples), facts.note)
     try:
-        proof, notes = find_conversion(trained, probe, dtypes, facts.tolerance)
+        probe, proof = convert(trained, trained.table(samples), facts, dtypes)
     except ConversionError as error:
         estimator = hasattr(getattr(trained, "model", None), "get_params")
         raise (_or_in_python(error) if estimator else error) from error.__cause__
-    for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
-        facts.note(sentence)
     draft = Draft(
         name=facts.name,
         runtime="onnx",
@@ -57,6 +55,20 @@ def pack_converted(
         )
     _replay_or_remove(bundle, trained.title)
     return bundle
+
+
+def convert(
+    trained: TrainedModel, table: Table, facts: Facts, dtypes: tuple[str, ...]
+) -> tuple[ProbeRows, Proof]:
+    """Convert in the first of `dtypes` that holds on the rows of `table` and on rows drawn like them.
+
+    Raises `ConversionError`.
+    """
+    probe = gather_probe_rows(trained, table, facts.note)
+    proof, notes = find_conversion(trained, probe, dtypes, facts.tolerance)
+    for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
+        facts.note(sentence)
+    return probe, proof
 
 
 def _or_in_python(error: ConversionError) -> ConversionError:

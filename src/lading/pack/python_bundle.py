@@ -83,16 +83,27 @@ def _pack(
     environment: Environment,
 ) -> Bundle:
     note = facts.note
-    table = in_floats(_chosen(table, facts.synthetic, model.title, note), facts.floats)
-    inputs, arrays = input_tensors(table, model)
+    table = in_floats(chosen_rows(table, facts.synthetic, model.title, note), facts.floats)
+    inputs, arrays = input_tensors(table, model.title, needs_dtypes=model.needs_dtypes)
     expected = _answers(model, table, arrays)
     outputs = tuple(output_tensor(model, name, array, table.rows) for name, array in expected.items())
     tolerance = facts.tolerance or usual_tolerance(expected)
     signature = Signature(inputs, outputs)
-    if _depend_on_each_other(model, table, expected, signature, tolerance):
+    if depend_on_each_other(model, table, expected, signature, tolerance):
         signature = Signature(inputs, outputs, independent_rows=False)
         note(f"{model.title}: a row's answer depends on the other rows, so requests are never merged")
-    behaviour = Behaviour(signature, _golden(table, inputs, arrays, expected, tolerance), tolerance)
+    behaviour = Behaviour(signature, golden(table, inputs, arrays, expected, tolerance), tolerance)
+    return write_with_environment(model, behaviour, facts, place, environment)
+
+
+def write_with_environment(
+    model: PythonModel, behaviour: Behaviour, facts: Facts, place: Path, environment: Environment
+) -> Bundle:
+    """Write the bundle with the lock of what the model needs, once it behaves as here in that environment.
+
+    Raises `ConversionError`, `RequirementsRefused`, `EnvironmentFailed`.
+    """
+    note = facts.note
     # Before anything is resolved: code that is not complete fails in a second, and not in a minute.
     modules = imported_modules(model, behaviour, facts.name)
     prove = partial(_prove, model, facts, behaviour, place, wheels=environment.wheels)
@@ -123,6 +134,8 @@ def _prove(
     wheels: Path | None,
 ) -> Bundle:
     """Write the bundle with this lock, and run it in the environment; nothing is left if it does not hold."""
+    core = model.core
+    packages = core.packages if core is not None else ()
     files = {**model.files, LOCK_FILE: locked.lock.to_bytes()}
     draft = Draft(
         name=facts.name,
@@ -134,18 +147,23 @@ def _prove(
         description=facts.description,
         metrics=facts.metrics,
         tolerance=behaviour.tolerance,
-        expected_from=model.framework,
-        training=describe_training(model.framework, tuple(locked.lock.versions)),
+        expected_from=core.expected_from if core is not None else model.framework,
+        training=describe_training(model.framework, (*packages, *locked.lock.versions)),
         python=locked.python,
         entry=model.entry,
-        steps=tuple(f"code:{step}" for step in model.steps),
+        steps=model.all_steps(),
         formats=file_formats(files),
         executes=what_loading_executes(files),
     )
     installed = installed_requirements()
     with destination_errors(f"bundle `{place}`"):
         bundle = write_bundle(
-            place, draft, model=None, samples=behaviour.samples, requirements=installed, more=files
+            place,
+            draft,
+            model=core.model if core is not None else None,
+            samples=behaviour.samples,
+            requirements=installed,
+            more=files,
         )
     try:
         replay_in_environment(bundle, model.title, wheels, facts.note)
@@ -155,7 +173,8 @@ def _prove(
     return bundle
 
 
-def _chosen(table: Table, synthetic: bool, title: str, note: Callable[[str], None]) -> Table:
+def chosen_rows(table: Table, synthetic: bool, title: str, note: Callable[[str], None]) -> Table:
+    """Return the rows to ask: the samples, a seeded choice of very many, or rows drawn like them."""
     if synthetic:
         return sampling.synthetic(table, DRAWN_ROWS, title)
     if table.rows <= MAX_SAMPLES:
@@ -176,7 +195,7 @@ def _answers(model: PythonModel, table: Table, arrays: Mapping[str, Array]) -> d
     }
 
 
-def _depend_on_each_other(
+def depend_on_each_other(
     model: PythonModel,
     table: Table,
     expected: Mapping[str, Array],
@@ -186,7 +205,8 @@ def _depend_on_each_other(
     """Return whether a row alone is answered otherwise than among the others."""
     for row in range(min(_ROWS_ALONE, table.rows)):
         alone = table.take(np.array([row]))
-        answers = _answers(model, alone, input_tensors(alone, model)[1])
+        _, arrays = input_tensors(alone, model.title, needs_dtypes=model.needs_dtypes)
+        answers = _answers(model, alone, arrays)
         own = {name: array[row : row + 1] for name, array in expected.items()}
         if any(answers[name].shape != array.shape for name, array in own.items()):
             return True
@@ -195,13 +215,14 @@ def _depend_on_each_other(
     return False
 
 
-def _golden(
+def golden(
     table: Table,
     inputs: tuple[Tensor, ...],
     arrays: Mapping[str, Array],
     expected: Mapping[str, Array],
     tolerance: Tolerance,
 ) -> Samples:
+    """Return the golden samples among the rows that were answered with `expected`."""
     row_bytes = sum(array[:1].nbytes for array in (*arrays.values(), *expected.values()))
     most = max(1, min(_MAX_ROWS, MAX_GOLDEN_BYTES // max(1, row_bytes)))
     rows = choose_rows(table, expected, tolerance, most=most)

@@ -15,13 +15,28 @@ from typing import Any
 import numpy as np
 
 from lading.bundle.formats.v2 import FILES
+from lading.bundle.formats.v2 import STEPS as ALL_STEPS
 from lading.convert import TrainedModel
 from lading.convert.table import Table
 from lading.errors import ConverterFailed, InvalidSetting, one_line
 from lading.pack.code_files import code_of, code_of_type, imports_of
 from lading.pack.stored_estimator import stored
 from lading.runtime.python.shim import STEPS, Model, caller_of
-from lading.signature import Array
+from lading.signature import Array, Tensor
+
+
+@dataclass(frozen=True)
+class OnnxCore:
+    """A model that has become ONNX, to stand between steps: its bytes, its inputs, and how it is run here.
+
+    ``expected_from`` names what computes its answers, ``packages`` the distributions that matter to them.
+    """
+
+    model: bytes
+    inputs: tuple[Tensor, ...]
+    run: Callable[[Mapping[str, Array]], dict[str, Array]]
+    expected_from: str
+    packages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,8 @@ class PythonModel:
 
     ``answer`` asks it here: for rows of samples and the same rows by input. ``files`` are names in the bundle
     and their content, ``imports`` the top modules that the model itself names. ``columns`` are names of the
-    columns of outputs. ``needs_dtypes`` is whether whole numbers among the columns must stay such.
+    columns of outputs. ``needs_dtypes`` is whether whole numbers among the columns must stay such. ``core``
+    is the ONNX model between ``preprocess`` and ``postprocess``, if there is one.
     """
 
     title: str
@@ -44,6 +60,12 @@ class PythonModel:
     class_values: tuple[str, ...] = ()
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     needs_dtypes: bool = True
+    core: OnnxCore | None = None
+
+    def all_steps(self) -> tuple[str, ...]:
+        """Return the steps as a manifest has them: with the ONNX model between those of the code."""
+        own = {f"code:{step}" for step in self.steps} | ({"onnx"} if self.core is not None else set())
+        return tuple(step for step in ALL_STEPS if step in own)
 
 
 def is_code(model: Any) -> bool:
@@ -106,13 +128,7 @@ def code_model(model: Any, files: Mapping[str, bytes | Path], own: OwnCode, fold
         )
     code = code_of(thing, own.modules())
     title = thing.__qualname__
-    try:
-        loaded = thing() if inspect.isclass(thing) else thing
-        if hasattr(loaded, "load"):
-            loaded.load(folder)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {one_line(error)}"
-        raise ConverterFailed(f"`{title}`", expected="a model that loads here", found=reason) from error
+    loaded = load_here(thing, folder)
     steps = _own_steps(loaded) if inspect.isclass(thing) else ("predict",)
 
     def answer(_: Table, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -129,6 +145,22 @@ def code_model(model: Any, files: Mapping[str, bytes | Path], own: OwnCode, fold
         answer=answer,
         purpose="prediction",
     )
+
+
+def load_here(thing: Any, folder: Path) -> Any:
+    """Return an object of a class, or a function, once it has loaded its files from `folder`.
+
+    Raises `ConverterFailed`.
+    """
+    try:
+        loaded = thing() if inspect.isclass(thing) else thing
+        if hasattr(loaded, "load"):
+            loaded.load(folder)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        where = f"`{thing.__qualname__}`"
+        raise ConverterFailed(where, expected="a model that loads here", found=reason) from error
+    return loaded
 
 
 def estimator_model(estimator: Any, own: OwnCode, floats: str) -> tuple[PythonModel, TrainedModel]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from lading.parity import Tolerance, compare
 from lading.runtime.open import load_runtime
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.process import ModelProcess, ProcessSettings
+from lading.runtime.python.steps import run_around
 from lading.signature import Array, Signature
 
 _TRY_DEADLINE_S = 600.0
@@ -64,12 +65,13 @@ def imported_modules(model: PythonModel, behaviour: Behaviour, name: str) -> lis
             inputs=signature.inputs,
             outputs=signature.outputs,
             steps=model.steps,
+            preprocessed=model.core.inputs if model.core is not None else (),
         )
         try:
             process = ModelProcess(settings)
             try:
                 process.load(_TRY_DEADLINE_S)
-                answers = process.run(samples.inputs, _TRY_DEADLINE_S)
+                answers = _answers(process, model, samples.inputs)
                 modules = process.modules(_TRY_DEADLINE_S)
             finally:
                 process.close()
@@ -85,6 +87,20 @@ def imported_modules(model: PythonModel, behaviour: Behaviour, name: str) -> lis
         worst = str(parity.worst[0]) if parity.worst else "other answers"
         raise ParityLost(f"`{model.title}`", expected="the same answers in a process of its own", found=worst)
     return modules
+
+
+def _answers(process: ModelProcess, model: PythonModel, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    core = model.core
+    if core is None:
+        return process.run(inputs, _TRY_DEADLINE_S)
+
+    def ask(
+        steps: Sequence[str], values: Mapping[str, Array], outputs: Sequence[str] | None
+    ) -> dict[str, Array]:
+        return process.run(values, _TRY_DEADLINE_S, steps=steps, outputs=outputs)
+
+    # By the lines that a server runs, so that the checks between the steps are the same.
+    return run_around(lambda values, _: core.run(values), core.inputs, ask, model.steps, inputs)
 
 
 @contextmanager

@@ -29,25 +29,28 @@ def in_floats(table: Table, dtype: str) -> Table:
     return table.with_arrays(arrays)
 
 
-def input_tensors(table: Table, model: PythonModel) -> tuple[tuple[Tensor, ...], dict[str, Array]]:
-    """Return the inputs, and their values: one of several columns where all are numbers of one dtype.
+def input_tensors(
+    table: Table, title: str, *, needs_dtypes: bool = True
+) -> tuple[tuple[Tensor, ...], dict[str, Array]]:
+    """Return the inputs of the model `title`, and their values.
 
+    Columns are one input where all are numbers of one dtype, or of any unless the model `needs_dtypes`.
     Raises `SamplesRefused`, `ConverterFailed` for a dtype that no tensor has.
     """
     # As ONNX bundles do: rows of a frame of numbers can then be sent as lists, too.
     if table.kind == "frame":
         dtypes = {array.dtype for array in table.arrays.values()}
-        if table.numeric and (len(dtypes) == 1 or not model.needs_dtypes):
+        if table.numeric and (len(dtypes) == 1 or not needs_dtypes):
             stacked = np.column_stack(list(table.arrays.values()))  # [rows, columns]
-            return (_input("X", stacked, model.title, tuple(table.arrays)),), {"X": stacked}
+            return (_input("X", stacked, title, tuple(table.arrays)),), {"X": stacked}
     sizes = {len(array) if array.ndim else 0 for array in table.arrays.values()}
     if len(sizes) > 1 or sizes == {0}:
         raise SamplesRefused(
-            f"samples of `{model.title}`",
+            f"samples of `{title}`",
             expected="arrays with the rows first",
             found=f"lengths {sorted(sizes)}",
         )
-    tensors = tuple(_input(name, array, model.title) for name, array in table.arrays.items())
+    tensors = tuple(_input(name, array, title) for name, array in table.arrays.items())
     return tensors, dict(table.arrays)
 
 

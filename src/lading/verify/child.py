@@ -61,12 +61,12 @@ def main(argument: str) -> int:
     try:
         manifest = read_manifest((path / MANIFEST_FILE).read_bytes(), job.digest)
         bundle = Bundle(path, manifest, job.digest, job.stamps)
+        python = PythonHost(allow=job.allow, wheels=Path(job.wheels) if job.wheels else None)
         if job.kind == "verify":
             checks = ModelChecks(output.begin, lambda check, numbers: _tell(output, check, numbers))
-            wheels = Path(job.wheels) if job.wheels else None
-            checks.examine(bundle, job.threads, PythonHost(allow=job.allow, wheels=wheels))
+            checks.examine(bundle, job.threads, python)
         else:
-            _rehearse(bundle, job.threads, output)
+            _rehearse(bundle, job.threads, output, python)
     except LadingError as error:
         output.write(Record(error=(type(error).__name__, vars(error))))
     return 0
@@ -76,10 +76,10 @@ def _tell(output: Output, check: Check, numbers: dict[str, float]) -> None:
     output.write(Record(check=check, numbers=numbers))
 
 
-def _rehearse(bundle: Bundle, threads: int, output: Output) -> None:
+def _rehearse(bundle: Bundle, threads: int, output: Output, python: PythonHost) -> None:
     """Do what a server does with a model before and while it answers: load, replay, run more rows."""
     output.begin("session")
-    runtime = load_runtime(bundle, threads=threads)
+    runtime = load_runtime(bundle, threads=threads, python=python)
     output.begin("golden")
     samples = bundle.samples()
     replay(runtime, bundle)

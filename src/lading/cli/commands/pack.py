@@ -126,11 +126,16 @@ _ACTIONS = (
     help="What runs it; auto is ONNX Runtime, and Python in an environment of its own for code.",
 )
 @click.option(
+    "--steps",
+    metavar="MODULE:CLASS",
+    help="`lading.Model` whose `preprocess` and `postprocess` run around the converted model.",
+)
+@click.option(
     "--file",
     "files",
     type=FILE,
     multiple=True,
-    help="File that the model's `load` reads; repeatable.",
+    help="File that the `load` of the model or its steps reads; repeatable.",
 )
 @click.option("--code", type=FILE, multiple=True, help="Further module of the model's code; repeatable.")
 @click.option(

@@ -1,6 +1,7 @@
 """Opens a bundle that runs in Python: allowed here, its environment built, its processes started.
 
-Imports nothing of the bundle, and reads none of its files: a model process does.
+An ONNX model between its steps is opened in this process. Imports nothing of the bundle, and reads none of
+its other files: a model process does.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lading.bundle import Bundle, Manifest
-from lading.errors import CodeNotAllowed, NotSupported
+from lading.errors import CodeNotAllowed
+from lading.runtime import Runtime
+from lading.runtime.onnx.session import OnnxRuntime
 from lading.runtime.python.environments import environments_of_host
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.process import ProcessSettings
 from lading.runtime.python.session import PythonRuntime
+from lading.runtime.python.steps import SteppedRuntime, core_inputs
+from lading.signature import Tensor
 
 _ALLOWED: dict[Allow, tuple[bool | str, ...]] = {
     "none": (False,),
@@ -36,16 +41,37 @@ def check_allowed(manifest: Manifest, allow: Allow) -> None:
     )
 
 
-def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRuntime:
+def build_environment(bundle: Bundle, host: PythonHost) -> None:
+    """Build the environment of a bundle unless it exists; raises `EnvironmentFailed` and the like."""
+    store = environments_of_host(host.environments)
+    store.get(bundle.lock(), bundle.manifest.python, wheels=host.wheels)
+
+
+def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> Runtime:
     """Start the processes of a bundle that is allowed here; they have loaded the model on return.
 
     Raises `EnvironmentFailed`, `EnvironmentPythonMissing`, `ModelInvalid`, `ModelCodeFailed`,
-    `ModelProcessEnded`, `DeadlineExceeded`, and the `BundleError` of a file that has changed.
+    `ModelProcessEnded`, `DeadlineExceeded`, the `BundleError` of a file that has changed, and what
+    `OnnxRuntime` raises if there is an ONNX model between the steps.
     """
+    signature = bundle.manifest.signature
+    if not bundle.has_onnx:
+        return _open_processes(bundle, host, threads)
+    # The model first: `preprocess` is held against its inputs, and it is the quicker one to fail.
+    with bundle.unchanged():
+        core = OnnxRuntime(bundle.model_path, threads=threads, divisible=signature.batched)
+    try:
+        return SteppedRuntime(_open_processes(bundle, host, threads, core.inputs), core, signature)
+    except BaseException:
+        core.close()
+        raise
+
+
+def _open_processes(
+    bundle: Bundle, host: PythonHost, threads: int, core: tuple[Tensor, ...] = ()
+) -> PythonRuntime:
+    """Start the processes; `core` are the inputs of the ONNX model between the steps, if there is one."""
     manifest = bundle.manifest
-    steps = tuple(step.removeprefix("code:") for step in manifest.steps if step != "onnx")
-    if "onnx" in manifest.steps:
-        raise NotSupported(f"bundle `{manifest.name}`", expected="steps in Python", found="the step `onnx`")
     store = environments_of_host(host.environments)
     held = [store.get(bundle.lock(), manifest.python, wheels=host.wheels)]
 
@@ -66,7 +92,8 @@ def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> PythonRunt
         entry=manifest.entry,
         inputs=manifest.signature.inputs,
         outputs=manifest.signature.outputs,
-        steps=steps,
+        steps=tuple(step.removeprefix("code:") for step in manifest.steps if step != "onnx"),
+        preprocessed=core_inputs(core),
         memory_bytes=host.memory_bytes,
         threads=threads,
     )

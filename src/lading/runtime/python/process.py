@@ -82,7 +82,8 @@ class ProcessSettings:
     def answers(self) -> dict[str, tuple[Tensor, ...]]:
         """Return what each step answers that may be the last of a run."""
         last = {self.steps[-1]: self.outputs}
-        return {"preprocess": self.preprocessed, **last} if self.preprocessed else last
+        # Before an ONNX model it may be the only step, and what callers get is not its answer.
+        return {**last, "preprocess": self.preprocessed} if self.preprocessed else last
 
 
 class ModelProcess:

@@ -17,7 +17,7 @@ from lading.runtime.host.huge_pages import WORTHWHILE_BYTES, use_huge_pages
 from lading.runtime.host.memory import memory_available, memory_needed
 from lading.runtime.open import load_runtime, load_shared, operator_by_values
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
-from lading.runtime.python.open import check_allowed
+from lading.runtime.python.open import build_environment, check_allowed
 from lading.server.inference.inline_runs import INLINE_S, InlineRuns
 from lading.server.inference.loaded import Cost, LoadedModel
 from lading.server.inference.version import Replayed, ServedVersion, State
@@ -45,12 +45,16 @@ def prepare(
 ) -> int:
     """Load, prove and warm `bundle` as `served`, all but ready; return how many golden rows were replayed.
 
-    Workers share weights in `weights_folder`, if there is one. `prove` runs a model that is new here in
-    another process first; one in Python has processes of its own, on the terms of `python`.
+    Workers share weights in `weights_folder`, if there is one. `prove` runs an ONNX model that is new here
+    in another process first, with its steps if it has some; what runs in Python has processes of its own, on
+    the terms of `python`.
     """
     # First of all: what may not run here is not even given memory.
     check_allowed(bundle.manifest, python.allow)
-    if prove is not None and bundle.manifest.runtime == "onnx":
+    if prove is not None and bundle.has_onnx:
+        if bundle.manifest.runtime == "python":
+            # Before the time that a model has to prove itself: it is no fault of the model's.
+            build_environment(bundle, python)
         prove(bundle, lambda: check_memory(served, bundle))
     runtime = load_shared(bundle, weights_folder, threads=threads) if weights_folder is not None else None
     if runtime is None:

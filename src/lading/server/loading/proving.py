@@ -24,6 +24,7 @@ from lading.errors import LadingError, ModelCrashed, ModelNotReady, UnavailableE
 from lading.evidence import Evidence
 from lading.runtime.host.cpus import cpu_features
 from lading.runtime.host.fingerprint import fingerprint
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.server.loading.policy import EvidenceBook
 from lading.verify.isolation import Child, Outcome, is_crash
 
@@ -33,13 +34,16 @@ log = logging.getLogger("lading.server")
 class Prover:
     """Proves bundles for one server process; `folder` keeps what was proved, for all servers of this user.
 
-    A model that has not ended after `timeout_s` is given up.
+    A model that has not ended after `timeout_s` is given up. `python` says what of its own a bundle may run.
     """
 
-    def __init__(self, folder: Path, *, timeout_s: float, threads: int) -> None:
+    def __init__(
+        self, folder: Path, *, timeout_s: float, threads: int, python: PythonHost = DEFAULT_HOST
+    ) -> None:
         self._folder = folder
         self._timeout_s = timeout_s
         self._threads = threads
+        self._python = python
         self._here = ""
         self._proved: set[str] = set()  # for a folder that cannot be written
         self._child: Child | None = None
@@ -93,7 +97,14 @@ class Prover:
             if self._cancelled:
                 raise _stopping(label)
             try:
-                child = Child("rehearse", bundle, threads=self._threads, timeout_s=self._timeout_s)
+                # With its steps, if it has some: only they make the rows of an ONNX model between them.
+                child = Child(
+                    "rehearse",
+                    bundle,
+                    threads=self._threads,
+                    timeout_s=self._timeout_s,
+                    python=self._python,
+                )
             except OSError as error:
                 where = f"a process to load `{label}` in"
                 raise UnavailableError(where, expected="one more", found=str(error)) from None

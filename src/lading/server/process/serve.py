@@ -173,7 +173,8 @@ def _manager(
             yield
 
     threads = settings.threads or max(1, cpu_limit() // settings.workers)
-    prover = Prover(proofs_folder(), timeout_s=settings.load_timeout_s, threads=threads)
+    python = host_of(settings)
+    prover = Prover(proofs_folder(), timeout_s=settings.load_timeout_s, threads=threads, python=python)
     manager = Manager(
         plane,
         threads=threads,
@@ -182,7 +183,7 @@ def _manager(
         weights_folder=worker.weights_folder if worker is not None else None,
         opening=opening,
         prover=prover if settings.isolate == "on" else None,
-        python=host_of(settings),
+        python=python,
     )
     if worker is not None:
         worker.on_crash(manager.take_out)
