@@ -209,7 +209,8 @@ def test_a_pickle_of_what_converts_becomes_onnx(tmp_path):
 def test_rows_that_depend_on_each_other_are_never_merged(module, tmp_path):
     source = "def predict(X):\n    return X - X.mean(axis=0)\n"
     notes = []
-    bundle = packed(module("centred", source).predict, tmp_path, on_note=notes.append)
+    many = RANDOM.normal(size=(400, 3))  # more than golden rows
+    bundle = packed(module("centred", source).predict, tmp_path, many, on_note=notes.append)
     assert not bundle.manifest.signature.independent_rows
     assert any("depends on the other rows" in note for note in notes)
     assert lading.verify(bundle, python=python_host("code")).holds

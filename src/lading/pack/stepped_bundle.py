@@ -33,6 +33,7 @@ from lading.pack.own_steps import Arrays, Steps, is_named, step_names
 from lading.pack.parity_search import near_ties, usual_tolerance
 from lading.pack.proof import Proof
 from lading.pack.python_bundle import (
+    ROWS_OF_ONE_CALL,
     Environment,
     chosen_rows,
     depend_on_each_other,
@@ -46,8 +47,6 @@ from lading.parity import compare
 from lading.runtime.python.shim import Declared, Refusal, checked_outputs
 from lading.runtime.python.steps import core_inputs
 from lading.signature import Array, Signature, Tensor
-
-_ROWS_OF_ONE_CALL = 32
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ class Whole:
         """Return the rows without those for which the model has no answer of its own, or two as good ones."""
         if not self._core.signature.independent_rows:
             # Such rows are one call, and its answers are not those of a part of it.
-            return table.take(np.arange(min(table.rows, _ROWS_OF_ONE_CALL)))
+            return table.take(np.arange(min(table.rows, ROWS_OF_ONE_CALL)))
         run = onnx_graph.evaluator(self.trained.title, self._core.model)
         values = self.values(table)
         kept = decided_rows(self._core.model, run, values)
@@ -304,11 +303,11 @@ class Whole:
             facts.note(
                 f"{self.title}: a row's answer depends on the other rows, so requests are never merged"
             )
-            few = table.take(np.arange(min(table.rows, _ROWS_OF_ONE_CALL)))
+            few = table.take(np.arange(min(table.rows, ROWS_OF_ONE_CALL)))
             signature = Signature(inputs, outputs, independent_rows=False)
             arrays = {name: array[: few.rows] for name, array in arrays.items()}
             table, expected = few, model.answer(few, arrays)
-        return Behaviour(signature, golden(table, inputs, arrays, expected, tolerance), tolerance)
+        return Behaviour(signature, golden(table, signature, arrays, expected, tolerance), tolerance)
 
 
 def _values(answer: Any) -> list[Array]:
