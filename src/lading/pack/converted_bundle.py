@@ -11,7 +11,7 @@ from typing import Any
 
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle, Draft, write_bundle
-from lading.convert import Table, TrainedModel
+from lading.convert import TrainedModel
 from lading.errors import ConversionError, LadingError, ParityLost
 from lading.pack.environment import describe_training, installed_requirements
 from lading.pack.facts import Facts
@@ -30,8 +30,10 @@ def pack_converted(
 
     Raises `ConversionError`.
     """
+    # Outside of what follows: what it does not answer, it does not answer in Python either.
+    probe = gather_probe_rows(trained, trained.table(samples), facts.note)
     try:
-        probe, proof = convert(trained, trained.table(samples), facts, dtypes)
+        proof = convert(trained, probe, facts, dtypes)
     except ConversionError as error:
         estimator = hasattr(getattr(trained, "model", None), "get_params")
         raise (_or_in_python(error) if estimator else error) from error.__cause__
@@ -57,18 +59,12 @@ def pack_converted(
     return bundle
 
 
-def convert(
-    trained: TrainedModel, table: Table, facts: Facts, dtypes: tuple[str, ...]
-) -> tuple[ProbeRows, Proof]:
-    """Convert in the first of `dtypes` that holds on the rows of `table` and on rows drawn like them.
-
-    Raises `ConversionError`.
-    """
-    probe = gather_probe_rows(trained, table, facts.note)
+def convert(trained: TrainedModel, probe: ProbeRows, facts: Facts, dtypes: tuple[str, ...]) -> Proof:
+    """Convert in the first of `dtypes` that holds on the rows of `probe`; raises `ConversionError`."""
     proof, notes = find_conversion(trained, probe, dtypes, facts.tolerance)
     for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
         facts.note(sentence)
-    return probe, proof
+    return proof
 
 
 def _or_in_python(error: ConversionError) -> ConversionError:

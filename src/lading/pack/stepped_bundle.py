@@ -31,6 +31,7 @@ from lading.pack.converted_bundle import convert
 from lading.pack.facts import Facts
 from lading.pack.own_steps import Arrays, Steps, is_named, step_names
 from lading.pack.parity_search import near_ties, usual_tolerance
+from lading.pack.probe_rows import gather_probe_rows
 from lading.pack.proof import Proof
 from lading.pack.python_bundle import (
     ROWS_OF_ONE_CALL,
@@ -82,7 +83,8 @@ def pack_stepped(
         table = chosen_rows(table, facts.synthetic, whole.title, facts.note)
         answer = whole.preprocessed(table)
         rows = whole.core_table(table, answer)
-        _, proof = convert(trained, rows, facts, whole.dtypes(answer, dtypes))
+        probe = gather_probe_rows(trained, rows, facts.note)
+        proof = convert(trained, probe, facts, whole.dtypes(answer, dtypes))
         whole = whole.around(proof.conversion)
         code = code_of(steps, own.modules())
         model = whole.model(code.entry, {**code.modules, **files}, imports_of(code.modules))
