@@ -38,6 +38,7 @@ def test_categories_of_a_data_frame_come_with_the_file_of_xgboost(tmp_path):
     np.testing.assert_allclose(bundle.predict(CATEGORIES), model.predict(frame), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_booster_that_lightgbm_saved_is_packed_with_its_categories(tmp_path):
     frame = OfFrame.as_trained(CATEGORIES)
     model = lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(frame, PLAIN[:, 0])

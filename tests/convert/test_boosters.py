@@ -94,6 +94,7 @@ BOOSTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
 def test_missing_categories_are_empty_texts_and_the_golden_samples_have_some(tmp_path, make):
     frame = FRAME.copy()
@@ -106,6 +107,7 @@ def test_missing_categories_are_empty_texts_and_the_golden_samples_have_some(tmp
     assert "" in bundle.samples().inputs["port"].ravel().tolist()
 
 
+@pytest.mark.slow
 def test_xgboost_takes_an_unknown_category_for_another_and_the_bundle_refuses_it(tmp_path):
     model = BOOSTERS["xgboost"]().fit(FRAME, TWO)
     bundle = pack(model, name="m", samples=FRAME, owner=OWNER, to=tmp_path / "b")
@@ -118,6 +120,7 @@ def test_xgboost_takes_an_unknown_category_for_another_and_the_bundle_refuses_it
         bundle.predict(unknown)
 
 
+@pytest.mark.slow
 def test_lightgbm_answers_an_unknown_category_as_a_missing_one_and_so_does_the_bundle(tmp_path):
     model = BOOSTERS["lightgbm"]().fit(FRAME, TWO)
     bundle = pack(model, name="m", samples=FRAME, owner=OWNER, to=tmp_path / "b")
@@ -129,6 +132,7 @@ def test_lightgbm_answers_an_unknown_category_as_a_missing_one_and_so_does_the_b
     assert len(set(bundle.samples().inputs["port"].ravel().tolist()) - {""}) == 10  # nine, and an unknown one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
 def test_samples_of_a_csv_file_get_the_categories_of_training(tmp_path, make):
     frame = FRAME.assign(port=FRAME["port"].cat.rename_categories(lambda text: f"pier {text}"))
@@ -238,6 +242,7 @@ def test_trees_become_one_operator_whatever_their_number(tmp_path):
     assert nodes.count("TreeEnsembleRegressor") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
 def test_columns_that_pass_by_place_and_not_by_name_are_refused_with_the_way_out(tmp_path, make):
     columns = ColumnTransformer([("scale", StandardScaler(), [0]), ("port", "passthrough", [1])])
@@ -247,6 +252,7 @@ def test_columns_that_pass_by_place_and_not_by_name_are_refused_with_the_way_out
     assert "OrdinalEncoder" in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
 def test_a_missing_text_of_another_step_is_refused_beside_categories(tmp_path, make):
     encode = OneHotEncoder(sparse_output=False, handle_unknown="ignore")

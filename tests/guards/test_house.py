@@ -52,6 +52,7 @@ def test_every_measure_is_held(measures):
     assert [*measures] == HELD
 
 
+@pytest.mark.slow
 def test_the_script_prints_every_measure_and_fails_if_one_misses_its_limit(
     whole, measures, monkeypatch, capsys
 ):

@@ -133,6 +133,7 @@ print(code.modules["code/train.py"].decode())
 """
 
 
+@pytest.mark.slow
 def test_of_a_script_the_class_is_taken_with_what_it_uses_and_nothing_else(tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
     done = subprocess.run(
@@ -168,6 +169,7 @@ def test_of_a_script_the_class_is_taken_with_what_it_uses_and_nothing_else(tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_script_whose_class_uses_an_object_of_it_is_refused_with_the_way_out(tmp_path):
     script = """
     import numpy as np

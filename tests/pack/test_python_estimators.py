@@ -82,6 +82,7 @@ def test_what_onnx_cannot_hold_answers_new_rows_with_the_same_bits_and_runs_no_c
     assert counts == {"rows": 20, "otherwise": 0, "alone": 0, "refused": 0, "example": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [

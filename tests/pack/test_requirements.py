@@ -174,6 +174,7 @@ def test_a_package_without_a_wheel_is_named(site, resolver, imported):
     assert "pip wheel" in refused.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origin", "place"),
     [
@@ -194,6 +195,7 @@ def test_an_imported_package_that_came_from_a_folder_is_refused(site, resolver, 
     assert lock_requirements(["tiny-trees"], resolver=resolver).lock.versions["tiny-trees"] == "2.0"
 
 
+@pytest.mark.slow
 def test_a_package_installed_from_another_file_of_its_version_is_refused(site, resolver, imported):
     info = install(site, resolver.wheels, "tiny-trees")
     modules = imported("tiny_trees")

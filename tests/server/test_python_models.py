@@ -20,6 +20,7 @@ import pytest
 import lading
 from support.bundles import linear_bundle
 from support.environments import environments  # noqa: F401 - a fixture
+from support.model_code import children
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -209,11 +210,15 @@ def test_a_process_that_is_killed_from_outside_is_replaced(server):
 
 def model_pids(server) -> list[int]:
     """Return the processes of models below the server."""
-    pids = []
-    for pid in [server.process.pid, *server.worker_pids()]:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            pids += [int(child) for child in (task / "children").read_text().split()]
-    return [pid for pid in pids if b"shim.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    pids = [child for pid in (server.process.pid, *server.worker_pids()) for child in children(pid)]
+    return [pid for pid in pids if b"shim.py" in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""  # It has ended.
 
 
 def test_an_environment_that_is_deleted_under_it_is_built_again(faulty, cache):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import textwrap
 from pathlib import Path
@@ -54,10 +55,14 @@ def answers_in_time(runtime: PythonRuntime) -> bool:
         return False
 
 
-def children() -> set[int]:
-    """Return the processes that any thread of this one has started."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+def children(pid: int | str = "self") -> set[int]:
+    """Return the processes that the threads of a process have started, and that have not ended."""
+    started: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end before it is asked; its children are then those of another.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            started |= {int(child) for child in (task / "children").read_text().split()}
+    return started
 
 
 def tensor(name: str, *shape: int | str, dtype: Any = "float32") -> Tensor:

@@ -260,6 +260,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_environment_is_built_again(store, lock, wheels, damage):
     environment, _ = get(store, lock, wheels)
@@ -410,6 +411,7 @@ def test_wheels_come_from_the_index_that_pip_is_configured_with(store, lock, ind
     assert not any(b"secret" in text for text in texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_an_index_that_refuses_is_named_by_its_status_and_not_by_its_address(store, lock, index, status):
     index.refuse_with = status

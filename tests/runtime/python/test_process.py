@@ -736,6 +736,7 @@ def test_outputs_that_the_process_makes_up_are_refused(started):
     assert ending(started(source)) == "outputs that it was not asked for"
 
 
+@pytest.mark.slow
 def test_inputs_beyond_the_memory_limit_are_an_error_that_says_so(started):
     process = started(memory_bytes=300_000_000)
     with pytest.raises(ModelProcessEnded, match="found no memory left"):

@@ -155,6 +155,7 @@ def test_no_turn_has_more_of_a_client_than_the_one_before(served, monkeypatch):
     assert max(turns) <= 2 * 2048
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_while_its_requests_wait_is_no_error(served, caplog):
     asked = LARGE.replace(b"predict HTTP", b"predict?task=1 HTTP")
     with serving(served, client_timeout_s=30.0) as host:
