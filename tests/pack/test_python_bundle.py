@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import textwrap
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +15,7 @@ from lading.bundle import Bundle
 from lading.errors import (
     CodeNotAllowed,
     ConverterFailed,
+    ConverterMissing,
     ParityLost,
     RequirementsRefused,
     SamplesRefused,
@@ -51,23 +48,6 @@ class Weighted(lading.Model):
         score = outputs["score"]
         return {"label": np.where(score > 0, "yes", "no").astype(object), "score": score}
 """
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Write a module into a folder that is on the path, and import it."""
-    monkeypatch.syspath_prepend(tmp_path)
-    names = []
-
-    def write(name, source):
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
-        names.append(name)
-        importlib.invalidate_caches()
-        return importlib.import_module(name)
-
-    yield write
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 def packed(model, tmp_path, samples=X, name="m", **options) -> Bundle:
@@ -239,6 +219,7 @@ def test_every_check_of_a_bundle_in_python_is_made(module, tmp_path):
         ("def predict(X):\n    return X[:1]\n", ConverterFailed, "expected 60 rows"),
         ("def predict(X):\n    return [None] * len(X)\n", ConverterFailed, "`NoneType`"),
         ("def predict(X):\n    return {}\n", ConverterFailed, "outputs by name"),
+        ("def predict(a, b):\n    return a\n", ConverterFailed, "expected one parameter, or those named"),
         ("def predict(X):\n    raise KeyError('a')\n", ConverterFailed, "KeyError: 'a'"),
         ("import random\ndef predict(X):\n    return X * random.random()\n", ParityLost, "the same answers"),
         (
@@ -263,6 +244,12 @@ def test_a_model_that_needs_a_file_which_is_not_packed_is_refused(module, tmp_pa
         with pytest.raises(ConverterFailed, match="run on its own") as refused:
             packed(module("open_file", source).predict, tmp_path)
     assert "weights.txt" in str(refused.value)
+
+
+def test_an_object_of_ones_own_is_refused_with_what_packs_in_its_place(module, tmp_path):
+    own = module("own", "class Own:\n    def predict(self, X):\n        return X\n").Own()
+    with pytest.raises(ConverterMissing, match="hint: pack its class"):
+        packed(own, tmp_path)
 
 
 def test_code_needs_samples(module, tmp_path):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -80,23 +78,6 @@ def clean(text):
     plain = unicodedata.normalize("NFKD", text.lower())
     return "".join(char for char in plain if not unicodedata.combining(char))
 """
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Write a module into a folder that is on the path, and import it."""
-    monkeypatch.syspath_prepend(tmp_path)
-    names = []
-
-    def write(name, source):
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
-        names.append(name)
-        importlib.invalidate_caches()
-        return importlib.import_module(name)
-
-    yield write
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 def packed(core, steps, tmp_path, samples, name="m", **options):

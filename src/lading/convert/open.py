@@ -58,8 +58,13 @@ def open_model(
         expected="a model of scikit-learn, XGBoost, LightGBM, CatBoost, PyTorch, Keras or TensorFlow, or the"
         " path of an `.onnx`, `.pt2` or `.keras` file or of a SavedModel",
         found=f"{'the class ' if kind is model else ''}`{kind.__module__}.{kind.__qualname__}`",
-        hint="export the model to ONNX with its own framework, and pack that file",
+        hint=_HINT_OF_CODE
+        if hasattr(model, "predict") and kind is not model
+        else "export the model to ONNX with its own framework, and pack that file",
     )
+
+
+_HINT_OF_CODE = "pack its class, which loads its files by `load(files)`, or a function: they run in Python"
 
 
 def framework_of(model: Any) -> str | None:

@@ -6,6 +6,7 @@ Nothing remains of a bundle that does not hold in the runtime that serves.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from lading.pack.golden_rows import golden_samples
 from lading.pack.parity_search import find_conversion, unchecked_inputs
 from lading.pack.probe_rows import ProbeRows, gather_probe_rows
 from lading.pack.proof import Proof
-from lading.parity import compare
+from lading.parity import Parity, compare
 from lading.runtime.open import load_runtime
+from lading.signature import Array
 
 
 def pack_converted(
@@ -86,8 +88,7 @@ def _replay(bundle: Bundle, title: str) -> None:
     try:
         runtime = load_runtime(bundle)
         try:
-            samples = bundle.samples()
-            answers = runtime.run(samples.inputs)
+            answers = runtime.run(bundle.samples().inputs)
         finally:
             runtime.close()
     except ConversionError:
@@ -96,8 +97,14 @@ def _replay(bundle: Bundle, title: str) -> None:
         raise ParityLost(
             f"`{title}`", expected="a bundle that the runtime loads", found=error.message
         ) from error
+    check_golden(bundle, title, answers, "the runtime")
+
+
+def check_golden(bundle: Bundle, title: str, answers: Mapping[str, Array], place: str) -> Parity:
+    """Return how well `answers` to the golden samples agree; raises `ParityLost` if they do not hold."""
     manifest = bundle.manifest
-    parity = compare(manifest.signature.outputs, samples.outputs, answers, manifest.tolerance)
+    parity = compare(manifest.signature.outputs, bundle.samples().outputs, answers, manifest.tolerance)
     if not parity.holds:
         worst = str(parity.worst[0]) if parity.worst else "other answers"
-        raise ParityLost(f"`{title}`", expected="its golden samples to hold in the runtime", found=worst)
+        raise ParityLost(f"`{title}`", expected=f"its golden samples to hold in {place}", found=worst)
+    return parity

@@ -21,7 +21,7 @@ from lading.convert.table import Table
 from lading.errors import ConverterFailed, InvalidSetting, one_line
 from lading.pack.code_files import code_of, code_of_type, imports_of
 from lading.pack.stored_estimator import stored
-from lading.runtime.python.shim import STEPS, Model, caller_of
+from lading.runtime.python.shim import STEPS, Model, Refusal, caller_of
 from lading.signature import Array, Tensor
 
 
@@ -220,6 +220,8 @@ def _asked(loaded: Any, steps: tuple[str, ...], arrays: dict[str, Array], title:
             answer = (
                 call(answer) if isinstance(loaded, Model) else caller_of(call, tuple(arrays), title)(answer)
             )
+    except Refusal as refusal:
+        raise ConverterFailed(refusal.where, expected=refusal.expected, found=refusal.found) from None
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ConverterFailed(f"`{title}`", expected="an answer to the samples", found=reason) from error

@@ -27,6 +27,7 @@ from lading.errors import (
     ModelProcessEnded,
     ParityLost,
 )
+from lading.pack.converted_bundle import check_golden
 from lading.pack.python_models import PythonModel
 from lading.parity import Tolerance, compare
 from lading.runtime.open import load_runtime
@@ -137,10 +138,7 @@ def replay_in_environment(
         raise ParityLost(
             f"`{title}`", expected="to run in its own environment", found=error.message
         ) from error
-    parity = compare(manifest.signature.outputs, samples.outputs, answers, manifest.tolerance)
-    if not parity.holds:
-        worst = str(parity.worst[0]) if parity.worst else "other answers"
-        raise ParityLost(f"`{title}`", expected="its golden samples to hold in its environment", found=worst)
+    parity = check_golden(bundle, title, answers, "its environment")
     if not all(_same_bits(array, answers[name]) for name, array in samples.outputs.items()):
         note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")
 

@@ -254,7 +254,8 @@ def _print_summary(bundle: Bundle, *, drawn: bool) -> None:
     printing.info(f"digest: {bundle.digest}")
     # Quoted, so that the line can be pasted whatever the path contains.
     path = shlex.quote(str(bundle.path))
-    printing.info(f"next: lading verify {path} && lading push {path}")
+    allow = f" --allow {manifest.executes}" if manifest.executes else ""
+    printing.info(f"next: lading verify {path}{allow} && lading push {path}")
 
 
 def _json(bundle: Bundle) -> dict[str, Any]:
