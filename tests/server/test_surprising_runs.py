@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -74,18 +75,29 @@ def waits(server: ServerProcess, seconds: float) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SURPRISES)
 def test_nothing_waits_for_a_run_that_is_longer_than_any_golden_row_showed(tmp_path, name):
+    # A machine stands still now and then, and seldom three times. A run on the event loop of a new server
+    # keeps one of them waiting for all of its time, each time.
+    longest: list[tuple[float, float]] = []
+    while not longest or longest[-1][0] >= longest[-1][1] / 2:
+        assert len(longest) < 3, longest
+        longest.append(_longest_wait_and_run(tmp_path / str(len(longest)), name))
+
+
+def _longest_wait_and_run(folder: Path, name: str) -> tuple[float, float]:
+    """Return the longest wait of a health check beside a long run of a new server, and how long that ran."""
     write, usual, surprising = SURPRISES[name]
-    with server_of(tmp_path, write, "--grpc-port", "-1") as server:
+    folder.mkdir()
+    with server_of(folder, write, "--grpc-port", "-1") as server:
         assert predict(server, usual).status_code == 200
         with in_background(lambda: predict(server, surprising)) as answers:
             took = waits(server, 0.8)
             assert predict(server, IRIS["data"], "iris").status_code == 200
-        # On the event loop the run would keep one of them waiting for all of its time.
-        assert max(took) < answers[0].elapsed.total_seconds() / 2, sorted(took)[-5:]
+        run_s = answers[0].elapsed.total_seconds()
         assert answers[0].status_code in (200, 504)
         if surprising is ENDLESS:
             assert answers[0].status_code == 504
-            assert answers[0].elapsed.total_seconds() < DEADLINE_S + 1.5
+            assert run_s < DEADLINE_S + 1.5
+        return max(took), run_s
 
 
 @pytest.mark.slow
