@@ -170,7 +170,7 @@ def test_a_restart_of_the_server_is_an_outage_that_the_next_call_recovers_from(p
             start = time.monotonic()
             with pytest.raises(RegistryUnavailable):
                 act()
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 5
     finally:
         postgres.start()
     # The very next transaction finds the new server, over every connection of the pool.

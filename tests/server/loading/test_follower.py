@@ -40,6 +40,7 @@ def unreachable(*_arguments: object) -> None:
     raise RegistryUnavailable("the catalog", expected="an answer", found="none")
 
 
+@pytest.mark.alone
 def test_a_server_converges_on_a_release_within_two_seconds(server):
     began = time.monotonic()
     server.registry.releases.begin("iris", 1, Plan(mode="live"), actor="t")

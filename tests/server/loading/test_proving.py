@@ -43,6 +43,7 @@ def good_bundle(folder: Path) -> Bundle:
     return bundle_of(folder, identity("float32", "batch", 4), signature, {"X": ROWS})
 
 
+@pytest.mark.alone
 def test_a_model_is_proved_once_for_every_server_of_a_machine(tmp_path):
     bundle, first = linear_bundle(tmp_path / "b"), prover(tmp_path)
     assert not first.is_proved(bundle)
