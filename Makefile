@@ -15,7 +15,7 @@ ENGINE_TESTS = set -e; for engine in $(ENGINES); do \
 	else echo "tests/engines/$$engine left out: .venv-engines/$$engine could not be made" >&2; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-frameworks serve check fix test test-engines test-clients bench bench-peers bench-release lint bytecode services made-ahead load-generators lock clean
+.PHONY: help demo demo-frameworks serve check fix test test-engines test-clients bench bench-peers bench-release lint fast-tests bytecode services made-ahead load-generators lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -30,8 +30,11 @@ demo-frameworks: bytecode  ## XGBoost, PyTorch and Python of one's own, from tra
 serve: bytecode  ## the same models, kept running with their page of documentation; Ctrl-C drains
 	@$(BIN)/python examples/demo.py --port $(PORT) --keep
 
-check: lint bytecode  ## format, lint, strict types, import contracts, fast tests: under two minutes
+check: bytecode  ## format, lint, strict types, import contracts, fast tests: under two minutes
 	$(BIN)/pytest -q -m "alone and not slow" $(ALONE)
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint fast-tests
+
+fast-tests: $(READY)
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone and not slow"
 
 fix: $(READY)  ## fix format and lint, write the generated pages of docs/reference

@@ -31,6 +31,8 @@ QUOTING = {
     "docs/reference/renamed.md",
 }
 
+_WORD = re.compile(r"\w+")
+
 # Messages say *expected X, found Y*, and so do the arguments of errors and checks.
 PARAMETERS = {"found"}
 
@@ -108,10 +110,13 @@ def find_names(path: str, text: str, names: dict[str, dict[str, str]]) -> Iterat
         if path.startswith(folder)
         for old, new in entries.items()
     }
+    # Most files hold none of them as a word, and need not be read as code.
+    if table.keys().isdisjoint(_WORD.findall(text)):
+        return
     quoted = (
         (word.group(), text.count("\n", 0, span.start()) + 1)
         for span in re.finditer(r"`[\w.(){}/]+`", text)
-        for word in re.finditer(r"\w+", span.group())
+        for word in _WORD.finditer(span.group())
     )
     for name, line in [*(_python_names(text) if path.endswith(".py") else ()), *quoted]:
         if name in table:
@@ -126,15 +131,17 @@ def _python_names(text: str) -> Iterator[tuple[str, int]]:
 
 def find_variables(path: str, text: str, variables: dict[str, str]) -> Iterator[Hit]:
     """Find variables and parameters with a name of the list in Python code; fields of classes are none."""
-    tree = ast.parse(text)
+    if variables.keys().isdisjoint(_WORD.findall(text)):
+        return
+    nodes = list(ast.walk(ast.parse(text)))
     fields = {
         id(line.target)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ClassDef)
         for line in node.body
         if isinstance(line, ast.AnnAssign)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.arg) and node.arg not in PARAMETERS:
             name = node.arg
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:

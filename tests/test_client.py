@@ -52,18 +52,21 @@ def golden(bundle):
     return bundle.samples()
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_training_environment(client, golden):
     prediction = client.predict(golden.inputs["X"])
     np.testing.assert_allclose(prediction.values, golden.outputs["probabilities"], rtol=1e-5)
     assert len(prediction) == golden.rows
 
 
+@pytest.mark.slow
 def test_one_row_is_answered_by_one_result(client, url):
     assert len(client.predict([[5.1, 3.5, 1.4, 0.2]]).values) == 1
     with Client(url) as of_default:
         assert np.shape(of_default.predict([[1.0, 2.0]]).values) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_prediction_names_the_bundle_that_gave_it(client, bundle):
     prediction = client.predict(linear_rows(rows=1))
     assert (prediction.model, prediction.digest) == ("iris:1", bundle.digest)
@@ -71,6 +74,7 @@ def test_a_prediction_names_the_bundle_that_gave_it(client, bundle):
     assert prediction[0] == next(iter(prediction)) == prediction.values[0]
 
 
+@pytest.mark.slow
 def test_arrays_lists_objects_and_data_frames_give_the_same(client):
     rows = linear_rows(rows=3)
     frame = pd.DataFrame(rows, columns=IRIS_COLUMNS)
@@ -92,6 +96,7 @@ def test_labels_are_predicted_by_name(client, golden):
     assert client.labels() == dict(zip("012", IRIS, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ref", ["iris:2", "iris:stable", "iris"])
 def test_versions_and_tags_are_reached_by_reference(url, ref):
     with Client(url, model=ref) as client:
@@ -106,6 +111,7 @@ def test_metadata_models_and_health_are_answered(client, bundle):
     assert client.health()["health"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_refused_value_comes_with_its_sentence_and_code(client):
     with pytest.raises(RemoteError, match=r"`\$\.data\[0\]") as caught:
         client.predict([[5.1, "wide", 1.4, 0.2]])
@@ -118,6 +124,7 @@ def test_an_unknown_model_is_not_found(url):
     assert (caught.value.status, caught.value.code) == (404, "ModelNotFound")
 
 
+@pytest.mark.slow
 def test_labels_of_a_model_without_any_are_not_found(url):
     with Client(url, model="plain") as client, pytest.raises(RemoteError) as caught:
         client.labels()

@@ -41,6 +41,7 @@ def test_the_drawn_tree_is_the_tree():
     assert parents == {kind.__name__: kind.__base__.__name__ for kind in CLASSES}
 
 
+@pytest.mark.slow
 def test_the_tree_is_drawn_in_the_order_in_which_it_is_written():
     written = sorted(CLASSES, key=lambda kind: inspect.getsourcelines(kind)[1])
     assert [name for _, name in drawn()] == [kind.__name__ for kind in written]

@@ -19,6 +19,7 @@ def test_a_public_name_is_loaded_when_it_is_first_used_and_listed_before(name):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pack", "verify"])
 def test_a_public_function_stays_a_function_after_the_module_of_its_name_was_imported(name):
     code = f"import lading.{name}.environment, lading; assert callable(lading.{name}), lading.{name}"

@@ -62,6 +62,7 @@ def test_a_bundle_pushes_itself(bundle, tmp_path):
     assert repr(version) == f"ModelVersion(iris:1, {bundle.digest[:19]}, nightly)"
 
 
+@pytest.mark.slow
 def test_a_bundle_is_served_in_the_background_until_it_is_closed(bundle):
     frame = pd.DataFrame(linear_rows(rows=2), columns=IRIS_COLUMNS)
     with lading.serve(bundle) as server:

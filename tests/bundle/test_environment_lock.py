@@ -132,6 +132,7 @@ PARTS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(st.sampled_from(PARTS), max_size=10).map("".join))
 def test_versions_have_the_normal_form_of_the_packaging_library(text):

@@ -13,6 +13,7 @@ from support.booster_models import CATEGORIES, PLAIN, THREE, TWO, OfFrame
 from support.sklearn_models import OWNER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ubj", ".json"])
 def test_an_estimator_that_xgboost_saved_is_packed_with_its_labels(tmp_path, suffix):
     model = xgboost.XGBClassifier(n_estimators=3).fit(PLAIN, THREE)
@@ -22,6 +23,7 @@ def test_an_estimator_that_xgboost_saved_is_packed_with_its_labels(tmp_path, suf
     np.testing.assert_allclose(bundle.predict(PLAIN), model.predict_proba(PLAIN), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_native_booster_that_xgboost_saved_is_packed_as_such(tmp_path):
     booster = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(PLAIN, TWO), 3)
     booster.save_model(tmp_path / "m.ubj")
@@ -30,6 +32,7 @@ def test_a_native_booster_that_xgboost_saved_is_packed_as_such(tmp_path):
     np.testing.assert_allclose(bundle.predict(PLAIN), booster.predict(xgboost.DMatrix(PLAIN)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_categories_of_a_data_frame_come_with_the_file_of_xgboost(tmp_path):
     frame = OfFrame.as_trained(CATEGORIES)
     model = xgboost.XGBRegressor(n_estimators=3, enable_categorical=True).fit(frame, PLAIN[:, 0])

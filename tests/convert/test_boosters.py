@@ -48,6 +48,7 @@ def test_rows_that_packing_never_saw_are_answered_as_by_the_framework(tmp_path, 
     assert {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm"}[framework] in training.packages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "framework"),
     [
@@ -63,6 +64,7 @@ def test_the_bundle_says_which_framework_gave_the_expected_outputs(tmp_path, mod
     assert bundle.manifest.purpose == "classification"
 
 
+@pytest.mark.slow
 def test_a_native_booster_names_its_columns_and_answers_what_it_predicts(tmp_path):
     frame = NUMBERS.dropna()
     matrix = xgboost.DMatrix(frame, label=TWO[frame.index])
@@ -72,6 +74,7 @@ def test_a_native_booster_names_its_columns_and_answers_what_it_predicts(tmp_pat
     np.testing.assert_allclose(bundle.predict(frame), booster.predict(matrix), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_all_rounds_of_a_booster_count_unless_it_was_stopped_early(tmp_path):
     data, late = (
         lightgbm.Dataset(PLAIN[:300], label=TWO[:300]),
@@ -148,6 +151,7 @@ def test_categories_that_xgboost_cuts_are_refused(tmp_path):
         pack(BOOSTERS["xgboost"]().fit(frame, TWO), name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_samples_with_other_columns_of_categories_are_refused(tmp_path):
     model = BOOSTERS["lightgbm"]().fit(FRAME, TWO)
     numbers = FRAME.assign(port=CODES[:, 4])
@@ -157,6 +161,7 @@ def test_samples_with_other_columns_of_categories_are_refused(tmp_path):
         pack(model, name="m", samples=numbers, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
 def test_a_missing_text_beside_an_empty_category_is_refused(tmp_path, make):
     frame = FRAME.assign(port=FRAME["port"].cat.rename_categories({"0": ""}))
@@ -166,6 +171,7 @@ def test_a_missing_text_beside_an_empty_category_is_refused(tmp_path, make):
         pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", BOOSTERS.values(), ids=BOOSTERS)
 def test_categories_of_a_data_frame_inside_of_another_estimator_are_refused_with_the_way_out(tmp_path, make):
     voting = VotingClassifier([("a", make()), ("b", make())], voting="soft").fit(FRAME, TWO)
@@ -174,12 +180,14 @@ def test_categories_of_a_data_frame_inside_of_another_estimator_are_refused_with
     assert "OrdinalEncoder" in str(refused.value)
 
 
+@pytest.mark.slow
 def test_scores_in_the_place_of_probabilities_are_refused(tmp_path):
     model = xgboost.XGBClassifier(objective="binary:logitraw", n_estimators=2).fit(PLAIN, TWO)
     with pytest.raises(ConverterFailed, match="found scores, because of the objective `binary:logitraw`"):
         pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Cannot compute class probabilities")
 def test_the_scores_of_an_own_objective_are_packed_as_scores_only(tmp_path):
     def objective(target, scores):
@@ -195,12 +203,14 @@ def test_the_scores_of_an_own_objective_are_packed_as_scores_only(tmp_path):
     np.testing.assert_allclose(bundle.predict(PLAIN), model.booster_.predict(PLAIN), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_in_the_form_of_another_library_are_refused_by_its_name(tmp_path):
     model = xgboost.XGBClassifier(n_estimators=2).fit(PLAIN, TWO)
     with pytest.raises(SamplesRefused, match=r"expected rows: .*, found `DMatrix`"):
         pack(model, name="m", samples=xgboost.DMatrix(PLAIN), owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_leaves_that_are_lines_are_refused(tmp_path):
     model = lightgbm.LGBMRegressor(n_estimators=3, linear_tree=True, verbose=-1).fit(PLAIN, PLAIN[:, 0])
     with pytest.raises(ConverterFailed, match="found leaves that are lines"):
@@ -215,6 +225,7 @@ def test_an_unknown_objective_is_refused_by_its_name(tmp_path, monkeypatch):
         pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_infinities_that_a_step_makes_are_answered_as_the_booster_does(tmp_path):
     model = make_pipeline(FunctionTransformer(np.log), xgboost.XGBClassifier(n_estimators=5))
     positive = np.abs(PLAIN)

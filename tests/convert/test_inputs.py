@@ -31,6 +31,7 @@ def test_texts_are_one_vector(tmp_path):
     assert count_disagreements(bundle, model, np.array(["Cargo on the tide", "a PORT", "", "crane"])) == 0
 
 
+@pytest.mark.slow
 def test_a_model_of_a_mixed_frame_takes_rows_as_objects(tmp_path):
     frame, target = passengers()
     frame["fare"] = frame["fare"].mask(frame["fare"] > 80)
@@ -65,6 +66,7 @@ def test_a_numeric_frame_is_one_input_with_named_columns(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_whole_numbers_that_are_categories_become_integers(tmp_path):
     frame, target = passengers()
     frame = frame[["fare"]].assign(zone=np.arange(len(frame)) % 4 + 1)

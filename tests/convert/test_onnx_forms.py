@@ -151,6 +151,7 @@ def test_nodes_out_of_order_are_put_in_order(tmp_path):
     assert "not in the order that ONNX asks for" in notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [96, 224])
 def test_images_are_drawn_in_sizes_that_a_model_takes(tmp_path, size):
     # A convolution as large as the image takes no smaller one; the reshape takes no larger one.

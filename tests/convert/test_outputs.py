@@ -16,6 +16,7 @@ from support.sklearn_models import OWNER, X, Y
 from support.sklearn_survey import count_disagreements
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [MultiOutputClassifier(LogisticRegression(max_iter=1000)), RandomForestClassifier(10, random_state=0)],

@@ -41,6 +41,7 @@ def test_targets_of_different_classes_are_refused(tmp_path):
     assert refusal.value.hint == "pack one classifier per target"
 
 
+@pytest.mark.slow
 def test_labels_of_a_multi_label_model_have_no_class_columns(tmp_path):
     targets = np.column_stack([Y > 0, Y > 1]).astype(int)
     model = OneVsRestClassifier(LogisticRegression()).fit(X, targets)

@@ -36,6 +36,7 @@ def test_characters_are_counted_as_scikit_learn_counts_them(tmp_path, parameters
     assert np.array_equal(answers, vectorizer.transform(EVERY_TEXT).toarray())
 
 
+@pytest.mark.slow
 def test_stop_words_in_n_grams_without_accents_are_refused_with_the_way_out(tmp_path):
     vectorizer = CountVectorizer(strip_accents="unicode", stop_words="english", ngram_range=(1, 2))
     with pytest.raises(ConverterFailed, match="strip_accents") as refusal:

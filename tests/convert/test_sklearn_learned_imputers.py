@@ -49,6 +49,7 @@ def test_a_learned_imputer_answers_as_it_does_itself(tmp_path, imputer, empty):
     np.testing.assert_allclose(served_features(bundle, rows), imputer.transform(rows), rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_row_without_any_value_gets_the_means(tmp_path):
     rows = measured(120)
     imputer = KNNImputer().fit(rows)

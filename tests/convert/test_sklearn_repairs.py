@@ -21,6 +21,7 @@ from support.sklearn_models import OWNER, X
 from support.sklearn_survey import count_disagreements
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("voting", ["hard", "soft"])
 def test_a_voting_classifier_is_packed_and_left_unchanged(tmp_path, voting):
     rows, target = load_breast_cancer(return_X_y=True)
@@ -31,6 +32,7 @@ def test_a_voting_classifier_is_packed_and_left_unchanged(tmp_path, voting):
     assert model[-1].flatten_transform
 
 
+@pytest.mark.slow
 def test_discriminant_analysis_of_two_classes_keeps_its_odds(tmp_path):
     rows, target = load_breast_cancer(return_X_y=True)
     model = LinearDiscriminantAnalysis().fit(rows, target)

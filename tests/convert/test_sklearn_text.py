@@ -70,6 +70,7 @@ def test_counts_are_weighed_as_scikit_learn_weighs_them(tmp_path, norm):
     assert np.allclose(counts(vectorizer, tmp_path), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_texts_without_a_single_token_are_answered(tmp_path):
     vectorizer = CountVectorizer().fit(TRAINING_TEXTS)
     assert counts(vectorizer, tmp_path, ["", "! ?"]).tolist() == [[0.0] * len(vectorizer.vocabulary_)] * 2

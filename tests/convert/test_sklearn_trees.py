@@ -19,6 +19,7 @@ from support.sklearn_models import OWNER, X, Y, answer
 from support.sklearn_survey import count_disagreements
 
 
+@pytest.mark.slow
 def test_histogram_boosting_compares_in_float64_as_it_was_trained(tmp_path):
     rows = np.round(np.random.default_rng(0).uniform(0, 4, (200, 3)), 2)
     model = HistGradientBoostingRegressor(max_iter=8, random_state=0).fit(rows, rows.sum(axis=1))
@@ -28,6 +29,7 @@ def test_histogram_boosting_compares_in_float64_as_it_was_trained(tmp_path):
     assert count_disagreements(bundle, model, typed) == 0
 
 
+@pytest.mark.slow
 def test_histogram_boosting_of_float32_rows_rounds_no_threshold_upwards(tmp_path):
     # Neighbours among float32 numbers: the threshold between two rounds to the upper one half of the time.
     steps = np.arange(256, dtype=np.float32) * np.spacing(np.float32(1)) + np.float32(1)
@@ -47,6 +49,7 @@ def test_impure_leaves_of_several_targets_are_refused(tmp_path):
         pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_histogram_boosting_is_converted_although_skl2onnx_alone_fails(tmp_path):
     model = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(X, Y)
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")

@@ -32,6 +32,7 @@ def test_values_that_a_cluster_would_refuse_are_refused_here(option):
         Options(pattern="load", image=IMAGE, **option)
 
 
+@pytest.mark.slow
 @given(st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True))
 def test_every_model_name_gives_a_valid_dns_name(name):
     check_name(name)

@@ -28,6 +28,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(TEXT, TREES, min_size=1, max_size=4))
 def test_any_tree_reads_back_as_it_was_written(tree):
     assert yaml.safe_load(document(tree)) == plain(tree)

@@ -26,7 +26,8 @@ HELD = [
 ]
 
 
-pytestmark = pytest.mark.xdist_group("house")  # what is measured takes ten seconds in each worker
+# What is measured takes ten seconds in each worker.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("house")]
 
 graph = load_script("import_graph")
 house = load_script("house")

@@ -36,6 +36,7 @@ def typed(server: ServerProcess, line: str, folder: Any = None) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_tensorflow_serving(server):
     # tensorflow/serving: README.md and g3doc/api_rest.md
     line = """-d '{"instances": [1.0, 2.0, 5.0]}' -X POST $URL/v1/models/half_plus_two:predict"""
@@ -51,6 +52,7 @@ def test_tensorflow_serving(server):
     assert "serving_default" in metadata["metadata"]["signature_def"]["signature_def"]
 
 
+@pytest.mark.slow
 def test_mlflow(server):
     # mlflow: docs "Deploy MLflow Model as a Local Inference Server"
     columns = '["sepal_length", "sepal_width", "petal_length", "petal_width"]'
@@ -73,6 +75,7 @@ def test_mlflow(server):
     assert typed(server, "$URL/version")
 
 
+@pytest.mark.slow
 def test_sagemaker(server, tmp_path):
     # awslabs: scikit_bring_your_own, predict.sh
     (tmp_path / "payload.csv").write_text("5.1,3.5,1.4,0.2\n6.3,3.3,6.0,2.5\n")
@@ -81,6 +84,7 @@ def test_sagemaker(server, tmp_path):
     assert typed(server, "$URL/ping") == ""
 
 
+@pytest.mark.slow
 def test_vertex_ai(server):
     # Vertex AI's page "Custom container requirements for inference"
     line = f"""-X POST -H "Content-Type: application/json; charset=utf-8" \
@@ -89,6 +93,7 @@ def test_vertex_ai(server):
     typed(server, f"$URL{PATH}")
 
 
+@pytest.mark.slow
 def test_open_inference_protocol(server):
     # kserve/open-inference-protocol: required_api.md
     body = {"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]}
@@ -100,6 +105,7 @@ def test_open_inference_protocol(server):
     typed(server, "$URL/v2/health/ready")
 
 
+@pytest.mark.slow
 def test_the_native_protocol(server):
     line = (
         """-X POST -H 'Content-Type: application/json' -d '{"data": [[5.1, 3.5, 1.4, 0.2]]}' $URL/predict"""

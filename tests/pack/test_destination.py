@@ -18,6 +18,7 @@ def fitted(seed=0):
     return LogisticRegression().fit(ROWS, ROWS @ weights > 0)
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_once_the_new_one_holds(tmp_path):
     place = tmp_path / "m.bundle"
     first = lading.pack(fitted(), to=place, **FACTS)

@@ -53,6 +53,7 @@ def test_golden_samples_of_large_rows_are_few(tmp_path):
     assert (bundle.path / "samples.npz").stat().st_size <= 32 * 2**20 + 4096
 
 
+@pytest.mark.slow
 def test_golden_rows_show_words_of_the_vocabulary_that_no_sample_has(tmp_path):
     texts = ["great food", "rude staff", "lovely caf\u00e9"] * 10
     model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [1, 0, 1] * 10)

@@ -98,6 +98,7 @@ def test_each_column_that_may_be_missing_is_missing_in_a_golden_row(tmp_path, go
     assert np.isnan(bundle.samples().inputs["X"]).any(axis=0).all()
 
 
+@pytest.mark.slow
 def test_a_column_of_whole_numbers_may_be_missing_if_the_framework_fills_it(tmp_path):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"a": random.normal(size=200), "kind": random.integers(0, 3, 200)})

@@ -90,6 +90,7 @@ def test_the_same_model_has_the_same_bytes_in_every_process(tmp_path):
     assert len(set(answers[0])) == 6
 
 
+@pytest.mark.slow
 def test_packing_twice_gives_the_same_digest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # outside the repository: somebody may commit between the two
     model = make_pipeline(StandardScaler(), SVC()).fit(X, Y)

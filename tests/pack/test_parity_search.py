@@ -75,6 +75,7 @@ def test_lost_parity_is_refused_with_the_rows_that_show_it(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_rows_on_the_thresholds_of_a_scaled_forest_agree(tmp_path):
     model = make_pipeline(StandardScaler(), RandomForestClassifier(20, random_state=0)).fit(X, Y)
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")

@@ -102,6 +102,7 @@ def test_an_estimator_without_an_answer_for_new_rows_is_refused_with_the_reason(
         pack(model, name="m", samples=X, owner="ml@example.com", runtime=runtime)
 
 
+@pytest.mark.slow
 def test_an_estimator_of_dictionaries_is_refused_with_what_to_use():
     with pytest.raises(
         SamplesRefused, match="takes a dictionary for each row, where rows have columns\nhint: use"
@@ -144,6 +145,7 @@ def test_what_opens_files_or_calls_others_is_not_known(name):
     assert not is_known_type(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [np.load, np.memmap])
 def test_a_step_that_would_open_what_a_request_names_is_refused_by_name(function):
     model = make_pipeline(FunctionTransformer(function)).fit(X)

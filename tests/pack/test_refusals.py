@@ -71,6 +71,7 @@ def test_the_first_step_that_differs_is_named_with_its_value(tmp_path):
     assert "do without that step" in str(error.hint)
 
 
+@pytest.mark.slow
 def test_the_step_that_cannot_be_converted_is_named_with_what_to_do_instead(tmp_path):
     doubled = FunctionTransformer(without_onnx)
     model = make_pipeline(StandardScaler(), doubled, LogisticRegression()).fit(X, Y)
@@ -79,6 +80,7 @@ def test_the_step_that_cannot_be_converted_is_named_with_what_to_do_instead(tmp_
     assert "before" in str(error.hint)
 
 
+@pytest.mark.slow
 def test_a_transformer_of_columns_is_named_within_its_step(tmp_path):
     columns = [("scaled", StandardScaler(), [0, 1]), ("own", FunctionTransformer(without_onnx), [2, 3])]
     model = make_pipeline(ColumnTransformer(columns), LogisticRegression()).fit(X, Y)

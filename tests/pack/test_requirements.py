@@ -64,6 +64,7 @@ def imported(monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_auto_locks_what_was_imported_at_the_versions_here_and_what_that_needs(
     site, resolver, imported, monkeypatch
 ):
@@ -81,6 +82,7 @@ def test_auto_locks_what_was_imported_at_the_versions_here_and_what_that_needs(
     assert locked.own_modules == ()
 
 
+@pytest.mark.slow
 def test_numpy_is_in_every_lock(resolver):
     assert lock_requirements([], resolver=resolver).lock.versions == {"numpy": NUMPY[1]}
     assert lock_requirements("auto", modules=[], resolver=resolver).lock.versions == {"numpy": NUMPY[1]}
@@ -210,6 +212,7 @@ def test_a_package_installed_from_another_file_of_its_version_is_refused(site, r
         lock_requirements("auto", modules=modules, resolver=resolver)
 
 
+@pytest.mark.slow
 def test_lading_is_in_no_lock(site, resolver, imported):
     wheels = resolver.wheels
     locked = lock_requirements("auto", modules=["lading", "lading.pack"], resolver=resolver)
@@ -231,6 +234,7 @@ def test_modules_that_no_distribution_owns_are_the_models_own(site, resolver, im
     assert locked.lock.versions == {"numpy": NUMPY[1]}
 
 
+@pytest.mark.slow
 def test_of_distributions_that_share_a_namespace_those_are_taken_whose_parts_were_imported(
     site, resolver, imported
 ):
@@ -276,6 +280,7 @@ def test_numpy_is_locked_from_the_index_and_computes_in_its_environment(installe
     assert done.stdout == f"{NUMPY[1]} 6\n"
 
 
+@pytest.mark.slow
 def test_without_a_connection_the_sentence_says_so_and_holds_no_address(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)

@@ -64,6 +64,7 @@ def test_synthetic_golden_rows_are_not_samples(tmp_path):
     assert not sample_values & set(kept.ravel().tolist())
 
 
+@pytest.mark.slow
 def test_synthetic_texts_are_categories_that_repeat(tmp_path):
     frame, target = passengers()
     frame.loc[0, "port"] = "a port named once"
@@ -72,6 +73,7 @@ def test_synthetic_texts_are_categories_that_repeat(tmp_path):
     assert set(bundle.samples().inputs["port"].ravel()) == {"S", "C", "Q"}
 
 
+@pytest.mark.slow
 def test_texts_that_occur_once_are_not_disclosed(tmp_path):
     frame, target = passengers()
     frame["port"] = [f"name{at}" for at in range(len(frame))]

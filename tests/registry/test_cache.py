@@ -103,6 +103,7 @@ def test_bundles_unpacked_together_under_a_small_limit_are_kept_while_they_are_o
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_in_use_is_never_evicted(bundles, tmp_path):
     cache = BundleCache(tmp_path, max_bytes=0)
     held = [fetch(cache, bundle) for bundle in bundles[:2]]
@@ -137,6 +138,7 @@ def test_a_bundle_that_another_process_uses_is_kept_until_that_process_dies(bund
     assert cached(tmp_path) == {bundles[2].digest}
 
 
+@pytest.mark.slow
 def test_a_sweep_tolerates_others_that_unpack_and_remove_meanwhile(bundles, tmp_path):
     cache, stop, failed = BundleCache(tmp_path), threading.Event(), []
 
@@ -176,6 +178,7 @@ def test_a_bundle_that_many_ask_for_together_is_unpacked_once(bundles, tmp_path)
     assert calls == [bundles[0].digest]
 
 
+@pytest.mark.slow
 def test_every_bundle_returned_is_complete_while_many_threads_unpack_and_evict(bundles, tmp_path):
     failures = []
 
@@ -241,6 +244,7 @@ def damaged(cache: BundleCache, bundle: Bundle) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_that_many_open_together_is_unpacked_again_once(bundles, tmp_path):
     damaged(BundleCache(tmp_path), bundles[0])
     calls, digests, failures = [], [], []
@@ -265,6 +269,7 @@ def test_a_damaged_bundle_that_many_open_together_is_unpacked_again_once(bundles
     assert list((tmp_path / "unpacking").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_waits_for_another_process_that_is_just_opening_it(bundles, tmp_path):
     cache = BundleCache(tmp_path)
     other = lock_directory(damaged(cache, bundles[0]))
@@ -288,6 +293,7 @@ def test_a_damaged_bundle_that_another_process_keeps_open_is_refused_and_kept(bu
     assert calls == [bundles[0].digest]
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_whose_store_is_damaged_too_is_unpacked_once_and_refused(bundles, tmp_path):
     cache, calls = BundleCache(tmp_path), []
     damaged(cache, bundles[0])
@@ -303,6 +309,7 @@ def test_a_damaged_bundle_whose_store_is_damaged_too_is_unpacked_once_and_refuse
     assert cached(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_that_cannot_be_removed_is_refused_naming_the_damage(bundles, tmp_path):
     cache = BundleCache(tmp_path)
     damaged(cache, bundles[0])

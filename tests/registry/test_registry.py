@@ -91,6 +91,7 @@ def test_gc_removes_what_no_version_names_and_nothing_else(registry, store, bund
     assert registry.gc(older_than_s=0).removed == ()
 
 
+@pytest.mark.slow
 def test_gc_at_any_moment_does_not_disturb_a_push(open_registry, bundles):
     failures, done = [], threading.Event()
 

@@ -68,6 +68,7 @@ def test_an_equal_candidate_is_promoted_step_by_step(tmp_path, seed):
     assert all(later - earlier >= FAST.hold_s for earlier, later in itertools.pairwise(times))
 
 
+@pytest.mark.slow
 def test_a_shadow_is_never_promoted_automatically_and_is_rolled_back_when_it_disagrees(rollout):
     rollout.begin(SHADOW)
     for _ in range(15):

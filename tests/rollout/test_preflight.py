@@ -65,6 +65,7 @@ def test_evidence_of_this_runtime_comes_before_newer_evidence_from_elsewhere(reg
     assert prove_anywhere(registry, version) == prove_here(registry, version) == here
 
 
+@pytest.mark.slow
 def test_a_bundle_that_fails_here_is_refused_and_the_hint_names_where_it_holds(registry, tmp_path):
     samples = linear_samples(linear_model())
     samples.outputs["probabilities"][3, 1] += 0.01  # not what the model gives

@@ -166,6 +166,7 @@ def test_scalars_and_empty_dynamic_dimensions_become_arrays():
     assert cast_json(tensor("float32", "batch", "n"), [[], []]).shape == (2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "int64", "string"])
 def test_deep_nesting_is_refused_without_recursion(dtype):
     deep: list[object] = []

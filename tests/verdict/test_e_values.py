@@ -124,6 +124,7 @@ def test_a_mean_ever_leaves_its_bound_in_few_runs():
     assert 0.002 < left.mean() <= 0.05
 
 
+@pytest.mark.slow
 def test_a_rate_is_below_its_bound_in_most_runs():
     rng = np.random.default_rng(5)
     counts = rng.binomial(100, 0.01, (300, 40)).cumsum(axis=1)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from lading.bundle import Training
 from lading.verify import verify
@@ -34,6 +35,7 @@ def test_a_newer_opset_fails_and_the_rest_is_skipped(tmp_path):
     assert by_name(evidence)["opset"].found == "opset of `ai.onnx` in `model.onnx`: 99"
 
 
+@pytest.mark.slow
 def test_without_the_onnx_package_its_check_is_skipped_and_the_rest_holds(tmp_path):
     bundle = linear_bundle(tmp_path / "b")
     code = (
@@ -55,6 +57,7 @@ def trained(python: str = "3.11.0", **packages: str) -> Training:
     return Training(python=python, platform="linux", framework="onnx", packages=packages)
 
 
+@pytest.mark.slow
 def test_the_same_libraries_pass(tmp_path):
     here = {"numpy": np.__version__, "a-library-that-is-only-there": "1.0"}
     python = ".".join(map(str, sys.version_info[:2])) + ".0"
@@ -62,6 +65,7 @@ def test_the_same_libraries_pass(tmp_path):
     assert outcomes(verify(bundle))["environment"] == "passed"
 
 
+@pytest.mark.slow
 def test_another_minor_version_and_another_python_are_noted(tmp_path):
     bundle = linear_bundle(tmp_path / "b", training=trained("3.9.1", numpy="2.0.0", msgspec="0.1"))
     check = by_name(verify(bundle))["environment"]
@@ -71,6 +75,7 @@ def test_another_minor_version_and_another_python_are_noted(tmp_path):
     assert "(training 3.9.1)" in check.found
 
 
+@pytest.mark.slow
 def test_another_major_version_of_a_shared_library_fails(tmp_path):
     bundle = linear_bundle(tmp_path / "b", training=trained(numpy="1.26.4"))
     evidence = verify(bundle)

@@ -54,6 +54,7 @@ def test_a_forked_process_gives_the_evidence_of_a_real_one(tmp_path, monkeypatch
     assert by_name(forked)["memory"].outcome == by_name(real)["memory"].outcome
 
 
+@pytest.mark.slow
 def test_a_module_that_raises_ends_as_an_interpreter_does(zygote):
     command = [sys.executable, "-P", "-m", "lading.verify.memory_probe", "nowhere", "1"]
     done = ForkedModules(zygote).run(command, timeout=20)

@@ -19,6 +19,7 @@ def test_measured_memory_grows_with_the_weights(tmp_path):
     assert small["memory_mb"] < 40
 
 
+@pytest.mark.slow
 def test_a_file_in_the_working_directory_is_not_taken_for_a_library(tmp_path, monkeypatch):
     bundle = linear_bundle(tmp_path / "b")
     (tmp_path / "numpy.py").write_text("raise SystemExit('not numpy')")

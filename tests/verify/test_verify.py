@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import pytest
 
 import lading
 from lading.evidence import Evidence
@@ -19,6 +20,7 @@ from support.verified_bundles import by_name, forged, outcomes
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "verify.md"
 
 
+@pytest.mark.slow
 def test_a_good_bundle_passes_every_check_in_order(tmp_path):
     evidence = verify(linear_bundle(tmp_path / "b"))
     assert tuple(check.name for check in evidence.checks) == CHECKS
@@ -28,6 +30,7 @@ def test_a_good_bundle_passes_every_check_in_order(tmp_path):
     assert outcomes(evidence)["environment"] == "noted"
 
 
+@pytest.mark.slow
 def test_evidence_names_bundle_fingerprint_and_numbers(tmp_path):
     bundle = linear_bundle(tmp_path / "b")
     evidence = verify(bundle.path)
@@ -49,6 +52,7 @@ def test_evidence_names_bundle_fingerprint_and_numbers(tmp_path):
     assert all(isinstance(number, int | float) and number >= 0 for number in evidence.numbers.values())
 
 
+@pytest.mark.slow
 def test_evidence_survives_json(tmp_path):
     evidence = verify(linear_bundle(tmp_path / "b"), gates=Gates(max_size_mb=1))
     assert msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence) == evidence
@@ -68,12 +72,14 @@ def test_verify_is_a_function_whatever_was_imported_before():
     assert lading.verify is verify
 
 
+@pytest.mark.slow
 def test_the_page_describes_every_check_and_number(tmp_path):
     text = PAGE.read_text()
     evidence = verify(linear_bundle(tmp_path / "b"))
     assert [name for name in (*CHECKS, *evidence.numbers) if f"`{name}`" not in text] == []
 
 
+@pytest.mark.slow
 def test_gates_follow_the_checks_and_can_fail_the_evidence(tmp_path):
     bundle = linear_bundle(tmp_path / "b", metrics={"accuracy": 0.9})
     gates = Gates(max_latency_p99_ms=1000, max_size_mb=0.0001, min_metric={"accuracy": 0.9})
@@ -87,6 +93,7 @@ def test_gates_follow_the_checks_and_can_fail_the_evidence(tmp_path):
     assert by_name(evidence)["max_size_mb"].expected == "at most 0.0001"
 
 
+@pytest.mark.slow
 def test_the_live_version_is_any_object_with_metrics(tmp_path):
     bundle = linear_bundle(tmp_path / "b", metrics={"accuracy": 0.9})
     gates = Gates(no_worse_than_live={"accuracy": 0.01})

@@ -56,6 +56,7 @@ def below(command):
         yield from below(subcommand)
 
 
+@pytest.mark.slow
 def test_bash_offers_directories_beside_models(filled, tmp_path):
     (tmp_path / "iris_of_mine").mkdir()
     (tmp_path / "bin").mkdir()

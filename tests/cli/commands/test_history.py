@@ -55,6 +55,7 @@ def test_an_altered_history_is_noticed_and_the_event_named(lading, proved, fille
     assert f"history of `iris`, {place}" in stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [

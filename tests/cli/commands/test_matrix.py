@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from support.recorded_evidence import ELSEWHERE, record_evidence
 
 
+@pytest.mark.slow
 def test_without_evidence_the_matrix_says_how_to_record_some(lading, filled, bundle):
     assert lading("verify", bundle.path)[0] == 0
     message = "no evidence in this registry yet; `lading verify iris:2` records it"

@@ -176,6 +176,7 @@ def test_a_canary_says_at_its_start_how_long_it_will_take(lading, proved, per_s,
         assert re.search(r"at the present [\d.]+ requests/s", stderr)
 
 
+@pytest.mark.slow
 def test_what_a_release_prints_for_people_is_in_its_json_too(lading, proved, tmp_path):
     push_proved(proved, linear_bundle(tmp_path / "narrow", features=3))
     lading("release", "iris:1")

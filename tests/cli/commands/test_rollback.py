@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lading.runtime.host.fingerprint import fingerprint
 from support.bundles import linear_bundle
 from support.recorded_evidence import ELSEWHERE, push_forged, push_proved, record_evidence
@@ -65,6 +67,7 @@ def test_rolling_back_a_candidate_keeps_the_live_version_and_needs_no_proof(ladi
     assert proved.releases.current("iris").runtime == ELSEWHERE.id
 
 
+@pytest.mark.slow
 def test_a_rollback_to_a_version_that_does_not_hold_here_is_refused_and_names_where_it_does(
     lading, proved, tmp_path
 ):

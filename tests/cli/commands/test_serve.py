@@ -39,6 +39,7 @@ def test_a_server_in_an_image_serves_its_bundles_without_a_registry(tmp_path):
     assert len(list((kept / "proofs").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_references_take_precedence_over_the_bundles_of_the_image(tmp_path):
     linear_bundle(tmp_path / "bundles" / "iris")
     other = linear_bundle(tmp_path / "wine.bundle", "wine")
@@ -116,6 +117,7 @@ def test_an_invalid_environment_variable_of_serve_is_named(lading, monkeypatch, 
     assert "`LADING_MAX_QUEUE`: expected a whole number, found `many`" in stderr
 
 
+@pytest.mark.slow
 def test_serving_imports_neither_tables_nor_a_client_nor_a_framework():
     """These are all the imports of `lading serve` before it listens; a reference adds the registry's."""
     code = "import sys, lading.cli.group, lading.server; print(*sys.modules)"

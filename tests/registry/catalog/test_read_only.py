@@ -129,6 +129,7 @@ def test_a_cache_that_cannot_be_written_to_says_how_to_name_another(folder, tmp_
     assert "name a folder that can be written to in `LADING_CACHE`" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 def test_a_user_who_may_only_read_the_folder_reads_it(folder):
     # Not below `tmp_path`, which only its owner may enter.

@@ -166,6 +166,7 @@ def test_an_interrupted_creation_is_finished_by_the_next_process(root):
     registry.close()
 
 
+@pytest.mark.slow
 def test_a_catalog_that_was_cut_to_nothing_is_not_taken_for_a_new_one(root):
     with Registry.open(str(root)):
         pass

@@ -29,6 +29,7 @@ print(sum(faults[100:]))
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 
 
+@pytest.mark.slow
 def test_memory_freed_by_one_request_serves_the_next_without_page_faults():
     assert faults("kept") < faults("returned") / 20
 

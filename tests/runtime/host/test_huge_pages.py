@@ -81,6 +81,7 @@ def test_nothing_is_collapsed_if_the_administrator_forbids_it(tmp_path):
     assert use_huge_pages(switch=switch) == 0
 
 
+@pytest.mark.slow
 def test_collapsing_stops_at_its_deadline():
     setup = "weights = bytearray(range(256)) * (256 << 12)"
     _, _, collapsed, _, _ = measure(setup, within_s=-1)

@@ -309,6 +309,7 @@ print(time.process_time() - began)
 """
 
 
+@pytest.mark.slow
 def test_idle_threads_do_not_spin(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(linear_model(2000, 100))

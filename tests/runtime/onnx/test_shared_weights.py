@@ -108,6 +108,7 @@ def test_a_small_model_is_loaded_by_every_process(tmp_path, folder, caplog):
     assert caplog.records == []
 
 
+@pytest.mark.slow
 def test_a_model_of_many_small_tensors_is_loaded_by_every_process(tmp_path, folder, caplog):
     bundle = small_tensors(tmp_path / "bundle")
     assert bundle.weights_bytes() > SHARED_FROM_BYTES
@@ -154,6 +155,7 @@ def test_a_model_that_cannot_be_shared_is_logged_and_tried_twice_only(
     load_runtime(bundle, threads=1).close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["missing", "/proc"])
 def test_a_folder_that_cannot_be_written_logs_a_warning(tmp_path, caplog, place):
     assert load_shared(matrix(tmp_path / "bundle"), tmp_path / place) is None
@@ -198,6 +200,7 @@ def test_a_truncated_copy_is_not_opened(tmp_path, folder, caplog):
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "warning"),
     [

@@ -172,6 +172,7 @@ def test_a_source_archive_is_no_wheel_and_none_of_its_code_runs(store, wheels, t
     assert not mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
 def test_nothing_of_a_package_runs_while_its_environment_is_built_or_compared(
     store, wheels, tmp_path, damaged
@@ -373,6 +374,7 @@ def test_a_build_that_does_not_end_is_given_its_time(store, lock, hung_index, mo
     assert names(store.root / "building") == []
 
 
+@pytest.mark.slow
 def test_without_a_connection_one_sentence_says_so_and_holds_no_address(store, lock, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -403,6 +405,7 @@ def index(wheels, tmp_path, monkeypatch) -> Iterator[PackageIndex]:
         yield server
 
 
+@pytest.mark.slow
 def test_wheels_come_from_the_index_that_pip_is_configured_with(store, lock, index):
     environment, _ = get(store, lock, None)
     assert environment.installed() == lock.versions
@@ -422,6 +425,7 @@ def test_an_index_that_refuses_is_named_by_its_status_and_not_by_its_address(sto
     assert "127.0.0.1" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_package_that_the_index_does_not_have_is_named(store, lock, index, wheels):
     (wheels / "tiny_trees-1.0-py3-none-any.whl").unlink()
     with pytest.raises(
@@ -430,6 +434,7 @@ def test_a_package_that_the_index_does_not_have_is_named(store, lock, index, whe
         get(store, lock, None)
 
 
+@pytest.mark.slow
 def test_a_wheel_that_the_index_has_replaced_is_refused_with_both_hashes(store, lock, index, wheels):
     changed = write_wheel(wheels, "tiny-trees", files={"tiny_trees/more.py": "changed = True\n"})
     with pytest.raises(
@@ -482,6 +487,7 @@ def three(wheels, tmp_path) -> tuple[EnvironmentStore, list[EnvironmentLock]]:
     return store, locks
 
 
+@pytest.mark.slow
 def test_gc_removes_the_least_recently_used_until_the_bound(three):
     store, locks = three
     size = sum(
@@ -509,6 +515,7 @@ def test_gc_keeps_what_it_is_asked_to_keep_and_what_a_process_uses(three, wheels
     assert names(store.root) == ["building"]
 
 
+@pytest.mark.slow
 def test_an_environment_is_in_use_for_as_long_as_its_object_lives(three, wheels):
     store, locks = three
     environment, _ = get(store, locks[0], wheels)

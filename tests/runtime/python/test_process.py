@@ -429,6 +429,7 @@ def ending(process: ModelProcess) -> str:
     return caught.value.found or ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "found"),
     [
@@ -743,6 +744,7 @@ def test_inputs_beyond_the_memory_limit_are_an_error_that_says_so(started):
         run(process, np.ones((25_000_000, 4), "f4"))
 
 
+@pytest.mark.slow
 def test_without_descriptors_no_process_is_left_behind(tmp_path):
     settings, before = model_code(tmp_path, DOUBLE), set(os.listdir("/proc"))  # noqa: PTH208
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -76,6 +76,7 @@ def test_a_crash_fails_the_request_in_flight_and_the_next_one_is_answered(opened
     assert runtime.ended_processes == 1
 
 
+@pytest.mark.slow
 def test_code_that_hangs_is_ended_at_the_deadline_and_replaced(opened):
     runtime = opened(obeys("threading.Event().wait()"), run_deadline_s=0.3)
     with pytest.raises(DeadlineExceeded, match=r"an end within 0.3 s"):
@@ -176,6 +177,7 @@ def test_code_that_raises_for_one_row_of_a_batch_does_not_fail_its_neighbours(me
         np.testing.assert_array_equal(job.result["probabilities"][:, 0], job.inputs["X"][:, 0])
 
 
+@pytest.mark.slow
 def test_code_that_crashes_for_one_row_of_a_batch_does_not_fail_its_neighbours(merged):
     first, bad, last = merged("os._exit(1)")
     assert isinstance(bad.error, ModelProcessEnded)

@@ -30,6 +30,7 @@ values = numbers | st.booleans() | st.none() | st.text(max_size=3) | st.lists(nu
 rows = st.lists(st.lists(values, min_size=2, max_size=4), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.sampled_from([dtype for dtype in DTYPES if dtype != "string"]), rows)
 def test_the_quick_reader_reads_the_values_that_the_signature_reads(dtype, rows):
@@ -45,6 +46,7 @@ def test_the_quick_reader_reads_the_values_that_the_signature_reads(dtype, rows)
     assert (count, beside) == (len(rows), None)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(

@@ -158,6 +158,7 @@ print(resident_mb() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_a_very_large_body_took_is_returned():
     """In a process of its own: the memory of one that has run a thousand tests has holes of any size."""

@@ -83,6 +83,7 @@ def test_a_connection_without_calls_is_closed(iris):
         assert idle.is_closed(within_s=20)
 
 
+@pytest.mark.slow
 def test_a_connection_that_does_not_greet_in_time_is_closed(iris):
     settings = ServeSettings(grpc_client_timeout_s=0.3)
     with grpc_address(plane_of(iris), settings=settings) as (address, _):

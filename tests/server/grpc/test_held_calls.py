@@ -105,6 +105,7 @@ def test_a_message_that_comes_byte_by_byte_gets_no_more_time(iris):
         assert metrics.summary().grpc_ended == {"message_timeout": 1}
 
 
+@pytest.mark.slow
 def test_a_stream_that_has_been_answered_may_wait_for_its_client_so_long(iris):
     settings = ServeSettings(grpc_client_timeout_s=0.2, grpc_stream_idle_s=0.6)
     with (
@@ -152,6 +153,7 @@ def test_watchers_that_do_not_read_hold_up_neither_checks_nor_other_watchers(iri
         watch.cancel()
 
 
+@pytest.mark.slow
 def test_beyond_a_thousand_watchers_the_client_with_the_most_loses_its_oldest(iris):
     plane = plane_of(iris)
     with grpc_address(plane) as (address, metrics), grpc.insecure_channel(address) as channel:

@@ -227,6 +227,7 @@ def test_keep_alive_closes_no_connection_that_waits_for_an_answer(waiting_host, 
         assert is_correct(wire.answer(), expected)
 
 
+@pytest.mark.slow
 def test_a_connection_keeps_nothing_of_an_answered_request(waiting_host, runtime, expected):
     runtime.gate.set()
     gc.collect()

@@ -125,6 +125,7 @@ def test_a_body_that_is_read_elsewhere_is_answered_alike(clients, path, body):
     assert headers[0] == headers[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "content", "headers"),
     [
@@ -152,6 +153,7 @@ def test_other_content_is_answered_alike(clients, path, content, headers):
     assert (there.status_code, there.content) == (here.status_code, here.content)
 
 
+@pytest.mark.slow
 def test_a_request_in_flight_fails_with_the_process_that_reads_and_the_next_does_not(versions):
     iris = versions[1]
     model, runtime = iris.model, gated(iris, 30)
@@ -176,6 +178,7 @@ def test_a_request_in_flight_fails_with_the_process_that_reads_and_the_next_does
         iris.adopt(model)
 
 
+@pytest.mark.slow
 def test_a_process_that_ended_while_it_had_nothing_to_read_is_replaced(versions):
     client, before = elsewhere(*versions), set(readers())
     first = client.post("/models/iris/predict", json={"data": ROWS})
@@ -193,6 +196,7 @@ def test_a_body_that_is_not_read_within_the_deadline_is_answered_with_504(versio
     assert "answered in time" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_more_large_bodies_than_may_wait_are_refused(versions):
     iris = versions[1]
     model, runtime = iris.model, gated(iris, 30)
@@ -287,6 +291,7 @@ def test_the_sweep_leaves_the_deadline_of_a_large_body_to_its_thread(versions):
         iris.adopt(model)
 
 
+@pytest.mark.slow
 def test_a_slow_models_large_body_does_not_delay_that_of_another_model(versions):
     """Both bodies are large, and are read by one process."""
     iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
@@ -333,6 +338,7 @@ def test_each_large_body_has_a_deadline_of_its_own_while_another_is_read(version
             assert third.answer().status == 200
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_away_frees_its_place(versions):
     iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
     app, model, runtime = elsewhere(*versions, **settings).app, iris.model, gated(iris, 30)
@@ -361,6 +367,7 @@ def test_a_client_that_goes_away_frees_its_place(versions):
         iris.adopt(model)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_process_that_reads_fails_all_it_kept_and_nothing_else(versions):
     iris, settings = versions[1], {**SETTINGS, "deadline_s": 30.0}
     before, model = set(readers()), iris.model

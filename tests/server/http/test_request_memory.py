@@ -117,6 +117,7 @@ def infer(server: ServerProcess, rows: int) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
+@pytest.mark.slow
 def test_an_answer_of_too_many_bytes_is_refused_over_every_transport(server):
     few, many = ({"data": [ROW] * rows} for rows in (600, 2000))  # 12 bytes of values a row
     assert httpx.post(f"{server.url}/predict", json=few).status_code == 200
@@ -129,6 +130,7 @@ def test_an_answer_of_too_many_bytes_is_refused_over_every_transport(server):
     assert page.count('reason="AnswerTooLarge"') == 2
 
 
+@pytest.mark.slow
 def test_a_message_without_room_is_refused_and_a_small_one_is_answered(server):
     assert infer(server, 30_000) is grpc.StatusCode.RESOURCE_EXHAUSTED  # 480 kB, where 333 kB may arrive
     assert infer(server, 1) is grpc.StatusCode.OK

@@ -57,6 +57,7 @@ def unread(host: Listening, whole: bytes = LARGE) -> Iterator[Wire]:
 
 
 # Of a fast route, and of a task that waits to write.
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [LARGE, LARGE.replace(b"predict HTTP", b"predict?task=1 HTTP")])
 def test_a_client_that_reads_nothing_is_cut_off_and_logged(served, expected, caplog, whole):
     with serving(served, client_timeout_s=0.5) as host, caplog.at_level(logging.WARNING):

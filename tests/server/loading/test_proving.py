@@ -145,6 +145,7 @@ def test_a_server_outlives_a_model_that_crashes_while_it_loads(tmp_path):
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_loads_without_an_end_ends_on_sigterm(tmp_path):
     endless = crashing_bundle(tmp_path / "a", endless_run())
     environ = {"LADING_CACHE": str(tmp_path / "cache")}

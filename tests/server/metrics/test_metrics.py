@@ -71,6 +71,7 @@ def test_a_request_that_went_through_the_queue_is_counted_as_queued(iris, monkey
     assert values["lading_rows_total{model=iris,protocol=native,version=3}"] == 3
 
 
+@pytest.mark.slow
 def test_a_version_that_is_gone_is_neither_shown_nor_kept_in_memory_but_its_counts_remain(tmp_path):
     old = served_from(linear_bundle(tmp_path / "old"), version=1)
     new = served_from(linear_bundle(tmp_path / "new", seed=1), version=2)

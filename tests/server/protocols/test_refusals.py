@@ -147,6 +147,7 @@ def test_refusing_a_large_body_takes_about_as_long_as_reading_it(client, path, f
     assert cpu_of(refuse) < 40 * cpu_of(lambda: json.loads(body))
 
 
+@pytest.mark.slow
 def test_a_large_csv_is_read_in_about_the_time_of_its_parts(client):
     text = "\n".join(",".join(map(str, row)) for row in MANY)
 

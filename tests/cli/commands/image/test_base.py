@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lading.image.layers import LayerFile, files_layer
 from support.built_images import wheel
 
 
+@pytest.mark.slow
 def test_a_runtime_image_is_printed_with_the_versions_in_it(lading, tmp_path):
     files = {"usr/bin/python3.12": LayerFile(b"", 0o755), "usr/lib/python3.12/os.py": LayerFile(b"x = 1")}
     rootfs = files_layer(files, tmp_path / "rootfs.tar", compress=False).path

@@ -150,6 +150,7 @@ def run(url: str, statement: str) -> None:
             connection.commit()
 
 
+@pytest.mark.slow
 def test_alembic_is_loaded_only_to_migrate(catalog_url):
     code = (
         "import sys; from lading.registry.open import open_catalog; "

@@ -95,6 +95,7 @@ def test_feedback_that_nobody_took_is_pruned_without_new_feedback(registry, aged
     assert registry.traffic.prune(dry_run=False) == []
 
 
+@pytest.mark.slow
 def test_a_catalog_holds_so_much_feedback_and_no_more(registry, aged):
     mark, _ = registry.traffic.feedback(None)
     large = [of(f"r-{number}", labels=6000) for number in range(400)]  # 54 kB each

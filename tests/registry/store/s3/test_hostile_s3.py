@@ -58,6 +58,7 @@ def test_an_endless_answer_is_refused(store_at, ask, status):
         ask(store_at(server))
 
 
+@pytest.mark.slow
 def test_an_endless_refusal_of_a_blob_is_refused(store_at):
     with (
         hostile(lambda _: endless(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as server,

@@ -163,6 +163,7 @@ def test_no_json_body_gives_a_5xx_or_another_dtype(iris, body):
         assert "\n" not in document["error"]
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.binary(max_size=60))
 def test_no_bytes_give_a_5xx(iris, content):
