@@ -19,6 +19,20 @@ def small(folder: Path) -> Path:
     return _pack(model, "iris", data.data, folder)
 
 
+def small_in_python(folder: Path) -> Path:
+    """Train the same network, and pack it to run in scikit-learn; beside it lies the file of joblib."""
+    import joblib
+    from sklearn.datasets import load_iris
+    from sklearn.neural_network import MLPClassifier
+
+    data = load_iris()
+    model = MLPClassifier((16,), max_iter=2000, random_state=0).fit(data.data, data.target)
+    joblib.dump(model, folder / "iris.joblib")
+    folder = folder / "python"
+    folder.mkdir()
+    return _pack(model, "iris", data.data, folder, runtime="python", dtype="float32")
+
+
 def wide(folder: Path) -> Path:
     """Train a 30-16-2 network on breast cancer, for matrices of 1,000 × 30."""
     from sklearn.datasets import load_breast_cancer
@@ -59,7 +73,7 @@ def costly(folder: Path) -> Path:
     return _pack(str(path), "costly", rows, folder)
 
 
-def _pack(model: object, name: str, rows: np.ndarray, folder: Path) -> Path:
+def _pack(model: object, name: str, rows: np.ndarray, folder: Path, **options: str) -> Path:
     bundle = lading.pack(
         model,
         name=name,
@@ -67,5 +81,6 @@ def _pack(model: object, name: str, rows: np.ndarray, folder: Path) -> Path:
         owner="bench@example.com",
         purpose="benchmark",
         to=folder / f"{name}.bundle",
+        **options,
     )
     return bundle.path

@@ -1,8 +1,9 @@
 """Measure lading beside other model servers, each in an environment of its own; `--write` writes the page.
 
-All serve the same ONNX file with ONNX Runtime and answer one row of JSON, each over its own protocol; lading
-is measured over the protocol it has in common with each, or over its own. A peer that cannot be installed or
-started here is left out, with the reason in one line.
+All serve the same network and answer one row of JSON, each over its own protocol: from one ONNX file with
+ONNX Runtime, or as the estimator that it is, with scikit-learn. lading is measured over the protocol that it
+has in common with each, or over its own. A peer that cannot be installed or started here is left out, with
+the reason in one line.
 """
 
 from __future__ import annotations
@@ -63,20 +64,23 @@ def main() -> int:
     parser.add_argument("peers", nargs="*", help=f"of {', '.join(PEERS)}; all of them by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(
-            options.peers or [*PEERS], models.small(Path(folder)), options.rounds, options.seconds
-        )
+        results = measure(options.peers or [*PEERS], Path(folder), options.rounds, options.seconds)
     print(peers_page.table(results))
     if options.write:
         peers_page.write(results)
     return 1 if any(series.failed for series in results.series.values()) else 0
 
 
-def measure(names: list[str], path: Path, rounds: int, seconds: float) -> Results:
+def measure(names: list[str], folder: Path, rounds: int, seconds: float) -> Results:
     """Install, start and check each alone, then load all of them in turn."""
-    bundle = lading.Bundle.open(path)
+    bundle = lading.Bundle.open(models.small(folder))
+    in_python = lading.Bundle.open(models.small_in_python(folder))
     results = Results(rounds, seconds)
-    ours = {"lading, native": _ours(bundle, _native(bundle)), "lading, OIP": _ours(bundle, _oip(bundle))}
+    ours = {
+        "lading, native": _ours(bundle, _native(bundle)),
+        "lading, OIP": _ours(bundle, _oip(bundle)),
+        "lading, scikit-learn": _ours(in_python, _oip(in_python)),
+    }
     contenders = dict(ours)
     for name in names:
         say(f"installing {name}")
@@ -175,6 +179,10 @@ def _mlserver(bundle: lading.Bundle) -> Contender:
     folder = bundle.path.parent / "mlserver"
     folder.mkdir()
     (folder / "model-settings.json").write_text('{"name": "iris", "implementation": "mlserver_model.Iris"}')
+    return _started_by_mlserver(bundle, folder, _oip(bundle))
+
+
+def _started_by_mlserver(bundle: lading.Bundle, folder: Path, request: dict[str, Any]) -> Contender:
     environ = {
         **_model(bundle),
         "MLSERVER_HOST": "127.0.0.1",
@@ -184,7 +192,23 @@ def _mlserver(bundle: lading.Bundle) -> Contender:
     }
     ports = ["env", "MLSERVER_HTTP_PORT={port}", "MLSERVER_GRPC_PORT={grpc}"]
     command = [*ports, peers_environment.program("mlserver", "mlserver"), "start", str(folder)]
-    return Contender(command, "/v2/health/ready", environ=environ, **_oip(bundle))
+    return Contender(command, "/v2/health/ready", environ=environ, **request)
+
+
+def _mlserver_sklearn(bundle: lading.Bundle) -> Contender:
+    """MLServer with its own runtime of scikit-learn, in its own process."""
+    folder = bundle.path.parent / "mlserver-sklearn"
+    folder.mkdir()
+    settings = {
+        "name": "iris",
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": str(bundle.path.parent / "iris.joblib")},
+    }
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+    request = _oip(bundle)
+    body = json.loads(request["body"]) | {"outputs": [{"name": "predict_proba"}]}
+    request["body"] = json.dumps(body, separators=(",", ":")).encode()
+    return _started_by_mlserver(bundle, folder, request)
 
 
 def _bentoml(bundle: lading.Bundle) -> Contender:
@@ -213,6 +237,7 @@ def _triton(bundle: lading.Bundle) -> Contender:
 
 PEERS: dict[str, Callable[[lading.Bundle], Contender]] = {
     "mlserver": _mlserver,
+    "mlserver-sklearn": _mlserver_sklearn,
     "bentoml": _bentoml,
     "litserve": _litserve,
     "triton": _triton,

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LISTS = Path(__file__).parent / "peers"
+# These share an environment.
+_LIST_OF = {"mlserver-sklearn": "mlserver"}
 CACHE = Path(__file__).parent.parent / ".venv-peers"
 # What an interpreter must satisfy for a peer. The Python backend of Triton has an older Python linked in: it
 # lacks a method that the standard library of 3.11.6 and later calls, and cannot start with that one.
@@ -24,6 +26,7 @@ _MUST = {
 
 def made(name: str) -> str:
     """Make the environment of a peer; return the reason in one line if that cannot be done here."""
+    name = _LIST_OF.get(name, name)
     wanted, env = LISTS / f"{name}.txt", CACHE / name
     done = env / ".installed"
     if done.is_file() and done.read_text() == wanted.read_text():
@@ -46,12 +49,12 @@ def made(name: str) -> str:
 
 def program(name: str, what: str) -> str:
     """Return the path of a program in the environment of a peer."""
-    return str(CACHE / name / "bin" / what)
+    return str(CACHE / _LIST_OF.get(name, name) / "bin" / what)
 
 
 def versions(name: str) -> str:
     """Say what was installed: Python and the packages that the list names, with their versions."""
-    lines = (LISTS / f"{name}.txt").read_text().splitlines()
+    lines = (LISTS / f"{_LIST_OF.get(name, name)}.txt").read_text().splitlines()
     packages = [line for line in lines if line and not line.startswith("#")]
     script = (
         "import sys; from importlib.metadata import version; "

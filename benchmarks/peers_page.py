@@ -12,10 +12,15 @@ from page import DOCS, machine
 from workloads import Series
 
 # The protocol that lading has in common with a peer; its own where there is none.
-_BESIDE = {"mlserver": "lading, OIP", "triton": "lading, OIP"}
+_BESIDE = {
+    "mlserver": "lading, OIP",
+    "mlserver-sklearn": "lading, scikit-learn",
+    "triton": "lading, OIP",
+}
 _NATIVE = "lading, native"
 _TITLES = {
     "mlserver": "MLServer",
+    "mlserver-sklearn": "MLServer, scikit-learn",
     "bentoml": "BentoML",
     "litserve": "LitServe",
     "triton": "Triton (nvidia-pytriton)",
@@ -94,7 +99,10 @@ def _page(results: Results) -> str:
             "One row of JSON, 32 connections, a 4-16-3 network: the same ONNX file for all, run by ONNX "
             "Runtime with one thread, and the same answer checked before the load. Each peer speaks its own "
             "protocol; the last column is lading over the same one (Open Inference Protocol for MLServer "
-            "and Triton), its native one for the others."
+            "and Triton), its native one for the others. The two rows named scikit-learn run the estimator "
+            "itself: MLServer loads it with its own runtime from a file of joblib, in its own process; "
+            'lading runs a bundle packed with `runtime="python"`, in a model process on the same core. '
+            "Both answer over the Open Inference Protocol."
         ),
         table(results),
         (
