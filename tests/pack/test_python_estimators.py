@@ -119,6 +119,11 @@ def test_an_estimator_of_dictionaries_is_refused_with_what_to_use():
         "sklearn.feature_selection._univariate_selection.f_classif",
         "sklearn.cluster._kmeans._kmeans_single_lloyd",
         "scipy.sparse._csr.csr_matrix",
+        "scipy.interpolate._bsplines.BSpline",
+        "sklearn.tree._tree.Tree",
+        "numpy.dtype",
+        "numpy.float64",
+        "numpy.random.mtrand.RandomState",
     ],
 )
 def test_types_and_functions_that_only_compute_are_known(name):
@@ -128,6 +133,15 @@ def test_types_and_functions_that_only_compute_are_known(name):
 @pytest.mark.parametrize(
     "name",
     [
+        # Its distributions compile a text of their state.
+        "scipy.stats._continuous_distns.norm_gen",
+        "scipy.stats._distn_infrastructure.rv_continuous_frozen",
+        "scipy.LowLevelCallable",
+        "numpy.vectorize",
+        # Of another package, under the name of a module that has imported it.
+        "sklearn.base.defaultdict",
+        "sklearn.pipeline.islice",
+        "sklearn.utils._testing.TempMemmap",
         "numpy.load",
         "numpy.fromfile",
         "numpy.memmap",

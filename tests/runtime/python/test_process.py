@@ -612,6 +612,7 @@ def test_code_may_delete_its_own_folders(started, tmp_path):
 def test_the_process_has_none_of_the_secrets_and_files_of_the_server(started, monkeypatch, tmp_path):
     for name in ("AWS_SECRET_ACCESS_KEY", "LADING_KEY", "GITHUB_TOKEN", "PYTHONPATH", "LD_PRELOAD_X"):
         monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     source = """
         import json, os
 
@@ -630,6 +631,8 @@ def test_the_process_has_none_of_the_secrets_and_files_of_the_server(started, mo
     assert "secret" not in str(environment.values())
     assert environment == process_environment(process.settings, folder)
     assert environment["OMP_NUM_THREADS"] == "3"
+    # What chooses the kernels of libraries: with others its last bits would not be those of this process.
+    assert environment["OPENBLAS_CORETYPE"] == "Haswell"
     assert environment["HOME"] == folder
     assert leads
     assert [path for path in descriptors if "secret" in path] == []

@@ -43,7 +43,21 @@ from lading.signature import Array, Tensor
 
 log = logging.getLogger("lading.model")
 
-_KEPT_VARIABLES = ("LANG", "LC_ALL", "TZ")
+# Besides language and time, what chooses the kernels of libraries: with others the last bits differ, and
+# people may have set one for all that computes on the machine.
+_KEPT_VARIABLES = (
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+)
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _ENDING_S = 0.5
 # Libraries take the number of processors of the machine otherwise, in each process.

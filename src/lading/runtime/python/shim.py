@@ -691,30 +691,42 @@ _KNOWN_FUNCTIONS = frozenset(
 )
 """Functions that compute with arrays, and do nothing else: whatever values of requests reach them."""
 
-# Their classes open files by name, or are no parts of a model.
-_NOT_OF_MODELS = re.compile(
-    r"(numpy\.(f2py|lib|testing|ctypeslib|distutils|_core\.memmap)|scipy\.(io|_lib|datasets)"
-    r"|sklearn\.(datasets|externals|utils\._testing))(\.|$)|numpy\.(memmap|DataSource)$"
-    r"|.*\.(tests|conftest|__main__)(\.|$)"
+# Of scikit-learn every class but helpers of its tests; of the others those that estimators hold. No more: a
+# distribution of scipy.stats compiles a text of its state when it is loaded, and some classes open files.
+_KNOWN_CLASSES = re.compile(
+    r"sklearn\.(?!(datasets|externals|utils\._testing)\.)(?!.*\.(tests|conftest|__main__)\.).+"
+    r"|scipy\.sparse\._\w+\.(bsr|coo|csc|csr|dia|dok|lil)_(array|matrix)"
+    r"|scipy\.interpolate\.(_bsplines\.BSpline|_interpolate\.(interp1d|PPoly|BPoly)|_cubic\.\w+)"
+    r"|scipy\.spatial\.(_kdtree\.KDTree|_ckdtree\.cKDTree)"
+    r"|numpy\.(dtype|ndarray|ma\.(core\.)?MaskedArray)"
+    r"|numpy\.random\.(mtrand\.RandomState|_generator\.Generator|_\w+\.(MT19937|PCG64|PCG64DXSM|Philox|SFC64))"
 )
+
+_UFUNCS_AND_SCALARS = re.compile(r"numpy\.\w+|scipy\.special\.(_\w+\.)?\w+")
 
 
 def is_known_type(name: str) -> bool:
-    """Return whether `name` is a class of scikit-learn, or a class or ufunc of numpy or scipy.
+    """Return whether `name` is a class of scikit-learn, or one of numpy or scipy that estimators hold.
 
-    Such a type does nothing when it is loaded but hold values. Any other may do anything with the values of
-    requests: a function above all, but for those that only compute with arrays, and a class that opens files.
+    Such a type does nothing when it is loaded but hold values. Any other may do anything with its state or
+    with the values of requests; functions too, but for ufuncs and those of a list, which only compute.
     """
     if name in _KNOWN_FUNCTIONS:
         return True
-    module, _, attribute = name.rpartition(".")
-    if module.partition(".")[0] not in ("sklearn", "numpy", "scipy") or _NOT_OF_MODELS.match(name):
+    is_class = _KNOWN_CLASSES.fullmatch(name) is not None
+    # Nothing else is even imported: some modules of these packages are programs.
+    if not is_class and not _UFUNCS_AND_SCALARS.fullmatch(name):
         return False
+    module, _, attribute = name.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    return isinstance(kind, type | np.ufunc)
+    if not isinstance(kind, type):
+        return isinstance(kind, np.ufunc)
+    # What a module has imported from elsewhere has another name of its own.
+    own = f"{kind.__module__}.{kind.__qualname__}"
+    return issubclass(kind, np.generic) or (is_class and _KNOWN_CLASSES.fullmatch(own) is not None)
 
 
 def reader_of_files(thing: Any) -> str | None:
