@@ -26,43 +26,7 @@ from servers import PYTHON, Running, running
 
 RATE_S, CONNECTIONS = 400.0, 4
 ROW = [5.1, 3.5, 1.4, 0.2]
-CODE = """
-import os
-import time
-
-import numpy as np
-
-import lading
-
-KEPT = []
-
-
-def misbehave(value):
-    if value == 1001:
-        os._exit(3)
-    if value == 1002:
-        os.kill(os.getpid(), 9)
-    if value == 1003:
-        time.sleep(600)
-    if value == 1004:
-        while True:
-            KEPT.append(np.ones(10_000_000))
-    if value == 1005:
-        for _ in range(1000):
-            print("x" * 100_000)
-    if value == 1006 and os.fork() == 0:
-        time.sleep(1)
-        os._exit(0)
-    if value == 1007:
-        raise ValueError("a value that it does not like")
-
-
-class Faulty(lading.Model):
-    def predict(self, inputs):
-        for value in inputs["X"][:, 0].tolist():
-            misbehave(value)
-        return {"value": inputs["X"][:, 0] * 2}
-"""
+CODE = Path(__file__).parents[1] / "tests" / "support" / "faulty_model.py"
 FAULTS = {
     "a usual answer": 2,
     "a row that raises": 1007,
@@ -113,8 +77,7 @@ def server(folder: Path) -> Iterator[Running]:
 
 def pack_faulty(folder: Path) -> Path:
     """Pack the class that misbehaves for some values, and not for those of its samples."""
-    (folder / "faulty_model.py").write_text(CODE)
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(CODE.parent))
     from faulty_model import Faulty
 
     rows = np.linspace(0, 1, 20).reshape(-1, 1)

@@ -26,45 +26,7 @@ from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("python-models")]
 
-FAULTY = """
-import os
-import subprocess
-import sys
-import time
-from typing import Self
-
-import numpy as np
-
-import lading
-
-KEPT = []
-
-
-def misbehave(value):
-    if value == 1001:
-        os._exit(3)
-    if value == 1002:
-        os.kill(os.getpid(), 9)
-    if value == 1003:
-        time.sleep(600)
-    if value == 1004:
-        while True:
-            KEPT.append(np.ones(10_000_000))
-    if value == 1005:
-        for _ in range(1000):
-            print("x" * 100_000)
-    if value == 1006 and os.fork() == 0:
-        time.sleep(600)
-    if value == 1007:
-        raise ValueError("a value that it does not like")
-
-
-class Faulty(lading.Model):
-    def predict(self, inputs):
-        for value in inputs["X"][:, 0].tolist():
-            misbehave(value)
-        return {"value": inputs["X"][:, 0] * 2}
-"""
+FAULTY = Path(__file__).parents[1] / "support" / "faulty_model.py"
 FLAGS = ("--allow", "code", "--process-memory-mb", "600", "--deadline-s", "8", "--grpc-port", "-1")
 
 
@@ -81,7 +43,7 @@ def faulty(tmp_path_factory, cache) -> Path:
     """Pack the class that misbehaves for some values, and not for those of its samples."""
     folder = tmp_path_factory.mktemp("faulty")
 
-    (folder / "faulty.py").write_text(FAULTY)
+    shutil.copy(FAULTY, folder / "faulty.py")
     sys.path.insert(0, str(folder))
     try:
         model = importlib.import_module("faulty").Faulty
