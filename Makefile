@@ -42,13 +42,14 @@ fix: $(READY)  ## fix format and lint, write the generated pages of docs/referen
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/reference.py
 
-test: bytecode  ## all but test-clients, slow tests and real services included: what CI runs
+test: bytecode  ## all but test-clients and the rest of long tables, real services included: what CI runs
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint made-ahead
 	$(BIN)/pytest -q -m alone $(ALONE)
 	@$(call ENGINE_TESTS,-m "not slow")
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone" --durations 10
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone and not wide" --durations 10
 
-test-engines: bytecode  ## every test of PyTorch, TensorFlow and CatBoost, each in an environment of its own
+test-engines: bytecode  ## long tables to the last row: boosters, and each framework in an environment of its own
+	$(BIN)/pytest -q -n $(WORKERS) -m wide tests/convert
 	scripts/engines
 	@$(call ENGINE_TESTS)
 

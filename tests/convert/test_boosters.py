@@ -36,7 +36,10 @@ CASES = [("xgboost", *case) for case in xgboost_cases()] + [("lightgbm", *case) 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("framework", "train"),
-    [pytest.param(framework, train, id=f"{framework}, {name}") for framework, name, train in CASES],
+    [
+        pytest.param(framework, train, id=f"{framework}, {name}", marks=[pytest.mark.wide] if at % 4 else [])
+        for at, (framework, name, train) in enumerate(CASES)
+    ],
 )
 def test_rows_that_packing_never_saw_are_answered_as_by_the_framework(tmp_path, framework, train):
     with warnings.catch_warnings():
