@@ -67,9 +67,15 @@ HARD = {
 }
 
 
+# Each is packed, proved and asked in processes of its own; one of each kind is enough every day.
+DAILY = {"a clusterer that keeps a function", "sparse leaves", "two labels", "a map", "hashed texts"}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("environments")
-@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in DAILY else [pytest.mark.wide]) for name in HARD]
+)
 def test_what_onnx_cannot_hold_answers_new_rows_with_the_same_bits_and_runs_no_code(name, tmp_path):
     estimator, rows, target = HARD[name]
     model = estimator.fit(rows[:60], target[:60])
