@@ -20,7 +20,7 @@ def small(folder: Path) -> Path:
 
 
 def small_in_python(folder: Path) -> Path:
-    """Train the same network, and pack it to run in scikit-learn; beside it lies the file of joblib."""
+    """Train the same network, and pack it to run in scikit-learn; its file of joblib is beside it."""
     import joblib
     from sklearn.datasets import load_iris
     from sklearn.neural_network import MLPClassifier
