@@ -1,0 +1,111 @@
+"""Models in Python in real containers: their environment is a layer, built without an engine."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import httpx
+import numpy as np
+import pytest
+
+import lading
+from lading.bundle import Bundle
+from lading.image.equivalence import compare
+from support.environments import environments  # noqa: F401 - a fixture
+from support.image_environment import Registries, address, container_log, start_container, wait_ready
+from support.images import run
+from support.python_bundles import FILES, python_bundle
+from support.server_process import serving
+from support.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("containers"),
+    pytest.mark.usefixtures("environments"),
+]
+
+OTHER_NUMPY = "2.4.1"
+"""Another one than that of the runtime image and of the tests."""
+WAVES = """
+import numpy as np
+
+import lading
+
+
+class Waves(lading.Model):
+    def predict(self, inputs):
+        x = inputs["X"].astype("f8")
+        version = int(np.__version__.replace(".", ""))
+        return {
+            "norm": np.linalg.norm(np.sin(x) ** 3, axis=1),
+            "numpy": np.where(x[:, 0] == 1000, version, 0),
+        }
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A packed class, its image, and an image in which a bundle with the same lock is beside it."""
+
+    bundle: Bundle
+    alone: dict
+    both: dict
+
+
+@pytest.fixture(scope="module")
+def built(registries: Registries, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("waves")
+    (folder / "waves.py").write_text(WAVES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        bundle = lading.pack(
+            importlib.import_module("waves").Waves,
+            name="waves",
+            owner="ml@example.com",
+            samples=np.random.default_rng(3).normal(size=(20, 4)),
+            requirements=[f"numpy=={OTHER_NUMPY}"],
+            to=folder / "waves.bundle",
+        )
+    lock = (bundle.path / "environment.lock").read_bytes()
+    other = python_bundle(folder / "doubled.bundle", {**FILES, "environment.lock": lock})
+    alone = registries.build(str(bundle.path), "waves:1")
+    return Built(bundle, alone, registries.build(str(bundle.path), "waves:2", str(other.path)))
+
+
+def test_bundles_with_one_lock_share_its_layer_which_is_the_same_each_time_it_is_built(built):
+    assert built.alone["environments"] == built.both["environments"]
+    (environment,) = built.both["environments"]
+    assert [entry["environment"] for entry in built.both["bundles"]] == [environment["lock"]] * 2
+    # The registry had it already: what was sent again is less than any part of numpy.
+    assert built.both["bytes_sent"] < 1_000_000 < built.alone["bytes_sent"]
+
+
+def test_a_container_with_another_numpy_answers_as_the_environment_that_packed(built):
+    container = start_container(built.both["image"], "serve", "--allow", "code")
+    url = "http://" + address(container, "http")
+    wait_ready(url)
+    with serving(built.bundle.path, flags=("--allow", "code")) as reference:
+        wait_ready(reference.url)
+        comparison = compare(url, reference.url, built.bundle)
+    assert (comparison.rows > 200, comparison.differing) == (True, 0), comparison.first
+    body = {"data": [[1000, 2, 3, 4]], "outputs": ["numpy"]}
+    answer = httpx.post(f"{url}/models/waves/predict", json=body).json()
+    assert answer["outputs"]["numpy"] == [int(OTHER_NUMPY.replace(".", ""))]
+    versions = run(
+        "podman", "exec", container, "/usr/bin/python3", "-c", "import numpy; print(numpy.__version__)"
+    )
+    assert versions.strip() == np.__version__ != OTHER_NUMPY
+    run("podman", "rm", "--force", "--time=5", container)
+
+
+def test_a_container_that_does_not_allow_code_runs_none(built):
+    container = start_container(built.both["image"])
+    url = "http://" + address(container, "http")
+    wait_until(
+        lambda: httpx.get(f"{url}/health").json()["health"] == "failed", 30, lambda: container_log(container)
+    )
+    assert "expected nothing of its own that runs, found its own code" in httpx.get(f"{url}/health").text
+    refused = httpx.post(f"{url}/models/waves/predict", json={"data": [[1, 2, 3, 4]]})
+    assert refused.status_code == 503
+    run("podman", "rm", "--force", "--time=5", container)
