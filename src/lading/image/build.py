@@ -187,6 +187,7 @@ class _Build:
         python = find_python_of_lading(self._base, manifest, config, skip)
         for bundle in self._bundles:
             _check_python(bundle.entry, python, self._base.where)
+        # The base may have been built with a bundle of the same lock.
         for entry in held:
             needed.pop(entry.lock, None)
         layers = []

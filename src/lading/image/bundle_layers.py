@@ -75,5 +75,8 @@ def _python_fields(manifest: Manifest, lock: EnvironmentLock | None) -> dict[str
     """Return what an image states about a bundle that runs in Python, nothing about any other."""
     if lock is None:
         return {}
-    executes = str(manifest.executes or "no")
-    return {"environment": lock.digest, "python": manifest.python, "executes": executes}
+    return {
+        "environment": lock.digest,
+        "python": manifest.python,
+        "executes": manifest.executes_text,
+    }

@@ -68,6 +68,7 @@ def environment_layer(
     site.mkdir(parents=True)
     for wheel in collect_wheels(downloads, downloads, python=python.version, architecture=architecture):
         _install(wheel, root, site)
+    # What hosts check when they open an environment is checked here too, before it is in any image.
     difference = find_difference(root, lock, python.version)
     if difference is not None:
         raise EnvironmentFailed(label, expected="what its lock names", found=difference)
@@ -102,6 +103,7 @@ def _fetch(
     if done.code == 0:
         return
     reason = known_reason(done, wheels, DEFAULT_TIMEOUT_S)
+    # Its own words may hold the address of an index, and so a password.
     if reason is None:
         raise EnvironmentFailed(label, expected="pip to fetch its wheels", found=last_words(done, settings))
     raise EnvironmentFailed(label, expected=reason.expected, found=reason.found, hint=reason.hint)
@@ -117,6 +119,7 @@ def _install(wheel: Wheel, root: Path, site: Path) -> None:
         path = _destination(info.filename, data, root, site)
         if path is None:
             continue
+        # Beside the metadata: the name of that folder is the wheel's own.
         if info.filename.endswith(".dist-info/METADATA"):
             record = path.with_name("RECORD")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,8 +139,10 @@ def _destination(name: str, data: bytes, root: Path, site: Path) -> Path | None:
     scheme, path = scheme_path(name)
     if scheme in LIBRARY_SCHEMES:
         return site / path
+    # Some packages keep shared libraries there, such as those of MKL.
     if scheme == "data":
         return root / path
+    # A script names the Python of the machine that installs it; a program does not.
     return root / "bin" / path if scheme == "scripts" and not data.startswith(b"#!") else None
 
 
