@@ -141,6 +141,7 @@ def workload(
     memory_mb = max((numbers["memory_mb"] for numbers in measured), default=estimate)
     process_mb = 0.0
     if runs_in_python:
+        # Older evidence has one number for both: it counts for each process then.
         processes = [numbers.get("process_memory_mb", numbers["memory_mb"]) for numbers in measured]
         process_mb = max(processes, default=UNMEASURED_PROCESS_MB + estimate)
         memory_mb = max(0.0, memory_mb - process_mb) if measured else estimate

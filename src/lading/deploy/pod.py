@@ -242,6 +242,7 @@ def processes_mb(work: Workload) -> float:
     """Return the memory of all model processes: what each may allocate at most, else took, and a quarter."""
     if not work.runs_in_python:
         return 0.0
+    # A limit is a promise: beyond it the process is ended, so nothing is added to it.
     each = work.options.process_memory_mb or 1.25 * work.process_mb
     return work.options.model_processes * each
 
@@ -249,6 +250,7 @@ def processes_mb(work: Workload) -> float:
 def _processes_text(work: Workload) -> str:
     if not work.runs_in_python:
         return ""
+    # What a reader needs to compute the number above again.
     limit, count = work.options.process_memory_mb, work.options.model_processes
     each = f"{limit} MB, their limit," if limit else f"1.25 × {work.process_mb:.0f} MB"
     return f" + {count} × {each} for {'its process' if count == 1 else 'its processes'}"
