@@ -45,6 +45,7 @@ def layer_of(lock, folder, wheels, python=HERE):
     return environment_layer(lock, python, architecture="amd64", folder=folder, wheels=wheels)
 
 
+@pytest.mark.slow
 def test_the_layer_is_an_environment_that_runs_and_has_what_its_lock_names(lock, wheels, tmp_path):
     layer = layer_of(lock, tmp_path / "built", wheels)
     with tarfile.open(layer.layer.path) as archive:
@@ -88,6 +89,18 @@ def test_data_and_programs_of_a_wheel_are_installed_and_scripts_are_not(wheels, 
         names = {member.name.removeprefix(top) for member in archive if not member.isdir()}
     assert {"share/a.txt", "bin/a", "bin/python", "pyvenv.cfg", "environment.lock"} <= names
     assert {"bin/b", "bin/run"}.isdisjoint(names)
+
+
+@pytest.mark.slow
+def test_a_package_that_holds_other_packages_keeps_their_metadata(wheels, tmp_path):
+    inner = {f"a/_vendor/other-2.0.dist-info/{name}": name for name in ("METADATA", "RECORD")}
+    lock = lock_of([write_wheel(wheels, "tiny-scale", files=inner)])
+    layer = layer_of(lock, tmp_path / "built", wheels)
+    with tarfile.open(layer.layer.path) as archive:
+        archive.extractall(tmp_path / "image", filter="fully_trusted")
+    (site,) = (tmp_path / "image" / FOLDER).glob("*/lib/*/site-packages")
+    assert {name: (site / name).read_text() for name in inner} == inner
+    assert "tiny_scale/__init__.py,sha256=" in (site / "tiny_scale-1.0.dist-info" / "RECORD").read_text()
 
 
 @pytest.mark.slow

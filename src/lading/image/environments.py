@@ -26,6 +26,7 @@ from lading.image.wheels import (
     collect_wheels,
     download_options,
     is_library,
+    is_metadata,
     scheme_path,
     verified_files,
 )
@@ -120,7 +121,7 @@ def _install(wheel: Wheel, root: Path, site: Path) -> None:
         if path is None:
             continue
         # Beside the metadata: the name of that folder is the wheel's own.
-        if info.filename.endswith(".dist-info/METADATA"):
+        if is_metadata(info.filename, "METADATA"):
             record = path.with_name("RECORD")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

@@ -82,7 +82,8 @@ def unpack(wheel: Wheel) -> dict[str, LayerFile]:
 def verified_files(wheel: Wheel) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
     """Iterate over the files of a wheel but its RECORD, each checked against that. Raises `ImageInvalid`."""
     with _open_wheel(wheel) as archive:
-        record = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
+        # Its own: a package may hold other packages, with their metadata, in its folders.
+        record = next((name for name in archive.namelist() if is_metadata(name, "RECORD")), None)
         if record is None:
             raise ImageInvalid(f"wheel `{wheel.path}`", expected="a RECORD of its files", found="none")
         # RECORD: path, digest and size of every file (PEP 376).
@@ -233,6 +234,11 @@ def scheme_path(name: str) -> tuple[str, str]:
         raise ImageInvalid("wheel", expected="names below its root", found=f"`{name}`")
     match = re.fullmatch(r"[^/]+\.data/([a-z]+)/(.+)", name)
     return ("purelib", name) if match is None else (match[1], match[2])
+
+
+def is_metadata(path: str, name: str) -> bool:
+    """Return whether a file of a wheel is the one of this name in its own metadata."""
+    return path.endswith(f".dist-info/{name}") and path.count("/") == 1
 
 
 def is_library(path: str) -> bool:
