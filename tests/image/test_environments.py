@@ -109,6 +109,16 @@ def test_a_wheel_with_another_hash_is_refused_with_its_name(lock, wheels, tmp_pa
     with pytest.raises(EnvironmentFailed, match=r"expected `tiny-trees==1\.0` with sha256:") as caught:
         layer_of(lock, tmp_path / "built", wheels)
     assert caught.value.found.startswith("sha256:")
+    assert "another file than the one that was packed with" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_lock_of_another_platform_is_refused_with_the_option_that_names_it(lock, wheels, tmp_path):
+    (wheels / "tiny_trees-1.0-py3-none-any.whl").unlink()
+    (tmp_path / "built").mkdir()
+    with pytest.raises(EnvironmentFailed, match=r"on s390x: .*`tiny-trees") as caught:
+        environment_layer(lock, HERE, architecture="s390x", folder=tmp_path / "built", wheels=wheels)
+    assert "--platform" in caught.value.hint
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 import lading
 from lading.bundle import Bundle
@@ -21,6 +22,7 @@ from lading.image.equivalence import compare
 from lading.image.references import open_source
 from support.image_environment import Registries, address, container_log, start_container, wait_ready
 from support.images import run
+from support.pods import Replica
 from support.python_bundles import FILES, python_bundle
 from support.server_process import serving
 from support.waiting import wait_until
@@ -145,6 +147,24 @@ def test_an_image_of_a_model_in_python_is_verified_in_its_own_runtime(registries
     assert answer["holds"]
     assert (checks["golden"], checks["equivalence"]) == ("passed", "passed")
     assert answer["evidence"]["numbers"]["process_memory_mb"] > 10
+
+
+def test_a_pod_of_the_memory_in_its_manifest_runs_the_model_processes(registries, built, tmp_path):
+    ref = registries.lading("push", built.bundle.path).strip()
+    image = f"{registries.address}/waves@{built.alone['digest']}"
+    chosen = ("--pattern", "in-image", "--image", image, "--allow", "code", "--model-processes", "2")
+    verified = registries.lading("verify", ref, "--allow", "code", "--json")
+    assert json.loads(verified)["evidence"]["numbers"]["process_memory_mb"] > 10
+    printed = registries.lading("deploy", "kubernetes", ref, *chosen)
+    manifests = list(yaml.safe_load_all(printed))
+    pod = Replica(tmp_path, "waves", 1)
+    try:
+        pod.play(next(manifest for manifest in manifests if manifest["kind"] == "Deployment"))
+        answer = httpx.post(f"{pod.url}/models/waves/predict", json={"data": [[1, 2, 3, 4]]})
+        assert answer.status_code == 200
+        pod.down()
+    finally:
+        pod.remove()
 
 
 def has_failed(url: str) -> bool:

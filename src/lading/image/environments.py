@@ -27,6 +27,7 @@ from lading.image.wheels import (
     download_options,
     is_library,
     is_metadata,
+    is_of_this_machine,
     scheme_path,
     verified_files,
 )
@@ -37,6 +38,7 @@ from lading.runtime.python.installers import PipSettings, pip_command, read_pip_
 
 FOLDER = "lading/environments"
 """Where a server in an image finds its environments (`lading.settings.ready_environments_folder`)."""
+_PLATFORM_HINT = "a lock is for the platform that packed the bundle: name that one with `--platform`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,12 @@ def _fetch(
     """Fetch the wheels of the lock for the image's platform; pip takes none whose hash it does not name."""
     pip = pip_command()
     if pip is None:
-        hint = "install pip where images are built: no image needs it"
-        raise ExtraMissing("`lading image build`", expected="pip to fetch wheels", found="none", hint=hint)
+        raise ExtraMissing(
+            "`lading image build`",
+            expected="pip to fetch wheels",
+            found="none",
+            hint="install pip where images are built: no image needs it",
+        )
     requirements = downloads / "environment.lock"
     requirements.write_bytes(lock.to_bytes())
     settings = PipSettings() if wheels is not None else read_pip_settings()
@@ -107,7 +113,8 @@ def _fetch(
     # Its own words may hold the address of an index, and so a password.
     if reason is None:
         raise EnvironmentFailed(label, expected="pip to fetch its wheels", found=last_words(done, settings))
-    raise EnvironmentFailed(label, expected=reason.expected, found=reason.found, hint=reason.hint)
+    hint = reason.hint if is_of_this_machine(architecture) else _PLATFORM_HINT
+    raise EnvironmentFailed(label, expected=reason.expected, found=reason.found, hint=hint)
 
 
 def _install(wheel: Wheel, root: Path, site: Path) -> None:

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -206,6 +207,11 @@ def _download(source: Path, folder: Path, python: str, architecture: str) -> Non
         error = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr)
         where = f"wheels of `{source}` for Python {python} on {architecture}"
         raise UsageError(where, expected="pip to fetch them", found=error.strip()[:500])
+
+
+def is_of_this_machine(architecture: str) -> bool:
+    """Return whether an architecture, as images name it, is that of this machine."""
+    return _MACHINES.get(architecture, architecture) == platform.machine()
 
 
 def _platform_tags(architecture: str) -> Iterator[str]:
