@@ -12,11 +12,12 @@ import pytest
 
 from lading.bundle.environment_lock import EnvironmentLock, lock_of
 from lading.errors import EnvironmentFailed, EnvironmentPythonMissing, ImageInvalid
+from lading.image import read_config, read_manifest
 from lading.image.build import build
 from lading.image.bundle_layers import from_bundle
 from lading.image.environments import FOLDER, environment_layer
 from lading.image.inspect import inspect
-from lading.image.interpreter import SCRIPT, ImagePython
+from lading.image.interpreter import SCRIPT, ImagePython, find_python_of_lading
 from lading.image.layers import LayerFile
 from lading.image.references import open_source, open_target
 from lading.runtime.python.environments import EnvironmentStore
@@ -168,7 +169,11 @@ def test_bundles_with_one_lock_share_a_layer_and_a_base_that_has_it_is_not_given
 
 @pytest.mark.parametrize(
     ("first_line", "env"),
-    [("#!/usr/bin/python3.9", ()), ("#!/usr/local/bin/python", ("PYTHON_VERSION=3.9.2",))],
+    [
+        ("#!/usr/bin/python3.9", ()),
+        ("#!/usr/local/bin/python", ("PYTHON_VERSION=3.9.2",)),
+        ("#!/usr/bin/env python3", ("PYTHON_VERSION=3.9.2",)),
+    ],
 )
 def test_a_base_with_another_python_than_the_bundle_is_refused_with_both(tmp_path, first_line, env):
     layer = from_bundle(python_bundle(tmp_path / "doubled"))
@@ -176,6 +181,24 @@ def test_a_base_with_another_python_than_the_bundle_is_refused_with_both(tmp_pat
     with pytest.raises(EnvironmentPythonMissing, match=r"expected Python 3\.11, found Python 3\.9"):
         build(base, [layer], open_target(f"oci:{tmp_path / 'out'}:image"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("first_line", "path"),
+    [
+        ("#!/usr/bin/python3.9", "/usr/bin/python3.9"),
+        ("#!/usr/bin/env python3", "/usr/local/bin/python3"),
+        ("#!/opt/python", "/opt/python"),
+    ],
+)
+def test_the_python_of_an_image_is_the_one_that_its_program_names(tmp_path, first_line, path):
+    source = open_source(base_with(tmp_path / "base", first_line, env=("PYTHON_VERSION=3.9.2",)))
+    manifest = read_manifest(source.root(), source.where)
+    config = read_config(source, manifest)
+    assert find_python_of_lading(source, manifest, config, ()) == ImagePython("3.9", path)
+    # What is known to be a bundle or an environment is not read.
+    with pytest.raises(ImageInvalid, match="expected a Python"):
+        find_python_of_lading(source, manifest, config, set(config["rootfs"]["diff_ids"]))
 
 
 def test_a_base_without_lading_has_no_python_for_a_bundle(tmp_path):

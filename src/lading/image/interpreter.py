@@ -16,7 +16,9 @@ from lading.image import Manifest, Source, environment_of
 from lading.image.layers import MAX_UNPACKED_BYTES, open_tar
 
 SCRIPT = "usr/local/bin/lading"
-_FIRST_LINE = re.compile(rb"#!\s*(/\S*/python(3\.\d+)?)\s*\n")
+_FIRST_LINE = re.compile(rb"#!\s*(/\S*/python(3\.\d+)?|/usr/bin/env python3)\s*\n")
+# Where Docker's official images have their Python, before any other on the path.
+_OFFICIAL = "/usr/local/bin/python3"
 # The longest first line that Linux reads.
 _LINE_BYTES = 256
 
@@ -44,11 +46,12 @@ def find_python_of_lading(
             match = _FIRST_LINE.match(_read_script(file, source.where))
         if match is None:
             continue
-        # Docker's official images of Python state the version, and have a program without it in its name.
+        # Those state the version, and a name of the program need not have it.
         stated = environment_of(config.get("config") or {}).get("PYTHON_VERSION", "")
         version = match[2].decode() if match[2] else ".".join(stated.split(".")[:2])
+        path = _OFFICIAL if match[1].startswith(b"/usr/bin/env") else match[1].decode()
         if version:
-            return ImagePython(version, match[1].decode())
+            return ImagePython(version, path)
     raise ImageInvalid(
         f"base `{source.where}`",
         expected=f"a Python that its `/{SCRIPT}` names, with its version",
