@@ -20,9 +20,11 @@ COPY requirements/image.txt pyproject.toml README.md LICENSE ./
 RUN python3 -m pip install --no-cache-dir --no-compile --target /opt/libraries -r image.txt \
  && python3 -m compileall -q --invalidation-mode unchecked-hash -s /opt/libraries -p /opt/lading/lib /opt/libraries
 COPY src ./src
+# The first line of the program says for which Python `lading image build` makes environments.
 RUN python3 -m pip install --no-cache-dir --no-compile --no-deps --target /opt/itself . \
  && python3 -m compileall -q --invalidation-mode unchecked-hash -s /opt/itself -p /opt/lading/lib /opt/itself \
- && printf '#!/usr/bin/env python3\nimport sys\nfrom lading.cli import main\nsys.exit(main())\n' >/opt/program \
+ && program="$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')" \
+ && printf '#!%s\nimport sys\nfrom lading.cli import main\nsys.exit(main())\n' "$program" >/opt/program \
  && chmod 0755 /opt/program
 
 FROM ${BASE}

@@ -12,6 +12,9 @@ Pattern = Literal["load", "in-image", "foreign"]
 # Five heartbeats of 3 s may be lost before a replica counts as gone.
 GONE_AFTER_S = 15.0
 
+# What a server did not report, as one of an older lading does not.
+UNKNOWN = "unknown"
+
 
 class ReplicaModel(msgspec.Struct, frozen=True, kw_only=True):
     """One version that a replica has loaded, or tried to load."""
@@ -24,6 +27,10 @@ class ReplicaModel(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = ""
     owner: str = ""
     input_format: str = ""
+    executes: str = UNKNOWN  # of its own, when it is loaded: `no`, `code` or `pickle`
+    # Of a model in Python: the digest of its lock, and its version of Python.
+    environment: str = ""
+    python: str = ""
     # What a foreign server calls a version that is no number; `version` is 0 then.
     version_text: str = ""
     requests: int = 0

@@ -336,6 +336,11 @@ def bundles_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("LADING_BUNDLES") or "/lading/bundles")
 
 
+def ready_environments_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of an image's environments: ``LADING_ENVIRONMENTS``, else `/lading/environments`."""
+    return Path(environ.get("LADING_ENVIRONMENTS") or "/lading/environments")
+
+
 def actor(name: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return who acts: `name`, else ``LADING_ACTOR``, or None if neither is set."""
     return name or environ.get("LADING_ACTOR") or None

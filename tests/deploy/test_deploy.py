@@ -26,7 +26,16 @@ def test_in_image_requires_the_digest_of_the_image(image):
         Options(pattern="in-image", image=image)
 
 
-@pytest.mark.parametrize("option", [{"namespace": "Models"}, {"secret": "a b"}, {"cpus": 0}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"namespace": "Models"},
+        {"secret": "a b"},
+        {"cpus": 0},
+        {"model_processes": 0},
+        {"wheels_claim": "a b"},
+    ],
+)
 def test_values_that_a_cluster_would_refuse_are_refused_here(option):
     with pytest.raises(InvalidSetting):
         Options(pattern="load", image=IMAGE, **option)

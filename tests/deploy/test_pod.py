@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import pytest
 
+from lading.deploy import Options, workload
 from lading.deploy.kubernetes import manifests
 from lading.deploy.pod import memory_mib
 from lading.deploy.yamltext import documents
-from lading.settings import serve_settings
-from support.workloads import IMAGE, by_kind, pod_spec_of, server_of, version, work
+from lading.settings import environments_folder, serve_settings
+from support.workloads import (
+    IMAGE,
+    by_kind,
+    evidence,
+    pod_spec_of,
+    python_work,
+    server_of,
+    version,
+    work,
+)
 
 
 @pytest.mark.parametrize("pattern", ["in-image", "load"])
@@ -92,6 +102,62 @@ def test_memory_is_the_measured_memory_of_the_model_plus_that_of_the_server():
     server = server_of(manifests(work()))
     assert server["resources"]["requests"]["memory"] == f"{memory_mib(40.0)}Mi"
     assert server["resources"]["limits"] == {"memory": f"{memory_mib(40.0)}Mi"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "memory"),
+    [
+        ({}, memory_mib(40.0, 250.0)),
+        ({"model_processes": 3}, memory_mib(40.0, 750.0)),
+        # What a process may allocate, and not what it took.
+        ({"model_processes": 3, "process_memory_mb": 600}, memory_mib(40.0, 1800.0)),
+    ],
+)
+def test_memory_has_room_for_every_model_process(chosen, memory):
+    server = server_of(manifests(python_work(**chosen)))
+    assert server["resources"]["limits"] == {"memory": f"{memory}Mi"}
+
+
+def test_memory_of_processes_that_nobody_measured_is_estimated():
+    options = Options(pattern="in-image", image=IMAGE, model_processes=2)
+    unmeasured = workload(version(size_bytes=10_000_000), options, [], runs_in_python=True)
+    assert (unmeasured.memory_mb, unmeasured.process_mb) == (30.0, 542.0)
+    # Evidence of an older lading has one number for both.
+    older = workload(version(), options, [evidence(240.0)], runs_in_python=True)
+    assert (older.memory_mb, older.process_mb) == (0.0, 240.0)
+    text = " ".join(documents(manifests(unmeasured)).replace("# ", "").split())
+    assert "+ 2 × 1.25 × 542 MB for its processes." in text
+
+
+def test_a_model_in_python_has_its_settings_and_others_have_none_of_them():
+    chosen = {"allow": "code", "model_processes": 2, "process_memory_mb": 600, "wheels_claim": "wheels"}
+    container = server_of(manifests(python_work(**chosen)))
+    environ = {variable["name"]: variable["value"] for variable in container["env"]}
+    settings = serve_settings({}, environ)
+    assert (settings.allow, settings.model_processes, settings.process_memory_mb) == ("code", 2, 600)
+    mounted = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
+    assert mounted[settings.wheels] is True
+    names = {variable["name"] for variable in server_of(manifests(work()))["env"]}
+    assert {"LADING_ALLOW", "LADING_MODEL_PROCESSES", "XDG_CACHE_HOME"}.isdisjoint(names)
+
+
+def test_an_environment_that_the_pod_builds_has_a_volume_and_time_and_one_in_the_image_needs_neither():
+    spec = pod_spec_of(manifests(python_work("load")))
+    server, environ = spec["containers"][0], {}
+    for variable in server["env"]:
+        environ[variable["name"]] = variable["value"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    mounts = {mount["mountPath"]: mount["name"] for mount in server["volumeMounts"]}
+    folder = str(environments_folder(environ))
+    assert "emptyDir" in volumes[mounts[folder]]
+    # An installer links to what it keeps, which only works on the same volume.
+    assert environ["XDG_CACHE_HOME"].startswith(f"{folder}/")
+    deadline_s = by_kind(manifests(python_work("load")))["Deployment"]["spec"]["progressDeadlineSeconds"]
+    assert 500 < time_to_fail_s(server["startupProbe"]) < deadline_s
+    assert folder not in {mount["mountPath"] for mount in spec["initContainers"][0]["volumeMounts"]}
+    ready = server_of(manifests(python_work("in-image")))
+    assert {mount["name"] for mount in ready["volumeMounts"]} == {"tmp", "cache"}
+    assert ready["startupProbe"] == server_of(manifests(work("in-image")))["startupProbe"]
 
 
 def test_credentials_come_from_secrets_by_name(monkeypatch):

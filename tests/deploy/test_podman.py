@@ -1,19 +1,16 @@
 """Deployments of both patterns run by ``podman play kube``: two replicas, rolled one at a time under load.
 
-Catalog and store are a PostgreSQL and a docker-registry of the test's own. `for_podman` changes in the
-manifests what podman 4.3 does not support, each with its reason.
+Catalog and store are a PostgreSQL and a docker-registry of the test's own.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,79 +21,12 @@ from lading.deploy import REGISTRY_SECRET, Pattern
 from lading.registry import Registry
 from support.bundles import linear_bundle
 from support.images import lading, run
-from support.ports import free_port
+from support.pods import Replica
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("containers")]
 
 ROW = {"data": [[5.1, 3.5, 1.4, 0.2]]}
-
-
-class Replica:
-    """One pod of the Deployment on a port of its own."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        self.folder, self.number, self.port = folder, number, free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.file: Path | None = None
-        self.grace_s = 0
-
-    def play(self, manifest: Any) -> None:
-        self.file = (
-            self.folder / f"{manifest['metadata']['annotations']['com.lading.version']}-{self.number}.yaml"
-        )
-        self.file.write_text(yaml.safe_dump(for_podman(manifest, self.number, self.port)))
-        self.grace_s = manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        run("podman", "play", "kube", "--quiet", str(self.file))
-        wait_until(self.is_ready, 30, lambda: run("podman", "ps", "--all"))
-
-    def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/models/iris/health").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def remove(self) -> None:
-        """Remove what a failed test left behind, so that the names of the next one's pods are free."""
-        name = f"iris-{self.number}-pod-0"
-        subprocess.run(["podman", "pod", "rm", "--force", name], capture_output=True, check=False)
-
-    def down(self) -> None:
-        # podman's `--down` alone kills immediately; Kubernetes gives a pod its grace period.
-        run("podman", "pod", "stop", f"--time={self.grace_s}", f"iris-{self.number}-pod-0")
-        run("podman", "play", "kube", "--down", str(self.file))
-
-
-def for_podman(manifest: Any, number: int, port: int) -> Any:
-    """Change what podman 4.3 does not support: two pods on one port, probes without curl in the image."""
-    made = json.loads(json.dumps(manifest))
-    made["metadata"]["name"] = f"iris-{number}"
-    spec = made["spec"]["template"]["spec"]
-    spec["hostNetwork"] = True
-    # With `Always`, podman restarts an init container that has succeeded again and again.
-    spec["restartPolicy"] = "OnFailure"
-    (server,) = spec["containers"]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        del server[probe]
-    settings = {
-        "LADING_HOST": "127.0.0.1",
-        "LADING_PORT": str(port),
-        "LADING_GRPC_PORT": "0",
-        "LADING_DRAIN_DELAY_S": "1",
-    }
-    for variable in server["env"]:
-        variable["value"] = settings.get(variable["name"], variable["value"])
-    del server["ports"]
-    # podman 4.3 creates one volume for all emptyDirs of the same name, even of different pods.
-    mounts = [mount for container in containers_of(spec) for mount in container["volumeMounts"]]
-    for volume in (*spec["volumes"], *mounts):
-        volume["name"] += f"-{number}"
-    return made
-
-
-def containers_of(spec: Any) -> list[Any]:
-    """Return all containers of a pod."""
-    return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
 class Endpoints:
@@ -202,7 +132,7 @@ def users_and_roots() -> set[str]:
 
 @pytest.fixture
 def replicas(tmp_path) -> Iterator[list[Replica]]:
-    pods = [Replica(tmp_path, number) for number in (1, 2)]
+    pods = [Replica(tmp_path, "iris", number) for number in (1, 2)]
     yield pods
     for replica in pods:
         replica.remove()

@@ -26,7 +26,7 @@ from lading.registry import Registry
 from lading.release import HeaderRule, Plan
 from support.bundles import linear_bundle
 from support.recorded_evidence import push_proved
-from support.workloads import IMAGE, canary, release, version, work
+from support.workloads import IMAGE, canary, python_work, release, version, work
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-clients"
@@ -55,6 +55,8 @@ def every_variant() -> dict[str, list[Any]]:
         "in-image-listed": manifests(work("in-image", secret="registry")),
         "load": manifests(work("load")),
         "load-login": manifests(bare),
+        "python-in-image": manifests(python_work("in-image", model_processes=2)),
+        "python-load": manifests(python_work("load", wheels_claim="wheels", process_memory_mb=600)),
         "canary-in-image": canary("in-image"),
         "canary-load": canary(),
     }

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from lading.errors import NotSupported
 from lading.image import Origin
 from lading.image.build import build
 from lading.image.bundle_layers import from_bundle, from_registry
@@ -45,11 +42,12 @@ def test_a_bundle_that_is_open_here_gives_the_same_layer_without_a_version(tmp_p
     assert (layer.origin, pushed.origin) == (None, Origin("registry.lan", "models"))
 
 
-def test_a_bundle_in_python_is_refused_until_images_have_its_environment(tmp_path):
+def test_the_layer_of_a_bundle_in_python_has_the_lock_of_its_environment(tmp_path):
     bundle = python_bundle(tmp_path / "doubled.bundle")
     with Registry.open(str(tmp_path / "registry")) as registry:
         version = registry.push(bundle)
-        with pytest.raises(NotSupported, match="whose environment images do not have yet"):
-            from_registry(version.ref, registry, None)
-    with pytest.raises(NotSupported, match="load it from the registry"):
-        from_bundle(bundle)
+        layers = [from_registry(version.ref, registry, None), from_bundle(bundle)]
+    for layer in layers:
+        assert layer.lock == bundle.lock()
+        assert layer.entry.environment == bundle.lock().digest
+        assert (layer.entry.python, layer.entry.executes) == ("3.11", "code")

@@ -76,6 +76,12 @@ def test_the_runtime_of_the_dockerfile_serves_a_bundle(dockerfile_runtime, tmp_p
     run("podman", "rm", "--force", "--time=5", identity)
 
 
+def test_the_program_of_the_dockerfile_names_its_python_with_its_version(dockerfile_runtime):
+    code = "print(open('/usr/local/bin/lading').readline(), end='')"
+    python = ("--entrypoint", "/usr/bin/python3", dockerfile_runtime, "-c", code)
+    assert run("podman", "run", "--rm", "--network=host", *python) == "#!/usr/bin/python3.11\n"
+
+
 def test_the_runtime_of_the_dockerfile_keeps_nothing_of_its_build(dockerfile_runtime):
     (config,) = json.loads(run("podman", "image", "inspect", dockerfile_runtime))
     run_config = config["Config"]

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from lading.image.labels import BUNDLES, BundleEntry, bundle_labels, bundles_in, bundles_of
+from lading.image.labels import (
+    BUNDLES,
+    ENVIRONMENTS,
+    BundleEntry,
+    EnvironmentEntry,
+    bundle_labels,
+    bundles_in,
+    bundles_of,
+    environments_in,
+)
 
 IRIS = BundleEntry(
     name="iris",
@@ -33,6 +43,23 @@ def test_a_bundle_without_a_version_is_labelled_by_its_digest_and_no_label_is_em
     assert labels["org.opencontainers.image.version"] == "sha256:ef"
     assert "" not in labels.values()
     assert bundle_labels([], "sha256:base") == {}
+
+
+def test_an_environment_is_in_the_labels_of_an_image_that_has_one_and_of_no_other():
+    environment = EnvironmentEntry(lock="sha256:12", python="3.11", blob="sha256:34")
+    waves = msgspec.structs.replace(IRIS, environment="sha256:12", python="3.11", executes="code")
+    labels = bundle_labels([waves, WINE], "", [environment])
+    assert environments_in({"config": {"Labels": labels}}) == [environment]
+    assert bundles_of(labels) == [waves, WINE]
+    # What older ones wrote: the same image keeps its digest.
+    plain = bundle_labels([IRIS], "")
+    assert ENVIRONMENTS not in plain
+    assert {"environment", "python", "executes"}.isdisjoint(msgspec.json.decode(plain[BUNDLES])[0])
+
+
+@pytest.mark.parametrize("text", ["no JSON", "{}", '[{"lock": "sha256:12"}]'])
+def test_a_label_that_cannot_be_read_lists_no_environment(text):
+    assert environments_in({"config": {"Labels": {ENVIRONMENTS: text}}}) == []
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "{}", '[{"name": "iris"}]'])

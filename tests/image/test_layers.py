@@ -35,6 +35,14 @@ def test_a_layer_of_files_is_a_tar_that_the_standard_library_reads(tmp_path):
     assert {(member.mtime, member.uid, member.gid) for member in members.values()} == {(0, 0, 0)}
 
 
+def test_a_symbolic_link_has_its_target_and_no_bytes(tmp_path):
+    files = {"bin/python": LayerFile(b"", 0o777, link="/usr/bin/python3.11"), "last": LayerFile(b"1")}
+    layer = files_layer(files, tmp_path / "layer", compress=False)
+    with tarfile.open(layer.path) as archive:
+        link, last = archive.getmember("bin/python"), archive.getmember("last")
+    assert (link.issym(), link.linkname, link.size, last.size) == (True, "/usr/bin/python3.11", 0, 1)
+
+
 def test_a_compressed_layer_also_has_the_digest_of_its_uncompressed_bytes(tmp_path):
     files = {"a": LayerFile(b"a" * 10000)}
     plain = files_layer(files, tmp_path / "plain", compress=False)

@@ -209,7 +209,8 @@ def test_every_check_of_a_bundle_in_python_is_made(module, tmp_path):
     assert evidence.holds
     assert {name for name, outcome in outcomes.items() if outcome == "skipped"} == {"onnx", "opset"}
     assert outcomes["golden"] == outcomes["batch"] == outcomes["session"] == "passed"
-    assert evidence.numbers["memory_mb"] > 10  # the model's process, and numpy in it
+    # The model's process, and numpy in it.
+    assert evidence.numbers["memory_mb"] >= evidence.numbers["process_memory_mb"] > 10
 
 
 @pytest.mark.parametrize(

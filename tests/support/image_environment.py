@@ -52,7 +52,7 @@ class Registries:
     def build(self, ref: str, to: str, *more: str) -> dict:
         image = f"{self.address}/{to}"
         return json.loads(
-            self.lading("image", "build", ref, "--base", self.runtime, "--to", image, "--json", *more)
+            self.lading("image", "build", ref, *more, "--base", self.runtime, "--to", image, "--json")
         )
 
     def open(self) -> Registry:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,15 @@ KEPT_S = 1800.0
 ROOTFS = ["base-files", "python3", "libstdc++6", "ca-certificates", "netbase"]
 
 
-def tiny_base(folder: Path, *architectures: str, env: tuple[str, ...] = ("PATH=/bin",)) -> str:
+def tiny_base(
+    folder: Path,
+    *architectures: str,
+    env: tuple[str, ...] = ("PATH=/bin",),
+    files: Mapping[str, LayerFile] | None = None,
+) -> str:
     """Write a layout with an image of one small layer, for one platform or as an index; return its name.
 
-    An architecture may have its variant, as in `arm64/v8`.
+    An architecture may have its variant, as in `arm64/v8`; `files` are in the layer as well.
     """
     image = LayoutImage(folder, "base")
     entries = []
@@ -44,7 +49,8 @@ def tiny_base(folder: Path, *architectures: str, env: tuple[str, ...] = ("PATH=/
             **({"variant": variant} if variant else {}),
         }
         scratch = folder.with_name(f"{folder.name}.{architecture}{variant}")
-        layer = files_layer({"etc/arch": LayerFile(name.encode())}, scratch, compress=False)
+        contents = {"etc/arch": LayerFile(name.encode()), **(files or {})}
+        layer = files_layer(contents, scratch, compress=False)
         config = {
             **platform_entry,
             "created": "2026-01-02T03:04:05Z",

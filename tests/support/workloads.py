@@ -32,15 +32,22 @@ def version(number: int = 1, name: str = "iris", size_bytes: int = 1_000_000) ->
     )
 
 
-def evidence(memory_mb: float) -> Evidence:
+def evidence(memory_mb: float, **numbers: float) -> Evidence:
     machine = Fingerprint(lading="0", python="3", onnxruntime="1", numpy="2", os="Linux", arch="x86_64")
-    numbers = {"memory_mb": memory_mb}
+    numbers = {"memory_mb": memory_mb, **numbers}
     return Evidence(bundle="", name="iris", fingerprint=machine, checks=(), numbers=numbers, measured_at="")
 
 
 def work(pattern: str = "load", number: int = 1, side: str = "live", **chosen) -> Workload:
     options = Options(pattern=pattern, image=IMAGE, **chosen)
     return workload(version(number), options, [evidence(40.0)], side)
+
+
+def python_work(pattern: str = "load", **chosen) -> Workload:
+    """Return a version whose processes took 200 MB each, and the server 40 MB for it."""
+    options = Options(pattern=pattern, image=IMAGE, **chosen)
+    measured = [evidence(240.0, process_memory_mb=200.0)]
+    return workload(version(), options, measured, runs_in_python=True)
 
 
 def release(mode: str = "canary", *, state: str = "running", rules: tuple[HeaderRule, ...] = ()) -> Release:

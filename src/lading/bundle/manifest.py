@@ -93,6 +93,17 @@ class Manifest(Draft, frozen=True, forbid_unknown_fields=True, kw_only=True, omi
     files: dict[str, FileEntry]
     seal: str
 
+    @property
+    def lock_digest(self) -> str:
+        """The digest of its environment's lock, empty for a bundle that has none."""
+        lock = self.files.get(LOCK_FILE)
+        return "" if lock is None else f"sha256:{lock.sha256}"
+
+    @property
+    def executes_text(self) -> str:
+        """What loading it runs of its own, as text: ``no``, ``code`` or ``pickle``."""
+        return str(self.executes or "no")
+
 
 def canonical_json(value: object) -> bytes:
     """Encode `value` as the format does: keys sorted, no spaces, UTF-8, shortest floats.

@@ -17,9 +17,13 @@ from lading.errors import InvalidSetting
 if TYPE_CHECKING:
     from lading.evidence import Evidence
     from lading.registry import ModelVersion
+    from lading.runtime.python.host import Allow
 
 Pattern = Literal["in-image", "load"]
 Side = Literal["live", "candidate"]
+
+UNMEASURED_PROCESS_MB = 512.0
+"""For each model process beside its model, as long as nothing was measured."""
 
 REGISTRY_SECRET = "lading-registry"  # noqa: S105 - the name of a Secret, not a secret
 # Names of objects in Kubernetes (RFC 1123); those of a Service begin with a letter (RFC 1035).
@@ -36,6 +40,8 @@ _IMAGE = re.compile(r"[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?")
 class Options:
     """What a person chooses; raises `InvalidSetting`.
 
+    ``allow``, ``model_processes`` and ``process_memory_mb`` are the server's settings of these names, for
+    models in Python. ``wheels_claim`` names a volume with wheels to build their environments from, offline.
     ``secret`` names the Secret whose keys are the variables of registry and store (`LADING_REGISTRY`,
     `LADING_STORE` …); if it is empty, with `in-image` only, the pods know no registry. ``pull_secret`` names
     a Secret of type ``kubernetes.io/dockerconfigjson``. ``cpus`` is the number of CPUs, and threads, per pod.
@@ -47,15 +53,22 @@ class Options:
     secret: str = ""
     pull_secret: str = ""
     cpus: int = 1
+    allow: Allow = "none"
+    model_processes: int = 1
+    process_memory_mb: int = 0
+    wheels_claim: str = ""
 
     def __post_init__(self) -> None:
         # An init container that pulls the bundle has to know where the registry is.
         if self.pattern == "load" and not self.secret:
             object.__setattr__(self, "secret", REGISTRY_SECRET)
         self._check_image()
-        if self.cpus < 1:
-            raise InvalidSetting("cpus of a pod", expected="at least 1", found=f"`{self.cpus}`")
+        for where, number in (("cpus of a pod", self.cpus), ("model processes", self.model_processes)):
+            if number < 1:
+                raise InvalidSetting(where, expected="at least 1", found=f"`{number}`")
         _check_name("namespace", self.namespace)
+        if self.wheels_claim:
+            _check_name("name of a PersistentVolumeClaim", self.wheels_claim)
         for name in filter(None, (self.secret, self.pull_secret)):
             _check_name("name of a Secret", name)
 
@@ -73,13 +86,18 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One version in a cluster. ``memory_mb`` is the memory of the model, measured or estimated."""
+    """One version in a cluster. ``memory_mb`` is the memory of the model, measured or estimated.
+
+    Of a model in Python, that is what it takes in the server itself; each of its processes takes
+    ``process_mb``, which is 0 for all others.
+    """
 
     version: ModelVersion
     options: Options
     memory_mb: float
     is_measured: bool
     side: Side = "live"
+    process_mb: float = 0.0
 
     @property
     def model(self) -> str:
@@ -92,24 +110,48 @@ class Workload:
         return object_name(self.model, self.side)
 
     @property
+    def runs_in_python(self) -> bool:
+        """Whether it has processes of its own."""
+        return self.process_mb > 0
+
+    @property
+    def builds_environment(self) -> bool:
+        """Whether its pods build its environment when they start: images that hold a bundle hold it too."""
+        return self.runs_in_python and self.options.pattern == "load"
+
+    @property
     def pinned(self) -> str:
         """The reference by digest, which never changes its meaning."""
         return f"{self.model}@{self.version.digest}"
 
 
 def workload(
-    version: ModelVersion, options: Options, evidence: Iterable[Evidence], side: Side = "live"
+    version: ModelVersion,
+    options: Options,
+    evidence: Iterable[Evidence],
+    side: Side = "live",
+    *,
+    runs_in_python: bool = False,
 ) -> Workload:
     """Return a version as a workload; its memory is the largest that any evidence measured."""
-    measured = [entry.numbers["memory_mb"] for entry in evidence if "memory_mb" in entry.numbers]
+    measured = [entry.numbers for entry in evidence if "memory_mb" in entry.numbers]
     # Without evidence, three times the size: a session holds the weights as read and again as packed for the
     # CPU, and needs some more.
+    estimate = 3 * version.size_bytes / 1e6
+    memory_mb = max((numbers["memory_mb"] for numbers in measured), default=estimate)
+    process_mb = 0.0
+    if runs_in_python:
+        # Older evidence has one number for both: it counts for each process then.
+        processes = [numbers.get("process_memory_mb", numbers["memory_mb"]) for numbers in measured]
+        process_mb = max(processes, default=UNMEASURED_PROCESS_MB + estimate)
+        memory_mb = max(0.0, memory_mb - process_mb) if measured else estimate
     return Workload(
         version=version,
         options=options,
-        memory_mb=max(measured) if measured else 3 * version.size_bytes / 1e6,
+        memory_mb=memory_mb,
         is_measured=bool(measured),
         side=side,
+        process_mb=process_mb,
     )
 
 

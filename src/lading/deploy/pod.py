@@ -13,6 +13,9 @@ from lading.deploy.yamltext import Noted
 
 HTTP_PORT, GRPC_PORT = 8000, 8001
 BUNDLES, CACHE = "/lading/bundles", "/lading/cache"
+ENVIRONMENTS, WHEELS = f"{CACHE}/environments", "/lading/wheels"
+ENVIRONMENTS_MIB = 8192
+"""Room for one environment, and as much again for what its installer keeps of the wheels."""
 DOCKER_CONFIG = "/lading/registry-login"
 USER = 65532  # As in the image (`lading.image.build.USER`).
 SERVER_MB = 448
@@ -25,6 +28,8 @@ PRE_STOP_S, DRAIN_DELAY_S, DRAIN_TIMEOUT_S, MARGIN_S = 5, 5, 30, 5
 GRACE_S = PRE_STOP_S + DRAIN_DELAY_S + 2 * DRAIN_TIMEOUT_S + MARGIN_S
 """REST is drained first and gRPC then, each within the timeout (`lading.server.process.http_server`)."""
 START_TIMEOUT_S = 300
+BUILD_TIMEOUT_S = 570
+"""Where an environment is fetched and built first; less than a rollout waits (`kubernetes.deployment`)."""
 
 
 def pod_spec(work: Workload) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def server_container(work: Workload, name: str = "server") -> dict[str, Any]:
         )
     return {
         **container,
-        **probes(work.model),
+        **probes(work),
         "lifecycle": {
             "preStop": Noted(
                 {"sleep": {"seconds": PRE_STOP_S}},
@@ -156,19 +161,41 @@ def environment(work: Workload) -> list[Any]:
         },
         {"name": "LADING_CACHE", "value": CACHE},
         {"name": "HOME", "value": Noted("/tmp", "Only this and the cache are writable.")},  # noqa: S108
+        *python_environment(work),
     ]
 
 
-def probes(model: str) -> dict[str, Any]:
+def python_environment(work: Workload) -> list[Any]:
+    """Return the variables of a server whose model runs in Python; none for any other."""
+    if not work.runs_in_python:
+        return []
+    options = work.options
+    settings: dict[str, Any] = {
+        "LADING_ALLOW": Noted(options.allow, "What of the bundle's own may run in its model processes."),
+        "LADING_MODEL_PROCESSES": str(options.model_processes),
+    }
+    if options.process_memory_mb:
+        why = "A process that allocates more is ended; the memory below has room for all of them."
+        settings["LADING_PROCESS_MEMORY_MB"] = Noted(str(options.process_memory_mb), why)
+    if work.builds_environment:
+        why = "What pip or uv keep of the wheels, on the same volume as the environment: it links to them."
+        settings["XDG_CACHE_HOME"] = Noted(f"{ENVIRONMENTS}/installer", why)
+        if options.wheels_claim:
+            settings["LADING_WHEELS"] = WHEELS
+    return [{"name": name, "value": value} for name, value in settings.items()]
+
+
+def probes(work: Workload) -> dict[str, Any]:
     """Return the three probes."""
     # The route of the model: 200 only if this very model is ready.
-    health = {"httpGet": {"path": f"/models/{model}/health", "port": "http"}}
+    health = {"httpGet": {"path": f"/models/{work.model}/health", "port": "http"}}
+    start_s = BUILD_TIMEOUT_S if work.builds_environment else START_TIMEOUT_S
     return {
         "startupProbe": Noted(
-            {**health, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": START_TIMEOUT_S},
+            {**health, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": start_s},
             "Succeeds once the golden samples have given the answers of training, in this pod. "
             "Every second, because a small model is ready within one; "
-            f"fails after {START_TIMEOUT_S} s, so that a rollout does not hang.",
+            f"fails after {start_s} s, so that a rollout does not hang.",
         ),
         "readinessProbe": Noted(
             {**health, "periodSeconds": 5, "timeoutSeconds": 2, "failureThreshold": 2},
@@ -191,15 +218,13 @@ def probes(model: str) -> dict[str, Any]:
 def resources(work: Workload) -> dict[str, Any]:
     """Return what a container requests; its memory is that of the server and that of the model."""
     # The init container has the same: a pod gets the larger of the two, so that costs nothing.
-    memory = f"{memory_mib(work.memory_mb)}Mi"
+    memory = f"{memory_mib(work.memory_mb, processes_mb(work))}Mi"
     basis = "measured" if work.is_measured else "estimated from its size: run `lading verify`"
+    why = f"{SERVER_MB} MB for the server + 1.25 × {work.memory_mb:.0f} MB for the model ({basis})"
     return {
         "requests": {
             "cpu": str(work.options.cpus),
-            "memory": Noted(
-                memory,
-                f"{SERVER_MB} MB for the server + 1.25 × {work.memory_mb:.0f} MB for the model ({basis}).",
-            ),
+            "memory": Noted(memory, f"{why}{_processes_text(work)}."),
         },
         "limits": Noted(
             {"memory": memory},
@@ -208,9 +233,27 @@ def resources(work: Workload) -> dict[str, Any]:
     }
 
 
-def memory_mib(model_mb: float) -> int:
+def memory_mib(model_mb: float, processes_mb: float = 0.0) -> int:
     """Return the memory of a container in MiB, rounded up to a multiple of 32."""
-    return 32 * math.ceil((SERVER_MB + 1.25 * model_mb) * 1e6 / 2**20 / 32)
+    return 32 * math.ceil((SERVER_MB + 1.25 * model_mb + processes_mb) * 1e6 / 2**20 / 32)
+
+
+def processes_mb(work: Workload) -> float:
+    """Return the memory of all model processes: what each may allocate at most, else took, and a quarter."""
+    if not work.runs_in_python:
+        return 0.0
+    # A limit is a promise: beyond it the process is ended, so nothing is added to it.
+    each = work.options.process_memory_mb or 1.25 * work.process_mb
+    return work.options.model_processes * each
+
+
+def _processes_text(work: Workload) -> str:
+    if not work.runs_in_python:
+        return ""
+    # What a reader needs to compute the number above again.
+    limit, count = work.options.process_memory_mb, work.options.model_processes
+    each = f"{limit} MB, their limit," if limit else f"1.25 × {work.process_mb:.0f} MB"
+    return f" + {count} × {each} for {'its process' if count == 1 else 'its processes'}"
 
 
 def pod_security() -> dict[str, Any]:
@@ -239,10 +282,13 @@ def volumes(work: Workload) -> list[Any]:
     mib = work.version.size_bytes / 2**20
     size = f"{64 + math.ceil(2.2 * mib)}Mi"
     shared = "For LADING_WORKERS above 1: the copy of the model through which they share its weights."
+    # Wheels are unpacked there where pip builds an environment.
+    tmp_mib = 256 + math.ceil(4.2 * mib) + (ENVIRONMENTS_MIB // 2 if work.builds_environment else 0)
     declared: list[Any] = [
         # A float16 model grows to four times its size if the CPU has no kernels for it.
-        {"name": "tmp", "emptyDir": {"sizeLimit": Noted(f"{256 + math.ceil(4.2 * mib)}Mi", shared)}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": Noted(f"{tmp_mib}Mi", shared)}},
         {"name": "cache", "emptyDir": {"sizeLimit": size}},
+        *_environment_volumes(work),
     ]
     if work.options.pattern != "load":
         return declared
@@ -257,11 +303,32 @@ def volumes(work: Workload) -> list[Any]:
     return declared
 
 
+def _environment_volumes(work: Workload) -> list[Any]:
+    if not work.builds_environment:
+        return []
+    why = "The environment of the model is built here at the start, from the package index or the wheels."
+    declared = [{"name": "environments", "emptyDir": {"sizeLimit": Noted(f"{ENVIRONMENTS_MIB}Mi", why)}}]
+    if work.options.wheels_claim:
+        claim = {"claimName": work.options.wheels_claim, "readOnly": True}
+        declared.append({"name": "wheels", "persistentVolumeClaim": claim})
+    return declared
+
+
+def _environment_mounts(work: Workload) -> list[Any]:
+    if not work.builds_environment:
+        return []
+    mounted: list[Any] = [{"name": "environments", "mountPath": ENVIRONMENTS}]
+    if work.options.wheels_claim:
+        mounted.append({"name": "wheels", "mountPath": WHEELS, "readOnly": True})
+    return mounted
+
+
 def mounts(work: Workload, *, writable_bundles: bool) -> list[Any]:
     """Return the mounts of a container; only the one that fetches bundles may write them."""
     mounted: list[Any] = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         {"name": "cache", "mountPath": CACHE},
+        *([] if writable_bundles else _environment_mounts(work)),
     ]
     if work.options.pattern != "load":
         return mounted

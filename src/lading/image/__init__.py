@@ -191,3 +191,8 @@ def oci_type(media_type: str, where: str) -> str:
     if known not in {INDEX, MANIFEST, CONFIG, LAYER, LAYER_GZIP, LAYER_ZSTD}:
         raise ImageInvalid(f"image `{where}`", expected="layers as tar files", found=f"`{media_type}`")
     return known
+
+
+def environment_of(run_config: dict[str, Any]) -> dict[str, str]:
+    """Return the environment variables of an image's run configuration."""
+    return dict(variable.partition("=")[::2] for variable in run_config.get("Env") or ())

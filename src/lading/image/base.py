@@ -27,6 +27,7 @@ from lading.image import (
     Source,
     Target,
     canonical,
+    environment_of,
     oci_type,
     read_config,
     read_index,
@@ -36,14 +37,21 @@ from lading.image.build import (
     ENVIRONMENT,
     IMAGE_VARIABLE,
     check_platforms,
-    environment_of,
     matches_platform,
     parse_platform,
     platform_name,
     run_config,
 )
+from lading.image.interpreter import SCRIPT
 from lading.image.labels import RUNTIME
-from lading.image.layers import Layer, LayerFile, archive_layer, files_layer, open_tar
+from lading.image.layers import (
+    MAX_UNPACKED_BYTES,
+    Layer,
+    LayerFile,
+    archive_layer,
+    files_layer,
+    open_tar,
+)
 from lading.image.wheels import (
     Wheel,
     collect_wheels,
@@ -55,11 +63,8 @@ from lading.image.wheels import (
 )
 from lading.oci import MANIFEST, Document, digest_of
 
-# What a layer may hold unpacked: a few compressed bytes may be many gigabytes.
-MAX_UNPACKED_BYTES = 32 << 30
 MAX_SOURCE_BYTES = 16 << 20
 LIBRARY = "opt/lading/lib"
-SCRIPT = "usr/local/bin/lading"
 WHEELS = "opt/lading/wheels.txt"
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PYTHON = re.compile(r"(?:\./)?(usr/(?:local/)?bin)/python(3\.\d+)")

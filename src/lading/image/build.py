@@ -6,14 +6,18 @@ because no time, host or path goes in. Which bundles go into an image is up to t
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from lading.errors import DestinationExists, ImageNotFound, UsageError
+from lading.bundle.environment_lock import EnvironmentLock
+from lading.errors import DestinationExists, EnvironmentPythonMissing, ImageNotFound, UsageError
 from lading.image import (
     CONFIG,
     EPOCH,
@@ -26,12 +30,22 @@ from lading.image import (
     Source,
     Target,
     canonical,
+    environment_of,
     oci_type,
     read_config,
     read_index,
     read_manifest,
 )
-from lading.image.labels import BUNDLES, BundleEntry, bundle_labels, bundles_in
+from lading.image.environments import EnvironmentLayer, environment_layer
+from lading.image.interpreter import ImagePython, find_python_of_lading
+from lading.image.labels import (
+    BUNDLES,
+    BundleEntry,
+    EnvironmentEntry,
+    bundle_labels,
+    bundles_in,
+    environments_in,
+)
 from lading.oci import INDEX, MANIFEST, Document, digest_of
 
 USER = "65532:65532"
@@ -44,12 +58,16 @@ _PARALLEL_UPLOADS = 4
 
 @dataclass(frozen=True, slots=True)
 class BundleLayer:
-    """A bundle as a layer of an image: its entry in the labels, and the function that writes its tar."""
+    """A bundle as a layer of an image: its entry in the labels, and the function that writes its tar.
+
+    One that runs in Python has the lock of its environment, which becomes a layer of its own.
+    """
 
     entry: BundleEntry
     size_bytes: int
     write: Callable[[BinaryIO], object]
     origin: Origin | None = None
+    lock: EnvironmentLock | None = None
 
     @property
     def blob(self) -> Blob:
@@ -64,21 +82,29 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     platforms: dict[str, str]
     bundles: list[BundleEntry]
+    environments: list[EnvironmentEntry]
     bytes_sent: int
 
 
 def build(
-    base: Source, bundles: Sequence[BundleLayer], target: Target, *, platforms: Sequence[str] = ()
+    base: Source,
+    bundles: Sequence[BundleLayer],
+    target: Target,
+    *,
+    platforms: Sequence[str] = (),
+    wheels: Path | None = None,
 ) -> Built:
     """Write the base with the bundles on top to `target`, for `platforms` or every platform of the base.
 
-    Raises `ImageNotFound` for a platform that the base does not have, and `DestinationExists` if two bundles
-    have the same name.
+    Environments are built from a folder of `wheels`, by default from the package index that pip is configured
+    with. Raises `ImageNotFound` for a platform that the base does not have, `DestinationExists` if two
+    bundles have the same name, `EnvironmentPythonMissing` if the base's Python is not that of a bundle, and
+    what `environment_layer` raises.
     """
     root = base.root()
     index = read_index(root, base.where)
     with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
-        work = _Build(base, target, bundles, pool)
+        work = _Build(base, target, bundles, pool, wheels)
         if index is None:
             image = work.put_platform(root, platforms)
             sent = work.bytes_sent + target.name(image.data, MANIFEST)
@@ -87,6 +113,7 @@ def build(
                 digest=digest_of(image.data),
                 platforms={image.platform: digest_of(image.data)},
                 bundles=image.bundles,
+                environments=image.environments,
                 bytes_sent=sent,
             )
         return work.put_index(index, platforms)
@@ -99,15 +126,22 @@ class _PlatformImage:
     data: bytes
     platform: str
     bundles: list[BundleEntry]
+    environments: list[EnvironmentEntry]
 
 
 class _Build:
     """One build in progress, with the bytes that it has sent so far."""
 
     def __init__(
-        self, base: Source, target: Target, bundles: Sequence[BundleLayer], pool: ThreadPoolExecutor
+        self,
+        base: Source,
+        target: Target,
+        bundles: Sequence[BundleLayer],
+        pool: ThreadPoolExecutor,
+        wheels: Path | None,
     ) -> None:
         self._base = base
+        self._wheels = wheels
         self._target = target
         self._bundles = bundles
         self._pool = pool
@@ -122,20 +156,48 @@ class _Build:
         # The base may hold bundles itself: an image can be built on.
         entries = [*bundles_in(config), *(bundle.entry for bundle in self._bundles)]
         _check_names(entries, self._target.where)
-        labels = bundle_labels(entries, document.digest)
-        data = canonical(_config(config, self._bundles, labels, document.digest))
-        descriptor = Descriptor(CONFIG, digest_of(data), len(data))
-        layers = [_as_oci(layer, self._base.where) for layer in manifest.layers]
-        blobs = [self._base.blob(layer) for layer in layers] + [bundle.blob for bundle in self._bundles]
-        self._put([*blobs, Blob(descriptor, lambda out: out.write(data))])
+        with contextlib.ExitStack() as stack:
+            added = self._environment_layers(manifest, config, stack)
+            environments = [*environments_in(config), *(layer.entry for layer in added)]
+            labels = bundle_labels(entries, document.digest, environments)
+            data = canonical(_config(config, added, self._bundles, labels, document.digest))
+            descriptor = Descriptor(CONFIG, digest_of(data), len(data))
+            layers = [_as_oci(layer, self._base.where) for layer in manifest.layers]
+            new = [*(layer.layer.blob for layer in added), *(bundle.blob for bundle in self._bundles)]
+            config_blob = Blob(descriptor, lambda out: out.write(data))
+            self._put([*map(self._base.blob, layers), *new, config_blob])
         built = Manifest(
             schema_version=2,
             media_type=MANIFEST,
             config=descriptor,
-            layers=[*layers, *(bundle.blob.descriptor for bundle in self._bundles)],
+            layers=[*layers, *(blob.descriptor for blob in new)],
             annotations=labels,
         )
-        return _PlatformImage(canonical(built), platform_name(config), entries)
+        return _PlatformImage(canonical(built), platform_name(config), entries, environments)
+
+    def _environment_layers(
+        self, manifest: Manifest, config: dict[str, Any], stack: contextlib.ExitStack
+    ) -> list[EnvironmentLayer]:
+        """Return a layer for each environment that the bundles need and the base does not hold already."""
+        needed = {bundle.lock.digest: bundle.lock for bundle in self._bundles if bundle.lock is not None}
+        if not needed:
+            return []
+        held = environments_in(config)
+        skip = {bundle.blob for bundle in bundles_in(config)} | {entry.blob for entry in held}
+        python = find_python_of_lading(self._base, manifest, config, skip)
+        for bundle in self._bundles:
+            _check_python(bundle.entry, python, self._base.where)
+        # The base may have been built with a bundle of the same lock.
+        for entry in held:
+            needed.pop(entry.lock, None)
+        layers = []
+        for lock in needed.values():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lading-")))
+            architecture = config["architecture"]
+            layers.append(
+                environment_layer(lock, python, architecture=architecture, folder=folder, wheels=self._wheels)
+            )
+        return layers
 
     def put_index(self, index: Index, platforms: Sequence[str]) -> Built:
         """Put every requested platform of the index, then the index of them."""
@@ -155,6 +217,7 @@ class _Build:
         if len(requested) == 1:
             data, media_type = built[0].data, MANIFEST
         else:
+            # The layers of environments differ between platforms: those are in the labels of each.
             labels = bundle_labels(built[0].bundles, "")
             data = canonical(Index(schema_version=2, media_type=INDEX, manifests=entries, annotations=labels))
             media_type = INDEX
@@ -164,6 +227,7 @@ class _Build:
             digest=digest_of(data),
             platforms={image.platform: entry.digest for image, entry in zip(built, entries, strict=True)},
             bundles=built[0].bundles,
+            environments=[entry for image in built for entry in image.environments],
             bytes_sent=self.bytes_sent,
         )
 
@@ -215,22 +279,26 @@ def _is_requested(platform: dict[str, Any], platforms: Sequence[str]) -> bool:
 
 
 def _config(
-    config: dict[str, Any], bundles: Sequence[BundleLayer], labels: dict[str, str], base: str
+    config: dict[str, Any],
+    environments: Sequence[EnvironmentLayer],
+    bundles: Sequence[BundleLayer],
+    labels: dict[str, str],
+    base: str,
 ) -> dict[str, Any]:
     """Return the base's configuration with the bundles added; the time of creation stays the base's."""
     created = config.get("created") or EPOCH
     before = config.get("config") or {}
     # The base's own id wins: it names the runtime, which a bundle does not change.
     variables = {IMAGE_VARIABLE: base, **environment_of(before), **ENVIRONMENT}
+    # Environments below bundles: a new version of a model has the same layers up to its own.
+    locks = [layer.entry for layer in environments]
+    added = [(f"environment {entry.lock}", entry.lock, entry.blob) for entry in locks]
+    added += [(bundle.entry.name, bundle.entry.digest, bundle.entry.blob) for bundle in bundles]
     history = [
-        {
-            "created": created,
-            "created_by": f"lading image build {bundle.entry.name}",
-            "comment": bundle.entry.digest,
-        }
-        for bundle in bundles
+        {"created": created, "created_by": f"lading image build {name}", "comment": digest}
+        for name, digest, _ in added
     ]
-    diff_ids = [*config["rootfs"]["diff_ids"], *(bundle.entry.blob for bundle in bundles)]
+    diff_ids = [*config["rootfs"]["diff_ids"], *(blob for _, _, blob in added)]
     return {
         **config,
         "created": created,
@@ -238,11 +306,6 @@ def _config(
         "history": [*(config.get("history") or ()), *history],
         "rootfs": {**config["rootfs"], "diff_ids": diff_ids},
     }
-
-
-def environment_of(run_config: dict[str, Any]) -> dict[str, str]:
-    """Return the environment variables of an image's run configuration."""
-    return dict(variable.partition("=")[::2] for variable in run_config.get("Env") or ())
 
 
 def run_config(
@@ -259,6 +322,17 @@ def run_config(
         "StopSignal": "SIGTERM",  # On which the server drains.
         "User": USER,
     }
+
+
+def _check_python(bundle: BundleEntry, python: ImagePython, where: str) -> None:
+    if bundle.python in ("", python.version):
+        return
+    raise EnvironmentPythonMissing(
+        f"environment of `{bundle.name}` on base `{where}`",
+        expected=f"Python {bundle.python}",
+        found=f"Python {python.version}",
+        hint=f"choose a runtime image with Python {bundle.python}, or pack under Python {python.version}",
+    )
 
 
 def _as_oci(layer: Descriptor, where: str) -> Descriptor:

@@ -1,7 +1,7 @@
 """Bundles as layers of an image: one that is open here, or a version of the registry.
 
-A version goes from the registry into an image unread, but for its manifest. One that runs in Python is
-refused: images do not have its environment yet.
+A version goes from the registry into an image unread, but for its manifest. Of one that runs in Python, the
+lock of its environment is read too. Nothing of a bundle is run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lading.blobs.digest import NullSink
-from lading.errors import NotSupported
 from lading.image import Origin
 from lading.image.build import BundleLayer
 from lading.image.labels import BundleEntry
@@ -17,15 +16,16 @@ from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
+    from lading.bundle.environment_lock import EnvironmentLock
     from lading.registry import Registry
 
 
 def from_bundle(bundle: Bundle) -> BundleLayer:
-    """Return the layer of a bundle that is open here; it has no version number. Raises `NotSupported`."""
+    """Return the layer of a bundle that is open here; it has no version number."""
     # The digest of the layer is only known once its tar has been written, so it is written twice.
     blob = bundle.write_tar(cast("BinaryIO", NullSink()))
     manifest = bundle.manifest
-    _check_runtime(manifest)
+    lock = bundle.lock() if manifest.runtime == "python" else None
     entry = BundleEntry(
         name=manifest.name,
         version=0,
@@ -34,17 +34,21 @@ def from_bundle(bundle: Bundle) -> BundleLayer:
         purpose=manifest.purpose,
         owner=manifest.owner,
         description=manifest.description,
+        **_python_fields(manifest, lock),
     )
-    return BundleLayer(entry, blob.size, bundle.write_tar)
+    return BundleLayer(entry, blob.size, bundle.write_tar, lock=lock)
 
 
 def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLayer:
     """Return the layer of a version of the registry; its bytes are only read if they have to be sent.
 
-    Raises `NotSupported`.
+    Those of a bundle in Python are, for the lock of its environment.
     """
     version = registry.resolve(ref)
-    _check_runtime(registry.manifest(version))
+    manifest, lock = registry.manifest(version), None
+    pinned = Ref(version.name, digest=version.digest)
+    if manifest.runtime == "python":
+        lock = registry.fetch(pinned).lock()
     entry = BundleEntry(
         name=version.name,
         version=version.version,
@@ -53,24 +57,26 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLaye
         purpose=version.purpose,
         owner=version.owner,
         description=version.description,
+        **_python_fields(manifest, lock),
     )
 
     def write(out: BinaryIO) -> None:
-        registry.fetch(Ref(version.name, digest=version.digest)).write_tar(out)
+        registry.fetch(pinned).write_tar(out)
 
     origin = None
     # A store in an OCI registry holds the layer's blob: that registry can mount it without an upload.
     if store is not None and store.startswith("oci://"):
         host, _, repository = store.removeprefix("oci://").partition("/")
         origin = Origin(host, repository.strip("/"))
-    return BundleLayer(entry, version.size_bytes, write, origin)
+    return BundleLayer(entry, version.size_bytes, write, origin, lock)
 
 
-def _check_runtime(manifest: Manifest) -> None:
-    if manifest.runtime != "onnx":
-        raise NotSupported(
-            f"an image of `{manifest.name}`",
-            expected="a bundle that ONNX Runtime runs",
-            found="one in Python, whose environment images do not have yet",
-            hint="let servers load it from the registry at their start",
-        )
+def _python_fields(manifest: Manifest, lock: EnvironmentLock | None) -> dict[str, str]:
+    """Return what an image states about a bundle that runs in Python, nothing about any other."""
+    if lock is None:
+        return {}
+    return {
+        "environment": lock.digest,
+        "python": manifest.python,
+        "executes": manifest.executes_text,
+    }

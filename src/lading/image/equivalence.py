@@ -33,6 +33,7 @@ from lading.image.inspect import inspect
 from lading.image.labels import BundleEntry
 from lading.image.references import open_source
 from lading.image.remote import RemoteImage
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.signature import Array
 from lading.verify import verify
 
@@ -49,6 +50,9 @@ _ENVIRONMENT = {
     "LADING_HOST": "127.0.0.1",
     "LADING_REGISTRY": "",
 }
+
+# Where this machine keeps environments of models in Python.
+_KEPT = ("LADING_CACHE",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,15 @@ class Comparison:
         return Check("equivalence", "failed", expected="bit-identical answers", found=actual, hint=hint)
 
 
-def verify_image(image: str, reference: Bundle, engine: Engine | None) -> Evidence:
+def verify_image(
+    image: str, reference: Bundle, engine: Engine | None, python: PythonHost = DEFAULT_HOST
+) -> Evidence:
     """Verify the image's bundle in its runtime, and compare its answers with those of a reference server.
 
-    The reference server serves the bundle `reference`, on the same runtime. Raises `ImageInvalid`, before
-    anything runs, if the image does not hold that very bundle: otherwise the evidence of the comparison would
-    count against the image's own bundle.
+    The reference server serves the bundle `reference`, on the same runtime. `python` says what of a bundle's
+    own may run in both, and without an engine where environments are built from. Raises `ImageInvalid`,
+    before anything runs, if the image does not hold that very bundle: otherwise the evidence of the
+    comparison would count against the image's own bundle.
     """
     with contextlib.ExitStack() as stack:
         source = open_source(image)
@@ -85,16 +92,17 @@ def verify_image(image: str, reference: Bundle, engine: Engine | None) -> Eviden
         if engine is None:
             with source.open(entry.blob) as file:
                 bundle = unpack_tar(file, folder / "bundle")
-            evidence = _check_bundle(verify(bundle), reference, image)
-            servers = _local_server(bundle.path), _local_server(reference.path)
+            evidence = _check_bundle(verify(bundle, python=python), reference, image)
+            servers = _local_server(bundle.path, python), _local_server(reference.path, python)
         else:
             insecure = isinstance(source, RemoteImage) and source.repository.plain
             identity = engine.pull(image, insecure=insecure)
-            output = engine.output(identity, ("verify", f"/lading/bundles/{entry.name}", "--json"))
+            command = ("verify", f"/lading/bundles/{entry.name}", "--json", *_flags(python))
+            output = engine.output(identity, command)
             evidence = _check_bundle(_parse_evidence(output), reference, image)
             servers = (
-                _image_server(engine, identity),
-                _reference_server(engine, identity, reference.path, folder),
+                _image_server(engine, identity, python),
+                _reference_server(engine, identity, reference.path, folder, python),
             )
         with servers[0] as url, servers[1] as reference_url:
             comparison = compare(url, reference_url, reference)
@@ -209,10 +217,15 @@ def _parse_evidence(output: str) -> Evidence:
         raise ImageInvalid(where, expected="evidence as JSON", found=output[:200]) from error
 
 
+def _flags(python: PythonHost) -> tuple[str, ...]:
+    # Only where it is needed: the lading of an older image does not know it.
+    return () if python.allow == "none" else ("--allow", python.allow)
+
+
 @contextlib.contextmanager
-def _image_server(engine: Engine, image: str) -> Iterator[str]:
+def _image_server(engine: Engine, image: str, python: PythonHost) -> Iterator[str]:
     """Serve the bundle in an image while the block runs; yields the server's address."""
-    container = engine.start(image, ("serve",), environ=_ENVIRONMENT)
+    container = engine.start(image, ("serve", *_flags(python)), environ=_ENVIRONMENT)
     try:
         yield wait_ready(container.url())
     finally:
@@ -220,12 +233,14 @@ def _image_server(engine: Engine, image: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _reference_server(engine: Engine, image: str, bundle: Path, folder: Path) -> Iterator[str]:
+def _reference_server(
+    engine: Engine, image: str, bundle: Path, folder: Path, python: PythonHost
+) -> Iterator[str]:
     """Serve a bundle of this machine by the runtime of an image while the block runs."""
     # The user in the container is another one, and must be able to read the files.
     for path in (folder, bundle, *bundle.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    command = ("serve", _REFERENCE_FOLDER)
+    command = ("serve", _REFERENCE_FOLDER, *_flags(python))
     container = engine.start(image, command, environ=_ENVIRONMENT, folders={bundle: _REFERENCE_FOLDER})
     try:
         yield wait_ready(container.url())
@@ -234,11 +249,14 @@ def _reference_server(engine: Engine, image: str, bundle: Path, folder: Path) ->
 
 
 @contextlib.contextmanager
-def _local_server(bundle: Path) -> Iterator[str]:
+def _local_server(bundle: Path, python: PythonHost) -> Iterator[str]:
     """Serve a bundle by this machine's own runtime while the block runs."""
-    command = [sys.executable, "-m", "lading", "serve", str(bundle)]
+    command = [sys.executable, "-m", "lading", "serve", str(bundle), *_flags(python)]
+    command += ["--wheels", str(python.wheels)] if python.wheels is not None else []
     # As in a container: the settings of this machine's servers, such as their inventory, do not apply.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LADING_")}
+    environ = {
+        name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith("LADING_")
+    }
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stderr=log, env={**environ, **_ENVIRONMENT})  # noqa: S603
         try:

@@ -8,9 +8,26 @@ from typing import Any
 import msgspec
 
 from lading.errors import ImageInvalid, ImageNotFound
-from lading.image import CONFIG, OCI_TYPE, Source, read_config, read_index, read_manifest
-from lading.image.build import IMAGE_VARIABLE, environment_of, platform_name
-from lading.image.labels import BASE_DIGEST, BUNDLES, RUNTIME, BundleEntry, bundles_in, bundles_of
+from lading.image import (
+    CONFIG,
+    OCI_TYPE,
+    Source,
+    environment_of,
+    read_config,
+    read_index,
+    read_manifest,
+)
+from lading.image.build import IMAGE_VARIABLE, platform_name
+from lading.image.labels import (
+    BASE_DIGEST,
+    BUNDLES,
+    RUNTIME,
+    BundleEntry,
+    EnvironmentEntry,
+    bundles_in,
+    bundles_of,
+    environments_in,
+)
 from lading.image.remote import RemoteImage
 from lading.oci import Document, Repository
 
@@ -35,6 +52,7 @@ class PlatformImage(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     versions: dict[str, str]
     bundles: list[BundleEntry]
+    environments: list[EnvironmentEntry]
     layers: list[ImageLayer]
 
     @property
@@ -125,7 +143,8 @@ def _platform_image(source: Source, document: Document) -> PlatformImage:
     run_config = config.get("config") or {}
     labels = run_config.get("Labels") or {}
     bundles = bundles_in(config)
-    descriptions = _layer_descriptions(config, bundles)
+    environments = environments_in(config)
+    descriptions = _layer_descriptions(config, bundles, environments)
     return PlatformImage(
         platform=platform_name(config),
         digest=document.digest,
@@ -133,6 +152,7 @@ def _platform_image(source: Source, document: Document) -> PlatformImage:
         runtime=environment_of(run_config).get(IMAGE_VARIABLE, ""),
         versions=_versions(labels),
         bundles=bundles,
+        environments=environments,
         layers=[
             ImageLayer(layer.digest, diff_id, layer.size, description)
             for layer, diff_id, description in zip(
@@ -142,9 +162,12 @@ def _platform_image(source: Source, document: Document) -> PlatformImage:
     )
 
 
-def _layer_descriptions(config: dict[str, Any], bundles: list[BundleEntry]) -> list[str]:
-    """Return a description of every layer: its bundle, else its entry in the history."""
-    titles = {entry.blob: f"bundle {entry.name} {entry.version or ''}".strip() for entry in bundles}
+def _layer_descriptions(
+    config: dict[str, Any], bundles: list[BundleEntry], environments: list[EnvironmentEntry]
+) -> list[str]:
+    """Return a description of every layer: its environment or bundle, else its entry in the history."""
+    titles = {entry.blob: f"environment {entry.lock[:19]}, Python {entry.python}" for entry in environments}
+    titles |= {entry.blob: f"bundle {entry.name} {entry.version or ''}".strip() for entry in bundles}
     # Steps that only changed the configuration have no layer.
     steps = [step for step in config.get("history") or () if not step.get("empty_layer")]
     descriptions = []

@@ -9,13 +9,18 @@ import msgspec
 
 PREFIX = "com.lading."
 BUNDLES = PREFIX + "bundles"
+ENVIRONMENTS = PREFIX + "environments"
 RUNTIME = PREFIX + "runtime"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 _OCI = "org.opencontainers.image."
 
 
 class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What an image states about a bundle in it. ``version`` is 0 for a bundle from a directory."""
+    """What an image states about a bundle in it. ``version`` is 0 for a bundle from a directory.
+
+    Of one that runs in Python, ``environment`` is the digest of its lock, ``python`` the version that it
+    needs, and ``executes`` what loading it runs of its own: ``no``, ``code`` or ``pickle``; of others, empty.
+    """
 
     name: str
     version: int
@@ -24,10 +29,29 @@ class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     owner: str
     description: str = ""
+    environment: str = ""
+    python: str = ""
+    executes: str = ""
 
 
-def bundle_labels(bundles: Sequence[BundleEntry], base: str) -> dict[str, str]:
-    """Return the labels that describe the bundles of an image: all in JSON, the first in plain labels too."""
+class EnvironmentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image states about an environment in it: the digest of its lock, its Python, and its layer."""
+
+    lock: str
+    python: str
+    blob: str
+
+
+_OF_PYTHON = ("environment", "python", "executes")
+
+
+def bundle_labels(
+    bundles: Sequence[BundleEntry], base: str, environments: Sequence[EnvironmentEntry] = ()
+) -> dict[str, str]:
+    """Return the labels that describe the bundles of an image: all in JSON, the first in plain labels too.
+
+    Those of an image without environments are what they were before images had any.
+    """
     if not bundles:
         return {}
     # Most images hold one bundle, and most tools show labels but parse none.
@@ -43,9 +67,24 @@ def bundle_labels(bundles: Sequence[BundleEntry], base: str) -> dict[str, str]:
         PREFIX + "version": str(first.version or ""),
         PREFIX + "purpose": first.purpose,
         PREFIX + "owner": first.owner,
-        BUNDLES: msgspec.json.encode(bundles, order="sorted").decode(),
+        BUNDLES: msgspec.json.encode([_stated(entry) for entry in bundles], order="sorted").decode(),
+        ENVIRONMENTS: msgspec.json.encode(environments, order="sorted").decode() if environments else "",
     }
     return {name: value for name, value in labels.items() if value}
+
+
+def _stated(entry: BundleEntry) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(entry)
+    return {name: value for name, value in fields.items() if value or name not in _OF_PYTHON}
+
+
+def environments_in(config: dict[str, Any]) -> list[EnvironmentEntry]:
+    """Return the environments that a configuration lists; none if it lists none that can be read."""
+    labels = (config.get("config") or {}).get("Labels") or {}
+    try:
+        return msgspec.json.decode(labels.get(ENVIRONMENTS, "[]"), type=list[EnvironmentEntry])
+    except ValueError:  # Anyone can write a label of that name.
+        return []
 
 
 def bundles_in(config: dict[str, Any]) -> list[BundleEntry]:

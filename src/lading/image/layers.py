@@ -27,6 +27,8 @@ BLOCK = 512
 GZIP_LEVEL = 6
 MAX_MEMBER_BYTES = 8**11 - 1
 """The largest number of eleven octal digits, which a header has: 8 GiB less one byte."""
+# What a layer may hold unpacked: a few compressed bytes may be many gigabytes.
+MAX_UNPACKED_BYTES = 32 << 30
 
 _DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -35,15 +37,19 @@ _DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
 }
 _MAGIC_BYTES = max(map(len, _DECOMPRESSORS))
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_FILE, _DIRECTORY, _PAX = b"0", b"5", b"x"  # Types of members.
+_FILE, _LINK, _DIRECTORY, _PAX = b"0", b"2", b"5", b"x"  # Types of members.
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:
-    """A file in a layer: its bytes, or the path of a file that has them, and its mode."""
+    """A file in a layer: its bytes, or the path of a file that has them, and its mode.
+
+    With a ``link``, of at most 100 ASCII characters, it is a symbolic link to that path and has no bytes.
+    """
 
     content: bytes | Path
     mode: int = 0o644
+    link: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -147,7 +153,8 @@ def _archive(files: Mapping[str, LayerFile]) -> Iterator[bytes]:
             continue
         size_bytes = files[name].size_bytes
         _check_size(name, size_bytes)
-        yield _header(name, size_bytes, files[name].mode, _FILE)
+        link = files[name].link
+        yield _header(name, size_bytes, files[name].mode, _LINK if link else _FILE, link.encode("ascii"))
         yield from files[name].chunks()
         yield bytes(-size_bytes % BLOCK)  # Padding to a whole block.
     yield bytes(2 * BLOCK)  # The end of a tar.
@@ -160,15 +167,15 @@ def _check_size(name: str, size_bytes: int) -> None:
         raise NotSupported(f"file `{name}`", expected=expected, found=actual, hint=hint)
 
 
-def _header(name: str, size: int, mode: int, kind: bytes) -> bytes:
+def _header(name: str, size: int, mode: int, kind: bytes, link: bytes = b"") -> bytes:
     """Return the header of a member; a name that ustar cannot hold precedes it in a pax record."""
     encoded = name.encode()
     split = _split(encoded)
     if split is None:
         record = _record(b"path=" + encoded + b"\n")
         pax = _block(b"pax", b"", len(record), 0o644, _PAX) + record + bytes(-len(record) % BLOCK)
-        return pax + _block(encoded[:100], b"", size, mode, kind)
-    return _block(split[1], split[0], size, mode, kind)
+        return pax + _block(encoded[:100], b"", size, mode, kind, link)
+    return _block(split[1], split[0], size, mode, kind, link)
 
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:
@@ -189,7 +196,7 @@ def _record(body: bytes) -> bytes:
     return record
 
 
-def _block(base: bytes, prefix: bytes, size: int, mode: int, kind: bytes) -> bytes:
+def _block(base: bytes, prefix: bytes, size: int, mode: int, kind: bytes, link: bytes = b"") -> bytes:
     fields = [
         base.ljust(100, b"\0"),
         b"%07o\0" % mode,
@@ -198,7 +205,7 @@ def _block(base: bytes, prefix: bytes, size: int, mode: int, kind: bytes) -> byt
         b"%011o\0" % 0,  # time
         b" " * 8,  # the checksum is computed with blanks in its place
         kind,
-        bytes(100),
+        link.ljust(100, b"\0"),
         b"ustar\x0000",
         bytes(64),
         b"%07o\0" % 0 * 2,

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from lading.image.layers import LayerFile
 NEWEST_GLIBC = 41
 OLDEST_GLIBC = 17
 """The range of manylinux tags that are accepted, by the minor version of glibc 2 (PEP 600)."""
+LIBRARY_SCHEMES = ("purelib", "platlib")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64le", "s390x": "s390x"}
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?==[^\s;]+")
 
@@ -71,21 +73,31 @@ def unpack(wheel: Wheel) -> dict[str, LayerFile]:
     `ImageInvalid`.
     """
     files = {}
+    for info, data in verified_files(wheel):
+        kind, path = scheme_path(info.filename)
+        if kind in LIBRARY_SCHEMES:
+            files[path] = LayerFile(data, 0o755 if is_library(path) else 0o644)
+    return files
+
+
+def verified_files(wheel: Wheel) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
+    """Iterate over the files of a wheel but its RECORD, each checked against that. Raises `ImageInvalid`."""
     with _open_wheel(wheel) as archive:
-        record = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
+        # Its own: a package may hold other packages, with their metadata, in its folders.
+        record = next((name for name in archive.namelist() if is_metadata(name, "RECORD")), None)
         if record is None:
             raise ImageInvalid(f"wheel `{wheel.path}`", expected="a RECORD of its files", found="none")
         # RECORD: path, digest and size of every file (PEP 376).
         rows = csv.reader(io.StringIO(archive.read(record).decode()))
         digests = {row[0]: row[1] for row in rows if len(row) > 1}
         for info in archive.infolist():
-            path = _installed_path(info.filename)
-            if info.is_dir() or path is None or info.filename == record:
+            # Before it is read: a name that leads out of the wheel is refused, whatever it holds.
+            scheme_path(info.filename)
+            if info.is_dir() or info.filename == record:
                 continue
             data = archive.read(info)
             _check_digest(wheel, info.filename, data, digests.get(info.filename, ""))
-            files[path] = LayerFile(data, 0o755 if path.endswith(".so") or ".so." in path else 0o644)
-    return files
+            yield info, data
 
 
 @contextlib.contextmanager
@@ -176,12 +188,17 @@ def _check_pinned(source: Path) -> None:
             raise UsageError(where, expected="only lines `name==version`", found=f"`{requirement}`")
 
 
-def _download(source: Path, folder: Path, python: str, architecture: str) -> None:
+def download_options(source: Path, folder: Path, python: str, architecture: str) -> list[str]:
+    """Return the arguments by which pip fetches the wheels of requirements for another machine."""
     # pip does not derive older tags from newer ones, so every accepted one is passed.
     options = [option for tag in _platform_tags(architecture) for option in ("--platform", tag)]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, *options]
-    command += ["--dest", str(folder), "--requirement", str(source)]
+    options += ["--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", python]
+    return ["download", *options, "--dest", str(folder), "--requirement", str(source)]
+
+
+def _download(source: Path, folder: Path, python: str, architecture: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    command += download_options(source, folder, python, architecture)
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     if "No module named pip" in done.stderr:
         hint = "pass a folder of wheels to `--wheels`, or install pip"
@@ -190,6 +207,11 @@ def _download(source: Path, folder: Path, python: str, architecture: str) -> Non
         error = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr)
         where = f"wheels of `{source}` for Python {python} on {architecture}"
         raise UsageError(where, expected="pip to fetch them", found=error.strip()[:500])
+
+
+def is_of_this_machine(architecture: str) -> bool:
+    """Return whether an architecture, as images name it, is that of this machine."""
+    return _MACHINES.get(architecture, architecture) == platform.machine()
 
 
 def _platform_tags(architecture: str) -> Iterator[str]:
@@ -209,17 +231,25 @@ def _wheel(path: Path) -> Wheel:
     )
 
 
-def _installed_path(name: str) -> str | None:
-    """Return the path of a wheel's file in ``site-packages``, or None if it goes elsewhere.
+def scheme_path(name: str) -> tuple[str, str]:
+    """Return where a wheel's file goes: the key of an installation scheme, and the path below that folder.
 
     https://packaging.python.org/specifications/binary-distribution-format
     """
     if name.startswith("/") or ".." in name.split("/") or "\\" in name:
         raise ImageInvalid("wheel", expected="names below its root", found=f"`{name}`")
     match = re.fullmatch(r"[^/]+\.data/([a-z]+)/(.+)", name)
-    if match is None:
-        return name
-    return match[2] if match[1] in {"purelib", "platlib"} else None
+    return ("purelib", name) if match is None else (match[1], match[2])
+
+
+def is_metadata(path: str, name: str) -> bool:
+    """Return whether a file of a wheel is the one of this name in its own metadata."""
+    return path.endswith(f".dist-info/{name}") and path.count("/") == 1
+
+
+def is_library(path: str) -> bool:
+    """Return whether a file is a shared library, by its name."""
+    return path.endswith(".so") or ".so." in path
 
 
 def _check_digest(wheel: Wheel, name: str, data: bytes, recorded: str) -> None:

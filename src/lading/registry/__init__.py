@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
@@ -18,7 +19,7 @@ from lading.blobs.locks import scratch_folder
 from lading.blobs.os_errors import destination_errors
 from lading.blobs.progress import OnProgress, report_reads, report_writes
 from lading.clock import iso_time
-from lading.errors import BlobNotFound, RegistryUnavailable, UsageError
+from lading.errors import BlobNotFound, BundleError, RegistryUnavailable, UsageError
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
 from lading.registry.offline import LastKnown
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["GcReport", "ModelVersion", "Registry"]
 
 log = logging.getLogger("lading.registry")
+
+_PARALLEL_READS = 8
 
 
 class Registry:
@@ -224,6 +227,29 @@ class Registry:
         version = ref if isinstance(ref, ModelVersion) else self.resolve(ref)
         with self.store.open(version.blob) as source, with_hint(self._damaged(version)):
             return read_archive_manifest(source, version.digest)
+
+    def manifests(self, versions: Sequence[ModelVersion]) -> list[Manifest | None]:
+        """Return what each bundle states about itself, or None for one that cannot be read now.
+
+        Of a store that does not answer, no more is asked.
+        """
+        is_down = False
+
+        def read(version: ModelVersion) -> Manifest | None:
+            nonlocal is_down
+            # Each attempt may take as long as its timeout, and a list may have thousands.
+            if is_down:
+                return None
+            try:
+                return self.manifest(version)
+            except RegistryUnavailable:
+                is_down = True
+            except (BlobNotFound, BundleError):
+                pass  # Damaged or gone: those who use it will see why, and a list goes on.
+            return None
+
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+            return list(pool.map(read, versions))
 
     def differences(
         self, old: Ref | str | ModelVersion, new: Ref | str | ModelVersion

@@ -109,7 +109,7 @@ class Report(Checks):
         return f"sha256:{hashlib.sha256(data).hexdigest()}", path.name
 
     def _memory(self, bundle: Bundle, threads: int, timeout_s: float, python: PythonHost) -> str:
-        self.numbers["memory_mb"] = measure.memory_mb(bundle, threads, python, timeout_s)
+        self.numbers.update(measure.memory(bundle, threads, python, timeout_s))
         return f"memory_mb {self.numbers['memory_mb']:.3g}"
 
     def _size(self, bundle: Bundle) -> str:

@@ -61,10 +61,13 @@ def size_mb(bundle: Bundle) -> float:
     return (manifest + sum(entry.size for entry in bundle.manifest.files.values())) / _MB
 
 
-def memory_mb(bundle: Bundle, threads: int, python: PythonHost, timeout_s: float = _PROBE_TIMEOUT_S) -> float:
+def memory(
+    bundle: Bundle, threads: int, python: PythonHost, timeout_s: float = _PROBE_TIMEOUT_S
+) -> dict[str, float]:
     """Return how much a fresh process grows, at its peak, when it loads and runs the model as a server does.
 
-    Raises `RunFailed` if that process fails: a model may need more memory than the machine has.
+    Of a model in Python that includes its process, which has a number of its own as well. Raises `RunFailed`
+    if that process fails: a model may need more memory than the machine has.
     """
     # -P keeps the current directory off the path: a `numpy.py` there must not be imported.
     wheels = str(python.wheels.absolute()) if python.wheels else ""
@@ -79,7 +82,9 @@ def memory_mb(bundle: Bundle, threads: int, python: PythonHost, timeout_s: float
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         outcome = f"{how_it_ended(done.returncode)}{f' ({last[0]})' if last else ''}"
         raise RunFailed("the process that measures memory", expected="exit code 0", found=outcome)
-    return float(json.loads(done.stdout)["peak_bytes"]) / _MB
+    measured = json.loads(done.stdout)
+    names = {"memory_mb": "peak_bytes", "process_memory_mb": "process_bytes"}
+    return {name: measured[key] / _MB for name, key in names.items() if key in measured}
 
 
 def _times_ms(run: Callable[[], object]) -> list[float]:

@@ -37,7 +37,9 @@ def test_an_image_is_a_row_with_its_tags_and_bundles():
 
 
 def test_a_built_image_is_printed_by_its_digest(capsys):
-    built = Built(image="host/iris:3", digest=DIGEST, platforms={}, bundles=[], bytes_sent=1_500)
+    built = Built(
+        image="host/iris:3", digest=DIGEST, platforms={}, bundles=[], environments=[], bytes_sent=1_500
+    )
     print_built(built, 0.25, "`iris` on `base`", as_json=False)
     output = capsys.readouterr()
     assert output.out == f"host/iris:3@{DIGEST}\n"

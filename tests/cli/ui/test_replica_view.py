@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from lading.cli.ui.replica_view import (
@@ -16,7 +17,9 @@ from lading.cli.ui.replica_view import (
 )
 from lading.errors import ReplicaNotFound
 from lading.replica import GONE_AFTER_S, Replica, ReplicaModel
+from support.workloads import DIGEST
 
+CODE = ReplicaModel(name="waves", version=1, executes="code", environment=DIGEST, python="3.11")
 RUNNING = Replica(id="web-1", silent_s=2)
 STOPPED = Replica(id="web-2", stopped_at="2026-11-20T08:00:00Z", silent_s=300)
 GONE = Replica(id="web-10", silent_s=GONE_AFTER_S + 1)
@@ -49,7 +52,21 @@ def test_a_server_without_models_has_one_row_and_the_models_of_a_gone_one_are_go
         ReplicaModel(name="wine", version=0, state="ready"),
     )
     rows = replica_rows(Replica(id="web-10", silent_s=GONE_AFTER_S + 1, models=models))
-    assert [(row[2], row[4]) for row in rows] == [("iris:1", "gone"), ("wine", "gone")]
+    assert [(row[2], row[6]) for row in rows] == [("iris:1", "gone"), ("wine", "gone")]
+
+
+def test_what_a_server_did_not_report_is_unknown_and_not_nothing():
+    older = msgspec.convert({"name": "iris", "version": 1, "state": "ready"}, ReplicaModel)
+    server = Replica(id="web-1", models=(older, CODE))
+    assert [row[4:6] for row in replica_rows(server)] == [
+        ("unknown", "unknown"),
+        ("code", f"{DIGEST[:19]} py3.11"),
+    ]
+    fields = dict(model_fields(older))
+    assert (fields["executes"], fields["environment"]) == ("unknown", "unknown")
+    # A server of another kind reports nothing of it.
+    foreign = Replica(id="10.0.0.7:8501", pattern="foreign", models=(older,))
+    assert [row[4:6] for row in replica_rows(foreign)] == [("", "")]
 
 
 def test_a_model_is_named_with_its_version_or_its_text():

@@ -543,6 +543,26 @@ def test_the_environments_of_a_host_are_in_its_cache_and_bounded_by_a_setting(wh
 
 
 @pytest.mark.slow
+def test_an_environment_that_came_with_the_image_is_used_and_nothing_is_built(store, lock, wheels, tmp_path):
+    ready = get(store, lock, wheels)[0].path
+    nowhere = EnvironmentStore(tmp_path / "none", installer="pip", ready=store.root)
+    environment, steps = get(nowhere, lock, None)
+    assert (environment.path, steps) == (ready, [])
+    assert not nowhere.root.exists()
+
+
+def test_an_environment_of_the_image_that_was_changed_is_refused_by_name(store, lock, wheels, tmp_path):
+    path = get(store, lock, wheels)[0].path
+    (metadata,) = path.glob("lib/*/site-packages/tiny_trees-*.dist-info/METADATA")
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 2.0"))
+    changed = EnvironmentStore(tmp_path / "none", ready=store.root)
+    expected = r"found `tiny-trees==2\.0` instead of `tiny-trees==1\.0`"
+    with pytest.raises(EnvironmentFailed, match=expected) as caught:
+        get(changed, lock, wheels)
+    assert "build and pull the image again" in caught.value.hint
+    assert not changed.root.exists()
+
+
 def test_environments_are_whole_while_others_are_built_and_removed(wheels, tmp_path):
     store = EnvironmentStore(tmp_path / "environments")
     locks = [tiny_lock(wheels, name) for name in ("tiny-a", "tiny-b")]

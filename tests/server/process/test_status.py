@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lading.server.inference.loaded import LoadedModel
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics
 from lading.server.metrics.shared_memory import SharedCounters, SharedMemory
@@ -15,6 +16,7 @@ from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
+from support.python_bundles import python_bundle
 
 
 def status_of(served: ServedVersion, memory: SharedMemory, number: int) -> tuple[Status, Metrics]:
@@ -43,6 +45,20 @@ def test_requests_and_states_are_those_of_all_workers(tmp_path):
     loading.advance(State.FAILED, "no memory")
     second_metrics.publish()
     assert second.models()[0].reason == "1 of 2 workers: no memory"
+
+
+def test_a_model_reports_what_it_executes_and_its_environment_once_it_is_opened(tmp_path):
+    iris = served_from(linear_bundle(tmp_path / "iris"))
+    bundle = python_bundle(tmp_path / "doubled")
+    doubled = ServedVersion("doubled", 1, bundle.digest)
+    status, _ = status_of(doubled, SharedMemory(1), 1)
+    assert status.models()[0].executes == "unknown"
+    # No code is run: a status asks the bundle alone, and never the model.
+    doubled.adopt(LoadedModel.of(bundle, iris.model.runtime, "doubled:1"))
+    (model,) = status.models()
+    assert (model.executes, model.environment, model.python) == ("code", bundle.lock().digest, "3.11")
+    (plain,) = status_of(iris, SharedMemory(1), 1)[0].models()
+    assert (plain.executes, plain.environment, plain.python) == ("no", "", "")
 
 
 def test_the_next_worker_speaks_for_the_server_when_the_one_before_it_is_killed(tmp_path):

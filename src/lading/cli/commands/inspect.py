@@ -93,6 +93,7 @@ def _python_fields(bundle: Bundle) -> list[tuple[str, str]]:
         ("steps", ", ".join(manifest.steps)),
         ("runs of its own", _OWN[manifest.executes]),
         ("stored as", ", ".join(manifest.formats)),
+        ("environment", manifest.lock_digest),
         ("packages", packages),
     ]
 

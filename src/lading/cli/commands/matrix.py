@@ -10,10 +10,10 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import evidence_json, machine, outcome
 from lading.cli.ui.parameters import NameType, json_option, open_registry, registry_option
+from lading.cli.ui.runs_view import RUNS_HEADER, stored_runs
 
 if TYPE_CHECKING:
     from lading.evidence import Evidence
-    from lading.registry import ModelVersion
 
 _NO_EVIDENCE = "–"
 
@@ -31,14 +31,20 @@ _NO_EVIDENCE = "–"
 @registry_option
 @json_option
 def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
-    """Show the evidence of every version, or of those of NAME, for each runtime it was verified on."""
+    """Show the evidence of every version, or of those of NAME, for each runtime it was verified on.
+
+    Beside it stand what loading the version executes of its own, and its environment if it runs in Python.
+    """
     with open_registry(registry) as opened:
         names = [name] if name is not None else opened.models()
         versions = [version for model in names for version in opened.versions(model)]
         rows = [(version, opened.evidence(version.digest)) for version in versions]
+        refs = [str(version.ref) for version in versions]
+        runs = dict(zip(refs, stored_runs(opened, versions), strict=True))
     if as_json:
         cells = [evidence_json(entry, str(version.ref)) for version, evidence in rows for entry in evidence]
-        printing.as_json({"bundles": [str(version.ref) for version in versions], "evidence": cells})
+        stated = {ref: run.as_json() for ref, run in runs.items()}
+        printing.as_json({"bundles": list(runs), "runs": stated, "evidence": cells})
         return
     # One column per runtime, in the order in which they first appear.
     runtimes = {entry.fingerprint.id: entry.fingerprint for _, evidence in rows for entry in evidence}
@@ -49,10 +55,12 @@ def matrix(name: str | None, registry: str | None, as_json: bool) -> None:
             "(that of a directory is only shown)"
         )
         return
-    header = ["ref", *(machine(fingerprint) for fingerprint in runtimes.values())]
-    printing.table(header, [_row(version, evidence, list(runtimes)) for version, evidence in rows])
+    header = ["ref", *RUNS_HEADER, *(machine(fingerprint) for fingerprint in runtimes.values())]
+    outcomes = [_outcomes(evidence, list(runtimes)) for _, evidence in rows]
+    table = zip(runs.items(), outcomes, strict=True)
+    printing.table(header, [[ref, *run.row, *cells] for (ref, run), cells in table])
 
 
-def _row(version: ModelVersion, evidence: list[Evidence], runtimes: list[str]) -> list[str]:
+def _outcomes(evidence: list[Evidence], runtimes: list[str]) -> list[str]:
     outcomes = {entry.fingerprint.id: outcome(entry) for entry in evidence}
-    return [str(version.ref), *(outcomes.get(runtime, _NO_EVIDENCE) for runtime in runtimes)]
+    return [outcomes.get(runtime, _NO_EVIDENCE) for runtime in runtimes]

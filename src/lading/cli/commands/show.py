@@ -8,6 +8,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import evidence_json, machine, outcome
 from lading.cli.ui.parameters import RefType, json_option, open_registry, registry_option
+from lading.cli.ui.runs_view import stored_runs
 from lading.cli.ui.version_view import version_fields, version_json
 from lading.ref import Ref
 
@@ -29,9 +30,11 @@ def show(ref: Ref, registry: str | None, as_json: bool) -> None:
     with open_registry(registry) as opened:
         version = opened.resolve(ref)
         evidence = opened.evidence(version.digest)
+        (runs,) = stored_runs(opened, [version])
     if as_json:
         cells = [evidence_json(entry, str(version.ref)) for entry in evidence]
-        printing.as_json({"version": version_json(version), "evidence": cells})
+        stated = {**version_json(version), **runs.as_json()}
+        printing.as_json({"version": stated, "evidence": cells})
         return
     runtimes = [("evidence", f"{outcome(entry)} on {machine(entry.fingerprint)}") for entry in evidence]
-    printing.fields([*version_fields(version), *runtimes])
+    printing.fields([*version_fields(version, runs), *runtimes])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lading.cli.ui import printing, release_view
+from lading.cli.ui.runs_view import RUNS_HEADER, Runs
 from lading.errors import LadingError, ReplicaNotFound
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ REPLICA_HEADER = (
     "pattern",
     "model",
     "digest",
+    *RUNS_HEADER,
     "state",
     "owner",
     "os",
@@ -83,12 +85,21 @@ def replica_rows(
         seen += f"; asked again: expected {failure.expected}, found {failure.found}"
     # What a model reported before its server was gone no longer holds.
     state = standing(replica) if replica.gone else ""
+    is_foreign = replica.pattern == "foreign"
     models = [
-        (model_name(model), printing.short_digest(model.digest), state or model.state, model.owner)
+        (
+            model_name(model),
+            printing.short_digest(model.digest),
+            *(("", "") if is_foreign else runs_of_model(model).row),
+            state or model.state,
+            model.owner,
+        )
         for model in replica.models
     ]
     software = (replica.os, replica.python, replica.onnxruntime, replica.software, seen)
-    return [(replica.id, replica.pattern, *model, *software) for model in models or [("", "", state, "")]]
+    return [
+        (replica.id, replica.pattern, *model, *software) for model in models or [("", "", "", "", state, "")]
+    ]
 
 
 def replica_fields(replica: Replica) -> list[tuple[str, str]]:
@@ -126,8 +137,14 @@ def model_fields(model: ReplicaModel) -> list[tuple[str, str]]:
         ("purpose", model.purpose),
         ("owner", model.owner),
         ("input", model.input_format),
+        *zip(RUNS_HEADER, runs_of_model(model).row, strict=True),
         ("requests", requests),
     ]
+
+
+def runs_of_model(model: ReplicaModel) -> Runs:
+    """Return what a model of a server runs; of one of an older lading, that it is unknown."""
+    return Runs(model.executes, model.environment, model.python)
 
 
 def model_name(model: ReplicaModel) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lading.cli.ui import printing
+from lading.cli.ui.runs_view import RUNS_HEADER, Runs
 
 if TYPE_CHECKING:
     from lading.registry import ModelVersion
 
-_HEADER = ("ref", "tags", "purpose", "owner", "size", "pushed", "digest")
+_HEADER = ("ref", "tags", "purpose", "owner", "size", *RUNS_HEADER, "pushed", "digest")
 
 
 def version_json(version: ModelVersion) -> dict[str, Any]:
@@ -20,12 +21,12 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     return {"ref": str(version.ref), **msgspec.structs.asdict(version)}
 
 
-def version_table(versions: Sequence[ModelVersion]) -> None:
-    """Print one row for each version."""
-    printing.table(_HEADER, [_row(version) for version in versions])
+def version_table(versions: Sequence[ModelVersion], runs: Sequence[Runs]) -> None:
+    """Print one row for each version and what it runs."""
+    printing.table(_HEADER, [_row(*pair) for pair in zip(versions, runs, strict=True)])
 
 
-def version_fields(version: ModelVersion) -> list[tuple[str, str]]:
+def version_fields(version: ModelVersion, runs: Runs) -> list[tuple[str, str]]:
     """Return everything about a version as names and values."""
     return [
         ("ref", str(version.ref)),
@@ -36,17 +37,19 @@ def version_fields(version: ModelVersion) -> list[tuple[str, str]]:
         ("description", version.description),
         ("metrics", ", ".join(f"{name}={value:g}" for name, value in version.metrics.items())),
         ("size", printing.human_size(version.size_bytes)),
+        *zip(RUNS_HEADER, runs.row, strict=True),
         ("pushed", version.pushed_at),
     ]
 
 
-def _row(version: ModelVersion) -> tuple[str, ...]:
+def _row(version: ModelVersion, runs: Runs) -> tuple[str, ...]:
     return (
         str(version.ref),
         ", ".join(version.tags),
         version.purpose,
         version.owner,
         printing.human_size(version.size_bytes),
+        *runs.row,
         printing.short_time(version.pushed_at)[:16],  # The minute is enough.
         printing.short_digest(version.digest),
     )

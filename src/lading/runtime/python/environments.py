@@ -3,6 +3,7 @@
 An environment under its own name is complete: it is built in ``building/``, checked, marked with its lock and
 renamed. One that was damaged since is built again. A process that uses one holds a lock on its folder; `gc`
 removes only those that nobody uses. For a local disk: the locks are the kernel's. Runs no code of a bundle.
+Those that come ready in an image have the same names, are checked alike, and are never built or removed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from lading.runtime.python.builders import Build
 from lading.runtime.python.contents import find_damage, installed_versions
 from lading.runtime.python.installers import Installer, OnStep, choose_installer
 from lading.runtime.python.interpreters import find_interpreter
-from lading.settings import environments_folder, store_settings
+from lading.settings import environments_folder, ready_environments_folder, store_settings
 
 DEFAULT_TIMEOUT_S = 1800.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -78,13 +79,19 @@ class EnvironmentStore:
     """The environments in the folder `root`, created on first use. Safe among processes of one machine.
 
     `installer` is uv where it is installed, else pip. With `max_bytes`, the least recently used are removed
-    after each build as `gc` does.
+    after each build as `gc` does. Before one is built, it is looked for in the folder `ready`, if any.
     """
 
     def __init__(
-        self, root: Path, *, installer: Installer | None = None, max_bytes: int | None = None
+        self,
+        root: Path,
+        *,
+        installer: Installer | None = None,
+        max_bytes: int | None = None,
+        ready: Path | None = None,
     ) -> None:
         self.root = root.absolute()
+        self._ready = ready
         self._building = self.root / "building"
         self._installer = installer
         self._max_bytes = max_bytes
@@ -102,9 +109,12 @@ class EnvironmentStore:
 
         It is built from the package index that pip is configured with, or offline from a folder of `wheels`.
         Processes that ask together wait for the first. Raises `EnvironmentPythonMissing`, and
-        `EnvironmentFailed` with nothing left behind.
+        `EnvironmentFailed` with nothing left behind, or for one that came ready and was changed since.
         """
-        path = self.root / _name(lock, python)
+        ready = self._open_ready(lock, python)
+        if ready is not None:
+            return ready
+        path = self.root / environment_name(lock, python)
         with _os_errors(self.root):
             opened = _open(path, lock, python)
             if opened is None:
@@ -132,6 +142,22 @@ class EnvironmentStore:
                     total -= size
                     removed.append(RemovedEnvironment(digest, python, size))
             return removed
+
+    def _open_ready(self, lock: EnvironmentLock, python: str) -> Environment | None:
+        """Return the environment that came with the image, or None if it came with none for this lock."""
+        if self._ready is None:
+            return None
+        path = self._ready / environment_name(lock, python)
+        with _os_errors(self._ready):
+            opened = _open(path, lock, python)
+        if opened is None and path.is_dir():
+            raise EnvironmentFailed(
+                f"environment `{path.name[:12]}` in `{self._ready}`",
+                expected="what its lock names",
+                found=find_damage(path, lock, python) or "another",
+                hint="it was changed since the image was built: build and pull the image again",
+            )
+        return opened
 
     def _build(self, path: Path, request: _Request) -> Environment:
         lock, python = request.lock, request.python
@@ -218,8 +244,15 @@ class EnvironmentStore:
 
 
 def environments_of_host(root: Path | None = None) -> EnvironmentStore:
-    """Return the environments in the folder `root`, by default this user's, bounded as the settings say."""
-    return EnvironmentStore(root or environments_folder(), max_bytes=store_settings().environments_max_bytes)
+    """Return the environments in the folder `root`, by default this user's, bounded as the settings say.
+
+    In an image, those that came with it too.
+    """
+    return EnvironmentStore(
+        root or environments_folder(),
+        max_bytes=store_settings().environments_max_bytes,
+        ready=ready_environments_folder(),
+    )
 
 
 @dataclass(frozen=True)
@@ -231,7 +264,8 @@ class _Request:
     on_progress: OnStep
 
 
-def _name(lock: EnvironmentLock, python: str) -> str:
+def environment_name(lock: EnvironmentLock, python: str) -> str:
+    """Return the name of the folder of an environment."""
     return f"{lock.digest.removeprefix('sha256:')}-py{python}"
 
 

@@ -164,7 +164,8 @@ def pip_runner(subject: str) -> Path:
     """
     spec = importlib.util.find_spec("pip")
     if spec is None or spec.origin is None:
-        raise ExtraMissing(subject, expected="uv or pip", found="neither", hint=pip_install("python"))
+        hint = f"{pip_install('python')}, or serve an image of the bundle, which `lading image build` makes"
+        raise ExtraMissing(subject, expected="uv or pip", found="neither", hint=hint)
     runner = Path(spec.origin).with_name("__pip-runner__.py")
     if not runner.is_file():
         hint = f"{pip_install('python')}, or `pip install --upgrade pip`"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lading.clock import iso_time
 from lading.ref import Ref
-from lading.replica import Pattern, ReplicaModel
+from lading.replica import UNKNOWN, Pattern, ReplicaModel
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Summary, VersionStatus
@@ -117,6 +117,9 @@ def _model(
         purpose=manifest.purpose if manifest is not None else "",
         owner=manifest.owner if manifest is not None else "",
         input_format="; ".join(f"{tensor.name}: {tensor}" for tensor in inputs),
+        executes=manifest.executes_text if manifest is not None else UNKNOWN,
+        environment=manifest.lock_digest if manifest is not None else "",
+        python=manifest.python if manifest is not None else "",
         requests=requests,
         last_request_at=iso_time(last_request_at) if last_request_at else None,
     )

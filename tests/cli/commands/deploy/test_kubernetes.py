@@ -12,6 +12,7 @@ from lading.cli import main
 from lading.registry import Registry
 from lading.release import Plan
 from support.bundles import linear_bundle
+from support.python_bundles import python_bundle
 from support.recorded_evidence import push_proved
 from support.workloads import IMAGE, by_kind, pod_spec_of
 
@@ -71,6 +72,21 @@ def test_the_patch_follows_the_release(released, capsys):
     assert weights() == [95, 5]
     released.releases.rollback("iris", to=1, actor="me")
     assert weights() == [100, 0]
+
+
+def test_a_model_in_python_is_deployed_with_the_settings_of_its_server(tmp_path, released, capsys):
+    released.push(python_bundle(tmp_path / "doubled.bundle"))
+    chosen = ("doubled", "--pattern", "load", "--image", IMAGE, "--model-processes", "2")
+    assert deploy(*chosen) == 1
+    # Its pods would never be ready.
+    assert "expected nothing of its own that runs, found its own code" in capsys.readouterr().err
+    assert deploy(*chosen, "--allow", "code", "--wheels-claim", "wheels") == 0
+    output = capsys.readouterr()
+    spec = pod_spec_of(list(yaml.safe_load_all(output.out)))
+    environ = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
+    assert (environ["LADING_ALLOW"], environ["LADING_MODEL_PROCESSES"]) == ("code", "2")
+    assert {"environments", "wheels"} <= {volume["name"] for volume in spec["volumes"]}
+    assert "their image needs uv or pip" in output.err
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,19 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import RefType, json_option, open_registry, registry_option
+from lading.cli.ui.parameters import (
+    RefType,
+    allow_option,
+    json_option,
+    open_registry,
+    registry_option,
+)
 from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.deploy import Options, Pattern, Workload
-    from lading.registry import Registry
+    from lading.deploy import Options, Pattern, Side, Workload
+    from lading.registry import ModelVersion, Registry
     from lading.release import Release
 
 
@@ -32,6 +38,10 @@ class CommandLine:
     secret: str
     pull_secret: str
     cpus: int
+    allow: str | None
+    model_processes: int
+    process_memory_mb: int
+    wheels_claim: str
     canary: bool
     gateway: str
     kserve: bool
@@ -80,6 +90,28 @@ class CommandLine:
     "--pull-secret", default="", metavar="NAME", help="Secret with the login to the image registry."
 )
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs per pod.")
+@allow_option
+@click.option(
+    "--model-processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes of a model in Python, per pod.",
+)
+@click.option(
+    "--process-memory-mb",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Memory in MB that each of them may allocate.  [default: no limit, and the pod as was measured]",
+)
+@click.option(
+    "--wheels-claim",
+    default="",
+    metavar="NAME",
+    help="With `load`: PersistentVolumeClaim with wheels to build environments from, offline.",
+)
 @click.option(
     "--canary", is_flag=True, help="Both sides of NAME's release, and the HTTPRoute that splits traffic."
 )
@@ -120,18 +152,14 @@ def kubernetes(registry: str | None, **parameters: Any) -> None:
 
 
 def _manifests(registry: Registry, line: CommandLine) -> list[Any]:
-    from lading.deploy import workload
     from lading.deploy.kserve import kserve_manifests
     from lading.deploy.kubernetes import manifests
 
-    version = registry.resolve(line.ref)
-    work = workload(version, _options(line), registry.evidence(version.digest))
-    _print_memory_note(work)
+    work = _workload(registry, registry.resolve(line.ref), _options(line))
     return kserve_manifests(work) if line.kserve else manifests(work)
 
 
 def _canary_manifests(registry: Registry, line: CommandLine) -> list[Any]:
-    from lading.deploy import workload
     from lading.deploy.canary import canary_manifests, sides
 
     name = line.ref.name
@@ -139,13 +167,31 @@ def _canary_manifests(registry: Registry, line: CommandLine) -> list[Any]:
     live, candidate = (registry.resolve(Ref(name, version=version)) for version in sides(release, name))
     assert release is not None  # `sides` raises without one.
     # With `load`, both sides run the same image and differ in the bundle that they pull.
-    live_work = workload(live, _options(line), registry.evidence(live.digest))
-    candidate_work = workload(
-        candidate, _options(line, line.canary_image), registry.evidence(candidate.digest), "candidate"
-    )
-    for work in (live_work, candidate_work):
-        _print_memory_note(work)
+    live_work = _workload(registry, live, _options(line))
+    candidate_work = _workload(registry, candidate, _options(line, line.canary_image), "candidate")
     return canary_manifests(live_work, candidate_work, release, line.gateway)
+
+
+def _workload(registry: Registry, version: ModelVersion, options: Options, side: Side = "live") -> Workload:
+    """Return a version as a workload, with a note for people. Raises `CodeNotAllowed`.
+
+    A pod whose server may not run the bundle would never be ready.
+    """
+    from lading.deploy import workload
+    from lading.runtime.python.open import check_allowed
+
+    manifest = registry.manifest(version)
+    check_allowed(manifest, options.allow)
+    runs_in_python = manifest.runtime == "python"
+    evidence = registry.evidence(version.digest)
+    work = workload(version, options, evidence, side, runs_in_python=runs_in_python)
+    _print_memory_note(work)
+    if work.builds_environment:
+        printing.info(
+            f"the pods build the environment of `{version.ref}` when they start: "
+            "their image needs uv or pip; with `--pattern in-image` it is in the image"
+        )
+    return work
 
 
 def _patch_route(release: Release | None, line: CommandLine) -> None:
@@ -226,6 +272,7 @@ def _print_names(key: str, names: list[str], line: CommandLine) -> None:
 
 def _options(line: CommandLine, image: str | None = None) -> Options:
     from lading.deploy import Options
+    from lading.runtime.python.host import this_host
 
     image = image or line.image
     assert line.pattern is not None  # `_check` raises without either.
@@ -237,6 +284,10 @@ def _options(line: CommandLine, image: str | None = None) -> Options:
         secret=line.secret,
         pull_secret=line.pull_secret,
         cpus=line.cpus,
+        allow=this_host(line.allow).allow,
+        model_processes=line.model_processes,
+        process_memory_mb=line.process_memory_mb,
+        wheels_claim=line.wheels_claim,
     )
 
 
@@ -258,6 +309,8 @@ def _check(line: CommandLine) -> None:
         raise click.UsageError("`--canary-image` needs `--canary` and `--pattern in-image`")
     if line.apply and line.folder:
         raise click.UsageError("expected `--apply` or `--kustomize DIR`, not both")
+    if line.wheels_claim and line.pattern == "in-image":
+        raise click.UsageError("`--wheels-claim` needs `--pattern load`: images hold the environment itself")
     if line.context and not line.apply:
         raise click.UsageError("`--context` needs `--apply`")
 

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 @click.option(
     "--platform", "platforms", multiple=True, metavar="OS/ARCH", help="Only this platform; repeatable."
 )
+@click.option(
+    "--wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of wheels to build environments of models in Python from, offline.  "
+    "[default: the package index of pip]",
+)
 @registry_option
 @json_option
 def build(
@@ -42,11 +49,14 @@ def build(
     base: str,
     to: str,
     platforms: tuple[str, ...],
+    wheels: Path | None,
     registry: str | None,
     as_json: bool,
 ) -> None:
     """Add each bundle to a runtime image as its own layer, which is the same blob that a store keeps.
 
+    The environment of models in Python is a layer too, which all bundles with the same lock share. It is
+    built for the image's Python from the wheels that the lock names; nothing of a bundle or wheel is run.
     Only what the target lacks is sent. The same base and bundles always give the same digest.
     """
     from lading.image.build import build as build_image
@@ -59,7 +69,8 @@ def build(
         source = stack.enter_context(contextlib.closing(open_source(base)))
         target = stack.enter_context(contextlib.closing(open_target(to)))
         with printing.progress_bar(f"building {to}") as on_progress:
-            built = build_image(source, layers, with_progress(target, on_progress), platforms=platforms)
+            reporting = with_progress(target, on_progress)
+            built = build_image(source, layers, reporting, platforms=platforms, wheels=wheels)
     seconds = round(time.monotonic() - began, 3)
     names = ", ".join(f"`{entry.name}`" for entry in built.bundles)
     print_built(built, seconds, f"{names} on `{base}`", as_json=as_json)

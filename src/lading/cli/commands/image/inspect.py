@@ -34,12 +34,15 @@ def inspect(image: str, as_json: bool) -> None:
         printing.as_json(contents)
         return
     for platform in contents.platforms:
+        python = [entry for entry in platform.bundles if entry.executes]
         printing.fields(
             [
                 ("image", contents.image),
                 ("digest", platform.digest),
                 ("platform", platform.platform),
                 *(("bundle", f"{bundle_name(entry)}  {entry.digest}") for entry in platform.bundles),
+                *(("runs of its own", f"{entry.name}: {entry.executes}") for entry in python),
+                *(("environment", f"{entry.lock}, Python {entry.python}") for entry in platform.environments),
                 ("purpose", ", ".join(entry.purpose for entry in platform.bundles)),
                 ("owner", ", ".join(entry.owner for entry in platform.bundles)),
                 ("runtime", versions_text(platform.versions)),

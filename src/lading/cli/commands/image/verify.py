@@ -11,7 +11,13 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import report_evidence
-from lading.cli.ui.parameters import BundleType, json_option, open_registry, registry_option
+from lading.cli.ui.parameters import (
+    BundleType,
+    allow_option,
+    json_option,
+    open_registry,
+    registry_option,
+)
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -29,9 +35,10 @@ if TYPE_CHECKING:
 @click.option(
     "--against", required=True, type=BundleType(), metavar="REF|DIR", help="Bundle to compare with."
 )
+@allow_option
 @registry_option
 @json_option
-def verify(image: str, against: Ref | Path, registry: str | None, as_json: bool) -> None:
+def verify(image: str, against: Ref | Path, allow: str | None, registry: str | None, as_json: bool) -> None:
     """Serve an image and, beside it, the bundle pulled at start-up; their answers must be bit-identical.
 
     Both are sent the golden rows and random ones over HTTP. The evidence is recorded for the image's
@@ -40,14 +47,16 @@ def verify(image: str, against: Ref | Path, registry: str | None, as_json: bool)
     """
     from lading.image.engine import find_engine
     from lading.image.equivalence import verify_image
+    from lading.runtime.python.host import this_host
 
+    python = this_host(allow)
     engine = find_engine(image)
     if engine is None:
         printing.info("no podman or docker here can run it: this machine's runtime serves the image's bundle")
     with open_registry(registry) as opened, tempfile.TemporaryDirectory(prefix="lading-") as folder:
         with printing.spinner(f"verifying {image}"):
             reference = _reference_bundle(against, opened, Path(folder) / "reference")
-            evidence = verify_image(image, reference, engine)
+            evidence = verify_image(image, reference, engine, python)
         if isinstance(against, Ref):
             opened.record(evidence)
     report_evidence(evidence, as_json=as_json)
