@@ -91,7 +91,7 @@ def test_a_server_ends_with_the_process_that_started_it(bundle):
     code = f"import lading; server = lading.serve({str(bundle.path)!r}); print(server.url)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with lading.Client(done.stdout.strip()) as client:
-        wait_until(lambda: refused(client), 30)
+        wait_until(lambda: refused(client))
 
 
 def refused(client):

@@ -190,7 +190,7 @@ def test_an_image_that_answers_differently_does_not_serve_if_it_knows_the_regist
     failed = [check for check in answer["evidence"]["checks"] if check["outcome"] == "failed"]
     assert [check["name"] for check in failed] == ["equivalence"]
     with in_registry(registries, image) as url:
-        wait_until(lambda: httpx.get(f"{url}/health").json()["health"] != "loading", 20)
+        wait_until(lambda: httpx.get(f"{url}/health").json()["health"] != "loading")
         health = httpx.get(f"{url}/health")
         assert health.status_code == 503
         assert failed[0]["found"].partition(";")[0] in health.text

@@ -49,9 +49,9 @@ def test_a_server_is_registered_stays_registered_and_signs_off(tmp_path):
     heartbeat = Heartbeat(url, status_of(served_from(bundle)), interval_s=0.02)
     with Registry.open(url) as registry:
         with beating(heartbeat):
-            wait_until(registry.fleet.replicas, 20)
+            wait_until(registry.fleet.replicas)
             registry.fleet.forget("web-1")
-            wait_until(registry.fleet.replicas, 20)
+            wait_until(registry.fleet.replicas)
             assert not registry.fleet.replicas()[0].gone
         (last,) = registry.fleet.replicas()
         assert last.gone
@@ -75,12 +75,12 @@ def test_an_unreachable_catalog_is_logged_once_and_the_server_registered_when_it
     root, status = tmp_path / "registry", CountedStatus(status_of())
     root.write_text("in the way")
     with beating(Heartbeat(str(root), status, interval_s=0.02)):
-        wait_until(lambda: status.heartbeats > 5, 20)
+        wait_until(lambda: status.heartbeats > 5)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "cannot send heartbeats to the inventory, retrying" in caplog.text
         root.unlink()
         with Registry.open(str(root)) as registry:
-            wait_until(registry.fleet.replicas, 20)
+            wait_until(registry.fleet.replicas)
 
 
 def test_a_server_that_signed_off_no_longer_keeps_its_bundle_in_use(tmp_path):
@@ -132,7 +132,7 @@ def test_plain_and_following_servers_are_listed_and_a_killed_worker_is_replaced_
         for _ in range(7):
             assert httpx.post(f"{following.url}/predict", content=BODY).status_code == 200
         expected = {"": ("ready", 7), "iris": ("ready", 0)}
-        wait_until(lambda: {name: model_state(root, name) for name in expected} == expected, 20)
+        wait_until(lambda: {name: model_state(root, name) for name in expected} == expected)
         before = replicas(root)
         assert {replica.pattern for replica in before.values()} == {"load"}
         for name, server, version in (("", following, 2), ("iris", plain, 1)):
@@ -146,7 +146,7 @@ def test_plain_and_following_servers_are_listed_and_a_killed_worker_is_replaced_
         killed_at = time.monotonic()
         following.wait_until(lambda: len(workers_of(following)) == 2 and leader not in workers_of(following))
         # The other worker, or the new one, sends the next heartbeats under the same id.
-        wait_until(lambda: replicas(root)[""].silent_s < time.monotonic() - killed_at - 1, 20)
+        wait_until(lambda: replicas(root)[""].silent_s < time.monotonic() - killed_at - 1)
         after = replicas(root)[""]
         assert (after.id, after.started_at, after.gone) == (before[""].id, before[""].started_at, False)
         assert following.stop() == 0
@@ -158,7 +158,7 @@ def test_plain_and_following_servers_are_listed_and_a_killed_worker_is_replaced_
 def test_a_server_of_directories_is_listed_if_a_registry_was_chosen_and_never_waits_for_it(tmp_path):
     bundle, flags = linear_bundle(tmp_path / "iris"), ("--grpc-port", "-1")
     with serving(bundle.path, flags=flags, environ={"LADING_REGISTRY": str(tmp_path / "r")}):
-        wait_until(lambda: replicas(tmp_path / "r"), 20)
+        wait_until(lambda: replicas(tmp_path / "r"))
         assert [replica.models[0].name for replica in replicas(tmp_path / "r").values()] == ["iris"]
     unreachable = {"LADING_REGISTRY": f"postgresql://lading@127.0.0.1:{free_port()}/lading"}
     with serving(bundle.path, flags=flags, environ=unreachable) as server:

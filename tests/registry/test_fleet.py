@@ -28,7 +28,7 @@ def test_a_lease_has_one_holder_until_it_expires(registry, open_catalog):
     assert not other.fleet.lease("rollout", "b", 0.5)
     assert other.fleet.lease("something else", "b", 60)
     assert registry.fleet.lease("rollout", "a", 0.5)
-    wait_until(lambda: other.fleet.lease_holder("rollout") is None, 5)
+    wait_until(lambda: other.fleet.lease_holder("rollout") is None)
     assert other.fleet.lease("rollout", "b", 60)
     assert not registry.fleet.lease("rollout", "a", 60)
     registry.fleet.release_lease("rollout", "a")

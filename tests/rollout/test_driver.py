@@ -298,10 +298,10 @@ def test_a_killed_leader_is_replaced_within_ten_seconds(tmp_path):
         os.kill(drivers[leader].pid, signal.SIGKILL)
         killed = time.monotonic()
         registry.releases.begin("iris", 2, AT_ONCE, actor="ada")
-        wait_until(lambda: len(registry.releases.events("iris")) > 2, 10)
+        wait_until(lambda: len(registry.releases.events("iris")) > 2)
         assert time.monotonic() - killed < 10
         assert registry.fleet.lease_holder(LEASE) == other
-        wait_until(lambda: not registry.releases.current("iris").is_open, 10)
+        wait_until(lambda: not registry.releases.current("iris").is_open)
         check(registry)
         assert {event.actor for event in registry.releases.events("iris")[2:]} == {other}
     finally:
@@ -322,7 +322,7 @@ def test_a_driver_waits_while_the_catalog_is_unreachable_and_releases_the_lease_
     driver = driver_of(ObservedRegistry(registry, unreachable), "driver", interval_s=0.01)
     thread = threading.Thread(target=driver.run, args=(stop,))
     thread.start()
-    wait_until(lambda: not registry.releases.current("iris").is_open, 10)
+    wait_until(lambda: not registry.releases.current("iris").is_open)
     assert registry.fleet.lease_holder(LEASE) == "driver"
     stop.set()
     thread.join(10)

@@ -114,11 +114,11 @@ class Load:
     ],
 )
 def test_a_fault_of_its_code_fails_its_own_request_and_nothing_else(server, value, status, words):
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
     with Load(server.url) as load:
         answer = ask(server, float(value))
         assert (answer.status_code, words in answer.text) == (status, True), answer.text
-        wait_until(lambda: answers(server), 30)
+        wait_until(lambda: answers(server))
     assert load.asked > 10
     assert load.failed == []
     assert httpx.get(f"{server.url}/health").status_code == 200
@@ -126,7 +126,7 @@ def test_a_fault_of_its_code_fails_its_own_request_and_nothing_else(server, valu
 
 @pytest.mark.parametrize("value", [1005, 1006])
 def test_printing_100_mb_and_forking_are_no_faults(server, value):
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
     with Load(server.url) as load:
         answer = ask(server, float(value))
         assert answer.json()["prediction"] == [2.0 * value]
@@ -136,13 +136,13 @@ def test_printing_100_mb_and_forking_are_no_faults(server, value):
 
 
 def test_what_the_code_prints_is_logged_with_the_name_of_the_model(server):
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
     ask(server, 1005.0)
     assert any("faulty" in line and "xxx" in line for line in server.lines)
 
 
 def test_neighbours_of_a_row_that_the_code_refuses_are_answered(server):
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
     outcomes: dict[float, list[int]] = {}
 
     def many(value: float) -> None:
@@ -164,10 +164,10 @@ def test_neighbours_of_a_row_that_the_code_refuses_are_answered(server):
 
 
 def test_a_process_that_is_killed_from_outside_is_replaced(server):
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
     for pid in model_pids(server):
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
 
 
 def model_pids(server) -> list[int]:
@@ -213,11 +213,11 @@ def test_a_killed_server_leaves_no_model_process(faulty):
         assert pids
         server.process.kill()
         server.process.wait()
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 def test_its_metadata_and_open_inference_are_those_of_any_model(server):
-    wait_until(lambda: answers(server), 30)
+    wait_until(lambda: answers(server))
     tensor = {"name": "X", "shape": [2, 1], "datatype": "FP64", "data": [1.0, 2.0]}
     answer = httpx.post(f"{server.url}/v2/models/faulty/infer", json={"inputs": [tensor]}).json()
     assert answer["outputs"] == [{"name": "value", "datatype": "FP64", "shape": [2], "data": [2.0, 4.0]}]

@@ -55,7 +55,7 @@ def test_versions_in_onnx_and_in_python_follow_each_other_under_load(tmp_path):
             clients.wait_for(python, 60)
             clients.wait_for(onnx)
             moves.apply(registry, canary, moves.rolled_back(canary, "story", "not wanted"))
-            wait_until(lambda: only(clients, onnx), 30)
+            wait_until(lambda: only(clients, onnx))
             plan = Plan(mode="shadow", hold_s=3600)
             shadow = releases.begin("iris", 2, plan, actor="story")
             wait_until(lambda: shadowed(registry, shadow.number), 60)

@@ -63,7 +63,7 @@ def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
         bundle = bundles[number % 2]
         opened = lambda: Bundle.open(bundle.path, digest=bundle.digest)  # noqa: E731
         manager.want([Wanted("heavy", number, bundle.digest, opened)])
-        wait_until(lambda: ready(plane) == [number] and len(plane.versions("heavy")) == 1, 30)
+        wait_until(lambda: ready(plane) == [number] and len(plane.versions("heavy")) == 1)
 
     swap_to_first(manager, swap_to)
     calm = latencies(plane, threading.Event(), count=200)

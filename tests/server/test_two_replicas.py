@@ -109,7 +109,7 @@ def test_a_restart_of_the_catalog_stops_no_answer_and_is_caught_up_with(replicas
     wait_until(lambda: all(len(seen.answers) > 100 for seen in clients.seen))
     postgres.stop()
     for server in servers:
-        server.wait_until(lambda server=server: "catalog" in httpx.get(f"{server.url}/health").json(), 30)
+        server.wait_until(lambda server=server: "catalog" in httpx.get(f"{server.url}/health").json())
         assert httpx.get(f"{server.url}/health").status_code == 200, "it serves on with what it has"
     postgres.start()
 
@@ -121,7 +121,7 @@ def test_a_restart_of_the_catalog_stops_no_answer_and_is_caught_up_with(replicas
 
     wait_until(can_release, 30, "a release in the catalog that is back")
     for server in servers:
-        server.wait_until(lambda server=server: states(server) == {2: "ready"}, 30)
+        server.wait_until(lambda server=server: states(server) == {2: "ready"})
     clients.stop()
     assert all(len(seen.answers) > 100 for seen in clients.seen)
     assert {answer.status for answer in clients.answers} == {200}

@@ -32,7 +32,7 @@ class ServerProcess:
     def log(self) -> str:
         return "".join(self.lines)
 
-    def wait_until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> object:
+    def wait_until(self, condition: Callable[[], object], timeout_s: float = 60.0) -> object:
         def holds() -> object:
             outcome = condition()
             assert outcome or self.process.poll() is None, f"the server ended:\n{self.log}"

@@ -12,7 +12,7 @@ SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.1
 
 
 def wait_until(
-    condition: Callable[[], Outcome], within_s: float = 10.0, what: str | Callable[[], object] = ""
+    condition: Callable[[], Outcome], within_s: float = 60.0, what: str | Callable[[], object] = ""
 ) -> Outcome:
     """Return the condition's outcome once it is true; fail with a sentence if it is not within `within_s`.
 

@@ -67,7 +67,7 @@ def test_a_packed_model_and_a_refusal_come_out_as_from_one_process(tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_in_native_code(tmp_path):
     packing = subprocess.Popen(command(tmp_path, endless_run()), cwd=tmp_path, start_new_session=True)
-    wait_until(lambda: _busy_child(packing.pid), 30)
+    wait_until(lambda: _busy_child(packing.pid))
     child = _busy_child(packing.pid)
     os.killpg(packing.pid, signal.SIGINT)
     assert packing.wait(10) == INTERRUPTED

@@ -182,7 +182,7 @@ def test_a_restart_of_the_server_is_an_outage_that_the_next_call_recovers_from(p
 def wait_for(items: list, more: int) -> None:
     """Wait until a thread has added so many more items."""
     before = len(items)
-    wait_until(lambda: len(items) >= before + more, 30)
+    wait_until(lambda: len(items) >= before + more)
 
 
 def test_changes_during_restarts_are_made_once_or_not_at_all(postgres):

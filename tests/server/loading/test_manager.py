@@ -150,7 +150,7 @@ def test_a_version_that_is_wanted_again_while_it_drains_is_ready_without_waiting
     running.want([wanted(bundles[1], 2)])
     wait_until(lambda: first.state is State.DRAINING)
     running.want([wanted(bundles[0], 1)])
-    wait_until(lambda: [served.state for served in plane.versions("iris")] == [State.READY], 5)
+    wait_until(lambda: [served.state for served in plane.versions("iris")] == [State.READY])
     again = plane.resolve("iris", version=1)
     assert again is not first
     assert first.state is State.DRAINING

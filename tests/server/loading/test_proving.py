@@ -125,7 +125,7 @@ def test_a_load_that_does_not_end_is_given_up_and_the_next_model_loads(tmp_path)
     )
     manager.start()
     try:
-        wait_until(lambda: plane.find("iris").state is State.READY, 30)
+        wait_until(lambda: plane.find("iris").state is State.READY)
         (endless,) = plane.models["endless"]
         assert isinstance(endless.failure, ModelEndless)
         assert "had not ended after 2 s" in endless.reason

@@ -136,7 +136,7 @@ def test_a_candidate_that_crashes_is_refused_for_all_and_live_answers_on(tmp_pat
         # A pair of both sides crashes as well, after its caller has been answered.
         assert crashes <= server.log.count("was ended by SIGABRT") == 2
         digest = registry.resolve("iris:2").digest
-        wait_until(lambda: [c.name for c in registry.evidence(digest)[-1].failures] == ["serve"], 20)
+        wait_until(lambda: [c.name for c in registry.evidence(digest)[-1].failures] == ["serve"])
         # The other server, on which nothing crashed, takes it out as well.
         follower.wait_until(lambda: "iris:2 is unloaded" in follower.log)
         for each in (server, follower):
@@ -153,7 +153,7 @@ def test_a_release_that_went_live_and_crashes_is_taken_back(tmp_path, environ, r
     with serving(flags=FLAGS, environ=environ) as server:
         server.wait_until(lambda: server.log.count("iris:2 is ready") == 2)
         poison_until_refused(server, "iris")
-        wait_until(lambda: registry.releases.current("iris").state == "refused", 20)
+        wait_until(lambda: registry.releases.current("iris").state == "refused")
         assert registry.releases.current("iris").live == 1
         server.wait_until(lambda: (a := ask(server, "iris", POISON)) and a.status_code == 200)
         assert server.stop() == 0
@@ -172,7 +172,7 @@ def test_a_live_version_with_nothing_to_go_back_to_answers_503_and_stays_the_liv
         assert answer.status_code == 503
         assert TAKEN_OUT in answer.json()["error"]
         refused = [event.reason for event in registry.releases.events("iris") if event.kind == "refused"]
-        wait_until(lambda: "refused" in [event.kind for event in registry.releases.events("iris")], 20)
+        wait_until(lambda: "refused" in [event.kind for event in registry.releases.events("iris")])
         refused = [event.reason for event in registry.releases.events("iris") if event.kind == "refused"]
         assert TAKEN_OUT in refused[0]
         assert registry.releases.current("iris").live == 1

@@ -90,8 +90,8 @@ def test_a_server_answers_over_a_unix_socket_until_it_drains(tmp_path, workers):
     transport = httpx.HTTPTransport(uds=str(path), retries=0)
     try:
         with httpx.Client(transport=transport, base_url="http://lading") as client:
-            wait_until(lambda: f"listening on unix:{path}" in log.read_text(), 20.0)
-            wait_until(lambda: client.get("/health").status_code == 200, 20.0)
+            wait_until(lambda: f"listening on unix:{path}" in log.read_text())
+            wait_until(lambda: client.get("/health").status_code == 200)
             answer = client.post("/predict", json={"data": [[1, 2, 3, 4]]})
             assert answer.status_code == 200
         wait_until(lambda: "grpc://127.0.0.1:" in log.read_text())
