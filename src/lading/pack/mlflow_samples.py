@@ -39,6 +39,7 @@ def folder_samples(folder: MlflowFolder, samples: Any, signature: MlflowSignatur
         listed = ", ".join(f"`{name}`" for name in signature.params)
         note(f"{folder.where}: requests cannot set its parameters {listed}; they keep their defaults")
     where = f"{source} of {folder.where}"
+    _refuse_other_types(signature.inputs or (), folder.where)
     if not signature.inputs:
         rows = _as_it_is(samples)
     elif signature.has_columns:
@@ -48,6 +49,16 @@ def folder_samples(folder: MlflowFolder, samples: Any, signature: MlflowSignatur
     if source != "samples":
         note(f"{folder.where}: the proof is made of its input example; `--samples` takes more rows")
     return rows
+
+
+def _refuse_other_types(fields: tuple[Field, ...], where: str) -> None:
+    for field in fields:
+        if field.kind == "other":
+            raise ConverterFailed(
+                where,
+                expected="inputs of numbers, booleans or texts, which a tensor holds",
+                found=f"{field} in MLflow's signature",
+            )
 
 
 def _example(folder: MlflowFolder) -> Any:
@@ -189,9 +200,6 @@ def _shaped(array: Array, field: Field, where: str) -> Array:
 
 def _cast(array: Array, field: Field, where: str) -> Array:
     """Return values in the dtype of a signature; raises `SamplesRefused` for another kind or other values."""
-    if field.kind == "other":
-        expected = "numbers, booleans or texts: what a tensor holds"
-        raise ConverterFailed(where, expected=expected, found=f"{field} in MLflow's signature")
     if array.dtype.kind == "O":
         array = _values_of_objects(array)
     kind = kind_of({"b": "bool", "O": "object", "U": "str", "S": "str"}.get(array.dtype.kind, "float64"))
