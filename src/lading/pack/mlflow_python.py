@@ -63,7 +63,7 @@ def pack_pyfunc(
     """
     _refuse_others(folder, own, facts.floats)
     table = make_table(samples, folder.title)
-    named = _named_files(folder, own)
+    named = named_files(folder, own)
     files: dict[str, bytes | Path] = {f"{FILES}/{name}": folder.path / path for path, name in named.items()}
     files[f"{FILES}/{_TABLE}"] = _settings(folder, signature, table, named)
     files[f"{CODE}/{_MODULE}.py"] = (_SOURCES / f"{_MODULE}.py").read_bytes()
@@ -97,7 +97,7 @@ def _refuse_others(folder: MlflowFolder, own: OwnCode, floats: str) -> None:
         )
 
 
-def _named_files(folder: MlflowFolder, own: OwnCode) -> dict[str, str]:
+def named_files(folder: MlflowFolder, own: OwnCode) -> dict[str, str]:
     """Return the names that the files of the folder get in the bundle, by their paths in the folder.
 
     A bundle has no folders in ``files/``, and says by a file's ending whether it is a pickle.

@@ -15,8 +15,8 @@ import pytest
 import xgboost
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from sklearn.linear_model import LinearRegression
 from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
 
 import lading
 from lading.errors import CodeNotAllowed, ConverterFailed, InvalidSetting, SamplesRefused
@@ -74,7 +74,7 @@ def test_a_model_of_scikit_learn_answers_as_mlflow_does_however_it_was_saved(tmp
         **options,
     )
     if form != "skops":
-        with pytest.raises(ConverterFailed, match="`model.pkl`, a pickle") as refused:
+        with pytest.raises(ConverterFailed, match=r"`model\.pkl`, a pickle") as refused:
             packed(folder, tmp_path)
         assert "--allow-pickle" in str(refused.value)
     bundle = packed(folder, tmp_path, allow_pickle=form != "skops")
@@ -133,8 +133,9 @@ def test_an_onnx_model_answers_as_mlflow_does(tmp_path):
     assert served(bundle, rows, "label").tolist() == asked(folder, rows)["label"].tolist()
 
 
+@pytest.mark.usefixtures("environments")
 def test_a_python_model_runs_in_the_environment_that_it_asks_for_and_answers_as_mlflow_does(
-    tmp_path, environments, monkeypatch
+    tmp_path, monkeypatch
 ):
     (tmp_path / "limit.txt").write_text("0.5")
     (tmp_path / "clipped.py").write_text(CLIPPED)
@@ -171,10 +172,13 @@ def test_a_python_model_runs_in_the_environment_that_it_asks_for_and_answers_as_
 
 
 @pytest.mark.slow
-def test_a_pickled_python_model_says_that_it_executes_a_pickle(tmp_path, environments):
+@pytest.mark.usefixtures("environments")
+def test_a_pickled_python_model_says_that_it_executes_a_pickle(tmp_path):
     class Shout(mlflow.pyfunc.PythonModel):
-        def predict(self, context, model_input, params=None):
-            return pd.DataFrame({"loud": model_input["word"].str.upper(), "letters": model_input["word"].str.len()})
+        def predict(self, _context, model_input):
+            return pd.DataFrame(
+                {"loud": model_input["word"].str.upper(), "letters": model_input["word"].str.len()}
+            )
 
     folder = tmp_path / "folder"
     rows = pd.DataFrame({"word": ["a", "서울", "straße"]})
@@ -191,7 +195,8 @@ def test_a_pickled_python_model_says_that_it_executes_a_pickle(tmp_path, environ
 
 
 @pytest.mark.slow
-def test_a_native_flavor_runs_as_mlflow_asks_it_where_that_is_said(tmp_path, environments):
+@pytest.mark.usefixtures("environments")
+def test_a_native_flavor_runs_as_mlflow_asks_it_where_that_is_said(tmp_path):
     folder = save_people(tmp_path / "folder")
     bundle = packed(folder, tmp_path, runtime="python")
     assert (bundle.manifest.runtime, bundle.manifest.executes) == ("python", "code")
