@@ -105,8 +105,8 @@ def test_other_examples_become_rows_as_well(tmp_path):
     named = {**EXAMPLE, "type": "json_object"}
     records = [{"age": 31, "city": "서울"}, {"age": 64, "city": "Köln"}]
     assert rows(tmp_path, OF_PEOPLE, info=named, example=records)["city"].tolist() == ["서울", "Köln"]
-    one = rows(tmp_path, OF_PEOPLE, info=named, example={"age": 31, "city": "서울"})
-    assert one["age"].tolist() == [31]
+    single = rows(tmp_path, OF_PEOPLE, info=named, example={"age": 31, "city": "서울"})
+    assert single["age"].tolist() == [31]
     texts = rows(tmp_path, [{"type": "string"}], info=named, example=["a", "b"])
     assert texts["0"].tolist() == ["a", "b"]
     arrays = rows(tmp_path, None, info=EXAMPLE, example={"a": [[1.0, 2.0]], "b": [3]})

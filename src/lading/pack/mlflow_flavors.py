@@ -63,6 +63,7 @@ def _importing_from(folder: MlflowFolder, name: str, own: OwnCode) -> Iterator[N
     if not isinstance(code, str) or not (own.allow_pickle or own.trust_types):
         yield
         return
+    # As MLflow does by `code_paths`.
     place = str(folder.inside(name, "code"))
     sys.path.insert(0, place)
     try:
@@ -74,6 +75,7 @@ def _importing_from(folder: MlflowFolder, name: str, own: OwnCode) -> Iterator[N
 def _compare_versions(folder: MlflowFolder, name: str, note: Note) -> None:
     """Say that another version saved the model; refuse where only that version reads it truthfully."""
     flavor = FLAVORS[name]
+    # XGBoost and TensorFlow come as several distributions; the first that is installed is what is imported.
     here = next(filter(None, map(_installed, flavor.distributions)), None)
     pins = folder.pins()
     stated = folder.flavors[name].get(flavor.version) if flavor.version else None
@@ -161,6 +163,7 @@ def _xgboost(folder: MlflowFolder, _: OwnCode) -> Any:
 
 def _lightgbm(folder: MlflowFolder, own: OwnCode) -> Any:
     path = folder.inside("lightgbm", "data", usual="model.lgb")
+    # A native booster is text; an estimator is an object.
     if path.suffix == ".lgb":
         return load_booster_file(path)
     return _object(folder, path, _format(folder, "lightgbm") or "pickle", "lightgbm", own)
@@ -171,6 +174,7 @@ def _catboost(folder: MlflowFolder, _: OwnCode) -> Any:
 
 
 def _torch_file(folder: MlflowFolder) -> Path:
+    # MLflow 3 exports a program where the module can be exported; before, it pickled the module.
     data = folder.inside("pytorch", "model_data", usual="data")
     program = data / "model.pt2"
     return program if program.is_file() else data / "model.pth"
@@ -234,7 +238,7 @@ FLAVORS = {
     ),
     "catboost": Flavor(_catboost, ("catboost",), "catboost_version"),
     "pytorch": Flavor(_pytorch, ("torch",), "pytorch_version"),
-    "keras": Flavor(_keras, ("keras",)),
+    "keras": Flavor(_keras, ("keras",), "keras_version"),
     "tensorflow": Flavor(_tensorflow, ("tensorflow", "tensorflow-cpu")),
     "onnx": Flavor(_onnx, ("onnx",), "onnx_version"),
 }

@@ -86,6 +86,7 @@ class MlflowFolder:
         if not path.is_file():
             return []
         lines = _text(path, self.where).replace("\\\n", " ").splitlines()
+        # Comments as pip has them: `#` alone may be a part of an address.
         plain = [line.partition(" #")[0].strip() for line in lines]
         return [line for line in plain if line and not line.startswith("#")]
 
@@ -110,6 +111,7 @@ def read_folder(path: Path, title: str) -> MlflowFolder:
     flavors = stated.get("flavors")
     if not isinstance(flavors, dict) or not flavors:
         raise _invalid(where, "`flavors`, the ways to load the model", _shown(flavors))
+    # All of them: MLflow itself opens what the flavor `python_function` names, in a process of the model.
     for name, flavor in flavors.items():
         if not isinstance(name, str) or not isinstance(flavor, dict):
             raise _invalid(where, "settings of each flavor", f"`{name}`: {_shown(flavor)}")
@@ -126,6 +128,7 @@ def files_of(folder: MlflowFolder) -> dict[str, Path]:
 
 def _walk(path: Path) -> Iterator[Path]:
     """Return every file below, and every folder that is a link."""
+    # `os.walk` does not follow links to folders, and lists them among the folders.
     for parent, folders, files in os.walk(path):
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
         yield from (Path(parent) / name for name in (*links, *files))
@@ -144,6 +147,7 @@ def _check_plain(where: str, file: Path, root: Path) -> None:
 
 
 def _check_path(at: str, value: str) -> None:
+    # MLflow joins such paths to the folder; no resolving, because nothing in the folder is a link.
     parts = PurePosixPath(value).parts
     if value.startswith("/") or ".." in parts or "\\" in value or "\0" in value:
         raise ConverterFailed(at, expected="a path inside of the folder", found=_shown(value))
@@ -177,6 +181,7 @@ def _yaml(path: Path, where: str) -> dict[str, Any]:
     except ImportError as error:
         raise missing_extra("a model of MLflow", "mlflow", error) from None
     try:
+        # The safe loader: any other makes objects of whatever class a tag names.
         value = yaml.safe_load(_text(path, where))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = "tags of Python" if "tag:yaml.org,2002:python" in str(error) else one_line(error)

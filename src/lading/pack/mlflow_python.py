@@ -43,6 +43,7 @@ _TABLE = "mlflow.json"
 _LEFT_OUT = re.compile(
     r"(serving_)?input_example(\.json)?|conda\.yaml|python_env\.yaml|registered_model_meta"
 )
+_TOO_OLD = tuple(f"3.{minor}" for minor in range(11))
 _OF_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _ANSWER = Tensor(name="answer", dtype="uint8", shape=(UNNAMED,))
 _ENDINGS_OF_PICKLES = (".pkl", ".pickle", ".joblib", ".pth", ".pt", ".ckpt", ".dill", ".cloudpickle")
@@ -67,6 +68,7 @@ def pack_pyfunc(
     files: dict[str, bytes | Path] = {f"{FILES}/{name}": folder.path / path for path, name in named.items()}
     files[f"{FILES}/{_TABLE}"] = _settings(folder, signature, table, named)
     files[f"{CODE}/{_MODULE}.py"] = (_SOURCES / f"{_MODULE}.py").read_bytes()
+    # The environment comes first here: only in it is it known what the model answers.
     locked = _lock(folder, environment, facts.note)
     store = environments_of_host(None)
     facts.note(
@@ -125,6 +127,7 @@ def _is_pickle(path: Path) -> bool:
     # Protocols 2 to 5 begin so; the older ones are texts, which only their endings tell.
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
+    # What `torch.save` writes.
     if head == b"PK\x03\x04" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith((".pkl", ".pickle")) for name in archive.namelist())
@@ -152,11 +155,19 @@ def _lock(folder: MlflowFolder, environment: Environment, note: Note) -> LockedR
     """Return the lock of the model's own requirements, or of those that are stated instead."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     python = ".".join(folder.python.split(".")[:2]) or here
+    if python in _TOO_OLD:
+        raise ConverterFailed(
+            folder.where,
+            expected="Python 3.11 or newer, which a model process needs",
+            found=f"Python {folder.python}",
+            hint="save the model again under a newer Python",
+        )
     resolver = Resolver(python=python, wheels=environment.wheels)
     stated = environment.requirements
     if stated != "auto":
         return lock_requirements(stated, resolver=resolver)
     lines = folder.requirements()
+    # MLflow writes itself into them, unless somebody has stated others.
     if not {"mlflow", "mlflow-skinny"} & set(map(requirement_name, lines)):
         version = folder.stated.get("mlflow_version")
         lines.append(f"mlflow-skinny=={version}" if isinstance(version, str) else "mlflow-skinny")
@@ -173,6 +184,7 @@ def _probed(
     folder: MlflowFolder, table: Table, files: Mapping[str, bytes | Path], interpreter: Path, asked_by: str
 ) -> Iterator[PythonModel]:
     """Start the model in its environment; return it while the process runs."""
+    # Beside the module of the bundle, and left out of it.
     probe = (_SOURCES / f"{_PROBE}.py").read_bytes()
     inputs, _ = input_tensors(table, folder.title)
     with laid_out({**files, f"{CODE}/{_PROBE}.py": probe}) as place:

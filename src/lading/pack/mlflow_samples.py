@@ -78,6 +78,7 @@ def _example(folder: MlflowFolder) -> Any:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise SamplesRefused(where, expected="JSON", found=one_line(error)) from error
+    # An example that was logged with parameters has both, under names of MLflow's.
     if info.get("example_params") or info.get("params"):
         content = content.get("input", content) if isinstance(content, dict) else content
     if kind.startswith("sparse_matrix"):
@@ -131,6 +132,7 @@ def _columns(samples: Any, fields: tuple[Field, ...], where: str, note: Note) ->
     rows = _as_it_is(samples)
     if not hasattr(rows, "columns"):
         rows = _frame_of_array(rows, fields, where)
+    # By text, as MLflow compares them: a frame of JSON may have numbers as names.
     have = {str(name): rows[name] for name in rows.columns}
     names = [field.name if field.name is not None else str(at) for at, field in enumerate(fields)]
     wanted = dict(zip(names, fields, strict=True))
@@ -208,6 +210,7 @@ def _cast(array: Array, field: Field, where: str) -> Array:
         raise SamplesRefused(where, expected=expected, found=f"`{array.dtype}`", hint=FIX_HINT)
     if kind == "text":
         return array.astype(object)
+    # Compared afterwards where it matters: a cast of NaN to an integer is a number.
     with np.errstate(all="ignore"):
         cast = array.astype(field.dtype)
     if field.dtype.startswith(("int", "uint")) and not np.array_equal(cast, array):

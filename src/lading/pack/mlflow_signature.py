@@ -93,6 +93,7 @@ def compare_outputs(
 
     A bundle may have more outputs than MLflow's `predict`: probabilities beside the label.
     """
+    # By kind and not by name: MLflow names outputs by the model's answer, a bundle by what they mean.
     for field in mlflow.outputs or ():
         if field.kind == _OTHER:
             note(f"MLflow's signature says that {where} answers {field}, which no tensor holds")
@@ -125,6 +126,7 @@ def _listed(stated: Mapping[str, Any], key: str, where: str) -> list[dict[str, A
     if value is None:
         return None
     try:
+        # JSON within YAML, as MLflow writes it.
         listed = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
         raise ConverterFailed(f"{where}, `{key}`", expected="JSON", found=one_line(error)) from error

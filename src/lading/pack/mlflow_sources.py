@@ -53,6 +53,7 @@ def _download(uri: str, to: Path) -> Path:
     if not os.environ.get(_TRACKING):
         expected = f"the tracking server that knows it in `{_TRACKING}`"
         raise InvalidSetting(where, expected=expected, found="none", hint=f"set it, {hint}")
+    # The only use of MLflow in this process: its client knows servers, stores and credentials.
     try:
         from mlflow.artifacts import download_artifacts
     except ImportError as error:

@@ -36,6 +36,7 @@ class MlflowModel:
                 (folder / path).symlink_to(files.absolute() / name)
         self.model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
 
+    # A name that no input has: inputs are passed by name where parameters have their names.
     def predict(self, _named_arrays: dict[str, Any]) -> dict[str, Any]:
         """Return the outputs of MLflow's `predict` by name."""
         return outputs_of(self.model.predict(self.rows(_named_arrays)))
@@ -79,6 +80,7 @@ def _array(values: Any, name: str) -> Any:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array.astype(object) if array.dtype.kind in "US" else array
+    # Objects: texts as they are, numbers with gaps as floats with NaN, nothing else.
     flat = array.ravel().tolist()
     if all(isinstance(value, str) for value in flat):
         return array
