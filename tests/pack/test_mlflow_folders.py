@@ -112,7 +112,7 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path, flavor, key, value):
 
 
 def test_artifacts_and_examples_are_inside_of_the_folder_as_well(tmp_path):
-    artifacts = {"artifacts": {"words": {"path": "../words.txt", "uri": "/home/somebody/words.txt"}}}
+    artifacts = {"artifacts": {"words": {"path": "../words.txt", "uri": "s3://bucket/words.txt"}}}
     flavors = {"python_function": {**OF_PYFUNC, **artifacts}}
     folder = mlflow_folder(tmp_path / "one", flavors=flavors)
     assert "`python_function.path` of `MLmodel`" in str(refused(folder, tmp_path))
