@@ -8,15 +8,33 @@ import sys
 from pathlib import Path
 
 import pytest
+import skops.io
 
-from lading.errors import ConverterFailed, InvalidSetting, LadingError, SamplesRefused
+from lading.errors import (
+    ConverterFailed,
+    ConverterMissing,
+    InvalidSetting,
+    LadingError,
+    SamplesRefused,
+)
 from lading.pack import pack
 from lading.pack.mlflow_flavors import load_flavor, native_flavor
 from lading.pack.mlflow_folder import read_folder
-from lading.pack.mlflow_python import named_files
+from lading.pack.mlflow_python import named_files, needed_packages
 from lading.pack.python_models import OwnCode
 from support.mlflow_folders import EXAMPLE, OF_PYFUNC, OF_SKLEARN, X, mlflow_folder, write_mlmodel
 
+STEP = """
+from sklearn.base import BaseEstimator, TransformerMixin
+
+
+class Twice(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X * 2
+"""
 ALLOWED = OwnCode(allow_pickle=True)
 
 
@@ -73,7 +91,7 @@ def test_the_path_of_a_folder_alone_is_refused_with_its_name(tmp_path):
             "flavors: !!python/object/apply:os.mkdir [mark]\n",
             "`MLmodel`: expected YAML of plain values, found tags of Python",
         ),
-        ("[" * 5000, "`MLmodel`: expected YAML of plain values, found maximum recursion depth"),
+        ("[" * 1200, "`MLmodel`: expected YAML of plain values, found maximum recursion depth"),
         ("flavors: {spark: {data: sparkml}}\n", "expected the flavor `python_function`"),
         ("\x00", "`MLmodel`: expected YAML of plain values, found unacceptable character"),
     ],
@@ -141,6 +159,28 @@ def test_a_pickle_is_not_read_where_it_is_not_allowed(tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
+def test_a_type_that_skops_does_not_know_has_to_be_named_by_the_packer(tmp_path, module):
+    own = module("own_steps_of_mlflow", STEP)
+    folder = mlflow_folder(
+        tmp_path / "folder",
+        flavors={"sklearn": {**OF_SKLEARN, "skops_trusted_types": ["own_steps_of_mlflow.Twice"]}},
+    )
+    skops.io.dump(own.Twice().fit(X), folder / "model.skops")
+    error = refused(folder, tmp_path)
+    assert "expected types that skops knows, found `own_steps_of_mlflow.Twice`" in str(error)
+    assert "--trust-type own_steps_of_mlflow.Twice" in str(error)
+    named = OwnCode(trust_types=["own_steps_of_mlflow.Twice"])
+    loaded = load_flavor(read_folder(folder, "mlflow:folder"), "sklearn", named, ignore)
+    assert type(loaded) is own.Twice
+
+
+def test_a_model_without_a_converter_does_not_become_onnx_by_being_asked_to(tmp_path):
+    folder = mlflow_folder(tmp_path / "folder", flavors={"python_function": OF_PYFUNC})
+    with pytest.raises(ConverterMissing, match="found `python_function`") as error:
+        pack(f"mlflow:{folder}", name="m", owner="ml@example.com", runtime="onnx")
+    assert "--runtime python" in str(error.value)
+
+
 def test_a_pickle_is_known_whatever_it_is_called(tmp_path):
     folder = mlflow_folder(tmp_path / "folder", flavors={"python_function": OF_PYFUNC})
     (folder / "data").mkdir()
@@ -148,6 +188,29 @@ def test_a_pickle_is_known_whatever_it_is_called(tmp_path):
     assert "found `data/readme.txt`, a pickle" in str(refused(folder, tmp_path))
     opened = read_folder(folder, "mlflow:folder")
     assert named_files(opened, ALLOWED)["data/readme.txt"] == "data-readme.txt.pickle"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("mlflow==3.17.2\nnumpy==2.4.6  # as trained\n\n# a comment\n", ["mlflow==3.17.2", "numpy==2.4.6"]),
+        ("mlflow-skinny>=3\n", ["mlflow-skinny>=3", "pandas"]),
+        ("scikit-learn==1.9.1\npandas\n", ["scikit-learn==1.9.1", "pandas", "mlflow-skinny==3.17.2"]),
+        (None, ["mlflow-skinny==3.17.2", "pandas"]),
+    ],
+)
+def test_the_environment_has_what_the_folder_asks_for_and_what_mlflow_needs(tmp_path, text, lines):
+    folder = mlflow_folder(tmp_path / "folder", mlflow_version="3.17.2")
+    if text is not None:
+        (folder / "requirements.txt").write_text(text)
+    assert needed_packages(read_folder(folder, "mlflow:folder")) == lines
+
+
+def test_a_python_that_no_model_process_runs_in_is_refused(tmp_path):
+    folder = mlflow_folder(tmp_path / "folder")
+    (folder / "python_env.yaml").write_text("python: 3.9.18\ndependencies:\n- -r requirements.txt\n")
+    error = refused(folder, tmp_path, runtime="python")
+    assert "expected Python 3.11 or newer, which a model process needs, found Python 3.9.18" in str(error)
 
 
 def test_each_file_of_a_folder_has_a_name_of_its_own_in_the_bundle(tmp_path):

@@ -22,7 +22,7 @@ from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
 from lading.pack.destination import move_into_place, writing_place
 from lading.pack.facts import Facts
-from lading.pack.mlflow_flavors import load_flavor, native_flavor
+from lading.pack.mlflow_flavors import load_flavor, native_flavor, no_native_flavor
 from lading.pack.mlflow_folder import MlflowFolder
 from lading.pack.mlflow_python import pack_pyfunc
 from lading.pack.mlflow_samples import folder_samples
@@ -138,6 +138,8 @@ def _pack_mlflow(folder: MlflowFolder, samples: Any, facts: Facts, place: Path, 
     signature = read_signature(folder.stated.get("signature"), folder.where)
     rows = folder_samples(folder, samples, signature, facts.note)
     flavor = native_flavor(folder)
+    if way.runtime == "onnx" and flavor is None:
+        raise no_native_flavor(folder)
     in_python = way.runtime == "python" or (way.runtime == "auto" and flavor is None)
     if way.steps is None:
         # Steps may answer anything: what they are put around is inside of them.

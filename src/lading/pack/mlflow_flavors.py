@@ -16,7 +16,7 @@ from typing import Any
 
 from lading.convert.booster_files import load_booster_file
 from lading.convert.pickled import load_pickle, load_torch_pickle
-from lading.errors import ConverterFailed
+from lading.errors import ConverterFailed, ConverterMissing
 from lading.pack.facts import Note
 from lading.pack.mlflow_folder import MlflowFolder
 from lading.pack.python_models import OwnCode
@@ -43,6 +43,16 @@ class Flavor:
 def native_flavor(folder: MlflowFolder) -> str | None:
     """Return the flavor by which the model becomes ONNX, or None if none of the folder's does."""
     return next((name for name in FLAVORS if name in folder.flavors), None)
+
+
+def no_native_flavor(folder: MlflowFolder) -> ConverterMissing:
+    """Return the error of a folder that has to become ONNX, and whose model does not."""
+    return ConverterMissing(
+        folder.where,
+        expected=f"a flavor that becomes ONNX: {', '.join(f'`{name}`' for name in FLAVORS)}",
+        found=", ".join(f"`{name}`" for name in folder.flavors),
+        hint=IN_PYTHON,
+    )
 
 
 def load_flavor(folder: MlflowFolder, name: str, own: OwnCode, note: Note) -> Any:

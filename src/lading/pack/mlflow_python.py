@@ -166,17 +166,25 @@ def _lock(folder: MlflowFolder, environment: Environment, note: Note) -> LockedR
     stated = environment.requirements
     if stated != "auto":
         return lock_requirements(stated, resolver=resolver)
-    lines = folder.requirements()
-    # MLflow writes itself into them, unless somebody has stated others.
-    if not {"mlflow", "mlflow-skinny"} & set(map(requirement_name, lines)):
-        version = folder.stated.get("mlflow_version")
-        lines.append(f"mlflow-skinny=={version}" if isinstance(version, str) else "mlflow-skinny")
+    lines = needed_packages(folder)
     if python == here:
         try:
             return lock_requirements(lines, resolver=resolver)
         except RequirementsRefused as error:
             note(f"{folder.where}: its requirements do not go with the versions here ({error.found})")
     return lock_requirements(lines, resolver=resolver, as_here=False)
+
+
+def needed_packages(folder: MlflowFolder) -> list[str]:
+    """Return the requirements of the folder, with those without which MLflow does not load a model."""
+    lines = folder.requirements()
+    names = set(map(requirement_name, lines))
+    # MLflow writes itself into them, unless somebody has stated others.
+    if not {"mlflow", "mlflow-skinny"} & names:
+        version = folder.stated.get("mlflow_version")
+        lines.append(f"mlflow-skinny=={version}" if isinstance(version, str) else "mlflow-skinny")
+    # `mlflow.pyfunc` imports it, and only the large distribution brings it along.
+    return lines if {"mlflow", "pandas"} & names else [*lines, "pandas"]
 
 
 @contextmanager
