@@ -175,13 +175,14 @@ def test_a_python_model_runs_in_the_environment_that_it_asks_for_and_answers_as_
 @pytest.mark.usefixtures("environments")
 def test_a_pickled_python_model_says_that_it_executes_a_pickle(tmp_path):
     class Shout(mlflow.pyfunc.PythonModel):
-        def predict(self, _context, model_input):
+        def predict(self, context, model_input):  # noqa: ARG002 - MLflow looks at the names
             return pd.DataFrame(
                 {"loud": model_input["word"].str.upper(), "letters": model_input["word"].str.len()}
             )
 
     folder = tmp_path / "folder"
-    rows = pd.DataFrame({"word": ["a", "서울", "straße"]})
+    # No `ß`: pandas makes `ẞ` of it with pyarrow, which is here, and `SS` without, as in the environment.
+    rows = pd.DataFrame({"word": ["a", "서울", "köln"]})
     mlflow.pyfunc.save_model(
         str(folder), python_model=Shout(), input_example=rows, pip_requirements=[SKINNY, "pandas"]
     )
@@ -191,7 +192,7 @@ def test_a_pickled_python_model_says_that_it_executes_a_pickle(tmp_path):
     assert bundle.manifest.executes == "pickle"
     words = rows["word"].tolist()
     assert served(bundle, words, "loud", allow="pickle").tolist() == asked(folder, rows)["loud"].tolist()
-    assert served(bundle, words, "letters", allow="pickle").tolist() == [1, 2, 6]
+    assert served(bundle, words, "letters", allow="pickle").tolist() == [1, 2, 4]
 
 
 @pytest.mark.slow
