@@ -174,6 +174,16 @@ def test_a_type_that_skops_does_not_know_has_to_be_named_by_the_packer(tmp_path,
     assert type(loaded) is own.Twice
 
 
+def test_around_steps_the_input_example_is_no_sample(tmp_path, module):
+    # It is what the model between them takes, and not what callers send.
+    source = (
+        "import lading\n\nclass S(lading.Model):\n    def preprocess(self, inputs):\n        return inputs\n"
+    )
+    steps = module("steps_around_mlflow", source).S
+    folder = mlflow_folder(tmp_path / "folder")
+    assert "rows like those of requests, found none" in str(refused(folder, tmp_path, steps=steps))
+
+
 def test_a_model_without_a_converter_does_not_become_onnx_by_being_asked_to(tmp_path):
     folder = mlflow_folder(tmp_path / "folder", flavors={"python_function": OF_PYFUNC})
     with pytest.raises(ConverterMissing, match="found `python_function`") as error:

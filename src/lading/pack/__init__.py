@@ -136,20 +136,19 @@ def _pack_loaded(loaded: Any, samples: Any, facts: Facts, place: Path, way: _Way
 def _pack_mlflow(folder: MlflowFolder, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:
     """Convert the model by its flavor, or pack it as MLflow loads it."""
     signature = read_signature(folder.stated.get("signature"), folder.where)
-    rows = folder_samples(folder, samples, signature, facts.note)
     flavor = native_flavor(folder)
     if way.runtime == "onnx" and flavor is None:
         raise no_native_flavor(folder)
     in_python = way.runtime == "python" or (way.runtime == "auto" and flavor is None)
-    if way.steps is None:
-        # Steps may answer anything: what they are put around is inside of them.
-        expect = partial(compare_outputs, signature, folder.where, facts.note)
-        facts = replace(facts, expect=expect)
     facts = replace(facts, lineage=folder.lineage)
+    if way.steps is None:
+        # Around steps callers send and get anything else: MLflow knows what is between them.
+        samples = folder_samples(folder, samples, signature, facts.note)
+        facts = replace(facts, expect=partial(compare_outputs, signature, folder.where, facts.note))
     if in_python or flavor is None:
         require(way.steps is None, "`steps`", "a model that becomes ONNX between them", "`python_function`")
-        return pack_pyfunc(folder, signature, rows, facts, place, way.own, way.environment)
-    return _pack_loaded(load_flavor(folder, flavor, way.own, facts.note), rows, facts, place, way)
+        return pack_pyfunc(folder, signature, samples, facts, place, way.own, way.environment)
+    return _pack_loaded(load_flavor(folder, flavor, way.own, facts.note), samples, facts, place, way)
 
 
 def _around(model: Any, way: _Way) -> Around:
