@@ -10,7 +10,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from lading.errors import ConverterFailed, one_line
+from lading.errors import ConverterFailed, missing_extra, one_line
 
 
 def load_pickle(path: Path) -> Any:
@@ -24,6 +24,19 @@ def load_pickle(path: Path) -> Any:
             return joblib.load(path)
         with path.open("rb") as file:
             return pickle.load(file)  # noqa: S301 - allowed by name
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ConverterFailed(f"`{path}`", expected="a pickle that loads here", found=reason) from error
+
+
+def load_torch_pickle(path: Path) -> Any:
+    """Return the module in a file that `torch.save` wrote; raises `ConverterFailed`, `ExtraMissing`."""
+    try:
+        import torch
+    except ImportError as error:
+        raise missing_extra("a model of PyTorch", "torch", error) from None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ConverterFailed(f"`{path}`", expected="a pickle that loads here", found=reason) from error

@@ -7,19 +7,27 @@ Pushes nothing and serves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from lading.bundle import Bundle
-from lading.convert import TrainedModel
+from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.open import open_model
+from lading.convert.torch_sizes import OpenAxes
 from lading.errors import InvalidSetting
 from lading.pack.arguments import read_batch_axis, read_metrics, read_open_axes, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
 from lading.pack.destination import move_into_place, writing_place
 from lading.pack.facts import Facts
+from lading.pack.mlflow_flavors import load_flavor, native_flavor, no_native_flavor
+from lading.pack.mlflow_folder import MlflowFolder
+from lading.pack.mlflow_python import pack_pyfunc
+from lading.pack.mlflow_samples import folder_samples
+from lading.pack.mlflow_signature import compare_outputs, read_signature
+from lading.pack.mlflow_sources import is_mlflow, open_mlflow, refuse_bare_folder
 from lading.pack.python_bundle import Environment, pack_python
 from lading.pack.python_models import Files, OwnCode, is_code
 from lading.pack.sources import load_model, read_samples
@@ -63,7 +71,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
     `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
-    SavedModel or of what a booster saved, a class with `predict`, a function, or ``module:object``.
+    SavedModel or of what a booster saved, a class with `predict`, a function, ``module:object``, or
+    ``mlflow:PATH``, the folder of a model that MLflow saved, whose input example `samples` replace.
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
@@ -80,37 +89,71 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     _check_choices(name, dtype, golden, owner, runtime)
     dest = Path(f"{name}.bundle" if to is None else to)
     place = writing_place(dest, overwrite=overwrite)
-    loaded = load_model(model, allow_pickle=allow_pickle)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
     facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, on_note or _ignore)
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
-    around = None if steps is None else _around(steps, loaded, runtime, own, environment)
-    if runtime == "python" or (runtime == "auto" and is_code(loaded)):
-        bundle = pack_python(loaded, read_samples(samples), facts, place, own, environment)
-    else:
-        axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
-        trained = open_model(loaded, *axes, labelled=labels is not None)
-        bundle = _pack_onnx(trained, around, read_samples(samples), facts, place)
-    return move_into_place(bundle, dest)
+    axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
+    way = _Way(runtime, steps, own, environment, axes, labelled=labels is not None)
+    return move_into_place(_pack(model, samples, facts, place, way), dest)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a model is to be packed, as `pack` was called."""
+
+    runtime: str
+    steps: Any
+    own: OwnCode
+    environment: Environment
+    axes: tuple[BatchAxis, OpenAxes]
+    labelled: bool
 
 
 def _ignore(_: str) -> None:
     pass
 
 
-def _pack_onnx(
-    trained: TrainedModel, around: Around | None, samples: Any, facts: Facts, place: Path
-) -> Bundle:
+def _pack(model: Any, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:
+    if is_mlflow(model):
+        with open_mlflow(model) as folder:
+            return _pack_mlflow(folder, read_samples(samples), facts, place, way)
+    refuse_bare_folder(model)
+    return _pack_loaded(load_model(model, allow_pickle=way.own.allow_pickle), samples, facts, place, way)
+
+
+def _pack_loaded(loaded: Any, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:
+    around = None if way.steps is None else _around(loaded, way)
+    if way.runtime == "python" or (way.runtime == "auto" and is_code(loaded)):
+        return pack_python(loaded, read_samples(samples), facts, place, way.own, way.environment)
+    trained = open_model(loaded, *way.axes, labelled=way.labelled)
     dtypes = _DTYPES[facts.floats]
     if around is None:
-        return pack_converted(trained, samples, facts, place, dtypes)
-    return pack_stepped(trained, around, samples, facts, place, dtypes)
+        return pack_converted(trained, read_samples(samples), facts, place, dtypes)
+    return pack_stepped(trained, around, read_samples(samples), facts, place, dtypes)
 
 
-def _around(steps: Any, model: Any, runtime: str, own: OwnCode, environment: Environment) -> Around:
-    """Return the class `steps` to put around `model`; raises `InvalidSetting` if that is code itself."""
-    require(runtime != "python", "`runtime` with `steps`", "`auto` or `onnx`", "`python`")
+def _pack_mlflow(folder: MlflowFolder, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:
+    """Convert the model by its flavor, or pack it as MLflow loads it."""
+    signature = read_signature(folder.stated.get("signature"), folder.where)
+    flavor = native_flavor(folder)
+    if way.runtime == "onnx" and flavor is None:
+        raise no_native_flavor(folder)
+    in_python = way.runtime == "python" or (way.runtime == "auto" and flavor is None)
+    facts = replace(facts, lineage=folder.lineage)
+    if way.steps is None:
+        # Around steps callers send and get anything else: MLflow knows what is between them.
+        samples = folder_samples(folder, samples, signature, facts.note)
+        facts = replace(facts, expect=partial(compare_outputs, signature, folder.where, facts.note))
+    if in_python or flavor is None:
+        require(way.steps is None, "`steps`", "a model that becomes ONNX between them", "`python_function`")
+        return pack_pyfunc(folder, signature, samples, facts, place, way.own, way.environment)
+    return _pack_loaded(load_flavor(folder, flavor, way.own, facts.note), samples, facts, place, way)
+
+
+def _around(model: Any, way: _Way) -> Around:
+    """Return the steps to put around `model`; raises `InvalidSetting` if that is code itself."""
+    require(way.runtime != "python", "`runtime` with `steps`", "`auto` or `onnx`", "`python`")
     if is_code(model):
         raise InvalidSetting(
             "`steps`",
@@ -118,7 +161,7 @@ def _around(steps: Any, model: Any, runtime: str, own: OwnCode, environment: Env
             found=f"the code of `{getattr(model, '__qualname__', type(model).__qualname__)}`",
             hint="give that class `preprocess` and `postprocess` of its own, and pack it without `steps`",
         )
-    return Around(load_model(steps), own, environment)
+    return Around(load_model(way.steps), way.own, way.environment)
 
 
 def _check_choices(name: str, dtype: str, golden: str, owner: str, runtime: str) -> None:

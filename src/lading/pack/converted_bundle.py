@@ -39,6 +39,7 @@ def pack_converted(
     except ConversionError as error:
         estimator = hasattr(getattr(trained, "model", None), "get_params")
         raise (_or_in_python(error) if estimator else error) from error.__cause__
+    facts.expect(proof.conversion.signature)
     draft = Draft(
         name=facts.name,
         runtime="onnx",
@@ -51,6 +52,7 @@ def pack_converted(
         tolerance=proof.tolerance,
         expected_from=trained.expected_from,
         training=describe_training(trained.framework, trained.packages),
+        lineage=facts.lineage,
     )
     kept = golden_samples(trained, probe, proof, synthetic=facts.synthetic)
     with destination_errors(f"bundle `{place}`"):

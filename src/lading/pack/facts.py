@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lading.bundle.formats.v2 import Lineage
 from lading.parity import Tolerance
 from lading.signature import Signature
+
+Note = Callable[[str], None]
+"""Is called with a sentence worth knowing."""
+
+
+def expect_nothing(_: Signature) -> None:
+    """Accept any signature."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +23,9 @@ class Facts:
 
     ``tolerance`` is None for the usual one. ``labels`` returns display names for the class values of a model
     and its signature. ``synthetic`` keeps samples out of the bundle. ``floats`` is the dtype of floats, or
-    ``auto``. ``note`` is called with each sentence worth knowing.
+    ``auto``. ``note`` is called with each sentence worth knowing. ``lineage`` is where the model comes from.
+    ``expect`` is called with the signature before anything is written, and raises a `ConversionError` if it
+    is not what was stated elsewhere.
     """
 
     name: str
@@ -28,4 +38,6 @@ class Facts:
     # What follows is no fact about the model.
     synthetic: bool
     floats: str
-    note: Callable[[str], None]
+    note: Note
+    lineage: Lineage | None = None
+    expect: Callable[[Signature], None] = expect_nothing

@@ -84,6 +84,15 @@ def _pack(
     place: Path,
     environment: Environment,
 ) -> Bundle:
+    behaviour = behaviour_of(model, table, facts)
+    return write_with_environment(model, behaviour, facts, place, environment)
+
+
+def behaviour_of(model: PythonModel, table: Table, facts: Facts) -> Behaviour:
+    """Return how a model answers the rows of `table`: its signature and its golden samples.
+
+    Raises `ConversionError`.
+    """
     note = facts.note
     table = in_floats(chosen_rows(table, facts.synthetic, model.title, note), facts.floats)
     inputs, arrays = input_tensors(table, model.title, needs_dtypes=model.needs_dtypes)
@@ -98,8 +107,7 @@ def _pack(
         table = table.take(np.arange(min(table.rows, ROWS_OF_ONE_CALL)))
         arrays = {name: array[: table.rows] for name, array in arrays.items()}
         expected = _answers(model, table, arrays)
-    behaviour = Behaviour(signature, golden(table, signature, arrays, expected, tolerance), tolerance)
-    return write_with_environment(model, behaviour, facts, place, environment)
+    return Behaviour(signature, golden(table, signature, arrays, expected, tolerance), tolerance)
 
 
 def write_with_environment(
@@ -112,25 +120,25 @@ def write_with_environment(
     note = facts.note
     # Before anything is resolved: code that is not complete fails in a second, and not in a minute.
     modules = imported_modules(model, behaviour, facts.name)
-    prove = partial(_prove, model, facts, behaviour, place, wheels=environment.wheels)
+    with_lock = partial(prove, model, facts, behaviour, place, wheels=environment.wheels)
     resolver = Resolver(wheels=environment.wheels)
     if environment.requirements != "auto":
-        return prove(lock_requirements(environment.requirements, resolver=resolver))
+        return with_lock(lock_requirements(environment.requirements, resolver=resolver))
     # What the model itself names is most often all that it needs: other imports are tries, such as of pandas.
     named = [module for module in modules if module.partition(".")[0] in model.imports]
     lean = lock_requirements(modules=named, resolver=resolver)
     try:
-        return prove(lean)
+        return with_lock(lean)
     except ConversionError as error:
         whole = lock_requirements(modules=modules, resolver=resolver)
         if lean.lock == whole.lock:
             raise
         lacking = f"with only the packages that it names, {model.title} does not run"
         note(f"{lacking} ({error.found}): all that it imported are in its environment")
-    return prove(whole)
+    return with_lock(whole)
 
 
-def _prove(
+def prove(
     model: PythonModel,
     facts: Facts,
     behaviour: Behaviour,
@@ -139,7 +147,10 @@ def _prove(
     *,
     wheels: Path | None,
 ) -> Bundle:
-    """Write the bundle with this lock, and run it in the environment; nothing is left if it does not hold."""
+    """Write the bundle with this lock, and run it in the environment; nothing is left if it does not hold.
+
+    Raises `ConversionError`, `EnvironmentFailed`.
+    """
     core = model.core
     packages = core.packages if core is not None else ()
     files = {**model.files, LOCK_FILE: locked.lock.to_bytes()}
@@ -160,6 +171,7 @@ def _prove(
         steps=model.all_steps(),
         formats=file_formats(files),
         executes=what_loading_executes(files),
+        lineage=facts.lineage,
     )
     installed = installed_requirements()
     with destination_errors(f"bundle `{place}`"):

@@ -36,8 +36,8 @@ from lading.runtime.python.process import ModelProcess, ProcessSettings
 from lading.runtime.python.steps import run_around
 from lading.signature import Array, Signature
 
-_TRY_DEADLINE_S = 600.0
-_OF_CODE = (ModelCodeFailed, ModelInvalid, ModelOutputInvalid, ModelProcessEnded, DeadlineExceeded)
+TRY_DEADLINE_S = 600.0
+OF_CODE = (ModelCodeFailed, ModelInvalid, ModelOutputInvalid, ModelProcessEnded, DeadlineExceeded)
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def imported_modules(model: PythonModel, behaviour: Behaviour, name: str) -> lis
         try:
             process = ModelProcess(settings)
             try:
-                process.load(_TRY_DEADLINE_S)
+                process.load(TRY_DEADLINE_S)
                 answers = _answers(process, model, samples.inputs)
-                modules = process.modules(_TRY_DEADLINE_S)
+                modules = process.modules(TRY_DEADLINE_S)
             finally:
                 process.close()
-        except _OF_CODE as error:
+        except OF_CODE as error:
             raise ConverterFailed(
                 f"`{model.title}`, run on its own",
                 expected="code that finds all it needs in the bundle and in installed packages",
@@ -93,12 +93,12 @@ def imported_modules(model: PythonModel, behaviour: Behaviour, name: str) -> lis
 def _answers(process: ModelProcess, model: PythonModel, inputs: Mapping[str, Array]) -> dict[str, Array]:
     core = model.core
     if core is None:
-        return process.run(inputs, _TRY_DEADLINE_S)
+        return process.run(inputs, TRY_DEADLINE_S)
 
     def ask(
         steps: Sequence[str], values: Mapping[str, Array], outputs: Sequence[str] | None
     ) -> dict[str, Array]:
-        return process.run(values, _TRY_DEADLINE_S, steps=steps, outputs=outputs)
+        return process.run(values, TRY_DEADLINE_S, steps=steps, outputs=outputs)
 
     # By the lines that a server runs, so that the checks between the steps are the same.
     return run_around(lambda values, _: core.run(values), core.inputs, ask, model.steps, inputs)
@@ -134,7 +134,7 @@ def replay_in_environment(
             runtime.close()
     except ConversionError:
         raise
-    except _OF_CODE as error:
+    except OF_CODE as error:
         raise ParityLost(
             f"`{title}`", expected="to run in its own environment", found=error.message
         ) from error

@@ -49,13 +49,14 @@ def lock_requirements(
     *,
     modules: Iterable[str] = (),
     resolver: Resolver | None = None,
+    as_here: bool = True,
 ) -> LockedRequirements:
     """Return the lock of `requirements`, numpy included.
 
     ``auto`` are the distributions that own `modules`, the names of the modules that a run imported, at the
     versions installed here. Else they are lines as pip reads them, or the path of a file of such lines; what
-    they leave open gets the version installed here. Raises `RequirementsRefused`, and `EnvironmentFailed` if
-    the package index cannot be reached.
+    they leave open gets the version installed here, or without `as_here` the newest that goes with them.
+    Raises `RequirementsRefused`, and `EnvironmentFailed` if the package index cannot be reached.
     """
     resolver = resolver or Resolver()
     installed = _installed()
@@ -78,7 +79,7 @@ def lock_requirements(
         if name not in stated and not _local_place(distribution) and (version := _version(distribution))
     }
     constraints.pop(normal_name(DISTRIBUTION), None)
-    lock = resolver.resolve(lines, constraints)
+    lock = resolver.resolve(lines, constraints if as_here else {})
     _refuse_lading(lock)
     _compare_with_installed(lock, installed)
     return LockedRequirements(lock, resolver.python, own_modules)

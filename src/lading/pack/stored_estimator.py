@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lading.bundle.formats.v2 import FILES
@@ -63,12 +64,7 @@ def stored(
         unknown = [name for name in types if not is_known_type(name)]
         untrusted = sorted(set(unknown) - set(trust_types))
         if untrusted:
-            raise ConverterFailed(
-                f"`{trained.title}`",
-                expected="types that skops knows",
-                found=", ".join(f"`{name}`" for name in untrusted),
-                hint=f"if this is your code or a package that you trust, name it: {_flags(untrusted)}",
-            )
+            raise _unknown_types(trained.title, untrusted)
         files[f"{FILES}/model.{kind}"] = data
         settings["trusted"] = sorted(set(types) - set(unknown))
         if unknown:
@@ -78,6 +74,37 @@ def stored(
     imports |= {kind} | ({"pandas"} if names is not None else set())
     return StoredEstimator(
         kind, files, trained, frozenset(imports), tuple(unknown), needs_dtypes=_has_encoders(estimator)
+    )
+
+
+def load_skops(path: Path, title: str, trust_types: Sequence[str] = ()) -> Any:
+    """Return the object in a file of skops, with known types and those that are named.
+
+    Raises `ConverterFailed` naming the others, `ExtraMissing`.
+    """
+    try:
+        import skops.io
+    except ImportError as error:
+        raise missing_extra("skops", "python", error) from None
+    try:
+        types = skops.io.get_untrusted_types(file=path)
+        untrusted = sorted(name for name in types if not is_known_type(name) and name not in trust_types)
+        if not untrusted:
+            return skops.io.load(path, trusted=types)
+    except Exception as error:  # zipfile, json and each type have errors of their own
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ConverterFailed(
+            f"`{title}`", expected="a file of skops that loads here", found=reason
+        ) from error
+    raise _unknown_types(title, untrusted)
+
+
+def _unknown_types(title: str, untrusted: Sequence[str]) -> ConverterFailed:
+    return ConverterFailed(
+        f"`{title}`",
+        expected="types that skops knows",
+        found=", ".join(f"`{name}`" for name in untrusted),
+        hint=f"if this is your code or a package that you trust, name it: {_flags(untrusted)}",
     )
 
 

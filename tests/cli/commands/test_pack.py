@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import lading as package
+from support.mlflow_folders import mlflow_folder
 
 MODEL = Path(__file__).parents[2] / "data" / "iris_svc.onnx"
 FACTS = ("--name", "iris", "--owner", "ml@example.com")
@@ -58,6 +59,18 @@ def test_the_refusal_of_a_model_without_samples_names_the_flag(lading, tmp_path)
     code, _, stderr = lading("pack", "train:model", *FACTS)
     assert code == 1
     assert "hint: pass `--samples FILE` (`samples=X_test` in Python)" in stderr
+
+
+def test_a_folder_of_mlflow_brings_its_samples_and_is_named_by_its_scheme(lading, tmp_path):
+    folder = mlflow_folder(tmp_path / "folder", run_id="5c" * 16)
+    code, _, stderr = lading("pack", "folder", *FACTS)
+    assert code == 2
+    assert "found a folder of MLflow\nhint: a model of MLflow is named `mlflow:folder`" in stderr
+    code, stdout, stderr = lading("pack", f"mlflow:{folder.name}", *FACTS)
+    assert (code, stdout) == (0, "iris.bundle\n")
+    assert "note: `mlflow:folder`: the proof is made of its input example" in stderr
+    assert "drawn at random" not in stderr
+    assert re.search("logged by +MLflow run 5c5c", lading("inspect", "iris.bundle")[1])
 
 
 def test_a_hint_that_names_a_keyword_of_python_names_the_flag_too():

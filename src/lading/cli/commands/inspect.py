@@ -76,6 +76,7 @@ def _fields(bundle: Bundle) -> list[tuple[str, str]]:
         ("tolerance", _tolerance(manifest)),
         ("trained with", f"{training.framework}, Python {training.python}, {training.platform}"),
         ("commit", training.git_commit or ""),
+        ("logged by", manifest.lineage.training_run if manifest.lineage is not None else ""),
         *_python_fields(bundle),
         ("path", str(bundle.path)),
     ]

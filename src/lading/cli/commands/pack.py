@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ACTIONS = (
     ("convert/graph.py:evaluator", "loading the ONNX model"),
     ("convert/graph.py:run", "running the ONNX model"),
+    ("pack/mlflow", "reading the folder of MLflow"),
     ("pack/sources", "reading model and samples"),
     ("pack/parity_search", "comparing answers"),
     ("pack/refusals", "looking for the reason"),
@@ -48,6 +49,7 @@ _ACTIONS = (
             "lading pack train:pipeline --name churn --samples train.csv \\\n"
             "  --owner ml@example.com --purpose classification --metric accuracy=0.97"
         ),
+        "lading pack mlflow:artifacts/model --name churn --owner ml@example.com",
     ),
 )
 @click.argument("model", shell_complete=complete_files)
@@ -174,10 +176,12 @@ _ACTIONS = (
 @timeout_option(3600.0, "Seconds that packing may take in all.")
 @json_option
 def pack(model: str, timeout_s: float, **options: Any) -> None:
-    """Pack MODEL: a file, or an estimator, class or function given as `module:object`.
+    """Pack MODEL: a file, `mlflow:FOLDER`, or an estimator, class or function as `module:object`.
 
     A file is an .onnx, .pt2 or .keras file, the folder of a SavedModel, or one that a booster saved: .ubj or
-    .json of XGBoost, .txt of LightGBM, .cbm or .json of CatBoost.
+    .json of XGBoost, .txt of LightGBM, .cbm or .json of CatBoost. `mlflow:FOLDER` is a folder that MLflow
+    saved: its flavor is converted, or the model runs in Python in the environment that it asks for, and its
+    input example is the samples. `models:/…` and `runs:/…` are asked of `MLFLOW_TRACKING_URI`.
 
     The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
     answers differ after conversion is refused. All of it runs in a process of its own: a model that crashes
@@ -186,6 +190,7 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
     _check_model(model)
     isolate(f"packing `{model}`", _ACTIONS, timeout_s=timeout_s)
     from lading.pack import pack as pack_model
+    from lading.pack.mlflow_sources import is_mlflow
 
     as_json = options.pop("as_json")
     # click collects the values of a repeatable option as a tuple of pairs.
@@ -194,7 +199,8 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
     options["requirements"] = _requirements(options["requirements"])
     with printing.spinner(f"packing {model}"):
         bundle = pack_model(model, **options, on_note=_print_note)
-    _print_summary(bundle, drawn=options["samples"] is None)
+    # A model of MLflow brings rows along.
+    _print_summary(bundle, drawn=options["samples"] is None and not is_mlflow(model))
     if as_json:
         printing.as_json(_json(bundle))
     else:
@@ -208,6 +214,9 @@ def _check_model(model: str) -> None:
     if not is_object and not Path(model).is_file() and not is_saved_model:
         expected = "an .onnx, .pt2 or .keras file, the folder of a SavedModel, or `module:object`"
         reason = "a folder without `saved_model.pb`" if Path(model).is_dir() else "which does not exist"
+        if (Path(model) / "MLmodel").is_file():
+            sentence = f"`{model}`: expected {expected}, found a folder of MLflow"
+            raise HintedUsageError(sentence, f"a model of MLflow is named `mlflow:{model}`")
         raise click.BadParameter(f"expected {expected}, found `{model}`, {reason}", param_hint="MODEL")
     if not is_object and model.endswith(".py"):
         hint = f"`{Path(model).stem}:NAME` is the object NAME in it"
