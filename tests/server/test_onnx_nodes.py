@@ -1,6 +1,6 @@
 """ONNX's own node tests through a real server: published inputs, sent every way, give published outputs.
 
-All of them under `make test-clients`, every fifth in `make test`. What cannot be served is listed with its
+All of them under `make test-clients`, every tenth in `make test`. What cannot be served is listed with its
 reason in docs/reference/onnx-node-tests.md; `LADING_WRITE_PAGE=1 make test-clients` writes that page again.
 """
 
@@ -52,7 +52,7 @@ def nodes(tmp_path_factory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
     cases = list(node_cases())
     assert len({bundle_name(case.name) for case in cases}) == len(cases)
-    packed, refused = pack_all(cases if ALL else cases[::5], folder)
+    packed, refused = pack_all(cases if ALL else cases[::10], folder)
     paths = [folder / name for name in packed]
     with serving(*paths, flags=("--threads", "1"), ready=False) as server:
         for version in loaded(server, len(packed)):
