@@ -88,6 +88,24 @@ def compare(
     return Parity(holds, rows, max_abs_error, label_flips, tuple(worst[:show]))
 
 
+def same_bits(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> bool:
+    """Return whether every array of `expected` is in `actual` with the same dtype, shape and bits."""
+    return all(name in actual and _same_bits(array, actual[name]) for name, array in expected.items())
+
+
+def _same_bits(expected: Array, actual: Array) -> bool:
+    # Bytes alone would be equal for an array of another shape.
+    if expected.dtype != actual.dtype or expected.shape != actual.shape:
+        return False
+    # The bytes of texts are addresses of objects.
+    same = np.array_equal if expected.dtype.kind == "O" else _same_bytes
+    return bool(same(expected, actual))
+
+
+def _same_bytes(expected: Array, actual: Array) -> bool:
+    return expected.tobytes() == actual.tobytes()
+
+
 def _excess(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[NDArray[np.float64], float]:
     """Return for each row the largest error as a share of the allowed error, and the largest error of all."""
     wide, other = _as_rows(expected), _as_rows(actual)  # [rows, values]

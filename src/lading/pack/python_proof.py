@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lading.bundle import Bundle, Samples
 from lading.bundle.formats.v2 import CODE, FILES
 from lading.errors import (
@@ -29,7 +27,7 @@ from lading.errors import (
 )
 from lading.pack.converted_bundle import check_golden
 from lading.pack.python_models import PythonModel
-from lading.parity import Tolerance, compare
+from lading.parity import Tolerance, compare, same_bits
 from lading.runtime.open import load_runtime
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.process import ModelProcess, ProcessSettings
@@ -139,11 +137,5 @@ def replay_in_environment(
             f"`{title}`", expected="to run in its own environment", found=error.message
         ) from error
     parity = check_golden(bundle, title, answers, "its environment")
-    if not all(_same_bits(array, answers[name]) for name, array in samples.outputs.items()):
+    if not same_bits(samples.outputs, answers):
         note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")
-
-
-def _same_bits(expected: Array, actual: Array) -> bool:
-    if expected.dtype.kind == "f":
-        return bool(np.array_equal(expected, actual, equal_nan=True))
-    return bool(np.array_equal(expected, actual))

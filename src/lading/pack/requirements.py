@@ -18,14 +18,13 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from lading.bundle.environment_lock import EnvironmentLock, normal_name, normal_version
-from lading.errors import DISTRIBUTION, RequirementsRefused, UsageError
-from lading.runtime.python.resolver import Resolver, requirement_name
+from lading.errors import DISTRIBUTION, RequirementsRefused
+from lading.runtime.python.resolver import Resolver, requirement_lines, requirement_name
 
 ALWAYS = "numpy"
 """In every lock: arrays are what goes in and out of a model process."""
 
 _STATED = re.compile(r"[<>=!~]=|[<>@]|===")
-_COMMENT = re.compile(r"(^|\s)#.*$")
 _WHEEL_HINT = (
     "ship its modules as code of the bundle, or build a wheel of it into a folder, "
     "and state it in `requirements` together with that folder"
@@ -67,7 +66,7 @@ def lock_requirements(
             _refuse_local(installed[name])
         lines = [f"{name}=={_version(installed[name])}" for name in sorted(owners)]
     else:
-        lines = _stated_lines(requirements)
+        lines = requirement_lines(requirements)
     names = {requirement_name(line) for line in lines}
     if ALWAYS not in names:
         lines.append(ALWAYS)
@@ -234,35 +233,3 @@ def _compare_with_installed(lock: EnvironmentLock, installed: dict[str, metadata
                 found=pin.hashes[0],
                 hint="name the folder that holds that wheel, or install the package from the index",
             )
-
-
-def _stated_lines(requirements: str | Path | Sequence[str]) -> list[str]:
-    """Return the requirements, one a line, without comments; raises `RequirementsRefused` for options."""
-    where = "requirements"
-    if isinstance(requirements, str | Path):
-        where = f"requirements `{requirements}`"
-        try:
-            text = Path(requirements).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            expected = "`auto`, a list of requirements, or a file of them"
-            raise UsageError(where, expected=expected, found=str(error)) from error
-        lines = text.replace("\\\n", " ").splitlines()
-    else:
-        lines = list(requirements)
-    plain = [_COMMENT.sub("", line).strip() for line in lines]
-    for line in plain:
-        if line and (not requirement_name(line) or line.startswith("-")):
-            raise RequirementsRefused(
-                where,
-                expected="only lines `name==version`",
-                found=f"`{line.split()[0]}`",
-                hint="configure an index with `pip config`, and state what other files hold in this one",
-            )
-        if "@" in line.partition(";")[0] or "://" in line:
-            raise RequirementsRefused(
-                where,
-                expected="packages by name and version",
-                found=f"`{requirement_name(line)}` by address",
-                hint="build a wheel of it into a folder, and name that folder",
-            )
-    return [line for line in plain if line]

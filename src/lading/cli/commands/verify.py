@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +13,18 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import report_evidence
+from lading.cli.ui.exit_codes import HintedUsageError
+from lading.cli.ui.isolated import isolate
 from lading.cli.ui.parameters import (
     FILE,
     BundleType,
     allow_option,
     json_option,
+    open_bundle,
     open_registry,
     registry_option,
     timeout_option,
+    wheels_option,
 )
 from lading.errors import NotFound, RegistryUnavailable
 from lading.ref import Ref
@@ -27,6 +34,14 @@ if TYPE_CHECKING:
     from lading.gates import Gates
     from lading.registry import ModelVersion, Registry
 
+_ACTIONS = (
+    ("runtime/python/resolver", "resolving versions"),
+    ("runtime/python/environments", "building an environment"),
+    ("runtime/", "replaying the golden samples"),
+    ("verify/", "trying other versions"),
+)
+"""What is done in which part of lading, for a sentence about where it ended."""
+
 
 @click.command(
     "verify",
@@ -35,22 +50,54 @@ if TYPE_CHECKING:
     examples=(
         "lading verify iris.bundle",
         "lading verify iris:1 --gates gates.toml",
+        "lading verify churn:3 --upgrade numpy==2.5.1 --allow code",
+        "lading verify churn:3 --bisect --allow code",
     ),
 )
 @click.argument("bundle", type=BundleType(), metavar="DIR|REF")
 @click.option("--gates", type=FILE, help="TOML file of limits that the numbers must meet.")
+@click.option(
+    "--upgrade",
+    "upgrades",
+    multiple=True,
+    metavar="NAME[==VERSION]",
+    help="Try other packages than those of its lock, or a file of them, and say whether the answers stay; "
+    "repeatable.",
+)
+@click.option(
+    "--bisect",
+    is_flag=True,
+    help="Name the package that changes the answers: one that --upgrade moves, else the newest.",
+)
 @timeout_option(600.0, "Seconds that running the model may take in all.")
 @allow_option
+@wheels_option
 @registry_option
 @json_option
-def verify(bundle: Ref | Path, gates: Path | None, as_json: bool, **options: Any) -> None:
+def verify(
+    bundle: Ref | Path,
+    gates: Path | None,
+    upgrades: tuple[str, ...],
+    bisect: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Run every check of a bundle here; exit 0 only if all of them pass.
 
     The model runs in a process of its own: one that crashes or does not end is a check that failed.
 
     The evidence of a version is recorded in the registry (see `lading matrix`), if that can be written; that
     of a directory is only shown. Gates that compare with the live version need a registry that has one.
+
+    With --upgrade or --bisect only the golden samples of a model in Python are replayed, in environments of
+    other versions; the bundle stays as it is, and nothing is recorded.
     """
+    if upgrades or bisect:
+        if gates is not None:
+            raise HintedUsageError("`--gates` judges a bundle with its own lock, not other versions", None)
+        isolate(f"verifying `{bundle}`", _ACTIONS, timeout_s=options.pop("timeout_s"))
+        _report_upgrade(bundle, upgrades, bisect=bisect, as_json=as_json, **options)
+        return
     from lading.gates import Gates
 
     limits = Gates.read(gates) if gates is not None else None
@@ -62,13 +109,53 @@ def verify(bundle: Ref | Path, gates: Path | None, as_json: bool, **options: Any
     printing.info(f"`{evidence.name}` holds here: {checks} on {_machine(evidence)}")
 
 
+def _report_upgrade(
+    source: Ref | Path, upgrades: tuple[str, ...], *, bisect: bool, as_json: bool, **options: Any
+) -> None:
+    from lading.cli.ui import upgrade_view
+    from lading.runtime.python.host import this_host
+    from lading.runtime.python.resolver import requirement_lines
+    from lading.verify import upgrade
+
+    host = this_host(options["allow"], options["wheels"])
+    is_file = len(upgrades) == 1 and Path(upgrades[0]).is_file()
+    lines = requirement_lines(Path(upgrades[0]) if is_file else list(upgrades))
+    opened = open_bundle(source, options["registry"])
+    name = opened.manifest.name
+    if not bisect:
+        with printing.steps(f"verifying {source}") as on_step:
+            tried = upgrade.try_upgrade(opened, lines, host, on_step)
+        upgrade_view.report_upgrade(name, tried, as_json=as_json)
+        return
+    with printing.steps(f"verifying {source}") as on_step, _without_tracebacks():
+        bisection = upgrade.bisect(opened, lines, host, on_step)
+    upgrade_view.report_bisection(name, bisection, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Log no traceback of a trial: half of them may fail, and the report has the reasons that count."""
+    log = logging.getLogger("lading.model")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def _evidence(
-    source: Ref | Path, gates: Gates | None, timeout_s: float, registry: str | None, allow: str | None
+    source: Ref | Path,
+    gates: Gates | None,
+    timeout_s: float,
+    registry: str | None,
+    allow: str | None,
+    wheels: Path | None,
 ) -> Evidence:
     from lading.runtime.python.host import this_host
     from lading.verify import verify as verify_bundle
 
-    python, url = this_host(allow), registry
+    python, url = this_host(allow, wheels), registry
     if isinstance(source, Path):
         with printing.spinner(f"verifying {source}"):
             live = _live(_name_in(source), gates, url)

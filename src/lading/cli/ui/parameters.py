@@ -173,6 +173,13 @@ allow_option = click.option(
 )
 
 
+wheels_option = click.option(
+    "--wheels",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of wheels to build environments from, offline.  [default: LADING_WHEELS, else pip's index]",
+)
+
+
 def timeout_option(default_s: float, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the option ``--timeout-s`` of a command that ends what does not end."""
     return click.option(

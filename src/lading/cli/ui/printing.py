@@ -141,14 +141,24 @@ def _styled(cell: str) -> Text:
 @contextlib.contextmanager
 def spinner(text: str) -> Iterator[None]:
     """Show on a terminal's stderr that work is in progress."""
-    if not sys.stderr.isatty():
+    with steps(text):
         yield
+
+
+@contextlib.contextmanager
+def steps(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal's stderr that work is in progress, and which step of it.
+
+    Yields a function to call with each step that begins, in a few words; elsewhere it does nothing.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.markup import escape
 
-    with Console(stderr=True).status(escape(printable(text))):
-        yield
+    with Console(stderr=True).status(escape(printable(text))) as status:
+        yield lambda step: status.update(escape(printable(f"{text}: {step}")))
 
 
 @contextlib.contextmanager

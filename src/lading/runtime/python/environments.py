@@ -124,6 +124,16 @@ class EnvironmentStore:
                     self.gc(keep=(lock.digest,), max_bytes=self._max_bytes)
             return opened
 
+    def has(self, lock: EnvironmentLock, python: str) -> bool:
+        """Return whether the environment of `lock` was built; it may be damaged."""
+        return (self.root / environment_name(lock, python)).exists()
+
+    def remove(self, lock: EnvironmentLock, python: str) -> bool:
+        """Remove the environment of `lock` unless a process uses it; return whether it was removed."""
+        path = self.root / environment_name(lock, python)
+        with _os_errors(self.root):
+            return path.exists() and self._remove(path)
+
     def gc(self, keep: Collection[str] = (), *, max_bytes: int = 0) -> list[RemovedEnvironment]:
         """Remove the least recently used until all together take at most `max_bytes`, and return them.
 

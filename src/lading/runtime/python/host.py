@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from lading.bundle.environment_lock import EnvironmentLock
 from lading.settings import ServeSettings, serve_settings
 
 Allow = Literal["none", "code", "pickle"]
@@ -21,6 +22,7 @@ class PythonHost:
     `environments` is their folder, None for the usual one. They are built from a folder of `wheels`, None for
     the package index that pip is configured with. A model has a number of `processes`; each may allocate
     `memory_bytes` (0: no limit), and is ended if a run takes longer than `run_deadline_s`.
+    `lock` replaces the lock of the bundle, to try other versions: nothing that is seen then is proof of it.
     """
 
     allow: Allow = "none"
@@ -30,6 +32,7 @@ class PythonHost:
     processes: int = 1
     memory_bytes: int = 0
     run_deadline_s: float = 60.0
+    lock: EnvironmentLock | None = None
 
 
 DEFAULT_HOST = PythonHost()
@@ -46,9 +49,9 @@ def host_of(settings: ServeSettings) -> PythonHost:
     )
 
 
-def this_host(allow: str | None = None) -> PythonHost:
-    """Return how Python runs by the variables of the environment; `allow` wins over ``LADING_ALLOW``.
+def this_host(allow: str | None = None, wheels: Path | None = None) -> PythonHost:
+    """Return how Python runs by the variables of the environment; `allow` and `wheels` win over them.
 
     Raises `InvalidSetting`.
     """
-    return host_of(serve_settings({"allow": allow}))
+    return host_of(serve_settings({"allow": allow, "wheels": None if wheels is None else str(wheels)}))

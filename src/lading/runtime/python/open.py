@@ -44,7 +44,7 @@ def check_allowed(manifest: Manifest, allow: Allow) -> None:
 def build_environment(bundle: Bundle, host: PythonHost) -> None:
     """Build the environment of a bundle unless it exists; raises `EnvironmentFailed` and the like."""
     store = environments_of_host(host.environments)
-    store.get(bundle.lock(), bundle.manifest.python, wheels=host.wheels)
+    store.get(host.lock or bundle.lock(), bundle.manifest.python, wheels=host.wheels)
 
 
 def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> Runtime:
@@ -73,7 +73,7 @@ def _open_processes(
     """Start the processes; `core` are the inputs of the ONNX model between the steps, if there is one."""
     manifest = bundle.manifest
     store = environments_of_host(host.environments)
-    held = [store.get(bundle.lock(), manifest.python, wheels=host.wheels)]
+    held = [store.get(host.lock or bundle.lock(), manifest.python, wheels=host.wheels)]
 
     @contextmanager
     def starting() -> Iterator[None]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lading.bundle.environment_lock import EnvironmentLock, Pin, lock_of, normal_name
-from lading.errors import EnvironmentFailed, RequirementsRefused
+from lading.errors import EnvironmentFailed, RequirementsRefused, UsageError
 from lading.runtime.python.failures import known_reason, last_words
 from lading.runtime.python.installers import (
     Finished,
@@ -32,6 +32,7 @@ from lading.runtime.python.interpreters import find_interpreter
 RESOLVE_TIMEOUT_S = 600.0
 _WHERE = "requirements"
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})\b")
 _CONFLICT = re.compile(r"requirements are unsatisfiable|conflicting dependencies|ResolutionImpossible")
 _ABSENT_HINT = "build one with `pip wheel` into a folder and name that folder, or pack under another version"
@@ -144,6 +145,41 @@ def _narrow(lock: EnvironmentLock, lines: Sequence[str]) -> EnvironmentLock:
             )
         pins.append(Pin(pin.name, pin.version, kept))
     return lock_of(pins)
+
+
+def requirement_lines(requirements: str | Path | Sequence[str]) -> list[str]:
+    """Return requirements, or those in a file of that path, one a line, without comments.
+
+    Raises `RequirementsRefused` for options and addresses, `UsageError` for a file that cannot be read.
+    """
+    where = _WHERE
+    if isinstance(requirements, str | Path):
+        where = f"requirements `{requirements}`"
+        try:
+            text = Path(requirements).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            expected = "`auto`, a list of requirements, or a file of them"
+            raise UsageError(where, expected=expected, found=str(error)) from error
+        lines = text.replace("\\\n", " ").splitlines()
+    else:
+        lines = list(requirements)
+    plain = [_COMMENT.sub("", line).strip() for line in lines]
+    for line in plain:
+        if line and (not requirement_name(line) or line.startswith("-")):
+            raise RequirementsRefused(
+                where,
+                expected="only lines `name==version`",
+                found=f"`{line.split()[0]}`",
+                hint="configure an index with `pip config`, and state what other files hold in this one",
+            )
+        if "@" in line.partition(";")[0] or "://" in line:
+            raise RequirementsRefused(
+                where,
+                expected="packages by name and version",
+                found=f"`{requirement_name(line)}` by address",
+                hint="build a wheel of it into a folder, and name that folder",
+            )
+    return [line for line in plain if line]
 
 
 def requirement_name(line: str) -> str:
