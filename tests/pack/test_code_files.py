@@ -189,3 +189,25 @@ def test_a_script_whose_class_uses_an_object_of_it_is_refused_with_the_way_out(t
     )
     assert "found `weights`, a `ndarray`" in done.stderr
     assert "save `weights` to a file, pass it in `files`" in done.stderr
+
+
+def test_a_name_of_a_script_that_a_function_has_for_its_own_is_not_taken(tmp_path):
+    (tmp_path / "notes.py").write_text(
+        textwrap.dedent("""
+        import numpy as np
+        from lading.pack.code_files import code_of
+
+        X = np.zeros(3)
+        total = object()
+        factor = 2
+
+        def predict(X, most=factor):
+            total = X.sum(axis=1)
+            return [value * factor for value in total]
+
+        print(code_of(predict).modules["code/notes.py"].decode())
+        """)
+    )
+    script = [sys.executable, tmp_path / "notes.py"]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("factor = 2\n\n\ndef predict(X, most=factor):")

@@ -15,7 +15,6 @@ from lading.bundle import Bundle
 from lading.errors import (
     CodeNotAllowed,
     ConverterFailed,
-    ConverterMissing,
     ParityLost,
     RequirementsRefused,
     SamplesRefused,
@@ -245,12 +244,6 @@ def test_a_model_that_needs_a_file_which_is_not_packed_is_refused(module, tmp_pa
         with pytest.raises(ConverterFailed, match="run on its own") as refused:
             packed(module("open_file", source).predict, tmp_path)
     assert "weights.txt" in str(refused.value)
-
-
-def test_an_object_of_ones_own_is_refused_with_what_packs_in_its_place(module, tmp_path):
-    own = module("own", "class Own:\n    def predict(self, X):\n        return X\n").Own()
-    with pytest.raises(ConverterMissing, match="hint: pack its class"):
-        packed(own, tmp_path)
 
 
 def test_code_needs_samples(module, tmp_path):

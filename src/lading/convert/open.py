@@ -64,7 +64,9 @@ def open_model(
     )
 
 
-_HINT_OF_CODE = "pack its class, which loads its files by `load(files)`, or a function: they run in Python"
+_HINT_OF_CODE = (
+    '`--runtime python` (`runtime="python"`) packs it as it is, with its class and an environment of its own'
+)
 
 
 def framework_of(model: Any) -> str | None:

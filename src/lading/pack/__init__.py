@@ -71,14 +71,14 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
     `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
-    SavedModel or of what a booster saved, a class with `predict`, a function, ``module:object``, or
+    SavedModel or of what a booster saved, a class, function or object that predicts, ``module:object``, or
     ``mlflow:PATH``, the folder of a model that MLflow saved, whose input example `samples` replace.
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
     axis 0 (``"none"``, or by input), `open_axes` what other sizes of PyTorch are open. `on_note` gets notes.
 
-    Code runs in Python, and with ``runtime="python"`` an estimator does so as well instead of being
+    Code runs in Python, and with ``runtime="python"`` an object or estimator does so as well, not
     converted (``dtype="float32"`` then has the dtypes that it would have had as ONNX): in an environment of
     its `requirements`, by default the packages that it imported at the versions here, built from the folder
     `wheels` or from pip's index. `files` are what its `load` reads, `code` further modules; `trust_types`

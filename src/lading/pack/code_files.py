@@ -12,10 +12,12 @@ import builtins
 import importlib.util
 import inspect
 import linecache
+import symtable
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -84,7 +86,7 @@ def code_of_type(name: str, more: Mapping[str, Path] | None = None) -> dict[str,
 
     Raises `ConverterFailed` for a type of the running script: no other process finds it there.
     """
-    module, _, attribute = name.rpartition(".")
+    module = name.rpartition(".")[0]
     if module == _MAIN:
         raise ConverterFailed(
             f"`{name}`",
@@ -95,7 +97,23 @@ def code_of_type(name: str, more: Mapping[str, Path] | None = None) -> dict[str,
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names or _own_file(top, module) is None:
         return {}
-    return code_of(getattr(sys.modules[module], attribute), more).modules
+    # Of a class within a class, the module is what comes before both.
+    while module not in sys.modules and "." in module:
+        module = module.rpartition(".")[0]
+    attribute = name.removeprefix(f"{module}.")
+    return code_of(attrgetter(attribute)(sys.modules[module]), more).modules
+
+
+def code_of_class(kind: type, more: Mapping[str, Path] | None = None) -> Code | None:
+    """Return the code of the class of an object, None if an installed package brings it; as `code_of`."""
+    # A file names the class of what it holds by its own name, and not by what the class is in.
+    if "." in kind.__qualname__:
+        raise _refused(kind, "a class at the top of a module", f"`{kind.__qualname__}`")
+    module = kind.__module__
+    top = module.partition(".")[0]
+    if module != _MAIN and (top in sys.stdlib_module_names or _own_file(top, module) is None):
+        return None
+    return code_of(kind, more)
 
 
 def _add_file(modules: dict[str, bytes], module: str, path: Path) -> None:
@@ -264,10 +282,19 @@ def _code_object(thing: Any) -> CodeType | None:
 
 
 def _names(source: str) -> Iterator[str]:
-    """Return each name that a definition reads, but for builtins."""
+    """Return each name that a definition reads from its module, but for builtins."""
+    # A parameter `X` is not the `X` of the script, in which a notebook has its samples.
+    of_module = _names_of_module(symtable.symtable(source, "<definition>", "exec"))
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name) and not hasattr(builtins, node.id):
+        if isinstance(node, ast.Name) and node.id in of_module and not hasattr(builtins, node.id):
             yield node.id
+
+
+def _names_of_module(scope: symtable.SymbolTable) -> set[str]:
+    at_top = scope.get_type() == "module"
+    symbols = (symbol for symbol in scope.get_symbols() if symbol.is_referenced())
+    names = {symbol.get_name() for symbol in symbols if at_top or symbol.is_global()}
+    return names.union(*map(_names_of_module, scope.get_children()))
 
 
 def _is_importable(value: Any) -> bool:

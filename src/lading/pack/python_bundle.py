@@ -29,9 +29,10 @@ from lading.pack import sampling
 from lading.pack.environment import describe_training, installed_requirements
 from lading.pack.facts import Facts
 from lading.pack.golden_rows import MAX_GOLDEN_BYTES, choose_rows
+from lading.pack.own_objects import is_object, object_model
 from lading.pack.parity_search import usual_tolerance
 from lading.pack.probe_rows import DRAWN_ROWS, MAX_SAMPLES
-from lading.pack.python_models import OwnCode, PythonModel, code_model, estimator_model, is_code
+from lading.pack.python_models import OwnCode, PythonModel, code_model, estimator_model, is_code, title_of
 from lading.pack.python_proof import Behaviour, imported_modules, laid_out, replay_in_environment
 from lading.pack.python_tensors import in_floats, input_tensors, output_tensor
 from lading.pack.requirements import LockedRequirements, lock_requirements
@@ -60,20 +61,23 @@ def pack_python(
 
     Raises `ConversionError`, `RequirementsRefused`, `EnvironmentFailed`.
     """
-    if not is_code(thing):
+    if not is_code(thing) and not is_object(thing):
         model, trained = estimator_model(thing, own, facts.floats)
         return _pack(model, trained.table(samples), facts, place, environment)
+    title = title_of(thing)
+    if samples is None:
+        raise SamplesRefused(
+            f"samples of `{title}`",
+            expected="rows like those of requests",
+            found="none",
+            hint="pass `--samples FILE` (`samples=X` in Python): the proof is computed from them",
+        )
+    table = make_table(samples, title)
+    if is_object(thing):
+        return _pack(object_model(thing, table, own), table, facts, place, environment)
     files = own.named_files()
     with laid_out(files) as folder:
         model = code_model(thing, files, own, folder / FILES)
-        if samples is None:
-            raise SamplesRefused(
-                f"samples of `{model.title}`",
-                expected="rows like those of requests",
-                found="none",
-                hint="pass `--samples FILE` (`samples=X` in Python): the proof is computed from them",
-            )
-        table = make_table(samples, model.title)
         return _pack(model, table, facts, place, environment)
 
 

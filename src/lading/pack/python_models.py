@@ -77,6 +77,12 @@ def is_code(model: Any) -> bool:
     return isinstance(model, Model) or inspect.isfunction(model)
 
 
+def title_of(thing: Any) -> str:
+    """Return the name of a class or function, or of the class of an object."""
+    is_named = inspect.isclass(thing) or inspect.isfunction(thing)
+    return str(thing.__qualname__ if is_named else type(thing).__qualname__)
+
+
 Files = Sequence[str | Path] | Mapping[str, str | Path]
 """Files that a bundle takes along, by their own names or by the names that they get there."""
 
@@ -225,6 +231,11 @@ def _asked(loaded: Any, steps: tuple[str, ...], arrays: dict[str, Array], title:
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise ConverterFailed(f"`{title}`", expected="an answer to the samples", found=reason) from error
+    return answers_by_name(answer)
+
+
+def answers_by_name(answer: Any) -> dict[str, Array]:
+    """Return what code has answered as arrays: by its own names, or as ``value``."""
     if not isinstance(answer, Mapping):
         answer = {"value": answer}
     return {str(name): _array(value) for name, value in answer.items()}

@@ -52,29 +52,62 @@ def stored(
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None:
         settings["columns"] = [str(name) for name in names]
-    files = {}
+    kept = store_object(estimator, trained.title, trust_types=trust_types, allow_pickle=allow_pickle)
+    imports = kept.imports | ({"pandas"} if names is not None else set())
+    return StoredEstimator(
+        kept.kind,
+        kept.with_settings(settings),
+        trained,
+        imports,
+        kept.types,
+        needs_dtypes=_has_encoders(estimator),
+    )
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """An object in a file: its ``kind``, and the ``files`` with the names of the types that it may hold.
+
+    ``trusted`` are known types beyond those of skops, ``types`` those whose code may have to come along, and
+    ``imports`` the top modules without which it does not load.
+    """
+
+    kind: str
+    files: dict[str, bytes]
+    trusted: tuple[str, ...]
+    types: tuple[str, ...]
+    imports: frozenset[str]
+
+    def with_settings(self, settings: dict[str, Any]) -> dict[str, bytes]:
+        """Return the files and the one that says how the object is called."""
+        trusted = {"trusted": list(self.trusted)} if self.kind == "skops" else {}
+        text = json.dumps({**settings, **trusted}, sort_keys=True, ensure_ascii=False)
+        return {**self.files, f"{FILES}/model.json": text.encode()}
+
+
+def store_object(
+    thing: Any, title: str, *, trust_types: Sequence[str] = (), allow_pickle: bool = False
+) -> StoredFile:
+    """Return an object by skops, or pickled where that is allowed; raises as `stored` does."""
+    files: dict[str, bytes] = {}
     if allow_pickle:
         kind = "joblib"
-        files[f"{FILES}/model.{kind}"] = _pickled(estimator)
-        types = unknown = _types_in(estimator)
+        files[f"{FILES}/model.{kind}"] = _pickled(thing)
+        types = unknown = _types_in(thing)
     else:
         kind = "skops"
-        _refuse_reader(estimator)
-        data, types = _by_skops(estimator)
+        _refuse_reader(thing)
+        data, types = _by_skops(thing)
         unknown = [name for name in types if not is_known_type(name)]
         untrusted = sorted(set(unknown) - set(trust_types))
         if untrusted:
-            raise _unknown_types(trained.title, untrusted)
+            raise _unknown_types(title, untrusted)
         files[f"{FILES}/model.{kind}"] = data
-        settings["trusted"] = sorted(set(types) - set(unknown))
         if unknown:
             files[TRUSTED_FILE] = "".join(f"{name}\n" for name in sorted(unknown)).encode()
-    files[f"{FILES}/model.json"] = json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()
-    imports = {name.partition(".")[0] for name in (*types, *_types_in(estimator))}
-    imports |= {kind} | ({"pandas"} if names is not None else set())
-    return StoredEstimator(
-        kind, files, trained, frozenset(imports), tuple(unknown), needs_dtypes=_has_encoders(estimator)
-    )
+    imports = {name.partition(".")[0] for name in (*types, *_types_in(thing))} | {kind}
+    trusted = tuple(sorted(set(types) - set(unknown)))
+    return StoredFile(kind, files, trusted, tuple(unknown), frozenset(imports))
 
 
 def load_skops(path: Path, title: str, trust_types: Sequence[str] = ()) -> Any:

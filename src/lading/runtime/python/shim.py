@@ -600,9 +600,10 @@ class StoredObject:
     """An estimator that is stored as a file; ``files/model.json`` says how it is called.
 
     ``call`` are its methods with the names of their outputs (``{"predict": ["label"]}``), several if a method
-    returns a tuple. ``columns`` are the names of the columns if it takes a data frame, in their order: inputs
-    of one value per row, or columns of inputs. ``flat`` is whether rows of one value come as a list (texts).
-    ``floats`` is what its floats are rounded to, as it may compute in float64 what is answered in float32.
+    returns a tuple, none if it names them itself or has one only. ``columns`` are the names of the columns if
+    it takes a data frame, in their order: inputs of one value per row, or columns of inputs. ``flat`` is
+    whether rows of one value come as a list (texts). ``floats`` is what its floats are rounded to, as it may
+    compute in float64 what is answered in float32.
     ``trusted`` are the types beyond those of skops that the file may hold, known ones only.
     """
 
@@ -619,6 +620,7 @@ class StoredObject:
         self._columns: list[str] | None = settings.get("columns")
         self._flat: bool = settings.get("flat", False)
         self._floats: str | None = settings.get("floats")
+        self._names = [output.name for output in outputs]
         self._texts = {output.name for output in outputs if output.dtype == "string"}
         if self._columns is None and len(inputs) != 1:
             raise Refusal("model", "`files/model.json`", "`columns`, as there are several inputs", "none")
@@ -633,7 +635,11 @@ class StoredObject:
         rows = self._rows(inputs)
         answers: Arrays = {}
         for method, outputs in self._calls.items():
-            if names is None or not set(outputs).isdisjoint(names):
+            if not outputs:
+                # Of somebody's own class: taken as it is, and held against the signature later.
+                answer = getattr(self._object, method)(rows)
+                answers.update(answer if isinstance(answer, Mapping) else {self._names[0]: answer})
+            elif names is None or not set(outputs).isdisjoint(names):
                 answer = getattr(self._object, method)(rows)
                 values = [answer] if len(outputs) == 1 else answer
                 answers.update(
