@@ -329,6 +329,18 @@ class Registry:
         removed += self._fleet.prune(dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
+    def environments(self) -> dict[str, list[str]]:
+        """Return the bundles that use an environment, by the digest of its lock: those unpacked here.
+
+        A bundle that is a version is called so, such as `churn:3`.
+        """
+        users: dict[str, list[str]] = {}
+        for digest, (name, lock) in self._cache.locks().items():
+            versions = self.catalog.versions.of(name)
+            ref = next((str(version.ref) for version in versions if version.digest == digest), None)
+            users.setdefault(lock, []).append(ref or f"{name}@{digest[:19]}")
+        return {lock: sorted(names) for lock, names in users.items()}
+
     def close(self) -> None:
         """Close the connections to catalog and store; the registry opens them again when used."""
         self.catalog.close()

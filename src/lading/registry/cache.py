@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -21,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from lading.blobs.locks import (
     DirectoryLock,
@@ -94,6 +97,20 @@ class BundleCache:
                 if dry_run or self._remove_leftover(path):
                     removed.append(Removed("temporary file", path.name, size))
         return removed
+
+    def locks(self) -> dict[str, tuple[str, str]]:
+        """Return name and digest of `environment.lock` of each bundle here that has one, by its digest."""
+        users = {}
+        with registry_errors(str(self.root), _HINTS):
+            for path in _entries(self.root, math.inf):
+                if not is_digest(f"sha256:{path.name}"):
+                    continue
+                # Another process may be removing it, and it may be damaged: opening it would tell.
+                with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+                    manifest = msgspec.json.decode((path / "bundle.json").read_bytes(), type=_Named)
+                    if (lock := manifest.files.get("environment.lock")) is not None:
+                        users[f"sha256:{path.name}"] = manifest.name, f"sha256:{lock.sha256}"
+        return users
 
     def _open_locked(self, lock: DirectoryLock, digest: str, *, heal: bool) -> Bundle | None:
         """Open the copy that is locked; with `heal`, return None if it was damaged and is removed now."""
@@ -209,6 +226,17 @@ class BundleCache:
     def _lock(self, path: Path) -> Path:
         # The first 64 characters are the digest: what was renamed aside has the lock of its bundle.
         return self._unpacking / f"{path.name[:64]}.lock"
+
+
+class _Hashed(msgspec.Struct):
+    sha256: str
+
+
+class _Named(msgspec.Struct):
+    """What of a manifest says whose environment it needs; the rest is not read."""
+
+    name: str
+    files: dict[str, _Hashed]
 
 
 def _locked_while_open(lock: DirectoryLock, open_it: Callable[[], Bundle | None]) -> Bundle | None:

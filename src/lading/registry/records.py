@@ -52,6 +52,7 @@ class Removed(msgspec.Struct, frozen=True):
     kind: str  # "temporary file", "blob", "unpacked bundle", or of rows "old windows", "old replicas"
     name: str
     size_bytes: int  # 0 for rows
+    because: str = ""
 
 
 class GcReport(msgspec.Struct, frozen=True):

@@ -501,6 +501,17 @@ def test_gc_removes_the_least_recently_used_until_the_bound(three):
     assert len(names(store.root)) == 3
 
 
+def test_gc_only_says_what_it_would_remove_and_keeps_what_was_used_lately(three):
+    store, locks = three
+    used_at = {entry.digest: entry.used_at for entry in store.gc(dry_run=True)}
+    assert [*used_at] == [lock.digest for lock in locks]
+    assert len(names(store.root)) == 4
+    assert [entry.digest for entry in store.gc(before=used_at[locks[1].digest])] == [locks[0].digest]
+    held, _ = get(store, locks[1], store.root)
+    assert [entry.digest for entry in store.gc(dry_run=True)] == [locks[2].digest]
+    held.release()
+
+
 @pytest.mark.slow
 def test_gc_keeps_what_it_is_asked_to_keep_and_what_a_process_uses(three, wheels):
     store, locks = three

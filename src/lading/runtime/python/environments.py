@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import secrets
 import shutil
@@ -23,6 +24,7 @@ from lading.blobs.locks import (
     file_lock,
     file_lock_if_free,
     if_unlocked,
+    is_unlocked,
     lock_directory,
     remove_if_unlocked,
 )
@@ -68,11 +70,12 @@ class Environment:
 
 @dataclass(frozen=True)
 class RemovedEnvironment:
-    """An environment that `gc` removed: the digest of its lock, its Python and its size."""
+    """An environment that `gc` removed: the digest of its lock, its Python, its size and its last use."""
 
     digest: str
     python: str
     size_bytes: int
+    used_at: float  # Unix time
 
 
 class EnvironmentStore:
@@ -134,23 +137,31 @@ class EnvironmentStore:
         with _os_errors(self.root):
             return path.exists() and self._remove(path)
 
-    def gc(self, keep: Collection[str] = (), *, max_bytes: int = 0) -> list[RemovedEnvironment]:
+    def gc(
+        self,
+        keep: Collection[str] = (),
+        *,
+        max_bytes: int = 0,
+        before: float = math.inf,
+        dry_run: bool = False,
+    ) -> list[RemovedEnvironment]:
         """Remove the least recently used until all together take at most `max_bytes`, and return them.
 
-        Never one whose lock's digest is in `keep`, nor one that a process uses; these count as well. What
-        killed builds left is removed first.
+        Never one whose lock's digest is in `keep`, nor one that a process uses, nor one that was last used
+        from the Unix time `before` on; these count as well. What killed builds left is removed first.
         """
         with _os_errors(self.root):
-            self._sweep()
+            if not dry_run:
+                self._sweep()
             sizes = [(path.stat().st_mtime, path, _size(path)) for path in _entries(self.root)]
             total, removed = sum(size for _, _, size in sizes), []
-            for _, path, size in sorted(sizes):
-                if total <= max_bytes:
+            for used_at, path, size in sorted(sizes):
+                if total <= max_bytes or used_at >= before:
                     break
                 digest, python = f"sha256:{path.name[:64]}", path.name[67:]
-                if digest not in keep and self._remove(path):
+                if digest not in keep and (is_unlocked(path) if dry_run else self._remove(path)):
                     total -= size
-                    removed.append(RemovedEnvironment(digest, python, size))
+                    removed.append(RemovedEnvironment(digest, python, size, used_at))
             return removed
 
     def _open_ready(self, lock: EnvironmentLock, python: str) -> Environment | None:
