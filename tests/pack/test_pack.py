@@ -31,9 +31,14 @@ IRIS = ("setosa", "versicolor", "virginica")
 
 def test_a_bundle_describes_its_model(tmp_path):
     model = make_pipeline(StandardScaler(), SVC()).fit(X, Y)
-    bundle = pack(
-        model, name="iris", samples=X, owner=OWNER, labels=IRIS, metrics={"accuracy": 0.97}, to=tmp_path / "b"
-    )
+    facts = {"name": "iris", "owner": OWNER, "labels": IRIS, "metrics": {"accuracy": 0.97}}
+    steps = []
+    bundle = pack(model, samples=X, **facts, to=tmp_path / "b", on_step=steps.append)
+    assert steps == [
+        "asking Pipeline(StandardScaler, SVC) itself",
+        "converting, and comparing answers",
+        "writing the bundle, and replaying its golden samples",
+    ]
     manifest = bundle.manifest
     assert [str(tensor) for tensor in manifest.signature.inputs] == ["float32 [batch, 4]"]
     assert [(tensor.name, str(tensor)) for tensor in manifest.signature.outputs] == [
@@ -169,3 +174,31 @@ def test_a_destination_that_exists_is_left_alone(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(DestinationExists, match="hint: `--overwrite`"):
         pack(LinearRegression().fit(X, Y), name="m", samples=X, owner=OWNER, to=tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("facts", "lacking"),
+    [
+        ({}, "no `name` and no `owner`"),
+        ({"name": "iris"}, "no `owner`"),
+        ({"owner": OWNER}, "no `name`"),
+        ({"name": "iris", "owner": " "}, "no `owner`"),
+    ],
+)
+def test_what_a_call_lacks_is_named_with_a_call_that_has_it(facts, lacking):
+    with pytest.raises(InvalidSetting) as refused:
+        pack(LinearRegression(), **facts)
+    assert refused.value.found == lacking
+    assert 'lading.pack(model, name="iris", owner="ml@example.com", samples=X)' in (refused.value.hint or "")
+
+
+def test_texts_among_the_samples_of_an_estimator_of_numbers_are_named_with_the_way_out(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame({"city": ["a", "b", "c"], "area": [1.0, 2.0, 3.0]})
+    model = LinearRegression().fit(X[:, :2], X[:, 2])
+    with pytest.raises(SamplesRefused, match="could not convert string") as refused:
+        pack(model, name="rent", samples=frame, owner=OWNER, to=tmp_path / "b")
+    assert (refused.value.hint or "").startswith(
+        "texts in `city`: pass samples without them, or fit `make_pip"
+    )

@@ -65,7 +65,14 @@ def test_a_class_is_packed_with_its_code_files_and_environment_and_answers_as_he
     (tmp_path / "weights.txt").write_text("1 2 -3\n")
     model = module("weighted", WEIGHTED).Weighted
     samples = np.concatenate([X, np.full((1, 3), np.nan)])
-    bundle = packed(model, tmp_path, samples, files=[tmp_path / "weights.txt"])
+    steps = []
+    bundle = packed(model, tmp_path, samples, files=[tmp_path / "weights.txt"], on_step=steps.append)
+    assert steps[:3] == [
+        "asking Weighted here",
+        "running it with only what the bundle has",
+        "resolving its packages",
+    ]
+    assert steps[-1] == "proving it in its environment"
     manifest = bundle.manifest
     assert (manifest.format, manifest.runtime, manifest.executes) == (2, "python", "code")
     assert manifest.steps == ("code:preprocess", "code:predict", "code:postprocess")

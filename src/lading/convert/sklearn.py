@@ -121,7 +121,7 @@ class SklearnModel:
                 f"samples of `{self.title}`",
                 expected="rows that the estimator itself answers",
                 found=reason if of_dictionaries else f"{type(error).__name__}: {one_line(error)}",
-                hint="use a OneHotEncoder in its place" if of_dictionaries else None,
+                hint="use a OneHotEncoder in its place" if of_dictionaries else _hint_of_texts(table),
             ) from error
         arrays = {name: _plain(value, table.rows, name, self.title) for name, value in answers.items()}
         if "label" in arrays and arrays["label"].ndim > 1 and not isinstance(self.model.classes_, list):
@@ -346,6 +346,16 @@ def methods_of(trained: SklearnModel) -> dict[str, str]:
             return {"scores": "score_samples"}
         case _:
             return {"features": "transform"}
+
+
+def _hint_of_texts(table: Table) -> str | None:
+    """Return how texts among the columns of samples get into a model that takes numbers; None without any."""
+    texts = [name for name, array in table.arrays.items() if array.dtype.kind == "O"]
+    if table.kind != "frame" or not texts or len(texts) == len(table.arrays):
+        return None
+    encoder = f"make_column_transformer((OneHotEncoder(), {texts[:3]}), remainder='passthrough')"
+    listed = ", ".join(f"`{name}`" for name in texts[:3])
+    return f"texts in {listed}: pass samples without them, or fit `make_pipeline({encoder}, …)`"
 
 
 def _flat_labels(model: Any, answers: dict[str, Any]) -> dict[str, Any]:

@@ -44,9 +44,9 @@ _DTYPES = {"auto": ("float32", "float64"), "float32": ("float32",), "float64": (
 def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     model: Any,
     *,
-    name: str,
+    name: str = "",
     samples: Any = None,
-    owner: str,
+    owner: str = "",
     purpose: str = "",
     labels: Labels | None = None,
     metrics: Mapping[str, float] | None = None,
@@ -67,6 +67,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     to: str | Path | None = None,
     overwrite: bool = False,
     on_note: Callable[[str], None] | None = None,
+    on_step: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
@@ -76,21 +77,20 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
-    axis 0 (``"none"``, or by input), `open_axes` what other sizes of PyTorch are open. `on_note` gets notes.
+    axis 0 (``"none"``, or by input), `open_axes` further open sizes. `on_note` gets notes, `on_step` steps.
 
-    Code runs in Python, and with ``runtime="python"`` an object or estimator does so as well, not
-    converted (``dtype="float32"`` then has the dtypes that it would have had as ONNX): in an environment of
-    its `requirements`, by default the packages that it imported at the versions here, built from the folder
-    `wheels` or from pip's index. `files` are what its `load` reads, `code` further modules; `trust_types`
-    are types of others in an estimator, and `allow_pickle` reads and stores pickles. `steps` is a
-    `lading.Model` with `preprocess` and `postprocess` around a `model` that becomes ONNX.
-    Raises `ConversionError`, `UsageError`, `DestinationExists`.
+    Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
+    dtypes that it would have as ONNX), in an environment of its `requirements`, by default the packages that
+    it imported at the versions here, built from the folder `wheels` or pip's index. `files` are what its
+    `load` reads, `code` further modules, `trust_types` types of others in it; `allow_pickle` reads and stores
+    pickles. `steps` is a `lading.Model` with `preprocess` and `postprocess` around a `model` that becomes
+    ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
-    dest = Path(f"{name}.bundle" if to is None else to)
-    place = writing_place(dest, overwrite=overwrite)
+    place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
-    facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, on_note or _ignore)
+    reports = (on_note or _ignore, on_step or _ignore)
+    facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports)
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
@@ -165,8 +165,18 @@ def _around(model: Any, way: _Way) -> Around:
 
 
 def _check_choices(name: str, dtype: str, golden: str, owner: str, runtime: str) -> None:
+    # Not left to Python, whose sentence shows no call.
+    if not name or not owner.strip():
+        raise InvalidSetting(
+            "`pack`",
+            expected="a name, and who answers for the model",
+            found=" and ".join(
+                f"no `{key}`" for key, value in (("name", name), ("owner", owner)) if not value.strip()
+            ),
+            hint='`lading.pack(model, name="iris", owner="ml@example.com", samples=X)` (on the command line '
+            "`--name`, `--owner` and `--samples`)",
+        )
     check_name(name)
     require(dtype in _DTYPES, "`dtype`", "one of `auto`, `float32`, `float64`", f"`{dtype}`")
     require(golden in ("rows", "synthetic"), "`golden`", "`rows` or `synthetic`", f"`{golden}`")
-    require(bool(owner.strip()), "`owner`", "who answers for the model, e.g. `ml@example.com`", "nothing")
     require(runtime in _RUNTIMES, "`runtime`", "one of `auto`, `onnx`, `python`", f"`{runtime}`")

@@ -33,6 +33,7 @@ def pack_converted(
     Raises `ConversionError`.
     """
     # Outside of what follows: what it does not answer, it does not answer in Python either.
+    facts.step(f"asking {trained.title} itself")
     probe = gather_probe_rows(trained, trained.table(samples), facts.note)
     try:
         proof = convert(trained, probe, facts, dtypes)
@@ -54,6 +55,7 @@ def pack_converted(
         training=describe_training(trained.framework, trained.packages),
         lineage=facts.lineage,
     )
+    facts.step("writing the bundle, and replaying its golden samples")
     kept = golden_samples(trained, probe, proof, synthetic=facts.synthetic)
     with destination_errors(f"bundle `{place}`"):
         bundle = write_bundle(
@@ -65,6 +67,7 @@ def pack_converted(
 
 def convert(trained: TrainedModel, probe: ProbeRows, facts: Facts, dtypes: tuple[str, ...]) -> Proof:
     """Convert in the first of `dtypes` that holds on the rows of `probe`; raises `ConversionError`."""
+    facts.step("converting, and comparing answers")
     proof, notes = find_conversion(trained, probe, dtypes, facts.tolerance)
     for sentence in (*notes, *proof.conversion.notes, *unchecked_inputs(trained, proof, probe)):
         facts.note(sentence)

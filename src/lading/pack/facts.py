@@ -23,9 +23,9 @@ class Facts:
 
     ``tolerance`` is None for the usual one. ``labels`` returns display names for the class values of a model
     and its signature. ``synthetic`` keeps samples out of the bundle. ``floats`` is the dtype of floats, or
-    ``auto``. ``note`` is called with each sentence worth knowing. ``lineage`` is where the model comes from.
-    ``expect`` is called with the signature before anything is written, and raises a `ConversionError` if it
-    is not what was stated elsewhere.
+    ``auto``. ``note`` is called with each sentence worth knowing, ``step`` with what is done next.
+    ``lineage`` is where the model comes from. ``expect`` is called with the signature before anything is
+    written, and raises a `ConversionError` if it is not what was stated elsewhere.
     """
 
     name: str
@@ -39,5 +39,6 @@ class Facts:
     synthetic: bool
     floats: str
     note: Note
+    step: Note
     lineage: Lineage | None = None
     expect: Callable[[Signature], None] = expect_nothing

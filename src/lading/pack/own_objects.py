@@ -50,6 +50,7 @@ def object_model(thing: Any, table: Table, own: OwnCode) -> PythonModel:
             hint="pack a function or a class, which can take several inputs by name",
         )
     kept, modules = _stored_with_code(thing, own)
+    # In their order: a data frame with its columns in another order is another one.
     columns = list(table.arrays) if table.kind == "frame" else None
     settings: dict[str, Any] = {"call": {"predict": []}}
     if columns is not None:

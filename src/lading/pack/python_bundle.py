@@ -100,6 +100,7 @@ def behaviour_of(model: PythonModel, table: Table, facts: Facts) -> Behaviour:
     note = facts.note
     table = in_floats(chosen_rows(table, facts.synthetic, model.title, note), facts.floats)
     inputs, arrays = input_tensors(table, model.title, needs_dtypes=model.needs_dtypes)
+    facts.step(f"asking {model.title} here")
     expected = _answers(model, table, arrays)
     outputs = tuple(output_tensor(model, name, array, table.rows) for name, array in expected.items())
     tolerance = facts.tolerance or usual_tolerance(expected)
@@ -122,10 +123,12 @@ def write_with_environment(
     Raises `ConversionError`, `RequirementsRefused`, `EnvironmentFailed`.
     """
     note = facts.note
+    facts.step("running it with only what the bundle has")
     # Before anything is resolved: code that is not complete fails in a second, and not in a minute.
     modules = imported_modules(model, behaviour, facts.name)
     with_lock = partial(prove, model, facts, behaviour, place, wheels=environment.wheels)
     resolver = Resolver(wheels=environment.wheels)
+    facts.step("resolving its packages")
     if environment.requirements != "auto":
         return with_lock(lock_requirements(environment.requirements, resolver=resolver))
     # What the model itself names is most often all that it needs: other imports are tries, such as of pandas.
@@ -188,7 +191,7 @@ def prove(
             more=files,
         )
     try:
-        replay_in_environment(bundle, model.title, wheels, facts.note)
+        replay_in_environment(bundle, model.title, wheels, facts)
     except BaseException:
         shutil.rmtree(bundle.path, ignore_errors=True)
         raise

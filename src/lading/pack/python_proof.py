@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,12 @@ from lading.errors import (
     ParityLost,
 )
 from lading.pack.converted_bundle import check_golden
+from lading.pack.facts import Facts
 from lading.pack.python_models import PythonModel
 from lading.parity import Tolerance, compare, same_bits
 from lading.runtime.open import load_runtime
 from lading.runtime.python.host import Allow, PythonHost
+from lading.runtime.python.open import build_environment
 from lading.runtime.python.process import ModelProcess, ProcessSettings
 from lading.runtime.python.steps import run_around
 from lading.signature import Array, Signature
@@ -117,14 +119,15 @@ def laid_out(files: Mapping[str, bytes | Path]) -> Iterator[Path]:
         yield folder
 
 
-def replay_in_environment(
-    bundle: Bundle, title: str, wheels: Path | None, note: Callable[[str], None]
-) -> None:
+def replay_in_environment(bundle: Bundle, title: str, wheels: Path | None, facts: Facts) -> None:
     """Run the golden samples in the bundle's own environment; raises `ParityLost` if they do not hold."""
     manifest = bundle.manifest
     allow: Allow = "none" if manifest.executes is False else manifest.executes  # type: ignore[assignment]
     try:
-        runtime = load_runtime(bundle, python=PythonHost(allow=allow, wheels=wheels))
+        host = PythonHost(allow=allow, wheels=wheels)
+        build_environment(bundle, host, on_progress=facts.step)
+        facts.step("proving it in its environment")
+        runtime = load_runtime(bundle, python=host)
         try:
             samples = bundle.samples()
             answers = runtime.run(samples.inputs)
@@ -138,4 +141,4 @@ def replay_in_environment(
         ) from error
     parity = check_golden(bundle, title, answers, "its environment")
     if not same_bits(samples.outputs, answers):
-        note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")
+        facts.note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")

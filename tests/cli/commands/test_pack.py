@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 from pathlib import Path
 
 import lading as package
@@ -59,6 +60,20 @@ def test_the_refusal_of_a_model_without_samples_names_the_flag(lading, tmp_path)
     code, _, stderr = lading("pack", "train:model", *FACTS)
     assert code == 1
     assert "hint: pass `--samples FILE` (`samples=X_test` in Python)" in stderr
+    call = "lading pack train:model --name iris --owner ml@example.com --samples FILE"
+    assert stderr.endswith(f"that is `{call}`\n")
+
+
+def test_a_call_that_lacks_something_is_answered_with_one_that_does_not(lading, tmp_path):
+    code, _, stderr = lading("pack", MODEL, "--description", "two words")
+    assert code == 2
+    assert stderr.startswith("error: missing option `--name`\nhint: such as `")
+    call = shlex.split(stderr.split("`")[3])
+    assert call[:3] == ["lading", "pack", str(MODEL)]
+    assert call[3:] == ["--description", "two words", "--name", "iris-svc", "--owner", "ml@example.com"]
+    assert lading(*call[1:])[0] == 0
+    code, _, stderr = lading("pack", "--owner", "me")
+    assert stderr.endswith("such as `lading pack train:model --owner me --name my-model`\n")
 
 
 def test_a_folder_of_mlflow_brings_its_samples_and_is_named_by_its_scheme(lading, tmp_path):

@@ -63,6 +63,8 @@ def test_counts_have_their_noun():
 
 
 def test_progress_and_spinner_draw_nothing_without_a_terminal(capsys):
-    with printing.spinner("working"), printing.progress_bar("sending") as on_progress:
+    with printing.spinner("working"), printing.steps("packing") as on_step:
+        on_step("converting")
+    with printing.progress_bar("sending") as on_progress:
         assert on_progress is None
     assert capsys.readouterr() == ("", "")

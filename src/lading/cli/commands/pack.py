@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lading.cli.ui import printing
-from lading.cli.ui.command import Command
 from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.isolated import isolate
 from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option, timeout_option
+from lading.cli.ui.working_call import GuidingCommand
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
@@ -39,7 +39,9 @@ _ACTIONS = (
 @click.command(
     "pack",
     short_help="Pack a trained model into a bundle with its proof.",
-    cls=Command,
+    cls=GuidingCommand,
+    fillers={"model": "train:model", "name": "{name}", "owner": "ml@example.com"},
+    options=("--samples", "--allow-pickle", "--runtime", "--trust-type", "--golden", "--overwrite"),
     examples=(
         (
             "lading pack iris_svc.onnx --name iris --labels label.json \\\n"
@@ -197,8 +199,8 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)
     options["requirements"] = _requirements(options["requirements"])
-    with printing.spinner(f"packing {model}"):
-        bundle = pack_model(model, **options, on_note=_print_note)
+    with printing.steps(f"packing {model}") as on_step:
+        bundle = pack_model(model, **options, on_note=_print_note, on_step=on_step)
     # A model of MLflow brings rows along.
     _print_summary(bundle, drawn=options["samples"] is None and not is_mlflow(model))
     if as_json:

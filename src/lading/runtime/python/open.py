@@ -15,6 +15,7 @@ from lading.runtime import Runtime
 from lading.runtime.onnx.session import OnnxRuntime
 from lading.runtime.python.environments import environments_of_host
 from lading.runtime.python.host import Allow, PythonHost
+from lading.runtime.python.installers import OnStep
 from lading.runtime.python.process import ProcessSettings
 from lading.runtime.python.session import PythonRuntime
 from lading.runtime.python.steps import SteppedRuntime, core_inputs
@@ -41,10 +42,11 @@ def check_allowed(manifest: Manifest, allow: Allow) -> None:
     )
 
 
-def build_environment(bundle: Bundle, host: PythonHost) -> None:
+def build_environment(bundle: Bundle, host: PythonHost, on_progress: OnStep = lambda _step: None) -> None:
     """Build the environment of a bundle unless it exists; raises `EnvironmentFailed` and the like."""
     store = environments_of_host(host.environments)
-    store.get(host.lock or bundle.lock(), bundle.manifest.python, wheels=host.wheels)
+    lock, python = host.lock or bundle.lock(), bundle.manifest.python
+    store.get(lock, python, wheels=host.wheels, on_progress=on_progress)
 
 
 def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> Runtime:
