@@ -68,7 +68,7 @@ class ServeSettings:
     )
     load_timeout_s: float = option(
         300.0,
-        "Seconds that a new model may take there until it is given up.",
+        "Seconds that a new model, or a step of building its environment, may take until it is given up.",
         at_least=0.1,
     )
     threads: int = option(

@@ -20,6 +20,7 @@ import pytest
 import lading
 from support.bundles import linear_bundle
 from support.environments import environments  # noqa: F401 - a fixture
+from support.metrics_page import samples
 from support.model_code import children
 from support.server_process import serving
 from support.waiting import wait_until
@@ -165,9 +166,17 @@ def test_neighbours_of_a_row_that_the_code_refuses_are_answered(server):
 
 def test_a_process_that_is_killed_from_outside_is_replaced(server):
     wait_until(lambda: answers(server))
+    before = ends(server, "crashed")
     for pid in model_pids(server):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: answers(server))
+    wait_until(lambda: ends(server, "crashed") > before)
+
+
+def ends(server, reason: str) -> float:
+    """Return how many processes of models have ended for a reason, as the server's metrics have it."""
+    name = f"lading_model_process_ends_total{{model=faulty,reason={reason},version=0}}"
+    return samples(httpx.get(f"{server.url}/metrics").text).get(name, 0.0)
 
 
 def model_pids(server) -> list[int]:

@@ -29,6 +29,7 @@ from lading.runtime.python.installers import (
 
 _ONLY_PINNED = ["--require-hashes", "--only-binary", ":all:"]
 _PLATFORM_HINT = "the lock is for the platform and the Python that it was made on"
+_TIME_HINT = "where a server builds it, `--load-timeout-s` allows more time"
 _ABSENT_HINT = f"{_PLATFORM_HINT}; does `pip config list` name the index that it was made from?"
 
 
@@ -115,7 +116,7 @@ class Build:
             expected, actual = f"{self.installer} to build it", last_words(done, settings)
             error = EnvironmentFailed(self.label, expected=expected, found=actual)
             return _Failure(error, explained=False)
-        expected, hint = reason.expected, reason.hint
+        expected, hint = reason.expected, _TIME_HINT if done.code is None else reason.hint
         if reason.absent is not None:
             pin = self._pin(reason.absent)
             expected = expected.replace(f"`{reason.absent}`", f"`{pin}`")

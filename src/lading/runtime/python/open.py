@@ -13,7 +13,7 @@ from lading.bundle import Bundle, Manifest
 from lading.errors import CodeNotAllowed
 from lading.runtime import Runtime
 from lading.runtime.onnx.session import OnnxRuntime
-from lading.runtime.python.environments import environments_of_host
+from lading.runtime.python.environments import Environment, environments_of_host
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.installers import OnStep
 from lading.runtime.python.process import ProcessSettings
@@ -46,7 +46,8 @@ def build_environment(bundle: Bundle, host: PythonHost, on_progress: OnStep = la
     """Build the environment of a bundle unless it exists; raises `EnvironmentFailed` and the like."""
     store = environments_of_host(host.environments)
     lock, python = host.lock or bundle.lock(), bundle.manifest.python
-    store.get(lock, python, wheels=host.wheels, on_progress=on_progress)
+    limit_s = host.build_timeout_s
+    store.get(lock, python, wheels=host.wheels, timeout_s=limit_s, on_progress=on_progress)
 
 
 def open_python(bundle: Bundle, host: PythonHost, *, threads: int) -> Runtime:
@@ -75,12 +76,17 @@ def _open_processes(
     """Start the processes; `core` are the inputs of the ONNX model between the steps, if there is one."""
     manifest = bundle.manifest
     store = environments_of_host(host.environments)
-    held = [store.get(host.lock or bundle.lock(), manifest.python, wheels=host.wheels)]
+    lock = host.lock or bundle.lock()
+
+    def environment() -> Environment:
+        return store.get(lock, manifest.python, wheels=host.wheels, timeout_s=host.build_timeout_s)
+
+    held = [environment()]
 
     @contextmanager
     def starting() -> Iterator[None]:
         # Somebody may have removed or damaged the environment, or changed the code, since the last start.
-        held[0] = store.get(held[0].lock, manifest.python, wheels=host.wheels)
+        held[0] = environment()
         with bundle.unchanged():
             yield
 

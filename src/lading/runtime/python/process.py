@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lading.errors import (
     DeadlineExceeded,
@@ -42,6 +42,9 @@ from lading.runtime.python.output_log import LineLimit, OutputLog, printable
 from lading.signature import Array, Tensor
 
 log = logging.getLogger("lading.model")
+
+EndReason = Literal["crashed", "deadline", "memory", "stopped"]
+"""Why a process ended: by itself or from outside, at a deadline, out of memory, or because it was closed."""
 
 # Besides language and time, what chooses the kernels of libraries: with others the last bits differ, and
 # people may have set one for all that computes on the machine.
@@ -105,7 +108,7 @@ class ModelProcess:
 
     One thread at a time calls `load`, `run` and `ping`; `kill`, `wait` and `close` may be called from others.
     It ends with the thread that constructed it, if that ends first. ``ended_because`` is why it was ended,
-    None if it runs, or has ended by itself.
+    None if it runs, or has ended by itself; ``end_reason`` is the same in a word.
     """
 
     def __init__(self, settings: ProcessSettings, limit: LineLimit | None = None) -> None:
@@ -120,6 +123,7 @@ class ModelProcess:
         self._closed = False
         self._deadline, self._deadline_s, self._doing = 0.0, 0.0, ""
         self.ended_because: LadingError | None = None
+        self.end_reason: EndReason = "crashed"
         self._home = tempfile.mkdtemp(prefix="lading-model-")
         try:
             self._start()
@@ -239,6 +243,8 @@ class ModelProcess:
         """End the process and those that it has started; a call in flight raises `because`."""
         with self._reaping:
             if self._process.returncode is None:
+                if self.ended_because is None and isinstance(because, DeadlineExceeded | RunFailed):
+                    self.end_reason = "deadline"
                 self.ended_because = self.ended_because or because
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
@@ -353,6 +359,7 @@ class ModelProcess:
             case "memory":
                 # What it holds on to would fail the next request, too.
                 limit = self.settings.memory_bytes
+                self.end_reason = "memory"
                 return self._end(
                     ModelProcessEnded(
                         f"the process of `{name}`",

@@ -16,7 +16,7 @@ from lading.clock import back_off_s
 from lading.errors import LadingError, ModelProcessEnded, RunFailed
 from lading.runtime.host.signals import how_it_ended
 from lading.runtime.python.output_log import LineLimit
-from lading.runtime.python.process import ModelProcess, ProcessSettings
+from lading.runtime.python.process import EndReason, ModelProcess, ProcessSettings
 
 log = logging.getLogger("lading.model")
 
@@ -56,6 +56,8 @@ class ProcessPool:
         self.restarts = restarts
         self.limit = LineLimit()
         self.ended = 0
+        self._report: Callable[[EndReason], object] | None = None
+        self._unreported: list[EndReason] = []
         self._changed = threading.Condition()
         self._ready: list[ModelProcess] = []
         self._running: set[ModelProcess] = set()
@@ -143,6 +145,18 @@ class ProcessPool:
             if process in self._ready:
                 self._ready.remove(process)
             self.ended += not self._closed
+            reason: EndReason = "stopped" if self._closed else process.end_reason
+            if (report := self._report) is None:
+                self._unreported.append(reason)
+        if report is not None:
+            report(reason)
+
+    def report_ends(self, report: Callable[[EndReason], object]) -> None:
+        """Call `report` for each process that has ended or ends, with the reason, in a thread of its own."""
+        with self._changed:
+            self._report, earlier, self._unreported = report, self._unreported, []
+        for reason in earlier:
+            report(reason)
 
     def notify(self) -> None:
         """Have everyone who waits look again: a slot has changed."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from lading.errors import RunFailed
-from lading.runtime.python.process import ProcessSettings
+from lading.runtime.python.process import EndReason, ProcessSettings
 from lading.runtime.python.process_pool import ProcessPool, Restarts
 from lading.signature import Array, Tensor
 
@@ -60,6 +60,10 @@ class PythonRuntime:
     def busy_processes(self) -> int:
         """How many processes run a request."""
         return len(self._pool.running())
+
+    def report_ends(self, report: Callable[[EndReason], object]) -> None:
+        """Call `report` with the reason of each process that has ended or ends, from any thread."""
+        self._pool.report_ends(report)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Compute `outputs` (all if None) of arrays that were cast already, however many rows they have.

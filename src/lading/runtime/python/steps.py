@@ -118,3 +118,10 @@ class SteppedRuntime:
         self, core: RunCore, inputs: Mapping[str, Array], outputs: Sequence[str] | None
     ) -> dict[str, Array]:
         return run_around(core, self._takes, self.python.run_steps, self.steps, inputs, outputs)
+
+
+def python_of(runtime: Runtime) -> PythonRuntime | None:
+    """Return what runs a model's own code, all of it or its steps; None if it has none."""
+    if isinstance(runtime, SteppedRuntime):
+        return runtime.python
+    return runtime if isinstance(runtime, PythonRuntime) else None

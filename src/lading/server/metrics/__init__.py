@@ -25,6 +25,7 @@ from lading.server.metrics.counts import (
     RunCounters,
 )
 from lading.server.metrics.layout import Layout
+from lading.server.metrics.model_processes import PROCESSES, ModelProcesses, ProcessCounts, model_processes
 from lading.server.metrics.run_marks import RUNNING, run_marks
 from lading.server.metrics.shared_memory import Counters, CounterStore, Name, PrivateCounters, WorkerCounters
 
@@ -70,7 +71,7 @@ _STATM = Path("/proc/self/statm")
 
 def is_gauge(name: Name) -> bool:
     """Return whether counters say how things are now; all others count, and outlive their worker."""
-    return name[0] in (_VERSION, _PROCESS, _DRIVER, _VERDICT, RUNNING)
+    return name[0] in (_VERSION, _PROCESS, _DRIVER, _VERDICT, RUNNING, PROCESSES)
 
 
 @dataclass(slots=True)
@@ -149,6 +150,7 @@ class Summary:
     driver: DriverStatus | None = None
     replays: tuple[ReplayStatus, ...] = ()
     grpc_ended: dict[str, int] = field(default_factory=dict)
+    model_processes: tuple[ModelProcesses, ...] = ()
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -182,6 +184,7 @@ class Metrics:
         # Added to what the predecessors of this worker have used.
         self._cpu = self._store.counters((_CPU,), 1)
         self._cpu_before_s = self._cpu[0]
+        self._processes = ProcessCounts(self._store)
         plane.on_run = self._count_run
         plane.marks_of = partial(run_marks, self._store)
 
@@ -243,6 +246,7 @@ class Metrics:
             driver=next(filter(None, map(_driver, workers)), None),
             replays=tuple(self._replays()),
             grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
+            model_processes=tuple(model_processes(workers, sums)),
         )
 
     def count_grpc_ended(self, reason: str) -> None:
@@ -294,6 +298,7 @@ class Metrics:
             self._published.pop(name)[_STATE] = 0.0
             self._rows_published.pop(name, None)
         rows = self._rows_by_version()
+        self._processes.publish(present.values())
         for name, served in present.items():
             if name not in self._published:
                 self._published[name] = self._store.counters(name, _VERSION_GAUGES.size)

@@ -76,6 +76,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield from _runs(summary)
     yield from _versions(summary)
     yield from _workers(summary)
+    yield from _model_processes(summary)
     yield _grpc_ended(summary)
     yield from release_families(summary)
     yield from replay_families(summary)
@@ -164,6 +165,30 @@ def _versions(summary: Summary) -> Iterator[Metric]:
         if status.last_request_at:
             last_request.add_metric(labels, status.last_request_at)
     yield from (states, in_flight, queued, last_request)
+
+
+def _model_processes(summary: Summary) -> Iterator[Metric]:
+    loaded = GaugeMetricFamily(
+        "lading_model_processes", "Processes of a model in Python that have loaded it.", labels=_BY_VERSION
+    )
+    busy = GaugeMetricFamily(
+        "lading_model_processes_busy",
+        "Processes of a model in Python that run a request.",
+        labels=_BY_VERSION,
+    )
+    ends = CounterMetricFamily(
+        "lading_model_process_ends",
+        "Processes of a model in Python that ended.",
+        labels=[*_BY_VERSION, "reason"],
+    )
+    for processes in summary.model_processes:
+        labels = [processes.model, processes.version]
+        loaded.add_metric(labels, processes.loaded)
+        busy.add_metric(labels, processes.busy)
+        # Every reason, with 0 as well, so that an alert has its series before the first crash.
+        for reason, count in processes.ends.items():
+            ends.add_metric([*labels, reason], count)
+    yield from (loaded, busy, ends)
 
 
 def _grpc_ended(summary: Summary) -> Metric:
