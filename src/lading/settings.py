@@ -205,7 +205,9 @@ class ServeSettings:
     )
     model_processes: int = option(1, "Processes of a model in Python, in each worker.", at_least=1)
     process_memory_mb: int = option(
-        0, "Memory in MB that one process of a model in Python may allocate; 0: no limit.", at_least=0
+        0,
+        "Memory in MB that a process of a model in Python and those that it starts may take; 0: no limit.",
+        at_least=0,
     )
     wheels: str = option(
         "", "Folder of wheels to build environments from, offline; empty: the package index of pip."

@@ -39,6 +39,7 @@ from lading.errors import (
 from lading.runtime.host.signals import how_it_ended
 from lading.runtime.python import shim
 from lading.runtime.python.output_log import LineLimit, OutputLog, printable
+from lading.runtime.python.process_tree import memory_bytes, processes_below
 from lading.signature import Array, Tensor
 
 log = logging.getLogger("lading.model")
@@ -80,7 +81,8 @@ class ProcessSettings:
     ``entry`` is ``module:name`` of a class or function in ``code``, or ``lading:skops``, ``lading:joblib`` or
     ``lading:pickle`` for an object in ``files``. ``steps`` are those that the code has; ``preprocessed`` is
     what ``preprocess`` answers where an ONNX model follows it. ``memory_bytes`` limits what the process
-    allocates (RLIMIT_DATA, numpy's and scikit-learn's own 100 to 500 MB included), 0 is no limit.
+    allocates (RLIMIT_DATA, numpy's and scikit-learn's own 100 to 500 MB included), and what it takes together
+    with processes that it starts; 0 is no limit.
     """
 
     name: str
@@ -106,9 +108,9 @@ class ProcessSettings:
 class ModelProcess:
     """A process that was started, and is loading or has loaded its model.
 
-    One thread at a time calls `load`, `run` and `ping`; `kill`, `wait` and `close` may be called from others.
-    It ends with the thread that constructed it, if that ends first. ``ended_because`` is why it was ended,
-    None if it runs, or has ended by itself; ``end_reason`` is the same in a word.
+    One thread at a time calls `load`, `run` and `ping`; all else may be called from others. It ends with the
+    thread that constructed it, if that ends first. ``ended_because`` is why it was ended, None if it runs, or
+    has ended by itself; ``end_reason`` is the same in a word.
     """
 
     def __init__(self, settings: ProcessSettings, limit: LineLimit | None = None) -> None:
@@ -248,6 +250,22 @@ class ModelProcess:
                 self.ended_because = self.ended_because or because
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
+
+    def limit_memory(self) -> None:
+        """End the process if it and those that it has started take more memory together than it may."""
+        others = processes_below(self.pid) if not self.has_ended else []
+        # Alone it has a limit of its own, which its code meets as a `MemoryError`.
+        if not others or (used := memory_bytes([self.pid, *others])) <= self.settings.memory_bytes:
+            return
+        self.end_reason = "memory"
+        self.kill(
+            ModelProcessEnded(
+                f"the process of `{self.settings.name}` and {len(others)} that it has started",
+                expected=f"to fit into {self.settings.memory_bytes / 1e6:,.0f} MB together",
+                found=f"{used / 1e6:,.0f} MB",
+                hint="start fewer of them, or raise its memory limit; another process is started",
+            )
+        )
 
     def wait(self) -> int:
         """Wait until the process has ended; return its exit code, below 0 for a signal."""

@@ -20,6 +20,8 @@ from lading.runtime.python.process import EndReason, ModelProcess, ProcessSettin
 
 log = logging.getLogger("lading.model")
 
+_WATCH_S = 0.5
+
 
 @dataclass(frozen=True)
 class Restarts:
@@ -63,8 +65,14 @@ class ProcessPool:
         self._running: set[ModelProcess] = set()
         self._closed = False
         self._slots = [Slot(self, number) for number in range(processes)]
+        self._stopped = threading.Event()
+        self._watch = threading.Thread(
+            target=self._limit_memory, name=f"memory of {settings.name}", daemon=True
+        )
         for slot in self._slots:
             slot.start()
+        if settings.memory_bytes:
+            self._watch.start()
         try:
             self._wait_until_loaded()
         except BaseException:
@@ -120,10 +128,13 @@ class ProcessPool:
             ready, self._ready = self._ready, []
             idle = not self._running
             self._changed.notify_all()
+        self._stopped.set()
         for slot in self._slots:
             slot.stop()
         for process in ready:
             process.close()
+        if self._watch.is_alive():
+            self._watch.join()
         if idle:
             for slot in self._slots:
                 slot.join()
@@ -162,6 +173,14 @@ class ProcessPool:
         """Have everyone who waits look again: a slot has changed."""
         with self._changed:
             self._changed.notify_all()
+
+    def _limit_memory(self) -> None:
+        """Look now and then at what processes have started: the kernel limits each of these by itself."""
+        while not self._stopped.wait(_WATCH_S):
+            with self._changed:
+                processes = [*self._ready, *self._running]
+            for process in processes:
+                process.limit_memory()
 
     def _wait_until_loaded(self) -> None:
         def is_over() -> bool:
