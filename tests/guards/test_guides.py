@@ -73,7 +73,8 @@ def test_the_guide_of_models_in_python_runs_as_it_stands(tmp_path):
     output = follow(script(GUIDES / "first-model-python.md"), tmp_path, free_port())
     assert "code: served only with `--allow code`" in output
     assert "holds here" in output
-    assert output.strip().splitlines()[-5:] == ['"pay"', '"ask"', '"ask"', "True", "['praise', 'read it']"]
+    assert output.strip().splitlines()[-6:-3] == ['"pay"', '"ask"', '"ask"']
+    assert output.strip().splitlines()[-3:] == ["True", "True", "['praise', 'read it']"]
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_workers_that_a_model_forks_have_one_limit_together(opened, caplog):
         runtime.run({"x": BAD})
     wait_until(lambda: ends == ["memory"])
     assert processes_below(pid) == []
-    assert "expected to fit into 300 MB together, found" in caplog.text
+    wait_until(lambda: "expected to fit into 300 MB together, found" in caplog.text)
     wait_until(lambda: answers(runtime))
     assert len(children() - before) == 1
 
