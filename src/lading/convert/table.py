@@ -17,7 +17,7 @@ from lading.signature import BATCH, Array, Tensor
 Kind = Literal["array", "frame", "named"]
 
 MISSING_TEXT_HINT = (
-    'ONNX texts cannot be missing: fill them with "" (`frame.fillna("")`), in training, in samples and in'
+    'texts cannot be missing: fill them with "" (`frame.fillna("")`), in training, in samples and in'
     ' requests; a `SimpleImputer(missing_values="")` replaces that'
 )
 

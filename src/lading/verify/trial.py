@@ -15,7 +15,6 @@ from lading.errors import (
     EnvironmentFailed,
     ModelProcessEnded,
     RunError,
-    SignatureMismatch,
     VerificationError,
 )
 from lading.parity import Parity, compare, same_bits
@@ -27,7 +26,7 @@ Answers = Literal["equal", "within", "other", "fails", "unbuilt"]
 """The same bits, within the tolerance, outside of it; or the model does not run, or has no environment."""
 
 # Of the model in that environment: it does not load, or raises, or ends its process.
-_OF_MODEL = (VerificationError, ModelProcessEnded, DeadlineExceeded, RunError, SignatureMismatch)
+_OF_MODEL = (VerificationError, ModelProcessEnded, DeadlineExceeded, RunError)
 
 
 @dataclass(frozen=True)
