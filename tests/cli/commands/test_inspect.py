@@ -22,3 +22,9 @@ def test_a_bundle_in_python_shows_what_it_executes_and_the_digest_of_its_environ
     fields = dict(line.split("  ", 1) for line in stdout.split("\n\n")[0].splitlines())
     assert fields["environment"].strip() == bundle.lock().digest
     assert fields["runs of its own"].strip() == "code: served only with `--allow code`"
+
+
+def test_what_python_itself_trained_is_said_once(lading, tmp_path):
+    _, stdout, _ = lading("inspect", python_bundle(tmp_path / "doubled.bundle").path)
+    fields = dict(line.split("  ", 1) for line in stdout.split("\n\n")[0].splitlines())
+    assert fields["trained with"].count("Python") <= 1
