@@ -121,13 +121,14 @@ def _survey() -> tuple[str, list[Asked]]:
         assert route is not None
         verdict = "packed" if not asked.otherwise else f"**{asked.otherwise} calls otherwise**"
         lines += (
-            f"| {name} | `{route[1]}` | {route[2]} | {asked.rows} | {_power(asked.largest)} | {verdict} |\n"
+            f"| {name} | `{route[1]}` | {route[2]} | {asked.rows} | {power(asked.largest)} | {verdict} |\n"
         )
         every.append(asked)
     return lines, every
 
 
-def _power(difference: float) -> str:
+def power(difference: float) -> str:
+    """Return a difference rounded up to a power of ten."""
     # Its digits depend on the processor.
     return f"1e{math.ceil(math.log10(difference))}" if difference else "0"
 

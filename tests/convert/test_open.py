@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-from lading.convert.open import framework_of, open_model
+from lading.convert.open import framework_of, is_of_texts, open_model, open_texts
 from lading.errors import ConverterMissing, ExtraMissing
 from support.packed_graphs import FLOAT, node, pack_graph, value
 from support.sklearn_models import X, Y
@@ -63,6 +63,14 @@ def test_a_saved_model_without_its_framework_is_refused_with_the_extra_that_brin
     with pytest.raises(ExtraMissing, match=f"no module `{extra}`") as caught:
         open_model(tmp_path / path)
     assert f"lading-ml[{extra}]" in caught.value.hint
+
+
+def test_a_model_with_its_tokenizer_needs_the_extra_of_transformers(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert is_of_texts(tmp_path)
+    with pytest.raises(ExtraMissing) as caught:
+        open_texts(tmp_path, None)
+    assert "lading-ml[transformers]" in caught.value.hint
 
 
 def test_choosing_a_converter_imports_no_framework():

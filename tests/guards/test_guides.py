@@ -23,6 +23,7 @@ NARROW = [
     *(f"docs/guides/first-model-{framework}.md" for framework in [*FRAMEWORKS, *WITH_AN_ENVIRONMENT]),
     "docs/guides/first-model-python.md",
     "docs/guides/first-model-pytorch.md",
+    "docs/guides/first-model-transformers.md",
     "docs/guides/team.md",
 ]
 WIDEST = 92

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,8 @@ def test_auto_locks_what_was_imported_at_the_versions_here_and_what_that_needs(
     assert locked.lock.versions == {"numpy": NUMPY[1], "tiny-base": "1.2", "tiny-trees": "1.5"}
     assert read_lock(locked.lock.to_bytes()) == locked.lock
     assert locked.python == PYTHON
+    alone = lock_requirements(modules=["tiny_trees"], resolver=replace(resolver, dependencies=False))
+    assert alone.lock.versions == {"numpy": NUMPY[1], "tiny-trees": "1.5"}
     assert locked.own_modules == ()
 
 

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.convert import TrainedModel
 from lading.convert.onnx_file import OnnxFile
@@ -20,6 +20,9 @@ from lading.convert.packages import BOOSTERS
 from lading.convert.quiet import quiet
 from lading.convert.torch_sizes import OpenAxes
 from lading.errors import ConverterMissing, InvalidSetting, missing_extra
+
+if TYPE_CHECKING:
+    from lading.convert.transformers import TextModel
 
 
 def open_model(
@@ -62,6 +65,35 @@ def open_model(
         if hasattr(model, "predict") and kind is not model
         else "export the model to ONNX with its own framework, and pack that file",
     )
+
+
+def is_of_texts(model: Any) -> bool:
+    """Return whether `model` has its own tokenizer: a pipeline of transformers, or the folder of both."""
+    if isinstance(model, str | Path):
+        # Without the tokenizer it is refused, with what is missing.
+        return (Path(model) / "config.json").is_file() and _framework_of_path(Path(model)) is None
+    kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(model).__mro__}
+    return ("transformers", "Pipeline") in kinds
+
+
+def open_texts(
+    model: Any, tokenizer: Any, pooling: Any = None, *, normalize: bool = False, labelled: bool = False
+) -> TextModel:
+    """Return `model` of transformers with its tokenizer; one that `is_of_texts` needs no other.
+
+    Raises `ConverterFailed`, `InvalidSetting`, `ExtraMissing`.
+    """
+    try:
+        from lading.convert import transformers, transformers_folder
+    except ImportError as error:
+        raise missing_extra("a model with its tokenizer", "transformers", error) from None
+    if isinstance(model, str | Path):
+        sentences = transformers_folder.read_sentences(Path(model))
+        model, own = transformers_folder.load_folder(Path(model))
+        own.model_max_length = min(own.model_max_length, sentences.most_tokens or own.model_max_length)
+        tokenizer = tokenizer or own
+        pooling, normalize = pooling or sentences.pooling, normalize or sentences.normalize
+    return transformers.open_texts(model, tokenizer, pooling, normalize=normalize, labelled=labelled)
 
 
 _HINT_OF_CODE = (

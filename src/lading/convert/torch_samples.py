@@ -84,7 +84,7 @@ def _tensor(name: str, value: Any, call: ModuleCall) -> Any:
         raise call.refused(f"a tensor for `{name}`", f"`{value!r}`", hint)
     array = np.asarray(value)
     if array.dtype.kind in "OUS":
-        hint = "tokenize texts before the module, and pass the ids"
+        hint = "pass the ids of texts, or pack a model of transformers with its `tokenizer`"
         raise call.refused(f"numbers for `{name}`", "texts or objects", hint)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise call.refused(f"numbers for `{name}`", f"`{array.dtype}`")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from lading.bundle import Bundle
 from lading.convert.onnx_inputs import BatchAxis
-from lading.convert.open import open_model
+from lading.convert.open import open_model, open_texts
 from lading.convert.torch_sizes import OpenAxes
 from lading.errors import InvalidSetting
 from lading.pack.arguments import read_batch_axis, read_metrics, read_open_axes, read_tolerance, require
@@ -32,6 +32,7 @@ from lading.pack.python_bundle import Environment, pack_python
 from lading.pack.python_models import Files, OwnCode, is_code
 from lading.pack.sources import load_model, read_samples
 from lading.pack.stepped_bundle import Around, pack_stepped
+from lading.pack.text_settings import Texts
 from lading.parity import Tolerance
 from lading.ref import check_name
 
@@ -57,6 +58,9 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     batch_axis: Mapping[str, int | None] | str | Sequence[str] = (),
     open_axes: Mapping[str, int | Sequence[int] | Mapping[int, str]] | str | Sequence[str] = (),
     runtime: Literal["auto", "onnx", "python"] = "auto",
+    tokenizer: Any = None,
+    pooling: Literal["mean", "cls", "last"] | None = None,
+    normalize: bool = False,
     steps: Any = None,
     files: Files = (),
     code: Files = (),
@@ -84,7 +88,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     it imported at the versions here, built from the folder `wheels` or pip's index. `files` are what its
     `load` reads, `code` further modules, `trust_types` types of others in it; `allow_pickle` reads and stores
     pickles. `steps` is a `lading.Model` with `preprocess` and `postprocess` around a `model` that becomes
-    ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
+    ONNX. With its `tokenizer` a model of transformers takes texts, as a pipeline or a folder of both does;
+    `pooling` and `normalize` are for encoders. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
     place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
@@ -94,7 +99,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
-    way = _Way(runtime, steps, own, environment, axes, labelled=labels is not None)
+    texts = Texts(load_model(tokenizer), pooling, normalize)
+    way = _Way(runtime, steps, own, environment, axes, labels, texts)
     return move_into_place(_pack(model, samples, facts, place, way), dest)
 
 
@@ -107,7 +113,8 @@ class _Way:
     own: OwnCode
     environment: Environment
     axes: tuple[BatchAxis, OpenAxes]
-    labelled: bool
+    labels: Labels | None
+    texts: Texts
 
 
 def _ignore(_: str) -> None:
@@ -124,13 +131,28 @@ def _pack(model: Any, samples: Any, facts: Facts, place: Path, way: _Way) -> Bun
 
 def _pack_loaded(loaded: Any, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:
     around = None if way.steps is None else _around(loaded, way)
+    if way.texts.belong_to(loaded):
+        way.texts.refuse_others(way.runtime, way.steps, way.own, *way.axes)
+        return _pack_texts(loaded, read_samples(samples), facts, place, way)
     if way.runtime == "python" or (way.runtime == "auto" and is_code(loaded)):
         return pack_python(loaded, read_samples(samples), facts, place, way.own, way.environment)
-    trained = open_model(loaded, *way.axes, labelled=way.labelled)
+    trained = open_model(loaded, *way.axes, labelled=way.labels is not None)
     dtypes = _DTYPES[facts.floats]
     if around is None:
         return pack_converted(trained, read_samples(samples), facts, place, dtypes)
     return pack_stepped(trained, around, read_samples(samples), facts, place, dtypes)
+
+
+def _pack_texts(model: Any, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:
+    texts, labelled = way.texts, way.labels is not None
+    trained = open_texts(model, texts.tokenizer, texts.pooling, normalize=texts.normalize, labelled=labelled)
+    # transformers is installed, as the model shows; `tokenizers` comes with it.
+    from lading.pack.text_bundle import pack_texts
+
+    # The model has names for its classes; those that are stated count more.
+    names = way.labels if labelled else trained.classes or None
+    facts = replace(facts, labels=partial(display_names, names))
+    return pack_texts(trained, samples, facts, place, way.environment, _DTYPES[facts.floats])
 
 
 def _pack_mlflow(folder: MlflowFolder, samples: Any, facts: Facts, place: Path, way: _Way) -> Bundle:

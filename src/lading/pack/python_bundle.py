@@ -127,10 +127,11 @@ def write_with_environment(
     # Before anything is resolved: code that is not complete fails in a second, and not in a minute.
     modules = imported_modules(model, behaviour, facts.name)
     with_lock = partial(prove, model, facts, behaviour, place, wheels=environment.wheels)
-    resolver = Resolver(wheels=environment.wheels)
     facts.step("resolving its packages")
     if environment.requirements != "auto":
+        resolver = Resolver(wheels=environment.wheels)
         return with_lock(lock_requirements(environment.requirements, resolver=resolver))
+    resolver = Resolver(wheels=environment.wheels, dependencies=model.dependencies)
     # What the model itself names is most often all that it needs: other imports are tries, such as of pandas.
     named = [module for module in modules if module.partition(".")[0] in model.imports]
     lean = lock_requirements(modules=named, resolver=resolver)

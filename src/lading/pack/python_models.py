@@ -46,7 +46,8 @@ class PythonModel:
     ``answer`` asks it here: for rows of samples and the same rows by input. ``files`` are names in the bundle
     and their content, ``imports`` the top modules that the model itself names. ``columns`` are names of the
     columns of outputs. ``needs_dtypes`` is whether whole numbers among the columns must stay such. ``core``
-    is the ONNX model between ``preprocess`` and ``postprocess``, if there is one.
+    is the ONNX model between ``preprocess`` and ``postprocess``, if there is one. ``dependencies`` is whether
+    its environment has what the imported packages require, too.
     """
 
     title: str
@@ -61,6 +62,7 @@ class PythonModel:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     needs_dtypes: bool = True
     core: OnnxCore | None = None
+    dependencies: bool = True
 
     def all_steps(self) -> tuple[str, ...]:
         """Return the steps as a manifest has them: with the ONNX model between those of the code."""

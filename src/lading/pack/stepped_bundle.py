@@ -7,9 +7,9 @@ proved as any other; the golden outputs are those of the whole, with the framewo
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -155,7 +155,7 @@ class Whole:
             return answer
         return make_frame({str(name): np.asarray(value) for name, value in answer.items()})
 
-    def around(self, conversion: Conversion) -> Whole:
+    def around(self, conversion: Conversion) -> Self:
         """Return the whole with the model as ONNX; raises `ConverterFailed` if it takes no rows."""
         signature = conversion.signature
         # The steps see rows of any number, and an input of one row cannot take them.
@@ -166,7 +166,7 @@ class Whole:
                 expected="inputs and outputs with the rows first, however many",
                 found=f"`{fixed[0].name}` `{fixed[0]}`",
             )
-        return Whole(self.trained, self.steps, conversion)
+        return replace(self, conversion=conversion)
 
     @property
     def _core(self) -> Conversion:

@@ -130,6 +130,17 @@ _ACTIONS = (
     help="What runs it; auto is ONNX Runtime, and Python in an environment of its own for code.",
 )
 @click.option(
+    "--tokenizer",
+    metavar="MODULE:OBJECT",
+    help="Tokenizer of a transformers model, which then takes texts; a folder or pipeline has its own.",
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "last"]),
+    help="How the vectors of the tokens become one of the text, for encoders.  [default: mean]",
+)
+@click.option("--normalize", is_flag=True, help="Give that vector the length 1.")
+@click.option(
     "--steps",
     metavar="MODULE:CLASS",
     help="`lading.Model` whose `preprocess` and `postprocess` run around the converted model.",
@@ -180,10 +191,11 @@ _ACTIONS = (
 def pack(model: str, timeout_s: float, **options: Any) -> None:
     """Pack MODEL: a file, `mlflow:FOLDER`, or an estimator, class or function as `module:object`.
 
-    A file is an .onnx, .pt2 or .keras file, the folder of a SavedModel, or one that a booster saved: .ubj or
-    .json of XGBoost, .txt of LightGBM, .cbm or .json of CatBoost. `mlflow:FOLDER` is a folder that MLflow
-    saved: its flavor is converted, or the model runs in Python in the environment that it asks for, and its
-    input example is the samples. `models:/…` and `runs:/…` are asked of `MLFLOW_TRACKING_URI`.
+    A file is an .onnx, .pt2 or .keras file, the folder of a SavedModel or of a transformers model and its
+    tokenizer, or one that a booster saved: .ubj or .json of XGBoost, .txt of LightGBM, .cbm or .json of
+    CatBoost. `mlflow:FOLDER` is a folder that MLflow saved: its flavor is converted, or the model runs in
+    Python in the environment that it asks for, and its input example is the samples. `models:/…` and
+    `runs:/…` are asked of `MLFLOW_TRACKING_URI`.
 
     The framework itself computes the answers to the golden samples, which the bundle keeps. A model whose
     answers differ after conversion is refused. All of it runs in a process of its own: a model that crashes
@@ -211,11 +223,13 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
 
 def _check_model(model: str) -> None:
     # The path of a file may contain a colon, too.
-    is_saved_model = (Path(model) / "saved_model.pb").is_file()
-    is_object = ":" in model and not model.endswith((".onnx", ".pt2", ".keras")) and not is_saved_model
-    if not is_object and not Path(model).is_file() and not is_saved_model:
+    # Of a SavedModel, and of what `save_pretrained` of transformers wrote.
+    is_folder = any((Path(model) / name).is_file() for name in ("saved_model.pb", "config.json"))
+    is_object = ":" in model and not model.endswith((".onnx", ".pt2", ".keras")) and not is_folder
+    if not is_object and not Path(model).is_file() and not is_folder:
         expected = "an .onnx, .pt2 or .keras file, the folder of a SavedModel, or `module:object`"
-        reason = "a folder without `saved_model.pb`" if Path(model).is_dir() else "which does not exist"
+        has_neither = "a folder without `saved_model.pb` and `config.json`"
+        reason = has_neither if Path(model).is_dir() else "which does not exist"
         if (Path(model) / "MLmodel").is_file():
             sentence = f"`{model}`: expected {expected}, found a folder of MLflow"
             raise HintedUsageError(sentence, f"a model of MLflow is named `mlflow:{model}`")

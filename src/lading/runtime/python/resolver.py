@@ -41,12 +41,16 @@ _CONFLICT_HINT = "state versions that go together: those installed here hold for
 
 @dataclass(frozen=True)
 class Resolver:
-    """Where packages come from, and for which Python; ``wheels`` is a folder in place of the index."""
+    """Where packages come from, and for which Python; ``wheels`` is a folder in place of the index.
+
+    Without ``dependencies`` nothing but the requirements themselves is locked.
+    """
 
     python: str = f"{sys.version_info.major}.{sys.version_info.minor}"
     wheels: Path | None = None
     installer: Installer | None = None
     timeout_s: float = RESOLVE_TIMEOUT_S
+    dependencies: bool = True
 
     def resolve(self, lines: Sequence[str], constraints: Mapping[str, str]) -> EnvironmentLock:
         """Return the lock of the requirements in `lines` and all that they need.
@@ -70,7 +74,12 @@ class Resolver:
             if done.code != 0:
                 raise self._failure(done, settings)
             resolved = _read_uv(done.output) if by_uv else _read_pip(folder / "report.json")
-        return _narrow(lock_of(resolved), lines)
+        lock = _narrow(lock_of(resolved), lines)
+        if self.dependencies:
+            return lock
+        # Not by `--no-deps`: uv 0.13 then states no hashes of wheels in a folder.
+        names = {requirement_name(line) for line in lines}
+        return lock_of([pin for pin in lock.pins if pin.name in names])
 
     def _uv(self, folder: Path, interpreter: str) -> list[str]:
         # Without extras and markers: what remains is for this platform and this Python.
