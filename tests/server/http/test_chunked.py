@@ -27,7 +27,8 @@ LARGE = b'{"data":[%b]}' % b",".join([b"[5.1,3.5,1.4,0.2]"] * ROWS)  # Over 200 
 @pytest.fixture(scope="module")
 def large_host(served) -> Iterator[Listening]:
     """A server that takes large bodies."""
-    limits = {**SETTINGS, "max_body_bytes": 2**20, "deadline_s": 30.0}
+    patience = dict.fromkeys(("deadline_s", "keep_alive_s", "client_timeout_s"), 30.0)
+    limits = {**SETTINGS, "max_body_bytes": 2**20, **patience}
     with listening(hosted(served, **limits).app, ServeSettings(**limits), fast=True) as host:
         yield host
 
