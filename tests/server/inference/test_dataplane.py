@@ -131,7 +131,9 @@ def test_cheap_jobs_of_different_sizes_run_apart_and_never_more_rows_than_were_m
     jobs = [Job(served, {"X": np.array(["a" * size], object)}, None, dict) for size in (1, 100, 2, 101, 3, 4)]
     assert all(plane.is_cheap(job) for job in jobs)
     plane.run_together(jobs)
-    assert sorted(seen) == [[1, 2, 3], [4], [100], [101]]
+    plane.close()
+    # What took long on a machine that stood still was run again as it was.
+    assert {tuple(lengths) for lengths in seen} == {(1, 2, 3), (4,), (100,), (101,)}
 
 
 def test_a_cheap_job_runs_in_the_thread_of_its_caller(served):
