@@ -87,7 +87,7 @@ def _left_out(results: Results) -> list[str]:
 def _page(results: Results) -> str:
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     own = f"lading {lading.__version__} with onnxruntime {version('onnxruntime')}"
-    libraries = "; ".join((own, *results.versions.values()))
+    libraries = "; ".join(dict.fromkeys((own, *results.versions.values())))
     parts = [
         "# Benchmarks beside other model servers",
         (
