@@ -45,11 +45,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}; all by default")
     options = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as up:
         steady(up, 1.0)
-        for title, value in FAULTS.items():
+        for title in options.faults or FAULTS:
+            value = FAULTS[title]
             ratios = []
             for _ in range(options.rounds):
                 calm, lost = steady(up, options.seconds)
