@@ -39,7 +39,7 @@ def test_a_file_is_packed_inspected_verified_pushed_served_asked_and_drained(she
     assert shell.must("lading verify iris:1 --json").json["holds"] is True
     matrix = shell.must("lading matrix").out.splitlines()
     assert matrix[0].startswith("ref")
-    assert matrix[1].split() == ["iris:1", "holds"]
+    assert matrix[1].split() == ["iris:1", "no", "–", "holds"]
     assert shell.must("lading matrix --json").json["evidence"][0]["bundle"] == inspected["digest"]
 
     here = json.loads(shell.must("lading predict iris:1 --input rows.json").out)

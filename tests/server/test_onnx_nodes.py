@@ -181,7 +181,7 @@ def each(nodes: Nodes, send: Any) -> None:
     ended = nodes.server.process.poll()
     assert ended is None, f"the server ended with {ended}:\n{nodes.server.log[-2000:]}"
     assert failures == [], "\n".join(failures)
-    assert len(nodes.served) > (1200 if ALL else 200)
+    assert len(nodes.served) > (1200 if ALL else 120)
 
 
 def test_json_gives_the_published_outputs(nodes):
