@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import multiprocessing
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +75,7 @@ def server(folder: Path) -> Iterator[Running]:
     small, faulty = models.small(folder), pack_faulty(folder)
     command = [PYTHON, "-m", "lading", "serve", str(small), str(faulty), "--port", "{port}"]
     with running([*command, "--grpc-port", "{grpc}", *FLAGS], cores="0,1") as up:
-        wait_until(lambda: ask_faulty(up, 2) == 200)
+        wait_until(lambda: ask_faulty(up.port, 2) == 200)
         yield up
 
 
@@ -118,24 +120,30 @@ def steady(up: Running, seconds: float) -> tuple[list[float], int]:
 @contextmanager
 def asking(up: Running, value: int) -> Iterator[list[int]]:
     """Ask the other model for its fault, again and again, until the block ends; give the statuses."""
-    done = threading.Event()
-    statuses: list[int] = []
-
-    def ask() -> None:
-        while not done.is_set():
-            statuses.append(ask_faulty(up, value))
-            wait_until(lambda: done.wait(0.1) or ask_faulty(up, 2) == 200)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
+    # In a process of its own: a thread beside those that measure would take turns with them.
+    context = multiprocessing.get_context("spawn")
+    done, answers = context.Event(), context.SimpleQueue()
+    process = context.Process(target=ask_on, args=(up.port, value, done, answers))
+    process.start()
+    statuses: list[int] = [answers.get()]
     yield statuses
     done.set()
-    thread.join()
+    while status := answers.get():
+        statuses.append(status)
+    process.join()
 
 
-def ask_faulty(up: Running, value: int) -> int:
+def ask_on(port: int, value: int, done: Any, answers: Any) -> None:
+    """Ask until `done`, put each status into `answers`, and 0 at the end."""
+    while not done.is_set():
+        answers.put(ask_faulty(port, value))
+        wait_until(lambda: done.wait(0.1) or ask_faulty(port, 2) == 200)
+    answers.put(0)
+
+
+def ask_faulty(port: int, value: int) -> int:
     """Return the status with which the other model answers a value."""
-    connection = http.client.HTTPConnection("127.0.0.1", up.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     body = json.dumps({"data": [[value]]})
     connection.request("POST", "/models/faulty/predict", body, {"content-type": "application/json"})
     status = connection.getresponse().status
