@@ -60,6 +60,12 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: dict[str, str]
     git_commit: str | None = None
 
+    @property
+    def origin(self) -> str:
+        """Framework, Python and platform in words: ``scikit-learn 1.9.1, Python 3.11.7, linux-x86_64``."""
+        # A model of no framework's has Python itself for one.
+        return ", ".join(dict.fromkeys((self.framework, f"Python {self.python}", self.platform)))
+
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The digest, 64 hexadecimal digits, and the length in bytes of one file of the bundle."""

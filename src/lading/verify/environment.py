@@ -81,7 +81,7 @@ def compare(manifest: Manifest) -> Check:
         expected = ", ".join(f"{name} {_major(trained)}.x" for name, trained in incompatible)
         hint = "serve with the major version of training, or pack the model again with this one"
         return Check("environment", "failed", expected=expected, found=", ".join(lines), hint=hint)
-    expected = f"{training.framework}, Python {training.python}, {training.platform}"
+    expected = training.origin
     if lines:
         return Check("environment", "noted", expected=expected, found=", ".join(lines))
     return Check(

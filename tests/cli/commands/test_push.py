@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from support.python_bundles import python_bundle
+
 
 def test_pushing_prints_the_reference_and_nothing_else(lading, bundle):
     code, stdout, stderr = lading("push", bundle.path, "--tag", "stable")
@@ -35,3 +37,11 @@ def test_pushing_a_damaged_bundle_is_refused(lading, bundle):
     code, stdout, stderr = lading("push", bundle.path)
     assert (code, stdout) == (1, "")
     assert "model.onnx" in stderr
+
+
+def test_the_next_step_of_a_bundle_with_code_allows_it(lading, bundle, tmp_path):
+    assert "next: lading verify iris:1 && lading serve iris:1\n" in lading("push", bundle.path)[2]
+    code = python_bundle(tmp_path / "doubled.bundle")
+    ref = f"{code.manifest.name}:1"
+    stderr = lading("push", code.path)[2]
+    assert f"next: lading verify {ref} --allow code && lading serve {ref} --allow code\n" in stderr

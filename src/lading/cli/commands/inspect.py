@@ -14,7 +14,6 @@ from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
-    from lading.bundle.manifest import Training
     from lading.signature import Tensor
 
 _MOST_COLUMNS = 8
@@ -75,18 +74,12 @@ def _fields(bundle: Bundle) -> list[tuple[str, str]]:
         ("golden rows", str(bundle.samples().rows)),
         ("expected from", manifest.expected_from),
         ("tolerance", _tolerance(manifest)),
-        ("trained with", _trained_with(training)),
+        ("trained with", training.origin),
         ("commit", training.git_commit or ""),
         ("logged by", manifest.lineage.training_run if manifest.lineage is not None else ""),
         *_python_fields(bundle),
         ("path", str(bundle.path)),
     ]
-
-
-def _trained_with(training: Training) -> str:
-    # A model of no framework's has Python itself for one.
-    parts = dict.fromkeys((training.framework, f"Python {training.python}", training.platform))
-    return ", ".join(parts)
 
 
 def _python_fields(bundle: Bundle) -> list[tuple[str, str]]:

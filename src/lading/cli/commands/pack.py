@@ -279,7 +279,7 @@ def _print_summary(bundle: Bundle, *, drawn: bool) -> None:
     printing.info(f"digest: {bundle.digest}")
     # Quoted, so that the line can be pasted whatever the path contains.
     path = shlex.quote(str(bundle.path))
-    allow = f" --allow {manifest.executes}" if manifest.executes else ""
+    allow = printing.allow_flag(manifest.executes)
     printing.info(f"next: lading verify {path}{allow} && lading push {path}")
 
 

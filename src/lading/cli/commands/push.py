@@ -65,7 +65,8 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
         printing.info(f"exists already: `{ref}`, {pushed}, {size}, {version.digest}")
     for line in itertools.chain.from_iterable(moves):
         printing.info(line)
-    printing.info(f"next: lading verify {ref} && lading serve {ref}")
+    allow = printing.allow_flag(bundle.manifest.executes)
+    printing.info(f"next: lading verify {ref}{allow} && lading serve {ref}{allow}")
 
 
 def _is_new(registry: Registry, bundle: Bundle) -> bool:

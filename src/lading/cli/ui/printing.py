@@ -194,6 +194,11 @@ def use_colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def allow_flag(executes: bool | str) -> str:
+    """Return the flag, after a space, that a bundle which executes something needs to run; else nothing."""
+    return f" --allow {executes}" if executes else ""
+
+
 def plural(number: int, noun: str) -> str:
     """Return a count with its noun: ``1 event``, ``2 events``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -32,6 +32,7 @@ from lading.runtime.python.interpreters import find_interpreter
 RESOLVE_TIMEOUT_S = 600.0
 _WHERE = "requirements"
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
+_ONE_EQUALS_SIGN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*(?:\s*\[[^]]*\])?)\s*=(?!=)\s*")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})\b")
 _CONFLICT = re.compile(r"requirements are unsatisfiable|conflicting dependencies|ResolutionImpossible")
@@ -173,8 +174,8 @@ def requirement_lines(requirements: str | Path | Sequence[str]) -> list[str]:
     else:
         lines = list(requirements)
     plain = [_COMMENT.sub("", line).strip() for line in lines]
-    for line in plain:
-        if line and (not requirement_name(line) or line.startswith("-")):
+    for line in filter(None, plain):
+        if not requirement_name(line) or line.startswith("-"):
             raise RequirementsRefused(
                 where,
                 expected="only lines `name==version`",
@@ -187,6 +188,11 @@ def requirement_lines(requirements: str | Path | Sequence[str]) -> list[str]:
                 expected="packages by name and version",
                 found=f"`{requirement_name(line)}` by address",
                 hint="build a wheel of it into a folder, and name that folder",
+            )
+        if _ONE_EQUALS_SIGN.match(line):
+            pinned = _ONE_EQUALS_SIGN.sub(r"\1==", line, count=1)
+            raise RequirementsRefused(
+                where, expected="`name==version`", found=f"`{line}`", hint=f"write `{pinned}`"
             )
     return [line for line in plain if line]
 
