@@ -1,0 +1,92 @@
+"""Counts of live rows in the cells of a reference, for all of its columns at once. Decides nothing about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from lading.profile import ColumnProfile, Profile
+from lading.profile.cells import Cells
+from lading.profile.columns import Source, values
+from lading.profile.measure import text_numbers
+from lading.signature import Array, Signature, Tensor
+
+
+class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one version on one replica for ``seconds`` from the Unix time ``at``: counts in cells.
+
+    ``counts`` are by column in the order of the profile, ``profile`` is the digest of that. ``rows`` were
+    counted, of ``seen`` that passed: beyond a rate a random share of them is enough.
+    """
+
+    name: str
+    version: int
+    digest: str
+    release: int
+    replica: str
+    profile: str
+    at: float
+    seconds: float
+    rows: int
+    seen: int
+    counts: tuple[tuple[int, ...], ...]
+    id: str = ""
+
+
+class LiveCounts:
+    """What counts rows in the cells of a profile. One thread at a time adds to it."""
+
+    def __init__(self, profile: Profile, signature: Signature) -> None:
+        self.profile = profile
+        outputs = {tensor.name: tensor for tensor in signature.outputs}
+        inputs = {tensor.name: tensor for tensor in signature.inputs}
+        self._plans = [
+            *(_Plan(column, inputs[column.tensor]) for column in profile.inputs),
+            *(_Plan(column, outputs[column.tensor]) for column in profile.outputs),
+        ]
+        self._of_inputs = len(profile.inputs)
+        self.rows = 0
+        self._counts = [np.zeros(plan.cells.size, np.int64) for plan in self._plans]
+
+    def add(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int) -> None:
+        """Count `rows` rows; a tensor that is not there, such as an output nobody asked for, is not counted."""
+        self.rows += rows
+        for at, plan in enumerate(self._plans):
+            array = (inputs if at < self._of_inputs else outputs).get(plan.column.tensor)
+            if array is not None:
+                self._counts[at] += plan.counts(array)
+
+    def drain(self) -> tuple[tuple[int, ...], ...]:
+        """Return the counts of each column, and begin again at zero."""
+        drained = tuple(tuple(counts.tolist()) for counts in self._counts)
+        for counts in self._counts:
+            counts[:] = 0
+        self.rows = 0
+        return drained
+
+
+class _Plan:
+    """How one column is counted."""
+
+    def __init__(self, column: ColumnProfile, tensor: Tensor) -> None:
+        self.column = column
+        self.cells = Cells(column)
+        self._tensor = tensor
+        self._source = Source(column.tensor, column.name, column.position, column.summary)
+
+    def counts(self, array: Array) -> Array:
+        data = values(self._source, array, self._tensor)
+        if self.column.kind in ("text", "timestamp") and data.dtype.hasobject:
+            data = text_numbers(self.column.kind, data)
+        return self.cells.counts(data)
+
+
+def merged(windows: Sequence[ColumnWindow]) -> list[list[int]]:
+    """Return the sums of the counts of windows of one profile, by column and cell."""
+    totals = [np.array(counts, np.int64) for counts in windows[0].counts]
+    for window in windows[1:]:
+        for total, counts in zip(totals, window.counts, strict=True):
+            total += np.array(counts, np.int64)
+    return [total.tolist() for total in totals]
