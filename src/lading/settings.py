@@ -198,6 +198,11 @@ class ServeSettings:
         "Names on /metrics: lading's, or those of another server.",
         choices=("lading", "triton", "tfs", "all"),
     )
+    drift: str = option(
+        "on",
+        "Count the values of requests in the cells of the reference profile, for the monitor.",
+        choices=("on", "off"),
+    )
     allow: str = option(
         "none",
         "What of bundles may run here: nothing of their own, their modules (`code`), or pickles, too.",

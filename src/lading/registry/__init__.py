@@ -1,7 +1,8 @@
 """Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
 
-Holds the `Registry` over both; its four parts (``versions``, ``releases``, ``traffic``, ``fleet``) need the
-catalog alone. The contracts and what implements them are in ``catalog`` and ``store``. Never runs a model.
+Holds the `Registry` over both; its five parts (``versions``, ``releases``, ``traffic``, ``fleet``,
+``monitoring``) need the catalog alone. The contracts and what implements them are in ``catalog`` and
+``store``. Never runs a model.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lading.clock import iso_time
 from lading.errors import BlobNotFound, BundleError, RegistryUnavailable, UsageError
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
+from lading.registry.monitoring import Monitoring
 from lading.registry.offline import LastKnown
 from lading.registry.open import cache_of, open_catalog, open_store
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
@@ -52,7 +54,8 @@ class Registry:
     """Models, their versions, bundles and releases. One object per process; threads may share it.
 
     Its methods are the everyday ones. `models`, `tag`, `untag`, `remove`, `record`, `evidence` and `resolve`
-    are those of `versions`; everything about releases and what runs is in `releases`, `traffic` and `fleet`.
+    are those of `versions`; everything about releases and what runs is in `releases`, `traffic`, `fleet` and
+    `monitoring`.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Registry:
         )
         self._traffic = Traffic(catalog)
         self._fleet = Fleet(catalog)
+        self._monitoring = Monitoring(catalog)
         self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
 
     @classmethod
@@ -125,6 +129,11 @@ class Registry:
     def fleet(self) -> Fleet:
         """The replicas that run, and leases."""
         return self._fleet
+
+    @property
+    def monitoring(self) -> Monitoring:
+        """Windows of live columns, baselines, and alarms."""
+        return self._monitoring
 
     def push(
         self, bundle: Bundle, *, tags: Sequence[str] = (), on_progress: OnProgress | None = None
@@ -327,6 +336,7 @@ class Registry:
         removed += self._cache.sweep(lambda: self.catalog.versions.kept()[1], before, dry_run=dry_run)
         removed += self._traffic.prune(dry_run=dry_run)
         removed += self._fleet.prune(dry_run=dry_run)
+        removed += self._monitoring.prune(dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
     def environments(self) -> dict[str, list[str]]:

@@ -79,7 +79,8 @@ class Exchange:
     counted. ``plane`` is the data plane as the caller sees it, None if all callers see the same.
     ``reservation`` counts the memory that it takes, None while that is little. ``refused_as`` names the error
     by which a candidate refused the request before live was asked. ``answer_headers`` are sent with the
-    answer, as HTTP headers or as trailing metadata, in lower case.
+    answer, as HTTP headers or as trailing metadata, in lower case. ``warnings`` are what checks say of its
+    values.
     """
 
     # Defaults on the class: what a request does not need costs it nothing.
@@ -92,6 +93,7 @@ class Exchange:
     reservation: Reservation | None = None
     refused_as: str = ""
     answer_headers: tuple[tuple[bytes, bytes], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def address(self) -> str:
         """Return the address that the request came from, empty for a Unix socket."""

@@ -145,6 +145,19 @@ def background_tasks(
         yield rollout_driver(url)
     if not refs or has_registry or any(isinstance(ref, Ref) for ref in refs):
         yield inventory_heartbeat(url)
+        yield column_reports(url)
+
+
+def column_reports(url: str) -> BackgroundTask:
+    """Return the task that delivers what is counted of live columns to the registry at `url`."""
+
+    def report(status: Status, stop: threading.Event) -> None:
+        from lading.server.observe.column_reports import ColumnReports
+
+        if status.columns is not None:
+            ColumnReports(url, status.columns).run(stop)
+
+    return report
 
 
 def rollout_driver(url: str) -> BackgroundTask:

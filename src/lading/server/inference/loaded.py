@@ -14,6 +14,7 @@ import numpy as np
 
 from lading.bundle import Bundle, Samples
 from lading.bundle.requests import request_signature
+from lading.profile import Profile
 from lading.runtime import Runtime
 from lading.server.inference.inline_runs import InlineRuns
 from lading.server.inference.request_memory import COUNTED_BYTES
@@ -46,7 +47,7 @@ class LoadedModel:
     on the wire, for gRPC as metadata. ``never_empty`` names the inputs that must have a value: of a size that
     the model leaves open no golden sample has shown 0. ``plans`` is where protocols keep what they prepare
     once for a model. ``small_rows`` is how many rows have an answer too small to be counted, 0 if their sizes
-    are open.
+    are open. ``profile`` is that of the reference data, None if the bundle has none.
     """
 
     bundle: Bundle
@@ -62,6 +63,7 @@ class LoadedModel:
     cost: Cost = Cost(0.0, 0.0)
     plans: dict[Any, Any] = field(default_factory=dict)
     small_rows: int = 0
+    profile: Profile | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, runtime: Runtime, label: str) -> LoadedModel:

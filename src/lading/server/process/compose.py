@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from lading.server.exchange import Pipeline, Steps, row_limit
+from lading.server.exchange import ExchangeObserver, Pipeline, Steps, row_limit
 from lading.server.http.app import App
 from lading.server.http.cors import Cors
 from lading.server.http.large_bodies import LargeBodies
@@ -67,8 +67,16 @@ def make_plane(
     return DataPlane(name, batch=batch, deadline_s=settings.deadline_s, observer=observer, memory=memory)
 
 
-def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore | None = None) -> App:
-    """Make the application: every protocol over `plane`; workers count into `counters` that they share."""
+def make_app(
+    plane: DataPlane,
+    settings: ServeSettings,
+    counters: CounterStore | None = None,
+    observers: tuple[ExchangeObserver, ...] = (),
+) -> App:
+    """Make the application: every protocol over `plane`; workers count into `counters` that they share.
+
+    `observers` see every request that is over.
+    """
     metrics, root_path = Metrics(plane, counters), checked_prefix(settings.root_path)
     routes = (
         *vertex.routes(settings),  # First, because their paths come from a setting, which must win.
@@ -88,16 +96,19 @@ def make_app(plane: DataPlane, settings: ServeSettings, counters: CounterStore |
         for route in routes
     )
     router = Router(checked, native.refuse, tfs.beyond(), root_path)
-    steps, callers = request_steps(settings, cors), Callers(settings.trusted_proxies)
+    steps, callers = request_steps(settings, cors, observers), Callers(settings.trusted_proxies)
     pipeline = Pipeline(plane, metrics, steps, settings.max_answer_bytes, callers)
     return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
 
 
-def request_steps(settings: ServeSettings, cors: Cors | None = None) -> Steps:
+def request_steps(
+    settings: ServeSettings, cors: Cors | None = None, observers: tuple[ExchangeObserver, ...] = ()
+) -> Steps:
     """List what is done to every request of every protocol besides prediction."""
     most = settings.max_request_rows
     return Steps(
         look_up=(row_limit(most),) if most else (),
+        observe=observers,
         answer=(cors.allow,) if cors is not None else (),
     )
 

@@ -25,6 +25,7 @@ from lading.server.http.protocol import FastProtocol, fast_protocol
 from lading.server.http.slow_clients import ClientLimits
 from lading.server.loading.manager import Manager
 from lading.server.metrics import Metrics
+from lading.server.observe.recorder import Recorder
 from lading.server.process.acceptor import Acceptor, Balance
 from lading.server.process.compose import documentation_pages
 from lading.server.process.grpc_listener import GrpcListener
@@ -67,8 +68,10 @@ class HttpServer(uvicorn.Server):
         settings: ServeSettings,
         metrics: Metrics | None = None,
         balance: Balance | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         super().__init__(config)
+        self._recorder = recorder
         self._metrics = metrics
         self._balance = balance
         self._acceptor: Acceptor | None = None
@@ -105,6 +108,8 @@ class HttpServer(uvicorn.Server):
                 connection.sweep(now)
         if self._metrics is not None:
             self._metrics.publish(len(connections))
+        if self._recorder is not None:
+            self._recorder.flush()
         if self._acceptor is not None:
             self._acceptor.count(len(connections))
         if not self._is_frozen and self._manager.settled.is_set() and not self._grpc.is_starting:

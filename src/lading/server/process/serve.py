@@ -32,7 +32,9 @@ from lading.server.loading.proving import Prover
 from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import SharedCounters
+from lading.server.observe.columns import ColumnWindows
 from lading.server.observe.observer import Observer
+from lading.server.observe.recorder import Recorder
 from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
@@ -82,10 +84,13 @@ def serve(
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
         resolver.load(wanted, manager, plane)
 
-        app = make_app(plane, settings, counters)
+        columns = ColumnWindows(observer.replica) if settings.drift == "on" else None
+        recorder = started.enter_context(closing(_recorder(plane, columns)))
+        app = make_app(plane, settings, counters, (recorder.observe,) if recorder.is_needed else ())
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
-        server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, app.metrics, counters)
+        beside = (app.metrics, counters, recorder)
+        server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, *beside)
         started.enter_context(_watched(plane, settings, server))
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
@@ -94,9 +99,10 @@ def serve(
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
-        tasks = BackgroundTasks(background_tasks, Status(info, plane, app.metrics))
+        tasks = BackgroundTasks(background_tasks, Status(info, plane, app.metrics, columns))
         tasks.start()
         started.callback(tasks.stop)
+        started.callback(recorder.flush)  # Before the tasks end: they deliver what it shows.
 
         if worker is not None:
             worker.report_settled(manager.settled)
@@ -150,6 +156,11 @@ def _draining_on_signals(server: HttpServer, worker: WorkerContext | None) -> It
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def _recorder(plane: DataPlane, columns: ColumnWindows | None) -> Recorder:
+    """Return what shows answered requests, many at a time, to all that looks at rows."""
+    return Recorder((columns.add,) if columns is not None else (), plane.traffic.get)
 
 
 def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:

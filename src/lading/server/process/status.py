@@ -16,6 +16,7 @@ from lading.replica import UNKNOWN, Pattern, ReplicaModel
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import Metrics, Summary, VersionStatus
+from lading.server.observe.columns import ColumnWindows
 from lading.settings import ServeSettings, bundles_folder
 
 _WORST_FIRST = (State.FAILED, State.LOADING, State.WARMING, State.DRAINING, State.READY, State.UNLOADED)
@@ -37,10 +38,13 @@ class ServerInfo:
 
 
 class Status:
-    """The server that a background task runs beside."""
+    """The server that a background task runs beside; ``columns`` counts its live rows, if it does."""
 
-    def __init__(self, info: ServerInfo, plane: DataPlane, metrics: Metrics) -> None:
+    def __init__(
+        self, info: ServerInfo, plane: DataPlane, metrics: Metrics, columns: ColumnWindows | None = None
+    ) -> None:
         self.info = info
+        self.columns = columns
         self._plane = plane
         self._metrics = metrics
 

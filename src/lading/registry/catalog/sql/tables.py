@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 # The schema that this lading writes; a catalog of a higher number is refused.
-SCHEMA = 2
+SCHEMA = 3
 
 metadata = MetaData(
     naming_convention={
@@ -188,4 +188,45 @@ feedback = Table(
     Column("at", Float(53), nullable=False),  # Unix time of the database
     Column("body", Text, nullable=False),  # JSON
     sqlite_autoincrement=True,
+)
+
+# Counts of live rows in the cells of a reference. ``number`` rises in the order in which windows came.
+column_windows = Table(
+    "column_windows",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("at", Float(53), nullable=False),  # Unix time
+    Column("body", Text, nullable=False),  # JSON
+    UniqueConstraint("id"),
+    Index("ix_column_windows_name_at", "name", "at"),
+    sqlite_autoincrement=True,
+)
+
+baselines = Table(
+    "baselines",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("body", Text, nullable=False),  # JSON
+)
+
+# What the monitor's tests and the alerts have come to so far.
+monitor_states = Table(
+    "monitor_states",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body", Text, nullable=False),  # JSON
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("raised_at", Float(53), nullable=False),  # Unix time
+    Column("ended_at", Float(53), nullable=False),  # Unix time; 0 while it lasts
+    Column("body", Text, nullable=False),  # JSON
+    Index("ix_alarms_name_raised_at", "name", "raised_at"),
 )

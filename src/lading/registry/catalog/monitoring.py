@@ -1,0 +1,52 @@
+"""The contract of a catalog's rows about monitoring: windows of columns, baselines, tests, alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from lading.alarms import Alarm, Baseline
+    from lading.profile.live import ColumnWindow
+    from lading.registry.records import Removed
+
+StateKind = Literal["monitor", "alerts"]
+
+
+class MonitoringCatalog(Protocol):
+    """Windows of columns, the baselines that they are compared with, and what was concluded."""
+
+    def add_column_windows(self, windows: Sequence[ColumnWindow]) -> None:
+        """Add windows; one whose id exists already stays as it is."""
+
+    def column_windows(self, name: str, since: float, until: float | None) -> list[ColumnWindow]:
+        """Return the windows of a model that began at `since` or later and before `until`, oldest first."""
+
+    def windows_after(self, mark: int, limit: int) -> tuple[int, list[ColumnWindow]]:
+        """Return the next mark, and at most `limit` windows of all models that came after `mark`."""
+
+    def watched(self) -> list[str]:
+        """Return the names of the models that have windows."""
+
+    def set_baseline(self, baseline: Baseline) -> None:
+        """Replace the reference of a model."""
+
+    def remove_baseline(self, name: str) -> bool:
+        """Go back to the profiles of the bundles; return whether there was a baseline."""
+
+    def baselines(self) -> list[Baseline]:
+        """Return all baselines, by name."""
+
+    def states(self, kind: StateKind) -> dict[str, str]:
+        """Return the JSON of what is under way, by key."""
+
+    def save(
+        self, kind: StateKind, changed: Mapping[str, str], removed: Sequence[str], alarms: Sequence[Alarm]
+    ) -> None:
+        """Store states and alarms, and remove states, together; an alarm replaces that of its id."""
+
+    def alarms(self, name: str | None, *, open_only: bool, limit: int) -> list[Alarm]:
+        """Return alarms of one model or of all, those that were raised last first."""
+
+    def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
+        """Remove windows and ended alarms that are older than that."""

@@ -1,0 +1,199 @@
+"""Counts live rows in the cells of each model's reference, and makes windows of the counts.
+
+Beyond a rate a random share of the rows is counted: what drift looks like does not depend on how many more
+there were. Writes nothing; `column_reports` delivers the windows.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lading.profile import Profile
+from lading.profile.encoding import digest as digest_of
+from lading.profile.live import ColumnWindow, LiveCounts
+from lading.server.inference.version import ServedVersion
+from lading.server.observe.recorder import AnswerChunk
+from lading.signature import Array
+
+ROWS_A_SECOND = 1000
+"""How many rows of a version are counted in a second at most, in each process."""
+
+WINDOW_S = 30.0
+_MOST_WINDOWS = 1000
+_BUFFERED_ROWS = 256
+
+
+@dataclass(eq=False)
+class _Counted:
+    """What is counted of one version under one release."""
+
+    served: ServedVersion
+    release: int
+    profile_digest: str
+    live: LiveCounts
+    began: float
+    seen: int = 0
+    budget: float = ROWS_A_SECOND
+    budget_at: float = 0.0
+    inputs: list[Mapping[str, Array]] = field(default_factory=list)
+    outputs: list[Mapping[str, Array]] = field(default_factory=list)
+    buffered: int = 0
+
+
+class ColumnWindows:
+    """The windows of one process, counted in the cells of the profile in each version's bundle.
+
+    ``baselines`` are references that replace it, by the name of the model.
+    """
+
+    def __init__(
+        self,
+        replica: str,
+        *,
+        window_s: float = WINDOW_S,
+        clock: Callable[[], float] = time.time,
+        seed: int | None = None,
+    ) -> None:
+        self._replica = replica
+        self._window_s = window_s
+        self._clock = clock
+        self.baselines: Mapping[str, Profile] = {}
+        self._random = np.random.default_rng(seed)
+        self._counted: dict[tuple[str, str, int], _Counted | None] = {}
+        self._windows: deque[ColumnWindow] = deque(maxlen=_MOST_WINDOWS)
+        self._lock = threading.Lock()
+
+    def add(self, chunk: AnswerChunk) -> None:
+        """Count the rows of a chunk; a consumer of `Recorder`."""
+        if not chunk.outputs:
+            return  # What failed says nothing about the model's inputs: it may have been garbage.
+        served = chunk.served
+        key = (served.name, served.digest, chunk.release)
+        with self._lock:
+            counted = self._counted.get(key)
+            if counted is None:
+                if key in self._counted:
+                    return
+                counted = self._counted[key] = self._begin(served, chunk.release)
+                if counted is None:
+                    return
+            self._add(counted, chunk)
+
+    def rotate(self, now: float, *, last: bool = False) -> None:
+        """End the windows that have lasted long enough at the Unix time `now`, or with `last` all of them."""
+        with self._lock:
+            for key, counted in list(self._counted.items()):
+                if counted is None:
+                    continue
+                if last or now - counted.began >= self._window_s:
+                    self._end(counted, now)
+                    del self._counted[key]  # Begun again with its next rows, by the reference of then.
+
+    def set_baselines(self, baselines: Mapping[str, Profile]) -> None:
+        """Compare models with other references from now on; windows under way end first."""
+        with self._lock:
+            for counted in self._counted.values():
+                if counted is not None:
+                    self._end(counted, self._clock())
+            self._counted = {}
+            self.baselines = baselines
+
+    def drain(self) -> list[ColumnWindow]:
+        """Return the ended windows, and forget them."""
+        with self._lock:
+            windows = list(self._windows)
+            self._windows.clear()
+        return windows
+
+    def put_back(self, windows: Sequence[ColumnWindow]) -> None:
+        """Keep windows that could not be delivered; where there is no room, the oldest are dropped."""
+        with self._lock:
+            room = _MOST_WINDOWS - len(self._windows)
+            self._windows.extendleft(reversed(windows[max(0, len(windows) - room) :]))
+
+    def _begin(self, served: ServedVersion, release: int) -> _Counted | None:
+        profile = self.baselines.get(served.name) or served.model.profile
+        if profile is None:
+            return None
+        live = LiveCounts(profile, served.signature)
+        return _Counted(served, release, digest_of(profile), live, self._clock())
+
+    def _add(self, counted: _Counted, chunk: AnswerChunk) -> None:
+        now, rows = self._clock(), chunk.all_rows
+        counted.seen += rows
+        # Budget that was not used is kept for a second: a burst after a pause is counted whole.
+        counted.budget += (now - counted.budget_at) * ROWS_A_SECOND
+        counted.budget = min(counted.budget, float(ROWS_A_SECOND))
+        counted.budget_at = now
+        take = min(rows, int(counted.budget))
+        if take <= 0:
+            return
+        counted.budget -= take
+        inputs, outputs = chunk.inputs, chunk.outputs
+        if take < rows:
+            at = self._random.choice(rows, take, replace=False)
+            inputs = {name: array[at] for name, array in inputs.items()}
+            outputs = {name: array[at] for name, array in outputs.items()}
+        counted.inputs.append(inputs)
+        counted.outputs.append(outputs)
+        counted.buffered += take
+        if counted.buffered >= _BUFFERED_ROWS or not chunk.served.signature.batched:
+            _count(counted)
+
+    def _end(self, counted: _Counted, now: float) -> None:
+        _count(counted)
+        rows = counted.live.rows
+        if not rows:
+            return
+        served = counted.served
+        self._windows.append(
+            ColumnWindow(
+                name=served.name,
+                version=served.version,
+                digest=served.digest,
+                release=counted.release,
+                replica=self._replica,
+                profile=counted.profile_digest,
+                at=counted.began,
+                seconds=max(0.0, now - counted.began),
+                rows=rows,
+                seen=counted.seen,
+                counts=counted.live.drain(),
+                id=os.urandom(8).hex(),
+            )
+        )
+
+
+def _count(counted: _Counted) -> None:
+    """Count the buffered rows: together if they fit together, else one request after the other."""
+    inputs, outputs = counted.inputs, counted.outputs
+    counted.inputs, counted.outputs, counted.buffered = [], [], 0
+    if not inputs:
+        return
+    names = outputs[0].keys()
+    together = len(inputs) > 1 and all(each.keys() == names for each in outputs)
+    if together:
+        try:
+            joined = [
+                {name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}
+                for arrays in (inputs, outputs)
+            ]
+        except ValueError:
+            pass  # Rows of several sizes.
+        else:
+            counted.live.add(joined[0], joined[1], _rows(joined[0], counted.served))
+            return
+    for request, answer in zip(inputs, outputs, strict=True):
+        counted.live.add(request, answer, _rows(request, counted.served))
+
+
+def _rows(inputs: Mapping[str, Array], served: ServedVersion) -> int:
+    first = served.signature.inputs[0]
+    return len(inputs[first.name]) if first.batched else 1
