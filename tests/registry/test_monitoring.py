@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from lading.alarms import Alarm, Baseline
+from lading.profile import Profile
+from lading.profile.encoding import digest, encode
 from lading.profile.live import ColumnWindow
 from support.registries import registry_over
 
@@ -71,6 +73,15 @@ def test_a_baseline_replaces_the_last_and_can_be_removed(open_catalog):
     assert monitoring.remove_baseline("iris")
     assert not monitoring.remove_baseline("iris")
     assert monitoring.baselines() == []
+
+
+def test_a_profile_is_kept_by_its_digest(open_catalog):
+    monitoring = registry_over(open_catalog()).monitoring
+    profile = Profile(rows=3, source="samples", inputs=())
+    for _ in range(2):
+        monitoring.add_profile(digest(profile), encode(profile))
+    assert monitoring.profile(digest(profile)) == profile
+    assert monitoring.profile("sha256:other") is None
 
 
 def test_states_and_alarms_are_stored_together_and_replaced_by_key(open_catalog):

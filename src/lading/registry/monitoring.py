@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lading.profile.encoding import decode
+
 if TYPE_CHECKING:
     from lading.alarms import Alarm, Baseline
+    from lading.profile import Profile
     from lading.profile.live import ColumnWindow
     from lading.registry.catalog import Catalog
     from lading.registry.catalog.monitoring import StateKind
@@ -38,6 +41,15 @@ class Monitoring:
     def watched(self) -> list[str]:
         """Return the names of the models that have windows."""
         return self._rows.watched()
+
+    def add_profile(self, digest: str, profile: bytes) -> None:
+        """Store a profile, as `lading.profile.encoding` writes it, by its digest."""
+        self._rows.add_profile(digest, profile.decode())
+
+    def profile(self, digest: str) -> Profile | None:
+        """Return the profile that windows were counted by, or None if no server has stored it."""
+        body = self._rows.profile(digest)
+        return decode(body.encode()) if body is not None else None
 
     def set_baseline(self, baseline: Baseline) -> None:
         """Compare a model with another reference than the profiles of its bundles."""

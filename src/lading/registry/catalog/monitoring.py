@@ -28,6 +28,12 @@ class MonitoringCatalog(Protocol):
     def watched(self) -> list[str]:
         """Return the names of the models that have windows."""
 
+    def add_profile(self, digest: str, body: str) -> None:
+        """Store the JSON of a profile by its digest; one that exists stays as it is."""
+
+    def profile(self, digest: str) -> str | None:
+        """Return the JSON of a profile, or None if no server has counted by it."""
+
     def set_baseline(self, baseline: Baseline) -> None:
         """Replace the reference of a model."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lading.errors import RegistryReadOnly, RegistryUnavailable
-from lading.profile.encoding import decode
+from lading.profile.encoding import decode, encode
 from lading.registry.monitoring import Monitoring
 from lading.registry.open import open_catalog
 from lading.server.observe.failure_log import FailureLog
@@ -40,6 +40,7 @@ class ColumnReports:
         self._catalog: Catalog | None = None
         self._failures = FailureLog()
         self._waits = False
+        self._sent: set[str] = set()  # Digests of profiles that the catalog has.
         self._baselines_due_at = 0.0
         self._baselines: dict[str, str] = {}  # The JSON of each, by model.
 
@@ -85,6 +86,9 @@ class ColumnReports:
     def _deliver(self, monitoring: Monitoring) -> None:
         windows = self._columns.drain()
         try:
+            for digest in {window.profile for window in windows} - self._sent:
+                monitoring.add_profile(digest, encode(self._columns.profiles[digest]))
+                self._sent.add(digest)
             monitoring.add_windows(windows)
         except RegistryUnavailable:
             # A window has an id: one that was delivered all the same still counts once.

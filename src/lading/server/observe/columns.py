@@ -50,7 +50,8 @@ class _Counted:
 class ColumnWindows:
     """The windows of one process, counted in the cells of the profile in each version's bundle.
 
-    ``baselines`` are references that replace it, by the name of the model.
+    ``baselines`` are references that replace it, by the name of the model; ``profiles`` are those that were
+    counted by, by digest.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ColumnWindows:
         self._window_s = window_s
         self._clock = clock
         self.baselines: Mapping[str, Profile] = {}
+        self.profiles: dict[str, Profile] = {}
         self._random = np.random.default_rng(seed)
         self._counted: dict[tuple[str, str, int], _Counted | None] = {}
         self._windows: deque[ColumnWindow] = deque(maxlen=_MOST_WINDOWS)
@@ -122,8 +124,9 @@ class ColumnWindows:
         profile = self.baselines.get(served.name) or served.model.profile
         if profile is None:
             return None
-        live = LiveCounts(profile, served.signature)
-        return _Counted(served, release, digest_of(profile), live, self._clock())
+        live, digest = LiveCounts(profile, served.signature), digest_of(profile)
+        self.profiles[digest] = profile
+        return _Counted(served, release, digest, live, self._clock())
 
     def _add(self, counted: _Counted, chunk: AnswerChunk) -> None:
         now, rows = self._clock(), chunk.all_rows

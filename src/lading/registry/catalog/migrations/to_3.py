@@ -1,4 +1,4 @@
-"""Schema 3: windows of columns, baselines, the states of tests and alerts, and alarms."""
+"""Schema 3: windows of columns, profiles, baselines, the states of tests and alerts, and alarms."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def upgrade(op: Operations) -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_column_windows_name_at", "column_windows", ["name", "at"])
+    op.create_table(
+        "profiles",
+        sa.Column("digest", sa.String(71), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_profiles"),
+    )
     op.create_table(
         "baselines",
         sa.Column("name", sa.String(63), nullable=False),

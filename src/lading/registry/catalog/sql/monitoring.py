@@ -23,6 +23,7 @@ from lading.registry.catalog.sql.tables import (
     baselines,
     column_windows,
     monitor_states,
+    profiles,
 )
 from lading.registry.records import Removed
 
@@ -73,6 +74,18 @@ class SqlMonitoring:
         with self._database.transaction("read") as connection:
             query = select(column_windows.c.name).distinct().order_by(column_windows.c.name)
             return list(connection.execute(query).scalars())
+
+    def add_profile(self, digest: str, body: str) -> None:
+        """Store the JSON of a profile by its digest; one that exists stays as it is."""
+        with self._database.transaction("write") as connection:
+            query = upsert(connection, profiles).values(digest=digest, body=body)
+            connection.execute(query.on_conflict_do_nothing(index_elements=["digest"]))
+
+    def profile(self, digest: str) -> str | None:
+        """Return the JSON of a profile, or None if no server has counted by it."""
+        with self._database.transaction("read") as connection:
+            query = select(profiles.c.body).where(profiles.c.digest == digest)
+            return connection.execute(query).scalar()
 
     def set_baseline(self, baseline: Baseline) -> None:
         """Replace the reference of a model."""

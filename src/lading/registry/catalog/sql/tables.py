@@ -204,6 +204,14 @@ column_windows = Table(
     sqlite_autoincrement=True,
 )
 
+# By the digest that windows name: what their counts are counts of.
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("body", Text, nullable=False),  # JSON
+)
+
 baselines = Table(
     "baselines",
     metadata,
