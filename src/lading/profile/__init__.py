@@ -1,4 +1,4 @@
-"""Statistics of columns: the reference one lies in the bundle, live ones are counts in its cells.
+"""Statistics of columns: the reference one is in the bundle, live ones are counts in its cells.
 
 A column has *cells*: one of missing values, one of values that the reference does not have, then quantile
 bins or categories. Whatever is measured later is counted in the cells of the reference, so that counts of any
@@ -9,18 +9,22 @@ but the bounds of bins and the extremes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 MISSING, UNSEEN = 0, 1
-"""The first two cells of every column; bins or categories follow."""
+FIRST = 2
+"""The first two cells of every column, and the first of its bins or categories."""
 
 Kind = Literal["number", "integer", "boolean", "category", "text", "timestamp"]
 Source = Literal["reference", "samples", "log"]
 
 SMALLEST_CATEGORY = 10
 """Categories of fewer rows are folded into the cell of unseen values: they could name a person."""
+
+_LAST_YEAR = 6e10  # 3871; the first is as far from 1970.
 
 
 class ColumnProfile(
@@ -32,9 +36,10 @@ class ColumnProfile(
     ``x[3]`` by position, else ``norm of x``. ``position`` counts along the last axis, -1 where a row is one
     value. ``summary`` says what of a whole row is measured instead, empty for the values themselves.
     ``counts`` has the rows of each cell. Bins are ``(bounds[i - 1], bounds[i]]``, of numbers, of the length
-    of a text in characters, or of a time in Unix seconds; ``values`` are the categories. A column has one or
-    the other. ``minimum``, ``maximum``, ``mean`` and ``deviation`` (standard deviation) are of the values
-    that are not missing; None where nothing is.
+    of a text in characters, or of a time in Unix seconds; ``values`` are the categories, or the one value of
+    a column that has no other. A column has one or the other, or neither: then all that is not missing is in
+    one cell. ``minimum``, ``maximum``, ``mean`` and ``deviation`` (standard deviation) are of what bins are
+    of, without missing and infinite ones; None if nothing is left, and for texts that are categories.
     """
 
     tensor: str
@@ -67,23 +72,27 @@ class ColumnProfile(
 
     def label(self, cell: int) -> str:
         """Return what people call a cell: ``missing``, ``unseen``, a category, or a range."""
-        if cell == MISSING:
-            return "missing"
-        if cell == UNSEEN:
-            return "unseen"
-        at = cell - 2
+        if cell in (MISSING, UNSEEN):
+            return "missing" if cell == MISSING else "unseen"
+        at = cell - FIRST
         if self.values:
             value = self.values[at]
-            return (
-                value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
-            )
+            return self.text(value) if isinstance(value, float) else str(value)
         if not self.bounds:
             return "any"
         if at == 0:
-            return f"≤ {self.bounds[0]:.6g}"
+            return f"≤ {self.text(self.bounds[0])}"
         if at == len(self.bounds):
-            return f"> {self.bounds[-1]:.6g}"
-        return f"{self.bounds[at - 1]:.6g} – {self.bounds[at]:.6g}"
+            return f"> {self.text(self.bounds[-1])}"
+        return f"{self.text(self.bounds[at - 1])} – {self.text(self.bounds[at])}"
+
+    def text(self, number: float) -> str:
+        """Return a number of the column as people read it: a time as a date, others to six digits."""
+        # Years beyond those of `datetime` stay seconds.
+        if self.kind == "timestamp" and abs(number) < _LAST_YEAR:
+            moment = datetime.fromtimestamp(number, UTC).isoformat(" ", "seconds")
+            return moment.removesuffix("+00:00").removesuffix(" 00:00:00")
+        return f"{number:.6g}"
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,8 +108,10 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The columns of a model's inputs and outputs over one set of rows.
 
-    ``source`` is what was measured: reference data, the samples for want of others, or logged requests.
-    ``rows`` are the rows measured. ``calibration`` is None where no labels were passed.
+    ``source`` is what was measured: reference data, the samples without any, or logged requests.
+    ``rows`` are the rows measured, ``refused`` those that the signature does not take. The outputs may be
+    those of fewer rows: each column says of how many. ``calibration`` is None without labels or
+    probabilities; ``right`` of the ``labelled`` rows were predicted right.
     """
 
     rows: int
@@ -108,12 +119,24 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     inputs: tuple[ColumnProfile, ...]
     outputs: tuple[ColumnProfile, ...] = ()
     calibration: Calibration | None = None
+    refused: int = 0
+    labelled: int = 0
+    right: int = 0
 
-    def __iter__(self) -> Iterator[ColumnProfile]:  # type: ignore[override]  # of columns, not of fields
-        """Iterate over the columns of inputs, then of outputs."""
+    @property
+    def accuracy(self) -> float | None:
+        """Return the share of labelled rows that were predicted right, or None without labels."""
+        return self.right / self.labelled if self.labelled else None
+
+    def columns(self) -> Iterator[ColumnProfile]:
+        """Return the columns of inputs, then of outputs."""
         yield from self.inputs
         yield from self.outputs
 
+    def __iter__(self) -> Iterator[ColumnProfile]:
+        """Iterate over the columns of inputs, then of outputs."""
+        return self.columns()
+
     def column(self, name: str) -> ColumnProfile | None:
         """Return the column that people call `name`, or None."""
-        return next((column for column in self if column.name == name), None)
+        return next((column for column in self.columns() if column.name == name), None)

@@ -1,4 +1,4 @@
-"""Which cell of a column each value falls into. Measures nothing by itself; `columns` does."""
+"""Which cell of a column each value falls into. Measures nothing by itself; `measure` does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lading.profile import MISSING, UNSEEN, ColumnProfile
+from lading.profile import FIRST, MISSING, UNSEEN, ColumnProfile
 from lading.signature import Array
 
-_FIRST = 2
+_NOISE = 1e-5  # of a number, as answers of two machines differ
+_SMALL = 0.01
 
 
 class Cells:
@@ -20,8 +21,8 @@ class Cells:
         self.size = len(column.counts)
         self._bounds = np.array(column.bounds, np.float64)
         self._texts: dict[str, int] | None = None
-        if column.values and column.kind == "category" and isinstance(column.values[0], str):
-            self._texts = {str(value): at for at, value in enumerate(column.values, _FIRST)}
+        if column.kind == "category":
+            self._texts = {str(value): at for at, value in enumerate(column.values, FIRST)}
         numbers = np.array([] if self._texts is not None else column.values, np.float64)
         self._order = np.argsort(numbers, kind="stable")
         self._numbers = numbers[self._order]
@@ -31,20 +32,20 @@ class Cells:
         if self._texts is not None:
             texts = self._texts
             # The empty text is a missing value, as it is where categories have one.
-            return np.fromiter(
-                (texts.get(value, UNSEEN) if value else MISSING for value in values.tolist()),
-                np.intp,
-                len(values),
+            return np.array(
+                [texts.get(value, UNSEEN) if value else MISSING for value in values.tolist()], np.intp
             )
+        # Exact for every dtype but large integers, which are rounded as their bounds were.
         numbers = np.asarray(values, np.float64)
-        missing = np.isnan(numbers)
         if self._numbers.size:
             at = np.minimum(np.searchsorted(self._numbers, numbers), self._numbers.size - 1)
-            cells = np.where(self._numbers[at] == numbers, self._order[at] + _FIRST, UNSEEN)
+            cells: Array = np.where(self._numbers[at] == numbers, self._order[at] + FIRST, UNSEEN)
         else:
-            cells = np.searchsorted(self._bounds, numbers, side="left") + _FIRST
-            cells[np.isinf(numbers)] = UNSEEN
-        cells[missing] = MISSING
+            cells = np.searchsorted(self._bounds, numbers, side="left") + FIRST
+        if values.dtype.kind == "f":
+            finite = np.isfinite(numbers)
+            if not finite.all():
+                cells[~finite] = np.where(np.isnan(numbers[~finite]), MISSING, UNSEEN)
         return cells
 
     def counts(self, values: Array) -> Array:
@@ -52,11 +53,12 @@ class Cells:
         return np.bincount(self.of(values), minlength=self.size)
 
 
-def quantile_bounds(values: Array, bins: int) -> tuple[float, ...]:
+def quantile_bounds(values: Array, bins: int, *, computed: bool = False) -> tuple[float, ...]:
     """Return the upper bounds of at most `bins` bins with about the same number of `values` in each.
 
     Bounds are values that occur, so the share of a continuous column that falls into a bin is known but for
-    chance: it has a beta distribution, whatever the column's own is. The last bin has no bound.
+    chance: it has a beta distribution, whatever the column's own is. The last bin has no bound. Of `computed`
+    values, which another machine may round otherwise, a bound is a little above the one that occurs.
     """
     size = len(values)
     ranks = np.unique(np.arange(1, bins) * (size + 1) // bins) - 1
@@ -65,7 +67,14 @@ def quantile_bounds(values: Array, bins: int) -> tuple[float, ...]:
         return ()
     bounds = np.unique(np.partition(values, ranks)[ranks])
     # A bound at the maximum would leave the last bin empty.
-    return tuple(float(bound) for bound in bounds if bound < values.max())
+    bounds = bounds[bounds < values.max()]
+    if computed and len(bounds):
+        ordered = np.unique(values)
+        following = ordered[np.searchsorted(ordered, bounds, side="right")]
+        # Half of the way to the next value at most: the rows of each bin stay the same.
+        above = np.minimum(bounds + _NOISE * np.maximum(np.abs(bounds), _SMALL), (bounds + following) / 2)
+        bounds = np.where(above < following, above, bounds)
+    return tuple(bounds.tolist())
 
 
 def bins_for(rows: int, most: int = 20) -> int:

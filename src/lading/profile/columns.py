@@ -7,12 +7,16 @@ mean of each channel, and projections onto fixed directions. Counts nothing; `me
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from lading.profile import ColumnProfile
+from lading.profile.texts import text_numbers
 from lading.signature import Array, Signature, Tensor
 
 MOST_POSITIONS = 1000
@@ -23,7 +27,7 @@ MOST_CHANNELS = 4
 PROJECTIONS = 8
 CONFIDENCE = "confidence"
 
-_SUM_TOLERANCE = 1e-3
+_BITS = 20  # of a sum over a row: six decimal digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +39,34 @@ class Source:
     position: int = -1
     summary: str = ""
 
+    @classmethod
+    def of(cls, column: ColumnProfile) -> Source:
+        """Return where the values of a column of a profile come from."""
+        return cls(column.tensor, column.name, column.position, column.summary)
+
 
 def sources(tensor: Tensor, *, is_output: bool = False) -> Iterator[Source]:
     """Return the columns of one input or output, in the order of a row; none of what cannot be measured."""
-    name, row = tensor.name, tensor.shape[1:] if tensor.batched else tensor.shape
+    name, row = tensor.name, _row(tensor)
     size = _size(row)
-    if tensor.scalar_rows or size == 1:
+    if size == 1 and len(row) <= 1:
         yield Source(name, tensor.columns[0] if tensor.columns else name, 0 if row else -1)
         return
-    if size and len(row) == 1 and size <= MOST_POSITIONS:
+    by_position = len(row) == 1 and 1 < size <= MOST_POSITIONS
+    if by_position:
         for at in range(size):
             yield Source(name, tensor.columns[at] if tensor.columns else f"{name}[{at}]", at)
     if tensor.dtype == "string":
         return
     if is_output and name == "probabilities":
         yield Source(name, f"{CONFIDENCE} of {name}", summary=CONFIDENCE)
-    elif not tensor.columns and (size == 0 or size >= SUMMARISED_FROM or len(row) > 1):
-        yield from _summaries(name, row)
+    elif not by_position or (not tensor.columns and size >= SUMMARISED_FROM):
+        yield from _summaries(tensor, row)
+
+
+def _row(tensor: Tensor) -> tuple[int | str, ...]:
+    """Return the shape of a row; a tensor without a batch dimension is one."""
+    return tensor.shape[1:] if tensor.batched else tensor.shape
 
 
 def _size(row: tuple[int | str, ...]) -> int:
@@ -64,28 +79,30 @@ def _size(row: tuple[int | str, ...]) -> int:
     return size
 
 
-def _summaries(name: str, row: tuple[int | str, ...]) -> Iterator[Source]:
-    yield Source(name, f"norm of {name}", summary="norm")
+def _summaries(tensor: Tensor, row: tuple[int | str, ...]) -> Iterator[Source]:
+    name, open_sizes = tensor.name, _size(row) == 0
+    # The norm of numbers that stand for words would mean nothing.
+    if tensor.dtype.startswith("float") or not open_sizes:
+        yield Source(name, f"norm of {name}", summary="norm")
     yield Source(name, f"mean of {name}", summary="mean")
-    if len(row) == 3:
-        axis = channel_axis(row)
-        if axis is not None:
-            for channel in range(int(row[axis])):
-                yield Source(name, f"mean of channel {channel} of {name}", channel, "channel")
-    if any(not isinstance(length, int) for length in row):
+    axis = _channel_axis(row)
+    if axis is not None:
+        for channel in range(int(row[axis])):
+            yield Source(name, f"mean of channel {channel} of {name}", channel, "channel")
+    if open_sizes:
         yield Source(name, f"values in {name}", summary="length")
     elif len(row) == 1:
         for at in range(PROJECTIONS):
             yield Source(name, f"projection {at} of {name}", at, "projection")
 
 
-def channel_axis(row: tuple[int | str, ...]) -> int | None:
+def _channel_axis(row: tuple[int | str, ...]) -> int | None:
     """Return the axis of the channels in a row with the shape of an image, or None if it is none."""
-    for axis in (0, 2):
-        length = row[axis]
-        if isinstance(length, int) and 1 <= length <= MOST_CHANNELS:
-            return axis
-    return None
+    if len(row) != 3:
+        return None
+    lengths = [(length, axis) for axis in (0, 2) if isinstance(length := row[axis], int)]
+    fewest, axis = min(lengths, default=(0, 0))
+    return axis if 1 <= fewest <= MOST_CHANNELS else None
 
 
 def values(source: Source, array: Array, tensor: Tensor) -> Array:
@@ -95,34 +112,67 @@ def values(source: Source, array: Array, tensor: Tensor) -> Array:
     """
     rows = array if tensor.batched else array[None]
     if not source.summary:
-        flat = rows.reshape(len(rows), -1)
-        return flat[:, max(0, source.position)]
-    if rows.dtype.kind != "f":
-        rows = rows.astype(np.float64)
-    flat = rows.reshape(len(rows), -1)
+        return _flat(rows)[:, max(0, source.position)]
+    if source.summary == CONFIDENCE:
+        largest: Array = _flat(rows).max(1)
+        return largest
     if source.summary == "length":
-        return np.full(len(rows), flat.shape[1], np.float64)
-    if source.summary == "channel":
-        axis = channel_axis(tensor.shape[1:] if tensor.batched else tensor.shape)
-        assert axis is not None  # Else the column would not exist.
-        return np.moveaxis(rows, axis + 1, 1)[:, source.position].reshape(len(rows), -1).mean(1, np.float64)
-    if source.summary == "projection":
-        return flat.astype(np.float64) @ _direction(tensor.name, source.position, flat.shape[1])
+        return np.full(len(rows), rows[0].size if len(rows) else 0)
+    # What is not finite is counted as such, and no warning to a server.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        return _summary(source, rows, tensor)
+
+
+def _summary(source: Source, rows: Array, tensor: Tensor) -> Array:
+    # In order, so that a row is summed as it is alone.
+    flat = _flat(np.ascontiguousarray(rows, np.float64))
     if not flat.shape[1]:
         return np.full(len(rows), np.nan)
+    norm = np.sqrt(np.einsum("ij,ij->i", flat, flat))
     if source.summary == "norm":
-        return np.sqrt(np.square(flat, dtype=np.float64).sum(1))
-    if source.summary == CONFIDENCE:
-        return flat.max(1)
-    return flat.mean(1, np.float64)
+        return _rounded(norm, norm)
+    if source.summary == "projection":
+        return _rounded((flat * _direction(tensor.name, source.position, flat.shape[1])).sum(1), norm)
+    if source.summary == "channel":
+        axis = _channel_axis(_row(tensor))
+        assert axis is not None  # Else the column would not exist.
+        channel = np.moveaxis(rows, axis + 1, 1)[:, source.position]
+        means = _flat(np.ascontiguousarray(channel, np.float64)).mean(1)
+    else:
+        means = flat.mean(1)
+    return _rounded(means, norm / np.sqrt(flat.shape[1]))
 
 
+def _flat(rows: Array) -> Array:
+    # Of no rows, numpy cannot tell the size itself.
+    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
+
+
+def measured(column: ColumnProfile, array: Array, tensor: Tensor) -> Array:
+    """Return what `Cells` of the column take: its values, or what is measured of its texts."""
+    data = values(Source.of(column), array, tensor)
+    return text_numbers(column.kind, data) if column.kind in ("text", "timestamp") else data
+
+
+def _rounded(numbers: Array, scale: Array) -> Array:
+    """Return sums over a row without the digits that are noise for values of this `scale`.
+
+    Vectors of length 1 have norms of 1 ± 1e-8: bins of such a column would show the machine, not the data.
+    """
+    # Powers of two, so that dividing and multiplying by them changes no digit.
+    unit = np.ldexp(1.0, np.frexp(scale)[1] - _BITS)  # [rows]
+    rounded = np.round(numbers / unit) * unit
+    return np.where(np.isfinite(rounded), rounded, numbers)
+
+
+@lru_cache(maxsize=64)
 def _direction(name: str, number: int, size: int) -> Array:
     """Return a unit vector that depends on nothing but its arguments."""
     # A stated generator, so that the direction is the same in every version of numpy.
     seed = zlib.crc32(f"{name} {number}".encode())
     signs = np.random.Generator(np.random.PCG64(seed)).integers(0, 2, size) * 2 - 1
-    return signs / np.sqrt(size)
+    direction: Array = signs / np.sqrt(size)
+    return direction
 
 
 def all_sources(signature: Signature) -> tuple[list[Source], list[Source]]:

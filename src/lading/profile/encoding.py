@@ -1,17 +1,22 @@
-"""A profile as canonical JSON, and back, with the rules that a profile of a bundle keeps. Measures nothing."""
+"""A profile as canonical JSON, and back, with the rules that a profile of a bundle keeps."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from lading.profile import ColumnProfile, Profile
-from lading.profile.columns import all_sources
+from lading.profile import FIRST, Calibration, ColumnProfile, Profile
+from lading.profile.columns import CONFIDENCE, Source, all_sources
 from lading.signature import Signature
+
+MOST_CELLS = 1000
+_MOST_ROWS = 2**53
+_LONGEST_TEXT = 1000
 
 Broken = tuple[str, str, str]
 """A rule that is broken: the path in the profile, what is expected there, and what it has."""
@@ -38,37 +43,101 @@ def digest(profile: Profile) -> str:
 def broken_rules(profile: Profile, signature: Signature) -> Iterator[Broken]:
     """Return the rules that a profile for a model of this `signature` breaks, the first first."""
     ins, outs = all_sources(signature)
-    for key, columns, known in (("inputs", profile.inputs, ins), ("outputs", profile.outputs, outs)):
-        allowed = {(source.tensor, source.name, source.position, source.summary) for source in known}
-        for at, column in enumerate(columns):
-            path = f"$.{key}[{at}]"
-            if (column.tensor, column.name, column.position, column.summary) not in allowed:
-                yield path, f"a column of the {key}", f"`{column.name[:80]}` of `{column.tensor[:80]}`"
-            yield from _column(path, column)
-    calibration = profile.calibration
-    if calibration is not None:
-        column = next((column for column in profile.outputs if column.summary == "confidence"), None)
-        sizes = len(calibration.rows), len(calibration.right)
-        if column is None or sizes != (len(column.counts),) * 2:
-            yield "$.calibration", "a number for each cell of `confidence`", str(list(sizes))
-        elif any(
-            not 0 <= right <= rows for right, rows in zip(calibration.right, calibration.rows, strict=True)
-        ):
-            yield "$.calibration.right", "at most the rows of each cell", "more"
+    return itertools.chain(
+        _rows(profile),
+        _side("inputs", profile.inputs, ins),
+        _side("outputs", profile.outputs, outs),
+        _calibration(profile),
+    )
+
+
+def _rows(profile: Profile) -> Iterator[Broken]:
+    for key in ("rows", "refused", "labelled", "right"):
+        number = getattr(profile, key)
+        if not 0 <= number <= _MOST_ROWS:
+            yield f"$.{key}", "a number of rows", str(number)[:40]
+    if profile.right > profile.labelled:
+        yield "$.right", f"at most the {profile.labelled} rows with labels", str(profile.right)
+    for at, column in enumerate(profile.inputs):
+        if column.rows != profile.rows:
+            yield f"$.inputs[{at}].counts", f"{profile.rows} rows in all", str(column.rows)[:40]
+    for at, column in enumerate(profile.outputs):
+        if column.rows > profile.rows:
+            yield f"$.outputs[{at}].counts", f"at most {profile.rows} rows", str(column.rows)[:40]
+
+
+def _side(key: str, columns: Sequence[ColumnProfile], known: Sequence[Source]) -> Iterator[Broken]:
+    allowed = set(known)
+    for at, column in enumerate(columns):
+        path, source = f"$.{key}[{at}]", Source.of(column)
+        if source not in allowed:
+            # The second time it is no more among them.
+            yield path, f"a column of the {key}, once", _quoted(f"{column.tensor}, {column.name}")
+        allowed.discard(source)
+        yield from _column(path, column)
 
 
 def _column(path: str, column: ColumnProfile) -> Iterator[Broken]:
-    cells = 2 + (len(column.values) if column.values else len(column.bounds) + 1)
+    cells = FIRST + (len(column.values) if column.values else len(column.bounds) + 1)
     if column.values and column.bounds:
         yield path, "bounds or values", "both"
     if len(column.counts) != cells:
         yield f"{path}.counts", f"{cells} counts, one a cell", str(len(column.counts))
-    if any(count < 0 for count in column.counts):
-        yield f"{path}.counts", "no negative number", "one"
-    rising = zip(column.bounds, column.bounds[1:], strict=False)
+    if cells > MOST_CELLS:
+        yield f"{path}.counts", f"at most {MOST_CELLS} cells", str(cells)
+    if any(not 0 <= count <= _MOST_ROWS for count in column.counts):
+        yield f"{path}.counts", f"numbers from 0 to {_MOST_ROWS}", "another"
+    rising = itertools.pairwise(column.bounds)
     if not all(math.isfinite(bound) for bound in column.bounds) or any(a >= b for a, b in rising):
         yield f"{path}.bounds", "finite numbers that rise", "others"
-    if len(set(map(str, column.values))) != len(column.values):
-        yield f"{path}.values", "each value once", "one again"
-    if column.kind == "category" and not all(isinstance(value, str) for value in column.values):
-        yield f"{path}.values", "texts", "others"
+    yield from _values(f"{path}.values", column)
+    yield from _moments(path, column)
+
+
+def _values(path: str, column: ColumnProfile) -> Iterator[Broken]:
+    kind: type = {"category": str, "boolean": bool}.get(column.kind, float)
+    # `False == 0.0`, but one is no number and the other no boolean.
+    if any(type(value) is not kind for value in column.values):
+        yield path, f"values of the kind `{column.kind}`", "others"
+    elif column.kind in ("category", "boolean") and not column.values:
+        yield path, "a value at least", "none"
+    elif len(set(column.values)) != len(column.values):
+        yield path, "each value once", "one again"
+    texts = [value for value in column.values if isinstance(value, str)]
+    if any(not 0 < len(text) <= _LONGEST_TEXT for text in texts):
+        yield path, f"texts of 1 to {_LONGEST_TEXT} characters", "another"
+    if any(not math.isfinite(value) for value in column.values if isinstance(value, float)):
+        yield path, "finite numbers", "another"
+
+
+def _moments(path: str, column: ColumnProfile) -> Iterator[Broken]:
+    for key in ("minimum", "maximum", "mean", "deviation"):
+        number = getattr(column, key)
+        if number is not None and not math.isfinite(number):
+            yield f"{path}.{key}", "a finite number", str(number)
+    if column.minimum is not None and column.maximum is not None and column.minimum > column.maximum:
+        yield f"{path}.minimum", f"at most {column.maximum}", str(column.minimum)
+    if column.deviation is not None and column.deviation < 0:
+        yield f"{path}.deviation", "0 or more", str(column.deviation)
+
+
+def _calibration(profile: Profile) -> Iterator[Broken]:
+    calibration = profile.calibration
+    if calibration is None:
+        return
+    column = next((column for column in profile.outputs if column.summary == CONFIDENCE), None)
+    sizes = len(calibration.rows), len(calibration.right)
+    if column is None or sizes != (len(column.counts),) * 2:
+        yield "$.calibration", f"a number for each cell of `{CONFIDENCE}`", str(list(sizes))
+    elif not _is_share(calibration) or sum(calibration.rows) > profile.labelled:
+        yield "$.calibration", "at most the rows of each cell, and all with labels", "more, or below 0"
+
+
+def _is_share(calibration: Calibration) -> bool:
+    pairs = zip(calibration.right, calibration.rows, strict=True)
+    return all(0 <= right <= rows <= _MOST_ROWS for right, rows in pairs)
+
+
+def _quoted(name: str) -> str:
+    short = name[:80]
+    return f"`{short}`" if short.isprintable() else ascii(short)

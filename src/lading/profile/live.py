@@ -1,4 +1,4 @@
-"""Counts of live rows in the cells of a reference, for all of its columns at once. Decides nothing about them."""
+"""Counts of live rows in the cells of a reference, for all of its columns at once. Decides nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 
 from lading.profile import ColumnProfile, Profile
 from lading.profile.cells import Cells
-from lading.profile.columns import Source, values
-from lading.profile.measure import text_numbers
+from lading.profile.columns import measured
 from lading.signature import Array, Signature, Tensor
 
 
@@ -51,7 +50,7 @@ class LiveCounts:
         self._counts = [np.zeros(plan.cells.size, np.int64) for plan in self._plans]
 
     def add(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], rows: int) -> None:
-        """Count `rows` rows; a tensor that is not there, such as an output nobody asked for, is not counted."""
+        """Count `rows` rows; a tensor that is absent, such as an output nobody asked for, is not counted."""
         self.rows += rows
         for at, plan in enumerate(self._plans):
             array = (inputs if at < self._of_inputs else outputs).get(plan.column.tensor)
@@ -74,19 +73,16 @@ class _Plan:
         self.column = column
         self.cells = Cells(column)
         self._tensor = tensor
-        self._source = Source(column.tensor, column.name, column.position, column.summary)
 
     def counts(self, array: Array) -> Array:
-        data = values(self._source, array, self._tensor)
-        if self.column.kind in ("text", "timestamp") and data.dtype.hasobject:
-            data = text_numbers(self.column.kind, data)
-        return self.cells.counts(data)
+        """Return how many rows of `array` fall into each cell: ``[cells]``."""
+        return self.cells.counts(measured(self.column, array, self._tensor))
 
 
 def merged(windows: Sequence[ColumnWindow]) -> list[list[int]]:
     """Return the sums of the counts of windows of one profile, by column and cell."""
     totals = [np.array(counts, np.int64) for counts in windows[0].counts]
     for window in windows[1:]:
-        for total, counts in zip(totals, window.counts, strict=True):
-            total += np.array(counts, np.int64)
+        for at, counts in enumerate(window.counts):
+            totals[at] += np.array(counts, np.int64)
     return [total.tolist() for total in totals]
