@@ -42,7 +42,7 @@ __all__ = ["ColumnReference", "DriftState", "Process", "advance"]
 HORIZON_S = 86_400.0
 """How the stake is paid out: half of it within ~1.7 such periods, the rest ever more slowly."""
 
-MOST_PER_WINDOW = 12.0
+MOST_PER_WINDOW = 8.0
 """No window multiplies an expert's capital by more than exp of this: a single one raises no alarm."""
 
 _MOST = 1e250  # capital stays below what floats hold
@@ -116,7 +116,7 @@ class Process:
     def step(self, experts: Experts, counts: Floats, at: float, seconds: float) -> None:
         """Take in one window of every column: `counts` are ``[columns, cells]``, each with rows."""
         rows = counts.sum(axis=1)
-        factors = self.dispersion.factors(rows)
+        factors = experts.share_factors(self.dispersion.factors(rows))
         weights = 1 / np.concatenate([factors[:, experts.score_of], factors.max(axis=1)[:, None]], axis=1)
         gains = np.minimum(weights * self._log_bets(experts, counts, rows), MOST_PER_WINDOW)
         paid = _unpaid(self.elapsed_s)

@@ -67,6 +67,14 @@ class Experts:
     score_of: np.ndarray  # [experts], which score an expert is about
     share: Floats  # [experts + 1], of the stake; the last is the learner's
 
+    def share_factors(self, factors: Floats) -> Floats:
+        """Return the dispersion `factors` of all scores, ``[columns, scores]``, with that of scale at least location's."""
+        # An hour whose values are all higher looks wider, too, and rarely so much as to be learnt in time.
+        if self.names[:2] == (LOCATION, SCALE):
+            factors = factors.copy()
+            factors[:, 1] = np.maximum(factors[:, 0], factors[:, 1])
+        return factors
+
 
 def normal_scores(counts: Floats) -> Floats:
     """Return for each bin the mean of a standard normal variable between the same quantiles: ``[bins]``."""
