@@ -1,0 +1,236 @@
+"""A drift test for one column that may be looked at after every window, for ever: an e-process.
+
+How to call it, per column and in the order of time:
+
+    reference = ColumnReference.of(column)                    # of a `ColumnProfile`
+    state = DriftState.start(reference, window_s=3600.0)
+    state = advance(state, reference, counts, at=window.at, seconds=window.seconds)
+    state.log_e                                               # grows with the evidence of drift
+    discoveries.alarm_of({"x": state, ...}, alpha=0.01)       # columns that alarm
+    describe(reference, counts_since_state_began_at)          # the change in words
+
+Counts are per cell as in the profile (missing, unseen, bins or categories), those of all replicas added up.
+A state is plain data: stored as JSON after every window and resumed, it goes on as if it had not been.
+It does not know columns by name, nor read windows: late or repeated ones are the caller's.
+
+The null hypothesis: reference and live rows are drawn alike. The masses of the cells are then known up to a
+Dirichlet distribution, and the counts of a window have a Dirichlet-multinomial one (a Polya urn that starts
+with the reference), so that the sampling error of the reference is no drift. Experts bet against it, each on
+one kind of change, with stakes that are paid out over time: a change after a year finds a stake that has not
+been lost. The evidence of a window is divided by the dispersion that former windows taught (`dispersion`).
+docs/concepts/monitoring.md says what of this is exact and what is calibrated by simulation.
+
+Sources: V. Vovk et al., "Retrain or not retrain: conformal test martingales for change-point detection",
+COPA 2021; S. Shin, A. Ramdas, A. Rinaldo, "E-detectors", NEJSDS 2024; A. Ramdas et al., "Game-theoretic
+statistics and safe anytime-valid inference", Stat. Sci. 38 (2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from lading.errors import UsageError
+from lading.monitor.dispersion import Dispersion, Floats, levels_for
+from lading.monitor.experts import ColumnReference, Experts, experts_of
+
+__all__ = ["ColumnReference", "DriftState", "Process", "advance"]
+
+HORIZON_S = 86_400.0
+"""How the stake is paid out: half of it within ~1.7 such periods, the rest ever more slowly."""
+
+MOST_PER_WINDOW = 8.0
+"""No window multiplies an expert's capital by more than exp of this: a single one raises no alarm."""
+
+_MOST = 1e250  # capital stays below what floats hold
+_LEARNER_MEMORY = 24.0  # windows
+_LEARNER_CAUTION = 20.0  # rows per cell that behave as expected, believed beside the recent ones
+
+
+class DriftState(msgspec.Struct, frozen=True):
+    """The drift test of one column after some windows; numbers only, to be stored as JSON.
+
+    ``log_e`` is the logarithm of the e-value, ``peak_log_e`` its highest so far. ``began_at`` is the Unix
+    time of the window with which the present evidence began, None while there is none. ``last_at`` is the
+    time of the last window, None before the first.
+    """
+
+    log_e: float
+    peak_log_e: float
+    began_at: float | None
+    last_at: float | None
+    elapsed_s: float
+    windows: int
+    usual_rows: float
+    urn: list[float]  # by cell
+    recent: list[float]  # by cell
+    capital: list[float]  # by expert
+    gain: list[float]  # by expert, logarithms since its evidence began
+    since: list[float]  # by expert, Unix times
+    mean: list[list[float]]  # by level and score
+    sums: list[list[float]]  # by level and score
+    rows: list[float]  # by level
+
+    @classmethod
+    def start(cls, reference: ColumnReference, window_s: float = 3600.0) -> DriftState:
+        """Return the state before the first window; windows of about `window_s` seconds will follow."""
+        return Process.start(reference, 1, window_s).state()
+
+
+@dataclass(slots=True)
+class Process:
+    """The tests of several columns with the same kind of cells, as arrays: ``[columns, …]``.
+
+    `advance` runs it for one column; simulations run thousands together. Fields as in `DriftState`.
+    """
+
+    urn: Floats  # [columns, cells]
+    recent: Floats  # [columns, cells]
+    capital: Floats  # [columns, experts + 1]
+    gain: Floats  # [columns, experts + 1]
+    since: Floats  # [columns, experts + 1]
+    dispersion: Dispersion
+    elapsed_s: float = 0.0
+    last_at: float | None = None
+    peak_log_e: float = 0.0
+
+    @classmethod
+    def start(cls, reference: ColumnReference, columns: int, window_s: float) -> Process:
+        """Return the tests of `columns` columns that all have this reference, before the first window."""
+        experts = experts_of(reference)
+        cells, bets = experts.tilts.shape
+        return cls(
+            np.tile(reference.masses(), (columns, 1)),
+            np.zeros((columns, cells)),
+            *(np.zeros((columns, bets + 1)) for _ in range(3)),
+            Dispersion.start(columns, levels_for(window_s), experts.scores.shape[1]),
+        )
+
+    def log_e(self) -> Floats:
+        """Return the logarithm of each column's e-value: ``[columns]``."""
+        return np.asarray(np.log(_unpaid(self.elapsed_s) + self.capital.sum(axis=1)))
+
+    def step(self, experts: Experts, counts: Floats, at: float, seconds: float) -> None:
+        """Take in one window of every column: `counts` are ``[columns, cells]``, each with rows."""
+        rows = counts.sum(axis=1)
+        factors = experts.share_factors(self.dispersion.factors(rows))
+        weights = 1 / np.concatenate([factors[:, experts.score_of], factors.max(axis=1)[:, None]], axis=1)
+        gains = np.minimum(weights * self._log_bets(experts, counts, rows), MOST_PER_WINDOW)
+        paid = _unpaid(self.elapsed_s)
+        self.elapsed_s += seconds
+        paid -= _unpaid(self.elapsed_s)
+        self.capital = np.minimum((self.capital + paid * experts.share) * np.exp(gains), _MOST)
+        starts = self.gain <= 0
+        self.since = np.where(starts, at, self.since)
+        self.gain = np.where(starts, 0.0, self.gain) + gains
+        # The urn learns at least as fast as any expert bets, so that the reference's own error never pays.
+        self.urn = self.urn + counts / factors.min(axis=1)[:, None]
+        kept = 1 - 1 / _LEARNER_MEMORY
+        self.recent = kept * self.recent + counts * weights[:, -1:]
+        self.dispersion.add(counts @ experts.scores, rows, experts.variance)
+        self.last_at = at
+        self.peak_log_e = max(self.peak_log_e, float(self.log_e().max()))
+
+    def _log_bets(self, experts: Experts, counts: Floats, rows: Floats) -> Floats:
+        """Return the log likelihood ratio of each expert to the urn, for the window: ``[columns, experts + 1]``."""
+        total = self.urn.sum(axis=1)
+        shares = self.urn / total[:, None]
+        # Of independent rows with the urn's mean shares, to the urn itself: common to all experts.
+        spread = (
+            log_rising(total, rows)
+            - rows * np.log(total)
+            - (log_rising(self.urn, counts) - counts * np.log(self.urn)).sum(axis=1)
+        )
+        tilted = counts @ experts.tilts - rows[:, None] * np.log(shares @ experts.raised)
+        caution = _LEARNER_CAUTION * counts.shape[1]
+        learnt = (caution * shares + self.recent) / (caution + self.recent.sum(axis=1))[:, None]
+        learner = (counts * np.log(learnt / shares)).sum(axis=1)
+        return np.asarray(np.concatenate([tilted, learner[:, None]], axis=1) + spread[:, None])
+
+    def began_at(self) -> list[float | None]:
+        """Return when the strongest expert's evidence began, per column, None if no expert has any."""
+        best = self.gain.argmax(axis=1)
+        columns = np.arange(len(best))
+        pairs = zip(self.gain[columns, best].tolist(), self.since[columns, best].tolist(), strict=True)
+        return [since if gain > 0 else None for gain, since in pairs]
+
+    def state(self) -> DriftState:
+        """Return the state of the only column."""
+        taught = self.dispersion
+        return DriftState(
+            log_e=float(self.log_e()[0]),
+            peak_log_e=self.peak_log_e,
+            began_at=self.began_at()[0],
+            last_at=self.last_at,
+            elapsed_s=self.elapsed_s,
+            windows=taught.windows,
+            usual_rows=float(taught.usual_rows[0]),
+            urn=self.urn[0].tolist(),
+            recent=self.recent[0].tolist(),
+            capital=self.capital[0].tolist(),
+            gain=self.gain[0].tolist(),
+            since=self.since[0].tolist(),
+            mean=taught.mean[0].tolist(),
+            sums=taught.sums[0].tolist(),
+            rows=taught.rows[0].tolist(),
+        )
+
+    @classmethod
+    def resume(cls, state: DriftState) -> Process:
+        """Return the test of one column as it was when its state was taken."""
+
+        def array(values: Sequence[object]) -> Floats:
+            return np.array([values], np.float64)
+
+        taught = Dispersion(
+            array(state.mean),
+            array(state.sums),
+            array(state.rows),
+            np.array([state.usual_rows]),
+            state.windows,
+        )
+        lists = (state.urn, state.recent, state.capital, state.gain, state.since)
+        return cls(
+            *(array(values) for values in lists), taught, state.elapsed_s, state.last_at, state.peak_log_e
+        )
+
+
+def advance(
+    state: DriftState, reference: ColumnReference, counts: Sequence[int], at: float, seconds: float
+) -> DriftState:
+    """Return the state after one more window: rows per cell, the Unix time it began at, and its length.
+
+    A window without rows changes nothing. Raises `UsageError` if counts, state and reference differ in cells.
+    """
+    cells = len(reference.counts)
+    if not len(counts) == len(state.urn) == cells:
+        raise UsageError(
+            f"drift: expected counts of {cells} cells, found {len(counts)} with a state of {len(state.urn)}"
+        )
+    if not sum(counts):
+        return state
+    process = Process.resume(state)
+    process.step(experts_of(reference), np.array([counts], np.float64), at, seconds)
+    return process.state()
+
+
+def _unpaid(elapsed_s: float) -> float:
+    """Return the part of the stake that experts get later: it falls so slowly that none is ever left out."""
+    return float(1 / (1 + np.log1p(elapsed_s / HORIZON_S)))
+
+
+def log_rising(start: Floats, count: Floats) -> Floats:
+    """Return ``log(start · (start + 1) … (start + count - 1))``, to some 1e-9; `start` is positive."""
+    return _log_gamma(start + count) - _log_gamma(start)
+
+
+def _log_gamma(x: Floats) -> Floats:
+    # Stirling's series seven steps further up, where four of its terms are exact enough.
+    shift = x * (x + 1) * (x + 2) * (x + 3) * (x + 4) * (x + 5) * (x + 6)
+    far = x + 7
+    squared = 1 / far**2
+    series = (1 / 12 - squared * (1 / 360 - squared * (1 / 1260 - squared / 1680))) / far
+    return np.asarray((far - 0.5) * np.log(far) - far + 0.5 * np.log(2 * np.pi) + series - np.log(shift))
