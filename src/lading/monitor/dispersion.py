@@ -2,7 +2,7 @@
 
 Rows of one hour resemble each other: an effect of the hour, of the day, of one large caller. What a test
 takes for the evidence of n rows is then the evidence of fewer. This module learns how many fewer, from
-differences between adjacent blocks of 1, 2, 4 … windows (the Haar wavelet variance of a score), so that a
+differences between adjacent blocks of 1, 2, 4 … hours (the Haar wavelet variance of a score), so that a
 change which stays counts once and the mean does not matter. It does not look for drift.
 
 The arrays have leading axes for columns that are advanced together: ``[columns, levels, scores]``.
@@ -11,89 +11,123 @@ Source: D. Percival, "On estimation of the wavelet variance", Biometrika 82 (199
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+SHORTEST_S = 3600.0
+"""Shorter windows are put together before they are compared."""
 LONGEST_S = 128 * 3600.0
-"""Blocks are at most this long: an effect that lasts longer than some five to ten days is drift."""
+"""Blocks are at most about this long: an effect that lasts longer than some five to ten days is drift."""
 
 EFFECT = 0.1
-"""The standard deviation of the effect of a window, in standard deviations of a row, believed at first."""
+"""The standard deviation of an hour's effect, in standard deviations of a row, that is believed at first."""
 
-_GROWTH = 1.5  # believed from one block length to twice that, until pairs of blocks say otherwise
-_WEIGHT = 6.0  # of each belief, in pairs of blocks
+# What is believed of blocks twice as long, as a multiple: at first, when shorter blocks do not say otherwise,
+# and at least, until enough blocks were seen. Chosen by simulation (docs/reference/monitoring.md): effects
+# of hours and days, a season of a day, weekends.
+_GROWTH = 2.25
+_LEAST_GROWTH = 1.3
+_ENOUGH = 2  # pairs
+_WEIGHT = 6.0  # of a belief, in pairs of blocks
 _MEMORY = 512  # pairs: older ones fade
 _OUTLIER = 12.0  # no pair counts for more than so many times the estimate: a step is not dispersion
 
 
+def windows_per_block(window_s: float) -> int:
+    """Return how many windows of `window_s` seconds make a block of the first level."""
+    return max(1, round(SHORTEST_S / max(window_s, 1e-3)))
+
+
 def levels_for(window_s: float) -> int:
-    """Return how many block lengths are watched: 1, 2, 4 … windows of `window_s` seconds."""
-    return max(1, int(np.log2(max(LONGEST_S / max(window_s, 1.0), 1.0)) + 1e-6) + 1)
+    """Return how many lengths of blocks are watched, each twice the one before."""
+    shortest = window_s * windows_per_block(window_s)
+    return max(1, int(np.log2(max(LONGEST_S / shortest, 1.0)) + 1e-6) + 1)
 
 
 @dataclass(slots=True)
 class Dispersion:
     """What former windows taught: per score and block length, the mean square difference of adjacent blocks.
 
-    1 is what independent rows have. ``sums`` and ``rows`` are of the blocks that wait for their neighbour,
-    ``windows`` is how many windows came in.
+    1 is what independent rows have. ``sums`` and ``rows`` are of blocks that wait for their neighbour,
+    ``open_sums`` and ``open_rows`` of the block that windows are being added to.
     """
 
     mean: Floats  # [columns, levels, scores]
     sums: Floats  # [columns, levels, scores]
     rows: Floats  # [columns, levels]
+    open_sums: Floats  # [columns, scores]
+    open_rows: Floats  # [columns]
     usual_rows: Floats  # [columns], of a window
+    per_block: int
     windows: int = 0
 
     @classmethod
-    def start(cls, columns: int, levels: int, scores: int) -> Dispersion:
-        """Return the dispersion before the first window."""
-        shape = (columns, levels, scores)
-        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape[:2]), np.zeros(columns))
+    def start(cls, columns: int, scores: int, window_s: float) -> Dispersion:
+        """Return the dispersion before the first of windows of about `window_s` seconds."""
+        levels = levels_for(window_s)
+        mean, sums = (np.zeros((columns, levels, scores)) for _ in range(2))
+        by_column = (np.zeros(columns) for _ in range(2))
+        rows, open_sums = np.zeros((columns, levels)), np.zeros((columns, scores))
+        return cls(mean, sums, rows, open_sums, *by_column, windows_per_block(window_s))
 
     def factors(self, rows: Floats) -> Floats:
         """Return by what the evidence of a window with so many `rows` is divided: ``[columns, scores]``.
 
         At least 1. Uses former windows only, so that the next window cannot choose its own weight.
         """
-        usual = np.maximum(self.usual_rows, 1.0) if self.windows else np.maximum(rows, 1.0)
+        usual = self._usual(rows)
         highest = np.ones_like(self.mean[:, 0])
         for estimate, pairs in self._estimates(usual):
-            upper = estimate * (1 + np.sqrt(2 / (pairs + _WEIGHT)))
-            highest = np.maximum(highest, upper)
+            highest = np.maximum(highest, estimate * (1 + (2 / (pairs + _WEIGHT)) ** 0.5))
         # An effect that all rows of a window share weighs more, the more rows there are.
         return 1 + (highest - 1) * np.maximum(1.0, rows / usual)[:, None]
 
-    def _estimates(self, usual: Floats) -> Any:
+    def _usual(self, rows: Floats) -> Floats:
+        return np.maximum(self.usual_rows if self.windows else rows, 1.0)
+
+    def _estimates(self, usual: Floats) -> Iterator[tuple[Floats, int]]:
         """Yield per block length the estimate, shrunk towards that of the shorter blocks, and its pairs."""
-        belief = np.repeat((1 + usual * EFFECT**2)[:, None], self.mean.shape[-1], axis=1)
+        believed = (1 + usual * self.per_block * EFFECT**2)[:, None]
+        growth: Floats | float = _GROWTH
+        shorter: Floats | None = None
+        blocks = self.windows // self.per_block
         for level in range(self.mean.shape[1]):
-            pairs = min(self.windows >> (level + 1), _MEMORY)
-            estimate = (pairs * self.mean[:, level] + _WEIGHT * belief) / (pairs + _WEIGHT)
+            pairs = min(blocks >> (level + 1), _MEMORY)
+            if shorter is not None:
+                believed = shorter * (growth if pairs >= _ENOUGH else _GROWTH)
+            estimate = (pairs * self.mean[:, level] + _WEIGHT * believed) / (pairs + _WEIGHT)
             estimate = np.maximum(estimate, 1.0)
             yield estimate, pairs
-            belief = _GROWTH * estimate
+            if shorter is not None:
+                growth = (pairs * estimate / shorter + _WEIGHT * growth) / (pairs + _WEIGHT)
+                growth = np.clip(growth, _LEAST_GROWTH, _GROWTH)
+            shorter = estimate
 
     def add(self, sums: Floats, rows: Floats, variance: Floats) -> None:
         """Take in a window: the `sums` of each score over its `rows`; `variance` is that of one row's score."""
-        usual = np.maximum(self.usual_rows, 1.0) if self.windows else np.maximum(rows, 1.0)
+        usual = self._usual(rows)
         limits = [_OUTLIER * estimate for estimate, _ in self._estimates(usual)]
-        left_windows = self.windows
         self.windows += 1
         self.usual_rows = self.usual_rows + (rows - self.usual_rows) / min(self.windows, _MEMORY)
+        sums, rows = self.open_sums + sums, self.open_rows + rows
+        if self.windows % self.per_block:
+            self.open_sums, self.open_rows = sums, rows
+            return
+        self.open_sums, self.open_rows = np.zeros_like(sums), np.zeros_like(rows)
+        blocks = self.windows // self.per_block
         for level in range(self.mean.shape[1]):
-            if not left_windows >> level & 1:
+            if (blocks - 1) >> level & 1 == 0:
                 self.sums[:, level], self.rows[:, level] = sums, rows
                 return
             left_sums, left_rows = self.sums[:, level], self.rows[:, level]
             difference = left_sums / left_rows[:, None] - sums / rows[:, None]
             expected = variance * (1 / left_rows + 1 / rows)[:, None]
             square = np.minimum(difference**2 / expected, limits[level])
-            pairs = min(self.windows >> (level + 1), _MEMORY)
+            pairs = min(blocks >> (level + 1), _MEMORY)
             self.mean[:, level] += (square - self.mean[:, level]) / pairs
             sums, rows = left_sums + sums, left_rows + rows

@@ -34,7 +34,7 @@ import msgspec
 import numpy as np
 
 from lading.errors import UsageError
-from lading.monitor.dispersion import Dispersion, Floats, levels_for
+from lading.monitor.dispersion import Dispersion, Floats
 from lading.monitor.experts import ColumnReference, Experts, experts_of
 
 __all__ = ["ColumnReference", "DriftState", "Process", "advance"]
@@ -73,11 +73,14 @@ class DriftState(msgspec.Struct, frozen=True):
     mean: list[list[float]]  # by level and score
     sums: list[list[float]]  # by level and score
     rows: list[float]  # by level
+    open_sums: list[float]  # by score
+    open_rows: float
+    windows_per_block: int
 
     @classmethod
     def start(cls, reference: ColumnReference, window_s: float = 3600.0) -> DriftState:
         """Return the state before the first window; windows of about `window_s` seconds will follow."""
-        return Process.start(reference, 1, window_s).state()
+        return Process.start(experts_of(reference), 1, window_s).state()
 
 
 @dataclass(slots=True)
@@ -98,15 +101,14 @@ class Process:
     peak_log_e: float = 0.0
 
     @classmethod
-    def start(cls, reference: ColumnReference, columns: int, window_s: float) -> Process:
-        """Return the tests of `columns` columns that all have this reference, before the first window."""
-        experts = experts_of(reference)
+    def start(cls, experts: Experts, columns: int, window_s: float) -> Process:
+        """Return the tests of `columns` columns that have the same experts, before the first window."""
         cells, bets = experts.tilts.shape
         return cls(
-            np.tile(reference.masses(), (columns, 1)),
+            np.tile(experts.masses, (columns, 1)),
             np.zeros((columns, cells)),
             *(np.zeros((columns, bets + 1)) for _ in range(3)),
-            Dispersion.start(columns, levels_for(window_s), experts.scores.shape[1]),
+            Dispersion.start(columns, experts.scores.shape[1], window_s),
         )
 
     def log_e(self) -> Floats:
@@ -176,6 +178,9 @@ class Process:
             mean=taught.mean[0].tolist(),
             sums=taught.sums[0].tolist(),
             rows=taught.rows[0].tolist(),
+            open_sums=taught.open_sums[0].tolist(),
+            open_rows=float(taught.open_rows[0]),
+            windows_per_block=taught.per_block,
         )
 
     @classmethod
@@ -189,7 +194,10 @@ class Process:
             array(state.mean),
             array(state.sums),
             array(state.rows),
+            array(state.open_sums),
+            np.array([state.open_rows]),
             np.array([state.usual_rows]),
+            state.windows_per_block,
             state.windows,
         )
         lists = (state.urn, state.recent, state.capital, state.gain, state.since)

@@ -8,6 +8,7 @@ of a profile: missing, unseen, then bins in order or categories. Decides nothing
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -26,6 +27,7 @@ _FIRST = 2
 _LOCATIONS = (0.06, 0.12, 0.25, 0.5, 1.0, 2.0)  # standard deviations
 _SCALES = (0.12, 0.25, 0.5)
 _SHARES = (math.log(1.4), math.log(2), math.log(4), math.log(16))
+_RISES = tuple(math.log(ratio) for ratio in (1.1, 1.25, 1.5, 2, 3, 6))
 _UNSEEN = (0.003, 0.02, 0.1, 0.5)  # shares of unseen values
 
 
@@ -59,6 +61,7 @@ class ColumnReference(msgspec.Struct, frozen=True):
 class Experts:
     """The experts of one column; arrays that nobody changes."""
 
+    masses: Floats  # [cells], with which the urn starts
     names: tuple[str, ...]  # of scores: location, scale, cell 0 …
     scores: Floats  # [cells, scores], mean 0 over the reference
     variance: Floats  # [scores], of one row's score
@@ -92,54 +95,76 @@ def normal_scores(counts: Floats) -> Floats:
 def experts_of(reference: ColumnReference) -> Experts:
     """Return the experts for a column; the same object for the same reference."""
     masses = reference.masses()
-    cells = len(masses)
-    names: list[str] = []
-    scores: list[Floats] = []
-    bets: list[tuple[int, Floats, float]] = []  # score, tilt, share
-
-    def add(name: str, score: Floats, tilts: list[Floats], share: float) -> None:
-        bets.extend((len(names), tilt, share / len(tilts)) for tilt in tilts)
-        names.append(name)
-        scores.append(score)
-
-    if reference.ordered and cells > _FIRST + 1:
-        location = np.zeros(cells)
+    bets = _Bets(masses)
+    if reference.ordered and len(masses) > _FIRST + 1:
+        location, spread = np.zeros(len(masses)), np.zeros(len(masses))
         location[_FIRST:] = normal_scores(masses[_FIRST:])
-        add(LOCATION, location, [sign * size * location for size in _LOCATIONS for sign in (1, -1)], 0.4)
-        spread = np.zeros(cells)
         inner = masses[_FIRST:] / masses[_FIRST:].sum()
         spread[_FIRST:] = location[_FIRST:] ** 2 - inner @ location[_FIRST:] ** 2
-        add(SCALE, spread, [sign * size * spread for size in _SCALES for sign in (1, -1)], 0.15)
-    for cell, share in _watched_cells(reference, masses):
-        score = np.zeros(cells)
-        score[cell] = 1.0
-        if cell == UNSEEN:
-            odds = masses[UNSEEN] / masses.sum()
-            sizes = [math.log(part / (1 - part) * (1 - odds) / odds) for part in _UNSEEN if part > 1.4 * odds]
-            sizes = sizes or [math.log(2)]
-        else:
-            sizes = [sign * size for size in _SHARES for sign in (1, -1)]
-        add(f"cell {cell}", score, [size * score for size in sizes], share)
-    matrix = np.stack(scores, axis=1)
-    shares = masses / masses.sum()
-    matrix = matrix - shares @ matrix
-    tilts = np.stack([tilt for _, tilt, _ in bets], axis=1)
-    stake = np.array([share for *_, share in bets] + [0.15])
-    return Experts(
-        tuple(names),
-        matrix,
-        np.maximum(shares @ matrix**2, 1e-12),
-        tilts,
-        np.exp(tilts),
-        np.array([score for score, *_ in bets]),
-        stake / stake.sum(),
-    )
-
-
-def _watched_cells(reference: ColumnReference, masses: Floats) -> list[tuple[int, float]]:
-    """Return the cells that have experts of their own, and what share of the stake each has."""
-    watched = [(MISSING, 0.15), (UNSEEN, 0.15)]
+        bets.add(LOCATION, location, _both_signs(_LOCATIONS), 0.4)
+        bets.add(SCALE, spread, _both_signs(_SCALES), 0.15)
+    bets.add_cell(MISSING, _both_signs(_SHARES), 0.15)
+    odds = masses[UNSEEN] / (masses.sum() - masses[UNSEEN])
+    rises = [math.log(share / (1 - share) / odds) for share in _UNSEEN if share / (1 - share) > 1.4 * odds]
+    bets.add_cell(UNSEEN, rises or [math.log(2)], 0.15)
     if not reference.ordered:
         largest = np.argsort(-masses[_FIRST:], kind="stable")[:MOST_CATEGORIES] + _FIRST
-        watched += [(int(cell), 0.55 / len(largest)) for cell in sorted(largest)]
-    return watched
+        for cell in sorted(largest.tolist()):
+            bets.add_cell(cell, _both_signs(_SHARES), 0.55 / len(largest))
+    return bets.experts(learner=0.15)
+
+
+@lru_cache(maxsize=4096)
+def experts_of_errors(wrong: int, right: int) -> Experts:
+    """Return the experts for two cells, answers that are wrong and right: each bets on more that are wrong."""
+    bets = _Bets(np.array([wrong + 0.5, right + 0.5]))
+    bets.add_cell(0, _RISES, 1.0)
+    return bets.experts(learner=0.0)
+
+
+def _both_signs(sizes: Sequence[float]) -> list[float]:
+    return [sign * size for size in sizes for sign in (1, -1)]
+
+
+class _Bets:
+    """Collects scores and the strengths with which experts bet on them."""
+
+    def __init__(self, masses: Floats) -> None:
+        self.masses = masses
+        self.names: list[str] = []
+        self.scores: list[Floats] = []
+        self.tilts: list[Floats] = []
+        self.score_of: list[int] = []
+        self.shares: list[float] = []
+
+    def add(self, name: str, score: Floats, strengths: Sequence[float], share: float) -> None:
+        """Add a score and its experts, who have `share` of the stake together."""
+        self.tilts.extend(strength * score for strength in strengths)
+        self.score_of.extend(len(self.names) for _ in strengths)
+        self.shares.extend(share / len(strengths) for _ in strengths)
+        self.names.append(name)
+        self.scores.append(score)
+
+    def add_cell(self, cell: int, strengths: Sequence[float], share: float) -> None:
+        """Add the share of one cell; strengths are logarithms of the ratio of its odds."""
+        self.add(f"cell {cell}", np.eye(len(self.masses))[cell], strengths, share)
+
+    def experts(self, learner: float) -> Experts:
+        """Return the experts and the `learner`, who has that share beside theirs."""
+        shares = self.masses / self.masses.sum()
+        scores = np.stack(self.scores, axis=1)
+        scores = scores - shares @ scores
+        tilts = np.stack(self.tilts, axis=1)
+        stake = np.array([*self.shares, learner])
+        variance = np.maximum(shares @ scores**2, 1e-12)
+        score_of = np.array(self.score_of)
+        return Experts(
+            self.masses,
+            tuple(self.names),
+            scores,
+            variance,
+            tilts,
+            np.exp(tilts),
+            score_of,
+            stake / stake.sum(),
+        )
