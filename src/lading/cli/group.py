@@ -16,6 +16,7 @@ from lading.cli.commands.inspect import inspect
 from lading.cli.commands.inventory import inventory
 from lading.cli.commands.list import list_models
 from lading.cli.commands.matrix import matrix
+from lading.cli.commands.monitor import monitor
 from lading.cli.commands.pack import pack
 from lading.cli.commands.predict import predict
 from lading.cli.commands.pull import pull
@@ -45,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Serve and predict", (serve, predict)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
+    ("Monitoring", (monitor,)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),
     ("Other", (completion, show_help, version)),

@@ -67,7 +67,7 @@ class MetricStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind`` is ``accuracy`` or ``estimated accuracy``; ``slice`` is empty for all rows, else ``city = Oslo``.
     ``labelled`` rows of ``rows`` had a label by now; for an estimate both are the rows that it is of. ``delay_s`` is
-    the median time from an answer to its label, None where it is not known.
+    the median time from an answer to its label, None if it is not known.
     """
 
     kind: str

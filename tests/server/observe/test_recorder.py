@@ -1,4 +1,4 @@
-"""Answered requests, collected and shown as arrays of many rows."""
+"""Answered requests, collected and seen as arrays of many rows."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_a_consumer_that_fails_is_logged_once_and_the_others_go_on(classifier, c
 
 
 def test_a_large_request_is_left_to_a_thread_and_dropped_when_too_many_wait(classifier):
-    shown, gate = [], threading.Event()
+    seen, gate = [], threading.Event()
 
     def wait(chunk: AnswerChunk) -> None:
         gate.wait(60)
-        shown.append(chunk.ids[0])
+        seen.append(chunk.ids[0])
 
     recorder = Recorder([wait])
     job = answered(classifier)
@@ -108,7 +108,7 @@ def test_a_large_request_is_left_to_a_thread_and_dropped_when_too_many_wait(clas
         recorder.observe(exchange(job, number, large=True), 200, 0.001, None)
     assert recorder.dropped >= 20
     gate.set()
-    wait_until(lambda: len(shown) + recorder.dropped == 30)
+    wait_until(lambda: len(seen) + recorder.dropped == 30)
     recorder.close()
 
 

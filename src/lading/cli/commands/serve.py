@@ -139,13 +139,15 @@ def background_tasks(
     """Iterate over the tasks that run beside the server, which itself knows none of them.
 
     A server that follows the releases drives rollouts. Every server that has a registry sends heartbeats to
-    its inventory; one that serves bundles from directories has a registry only if one was chosen.
+    its inventory, and what it counts of live columns; one that serves bundles from directories has a registry
+    only if one was chosen.
     """
     if not refs:
         yield rollout_driver(url)
     if not refs or has_registry or any(isinstance(ref, Ref) for ref in refs):
         yield inventory_heartbeat(url)
         yield column_reports(url)
+        yield monitor_driver(url)
 
 
 def column_reports(url: str) -> BackgroundTask:
@@ -158,6 +160,22 @@ def column_reports(url: str) -> BackgroundTask:
             ColumnReports(url, status.columns).run(stop)
 
     return report
+
+
+def monitor_driver(url: str) -> BackgroundTask:
+    """Return the task that tests the live columns in the registry at `url`, if no other process does."""
+
+    def watch(status: Status, stop: threading.Event) -> None:
+        if status.columns is None:
+            return
+        from lading.monitor.driver import MonitorDriver
+        from lading.registry import Registry
+        from lading.rollout import unique_holder
+
+        with Registry.open(url, at_once=False) as registry:
+            MonitorDriver(registry, unique_holder(status.replica)).run(stop)
+
+    return watch
 
 
 def rollout_driver(url: str) -> BackgroundTask:

@@ -74,7 +74,7 @@ class ColumnWindows:
 
     def add(self, chunk: AnswerChunk) -> None:
         """Count the rows of a chunk; a consumer of `Recorder`."""
-        if not chunk.outputs:
+        if chunk.has_failed:
             return  # What failed says nothing about the model's inputs: it may have been garbage.
         served = chunk.served
         key = (served.name, served.digest, chunk.release)
@@ -139,11 +139,10 @@ class ColumnWindows:
         if take <= 0:
             return
         counted.budget -= take
-        inputs, outputs = chunk.inputs, chunk.outputs
         if take < rows:
-            at = self._random.choice(rows, take, replace=False)
-            inputs = {name: array[at] for name, array in inputs.items()}
-            outputs = {name: array[at] for name, array in outputs.items()}
+            inputs, outputs = chunk.take(take, self._random)
+        else:
+            inputs, outputs = chunk.inputs, chunk.outputs
         counted.inputs.append(inputs)
         counted.outputs.append(outputs)
         counted.buffered += take

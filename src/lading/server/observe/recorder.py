@@ -1,7 +1,7 @@
 """Collects answered requests and shows them, many at a time, to what looks at rows: checks, drift, the log.
 
-The request path appends to a queue. A few hundred requests later, or a tenth of a second, whoever appended
-last turns the queue into arrays of all their rows, because numpy costs as much for one row as for hundreds.
+The request path appends to a queue. A few hundred requests later, or a tenth of a second, the request that
+came last turns the queue into arrays of all their rows: numpy costs as much for one row as for hundreds.
 Requests that are large by themselves are left to a thread. Decides nothing and writes nothing.
 """
 
@@ -14,12 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lading.errors import LadingError
 from lading.server.inference.job import Job
+from lading.server.inference.merging import are_compatible
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
@@ -41,7 +43,7 @@ _Record = tuple[Any, Job, "int | str", float, "LadingError | None"]
 """An exchange that is over, its job, its status, its seconds, and its error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class AnswerChunk:
     """Answered requests of one version, in the order of their answers, with their rows as arrays.
 
@@ -66,9 +68,97 @@ class AnswerChunk:
     outputs: Mapping[str, Array]
 
     @property
+    def has_failed(self) -> bool:
+        """Return whether the requests were not answered with outputs."""
+        return not self.outputs
+
+    @property
     def all_rows(self) -> int:
         """Return how many rows all requests have together."""
         return sum(self.rows)
+
+    def take(
+        self, count: int, random: np.random.Generator
+    ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """Return inputs and outputs of `count` of the rows, drawn at random."""
+        at = random.choice(self.all_rows, count, replace=False)
+        inputs = {name: array[at] for name, array in self.inputs.items()}
+        return inputs, {name: array[at] for name, array in self.outputs.items()}
+
+
+class _RecordedChunk(AnswerChunk):
+    """A chunk of requests as they were recorded: what no consumer asks for is never made."""
+
+    def __init__(  # the dataclass's own would need everything at once
+        self, records: list[_Record], release: int, side: Side, *, answered: bool
+    ) -> None:
+        jobs = [record[1] for record in records]
+        values = {
+            "served": jobs[0].served,
+            "release": release,
+            "side": side,
+            "rows": [job.rows for job in jobs],
+            "_records": records,
+            "_jobs": jobs,
+            "_answered": answered,
+        }
+        self.__dict__.update(values)  # A frozen dataclass sets no attribute.
+
+    _records: list[_Record]
+    _jobs: list[Job]
+    _answered: bool
+
+    @property
+    def has_failed(self) -> bool:
+        """Return whether the requests were not answered with outputs."""
+        return not self._answered
+
+    @cached_property
+    def ids(self) -> list[bytes]:  # as those below, a field that is made on demand
+        return [record[0].request_id for record in self._records]
+
+    @cached_property
+    def statuses(self) -> list[int | str]:
+        return [record[2] for record in self._records]
+
+    @cached_property
+    def errors(self) -> list[str]:
+        if self._answered:
+            return [""] * len(self._records)
+        return ["" if record[4] is None else type(record[4]).__name__ for record in self._records]
+
+    @cached_property
+    def latencies_s(self) -> list[float]:
+        return [record[3] for record in self._records]
+
+    @cached_property
+    def ended_at(self) -> list[float]:
+        # `began` of an exchange is on the clock of `perf_counter`.
+        to_unix = time.time() - time.perf_counter()
+        return [record[0].began + record[3] + to_unix for record in self._records]
+
+    @cached_property
+    def warnings(self) -> list[tuple[str, ...]]:
+        return [record[0].warnings for record in self._records]
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Array]:
+        return _stacked([job.inputs for job in self._jobs])
+
+    @cached_property
+    def outputs(self) -> Mapping[str, Array]:
+        return _stacked([job.outcome for job in self._jobs]) if self._answered else {}  # type: ignore[misc]
+
+    def take(
+        self, count: int, random: np.random.Generator
+    ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """Return inputs and outputs of `count` of the rows, drawn at random."""
+        if len(self._jobs) < self.all_rows or not self._answered:
+            return super().take(count, random)
+        # Of requests of one row each, only those that are drawn are stacked.
+        jobs = [self._jobs[at] for at in random.choice(len(self._jobs), count, replace=False).tolist()]
+        outputs = _stacked([job.outcome for job in jobs])
+        return _stacked([job.inputs for job in jobs]), outputs
 
 
 Consumer = Callable[[AnswerChunk], None]
@@ -90,6 +180,7 @@ class Recorder:
         self._consumers = tuple(consumers)
         self._traffic = traffic
         self._records: deque[_Record] = deque()
+        self._failed: deque[_Record] = deque()
         self._flushing = threading.Lock()
         self._large: queue.Queue[_Record | None] = queue.Queue(_MOST_LARGE)
         self._thread: threading.Thread | None = None
@@ -109,19 +200,21 @@ class Recorder:
         if exchange.reservation is not None:
             self._add_large((exchange, job, status, took_s, error))
             return
-        records = self._records
+        # Outcomes are nearly always outputs. Those of clients that have gone are no error, and none either.
+        records = self._records if type(job.outcome) is dict and error is None else self._failed
         records.append((exchange, job, status, took_s, error))
         if len(records) >= CHUNK_REQUESTS:
             self.flush()
 
     def flush(self) -> None:
         """Show what has been collected; called ten times a second as well, and in any thread."""
-        if not self._records or not self._flushing.acquire(blocking=False):
+        if not (self._records or self._failed) or not self._flushing.acquire(blocking=False):
             return  # Another thread shows it.
         try:
-            records = self._records
-            # Others may append meanwhile: only what is there now is taken, one by one.
-            self._show([records.popleft() for _ in range(len(records))])
+            for records, answered in ((self._records, True), (self._failed, False)):
+                # Others may append meanwhile: what has come by now is taken, one by one.
+                if records:
+                    self._show([records.popleft() for _ in range(len(records))], answered=answered)
         finally:
             self._flushing.release()
 
@@ -144,11 +237,11 @@ class Recorder:
     def _work(self) -> None:
         while (record := self._large.get()) is not None:
             with self._flushing:  # Consumers are called by one thread at a time.
-                self._show([record])
+                self._show([record], answered=type(record[1].outcome) is dict and record[4] is None)
             del record  # Its arrays are not kept until the next one comes.
 
-    def _show(self, records: list[_Record]) -> None:
-        for chunk in self._chunks(records):
+    def _show(self, records: list[_Record], *, answered: bool) -> None:
+        for chunk in self._chunks(records, answered=answered):
             for consumer in self._consumers:
                 try:
                     consumer(chunk)
@@ -160,48 +253,42 @@ class Recorder:
                         self._failures.add(cause)
                         log.exception("answers of %s are not recorded", chunk.served.label)
 
-    def _chunks(self, records: list[_Record]) -> Iterator[AnswerChunk]:
-        groups: dict[Any, list[_Record]] = {}
-        for record in records:
-            job = record[1]
-            # By what can be one array: a version, the same outputs, and failed ones apart.
-            key = (job.served, job.outputs, record[4] is None and type(job.outcome) is dict)
-            groups.setdefault(key, []).append(record)
-        # `began` of an exchange is on the clock of `perf_counter`.
-        to_unix = time.time() - time.perf_counter()
-        for (served, _, answered), alike in groups.items():
-            if served.signature.batched and len(alike) > 1:
-                try:
-                    yield self._chunk(served, alike, to_unix, answered=answered)
-                except ValueError:  # Rows of several sizes, which are no one array.
-                    pass
-                else:
-                    continue
-            for record in alike:
-                yield self._chunk(served, [record], to_unix, answered=answered)
+    def _chunks(self, records: list[_Record], *, answered: bool) -> Iterator[AnswerChunk]:
+        for alike in _alike(records):
+            served = alike[0][1].served
+            traffic = self._traffic(served.name)
+            release, side = 0, ""
+            if traffic is not None:
+                release = traffic.release
+                side = "candidate" if served.version == traffic.candidate else "live"
+            fits = len(alike) == 1 or (served.signature.batched and _fit_together(served, alike))
+            for group in [alike] if fits else [[record] for record in alike]:
+                yield _RecordedChunk(group, release, side, answered=answered)
 
-    def _chunk(
-        self, served: ServedVersion, records: list[_Record], to_unix: float, *, answered: bool
-    ) -> AnswerChunk:
-        jobs = [record[1] for record in records]
-        traffic = self._traffic(served.name)
-        side = ""
-        if traffic is not None:
-            side = "candidate" if served.version == traffic.candidate else "live"
-        return AnswerChunk(
-            served=served,
-            release=traffic.release if traffic is not None else 0,
-            side=side,
-            ids=[record[0].request_id for record in records],
-            rows=[job.rows for job in jobs],
-            statuses=[record[2] for record in records],
-            errors=["" if record[4] is None else type(record[4]).__name__ for record in records],
-            latencies_s=[record[3] for record in records],
-            ended_at=[record[0].began + record[3] + to_unix for record in records],
-            warnings=[record[0].warnings for record in records],
-            inputs=_stacked([job.inputs for job in jobs]),
-            outputs=_stacked([job.outcome for job in jobs]) if answered else {},  # type: ignore[misc]  # dicts
-        )
+
+def _alike(records: list[_Record]) -> list[list[_Record]]:
+    """Return the records by version and by the outputs that were asked for."""
+    first = records[0][1]
+    served, outputs = first.served, first.outputs
+    for record in records:
+        job = record[1]
+        if job.served is not served or job.outputs is not outputs:
+            break
+    else:
+        return [records]  # The usual case: clients of one model ask alike.
+    groups: dict[object, list[_Record]] = {}
+    for record in records:
+        job = record[1]
+        groups.setdefault((job.served, job.outputs), []).append(record)
+    return list(groups.values())
+
+
+def _fit_together(served: ServedVersion, records: list[_Record]) -> bool:
+    """Return whether the rows of all requests have one size, so that they can be one array."""
+    if served.signature.fixed_rows:
+        return True
+    first = records[0][1]
+    return all(are_compatible(first, record[1]) for record in records)
 
 
 def _stacked(arrays: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:

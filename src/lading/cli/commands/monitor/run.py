@@ -1,0 +1,48 @@
+"""``lading monitor run``: a process that watches the models and serves nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import open_registry, registry_option
+
+
+@click.command(
+    "run",
+    short_help="Watch the models until stopped.",
+    cls=Command,
+    examples=("lading monitor run",),
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    help="Lowest level to log.",
+)
+@registry_option
+def run(log_level: str, registry: str | None) -> None:
+    """Test what servers have counted of live columns, and raise alarms, until SIGTERM or Ctrl-C.
+
+    Any number of processes may do this: one is active at a time, and if it dies, another takes over and
+    continues from there. `lading serve` with a registry does the same.
+    """
+    from lading.blobs.os_errors import read_only
+    from lading.logs import set_up_logging
+    from lading.monitor.driver import MonitorDriver
+    from lading.rollout import unique_holder
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    set_up_logging(log_level)
+    with open_registry(registry) as opened:
+        if opened.read_only:
+            raise read_only(opened.where)
+        holder = unique_holder()
+        printing.info(f"`{holder}` is ready to watch; Ctrl-C stops it")
+        MonitorDriver(opened, holder).run(stop)

@@ -1,0 +1,186 @@
+"""The monitor's driver: reads windows of columns, tests them, and writes alarms, under a lease.
+
+One process at a time drives. What it has tested is stored with the mark up to which it has read, in one
+transaction: a driver that is killed is followed by one that reads the same windows again, once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lading.errors import RegistryReadOnly, RegistryUnavailable
+from lading.monitor.series import GRACE_S, SLOT_S, Series, SeriesState
+
+if TYPE_CHECKING:
+    from lading.alarms import Alarm
+    from lading.profile.live import ColumnWindow
+    from lading.registry import Registry
+
+log = logging.getLogger("lading.monitor")
+
+LEASE = "monitor"
+LEASE_S = 20.0
+ALPHA = 0.01
+"""The share of models that ever have a false alarm of drift, however often they are looked at."""
+
+INTERVAL_S = 5.0
+_MARK = "mark"
+_SAVE_EVERY_S = 60.0
+_FORGOTTEN_AFTER_S = 7 * 86400.0
+_WINDOWS_A_READ = 1000
+
+OnTurn = Callable[[bool, Mapping[str, Series]], None]
+"""Called after each turn with whether this process leads, and the series by key."""
+
+
+class MonitorDriver:
+    """Drives the tests of every model in a registry while it holds the lease. Its time is the catalog's."""
+
+    def __init__(  # noqa: PLR0913 - one keyword per interval, and the clock
+        self,
+        registry: Registry,
+        holder: str,
+        *,
+        alpha: float = ALPHA,
+        slot_s: float = SLOT_S,
+        grace_s: float = GRACE_S,
+        interval_s: float = INTERVAL_S,
+        clock: Callable[[], float] | None = None,
+        report: OnTurn | None = None,
+    ) -> None:
+        self._registry = registry
+        self._holder = holder
+        self._alpha = alpha
+        self._slot_s = slot_s
+        self._grace_s = grace_s
+        self._interval_s = interval_s
+        self._clock = clock or registry.fleet.now
+        self._report = report
+        self._leading = False
+        self._series: dict[str, Series] = {}
+        self._mark = 0
+        self._saved_mark = 0
+        self._save_due_at = 0.0
+        self._unknown: set[str] = set()  # Digests of profiles that the catalog does not have.
+
+    def turn(self) -> list[Alarm]:
+        """Read new windows and test what is complete, if this process leads; return alarms that changed."""
+        leading = self._registry.fleet.lease(LEASE, self._holder, LEASE_S)
+        if leading != self._leading:
+            self._leading = leading
+            log.info("%s", "watching the models" if leading else "another process watches the models")
+            if leading:
+                self._load()
+        if not leading:
+            self._series = {}
+            self._tell()
+            return []
+        self._read()
+        now = self._clock()
+        changed = [alarm for series in self._series.values() for alarm in self._test(series, now)]
+        removed = self._forget(now, changed)
+        if changed or removed or (self._mark != self._saved_mark and time.monotonic() >= self._save_due_at):
+            self._save(changed, removed)
+        self._tell()
+        return changed
+
+    def run(self, stop: threading.Event) -> None:
+        """Take turns until `stop` is set; tests wait while the catalog is unreachable.
+
+        Returns at once if the registry is read-only.
+        """
+        unreachable = False
+        while not stop.is_set():
+            try:
+                self.turn()
+                unreachable = False
+            except RegistryReadOnly as error:
+                log.warning("no model is watched from here: %s", error.message)
+                return
+            except RegistryUnavailable as error:
+                # Once for an outage, and not with every turn.
+                if not unreachable:
+                    log.warning("catalog unreachable; the monitor waits: %s", error.message)
+                unreachable = True
+            except Exception:
+                # The edge of a thread: without this nothing would be watched any more, and nobody would know.
+                log.exception("a turn of the monitor failed; the next one begins where it stood")
+                self._leading = False  # What is in memory may be half of a turn: it is loaded again.
+            stop.wait(self._interval_s)
+        self._end()
+
+    def _end(self) -> None:
+        if not self._leading:
+            return
+        try:
+            self._save([], [])
+            self._registry.fleet.release_lease(LEASE, self._holder)
+        except RegistryUnavailable:
+            log.info("the lease could not be released; it expires by itself")
+
+    def _load(self) -> None:
+        states = self._registry.monitoring.states("monitor")
+        self._mark = self._saved_mark = int(states.pop(_MARK, "0"))
+        self._series = {}
+        for body in states.values():
+            self._open(msgspec.json.decode(body, type=SeriesState))
+
+    def _open(self, state: SeriesState) -> Series | None:
+        profile = self._registry.monitoring.profile(state.profile)
+        if profile is None:
+            if state.profile not in self._unknown:
+                self._unknown.add(state.profile)
+                log.error("%s: the profile %s is not in the catalog", state.name, state.profile)
+            return None
+        series = Series(state, profile, alpha=self._alpha, slot_s=self._slot_s, grace_s=self._grace_s)
+        self._series[state.key] = series
+        return series
+
+    def _read(self) -> None:
+        while True:
+            mark, windows = self._registry.monitoring.windows_after(self._mark, _WINDOWS_A_READ)
+            for window in windows:
+                series = self._series_of(window)
+                if series is not None:
+                    series.add(window)
+            self._mark = mark
+            if len(windows) < _WINDOWS_A_READ:
+                return
+
+    def _series_of(self, window: ColumnWindow) -> Series | None:
+        state = SeriesState(window.name, window.version, window.digest, window.profile)
+        return self._series.get(state.key) or self._open(state)
+
+    def _test(self, series: Series, now: float) -> list[Alarm]:
+        changed = series.test(now)
+        for at, alarm in enumerate(changed):
+            if alarm.is_open:
+                windows = self._registry.monitoring.windows(alarm.name, since=alarm.began_at)
+                changed[at] = alarm = series.explain(alarm, windows)
+                log.warning("%s:%d has drifted: %s", alarm.name, alarm.version, alarm.text)
+            else:
+                log.info("%s:%d: `%s` is as the reference again", alarm.name, alarm.version, alarm.subject)
+        return changed
+
+    def _forget(self, now: float, changed: list[Alarm]) -> list[str]:
+        """Return the keys of series of which nothing came for long; their alarms end."""
+        old = [key for key, series in self._series.items() if now - series.state.last_at > _FORGOTTEN_AFTER_S]
+        for key in old:
+            changed += self._series.pop(key).close(now)
+        return old
+
+    def _save(self, changed: list[Alarm], removed: list[str]) -> None:
+        states = {key: msgspec.json.encode(series.state).decode() for key, series in self._series.items()}
+        states[_MARK] = str(self._mark)
+        self._registry.monitoring.save("monitor", states, removed, changed)
+        self._saved_mark, self._save_due_at = self._mark, time.monotonic() + _SAVE_EVERY_S
+
+    def _tell(self) -> None:
+        if self._report is not None:
+            self._report(self._leading, self._series)

@@ -1,0 +1,199 @@
+"""The tests of one version's columns over time: windows go in, alarms come out. Reads no catalog and no clock.
+
+Windows of all replicas are added up by slots of a minute. A slot is tested once, when no more windows of it
+are expected; one that comes later counts in the next. A series is plain data: stored and resumed, it goes on
+as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from lading.alarms import Alarm
+from lading.monitor.discoveries import alarm_of
+from lading.monitor.distances import psi
+from lading.monitor.drift import ColumnReference, DriftState, advance
+from lading.monitor.wording import describe
+from lading.profile import ColumnProfile, Profile
+from lading.profile.live import ColumnWindow
+
+SLOT_S = 60.0
+GRACE_S = 45.0
+"""How long after its end a slot waits for windows: they last half a minute, and are on their way for seconds."""
+
+_RECENT_S = 3600.0
+_CALM_PSI = 0.05
+_CALM_ROWS = 500
+
+Counts = list[list[int]]
+"""Rows by column and cell."""
+
+
+class Slot(msgspec.Struct):
+    """Windows that began within one slot, added up; ``at`` is when it begins."""
+
+    at: float
+    counts: Counts
+    rows: int = 0
+    release: int = 0
+
+
+class Recent(msgspec.Struct):
+    """What is known of a column since its alarm: its counts of about the last hour, and the alarm."""
+
+    alarm: Alarm
+    counts: list[float]
+
+
+class SeriesState(msgspec.Struct):
+    """Everything that a series must remember, as JSON.
+
+    ``tests`` and ``alarms`` are by the name of the column. ``tested_until`` is the end of the last slot that
+    was tested, 0 before the first.
+    """
+
+    name: str
+    version: int
+    digest: str
+    profile: str
+    release: int = 0
+    tested_until: float = 0.0
+    last_at: float = 0.0
+    tests: dict[str, DriftState] = {}
+    alarms: dict[str, Recent] = {}
+    pending: dict[str, Slot] = {}
+
+    @property
+    def key(self) -> str:
+        """Return what identifies the series: a version by its digest, and what it is compared with."""
+        return f"{self.name}/{self.digest[-16:]}/{self.profile[-16:]}"
+
+
+class Series:
+    """The tests of one version of a model against one profile. `alpha` is the share of false alarms."""
+
+    def __init__(
+        self, state: SeriesState, profile: Profile, *, alpha: float, slot_s: float, grace_s: float
+    ) -> None:
+        self.state = state
+        self.profile = profile
+        self._alpha = alpha
+        self._slot_s = slot_s
+        self._grace_s = grace_s
+        self._columns = list(profile.columns())
+        self._references = [ColumnReference.of(column) for column in self._columns]
+
+    def add(self, window: ColumnWindow) -> None:
+        """Add a window; it must be new."""
+        state = self.state
+        at = math.floor(window.at / self._slot_s) * self._slot_s
+        at = max(at, state.tested_until)
+        slot = state.pending.get(str(at))
+        if slot is None:
+            empty = [[0] * len(column.counts) for column in self._columns]
+            slot = state.pending[str(at)] = Slot(at, empty)
+        for total, counts in zip(slot.counts, window.counts, strict=True):
+            for cell, count in enumerate(counts):
+                total[cell] += count
+        slot.rows += window.rows
+        slot.release = max(slot.release, window.release)
+        state.last_at = max(state.last_at, window.at + window.seconds)
+
+    def test(self, now: float) -> list[Alarm]:
+        """Test the slots that are complete at the Unix time `now`; return the alarms that changed."""
+        due = [
+            slot
+            for slot in sorted(self.state.pending.values(), key=lambda slot: slot.at)
+            if slot.at + self._slot_s + self._grace_s <= now
+        ]
+        return [alarm for slot in due for alarm in self._test(slot)]
+
+    def _test(self, slot: Slot) -> Iterator[Alarm]:
+        state = self.state
+        del state.pending[str(slot.at)]
+        state.tested_until, state.release = slot.at + self._slot_s, max(state.release, slot.release)
+        for column, reference, counts in zip(self._columns, self._references, slot.counts, strict=True):
+            if not is_tested(column):
+                continue
+            test = state.tests.get(column.name) or DriftState.start(reference, self._slot_s)
+            state.tests[column.name] = advance(test, reference, counts, at=slot.at, seconds=self._slot_s)
+            recent = state.alarms.get(column.name)
+            if recent is not None:
+                yield from self._follow(column, recent, counts, slot)
+        for name in alarm_of(state.tests, self._alpha):
+            if name not in state.alarms:
+                yield self._raise(name, slot)
+
+    def _raise(self, name: str, slot: Slot) -> Alarm:
+        """Return the alarm of a column whose test has just become certain; `explain` adds the words."""
+        state, test = self.state, self.state.tests[name]
+        column = self.profile.column(name)
+        assert column is not None  # Tests are of its columns.
+        alarm = Alarm(
+            id=secrets.token_hex(8),
+            name=state.name,
+            version=state.version,
+            digest=state.digest,
+            release=state.release,
+            kind="drift",
+            subject=name,
+            began_at=test.began_at if test.began_at is not None else slot.at,
+            raised_at=slot.at + self._slot_s,
+            value=test.log_e,
+            text="",
+        )
+        state.alarms[name] = Recent(alarm, [0.0] * len(column.counts))
+        return alarm
+
+    def explain(self, alarm: Alarm, windows: Sequence[ColumnWindow]) -> Alarm:
+        """Return `alarm` with what changed in words, by the `windows` of its column since it began."""
+        names = [column.name for column in self._columns]
+        at = names.index(alarm.subject)
+        column = self._columns[at]
+        live = [0] * len(column.counts)
+        for window in windows:
+            if window.profile == self.state.profile and window.digest == self.state.digest:
+                for cell, count in enumerate(window.counts[at]):
+                    live[cell] += count
+        text = f"`{column.name}` {describe(column, live)}"
+        explained = msgspec.structs.replace(alarm, value=psi(column.counts, live), text=text)
+        self.state.alarms[alarm.subject].alarm = explained
+        return explained
+
+    def _follow(
+        self, column: ColumnProfile, recent: Recent, counts: list[int], slot: Slot
+    ) -> Iterator[Alarm]:
+        """End the alarm of a column that has long been as the reference again."""
+        kept = math.exp(-self._slot_s / _RECENT_S)
+        recent.counts = [kept * before + now for before, now in zip(recent.counts, counts, strict=True)]
+        lasted_s = slot.at + self._slot_s - recent.alarm.raised_at
+        if lasted_s < _RECENT_S or sum(recent.counts) < _CALM_ROWS:
+            return
+        if psi(column.counts, recent.counts) < _CALM_PSI:
+            del self.state.alarms[column.name]
+            # Its evidence is spent: only a new change raises it again.
+            self.state.tests.pop(column.name)
+            yield msgspec.structs.replace(recent.alarm, ended_at=slot.at + self._slot_s)
+
+    def close(self, now: float) -> list[Alarm]:
+        """Return the open alarms, ended at `now`: nothing comes of this version any more."""
+        ended = [msgspec.structs.replace(recent.alarm, ended_at=now) for recent in self.state.alarms.values()]
+        self.state.alarms = {}
+        return ended
+
+    def distances(self) -> Mapping[str, float]:
+        """Return the population stability index of the columns that alarm, over about the last hour."""
+        return {
+            name: psi(column.counts, recent.counts)
+            for name, recent in self.state.alarms.items()
+            if (column := self.profile.column(name)) is not None and sum(recent.counts)
+        }
+
+
+def is_tested(column: ColumnProfile) -> bool:
+    """Return whether a column should stay as it was: times go on, and what was never seen has no reference."""
+    return column.kind != "timestamp" and column.rows > 0

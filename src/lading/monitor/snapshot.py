@@ -1,0 +1,190 @@
+"""What the catalog knows of a model's live columns, as one `ModelStatus`. Tests nothing: the driver has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lading.monitor.distances import jensen_shannon, psi
+from lading.monitor.driver import ALPHA, LEASE
+from lading.monitor.metrics import metrics_of
+from lading.monitor.series import SeriesState, is_tested
+from lading.monitor.status import ColumnPoint, ColumnStatus, ModelStatus
+from lading.monitor.wording import describe
+from lading.profile import MISSING, ColumnProfile, Profile
+from lading.profile.live import ColumnWindow, merged
+
+if TYPE_CHECKING:
+    from lading.registry import Registry
+
+_PARTS = 48
+_LEAST_ROWS = 100
+"""Fewer rows are no share to speak of: what differs in words is said of more."""
+
+SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
+
+
+@dataclass(frozen=True)
+class _Period:
+    since: float
+    until: float
+
+    def parts(self) -> Iterator[tuple[float, float]]:
+        length = (self.until - self.since) / _PARTS
+        for part in range(_PARTS):
+            yield self.since + part * length, length
+
+
+def snapshot(
+    registry: Registry, name: str, since: float, until: float, *, version: int | None = None
+) -> ModelStatus:
+    """Return what is known of a model between two Unix times: of `version`, else of the one seen last.
+
+    Raises `ModelNotFound`, `VersionNotFound`.
+    """
+    registry.versions(name)  # Raises for a name that nobody has pushed.
+    windows = registry.monitoring.windows(name, since, until)
+    if version is not None:
+        windows = [window for window in windows if window.version == version]
+    if not windows:
+        return _nothing(registry, name, since, until, version)
+    newest = windows[-1]
+    ours = [each for each in windows if (each.digest, each.profile) == (newest.digest, newest.profile)]
+    profile = registry.monitoring.profile(newest.profile)
+    assert profile is not None  # Stored before the first window that names it.
+    state = _state(registry, newest)
+    alarms = [
+        alarm
+        for alarm in registry.monitoring.alarms(name)
+        if alarm.digest == newest.digest and (alarm.is_open or alarm.ended_at >= since)
+    ]
+    columns = tuple(_columns(profile, ours, state, _Period(since, until)))
+    metrics, unknown = metrics_of(registry, name, newest.digest, profile, ours, (since, until))
+    return ModelStatus(
+        name=name,
+        version=newest.version,
+        digest=newest.digest,
+        release=max(window.release for window in ours),
+        owner=_owner(registry, name, newest.version),
+        since=since,
+        until=until,
+        reference=SOURCES[profile.source],
+        reference_rows=profile.rows,
+        rows=sum(window.rows for window in ours),
+        seen=sum(window.seen for window in ours),
+        replicas=tuple(sorted({window.replica for window in ours})),
+        alpha=ALPHA,
+        columns=columns,
+        metrics=metrics,
+        alarms=tuple(alarms),
+        unknown=(*_unknown(registry, profile, state), *unknown),
+    )
+
+
+def _state(registry: Registry, window: ColumnWindow) -> SeriesState | None:
+    key = SeriesState(window.name, window.version, window.digest, window.profile).key
+    body = registry.monitoring.states("monitor").get(key)
+    return msgspec.json.decode(body, type=SeriesState) if body is not None else None
+
+
+def _owner(registry: Registry, name: str, version: int) -> str:
+    return next((each.owner for each in registry.versions(name) if each.version == version), "")
+
+
+def _nothing(registry: Registry, name: str, since: float, until: float, version: int | None) -> ModelStatus:
+    """Return the status of a model of which nothing was counted in the period."""
+    return ModelStatus(
+        name=name,
+        version=version or 0,
+        digest="",
+        release=0,
+        owner="",
+        since=since,
+        until=until,
+        reference="",
+        reference_rows=0,
+        rows=0,
+        seen=0,
+        replicas=(),
+        alpha=ALPHA,
+        alarms=tuple(alarm for alarm in registry.monitoring.alarms(name) if alarm.is_open),
+        unknown=(
+            "no row was counted in this period: no server that has this registry answered for the model, it "
+            "runs with `--drift off`, or its bundle has no profile (packed before, or with `--no-profile`)",
+        ),
+    )
+
+
+def _unknown(registry: Registry, profile: Profile, state: SeriesState | None) -> Iterator[str]:
+    """Return what cannot be said of columns, and why."""
+    if registry.fleet.lease_holder(LEASE) is None:
+        yield "no process tests the columns now: `lading monitor run`, or a server that has this registry"
+    elif state is None or not state.tests:
+        yield "no column has been tested yet: the first test comes two minutes after the first request"
+    if profile.source == "samples":
+        yield (
+            f"the reference is {profile.rows} golden samples, which is little: "
+            "pack with `--reference` to compare with the training data"
+        )
+
+
+def _columns(
+    profile: Profile, windows: Sequence[ColumnWindow], state: SeriesState | None, period: _Period
+) -> Iterator[ColumnStatus]:
+    totals = merged(windows)
+    parts = list(_by_part(windows, period))
+    of_inputs = len(profile.inputs)
+    for at, (column, live) in enumerate(zip(profile.columns(), totals, strict=True)):
+        test = state.tests.get(column.name) if state is not None else None
+        recent = state.alarms.get(column.name) if state is not None else None
+        rows = sum(live)
+        yield ColumnStatus(
+            name=column.name,
+            tensor=column.tensor,
+            kind=column.kind,
+            is_output=at >= of_inputs,
+            cells=tuple(column.label(cell) for cell in range(len(column.counts))),
+            bounds=column.bounds,
+            reference=column.counts,
+            live=tuple(live),
+            rows=rows,
+            minimum=column.minimum,
+            maximum=column.maximum,
+            psi=psi(column.counts, live) if rows else None,
+            jensen_shannon=jensen_shannon(column.counts, live) if rows else None,
+            log_e=test.log_e if test is not None else None,
+            began_at=recent.alarm.began_at if recent is not None else None,
+            is_alarming=recent is not None,
+            is_tested=is_tested(column),
+            change=describe(column, live) if recent is not None and rows >= _LEAST_ROWS else "",
+            history=tuple(_history(column, at, parts)),
+        )
+
+
+_Part = tuple[float, float, list[list[int]]]
+"""When a part of the period begins, its seconds, and the counts by column."""
+
+
+def _by_part(windows: Sequence[ColumnWindow], period: _Period) -> Iterator[_Part]:
+    """Return the parts of the period that have windows, with their counts."""
+    for at, seconds in period.parts():
+        within = [window for window in windows if at <= window.at < at + seconds]
+        if within:
+            yield at, seconds, merged(within)
+
+
+def _history(column: ColumnProfile, number: int, parts: Sequence[_Part]) -> Iterator[ColumnPoint]:
+    for at, seconds, counts in parts:
+        live = counts[number]
+        rows = sum(live)
+        if rows:
+            yield ColumnPoint(
+                at=at,
+                seconds=seconds,
+                rows=rows,
+                psi=psi(column.counts, live),
+                missing_share=live[MISSING] / rows,
+            )
