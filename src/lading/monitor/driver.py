@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from lading.errors import RegistryReadOnly, RegistryUnavailable
+from lading.monitor.discoveries import ALPHA
 from lading.monitor.series import GRACE_S, SLOT_S, Series, SeriesState
 
 if TYPE_CHECKING:
@@ -26,17 +28,15 @@ log = logging.getLogger("lading.monitor")
 
 LEASE = "monitor"
 LEASE_S = 20.0
-ALPHA = 0.01
-"""The share of models that ever have a false alarm of drift, however often they are looked at."""
-
 INTERVAL_S = 5.0
 _MARK = "mark"
 _SAVE_EVERY_S = 60.0
 _FORGOTTEN_AFTER_S = 7 * 86400.0
 _WINDOWS_A_READ = 1000
 
-OnTurn = Callable[[bool, Mapping[str, Series]], None]
-"""Called after each turn with whether this process leads, and the series by key."""
+OnTurn = Callable[[bool, Mapping[str, Mapping[str, float]], Mapping[tuple[str, str], int]], None]
+"""Called after each turn with whether this process leads, the PSI of columns by model, and how many alarms
+are open by model and kind."""
 
 
 class MonitorDriver:
@@ -182,5 +182,16 @@ class MonitorDriver:
         self._saved_mark, self._save_due_at = self._mark, time.monotonic() + _SAVE_EVERY_S
 
     def _tell(self) -> None:
-        if self._report is not None:
-            self._report(self._leading, self._series)
+        if self._report is None:
+            return
+        # Of several versions of a model, such as live and candidate, the one that was asked last.
+        latest = {
+            series.state.name: series
+            for series in sorted(self._series.values(), key=lambda series: series.state.last_at)
+        }
+        alarms = Counter(
+            (alarm.name, alarm.kind)
+            for series in self._series.values()
+            for alarm in series.state.alarms.values()
+        )
+        self._report(self._leading, {name: series.distances() for name, series in latest.items()}, alarms)

@@ -42,18 +42,11 @@ class Slot(msgspec.Struct):
     release: int = 0
 
 
-class Recent(msgspec.Struct):
-    """What is known of a column since its alarm: its counts of about the last hour, and the alarm."""
-
-    alarm: Alarm
-    counts: list[float]
-
-
 class SeriesState(msgspec.Struct):
     """Everything that a series must remember, as JSON.
 
-    ``tests`` and ``alarms`` are by the name of the column. ``tested_until`` is the end of the last slot that
-    was tested, 0 before the first.
+    ``tests``, ``recent`` (rows by cell of about the last hour) and ``alarms`` are by the name of the column.
+    ``tested_until`` is the end of the last slot that was tested, 0 before the first.
     """
 
     name: str
@@ -64,7 +57,8 @@ class SeriesState(msgspec.Struct):
     tested_until: float = 0.0
     last_at: float = 0.0
     tests: dict[str, DriftState] = {}
-    alarms: dict[str, Recent] = {}
+    recent: dict[str, list[float]] = {}
+    alarms: dict[str, Alarm] = {}
     pending: dict[str, Slot] = {}
 
     @property
@@ -121,9 +115,13 @@ class Series:
                 continue
             test = state.tests.get(column.name) or DriftState.start(reference, self._slot_s)
             state.tests[column.name] = advance(test, reference, counts, at=slot.at, seconds=self._slot_s)
-            recent = state.alarms.get(column.name)
-            if recent is not None:
-                yield from self._follow(column, recent, counts, slot)
+            recent = state.recent.get(column.name) or [0.0] * len(counts)
+            kept = math.exp(-self._slot_s / _RECENT_S)
+            recent = [kept * before + new for before, new in zip(recent, counts, strict=True)]
+            state.recent[column.name] = recent
+            alarm = state.alarms.get(column.name)
+            if alarm is not None and self._is_calm(column, alarm, recent, slot):
+                yield self._end(alarm, slot)
         for name in alarm_of(state.tests, self._alpha):
             if name not in state.alarms:
                 yield self._raise(name, slot)
@@ -131,8 +129,6 @@ class Series:
     def _raise(self, name: str, slot: Slot) -> Alarm:
         """Return the alarm of a column whose test has just become certain; `explain` adds the words."""
         state, test = self.state, self.state.tests[name]
-        column = self.profile.column(name)
-        assert column is not None  # Tests are of its columns.
         alarm = Alarm(
             id=secrets.token_hex(8),
             name=state.name,
@@ -146,7 +142,7 @@ class Series:
             value=test.log_e,
             text="",
         )
-        state.alarms[name] = Recent(alarm, [0.0] * len(column.counts))
+        state.alarms[name] = alarm
         return alarm
 
     def explain(self, alarm: Alarm, windows: Sequence[ColumnWindow]) -> Alarm:
@@ -161,36 +157,34 @@ class Series:
                     live[cell] += count
         text = f"`{column.name}` {describe(column, live)}"
         explained = msgspec.structs.replace(alarm, value=psi(column.counts, live), text=text)
-        self.state.alarms[alarm.subject].alarm = explained
+        self.state.alarms[alarm.subject] = explained
         return explained
 
-    def _follow(
-        self, column: ColumnProfile, recent: Recent, counts: list[int], slot: Slot
-    ) -> Iterator[Alarm]:
-        """End the alarm of a column that has long been as the reference again."""
-        kept = math.exp(-self._slot_s / _RECENT_S)
-        recent.counts = [kept * before + now for before, now in zip(recent.counts, counts, strict=True)]
-        lasted_s = slot.at + self._slot_s - recent.alarm.raised_at
-        if lasted_s < _RECENT_S or sum(recent.counts) < _CALM_ROWS:
-            return
-        if psi(column.counts, recent.counts) < _CALM_PSI:
-            del self.state.alarms[column.name]
-            # Its evidence is spent: only a new change raises it again.
-            self.state.tests.pop(column.name)
-            yield msgspec.structs.replace(recent.alarm, ended_at=slot.at + self._slot_s)
+    def _is_calm(self, column: ColumnProfile, alarm: Alarm, recent: Sequence[float], slot: Slot) -> bool:
+        """Return whether a column has been as the reference again for long enough to say so."""
+        lasted_s = slot.at + self._slot_s - alarm.raised_at
+        if lasted_s < _RECENT_S or sum(recent) < _CALM_ROWS:
+            return False
+        return psi(column.counts, recent) < _CALM_PSI
+
+    def _end(self, alarm: Alarm, slot: Slot) -> Alarm:
+        """Return `alarm`, ended; its evidence is spent, and only a new change raises another."""
+        del self.state.alarms[alarm.subject]
+        del self.state.tests[alarm.subject]
+        return msgspec.structs.replace(alarm, ended_at=slot.at + self._slot_s)
 
     def close(self, now: float) -> list[Alarm]:
         """Return the open alarms, ended at `now`: nothing comes of this version any more."""
-        ended = [msgspec.structs.replace(recent.alarm, ended_at=now) for recent in self.state.alarms.values()]
+        ended = [msgspec.structs.replace(alarm, ended_at=now) for alarm in self.state.alarms.values()]
         self.state.alarms = {}
         return ended
 
     def distances(self) -> Mapping[str, float]:
-        """Return the population stability index of the columns that alarm, over about the last hour."""
+        """Return the population stability index of each column over about the last hour, by name."""
         return {
-            name: psi(column.counts, recent.counts)
-            for name, recent in self.state.alarms.items()
-            if (column := self.profile.column(name)) is not None and sum(recent.counts)
+            column.name: psi(column.counts, recent)
+            for column in self._columns
+            if sum(recent := self.state.recent.get(column.name, ()))
         }
 
 

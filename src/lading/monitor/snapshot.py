@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lading.monitor.distances import jensen_shannon, psi
-from lading.monitor.driver import ALPHA, LEASE
+from lading.monitor.discoveries import ALPHA
+from lading.monitor.driver import LEASE
 from lading.monitor.metrics import metrics_of
 from lading.monitor.series import SeriesState, is_tested
 from lading.monitor.status import ColumnPoint, ColumnStatus, ModelStatus
@@ -139,7 +140,7 @@ def _columns(
     of_inputs = len(profile.inputs)
     for at, (column, live) in enumerate(zip(profile.columns(), totals, strict=True)):
         test = state.tests.get(column.name) if state is not None else None
-        recent = state.alarms.get(column.name) if state is not None else None
+        alarm = state.alarms.get(column.name) if state is not None else None
         rows = sum(live)
         yield ColumnStatus(
             name=column.name,
@@ -156,10 +157,10 @@ def _columns(
             psi=psi(column.counts, live) if rows else None,
             jensen_shannon=jensen_shannon(column.counts, live) if rows else None,
             log_e=test.log_e if test is not None else None,
-            began_at=recent.alarm.began_at if recent is not None else None,
-            is_alarming=recent is not None,
+            began_at=alarm.began_at if alarm is not None else None,
+            is_alarming=alarm is not None,
             is_tested=is_tested(column),
-            change=describe(column, live) if recent is not None and rows >= _LEAST_ROWS else "",
+            change=describe(column, live) if alarm is not None and rows >= _LEAST_ROWS else "",
             history=tuple(_history(column, at, parts)),
         )
 

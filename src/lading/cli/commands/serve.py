@@ -173,7 +173,8 @@ def monitor_driver(url: str) -> BackgroundTask:
         from lading.rollout import unique_holder
 
         with Registry.open(url, at_once=False) as registry:
-            MonitorDriver(registry, unique_holder(status.replica)).run(stop)
+            holder = unique_holder(status.replica)
+            MonitorDriver(registry, holder, report=status.report_monitor).run(stop)
 
     return watch
 

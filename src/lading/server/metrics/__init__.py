@@ -26,6 +26,14 @@ from lading.server.metrics.counts import (
 )
 from lading.server.metrics.layout import Layout
 from lading.server.metrics.model_processes import PROCESSES, ModelProcesses, ProcessCounts, model_processes
+from lading.server.metrics.monitoring import (
+    ALARMS,
+    DRIFT,
+    TURN,
+    MonitorGauges,
+    MonitorStatus,
+    monitor_status,
+)
 from lading.server.metrics.run_marks import RUNNING, run_marks
 from lading.server.metrics.shared_memory import Counters, CounterStore, Name, PrivateCounters, WorkerCounters
 
@@ -71,7 +79,10 @@ _STATM = Path("/proc/self/statm")
 
 def is_gauge(name: Name) -> bool:
     """Return whether counters say how things are now; all others count, and outlive their worker."""
-    return name[0] in (_VERSION, _PROCESS, _DRIVER, _VERDICT, RUNNING, PROCESSES)
+    return name[0] in (
+        *(_VERSION, _PROCESS, _DRIVER, _VERDICT, RUNNING, PROCESSES),
+        *(TURN, DRIFT, ALARMS),
+    )
 
 
 @dataclass(slots=True)
@@ -151,6 +162,7 @@ class Summary:
     replays: tuple[ReplayStatus, ...] = ()
     grpc_ended: dict[str, int] = field(default_factory=dict)
     model_processes: tuple[ModelProcesses, ...] = ()
+    monitor: MonitorStatus | None = None
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -185,6 +197,7 @@ class Metrics:
         self._cpu = self._store.counters((_CPU,), 1)
         self._cpu_before_s = self._cpu[0]
         self._processes = ProcessCounts(self._store)
+        self.monitor = MonitorGauges(self._store)
         plane.on_run = self._count_run
         plane.marks_of = partial(run_marks, self._store)
 
@@ -247,6 +260,7 @@ class Metrics:
             replays=tuple(self._replays()),
             grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
             model_processes=tuple(model_processes(workers, sums)),
+            monitor=monitor_status(workers),
         )
 
     def count_grpc_ended(self, reason: str) -> None:

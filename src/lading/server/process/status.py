@@ -62,6 +62,15 @@ class Status:
         """Show in the metrics whether this process drives the rollouts, and its last verdicts by model."""
         self._metrics.publish_driver(leading, verdicts)
 
+    def report_monitor(
+        self,
+        leading: bool,
+        drift: Mapping[str, Mapping[str, float]],
+        alarms: Mapping[tuple[str, str], int],
+    ) -> None:
+        """Show in the metrics whether this process drives the monitor, the PSI of columns, and alarms."""
+        self._metrics.monitor.publish(leading, drift, alarms)
+
     def models(self) -> tuple[ReplicaModel, ...]:
         """List every version that is present, ready or not, with its state and requests over all workers."""
         summary = self._metrics.summary()
