@@ -152,6 +152,7 @@ def busy_page(iris: ServedVersion, monkeypatch, runtime_in_python: PythonRuntime
     plane = client.app.pipeline.plane
     plane.releases, plane.readiness.catalog_answered_at = (canary(),), 1.0
     client.app.metrics.publish_driver(True, {"iris": "hold"})
+    client.app.metrics.monitor.publish(True, {"iris": {"age": 0.3}}, {("iris", "drift"): 1})
     client.app.metrics.count_grpc_ended("stream_idle")
     monkeypatch.setattr(iris, "replayed", Replayed(16, 0.01, 1e-7))
     with monkeypatch.context() as patch:
