@@ -41,10 +41,10 @@ def distances(reference: Sequence[int], counts: Sequence[int]) -> Distances | No
     return Distances(
         rows=int(rows),
         psi=psi(reference, counts),
-        expected_psi=(sum(count > 0 for count in reference) - 1) * (1 / rows + 1 / of),
+        expected_psi=float((sum(count > 0 for count in reference) - 1) * (1 / rows + 1 / of)),
         jensen_shannon=jensen_shannon(reference, counts),
-        missing_share=counts[MISSING] / rows,
-        unseen_share=counts[UNSEEN] / rows,
+        missing_share=float(counts[MISSING] / rows),
+        unseen_share=float(counts[UNSEEN] / rows),
     )
 
 

@@ -27,6 +27,7 @@ statistics and safe anytime-valid inference", Stat. Sci. 38 (2023).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -255,9 +256,12 @@ def log_rising(start: Floats, count: Floats) -> Floats:
 
 
 def _log_gamma(x: Floats) -> Floats:
-    # Stirling's series seven steps further up, where four of its terms are exact enough.
-    shift = x * (x + 1) * (x + 2) * (x + 3) * (x + 4) * (x + 5) * (x + 6)
-    far = x + 7
+    # Stirling's series, seven steps further up for small numbers, where four of its terms are exact enough.
+    small = x < 7
+    far = np.where(small, x + 7, x)
     squared = 1 / far**2
     series = (1 / 12 - squared * (1 / 360 - squared * (1 / 1260 - squared / 1680))) / far
-    return np.asarray((far - 0.5) * np.log(far) - far + 0.5 * np.log(2 * np.pi) + series - np.log(shift))
+    result = (far - 0.5) * np.log(far) - far + (0.5 * math.log(2 * math.pi)) + series
+    steps = x[small]
+    result[small] -= np.log(np.prod(steps[:, None] + np.arange(7), axis=1))
+    return np.asarray(result)

@@ -53,10 +53,11 @@ def change_of(column: ColumnProfile, counts: Sequence[float]) -> Change | None:
 
 
 def _cell_change(column: ColumnProfile, cell: int, live: Floats, reference: Floats) -> tuple[float, Change]:
-    """Return a cell's change and how much it stands out: its standardised residual."""
+    """Return a cell's change and how much it stands out: the root of its deviance."""
     before, now = reference[cell] / reference.sum(), live[cell] / live.sum()
     likely = (reference[cell] + 0.5) / (reference.sum() + 1)
-    weight = abs(now - before) / math.sqrt(likely * (1 - likely) / live.sum())
+    # The root of the deviance, which does not take one value that the reference lacks for a great change.
+    weight = math.sqrt(2 * live.sum() * max(_divergence(now, likely), 0.0))
     label = column.label(cell)
     aspects: dict[int, Aspect] = {MISSING: "missing", UNSEEN: "unseen"}
     subject = {MISSING: "missing values", UNSEEN: "values that the reference does not have"}.get(
@@ -90,6 +91,11 @@ def _moment_changes(live: Floats, reference: Floats) -> list[tuple[float, Change
         (abs(mean) / math.sqrt(variance / rows), location),
         (abs(second) / math.sqrt(max(kurtosis, 1e-12) / rows), scale),
     ]
+
+
+def _divergence(share: float, expected: float) -> float:
+    terms = ((share, expected), (1 - share, 1 - expected))
+    return sum(a * math.log(a / b) for a, b in terms if a > 0)
 
 
 def percent(share: float) -> str:
