@@ -1,4 +1,4 @@
-"""Which of many tests alarm together: the chance that any alarm is false stays below a stated level, for ever.
+"""Which of many tests alarm: the chance that any alarm is false stays below a stated level, for ever.
 
 Takes logarithms of e-values, of whatever tests: the columns of a model, its slices. The level holds however
 the tests depend on each other and however often one looks. Remembers nothing.

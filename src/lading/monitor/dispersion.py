@@ -70,10 +70,15 @@ class Dispersion:
     def start(cls, columns: int, scores: int, window_s: float) -> Dispersion:
         """Return the dispersion before the first of windows of about `window_s` seconds."""
         levels = levels_for(window_s)
-        mean, sums = (np.zeros((columns, levels, scores)) for _ in range(2))
-        by_column = (np.zeros(columns) for _ in range(2))
-        rows, open_sums = np.zeros((columns, levels)), np.zeros((columns, scores))
-        return cls(mean, sums, rows, open_sums, *by_column, windows_per_block(window_s))
+        return cls(
+            mean=np.zeros((columns, levels, scores)),
+            sums=np.zeros((columns, levels, scores)),
+            rows=np.zeros((columns, levels)),
+            open_sums=np.zeros((columns, scores)),
+            open_rows=np.zeros(columns),
+            usual_rows=np.zeros(columns),
+            per_block=windows_per_block(window_s),
+        )
 
     def factors(self, rows: Floats) -> Floats:
         """Return by what the evidence of a window with so many `rows` is divided: ``[columns, scores]``.
@@ -109,7 +114,7 @@ class Dispersion:
             shorter = estimate
 
     def add(self, sums: Floats, rows: Floats, variance: Floats) -> None:
-        """Take in a window: the `sums` of each score over its `rows`; `variance` is that of one row's score."""
+        """Take in a window: `sums` of each score over its `rows`; `variance` is that of one row's score."""
         usual = self._usual(rows)
         limits = [_OUTLIER * estimate for estimate, _ in self._estimates(usual)]
         self.windows += 1

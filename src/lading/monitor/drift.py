@@ -7,7 +7,7 @@ How to call it, per column and in the order of time:
     state = advance(state, reference, counts, at=window.at, seconds=window.seconds)
     state.log_e                                               # grows with the evidence of drift
     discoveries.alarm_of({"x": state, ...}, alpha=0.01)       # columns that alarm
-    describe(reference, counts_since_state_began_at)          # the change in words
+    wording.describe(column, counts_since_began_at)           # the change in words
 
 Counts are per cell as in the profile (missing, unseen, bins or categories), those of all replicas added up.
 A state is plain data: stored as JSON after every window and resumed, it goes on as if it had not been.
@@ -27,6 +27,7 @@ statistics and safe anytime-valid inference", Stat. Sci. 38 (2023).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ from lading.errors import UsageError
 from lading.monitor.dispersion import Dispersion, Floats
 from lading.monitor.experts import ColumnReference, Experts, experts_of
 
-__all__ = ["ColumnReference", "DriftState", "Process", "advance"]
+__all__ = ["ColumnReference", "DriftState", "Process", "advance", "restart"]
 
 HORIZON_S = 86_400.0
 """How the stake is paid out: half of it within ~1.7 such periods, the rest ever more slowly."""
@@ -105,10 +106,12 @@ class Process:
         """Return the tests of `columns` columns that have the same experts, before the first window."""
         cells, bets = experts.tilts.shape
         return cls(
-            np.tile(experts.masses, (columns, 1)),
-            np.zeros((columns, cells)),
-            *(np.zeros((columns, bets + 1)) for _ in range(3)),
-            Dispersion.start(columns, experts.scores.shape[1], window_s),
+            urn=np.tile(experts.masses, (columns, 1)),
+            recent=np.zeros((columns, cells)),
+            capital=np.zeros((columns, bets + 1)),
+            gain=np.zeros((columns, bets + 1)),
+            since=np.zeros((columns, bets + 1)),
+            dispersion=Dispersion.start(columns, experts.scores.shape[1], window_s),
         )
 
     def log_e(self) -> Floats:
@@ -137,7 +140,7 @@ class Process:
         self.peak_log_e = max(self.peak_log_e, float(self.log_e().max()))
 
     def _log_bets(self, experts: Experts, counts: Floats, rows: Floats) -> Floats:
-        """Return the log likelihood ratio of each expert to the urn, for the window: ``[columns, experts + 1]``."""
+        """Return the experts' log likelihood ratios to the urn for a window: ``[columns, experts + 1]``."""
         total = self.urn.sum(axis=1)
         shares = self.urn / total[:, None]
         # Of independent rows with the urn's mean shares, to the urn itself: common to all experts.
@@ -191,23 +194,40 @@ class Process:
             return np.array([values], np.float64)
 
         taught = Dispersion(
-            array(state.mean),
-            array(state.sums),
-            array(state.rows),
-            array(state.open_sums),
-            np.array([state.open_rows]),
-            np.array([state.usual_rows]),
-            state.windows_per_block,
-            state.windows,
+            mean=array(state.mean),
+            sums=array(state.sums),
+            rows=array(state.rows),
+            open_sums=array(state.open_sums),
+            open_rows=np.array([state.open_rows]),
+            usual_rows=np.array([state.usual_rows]),
+            per_block=state.windows_per_block,
+            windows=state.windows,
         )
-        lists = (state.urn, state.recent, state.capital, state.gain, state.since)
         return cls(
-            *(array(values) for values in lists), taught, state.elapsed_s, state.last_at, state.peak_log_e
+            urn=array(state.urn),
+            recent=array(state.recent),
+            capital=array(state.capital),
+            gain=array(state.gain),
+            since=array(state.since),
+            dispersion=taught,
+            elapsed_s=state.elapsed_s,
+            last_at=state.last_at,
+            peak_log_e=state.peak_log_e,
         )
+
+
+def restart(state: DriftState, reference: ColumnReference) -> DriftState:
+    """Return a state that starts again, with a stake of its own, but remembers the dispersion.
+
+    It is for after an alarm that is over. Each start has its own chance of a false alarm.
+    """
+    process, fresh = Process.resume(state), Process.start(experts_of(reference), 1, 1.0)
+    fresh.dispersion, fresh.last_at = process.dispersion, process.last_at
+    return fresh.state()
 
 
 def advance(
-    state: DriftState, reference: ColumnReference, counts: Sequence[int], at: float, seconds: float
+    state: DriftState, reference: ColumnReference, counts: Sequence[float], at: float, seconds: float
 ) -> DriftState:
     """Return the state after one more window: rows per cell, the Unix time it began at, and its length.
 
@@ -236,9 +256,12 @@ def log_rising(start: Floats, count: Floats) -> Floats:
 
 
 def _log_gamma(x: Floats) -> Floats:
-    # Stirling's series seven steps further up, where four of its terms are exact enough.
-    shift = x * (x + 1) * (x + 2) * (x + 3) * (x + 4) * (x + 5) * (x + 6)
-    far = x + 7
+    # Stirling's series, seven steps further up for small numbers, where four of its terms are exact enough.
+    small = x < 7
+    far = np.where(small, x + 7, x)
     squared = 1 / far**2
     series = (1 / 12 - squared * (1 / 360 - squared * (1 / 1260 - squared / 1680))) / far
-    return np.asarray((far - 0.5) * np.log(far) - far + 0.5 * np.log(2 * np.pi) + series - np.log(shift))
+    result = (far - 0.5) * np.log(far) - far + (0.5 * math.log(2 * math.pi)) + series
+    steps = x[small]
+    result[small] -= np.log(np.prod(steps[:, None] + np.arange(7), axis=1))
+    return np.asarray(result)

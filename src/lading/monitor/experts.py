@@ -71,7 +71,7 @@ class Experts:
     share: Floats  # [experts + 1], of the stake; the last is the learner's
 
     def share_factors(self, factors: Floats) -> Floats:
-        """Return the dispersion `factors` of all scores, ``[columns, scores]``, with that of scale at least location's."""
+        """Return the `factors` of all scores, ``[columns, scores]``, that of scale at least location's."""
         # An hour whose values are all higher looks wider, too, and rarely so much as to be learnt in time.
         if self.names[:2] == (LOCATION, SCALE):
             factors = factors.copy()
@@ -116,7 +116,7 @@ def experts_of(reference: ColumnReference) -> Experts:
 
 @lru_cache(maxsize=4096)
 def experts_of_errors(wrong: int, right: int) -> Experts:
-    """Return the experts for two cells, answers that are wrong and right: each bets on more that are wrong."""
+    """Return the experts for answers that are wrong and right, two cells: they bet on more wrong ones."""
     bets = _Bets(np.array([wrong + 0.5, right + 0.5]))
     bets.add_cell(0, _RISES, 1.0)
     return bets.experts(learner=0.0)

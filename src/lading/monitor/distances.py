@@ -1,0 +1,71 @@
+"""Distances between live and reference counts of a column: plain numbers for people, without a test.
+
+Both are computed over all cells, those of missing and unseen values included. They say how large a difference
+is, not whether it is more than chance: few rows make them large, so `expected_psi` stands beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from lading.monitor.dispersion import Floats
+from lading.profile import MISSING, UNSEEN
+
+_HALF = 0.5  # rows added to every cell, so that an empty one has a logarithm
+
+
+class Distances(msgspec.Struct, frozen=True):
+    """How far the counts of some windows are from the reference.
+
+    ``psi`` is the population stability index (> 0.2 is customarily large), ``expected_psi`` what that many
+    rows show on average without drift. ``jensen_shannon`` is a distance from 0 to 1, the square root of the
+    divergence in bits. Shares are of all rows.
+    """
+
+    rows: int
+    psi: float
+    expected_psi: float
+    jensen_shannon: float
+    missing_share: float
+    unseen_share: float
+
+
+def distances(reference: Sequence[int], counts: Sequence[int]) -> Distances | None:
+    """Return the distances between `counts` and `reference`, rows by cell, or None if either has no rows."""
+    rows, of = sum(counts), sum(reference)
+    if not rows or not of:
+        return None
+    return Distances(
+        rows=int(rows),
+        psi=psi(reference, counts),
+        expected_psi=float((sum(count > 0 for count in reference) - 1) * (1 / rows + 1 / of)),
+        jensen_shannon=jensen_shannon(reference, counts),
+        missing_share=float(counts[MISSING] / rows),
+        unseen_share=float(counts[UNSEEN] / rows),
+    )
+
+
+def psi(reference: Sequence[float], counts: Sequence[float]) -> float:
+    """Return the population stability index, of counts with half a row added to each cell."""
+    expected, live = _smoothed(reference), _smoothed(counts)
+    return float(((live - expected) * np.log(live / expected)).sum())
+
+
+def jensen_shannon(reference: Sequence[float], counts: Sequence[float]) -> float:
+    """Return the Jensen–Shannon distance, 0 for equal shares, 1 where no cell has rows of both."""
+    expected, live = np.array(reference, np.float64), np.array(counts, np.float64)
+    expected, live = expected / expected.sum(), live / live.sum()
+    between = (expected + live) / 2
+    divergence = sum(
+        float((shares[shares > 0] * np.log2(shares[shares > 0] / between[shares > 0])).sum())
+        for shares in (expected, live)
+    )
+    return float(np.sqrt(max(divergence / 2, 0.0)))
+
+
+def _smoothed(counts: Sequence[float]) -> Floats:
+    smoothed = np.array(counts, np.float64) + _HALF
+    return np.asarray(smoothed / smoothed.sum())
