@@ -33,6 +33,7 @@ _MARK = "mark"
 _SAVE_EVERY_S = 60.0
 _FORGOTTEN_AFTER_S = 7 * 86400.0
 _WINDOWS_A_READ = 1000
+_EXPLAINED_BY_S = 86400.0
 
 OnTurn = Callable[[bool, Mapping[str, Mapping[str, float]], Mapping[tuple[str, str], int]], None]
 """Called after each turn with whether this process leads, the PSI of columns by model, and how many alarms
@@ -158,15 +159,36 @@ class MonitorDriver:
         return self._series.get(state.key) or self._open(state)
 
     def _test(self, series: Series, now: float) -> list[Alarm]:
-        changed = series.test(now)
-        for at, alarm in enumerate(changed):
-            if alarm.is_open:
-                windows = self._registry.monitoring.windows(alarm.name, since=alarm.began_at)
-                changed[at] = alarm = series.explain(alarm, windows)
-                log.warning("%s:%d has drifted: %s", alarm.name, alarm.version, alarm.text)
-            else:
-                log.info("%s:%d: `%s` is as the reference again", alarm.name, alarm.version, alarm.subject)
-        return changed
+        changed = [*series.test(now), *self._test_labels(series, now)]
+        return [self._explained(series, alarm) for alarm in changed]
+
+    def _explained(self, series: Series, alarm: Alarm) -> Alarm:
+        """Return an alarm that changed with its words, and log it."""
+        label = f"{alarm.name}:{alarm.version}"
+        if alarm.is_open and alarm.kind == "drift":
+            since = max(alarm.began_at, alarm.raised_at - _EXPLAINED_BY_S)
+            alarm = series.explain(alarm, self._registry.monitoring.windows(alarm.name, since))
+        if alarm.is_open:
+            log.warning("%s: %s", label, alarm.text)
+        else:
+            log.info("%s: `%s` is as the reference again", label, alarm.subject)
+        return alarm
+
+    def _test_labels(self, series: Series, now: float) -> list[Alarm]:
+        """Test the accuracy of a released version once a slot, by the labels that came for it."""
+        state, until = series.state, now - self._grace_s
+        if not state.release or until - state.labels_until < self._slot_s:
+            return []
+        # Labels are counted when they come, however long ago the answer was.
+        windows = self._registry.traffic.windows(state.name, state.release, state.labels_until)
+        feedback = [
+            window.feedback
+            for window in windows
+            if window.digest == state.digest and state.labels_until <= window.at < until
+        ]
+        return series.test_labels(
+            sum(counts.wrong for counts in feedback), sum(counts.right for counts in feedback), until
+        )
 
     def _forget(self, now: float, changed: list[Alarm]) -> list[str]:
         """Return the keys of series of which nothing came for long; their alarms end."""
@@ -189,7 +211,7 @@ class MonitorDriver:
             series.state.name: series
             for series in sorted(self._series.values(), key=lambda series: series.state.last_at)
         }
-        alarms = Counter(
+        alarms: Mapping[tuple[str, str], int] = Counter(
             (alarm.name, alarm.kind)
             for series in self._series.values()
             for alarm in series.state.alarms.values()

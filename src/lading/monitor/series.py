@@ -1,4 +1,4 @@
-"""The tests of one version's columns over time: windows go in, alarms come out. Reads no catalog and no clock.
+"""The tests of one version's columns over time: windows in, alarms out. Reads no catalog and no clock.
 
 Windows of all replicas are added up by slots of a minute. A slot is tested once, when no more windows of it
 are expected; one that comes later counts in the next. A series is plain data: stored and resumed, it goes on
@@ -13,21 +13,28 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from lading.alarms import Alarm
+from lading.alarms import Alarm, AlarmKind
 from lading.monitor.discoveries import alarm_of
 from lading.monitor.distances import psi
 from lading.monitor.drift import ColumnReference, DriftState, advance
+from lading.monitor.slices import SliceState
+from lading.monitor.slices import advance as advance_slices
 from lading.monitor.wording import describe
 from lading.profile import ColumnProfile, Profile
 from lading.profile.live import ColumnWindow
 
 SLOT_S = 60.0
 GRACE_S = 45.0
-"""How long after its end a slot waits for windows: they last half a minute, and are on their way for seconds."""
+"""How long a slot waits for windows after its end: they last half a minute, and travel for seconds."""
 
 _RECENT_S = 3600.0
 _CALM_PSI = 0.05
 _CALM_ROWS = 500
+
+ALL_ROWS = ""
+"""The slice of all rows."""
+
+_ACCURACY = " accuracy"  # No column's name begins with a blank.
 
 Counts = list[list[int]]
 """Rows by column and cell."""
@@ -46,7 +53,8 @@ class SeriesState(msgspec.Struct):
     """Everything that a series must remember, as JSON.
 
     ``tests``, ``recent`` (rows by cell of about the last hour) and ``alarms`` are by the name of the column.
-    ``tested_until`` is the end of the last slot that was tested, 0 before the first.
+    ``tested_until`` is the end of the last slot that was tested, 0 before the first. ``labels`` is the test
+    of accuracy by the labels that came until ``labels_until``.
     """
 
     name: str
@@ -59,6 +67,8 @@ class SeriesState(msgspec.Struct):
     tests: dict[str, DriftState] = {}
     recent: dict[str, list[float]] = {}
     alarms: dict[str, Alarm] = {}
+    labels: SliceState = SliceState()
+    labels_until: float = 0.0
     pending: dict[str, Slot] = {}
 
     @property
@@ -128,22 +138,49 @@ class Series:
 
     def _raise(self, name: str, slot: Slot) -> Alarm:
         """Return the alarm of a column whose test has just become certain; `explain` adds the words."""
-        state, test = self.state, self.state.tests[name]
-        alarm = Alarm(
+        test = self.state.tests[name]
+        began_at = test.began_at if test.began_at is not None else slot.at
+        alarm = self._alarm("drift", name, began_at, slot.at + self._slot_s)
+        self.state.alarms[name] = alarm
+        return alarm
+
+    def test_labels(self, wrong: int, right: int, until: float) -> list[Alarm]:
+        """Test accuracy by the labels that came since the last time; return its alarm if it is new."""
+        state = self.state
+        since, state.labels_until = state.labels_until, until
+        if not since or not wrong + right:
+            return []
+        profile = self.profile
+        known = {ALL_ROWS: (profile.labelled - profile.right, profile.right)}
+        tested = advance_slices(
+            {ALL_ROWS: state.labels}, {ALL_ROWS: (wrong, right)}, since, until - since, known
+        )
+        state.labels = tested[ALL_ROWS]
+        test = state.labels.test
+        if test is None or test.log_e < -math.log(self._alpha) or _ACCURACY in state.alarms:
+            return []
+        accuracy = test.accuracy or 0.0
+        alarm = self._alarm("decay", "", test.began_at or since, until)
+        text = f"accuracy over labelled rows: {test.reference_accuracy:.1%} -> {accuracy:.1%}"
+        alarm = msgspec.structs.replace(alarm, value=accuracy, text=text)
+        state.alarms[_ACCURACY] = alarm
+        return [alarm]
+
+    def _alarm(self, kind: AlarmKind, subject: str, began_at: float, raised_at: float) -> Alarm:
+        state = self.state
+        return Alarm(
             id=secrets.token_hex(8),
             name=state.name,
             version=state.version,
             digest=state.digest,
             release=state.release,
-            kind="drift",
-            subject=name,
-            began_at=test.began_at if test.began_at is not None else slot.at,
-            raised_at=slot.at + self._slot_s,
-            value=test.log_e,
+            kind=kind,
+            subject=subject,
+            began_at=began_at,
+            raised_at=raised_at,
+            value=0.0,
             text="",
         )
-        state.alarms[name] = alarm
-        return alarm
 
     def explain(self, alarm: Alarm, windows: Sequence[ColumnWindow]) -> Alarm:
         """Return `alarm` with what changed in words, by the `windows` of its column since it began."""
@@ -163,7 +200,8 @@ class Series:
     def _is_calm(self, column: ColumnProfile, alarm: Alarm, recent: Sequence[float], slot: Slot) -> bool:
         """Return whether a column has been as the reference again for long enough to say so."""
         lasted_s = slot.at + self._slot_s - alarm.raised_at
-        if lasted_s < _RECENT_S or sum(recent) < _CALM_ROWS:
+        # Long enough for what changed to have left the counts of the last hour.
+        if lasted_s < 2 * _RECENT_S or sum(recent) < _CALM_ROWS:
             return False
         return psi(column.counts, recent) < _CALM_PSI
 
@@ -189,5 +227,5 @@ class Series:
 
 
 def is_tested(column: ColumnProfile) -> bool:
-    """Return whether a column should stay as it was: times go on, and what was never seen has no reference."""
+    """Return whether a column should stay as it was: times go on, and without rows nothing is known."""
     return column.kind != "timestamp" and column.rows > 0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lading.monitor.distances import jensen_shannon, psi
 from lading.monitor.discoveries import ALPHA
+from lading.monitor.distances import jensen_shannon, psi
 from lading.monitor.driver import LEASE
 from lading.monitor.metrics import metrics_of
 from lading.monitor.series import SeriesState, is_tested
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _PARTS = 48
 _LEAST_ROWS = 100
 """Fewer rows are no share to speak of: what differs in words is said of more."""
+
+_NOTHING_COUNTED = (
+    "no row was counted in this period: no server that has this registry answered for the model, it runs "
+    "with `--drift off`, or its bundle has no profile (packed before, or with `--no-profile`)"
+)
 
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
 
@@ -112,10 +117,7 @@ def _nothing(registry: Registry, name: str, since: float, until: float, version:
         replicas=(),
         alpha=ALPHA,
         alarms=tuple(alarm for alarm in registry.monitoring.alarms(name) if alarm.is_open),
-        unknown=(
-            "no row was counted in this period: no server that has this registry answered for the model, it "
-            "runs with `--drift off`, or its bundle has no profile (packed before, or with `--no-profile`)",
-        ),
+        unknown=(_NOTHING_COUNTED,),
     )
 
 

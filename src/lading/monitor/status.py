@@ -11,7 +11,7 @@ from lading.alarms import Alarm
 
 
 class ColumnPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One column in one part of the period: ``at`` and ``seconds`` are of that part, ``counts`` its rows by cell."""
+    """One column in one part of the period, which began at ``at`` and lasted ``seconds``."""
 
     at: float
     seconds: float
@@ -66,8 +66,8 @@ class MetricStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Accuracy with labels, or estimated without: its value over the period, and the reference's.
 
     ``kind`` is ``accuracy`` or ``estimated accuracy``; ``slice`` is empty for all rows, else ``city = Oslo``.
-    ``labelled`` rows of ``rows`` had a label by now; for an estimate both are the rows that it is of. ``delay_s`` is
-    the median time from an answer to its label, None if it is not known.
+    ``labelled`` rows of ``rows`` had a label by now; for an estimate both are the rows that it is of.
+    ``delay_s`` is the median time from an answer to its label, None if it is not known.
     """
 
     kind: str
