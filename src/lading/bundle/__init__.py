@@ -23,7 +23,7 @@ from lading.bundle.manifest import (
 )
 from lading.bundle.reader import Bundle
 from lading.bundle.samples import MAX_ROWS, Samples
-from lading.bundle.writer import unpack_tar, write_bundle
+from lading.bundle.writer import add_profile, unpack_tar, write_bundle
 
 __all__ = [
     "FORMATS",
@@ -41,6 +41,7 @@ __all__ = [
     "Manifest",
     "Samples",
     "Training",
+    "add_profile",
     "canonical_json",
     "read_archive_manifest",
     "unpack_tar",

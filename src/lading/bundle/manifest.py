@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -129,7 +130,7 @@ def seal_manifest(draft: Draft, files: dict[str, FileEntry]) -> Manifest:
     fields = {name: getattr(draft, name) for name in Draft.__struct_fields__}
     unsealed = Manifest(**fields, format=1, files=files, seal="")
     # Through JSON and back, so that a draft with wrong types is refused here and not by its first reader.
-    tree = _parse(canonical_json(unsealed))
+    tree = parse_object(canonical_json(unsealed))
     # The oldest format that can say it, so that servers of yesterday take what needs nothing new.
     if _needs_format_2(unsealed):
         tree["format"] = 2
@@ -144,7 +145,7 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
         raise too_large(MANIFEST_FILE, len(data), MAX_MANIFEST_BYTES)
     if digest is not None and manifest_digest(data) != digest:
         raise DigestMismatch(f"`{MANIFEST_FILE}`", expected=f"`{digest}`", found=f"`{manifest_digest(data)}`")
-    tree = _parse(data)
+    tree = parse_object(data)
     # Before everything else: a newer format may have other keys. `True` equals 1 but is no number.
     if type(tree.get("format")) is not int or tree["format"] not in FORMATS:
         number = f"`{tree['format']}`" if "format" in tree else "none"
@@ -166,12 +167,6 @@ def read_manifest(data: bytes, digest: str | None = None) -> Manifest:
         )
     _check_values(manifest)
     return manifest
-
-
-def check_canonical_object(data: bytes, name: str) -> None:
-    """Check that the bytes of the file `name` are an object as canonical JSON; raises `ManifestInvalid`."""
-    if canonical_json(_parse(data, name)) != data:
-        raise ManifestInvalid(f"`{name}`", expected="canonical JSON", found="the same content in other bytes")
 
 
 def manifest_digest(data: bytes) -> str:
@@ -211,13 +206,16 @@ def quote(name: str) -> str:
     return f"`{name}`" if name.isprintable() else ascii(name)
 
 
-def _parse(data: bytes, name: str = MANIFEST_FILE) -> dict[str, Any]:
+def parse_object(data: bytes, name: str = MANIFEST_FILE) -> dict[str, Any]:
+    """Return the object in the JSON of the file `name`; raises `ManifestInvalid`, `DuplicateEntry`."""
+
     def refuse_constant(text: str) -> object:
         # Python's decoder also takes the words NaN and Infinity.
         raise ManifestInvalid(f"`{name}`", expected="finite numbers", found=f"`{text}`")
 
     try:
-        tree = json.loads(data.decode(), object_pairs_hook=_unique_object, parse_constant=refuse_constant)
+        unique = partial(_unique_object, f"`{name}` at `$`")
+        tree = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
         place = f"another byte at {error.start}"
         raise ManifestInvalid(f"`{name}`", expected="UTF-8", found=place) from None
@@ -228,11 +226,11 @@ def _parse(data: bytes, name: str = MANIFEST_FILE) -> dict[str, Any]:
     return tree
 
 
-def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique_object(where: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
     # JSON readers disagree on which of two equal keys counts.
     tree = dict(pairs)
     if len(tree) != len(pairs):
-        _check_unique("$", (key for key, _ in pairs))
+        _check_unique(where, (key for key, _ in pairs))
     return tree
 
 
@@ -300,7 +298,7 @@ def _needs_format_2(manifest: Manifest) -> bool:
 def _check_tensors(side: str, tensors: tuple[Tensor, ...]) -> None:
     path = f"$.signature.{side}"
     _require(bool(tensors), path, "at least one", "none")
-    _check_unique(path, (tensor.name for tensor in tensors))
+    _check_unique(_at(path), (tensor.name for tensor in tensors))
     for at, tensor in enumerate(tensors):
         _check_tensor(f"{path}[{at}]", tensor)
 
@@ -321,7 +319,7 @@ def _check_tensor(path: str, tensor: Tensor) -> None:
     if tensor.nan_columns:
         _check_nan_columns(f"{path}.nan_columns", tensor)
     if tensor.columns:
-        _check_unique(f"{path}.columns", tensor.columns)
+        _check_unique(_at(f"{path}.columns"), tensor.columns)
         last = tensor.shape[-1] if tensor.shape else None
         _require(last == len(tensor.columns), f"{path}.columns", f"{last} names", str(len(tensor.columns)))
 
@@ -355,14 +353,14 @@ def _check_files(manifest: Manifest) -> None:
             raise too_large(name, entry.size, size_limit(name))
     # On a case-insensitive file system two such names would be one file, and a folder cannot be a file.
     taken = {name.partition("/")[0] for name in files if "/" in name}
-    _check_unique("$.files", (name.lower() for name in (*files, MANIFEST_FILE, *taken)))
+    _check_unique(_at("$.files"), (name.lower() for name in (*files, MANIFEST_FILE, *taken)))
 
 
-def _check_unique(path: str, names: Iterable[str]) -> None:
+def _check_unique(where: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DuplicateEntry(_at(path), expected="each name once", found=f"{quote(name)} twice")
+            raise DuplicateEntry(where, expected="each name once", found=f"{quote(name)} twice")
         seen.add(name)
 
 

@@ -32,13 +32,13 @@ from lading.bundle.manifest import (
     SAMPLES_FILE,
     FileEntry,
     Manifest,
-    check_canonical_object,
     manifest_digest,
     quote,
     read_manifest,
     size_limit,
     too_large,
 )
+from lading.bundle.profile_file import read_profile
 from lading.bundle.samples import Samples, decode_samples
 from lading.errors import (
     DigestMismatch,
@@ -49,6 +49,7 @@ from lading.errors import (
     SizeMismatch,
     SpecialFileRefused,
 )
+from lading.profile import Profile
 
 # A pin and nothing else: pip would also take options, URLs and files from such a line.
 _REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
@@ -70,6 +71,7 @@ class Bundle:
     manifest: Manifest
     digest: str
     stamps: Mapping[str, Stamp] = field(default_factory=dict, compare=False)
+    _profiles: list[Profile] = field(default_factory=list, init=False, compare=False)
 
     @classmethod
     def open(cls, path: Path | str, *, digest: str | None = None) -> Self:
@@ -93,7 +95,7 @@ class Bundle:
             if LOCK_FILE in manifest.files:
                 read_lock(_read_file(folder, LOCK_FILE))
             if PROFILE_FILE in manifest.files:
-                check_canonical_object(_read_file(folder, PROFILE_FILE), PROFILE_FILE)
+                read_profile(_read_file(folder, PROFILE_FILE), manifest.signature)
             _check_model(folder, manifest)
         return cls(path, manifest, manifest_digest(data), stamps)
 
@@ -114,12 +116,28 @@ class Bundle:
 
     def samples(self) -> Samples:
         """Read the golden samples; raises `DigestMismatch` if they have changed since opening."""
+        return decode_samples(self.manifest.signature, self._read(SAMPLES_FILE))
+
+    @property
+    def profile(self) -> Profile | None:
+        """Return the statistics of its reference data, read once, or None if it has none.
+
+        Raises `DigestMismatch` if they have changed since opening.
+        """
+        if PROFILE_FILE not in self.manifest.files:
+            return None
+        if not self._profiles:
+            self._profiles.append(read_profile(self._read(PROFILE_FILE), self.manifest.signature))
+        return self._profiles[0]
+
+    def _read(self, name: str) -> bytes:
+        """Return the bytes of a file that the manifest names."""
         with _open_directory(self.path) as folder:
-            data = _read_file(folder, SAMPLES_FILE)
-        digest, expected = hashlib.sha256(data).hexdigest(), self.manifest.files[SAMPLES_FILE].sha256
+            data = _read_file(folder, name)
+        digest, expected = hashlib.sha256(data).hexdigest(), self.manifest.files[name].sha256
         if digest != expected:
-            raise _digest_mismatch(SAMPLES_FILE, expected, digest)
-        return decode_samples(self.manifest.signature, data)
+            raise _digest_mismatch(name, expected, digest)
+        return data
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from lading.bundle.formats.v2 import FOLDERS
 from lading.bundle.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
+    PROFILE_FILE,
     REQUIREMENTS_FILE,
     SAMPLES_FILE,
     Draft,
@@ -71,6 +72,33 @@ def write_bundle(
         _write(folder / MANIFEST_FILE, iter([data]))
         bundle = Bundle.open(folder, digest=manifest_digest(data))
     return replace(bundle, path=Path(dest))
+
+
+def add_profile(bundle: Bundle, profile: bytes) -> Bundle:
+    """Add ``profile.json`` to a bundle that has none and that nobody has been given yet; return it, opened.
+
+    The other files are not copied: a model may be large. Raises what `Bundle.open` raises for a profile that
+    breaks a rule; the bundle is gone then.
+    """
+    # Aside meanwhile, under a name that nothing reads: at its place there is a whole bundle or none.
+    folder = Path(
+        tempfile.mkdtemp(prefix=f".{bundle.path.name[:64]}.", suffix=".tmp", dir=bundle.path.parent)
+    )
+    try:
+        bundle.path.rename(folder)
+        (folder / MANIFEST_FILE).unlink()
+        _write(folder / PROFILE_FILE, iter([profile]))
+        files = {**bundle.manifest.files, PROFILE_FILE: _entry(folder / PROFILE_FILE)}
+        data = canonical_json(seal_manifest(bundle.manifest, files))
+        _write(folder / MANIFEST_FILE, iter([data]))
+        whole = Bundle.open(folder, digest=manifest_digest(data))
+        _sync(folder)
+        folder.rename(bundle.path)
+        _sync(bundle.path.absolute().parent)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return replace(whole, path=bundle.path)
 
 
 def unpack_tar(

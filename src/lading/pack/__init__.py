@@ -26,10 +26,11 @@ from lading.pack.mlflow_flavors import load_flavor, native_flavor, no_native_fla
 from lading.pack.mlflow_folder import MlflowFolder
 from lading.pack.mlflow_python import pack_pyfunc
 from lading.pack.mlflow_samples import folder_samples
-from lading.pack.mlflow_signature import compare_outputs, read_signature
+from lading.pack.mlflow_signature import MlflowSignature, compare_outputs, read_signature
 from lading.pack.mlflow_sources import is_mlflow, open_mlflow, refuse_bare_folder
 from lading.pack.python_bundle import Environment, pack_python
 from lading.pack.python_models import Files, OwnCode, is_code
+from lading.pack.reference import read_reference
 from lading.pack.sources import load_model, read_samples
 from lading.pack.stepped_bundle import Around, pack_stepped
 from lading.pack.text_settings import Texts
@@ -47,6 +48,9 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     *,
     name: str = "",
     samples: Any = None,
+    reference: Any = None,
+    reference_labels: Any = None,
+    profile: bool = True,
     owner: str = "",
     purpose: str = "",
     labels: Labels | None = None,
@@ -79,6 +83,9 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     SavedModel or of what a booster saved, a class, function or object that predicts, ``module:object``, or
     ``mlflow:PATH``, the folder of a model that MLflow saved, whose input example `samples` replace.
     `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
+    `reference` is the training data itself, in any form of samples, `reference_labels` the label of each of
+    its rows or the name of its column with them: the bundle keeps its profile, statistics of columns and of
+    what the model answers to them, by default those of the samples; ``profile=False`` keeps none.
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
     axis 0 (``"none"``, or by input), `open_axes` further open sizes. `on_note` gets notes, `on_step` steps.
@@ -95,7 +102,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
     reports = (on_note or _ignore, on_step or _ignore)
-    facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports)
+    known = read_reference(reference, reference_labels, wanted=profile)
+    facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports, known)
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
@@ -166,11 +174,21 @@ def _pack_mlflow(folder: MlflowFolder, samples: Any, facts: Facts, place: Path, 
     if way.steps is None:
         # Around steps callers send and get anything else: MLflow knows what is between them.
         samples = folder_samples(folder, samples, signature, facts.note)
+        facts = _as_requests(folder, signature, facts)
         facts = replace(facts, expect=partial(compare_outputs, signature, folder.where, facts.note))
     if in_python or flavor is None:
         require(way.steps is None, "`steps`", "a model that becomes ONNX between them", "`python_function`")
         return pack_pyfunc(folder, signature, samples, facts, place, way.own, way.environment)
     return _pack_loaded(load_flavor(folder, flavor, way.own, facts.note), samples, facts, place, way)
+
+
+def _as_requests(folder: MlflowFolder, signature: MlflowSignature, facts: Facts) -> Facts:
+    """Return the facts with reference data as the signature has samples."""
+    reference = facts.reference
+    if reference.data is None:
+        return facts
+    rows = folder_samples(folder, reference.data, signature, _ignore)
+    return replace(facts, reference=replace(reference, data=rows))
 
 
 def _around(model: Any, way: _Way) -> Around:

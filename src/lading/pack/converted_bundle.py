@@ -15,12 +15,15 @@ from lading.bundle import Bundle, Draft, write_bundle
 from lading.convert import TrainedModel
 from lading.errors import ConversionError, LadingError, ParityLost
 from lading.pack.environment import describe_training, installed_requirements
-from lading.pack.facts import Facts
+from lading.pack.facts import Facts, with_reference
 from lading.pack.golden_rows import golden_samples
 from lading.pack.parity_search import find_conversion, unchecked_inputs
 from lading.pack.probe_rows import ProbeRows, gather_probe_rows
+from lading.pack.profiles import profile_of, with_profile
 from lading.pack.proof import Proof
+from lading.pack.reference import reference_table
 from lading.parity import Parity, compare
+from lading.profile import Profile
 from lading.runtime.open import load_runtime
 from lading.signature import Array
 
@@ -34,7 +37,12 @@ def pack_converted(
     """
     # Outside of what follows: what it does not answer, it does not answer in Python either.
     facts.step(f"asking {trained.title} itself")
-    probe = gather_probe_rows(trained, trained.table(samples), facts.note)
+    # First: a converter knows its inputs by the rows that it has read last.
+    reference = reference_table(facts.reference, trained.table)
+    table = trained.table(samples)
+    # Rows that were drawn because there are no samples say nothing of the data.
+    facts = with_reference(facts, reference, None if samples is None else table)
+    probe = gather_probe_rows(trained, table, facts.note)
     try:
         proof = convert(trained, probe, facts, dtypes)
     except ConversionError as error:
@@ -61,8 +69,7 @@ def pack_converted(
         bundle = write_bundle(
             place, draft, model=proof.conversion.model, samples=kept, requirements=installed_requirements()
         )
-    _replay_or_remove(bundle, trained.title)
-    return bundle
+    return _proved(bundle, trained.title, facts)
 
 
 def convert(trained: TrainedModel, probe: ProbeRows, facts: Facts, dtypes: tuple[str, ...]) -> Proof:
@@ -80,29 +87,37 @@ def _or_in_python(error: ConversionError) -> ConversionError:
     return error.with_hint(f"{error.hint}; {way_out}" if error.hint else way_out)
 
 
-def _replay_or_remove(bundle: Bundle, title: str) -> None:
+def _proved(bundle: Bundle, title: str, facts: Facts) -> Bundle:
+    """Return the bundle with its profile, once it holds in the runtime that serves; else nothing is left."""
     try:
-        _replay(bundle, title)
+        return with_profile(bundle, _replay(bundle, title, facts), facts)
     except BaseException:
         shutil.rmtree(bundle.path, ignore_errors=True)
         raise
 
 
-def _replay(bundle: Bundle, title: str) -> None:
-    """Run the golden samples through the runtime that serves; raises `ParityLost` if they do not hold."""
+def _replay(bundle: Bundle, title: str, facts: Facts) -> Profile | None:
+    """Run the golden samples through the runtime that serves, then the reference data; return its profile.
+
+    Raises `ParityLost` if the samples do not hold.
+    """
     try:
         runtime = load_runtime(bundle)
+    except LadingError as error:
+        raise _not_loaded(title, error) from error
+    try:
         try:
             answers = runtime.run(bundle.samples().inputs)
-        finally:
-            runtime.close()
-    except ConversionError:
-        raise
-    except LadingError as error:
-        raise ParityLost(
-            f"`{title}`", expected="a bundle that the runtime loads", found=error.message
-        ) from error
-    check_golden(bundle, title, answers, "the runtime")
+        except LadingError as error:
+            raise _not_loaded(title, error) from error
+        check_golden(bundle, title, answers, "the runtime")
+        return profile_of(bundle, runtime, facts)
+    finally:
+        runtime.close()
+
+
+def _not_loaded(title: str, error: LadingError) -> ParityLost:
+    return ParityLost(f"`{title}`", expected="a bundle that the runtime loads", found=error.message)
 
 
 def check_golden(bundle: Bundle, title: str, answers: Mapping[str, Array], place: str) -> Parity:

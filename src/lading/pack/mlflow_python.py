@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lading.bundle import Bundle
 from lading.bundle.formats.v2 import CODE, FILES, file_formats
 from lading.convert.table import Table, make_table
 from lading.errors import ConverterFailed, InvalidSetting, RequirementsRefused
-from lading.pack.facts import Facts, Note
+from lading.pack.facts import Facts, Note, with_reference
 from lading.pack.mlflow_flavors import check_pickle
 from lading.pack.mlflow_folder import MLMODEL, PYFUNC, MlflowFolder, files_of
 from lading.pack.mlflow_signature import MlflowSignature
@@ -30,6 +31,7 @@ from lading.pack.python_bundle import Environment, behaviour_of, prove
 from lading.pack.python_models import OwnCode, PythonModel
 from lading.pack.python_proof import OF_CODE, TRY_DEADLINE_S, laid_out
 from lading.pack.python_tensors import input_tensors
+from lading.pack.reference import reference_table
 from lading.pack.requirements import LockedRequirements, lock_requirements
 from lading.runtime.python.environments import environments_of_host
 from lading.runtime.python.process import ModelProcess, ProcessSettings
@@ -64,6 +66,8 @@ def pack_pyfunc(
     """
     _refuse_others(folder, own, facts.floats)
     table = make_table(samples, folder.title)
+    reference = reference_table(facts.reference, partial(make_table, title=folder.title))
+    facts = with_reference(facts, reference, table)
     named = named_files(folder, own)
     files: dict[str, bytes | Path] = {f"{FILES}/{name}": folder.path / path for path, name in named.items()}
     files[f"{FILES}/{_TABLE}"] = _settings(folder, signature, table, named)

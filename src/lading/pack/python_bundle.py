@@ -27,14 +27,16 @@ from lading.errors import (
 )
 from lading.pack import sampling
 from lading.pack.environment import describe_training, installed_requirements
-from lading.pack.facts import Facts
+from lading.pack.facts import Facts, with_reference
 from lading.pack.golden_rows import MAX_GOLDEN_BYTES, choose_rows
 from lading.pack.own_objects import is_object, object_model
 from lading.pack.parity_search import usual_tolerance
 from lading.pack.probe_rows import DRAWN_ROWS, MAX_SAMPLES
+from lading.pack.profiles import with_profile
 from lading.pack.python_models import OwnCode, PythonModel, code_model, estimator_model, is_code, title_of
 from lading.pack.python_proof import Behaviour, imported_modules, laid_out, replay_in_environment
 from lading.pack.python_tensors import in_floats, input_tensors, output_tensor
+from lading.pack.reference import reference_table
 from lading.pack.requirements import LockedRequirements, lock_requirements
 from lading.parity import Tolerance, compare
 from lading.runtime.python.resolver import Resolver
@@ -63,7 +65,9 @@ def pack_python(
     """
     if not is_code(thing) and not is_object(thing):
         model, trained = estimator_model(thing, own, facts.floats)
-        return _pack(model, trained.table(samples), facts, place, environment)
+        reference = reference_table(facts.reference, trained.table)
+        table = trained.table(samples)
+        return _pack(model, table, with_reference(facts, reference, table), place, environment)
     title = title_of(thing)
     if samples is None:
         raise SamplesRefused(
@@ -73,6 +77,8 @@ def pack_python(
             hint="pass `--samples FILE` (`samples=X` in Python): the proof is computed from them",
         )
     table = make_table(samples, title)
+    reference = reference_table(facts.reference, partial(make_table, title=title))
+    facts = with_reference(facts, reference, table)
     if is_object(thing):
         return _pack(object_model(thing, table, own), table, facts, place, environment)
     files = own.named_files()
@@ -192,11 +198,10 @@ def prove(
             more=files,
         )
     try:
-        replay_in_environment(bundle, model.title, wheels, facts)
+        return with_profile(bundle, replay_in_environment(bundle, model.title, wheels, facts), facts)
     except BaseException:
         shutil.rmtree(bundle.path, ignore_errors=True)
         raise
-    return bundle
 
 
 def chosen_rows(table: Table, synthetic: bool, title: str, note: Callable[[str], None]) -> Table:

@@ -27,8 +27,10 @@ from lading.errors import (
 )
 from lading.pack.converted_bundle import check_golden
 from lading.pack.facts import Facts
+from lading.pack.profiles import profile_of
 from lading.pack.python_models import PythonModel
 from lading.parity import Tolerance, compare, same_bits
+from lading.profile import Profile
 from lading.runtime.open import load_runtime
 from lading.runtime.python.host import Allow, PythonHost
 from lading.runtime.python.open import build_environment
@@ -119,8 +121,11 @@ def laid_out(files: Mapping[str, bytes | Path]) -> Iterator[Path]:
         yield folder
 
 
-def replay_in_environment(bundle: Bundle, title: str, wheels: Path | None, facts: Facts) -> None:
-    """Run the golden samples in the bundle's own environment; raises `ParityLost` if they do not hold."""
+def replay_in_environment(bundle: Bundle, title: str, wheels: Path | None, facts: Facts) -> Profile | None:
+    """Run the golden samples, then the reference data, in the bundle's own environment; return its profile.
+
+    Raises `ParityLost` if the samples do not hold.
+    """
     manifest = bundle.manifest
     allow: Allow = "none" if manifest.executes is False else manifest.executes  # type: ignore[assignment]
     try:
@@ -131,6 +136,10 @@ def replay_in_environment(bundle: Bundle, title: str, wheels: Path | None, facts
         try:
             samples = bundle.samples()
             answers = runtime.run(samples.inputs)
+            parity = check_golden(bundle, title, answers, "its environment")
+            if not same_bits(samples.outputs, answers):
+                facts.note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")
+            return profile_of(bundle, runtime, facts)
         finally:
             runtime.close()
     except ConversionError:
@@ -139,6 +148,3 @@ def replay_in_environment(bundle: Bundle, title: str, wheels: Path | None, facts
         raise ParityLost(
             f"`{title}`", expected="to run in its own environment", found=error.message
         ) from error
-    parity = check_golden(bundle, title, answers, "its environment")
-    if not same_bits(samples.outputs, answers):
-        facts.note(f"{title}: in its environment the largest error is {parity.max_abs_error:.3g}")

@@ -28,7 +28,7 @@ from lading.errors import (
 )
 from lading.pack.code_files import code_of, imports_of
 from lading.pack.converted_bundle import convert
-from lading.pack.facts import Facts
+from lading.pack.facts import Facts, with_reference
 from lading.pack.own_steps import Arrays, Steps, is_named, step_names
 from lading.pack.parity_search import near_ties, usual_tolerance
 from lading.pack.probe_rows import gather_probe_rows
@@ -44,6 +44,7 @@ from lading.pack.python_bundle import (
 from lading.pack.python_models import OnnxCore, OwnCode, PythonModel
 from lading.pack.python_proof import Behaviour, laid_out
 from lading.pack.python_tensors import input_tensors, output_tensor
+from lading.pack.reference import reference_table
 from lading.parity import compare
 from lading.runtime.python.shim import Declared, Refusal, checked_outputs
 from lading.runtime.python.steps import core_inputs
@@ -79,7 +80,9 @@ def pack_stepped(
     with laid_out(files) as folder:
         # Which dtypes the middle has is known only once it is ONNX; until then there is the framework alone.
         whole = Whole(trained, Steps(steps, names, folder / FILES))
+        reference = reference_table(facts.reference, whole.table)
         table = whole.table(samples)
+        facts = with_reference(facts, reference, table)
         table = chosen_rows(table, facts.synthetic, whole.title, facts.note)
         answer = whole.preprocessed(table)
         rows = whole.core_table(table, answer)

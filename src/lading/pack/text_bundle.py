@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lading.errors import ConverterFailed, ParityLost
 from lading.pack import sampling, text_rows, tokenized_texts
 from lading.pack.code_files import imports_of
 from lading.pack.converted_bundle import convert
-from lading.pack.facts import Facts
+from lading.pack.facts import Facts, with_reference
 from lading.pack.own_steps import Arrays, Steps
 from lading.pack.parity_search import near_ties
 from lading.pack.probe_rows import gather_probe_rows
@@ -31,6 +32,7 @@ from lading.pack.proof import Proof
 from lading.pack.python_bundle import Environment, golden, write_with_environment
 from lading.pack.python_proof import Behaviour, laid_out
 from lading.pack.python_tensors import input_tensors
+from lading.pack.reference import reference_table
 from lading.pack.stepped_bundle import Whole
 from lading.parity import Parity, Tolerance, compare
 from lading.signature import Array, Signature
@@ -38,6 +40,7 @@ from lading.signature import Array, Signature
 _CODE_FILE = Path(tokenized_texts.__file__)
 _ENTRY = f"{_CODE_FILE.stem}:{tokenized_texts.TokenizedTexts.__qualname__}"
 _DRAWN = 64
+_MOST_ANSWERED = 500  # texts of reference data: as long as all of the proof
 _MOST_TOKENS = 40_000  # of samples: a BERT of 110 million weights runs them in a minute or two
 
 
@@ -54,7 +57,10 @@ def pack_texts(
     Raises `ConversionError`, `RequirementsRefused`, `EnvironmentFailed`.
     """
     facts.step(f"asking {trained.title} itself")
-    table = _texts_to_try(trained, samples, facts)
+    rows = read_texts(samples, trained.title)
+    reference = reference_table(facts.reference, partial(read_texts, title=trained.title))
+    facts = with_reference(facts, reference, rows, most=_MOST_ANSWERED)
+    table = _texts_to_try(trained, rows, facts)
     files: dict[str, bytes | Path] = {f"{FILES}/{name}": data for name, data in trained.files().items()}
     files[f"{CODE}/{_CODE_FILE.name}"] = _CODE_FILE.read_bytes()
     with laid_out(files) as folder:
@@ -74,9 +80,8 @@ def pack_texts(
         return write_with_environment(model, behaviour, facts, place, environment)
 
 
-def _texts_to_try(trained: TextModel, samples: Any, facts: Facts) -> Table:
+def _texts_to_try(trained: TextModel, table: Table, facts: Facts) -> Table:
     """Return samples, as many as can be asked, and the texts of other scripts."""
-    table = read_texts(samples, trained.title)
     if facts.synthetic:
         # The samples show which words to draw.
         table = sampling.synthetic(table, _DRAWN, trained.title)

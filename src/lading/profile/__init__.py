@@ -32,9 +32,10 @@ class ColumnProfile(
 ):
     """One column: the values of an input or output at one position of a row, or a summary of its row.
 
-    ``tensor`` is the input or output, ``name`` what people call the column: its name in the signature, else
-    ``x[3]`` by position, else ``norm of x``. ``position`` counts along the last axis, -1 where a row is one
-    value. ``summary`` says what of a whole row is measured instead, empty for the values themselves.
+    ``tensor`` is the input or output, ``name`` what people call the column: the name of an input's column
+    in the signature, else ``x[3]`` by position or ``probabilities[yes]``, else ``norm of x``. ``position``
+    counts along the last axis, -1 where a row is one value. ``summary`` says what of a whole row is measured
+    instead, empty for the values themselves.
     ``counts`` has the rows of each cell. Bins are ``(bounds[i - 1], bounds[i]]``, of numbers, of the length
     of a text in characters, or of a time in Unix seconds; ``values`` are the categories, or the one value of
     a column that has no other. A column has one or the other, or neither: then all that is not missing is in

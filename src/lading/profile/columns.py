@@ -55,7 +55,10 @@ def sources(tensor: Tensor, *, is_output: bool = False) -> Iterator[Source]:
     by_position = len(row) == 1 and 1 < size <= MOST_POSITIONS
     if by_position:
         for at in range(size):
-            yield Source(name, tensor.columns[at] if tensor.columns else f"{name}[{at}]", at)
+            known = tensor.columns[at] if tensor.columns else str(at)
+            # Columns of outputs are classes, which by themselves could be anything.
+            is_known = bool(tensor.columns) and not is_output
+            yield Source(name, known if is_known else f"{name}[{known}]", at)
     if tensor.dtype == "string":
         return
     if is_output and name == "probabilities":

@@ -40,7 +40,10 @@ _VALUES_AT_ONCE = 2**22
 
 
 class Batch(NamedTuple):
-    """Some rows: arrays of the signature, rows first, and whether each was predicted right, if known."""
+    """Some rows: arrays of the signature, rows first, and whether each was predicted right.
+
+    ``right`` is 1 or 0 for each row, -1 for one without a label, and None if none has one.
+    """
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array] = {}
@@ -60,7 +63,7 @@ def measure(
     `right` says for each row whether it was predicted right; then the profile has a calibration, if the
     model has probabilities. Tensors that are not passed have no columns.
     """
-    whole = Batch(inputs, outputs or {}, None if right is None else np.asarray(right, bool))
+    whole = Batch(inputs, outputs or {}, None if right is None else np.asarray(right, np.int8))
     return measure_batches(
         signature, lambda: _parts(signature, whole), _rows(signature, whole), source=source
     )
@@ -153,11 +156,12 @@ class Counting:
                     counted.add(arrays[counted.column.tensor])
         if batch.right is None:
             return
-        self._labelled += len(batch.right)
-        self._right += int(batch.right.sum())
+        known, right = batch.right >= 0, batch.right > 0
+        self._labelled += int(known.sum())
+        self._right += int(right.sum())
         if self._confidence is not None:
             cells = self._confidence.cells_of(batch.outputs[self._confidence.column.tensor])
-            for at, which in enumerate((cells, cells[batch.right])):
+            for at, which in enumerate((cells[known], cells[right])):
                 self._calibration[at] += np.bincount(which, minlength=self._calibration.shape[1])
 
     def profile(self) -> Profile:

@@ -10,6 +10,7 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import BundleType, json_option, open_bundle, registry_option
+from lading.cli.ui.profile_view import profile_line, profile_table
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -39,13 +40,19 @@ def inspect(bundle: Ref | Path, registry: str | None, as_json: bool) -> None:
     opened = open_bundle(bundle, registry)
     manifest = opened.manifest
     if as_json:
-        printing.as_json({"path": str(opened.path), "digest": opened.digest, "manifest": manifest})
+        document = {"path": str(opened.path), "digest": opened.digest, "manifest": manifest}
+        if opened.profile is not None:
+            document["profile"] = opened.profile
+        printing.as_json(document)
         return
     printing.fields(_fields(opened))
     printing.data("")
     rows = [("input", *_tensor(tensor)) for tensor in manifest.signature.inputs]
     rows += [("output", *_tensor(tensor)) for tensor in manifest.signature.outputs]
     printing.table(("", "name", "dtype and shape", "columns"), rows)
+    if opened.profile is not None:
+        printing.data("")
+        profile_table(opened.profile)
     printing.data("")
     files = [
         (name, printing.human_size(entry.size), entry.sha256[:12]) for name, entry in manifest.files.items()
@@ -72,6 +79,7 @@ def _fields(bundle: Bundle) -> list[tuple[str, str]]:
         ("labels", ", ".join(f"{value}={label}" for value, label in manifest.labels.items())),
         ("metrics", ", ".join(f"{name}={value:g}" for name, value in manifest.metrics.items())),
         ("golden rows", str(bundle.samples().rows)),
+        ("profile", profile_line(bundle.profile) if bundle.profile is not None else ""),
         ("expected from", manifest.expected_from),
         ("tolerance", _tolerance(manifest)),
         ("trained with", training.origin),

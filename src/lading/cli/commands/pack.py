@@ -13,6 +13,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.isolated import isolate
 from lading.cli.ui.parameters import FILE, MetricType, complete_files, json_option, timeout_option
+from lading.cli.ui.profile_view import profile_line
 from lading.cli.ui.working_call import GuidingCommand
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ _ACTIONS = (
     help="Its task: classification, regression, embedding, …  [default: derived from the model]",
 )
 @click.option("--samples", type=FILE, help="Input rows for the proof: .npz, .npy, .csv, .parquet or .json.")
+@click.option(
+    "--reference",
+    type=FILE,
+    help="Training data, for the profile that requests are compared with; files as for --samples."
+    "  [default: the samples]",
+)
+@click.option(
+    "--reference-labels",
+    metavar="FILE|COLUMN",
+    help="Labels of the rows of --reference: a file, or the column of it that has them.",
+)
+@click.option("--no-profile", is_flag=True, help="Keep no statistics of columns in the bundle.")
 @click.option(
     "--labels",
     type=FILE,
@@ -211,6 +224,7 @@ def pack(model: str, timeout_s: float, **options: Any) -> None:
     options["metrics"] = dict(options["metrics"])
     options["tolerance"] = _tolerance(options)
     options["requirements"] = _requirements(options["requirements"])
+    options["profile"] = not options.pop("no_profile")
     with printing.steps(f"packing {model}") as on_step:
         bundle = pack_model(model, **options, on_note=_print_note, on_step=on_step)
     # A model of MLflow brings rows along.
@@ -276,6 +290,8 @@ def _print_summary(bundle: Bundle, *, drawn: bool) -> None:
         printing.info(f"golden samples: {rows} {reason}; pass real rows for a meaningful proof")
     else:
         printing.info(f"golden samples: {rows}, answered by {manifest.expected_from}")
+    if (profile := bundle.profile) is not None:
+        printing.info(f"profile: {profile_line(profile)}")
     printing.info(f"digest: {bundle.digest}")
     # Quoted, so that the line can be pasted whatever the path contains.
     path = shlex.quote(str(bundle.path))
