@@ -91,13 +91,14 @@ def hour_folders(root: Path, model: str = "*") -> Iterator[tuple[int, Path]]:
     """Iterate over the folders of hours of one model, or of all, below `root`, oldest first."""
     folders = []
     for path in root.glob(f"model={model}/date=*/hour=*"):
-        began = _began(path)
+        began = began_of(path)
         if began is not None:
             folders.append((began, path))
     yield from sorted(folders)
 
 
-def _began(hour_folder: Path) -> int | None:
+def began_of(hour_folder: Path) -> int | None:
+    """Return the Unix time at which the hour of a folder began, or None if its name is no such folder's."""
     day, hour = hour_folder.parent.name.removeprefix("date="), hour_folder.name.removeprefix("hour=")
     try:
         return int(datetime.fromisoformat(f"{day}T{hour}:00:00+00:00").timestamp())

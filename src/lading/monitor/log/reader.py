@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -30,6 +30,9 @@ from lading.monitor.log.tables import (
     records_sql,
 )
 
+if TYPE_CHECKING:
+    from lading.monitor.log.bucket import Bucket
+
 CHUNK_ROWS = 65_536
 
 _MOST_MESSAGE = 300
@@ -42,9 +45,12 @@ def open_log(url: str) -> LogReader:
     Raises `NotFound` if there is no log.
     """
     if url.startswith("s3://"):
+        # Imported here: only such logs need botocore.
+        from lading.monitor.log.bucket import Bucket
         from lading.monitor.log.mirror import mirrored
 
-        return LogReader(mirrored(url), url)
+        bucket = Bucket(url)
+        return LogReader(mirrored(bucket), url, bucket)
     root = Path(url)
     if not root.is_dir():
         raise no_log(url)
@@ -58,16 +64,17 @@ def no_log(url: str) -> NotFound:
 
 
 class LogReader:
-    """The log in a folder, ``where`` it really is, and what to call it in messages."""
+    """The log in the folder ``root``, or a copy of it: ``where`` is its URL."""
 
-    def __init__(self, root: Path, where: str) -> None:
-        self._root = root
+    def __init__(self, root: Path, where: str, bucket: Bucket | None = None) -> None:
+        self.root = root
         self.where = where
+        self._bucket = bucket
 
     def models(self) -> list[str]:
         """List the models that have records or open segments."""
-        names = {path.name.removeprefix("model=") for path in self._root.glob("model=*")}
-        for path in segment_paths(self._root):
+        names = {path.name.removeprefix("model=") for path in self.root.glob("model=*")}
+        for path in segment_paths(self.root):
             with contextlib.suppress(FileNotFoundError):
                 opened = read_segment(path)
                 if opened is not None and opened[0].kind == "answers":
@@ -81,9 +88,23 @@ class LogReader:
         Raises `ModelNotFound` if the log has no record of it.
         """
         self._check(model)
+        if self._bucket is not None:
+            from lading.monitor.log.mirror import mirrored
+
+            mirrored(self._bucket, model)
         with tempfile.TemporaryDirectory(prefix="lading-log-") as folder:
-            made = _open_segments(self._root, Path(folder), model)
-            yield Tables(self._root, Path(folder), model, made, since, until)
+            made = _open_segments(self.root, Path(folder), model)
+            yield Tables(self.root, Path(folder), model, made, since, until)
+
+    def replaced(self, path: Path) -> None:
+        """Have the log as its folder is, after a file there was replaced or removed."""
+        if self._bucket is None:
+            return
+        name = str(path.relative_to(self.root))
+        if path.exists():
+            self._bucket.upload(path, name)
+        else:
+            self._bucket.delete(name)
 
     def query(self, model: str, sql: str) -> pa.Table:
         """Return the result of a SELECT over ``log``, the records of `model` with their labels.
@@ -157,6 +178,22 @@ class Tables:
                 found = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
                 raise UsageError("query", expected="one SELECT: the log is read-only", found=found)
             return _arrow_reader(self._connection.sql(sql), chunk_rows)
+
+    def positions(self, where: str) -> pa.Table:
+        """Return where records are that match `where`: ``filename``, ``file_row_number`` and ``id``."""
+        paths = [path for _, path in self.files]
+        source = f"({records_sql(paths, lacking=self._lacking_of(paths), positions=True)})"
+        joined = joined_sql(source, "labels")
+        with sql_errors(self._columns):
+            # Parsed on its own first, so that nothing but a condition is one.
+            self._connection.extract_statements(f"SELECT count(*) FROM log WHERE ({where})")
+            reader = _arrow_reader(
+                self._connection.sql(
+                    f"SELECT filename, file_row_number, id FROM ({joined}) AS log WHERE ({where})"
+                ),
+                CHUNK_ROWS,
+            )
+        return pa.Table.from_batches(*_parts(reader))
 
     def records(self, columns: Sequence[str], where: str, chunk_rows: int) -> Iterator[pa.RecordBatch]:
         """Iterate over records hour by hour; see `LogReader.records`."""

@@ -49,7 +49,9 @@ class Connection:
 class Writer:
     """Reads the connections of all workers in one loop and writes what they send."""
 
-    def __init__(self, inbox: socket.socket, root: Path, settings: WriterSettings, keeper: Keeper, journal: Journal) -> None:
+    def __init__(
+        self, inbox: socket.socket, settings: WriterSettings, keeper: Keeper, journal: Journal
+    ) -> None:
         self._inbox = inbox
         self._settings = settings
         self._keeper = keeper
@@ -57,7 +59,6 @@ class Writer:
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
         self._inbox_open = True
-        self._root = root
 
     def run(self) -> None:
         """Run until the server and all its connections are gone."""
@@ -126,8 +127,30 @@ def main(arguments: Sequence[str]) -> int:
     root = Path(settings.url)
     keeper = Keeper(root, max_age_days=settings.max_age_days, max_bytes=settings.max_bytes)
     keeper.start()
-    Writer(inbox, root, settings, keeper, Journal(root, settings)).run()
+    Writer(inbox, settings, keeper, Journal(root, settings)).run()
     keeper.stop(_END_S)
+    return 0
+
+
+def _write_to_bucket(inbox: socket.socket, settings: WriterSettings) -> int:
+    """Write a log whose files go to a bucket."""
+    # Imported here: only such logs need botocore.
+    from lading.monitor.log.bucket import Bucket, Uploader, folder_of
+
+    root = folder_of(Path(settings.spool), settings.url)
+    keeper = Keeper(root)
+    uploader = Uploader(
+        root,
+        Bucket(settings.url),
+        max_age_days=settings.max_age_days,
+        max_bytes=settings.max_bytes,
+        spool_bytes=settings.spool_bytes,
+    )
+    keeper.start()
+    uploader.start()
+    Writer(inbox, settings, keeper, Journal(root, settings, uploader.refusal)).run()
+    keeper.stop(_END_S)
+    uploader.stop(_END_S)
     return 0
 
 
