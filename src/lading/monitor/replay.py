@@ -5,6 +5,7 @@ Reads a log and runs a model that someone else has opened and proved. Releases n
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -260,7 +261,7 @@ class _Slices:
         room = _SLICED_ROWS - self._rows
         if room <= 0 or not self._fields:
             return
-        values = {}
+        values: dict[str, Array] = {}
         for tensor, names in self._fields.items():
             array = inputs[tensor]
             if array.ndim == 2:
@@ -292,7 +293,7 @@ def _quarters(name: str, values: Array, differs: Array) -> Iterator[Slice]:
     if not len(present_values):
         return
     edges = np.unique(np.quantile(present_values, np.linspace(0, 1, _PARTS + 1), method="higher"))
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         within = (values >= low) & ((values < high) | (high == edges[-1]))
         if (rows := int(within.sum())) >= _LEAST_IN_SLICE:
             yield Slice(name, float(low), float(high), rows, int(differs[within].sum()))

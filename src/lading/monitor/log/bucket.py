@@ -1,4 +1,4 @@
-"""A log in a bucket: files made in a local folder are sent there, kept and tried again while it is unreachable.
+"""A log in a bucket: files made in a local folder are sent there, and kept while it is unreachable.
 
 Their names below ``s3://bucket/prefix`` are those below the folder of a log. Makes no Parquet files.
 """
@@ -92,7 +92,7 @@ def folder_of(parent: Path, url: str) -> Path:
 
 
 class Uploader:
-    """The thread that sends finished files to a bucket and removes them here; the log's limits are kept there."""
+    """The thread that sends finished files to a bucket, and keeps the log there within its limits."""
 
     def __init__(
         self, root: Path, bucket: Bucket, *, max_age_days: float, max_bytes: int, spool_bytes: int
@@ -158,7 +158,9 @@ class Uploader:
                 with contextlib.suppress(OSError):  # Not empty.
                     folder.rmdir()
         if time.time() >= self._limits_due_at:
-            for name in beyond_limits(list(self._bucket.files()), time.time(), self._max_age_s, self._max_bytes):
+            for name in beyond_limits(
+                list(self._bucket.files()), time.time(), self._max_age_s, self._max_bytes
+            ):
                 self._bucket.delete(name)
             self._limits_due_at = time.time() + _LIMITS_S
 

@@ -73,7 +73,7 @@ def delete_records(log: LogReader, model: str, positions: pa.Table) -> int:
         keep = ~np.asarray(pc.is_in(pq.read_table(path, columns=["id"]).column("id"), value_set=ids))
         if not keep.all():
             _rewrite(log, path, keep)
-    return positions.num_rows
+    return len(names)
 
 
 def _rewrite(log: LogReader, path: Path, keep: np.ndarray) -> None:

@@ -12,6 +12,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+Rows = pa.RecordBatchReader
+"""The rows of a result, a batch at a time."""
+
 
 def write_csv(reader: pa.RecordBatchReader, stream: TextIO) -> int:
     """Write rows as CSV with a line of names; what is nested is JSON. Return how many rows."""

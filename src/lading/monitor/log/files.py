@@ -142,4 +142,8 @@ def _by_time(batches: list[pa.RecordBatch], column: str) -> pa.Table:
 
 def _dictionaries(schema: pa.Schema) -> list[str]:
     """Return the paths of the columns that are written with a dictionary."""
-    return [field.name for field in schema if field.name not in _NO_DICTIONARY and not pa.types.is_nested(field.type)]
+    return [
+        field.name
+        for field in schema
+        if field.name not in _NO_DICTIONARY and not pa.types.is_nested(field.type)
+    ]

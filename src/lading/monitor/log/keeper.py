@@ -107,7 +107,11 @@ def remove_leftovers(root: Path, now: float) -> None:
 def beyond_limits(root: Path, now: float, max_age_s: float, max_bytes: int) -> Iterator[Path]:
     """Iterate over the files that are to go, oldest first; a limit of 0 is none."""
     folders = sorted([*hour_folders(root), *hour_folders(root / LABELS)])
-    files = [(began, path, _size_bytes(path)) for began, folder in folders for path in sorted(folder.glob("*.parquet"))]
+    files = [
+        (began, path, _size_bytes(path))
+        for began, folder in folders
+        for path in sorted(folder.glob("*.parquet"))
+    ]
     total = sum(size for _, _, size in files) + sum(map(_size_bytes, segment_paths(root)))
     for began, path, size in files:
         too_old = max_age_s and began + HOUR_S < now - max_age_s

@@ -1,4 +1,4 @@
-"""A copy in a folder of the files of a log in a bucket, for those who read it. Writes nothing to the bucket."""
+"""A copy in a folder of the files of a log in a bucket, for readers. Writes nothing to the bucket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mirrored(bucket: Bucket, model: str = "") -> Path:
             (root / name).mkdir(exist_ok=True)
         return root
     for below in (f"model={model}/", f"{LABELS}/model={model}/"):
-        present = {path for path in (root / below).rglob("*.parquet")}
+        present = set((root / below).rglob("*.parquet"))
         for file in bucket.files(below):
             path = root / file.name
             present.discard(path)

@@ -140,7 +140,11 @@ class LogReader:
             raise no_log(self.where)
         hint = f"it has {', '.join(f'`{name}`' for name in names)}"
         raise ModelNotFound(
-            f"prediction log `{self.where}`", model=model, expected=f"records of `{model}`", found="none", hint=hint
+            f"prediction log `{self.where}`",
+            model=model,
+            expected=f"records of `{model}`",
+            found="none",
+            hint=hint,
         )
 
 
@@ -195,15 +199,17 @@ class Tables:
             )
         return pa.Table.from_batches(*_parts(reader))
 
+    def latest(self, where: str, most: int) -> pa.RecordBatchReader:
+        """Return the records that match, the newest first; at most `most` of them, all for 0."""
+        limit = f" LIMIT {most}" if most else ""
+        return self.query(
+            f"SELECT * EXCLUDE (date, hour) FROM log{self._conditions(where)} ORDER BY time DESC, row DESC{limit}"
+        )
+
     def records(self, columns: Sequence[str], where: str, chunk_rows: int) -> Iterator[pa.RecordBatch]:
         """Iterate over records hour by hour; see `LogReader.records`."""
-        conditions = [f"({where})"] if where else []
-        if self._since is not None:
-            conditions.append(f"time >= {_timestamp(self._since)}")
-        if self._until is not None:
-            conditions.append(f"time < {_timestamp(self._until)}")
         chosen = ", ".join(columns) or "*"
-        limit = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        conditions = self._conditions(where)
         needs_labels = not columns or any("label" in text for text in (*columns, where))
         hours: dict[int, list[Path]] = {}
         for hour, path in self.files:
@@ -213,8 +219,18 @@ class Tables:
             if needs_labels:
                 source = f"({joined_sql(source, 'labels')})"
             with sql_errors(self._columns):
-                reader = _arrow_reader(self._connection.sql(f"SELECT {chosen} FROM {source} AS log{limit}"), chunk_rows)
+                reader = _arrow_reader(
+                    self._connection.sql(f"SELECT {chosen} FROM {source} AS log{conditions}"), chunk_rows
+                )
             yield from reader
+
+    def _conditions(self, where: str) -> str:
+        conditions = [f"({where})"] if where else []
+        if self._since is not None:
+            conditions.append(f"time >= {_timestamp(self._since)}")
+        if self._until is not None:
+            conditions.append(f"time < {_timestamp(self._until)}")
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(":memory:")

@@ -18,7 +18,7 @@ _US = 1_000_000
 
 
 def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents, pa.RecordBatch]]:
-    """Iterate over the records of answered requests, by hour. Raises `ValueError` for a body of another form."""
+    """Iterate over the records of answered requests, by hour. Raises `ValueError` for another body."""
     counts = np.asarray(frame.rows)
     total = int(counts.sum())
     single = total == len(frame.rows) and bool((counts == 1).all())
@@ -34,7 +34,7 @@ def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents,
         return values if of_request is None else values.take(of_request)
 
     times = np.rint(np.asarray(frame.ended_at) * _US).astype(np.int64)
-    warnings = frame.warnings or [None] * len(frame.ids)
+    warnings: list[list[str] | None] = [*frame.warnings] or [None] * len(frame.ids)
     columns = [
         spread(pa.array([request.decode("latin-1") for request in frame.ids], pa.string())),
         pa.array(rows),
@@ -115,7 +115,7 @@ def _struct(frame: Answers, body: memoryview, group: str) -> pa.StructArray | No
 def _fields(part: Part, values: Array | Texts, rows: int) -> Iterator[tuple[str, pa.Array]]:
     flat = _flat_texts(values) if isinstance(values, Texts) else None
     if not part.columns:
-        leaf = flat if flat is not None else _flat(values)
+        leaf = flat if flat is not None else pa.array(np.asarray(values).ravel())
         yield part.name, _nested(leaf, rows, part.shape)
         return
     width = len(part.columns)
@@ -123,13 +123,9 @@ def _fields(part: Part, values: Array | Texts, rows: int) -> Iterator[tuple[str,
         if flat is not None:
             leaf = flat if width == 1 else flat.take(pa.array(np.arange(at, len(flat), width)))
         else:
-            leaf = _flat(np.ascontiguousarray(values[..., at]))
+            assert isinstance(values, np.ndarray)  # No texts.
+            leaf = pa.array(np.ascontiguousarray(values[..., at]).ravel())
         yield name, _nested(leaf, rows, part.shape[:-1])
-
-
-def _flat(values: Array | Texts) -> pa.Array:
-    assert isinstance(values, np.ndarray)  # The caller has taken the texts.
-    return pa.array(values.ravel())
 
 
 def _flat_texts(texts: Texts) -> pa.StringArray:

@@ -1,4 +1,4 @@
-"""Records back to the arrays that they were made of, bit for bit. The opposite of `records`; reads no file."""
+"""Records back to the arrays that they were made of, bit for bit. Reads no file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def complete_rows(
 ) -> Array:
     """Return which records have a value in every field of `tensors`: a boolean for each.
 
-    `all_tensors` are all that the model has, if `tensors` are only some of them. Raises `InputMissing` if the log has no such field at all.
+    `all_tensors` are all that the model has, if `tensors` are only some of them. Raises `InputMissing` if the
+    log has no such field at all.
     """
     names = {field.name for field in struct.type}
     complete = pc.is_valid(struct)
@@ -82,9 +83,7 @@ def _array(struct: pa.StructArray, tensor: Tensor, fields: Sequence[str]) -> Arr
     return [np.stack(row, axis=-1) if columns else row[0] for row in rows]
 
 
-def _column(
-    values: pa.Array, tensor: Tensor, sizes: Sequence[int | str], field: str
-) -> Array | list[Array]:
+def _column(values: pa.Array, tensor: Tensor, sizes: Sequence[int | str], field: str) -> Array | list[Array]:
     rows = len(values)
     leaf, depth = values, 0
     while pa.types.is_list(leaf.type) or pa.types.is_large_list(leaf.type):
@@ -102,7 +101,7 @@ def _numpy(leaf: pa.Array, tensor: Tensor) -> Array:
     if tensor.dtype == "string":
         return np.array(leaf.to_pylist(), dtype=object)
     # A float16 comes as float32, which is as exact back again.
-    return leaf.to_numpy(zero_copy_only=False).astype(tensor.numpy_dtype)
+    return np.asarray(leaf.to_numpy(zero_copy_only=False)).astype(tensor.numpy_dtype)
 
 
 def _check_not_hashed(kind: pa.DataType, tensor: Tensor, field: str) -> None:
@@ -110,4 +109,3 @@ def _check_not_hashed(kind: pa.DataType, tensor: Tensor, field: str) -> None:
     if is_text != (tensor.dtype == "string"):
         hint = "a column that was logged as a hash cannot be replayed"
         raise InputMissing(f"the log's `{field}`", expected=f"`{tensor.dtype}`", found=f"`{kind}`", hint=hint)
-

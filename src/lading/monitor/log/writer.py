@@ -2,7 +2,7 @@
 
 Its workers send it connections over an inherited socket, and frames of records over those. It ends when the
 last of them is closed, after everything that it has received is written, and not on SIGTERM: a service
-manager sends that to every process of a server, which drains meanwhile. Answers no request and knows no model.
+manager sends that to every process of a server, which drains meanwhile. Knows no model.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Observer(Protocol):
 
 
 LogLabels = Callable[[str, bytes, tuple[str, ...]], bool]
-"""Logs the labels of an answer of a model; returns False if that answer is not among those that are logged."""
+"""Logs the labels of an answer of a model; returns False if that answer is not one that is logged."""
 
 
 class DataPlane:

@@ -39,7 +39,7 @@ _IDS = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """Columns, inputs or outputs that are left out, and those that are logged as hashes with a secret `key`."""
+    """Columns, inputs or outputs that are left out, and those that are logged as hashes with a `key`."""
 
     excluded: frozenset[str] = frozenset()
     hashed: frozenset[str] = frozenset()
@@ -184,8 +184,10 @@ class PredictionLog:
             ways = [{tensor.name, field, column} for field, column in zip(fields, own, strict=True)]
             ways = ways or [{tensor.name}]
             self._unseen -= set().union(*ways)
-            out = {at for at, names_of_it in enumerate(ways) if names_of_it & excluded}
-            secret = tuple(at for at, names_of_it in enumerate(ways) if names_of_it & hashed and at not in out)
+            out = {at for at, its_names in enumerate(ways) if its_names & excluded}
+            secret = tuple(
+                at for at, names_of_it in enumerate(ways) if names_of_it & hashed and at not in out
+            )
             if not out and not secret:
                 yield _Plan(tensor, group, fields, None, ())
                 continue
@@ -195,7 +197,9 @@ class PredictionLog:
     def _warn_of_unseen(self, served: ServedVersion) -> None:
         if self._unseen:
             names = ", ".join(f"`{name}`" for name in sorted(self._unseen))
-            log.warning("%s has no column %s, which is not to be logged: is that its name?", served.label, names)
+            log.warning(
+                "%s has no column %s, which is not to be logged: is that its name?", served.label, names
+            )
 
 
 def _is_whole(chunk: AnswerChunk) -> bool:

@@ -109,7 +109,7 @@ def _write_new_key(path: Path) -> None:
 
 
 class LogWriter:
-    """The writer's process, for all workers of a server. ``inbox`` is what they pass their connections over."""
+    """The writer's process, for all workers of a server, which pass it connections over ``inbox``."""
 
     def __init__(self, settings: WriterSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -154,7 +154,9 @@ class LogWriter:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            log.warning("the writer of the prediction log has not ended; what is left is written at the next start")
+            log.warning(
+                "the writer of the prediction log has not ended; what is left is written at the next start"
+            )
 
     def _start(self, now: float) -> None:
         self._started_at = now
@@ -172,18 +174,21 @@ class LogWriter:
 
 @contextlib.contextmanager
 def logged_predictions(
-    settings: ServeSettings, registry: str | None, worker: WorkerContext | None, plane: DataPlane
+    settings: ServeSettings,
+    registry: str | None,
+    worker: WorkerContext | None,
+    plane: DataPlane,
+    replica: str,
 ) -> Iterator[PredictionLog | None]:
     """Log predictions of `plane` within; yields None if none are to be logged.
 
-    A process without a supervisor has the writer as well. Raises what `writer_settings` and `privacy_of` raise.
+    A process without a supervisor has the writer as well. Raises what `writer_settings` and `privacy_of` do.
     """
     writer = writer_settings(settings, registry)
     if writer is None:
         yield None
         return
     privacy = privacy_of(settings, writer)
-    replica = plane.observer.replica if plane.observer is not None else ""
     with contextlib.ExitStack() as started:
         if worker is not None and worker.log_inbox is not None:
             inbox = worker.log_inbox

@@ -87,7 +87,8 @@ def serve(
         resolver.load(wanted, manager, plane)
 
         columns = ColumnWindows(observer.replica) if settings.drift == "on" else None
-        predictions = started.enter_context(logged_predictions(settings, registry_url, worker, plane))
+        logged = logged_predictions(settings, registry_url, worker, plane, observer.replica)
+        predictions = started.enter_context(logged)
         recorder = started.enter_context(closing(_recorder(plane, columns, predictions)))
         app = make_app(plane, settings, counters, (recorder.observe,) if recorder.is_needed else ())
         listener, grpc_socket = _sockets(settings, worker, started)

@@ -75,10 +75,12 @@ def feedback(request: Request, plane: DataPlane) -> Response:
         counted = "logged" if plane.log_labels(name, request_id, texts) else "not logged"
     else:
         hint = (
-            f"`lading release {name}:N`, and serve it by following (`lading serve` without references), or log "
-            "predictions (`--log-predictions`)"
+            f"`lading release {name}:N`, and serve it by following (`lading serve` without references), or "
+            "log predictions (`--log-predictions`)"
         )
-        raise NotSupported(f"feedback for `{name}`", expected="a release or a log", found="neither", hint=hint)
+        raise NotSupported(
+            f"feedback for `{name}`", expected="a release or a log", found="neither", hint=hint
+        )
     # 202: whichever process gave the answer will find the feedback in the catalog.
     return json_response({"counted": counted}, 202 if counted == "passed on" else 200)
 
