@@ -47,7 +47,7 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     """Requests that one version has answered, and their rows one after the other.
 
     The lists have an entry for each request; ``rows`` is how many rows it had, ``ended_at`` a Unix time.
-    ``warnings`` is empty if no request has any.
+    ``statuses`` has one entry if all have the same, ``errors`` and ``warnings`` none if no request has any.
     """
 
     model: str
@@ -57,7 +57,7 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     replica: str
     ids: list[bytes]
     rows: list[int]
-    sides: list[str]
+    side: str
     statuses: list[int | str]
     errors: list[str]
     latencies_s: list[float]
@@ -197,8 +197,12 @@ class FrameReader:
 
 def _text_bytes(array: Array) -> bytes:
     """Return the int32 length in bytes of each text, followed by the bytes of all."""
-    texts = [text.encode("utf-8", "replace") for text in array.ravel().tolist()]
-    return np.array([len(text) for text in texts], dtype=_LENGTH).tobytes() + b"".join(texts)
+    texts = array.ravel().tolist()
+    data = "".join(texts).encode("utf-8", "replace")
+    lengths = map(len, texts)
+    if sum(map(len, texts)) != len(data):  # Not ASCII alone: bytes are counted, and not characters.
+        lengths = (len(text.encode("utf-8", "replace")) for text in texts)
+    return np.fromiter(lengths, _LENGTH, len(texts)).tobytes() + data
 
 
 def field_names(tensors: Sequence[Tensor]) -> dict[str, tuple[str, ...]]:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from lading.monitor.log.layout import CONSTANTS, SEGMENTS, Contents
 from lading.monitor.log.segments import read_segment
 
-MOST_GROUP_ROWS = 65_536
-MOST_GROUP_BYTES = 12 * 2**20
+MOST_GROUP_ROWS = 32_768
+MOST_GROUP_BYTES = 8 * 2**20
 """Of a row group: what is sorted and compressed at once. A reader skips groups by their times."""
 
 _SPREAD_US = 2_000_000

@@ -202,8 +202,9 @@ class Tables:
     def latest(self, where: str, most: int) -> pa.RecordBatchReader:
         """Return the records that match, the newest first; at most `most` of them, all for 0."""
         limit = f" LIMIT {most}" if most else ""
+        conditions = self._conditions(where)
         return self.query(
-            f"SELECT * EXCLUDE (date, hour) FROM log{self._conditions(where)} ORDER BY time DESC, row DESC{limit}"
+            f"SELECT * EXCLUDE (date, hour) FROM log{conditions} ORDER BY time DESC, row DESC{limit}"
         )
 
     def records(self, columns: Sequence[str], where: str, chunk_rows: int) -> Iterator[pa.RecordBatch]:

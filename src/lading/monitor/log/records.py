@@ -35,13 +35,15 @@ def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents,
 
     times = np.rint(np.asarray(frame.ended_at) * _US).astype(np.int64)
     warnings: list[list[str] | None] = [*frame.warnings] or [None] * len(frame.ids)
+    statuses = list(map(str, frame.statuses)) * (len(frame.ids) if len(frame.statuses) == 1 else 1)
+    errors = [error or None for error in frame.errors] or [None] * len(frame.ids)
     columns = [
         spread(pa.array([request.decode("latin-1") for request in frame.ids], pa.string())),
         pa.array(rows),
         spread(pa.array(times).cast(TIME)),
-        spread(pa.array(frame.sides, pa.string())),
-        spread(pa.array(list(map(str, frame.statuses)), pa.string())),
-        spread(pa.array([error or None for error in frame.errors], pa.string())),
+        pa.repeat(pa.scalar(frame.side, pa.string()), total),
+        spread(pa.array(statuses, pa.string())),
+        spread(pa.array(errors, pa.string())),
         spread(pa.array(frame.latencies_s, pa.float64())),
         spread(pa.array(warnings, pa.list_(pa.string()))),
     ]

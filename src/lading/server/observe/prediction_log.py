@@ -118,7 +118,7 @@ class PredictionLog:
 
     def _send_answers(self, chunk: AnswerChunk) -> None:
         served = chunk.served
-        whole = _is_whole(chunk)
+        whole, count = _is_whole(chunk), len(chunk.ids)
         parts: list[Part] = []
         body: list[bytes] = []
         for plan in self._plans_of(served):
@@ -136,9 +136,11 @@ class PredictionLog:
             replica=self._replica,
             ids=chunk.ids,
             rows=[1] if whole else chunk.rows,
-            sides=[chunk.side or "live"] * len(chunk.ids),
-            statuses=chunk.statuses,
-            errors=chunk.errors,
+            side=chunk.side or "live",
+            statuses=chunk.statuses[:1]
+            if chunk.statuses.count(chunk.statuses[0]) == count
+            else chunk.statuses,
+            errors=chunk.errors if any(chunk.errors) else [],
             latencies_s=chunk.latencies_s,
             ended_at=chunk.ended_at,
             warnings=[list(texts) for texts in chunk.warnings] if any(chunk.warnings) else [],

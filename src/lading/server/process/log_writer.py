@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
 import secrets
 import socket
 import subprocess
@@ -33,6 +34,15 @@ log = logging.getLogger("lading.server")
 _CHECK_S = 0.5
 _END_S = 25.0
 _SEND_S = 5.0
+# Each arena and each thread of a pool keeps what it has freed: for two threads at work that is most of what
+# the process would take.
+_FRUGAL = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "1000000",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 _KEY_FILE = ".hash-key"
 _LEAST_KEY_BYTES = 16
 _MOST_KEY_BYTES = 64
@@ -164,7 +174,10 @@ class LogWriter:
         command.append(msgspec.json.encode(self._settings).decode())
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of ours
-                command, stdin=subprocess.DEVNULL, pass_fds=(self._read_end.fileno(),)
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(self._read_end.fileno(),),
+                env={**os.environ, **_FRUGAL},
             )
         except OSError as error:
             self._failures += 1
