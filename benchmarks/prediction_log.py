@@ -108,7 +108,7 @@ def run(rate: int, minutes: float, folder: Path) -> None:
     time.sleep(2)
     memory, spent_s, sent = [], 0.0, 0
     began, cpu_before = time.monotonic(), cpu_s(writer.pid)
-    shown = began
+    printed_at = began
     while (now := time.monotonic()) - began < minutes * 60:
         if sent < rate * (now - began):
             chunk = ready[sent // CHUNK % len(ready)]
@@ -119,12 +119,12 @@ def run(rate: int, minutes: float, folder: Path) -> None:
             sent += CHUNK
         else:
             time.sleep(0.002)
-        if now - shown >= 10:
-            shown = now
+        if now - printed_at >= 10:
+            printed_at = now
             memory.append(resident_mb(writer.pid))
             used = (cpu_s(writer.pid) - cpu_before) / (now - began)
             print(
-                f"{now - began:6.0f} s  sent {sent:>10}  written {counts.written:>10}  dropped {counts.dropped}"
+                f"{now - began:6.0f} s  sent {sent:>9}  written {counts.written:>9}  dropped {counts.dropped}"
                 f"  writer {memory[-1]:.0f} MB, {used:.2f} CPU",
                 flush=True,
             )
@@ -177,8 +177,10 @@ def query(rows: int, folder: Path) -> None:
     log = open_log(str(folder))
     for sql in (
         'select count(*), avg(inputs."column 3") from log where hour = 14 and inputs."column 3" > 1',
-        "select count(*) from log where time >= '2026-11-30 14:10' and time < '2026-11-30 14:20' "
-        'and inputs."column 7" between 0 and 0.1',
+        (
+            "select count(*) from log where time >= '2026-11-30 14:10' and time < '2026-11-30 14:20' "
+            'and inputs."column 7" between 0 and 0.1'
+        ),
         "select outputs.label, count(*) from log where hour = 3 group by all",
         "select hour, count(*), avg(latency_s) from log group by hour",
         'select count(*) from log where inputs."column 3" > 3',

@@ -89,7 +89,7 @@ Frame = Answers | Labels
 
 
 class Receipt(msgspec.Struct, frozen=True, array_like=True):
-    """What became of records that the writer received: written if `reason` is empty, else dropped."""
+    """Records that the writer has received: written if `reason` is empty, else dropped."""
 
     model: str
     version: int

@@ -182,8 +182,8 @@ def _values(outputs: dict[str, Any]) -> str:
     texts = []
     for name, value in outputs.items():
         if isinstance(value, list) and value and all(isinstance(number, float) for number in value):
-            shown = ", ".join(f"{number:.4g}" for number in value[:8])
-            texts.append(f"{name} [{shown}{', …' if len(value) > 8 else ''}]")
+            numbers = ", ".join(f"{number:.4g}" for number in value[:8])
+            texts.append(f"{name} [{numbers}{', …' if len(value) > 8 else ''}]")
         else:
             text = str(value)
             texts.append(f"{name} {text if len(text) <= 60 else text[:59] + '…'}")

@@ -179,8 +179,8 @@ class Tables:
             statements = self._connection.extract_statements(sql)
             kinds = [str(statement.type).rpartition(".")[2].upper() for statement in statements]
             if kinds not in (["SELECT"], ["EXPLAIN"]):
-                found = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
-                raise UsageError("query", expected="one SELECT: the log is read-only", found=found)
+                statement = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
+                raise UsageError("query", expected="one SELECT: the log is read-only", found=statement)
             return _arrow_reader(self._connection.sql(sql), chunk_rows)
 
     def positions(self, where: str) -> pa.Table:

@@ -32,7 +32,7 @@ class Segment:
         self._file = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
         self.size_bytes = 0
         try:
-            # Locked before it has its name: whoever sees the name sees the lock.
+            # Locked before it has its name: a process that sees the name sees the lock.
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._write(with_contents(schema, contents).serialize())
             new.rename(self.path)

@@ -90,8 +90,8 @@ def _column(values: pa.Array, tensor: Tensor, sizes: Sequence[int | str], field:
         leaf, depth = leaf.flatten(), depth + 1
     _check_not_hashed(leaf.type, tensor, field)
     if depth != len(sizes):
-        found = f"records of {depth} dimensions"
-        raise InputMissing(f"the log's `{field}`", expected=f"`{tensor}`", found=found)
+        form = f"records of {depth} dimensions"
+        raise InputMissing(f"the log's `{field}`", expected=f"`{tensor}`", found=form)
     if all(isinstance(size, int) for size in sizes):
         return _numpy(leaf, tensor).reshape(rows, *map(int, sizes))
     return [np.array(value.as_py(), dtype=tensor.numpy_dtype) for value in values]

@@ -188,7 +188,7 @@ class LogSender:
                 self._counts.count_log_records(*key, receipt.records)
 
     def _disconnect(self) -> None:
-        """Give up the connection; what it carried and nobody confirmed counts as dropped."""
+        """Close the connection; what it carried and nobody confirmed counts as dropped."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError):

@@ -69,8 +69,8 @@ def writer_settings(settings: ServeSettings, registry: str | None) -> WriterSett
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = f"`{folder}`: {error.strerror}"
-        raise InvalidSetting("log", expected="a folder that can be written to", found=found) from None
+        problem = f"`{folder}`: {error.strerror}"
+        raise InvalidSetting("log", expected="a folder that can be written to", found=problem) from None
     return WriterSettings(
         url=url,
         max_age_days=settings.log_max_age_days,
@@ -100,8 +100,8 @@ def _hash_key(file: str, writer: WriterSettings) -> bytes:
             _write_new_key(path)
         key = path.read_bytes().strip()
     except OSError as error:
-        found = f"`{path}`: {error.strerror}"
-        raise InvalidSetting("log_hash_key_file", expected="a file that can be read", found=found) from None
+        problem = f"`{path}`: {error.strerror}"
+        raise InvalidSetting("log_hash_key_file", expected="a file that can be read", found=problem) from None
     if len(key) < _LEAST_KEY_BYTES:
         expected = f"at least {_LEAST_KEY_BYTES} bytes in `{path}`"
         raise InvalidSetting("log_hash_key_file", expected=expected, found=f"{len(key)}")
@@ -124,7 +124,7 @@ class LogWriter:
     def __init__(self, settings: WriterSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        # Both ends stay open here: what is in it when a writer ends is there for the next.
+        # Both ends stay open here: what is in it when a writer ends waits for the next.
         self.inbox, self._read_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0

@@ -58,21 +58,21 @@ def show(model: str, **options: Any) -> None:
 
 
 def _follow(opened: LogReader, model: str, options: dict[str, Any], records: list[dict[str, Any]]) -> None:
-    # Records of several workers do not come in the order of their times: what was shown is kept a while.
-    shown = {(record["id"], record["row"], record["side"]): record["time"] for record in records}
+    # Records of several workers do not come in the order of their times: what was printed is kept a while.
+    printed = {(record["id"], record["row"], record["side"]): record["time"] for record in records}
     while True:
         time.sleep(_FOLLOW_S)
-        since = max((unix_time(at) for at in shown.values()), default=time.time()) - _OVERLAP_S
+        since = max((unix_time(at) for at in printed.values()), default=time.time()) - _OVERLAP_S
         for record in _records(opened, model, since, options["where"], 0):
             key = (record["id"], record["row"], record["side"])
-            if key in shown:
+            if key in printed:
                 continue
-            shown[key] = record["time"]
+            printed[key] = record["time"]
             if options["as_json"]:
                 printing.as_json(record, indent=0)
             else:
                 printing.data("  ".join(_rows([record])[0]))
-        shown = {key: at for key, at in shown.items() if unix_time(at) >= since}
+        printed = {key: at for key, at in printed.items() if unix_time(at) >= since}
 
 
 def _records(
