@@ -146,7 +146,7 @@ def run(rate: int, minutes: float, folder: Path) -> None:
 def query(rows: int, folder: Path) -> None:
     """Write `rows` records over a day, then time filters by hour and column."""
     from lading.log_frames import FrameReader
-    from lading.monitor.log import open_log
+    from lading.monitor.log.reader import open_log
     from lading.monitor.log.journal import Journal
     from lading.monitor.log.keeper import convert_closed
 

@@ -199,10 +199,10 @@ def _text_bytes(array: Array) -> bytes:
     """Return the int32 length in bytes of each text, followed by the bytes of all."""
     texts = array.ravel().tolist()
     data = "".join(texts).encode("utf-8", "replace")
-    lengths = map(len, texts)
-    if sum(map(len, texts)) != len(data):  # Not ASCII alone: bytes are counted, and not characters.
-        lengths = (len(text.encode("utf-8", "replace")) for text in texts)
-    return np.fromiter(lengths, _LENGTH, len(texts)).tobytes() + data
+    lengths = list(map(len, texts))
+    if sum(lengths) != len(data):  # Not ASCII alone: bytes are counted, and not characters.
+        lengths = [len(text.encode("utf-8", "replace")) for text in texts]
+    return np.array(lengths, _LENGTH).tobytes() + data
 
 
 def field_names(tensors: Sequence[Tensor]) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from lading.errors import missing_extra
 from lading.settings import log_url
 
 if TYPE_CHECKING:
-    from lading.monitor.log import LogReader
+    from lading.monitor.log.reader import LogReader
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -67,7 +67,7 @@ def where_option(text: str, *, required: bool = False) -> Callable[[Callable[...
 def opened_log(url: str | None, registry: str | None, command: str) -> Iterator[LogReader]:
     """Open the prediction log within; raises `ExtraMissing` for `command` if its libraries are missing."""
     try:
-        from lading.monitor.log import open_log
+        from lading.monitor.log.reader import open_log
     except ModuleNotFoundError as error:
         if (error.name or "lading").startswith("lading"):
             raise

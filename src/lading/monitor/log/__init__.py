@@ -1,10 +1,4 @@
-"""The prediction log: a process writes it, and readers query it as tables, labels joined to their records.
+"""The prediction log: `writer` is the process that writes it, `reader` what other parts read it by.
 
-`open_log` is what other parts read it by. Nothing here is imported by a serving process.
+Nothing here is imported by a serving process, and nothing of the reader by the writer, which stays small.
 """
-
-from __future__ import annotations
-
-from lading.monitor.log.reader import LogReader, open_log
-
-__all__ = ["LogReader", "open_log"]

@@ -11,14 +11,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from lading.errors import ModelNotFound, NotFound, UsageError
+from lading.monitor.log.bucket import Bucket
 from lading.monitor.log.files import parquet_of
 from lading.monitor.log.layout import HOUR_S, LABELS, hour_folders
+from lading.monitor.log.mirror import mirrored
 from lading.monitor.log.segments import read_segment, segment_paths
 from lading.monitor.log.tables import (
     COLUMNS,
@@ -29,9 +31,6 @@ from lading.monitor.log.tables import (
     literal,
     records_sql,
 )
-
-if TYPE_CHECKING:
-    from lading.monitor.log.bucket import Bucket
 
 CHUNK_ROWS = 65_536
 
@@ -45,10 +44,6 @@ def open_log(url: str) -> LogReader:
     Raises `NotFound` if there is no log.
     """
     if url.startswith("s3://"):
-        # Imported here: only such logs need botocore.
-        from lading.monitor.log.bucket import Bucket
-        from lading.monitor.log.mirror import mirrored
-
         bucket = Bucket(url)
         return LogReader(mirrored(bucket), url, bucket)
     root = Path(url)
@@ -89,8 +84,6 @@ class LogReader:
         """
         self._check(model)
         if self._bucket is not None:
-            from lading.monitor.log.mirror import mirrored
-
             mirrored(self._bucket, model)
         with tempfile.TemporaryDirectory(prefix="lading-log-") as folder:
             made = _open_segments(self.root, Path(folder), model)

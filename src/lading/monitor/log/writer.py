@@ -22,6 +22,7 @@ import msgspec
 
 from lading.log_frames import FrameReader, Receipt, WriterSettings, encode_receipts
 from lading.logs import set_up_logging
+from lading.monitor.log.bucket import Bucket, Uploader, folder_of
 from lading.monitor.log.journal import Journal
 from lading.monitor.log.keeper import Keeper
 
@@ -134,9 +135,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _write_to_bucket(inbox: socket.socket, settings: WriterSettings) -> int:
     """Write a log whose files go to a bucket."""
-    # Imported here: only such logs need botocore.
-    from lading.monitor.log.bucket import Bucket, Uploader, folder_of
-
     root = folder_of(Path(settings.spool), settings.url)
     keeper = Keeper(root)
     uploader = Uploader(

@@ -87,8 +87,8 @@ def serve(
         resolver.load(wanted, manager, plane)
 
         columns = ColumnWindows(observer.replica) if settings.drift == "on" else None
-        logged = logged_predictions(settings, registry_url, worker, plane, observer.replica)
-        predictions = started.enter_context(logged)
+        log_of = logged_predictions(settings, registry_url, worker, plane, observer.replica)
+        predictions = started.enter_context(log_of)
         recorder = started.enter_context(closing(_recorder(plane, columns, predictions)))
         app = make_app(plane, settings, counters, (recorder.observe,) if recorder.is_needed else ())
         listener, grpc_socket = _sockets(settings, worker, started)

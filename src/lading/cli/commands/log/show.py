@@ -15,7 +15,7 @@ from lading.cli.ui.parameters import json_option, registry_option
 from lading.clock import iso_time, unix_time
 
 if TYPE_CHECKING:
-    from lading.monitor.log import LogReader
+    from lading.monitor.log.reader import LogReader
 
 _FOLLOW_S = 1.0
 _MOST_VALUES = 6
