@@ -88,6 +88,31 @@ def compare(
     return Parity(holds, rows, max_abs_error, label_flips, tuple(worst[:show]))
 
 
+def excess_by_row(
+    outputs: Sequence[Tensor],
+    expected: Mapping[str, Array],
+    actual: Mapping[str, Array],
+    tolerance: Tolerance,
+) -> NDArray[np.float64]:
+    """Return for each row how far it deviates, in the output where that is most; 1.0 is the tolerance.
+
+    Outputs are compared as by `compare`, but only those of `expected`; a flipped value is infinitely far.
+    """
+    rows = max((len(array) for array in expected.values()), default=0)
+    excess = np.zeros(rows)
+    for tensor in outputs:
+        reference, array = expected.get(tensor.name), actual.get(tensor.name)
+        if reference is None:
+            continue
+        if array is None or reference.shape != array.shape or reference.dtype.kind != array.dtype.kind:
+            excess[:] = np.inf
+        elif reference.dtype.kind == "f":
+            np.maximum(excess, _excess(reference, array, tolerance)[0], out=excess)
+        else:
+            excess[_flipped_rows(reference, array)] = np.inf
+    return excess
+
+
 def same_bits(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> bool:
     """Return whether every array of `expected` is in `actual` with the same dtype, shape and bits."""
     return all(name in actual and _same_bits(array, actual[name]) for name, array in expected.items())

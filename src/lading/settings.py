@@ -217,6 +217,25 @@ class ServeSettings:
     wheels: str = option(
         "", "Folder of wheels to build environments from, offline; empty: the package index of pip."
     )
+    log_predictions: float = option(
+        0.0, "Share of requests that the prediction log keeps; 0: nothing of any.", at_least=0, at_most=1
+    )
+    log: str = option(
+        "",
+        "Prediction log: a folder or `s3://bucket/prefix`; empty: `log` in the registry's folder, else in "
+        "`~/.lading`.",
+    )
+    log_exclude: str = option("", "Comma-separated inputs, outputs or columns that are never logged.")
+    log_hash: str = option("", "Comma-separated inputs, outputs or columns that are logged as keyed hashes.")
+    log_hash_key_file: str = option(
+        "", "File with the secret key of these hashes; empty: a random one that the log's folder keeps."
+    )
+    log_max_age_days: float = option(
+        30.0, "Days that the prediction log keeps records; 0: no limit.", at_least=0
+    )
+    log_max_bytes: int = option(
+        20 * 2**30, "Most bytes of the prediction log, of which the oldest go first; 0: no limit.", at_least=0
+    )
     log_level: str = option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
@@ -320,6 +339,20 @@ def _from(environ: Mapping[str, str], settings: type[ServeSettings | StoreSettin
 def store_url(url: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return where blobs are kept: `url`, else ``LADING_STORE``; None leaves it to the registry."""
     return url or store_settings(environ).store or None
+
+
+def log_url(
+    url: str | None = None, registry: str | None = None, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Return the prediction log to use: `url`, else ``LADING_LOG``, else ``log`` in the registry's folder.
+
+    Beside a registry that is no folder it is ``~/.lading/log``.
+    """
+    chosen = url or environ.get("LADING_LOG")
+    if not chosen:
+        beside = registry_url(registry, environ)
+        return str((home(environ) if "://" in beside else Path(beside).expanduser().absolute()) / "log")
+    return chosen if "://" in chosen else str(Path(chosen).expanduser().absolute())
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -15,6 +15,7 @@ from lading.cli.commands.image import image
 from lading.cli.commands.inspect import inspect
 from lading.cli.commands.inventory import inventory
 from lading.cli.commands.list import list_models
+from lading.cli.commands.log import log
 from lading.cli.commands.matrix import matrix
 from lading.cli.commands.monitor import monitor
 from lading.cli.commands.pack import pack
@@ -23,6 +24,7 @@ from lading.cli.commands.pull import pull
 from lading.cli.commands.push import push
 from lading.cli.commands.release import release
 from lading.cli.commands.remove import remove
+from lading.cli.commands.replay import replay
 from lading.cli.commands.rollback import rollback
 from lading.cli.commands.rollout import rollout
 from lading.cli.commands.serve import serve
@@ -49,6 +51,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Monitoring", (monitor,)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),
+    ("Monitoring", (log, replay)),
     ("Other", (completion, show_help, version)),
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lading.ref import Ref
 from lading.server.process.background import BackgroundTask
+from lading.server.process.log_writer import LogWriter, writer_settings
 from lading.server.process.supervisor import supervise
 from lading.settings import ServeSettings
 
@@ -31,6 +32,9 @@ def serve(
     if settings.workers == 1:
         return serve_here(settings, refs, registry_url, None, background_tasks)
 
+    logged = writer_settings(settings, registry_url)
     return supervise(
-        settings, lambda worker: serve_here(settings, refs, registry_url, worker, background_tasks)
+        settings,
+        lambda worker: serve_here(settings, refs, registry_url, worker, background_tasks),
+        LogWriter(logged) if logged is not None else None,
     )

@@ -69,6 +69,10 @@ class Observer(Protocol):
         """Add the truth about an answer; return where it was counted."""
 
 
+LogLabels = Callable[[str, bytes, tuple[str, ...]], bool]
+"""Logs the labels of an answer of a model; returns False if that answer is not one that is logged."""
+
+
 class DataPlane:
     """The versions that answer, by model name, and the way of a job to one of them.
 
@@ -105,6 +109,7 @@ class DataPlane:
         self.memory = memory or RequestMemory()
         self.readiness = Readiness(lambda: self._table)
         self.observer = observer
+        self.log_labels: LogLabels | None = None
         if observer is not None:
             observer.windows.live_of = self._live
 

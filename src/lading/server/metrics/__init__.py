@@ -59,6 +59,7 @@ Key = tuple[str, str, str]
 _REQUESTS, _RUNS, _VERSION, _PROCESS, _CPU = "requests", "runs", "version", "process", "cpu"
 _DRIVER, _VERDICT = "driver", "verdict"
 _GRPC_ENDED = "grpc_ended"
+_LOG_RECORDS, _LOG_DROPPED = "log_records", "log_dropped"
 
 VERDICTS = ("promote", "hold", "roll_back")
 """What a verdict can be; stored by its place plus one, because 0 says that there is none."""
@@ -151,6 +152,8 @@ class Summary:
     """Everything that is counted, over all workers; ``following`` and ``replays`` are of this one.
 
     ``grpc_ended`` counts calls and connections of gRPC that were ended because of their client, by reason.
+    ``log_records`` counts the records that the prediction log has, by model and version, and ``log_dropped``
+    those that it will never have, by reason.
     """
 
     requests: dict[Key, RequestCounts]
@@ -163,6 +166,8 @@ class Summary:
     grpc_ended: dict[str, int] = field(default_factory=dict)
     model_processes: tuple[ModelProcesses, ...] = ()
     monitor: MonitorStatus | None = None
+    log_records: dict[tuple[str, str], int] = field(default_factory=dict)
+    log_dropped: dict[str, int] = field(default_factory=dict)
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -261,11 +266,23 @@ class Metrics:
             grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
             model_processes=tuple(model_processes(workers, sums)),
             monitor=monitor_status(workers),
+            log_records={
+                (name[1], name[2]): int(counts[0]) for name, counts in sums.items() if name[0] == _LOG_RECORDS
+            },
+            log_dropped={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _LOG_DROPPED},
         )
 
     def count_grpc_ended(self, reason: str) -> None:
         """Count a call or connection of gRPC that was ended because of its client; call it under a lock."""
         self._store.counters((_GRPC_ENDED, reason), 1)[0] += 1
+
+    def count_log_records(self, model: str, version: int, records: int) -> None:
+        """Count records that are in the prediction log; one thread calls this."""
+        self._store.counters((_LOG_RECORDS, model, str(version)), 1)[0] += records
+
+    def count_log_dropped(self, reason: str, records: int) -> None:
+        """Count records that will never be in the prediction log; one thread calls this."""
+        self._store.counters((_LOG_DROPPED, reason), 1)[0] += records
 
     def publish_driver(self, leading: bool, verdicts: Mapping[str, str]) -> None:
         """Let all workers see whether this one drives the rollouts, and its verdicts by model."""

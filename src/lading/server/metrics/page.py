@@ -80,6 +80,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield from _model_processes(summary)
     yield _grpc_ended(summary)
     yield from monitor_families(summary.monitor)
+    yield from _prediction_log(summary)
     yield from release_families(summary)
     yield from replay_families(summary)
     yield from process_families(summary)
@@ -199,6 +200,22 @@ def _grpc_ended(summary: Summary) -> Metric:
     for reason, count in summary.grpc_ended.items():
         ended.add_metric([reason], count)
     return ended
+
+
+def _prediction_log(summary: Summary) -> Iterator[Metric]:
+    records = CounterMetricFamily(
+        "lading_prediction_log_records", "Records that the prediction log has on disk.", labels=_BY_VERSION
+    )
+    dropped = CounterMetricFamily(
+        "lading_prediction_log_dropped",
+        "Records that the prediction log will never have.",
+        labels=["reason"],
+    )
+    for key, count in summary.log_records.items():
+        records.add_metric(key, count)
+    for reason, count in summary.log_dropped.items():
+        dropped.add_metric([reason], count)
+    yield from (records, dropped)
 
 
 def _workers(summary: Summary) -> Iterator[Metric]:

@@ -34,11 +34,13 @@ from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import SharedCounters
 from lading.server.observe.columns import ColumnWindows
 from lading.server.observe.observer import Observer
+from lading.server.observe.prediction_log import PredictionLog
 from lading.server.observe.recorder import Recorder
 from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
+from lading.server.process.log_writer import logged_predictions
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.server.process.supervisor import DRAINING, not_ignored
@@ -85,10 +87,14 @@ def serve(
         resolver.load(wanted, manager, plane)
 
         columns = ColumnWindows(observer.replica) if settings.drift == "on" else None
-        recorder = started.enter_context(closing(_recorder(plane, columns)))
+        log_of = logged_predictions(settings, registry_url, worker, plane, observer.replica)
+        predictions = started.enter_context(log_of)
+        recorder = started.enter_context(closing(_recorder(plane, columns, predictions)))
         app = make_app(plane, settings, counters, (recorder.observe,) if recorder.is_needed else ())
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
+        if predictions is not None:
+            predictions.start(app.metrics)
         beside = (app.metrics, counters, recorder)
         server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, *beside)
         started.enter_context(_watched(plane, settings, server))
@@ -158,9 +164,10 @@ def _draining_on_signals(server: HttpServer, worker: WorkerContext | None) -> It
             signal.signal(kind, handler)
 
 
-def _recorder(plane: DataPlane, columns: ColumnWindows | None) -> Recorder:
+def _recorder(plane: DataPlane, columns: ColumnWindows | None, predictions: PredictionLog | None) -> Recorder:
     """Return what shows answered requests, many at a time, to all that looks at rows."""
-    return Recorder((columns.add,) if columns is not None else (), plane.traffic.get)
+    consumers = (columns.add if columns is not None else None, predictions)
+    return Recorder([consumer for consumer in consumers if consumer is not None], plane.traffic.get)
 
 
 def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:

@@ -76,7 +76,8 @@ class WorkerContext:
 
     ``replica`` names the server that all workers form, which started at the Unix time ``started_at``;
     ``grpc_socket`` reserves the port of gRPC, ``weights_folder`` is where workers share weights, if they do.
-    ``crashes`` lists the versions that were taken out before this worker began.
+    ``crashes`` lists the versions that were taken out before this worker began. ``log_inbox`` is where the
+    writer of the prediction log takes connections, if predictions are logged.
     ``on_orphaned`` is called when the supervisor is gone; by default the worker drains as on SIGTERM.
     """
 
@@ -89,6 +90,7 @@ class WorkerContext:
     started_at: float
     weights_folder: Path | None = None
     crashes: tuple[Crash, ...] = ()
+    log_inbox: socket.socket | None = None
     on_orphaned: Callable[[], None] = _terminate
     _replies: queue.SimpleQueue[Message] = field(default_factory=queue.SimpleQueue)
     _may_accept: threading.Event = field(default_factory=threading.Event)

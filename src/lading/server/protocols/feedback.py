@@ -66,10 +66,21 @@ def feedback(request: Request, plane: DataPlane) -> Response:
         raise BodyInvalid("`$.request_id`", expected=expected, found=f"{len(request_id)}")
     labels = body.label if isinstance(body.label, list) else [body.label]
     texts = tuple(_text(label) for label in labels)
-    if plane.observer is None or name not in plane.traffic:
-        hint = f"`lading release {name}:N`, and serve it by following (`lading serve` without references)"
-        raise NotSupported(f"feedback for `{name}`", expected="a release", found="none", hint=hint)
-    counted = plane.observer.add_feedback(name, request_id, texts)
+    counted: str
+    if plane.observer is not None and name in plane.traffic:
+        counted = plane.observer.add_feedback(name, request_id, texts)
+        if plane.log_labels is not None:
+            plane.log_labels(name, request_id, texts)
+    elif plane.log_labels is not None:
+        counted = "logged" if plane.log_labels(name, request_id, texts) else "not logged"
+    else:
+        hint = (
+            f"`lading release {name}:N`, and serve it by following (`lading serve` without references), or "
+            "log predictions (`--log-predictions`)"
+        )
+        raise NotSupported(
+            f"feedback for `{name}`", expected="a release or a log", found="neither", hint=hint
+        )
     # 202: whichever process gave the answer will find the feedback in the catalog.
     return json_response({"counted": counted}, 202 if counted == "passed on" else 200)
 

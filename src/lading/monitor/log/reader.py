@@ -1,0 +1,307 @@
+"""Reads a prediction log: records as Arrow, and SQL over them by DuckDB, with what is not yet a file.
+
+Offline and read-only: a query reaches the files of its log and nothing else, and no extension is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from lading.errors import ModelNotFound, NotFound, UsageError
+from lading.monitor.log.bucket import Bucket
+from lading.monitor.log.files import parquet_of
+from lading.monitor.log.layout import HOUR_S, LABELS, hour_folders
+from lading.monitor.log.mirror import mirrored
+from lading.monitor.log.segments import read_segment, segment_paths
+from lading.monitor.log.tables import (
+    COLUMNS,
+    LABEL_COLUMNS,
+    files_sql,
+    joined_sql,
+    labels_sql,
+    literal,
+    records_sql,
+)
+
+CHUNK_ROWS = 65_536
+
+_MOST_MESSAGE = 300
+_KIND = re.compile(r"^\w+ Error: ")
+
+
+def open_log(url: str) -> LogReader:
+    """Return a reader of the log at `url`, a folder or ``s3://bucket/prefix``.
+
+    Raises `NotFound` if there is no log.
+    """
+    if url.startswith("s3://"):
+        bucket = Bucket(url)
+        return LogReader(mirrored(bucket), url, bucket)
+    root = Path(url)
+    if not root.is_dir():
+        raise no_log(url)
+    return LogReader(root, url)
+
+
+def no_log(url: str) -> NotFound:
+    """Return the error of a log that has never been written."""
+    hint = "serve with `--log-predictions 1`, or name the log with `--log` or `LADING_LOG`"
+    return NotFound(f"prediction log `{url}`", expected="a log", found="none", hint=hint)
+
+
+class LogReader:
+    """The log in the folder ``root``, or a copy of it: ``where`` is its URL."""
+
+    def __init__(self, root: Path, where: str, bucket: Bucket | None = None) -> None:
+        self.root = root
+        self.where = where
+        self._bucket = bucket
+
+    def models(self) -> list[str]:
+        """List the models that have records or open segments."""
+        names = {path.name.removeprefix("model=") for path in self.root.glob("model=*")}
+        for path in segment_paths(self.root):
+            with contextlib.suppress(FileNotFoundError):
+                opened = read_segment(path)
+                if opened is not None and opened[0].kind == "answers":
+                    names.add(opened[0].model)
+        return sorted(names)
+
+    @contextlib.contextmanager
+    def tables(self, model: str, since: float | None = None, until: float | None = None) -> Iterator[Tables]:
+        """Open the tables of one model within: its records from the hours between two Unix times, and labels.
+
+        Raises `ModelNotFound` if the log has no record of it.
+        """
+        self._check(model)
+        if self._bucket is not None:
+            mirrored(self._bucket, model)
+        with tempfile.TemporaryDirectory(prefix="lading-log-") as folder:
+            made = _open_segments(self.root, Path(folder), model)
+            yield Tables(self.root, Path(folder), model, made, since, until)
+
+    def replaced(self, path: Path) -> None:
+        """Have the log as its folder is, after a file there was replaced or removed."""
+        if self._bucket is None:
+            return
+        name = str(path.relative_to(self.root))
+        if path.exists():
+            self._bucket.upload(path, name)
+        else:
+            self._bucket.delete(name)
+
+    def query(self, model: str, sql: str) -> pa.Table:
+        """Return the result of a SELECT over ``log``, the records of `model` with their labels.
+
+        Raises `UsageError` for SQL that is wrong or that is no query.
+        """
+        with self.tables(model) as tables:
+            return pa.Table.from_batches(*_parts(tables.query(sql)))
+
+    def records(
+        self,
+        model: str,
+        since: float | None = None,
+        until: float | None = None,
+        columns: Sequence[str] = (),
+        where: str = "",
+        chunk_rows: int = CHUNK_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Iterate over the records of `model` between two Unix times, hour by hour, by default all columns.
+
+        `columns` and `where` are SQL over the columns of ``log``, such as ``inputs.x`` and ``label IS NOT
+        NULL``. Within an hour records come about in the order of their times. Batches of several hours may
+        have several schemas, as versions have several inputs. Raises what `tables` and `Tables.query` raise.
+        """
+        with self.tables(model, since, until) as tables:
+            yield from tables.records(columns, where, chunk_rows)
+
+    def _check(self, model: str) -> None:
+        names = self.models()
+        if model in names:
+            return
+        if not names:
+            raise no_log(self.where)
+        hint = f"it has {', '.join(f'`{name}`' for name in names)}"
+        raise ModelNotFound(
+            f"prediction log `{self.where}`",
+            model=model,
+            expected=f"records of `{model}`",
+            found="none",
+            hint=hint,
+        )
+
+
+class Tables:
+    """The records and labels of one model as SQL sees them, while their folder of open segments exists."""
+
+    def __init__(
+        self,
+        root: Path,
+        scratch: Path,
+        model: str,
+        made: list[Path],
+        since: float | None,
+        until: float | None,
+    ) -> None:
+        self._root, self._scratch = root, scratch
+        self._since, self._until = since, until
+        # Listed after the segments were read: one that has become a file meanwhile is in both lists.
+        files = _files(root, model)
+        labels = _files(root / LABELS, model)
+        names = {path.name for _, path in (*files, *labels)}
+        own = [path for path in made if path.name in names]
+        for path in own:
+            path.unlink()
+        self.files = sorted(files + _files(scratch, model), key=lambda item: (item[0], item[1].name))
+        self.label_files = [path for _, path in labels + _files(scratch / LABELS, model)]
+        self._connection = self._connect()
+
+    def query(self, sql: str, chunk_rows: int = CHUNK_ROWS) -> pa.RecordBatchReader:
+        """Run one SELECT over ``log`` and ``labels``. Raises `UsageError`."""
+        with sql_errors(self._columns):
+            statements = self._connection.extract_statements(sql)
+            kinds = [str(statement.type).rpartition(".")[2].upper() for statement in statements]
+            if kinds not in (["SELECT"], ["EXPLAIN"]):
+                statement = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
+                raise UsageError("query", expected="one SELECT: the log is read-only", found=statement)
+            return _arrow_reader(self._connection.sql(sql), chunk_rows)
+
+    def positions(self, where: str) -> pa.Table:
+        """Return where records are that match `where`: ``filename``, ``file_row_number`` and ``id``."""
+        paths = [path for _, path in self.files]
+        source = f"({records_sql(paths, lacking=self._lacking_of(paths), positions=True)})"
+        joined = joined_sql(source, "labels")
+        with sql_errors(self._columns):
+            # Parsed on its own first, so that nothing but a condition is one.
+            self._connection.extract_statements(f"SELECT count(*) FROM log WHERE ({where})")
+            reader = _arrow_reader(
+                self._connection.sql(
+                    f"SELECT filename, file_row_number, id FROM ({joined}) AS log WHERE ({where})"
+                ),
+                CHUNK_ROWS,
+            )
+        return pa.Table.from_batches(*_parts(reader))
+
+    def latest(self, where: str, most: int) -> pa.RecordBatchReader:
+        """Return the records that match, the newest first; at most `most` of them, all for 0."""
+        limit = f" LIMIT {most}" if most else ""
+        conditions = self._conditions(where)
+        return self.query(
+            f"SELECT * EXCLUDE (date, hour) FROM log{conditions} ORDER BY time DESC, row DESC{limit}"
+        )
+
+    def records(self, columns: Sequence[str], where: str, chunk_rows: int) -> Iterator[pa.RecordBatch]:
+        """Iterate over records hour by hour; see `LogReader.records`."""
+        chosen = ", ".join(columns) or "*"
+        conditions = self._conditions(where)
+        needs_labels = not columns or any("label" in text for text in (*columns, where))
+        hours: dict[int, list[Path]] = {}
+        for hour, path in self.files:
+            hours.setdefault(hour, []).append(path)
+        for paths in hours.values():
+            source = f"({records_sql(paths, lacking=self._lacking_of(paths))})"
+            if needs_labels:
+                source = f"({joined_sql(source, 'labels')})"
+            with sql_errors(self._columns):
+                reader = _arrow_reader(
+                    self._connection.sql(f"SELECT {chosen} FROM {source} AS log{conditions}"), chunk_rows
+                )
+            yield from reader
+
+    def _conditions(self, where: str) -> str:
+        conditions = [f"({where})"] if where else []
+        if self._since is not None:
+            conditions.append(f"time >= {_timestamp(self._since)}")
+        if self._until is not None:
+            conditions.append(f"time < {_timestamp(self._until)}")
+        return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(":memory:")
+        for setting in (
+            "TimeZone = 'UTC'",
+            f"temp_directory = {literal(str(self._scratch / 'spilled'))}",
+            f"allowed_directories = [{literal(str(self._root))}, {literal(str(self._scratch))}]",
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "enable_external_access = false",
+            "lock_configuration = true",
+        ):
+            connection.execute(f"SET {setting}")
+        self._connection = connection
+        self._columns: tuple[str, ...] = (*COLUMNS, *LABEL_COLUMNS)
+        paths = [path for hour, path in self.files if self._in_range(hour)]
+        self.files = [(hour, path) for hour, path in self.files if self._in_range(hour)]
+        connection.execute(f"CREATE VIEW labels AS {labels_sql(self.label_files)}")
+        records = records_sql(paths, lacking=self._lacking_of(paths))
+        connection.execute(f"CREATE VIEW records AS {records}")
+        connection.execute(f"CREATE VIEW log AS {joined_sql('records', 'labels')}")
+        return connection
+
+    def _in_range(self, hour: int) -> bool:
+        after = self._since is None or hour + HOUR_S > self._since
+        return after and (self._until is None or hour < self._until)
+
+    def _lacking_of(self, paths: Sequence[Path]) -> tuple[str, ...]:
+        """Return the columns that none of the files has."""
+        if not paths:
+            return ()
+        columns = self._connection.sql(files_sql(paths)).columns
+        return tuple(name for name in COLUMNS if name not in columns)
+
+
+@contextlib.contextmanager
+def sql_errors(columns: Sequence[str]) -> Iterator[None]:
+    """Raise `UsageError` for what DuckDB refuses within; its first sentence says what is wrong."""
+    try:
+        yield
+    except duckdb.Error as error:
+        sentence = _KIND.sub("", str(error).strip().split("\n", 1)[0])[:_MOST_MESSAGE]
+        hint = f"`log` has the columns {', '.join(columns)}"
+        raise UsageError("query", expected="SQL that DuckDB runs", found=sentence, hint=hint) from None
+
+
+def _open_segments(root: Path, scratch: Path, model: str) -> list[Path]:
+    """Make files in `scratch` of all segments of a model that are not yet files of the log."""
+    made = []
+    for segment in segment_paths(root):
+        with contextlib.suppress(FileNotFoundError):  # It has become a file meanwhile, which is listed later.
+            opened = read_segment(segment)
+            if opened is None or opened[0].model != model:
+                continue
+            path = parquet_of(scratch, segment, fast=True)
+            if path is not None:
+                made.append(path)
+    return made
+
+
+def _files(root: Path, model: str) -> list[tuple[int, Path]]:
+    return [
+        (began, path)
+        for began, folder in hour_folders(root, model)
+        for path in sorted(folder.glob("[!.]*.parquet"))
+    ]
+
+
+def _timestamp(unix_s: float) -> str:
+    return f"TIMESTAMPTZ {literal(datetime.fromtimestamp(unix_s, UTC).isoformat())}"
+
+
+def _arrow_reader(relation: Any, chunk_rows: int) -> pa.RecordBatchReader:
+    # The older name is the only one before DuckDB 1.4, and warns since.
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+    return read(chunk_rows)
+
+
+def _parts(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schema]:
+    return list(reader), reader.schema
