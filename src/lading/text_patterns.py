@@ -3,7 +3,7 @@
 Python's own go back and try again, and a few characters of a hostile text keep them busy for years. Here all
 ways through a pattern are followed at once, one character at a time (Glushkov's automaton, whose sets of
 positions are bits of an integer and become states as they are first met). What cannot be done so is refused:
-back-references, look-around, word boundaries, flags. Finds nothing within a text; it matches all of it or not.
+back-references, look-around, word boundaries, flags. Searches in no text: all of it matches, or it does not.
 """
 
 from __future__ import annotations
