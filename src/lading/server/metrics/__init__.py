@@ -16,6 +16,7 @@ from pathlib import Path
 from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
+from lading.server.metrics import input_checks
 from lading.server.metrics.counts import (
     BATCH_BOUNDS,
     REQUESTS,
@@ -151,6 +152,7 @@ class Summary:
     """Everything that is counted, over all workers; ``following`` and ``replays`` are of this one.
 
     ``grpc_ended`` counts calls and connections of gRPC that were ended because of their client, by reason.
+    ``checked_rows`` is by model and version, ``check_failures`` by column and rule, too.
     """
 
     requests: dict[Key, RequestCounts]
@@ -163,6 +165,8 @@ class Summary:
     grpc_ended: dict[str, int] = field(default_factory=dict)
     model_processes: tuple[ModelProcesses, ...] = ()
     monitor: MonitorStatus | None = None
+    checked_rows: dict[Name, int] = field(default_factory=dict)
+    check_failures: dict[Name, int] = field(default_factory=dict)
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -261,6 +265,8 @@ class Metrics:
             grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
             model_processes=tuple(model_processes(workers, sums)),
             monitor=monitor_status(workers),
+            checked_rows=input_checks.counts_of(sums, input_checks.CHECKED),
+            check_failures=input_checks.counts_of(sums, input_checks.FAILED),
         )
 
     def count_grpc_ended(self, reason: str) -> None:

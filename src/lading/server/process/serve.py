@@ -7,6 +7,7 @@ every wanted version has replayed its golden samples.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import time
@@ -31,12 +32,13 @@ from lading.server.loading.policy import Wanted, load_first, unload_first
 from lading.server.loading.proving import Prover
 from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
-from lading.server.metrics.shared_memory import SharedCounters
+from lading.server.metrics.shared_memory import CounterStore, PrivateCounters, SharedCounters
 from lading.server.observe.columns import ColumnWindows
+from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.observer import Observer
-from lading.server.observe.recorder import Recorder
+from lading.server.observe.recorder import Consumer, Recorder
 from lading.server.process.background import BackgroundTask, BackgroundTasks
-from lading.server.process.compose import make_app, make_plane
+from lading.server.process.compose import input_checks, make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
@@ -85,8 +87,11 @@ def serve(
         resolver.load(wanted, manager, plane)
 
         columns = ColumnWindows(observer.replica) if settings.drift == "on" else None
-        recorder = started.enter_context(closing(_recorder(plane, columns)))
-        app = make_app(plane, settings, counters, (recorder.observe,) if recorder.is_needed else ())
+        store: CounterStore = counters or PrivateCounters(os.getpid())
+        checks = input_checks(settings, store)
+        recorder = started.enter_context(closing(_recorder(plane, columns, checks)))
+        observers = (recorder.observe,) if recorder.is_needed else ()
+        app = make_app(plane, settings, store, observers, checks)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
         beside = (app.metrics, counters, recorder)
@@ -158,9 +163,12 @@ def _draining_on_signals(server: HttpServer, worker: WorkerContext | None) -> It
             signal.signal(kind, handler)
 
 
-def _recorder(plane: DataPlane, columns: ColumnWindows | None) -> Recorder:
+def _recorder(plane: DataPlane, columns: ColumnWindows | None, checks: InputChecks) -> Recorder:
     """Return what shows answered requests, many at a time, to all that looks at rows."""
-    return Recorder((columns.add,) if columns is not None else (), plane.traffic.get)
+    consumers: list[Consumer] = [checks.count] if checks.counts else []
+    if columns is not None:
+        consumers.append(columns.add)
+    return Recorder(consumers, plane.traffic.get)
 
 
 def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:
