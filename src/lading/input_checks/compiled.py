@@ -121,10 +121,13 @@ class _Matrix(_Part):
             if rule.kind == "range":
                 low[place], high[place] = rule.low, rule.high
             whole[place] |= rule.kind == "integer"
-        # In the dtype of the values, so that nothing is converted for a comparison.
-        kind = tensor.numpy_dtype
-        self._low, self._high = _rounded_down(low, kind), -_rounded_down(-high, kind)
-        self._whole = whole if whole.any() and kind.kind == "f" else None
+        is_float = tensor.dtype.startswith("float")
+        if is_float:
+            # In the dtype of the values: a caller's 0.1 is as far from 0.1 as the bound is.
+            with np.errstate(over="ignore"):
+                low, high = low.astype(tensor.numpy_dtype), high.astype(tensor.numpy_dtype)
+        self._low, self._high = low, high
+        self._whole = whole if is_float and whole.any() else None
         self._is_all = tensor.scalar_rows or (self._is_matrix and width == tensor.shape[1])
         self._width = width
         # A row of one value is compared as one.
@@ -336,13 +339,3 @@ def _text_test(rule: Rule, clock: Clock) -> Callable[[str], bool]:
         return not rule.low <= seconds <= min(rule.high, clock() + rule.ahead_s)
 
     return is_no_such_time
-
-
-def _rounded_down(bounds: Array, kind: np.dtype[Any]) -> Array:
-    """Return bounds in the dtype of values that are compared with them, none greater than before."""
-    if kind.kind != "f":
-        return bounds
-    with np.errstate(over="ignore"):
-        cast = bounds.astype(kind)
-    rounded: Array = np.where(cast > bounds, np.nextafter(cast, kind.type(-math.inf)), cast)
-    return rounded
