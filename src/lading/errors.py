@@ -57,6 +57,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── EmptyInput              no rows
     │   ├── InputMissing            an input or column that is absent
     │   ├── InputUnknown            an input or column that the signature does not have
+    │   ├── CheckFailed             a value that fails an input check of a model that rejects
     │   └── OutputUnknown           an output that the signature does not have
     ├── NotFound                  the thing that was named does not exist
     │   ├── ModelNotFound
@@ -399,6 +400,10 @@ class InputMissing(InputError):
 
 class InputUnknown(InputError):
     """An input or column that the signature does not have."""
+
+
+class CheckFailed(InputError):
+    """A value that fails an input check of a model that rejects."""
 
 
 class OutputUnknown(InputError):

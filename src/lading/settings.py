@@ -203,6 +203,14 @@ class ServeSettings:
         "Count the values of requests in the cells of the reference profile, for the monitor.",
         choices=("on", "off"),
     )
+    input_checks: str = option(
+        "count",
+        "What is done about values that fail a check, for all models or `MODEL=` one, separated by commas: "
+        "`off`, `count`, `warn` (in a header of the answer) or `reject` (422).",
+    )
+    checks: str = option(
+        "", "TOML file of checks by model and column, beside those of the bundles; empty: none."
+    )
     allow: str = option(
         "none",
         "What of bundles may run here: nothing of their own, their modules (`code`), or pickles, too.",

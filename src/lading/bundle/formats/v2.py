@@ -14,7 +14,9 @@ from typing import Literal
 
 import msgspec
 
-from lading.signature import Signature
+from lading import text_patterns
+from lading.errors import InvalidSetting
+from lading.signature import Signature, Tensor
 
 LOCK_FILE = "environment.lock"
 PROFILE_FILE = "profile.json"
@@ -30,6 +32,9 @@ STEPS = ("code:preprocess", "code:predict", "onnx", "code:postprocess")
 
 BUILT_IN = "lading"
 """The module of entries that need no code in the bundle: `lading:skops` loads ``files/model.skops``."""
+
+IGNORABLE = ("range", "set", "integer", "missing", "length", "time")
+"""The kinds of rules that follow from a profile."""
 
 # What a file is, by its ending, so that no file is said to be another kind than it is.
 _FORMAT_OF_ENDING = {
@@ -61,8 +66,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A stated rule for the values of one input, or of one of its columns.
 
-    ``at_most`` names another column that is never smaller; ``pattern`` is a regular expression that a whole
-    text matches.
+    ``at_most`` names another column of the input, or an input of single values, that is never smaller;
+    ``pattern`` is a regular expression that a whole text matches (`lading.text_patterns`). ``ignore`` names
+    the kinds of rules that follow from the profile and do not hold.
     """
 
     input: str
@@ -73,6 +79,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     pattern: str = ""
     missing: bool = True
     at_most: str = ""
+    ignore: tuple[str, ...] = ()
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -143,7 +150,7 @@ def broken_rules(manifest: Extended, names: Sequence[str]) -> Iterator[Broken]:
     return itertools.chain(
         _runtime(manifest, names),
         _code(manifest, names),
-        _checks(manifest),
+        broken_checks(manifest.checks, manifest.signature),
         _features(manifest),
         _lineage(manifest.lineage),
         _slices(manifest),
@@ -201,27 +208,59 @@ def _code(manifest: Extended, names: Sequence[str]) -> Iterator[Broken]:
         yield "$.executes", f"`{executes or 'false'}`, by its files", f"`{manifest.executes or 'false'}`"
 
 
-def _checks(manifest: Extended) -> Iterator[Broken]:
-    inputs = {tensor.name: tensor for tensor in manifest.signature.inputs}
-    for at, check in enumerate(manifest.checks):
+def broken_checks(checks: Sequence[Check], signature: Signature) -> Iterator[Broken]:
+    """Return the rules that stated checks for inputs of this `signature` break, the first first."""
+    inputs = {tensor.name: tensor for tensor in signature.inputs}
+    for at, check in enumerate(checks):
         path = f"$.checks[{at}]"
-        if check.input not in inputs:
+        tensor = inputs.get(check.input)
+        if tensor is None:
             yield f"{path}.input", "the name of an input", f"`{check.input[:80]}`"
             continue
-        columns = inputs[check.input].columns
-        for key in ("column", "at_most"):
-            column = getattr(check, key)
-            if column and column not in columns:
-                yield f"{path}.{key}", f"a column of `{check.input}`", f"`{column[:80]}`"
-        numbers = (check.minimum, check.maximum, *check.allowed)
-        if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
-            yield path, "finite numbers", "another"
-        if check.minimum is not None and check.maximum is not None and check.minimum > check.maximum:
-            yield f"{path}.minimum", f"at most {check.maximum}", str(check.minimum)
-        try:
-            re.compile(check.pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            yield f"{path}.pattern", "a regular expression", str(error)
+        if check.column and check.column not in tensor.columns:
+            yield f"{path}.column", f"a column of `{check.input}`", f"`{check.column[:80]}`"
+        if check.at_most and not _is_comparable(check, tensor, inputs):
+            expected = f"a column of `{check.input}`, or an input of single values"
+            yield f"{path}.at_most", expected, f"`{check.at_most[:80]}`"
+        yield from _limits(path, check, tensor)
+        yield from _pattern(path, check, tensor)
+
+
+def _is_comparable(check: Check, tensor: Tensor, inputs: Mapping[str, Tensor]) -> bool:
+    """Return whether what ``at_most`` names has one value for each of the check's."""
+    if check.column:
+        return check.at_most in tensor.columns
+    other = inputs.get(check.at_most)
+    if other is None or not (tensor.scalar_rows and other.scalar_rows):
+        return False
+    return (tensor.dtype == "string") == (other.dtype == "string")
+
+
+def _limits(path: str, check: Check, tensor: Tensor) -> Iterator[Broken]:
+    numbers = (check.minimum, check.maximum, *check.allowed)
+    if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+        yield path, "finite numbers", "another"
+    if check.minimum is not None and check.maximum is not None and check.minimum > check.maximum:
+        yield f"{path}.minimum", f"at most {check.maximum}", str(check.minimum)
+    is_text = tensor.dtype == "string"
+    if is_text and (check.minimum is not None or check.maximum is not None):
+        yield path, f"no bounds for texts such as `{check.input}`", "some"
+    if any(isinstance(value, str) is not is_text for value in check.allowed):
+        yield f"{path}.allowed", "texts" if is_text else "numbers", "another value"
+    for kind in check.ignore:
+        if kind not in IGNORABLE:
+            yield f"{path}.ignore", ", ".join(f"`{known}`" for known in IGNORABLE), f"`{kind[:80]}`"
+
+
+def _pattern(path: str, check: Check, tensor: Tensor) -> Iterator[Broken]:
+    if not check.pattern:
+        return
+    if tensor.dtype != "string":
+        yield f"{path}.pattern", f"no pattern for the numbers of `{check.input}`", "one"
+    try:
+        text_patterns.compiled(check.pattern)
+    except InvalidSetting as error:
+        yield f"{path}.pattern", error.expected or "a pattern", error.found or "another"
 
 
 def _features(manifest: Extended) -> Iterator[Broken]:

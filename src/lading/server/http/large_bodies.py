@@ -253,6 +253,7 @@ class LargeBodies:
             body.job.cancel()
         request, inner = body.request, body.inner
         request.plane, request.refused_as = inner.plane, inner.refused_as
+        request.warnings = inner.warnings
         request.job, inner.job = inner.job, None
         # The job that the model has run stays with the batcher, which may still have it after the deadline.
         job = Job(cast("Any", None), {}, None, lambda _outputs: outcome)

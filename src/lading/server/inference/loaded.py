@@ -83,6 +83,7 @@ class LoadedModel:
             inline_runs=InlineRuns(signature, learns=False),
             never_empty=tuple(_never_empty(signature, samples)),
             small_rows=_small_rows(signature),
+            profile=bundle.profile,
         )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
+from lading.server.metrics import input_checks
 from lading.server.metrics.counts import (
     BATCH_BOUNDS,
     REQUESTS,
@@ -154,6 +155,7 @@ class Summary:
     ``grpc_ended`` counts calls and connections of gRPC that were ended because of their client, by reason.
     ``log_records`` counts the records that the prediction log has, by model and version, and ``log_dropped``
     those that it will never have, by reason.
+    ``checked_rows`` is by model and version, ``check_failures`` by column and rule, too.
     """
 
     requests: dict[Key, RequestCounts]
@@ -168,6 +170,8 @@ class Summary:
     monitor: MonitorStatus | None = None
     log_records: dict[tuple[str, str], int] = field(default_factory=dict)
     log_dropped: dict[str, int] = field(default_factory=dict)
+    checked_rows: dict[Name, int] = field(default_factory=dict)
+    check_failures: dict[Name, int] = field(default_factory=dict)
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
         """Return seconds, rows, and runs by rows of each version, queued or not."""
@@ -270,6 +274,8 @@ class Metrics:
                 (name[1], name[2]): int(counts[0]) for name, counts in sums.items() if name[0] == _LOG_RECORDS
             },
             log_dropped={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _LOG_DROPPED},
+            checked_rows=input_checks.counts_of(sums, input_checks.CHECKED),
+            check_failures=input_checks.counts_of(sums, input_checks.FAILED),
         )
 
     def count_grpc_ended(self, reason: str) -> None:

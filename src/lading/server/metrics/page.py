@@ -81,6 +81,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield _grpc_ended(summary)
     yield from monitor_families(summary.monitor)
     yield from _prediction_log(summary)
+    yield from _input_checks(summary)
     yield from release_families(summary)
     yield from replay_families(summary)
     yield from process_families(summary)
@@ -216,6 +217,22 @@ def _prediction_log(summary: Summary) -> Iterator[Metric]:
     for reason, count in summary.log_dropped.items():
         dropped.add_metric([reason], count)
     yield from (records, dropped)
+
+
+def _input_checks(summary: Summary) -> Iterator[Metric]:
+    rows = CounterMetricFamily(
+        "lading_input_checked_rows", "Rows whose values were checked.", labels=_BY_VERSION
+    )
+    failures = CounterMetricFamily(
+        "lading_input_check_failures",
+        "Rows that failed an input check.",
+        labels=[*_BY_VERSION, "column", "rule"],
+    )
+    for labels, count in summary.checked_rows.items():
+        rows.add_metric(labels, count)
+    for labels, count in summary.check_failures.items():
+        failures.add_metric(labels, count)
+    yield from (rows, failures)
 
 
 def _workers(summary: Summary) -> Iterator[Metric]:

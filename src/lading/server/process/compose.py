@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from lading.server.exchange import ExchangeObserver, Pipeline, Steps, row_limit
+from lading.input_checks.modes import Modes
+from lading.input_checks.stated_rules import ServerChecks
+from lading.server.exchange import ExchangeObserver, Pipeline, Step, Steps, row_limit
 from lading.server.http.app import App
 from lading.server.http.cors import Cors
 from lading.server.http.large_bodies import LargeBodies
@@ -22,6 +25,7 @@ from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.request_memory import RequestMemory
 from lading.server.metrics import Metrics
+from lading.server.metrics.input_checks import CheckCounters
 from lading.server.metrics.page import (
     CONTENT_TYPE,
     OPENMETRICS_TYPE,
@@ -31,6 +35,7 @@ from lading.server.metrics.page import (
     prefers_openmetrics,
 )
 from lading.server.metrics.shared_memory import CounterStore
+from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.observer import Observer
 from lading.server.protocols import feedback, invocations, mlflow, native, root, vertex
 from lading.server.protocols.oip import rest as oip
@@ -45,6 +50,9 @@ FAMILIES: dict[str, Families] = {
     "tfs": tfs_families,
 }
 """The metric families of the page, by the names that the setting ``metrics_names`` chooses from."""
+
+_ROWS_PATHS = {"native": "$.data", "tfs": "$.instances", "vertex": "$.instances"}
+"""Where the rows of a request are in its JSON, by protocol."""
 
 
 def make_plane(
@@ -72,10 +80,11 @@ def make_app(
     settings: ServeSettings,
     counters: CounterStore | None = None,
     observers: tuple[ExchangeObserver, ...] = (),
+    checks: InputChecks | None = None,
 ) -> App:
     """Make the application: every protocol over `plane`; workers count into `counters` that they share.
 
-    `observers` see every request that is over.
+    `observers` see every request that is over; `checks` look at those of models that warn or reject.
     """
     metrics, root_path = Metrics(plane, counters), checked_prefix(settings.root_path)
     routes = (
@@ -96,21 +105,31 @@ def make_app(
         for route in routes
     )
     router = Router(checked, native.refuse, tfs.beyond(), root_path)
-    steps, callers = request_steps(settings, cors, observers), Callers(settings.trusted_proxies)
+    steps, callers = request_steps(settings, cors, observers, checks), Callers(settings.trusted_proxies)
     pipeline = Pipeline(plane, metrics, steps, settings.max_answer_bytes, callers)
     return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
 
 
 def request_steps(
-    settings: ServeSettings, cors: Cors | None = None, observers: tuple[ExchangeObserver, ...] = ()
+    settings: ServeSettings,
+    cors: Cors | None = None,
+    observers: tuple[ExchangeObserver, ...] = (),
+    checks: InputChecks | None = None,
 ) -> Steps:
     """List what is done to every request of every protocol besides prediction."""
-    most = settings.max_request_rows
-    return Steps(
-        look_up=(row_limit(most),) if most else (),
-        observe=observers,
-        answer=(cors.allow,) if cors is not None else (),
-    )
+    look_up: list[Step] = [row_limit(settings.max_request_rows)] if settings.max_request_rows else []
+    answer: list[Step] = [cors.allow] if cors is not None else []
+    if checks is not None and checks.looks:
+        look_up.append(checks.look_up)
+    if checks is not None and checks.warns:
+        answer.append(checks.answer)
+    return Steps(look_up=tuple(look_up), observe=observers, answer=tuple(answer))
+
+
+def input_checks(settings: ServeSettings, counters: CounterStore) -> InputChecks:
+    """Return the checks that `settings` state, which count into `counters`; raises `InvalidSetting`."""
+    stated = ServerChecks(Path(settings.checks) if settings.checks else None)
+    return InputChecks(Modes(settings.input_checks), stated, CheckCounters(counters).add, _ROWS_PATHS)
 
 
 def documentation_pages(app: App) -> Any:

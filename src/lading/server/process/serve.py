@@ -7,6 +7,7 @@ every wanted version has replayed its golden samples.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import time
@@ -31,16 +32,13 @@ from lading.server.loading.policy import Wanted, load_first, unload_first
 from lading.server.loading.proving import Prover
 from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
-from lading.server.metrics.shared_memory import SharedCounters
-from lading.server.observe.columns import ColumnWindows
+from lading.server.metrics.shared_memory import CounterStore, PrivateCounters, SharedCounters
 from lading.server.observe.observer import Observer
-from lading.server.observe.prediction_log import PredictionLog
-from lading.server.observe.recorder import Recorder
 from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
-from lading.server.process.log_writer import logged_predictions
+from lading.server.process.observed_rows import observed_rows
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.server.process.supervisor import DRAINING, not_ignored
@@ -86,16 +84,14 @@ def serve(
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
         resolver.load(wanted, manager, plane)
 
-        columns = ColumnWindows(observer.replica) if settings.drift == "on" else None
-        log_of = logged_predictions(settings, registry_url, worker, plane, observer.replica)
-        predictions = started.enter_context(log_of)
-        recorder = started.enter_context(closing(_recorder(plane, columns, predictions)))
-        app = make_app(plane, settings, counters, (recorder.observe,) if recorder.is_needed else ())
+        store: CounterStore = counters or PrivateCounters(os.getpid())
+        observing = observed_rows(settings, plane, registry_url, worker, observer.replica, store)
+        rows = started.enter_context(observing)
+        app = make_app(plane, settings, store, rows.observers, rows.checks)
+        rows.start(app.metrics)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
-        if predictions is not None:
-            predictions.start(app.metrics)
-        beside = (app.metrics, counters, recorder)
+        beside = (app.metrics, counters, rows.recorder)
         server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, *beside)
         started.enter_context(_watched(plane, settings, server))
         if not refs:
@@ -105,10 +101,10 @@ def serve(
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
-        tasks = BackgroundTasks(background_tasks, Status(info, plane, app.metrics, columns))
+        tasks = BackgroundTasks(background_tasks, Status(info, plane, app.metrics, rows.columns))
         tasks.start()
         started.callback(tasks.stop)
-        started.callback(recorder.flush)  # Before the tasks end: they deliver what it shows.
+        started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
 
         if worker is not None:
             worker.report_settled(manager.settled)
@@ -162,12 +158,6 @@ def _draining_on_signals(server: HttpServer, worker: WorkerContext | None) -> It
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def _recorder(plane: DataPlane, columns: ColumnWindows | None, predictions: PredictionLog | None) -> Recorder:
-    """Return what shows answered requests, many at a time, to all that looks at rows."""
-    consumers = (columns.add if columns is not None else None, predictions)
-    return Recorder([consumer for consumer in consumers if consumer is not None], plane.traffic.get)
 
 
 def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) -> str:

@@ -19,6 +19,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.ConversionError: 500,
     errors.VerificationError: 503,
     errors.InputError: 400,
+    errors.CheckFailed: 422,
     errors.NotFound: 404,
     errors.MethodRefused: 405,
     errors.MediaTypeRefused: 415,

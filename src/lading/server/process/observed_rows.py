@@ -1,0 +1,65 @@
+"""What looks at the rows of answered requests: input checks, live columns, the prediction log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from lading.server.exchange import ExchangeObserver
+from lading.server.inference.dataplane import DataPlane
+from lading.server.metrics import Metrics
+from lading.server.metrics.shared_memory import CounterStore
+from lading.server.observe.columns import ColumnWindows
+from lading.server.observe.input_checks import InputChecks
+from lading.server.observe.prediction_log import PredictionLog
+from lading.server.observe.recorder import Consumer, Recorder
+from lading.server.process.compose import input_checks
+from lading.server.process.log_writer import logged_predictions
+from lading.server.process.worker import WorkerContext
+from lading.settings import ServeSettings
+
+
+@dataclass(frozen=True)
+class ObservedRows:
+    """What one process looks at; ``recorder`` collects the requests for all of it.
+
+    ``columns`` and ``predictions`` are None if live columns are not counted, and no prediction is logged.
+    """
+
+    recorder: Recorder
+    checks: InputChecks
+    columns: ColumnWindows | None
+    predictions: PredictionLog | None
+
+    @property
+    def observers(self) -> tuple[ExchangeObserver, ...]:
+        """Return what has to see every request that is over: nothing, if nothing looks at rows."""
+        return (self.recorder.observe,) if self.recorder.is_needed else ()
+
+    def start(self, metrics: Metrics) -> None:
+        """Begin to log predictions, counted in `metrics`."""
+        if self.predictions is not None:
+            self.predictions.start(metrics)
+
+
+@contextmanager
+def observed_rows(
+    settings: ServeSettings,
+    plane: DataPlane,
+    registry_url: str | None,
+    worker: WorkerContext | None,
+    replica: str,
+    counters: CounterStore,
+) -> Iterator[ObservedRows]:
+    """Set up what looks at rows, as `settings` ask; at the end, what was collected is shown and written."""
+    checks = input_checks(settings, counters)
+    columns = ColumnWindows(replica) if settings.drift == "on" else None
+    with logged_predictions(settings, registry_url, worker, plane, replica) as predictions:
+        consumers: list[Consumer] = [checks.count] if checks.counts else []
+        if columns is not None:
+            consumers.append(columns.add)
+        if predictions is not None:
+            consumers.append(predictions)
+        with closing(Recorder(consumers, plane.traffic.get)) as recorder:
+            yield ObservedRows(recorder, checks, columns, predictions)
