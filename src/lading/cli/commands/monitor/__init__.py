@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lading.cli.commands.monitor.baseline import baseline
 from lading.cli.commands.monitor.report import report
 from lading.cli.commands.monitor.run import run
 from lading.cli.commands.monitor.status import status
@@ -24,5 +25,5 @@ def monitor() -> None:
     """
 
 
-for _command in (status, report, run):
+for _command in (status, report, baseline, run):
     monitor.add_command(_command)

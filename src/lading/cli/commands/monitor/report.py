@@ -10,8 +10,8 @@ import click
 import lading
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.log_options import MomentType
 from lading.cli.ui.parameters import RefType, open_registry, registry_option
-from lading.cli.ui.periods import MomentType
 from lading.ref import Ref
 
 

@@ -8,8 +8,8 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.log_options import MomentType
 from lading.cli.ui.parameters import RefType, json_option, open_registry, registry_option
-from lading.cli.ui.periods import MomentType
 from lading.ref import Ref
 
 
