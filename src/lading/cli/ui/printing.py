@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_COLOURS = {"passed": "green", "holds": "green", "failed": "bold red", "noted": "yellow", "skipped": "dim"}
+_COLOURS = {
+    "passed": "green",
+    "holds": "green",
+    "failed": "bold red",
+    "noted": "yellow",
+    "skipped": "dim",
+    "drifted": "bold red",
+    "alarms": "bold red",
+}
 _GAP = 2
 _PROSE_WIDTH = 24
 """Wrapping makes no column narrower than this."""
