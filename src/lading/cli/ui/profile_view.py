@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lading.cli.ui import printing
-from lading.profile import FIRST, UNSEEN
 
 if TYPE_CHECKING:
     from lading.profile import ColumnProfile, Profile
@@ -17,6 +16,7 @@ _MOST_VALUES = 3
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_CELLS = 20
 _LONGEST_VALUE = 24
+_UNSEEN, _FIRST = 1, 2  # of `lading.profile`, whose numpy `--help` does not need
 
 
 def profile_line(profile: Profile) -> str:
@@ -67,22 +67,22 @@ def _typical(column: ColumnProfile) -> str:
             return column.text(column.mean)
         return f"{column.mean:.4g} ± {column.deviation:.3g}"
     present = sum(column.counts) - column.missing
-    order = sorted(range(len(column.values)), key=lambda at: -column.counts[FIRST + at])
+    order = sorted(range(len(column.values)), key=lambda at: -column.counts[_FIRST + at])
     texts = [
-        f"{_short(column.label(FIRST + at))} {_percent(column.counts[FIRST + at] / max(1, present))}"
+        f"{_short(column.label(_FIRST + at))} {_percent(column.counts[_FIRST + at] / max(1, present))}"
         for at in order[:_MOST_VALUES]
     ]
     others = len(order) - _MOST_VALUES
     if others > 0:
         texts.append(f"{others} more")
-    if column.counts[UNSEEN]:
-        texts.append(f"rare {_percent(column.counts[UNSEEN] / present)}")
+    if column.counts[_UNSEEN]:
+        texts.append(f"rare {_percent(column.counts[_UNSEEN] / present)}")
     return ", ".join(texts)
 
 
 def bars(column: ColumnProfile) -> str:
     """Return the distribution of a column as a line of bars: its categories, or its range in equal parts."""
-    counts = list(column.counts[FIRST:])
+    counts = list(column.counts[_FIRST:])
     if column.is_binned:
         counts = _even(column)
     most = max(counts[:_BAR_CELLS], default=0)
@@ -99,7 +99,7 @@ def _even(column: ColumnProfile) -> list[int]:
     width = (high - low) / _BAR_CELLS
     edges = [low, *column.bounds, high]
     parts = [0.0] * _BAR_CELLS
-    for at, rows in enumerate(column.counts[FIRST:]):
+    for at, rows in enumerate(column.counts[_FIRST:]):
         start, end = edges[at], edges[at + 1]
         first, last = (min(_BAR_CELLS - 1, max(0, int((edge - low) / width))) for edge in (start, end))
         for part in range(first, last + 1):
