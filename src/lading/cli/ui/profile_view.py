@@ -9,10 +9,13 @@ from lading.cli.ui import printing
 
 if TYPE_CHECKING:
     from lading.profile import ColumnProfile, Profile
+    from lading.profile.compare import ColumnDifference
 
 HEADER = ("", "column", "kind", "missing", "range", "typical", "shares")
 _MOST_COLUMNS = 60
 _MOST_VALUES = 3
+_MOST_DIFFERENCES = 8
+_LEAST_SHIFT = 0.05  # Two halves of one data set of some hundred rows differ by as much.
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_CELLS = 20
 _LONGEST_VALUE = 24
@@ -35,6 +38,28 @@ def profile_table(profile: Profile) -> None:
     printing.table(HEADER, [_row(side, column) for side, column in sides[:_MOST_COLUMNS]])
     if len(sides) > _MOST_COLUMNS:
         printing.info(f"{len(sides) - _MOST_COLUMNS} more columns, see `--json`")
+
+
+def difference_rows(differences: Sequence[ColumnDifference]) -> list[tuple[str, str, str]]:
+    """Return rows of a table for the columns that differ most, and one for how many do."""
+    changed = [each for each in differences if each.shift >= _LEAST_SHIFT]
+    rows = [
+        (
+            f"{each.side} `{each.name}`, {each.shift:.0%} of rows".replace("%", " %"),
+            "none" if each.old is None else _summary(each.old),
+            "none" if each.new is None else _summary(each.new),
+        )
+        for each in changed[:_MOST_DIFFERENCES]
+    ]
+    if len(changed) > _MOST_DIFFERENCES:
+        more = printing.plural(len(changed) - _MOST_DIFFERENCES, "more column")
+        rows.append((more, "differ", "see `--json`"))
+    return rows
+
+
+def _summary(column: ColumnProfile) -> str:
+    missing = column.missing / column.rows if column.rows else 0.0
+    return ", ".join(filter(None, (_typical(column), f"{_percent(missing)} missing" if missing else "")))
 
 
 def _row(side: str, column: ColumnProfile) -> Sequence[str]:
