@@ -38,6 +38,7 @@ def test_a_bundle_describes_its_model(tmp_path):
         "asking Pipeline(StandardScaler, SVC) itself",
         "converting, and comparing answers",
         "writing the bundle, and replaying its golden samples",
+        "measuring the profile",
     ]
     manifest = bundle.manifest
     assert [str(tensor) for tensor in manifest.signature.inputs] == ["float32 [batch, 4]"]

@@ -76,6 +76,11 @@ def test_huge_floats_have_no_mean_that_is_not_finite():
     column = column_of(np.array([1.7e308, 1.6e308, 1.5e308, -1.7e308] * 10))
     assert column.maximum == 1.7e308
     assert column.deviation is None
+    signature = Signature((Tensor(name="x", dtype="float64", shape=("batch",)),), ())
+    parts = [Batch({"x": np.full(20, number)}) for number in (1.5, 1e300, -1e300)]
+    column = measure_batches(signature, lambda: parts, 60).inputs[0]
+    assert column.minimum == -1e300
+    assert column.deviation is None
 
 
 def test_a_constant_column_shows_any_other_value():

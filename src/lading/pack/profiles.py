@@ -13,7 +13,7 @@ import msgspec
 from lading.bundle import Bundle, add_profile
 from lading.bundle.manifest import PROFILE_FILE, size_limit
 from lading.bundle.requests import request_signature
-from lading.errors import InputError, LadingError, SamplesRefused
+from lading.errors import InputError, LadingError, SamplesRefused, UsageError
 from lading.pack.facts import Facts
 from lading.pack.reference import Reference, ReferenceRows, hits
 from lading.profile import Profile, Source
@@ -112,7 +112,8 @@ class _Answers:
         try:
             # Kept: the two passes over them must not ask twice.
             answers = list(self._batches(signature, rows, every))
-        except (InputError, SamplesRefused):
+        except UsageError:
+            # Labels of a model without classes: its rows are answered all the same.
             raise
         except LadingError as error:
             self.facts.note(

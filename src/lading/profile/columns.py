@@ -25,6 +25,7 @@ SUMMARISED_FROM = 33
 
 MOST_CHANNELS = 4
 PROJECTIONS = 8
+_MOST_PROJECTIONS = 1000
 CONFIDENCE = "confidence"
 
 _BITS = 20  # of a sum over a row: six decimal digits
@@ -65,6 +66,24 @@ def sources(tensor: Tensor, *, is_output: bool = False) -> Iterator[Source]:
         yield Source(name, f"{CONFIDENCE} of {name}", summary=CONFIDENCE)
     elif not by_position or (not tensor.columns and size >= SUMMARISED_FROM):
         yield from _summaries(tensor, row)
+
+
+def is_measurable(source: Source, tensor: Tensor) -> bool:
+    """Return whether `values` has such a column of `tensor`.
+
+    More than `sources` returns: what another version of lading measured is a profile all the same.
+    """
+    row = _row(tensor)
+    if not source.summary:
+        return -1 <= source.position < _size(row) and (source.position >= 0 or _size(row) == 1)
+    if tensor.dtype == "string":
+        return False
+    if source.summary == "channel":
+        axis = _channel_axis(row)
+        return axis is not None and 0 <= source.position < int(row[axis])
+    if source.summary == "projection":
+        return 0 <= source.position < _MOST_PROJECTIONS
+    return source.position == -1 and source.summary in ("norm", "mean", "length", CONFIDENCE)
 
 
 def _row(tensor: Tensor) -> tuple[int | str, ...]:
@@ -117,7 +136,7 @@ def values(source: Source, array: Array, tensor: Tensor) -> Array:
     if not source.summary:
         return _flat(rows)[:, max(0, source.position)]
     if source.summary == CONFIDENCE:
-        largest: Array = _flat(rows).max(1)
+        largest: Array = _flat(rows).max(1, initial=-np.inf)
         return largest
     if source.summary == "length":
         return np.full(len(rows), rows[0].size if len(rows) else 0)

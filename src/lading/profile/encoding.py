@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from lading.profile import FIRST, Calibration, ColumnProfile, Profile
-from lading.profile.columns import CONFIDENCE, Source, all_sources
-from lading.signature import Signature
+from lading.profile.columns import CONFIDENCE, Source, is_measurable
+from lading.signature import Signature, Tensor
 
 MOST_CELLS = 1000
 _MOST_ROWS = 2**53
@@ -42,11 +42,10 @@ def digest(profile: Profile) -> str:
 
 def broken_rules(profile: Profile, signature: Signature) -> Iterator[Broken]:
     """Return the rules that a profile for a model of this `signature` breaks, the first first."""
-    ins, outs = all_sources(signature)
     return itertools.chain(
         _rows(profile),
-        _side("inputs", profile.inputs, ins),
-        _side("outputs", profile.outputs, outs),
+        _side("inputs", profile.inputs, signature.inputs),
+        _side("outputs", profile.outputs, signature.outputs),
         _calibration(profile),
     )
 
@@ -66,14 +65,19 @@ def _rows(profile: Profile) -> Iterator[Broken]:
             yield f"$.outputs[{at}].counts", f"at most {profile.rows} rows", str(column.rows)[:40]
 
 
-def _side(key: str, columns: Sequence[ColumnProfile], known: Sequence[Source]) -> Iterator[Broken]:
-    allowed = set(known)
+def _side(key: str, columns: Sequence[ColumnProfile], tensors: Sequence[Tensor]) -> Iterator[Broken]:
+    by_name = {tensor.name: tensor for tensor in tensors}
+    names: set[str] = set()
+    places: set[tuple[str, int, str]] = set()
     for at, column in enumerate(columns):
-        path, source = f"$.{key}[{at}]", Source.of(column)
-        if source not in allowed:
-            # The second time it is no more among them.
-            yield path, f"a column of the {key}, once", _quoted(f"{column.tensor}, {column.name}")
-        allowed.discard(source)
+        path, tensor = f"$.{key}[{at}]", by_name.get(column.tensor)
+        if tensor is None or not is_measurable(Source.of(column), tensor):
+            yield path, f"a column of the {key}", _quoted(f"{column.tensor}, {column.name}")
+        place = (column.tensor, column.position, column.summary)
+        if not column.name or column.name in names or place in places:
+            yield path, "a name of its own, and each column once", _quoted(column.name)
+        names.add(column.name)
+        places.add(place)
         yield from _column(path, column)
 
 

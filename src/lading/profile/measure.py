@@ -209,7 +209,9 @@ class _Counted:
         with np.errstate(over="ignore", invalid="ignore"):
             mean, size = float(numbers.mean()), self._size + len(numbers)
             apart = mean - self._mean
-            self._squares += float(numbers.var()) * len(numbers) + apart**2 * self._size * len(numbers) / size
+            # Not `apart**2`, which raises where a product is infinite.
+            between = apart * apart * self._size * len(numbers) / size
+            self._squares += float(numbers.var()) * len(numbers) + between
             self._mean += apart * len(numbers) / size
         self._size = size
         self._least = min(self._least, float(numbers.min()))

@@ -13,12 +13,16 @@ from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_table, evidence_rows, summary
 from lading.cli.ui.evidence_view import evidence_json
 from lading.cli.ui.parameters import BundleType, json_option, open_registry, registry_option
+from lading.cli.ui.profile_view import difference_rows, profile_line
 from lading.ref import Ref
 
 if TYPE_CHECKING:
     from lading.bundle import Manifest
     from lading.evidence import Evidence
+    from lading.profile import Profile
     from lading.registry import Registry
+
+_MOST_FETCHED = 256 * 2**20
 
 
 @click.command(
@@ -38,23 +42,30 @@ def diff(old: Ref | Path, new: Ref | Path, registry: str | None, as_json: bool) 
     """Show in what the second version or bundle differs from the first: what callers may notice comes first.
 
     That is what `lading release` asks `--force` for: other inputs, columns, dtypes, shapes, outputs, labels.
-    Environment, metrics, size and evidence follow. Only the manifests are read; nothing is run.
+    Environment, metrics, size and evidence follow, and the columns whose profiles differ. Nothing is run.
     """
     from lading.bundle.difference import differences
+    from lading.profile.compare import profile_differences
 
     with open_registry(registry) as opened:
         before, after = _known(opened, old), _known(opened, new)
+        profiles = _profiles(opened, (old, before), (new, after))
     changes = differences(before.manifest, after.manifest)
+    columns = [] if profiles is None else profile_differences(*profiles)
     if as_json:
         document = {"old": _side(before), "new": _side(after), "differences": changes}
-        printing.as_json(document)
+        printing.as_json(document | ({"columns": columns} if profiles is not None else {}))
         return
     rows = evidence_rows(before.evidence, after.evidence)
+    if profiles is not None:
+        lines = ("profile", profile_line(profiles[0]), profile_line(profiles[1]))
+        rows = [*rows, lines, *difference_rows(columns)]
     if before.size_bytes != after.size_bytes:
         sizes = printing.human_size(before.size_bytes), printing.human_size(after.size_bytes)
         rows.insert(0, ("size", *sizes))
     difference_table(before.name, after.name, changes, rows)
-    printing.info(summary(before.name, after.name, changes))
+    sentence = summary(before.name, after.name, changes)
+    printing.info(sentence if profiles is None else f"{sentence}; they were measured on other data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,22 @@ def _known(registry: Registry, source: Ref | Path) -> _Known:
         name, digest, manifest = str(source), bundle.digest, bundle.manifest
     size_bytes = sum(entry.size for entry in manifest.files.values())
     return _Known(name, digest, manifest, size_bytes, registry.evidence(digest))
+
+
+def _profiles(registry: Registry, *sides: tuple[Ref | Path, _Known]) -> tuple[Profile, Profile] | None:
+    """Return both profiles if they are two, and at hand: a large bundle is not fetched for its profile."""
+    from lading.bundle import PROFILE_FILE, Bundle
+
+    files = [known.manifest.files.get(PROFILE_FILE) for _, known in sides]
+    if None in files or files[0] == files[1]:
+        return None
+    if any(isinstance(source, Ref) and known.size_bytes > _MOST_FETCHED for source, known in sides):
+        return None
+    first, second = (
+        (registry.fetch(source) if isinstance(source, Ref) else Bundle.open(source)).profile
+        for source, _ in sides
+    )
+    return None if first is None or second is None else (first, second)
 
 
 def _side(known: _Known) -> dict[str, Any]:

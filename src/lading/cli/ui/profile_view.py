@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lading.cli.ui import printing
-from lading.profile import FIRST, UNSEEN
 
 if TYPE_CHECKING:
     from lading.profile import ColumnProfile, Profile
+    from lading.profile.compare import ColumnDifference
 
 HEADER = ("", "column", "kind", "missing", "range", "typical", "shares")
 _MOST_COLUMNS = 60
 _MOST_VALUES = 3
+_MOST_DIFFERENCES = 8
+_LEAST_SHIFT = 0.05  # Two halves of one data set of some hundred rows differ by as much.
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_CELLS = 20
 _LONGEST_VALUE = 24
+_UNSEEN, _FIRST = 1, 2  # of `lading.profile`, whose numpy `--help` does not need
 
 
 def profile_line(profile: Profile) -> str:
@@ -35,6 +38,28 @@ def profile_table(profile: Profile) -> None:
     printing.table(HEADER, [_row(side, column) for side, column in sides[:_MOST_COLUMNS]])
     if len(sides) > _MOST_COLUMNS:
         printing.info(f"{len(sides) - _MOST_COLUMNS} more columns, see `--json`")
+
+
+def difference_rows(differences: Sequence[ColumnDifference]) -> list[tuple[str, str, str]]:
+    """Return rows of a table for the columns that differ most, and one for how many do."""
+    changed = [each for each in differences if each.shift >= _LEAST_SHIFT]
+    rows = [
+        (
+            f"{each.side} `{each.name}`, {each.shift:.0%} of rows".replace("%", " %"),
+            "none" if each.old is None else _summary(each.old),
+            "none" if each.new is None else _summary(each.new),
+        )
+        for each in changed[:_MOST_DIFFERENCES]
+    ]
+    if len(changed) > _MOST_DIFFERENCES:
+        more = printing.plural(len(changed) - _MOST_DIFFERENCES, "more column")
+        rows.append((more, "differ", "see `--json`"))
+    return rows
+
+
+def _summary(column: ColumnProfile) -> str:
+    missing = column.missing / column.rows if column.rows else 0.0
+    return ", ".join(filter(None, (_typical(column), f"{_percent(missing)} missing" if missing else "")))
 
 
 def _row(side: str, column: ColumnProfile) -> Sequence[str]:
@@ -67,22 +92,22 @@ def _typical(column: ColumnProfile) -> str:
             return column.text(column.mean)
         return f"{column.mean:.4g} ± {column.deviation:.3g}"
     present = sum(column.counts) - column.missing
-    order = sorted(range(len(column.values)), key=lambda at: -column.counts[FIRST + at])
+    order = sorted(range(len(column.values)), key=lambda at: -column.counts[_FIRST + at])
     texts = [
-        f"{_short(column.label(FIRST + at))} {_percent(column.counts[FIRST + at] / max(1, present))}"
+        f"{_short(column.label(_FIRST + at))} {_percent(column.counts[_FIRST + at] / max(1, present))}"
         for at in order[:_MOST_VALUES]
     ]
     others = len(order) - _MOST_VALUES
     if others > 0:
         texts.append(f"{others} more")
-    if column.counts[UNSEEN]:
-        texts.append(f"rare {_percent(column.counts[UNSEEN] / present)}")
+    if column.counts[_UNSEEN]:
+        texts.append(f"rare {_percent(column.counts[_UNSEEN] / present)}")
     return ", ".join(texts)
 
 
 def bars(column: ColumnProfile) -> str:
     """Return the distribution of a column as a line of bars: its categories, or its range in equal parts."""
-    counts = list(column.counts[FIRST:])
+    counts = list(column.counts[_FIRST:])
     if column.is_binned:
         counts = _even(column)
     most = max(counts[:_BAR_CELLS], default=0)
@@ -99,7 +124,7 @@ def _even(column: ColumnProfile) -> list[int]:
     width = (high - low) / _BAR_CELLS
     edges = [low, *column.bounds, high]
     parts = [0.0] * _BAR_CELLS
-    for at, rows in enumerate(column.counts[FIRST:]):
+    for at, rows in enumerate(column.counts[_FIRST:]):
         start, end = edges[at], edges[at + 1]
         first, last = (min(_BAR_CELLS - 1, max(0, int((edge - low) / width))) for edge in (start, end))
         for part in range(first, last + 1):
