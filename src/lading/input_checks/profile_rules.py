@@ -126,7 +126,18 @@ def number_limits(column: ColumnProfile, present: int) -> tuple[float, float] | 
         # The chance that a column that crosses zero does not do so in n rows, and then does, is 0.4 / n.
         bottom = max(bottom, 0.0) if low >= 0 else bottom
         top = min(top, 0.0) if high <= 0 else top
-    return bottom, top
+    return _rounded(bottom, top, high - low)
+
+
+def _rounded(low: float, high: float, spread: float) -> tuple[float, float]:
+    """Return limits as people can read them, each a tenth of the spread further out at most."""
+    digits = 1 - math.floor(math.log10(spread))
+    if not -300 < digits < 300:
+        return low, high
+    step = 10.0 ** abs(digits)
+    if digits < 0:
+        return math.floor(low / step) * step, math.ceil(high / step) * step
+    return math.floor(low * step) / step, math.ceil(high * step) / step
 
 
 def _median(column: ColumnProfile, low: float, high: float) -> float:
@@ -155,7 +166,8 @@ def _joint(name: str, columns: Iterable[ColumnProfile]) -> Iterator[Rule]:
         return
     margin = (high - low) / 2 * (1 + _FEW_ROWS / present)
     bottom = 0.0 if low >= 0 and present >= FEWEST_CERTAIN_ROWS else low - margin
-    yield Rule(tensor=name, column=name, kind="range", low=bottom, high=high + margin)
+    bottom, top = _rounded(bottom, high + margin, high - low)
+    yield Rule(tensor=name, column=name, kind="range", low=bottom, high=top)
 
 
 def _rule(column: ColumnProfile, kind: str, **limits: object) -> Rule:
