@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -63,3 +64,49 @@ def test_a_process_in_a_busy_loop_writes_its_stack_on_the_signal():
         process.kill()
     assert "most recent call first" in head
     assert "in stuck" in first
+
+
+def json_lines(code: str) -> list[dict]:
+    """Run `code` in a process that logs as worker 2 in JSON; return its lines."""
+    begin = (
+        "import logging\nfrom lading.logs import fields, set_up_logging\nset_up_logging('info', 2, 'json')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_a_line_of_json_has_what_text_has_and_what_it_is_about():
+    log = "logging.getLogger('lading.server')"
+    code = f"{log}.warning('%s is\\nready', 'iris', extra=fields(model='iris', version=3, trace_id=''))"
+    (line,) = json_lines(code)
+    written = line.pop("time")
+    assert written.endswith("Z")
+    assert abs(datetime.fromisoformat(written).timestamp() - time.time()) < 60
+    assert line == {
+        "level": "warning",
+        "logger": "lading.server",
+        "worker": 2,
+        "message": "iris is\nready",
+        "model": "iris",
+        "version": 3,
+    }
+
+
+def test_an_exception_is_part_of_its_line():
+    code = "try:\n    1 / 0\nexcept ZeroDivisionError:\n    logging.getLogger('lading.x').exception('failed')"
+    (line,) = json_lines(code)
+    assert line["message"] == "failed"
+    assert "ZeroDivisionError: division by zero" in line["exception"]
+
+
+def test_in_json_other_libraries_and_threads_that_end_write_no_other_lines():
+    code = (
+        "import threading, warnings\nwarnings.warn('old')\nlogging.getLogger('asyncio').error('lost')\n"
+        "logging.getLogger('uvicorn.error').warning('invalid')\n"
+        "thread = threading.Thread(target=lambda: 1 / 0, name='turns')\nthread.start()\nthread.join()"
+    )
+    lines = json_lines(code)
+    assert [line["logger"] for line in lines] == ["py.warnings", "asyncio", "uvicorn.error", "lading.server"]
+    assert "old" in lines[0]["message"]
+    assert "`turns`" in lines[3]["message"]
+    assert "ZeroDivisionError" in lines[3]["exception"]

@@ -113,6 +113,7 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     segment_bytes: int = 64 * 2**20
     flush_s: float = 0.5
     log_level: str = "info"
+    log_format: str = "text"
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -245,6 +245,23 @@ class ServeSettings:
         20 * 2**30, "Most bytes of the prediction log, of which the oldest go first; 0: no limit.", at_least=0
     )
     log_level: str = option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
+    log_format: str = option(
+        "text", "Lines of the log: text, or one JSON object each.", choices=("text", "json")
+    )
+    access_log: str = option(
+        "off", "Log one line for each request, without its values.", choices=("on", "off")
+    )
+    traces: str = option(
+        "",
+        "Send spans of requests to this OTLP/HTTP collector, such as `http://127.0.0.1:4318`; `otlp`: to the "
+        "one that `OTEL_EXPORTER_OTLP_ENDPOINT` names. Empty: none.",
+    )
+    traces_share: float = option(
+        1.0,
+        "Share of the requests without a trace of their caller that begin one; with one, the caller decides.",
+        at_least=0,
+        at_most=1,
+    )
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
     )

@@ -33,6 +33,7 @@ from lading.errors import (
     TooManyRows,
     UsageError,
 )
+from lading.logs import fields
 from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job, Outputs
@@ -40,6 +41,8 @@ from lading.server.inference.request_memory import COUNTED_BYTES, Reservation, a
 from lading.server.inference.second_tries import SecondTries
 from lading.server.metrics import Metrics
 from lading.server.metrics.counts import RequestCounters
+from lading.server.observe.request_record import RequestLine
+from lading.server.observe.trace_context import trace_id
 from lading.settings import ServeSettings
 
 log = logging.getLogger("lading.server")
@@ -80,7 +83,8 @@ class Exchange:
     ``reservation`` counts the memory that it takes, None while that is little. ``refused_as`` names the error
     by which a candidate refused the request before live was asked. ``answer_headers`` are sent with the
     answer, as HTTP headers or as trailing metadata, in lower case. ``warnings`` are what checks say of its
-    values.
+    values. ``received_bytes`` and ``sent_bytes`` are known to observers, ``trace_id`` is set by what began a
+    trace here.
     """
 
     # Defaults on the class: what a request does not need costs it nothing.
@@ -94,6 +98,9 @@ class Exchange:
     refused_as: str = ""
     answer_headers: tuple[tuple[bytes, bytes], ...] = ()
     warnings: tuple[str, ...] = ()
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    trace_id: str = ""
 
     def address(self) -> str:
         """Return the address that the request came from, empty for a Unix socket."""
@@ -101,6 +108,10 @@ class Exchange:
 
     def target(self) -> tuple[str | None, int | None, str | None] | None:
         """Return the model, version and tag that a refused request asked for, or None if it named none."""
+        raise NotImplementedError
+
+    def request_line(self) -> RequestLine:
+        """Return what was called, without the query."""
         raise NotImplementedError
 
 
@@ -270,7 +281,14 @@ class Pipeline:
         if isinstance(error, RecursionError) and exchange.job is None:  # Raised while the body was read.
             return BodyInvalid("body", expected="values nested less deeply", found="more than can be read")
         request_id = exchange.request_id.decode("latin-1")
-        log.error("request %s failed", request_id, exc_info=error)
+        served = exchange.job.served if exchange.job is not None else None
+        about = fields(
+            request_id=request_id,
+            trace_id=trace_id(exchange.headers),
+            model=served.name if served is not None else "",
+            version=served.version if served is not None else None,
+        )
+        log.error("request %s failed", request_id, exc_info=error, extra=about)
         return RunFailed("internal error", hint=f"the server's log has it under x-request-id {request_id}")
 
     def observe(
@@ -296,6 +314,7 @@ class Pipeline:
         if self.plane.watches or exchange.plane is not None:
             self._show_release(exchange, status, took_s, error)
         if self._observe:
+            exchange.received_bytes, exchange.sent_bytes = received_bytes, sent_bytes
             for observe in self._observe:
                 observe(exchange, status, took_s, error)
 

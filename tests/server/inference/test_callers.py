@@ -58,3 +58,18 @@ def test_an_ipv4_address_is_the_same_caller_over_an_ipv6_socket():
 def test_what_is_no_network_is_refused_when_the_server_starts():
     with pytest.raises(InvalidSetting, match="LADING_TRUSTED_PROXIES"):
         Callers("proxy.example")
+
+
+@pytest.mark.parametrize(
+    ("address", "forwarded", "caller"),
+    [
+        ("192.0.2.7", b"198.51.100.1", "192.0.2.7"),
+        ("10.1.2.3", None, "10.1.2.3"),
+        ("10.1.2.3", b"198.51.100.1, 192.0.2.7, 10.9.9.9", "192.0.2.7"),
+        ("10.1.2.3", b"10.0.0.1, 10.0.0.2", "10.0.0.1"),
+        ("", b"192.0.2.7", "192.0.2.7"),
+        ("", None, ""),
+    ],
+)
+def test_the_address_of_a_caller_is_the_last_that_no_trusted_proxy_has(address, forwarded, caller):
+    assert Callers("10.0.0.0/8").address(address, forwarded) == caller

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lading import errors
 from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.version import Replayed, ServedVersion, State
-from lading.server.metrics import Metrics
+from lading.server.metrics import Metrics, count_spans
 from lading.server.metrics.page import prefers_openmetrics
 from lading.server.process.compose import make_plane, metrics_page
 from lading.settings import ServeSettings
@@ -154,6 +154,7 @@ def busy_page(iris: ServedVersion, monkeypatch, runtime_in_python: PythonRuntime
     client.app.metrics.publish_driver(True, {"iris": "hold"})
     client.app.metrics.monitor.publish(True, {"iris": {"age": 0.3}}, {("iris", "drift"): 1})
     client.app.metrics.count_grpc_ended("stream_idle")
+    count_spans(client.app.metrics.store, "exported", 2)
     monkeypatch.setattr(iris, "replayed", Replayed(16, 0.01, 1e-7))
     with monkeypatch.context() as patch:
         # As a model whose code runs in a process does; for the names on the page it need not run any more.

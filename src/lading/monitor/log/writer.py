@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(kind, signal.SIG_IGN)
     descriptor, text = arguments
     settings = msgspec.json.decode(text, type=WriterSettings)
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, log_format=settings.log_format)
     with contextlib.suppress(OSError):
         os.nice(_NICE)  # Requests come first.
     inbox = socket.socket(fileno=int(descriptor))

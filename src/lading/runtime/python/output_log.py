@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from lading.logs import fields
+
 log = logging.getLogger("lading.model")
 
 _READ_BYTES = 1 << 16
@@ -119,7 +121,7 @@ class OutputLog:
             text = line[:_LONGEST_LINE].decode("utf-8", "backslashreplace").rstrip()
             if text:
                 cut = "…" if len(line) > _LONGEST_LINE else ""
-                log.info("%s: %s%s", self._name, printable(text), cut)
+                log.info("%s: %s%s", self._name, printable(text), cut, extra=fields(model=self._name))
 
     def _report(self, *, last: bool = False) -> None:
         if self._dropped and (last or self._limit.take(1)):

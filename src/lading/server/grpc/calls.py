@@ -16,13 +16,15 @@ from lading.errors import BodyInvalid, LadingError
 from lading.ref import version_number
 from lading.server.exchange import Exchange
 from lading.server.inference.dataplane import DataPlane
+from lading.server.observe.request_record import RequestLine
 
 _LONGEST_DETAILS = 2000  # Bytes, of which each may take three on the wire.
 
 
 class CallRoute(NamedTuple):
-    """A method of a service, as the pipeline calls it, and how its refusals read."""
+    """A method of a service by its full name, as the pipeline calls it, and how its refusals read."""
 
+    method: str
     protocol: str
     handler: Callable[[CallExchange, DataPlane], Any]
     details: Callable[[LadingError], str]
@@ -54,6 +56,10 @@ class CallExchange(Exchange):
         name = spec.name if spec is not None else getattr(message, "model_name", "")
         version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")
         return name, version_number(version), None
+
+    def request_line(self) -> RequestLine:
+        """Return the full name of the method, such as ``/inference.GRPCInferenceService/ModelInfer``."""
+        return RequestLine("gRPC", self.route.method, self.route.method)
 
     def patience(self) -> float | None:
         """Return how many seconds the client waits; if it gives up sooner, its job leaves the queue."""

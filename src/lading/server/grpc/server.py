@@ -107,7 +107,7 @@ class GrpcServer:
         def handle(call: CallExchange, plane: DataPlane) -> Any:
             return method.answer(call.message, Call(plane, self._pipeline.metrics))
 
-        return CallRoute(service.protocol, handle, service.details)
+        return CallRoute(f"/{service.name}/{method.name}", service.protocol, handle, service.details)
 
     def _method(self, service: Service, method: Method, kind: Any) -> Begin:
         route, calls, threads = self._route(service, method), self._calls, self._threads

@@ -14,6 +14,7 @@ from lading.server.exchange import Exchange
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.loaded import LoadedModel
+from lading.server.observe.request_record import RequestLine
 
 JSON = b"application/json"
 
@@ -67,6 +68,10 @@ class Request(Exchange):
             version_number(params.get("version", "")),
             params.get("tag", params.get("label")),
         )
+
+    def request_line(self) -> RequestLine:
+        """Return the method, the path without its query, and the pattern of the route."""
+        return RequestLine(self.method, self.path, self.route.pattern if self.route is not None else "")
 
 
 @dataclass(eq=False)

@@ -37,6 +37,8 @@ _CONNECTIONS_A_STAGE = 64
 """How many connections are answered before the first of them sees its answer."""
 _CREDENTIALS = (b"authorization", b"proxy-authorization", b"cookie")
 """Headers that are not kept in memory beyond their request."""
+_UNIQUE = b"traceparent"
+"""A header that no two requests have in common: kept, such heads would push out those that come again."""
 
 
 class Connection(Protocol):
@@ -166,7 +168,7 @@ class Stage:
         # More bytes than that: another request, or line ends between two, came along.
         if end > LONGEST_HEAD or end + body_bytes != received_bytes or request.route is None:
             return
-        if any(name in headers for name in _CREDENTIALS):
+        if _UNIQUE in headers or any(name in headers for name in _CREDENTIALS):
             return
         if len(self.heads) >= _CACHED_HEADS:
             self.heads.clear()

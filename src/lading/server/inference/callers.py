@@ -52,9 +52,17 @@ class Callers:
                 self._direct[address] = group
         return group
 
+    def address(self, address: str, forwarded: bytes | None) -> str:
+        """Return the address of who asks, as far as trusted proxies state it; empty for a Unix socket."""
+        if not self._trusts(address):
+            return address
+        hops = _hops(forwarded)
+        # The same rule as of groups: the last one that no trusted proxy vouches for, else the first.
+        return next((hop for hop in reversed(hops) if not self._trusts(hop)), hops[0] if hops else address)
+
     def _caller(self, address: str, forwarded: bytes | None, key: bytes | None) -> bytes:
         """Return who asks through a trusted proxy: the last address that is none itself, else the key."""
-        hops = [hop.strip() for hop in (forwarded or b"").decode("latin-1").split(",") if hop.strip()]
+        hops = _hops(forwarded)
         # Each proxy appends whom it was asked by; what stands before an untrusted one may be invented.
         for hop in reversed(hops):
             if not self._trusts(hop):
@@ -68,6 +76,10 @@ class Callers:
         if address is None:
             return not text  # A Unix socket is for those who may open it.
         return any(address in network for network in self._trusted)
+
+
+def _hops(forwarded: bytes | None) -> list[str]:
+    return [hop.strip() for hop in (forwarded or b"").decode("latin-1").split(",") if hop.strip()]
 
 
 def _network(text: str) -> _Network:

@@ -376,7 +376,12 @@ class DataPlane:
                 stuck = f"a run of `{served.label}` cannot be ended; {batcher.depth} requests wait behind it"
             elif lasted_s > limit_s + _SWEEP_S and batcher.ended_since != since:  # Once for each run.
                 batcher.ended_since = since
-                log.warning("%s: a run has not ended within %g s; ending it", served.label, limit_s)
+                log.warning(
+                    "%s: a run has not ended within %g s; ending it",
+                    served.label,
+                    limit_s,
+                    extra=served.about,
+                )
                 _end_runs(served)
         self.readiness.stuck_reason = stuck
 
@@ -392,10 +397,14 @@ class DataPlane:
         for served, batcher in self._batchers.items():
             if batcher.stop(_LAST_RUN_S):
                 continue
-            log.warning("%s: the server is stopping, and a run has not ended; ending it", served.label)
+            log.warning(
+                "%s: the server is stopping, and a run has not ended; ending it",
+                served.label,
+                extra=served.about,
+            )
             _end_runs(served)
             if not batcher.stop(_LAST_RUN_S):
-                log.warning("%s: a run that cannot be ended is abandoned", served.label)
+                log.warning("%s: a run that cannot be ended is abandoned", served.label, extra=served.about)
 
     def _batcher(self, served: ServedVersion) -> Batcher:
         batcher = self._batchers.get(served)

@@ -80,7 +80,7 @@ def again_as_one(jobs: list[Job]) -> Job:
 
 def fail_unfinished(jobs: list[Job]) -> None:
     """Fail those of `jobs` that have no outcome; called where an unforeseen exception is handled."""
-    log.exception("%d requests for %s failed", len(jobs), jobs[0].served.label)  # noqa: LOG004 - in handlers only
+    log.exception("%d requests for %s failed", len(jobs), jobs[0].served.label, extra=jobs[0].served.about)  # noqa: LOG004 - in handlers only
     for job in jobs:
         if job.outcome is None:
             job.outcome = RunFailed("internal error", hint="the server's log has it")

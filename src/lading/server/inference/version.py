@@ -14,6 +14,7 @@ from typing import Any
 
 from lading.bundle import Manifest, Samples
 from lading.errors import LadingError, ModelNotReady, RunFailed, ShapeRefused
+from lading.logs import fields
 from lading.server.inference.loaded import LoadedModel
 from lading.signature import Array, Signature
 
@@ -78,6 +79,11 @@ class ServedVersion:
     def label(self) -> str:
         """The version as a reference: ``iris:3``, or ``iris`` when it has no number."""
         return f"{self.name}:{self.version}" if self.version else self.name
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a line of the log is about, for JSON: the ``extra`` of its call."""
+        return fields(model=self.name, version=self.version)
 
     @property
     def key(self) -> tuple[str, int, str]:

@@ -130,7 +130,7 @@ class Manager:
         for served in present:
             if served.state is State.DRAINING and not served.unload(self._drain_timeout_s):
                 message = "%s still has requests in flight after %g s"
-                log.warning(message, served.label, self._drain_timeout_s)
+                log.warning(message, served.label, self._drain_timeout_s, extra=served.about)
 
     def _work(self) -> None:
         while True:
@@ -194,7 +194,7 @@ class Manager:
             return
         except LadingError as error:
             self._fail(served, error)
-            log.error("%s refused: %s", served.label, error)  # noqa: TRY400 - the sentence says it all
+            log.error("%s refused: %s", served.label, error, extra=served.about)  # noqa: TRY400 - the sentence says it all
             return
         except Exception as error:
             if isinstance(error, OSError) and is_exhausted(error):
@@ -203,13 +203,20 @@ class Manager:
                 )
                 return
             # Must show as a failed version, not as a server that loads forever.
-            log.exception("%s failed to load", served.label)
+            log.exception("%s failed to load", served.label, extra=served.about)
             failure = f"{type(error).__name__}: {error}"
             self._fail(served, RunFailed(f"loading `{served.label}`", found=failure))
             return
         self._make_available(served)
         took_s = time.monotonic() - began
-        log.info("%s is %s: %d golden rows agree, %.2f s", served.label, served.state.word, rows, took_s)
+        log.info(
+            "%s is %s: %d golden rows agree, %.2f s",
+            served.label,
+            served.state.word,
+            rows,
+            took_s,
+            extra=served.about,
+        )
 
     def _make_available(self, served: ServedVersion) -> None:
         """Let requests find a version that has been loaded."""
@@ -236,7 +243,13 @@ class Manager:
             return
         self._failed_tries[served.key] += 1
         pause_s = back_off_s(self._failed_tries[served.key], first_s=0.5, most_s=30.0)
-        log.warning("%s cannot be loaded now, retrying in %g s: %s", served.label, pause_s, error.message)
+        log.warning(
+            "%s cannot be loaded now, retrying in %g s: %s",
+            served.label,
+            pause_s,
+            error.message,
+            extra=served.about,
+        )
         timer = threading.Timer(pause_s, self._forget, (served,))
         timer.daemon = True
         timer.start()
@@ -266,12 +279,14 @@ class Manager:
             if served in self._present:
                 self._present.remove(served)
             self._publish()
-        log.info("%s is unloaded", served.label)
+        log.info("%s is unloaded", served.label, extra=served.about)
 
     def _warn_if_late(self, served: ServedVersion) -> None:
         if time.monotonic() > self._drain_deadlines.get(served, float("inf")):
             del self._drain_deadlines[served]  # Warns once.
-            log.warning("%s still has requests in flight; it stays until they end", served.label)
+            log.warning(
+                "%s still has requests in flight; it stays until they end", served.label, extra=served.about
+            )
 
     def _publish(self) -> None:
         """Have requests find every present version but one that drains while the same version is ready again.
@@ -301,7 +316,7 @@ class Manager:
 
 def _take_out(served: ServedVersion, crash: Crash) -> None:
     served.take_out(crash.error())
-    log.error("%s is taken out of traffic: %s", served.label, served.reason)
+    log.error("%s is taken out of traffic: %s", served.label, served.reason, extra=served.about)
 
 
 def _record(crash: Crash, wanted: Wanted) -> None:

@@ -51,6 +51,7 @@ __all__ = [
     "Summary",
     "VersionStatus",
     "WorkerStatus",
+    "count_spans",
     "is_gauge",
 ]
 
@@ -61,6 +62,7 @@ _REQUESTS, _RUNS, _VERSION, _PROCESS, _CPU = "requests", "runs", "version", "pro
 _DRIVER, _VERDICT = "driver", "verdict"
 _GRPC_ENDED = "grpc_ended"
 _LOG_RECORDS, _LOG_DROPPED = "log_records", "log_dropped"
+_SPANS = "spans"
 
 VERDICTS = ("promote", "hold", "roll_back")
 """What a verdict can be; stored by its place plus one, because 0 says that there is none."""
@@ -152,7 +154,8 @@ class ReplayStatus:
 class Summary:
     """Everything that is counted, over all workers; ``following`` and ``replays`` are of this one.
 
-    ``grpc_ended`` counts calls and connections of gRPC that were ended because of their client, by reason.
+    ``grpc_ended`` counts calls and connections of gRPC that were ended because of their client, by reason;
+    ``spans`` those of traces, by outcome.
     ``log_records`` counts the records that the prediction log has, by model and version, and ``log_dropped``
     those that it will never have, by reason.
     ``checked_rows`` is by model and version, ``check_failures`` by column and rule, too.
@@ -166,6 +169,7 @@ class Summary:
     driver: DriverStatus | None = None
     replays: tuple[ReplayStatus, ...] = ()
     grpc_ended: dict[str, int] = field(default_factory=dict)
+    spans: dict[str, int] = field(default_factory=dict)
     model_processes: tuple[ModelProcesses, ...] = ()
     monitor: MonitorStatus | None = None
     log_records: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -184,6 +188,11 @@ class Summary:
                 summed = [a + b for a, b in zip(unqueued, by_rows, strict=True)]
                 totals[model, version] = (run_s + counts.run_s, rows + counts.unqueued_rows, summed)
         return totals
+
+
+def count_spans(store: CounterStore, outcome: str, count: int) -> None:
+    """Count spans by what happened to them; one thread of a process calls this."""
+    store.counters((_SPANS, outcome), 1)[0] += count
 
 
 class Metrics:
@@ -209,6 +218,11 @@ class Metrics:
         self.monitor = MonitorGauges(self._store)
         plane.on_run = self._count_run
         plane.marks_of = partial(run_marks, self._store)
+
+    @property
+    def store(self) -> CounterStore:
+        """Where this process counts."""
+        return self._store
 
     @property
     def worker(self) -> int:
@@ -268,6 +282,7 @@ class Metrics:
             driver=next(filter(None, map(_driver, workers)), None),
             replays=tuple(self._replays()),
             grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
+            spans={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _SPANS},
             model_processes=tuple(model_processes(workers, sums)),
             monitor=monitor_status(workers),
             log_records={

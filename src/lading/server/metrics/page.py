@@ -82,6 +82,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield from monitor_families(summary.monitor)
     yield from _prediction_log(summary)
     yield from _input_checks(summary)
+    yield _spans(summary)
     yield from release_families(summary)
     yield from replay_families(summary)
     yield from process_families(summary)
@@ -233,6 +234,13 @@ def _input_checks(summary: Summary) -> Iterator[Metric]:
     for labels, count in summary.check_failures.items():
         failures.add_metric(labels, count)
     yield from (rows, failures)
+
+
+def _spans(summary: Summary) -> Metric:
+    spans = CounterMetricFamily("lading_trace_spans", "Spans of traces, by outcome.", labels=["outcome"])
+    for outcome, count in summary.spans.items():
+        spans.add_metric([outcome], count)
+    return spans
 
 
 def _workers(summary: Summary) -> Iterator[Metric]:

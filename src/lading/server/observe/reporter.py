@@ -101,13 +101,13 @@ class Reporter:
             # Another process has changed the release: the next turn looks at it as it is then.
             log.info("release %d of %s was changed meanwhile", release.number, release.name)
         else:
-            log.error("%s is refused: %s", served.label, failure.message)
+            log.error("%s is refused: %s", served.label, failure.message, extra=served.about)
             self._remember(release, served)
 
     def _note_refused(self, release: Release, served: ServedVersion, reason: str) -> None:
         """Note that this server does not answer with a version that stays what is wanted."""
         self._registry.releases.note(release, self._refused(served, reason))
-        log.error("%s does not hold on this server: %s", served.label, served.reason)
+        log.error("%s does not hold on this server: %s", served.label, served.reason, extra=served.about)
         self._remember(release, served)
 
     def _refused(self, served: ServedVersion, reason: str) -> EventDraft:

@@ -192,7 +192,7 @@ class Windows:
             # A model may return anything. The windows of all other models are made in the same thread.
             if version.digest not in self._unnamed:
                 self._unnamed.add(version.digest)
-                log.exception("the outputs of %s are not counted", version.label)
+                log.exception("the outputs of %s are not counted", version.label, extra=version.about)
             return {}
 
 

@@ -86,7 +86,7 @@ def _serve(channel: wire.BodyChannel) -> None:
     start, _ = channel.receive()
     assert isinstance(start, wire.Start)
     settings = msgspec.convert(start.settings, ServeSettings)
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, log_format=settings.log_format)
     plane = _AskingPlane(channel)
     app = make_app(plane, settings)
     jobs: dict[int, Job] = {}  # that are read, and not written yet

@@ -77,6 +77,7 @@ def writer_settings(settings: ServeSettings, registry: str | None) -> WriterSett
         max_bytes=settings.log_max_bytes,
         spool=spool,
         log_level=settings.log_level,
+        log_format=settings.log_format,
     )
 
 

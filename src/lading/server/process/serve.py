@@ -39,6 +39,7 @@ from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
 from lading.server.process.observed_rows import observed_rows
+from lading.server.process.request_observers import request_observers
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.server.process.supervisor import DRAINING, not_ignored
@@ -67,7 +68,7 @@ def serve(
     `UnavailableError` if a reference cannot be resolved, `InvalidSetting` if a port is taken.
     """
     number = worker.number if worker is not None else 0
-    set_up_logging(settings.log_level, number)
+    set_up_logging(settings.log_level, number, settings.log_format)
     show_stacks()
     keep_freed_memory()
     replica = worker.replica if worker is not None else replica_id()
@@ -87,7 +88,8 @@ def serve(
         store: CounterStore = counters or PrivateCounters(os.getpid())
         observing = observed_rows(settings, plane, registry_url, worker, observer.replica, store)
         rows = started.enter_context(observing)
-        app = make_app(plane, settings, store, rows.observers, rows.checks)
+        observers = (*rows.observers, *request_observers(plane, settings, replica, started, store))
+        app = make_app(plane, settings, store, observers, rows.checks)
         rows.start(app.metrics)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)

@@ -67,7 +67,7 @@ def supervise(settings: ServeSettings, work: Work, log_writer: LogWriter | None 
         obstacle = ", ".join(f"`{name}`" for name in loaded) or f"{threading.active_count()} threads"
         hint = "start it with `lading serve --workers N`"
         raise UsageError("workers", expected="a process that can be forked", found=obstacle, hint=hint)
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, log_format=settings.log_format)
     return Supervisor(settings, work, log_writer).run()
 
 
