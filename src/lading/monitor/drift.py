@@ -135,7 +135,7 @@ class Process:
         self.urn = self.urn + counts / factors.min(axis=1)[:, None]
         kept = 1 - 1 / _LEARNER_MEMORY
         self.recent = kept * self.recent + counts * weights[:, -1:]
-        self.dispersion.add(counts @ experts.scores, rows, experts.variance)
+        self.dispersion.add(counts @ experts.scores, rows, experts.variance, experts.shares)
         self.last_at = at
         self.peak_log_e = max(self.peak_log_e, float(self.log_e().max()))
 
