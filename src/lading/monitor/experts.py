@@ -71,6 +71,10 @@ class Experts:
     score_of: np.ndarray  # [experts], which score an expert is about
     share: Floats  # [experts + 1], of the stake; the last is the learner's
 
+    def faint_masses(self) -> Floats:
+        """Return masses as those of the reference, worth half a row for each cell: ``[cells]``."""
+        return np.asarray(0.5 * len(self.masses) * self.masses / self.masses.sum())
+
     def share_factors(self, factors: Floats) -> Floats:
         """Return the `factors` of all scores, ``[columns, scores]``, that of scale at least location's."""
         # An hour whose values are all higher looks wider, too, and rarely so much as to be learnt in time.
