@@ -38,6 +38,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "monitoring.md"
 COMMAND = "python scripts/monitor_table.py"
 SEED = 20261130
 HOUR_S, ROWS, COLUMNS = 3600.0, 200, 20
+WEEK = 168  # hours
 OTHERS = ("PSI > 0.2", "KS / chi² at 5 %", "Evidently's default")
 _SERIES_TOGETHER = 25  # bounds the memory
 
@@ -76,6 +77,7 @@ CHANGES = (
     Change("missing: 2 % -> 4 %", _MISSING, shares=_shares(_MISSING.shares, cell0=0.04)),
     Change("autocorrelated by hour, higher by 0.5 sd", KINDS[4], 0.5),
     Change("autocorrelated by hour, higher by 1 sd", KINDS[4], 1.0),
+    Change("the same, compared with the same hours of former weeks", KINDS[5], 1.0),
 )
 
 
@@ -90,6 +92,7 @@ class Watch:
         self._compared = compared
         self._hour = 0
         self._sums: Floats | None = None
+        self._past: list[Floats] = []
 
     def hour(self, change: Change | None = None, *, compared: bool = True) -> Floats | None:
         """Test one more hour; return which of the others alarm: ``[others, columns]``, None if not asked."""
@@ -105,9 +108,19 @@ class Watch:
             alarms = np.stack(
                 [_psi(self.traffic.reference, counts) > 0.2, *_compare_shares(self.traffic, counts)]
             )
-        self.process.step(self.experts, np.asarray(counts, np.float64), self._hour * HOUR_S, HOUR_S)
-        self._hour += 1
+        self._test(np.asarray(counts, np.float64))
         return alarms
+
+    def _test(self, counts: Floats) -> None:
+        hour, self._hour = self._hour, self._hour + 1
+        same_hours = None
+        if self.traffic.kind.weekly:
+            weeks = [self._past[-WEEK * week] for week in range(1, 5) if len(self._past) >= WEEK * week]
+            self._past = [*self._past[1 - 4 * WEEK :], counts.astype(np.int32)]
+            if len(weeks) < 2:
+                return
+            same_hours = np.sum(weeks, axis=0, dtype=np.float64)
+        self.process.step(self.experts, counts, hour * HOUR_S, HOUR_S, same_hours)
 
     def _compare_numbers(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return the counts by cell of sorted `rows`, and which of the others alarm."""
@@ -146,7 +159,7 @@ def _ks_p(position: Floats, rows: int) -> Floats:
 
 
 def _wasserstein(rows: Floats, position: Floats, sums: Floats) -> Floats:
-    """Return the first Wasserstein distance between sorted rows and the reference, whose `sums` are running."""
+    """Return the first Wasserstein distance of sorted rows to the reference with the running `sums`."""
     # Row i faces the reference's values i * block ... (i + 1) * block; `split` of them are below it.
     block = REFERENCE_ROWS // rows.shape[1]
     start = np.arange(rows.shape[1]) * block

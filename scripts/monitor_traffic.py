@@ -24,8 +24,12 @@ RARE = np.array([0.002, 0.0005, 0.003, 0.01, 0.03, 0.9545])
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of data. ``effect`` is the standard deviation of an hour's effect on all of its rows, an
-    autoregressive process that keeps ``memory`` of itself; ``season`` is the amplitude of day and night."""
+    """A kind of data.
+
+    ``effect`` is the standard deviation of an hour's effect on all of its rows, an autoregressive process
+    that keeps ``memory`` of itself; ``season`` is the amplitude of day and night. ``weekly`` traffic is
+    compared with the same hours of the four weeks before.
+    """
 
     name: str
     shares: Floats | None = None  # of cells, missing and unseen first; None for numbers
@@ -33,6 +37,7 @@ class Kind:
     effect: float = 0.0
     memory: float = 0.0
     season: float = 0.0
+    weekly: bool = False
 
     @property
     def deviation(self) -> float:
@@ -40,19 +45,14 @@ class Kind:
         return float(np.sqrt(1 + self.effect**2 + self.season**2 / 2))
 
 
+_EFFECTS = {"effect": 0.3, "memory": 0.9, "season": 0.4}
 KINDS = (
     Kind("normal"),
     Kind("heavy-tailed (Student, 3 degrees of freedom)", heavy=True),
     Kind("categorical (8 categories, from 28 % to 4 %)", CATEGORIES),
     Kind("rare (categories of 0.3 % to 3 %, 0.2 % missing, 0.05 % unseen)", RARE),
-    Kind(
-        "autocorrelated by hour (effects of 0.3 sd, correlation 0.9, and day and night)",
-        None,
-        False,
-        0.3,
-        0.9,
-        0.4,
-    ),
+    Kind("autocorrelated by hour (effects of 0.3 sd, correlation 0.9, day and night of 0.4 sd)", **_EFFECTS),
+    Kind("the same, compared with the same hours of former weeks", **_EFFECTS, weekly=True),
 )
 
 
