@@ -113,8 +113,11 @@ class Dispersion:
                 growth = np.clip(growth, _LEAST_GROWTH, _GROWTH)
             shorter = estimate
 
-    def add(self, sums: Floats, rows: Floats, variance: Floats) -> None:
-        """Take in a window: `sums` of each score over its `rows`; `variance` is that of one row's score."""
+    def add(self, sums: Floats, rows: Floats, variance: Floats, shares: Floats) -> None:
+        """Take in a window: `sums` of each score over its `rows`; `variance` is that of one row's score.
+
+        `shares` are the expected shares of the cells whose share is a score, NaN for other scores.
+        """
         usual = self._usual(rows)
         limits = [_OUTLIER * estimate for estimate, _ in self._estimates(usual)]
         self.windows += 1
@@ -131,7 +134,10 @@ class Dispersion:
                 return
             left_sums, left_rows = self.sums[:, level], self.rows[:, level]
             difference = left_sums / left_rows[:, None] - sums / rows[:, None]
-            expected = variance * (1 / left_rows + 1 / rows)[:, None]
+            share = shares + (left_sums + sums) / (left_rows + rows)[:, None]
+            # A cell that has become frequent varies more by chance alone, which is no dispersion.
+            own = np.where(np.isnan(share), variance, np.maximum(variance, share * (1 - share)))
+            expected = own * (1 / left_rows + 1 / rows)[:, None]
             square = np.minimum(difference**2 / expected, limits[level])
             pairs = min(blocks >> (level + 1), _MEMORY)
             self.mean[:, level] += (square - self.mean[:, level]) / pairs

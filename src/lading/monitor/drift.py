@@ -118,12 +118,23 @@ class Process:
         """Return the logarithm of each column's e-value: ``[columns]``."""
         return np.asarray(np.log(_unpaid(self.elapsed_s) + self.capital.sum(axis=1)))
 
-    def step(self, experts: Experts, counts: Floats, at: float, seconds: float) -> None:
-        """Take in one window of every column: `counts` are ``[columns, cells]``, each with rows."""
+    def step(
+        self,
+        experts: Experts,
+        counts: Floats,
+        at: float,
+        seconds: float,
+        same_hours: Floats | None = None,
+    ) -> None:
+        """Take in one window of every column: `counts` are ``[columns, cells]``, each with rows.
+
+        `same_hours` are counts of the same hours of former weeks, with which the window is compared instead.
+        """
         rows = counts.sum(axis=1)
+        urn = self.urn if same_hours is None else same_hours + experts.faint_masses()
         factors = experts.share_factors(self.dispersion.factors(rows))
         weights = 1 / np.concatenate([factors[:, experts.score_of], factors.max(axis=1)[:, None]], axis=1)
-        gains = np.minimum(weights * self._log_bets(experts, counts, rows), MOST_PER_WINDOW)
+        gains = np.minimum(weights * self._log_bets(experts, counts, rows, urn), MOST_PER_WINDOW)
         paid = _unpaid(self.elapsed_s)
         self.elapsed_s += seconds
         paid -= _unpaid(self.elapsed_s)
@@ -135,19 +146,26 @@ class Process:
         self.urn = self.urn + counts / factors.min(axis=1)[:, None]
         kept = 1 - 1 / _LEARNER_MEMORY
         self.recent = kept * self.recent + counts * weights[:, -1:]
-        self.dispersion.add(counts @ experts.scores, rows, experts.variance)
+        sums, variance = counts @ experts.scores, experts.variance
+        if same_hours is not None:
+            # What the hour is expected to be is no difference between hours.
+            shares = urn / urn.sum(axis=1)[:, None]
+            expected = shares @ experts.scores
+            sums = sums - rows[:, None] * expected
+            variance = np.maximum(shares @ experts.scores**2 - expected**2, variance)
+        self.dispersion.add(sums, rows, variance, experts.shares)
         self.last_at = at
         self.peak_log_e = max(self.peak_log_e, float(self.log_e().max()))
 
-    def _log_bets(self, experts: Experts, counts: Floats, rows: Floats) -> Floats:
+    def _log_bets(self, experts: Experts, counts: Floats, rows: Floats, urn: Floats) -> Floats:
         """Return the experts' log likelihood ratios to the urn for a window: ``[columns, experts + 1]``."""
-        total = self.urn.sum(axis=1)
-        shares = self.urn / total[:, None]
+        total = urn.sum(axis=1)
+        shares = urn / total[:, None]
         # Of independent rows with the urn's mean shares, to the urn itself: common to all experts.
         spread = (
             log_rising(total, rows)
             - rows * np.log(total)
-            - (log_rising(self.urn, counts) - counts * np.log(self.urn)).sum(axis=1)
+            - (log_rising(urn, counts) - counts * np.log(urn)).sum(axis=1)
         )
         tilted = counts @ experts.tilts - rows[:, None] * np.log(shares @ experts.raised)
         caution = _LEARNER_CAUTION * counts.shape[1]
@@ -227,21 +245,30 @@ def restart(state: DriftState, reference: ColumnReference) -> DriftState:
 
 
 def advance(
-    state: DriftState, reference: ColumnReference, counts: Sequence[float], at: float, seconds: float
+    state: DriftState,
+    reference: ColumnReference,
+    counts: Sequence[float],
+    at: float,
+    seconds: float,
+    same_hours: Sequence[float] | None = None,
 ) -> DriftState:
     """Return the state after one more window: rows per cell, the Unix time it began at, and its length.
 
-    A window without rows changes nothing. Raises `UsageError` if counts, state and reference differ in cells.
+    A window without rows changes nothing. `same_hours` are the rows per cell of the same hours of former
+    weeks; the window is then compared with them and not with the reference, and changes nothing if they
+    have fewer rows than itself. A state gets them always or never. Raises `UsageError` if counts, state and
+    reference differ in cells.
     """
     cells = len(reference.counts)
     if not len(counts) == len(state.urn) == cells:
         raise UsageError(
             f"drift: expected counts of {cells} cells, found {len(counts)} with a state of {len(state.urn)}"
         )
-    if not sum(counts):
+    if not sum(counts) or (same_hours is not None and sum(same_hours) < sum(counts)):
         return state
     process = Process.resume(state)
-    process.step(experts_of(reference), np.array([counts], np.float64), at, seconds)
+    before = None if same_hours is None else np.array([same_hours], np.float64)
+    process.step(experts_of(reference), np.array([counts], np.float64), at, seconds, before)
     return process.state()
 
 

@@ -65,10 +65,15 @@ class Experts:
     names: tuple[str, ...]  # of scores: location, scale, cell 0 …
     scores: Floats  # [cells, scores], mean 0 over the reference
     variance: Floats  # [scores], of one row's score
+    shares: Floats  # [scores], of the cell whose share the score is, NaN for location and scale
     tilts: Floats  # [cells, experts], logarithms
     raised: Floats  # [cells, experts], their exponentials
     score_of: np.ndarray  # [experts], which score an expert is about
     share: Floats  # [experts + 1], of the stake; the last is the learner's
+
+    def faint_masses(self) -> Floats:
+        """Return masses as those of the reference, worth half a row for each cell: ``[cells]``."""
+        return np.asarray(0.5 * len(self.masses) * self.masses / self.masses.sum())
 
     def share_factors(self, factors: Floats) -> Floats:
         """Return the `factors` of all scores, ``[columns, scores]``, that of scale at least location's."""
@@ -135,19 +140,23 @@ class _Bets:
         self.scores: list[Floats] = []
         self.tilts: list[Floats] = []
         self.score_of: list[int] = []
-        self.shares: list[float] = []
+        self.stakes: list[float] = []
+        self.cells: list[int | None] = []
 
-    def add(self, name: str, score: Floats, strengths: Sequence[float], share: float) -> None:
+    def add(
+        self, name: str, score: Floats, strengths: Sequence[float], share: float, cell: int | None = None
+    ) -> None:
         """Add a score and its experts, who have `share` of the stake together."""
         self.tilts.extend(strength * score for strength in strengths)
         self.score_of.extend(len(self.names) for _ in strengths)
-        self.shares.extend(share / len(strengths) for _ in strengths)
+        self.stakes.extend(share / len(strengths) for _ in strengths)
         self.names.append(name)
         self.scores.append(score)
+        self.cells.append(cell)
 
     def add_cell(self, cell: int, strengths: Sequence[float], share: float) -> None:
         """Add the share of one cell; strengths are logarithms of the ratio of its odds."""
-        self.add(f"cell {cell}", np.eye(len(self.masses))[cell], strengths, share)
+        self.add(f"cell {cell}", np.eye(len(self.masses))[cell], strengths, share, cell)
 
     def experts(self, learner: float) -> Experts:
         """Return the experts and the `learner`, who has that share beside theirs."""
@@ -155,7 +164,7 @@ class _Bets:
         scores = np.stack(self.scores, axis=1)
         scores = scores - shares @ scores
         tilts = np.stack(self.tilts, axis=1)
-        stake = np.array([*self.shares, learner])
+        stake = np.array([*self.stakes, learner])
         variance = np.maximum(shares @ scores**2, 1e-12)
         score_of = np.array(self.score_of)
         return Experts(
@@ -163,6 +172,7 @@ class _Bets:
             tuple(self.names),
             scores,
             variance,
+            np.array([np.nan if cell is None else shares[cell] for cell in self.cells]),
             tilts,
             np.exp(tilts),
             score_of,
