@@ -146,9 +146,9 @@ def run(rate: int, minutes: float, folder: Path) -> None:
 def query(rows: int, folder: Path) -> None:
     """Write `rows` records over a day, then time filters by hour and column."""
     from lading.log_frames import FrameReader
-    from lading.monitor.log.reader import open_log
     from lading.monitor.log.journal import Journal
     from lading.monitor.log.keeper import convert_closed
+    from lading.monitor.log.reader import open_log
 
     settings = WriterSettings(url=str(folder), max_age_days=0, max_bytes=0)
     journal = Journal(folder, settings)
