@@ -61,5 +61,7 @@ def observed_rows(
             consumers.append(columns.add)
         if predictions is not None:
             consumers.append(predictions)
-        with closing(Recorder(consumers, plane.traffic.get)) as recorder:
+        # Not its bound method: the mapping is another after every change of a release.
+        recorder = Recorder(consumers, lambda name: plane.traffic.get(name))
+        with closing(recorder):
             yield ObservedRows(recorder, checks, columns, predictions)
