@@ -24,7 +24,7 @@ SHORTEST_S = 3600.0
 LONGEST_S = 128 * 3600.0
 """Blocks are at most about this long: an effect that lasts longer than some five to ten days is drift."""
 
-EFFECT = 0.1
+EFFECT = 0.2
 """The standard deviation of an hour's effect, in standard deviations of a row, that is believed at first."""
 
 # What is believed of blocks twice as long, as a multiple: at first, when shorter blocks do not say otherwise,
@@ -35,6 +35,7 @@ _LEAST_GROWTH = 1.3
 _ENOUGH = 2  # pairs
 _WEIGHT = 6.0  # of a belief, in pairs of blocks
 _MEMORY = 512  # pairs: older ones fade
+_AHEAD = 2  # blocks of up to so many times the time that has passed
 _OUTLIER = 12.0  # no pair counts for more than so many times the estimate: a step is not dispersion
 
 
@@ -87,7 +88,12 @@ class Dispersion:
         """
         usual = self._usual(rows)
         highest = np.ones_like(self.mean[:, 0])
-        for estimate, pairs in self._estimates(usual):
+        blocks = self.windows / self.per_block
+        for level, (estimate, pairs) in enumerate(self._estimates(usual)):
+            # What has lasted for an hour is no effect of days: longer blocks count as time goes on. Otherwise
+            # what is wrong from the first request on would not be found for days.
+            if level and 2**level > _AHEAD * (blocks + 1):
+                break
             highest = np.maximum(highest, estimate * (1 + (2 / (pairs + _WEIGHT)) ** 0.5))
         # An effect that all rows of a window share weighs more, the more rows there are.
         return 1 + (highest - 1) * np.maximum(1.0, rows / usual)[:, None]
