@@ -65,6 +65,8 @@ class Dispersion:
     usual_rows: Floats  # [columns], of a window
     per_block: int
     windows: int = 0
+    # Made by `factors`, used once more by `add` of the same window.
+    _known: list[tuple[Floats, int]] | None = None
 
     @classmethod
     def start(cls, columns: int, scores: int, window_s: float) -> Dispersion:
@@ -87,7 +89,8 @@ class Dispersion:
         """
         usual = self._usual(rows)
         highest = np.ones_like(self.mean[:, 0])
-        for estimate, pairs in self._estimates(usual):
+        self._known = list(self._estimates(usual))
+        for estimate, pairs in self._known:
             highest = np.maximum(highest, estimate * (1 + (2 / (pairs + _WEIGHT)) ** 0.5))
         # An effect that all rows of a window share weighs more, the more rows there are.
         return 1 + (highest - 1) * np.maximum(1.0, rows / usual)[:, None]
@@ -119,7 +122,8 @@ class Dispersion:
         `shares` are the expected shares of the cells whose share is a score, NaN for other scores.
         """
         usual = self._usual(rows)
-        limits = [_OUTLIER * estimate for estimate, _ in self._estimates(usual)]
+        limits = [_OUTLIER * estimate for estimate, _ in self._known or self._estimates(usual)]
+        self._known = None
         self.windows += 1
         self.usual_rows = self.usual_rows + (rows - self.usual_rows) / min(self.windows, _MEMORY)
         sums, rows = self.open_sums + sums, self.open_rows + rows
