@@ -77,7 +77,8 @@ CHANGES = (
     Change("missing: 2 % -> 4 %", _MISSING, shares=_shares(_MISSING.shares, cell0=0.04)),
     Change("autocorrelated by hour, higher by 0.5 sd", KINDS[4], 0.5),
     Change("autocorrelated by hour, higher by 1 sd", KINDS[4], 1.0),
-    Change("the same, compared with the same hours of former weeks", KINDS[5], 1.0),
+    Change("day and night of 1 sd, higher by 0.5 sd", Kind("season", season=1.0), 0.5),
+    Change("the same, compared with former weeks", Kind("season", season=1.0, weekly=True), 0.5),
 )
 
 
@@ -88,7 +89,7 @@ class Watch:
         self.traffic = traffic
         self.experts, masses = traffic.experts()
         self.process = Process.start(self.experts, len(masses), HOUR_S)
-        self.process.urn = masses
+        self.process.urn, self.process.present = masses, masses[:, 2:].sum(axis=1)
         self._compared = compared
         self._hour = 0
         self._sums: Floats | None = None
