@@ -47,7 +47,7 @@ _SERIES_TOGETHER = 25  # bounds the memory
 class Size:
     """How much is simulated: series and looks, those with all tests, runs of a delay and hours of them."""
 
-    series: int = 300
+    series: int = 303
     looks: int = 10_000
     compared: int = 3
     runs: int = 100
@@ -77,7 +77,8 @@ CHANGES = (
     Change("missing: 2 % -> 4 %", _MISSING, shares=_shares(_MISSING.shares, cell0=0.04)),
     Change("autocorrelated by hour, higher by 0.5 sd", KINDS[4], 0.5),
     Change("autocorrelated by hour, higher by 1 sd", KINDS[4], 1.0),
-    Change("the same, compared with the same hours of former weeks", KINDS[5], 1.0),
+    Change("day and night of 1 sd, higher by 0.5 sd", Kind("season", season=1.0), 0.5),
+    Change("the same, compared with former weeks", Kind("season", season=1.0, weekly=True), 0.5),
 )
 
 
@@ -88,7 +89,7 @@ class Watch:
         self.traffic = traffic
         self.experts, masses = traffic.experts()
         self.process = Process.start(self.experts, len(masses), HOUR_S)
-        self.process.urn = masses
+        self.process.urn, self.process.present = masses, masses[:, 2:].sum(axis=1)
         self._compared = compared
         self._hour = 0
         self._sums: Floats | None = None
@@ -277,15 +278,8 @@ def simulate(
     size: Size, seed: int = SEED, workers: int | None = None
 ) -> tuple[list[FalseAlarms], list[Delay]]:
     """Simulate everything, on `workers` processes (1: on this one)."""
-    root = np.random.SeedSequence(seed)
-    jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = []
-    for kind in range(len(KINDS)):
-        parts = [(size.compared, True)]
-        parts += [(n, False) for n in _parts(size.series - size.compared, _SERIES_TOGETHER)]
-        jobs += [(without_drift, (kind, n, size.looks, root.spawn(1)[0], compared)) for n, compared in parts]
-    jobs += [(delay, (change, size, root.spawn(1)[0])) for change in range(len(CHANGES))]
     alarms, delays = [FalseAlarms(kind) for kind in range(len(KINDS))], []
-    for result in _run(jobs, workers or os.cpu_count() or 1):
+    for result in _run(jobs(size, seed), workers or os.cpu_count() or 1):
         if isinstance(result, FalseAlarms):
             alarms[result.kind].add(result)
         else:
@@ -293,13 +287,23 @@ def simulate(
     return alarms, delays
 
 
-def _parts(total: int, most: int) -> Iterator[int]:
-    while total > 0:
-        yield min(total, most)
-        total -= most
+Job = tuple[Callable[..., object], tuple[object, ...]]
 
 
-def _run(jobs: Sequence[tuple[Callable[..., object], tuple[object, ...]]], workers: int) -> Iterable[object]:
+def jobs(size: Size, seed: int = SEED) -> Iterator[Job]:
+    """Return what is to be run; a part of it has the same random numbers whatever the number of series."""
+    for change in range(len(CHANGES)):
+        yield delay, (change, size, np.random.SeedSequence([seed, 1, change]))
+    parts = [size.compared]
+    while sum(parts) < size.series:
+        parts.append(min(_SERIES_TOGETHER, size.series - sum(parts)))
+    for part, series in enumerate(parts):
+        for kind in range(len(KINDS)):
+            sequence = np.random.SeedSequence([seed, 0, kind, part])
+            yield without_drift, (kind, series, size.looks, sequence, part == 0)
+
+
+def _run(jobs: Iterable[Job], workers: int) -> Iterable[object]:
     if workers == 1:
         yield from (function(*arguments) for function, arguments in jobs)
         return
@@ -369,9 +373,10 @@ def main() -> int:
     )
     parser.add_argument("--print", action="store_true", help="print the tables, change nothing")
     parser.add_argument("--quick", action="store_true", help="simulate little, and print")
+    parser.add_argument("--series", type=int, default=Size.series, help="series without drift, of each kind")
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
     arguments = parser.parse_args()
-    size = QUICK if arguments.quick else Size()
+    size = QUICK if arguments.quick else Size(series=arguments.series)
     alarms, delays = simulate(size, workers=arguments.workers)
     tables = {"false alarms": false_alarm_table(alarms), "delays": delay_table(delays)}
     if arguments.print or arguments.quick:

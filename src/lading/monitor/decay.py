@@ -90,8 +90,8 @@ def advance(state: DecayState, wrong: int, right: int, at: float, seconds: float
         return state
     experts = experts_of_errors(state.reference_wrong, state.reference_right)
     process = Process.resume(state.test)
-    factor = float(process.dispersion.factors(np.array([float(wrong + right)]))[0, 0])
-    process.step(experts, np.array([[wrong, right]], np.float64), at, seconds)
+    factor = float(process.dispersion.factors(np.array([float(wrong + right)]))[0, -1])
+    process.step(experts, np.array([[0, 0, wrong, right]], np.float64), at, seconds)
     return msgspec.structs.replace(
         state,
         test=process.state(),

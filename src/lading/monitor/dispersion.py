@@ -36,7 +36,7 @@ _ENOUGH = 2  # pairs
 _WEIGHT = 6.0  # of a belief, in pairs of blocks
 _MEMORY = 512  # pairs: older ones fade
 _AHEAD = 2  # blocks of up to so many times the time that has passed
-_OUTLIER = 12.0  # no pair counts for more than so many times the estimate: a step is not dispersion
+_OUTLIER = 4.0  # no pair counts for more than so many times the estimate: a step is not dispersion
 
 
 def windows_per_block(window_s: float) -> int:
@@ -66,6 +66,8 @@ class Dispersion:
     usual_rows: Floats  # [columns], of a window
     per_block: int
     windows: int = 0
+    # Made by `factors`, used once more by `add` of the same window.
+    _known: list[tuple[Floats, int]] | None = None
 
     @classmethod
     def start(cls, columns: int, scores: int, window_s: float) -> Dispersion:
@@ -89,7 +91,8 @@ class Dispersion:
         usual = self._usual(rows)
         highest = np.ones_like(self.mean[:, 0])
         blocks = self.windows / self.per_block
-        for level, (estimate, pairs) in enumerate(self._estimates(usual)):
+        self._known = list(self._estimates(usual))
+        for level, (estimate, pairs) in enumerate(self._known):
             # What has lasted for an hour is no effect of days: longer blocks count as time goes on. Otherwise
             # what is wrong from the first request on would not be found for days.
             if level and 2**level > _AHEAD * (blocks + 1):
@@ -125,7 +128,8 @@ class Dispersion:
         `shares` are the expected shares of the cells whose share is a score, NaN for other scores.
         """
         usual = self._usual(rows)
-        limits = [_OUTLIER * estimate for estimate, _ in self._estimates(usual)]
+        limits = [_OUTLIER * estimate for estimate, _ in self._known or self._estimates(usual)]
+        self._known = None
         self.windows += 1
         self.usual_rows = self.usual_rows + (rows - self.usual_rows) / min(self.windows, _MEMORY)
         sums, rows = self.open_sums + sums, self.open_rows + rows

@@ -36,7 +36,7 @@ import numpy as np
 
 from lading.errors import UsageError
 from lading.monitor.dispersion import Dispersion, Floats
-from lading.monitor.experts import ColumnReference, Experts, experts_of
+from lading.monitor.experts import ColumnReference, Experts, Part, experts_of
 
 __all__ = ["ColumnReference", "DriftState", "Process", "advance", "restart"]
 
@@ -46,6 +46,7 @@ HORIZON_S = 86_400.0
 MOST_PER_WINDOW = 8.0
 """No window multiplies an expert's capital by more than exp of this: a single one raises no alarm."""
 
+_FIRST = 2  # cells after missing and unseen
 _MOST = 1e250  # capital stays below what floats hold
 _LEARNER_MEMORY = 24.0  # windows
 _LEARNER_CAUTION = 20.0  # rows per cell that behave as expected, believed beside the recent ones
@@ -67,7 +68,8 @@ class DriftState(msgspec.Struct, frozen=True):
     windows: int
     usual_rows: float
     urn: list[float]  # by cell
-    recent: list[float]  # by cell
+    present: float
+    recent: list[float]  # by cell, after missing and unseen
     capital: list[float]  # by expert
     gain: list[float]  # by expert, logarithms since its evidence began
     since: list[float]  # by expert, Unix times
@@ -92,10 +94,11 @@ class Process:
     """
 
     urn: Floats  # [columns, cells]
-    recent: Floats  # [columns, cells]
-    capital: Floats  # [columns, experts + 1]
-    gain: Floats  # [columns, experts + 1]
-    since: Floats  # [columns, experts + 1]
+    present: Floats  # [columns], beside the missing and unseen cells of the urn
+    recent: Floats  # [columns, cells after missing and unseen]
+    capital: Floats  # [columns, experts]
+    gain: Floats  # [columns, experts]
+    since: Floats  # [columns, experts]
     dispersion: Dispersion
     elapsed_s: float = 0.0
     last_at: float | None = None
@@ -104,13 +107,14 @@ class Process:
     @classmethod
     def start(cls, experts: Experts, columns: int, window_s: float) -> Process:
         """Return the tests of `columns` columns that have the same experts, before the first window."""
-        cells, bets = experts.tilts.shape
+        cells, bets = len(experts.masses), len(experts.stakes)
         return cls(
             urn=np.tile(experts.masses, (columns, 1)),
-            recent=np.zeros((columns, cells)),
-            capital=np.zeros((columns, bets + 1)),
-            gain=np.zeros((columns, bets + 1)),
-            since=np.zeros((columns, bets + 1)),
+            present=np.full(columns, experts.masses[_FIRST:].sum()),
+            recent=np.zeros((columns, cells - _FIRST)),
+            capital=np.zeros((columns, bets)),
+            gain=np.zeros((columns, bets)),
+            since=np.zeros((columns, bets)),
             dispersion=Dispersion.start(columns, experts.scores.shape[1], window_s),
         )
 
@@ -131,47 +135,66 @@ class Process:
         `same_hours` are counts of the same hours of former weeks, with which the window is compared instead.
         """
         rows = counts.sum(axis=1)
-        urn = self.urn if same_hours is None else same_hours + experts.faint_masses()
-        factors = experts.share_factors(self.dispersion.factors(rows))
-        weights = 1 / np.concatenate([factors[:, experts.score_of], factors.max(axis=1)[:, None]], axis=1)
-        gains = np.minimum(weights * self._log_bets(experts, counts, rows, urn), MOST_PER_WINDOW)
+        factors = self.dispersion.factors(rows)
+        # One factor for a part: the urn must learn as fast as the experts bet, or the reference's own error
+        # would pay them.
+        by_part = factors[:, :_FIRST].max(axis=1), factors[:, _FIRST:].max(axis=1, initial=1.0)
+        gains = np.minimum(self._log_bets(experts, counts, same_hours, by_part), MOST_PER_WINDOW)
         paid = _unpaid(self.elapsed_s)
         self.elapsed_s += seconds
         paid -= _unpaid(self.elapsed_s)
-        self.capital = np.minimum((self.capital + paid * experts.share) * np.exp(gains), _MOST)
+        self.capital = np.minimum((self.capital + paid * experts.stakes) * np.exp(gains), _MOST)
         starts = self.gain <= 0
         self.since = np.where(starts, at, self.since)
         self.gain = np.where(starts, 0.0, self.gain) + gains
-        # The urn learns at least as fast as any expert bets, so that the reference's own error never pays.
-        self.urn = self.urn + counts / factors.min(axis=1)[:, None]
-        kept = 1 - 1 / _LEARNER_MEMORY
-        self.recent = kept * self.recent + counts * weights[:, -1:]
+        self._learn(counts, by_part)
+        self._teach(experts, counts, same_hours)
+        self.last_at = at
+        self.peak_log_e = max(self.peak_log_e, float(self.log_e().max()))
+
+    def _log_bets(
+        self, experts: Experts, counts: Floats, same_hours: Floats | None, by_part: tuple[Floats, Floats]
+    ) -> Floats:
+        """Return the logarithms of what each expert wins or loses by a window: ``[columns, experts]``."""
+        urn = self.urn if same_hours is None else same_hours + experts.faint_masses()
+        inner, values = urn[:, _FIRST:], counts[:, _FIRST:]
+        present = self.present if same_hours is None else inner.sum(axis=1)
+        outer = np.column_stack([urn[:, :_FIRST], present])
+        presence = np.column_stack([counts[:, :_FIRST], values.sum(axis=1)])
+        shares = inner / inner.sum(axis=1)[:, None]
+        caution = _LEARNER_CAUTION * shares.shape[1]
+        learnt = (caution * shares + self.recent) / (caution + self.recent.sum(axis=1))[:, None]
+        # Of so many rows that the window has the evidence of so many independent ones: the urn, too, learns
+        # within the window from no more than those.
+        presence, values = presence / by_part[0][:, None], values / by_part[1][:, None]
+        learner = (values * np.log(learnt / shares)).sum(axis=1) + _spread(inner, values)
+        parts = (
+            _part_bets(experts.presence, outer, presence),
+            _part_bets(experts.values, inner, values),
+            learner[:, None],
+        )
+        return np.concatenate(parts, axis=1)
+
+    def _learn(self, counts: Floats, by_part: tuple[Floats, Floats]) -> None:
+        """Add the window to the urn and to what the learner remembers, each part by its weight."""
+        presence, values = by_part
+        weighted = counts / np.where(np.arange(counts.shape[1]) < _FIRST, presence[:, None], values[:, None])
+        self.urn = self.urn + weighted
+        self.present = self.present + counts[:, _FIRST:].sum(axis=1) / presence
+        self.recent = (1 - 1 / _LEARNER_MEMORY) * self.recent + weighted[:, _FIRST:]
+
+    def _teach(self, experts: Experts, counts: Floats, same_hours: Floats | None) -> None:
+        """Let the dispersion learn from the window, too."""
+        rows = counts.sum(axis=1)
         sums, variance = counts @ experts.scores, experts.variance
         if same_hours is not None:
             # What the hour is expected to be is no difference between hours.
+            urn = same_hours + experts.faint_masses()
             shares = urn / urn.sum(axis=1)[:, None]
             expected = shares @ experts.scores
             sums = sums - rows[:, None] * expected
             variance = np.maximum(shares @ experts.scores**2 - expected**2, variance)
         self.dispersion.add(sums, rows, variance, experts.shares)
-        self.last_at = at
-        self.peak_log_e = max(self.peak_log_e, float(self.log_e().max()))
-
-    def _log_bets(self, experts: Experts, counts: Floats, rows: Floats, urn: Floats) -> Floats:
-        """Return the experts' log likelihood ratios to the urn for a window: ``[columns, experts + 1]``."""
-        total = urn.sum(axis=1)
-        shares = urn / total[:, None]
-        # Of independent rows with the urn's mean shares, to the urn itself: common to all experts.
-        spread = (
-            log_rising(total, rows)
-            - rows * np.log(total)
-            - (log_rising(urn, counts) - counts * np.log(urn)).sum(axis=1)
-        )
-        tilted = counts @ experts.tilts - rows[:, None] * np.log(shares @ experts.raised)
-        caution = _LEARNER_CAUTION * counts.shape[1]
-        learnt = (caution * shares + self.recent) / (caution + self.recent.sum(axis=1))[:, None]
-        learner = (counts * np.log(learnt / shares)).sum(axis=1)
-        return np.asarray(np.concatenate([tilted, learner[:, None]], axis=1) + spread[:, None])
 
     def began_at(self) -> list[float | None]:
         """Return when the strongest expert's evidence began, per column, None if no expert has any."""
@@ -192,6 +215,7 @@ class Process:
             windows=taught.windows,
             usual_rows=float(taught.usual_rows[0]),
             urn=self.urn[0].tolist(),
+            present=float(self.present[0]),
             recent=self.recent[0].tolist(),
             capital=self.capital[0].tolist(),
             gain=self.gain[0].tolist(),
@@ -223,6 +247,7 @@ class Process:
         )
         return cls(
             urn=array(state.urn),
+            present=np.array([state.present]),
             recent=array(state.recent),
             capital=array(state.capital),
             gain=array(state.gain),
@@ -270,6 +295,20 @@ def advance(
     before = None if same_hours is None else np.array([same_hours], np.float64)
     process.step(experts_of(reference), np.array([counts], np.float64), at, seconds, before)
     return process.state()
+
+
+def _part_bets(part: Part, urn: Floats, counts: Floats) -> Floats:
+    """Return the experts' log likelihood ratios to an urn, for a window's counts: ``[columns, experts]``."""
+    shares = urn / urn.sum(axis=1)[:, None]
+    tilted = counts @ part.tilts - counts.sum(axis=1)[:, None] * np.log(shares @ part.raised)
+    return np.asarray(tilted + _spread(urn, counts)[:, None])
+
+
+def _spread(urn: Floats, counts: Floats) -> Floats:
+    """Return the log likelihood ratio of independent rows with the urn's shares to the urn: ``[columns]``."""
+    total, rows = urn.sum(axis=1), counts.sum(axis=1)
+    whole = log_rising(total, rows) - rows * np.log(total)
+    return np.asarray(whole - (log_rising(urn, counts) - counts * np.log(urn)).sum(axis=1))
 
 
 def _unpaid(elapsed_s: float) -> float:

@@ -58,30 +58,34 @@ class ColumnReference(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Bets on one question about a row, over the cells that answer it; arrays that nobody changes."""
+
+    tilts: Floats  # [cells, experts], logarithms
+    raised: Floats  # [cells, experts], their exponentials
+
+
+@dataclass(frozen=True, slots=True)
 class Experts:
-    """The experts of one column; arrays that nobody changes."""
+    """The experts of one column, in two parts that know nothing of each other.
+
+    ``presence`` is whether a value is missing, unseen or present, and ``values`` which of the cells a present
+    one falls into. A Dirichlet distribution over all cells is two independent ones over these. Scores are
+    those of missing and unseen values first.
+    """
 
     masses: Floats  # [cells], with which the urn starts
-    names: tuple[str, ...]  # of scores: location, scale, cell 0 …
+    names: tuple[str, ...]  # of scores: cell 0, cell 1, location, scale …
     scores: Floats  # [cells, scores], mean 0 over the reference
     variance: Floats  # [scores], of one row's score
     shares: Floats  # [scores], of the cell whose share the score is, NaN for location and scale
-    tilts: Floats  # [cells, experts], logarithms
-    raised: Floats  # [cells, experts], their exponentials
-    score_of: np.ndarray  # [experts], which score an expert is about
-    share: Floats  # [experts + 1], of the stake; the last is the learner's
+    presence: Part  # over missing, unseen, present
+    values: Part  # over the cells that follow
+    stakes: Floats  # [experts], shares of the whole: those of presence, of values, and the learner's
 
     def faint_masses(self) -> Floats:
         """Return masses as those of the reference, worth half a row for each cell: ``[cells]``."""
         return np.asarray(0.5 * len(self.masses) * self.masses / self.masses.sum())
-
-    def share_factors(self, factors: Floats) -> Floats:
-        """Return the `factors` of all scores, ``[columns, scores]``, that of scale at least location's."""
-        # An hour whose values are all higher looks wider, too, and rarely so much as to be learnt in time.
-        if self.names[:2] == (LOCATION, SCALE):
-            factors = factors.copy()
-            factors[:, 1] = np.maximum(factors[:, 0], factors[:, 1])
-        return factors
 
 
 def normal_scores(counts: Floats) -> Floats:
@@ -101,13 +105,6 @@ def experts_of(reference: ColumnReference) -> Experts:
     """Return the experts for a column; the same object for the same reference."""
     masses = reference.masses()
     bets = _Bets(masses)
-    if reference.ordered and len(masses) > _FIRST + 1:
-        location, spread = np.zeros(len(masses)), np.zeros(len(masses))
-        location[_FIRST:] = normal_scores(masses[_FIRST:])
-        inner = masses[_FIRST:] / masses[_FIRST:].sum()
-        spread[_FIRST:] = location[_FIRST:] ** 2 - inner @ location[_FIRST:] ** 2
-        bets.add(LOCATION, location, _both_signs(_LOCATIONS), 0.4)
-        bets.add(SCALE, spread, _both_signs(_SCALES), 0.15)
     bets.add_cell(MISSING, _both_signs(_SHARES), 0.15)
     odds = masses[UNSEEN] / (masses.sum() - masses[UNSEEN])
     rises = [math.log(share / (1 - share) / odds) for share in _UNSEEN if share / (1 - share) > 1.4 * odds]
@@ -116,14 +113,26 @@ def experts_of(reference: ColumnReference) -> Experts:
         largest = np.argsort(-masses[_FIRST:], kind="stable")[:MOST_CATEGORIES] + _FIRST
         for cell in sorted(largest.tolist()):
             bets.add_cell(cell, _both_signs(_SHARES), 0.55 / len(largest))
+    elif len(masses) > _FIRST + 1:
+        location, spread = np.zeros(len(masses)), np.zeros(len(masses))
+        location[_FIRST:] = normal_scores(masses[_FIRST:])
+        inner = masses[_FIRST:] / masses[_FIRST:].sum()
+        spread[_FIRST:] = location[_FIRST:] ** 2 - inner @ location[_FIRST:] ** 2
+        bets.add(LOCATION, location, _both_signs(_LOCATIONS), 0.4)
+        bets.add(SCALE, spread, _both_signs(_SCALES), 0.15)
     return bets.experts(learner=0.15)
 
 
 @lru_cache(maxsize=4096)
 def experts_of_errors(wrong: int, right: int) -> Experts:
-    """Return the experts for answers that are wrong and right, two cells: they bet on more wrong ones."""
-    bets = _Bets(np.array([wrong + 0.5, right + 0.5]))
-    bets.add_cell(0, _RISES, 1.0)
+    """Return the experts for answers that are wrong and right, the cells after missing and unseen ones.
+
+    They bet on more wrong answers, and on nothing else.
+    """
+    bets = _Bets(np.array([0.5, 0.5, wrong + 0.5, right + 0.5]))
+    bets.add_cell(MISSING, (), 0.0)
+    bets.add_cell(UNSEEN, (), 0.0)
+    bets.add_cell(_FIRST, _RISES, 1.0)
     return bets.experts(learner=0.0)
 
 
@@ -135,46 +144,50 @@ class _Bets:
     """Collects scores and the strengths with which experts bet on them."""
 
     def __init__(self, masses: Floats) -> None:
-        self.masses = masses
-        self.names: list[str] = []
-        self.scores: list[Floats] = []
-        self.tilts: list[Floats] = []
-        self.score_of: list[int] = []
-        self.stakes: list[float] = []
-        self.cells: list[int | None] = []
+        self._masses = masses
+        self._names: list[str] = []
+        self._scores: list[Floats] = []
+        self._cells: list[int | None] = []
+        self._presence: list[Floats] = []
+        self._values: list[Floats] = []
+        self._stakes: tuple[list[float], list[float]] = ([], [])
 
     def add(
-        self, name: str, score: Floats, strengths: Sequence[float], share: float, cell: int | None = None
+        self, name: str, score: Floats, strengths: Sequence[float], stake: float, cell: int | None = None
     ) -> None:
-        """Add a score and its experts, who have `share` of the stake together."""
-        self.tilts.extend(strength * score for strength in strengths)
-        self.score_of.extend(len(self.names) for _ in strengths)
-        self.stakes.extend(share / len(strengths) for _ in strengths)
-        self.names.append(name)
-        self.scores.append(score)
-        self.cells.append(cell)
+        """Add a score and its experts, who have the share `stake` together."""
+        tilts = [strength * score for strength in strengths]
+        if cell in (MISSING, UNSEEN):
+            self._presence.extend(tilt[: _FIRST + 1] for tilt in tilts)
+        else:
+            self._values.extend(tilt[_FIRST:] for tilt in tilts)
+        self._stakes[cell not in (MISSING, UNSEEN)].extend(stake / len(strengths) for _ in strengths)
+        self._names.append(name)
+        self._scores.append(score)
+        self._cells.append(cell)
 
-    def add_cell(self, cell: int, strengths: Sequence[float], share: float) -> None:
+    def add_cell(self, cell: int, strengths: Sequence[float], stake: float) -> None:
         """Add the share of one cell; strengths are logarithms of the ratio of its odds."""
-        self.add(f"cell {cell}", np.eye(len(self.masses))[cell], strengths, share, cell)
+        self.add(f"cell {cell}", np.eye(len(self._masses))[cell], strengths, stake, cell)
 
     def experts(self, learner: float) -> Experts:
         """Return the experts and the `learner`, who has that share beside theirs."""
-        shares = self.masses / self.masses.sum()
-        scores = np.stack(self.scores, axis=1)
+        shares = self._masses / self._masses.sum()
+        scores = np.stack(self._scores, axis=1)
         scores = scores - shares @ scores
-        tilts = np.stack(self.tilts, axis=1)
-        stake = np.array([*self.stakes, learner])
-        variance = np.maximum(shares @ scores**2, 1e-12)
-        score_of = np.array(self.score_of)
+        stakes = np.array([*self._stakes[0], *self._stakes[1], learner])
         return Experts(
-            self.masses,
-            tuple(self.names),
-            scores,
-            variance,
-            np.array([np.nan if cell is None else shares[cell] for cell in self.cells]),
-            tilts,
-            np.exp(tilts),
-            score_of,
-            stake / stake.sum(),
+            masses=self._masses,
+            names=tuple(self._names),
+            scores=scores,
+            variance=np.maximum(shares @ scores**2, 1e-12),
+            shares=np.array([np.nan if cell is None else shares[cell] for cell in self._cells]),
+            presence=_part(self._presence, _FIRST + 1),
+            values=_part(self._values, len(self._masses) - _FIRST),
+            stakes=stakes / stakes.sum(),
         )
+
+
+def _part(tilts: Sequence[Floats], cells: int) -> Part:
+    matrix = np.stack(tilts, axis=1) if tilts else np.zeros((cells, 0))
+    return Part(matrix, np.exp(matrix))

@@ -1,0 +1,77 @@
+"""What windows teach about each other: by how much evidence is divided."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lading.monitor.dispersion import Dispersion, levels_for, windows_per_block
+
+ROWS = np.full(400, 200.0)
+
+
+def taught(effect=0.0, memory=0.0, *, windows=1024, window_s=3600.0, step=0.0):
+    """Return what windows with an effect teach, for 400 columns with a score of variance 1."""
+    rng = np.random.default_rng(1)
+    dispersion = Dispersion.start(400, 1, window_s)
+    state = rng.normal(size=400)
+    for window in range(windows):
+        state = memory * state + np.sqrt(1 - memory**2) * rng.normal(size=400)
+        mean = effect * state + (step if window >= windows // 2 else 0)
+        sums = 200 * mean + np.sqrt(200) * rng.normal(size=400)
+        dispersion.add(sums[:, None], ROWS, np.ones(1), np.full(1, np.nan))
+    return float(np.median(dispersion.factors(ROWS)))
+
+
+def test_nothing_is_believed_of_the_first_window():
+    assert Dispersion.start(400, 1, 3600.0).factors(ROWS).min() > 500
+
+
+def test_independent_rows_soon_count_in_full():
+    assert 1 <= taught() < 3
+    assert taught(windows=4000) < taught() < taught(windows=200)
+
+
+def test_effects_of_hours_divide_by_their_long_run_variance():
+    # 1 + 200 · 0.3² · (1 + 0.8) / (1 - 0.8)
+    assert taught(0.3, 0.8) == pytest.approx(163, rel=0.5)
+    assert taught(0.3) == pytest.approx(19, rel=0.5)
+
+
+def test_a_change_that_stays_is_no_dispersion():
+    assert taught(step=0.5) < 2.5 * taught()
+
+
+def test_an_unusually_large_window_counts_for_less():
+    dispersion = Dispersion.start(400, 1, 3600.0)
+    dispersion.add(np.zeros((400, 1)), ROWS, np.ones(1), np.full(1, np.nan))
+    usual = dispersion.factors(ROWS)
+    assert dispersion.factors(10 * ROWS) == pytest.approx(1 + 10 * (usual - 1))
+
+
+def test_a_cell_that_became_frequent_is_no_dispersion():
+    rng = np.random.default_rng(2)
+    dispersion = Dispersion.start(400, 1, 3600.0)
+    for _ in range(500):
+        sums = rng.binomial(200, 0.05, size=(400, 1)) - 200 * 1e-4
+        dispersion.add(sums, ROWS, np.full(1, 1e-4), np.full(1, 1e-4))
+    assert np.median(dispersion.factors(ROWS)) < 5
+
+
+@pytest.mark.parametrize(
+    ("window_s", "block", "levels"), [(3600, 1, 8), (60, 60, 8), (86400, 1, 3), (10, 360, 8)]
+)
+def test_blocks_are_an_hour_at_least_and_a_week_at_most(window_s, block, levels):
+    assert windows_per_block(window_s) == block
+    assert levels_for(window_s) == levels
+
+
+def test_short_windows_teach_what_the_hours_they_make_up_do():
+    rng = np.random.default_rng(3)
+    hourly, by_quarter = Dispersion.start(1, 1, 3600.0), Dispersion.start(1, 1, 900.0)
+    for sums in rng.normal(size=(64, 4)):
+        hourly.add(sums.sum()[None, None], np.array([80.0]), np.ones(1), np.full(1, np.nan))
+        for part in sums:
+            by_quarter.add(part[None, None], np.array([20.0]), np.ones(1), np.full(1, np.nan))
+    assert by_quarter.mean == pytest.approx(hourly.mean)
+    assert by_quarter.factors(np.array([20.0])) == pytest.approx(hourly.factors(np.array([80.0])))
