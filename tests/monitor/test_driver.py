@@ -10,7 +10,7 @@ import pytest
 from lading.monitor.driver import LEASE, MonitorDriver
 from lading.registry.open import open_catalog
 from lading.traffic import FeedbackCounts, Window
-from support.live_columns import BEGIN, DIGEST, reference, report, window
+from support.live_columns import BEGIN, DIGEST, HOUR_S, reference, report, window
 from support.registries import registry_over
 
 
@@ -29,55 +29,60 @@ class Clock:
         return self.now
 
 
-def minutes(profile, count: int, *, begin: int = 0, shift: float = 0.0, **changes):
-    """Return a window for each of `count` minutes after `BEGIN`, from minute `begin` on."""
+def hours(profile, count: int, *, begin: int = 0, shift: float = 0.0, **changes):
+    """Return a window for each of `count` hours after `BEGIN`, from hour `begin` on."""
     return [
-        window(profile, BEGIN + 60 * minute, minute, shift=shift, **changes)
-        for minute in range(begin, begin + count)
+        window(profile, BEGIN + HOUR_S * hour, hour, shift=shift, **changes)
+        for hour in range(begin, begin + count)
     ]
+
+
+def driver_of(registry, clock, name: str = "a", **changes) -> MonitorDriver:
+    """Return a driver that tests once for each hour."""
+    return MonitorDriver(registry, name, clock=clock, slot_s=HOUR_S, **changes)
 
 
 def test_rows_like_the_reference_raise_no_alarm(registry):
     clock, profile = Clock(), reference()
-    driver = MonitorDriver(registry, "a", clock=clock)
-    report(registry, profile, minutes(profile, 120))
-    clock.now += 60 * 125
+    driver = driver_of(registry, clock)
+    report(registry, profile, hours(profile, 120))
+    clock.now += HOUR_S * 125
     assert driver.turn() == []
     assert registry.monitoring.alarms() == []
 
 
 def test_a_shift_raises_one_alarm_that_names_column_begin_release_and_change(registry):
     clock, profile = Clock(), reference()
-    driver = MonitorDriver(registry, "a", clock=clock)
-    report(registry, profile, [*minutes(profile, 60), *minutes(profile, 60, begin=60, shift=3.0)])
-    clock.now += 60 * 125
+    driver = driver_of(registry, clock)
+    report(registry, profile, [*hours(profile, 60), *hours(profile, 60, begin=60, shift=1.0)])
+    clock.now += HOUR_S * 125
     (alarm,) = driver.turn()
     assert (alarm.kind, alarm.subject, alarm.release, alarm.version) == ("drift", "age", 1, 1)
-    assert abs(alarm.began_at - (BEGIN + 60 * 60)) <= 5 * 60
-    assert BEGIN + 60 * 60 < alarm.raised_at <= BEGIN + 60 * 90
+    assert abs(alarm.began_at - (BEGIN + HOUR_S * 60)) <= 5 * HOUR_S
+    assert BEGIN + HOUR_S * 60 < alarm.raised_at <= BEGIN + HOUR_S * 90
     assert "`age`" in alarm.text
     assert "higher by" in alarm.text
     assert registry.monitoring.alarms("iris", open_only=True) == [alarm]
-    report(registry, profile, minutes(profile, 10, begin=120, shift=3.0))
-    clock.now += 60 * 10
+    report(registry, profile, hours(profile, 10, begin=120, shift=1.0))
+    clock.now += HOUR_S * 10
     assert driver.turn() == []
 
 
 def test_one_that_was_killed_is_followed_by_one_that_concludes_the_same(registry):
     profile = reference()
-    windows = [*minutes(profile, 30), *minutes(profile, 60, begin=30, shift=3.0)]
+    windows = [*hours(profile, 30), *hours(profile, 60, begin=30, shift=1.0)]
     report(registry, profile, windows)
-    whole, at_once = Clock(), registry
-    whole.now += 60 * 95
-    (expected,) = MonitorDriver(at_once, "whole", clock=whole).turn()
+    whole = Clock()
+    whole.now += HOUR_S * 95
+    (expected,) = driver_of(registry, whole, "whole").turn()
     registry.fleet.release_lease(LEASE, "whole")
     registry.monitoring.save("monitor", {}, list(registry.monitoring.states("monitor")))
     alarms = []
-    for number, minute in enumerate(range(0, 96, 5)):
+    for number, hour in enumerate(range(0, 96, 5)):
         # A new process each time, which has only what the last one stored; every third dies unsaved.
         clock = Clock()
-        clock.now += 60 * minute
-        driver = MonitorDriver(registry, f"driver {number}", clock=clock)
+        clock.now += HOUR_S * hour
+        driver = driver_of(registry, clock, f"driver {number}")
         alarms += driver.turn()
         if number % 3 != 2:
             stopped = threading.Event()
@@ -91,9 +96,9 @@ def test_one_that_was_killed_is_followed_by_one_that_concludes_the_same(registry
 
 def test_one_process_at_a_time_tests(registry):
     clock, profile = Clock(), reference()
-    report(registry, profile, minutes(profile, 60, shift=3.0))
-    clock.now += 60 * 65
-    first, second = (MonitorDriver(registry, name, clock=clock) for name in "ab")
+    report(registry, profile, hours(profile, 60, shift=1.0))
+    clock.now += HOUR_S * 65
+    first, second = (driver_of(registry, clock, name) for name in "ab")
     assert len(first.turn()) == 1
     assert second.turn() == []
     registry.fleet.release_lease(LEASE, "a")
@@ -103,29 +108,29 @@ def test_one_process_at_a_time_tests(registry):
 
 def test_an_alarm_ends_when_the_column_has_been_as_before_for_long(registry):
     clock, profile = Clock(), reference()
-    driver = MonitorDriver(registry, "a", clock=clock)
-    report(registry, profile, minutes(profile, 60, shift=3.0))
-    clock.now = BEGIN + 60 * 62
+    driver = driver_of(registry, clock)
+    report(registry, profile, hours(profile, 60, shift=1.0))
+    clock.now = BEGIN + HOUR_S * 62
     (raised,) = driver.turn()
-    report(registry, profile, minutes(profile, 600, begin=60))
-    clock.now = BEGIN + 60 * 662
+    report(registry, profile, hours(profile, 600, begin=60, rows=600))
+    clock.now = BEGIN + HOUR_S * 662
     (ended,) = driver.turn()
     assert ended.id == raised.id
     assert not ended.is_open
-    assert BEGIN + 60 * 120 < ended.ended_at < BEGIN + 60 * 600
+    assert BEGIN + HOUR_S * 120 < ended.ended_at < BEGIN + HOUR_S * 600
     assert registry.monitoring.alarms(open_only=True) == []
 
 
 def test_windows_of_replicas_add_up_and_late_ones_count_later(registry):
     clock, profile = Clock(), reference()
-    driver = MonitorDriver(registry, "a", clock=clock)
-    for minute in range(30):
+    driver = driver_of(registry, clock)
+    for hour in range(30):
         rows = [
-            window(profile, BEGIN + 60 * minute, minute, rows=50, replica=replica, id=f"{minute} {replica}")
+            window(profile, BEGIN + HOUR_S * hour, hour, rows=50, replica=replica, id=f"{hour} {replica}")
             for replica in ("one", "two")
         ]
         report(registry, profile, rows)
-    clock.now = BEGIN + 60 * 40
+    clock.now = BEGIN + HOUR_S * 40
     driver.turn()
     (series,) = driver._series.values()
     assert series.state.tests["age"].windows == 30
@@ -136,11 +141,11 @@ def test_windows_of_replicas_add_up_and_late_ones_count_later(registry):
 
 def test_two_versions_are_tested_each_against_its_own_reference(registry):
     clock, profile, other = Clock(), reference(), reference(3000)
-    driver = MonitorDriver(registry, "a", clock=clock)
+    driver = driver_of(registry, clock)
     candidate = DIGEST.replace("1", "2")
-    report(registry, profile, minutes(profile, 40))
-    report(registry, other, [*minutes(other, 40, shift=3.0, version=2, digest=candidate)])
-    clock.now += 60 * 50
+    report(registry, profile, hours(profile, 40))
+    report(registry, other, [*hours(other, 40, shift=1.0, version=2, digest=candidate)])
+    clock.now += HOUR_S * 50
     report(registry, other, [])
     (alarm,) = driver.turn()
     assert (alarm.version, alarm.digest) == (2, candidate)
@@ -148,35 +153,35 @@ def test_two_versions_are_tested_each_against_its_own_reference(registry):
 
 def test_worse_answers_raise_an_alarm_of_decay_by_the_labels_that_came(registry):
     clock, profile = Clock(), reference(labelled=True)
-    driver = MonitorDriver(registry, "a", clock=clock)
-    for minute in range(240):
-        right = 45 if minute < 120 else 25
+    driver = driver_of(registry, clock)
+    for hour in range(240):
+        right = 45 if hour < 120 else 25
         feedback = Window(
             name="iris",
             release=1,
             version=1,
             digest=DIGEST,
             replica="replica-1",
-            at=BEGIN + 60 * minute,
+            at=BEGIN + HOUR_S * hour,
             seconds=60.0,
             feedback=FeedbackCounts(right=right, wrong=60 - right),
-            id=f"feedback {minute}",
+            id=f"feedback {hour}",
         )
         registry.traffic.add_windows([feedback])
-        report(registry, profile, minutes(profile, 1, begin=minute))
-        clock.now = BEGIN + 60 * minute + 60
+        report(registry, profile, hours(profile, 1, begin=hour))
+        clock.now = BEGIN + HOUR_S * hour + 60
         driver.turn()
     alarms = [alarm for alarm in registry.monitoring.alarms() if alarm.kind == "decay"]
     (alarm,) = alarms
     assert "accuracy over labelled rows" in alarm.text
-    assert alarm.began_at >= BEGIN + 60 * 100
+    assert alarm.began_at >= BEGIN + HOUR_S * 100
 
 
 def test_what_is_shown_in_metrics_is_of_the_version_asked_last(registry):
     clock, profile, turns = Clock(), reference(), []
-    driver = MonitorDriver(registry, "a", clock=clock, report=lambda *turn: turns.append(turn))
-    report(registry, profile, minutes(profile, 60, shift=3.0))
-    clock.now += 60 * 65
+    driver = driver_of(registry, clock, report=lambda *turn: turns.append(turn))
+    report(registry, profile, hours(profile, 60, shift=1.0))
+    clock.now += HOUR_S * 65
     driver.turn()
     leading, drift, alarms = turns[-1]
     assert leading

@@ -19,7 +19,8 @@ SIGNATURE = Signature(
     ),
 )
 DIGEST = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
-BEGIN = 1_700_000_040.0  # A whole minute.
+HOUR_S = 3600.0
+BEGIN = 1_699_999_200.0  # A whole hour.
 
 
 def draw(rows: int, seed: int, *, shift: float = 0.0):

@@ -164,14 +164,11 @@ class Process:
         shares = inner / inner.sum(axis=1)[:, None]
         caution = _LEARNER_CAUTION * shares.shape[1]
         learnt = (caution * shares + self.recent) / (caution + self.recent.sum(axis=1))[:, None]
-        # Of so many rows that the window has the evidence of so many independent ones: the urn, too, learns
-        # within the window from no more than those.
-        presence, values = presence / by_part[0][:, None], values / by_part[1][:, None]
         learner = (values * np.log(learnt / shares)).sum(axis=1) + _spread(inner, values)
         parts = (
-            _part_bets(experts.presence, outer, presence),
-            _part_bets(experts.values, inner, values),
-            learner[:, None],
+            _part_bets(experts.presence, outer, presence) / by_part[0][:, None],
+            _part_bets(experts.values, inner, values) / by_part[1][:, None],
+            (learner / by_part[1])[:, None],
         )
         return np.concatenate(parts, axis=1)
 
