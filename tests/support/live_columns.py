@@ -59,7 +59,7 @@ def window(profile: Profile, at: float, seed: int, rows: int = 300, **changes) -
         "rows": rows,
         "seen": 10 * rows,
         "counts": live.drain(),
-        "id": f"{at}-{seed}",
+        "id": f"{at}-{seed}-{changes.get('version', 1)}",
     }
     return ColumnWindow(**{**values, **changes})
 
