@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _LONGEST_END = 0.25
 """An outer bin is drawn no longer than this share of those between; else one outlier would flatten them."""
@@ -94,6 +95,14 @@ def round_values(low: float, high: float, most: int) -> list[float]:
     # 0.3 / 0.1 is below 3 in floats.
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [multiple * step for multiple in range(first, last + 1)][:most]
+
+
+def digits(values: Sequence[float]) -> int:
+    """Return with how many digits evenly spaced values differ from each other when they are written down."""
+    steps = [abs(after - before) for before, after in pairwise(values)]
+    if not steps or not min(steps):
+        return 4
+    return min(max(math.ceil(math.log10(max(map(abs, values)) / min(steps)) - 1e-9) + 1, 4), 12)
 
 
 def time_ticks(since: float, until: float, most: int) -> tuple[list[float], float]:

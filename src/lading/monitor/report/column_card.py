@@ -5,6 +5,7 @@ from __future__ import annotations
 from lading.monitor.report import distributions, figures, sentences, timelines
 from lading.monitor.report.cells import Cell, all_cells, folded, missing_shares
 from lading.monitor.report.markup import Markup, joined, name_element, tag
+from lading.monitor.report.sections import sentence_markup
 from lading.monitor.status import ColumnStatus, ModelStatus
 
 _MOST_ROWS = 40
@@ -19,7 +20,7 @@ def column_card(status: ModelStatus, column: ColumnStatus, *, id: str) -> Markup
     ]
     change = _change(column)
     if change:
-        parts.append(tag("p", change, class_="change"))
+        parts.append(tag("p", sentence_markup(sentences.sentence_of(change)), class_="change"))
     description = sentences.description(column)
     parts += [distributions.distribution(column, description, id=id), _numbers(column)]
     parts.append(tag("p", sentences.evidence(column), class_="evidence"))
@@ -49,7 +50,7 @@ def _change(column: ColumnStatus) -> str:
     """Return what changed and since when; empty if nothing is known to have."""
     if not column.change and column.began_at is None:
         return ""
-    change = column.change[:1].upper() + column.change[1:] or "Changed"
+    change = column.change[:1].upper() + column.change[1:300] or "Changed"
     if column.began_at is None:
         return f"{change.rstrip('.')}."
     return f"{change.rstrip('.')}, since {figures.moment(column.began_at)}."

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from lading.monitor.report import axes, figures
 from lading.monitor.report.axes import BinAxis
 from lading.monitor.report.cells import Cell, all_cells, bar_cells, side_cells
-from lading.monitor.report.markup import Markup, joined, line, path, picture, rect, shortened, tag, text_at
+from lading.monitor.report.markup import (
+    Markup,
+    fitted,
+    joined,
+    line,
+    path,
+    picture,
+    rect,
+    shortened,
+    tag,
+    text_at,
+)
 from lading.monitor.status import ColumnStatus
 from lading.profile import FIRST
 
@@ -28,7 +39,7 @@ _BAR = 8.0
 _ROW = 2 * _BAR + 6
 _LABEL = 96.0
 _VALUES = 92.0
-_LABEL_LENGTH = 15
+_LABEL_LENGTH = 13
 
 
 def distribution(column: ColumnStatus, description: str, *, id: str) -> Markup:
@@ -102,7 +113,8 @@ def _ticks(axis: BinAxis, kind: str) -> Markup:
         values, step = axes.time_ticks(axis.edges[0], axis.edges[-1], 5)
         labels = [(value, figures.tick_time(value, step)) for value in values]
     else:
-        labels = [(value, figures.number(value)) for value in axis.ticks()]
+        values = axis.ticks()
+        labels = [(value, figures.number(value, axes.digits(values))) for value in values]
     room = WIDTH - 2 * _MARGIN
     parts, ends = [], [_MARGIN, WIDTH - _MARGIN]
     if axis.low is not None:
@@ -129,7 +141,7 @@ def _extreme(value: float, kind: str) -> str:
 
 def _text_width(text: str) -> float:
     """Return about how wide a label is, in a font of 11 pixels."""
-    return 6.2 * len(text)
+    return 6.8 * len(text)
 
 
 def _columns(cells: Sequence[Cell]) -> Markup:
@@ -147,7 +159,7 @@ def _columns(cells: Sequence[Cell]) -> Markup:
             rect(middle, _BASE - now, width, now, "live-bar"),
             tag("g", tag("title", _hint(cell)), rect(middle - room / 2, _TOP, room, _PLOT, "hit")),
         ]
-        label = shortened(cell.label, 9)
+        label = fitted(cell.label, 9)
         half = _text_width(label) / 2
         if middle - half >= end:
             parts.append(text_at(middle, _BASE + 15, label, anchor="middle"))
@@ -167,7 +179,7 @@ def _rows(cells: Sequence[Cell], y: float) -> tuple[Markup, float]:
             tag(
                 "text",
                 tag("title", _hint(cell)),
-                shortened(cell.label, _LABEL_LENGTH),
+                fitted(cell.label, _LABEL_LENGTH),
                 x=_LABEL - 8,
                 y=y + _BAR + 4,
                 text_anchor="end",

@@ -15,7 +15,8 @@ def number(value: float | None, digits: int = 4) -> str:
         return NO_VALUE
     size = abs(value)
     if size and not 1e-4 <= size < 1e9:
-        text = f"{value:.2e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+        digits_text, _, power = f"{value:.{digits - 1}e}".partition("e")
+        text = f"{digits_text.rstrip('0').rstrip('.') if '.' in digits_text else digits_text}e{int(power)}"
     elif size >= 1000:
         text = f"{value:,.0f}"
     else:

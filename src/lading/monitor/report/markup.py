@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from unicodedata import east_asian_width
 
 _VOID = frozenset({"br", "circle", "line", "meta", "path", "rect"})
 # The joiner of emoji and the unbreakable space: unlike other invisible characters they reorder nothing.
@@ -57,6 +58,25 @@ def coordinate(value: float) -> str:
 def shortened(text: str, most: int) -> str:
     """Return `text`, cut off after `most` characters with an ellipsis if it is longer."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def fitted(text: str, most: int) -> str:
+    """Return `text` in the room of `most` letters: what is too long keeps its beginning and its end."""
+    if _width(text) <= most:
+        return text
+    # Categories often differ in their last letters only.
+    start = text[: most // 2]
+    while _width(start) > most // 2:
+        start = start[:-1]
+    end = text[-(most - most // 2 - 1) :]
+    while _width(end) > most - most // 2 - 1:
+        end = end[1:]
+    return f"{start}…{end}"
+
+
+def _width(text: str) -> int:
+    """Return the room of a text in letters; those of East Asia and emoji take two."""
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def name_element(text: str, most: int = 80) -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lading.alarms import Alarm
 from lading.monitor.report import figures, sentences, timelines
 from lading.monitor.report.markup import Markup, joined, name_element, shortened, tag
-from lading.monitor.report.sentences import Name, Sentence
+from lading.monitor.report.sentences import ColumnName, Name, Sentence
 from lading.monitor.status import MetricPoint, MetricStatus, ModelStatus
 
 _NO_ANCHORS: Mapping[str, str] = {}
@@ -37,7 +37,7 @@ def section(id: str, title: str, *children: str) -> Markup:
 
 
 def sentence_markup(sentence: Sentence, anchors: Mapping[str, str] = _NO_ANCHORS) -> Markup:
-    """Return a sentence with its names set apart from its words, as links if `anchors` have their ids."""
+    """Return a sentence with its names set apart from its words; columns link to their cards in `anchors`."""
     return joined(
         _name(piece, anchors) if isinstance(piece, Name) else _unbroken(piece) for piece in sentence
     )
@@ -45,7 +45,8 @@ def sentence_markup(sentence: Sentence, anchors: Mapping[str, str] = _NO_ANCHORS
 
 def _name(name: str, anchors: Mapping[str, str]) -> Markup:
     element = name_element(name, 60)
-    return tag("a", element, href=f"#{anchors[name]}") if name in anchors else element
+    is_link = isinstance(name, ColumnName) and name in anchors
+    return tag("a", element, href=f"#{anchors[name]}") if is_link else element
 
 
 def _unbroken(text: str) -> str:

@@ -15,6 +15,7 @@ from lading.monitor.report.cells import largest_difference
 from lading.monitor.status import ColumnStatus, MetricStatus, ModelStatus
 
 _OF_COLUMNS = ("drift", "missing")
+_LONGEST_TEXT = 300
 _METRICS = ("accuracy", "estimated accuracy")
 _MOST_NAMED = 3
 NOTHING_ALARMS = "Nothing alarms."
@@ -29,6 +30,12 @@ _WEAK_REFERENCE_ROWS = 100
 
 class Name(str):
     """The name of a column, output or slice inside a sentence."""
+
+    __slots__ = ()
+
+
+class ColumnName(Name):
+    """The name of a column that a sentence is about, not of a category or slice that is called alike."""
 
     __slots__ = ()
 
@@ -84,7 +91,7 @@ def metric_alarms(status: ModelStatus, metric: MetricStatus) -> bool:
 def _of_column(status: ModelStatus, column: ColumnStatus) -> Finding:
     alarm = _column_alarm(status, column)
     change = column.change or (alarm.text.removeprefix(f"`{column.name}` ") if alarm else "")
-    return Finding("column", column.name, change, *_beginning(status, column.began_at, alarm))
+    return Finding("column", column.name, change[:_LONGEST_TEXT], *_beginning(status, column.began_at, alarm))
 
 
 def _of_metric(status: ModelStatus, metric: MetricStatus) -> Finding:
@@ -93,7 +100,7 @@ def _of_metric(status: ModelStatus, metric: MetricStatus) -> Finding:
 
 
 def _of_alarm(alarm: Alarm) -> Finding:
-    return Finding(alarm.kind, alarm.subject, alarm.text, alarm.began_at, alarm.release)
+    return Finding(alarm.kind, alarm.subject, alarm.text[:_LONGEST_TEXT], alarm.began_at, alarm.release)
 
 
 def _others(status: ModelStatus) -> list[Alarm]:
@@ -229,7 +236,7 @@ def _first(alarming: Sequence[Finding]) -> Sentence:
 def subject(finding: Finding) -> Sentence:
     """Return what a finding is about: a column, a metric and its slice, or the input checks."""
     if finding.kind == "column":
-        return (Name(finding.subject),)
+        return (ColumnName(finding.subject),)
     if finding.kind in _METRICS:
         return (finding.kind, " where ", Name(finding.subject)) if finding.subject else (finding.kind,)
     noun = ALARM_NOUNS.get(finding.kind, finding.kind)
@@ -296,7 +303,7 @@ def metric_basis(metric: MetricStatus) -> str:
 
 def unknowns(status: ModelStatus) -> list[Sentence]:
     """Return what cannot be said, and of which columns nothing is known."""
-    sentences: list[Sentence] = [(_end(text),) for text in status.unknown]
+    sentences: list[Sentence] = [sentence_of(_end(text[:_LONGEST_TEXT])) for text in status.unknown]
     missing = unknown_columns(status)
     if missing and status.reference:
         names = _listed([(Name(column.name),) for column in missing[:10]], last=", ")
@@ -369,9 +376,8 @@ def description(column: ColumnStatus) -> str:
         f"The largest difference is in {cell.label[:80]}: {figures.share(cell.reference)} of the "
         f"reference, {figures.share(cell.live)} of live rows."
     )
-    return (
-        f"{column.change[:1].upper()}{_end(column.change[1:])} {difference}" if column.change else difference
-    )
+    change = column.change[:_LONGEST_TEXT]
+    return f"{change[:1].upper()}{_end(change[1:])} {difference}" if change else difference
 
 
 def ranked(status: ModelStatus, columns: Iterable[ColumnStatus]) -> list[ColumnStatus]:

@@ -7,7 +7,18 @@ from typing import NamedTuple, TypeVar
 
 from lading.monitor.report import axes, figures
 from lading.monitor.report.distributions import WIDTH
-from lading.monitor.report.markup import Markup, joined, line, path, picture, rect, shortened, tag, text_at
+from lading.monitor.report.markup import (
+    Markup,
+    fitted,
+    joined,
+    line,
+    path,
+    picture,
+    rect,
+    shortened,
+    tag,
+    text_at,
+)
 from lading.monitor.status import ColumnPoint, ColumnStatus, MetricPoint, MetricStatus
 
 _LEFT, _RIGHT = 8.0, WIDTH - 8.0
@@ -15,7 +26,7 @@ _SPARK_TOP, _SPARK_BASE = 18.0, 58.0
 _BAND_LEFT, _BAND_TOP, _BAND_BASE = 40.0, 10.0, 120.0
 _LEAST_PSI = 0.1
 _ROW = 24.0
-_LABEL = 118.0
+_LABEL = 126.0
 _VALUES = 48.0
 
 Point = TypeVar("Point", ColumnPoint, MetricPoint)
@@ -154,7 +165,7 @@ def slice_intervals(metrics: Sequence[MetricStatus], alarming: Collection[str], 
     for at, metric in enumerate(metrics):
         y = at * _ROW + _ROW / 2 + 2
         tone = " alarm" if metric.slice in alarming else ""
-        label = ("▲ " if metric.slice in alarming else "") + shortened(metric.slice or "all rows", 17)
+        label = ("▲ " if metric.slice in alarming else "") + fitted(metric.slice or "all rows", 16)
         parts += [
             text_at(_LABEL - 8, y + 4, label, anchor="end", class_=f"label{tone}"),
             line(x(metric.lower), y, x(metric.upper), y, f"whisker{tone}"),
