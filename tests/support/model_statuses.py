@@ -36,8 +36,8 @@ _CHANGES = {
     "age": (DRIFT_HOUR, "higher by 0.4 standard deviations"),
     "purpose": (DRIFT_HOUR + 0.5, "values that the reference does not have: 0 % -> 3 %"),
     "external_score": (MISSING_HOUR, "missing values: 1.9 % -> 13 %"),
-    "repaid": (DRIFT_HOUR + 1, "lower by 0.35 standard deviations"),
-    "defaulted": (DRIFT_HOUR + 1, "higher by 0.35 standard deviations"),
+    "probabilities[repaid]": (DRIFT_HOUR + 1, "lower by 0.35 standard deviations"),
+    "probabilities[defaulted]": (DRIFT_HOUR + 1, "higher by 0.35 standard deviations"),
     "confidence of probabilities": (DRIFT_HOUR + 1, "lower by 0.25 standard deviations"),
     "label": (DRIFT_HOUR + 1.5, "category `defaulted`: 7.2 % -> 14 %"),
 }

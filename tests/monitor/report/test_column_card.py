@@ -35,6 +35,11 @@ def test_a_column_that_is_not_tested_says_why():
     assert "not tested yet" in text_of(card(column(log_e=None)))
 
 
+def test_of_few_rows_it_is_said_which_psi_they_show_without_a_change():
+    assert "0.033 if unchanged" in text_of(card(column()))
+    assert "if unchanged" not in text_of(card(column(rows=10_000)))
+
+
 def test_missing_values_are_numbers_of_both_or_none():
     gone = column(reference=(10, 0, 250, 250, 250, 240), live=(20, 0, 20, 20, 20, 20))
     assert "1.0 % → 20 %" in text_of(card(gone))

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from xml.etree import ElementTree
 
-import msgspec
 import pytest
 
 from lading.monitor.report import MOST_CARDS, report_html
@@ -176,7 +175,12 @@ def test_a_column_with_no_rows_says_nothing_known_and_has_no_chart():
 def test_what_alarms_comes_first_and_outputs_are_apart_from_inputs():
     tree = parsed(credit_status())
     assert card_names(tree, "inputs")[:2] == ["purpose", "external_score"]
-    assert set(card_names(tree, "outputs")) == {"repaid", "defaulted", "label", "confidence of probabilities"}
+    assert set(card_names(tree, "outputs")) == {
+        "probabilities[repaid]",
+        "probabilities[defaulted]",
+        "label",
+        "confidence of probabilities",
+    }
     assert not set(card_names(tree, "outputs")) & set(card_names(tree, "inputs"))
 
 
@@ -210,11 +214,13 @@ def test_a_page_without_metrics_checks_and_alarms_has_no_empty_section():
 
 
 def test_a_model_of_which_nothing_was_counted_says_so():
-    status = small_status(columns=(), reference="", reference_rows=0, rows=0, seen=0, replicas=(), version=0)
-    status = msgspec.structs.replace(status, columns=(), unknown=("no row was counted in this period",))
-    text = text_of(parsed(status))
-    assert "Nothing is known of this period" in text
-    assert "no row was counted in this period." in text
+    unknown = ("no server answered for the model",)
+    none = {"columns": (), "reference": "", "reference_rows": 0, "rows": 0, "seen": 0, "replicas": ()}
+    text = text_of(parsed(small_status(**none, version=0, digest="", unknown=unknown)))
+    assert "Nothing is known of this period: no live rows were counted." in text
+    assert "No server answered for the model." in text
+    assert "profile" not in text
+    assert "iris:0" not in text
     assert "Nothing alarms" not in text
 
 

@@ -23,7 +23,7 @@ def test_what_changed_is_listed_in_the_order_in_which_it_began():
     assert [text.split(":")[1][2:] for text in texts[:3]] == [
         "age",
         "purpose",
-        "repaid",
+        "probabilities[repaid]",
     ]
     assert texts[7].startswith("29 Nov 22:10accuracy: 88.1")
     assert sections.order_of_changes(small_status(), {}) == ""

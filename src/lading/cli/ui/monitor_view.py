@@ -58,10 +58,9 @@ def status_lines(status: ModelStatus) -> list[str]:
     """Return the head and the verdict as lines; a symbol before each sentence says what kind it is."""
     from lading.monitor.report import sentences
 
-    title = f"{status.name}:{status.version}" if status.version else status.name
     release = f", release {status.release}" if status.release else ""
     lines = [
-        f"{title}{release}, {sentences.period(status)}",
+        f"{sentences.title(status)}{release}, {sentences.period(status)}",
         f"{sentences.counted(status)}, compared with {sentences.comparison(status)}",
         "",
     ]

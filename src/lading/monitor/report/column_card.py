@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lading.monitor.distances import expected_psi
 from lading.monitor.report import distributions, figures, sentences, timelines
 from lading.monitor.report.cells import Cell, all_cells, folded, missing_shares
 from lading.monitor.report.markup import Markup, joined, name_element, tag
@@ -9,6 +10,8 @@ from lading.monitor.report.sections import sentence_markup
 from lading.monitor.status import ColumnStatus, ModelStatus
 
 _MOST_ROWS = 40
+_WORTH_SAYING = 0.02
+"""From this PSI on, what so few rows show without any change stands beside it."""
 
 
 def column_card(status: ModelStatus, column: ColumnStatus, *, id: str) -> Markup:
@@ -58,13 +61,24 @@ def _change(column: ColumnStatus) -> str:
 
 def _numbers(column: ColumnStatus) -> Markup:
     before, now = missing_shares(column)
-    pairs = [
-        ("PSI", figures.distance(column.psi)),
-        ("Jensen–Shannon", figures.distance(column.jensen_shannon)),
-        ("missing", f"{figures.share(before)} → {figures.share(now)}" if before or now else "none"),
+    expected = expected_psi(column.reference, column.rows) if sum(column.reference) else 0.0
+    note = f"{figures.distance(expected)} if unchanged" if expected >= _WORTH_SAYING else ""
+    triples = [
+        ("PSI", figures.distance(column.psi), note),
+        ("Jensen–Shannon", figures.distance(column.jensen_shannon), ""),
+        ("missing", f"{figures.share(before)} → {figures.share(now)}" if before or now else "none", ""),
     ]
     return tag(
-        "dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="numbers"
+        "dl",
+        *(
+            tag(
+                "div",
+                tag("dt", name),
+                tag("dd", value, tag("span", f" {note}", class_="note") if note else ""),
+            )
+            for name, value, note in triples
+        ),
+        class_="numbers",
     )
 
 

@@ -54,7 +54,7 @@ def report_html(status: ModelStatus, *, now: float, generated_by: str) -> str:
     }
     contents = _contents(id for id, part in parts.items() if part)
     main = tag("main", _top(status, cards), contents, *parts.values(), _foot(status, now, generated_by))
-    title = f"{status.name}:{status.version} · {sentences.plain(sentences.verdict(status)[0])}"
+    title = f"{sentences.title(status)} · {sentences.plain(sentences.verdict(status)[0])}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

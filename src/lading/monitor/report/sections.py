@@ -18,8 +18,9 @@ _CHARTS = (
     "written above it."
 )
 _DISTANCES = (
-    "Distances between the shares of both, 0 if they are alike. They measure how large a change is. They "
-    "grow when rows are few, so they raise no alarm: evidence does."
+    "Distances between the shares of both, 0 if they are alike. They measure how large a change is. Few "
+    "rows differ from any reference, so these raise no alarm: evidence does. Grey under a line of PSI over "
+    "time is what that many rows show on average if nothing has changed."
 )
 _EVIDENCE = (
     "How surprising the live rows are if nothing has changed. The stated rate of false alarms holds however "
@@ -248,7 +249,7 @@ def reading_section(status: ModelStatus) -> Markup:
         ),
         ("PSI, Jensen–Shannon", _DISTANCES),
         ("Evidence", _EVIDENCE),
-        ("Alarms", sentences.false_alarms(status)),
+        *((("Alarms", sentences.false_alarms(status)),) if status.columns else ()),
     )
     body = [part for term, text in terms for part in (tag("dt", term), tag("dd", text))]
     return section("reading", "How to read this page", tag("dl", *body, class_="terms"))

@@ -188,7 +188,8 @@ def _no_alarm(status: ModelStatus) -> str:
 
 
 def _why_nothing(status: ModelStatus) -> str:
-    if not status.reference:
+    # Without a digest, no version answered.
+    if status.digest and not status.reference:
         return "the bundle has no profile to compare live rows with"
     return "no live rows were counted"
 
@@ -303,7 +304,7 @@ def metric_basis(metric: MetricStatus) -> str:
 
 def unknowns(status: ModelStatus) -> list[Sentence]:
     """Return what cannot be said, and of which columns nothing is known."""
-    sentences: list[Sentence] = [sentence_of(_end(text[:_LONGEST_TEXT])) for text in status.unknown]
+    sentences = [_capitalised(sentence_of(_end(text[:_LONGEST_TEXT]))) for text in status.unknown]
     missing = unknown_columns(status)
     if missing and status.reference:
         names = _listed([(Name(column.name),) for column in missing[:10]], last=", ")
@@ -325,10 +326,15 @@ def comparison(status: ModelStatus) -> str:
     """Return what live rows are compared with."""
     rows = figures.plural(status.reference_rows, "row")
     return {
-        "": "nothing: the bundle has no profile",
+        "": "nothing: the bundle has no profile" if status.digest else "nothing",
         "golden samples": f"the golden samples of the bundle, {rows}: a weak reference",
         "log": f"logged requests, {rows}",
     }.get(status.reference, f"{status.reference} of {rows}")
+
+
+def title(status: ModelStatus) -> str:
+    """Return the model with its version, if that is known."""
+    return f"{status.name}:{status.version}" if status.version else status.name
 
 
 def period(status: ModelStatus) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from lading.monitor.distances import expected_psi
 from lading.monitor.report import axes, figures
 from lading.monitor.report.distributions import WIDTH
 from lading.monitor.report.markup import (
@@ -53,25 +54,32 @@ class _Period(NamedTuple):
 
 
 def psi_timeline(column: ColumnStatus, period: tuple[float, float], *, id: str) -> Markup:
-    """Return PSI over the period, with a mark where the drift began; parts without rows are gaps."""
+    """Return PSI over the period beside what its rows show without drift, and a mark where the drift began.
+
+    Parts without rows are gaps.
+    """
     when = _Period(*period, _LEFT)
     top = max([_LEAST_PSI, *(point.psi for point in column.history if point.rows)])
     parts = [when.axis(_SPARK_BASE, 4)]
     for run in _runs(column.history):
         points = [(when.x(_middle(point)), _height(point.psi, 0, top)) for point in run]
-        parts += [
-            path(
-                [(points[0][0], _SPARK_BASE), *points, (points[-1][0], _SPARK_BASE)],
-                "spark-area",
-                closed=True,
-            ),
-            *_trace(points, "live"),
-        ]
+        # Few rows differ from any reference: without this, a quiet night would look like drift.
+        expected = [(when.x(_middle(point)), _height(_expected(column, point), 0, top)) for point in run]
+        parts += [_area(points, "spark-area"), _area(expected, "expected"), *_trace(points, "live")]
     parts.append(text_at(_LEFT, 11, f"PSI, up to {figures.distance(top)}", class_="muted-text"))
     if column.began_at is not None:
         parts.append(_mark(when.x(column.began_at), f"began {figures.short_moment(column.began_at)}"))
     title = f"PSI of {shortened(column.name, 80)} over time"
     return picture(WIDTH, _SPARK_BASE + 20, title, _psi_description(column), id=id, body=joined(parts))
+
+
+def _expected(column: ColumnStatus, point: ColumnPoint) -> float:
+    return expected_psi(column.reference, point.rows) if sum(column.reference) else 0.0
+
+
+def _area(points: Sequence[tuple[float, float]], class_: str) -> Markup:
+    """Return the area between points and the baseline of a small chart."""
+    return path([(points[0][0], _SPARK_BASE), *points, (points[-1][0], _SPARK_BASE)], class_, closed=True)
 
 
 def _psi_description(column: ColumnStatus) -> str:
@@ -83,7 +91,7 @@ def _psi_description(column: ColumnStatus) -> str:
 
 
 def _height(value: float, low: float, high: float) -> float:
-    return _SPARK_BASE - (value - low) / (high - low) * (_SPARK_BASE - _SPARK_TOP)
+    return _SPARK_BASE - min((value - low) / (high - low), 1.0) * (_SPARK_BASE - _SPARK_TOP)
 
 
 def _mark(x: float, label: str) -> Markup:
