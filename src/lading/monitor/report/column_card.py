@@ -27,6 +27,7 @@ def column_card(status: ModelStatus, column: ColumnStatus, *, id: str) -> Markup
     description = sentences.description(column)
     parts += [distributions.distribution(column, description, id=id), _numbers(column)]
     parts.append(tag("p", sentences.evidence(column), class_="evidence"))
+    # Of a column that changes by its nature, PSI over time is a line at the top of the chart.
     if column.is_tested and any(point.rows for point in column.history):
         parts.append(timelines.psi_timeline(column, (status.since, status.until), id=f"{id}-time"))
     parts.append(tag("details", tag("summary", "Counts"), cell_table(column)))
@@ -44,6 +45,7 @@ def _mark(column: ColumnStatus, *, alarms: bool) -> Markup:
 def _about(column: ColumnStatus) -> Markup:
     kind = {"text": "length of text, in characters", "timestamp": "time"}.get(column.kind, column.kind)
     rows = f"{figures.plural(column.rows, 'live value')}"
+    # The tensor is worth naming only where several columns come from it.
     if column.tensor == column.name:
         return joined([f"{kind} · {rows}"])
     return joined([f"{kind} · ", name_element(column.tensor, 40), f" · {rows}"])
@@ -60,6 +62,7 @@ def _change(column: ColumnStatus) -> str:
 
 
 def _numbers(column: ColumnStatus) -> Markup:
+    # In the order in which people ask: how far, how far by another measure, and is it only missing values.
     before, now = missing_shares(column)
     expected = expected_psi(column.reference, column.rows) if sum(column.reference) else 0.0
     note = f"{figures.distance(expected)} if unchanged" if expected >= _WORTH_SAYING else ""

@@ -46,6 +46,7 @@ def distribution(column: ColumnStatus, description: str, *, id: str) -> Markup:
     """Return the chart of a column's reference and live values; bins need bounds, anything else is bars."""
     parts: list[Markup] = []
     height = 0.0
+    # Bins have an axis, a few numbers an order, categories names: each is drawn as what it is.
     if column.bounds:
         parts, height = [_histogram(column)], _BASE + 20
     elif column.kind in ("integer", "number") and len(column.cells) > FIRST + 1:
@@ -66,6 +67,7 @@ def _histogram(column: ColumnStatus) -> Markup:
     cells = all_cells(column)[FIRST:]
     reference = axis.densities([cell.reference for cell in cells])
     live = axis.densities([cell.live for cell in cells])
+    # A column that is constant now would make everything else a stroke on the baseline.
     top = min(_HIGHEST, max(*reference, *live, 1e-9))
     edges = [_x(axis, edge) for edge in axis.edges]
     cut = []
@@ -77,6 +79,7 @@ def _histogram(column: ColumnStatus) -> Markup:
             tone = "live-text" if now > top else None
             cut.append(text_at(x, _TOP - 5, text, anchor="middle", class_=tone))
             free_from = x + _text_width(text) + 6
+    # Browsers show these titles beside the pointer; the table below has the same for everybody else.
     hints = [
         tag("g", tag("title", _hint(cell)), rect(left, _TOP, right - left, _PLOT, "hit"))
         for left, right, cell in zip(edges, edges[1:], cells, strict=False)
@@ -128,6 +131,7 @@ def _ticks(axis: BinAxis, kind: str) -> Markup:
     for value, label in labels:
         x, half = _MARGIN + axis.at(value) * room, _text_width(label) / 2
         parts.append(line(x, _BASE, x, _BASE + 3, "axis"))
+        # Labels at the ends stay inside the picture, and one that would touch its neighbour is left out.
         shifted = min(max(x, half), WIDTH - half)
         if ends[0] <= max(x - half, _MARGIN) and min(x + half, WIDTH - _MARGIN) <= ends[1]:
             parts.append(text_at(shifted, _BASE + 15, label, anchor="middle"))
@@ -151,6 +155,7 @@ def _columns(cells: Sequence[Cell]) -> Markup:
     top = max(max(cell.reference, cell.live) for cell in cells) or 1.0
     parts = [line(_MARGIN, _BASE, WIDTH - _MARGIN, _BASE, "axis")]
     end = 0.0
+    # Both bars share a baseline and touch each other, and pairs do not: the eye compares within a pair.
     for at, cell in enumerate(cells):
         middle = _MARGIN + (at + 0.5) * room
         before, now = cell.reference / top * _PLOT, cell.live / top * _PLOT

@@ -34,6 +34,7 @@ def tag(name: str, /, *children: str, **attributes: str | float | None) -> Marku
     parts = [name]
     for key, value in attributes.items():
         if value is not None:
+            # A tenth of a pixel is what can be seen; more digits would double the page.
             text = value if isinstance(value, str) else coordinate(value)
             parts.append(f'{key.rstrip("_").replace("_", "-")}="{escaped(text)}"')
     start = " ".join(parts)

@@ -72,6 +72,7 @@ def table(header: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> M
 def order_of_changes(status: ModelStatus, anchors: Mapping[str, str]) -> Markup:
     """Return everything that alarms in the order in which it began; nothing if there are fewer than two."""
     alarming = sentences.findings(status)
+    # A single finding is in the verdict, word for word.
     if len(alarming) < 2:
         return Markup("")
     items = []
@@ -106,6 +107,7 @@ def alarm_section(status: ModelStatus) -> Markup:
 
 def _alarm_row(alarm: Alarm) -> list[str]:
     kind = sentences.ALARM_NOUNS.get(alarm.kind, alarm.kind)
+    # Alarms about all of the rows are called like what they are about.
     about = [kind, *([": ", name_element(alarm.subject, 40)] if alarm.subject not in ("", kind) else [])]
     notes = [f"raised {figures.short_moment(alarm.raised_at)}"]
     if alarm.release:
@@ -132,6 +134,7 @@ def _alarm_row(alarm: Alarm) -> list[str]:
 
 def _time(unix_s: float) -> str:
     """Return a time that may be broken before the time of the day, and nowhere else."""
+    # On a phone, a time that is broken after the number of the day is hard to read.
     day, _, time = figures.short_moment(unix_s).rpartition(" ")
     return f"{day.replace(' ', chr(160))} {time}"
 
@@ -145,6 +148,7 @@ def metric_section(status: ModelStatus) -> Markup:
         for at, metric in enumerate(status.metrics)
         if not metric.slice
     ]
+    # With labels and without are not on one axis: their intervals mean different things.
     for kind in dict.fromkeys(metric.kind for metric in status.metrics):
         slices = [metric for metric in status.metrics if metric.kind == kind and metric.slice]
         if slices:
@@ -228,6 +232,7 @@ def check_section(status: ModelStatus) -> Markup:
             name_element(check.column, 60),
             tag("bdi", shortened(check.rule, 60)),
             figures.count(check.failures),
+            # Checks look at every row, not only at those that are counted.
             figures.share(check.failures / status.seen) if status.seen else figures.NO_VALUE,
         )
         for check in ordered[:_MOST_CHECKS]

@@ -47,6 +47,7 @@ Sentence = tuple[str, ...]
 def sentence_of(text: str) -> Sentence:
     """Return a text with names in backticks, such as that of an alarm, as a sentence."""
     pieces = text.replace(" -> ", " → ").split("`")
+    # An odd number of backticks: some of them are no quotes.
     if len(pieces) % 2 == 0:
         return ("`".join(pieces),)
     return tuple(Name(piece) if at % 2 else piece for at, piece in enumerate(pieces) if piece)
@@ -70,6 +71,7 @@ class Finding:
 
 def findings(status: ModelStatus) -> list[Finding]:
     """Return everything that alarms, what changed first at the beginning; unknown beginnings come last."""
+    # A column and its alarm are one finding, so that nothing is counted twice.
     everything = [
         *(_of_column(status, column) for column in status.columns if is_alarming(status, column)),
         *(_of_metric(status, metric) for metric in status.metrics if metric_alarms(status, metric)),
@@ -139,6 +141,7 @@ def _first_alarm(status: ModelStatus, subjects: set[tuple[str, str]]) -> Alarm |
 
 
 def _beginning(status: ModelStatus, began_at: float | None, alarm: Alarm | None) -> tuple[float | None, int]:
+    # The release that an alarm names is the one with which the change came, which may be over by now.
     if alarm is None:
         return began_at, status.release
     return alarm.began_at if began_at is None else began_at, alarm.release
@@ -160,6 +163,7 @@ def verdict(status: ModelStatus) -> list[Sentence]:
     sentences: list[Sentence] = []
     if not known_columns(status) and not status.metrics and not alarming:
         return [(f"Nothing is known of this period: {_why_nothing(status)}.",)]
+    # "Nothing alarms" and "nothing is known" are different answers.
     if not alarming:
         sentences.append((_no_alarm(status),))
     columns = [finding for finding in alarming if finding.kind == "column"]
@@ -211,6 +215,7 @@ def _columns(status: ModelStatus) -> str:
 
 def _first(alarming: Sequence[Finding]) -> Sentence:
     """Return which of the findings began first; several may have begun in the same window."""
+    # Windows are minutes long: whatever broke at once is dated alike.
     earliest = [finding for finding in alarming if finding.began_at == alarming[0].began_at]
     if len(alarming) == 1:
         if alarming[0].kind != "column":
@@ -315,6 +320,7 @@ def unknowns(status: ModelStatus) -> list[Sentence]:
     elif status.reference and status.reference_rows < _WEAK_REFERENCE_ROWS and not status.unknown:
         few = f"The reference is only {figures.plural(status.reference_rows, 'row')}"
         sentences.append((f"{few}: it shows large changes, and small ones stay unknown.",))
+    # Not a fault, but a share of the rows does not show what happens to one row in a million.
     if status.seen > status.rows:
         left_out, seen = figures.count(status.seen - status.rows), figures.plural(status.seen, "row")
         text = f"{left_out} of {seen} were not counted; those that were are a random share."
@@ -369,6 +375,7 @@ def evidence(column: ColumnStatus) -> str:
     times = math.exp(min(column.log_e, 50.0))
     if times < 3:
         return "No evidence of a change."
+    # Beyond this, the exponent says no more to people.
     if times >= 1e9:
         return "Overwhelming evidence: fewer than 1 in a billion unchanged columns would ever show as much."
     word = "Weak" if times < 20 else "Some" if times < 1000 else "Strong"

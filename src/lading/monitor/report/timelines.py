@@ -39,6 +39,7 @@ class _Period(NamedTuple):
     left: float
 
     def x(self, at: float) -> float:
+        # What began before the period is marked at its start.
         length = max(self.until - self.since, 1.0)
         return self.left + min(max((at - self.since) / length, 0.0), 1.0) * (_RIGHT - self.left)
 
@@ -59,6 +60,7 @@ def psi_timeline(column: ColumnStatus, period: tuple[float, float], *, id: str) 
     Parts without rows are gaps.
     """
     when = _Period(*period, _LEFT)
+    # On an axis up to the largest value, the noise of an unchanged column would look like mountains.
     top = max([_LEAST_PSI, *(point.psi for point in column.history if point.rows)])
     parts = [when.axis(_SPARK_BASE, 4)]
     for run in _runs(column.history):
@@ -96,6 +98,7 @@ def _height(value: float, low: float, high: float) -> float:
 
 def _mark(x: float, label: str) -> Markup:
     # The label is on the side that has room for it.
+    # It is below the name of the axis where both would be in one place.
     anchor, at = ("start", x + 5) if x < WIDTH * 0.62 else ("end", x - 5)
     near = 11.0 if x > 130 or anchor == "end" else 26.0
     return joined(
@@ -126,6 +129,7 @@ def metric_timeline(metric: MetricStatus, period: tuple[float, float], *, id: st
         xs = [when.x(_middle(point)) for point in run]
         upper = [(x, y(point.upper)) for x, point in zip(xs, run, strict=True)]
         lower = [(x, y(point.lower)) for x, point in zip(xs, run, strict=True)]
+        # An area of a single point has no width.
         if len(run) == 1:
             parts.append(line(*upper[0], *lower[0], "whisker"))
         else:
@@ -151,6 +155,7 @@ def _metric_description(metric: MetricStatus) -> str:
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """Return the range of an axis of shares around `values`, with a little room."""
     low, high = min(values, default=0.0), max(values, default=1.0)
+    # A metric that never changed still needs an axis of some length.
     room = max(0.08 * (high - low), 0.005)
     return max(low - room, 0.0), min(high + room, 1.0 + room / 2)
 
