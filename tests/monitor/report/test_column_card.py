@@ -27,7 +27,7 @@ def test_a_column_that_looks_like_its_reference_has_no_mark():
     quiet = card(column())
     assert quiet.get("class") == "card"
     assert "drifted" not in text_of(quiet)
-    assert "No evidence of a change." in text_of(quiet)
+    assert "No evidence of a change so far." in text_of(quiet)
 
 
 def test_a_column_that_is_not_tested_says_why():

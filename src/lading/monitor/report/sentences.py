@@ -374,7 +374,7 @@ def evidence(column: ColumnStatus) -> str:
     # By Ville's inequality, an unchanged column ever reaches an e-value of x with a chance of 1/x at most.
     times = math.exp(min(column.log_e, 50.0))
     if times < 3:
-        return "No evidence of a change."
+        return "No evidence of a change so far."
     # Beyond this, the exponent says no more to people.
     if times >= 1e9:
         return "Overwhelming evidence: fewer than 1 in a billion unchanged columns would ever show as much."
