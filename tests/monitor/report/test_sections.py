@@ -39,7 +39,7 @@ def test_a_finding_of_another_release_names_it():
 def test_open_alarms_come_first_and_each_says_whether_it_has_ended():
     alarms = (
         alarm("input-checks", "age", "41 rows failed", hour=1, ended_at=SINCE + 2 * HOUR),
-        alarm("drift", "income", "lower", hour=6),
+        alarm("drift", "income", "`income` lower", hour=6),
         alarm("drift", "age", "higher", hour=5, acknowledged_by="maria"),
     )
     rows = table_rows(sections.alarm_section(small_status(alarms=alarms)))

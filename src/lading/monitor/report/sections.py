@@ -109,6 +109,7 @@ def _alarm_row(alarm: Alarm) -> list[str]:
     kind = sentences.ALARM_NOUNS.get(alarm.kind, alarm.kind)
     # Alarms about all of the rows are called like what they are about.
     about = [kind, *([": ", name_element(alarm.subject, 40)] if alarm.subject not in ("", kind) else [])]
+    text = alarm.text.removeprefix(f"`{alarm.subject}` ")
     notes = [f"raised {figures.short_moment(alarm.raised_at)}"]
     if alarm.release:
         notes.append(f"release {alarm.release}")
@@ -123,7 +124,7 @@ def _alarm_row(alarm: Alarm) -> list[str]:
                     *about,
                     class_="alarm" if alarm.is_open else "what",
                 ),
-                tag("span", sentence_markup(sentences.sentence_of(alarm.text[:400])), class_="under"),
+                tag("span", sentence_markup(sentences.sentence_of(text[:400])), class_="under"),
                 tag("span", ", ".join(notes), class_="under muted"),
             ]
         ),
