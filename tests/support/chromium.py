@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `apt-
 
 # The page is in a frame, because no window of Chromium is narrower than 500 pixels.
 _FRAME = """<!DOCTYPE html><meta charset="utf-8"><body style="margin:0">
-<iframe id="page" srcdoc="{page}" style="border:0;width:{width}px;height:800px"></iframe>
+<iframe id="page" srcdoc="{page}" style="border:0;width:{width}px;height:{height}px"></iframe>
 <pre id="result"></pre><script>
 document.getElementById("page").onload = event => {{
   const page = event.target.contentDocument, root = page.documentElement;
@@ -28,19 +29,21 @@ document.getElementById("page").onload = event => {{
       .map(element => element.tagName + "." + element.getAttribute("class")),
     text: page.body.innerText,
     scripts: page.scripts.length,
+    tops: Object.fromEntries([...page.querySelectorAll("[id], dl.facts")]
+      .map(element => [element.id || "facts", element.getBoundingClientRect().top])),
   }});
 }};
 </script>"""
 
 
-def measured(page: str, width: int, folder: Path) -> dict[str, object]:
-    """Show a page in a window of this width; return its scroll width, what is too wide, and its text."""
+def measured(page: str, width: int, folder: Path, *, height: int = 800) -> dict[str, Any]:
+    """Show a page in a window of this size; return its scroll width, what is too wide, and where ids are."""
     path = folder / f"frame-{width}.html"
-    path.write_text(_FRAME.format(page=html.escape(page), width=width), "utf-8")
+    path.write_text(_FRAME.format(page=html.escape(page), width=width, height=height), "utf-8")
     dom = _chromium(folder, "--dump-dom", "--virtual-time-budget=10000", path.as_uri()).stdout.decode()
     match = re.search(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL)
     assert match is not None
-    result: dict[str, object] = json.loads(html.unescape(match[1]))
+    result: dict[str, Any] = json.loads(html.unescape(match[1]))
     return result
 
 

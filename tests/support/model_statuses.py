@@ -33,9 +33,13 @@ _LIVE_ROWS = 900
 _PURPOSES = ("car", "furniture", "home repair", "education", "business", "travel", "medical bills", "other")
 _SHARES = (0.3, 0.2, 0.15, 0.1, 0.1, 0.06, 0.05, 0.04)
 _CHANGES = {
-    "age": "higher by 0.4 standard deviations",
-    "external_score": "missing in 13 % of the rows, 1.9 % in the reference",
-    "confidence of probabilities": "lower by 0.2 standard deviations",
+    "age": (DRIFT_HOUR, "higher by 0.4 standard deviations"),
+    "purpose": (DRIFT_HOUR + 0.5, "values that the reference does not have: 0 % -> 3 %"),
+    "external_score": (MISSING_HOUR, "missing values: 1.9 % -> 13 %"),
+    "probabilities[repaid]": (DRIFT_HOUR + 1, "lower by 0.35 standard deviations"),
+    "probabilities[defaulted]": (DRIFT_HOUR + 1, "higher by 0.35 standard deviations"),
+    "confidence of probabilities": (DRIFT_HOUR + 1, "lower by 0.25 standard deviations"),
+    "label": (DRIFT_HOUR + 1.5, "category `defaulted`: 7.2 % -> 14 %"),
 }
 
 
@@ -151,9 +155,8 @@ def credit_status(*, drifted: bool = True, **changes: Any) -> ModelStatus:
 def _column(at: int, hours: list[Array], *, is_output: bool, drifted: bool) -> ColumnStatus:
     profile = list(reference().columns())[at]
     total, before = np.sum(hours, axis=0), np.array(profile.counts)
-    change = _CHANGES.get(profile.name, "") if drifted else ""
+    began, change = _CHANGES.get(profile.name, (0.0, "")) if drifted else (0.0, "")
     counted = int(total.sum())
-    began = {"external_score": MISSING_HOUR, "confidence of probabilities": DRIFT_HOUR + 1}
     return ColumnStatus(
         name=profile.name,
         tensor=profile.tensor,
@@ -168,8 +171,8 @@ def _column(at: int, hours: list[Array], *, is_output: bool, drifted: bool) -> C
         maximum=profile.maximum,
         psi=psi(before, total) if counted else None,
         jensen_shannon=psi(before, total) / 8 if counted else None,
-        log_e=None if not counted else 34.5 if change else 0.4 * at - 2,
-        began_at=SINCE + began.get(profile.name, DRIFT_HOUR) * HOUR + 600 if change else None,
+        log_e=None if not counted else 34.5 if change else 0.2 * at - 2,
+        began_at=SINCE + began * HOUR + 600 if change else None,
         is_alarming=bool(change),
         is_tested=profile.kind != "timestamp",
         change=change,
@@ -264,14 +267,14 @@ def alarm(kind: str, subject: str, text: str, *, hour: float = DRIFT_HOUR, **cha
 
 def _alarms() -> tuple[Alarm, ...]:
     over = alarm("input-checks", "age", "`age`: 41 of 900 rows failed the check `range`", hour=2)
+    columns = [
+        alarm("drift", name, f"`{name}` {text}", hour=hour, acknowledged_by="maria" if name == "age" else "")
+        for name, (hour, text) in _CHANGES.items()
+    ]
     return (
-        alarm("drift", "age", _CHANGES["age"], acknowledged_by="maria"),
-        alarm(
-            "drift", "confidence of probabilities", "lower by 0.2 standard deviations", hour=DRIFT_HOUR + 1
-        ),
-        alarm("missing", "external_score", _CHANGES["external_score"], hour=MISSING_HOUR),
-        alarm("decay", "accuracy", "86.2 % of 3,100 labelled rows, 91.4 % on the reference", hour=16),
-        alarm("slice", "region = East", "78.1 % of 640 labelled rows, 91.0 % on the reference", hour=17),
+        *columns,
+        alarm("decay", "", "accuracy over labelled rows: 91.4 % -> 86.2 %", hour=16),
+        alarm("slice", "region = East", "accuracy where `region = East`: 91.0 % -> 78.1 %", hour=17),
         msgspec.structs.replace(over, ended_at=SINCE + 5 * HOUR),
     )
 

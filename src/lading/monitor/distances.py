@@ -41,11 +41,16 @@ def distances(reference: Sequence[int], counts: Sequence[int]) -> Distances | No
     return Distances(
         rows=int(rows),
         psi=psi(reference, counts),
-        expected_psi=float((sum(count > 0 for count in reference) - 1) * (1 / rows + 1 / of)),
+        expected_psi=expected_psi(reference, rows),
         jensen_shannon=jensen_shannon(reference, counts),
         missing_share=float(counts[MISSING] / rows),
         unseen_share=float(counts[UNSEEN] / rows),
     )
+
+
+def expected_psi(reference: Sequence[int], rows: float) -> float:
+    """Return the PSI that `rows` live rows, at least one, show on average without drift."""
+    return (sum(count > 0 for count in reference) - 1) * (1 / rows + 1 / sum(reference))
 
 
 def psi(reference: Sequence[float], counts: Sequence[float]) -> float:

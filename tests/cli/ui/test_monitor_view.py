@@ -17,7 +17,7 @@ def test_the_verdict_stands_above_the_table_with_a_symbol():
         "credit:4, release 7, 2026-11-29 06:00 to 2026-11-30 06:00 UTC (24 h)",
         "21,600 of 64,800 rows, 2 replicas, compared with reference data of 12,000 rows",
         "",
-        "✗ 3 of 16 columns have drifted since 2026-11-29 15:10 UTC (release 7).",
+        "✗ 7 of 16 columns have drifted since 2026-11-29 15:10 UTC (release 7).",
     ]
     assert "✓ Nothing alarms." in status_lines(credit_status(drifted=False))
 
@@ -35,11 +35,11 @@ def test_a_row_for_each_column_what_alarms_first(capsys):
     lines = capsys.readouterr().out.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("column"))
     assert [line.split("  ")[0] for line in lines[at + 1 : at + 4]] == [
+        "purpose",
         "external_score",
         "age",
-        "confidence of probabilities",
     ]
-    assert re.search(r"^age +drifted +0\.\d+ +[▁-█]{12} +– +29 Nov 15:10 +higher by 0\.4 ", lines[at + 2])
+    assert re.search(r"^age +drifted +0\.\d+ +[▁-█]{12} +– +29 Nov 15:10 +higher by 0\.4 ", lines[at + 3])
     assert not [line for line in lines if line.startswith("branch")]
 
 
@@ -54,9 +54,9 @@ def test_parts_of_the_period_without_rows_are_dots(capsys):
 
 def test_of_many_columns_twenty_have_a_row_and_the_others_are_counted(capsys):
     print_status(small_status(*(column(f"x{at}") for at in range(500))))
-    shown = capsys.readouterr()
-    assert len(re.findall(r"^x\d", shown.out, re.MULTILINE)) == 20
-    assert "480 more columns: see `lading monitor report iris`" in shown.err
+    output = capsys.readouterr()
+    assert len(re.findall(r"^x\d", output.out, re.MULTILINE)) == 20
+    assert "480 more columns: see `lading monitor report iris`" in output.err
 
 
 def test_no_column_that_alarms_is_left_out_of_the_table(capsys):

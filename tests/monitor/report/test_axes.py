@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lading.monitor.report.axes import bin_axis, round_values, time_ticks
+from lading.monitor.report.axes import bin_axis, digits, round_values, time_ticks
 
 
 def test_the_area_of_a_bin_is_its_share_whatever_its_width():
@@ -48,6 +48,13 @@ def test_ticks_are_round_values_inside():
     assert round_values(17.3, 92.0, 5) == [20, 40, 60, 80]
     assert round_values(0.0, 0.3, 4) == pytest.approx([0, 0.1, 0.2, 0.3])
     assert round_values(5.0, 5.0, 4) == [5.0]
+
+
+def test_labels_of_ticks_have_the_digits_in_which_they_differ():
+    assert digits([20, 40, 60]) == 4
+    assert digits([99_999.5, 100_000, 100_000.5]) == 7
+    assert digits([0.999e12, 1e12, 1.001e12]) == 5
+    assert digits([5.0]) == 4
 
 
 def test_ticks_of_a_day_are_full_hours_and_those_of_a_month_days():

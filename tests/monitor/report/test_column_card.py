@@ -27,12 +27,17 @@ def test_a_column_that_looks_like_its_reference_has_no_mark():
     quiet = card(column())
     assert quiet.get("class") == "card"
     assert "drifted" not in text_of(quiet)
-    assert "No evidence of a change." in text_of(quiet)
+    assert "No evidence of a change so far." in text_of(quiet)
 
 
 def test_a_column_that_is_not_tested_says_why():
     assert "changes by its nature" in text_of(card(column(is_tested=False)))
     assert "not tested yet" in text_of(card(column(log_e=None)))
+
+
+def test_of_few_rows_it_is_said_which_psi_they_show_without_a_change():
+    assert "0.033 if unchanged" in text_of(card(column()))
+    assert "if unchanged" not in text_of(card(column(rows=10_000)))
 
 
 def test_missing_values_are_numbers_of_both_or_none():

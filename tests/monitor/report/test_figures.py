@@ -33,8 +33,8 @@ def test_a_share_has_two_digits_and_is_neither_none_nor_all_by_rounding(value, t
         (41.25, "41.25"),
         (-3.5, "−3.5"),
         (1_754_035.2, "1,754,035"),
-        (3.2e12, "3.20e12"),
-        (2e-7, "2.00e−7"),
+        (3.2e12, "3.2e12"),
+        (2e-7, "2e−7"),
         (None, "–"),
     ],
 )

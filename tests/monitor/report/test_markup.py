@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lading.monitor.report.markup import Markup, escaped, name_element, picture, tag
+from lading.monitor.report.markup import Markup, escaped, fitted, name_element, picture, tag
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,12 @@ def test_a_long_name_is_cut_off_and_says_how_long_it_is():
     assert name_element("x" * 10_000, 20) == (
         f'<bdi class="name">{"x" * 19}…</bdi><span class="muted"> (10,000 characters)</span>'
     )
+
+
+def test_what_is_fitted_keeps_both_ends_because_names_differ_at_their_ends():
+    assert fitted("category number 12", 13) == "catego…ber 12"
+    assert fitted("short", 13) == "short"
+    assert fitted("東京都千代田区", 9) == "東京…田区"
 
 
 def test_a_picture_has_a_title_and_a_description_for_those_who_do_not_see_it():

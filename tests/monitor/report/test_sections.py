@@ -22,10 +22,10 @@ def test_what_changed_is_listed_in_the_order_in_which_it_began():
     texts = ["".join(item.itertext()) for item in items]
     assert [text.split(":")[1][2:] for text in texts[:3]] == [
         "age",
-        "confidence of probabilities",
-        "external_score",
+        "purpose",
+        "probabilities[repaid]",
     ]
-    assert texts[3].startswith("29 Nov 22:10accuracy: 88.1")
+    assert texts[7].startswith("29 Nov 22:10accuracy: 88.1")
     assert sections.order_of_changes(small_status(), {}) == ""
 
 
@@ -39,7 +39,7 @@ def test_a_finding_of_another_release_names_it():
 def test_open_alarms_come_first_and_each_says_whether_it_has_ended():
     alarms = (
         alarm("input-checks", "age", "41 rows failed", hour=1, ended_at=SINCE + 2 * HOUR),
-        alarm("drift", "income", "lower", hour=6),
+        alarm("drift", "income", "`income` lower", hour=6),
         alarm("drift", "age", "higher", hour=5, acknowledged_by="maria"),
     )
     rows = table_rows(sections.alarm_section(small_status(alarms=alarms)))

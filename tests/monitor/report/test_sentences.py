@@ -114,7 +114,7 @@ def test_an_open_alarm_about_a_metric_is_said_once():
 @pytest.mark.parametrize(
     ("log_e", "text"),
     [
-        (-3.0, "No evidence of a change."),
+        (-3.0, "No evidence of a change so far."),
         (math.log(8.5), "Weak evidence: at most 1 in 8 unchanged columns would ever show as much."),
         (math.log(3456), "Strong evidence: at most 1 in 3,000 unchanged columns would ever show as much."),
         (

@@ -63,6 +63,17 @@ def metric(**changes):
     return msgspec.structs.replace(plain, **changes)
 
 
+def test_few_rows_have_a_higher_level_of_what_is_expected_without_drift():
+    history = (
+        *(point(hour, 0.02, rows=10_000) for hour in range(12)),
+        *(point(hour, rows=20) for hour in range(12, 24)),
+    )
+    image = psi_timeline(column(history=history), PERIOD, id="a")
+    area = [float(pair.split(",")[1]) for pair in lines(image, "expected")[0].get("d").strip("MZ").split(" ")]
+    assert area[6] > 55
+    assert area[-6] < 30
+
+
 def test_a_metric_has_its_band_and_the_line_of_the_reference():
     image = metric_timeline(metric(reference=0.93), PERIOD, id="a")
     assert len(lines(image, "band")) == 1

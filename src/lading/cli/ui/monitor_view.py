@@ -58,14 +58,14 @@ def status_lines(status: ModelStatus) -> list[str]:
     """Return the head and the verdict as lines; a symbol before each sentence says what kind it is."""
     from lading.monitor.report import sentences
 
-    title = f"{status.name}:{status.version}" if status.version else status.name
     release = f", release {status.release}" if status.release else ""
     lines = [
-        f"{title}{release}, {sentences.period(status)}",
+        f"{sentences.title(status)}{release}, {sentences.period(status)}",
         f"{sentences.counted(status)}, compared with {sentences.comparison(status)}",
         "",
     ]
     first, *others = [sentences.plain(sentence) for sentence in sentences.verdict(status)]
+    # Only what was tested and does not alarm is fine.
     calm = FINE if first == sentences.NOTHING_ALARMS else UNKNOWN
     mark = HARM if sentences.findings(status) else calm
     lines += [f"{mark} {first}", *(f"  {sentence}" for sentence in others)]
@@ -114,6 +114,7 @@ def _over_time(history: Sequence[ColumnPoint], since: float, until: float) -> st
             share = (point.at + point.seconds / 2 - since) / max(until - since, 1.0)
             part = min(max(int(share * _PARTS), 0), _PARTS - 1)
             peaks[part] = max(point.psi, peaks[part] or 0.0)
+    # As in the report: the noise of an unchanged column stays low.
     top = max(_LEAST_PSI, *(peak or 0.0 for peak in peaks))
     return "".join("·" if peak is None else _BLOCKS[round(peak / top * 7)] for peak in peaks)
 
@@ -122,6 +123,7 @@ def _metric_row(status: ModelStatus, metric: MetricStatus) -> tuple[str, ...]:
     from lading.monitor.report import figures, sentences
 
     name = f"{metric.kind}, {_short(metric.slice)}" if metric.slice else metric.kind
+    # An accuracy of no labels is a number that means nothing.
     if not metric.labelled:
         return name, "nothing known", NO_VALUE, NO_VALUE, figures.rate(metric.reference), "0"
     labelled = f"{figures.count(metric.labelled)} of {figures.count(metric.rows)}"

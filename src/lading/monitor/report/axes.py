@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _LONGEST_END = 0.25
 """An outer bin is drawn no longer than this share of those between; else one outlier would flatten them."""
@@ -68,6 +69,7 @@ def bin_axis(bounds: Sequence[float], minimum: float | None, maximum: float | No
     inner = [_counted(bound, is_log=is_log) for bound in bounds]
     between = inner[-1] - inner[0]
     ends = [inner[0] - _counted(low, is_log=is_log), _counted(high, is_log=is_log) - inner[-1]]
+    # With a single bound there is nothing between, and the ends are all that can be drawn.
     longest = between * _LONGEST_END if between else math.inf
     # A bin that holds a single value, such as all zeros, has no width of its own.
     shortest = (between or max(ends) or abs(inner[0]) or 1.0) * _SHORTEST
@@ -96,9 +98,18 @@ def round_values(low: float, high: float, most: int) -> list[float]:
     return [multiple * step for multiple in range(first, last + 1)][:most]
 
 
+def digits(values: Sequence[float]) -> int:
+    """Return with how many digits evenly spaced values differ from each other when they are written down."""
+    steps = [abs(after - before) for before, after in pairwise(values)]
+    if not steps or not min(steps):
+        return 4
+    return min(max(math.ceil(math.log10(max(map(abs, values)) / min(steps)) - 1e-9) + 1, 4), 12)
+
+
 def time_ticks(since: float, until: float, most: int) -> tuple[list[float], float]:
     """Return at most `most` round times from `since` to `until` (UTC), and the seconds between them."""
     length = until - since
+    # Round times of UTC, as everything on the page is.
     step = next((step for step in _STEPS_S if length / step <= most), _STEPS_S[-1])
     first, last = math.ceil(since / step), math.floor(until / step)
     return [float(at * step) for at in range(first, last + 1)][:most], step

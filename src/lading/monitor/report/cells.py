@@ -24,6 +24,7 @@ class Cell(NamedTuple):
 
 def all_cells(column: ColumnStatus) -> list[Cell]:
     """Return every cell of a column, missing and unseen values first."""
+    # At least 1, so that a column without rows has shares of zero and needs no case of its own.
     total, live_total = max(1, sum(column.reference)), max(1, sum(column.live))
     return [
         Cell(label, rows / total, live / live_total, rows, live)
@@ -44,6 +45,7 @@ def bar_cells(column: ColumnStatus) -> list[Cell]:
     """
     cells = all_cells(column)[FIRST:]
     ordered = column.kind in ("integer", "boolean", "number")
+    # The order of numbers means something, that of categories is the alphabet's.
     if not ordered:
         cells.sort(key=lambda cell: -cell.reference)
     if len(cells) <= (_MOST_NUMBERS if ordered else _MOST_BARS):
@@ -53,8 +55,10 @@ def bar_cells(column: ColumnStatus) -> list[Cell]:
 
 def folded(cells: Sequence[Cell], most: int) -> list[Cell]:
     """Return the `most` cells that matter, in their order, and a last one of all the others."""
+    # "1 others" would take as much room as the cell itself.
     if len(cells) <= most + 1:
         return list(cells)
+    # A rare category that grew matters more than a frequent one that did not.
     weight = sorted(
         range(len(cells)),
         key=lambda at: (

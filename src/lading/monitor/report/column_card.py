@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from lading.monitor.distances import expected_psi
 from lading.monitor.report import distributions, figures, sentences, timelines
 from lading.monitor.report.cells import Cell, all_cells, folded, missing_shares
 from lading.monitor.report.markup import Markup, joined, name_element, tag
+from lading.monitor.report.sections import sentence_markup
 from lading.monitor.status import ColumnStatus, ModelStatus
 
 _MOST_ROWS = 40
+_WORTH_SAYING = 0.02
+"""From this PSI on, what so few rows show without any change stands beside it."""
 
 
 def column_card(status: ModelStatus, column: ColumnStatus, *, id: str) -> Markup:
@@ -19,10 +23,11 @@ def column_card(status: ModelStatus, column: ColumnStatus, *, id: str) -> Markup
     ]
     change = _change(column)
     if change:
-        parts.append(tag("p", change, class_="change"))
+        parts.append(tag("p", sentence_markup(sentences.sentence_of(change)), class_="change"))
     description = sentences.description(column)
     parts += [distributions.distribution(column, description, id=id), _numbers(column)]
     parts.append(tag("p", sentences.evidence(column), class_="evidence"))
+    # Of a column that changes by its nature, PSI over time is a line at the top of the chart.
     if column.is_tested and any(point.rows for point in column.history):
         parts.append(timelines.psi_timeline(column, (status.since, status.until), id=f"{id}-time"))
     parts.append(tag("details", tag("summary", "Counts"), cell_table(column)))
@@ -40,6 +45,7 @@ def _mark(column: ColumnStatus, *, alarms: bool) -> Markup:
 def _about(column: ColumnStatus) -> Markup:
     kind = {"text": "length of text, in characters", "timestamp": "time"}.get(column.kind, column.kind)
     rows = f"{figures.plural(column.rows, 'live value')}"
+    # The tensor is worth naming only where several columns come from it.
     if column.tensor == column.name:
         return joined([f"{kind} · {rows}"])
     return joined([f"{kind} · ", name_element(column.tensor, 40), f" · {rows}"])
@@ -49,21 +55,33 @@ def _change(column: ColumnStatus) -> str:
     """Return what changed and since when; empty if nothing is known to have."""
     if not column.change and column.began_at is None:
         return ""
-    change = column.change[:1].upper() + column.change[1:] or "Changed"
+    change = column.change[:1].upper() + column.change[1:300] or "Changed"
     if column.began_at is None:
         return f"{change.rstrip('.')}."
     return f"{change.rstrip('.')}, since {figures.moment(column.began_at)}."
 
 
 def _numbers(column: ColumnStatus) -> Markup:
+    # In the order in which people ask: how far, how far by another measure, and is it only missing values.
     before, now = missing_shares(column)
-    pairs = [
-        ("PSI", figures.distance(column.psi)),
-        ("Jensen–Shannon", figures.distance(column.jensen_shannon)),
-        ("missing", f"{figures.share(before)} → {figures.share(now)}" if before or now else "none"),
+    expected = expected_psi(column.reference, column.rows) if sum(column.reference) else 0.0
+    note = f"{figures.distance(expected)} if unchanged" if expected >= _WORTH_SAYING else ""
+    triples = [
+        ("PSI", figures.distance(column.psi), note),
+        ("Jensen–Shannon", figures.distance(column.jensen_shannon), ""),
+        ("missing", f"{figures.share(before)} → {figures.share(now)}" if before or now else "none", ""),
     ]
     return tag(
-        "dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="numbers"
+        "dl",
+        *(
+            tag(
+                "div",
+                tag("dt", name),
+                tag("dd", value, tag("span", f" {note}", class_="note") if note else ""),
+            )
+            for name, value, note in triples
+        ),
+        class_="numbers",
     )
 
 

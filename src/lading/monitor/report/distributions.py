@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from lading.monitor.report import axes, figures
 from lading.monitor.report.axes import BinAxis
 from lading.monitor.report.cells import Cell, all_cells, bar_cells, side_cells
-from lading.monitor.report.markup import Markup, joined, line, path, picture, rect, shortened, tag, text_at
+from lading.monitor.report.markup import (
+    Markup,
+    fitted,
+    joined,
+    line,
+    path,
+    picture,
+    rect,
+    shortened,
+    tag,
+    text_at,
+)
 from lading.monitor.status import ColumnStatus
 from lading.profile import FIRST
 
@@ -28,13 +39,14 @@ _BAR = 8.0
 _ROW = 2 * _BAR + 6
 _LABEL = 96.0
 _VALUES = 92.0
-_LABEL_LENGTH = 15
+_LABEL_LENGTH = 13
 
 
 def distribution(column: ColumnStatus, description: str, *, id: str) -> Markup:
     """Return the chart of a column's reference and live values; bins need bounds, anything else is bars."""
     parts: list[Markup] = []
     height = 0.0
+    # Bins have an axis, a few numbers an order, categories names: each is drawn as what it is.
     if column.bounds:
         parts, height = [_histogram(column)], _BASE + 20
     elif column.kind in ("integer", "number") and len(column.cells) > FIRST + 1:
@@ -55,6 +67,7 @@ def _histogram(column: ColumnStatus) -> Markup:
     cells = all_cells(column)[FIRST:]
     reference = axis.densities([cell.reference for cell in cells])
     live = axis.densities([cell.live for cell in cells])
+    # A column that is constant now would make everything else a stroke on the baseline.
     top = min(_HIGHEST, max(*reference, *live, 1e-9))
     edges = [_x(axis, edge) for edge in axis.edges]
     cut = []
@@ -66,6 +79,7 @@ def _histogram(column: ColumnStatus) -> Markup:
             tone = "live-text" if now > top else None
             cut.append(text_at(x, _TOP - 5, text, anchor="middle", class_=tone))
             free_from = x + _text_width(text) + 6
+    # Browsers show these titles beside the pointer; the table below has the same for everybody else.
     hints = [
         tag("g", tag("title", _hint(cell)), rect(left, _TOP, right - left, _PLOT, "hit"))
         for left, right, cell in zip(edges, edges[1:], cells, strict=False)
@@ -102,7 +116,8 @@ def _ticks(axis: BinAxis, kind: str) -> Markup:
         values, step = axes.time_ticks(axis.edges[0], axis.edges[-1], 5)
         labels = [(value, figures.tick_time(value, step)) for value in values]
     else:
-        labels = [(value, figures.number(value)) for value in axis.ticks()]
+        values = axis.ticks()
+        labels = [(value, figures.number(value, axes.digits(values))) for value in values]
     room = WIDTH - 2 * _MARGIN
     parts, ends = [], [_MARGIN, WIDTH - _MARGIN]
     if axis.low is not None:
@@ -116,6 +131,7 @@ def _ticks(axis: BinAxis, kind: str) -> Markup:
     for value, label in labels:
         x, half = _MARGIN + axis.at(value) * room, _text_width(label) / 2
         parts.append(line(x, _BASE, x, _BASE + 3, "axis"))
+        # Labels at the ends stay inside the picture, and one that would touch its neighbour is left out.
         shifted = min(max(x, half), WIDTH - half)
         if ends[0] <= max(x - half, _MARGIN) and min(x + half, WIDTH - _MARGIN) <= ends[1]:
             parts.append(text_at(shifted, _BASE + 15, label, anchor="middle"))
@@ -129,7 +145,7 @@ def _extreme(value: float, kind: str) -> str:
 
 def _text_width(text: str) -> float:
     """Return about how wide a label is, in a font of 11 pixels."""
-    return 6.2 * len(text)
+    return 6.8 * len(text)
 
 
 def _columns(cells: Sequence[Cell]) -> Markup:
@@ -139,6 +155,7 @@ def _columns(cells: Sequence[Cell]) -> Markup:
     top = max(max(cell.reference, cell.live) for cell in cells) or 1.0
     parts = [line(_MARGIN, _BASE, WIDTH - _MARGIN, _BASE, "axis")]
     end = 0.0
+    # Both bars share a baseline and touch each other, and pairs do not: the eye compares within a pair.
     for at, cell in enumerate(cells):
         middle = _MARGIN + (at + 0.5) * room
         before, now = cell.reference / top * _PLOT, cell.live / top * _PLOT
@@ -147,7 +164,7 @@ def _columns(cells: Sequence[Cell]) -> Markup:
             rect(middle, _BASE - now, width, now, "live-bar"),
             tag("g", tag("title", _hint(cell)), rect(middle - room / 2, _TOP, room, _PLOT, "hit")),
         ]
-        label = shortened(cell.label, 9)
+        label = fitted(cell.label, 9)
         half = _text_width(label) / 2
         if middle - half >= end:
             parts.append(text_at(middle, _BASE + 15, label, anchor="middle"))
@@ -167,7 +184,7 @@ def _rows(cells: Sequence[Cell], y: float) -> tuple[Markup, float]:
             tag(
                 "text",
                 tag("title", _hint(cell)),
-                shortened(cell.label, _LABEL_LENGTH),
+                fitted(cell.label, _LABEL_LENGTH),
                 x=_LABEL - 8,
                 y=y + _BAR + 4,
                 text_anchor="end",

@@ -15,11 +15,13 @@ def number(value: float | None, digits: int = 4) -> str:
         return NO_VALUE
     size = abs(value)
     if size and not 1e-4 <= size < 1e9:
-        text = f"{value:.2e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+        digits_text, _, power = f"{value:.{digits - 1}e}".partition("e")
+        text = f"{digits_text.rstrip('0').rstrip('.') if '.' in digits_text else digits_text}e{int(power)}"
     elif size >= 1000:
         text = f"{value:,.0f}"
     else:
         text = f"{value:.{digits}g}"
+    # The sign of minus is as wide as a digit, so columns of numbers line up.
     return text.replace("-", "−")
 
 
@@ -45,6 +47,7 @@ def share(value: float | None) -> str:
     # What is not all of the rows must not be rounded to all of them.
     if 99.5 <= percent < 100:
         return "> 99.9 %" if percent > 99.9 else f"{percent:.1f} %"
+    # 9.96 would be rounded to three digits: 10.0.
     digits = 0 if percent >= 9.95 else 1 if percent >= 0.995 else 2
     return f"{percent:.{digits}f} %"
 
@@ -65,6 +68,7 @@ def distance(value: float | None) -> str:
 
 def one_in(times: float) -> str:
     """Return ``1 in 3,000``: `times` rounded down to one digit, so that "at most" stays true before it."""
+    # Rounded down, because fewer than one in 3,999 are fewer than one in 3,000, too.
     for unit, name in _MANY:
         if times >= unit:
             amount = math.floor(times / unit)
@@ -103,6 +107,7 @@ def span(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} min"
+    # Up to two days hours are what people compare: labels come after 26 h, a period is of 24 h.
     if minutes < 48 * 60:
         hours, rest = divmod(minutes, 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"

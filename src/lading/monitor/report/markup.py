@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from unicodedata import east_asian_width
 
 _VOID = frozenset({"br", "circle", "line", "meta", "path", "rect"})
 # The joiner of emoji and the unbreakable space: unlike other invisible characters they reorder nothing.
@@ -33,6 +34,7 @@ def tag(name: str, /, *children: str, **attributes: str | float | None) -> Marku
     parts = [name]
     for key, value in attributes.items():
         if value is not None:
+            # A tenth of a pixel is what can be seen; more digits would double the page.
             text = value if isinstance(value, str) else coordinate(value)
             parts.append(f'{key.rstrip("_").replace("_", "-")}="{escaped(text)}"')
     start = " ".join(parts)
@@ -57,6 +59,25 @@ def coordinate(value: float) -> str:
 def shortened(text: str, most: int) -> str:
     """Return `text`, cut off after `most` characters with an ellipsis if it is longer."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def fitted(text: str, most: int) -> str:
+    """Return `text` in the room of `most` letters: what is too long keeps its beginning and its end."""
+    if _width(text) <= most:
+        return text
+    # Categories often differ in their last letters only.
+    start = text[: most // 2]
+    while _width(start) > most // 2:
+        start = start[:-1]
+    end = text[-(most - most // 2 - 1) :]
+    while _width(end) > most - most // 2 - 1:
+        end = end[1:]
+    return f"{start}…{end}"
+
+
+def _width(text: str) -> int:
+    """Return the room of a text in letters; those of East Asia and emoji take two."""
+    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def name_element(text: str, most: int = 80) -> Markup:

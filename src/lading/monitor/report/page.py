@@ -54,7 +54,8 @@ def report_html(status: ModelStatus, *, now: float, generated_by: str) -> str:
     }
     contents = _contents(id for id, part in parts.items() if part)
     main = tag("main", _top(status, cards), contents, *parts.values(), _foot(status, now, generated_by))
-    title = f"{status.name}:{status.version} · {sentences.plain(sentences.verdict(status)[0])}"
+    # Of many open tabs, the title says which one to look at.
+    title = f"{sentences.title(status)} · {sentences.plain(sentences.verdict(status)[0])}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -68,6 +69,7 @@ def report_html(status: ModelStatus, *, now: float, generated_by: str) -> str:
 
 
 def _policy(style: str) -> str:
+    # Of the style alone: a name that got through as markup could load and run nothing.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'"
 
@@ -127,6 +129,7 @@ def _columns(
     if not columns:
         return Markup("")
     rest = sentences.ranked(status, [column for column in columns if column not in in_full])
+    # A column without live rows has no card: a chart of its reference would look like a chart of both.
     parts: list[str] = [
         tag("p", f"{figures.plural(len(columns), 'column')}. What alarms is first, then by PSI.")
     ]
@@ -174,6 +177,7 @@ def _short_row(status: ModelStatus, column: ColumnStatus) -> tuple[str, ...]:
 
 def _foot(status: ModelStatus, now: float, generated_by: str) -> Markup:
     text = f"Made at {figures.moment(now)} by {generated_by}."
+    # A page is read long after it was written, and forwarded.
     if now - status.until > _LATE_S:
         text += f" The period ended {figures.span(now - status.until)} before."
     return tag("footer", tag("p", joined([text]), class_="muted small"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lading.alarms import Alarm
 from lading.monitor.report import figures, sentences, timelines
 from lading.monitor.report.markup import Markup, joined, name_element, shortened, tag
-from lading.monitor.report.sentences import Name, Sentence
+from lading.monitor.report.sentences import ColumnName, Name, Sentence
 from lading.monitor.status import MetricPoint, MetricStatus, ModelStatus
 
 _NO_ANCHORS: Mapping[str, str] = {}
@@ -18,8 +18,9 @@ _CHARTS = (
     "written above it."
 )
 _DISTANCES = (
-    "Distances between the shares of both, 0 if they are alike. They measure how large a change is. They "
-    "grow when rows are few, so they raise no alarm: evidence does."
+    "Distances between the shares of both, 0 if they are alike. They measure how large a change is. Few "
+    "rows differ from any reference, so these raise no alarm: evidence does. Grey under a line of PSI over "
+    "time is what that many rows show on average if nothing has changed."
 )
 _EVIDENCE = (
     "How surprising the live rows are if nothing has changed. The stated rate of false alarms holds however "
@@ -37,7 +38,7 @@ def section(id: str, title: str, *children: str) -> Markup:
 
 
 def sentence_markup(sentence: Sentence, anchors: Mapping[str, str] = _NO_ANCHORS) -> Markup:
-    """Return a sentence with its names set apart from its words, as links if `anchors` have their ids."""
+    """Return a sentence with its names set apart from its words; columns link to their cards in `anchors`."""
     return joined(
         _name(piece, anchors) if isinstance(piece, Name) else _unbroken(piece) for piece in sentence
     )
@@ -45,7 +46,8 @@ def sentence_markup(sentence: Sentence, anchors: Mapping[str, str] = _NO_ANCHORS
 
 def _name(name: str, anchors: Mapping[str, str]) -> Markup:
     element = name_element(name, 60)
-    return tag("a", element, href=f"#{anchors[name]}") if name in anchors else element
+    is_link = isinstance(name, ColumnName) and name in anchors
+    return tag("a", element, href=f"#{anchors[name]}") if is_link else element
 
 
 def _unbroken(text: str) -> str:
@@ -70,6 +72,7 @@ def table(header: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> M
 def order_of_changes(status: ModelStatus, anchors: Mapping[str, str]) -> Markup:
     """Return everything that alarms in the order in which it began; nothing if there are fewer than two."""
     alarming = sentences.findings(status)
+    # A single finding is in the verdict, word for word.
     if len(alarming) < 2:
         return Markup("")
     items = []
@@ -104,7 +107,9 @@ def alarm_section(status: ModelStatus) -> Markup:
 
 def _alarm_row(alarm: Alarm) -> list[str]:
     kind = sentences.ALARM_NOUNS.get(alarm.kind, alarm.kind)
+    # Alarms about all of the rows are called like what they are about.
     about = [kind, *([": ", name_element(alarm.subject, 40)] if alarm.subject not in ("", kind) else [])]
+    text = alarm.text.removeprefix(f"`{alarm.subject}` ")
     notes = [f"raised {figures.short_moment(alarm.raised_at)}"]
     if alarm.release:
         notes.append(f"release {alarm.release}")
@@ -119,7 +124,7 @@ def _alarm_row(alarm: Alarm) -> list[str]:
                     *about,
                     class_="alarm" if alarm.is_open else "what",
                 ),
-                tag("span", sentence_markup(sentences.sentence_of(alarm.text[:400])), class_="under"),
+                tag("span", sentence_markup(sentences.sentence_of(text[:400])), class_="under"),
                 tag("span", ", ".join(notes), class_="under muted"),
             ]
         ),
@@ -130,6 +135,7 @@ def _alarm_row(alarm: Alarm) -> list[str]:
 
 def _time(unix_s: float) -> str:
     """Return a time that may be broken before the time of the day, and nowhere else."""
+    # On a phone, a time that is broken after the number of the day is hard to read.
     day, _, time = figures.short_moment(unix_s).rpartition(" ")
     return f"{day.replace(' ', chr(160))} {time}"
 
@@ -143,6 +149,7 @@ def metric_section(status: ModelStatus) -> Markup:
         for at, metric in enumerate(status.metrics)
         if not metric.slice
     ]
+    # With labels and without are not on one axis: their intervals mean different things.
     for kind in dict.fromkeys(metric.kind for metric in status.metrics):
         slices = [metric for metric in status.metrics if metric.kind == kind and metric.slice]
         if slices:
@@ -226,6 +233,7 @@ def check_section(status: ModelStatus) -> Markup:
             name_element(check.column, 60),
             tag("bdi", shortened(check.rule, 60)),
             figures.count(check.failures),
+            # Checks look at every row, not only at those that are counted.
             figures.share(check.failures / status.seen) if status.seen else figures.NO_VALUE,
         )
         for check in ordered[:_MOST_CHECKS]
@@ -247,7 +255,7 @@ def reading_section(status: ModelStatus) -> Markup:
         ),
         ("PSI, Jensen–Shannon", _DISTANCES),
         ("Evidence", _EVIDENCE),
-        ("Alarms", sentences.false_alarms(status)),
+        *((("Alarms", sentences.false_alarms(status)),) if status.columns else ()),
     )
     body = [part for term, text in terms for part in (tag("dt", term), tag("dd", text))]
     return section("reading", "How to read this page", tag("dl", *body, class_="terms"))

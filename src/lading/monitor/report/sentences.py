@@ -15,6 +15,7 @@ from lading.monitor.report.cells import largest_difference
 from lading.monitor.status import ColumnStatus, MetricStatus, ModelStatus
 
 _OF_COLUMNS = ("drift", "missing")
+_LONGEST_TEXT = 300
 _METRICS = ("accuracy", "estimated accuracy")
 _MOST_NAMED = 3
 NOTHING_ALARMS = "Nothing alarms."
@@ -33,6 +34,12 @@ class Name(str):
     __slots__ = ()
 
 
+class ColumnName(Name):
+    """The name of a column that a sentence is about, not of a category or slice that is called alike."""
+
+    __slots__ = ()
+
+
 Sentence = tuple[str, ...]
 """A sentence in pieces, so that a page can set names apart from words: those that are a `Name`."""
 
@@ -40,6 +47,7 @@ Sentence = tuple[str, ...]
 def sentence_of(text: str) -> Sentence:
     """Return a text with names in backticks, such as that of an alarm, as a sentence."""
     pieces = text.replace(" -> ", " → ").split("`")
+    # An odd number of backticks: some of them are no quotes.
     if len(pieces) % 2 == 0:
         return ("`".join(pieces),)
     return tuple(Name(piece) if at % 2 else piece for at, piece in enumerate(pieces) if piece)
@@ -63,6 +71,7 @@ class Finding:
 
 def findings(status: ModelStatus) -> list[Finding]:
     """Return everything that alarms, what changed first at the beginning; unknown beginnings come last."""
+    # A column and its alarm are one finding, so that nothing is counted twice.
     everything = [
         *(_of_column(status, column) for column in status.columns if is_alarming(status, column)),
         *(_of_metric(status, metric) for metric in status.metrics if metric_alarms(status, metric)),
@@ -84,7 +93,7 @@ def metric_alarms(status: ModelStatus, metric: MetricStatus) -> bool:
 def _of_column(status: ModelStatus, column: ColumnStatus) -> Finding:
     alarm = _column_alarm(status, column)
     change = column.change or (alarm.text.removeprefix(f"`{column.name}` ") if alarm else "")
-    return Finding("column", column.name, change, *_beginning(status, column.began_at, alarm))
+    return Finding("column", column.name, change[:_LONGEST_TEXT], *_beginning(status, column.began_at, alarm))
 
 
 def _of_metric(status: ModelStatus, metric: MetricStatus) -> Finding:
@@ -93,7 +102,7 @@ def _of_metric(status: ModelStatus, metric: MetricStatus) -> Finding:
 
 
 def _of_alarm(alarm: Alarm) -> Finding:
-    return Finding(alarm.kind, alarm.subject, alarm.text, alarm.began_at, alarm.release)
+    return Finding(alarm.kind, alarm.subject, alarm.text[:_LONGEST_TEXT], alarm.began_at, alarm.release)
 
 
 def _others(status: ModelStatus) -> list[Alarm]:
@@ -132,6 +141,7 @@ def _first_alarm(status: ModelStatus, subjects: set[tuple[str, str]]) -> Alarm |
 
 
 def _beginning(status: ModelStatus, began_at: float | None, alarm: Alarm | None) -> tuple[float | None, int]:
+    # The release that an alarm names is the one with which the change came, which may be over by now.
     if alarm is None:
         return began_at, status.release
     return alarm.began_at if began_at is None else began_at, alarm.release
@@ -153,6 +163,7 @@ def verdict(status: ModelStatus) -> list[Sentence]:
     sentences: list[Sentence] = []
     if not known_columns(status) and not status.metrics and not alarming:
         return [(f"Nothing is known of this period: {_why_nothing(status)}.",)]
+    # "Nothing alarms" and "nothing is known" are different answers.
     if not alarming:
         sentences.append((_no_alarm(status),))
     columns = [finding for finding in alarming if finding.kind == "column"]
@@ -181,7 +192,8 @@ def _no_alarm(status: ModelStatus) -> str:
 
 
 def _why_nothing(status: ModelStatus) -> str:
-    if not status.reference:
+    # Without a digest, no version answered.
+    if status.digest and not status.reference:
         return "the bundle has no profile to compare live rows with"
     return "no live rows were counted"
 
@@ -203,6 +215,7 @@ def _columns(status: ModelStatus) -> str:
 
 def _first(alarming: Sequence[Finding]) -> Sentence:
     """Return which of the findings began first; several may have begun in the same window."""
+    # Windows are minutes long: whatever broke at once is dated alike.
     earliest = [finding for finding in alarming if finding.began_at == alarming[0].began_at]
     if len(alarming) == 1:
         if alarming[0].kind != "column":
@@ -229,7 +242,7 @@ def _first(alarming: Sequence[Finding]) -> Sentence:
 def subject(finding: Finding) -> Sentence:
     """Return what a finding is about: a column, a metric and its slice, or the input checks."""
     if finding.kind == "column":
-        return (Name(finding.subject),)
+        return (ColumnName(finding.subject),)
     if finding.kind in _METRICS:
         return (finding.kind, " where ", Name(finding.subject)) if finding.subject else (finding.kind,)
     noun = ALARM_NOUNS.get(finding.kind, finding.kind)
@@ -296,7 +309,7 @@ def metric_basis(metric: MetricStatus) -> str:
 
 def unknowns(status: ModelStatus) -> list[Sentence]:
     """Return what cannot be said, and of which columns nothing is known."""
-    sentences: list[Sentence] = [(_end(text),) for text in status.unknown]
+    sentences = [_capitalised(sentence_of(_end(text[:_LONGEST_TEXT]))) for text in status.unknown]
     missing = unknown_columns(status)
     if missing and status.reference:
         names = _listed([(Name(column.name),) for column in missing[:10]], last=", ")
@@ -307,6 +320,7 @@ def unknowns(status: ModelStatus) -> list[Sentence]:
     elif status.reference and status.reference_rows < _WEAK_REFERENCE_ROWS and not status.unknown:
         few = f"The reference is only {figures.plural(status.reference_rows, 'row')}"
         sentences.append((f"{few}: it shows large changes, and small ones stay unknown.",))
+    # Not a fault, but a share of the rows does not show what happens to one row in a million.
     if status.seen > status.rows:
         left_out, seen = figures.count(status.seen - status.rows), figures.plural(status.seen, "row")
         text = f"{left_out} of {seen} were not counted; those that were are a random share."
@@ -318,10 +332,15 @@ def comparison(status: ModelStatus) -> str:
     """Return what live rows are compared with."""
     rows = figures.plural(status.reference_rows, "row")
     return {
-        "": "nothing: the bundle has no profile",
+        "": "nothing: the bundle has no profile" if status.digest else "nothing",
         "golden samples": f"the golden samples of the bundle, {rows}: a weak reference",
         "log": f"logged requests, {rows}",
     }.get(status.reference, f"{status.reference} of {rows}")
+
+
+def title(status: ModelStatus) -> str:
+    """Return the model with its version, if that is known."""
+    return f"{status.name}:{status.version}" if status.version else status.name
 
 
 def period(status: ModelStatus) -> str:
@@ -355,7 +374,8 @@ def evidence(column: ColumnStatus) -> str:
     # By Ville's inequality, an unchanged column ever reaches an e-value of x with a chance of 1/x at most.
     times = math.exp(min(column.log_e, 50.0))
     if times < 3:
-        return "No evidence of a change."
+        return "No evidence of a change so far."
+    # Beyond this, the exponent says no more to people.
     if times >= 1e9:
         return "Overwhelming evidence: fewer than 1 in a billion unchanged columns would ever show as much."
     word = "Weak" if times < 20 else "Some" if times < 1000 else "Strong"
@@ -369,9 +389,8 @@ def description(column: ColumnStatus) -> str:
         f"The largest difference is in {cell.label[:80]}: {figures.share(cell.reference)} of the "
         f"reference, {figures.share(cell.live)} of live rows."
     )
-    return (
-        f"{column.change[:1].upper()}{_end(column.change[1:])} {difference}" if column.change else difference
-    )
+    change = column.change[:_LONGEST_TEXT]
+    return f"{change[:1].upper()}{_end(change[1:])} {difference}" if change else difference
 
 
 def ranked(status: ModelStatus, columns: Iterable[ColumnStatus]) -> list[ColumnStatus]:

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from lading.monitor.distances import expected_psi
 from lading.monitor.report import axes, figures
 from lading.monitor.report.distributions import WIDTH
-from lading.monitor.report.markup import Markup, joined, line, path, picture, rect, shortened, tag, text_at
+from lading.monitor.report.markup import (
+    Markup,
+    fitted,
+    joined,
+    line,
+    path,
+    picture,
+    rect,
+    shortened,
+    tag,
+    text_at,
+)
 from lading.monitor.status import ColumnPoint, ColumnStatus, MetricPoint, MetricStatus
 
 _LEFT, _RIGHT = 8.0, WIDTH - 8.0
@@ -15,7 +27,7 @@ _SPARK_TOP, _SPARK_BASE = 18.0, 58.0
 _BAND_LEFT, _BAND_TOP, _BAND_BASE = 40.0, 10.0, 120.0
 _LEAST_PSI = 0.1
 _ROW = 24.0
-_LABEL = 118.0
+_LABEL = 126.0
 _VALUES = 48.0
 
 Point = TypeVar("Point", ColumnPoint, MetricPoint)
@@ -27,6 +39,7 @@ class _Period(NamedTuple):
     left: float
 
     def x(self, at: float) -> float:
+        # What began before the period is marked at its start.
         length = max(self.until - self.since, 1.0)
         return self.left + min(max((at - self.since) / length, 0.0), 1.0) * (_RIGHT - self.left)
 
@@ -42,25 +55,33 @@ class _Period(NamedTuple):
 
 
 def psi_timeline(column: ColumnStatus, period: tuple[float, float], *, id: str) -> Markup:
-    """Return PSI over the period, with a mark where the drift began; parts without rows are gaps."""
+    """Return PSI over the period beside what its rows show without drift, and a mark where the drift began.
+
+    Parts without rows are gaps.
+    """
     when = _Period(*period, _LEFT)
+    # On an axis up to the largest value, the noise of an unchanged column would look like mountains.
     top = max([_LEAST_PSI, *(point.psi for point in column.history if point.rows)])
     parts = [when.axis(_SPARK_BASE, 4)]
     for run in _runs(column.history):
         points = [(when.x(_middle(point)), _height(point.psi, 0, top)) for point in run]
-        parts += [
-            path(
-                [(points[0][0], _SPARK_BASE), *points, (points[-1][0], _SPARK_BASE)],
-                "spark-area",
-                closed=True,
-            ),
-            *_trace(points, "live"),
-        ]
+        # Few rows differ from any reference: without this, a quiet night would look like drift.
+        expected = [(when.x(_middle(point)), _height(_expected(column, point), 0, top)) for point in run]
+        parts += [_area(points, "spark-area"), _area(expected, "expected"), *_trace(points, "live")]
     parts.append(text_at(_LEFT, 11, f"PSI, up to {figures.distance(top)}", class_="muted-text"))
     if column.began_at is not None:
         parts.append(_mark(when.x(column.began_at), f"began {figures.short_moment(column.began_at)}"))
     title = f"PSI of {shortened(column.name, 80)} over time"
     return picture(WIDTH, _SPARK_BASE + 20, title, _psi_description(column), id=id, body=joined(parts))
+
+
+def _expected(column: ColumnStatus, point: ColumnPoint) -> float:
+    return expected_psi(column.reference, point.rows) if sum(column.reference) else 0.0
+
+
+def _area(points: Sequence[tuple[float, float]], class_: str) -> Markup:
+    """Return the area between points and the baseline of a small chart."""
+    return path([(points[0][0], _SPARK_BASE), *points, (points[-1][0], _SPARK_BASE)], class_, closed=True)
 
 
 def _psi_description(column: ColumnStatus) -> str:
@@ -72,11 +93,12 @@ def _psi_description(column: ColumnStatus) -> str:
 
 
 def _height(value: float, low: float, high: float) -> float:
-    return _SPARK_BASE - (value - low) / (high - low) * (_SPARK_BASE - _SPARK_TOP)
+    return _SPARK_BASE - min((value - low) / (high - low), 1.0) * (_SPARK_BASE - _SPARK_TOP)
 
 
 def _mark(x: float, label: str) -> Markup:
     # The label is on the side that has room for it.
+    # It is below the name of the axis where both would be in one place.
     anchor, at = ("start", x + 5) if x < WIDTH * 0.62 else ("end", x - 5)
     near = 11.0 if x > 130 or anchor == "end" else 26.0
     return joined(
@@ -107,6 +129,7 @@ def metric_timeline(metric: MetricStatus, period: tuple[float, float], *, id: st
         xs = [when.x(_middle(point)) for point in run]
         upper = [(x, y(point.upper)) for x, point in zip(xs, run, strict=True)]
         lower = [(x, y(point.lower)) for x, point in zip(xs, run, strict=True)]
+        # An area of a single point has no width.
         if len(run) == 1:
             parts.append(line(*upper[0], *lower[0], "whisker"))
         else:
@@ -132,6 +155,7 @@ def _metric_description(metric: MetricStatus) -> str:
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """Return the range of an axis of shares around `values`, with a little room."""
     low, high = min(values, default=0.0), max(values, default=1.0)
+    # A metric that never changed still needs an axis of some length.
     room = max(0.08 * (high - low), 0.005)
     return max(low - room, 0.0), min(high + room, 1.0 + room / 2)
 
@@ -154,7 +178,7 @@ def slice_intervals(metrics: Sequence[MetricStatus], alarming: Collection[str], 
     for at, metric in enumerate(metrics):
         y = at * _ROW + _ROW / 2 + 2
         tone = " alarm" if metric.slice in alarming else ""
-        label = ("▲ " if metric.slice in alarming else "") + shortened(metric.slice or "all rows", 17)
+        label = ("▲ " if metric.slice in alarming else "") + fitted(metric.slice or "all rows", 16)
         parts += [
             text_at(_LABEL - 8, y + 4, label, anchor="end", class_=f"label{tone}"),
             line(x(metric.lower), y, x(metric.upper), y, f"whisker{tone}"),
