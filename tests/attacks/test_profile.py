@@ -195,9 +195,10 @@ def test_a_profile_of_16_mib_is_refused_in_seconds(bundle, profile):
     tree["inputs"] = tree["inputs"][:1] * (15 * 2**20 // len(json.dumps(tree["inputs"][0])))
     data = dump(tree)
     assert 8 * 2**20 < len(data) < 16 * 2**20
-    began = time.perf_counter()
+    # Of this process alone: it takes one second of it, whatever else runs here.
+    began = time.process_time()
     refused(bundle, data, ManifestInvalid, "$.inputs[1]")
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 10
 
 
 def test_a_changed_profile_is_not_the_one_that_was_checked(bundle):

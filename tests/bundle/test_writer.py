@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from lading.bundle import (
+    Bundle,
     Samples,
+    add_profile,
     unpack_tar,
     write_bundle,
 )
@@ -241,3 +243,23 @@ def test_the_bytes_of_a_bundle_never_change(tmp_path):
     assert (
         tar_of(bundle)[0].digest == "sha256:c2c8a86de1d99ad6bde38dd86d22617e0267640233aa02938d863eed76d561f5"
     )
+
+
+def test_a_profile_is_added_to_a_bundle_without_copying_its_model(tmp_path):
+    bundle = linear_bundle(tmp_path / "iris.bundle")
+    inode = bundle.model_path.stat().st_ino
+    profile = b'{"inputs":[],"rows":3,"source":"log"}'
+    whole = add_profile(bundle, profile)
+    assert whole == Bundle.open(bundle.path)
+    assert whole.manifest.format == 2
+    assert (whole.path / "profile.json").read_bytes() == profile
+    assert whole.model_path.stat().st_ino == inode
+    assert whole.digest != bundle.digest
+    assert {path.name for path in tmp_path.iterdir()} == {"iris.bundle"}
+
+
+def test_a_profile_that_breaks_a_rule_leaves_nothing(tmp_path):
+    bundle = linear_bundle(tmp_path / "iris.bundle")
+    with pytest.raises(ManifestInvalid, match=r"profile\.json"):
+        add_profile(bundle, b'{"inputs":[],"rows":-3,"source":"log"}')
+    assert list(tmp_path.iterdir()) == []

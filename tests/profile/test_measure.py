@@ -207,10 +207,26 @@ def test_batches_have_the_profile_of_all_rows_at_once():
     whole = measure(signature, {"x": x}).inputs[0]
     parts = [Batch({"x": x[at : at + 137]}) for at in range(0, 3000, 137)]
     column = measure_batches(signature, lambda: parts, 3000).inputs[0]
+    assert measure_batches(signature, lambda: iter(parts)).inputs[0] == column
     assert column.bounds == whole.bounds
     assert column.counts == whole.counts
     assert column.mean == pytest.approx(whole.mean)
     assert column.deviation == pytest.approx(whole.deviation)
+
+
+def test_requests_that_failed_have_inputs_and_no_outputs():
+    x = np.random.default_rng(0).normal(size=300).astype(np.float32)
+    known = Tensor(name="x", dtype="float32", shape=("batch",))
+    signature = Signature((known,), (Tensor(name="y", dtype="float32", shape=("batch",)),))
+    parts = [
+        Batch({"x": x[:100]}, {"y": x[:100]}),
+        Batch({"x": x[100:200]}),
+        Batch({"x": x[200:]}, {"y": x[200:]}),
+    ]
+    profile = measure_batches(signature, lambda: parts, source="log")
+    assert profile.rows == profile.inputs[0].rows == 300
+    assert profile.outputs[0].rows == 200
+    assert list(broken_rules(profile, signature)) == []
 
 
 def test_bounds_of_very_many_rows_are_drawn_evenly_and_all_rows_counted(monkeypatch):

@@ -17,7 +17,7 @@ from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.open import open_model, open_texts
 from lading.convert.torch_sizes import OpenAxes
 from lading.errors import InvalidSetting
-from lading.pack.arguments import read_batch_axis, read_metrics, read_open_axes, read_tolerance, require
+from lading.pack.arguments import read_axes, read_metrics, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
 from lading.pack.destination import move_into_place, writing_place
@@ -81,22 +81,16 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 
     `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
     SavedModel or of what a booster saved, a class, function or object that predicts, ``module:object``, or
-    ``mlflow:PATH``, the folder of a model that MLflow saved, whose input example `samples` replace.
-    `samples` are rows like those of training: an array, a data frame, a mapping of arrays, or a file.
-    `reference` is the training data itself, in any form of samples, `reference_labels` the label of each of
-    its rows or the name of its column with them: the bundle keeps its profile, statistics of columns and of
-    what the model answers to them, by default those of the samples; ``profile=False`` keeps none.
-    `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
-    `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
-    axis 0 (``"none"``, or by input), `open_axes` further open sizes. `on_note` gets notes, `on_step` steps.
+    ``mlflow:PATH``. `samples` are rows like those of training: an array, data frame, mapping of arrays or
+    file. So is `reference`, the training data of the profile, with its labels or their column; without it
+    the samples are. `labels` are display names, by class value or in class order. `overwrite` replaces a
+    bundle once the new one holds. `batch_axis` says where rows are, `open_axes` further open sizes.
 
     Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
-    dtypes that it would have as ONNX), in an environment of its `requirements`, by default the packages that
-    it imported at the versions here, built from the folder `wheels` or pip's index. `files` are what its
-    `load` reads, `code` further modules, `trust_types` types of others in it; `allow_pickle` reads and stores
-    pickles. `steps` is a `lading.Model` with `preprocess` and `postprocess` around a `model` that becomes
-    ONNX. With its `tokenizer` a model of transformers takes texts, as a pipeline or a folder of both does;
-    `pooling` and `normalize` are for encoders. Raises `ConversionError`, `UsageError`, `DestinationExists`.
+    dtypes that it would have as ONNX), in an environment of its `requirements`, by default what it imported,
+    at the versions here, from `wheels` or pip's index. `files` are what its `load` reads, `code` further
+    modules, `trust_types` types of others in it. `steps` is a `lading.Model` around a `model` that becomes
+    ONNX, `tokenizer` that of transformers. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
     place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
@@ -106,9 +100,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports, known)
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
-    axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
     texts = Texts(load_model(tokenizer), pooling, normalize)
-    way = _Way(runtime, steps, own, environment, axes, labels, texts)
+    way = _Way(runtime, steps, own, environment, read_axes(batch_axis, open_axes), labels, texts)
     return move_into_place(_pack(model, samples, facts, place, way), dest)
 
 

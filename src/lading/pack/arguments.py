@@ -36,6 +36,14 @@ def read_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     return {str(name): float(value) for name, value in metrics.items()}
 
 
+def read_axes(
+    batch_axis: Mapping[str, int | None] | str | Sequence[str],
+    open_axes: Mapping[str, int | Sequence[int] | Mapping[int, str]] | str | Sequence[str],
+) -> tuple[BatchAxis, OpenAxes]:
+    """Return the axis of rows, and the open axes, by input."""
+    return read_batch_axis(batch_axis), read_open_axes(open_axes)
+
+
 def read_batch_axis(axes: Mapping[str, int | None] | str | Sequence[str]) -> BatchAxis:
     """Return the axis of rows by input, from a mapping or from texts as on the command line."""
     if not isinstance(axes, Mapping):

@@ -70,13 +70,19 @@ def measure(
 
 
 def measure_batches(
-    signature: Signature, batches: Callable[[], Iterable[Batch]], rows: int, *, source: Source = "reference"
+    signature: Signature,
+    batches: Callable[[], Iterable[Batch]],
+    rows: int = 0,
+    *,
+    source: Source = "reference",
 ) -> Profile:
     """Return the profile of about `rows` rows that come in batches; `batches` is called twice.
 
     The first time, every so many-th row is kept of each column to choose its cells by; the second time all
-    rows are counted. All batches have the same tensors.
+    rows are counted. If it is not known how many there are, such as in a log, they are counted before, in a
+    third pass. A batch may lack tensors: a request that failed has no outputs.
     """
+    rows = rows or sum(_rows(signature, batch) for batch in batches())
     ins, outs = all_sources(signature)
     tensors = {tensor.name: tensor for tensor in signature.inputs}, {t.name: t for t in signature.outputs}
     drawn: dict[tuple[int, Column], list[Array]] = {}

@@ -108,3 +108,43 @@ def hints_in(tree):
             named = getattr(node.targets[0], "id", None)
         if named == "hint":
             yield node.value
+
+
+def test_reference_data_and_their_labels_are_measured(lading, tmp_path):
+    (tmp_path / "fitted.py").write_text(
+        "import numpy as np\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "X = np.random.default_rng(0).normal(size=(60, 2))\n"
+        "model = LogisticRegression().fit(X, X[:, 0] > 0)\n"
+    )
+    rows = "".join(f"{at / 7 - 4},{at % 5},{at / 7 - 4 > 0}\n" for at in range(56))
+    (tmp_path / "train.csv").write_text(f"a,b,y\n{rows}")
+    (tmp_path / "rows.csv").write_text("a,b\n" + "1,2\n3,4\n" * 8)
+    options = ("--samples", "rows.csv", "--reference", "train.csv", "--reference-labels", "y")
+    code, _, stderr = lading("pack", "fitted:model", *FACTS, *options)
+    assert code == 0, stderr
+    assert "profile: 56 rows of reference data, accuracy 0." in stderr
+    _, stdout, _ = lading("inspect", "iris.bundle")
+    assert "56 rows of reference data" in stdout
+    document = json.loads(lading("inspect", "iris.bundle", "--json")[1])
+    assert document["profile"]["labelled"] == 56
+    code, _, stderr = lading("pack", "fitted:model", *FACTS, *options[:2], "--no-profile", "-o", "second")
+    assert code == 0
+    assert "profile" not in stderr
+    assert "profile" not in json.loads(lading("inspect", "second", "--json")[1])
+    code, stdout, stderr = lading("pack", "fitted:model", *FACTS, *options[:5], "z", "-o", "third")
+    assert code == 2
+    assert "a column of reference `train.csv`: `a`, `b`, `y`, found `z`" in stderr
+
+
+def test_a_difference_of_profiles_is_shown(lading, tmp_path):
+    rows = [[5.1 + at % 7 / 10, 3.5, 1.4 + at / 40, 0.2] for at in range(100)]
+    for name, times in (("first", 1), ("second", 3)):
+        (tmp_path / f"{name}.json").write_text(json.dumps([[x * times for x in row] for row in rows]))
+        options = ("--samples", "first.json", "--reference", f"{name}.json", "-o", name)
+        assert lading("pack", MODEL, *FACTS, *options)[0] == 0
+    _, stdout, stderr = lading("diff", "first", "second")
+    assert re.search(r"input `\w+\[0\]`, 100 % of rows", stdout)
+    assert "state the same; they were measured on other data" in stderr
+    document = json.loads(lading("diff", "first", "second", "--json")[1])
+    assert document["columns"][0]["shift"] == 1.0
