@@ -17,6 +17,7 @@ from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.open import open_model, open_texts
 from lading.convert.torch_sizes import OpenAxes
 from lading.errors import InvalidSetting
+from lading.input_checks.stated_rules import read_checks
 from lading.pack.arguments import read_batch_axis, read_metrics, read_open_axes, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
@@ -51,6 +52,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     reference: Any = None,
     reference_labels: Any = None,
     profile: bool = True,
+    checks: str | Path | Mapping[str, Mapping[str, Any]] | None = None,
     owner: str = "",
     purpose: str = "",
     labels: Labels | None = None,
@@ -86,6 +88,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     `reference` is the training data itself, in any form of samples, `reference_labels` the label of each of
     its rows or the name of its column with them: the bundle keeps its profile, statistics of columns and of
     what the model answers to them, by default those of the samples; ``profile=False`` keeps none.
+    `checks` states by column what requests have to be (``{"age": {"minimum": 0}}``, or a file of TOML).
     `labels` are display names, by class value or in class order. ``golden="synthetic"`` stores no sample.
     `overwrite` replaces a bundle at `to` once the new one holds. `batch_axis` says where rows are if not on
     axis 0 (``"none"``, or by input), `open_axes` further open sizes. `on_note` gets notes, `on_step` steps.
@@ -104,6 +107,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     reports = (on_note or _ignore, on_step or _ignore)
     known = read_reference(reference, reference_labels, wanted=profile)
     facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports, known)
+    if checks is not None:
+        facts = replace(facts, checks=read_checks(Path(checks) if isinstance(checks, str) else checks))
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     axes = (read_batch_axis(batch_axis), read_open_axes(open_axes))
