@@ -5,7 +5,7 @@
 
 Requests are rows of a mixed frame that is drawn here, or of the breast cancer data that scikit-learn ships,
 cast by the signature, checked by the rules of the reference's profile, and counted for the monitor's drift
-test, 200 rows an hour, after fifty hours without a change. The last row of a table is the unchanged data, in
+test, 200 rows an hour, after a week without a change. The last row of a table is the unchanged data, in
 which nothing may be found.
 """
 
@@ -38,7 +38,8 @@ from lading.signature import Signature, Tensor
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "input-checks.md"
 COMMAND = "python scripts/anomalies_table.py"
 SEED = 20261130
-REFERENCE_ROWS, LIVE_ROWS, WINDOW_ROWS, HOUR_S = 2000, 10_000, 200, 3600.0
+REFERENCE_ROWS, WINDOW_ROWS, HOUR_S = 2000, 200, 3600.0
+CALM_ROWS, LIVE_ROWS = 7 * 24 * WINDOW_ROWS, 10_000
 TRIALS = 5
 NOW = 1_796_000_000.0  # 2026-11-30
 DAY_S = 86_400
@@ -117,6 +118,8 @@ def sets(name: str, value: Callable[[Any], Any], share: float = 1.0) -> Change:
 
 
 def swaps(name: str, other: str) -> Change:
+    """Return what gives two columns each other's values."""
+
     def change(row: Row, _: np.random.Generator) -> None:
         row[name], row[other] = row[other], row[name]
 
@@ -141,7 +144,7 @@ def _garbled(text: str) -> str:
 
 DUPLICATES = "each row sent three times"
 ANOMALIES: dict[str, Change] = {
-    "a number as text, `\"44\"`": sets("age", str),
+    'a number as text, `"44"`': sets("age", str),
     "a fraction in a column of integers": sets("age", lambda value: value + 0.5),
     "a fraction in a float column of whole numbers": sets("rooms", lambda value: value + 0.5),
     "a missing number where none ever was": sets("income", lambda _: None),
@@ -267,10 +270,10 @@ class Finder:
         return windows
 
 
-def mixed_finder(seed: int, rows: int = LIVE_ROWS) -> tuple[Finder, list[Row]]:
+def mixed_finder(seed: int, rows: int = LIVE_ROWS, calm: int = CALM_ROWS) -> tuple[Finder, list[Row]]:
     """Return what looks at the mixed frame, and rows that nothing has been done to."""
     rng = np.random.default_rng(seed)
-    reference, before = (MIXED.cast_rows(mixed_rows(rng, size)) for size in (REFERENCE_ROWS, rows))
+    reference, before = (MIXED.cast_rows(mixed_rows(rng, size)) for size in (REFERENCE_ROWS, calm))
     unchanged = mixed_rows(rng, rows)
     profile = measure(MIXED, reference)
     return Finder(MIXED, profile, before, MIXED.cast_rows(unchanged), STATED), unchanged
@@ -304,6 +307,7 @@ def _is_refused(signature: Signature, row: Row) -> bool:
 
 
 def mixed_table() -> Iterator[str]:
+    """Return the lines of the table of the mixed frame."""
     finder, unchanged = mixed_finder(SEED)
     yield "| anomaly | signature refuses | checks find | by | drift alarms after | in |"
     yield "|---|---|---|---|---|---|"
@@ -348,11 +352,11 @@ NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
 }
 """Changes of one column of numbers."""
 
-NUMBER_ROWS = 3000
+NUMBER_ROWS = 6000
 
 
 def numbers_table() -> Iterator[str]:
-    """Return the rows for breast cancer data, in which each of 30 columns is changed by itself."""
+    """Return the lines of the table of the breast cancer data: each of 30 columns is changed by itself."""
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer()
@@ -362,7 +366,8 @@ def numbers_table() -> Iterator[str]:
         outputs=MIXED.outputs,
     )
     rng = np.random.default_rng(SEED)
-    reference, before, live = (data.data[rng.integers(0, len(data.data), NUMBER_ROWS)] for _ in range(3))
+    sizes = (REFERENCE_ROWS, CALM_ROWS, NUMBER_ROWS)
+    reference, before, live = (data.data[rng.integers(0, len(data.data), size)] for size in sizes)
     profile = measure(signature, {"x": reference.astype(np.float32)})
     plain = live.astype(np.float32)
     finder = Finder(signature, profile, {"x": before.astype(np.float32)}, {"x": plain})
@@ -398,13 +403,14 @@ def _machine() -> str:
 
 
 def main() -> int:
+    """Measure, then print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--print", action="store_true", dest="prints")
     options = parser.parse_args()
     tables = {"mixed": mixed_table(), "numbers": numbers_table()}
+    written = {name: "\n".join([*lines, "", f"Measured by {_machine()}."]) for name, lines in tables.items()}
     page = PAGE.read_text() if not options.prints else ""
-    for name, lines in tables.items():
-        text = "\n".join([*lines, "", f"Measured by {_machine()}."])
+    for name, text in written.items():
         if options.prints:
             print(text, end="\n\n", flush=True)
             continue
