@@ -264,6 +264,10 @@ def test_a_pickle_is_what_the_manifest_has_to_name(python, name):
         {"input": X, "column": "a", "at_most": "c"},
         {"input": X, "minimum": 2.0, "maximum": 1.0},
         {"input": X, "pattern": "("},
+        {"input": X, "pattern": "a"},
+        {"input": X, "allowed": ["a"]},
+        {"input": X, "at_most": "b"},
+        {"input": X, "ignore": ["all"]},
     ],
 )
 def test_checks_that_cannot_be_made_are_refused(python, check):
@@ -301,7 +305,16 @@ def test_lineage_and_slices_outside_their_rules_are_refused(python, changes, whe
 def test_what_follows_the_rules_of_format_2_is_read(python):
     stating(
         python,
-        checks=[{"allowed": [1.0, "x"], "at_most": "b", "column": "a", "input": X, "missing": False}],
+        checks=[
+            {
+                "allowed": [1.0, 2.0],
+                "ignore": ["range"],
+                "at_most": "b",
+                "column": "a",
+                "input": X,
+                "missing": False,
+            }
+        ],
         features={"a": {"column": "c", "default": 0.5, "key": "k", "max_age_s": 60.0, "table": "t"}},
         lineage={"code_commit": 40 * "0", "data": "sha256:" + 64 * "0", "training_run": "run 7"},
         slices=["a", X],

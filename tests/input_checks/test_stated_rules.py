@@ -1,4 +1,4 @@
-"""Checks that people state: read from TOML, checked against the signature, joined with those of the profile."""
+"""Checks that people state: read from TOML, checked against the signature, joined with a profile's."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_a_file_states_checks_by_column(tmp_path):
     pattern = "[A-Z].*"
     ignore = ["set"]
     """
-    assert read_checks(written(tmp_path, text), FRAME) == (
+    assert read_checks(written(tmp_path, text))(FRAME) == (
         Check(input="age", minimum=18.0, maximum=99.5, at_most="limit", missing=False),
         Check(input="city", allowed=("Oslo", "Seoul"), pattern="[A-Z].*", ignore=("set",)),
     )
-    assert read_checks({"income": {"minimum": 0}}, MATRIX) == (
+    assert read_checks({"income": {"minimum": 0}})(MATRIX) == (
         Check(input="x", column="income", minimum=0.0),
     )
 
@@ -80,13 +80,13 @@ def test_a_file_states_checks_by_column(tmp_path):
 )
 def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path, text, message):
     with pytest.raises(InvalidSetting, match=message) as refused:
-        read_checks(written(tmp_path, text), FRAME)
+        read_checks(written(tmp_path, text))(FRAME)
     assert str(tmp_path / "checks.toml") in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InvalidSetting, match="expected a file of checks"):
-        read_checks(tmp_path / "none.toml", FRAME)
+        read_checks(tmp_path / "none.toml")
 
 
 def test_stated_checks_replace_those_of_the_profile_by_column_and_kind():

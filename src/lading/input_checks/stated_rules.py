@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def rules_of(
 ) -> tuple[Rule, ...]:
     """Return the rules in force: those of `profile`, then `checks` of the manifest, then `more` of a server.
 
-    What is stated later adds to what was there, or replaces the rule of its kind for the same column.
+    What is stated later adds to what is in force, or replaces the rule of its kind for the same column.
     """
     rules: dict[tuple[str, str, RuleKind], Rule] = {}
     if profile is not None:
@@ -107,10 +108,16 @@ def checks_in(tables: Tables, signature: Signature, where: str) -> tuple[Check, 
     return tuple(_check(name, table, signature, where) for name, table in tables.items())
 
 
-def read_checks(source: Path | Tables, signature: Signature) -> tuple[Check, ...]:
-    """Return the checks of a file, or of its tables, for a model; raises `InvalidSetting`."""
-    tables = _tables(source) if isinstance(source, Path) else source
-    return checks_in(tables, signature, f"`{source}`" if isinstance(source, Path) else "`checks`")
+def read_checks(source: Path | Tables) -> Callable[[Signature], tuple[Check, ...]]:
+    """Return what makes the checks of a file, or of its tables, for a signature, once that is known.
+
+    Both raise `InvalidSetting`.
+    """
+    is_file = isinstance(source, Path)
+    tables, where = _tables(source) if isinstance(source, Path) else source, f"`{source}`"
+    for name, table in tables.items():
+        _converted(table, name, where if is_file else "`checks`")
+    return partial(checks_in, tables, where=where if is_file else "`checks`")
 
 
 class ServerChecks:

@@ -17,6 +17,7 @@ from lading.convert.onnx_inputs import BatchAxis
 from lading.convert.open import open_model, open_texts
 from lading.convert.torch_sizes import OpenAxes
 from lading.errors import InvalidSetting
+from lading.input_checks.stated_rules import read_checks
 from lading.pack.arguments import read_axes, read_metrics, read_tolerance, require
 from lading.pack.class_names import Labels, display_names
 from lading.pack.converted_bundle import pack_converted
@@ -51,6 +52,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     reference: Any = None,
     reference_labels: Any = None,
     profile: bool = True,
+    checks: str | Path | Mapping[str, Mapping[str, Any]] | None = None,
     owner: str = "",
     purpose: str = "",
     labels: Labels | None = None,
@@ -83,8 +85,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     SavedModel or of what a booster saved, a class, function or object that predicts, ``module:object``, or
     ``mlflow:PATH``. `samples` are rows like those of training: an array, data frame, mapping of arrays or
     file. So is `reference`, the training data of the profile, with its labels or their column; without it
-    the samples are. `labels` are display names, by class value or in class order. `overwrite` replaces a
-    bundle once the new one holds. `batch_axis` says where rows are, `open_axes` further open sizes.
+    the samples are (``profile=False``: nothing). `checks` are rules by column, or their file. `labels` are
+    display names, by class value or in class order. `overwrite` replaces a bundle once the new one holds. `batch_axis` says where rows are, `open_axes` further open sizes.
 
     Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
     dtypes that it would have as ONNX), in an environment of its `requirements`, by default what it imported,
@@ -98,6 +100,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     reports = (on_note or _ignore, on_step or _ignore)
     known = read_reference(reference, reference_labels, wanted=profile)
     facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports, known)
+    if checks is not None:
+        facts = replace(facts, checks=read_checks(Path(checks) if isinstance(checks, str) else checks))
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     texts = Texts(load_model(tokenizer), pooling, normalize)

@@ -62,6 +62,7 @@ def pack_converted(
         expected_from=trained.expected_from,
         training=describe_training(trained.framework, trained.packages),
         lineage=facts.lineage,
+        checks=facts.checks(proof.conversion.signature),
     )
     facts.step("writing the bundle, and replaying its golden samples")
     kept = golden_samples(trained, probe, proof, synthetic=facts.synthetic)

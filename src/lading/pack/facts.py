@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from lading.bundle.formats.v2 import Lineage
+from lading.bundle.formats.v2 import Check, Lineage
 from lading.convert.table import Table
 from lading.pack.reference import Reference
 from lading.parity import Tolerance
@@ -19,6 +19,11 @@ def expect_nothing(_: Signature) -> None:
     """Accept any signature."""
 
 
+def check_nothing(_: Signature) -> tuple[Check, ...]:
+    """Return no checks."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Facts:
     """The facts that `pack` was called with.
@@ -28,7 +33,7 @@ class Facts:
     ``auto``. ``note`` is called with each sentence worth knowing, ``step`` with what is done next.
     ``reference`` is what the profile is measured of. ``lineage`` is where the model comes from. ``expect`` is
     called with the signature before anything is written, and raises a `ConversionError` if it is not what was
-    stated elsewhere.
+    stated elsewhere. ``checks`` returns the stated checks for it; raises `InvalidSetting`.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Facts:
     reference: Reference
     lineage: Lineage | None = None
     expect: Callable[[Signature], None] = expect_nothing
+    checks: Callable[[Signature], tuple[Check, ...]] = check_nothing
 
 
 def with_reference(facts: Facts, table: Table | None, samples: Table | None, *, most: int = 0) -> Facts:

@@ -186,6 +186,7 @@ def prove(
         formats=file_formats(files),
         executes=what_loading_executes(files),
         lineage=facts.lineage,
+        checks=facts.checks(behaviour.signature),
     )
     installed = installed_requirements()
     with destination_errors(f"bundle `{place}`"):

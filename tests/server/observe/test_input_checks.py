@@ -19,7 +19,6 @@ from lading.bundle.formats.v2 import Check
 from lading.errors import InvalidSetting, RunFailed
 from lading.input_checks.modes import Modes
 from lading.profile.measure import measure
-from lading.server.exchange import Pipeline
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
@@ -48,7 +47,7 @@ SENTENCE = "check `range` of `petal_length`: expected 0 to 10.6"
 
 
 def profiled(served: ServedVersion) -> ServedVersion:
-    """Give a version the profile of rows between 0 and 7, as its golden samples are."""
+    """Return a version with the profile of rows between 0 and 7, as its golden samples are."""
     rows = np.random.default_rng(1).uniform(0, 7, (1000, 4)).astype(np.float32)
     served.adopt(replace(served.model, profile=measure(served.signature, {"X": rows})))
     return served
@@ -313,7 +312,7 @@ def errors_by_version(observer: Observer) -> dict[int, dict[str, int]]:
 def test_warnings_and_rejections_reach_clients_of_the_fast_routes(iris):
     for mode, status in (("warn", 200), ("reject", 422)):
         iris.model.plans.clear()
-        checked = Checked(iris, input_checks=mode)
+        checked = Checked(iris, input_checks=mode, grpc_port=-1)
         body = b'{"data":[[5,3,4000,1]]}'
         with listening(checked.app, checked.settings, fast=True) as host, host.wire() as wire:
             wire.send(request(path="/models/iris/predict", body=body))
@@ -356,11 +355,12 @@ def test_every_worker_counts_and_rejects_over_both_transports(tmp_path):
         wait_until(failures, 10)
 
 
+@pytest.mark.slow
 def test_a_large_body_that_is_read_elsewhere_is_rejected_too(iris):
-    rows = np.tile(linear_rows(rows=16), (4000, 1))
+    rows = linear_rows(rows=16)
     rows[-1, 2] = 4000
     checked = Checked(iris, input_checks="reject")
-    assert isinstance(checked.app.pipeline, Pipeline)
+    checked.app._large_bodies.quick_bytes = 100
     answer = checked.client.post("/models/iris/predict", {"data": rows.tolist()})
     assert answer.status_code == 422, answer.text[:300]
     assert f"$.data[{len(rows) - 1}].petal_length" in answer.text

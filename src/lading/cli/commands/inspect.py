@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lading.cli.ui import printing
+from lading.cli.ui.checks_view import checks_table
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import BundleType, json_option, open_bundle, registry_option
 from lading.cli.ui.profile_view import profile_line, profile_table
@@ -53,6 +54,7 @@ def inspect(bundle: Ref | Path, registry: str | None, as_json: bool) -> None:
     if opened.profile is not None:
         printing.data("")
         profile_table(opened.profile)
+    checks_table(opened)
     printing.data("")
     files = [
         (name, printing.human_size(entry.size), entry.sha256[:12]) for name, entry in manifest.files.items()

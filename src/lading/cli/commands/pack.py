@@ -75,6 +75,9 @@ _ACTIONS = (
     metavar="FILE|COLUMN",
     help="Labels of the rows of --reference: a file, or the column of it that has them.",
 )
+@click.option(
+    "--checks", type=FILE, help="TOML file of what values of requests have to be, a table for each column."
+)
 @click.option("--no-profile", is_flag=True, help="Keep no statistics of columns in the bundle.")
 @click.option(
     "--labels",

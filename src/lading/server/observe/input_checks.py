@@ -91,8 +91,8 @@ class InputChecks:
         """Add the warnings to an answer: a step of the pipeline."""
         warnings = exchange.warnings
         if warnings:
-            shown = ", ".join(warnings[:_SHOWN_WARNINGS])
-            text = f"{len(warnings)}; {shown}{', ...' if len(warnings) > _SHOWN_WARNINGS else ''}"
+            listed = ", ".join(warnings[:_SHOWN_WARNINGS])
+            text = f"{len(warnings)}; {listed}{', ...' if len(warnings) > _SHOWN_WARNINGS else ''}"
             exchange.answer_headers = (*exchange.answer_headers, (HEADER, text.encode("ascii")))
 
     def rules(self, served: ServedVersion) -> tuple[Rule, ...]:
