@@ -46,12 +46,8 @@ def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel):
     source = ROOT / "src"
     modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
     assert modules <= names
-<<<<<<< HEAD
     assert {"lading/py.typed", "lading/server/process/docs.html", "lading/monitor/report/style.css"} <= names
-=======
-    assert {"lading/py.typed", "lading/server/process/docs.html"} <= names
     assert {"lading/monitor/grafana_dashboard.json", "lading/monitor/prometheus_rules.yml"} <= names
->>>>>>> b623ea6 (Bring alerting rules for Prometheus and a dashboard for Grafana, checked by both programs)
     assert not [name for name in names if name.startswith("tests/")]
 
 

@@ -33,12 +33,14 @@ def needed(*commands: str) -> pytest.MarkDecorator:
 class Webhook:
     """An address that takes JSON by POST; ``status`` is what it answers, ``bodies`` what it has taken.
 
-    ``requests`` has the headers and the bytes of each request, refused ones too.
+    ``requests`` has the headers and the bytes of each request, refused ones too; with ``fails_from`` those
+    are refused that come after so many others.
     """
 
     url: str = ""
     status: int = 200
     delay_s: float = 0.0
+    fails_from: int | None = None
     bodies: list[Any] = field(default_factory=list)
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
@@ -58,10 +60,12 @@ def webhook() -> Iterator[Webhook]:
             hook.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
             if hook.delay_s:
                 time.sleep(hook.delay_s)
-            if hook.status == 200:
+            is_late = hook.fails_from is not None and len(hook.requests) > hook.fails_from
+            status = 500 if is_late else hook.status
+            if status == 200:
                 hook.bodies.append(json.loads(body))
             with contextlib.suppress(OSError):  # The client may have gone meanwhile.
-                self.send_response(hook.status)
+                self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
