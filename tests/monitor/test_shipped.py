@@ -22,8 +22,6 @@ from support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 COMING = frozenset(
     (
-        "lading_input_check_failures_total",
-        "lading_input_checked_rows_total",
         "lading_prediction_log_records_total",
         "lading_prediction_log_dropped_total",
     )

@@ -267,6 +267,11 @@ class Deliveries:
         for receiver in self._receivers.values():
             receiver.remind([state for state in firing if state.route == receiver.name])
 
+    def forget(self) -> None:
+        """Drop what waits, because another process delivers it."""
+        for receiver in self._receivers.values():
+            receiver.forget()
+
     def take_delivered(self) -> list[Notification]:
         """Return what has been delivered since this was asked last, for `alerts.with_delivered`."""
         return [
@@ -297,7 +302,7 @@ class _Receiver:
         self._reminders: list[Notification] = []
         self._delivered: list[Notification] = []
         self._reminded_at = -sink.refresh_s
-        self._ends = False
+        self._ends = self._forgets = False
         self._failures = 0
         self._thread: threading.Thread | None = None
 
@@ -321,6 +326,10 @@ class _Receiver:
                 self._reminded_at = now
                 self._reminders = [Notification(state=state, is_repeated=True) for state in states]
                 self._wake()
+
+    def forget(self) -> None:
+        with self._changed:
+            self._waiting, self._reminders, self._forgets = {}, [], True
 
     def take_delivered(self) -> list[Notification]:
         with self._changed:
@@ -347,7 +356,7 @@ class _Receiver:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._ends or self._waiting or self._reminders)
-                is_last = self._ends
+                is_last, self._forgets = self._ends, False
                 notifications, self._waiting = list(self._waiting.values()), {}
                 reminders, self._reminders = self._reminders, []
             fresh = {notification.state.key for notification in notifications}
@@ -383,4 +392,6 @@ class _Receiver:
             self._delivered += notifications[:count]
             # What has come meanwhile about the same alert is newer, and stays.
             late = {notification.state.key: notification for notification in notifications[count:]}
+            if self._forgets:
+                late = {}
             self._waiting = {**late, **self._waiting}

@@ -100,7 +100,9 @@ def test_a_head_that_arrives_in_two_pieces_is_not_cached(fast_host, expected):
 @pytest.mark.parametrize(
     "header", ["authorization", "Authorization", "Proxy_Authorization", "cookie", "traceparent"]
 )
-def test_a_head_with_credentials_or_a_trace_is_not_cached_and_the_connection_goes_on(fast_host, expected, header):
+def test_a_head_with_credentials_or_a_trace_is_not_cached_and_the_connection_goes_on(
+    fast_host, expected, header
+):
     with_credentials = [request(**{header: f"secret {number}"}) for number in range(3)]
     with fast_host.wire() as wire:
         for data in (*with_credentials, request(), with_credentials[0]):
