@@ -110,3 +110,11 @@ def test_in_json_other_libraries_and_threads_that_end_write_no_other_lines():
     assert "old" in lines[0]["message"]
     assert "`turns`" in lines[3]["message"]
     assert "ZeroDivisionError" in lines[3]["exception"]
+
+
+def test_a_line_of_json_holds_any_text():
+    log = "logging.getLogger('lading.x')"
+    lines = json_lines(f"{log}.error('%s', 'ü\\udc80')\n{log}.error('한국어', extra=fields(model=object))")
+    assert lines[0]["message"] == "ü\udc80"
+    assert lines[1]["message"] == "한국어"
+    assert lines[1]["model"] == "<class 'object'>"

@@ -16,10 +16,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 DUMP_STACKS_SIGNAL = signal.SIGUSR1
 """Has a process that hangs write its stack. One that runs may crash by it: only before it is killed."""
 
 _STDERR = 2
+_encoder = msgspec.json.Encoder(enc_hook=str)
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 """As the registry writes times, so that the logs of several machines and its history line up."""
 
@@ -53,7 +56,10 @@ def json_line(
     """Return one line of the log as JSON; of `values` those that are None or empty are left out."""
     line = {"time": _time(at), "level": level, "logger": logger, "worker": worker, "message": message}
     line |= {name: value for name, value in values.items() if value not in (None, "")}
-    return json.dumps(line, ensure_ascii=False, default=str)
+    try:
+        return _encoder.encode(line).decode()
+    except UnicodeEncodeError:  # A lone surrogate, of a file's name for example.
+        return json.dumps(line, default=str)
 
 
 def text_prefix(at: float, level: str, worker: int) -> str:

@@ -47,6 +47,7 @@ def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel):
     modules = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
     assert modules <= names
     assert {"lading/py.typed", "lading/server/process/docs.html", "lading/monitor/report/style.css"} <= names
+    assert {"lading/monitor/grafana_dashboard.json", "lading/monitor/prometheus_rules.yml"} <= names
     assert not [name for name in names if name.startswith("tests/")]
 
 

@@ -86,7 +86,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     ``mlflow:PATH``. `samples` are rows like those of training: an array, data frame, mapping of arrays or
     file. So is `reference`, the training data of the profile, with its labels or their column; without it
     the samples are (``profile=False``: nothing). `checks` are rules by column, or their file. `labels` are
-    display names, by class value or in class order. `overwrite` replaces a bundle once the new one holds. `batch_axis` says where rows are, `open_axes` further open sizes.
+    display names, by class value or in class order. `overwrite` replaces a bundle once the new one holds.
+    `batch_axis` says where rows are, `open_axes` further open sizes.
 
     Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
     dtypes that it would have as ONNX), in an environment of its `requirements`, by default what it imported,

@@ -97,8 +97,12 @@ def test_a_head_that_arrives_in_two_pieces_is_not_cached(fast_host, expected):
     assert not [head for head in heads_of(fast_host) if b"x-unfit" in head]
 
 
-@pytest.mark.parametrize("header", ["authorization", "Authorization", "Proxy_Authorization", "cookie"])
-def test_a_head_with_credentials_is_not_cached_and_the_connection_goes_on(fast_host, expected, header):
+@pytest.mark.parametrize(
+    "header", ["authorization", "Authorization", "Proxy_Authorization", "cookie", "traceparent"]
+)
+def test_a_head_with_credentials_or_a_trace_is_not_cached_and_the_connection_goes_on(
+    fast_host, expected, header
+):
     with_credentials = [request(**{header: f"secret {number}"}) for number in range(3)]
     with fast_host.wire() as wire:
         for data in (*with_credentials, request(), with_credentials[0]):

@@ -31,6 +31,7 @@ class Callers:
         self._trusted = tuple(_network(text.strip()) for text in trusted.split(",") if text.strip())
         self._direct: dict[str, int] = {}  # by address that is no trusted proxy
         self._through: dict[tuple[str, bytes | None, bytes | None], int] = {}
+        self._addresses: dict[tuple[str, bytes | None], str] = {}
 
     def group(self, address: str, headers: Headers) -> int:
         """Return the group of a request that came from `address`, which is empty for a Unix socket."""
@@ -54,6 +55,15 @@ class Callers:
 
     def address(self, address: str, forwarded: bytes | None) -> str:
         """Return the address of who asks, as far as trusted proxies state it; empty for a Unix socket."""
+        caller = self._addresses.get((address, forwarded))
+        if caller is None:
+            caller = self._stated(address, forwarded)
+            if len(self._addresses) >= _CACHED:
+                self._addresses.clear()
+            self._addresses[address, forwarded] = caller
+        return caller
+
+    def _stated(self, address: str, forwarded: bytes | None) -> str:
         if not self._trusts(address):
             return address
         hops = _hops(forwarded)

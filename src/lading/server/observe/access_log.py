@@ -103,7 +103,7 @@ def _pieces(lines: Iterable[str]) -> Iterable[str]:
     # POSIX: writes of up to PIPE_BUF bytes to a pipe are not torn.
     piece, size = "", 0
     for line in lines:
-        line_bytes = len(line.encode("utf-8", "replace")) + 1
+        line_bytes = (len(line) if line.isascii() else len(line.encode("utf-8", "replace"))) + 1
         if piece and size + line_bytes > select.PIPE_BUF:
             yield piece
             piece, size = "", 0

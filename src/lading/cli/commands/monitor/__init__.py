@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from lading.cli.commands.monitor.baseline import baseline
+from lading.cli.commands.monitor.dashboard import dashboard
 from lading.cli.commands.monitor.report import report
+from lading.cli.commands.monitor.rules import rules
 from lading.cli.commands.monitor.run import run
 from lading.cli.commands.monitor.status import status
 from lading.cli.ui.command import Group
@@ -25,5 +27,5 @@ def monitor() -> None:
     """
 
 
-for _command in (status, report, baseline, run):
+for _command in (status, report, baseline, run, rules, dashboard):
     monitor.add_command(_command)
