@@ -87,7 +87,7 @@ class LogReader:
             mirrored(self._bucket, model)
         with tempfile.TemporaryDirectory(prefix="lading-log-") as folder:
             made = _open_segments(self.root, Path(folder), model)
-            yield Tables(self.root, Path(folder), model, made, since, until)
+            yield Tables(_plain_path(self.root, Path(folder)), Path(folder), model, made, since, until)
 
     def replaced(self, path: Path) -> None:
         """Have the log as its folder is, after a file there was replaced or removed."""
@@ -232,6 +232,7 @@ class Tables:
             "TimeZone = 'UTC'",
             f"temp_directory = {literal(str(self._scratch / 'spilled'))}",
             f"allowed_directories = [{literal(str(self._root))}, {literal(str(self._scratch))}]",
+            "python_enable_replacements = false",
             "autoinstall_known_extensions = false",
             "autoload_known_extensions = false",
             "enable_external_access = false",
@@ -283,6 +284,15 @@ def _open_segments(root: Path, scratch: Path, model: str) -> list[Path]:
             if path is not None:
                 made.append(path)
     return made
+
+
+def _plain_path(root: Path, scratch: Path) -> Path:
+    """Return a path of the log that is no pattern to DuckDB, which reads every path as one."""
+    if not any(char in str(root) for char in "*?["):
+        return root
+    link = scratch / "log"
+    link.symlink_to(root.absolute())
+    return link
 
 
 def _files(root: Path, model: str) -> list[tuple[int, Path]]:

@@ -85,7 +85,4 @@ def literal(text: str) -> str:
 
 
 def _paths(files: Iterable[Path]) -> str:
-    # A path is a pattern to DuckDB: what is special in one is put in brackets.
-    return ", ".join(
-        literal("".join(f"[{char}]" if char in "*?[" else char for char in str(file))) for file in files
-    )
+    return ", ".join(literal(str(file)) for file in files)

@@ -73,6 +73,11 @@ class LogSender:
         self._counts = counts
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread sends."""
+        return self._thread.is_alive()
+
     def send(self, frame: QueuedFrame) -> None:
         """Queue a frame; never waits."""
         size = len(frame.data)
