@@ -172,7 +172,7 @@ def test_a_writer_killed_at_every_seventh_moment_loses_no_more_than_a_second_and
     settings = {"flush_s": 0.02, "segment_bytes": 15_000, "segment_s": 0.05}
     logging = start(ForkedWriter, **settings)
     root, sums = logging.root, []
-    for delay_ms in range(EVERY, 60 * EVERY, EVERY):
+    for delay_ms in range(EVERY, 25 * EVERY, EVERY):
         logging.send_until_written()
         ends_at = time.perf_counter() + delay_ms / 1000
         while (left_s := ends_at - time.perf_counter()) > 0:

@@ -92,8 +92,8 @@ def replay(ctx: click.Context, /, candidate: Ref | Path, **options: Any) -> None
         printing.as_json({**head, "agrees": not problems, "problems": problems, "replay": outcome})
     else:
         _print(outcome, str(candidate))
-        for problem in problems:
-            printing.error(problem, None)
+    for problem in problems:
+        printing.error(problem, None)
     ctx.exit(REFUSED if problems else 0)
 
 

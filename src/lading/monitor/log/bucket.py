@@ -127,7 +127,7 @@ class Uploader:
         while True:
             ending = self._ending
             try:
-                self._turn()
+                self.turn()
                 if self._failures:
                     log.info("the prediction log's `%s` answers again", self._bucket.url)
                 self._failures = 0
@@ -146,7 +146,11 @@ class Uploader:
             self._wake.wait(pause_s)
             self._wake.clear()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Send every finished file, and keep the limits once an hour.
+
+        Raises `RegistryUnavailable` and `OSError`; what was sent until then is.
+        """
         files = list(self._finished())
         waiting = sum(size for _, size in files)
         self._used_bytes = waiting + sum(path.stat().st_size for path in segment_paths(self._root))

@@ -182,11 +182,9 @@ class Tables:
         source = f"({records_sql(paths, lacking=self._lacking_of(paths), positions=True)})"
         joined = joined_sql(source, "labels")
         with sql_errors(self._columns):
-            # Parsed on its own first, so that nothing but a condition is one.
-            self._connection.extract_statements(f"SELECT count(*) FROM log WHERE ({where})")
             reader = _arrow_reader(
                 self._connection.sql(
-                    f"SELECT filename, file_row_number, id FROM ({joined}) AS log WHERE ({where})"
+                    f"SELECT filename, file_row_number, id FROM ({joined}) AS log{self._conditions(where)}"
                 ),
                 CHUNK_ROWS,
             )
@@ -219,7 +217,12 @@ class Tables:
             yield from reader
 
     def _conditions(self, where: str) -> str:
-        conditions = [f"({where})"] if where else []
+        conditions = []
+        if where:
+            with sql_errors(self._columns):
+                # Alone it must be SQL as well: `a) OR (b` is no condition.
+                self._connection.extract_statements(f"SELECT {where}")
+            conditions.append(f"({where}\n)")
         if self._since is not None:
             conditions.append(f"time >= {_timestamp(self._since)}")
         if self._until is not None:

@@ -1,0 +1,103 @@
+"""``lading log``: query, show and delete over a log beside the registry."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from support.predictions import LogMaker, chunk
+
+
+@pytest.fixture
+def log(registry):
+    log = LogMaker(registry / "log")
+    log.add(chunk(["a", "b"], rows=[2, 1]))
+    log.label("a", "class 0")
+    log.flush()
+    return log
+
+
+@pytest.mark.usefixtures("log")
+def test_a_query_is_a_table(lading):
+    code, out, _ = lading("log", "query", "iris", "select id, count(*) as rows from log group by id order by id")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()] == [["id", "rows"], ["a", "2"], ["b", "1"]]
+
+
+@pytest.mark.usefixtures("log")
+def test_a_query_in_other_forms(lading, tmp_path):
+    sql = "select id, row, label, inputs from log order by id, row"
+    _, out, _ = lading("log", "query", "iris", sql, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert rows[0] == {"id": "a", "row": "0", "label": "class 0", "inputs": '{"length":0.0,"width":1.0}'}
+    _, out, _ = lading("log", "query", "iris", sql, "--format", "json")
+    assert json.loads(out.splitlines()[2]) == {
+        "id": "b",
+        "row": 0,
+        "label": None,
+        "inputs": {"length": 4.0, "width": 5.0},
+    }
+    code, out, err = lading("log", "query", "iris", sql, "-o", tmp_path / "rows.parquet")
+    assert (code, out) == (0, "")
+    assert err == f"3 rows in {tmp_path / 'rows.parquet'}\n"
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 3
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("query", "iris", "select nothing from log"), 2, "`log` has the columns id, row, time"),
+        (("query", "iris", "delete from log"), 2, "the log is read-only"),
+        (("query", "rose", "select 1"), 3, "expected records of `rose`, found none\nhint: it has `iris`"),
+        (("show", "iris", "--log", "nowhere"), 3, "expected a log, found none"),
+        (("show", "iris", "--since", "yesterday"), 2, "expected a span such as `2h` or `1d`, or an ISO time"),
+        (("query", "iris", "select 1", "--format", "parquet"), 2, "expected `--output`"),
+    ],
+)
+def test_what_cannot_be_is_said(lading, arguments, code, sentence):
+    found, _, err = lading("log", *arguments)
+    assert found == code
+    assert sentence in err
+
+
+@pytest.mark.usefixtures("log")
+def test_show_has_the_newest_last(lading):
+    code, out, _ = lading("log", "show", "iris", "--last", "2")
+    header, *lines = out.splitlines()
+    assert code == 0
+    assert header.split()[:3] == ["time", "request", "version"]
+    assert [line.split()[1] for line in lines] == ["a[1]", "b"]
+    assert "length=4 width=5" in lines[1]
+
+
+@pytest.mark.usefixtures("log")
+def test_show_as_json_between_times_and_by_a_condition(lading):
+    _, out, _ = lading("log", "show", "iris", "--since", "2026-11-30T12:00:01", "--json")
+    (record,) = map(json.loads, out.splitlines())
+    assert (record["id"], record["time"]) == ("b", "2026-11-30T12:00:01.000Z")
+    code, out, err = lading("log", "show", "iris", "--where", "error is not null")
+    assert (code, out, err) == (0, "", "no record of `iris` matches\n")
+
+
+def test_delete_says_how_many_records_went(log, lading):
+    log.journal.close()
+    code, _, err = lading("log", "delete", "iris", "--where", "id = 'a'", "--yes")
+    assert code == 0
+    assert err == f"removed 2 records of `iris` from {log.root}\n"
+    _, out, _ = lading("log", "query", "iris", "select count(*) as n from log")
+    assert out.split() == ["n", "1"]
+
+
+def test_delete_asks_first(log, lading, monkeypatch):
+    log.journal.close()
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, _, err = lading("log", "delete", "iris", "--where", "true")
+    assert code != 0
+    assert "remove 3 records of `iris` for good?" in err
+    _, out, _ = lading("log", "query", "iris", "select count(*) as n from log")
+    assert out.split() == ["n", "3"]
