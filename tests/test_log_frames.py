@@ -59,8 +59,9 @@ def test_texts_come_out_with_their_lengths_in_bytes(texts):
     frame, body = next(FrameReader().feed(encode_frame(answers([part]), [data])))
     ((_, values),) = values_of(frame, body)
     assert isinstance(values, Texts)
-    ends = np.cumsum(values.lengths)
-    assert [bytes(values.data[end - n : end]).decode() for end, n in zip(ends, values.lengths)] == texts
+    data, starts = bytes(values.data), np.cumsum(values.lengths) - values.lengths
+    pieces = zip(starts.tolist(), values.lengths.tolist(), strict=True)
+    assert [data[start : start + length].decode() for start, length in pieces] == texts
 
 
 def test_frames_may_come_in_any_pieces():

@@ -23,7 +23,9 @@ def log(registry):
 
 @pytest.mark.usefixtures("log")
 def test_a_query_is_a_table(lading):
-    code, out, _ = lading("log", "query", "iris", "select id, count(*) as rows from log group by id order by id")
+    code, out, _ = lading(
+        "log", "query", "iris", "select id, count(*) as rows from log group by id order by id"
+    )
     assert code == 0
     assert [line.split() for line in out.splitlines()] == [["id", "rows"], ["a", "2"], ["b", "1"]]
 
@@ -60,8 +62,8 @@ def test_a_query_in_other_forms(lading, tmp_path):
     ],
 )
 def test_what_cannot_be_is_said(lading, arguments, code, sentence):
-    found, _, err = lading("log", *arguments)
-    assert found == code
+    exit_code, _, err = lading("log", *arguments)
+    assert exit_code == code
     assert sentence in err
 
 

@@ -1,4 +1,4 @@
-"""Reading a log: labels joined to their records, versions with other columns, and SQL that reaches nothing else."""
+"""Reading a log: labels joined to records, versions with other columns, SQL that reaches nothing else."""
 
 from __future__ import annotations
 
@@ -45,18 +45,20 @@ def test_labels_join_their_rows_and_only_the_first_counts(log):
     log.label("a", "z", at=NOON + 120)
     log.label("unknown", "x")
     log.flush()  # The labels are not yet in a file.
-    found = rows(log, "SELECT id, row, label, epoch(labelled_at - time) AS delay_s FROM log ORDER BY id, row")
-    assert [(row["id"], row["row"], row["label"]) for row in found] == [
+    records = rows(
+        log, "SELECT id, row, label, epoch(labelled_at - time) AS delay_s FROM log ORDER BY id, row"
+    )
+    assert [(row["id"], row["row"], row["label"]) for row in records] == [
         ("a", 0, "x"),
         ("a", 1, "y"),
         ("b", 0, None),
     ]
-    assert found[0]["delay_s"] == 60
+    assert records[0]["delay_s"] == 60
 
 
 @pytest.mark.slow
 def test_every_label_joins_its_record_exactly_once_over_50_releases_and_two_replicas(tmp_path):
-    """Each replica answers and is told truths about answers of both, late, twice, and in several orders."""
+    """Each replica answers and is sent truths about answers of both, late, twice, and in several orders."""
     replicas = [LogMaker(tmp_path / "log"), LogMaker(tmp_path / "log")]
     replicas[1].log = type(replicas[1].log)(1.0, replicas[1]._outgoing, replica="replica-2")
     expected = {}
@@ -76,10 +78,10 @@ def test_every_label_joins_its_record_exactly_once_over_50_releases_and_two_repl
         replicas[at % 2].label(str(request), *texts, at=NOON + 40_000 + at)
     replicas[0].close()
     replicas[1].flush()
-    found = rows(replicas[0], "SELECT id, row, release, label, labelled_at, replica FROM log")
-    assert len(found) == len(expected) == 4000
-    assert {(row["id"], row["row"]): (row["release"], row["label"]) for row in found} == expected
-    assert {row["replica"] for row in found} == {"replica-1", "replica-2"}
+    records = rows(replicas[0], "SELECT id, row, release, label, labelled_at, replica FROM log")
+    assert len(records) == len(expected) == 4000
+    assert {(row["id"], row["row"]): (row["release"], row["label"]) for row in records} == expected
+    assert {row["replica"] for row in records} == {"replica-1", "replica-2"}
 
 
 def test_versions_with_other_columns_are_one_table(log):
@@ -91,10 +93,10 @@ def test_versions_with_other_columns_are_one_table(log):
     inputs, outputs = {"X": np.array([[1.0, 2.0]])}, {"value": np.array([[3.0]], np.float32)}
     log.add(chunk(["b"], served=served(other, version=2), inputs=inputs, outputs=outputs))
     log.close()
-    found = rows(log, "SELECT version, inputs, outputs FROM log ORDER BY version")
-    assert found[0]["inputs"] == {"length": 0.0, "width": 1.0, "height": None}
-    assert found[1]["inputs"] == {"length": None, "width": 1.0, "height": 2.0}
-    assert found[1]["outputs"] == {"label": None, "value": 3.0}
+    records = rows(log, "SELECT version, inputs, outputs FROM log ORDER BY version")
+    assert records[0]["inputs"] == {"length": 0.0, "width": 1.0, "height": None}
+    assert records[1]["inputs"] == {"length": None, "width": 1.0, "height": 2.0}
+    assert records[1]["outputs"] == {"label": None, "value": 3.0}
 
 
 def test_a_log_of_failures_alone_can_be_queried(log):

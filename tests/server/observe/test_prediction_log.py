@@ -65,7 +65,7 @@ def test_labels_are_logged_for_the_requests_that_are():
     log = PredictionLog(0.5, outgoing, clock=lambda: 12.5)
     taken = [log.add_labels("iris", text.encode(), ("x", "y")) for text in IDS[:100]]
     chosen = logged(chunk(IDS[:100]), 0.5)[0][0].ids
-    assert [text.encode() for text, was in zip(IDS, taken) if was] == chosen
+    assert [text.encode() for text, was in zip(IDS, taken, strict=False) if was] == chosen
     ((frame, _),) = FrameReader().feed(outgoing.frames[0].data)
     assert frame == Labels("iris", [chosen[0]], [("x", "y")], [12.5])
 
