@@ -30,7 +30,6 @@ log = logging.getLogger("lading.log")
 
 _READ_BYTES = 1 << 20
 _END_S = 20.0
-_NICE = 5
 
 
 class Connection:
@@ -125,8 +124,6 @@ def write_log(inbox: socket.socket, settings: WriterSettings) -> None:
     for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(kind, signal.SIG_IGN)
     set_up_logging(settings.log_level, log_format=settings.log_format)
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)  # Requests come first.
     if settings.url.startswith("s3://"):
         _write_to_bucket(inbox, settings)
         return
