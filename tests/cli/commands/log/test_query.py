@@ -1,4 +1,4 @@
-"""``lading log``: query, show and delete over a log beside the registry."""
+"""``lading log query``: SQL over the log as a table, CSV, JSON and Parquet; what is no query is refused."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-
-from support.predictions import LogMaker, chunk
-
-
-@pytest.fixture
-def log(registry):
-    log = LogMaker(registry / "log")
-    log.add(chunk(["a", "b"], rows=[2, 1]))
-    log.label("a", "class 0")
-    log.flush()
-    return log
 
 
 @pytest.mark.usefixtures("log")
@@ -65,41 +54,3 @@ def test_what_cannot_be_is_said(lading, arguments, code, sentence):
     exit_code, _, err = lading("log", *arguments)
     assert exit_code == code
     assert sentence in err
-
-
-@pytest.mark.usefixtures("log")
-def test_show_has_the_newest_last(lading):
-    code, out, _ = lading("log", "show", "iris", "--last", "2")
-    header, *lines = out.splitlines()
-    assert code == 0
-    assert header.split()[:3] == ["time", "request", "version"]
-    assert [line.split()[1] for line in lines] == ["a[1]", "b"]
-    assert "length=4 width=5" in lines[1]
-
-
-@pytest.mark.usefixtures("log")
-def test_show_as_json_between_times_and_by_a_condition(lading):
-    _, out, _ = lading("log", "show", "iris", "--since", "2026-11-30T12:00:01", "--json")
-    (record,) = map(json.loads, out.splitlines())
-    assert (record["id"], record["time"]) == ("b", "2026-11-30T12:00:01.000Z")
-    code, out, err = lading("log", "show", "iris", "--where", "error is not null")
-    assert (code, out, err) == (0, "", "no record of `iris` matches\n")
-
-
-def test_delete_says_how_many_records_went(log, lading):
-    log.journal.close()
-    code, _, err = lading("log", "delete", "iris", "--where", "id = 'a'", "--yes")
-    assert code == 0
-    assert err == f"removed 2 records of `iris` from {log.root}\n"
-    _, out, _ = lading("log", "query", "iris", "select count(*) as n from log")
-    assert out.split() == ["n", "1"]
-
-
-def test_delete_asks_first(log, lading, monkeypatch):
-    log.journal.close()
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    code, _, err = lading("log", "delete", "iris", "--where", "true")
-    assert code != 0
-    assert "remove 3 records of `iris` for good?" in err
-    _, out, _ = lading("log", "query", "iris", "select count(*) as n from log")
-    assert out.split() == ["n", "3"]
