@@ -153,8 +153,10 @@ class Uploader:
         """
         files = list(self._finished())
         waiting = sum(size for _, size in files)
+        # Segments count as well: they become files whether the bucket answers or not.
         self._used_bytes = waiting + sum(path.stat().st_size for path in segment_paths(self._root))
         for path, size in files:
+            # Under the name that it has here: sent twice, it is still one file.
             self._bucket.upload(path, str(path.relative_to(self._root)))
             path.unlink(missing_ok=True)
             self._used_bytes -= size

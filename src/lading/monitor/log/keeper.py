@@ -94,6 +94,7 @@ def convert_closed(root: Path) -> int:
     for segment in segment_paths(root):
         with taken_over(segment) as is_ours:
             if is_ours:
+                # In this order: killed between the two, the file exists, and the next turn only removes.
                 parquet_of(root, segment)
                 segment.unlink(missing_ok=True)
                 count += 1
@@ -104,6 +105,7 @@ def remove_leftovers(root: Path, now: float) -> None:
     """Remove temporary files that a killed process has left behind."""
     for path in (root / SEGMENTS).glob(".*"):
         with contextlib.suppress(OSError):
+            # Younger ones may belong to another server that writes here.
             if path.suffix in (".new", ".parquet") and now - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()
 

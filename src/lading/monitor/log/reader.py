@@ -170,6 +170,7 @@ class Tables:
         """Run one SELECT over ``log`` and ``labels``. Raises `UsageError`."""
         with sql_errors(self._columns):
             statements = self._connection.extract_statements(sql)
+            # A COPY could write into the folders that may be read.
             kinds = [str(statement.type).rpartition(".")[2].upper() for statement in statements]
             if kinds not in (["SELECT"], ["EXPLAIN"]):
                 statement = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
@@ -202,7 +203,9 @@ class Tables:
         """Iterate over records hour by hour; see `LogReader.records`."""
         chosen = ", ".join(columns) or "*"
         conditions = self._conditions(where)
+        # The join is left out where nobody looks at labels: it holds all of them in memory.
         needs_labels = not columns or any("label" in text for text in (*columns, where))
+        # An hour at a time: the SQL names its files, and there may be thousands in all.
         hours: dict[int, list[Path]] = {}
         for hour, path in self.files:
             hours.setdefault(hour, []).append(path)
@@ -239,6 +242,7 @@ class Tables:
             "autoinstall_known_extensions = false",
             "autoload_known_extensions = false",
             "enable_external_access = false",
+            # Last: from here on no query can change the others.
             "lock_configuration = true",
         ):
             connection.execute(f"SET {setting}")
