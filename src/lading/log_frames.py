@@ -23,6 +23,7 @@ MOST_FRAME_BYTES = 8 * 2**20
 LABELS_VERSION = -1
 """Stands in receipts for the version: labels are about answers of any."""
 
+# Magic, bytes of the header, bytes of the body. The magic shows a stream that was joined in its middle.
 _PREFIX = struct.Struct("<4sII")
 _MAGIC = b"LPL1"
 _LENGTH = np.dtype("<i4")
@@ -124,6 +125,7 @@ _receipts_decoder = msgspec.json.Decoder(list[Receipt])
 def encode_frame(frame: Frame, body: Sequence[bytes] = ()) -> bytes:
     """Return the bytes of a frame; `body` has those of its parts, in order."""
     header = _encoder.encode(frame)
+    # One copy into one buffer: the queue then holds nothing of the request's own memory.
     prefix = _PREFIX.pack(_MAGIC, len(header), sum(map(len, body)))
     return b"".join((prefix, header, *body))
 
@@ -191,6 +193,7 @@ class FrameReader:
             end = body_at + body_bytes
             if len(self._rest) < end:
                 return
+            # A copy of its own: the views that are made of it outlive the buffer.
             frame = bytes(self._rest[:end])
             del self._rest[:end]
             yield _decoder.decode(frame[_PREFIX.size : body_at]), memoryview(frame)[body_at:]
@@ -212,6 +215,7 @@ def field_names(tensors: Sequence[Tensor]) -> dict[str, tuple[str, ...]]:
     A tensor with named columns has a field for each, a tensor of one value in a row one of its own name, and
     any other one none: its rows are one field, as lists. Names that occur twice get their tensor's in front.
     """
+    # Of tensors without named columns the whole is one field, which has the tensor's name.
     names = {tensor.name: _own_names(tensor) for tensor in tensors}
     times = Counter(name for tensor, fields in names.items() for name in fields or (tensor,))
     return {

@@ -103,6 +103,7 @@ def replay_log(  # noqa: PLR0913 - what to read of the log, each with its own me
     the most rows (0: all), `tolerance` that of the bundle by default. Takes memory for one chunk of rows.
     Raises `InputMissing` for a column that the log does not have, `NotFound`, `UsageError`, `RunError`.
     """
+    # Copies in shadow were answered by a candidate for nobody.
     counts = _Counts(manifest, runtime, tolerance or manifest.tolerance)
     answered = "error IS NULL AND side <> 'shadow'" + (f" AND ({where})" if where else "")
     rows = _chunk_rows(manifest.signature.inputs)
@@ -224,6 +225,7 @@ class _Counts:
                     float(excess[at]),
                 )
             )
+        # Only a handful is kept, so that memory does not grow with the log.
         self._worst.sort(key=lambda row: -row.excess)
         del self._worst[WORST:]
 
@@ -274,6 +276,7 @@ class _Slices:
         """Iterate over the quarters with the largest shares, at most three and one of each column."""
         if not self._differs:
             return
+        # The first rows stand for all: what differs in one place rarely does so only later.
         differs = np.concatenate(self._differs)
         overall = differs.mean()
         if not 0 < overall < 1:
@@ -300,6 +303,7 @@ def _quarters(name: str, values: Array, differs: Array) -> Iterator[Slice]:
 
 
 def _chunk_rows(tensors: Sequence[Tensor]) -> int:
+    # By the size of a row: 16,384 images would be gigabytes.
     values = 0
     for tensor in tensors:
         sizes = tensor.shape[1:] if tensor.batched else tensor.shape

@@ -15,10 +15,10 @@ def iris(tmp_path_factory):
     return hosted(served_from(linear_bundle(tmp_path_factory.mktemp("feedback") / "iris"), 3))
 
 
-def test_feedback_needs_a_release(iris):
+def test_feedback_needs_a_release_or_a_log(iris):
     answer = iris.post(ROUTE, {"request_id": "a", "label": "setosa"})
     assert answer.status_code == 501
-    assert answer.json()["error"] == "feedback for `iris`: expected a release, found none"
+    assert answer.json()["error"] == "feedback for `iris`: expected a release or a log, found neither"
     assert "lading release iris:N" in answer.json()["hint"]
 
 

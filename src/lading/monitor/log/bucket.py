@@ -127,7 +127,7 @@ class Uploader:
         while True:
             ending = self._ending
             try:
-                self._turn()
+                self.turn()
                 if self._failures:
                     log.info("the prediction log's `%s` answers again", self._bucket.url)
                 self._failures = 0
@@ -146,11 +146,17 @@ class Uploader:
             self._wake.wait(pause_s)
             self._wake.clear()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Send every finished file, and keep the limits once an hour.
+
+        Raises `RegistryUnavailable` and `OSError`; what was sent until then is.
+        """
         files = list(self._finished())
         waiting = sum(size for _, size in files)
+        # Segments count as well: they become files whether the bucket answers or not.
         self._used_bytes = waiting + sum(path.stat().st_size for path in segment_paths(self._root))
         for path, size in files:
+            # Under the name that it has here: sent twice, it is still one file.
             self._bucket.upload(path, str(path.relative_to(self._root)))
             path.unlink(missing_ok=True)
             self._used_bytes -= size

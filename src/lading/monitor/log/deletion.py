@@ -31,6 +31,7 @@ def close_segments(log: LogReader, model: str, timeout_s: float = _CLOSE_S) -> N
     waiting = _segments_of(root, model)
     if not waiting:
         return
+    # A file and no signal: the writer may run on another machine that shares the folder.
     (root / SEGMENTS / CLOSE_REQUEST).touch()
     ends_at = time.monotonic() + timeout_s
     while True:
@@ -59,6 +60,7 @@ def delete_records(log: LogReader, model: str, positions: pa.Table) -> int:
 
     Raises `OSError`, and for a log in a bucket `RegistryUnavailable`; what was replaced until then stays so.
     """
+    # Each file once, however many of its records go.
     by_file: dict[str, list[int]] = {}
     names, rows = positions.column("filename").to_pylist(), positions.column("file_row_number").to_pylist()
     for name, row in zip(names, rows, strict=True):
@@ -68,6 +70,7 @@ def delete_records(log: LogReader, model: str, positions: pa.Table) -> int:
         keep = np.ones(pq.read_metadata(path).num_rows, dtype=bool)
         keep[numbers] = False
         _rewrite(log, path, keep)
+    # A label says as much about a person as the record that it belongs to.
     ids = pc.unique(positions.column("id"))
     for path in sorted((log.root / LABELS / f"model={model}").rglob("[!.]*.parquet")):
         keep = ~np.asarray(pc.is_in(pq.read_table(path, columns=["id"]).column("id"), value_set=ids))

@@ -49,6 +49,7 @@ def write_file(
 
     Return False, and write nothing, if no table has a row. Raises `OSError`.
     """
+    # Beside the segments, where no reader looks, and on the file system that it is renamed within.
     temporary = root / SEGMENTS / f".{path.stem}.parquet"
     temporary.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
@@ -62,6 +63,7 @@ def write_file(
                 for table in tables:
                     rows += table.num_rows
                     writer.write_table(table, row_group_size=max(1, table.num_rows))
+            # On the disk before it has its name: a file that a reader sees is whole.
             file.flush()
             os.fsync(file.fileno())
         if rows:
@@ -103,6 +105,7 @@ def complete(table: pa.Table, contents: Contents) -> pa.Table:
     at = table.schema.get_field_index("time") + 1
     for name in CONSTANTS:
         value = getattr(contents, name)
+        # One text for all rows, which Parquet stores once as well.
         if isinstance(value, int):
             column = pa.repeat(pa.scalar(value, pa.int32()), table.num_rows)
         else:
@@ -122,6 +125,7 @@ def _sorted(batches: Iterator[pa.RecordBatch], contents: Contents) -> Iterator[p
         rows, size = sum(b.num_rows for b in waiting), sum(b.nbytes for b in waiting)
         if rows < MOST_GROUP_ROWS and size < MOST_GROUP_BYTES:
             continue
+        # Each worker sends in the order of its answers; only between workers the order has to be made.
         table = _by_time(waiting, column)
         latest = table.column(column)[-1].value
         keep_from = pa.scalar(latest - _SPREAD_US, table.schema.field(column).type)

@@ -68,6 +68,7 @@ class Journal:
 
         Raises `ValueError` for a frame that contradicts itself.
         """
+        # Asked for each frame: the receipt has to go to the worker that sent it.
         reason = self._refusal()
         if reason:
             send([Receipt(frame.model, _version(frame), reason, frame.records)])
@@ -79,6 +80,7 @@ class Journal:
 
     def flush(self) -> bool:
         """Write what waits; return whether segments were closed."""
+        # What fails is not kept: memory would grow for as long as the disk is full.
         waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
         receipts: dict[Send, Counter[tuple[str, int, str]]] = {}
         for key, parts in waiting.items():
@@ -102,6 +104,7 @@ class Journal:
         """Append batches to their segment; return why they were dropped, or nothing."""
         try:
             segment = self._segment(key)
+            # One batch for all chunks of a turn: each batch has a header, and each is synced.
             for batch in pa.Table.from_batches(batches).combine_chunks().to_batches():
                 segment.append(batch)
         except OSError as error:
@@ -146,6 +149,7 @@ class Journal:
             renewed_at = (self._root / SEGMENTS / CLOSE_REQUEST).stat().st_mtime
         except OSError:
             return False
+        # By its time alone: several writers share a folder, and each has to see the request.
         if renewed_at <= self._closed_at:
             return False
         self._closed_at = renewed_at

@@ -17,9 +17,11 @@ from lading.errors import one_line
 from lading.monitor.log.files import parquet_of
 from lading.monitor.log.layout import HOUR_S, LABELS, SEGMENTS, hour_folders
 from lading.monitor.log.segments import segment_paths, taken_over
+from lading.runtime.host.priority import step_behind
 
 log = logging.getLogger("lading.log")
 
+_STEP = 5
 _TURN_S = 10.0
 _DAY_S = 86_400
 _ABANDONED_S = 3600.0
@@ -56,6 +58,8 @@ class Keeper:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        # A Parquet file can wait for requests and for the thread that takes records.
+        step_behind(threading.get_native_id(), _STEP)
         while True:
             ending = self._ending
             try:
@@ -90,6 +94,7 @@ def convert_closed(root: Path) -> int:
     for segment in segment_paths(root):
         with taken_over(segment) as is_ours:
             if is_ours:
+                # In this order: killed between the two, the file exists, and the next turn only removes.
                 parquet_of(root, segment)
                 segment.unlink(missing_ok=True)
                 count += 1
@@ -100,6 +105,7 @@ def remove_leftovers(root: Path, now: float) -> None:
     """Remove temporary files that a killed process has left behind."""
     for path in (root / SEGMENTS).glob(".*"):
         with contextlib.suppress(OSError):
+            # Younger ones may belong to another server that writes here.
             if path.suffix in (".new", ".parquet") and now - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()
 

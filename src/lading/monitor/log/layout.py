@@ -40,6 +40,7 @@ ANSWER_FIELDS = (
 )
 """Of a record in a segment, before its inputs and outputs."""
 
+# A digest and a replica's name are longer than a record of four numbers.
 CONSTANTS = ("version", "digest", "release", "replica")
 """Columns that are the same for all records of a segment, whose header has them."""
 
@@ -69,6 +70,7 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
 def segment_id(unix_s: float) -> str:
     """Return a new id for a segment; ids sort by the time at which their segments began."""
+    # Random after the time: two servers may begin one in the same microsecond.
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}"
 
 
@@ -84,6 +86,7 @@ def contents_of(schema: pa.Schema) -> Contents:
 
 def hour_of(unix_us: int) -> int:
     """Return the beginning, in Unix seconds, of the hour that a time in microseconds is in."""
+    # In whole numbers: a float of microseconds since 1970 is not exact.
     return unix_us // 1_000_000 // HOUR_S * HOUR_S
 
 

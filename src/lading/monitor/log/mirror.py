@@ -23,6 +23,7 @@ def mirrored(bucket: Bucket, model: str = "") -> Path:
             (root / name).mkdir(exist_ok=True)
         return root
     for below in (f"model={model}/", f"{LABELS}/model={model}/"):
+        # Files never change, but `lading log delete` replaces them: by size and time.
         present = set((root / below).rglob("*.parquet"))
         for file in bucket.files(below):
             path = root / file.name

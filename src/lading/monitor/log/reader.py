@@ -87,7 +87,7 @@ class LogReader:
             mirrored(self._bucket, model)
         with tempfile.TemporaryDirectory(prefix="lading-log-") as folder:
             made = _open_segments(self.root, Path(folder), model)
-            yield Tables(self.root, Path(folder), model, made, since, until)
+            yield Tables(_plain_path(self.root, Path(folder)), Path(folder), model, made, since, until)
 
     def replaced(self, path: Path) -> None:
         """Have the log as its folder is, after a file there was replaced or removed."""
@@ -170,6 +170,7 @@ class Tables:
         """Run one SELECT over ``log`` and ``labels``. Raises `UsageError`."""
         with sql_errors(self._columns):
             statements = self._connection.extract_statements(sql)
+            # A COPY could write into the folders that may be read.
             kinds = [str(statement.type).rpartition(".")[2].upper() for statement in statements]
             if kinds not in (["SELECT"], ["EXPLAIN"]):
                 statement = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
@@ -182,11 +183,9 @@ class Tables:
         source = f"({records_sql(paths, lacking=self._lacking_of(paths), positions=True)})"
         joined = joined_sql(source, "labels")
         with sql_errors(self._columns):
-            # Parsed on its own first, so that nothing but a condition is one.
-            self._connection.extract_statements(f"SELECT count(*) FROM log WHERE ({where})")
             reader = _arrow_reader(
                 self._connection.sql(
-                    f"SELECT filename, file_row_number, id FROM ({joined}) AS log WHERE ({where})"
+                    f"SELECT filename, file_row_number, id FROM ({joined}) AS log{self._conditions(where)}"
                 ),
                 CHUNK_ROWS,
             )
@@ -204,7 +203,9 @@ class Tables:
         """Iterate over records hour by hour; see `LogReader.records`."""
         chosen = ", ".join(columns) or "*"
         conditions = self._conditions(where)
+        # The join is left out where nobody looks at labels: it holds all of them in memory.
         needs_labels = not columns or any("label" in text for text in (*columns, where))
+        # An hour at a time: the SQL names its files, and there may be thousands in all.
         hours: dict[int, list[Path]] = {}
         for hour, path in self.files:
             hours.setdefault(hour, []).append(path)
@@ -219,7 +220,12 @@ class Tables:
             yield from reader
 
     def _conditions(self, where: str) -> str:
-        conditions = [f"({where})"] if where else []
+        conditions = []
+        if where:
+            with sql_errors(self._columns):
+                # Alone it must be SQL as well: `a) OR (b` is no condition.
+                self._connection.extract_statements(f"SELECT {where}")
+            conditions.append(f"({where}\n)")
         if self._since is not None:
             conditions.append(f"time >= {_timestamp(self._since)}")
         if self._until is not None:
@@ -232,9 +238,11 @@ class Tables:
             "TimeZone = 'UTC'",
             f"temp_directory = {literal(str(self._scratch / 'spilled'))}",
             f"allowed_directories = [{literal(str(self._root))}, {literal(str(self._scratch))}]",
+            "python_enable_replacements = false",
             "autoinstall_known_extensions = false",
             "autoload_known_extensions = false",
             "enable_external_access = false",
+            # Last: from here on no query can change the others.
             "lock_configuration = true",
         ):
             connection.execute(f"SET {setting}")
@@ -283,6 +291,15 @@ def _open_segments(root: Path, scratch: Path, model: str) -> list[Path]:
             if path is not None:
                 made.append(path)
     return made
+
+
+def _plain_path(root: Path, scratch: Path) -> Path:
+    """Return a path of the log that is no pattern to DuckDB, which reads every path as one."""
+    if not any(char in str(root) for char in "*?["):
+        return root
+    link = scratch / "log"
+    link.symlink_to(root.absolute())
+    return link
 
 
 def _files(root: Path, model: str) -> list[tuple[int, Path]]:

@@ -21,6 +21,7 @@ def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents,
     """Iterate over the records of answered requests, by hour. Raises `ValueError` for another body."""
     counts = np.asarray(frame.rows)
     total = int(counts.sum())
+    # Most requests have one row; then nothing has to be repeated.
     single = total == len(frame.rows) and bool((counts == 1).all())
     of_request = None if single else pa.array(np.repeat(np.arange(len(counts)), counts))
     rows = (
@@ -38,6 +39,7 @@ def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents,
     statuses = list(map(str, frame.statuses)) * (len(frame.ids) if len(frame.statuses) == 1 else 1)
     errors = [error or None for error in frame.errors] or [None] * len(frame.ids)
     columns = [
+        # Latin-1 has a character for each byte, as the header of the request may have had any.
         spread(pa.array([request.decode("latin-1") for request in frame.ids], pa.string())),
         pa.array(rows),
         spread(pa.array(times).cast(TIME)),
@@ -126,6 +128,7 @@ def _fields(part: Part, values: Array | Texts, rows: int) -> Iterator[tuple[str,
             leaf = flat if width == 1 else flat.take(pa.array(np.arange(at, len(flat), width)))
         else:
             assert isinstance(values, np.ndarray)  # No texts.
+            # A column of a matrix is not contiguous, and Arrow would copy it value by value.
             leaf = pa.array(np.ascontiguousarray(values[..., at]).ravel())
         yield name, _nested(leaf, rows, part.shape[:-1])
 
@@ -140,6 +143,7 @@ def _flat_texts(texts: Texts) -> pa.StringArray:
 
 def _nested(leaf: pa.Array, rows: int, shape: tuple[int, ...]) -> pa.Array:
     """Return the values of `rows` rows of `shape` as lists of lists; as they are if a row has one value."""
+    # From the innermost axis outwards.
     for axis in range(len(shape) - 1, -1, -1):
         count = rows * math.prod(shape[:axis])
         offsets = pa.array(np.arange(count + 1, dtype=np.int32) * np.int32(shape[axis]))

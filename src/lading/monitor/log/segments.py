@@ -47,6 +47,7 @@ class Segment:
 
         Raises `OSError`; then the segment is as it was before, if it still exists.
         """
+        # Message by message, and not through Arrow's writer: after an error its stream cannot be used.
         self._write(batch.serialize())
         os.fdatasync(self._file)
 
@@ -81,12 +82,14 @@ def read_segment(path: Path) -> tuple[Contents, pa.Schema, Iterator[pa.RecordBat
 
     Raises `FileNotFoundError` if it has become a Parquet file, and other `OSError` of the disk.
     """
+    # Read and not mapped: a mapped file that is cut while it is read ends the process.
     file = pa.OSFile(str(path))
     try:
         reader = pa.ipc.open_stream(file)
         contents = contents_of(reader.schema)
     except (pa.ArrowInvalid, OSError) as error:
         file.close()
+        # Arrow raises `OSError` for what is cut off as well, but without a number.
         if isinstance(error, OSError) and error.errno:
             raise
         return None

@@ -28,6 +28,7 @@ COLUMNS = {
 
 LABEL_COLUMNS = {"label": "VARCHAR", "labelled_at": "TIMESTAMPTZ"}
 
+# Without a type DuckDB takes `hour=04` for a text, and `hour = 4` would find nothing.
 _HIVE = "hive_partitioning = true, hive_types = {'date': DATE, 'hour': INTEGER}, union_by_name = true"
 
 
@@ -60,6 +61,7 @@ def labels_sql(files: Sequence[Path]) -> str:
             "SELECT NULL::VARCHAR AS id, NULL::INTEGER AS row, NULL::VARCHAR AS label, "
             "NULL::TIMESTAMPTZ AS labelled_at WHERE false"
         )
+    # `arg_min` keeps the first: a client that sends a label twice has meant the first answer to it.
     return (
         "SELECT id, row, arg_min(label, labelled_at) AS label, min(labelled_at) AS labelled_at "
         f"FROM read_parquet([{_paths(files)}], union_by_name = true) GROUP BY id, row"
@@ -85,7 +87,4 @@ def literal(text: str) -> str:
 
 
 def _paths(files: Iterable[Path]) -> str:
-    # A path is a pattern to DuckDB: what is special in one is put in brackets.
-    return ", ".join(
-        literal("".join(f"[{char}]" if char in "*?[" else char for char in str(file))) for file in files
-    )
+    return ", ".join(literal(str(file)) for file in files)

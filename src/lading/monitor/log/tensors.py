@@ -56,6 +56,7 @@ def arrays_of(
     if all(isinstance(array, np.ndarray) for array in whole.values()):
         yield np.arange(len(struct)), {name: np.asarray(array) for name, array in whole.items()}
         return
+    # Rows of one size run together; texts as tokens have a few dozen sizes.
     by_shape: dict[Any, list[int]] = {}
     for at in range(len(struct)):
         by_shape.setdefault(tuple(np.shape(array[at]) for array in whole.values()), []).append(at)
@@ -92,6 +93,7 @@ def _column(values: pa.Array, tensor: Tensor, sizes: Sequence[int | str], field:
     if depth != len(sizes):
         form = f"records of {depth} dimensions"
         raise InputMissing(f"the log's `{field}`", expected=f"`{tensor}`", found=form)
+    # Of fixed sizes no row has to be looked at.
     if all(isinstance(size, int) for size in sizes):
         return _numpy(leaf, tensor).reshape(rows, *map(int, sizes))
     return [np.array(value.as_py(), dtype=tensor.numpy_dtype) for value in values]

@@ -30,7 +30,6 @@ log = logging.getLogger("lading.log")
 
 _READ_BYTES = 1 << 20
 _END_S = 20.0
-_NICE = 5
 
 
 class Connection:
@@ -115,25 +114,27 @@ class Writer:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the log that the arguments describe: a file descriptor, then the settings as JSON."""
+    descriptor, text = arguments
+    write_log(socket.socket(fileno=int(descriptor)), msgspec.json.decode(text, type=WriterSettings))
+    return 0
+
+
+def write_log(inbox: socket.socket, settings: WriterSettings) -> None:
+    """Write what comes over `inbox` until its other end and all connections are closed."""
     for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(kind, signal.SIG_IGN)
-    descriptor, text = arguments
-    settings = msgspec.json.decode(text, type=WriterSettings)
     set_up_logging(settings.log_level, log_format=settings.log_format)
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)  # Requests come first.
-    inbox = socket.socket(fileno=int(descriptor))
     if settings.url.startswith("s3://"):
-        return _write_to_bucket(inbox, settings)
+        _write_to_bucket(inbox, settings)
+        return
     root = Path(settings.url)
     keeper = Keeper(root, max_age_days=settings.max_age_days, max_bytes=settings.max_bytes)
     keeper.start()
     Writer(inbox, settings, keeper, Journal(root, settings)).run()
     keeper.stop(_END_S)
-    return 0
 
 
-def _write_to_bucket(inbox: socket.socket, settings: WriterSettings) -> int:
+def _write_to_bucket(inbox: socket.socket, settings: WriterSettings) -> None:
     """Write a log whose files go to a bucket."""
     root = folder_of(Path(settings.spool), settings.url)
     keeper = Keeper(root)
@@ -149,7 +150,6 @@ def _write_to_bucket(inbox: socket.socket, settings: WriterSettings) -> int:
     Writer(inbox, settings, keeper, Journal(root, settings, uploader.refusal)).run()
     keeper.stop(_END_S)
     uploader.stop(_END_S)
-    return 0
 
 
 if __name__ == "__main__":

@@ -73,6 +73,11 @@ class LogSender:
         self._counts = counts
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread sends."""
+        return self._thread.is_alive()
+
     def send(self, frame: QueuedFrame) -> None:
         """Queue a frame; never waits."""
         size = len(frame.data)
@@ -95,6 +100,7 @@ class LogSender:
 
     def _run(self) -> None:
         while True:
+            # Receipts come without a signal, so it wakes some times a second in any case.
             self._filled.wait(_TURN_S)
             self._filled.clear()
             self._count_dropped()
@@ -106,6 +112,7 @@ class LogSender:
             if ending and (time.monotonic() > self._end_at or not (self._waiting or self._unconfirmed)):
                 break
         self._disconnect()
+        # No time is left, or no writer: the last look at the metrics should show it.
         for frame in self._waiting:
             self._counts.count_log_dropped(WRITER_ENDED, frame.records)
         self._count_dropped()
@@ -136,6 +143,7 @@ class LogSender:
                 # The writer has not read all of this frame, so it is sent again to the next one.
                 self._disconnect()
                 return False
+        # Removed only now: until it was sent whole, the next writer gets it from the beginning.
         with self._lock:
             self._waiting.popleft()
             self._waiting_bytes -= len(frame.data)
@@ -144,6 +152,7 @@ class LogSender:
         return True
 
     def _connect(self) -> socket.socket | None:
+        # A pair of its own for each connection: a worker that is killed within a frame spoils no other's.
         ours, theirs = socket.socketpair()
         with theirs:
             try:

@@ -47,6 +47,7 @@ class Privacy:
 
     def hash(self, value: Any) -> str:
         """Return what is logged instead of a value: equal for equal values, and nothing without the key."""
+        # Of a number its bytes: 1.0 as float32 and as float64 are hashed differently, as are their columns.
         data = value.encode("utf-8", "replace") if isinstance(value, str) else value.tobytes()
         return hashlib.blake2b(data, key=self.key, digest_size=_HASH_BYTES).hexdigest()
 
@@ -113,6 +114,7 @@ class PredictionLog:
         """Return which requests are logged; None for all."""
         if self._most >= _IDS:
             return None
+        # CRC-32 is no secret, and need not be: it only has to be the same everywhere, and cheap.
         most, crc = self._most, zlib.crc32
         return [at for at, request_id in enumerate(ids) if crc(request_id) < most]
 
@@ -166,6 +168,7 @@ class PredictionLog:
                 yield part_of(plan.group, name, texts)
 
     def _plans_of(self, served: ServedVersion) -> tuple[_Plan, ...]:
+        # By key and not by object: a version that was loaded again is the same version.
         plans = self._plans.get(served.key)
         if plans is None:
             signature = served.signature
@@ -213,6 +216,7 @@ def _subset(chunk: AnswerChunk, chosen: list[int]) -> AnswerChunk:
     """Return the chosen requests of a chunk."""
     if len(chosen) == len(chunk.ids):
         return chunk
+    # The rows of all requests follow each other in the arrays.
     ends = np.cumsum(chunk.rows)
     rows = np.concatenate([np.arange(ends[at] - chunk.rows[at], ends[at]) for at in chosen])
 
@@ -245,6 +249,7 @@ def _divided(chunk: AnswerChunk) -> Iterator[AnswerChunk]:
     if size <= MOST_FRAME_BYTES // 2 or count == 1:
         yield chunk
         return
+    # Halves, until each fits: requests of one chunk may have very different numbers of rows.
     middle = count // 2
     yield from _divided(_subset(chunk, list(range(middle))))
     yield from _divided(_subset(chunk, list(range(middle, count))))

@@ -60,6 +60,7 @@ def writer_settings(settings: ServeSettings, registry: str | None) -> WriterSett
     for module, extra in (("pyarrow", "monitor"), *([("botocore", "s3")] if "://" in url else [])):
         if importlib.util.find_spec(module) is None:
             raise missing_extra("`log_predictions`", extra, ModuleNotFoundError(name=module))
+    # Segments need a disk, which a bucket is not.
     spool = ""
     if url.startswith("s3://"):
         spool = str(home() / "log-spool")
@@ -158,6 +159,7 @@ class LogWriter:
 
     def close(self, timeout_s: float = _END_S) -> None:
         """Let the process write what it has, and wait for its end; call it when all workers have ended."""
+        # Its end of the inbox then says that nobody is left, and the writer ends by itself.
         self.inbox.close()
         self._read_end.close()
         if self._process is None:
@@ -209,6 +211,7 @@ def logged_predictions(
         else:
             inbox = started.enter_context(watched(LogWriter(writer))).inbox
         sender = LogSender(inbox)
+        # Ends before the writer does, and after the recorder, which is started later.
         started.callback(sender.close, _SEND_S)
         predictions = PredictionLog(settings.log_predictions, sender, replica=replica, privacy=privacy)
         plane.log_labels = predictions.add_labels

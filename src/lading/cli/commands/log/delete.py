@@ -34,6 +34,7 @@ def delete(model: str, where: str, yes: bool, log: str | None, registry: str | N
     with opened_log(log, registry, "lading log delete") as opened:
         from lading.monitor.log.deletion import close_segments, delete_records, matching
 
+        # First, so that the number that is asked about is the number that goes.
         close_segments(opened, model)
         positions = matching(opened, model, where)
         count = positions.num_rows

@@ -58,21 +58,26 @@ def show(model: str, **options: Any) -> None:
 
 
 def _follow(opened: LogReader, model: str, options: dict[str, Any], records: list[dict[str, Any]]) -> None:
-    # Records of several workers do not come in the order of their times: what was printed is kept a while.
-    printed = {(record["id"], record["row"], record["side"]): record["time"] for record in records}
+    def recent(latest: float) -> dict[tuple[Any, ...], dict[str, Any]]:
+        # Records of several workers do not come in the order of their times: the last seconds are read again.
+        rows = _records(opened, model, latest - _OVERLAP_S, options["where"], 0)
+        return {(row["id"], row["row"], row["side"]): row for row in rows}
+
+    latest = unix_time(records[-1]["time"]) if records else time.time()
+    known = recent(latest)
     while True:
         time.sleep(_FOLLOW_S)
-        since = max((unix_time(at) for at in printed.values()), default=time.time()) - _OVERLAP_S
-        for record in _records(opened, model, since, options["where"], 0):
-            key = (record["id"], record["row"], record["side"])
-            if key in printed:
+        now = recent(latest)
+        for key in now.keys() - known.keys():
+            latest = max(latest, unix_time(now[key]["time"]))
+        for key, record in now.items():
+            if key in known:
                 continue
-            printed[key] = record["time"]
             if options["as_json"]:
                 printing.as_json(record, indent=0)
             else:
                 printing.data("  ".join(_rows([record])[0]))
-        printed = {key: at for key, at in printed.items() if unix_time(at) >= since}
+        known = now
 
 
 def _records(
