@@ -45,17 +45,21 @@ _SERIES_TOGETHER = 25  # bounds the memory
 
 @dataclass(frozen=True)
 class Size:
-    """How much is simulated: series and looks, those with all tests, runs of a delay and hours of them."""
+    """How much is simulated: series and looks; of those the series and looks with the other tests beside.
+
+    Of delays: runs of each, and the hours before and after the change.
+    """
 
     series: int = 303
     looks: int = 10_000
     compared: int = 3
+    compared_looks: int = 1000
     runs: int = 100
     before: int = 720
     after: int = 1500
 
 
-QUICK = Size(series=6, looks=300, compared=1, runs=6, before=240, after=120)
+QUICK = Size(series=6, looks=300, compared=1, compared_looks=100, runs=6, before=240, after=120)
 
 
 def _shares(base: Floats, **cells: float) -> Floats:
@@ -211,17 +215,17 @@ class FalseAlarms:
 
 
 def without_drift(
-    kind: int, series: int, looks: int, seed: np.random.SeedSequence, compared: bool
+    kind: int, series: int, looks: int, compared: int, seed: np.random.SeedSequence
 ) -> FalseAlarms:
-    """Watch series of twenty columns of one kind without drift."""
+    """Watch series of twenty columns of one kind without drift, at first with the others beside."""
     traffic = Traffic(KINDS[kind], series * COLUMNS, np.random.default_rng(seed))
-    watch = Watch(traffic, compared=compared)
-    if not compared and KINDS[kind].shares is None:
-        traffic.forget_sample()
-    result = FalseAlarms(kind, series, looks=looks * series * COLUMNS * compared, compared=series * compared)
+    watch = Watch(traffic, compared=compared > 0)
+    result = FalseAlarms(kind, series)
     alarmed, others = np.zeros(series, bool), np.zeros((len(OTHERS), series), bool)
-    for _ in range(looks):
-        alarms = watch.hour()
+    for look in range(looks):
+        alarms = watch.hour(compared=look < compared)
+        if look + 1 == compared or (not look and not compared):
+            traffic.forget_sample()
         log_e = watch.process.log_e().reshape(series, COLUMNS)
         # Only a series with an e-value of 1/alpha can alarm: no adjusted value is more than its own.
         if (log_e.max(axis=1) >= -log(ALPHA)).any():
@@ -230,7 +234,9 @@ def without_drift(
             result.alarms += alarms.sum(axis=1)
             others |= alarms.reshape(len(OTHERS), series, COLUMNS).any(axis=2)
     result.alarmed = int(alarmed.sum())
-    result.compared_alarmed = others.sum(axis=1) * float(compared)
+    if compared:
+        result.compared, result.looks = series, compared * series * COLUMNS
+        result.compared_alarmed = others.sum(axis=1).astype(np.float64)
     return result
 
 
@@ -300,7 +306,7 @@ def jobs(size: Size, seed: int = SEED) -> Iterator[Job]:
     for part, series in enumerate(parts):
         for kind in range(len(KINDS)):
             sequence = np.random.SeedSequence([seed, 0, kind, part])
-            yield without_drift, (kind, series, size.looks, sequence, part == 0)
+            yield without_drift, (kind, series, size.looks, size.compared_looks * (part == 0), sequence)
 
 
 def _run(jobs: Iterable[Job], workers: int) -> Iterable[object]:

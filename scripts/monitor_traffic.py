@@ -52,7 +52,6 @@ KINDS = (
     Kind("categorical (8 categories, from 28 % to 4 %)", CATEGORIES),
     Kind("rare (categories of 0.3 % to 3 %, 0.2 % missing, 0.05 % unseen)", RARE),
     Kind("autocorrelated by hour (effects of 0.3 sd, correlation 0.9, day and night of 0.4 sd)", **_EFFECTS),
-    Kind("the same, compared with the same hours of former weeks", **_EFFECTS, weekly=True),
 )
 
 
@@ -92,7 +91,7 @@ class Traffic:
 
     def forget_sample(self) -> None:
         """Free the rows of the references; their bins stay."""
-        self._sample = self._sample[:, :0]
+        self._sample = np.zeros((self._columns, 0))
 
     def experts(self) -> tuple[Experts, Floats]:
         """Return the experts of all columns, and the masses with which each one's urn starts."""

@@ -29,8 +29,8 @@ def test_scores_have_mean_0_and_shares_of_the_stake_add_up(reference):
     shares = experts.masses / experts.masses.sum()
     assert shares @ experts.scores == pytest.approx(0, abs=1e-12)
     assert shares @ experts.scores**2 == pytest.approx(experts.variance)
-    assert experts.share.sum() == pytest.approx(1)
-    assert len(experts.share) == experts.tilts.shape[1] + 1
+    assert experts.stakes.sum() == pytest.approx(1)
+    assert len(experts.stakes) == experts.presence.tilts.shape[1] + experts.values.tilts.shape[1] + 1
 
 
 def test_normal_scores_are_means_between_quantiles():
@@ -42,30 +42,25 @@ def test_normal_scores_are_means_between_quantiles():
 def test_a_shift_of_normal_values_is_what_location_bets_on():
     # Tilting by 0.5 times the scores is a shift of 0.5 standard deviations, but for the width of bins.
     experts = experts_of(ColumnReference((0, 0, *[500] * 20), ordered=True))
-    at = next(
-        at for at, tilt in enumerate(experts.tilts.T) if np.isclose(tilt[-1], 0.5 * experts.scores[-1, 0])
-    )
-    tilted = experts.masses * experts.raised[:, at]
-    assert tilted / tilted.sum() @ experts.scores[:, 0] == pytest.approx(0.5, abs=0.02)
-
-
-def test_the_scale_of_a_column_is_trusted_no_more_than_its_location():
-    experts = experts_of(BINS)
-    factors = np.array([[9.0, 2.0, 1.0, 1.0]])
-    assert experts.share_factors(factors).tolist() == [[9.0, 9.0, 1.0, 1.0]]
-    assert factors[0, 1] == 2
+    top = 0.5 * experts.scores[-1, experts.names.index("location")]
+    at = next(at for at, tilt in enumerate(experts.values.tilts.T) if np.isclose(tilt[-1], top))
+    tilted = experts.masses[2:] * experts.values.raised[:, at]
+    mean = tilted / tilted.sum() @ experts.scores[2:, experts.names.index("location")]
+    assert mean == pytest.approx(0.5, abs=0.02)
 
 
 def test_only_the_largest_categories_have_experts_of_their_own():
     many = experts_of(ColumnReference((0, 0, *range(10, 110)), ordered=False))
-    assert [name for name in many.names if name.startswith("cell")][:3] == ["cell 0", "cell 1", "cell 82"]
+    assert many.names[:3] == ("cell 0", "cell 1", "cell 82")
     assert len(many.names) == 22
 
 
 def test_experts_of_errors_bet_on_more_wrong_answers_alone():
     experts = experts_of_errors(10, 90)
-    assert (experts.tilts[0] > 0).all()
-    assert experts.share[-1] == 0
+    assert (experts.values.tilts[0] > 0).all()
+    assert (experts.values.tilts[1] == 0).all()
+    assert experts.presence.tilts.shape == (3, 0)
+    assert experts.stakes[-1] == 0
 
 
 def test_a_column_with_a_single_bin_is_watched_for_missing_and_unseen_values():

@@ -6,23 +6,23 @@ import numpy as np
 
 from lading.monitor.slices import BASELINE_ROWS, SliceState, advance, alarm_of
 
-HOUR_S = 3600.0
+HOUR_S, ROWS = 3600.0, 200
 
 
 def hours(states, accuracies, number, *, start=0, reference=None):
     rng = np.random.default_rng(start)
     for hour in range(start, start + number):
-        right = {name: int(rng.binomial(50, accuracy)) for name, accuracy in accuracies.items()}
-        windows = {name: (50 - hits, hits) for name, hits in right.items()}
+        right = {name: int(rng.binomial(ROWS, accuracy)) for name, accuracy in accuracies.items()}
+        windows = {name: (ROWS - hits, hits) for name, hits in right.items()}
         states = advance(states, windows, hour * HOUR_S, HOUR_S, reference)
     return states
 
 
 def test_the_slice_that_became_worse_alarms_and_no_other():
     usual = {"country=KR": 0.9, "country=DE": 0.7, "country=US": 0.95}
-    states = hours({}, usual, 300)
+    states = hours({}, usual, 150)
     assert alarm_of(states) == {}
-    states = hours(states, usual | {"country=DE": 0.5}, 72, start=300)
+    states = hours(states, usual | {"country=DE": 0.5}, 48, start=150)
     assert list(alarm_of(states)) == ["country=DE"]
 
 

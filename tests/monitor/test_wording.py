@@ -26,8 +26,9 @@ def binned(values, missing=0, unseen=0):
 def test_higher_lower_wider_and_narrower_numbers():
     base = rng.normal(size=5000)
     missing = {"missing": 102}
-    assert describe(NUMBER, binned(base + 0.3, **missing)).startswith("higher by 0.3")
-    assert describe(NUMBER, binned(base - 0.5, **missing)).startswith("lower by 0.5")
+    assert change_of(NUMBER, binned(base + 0.3, **missing)).size == pytest.approx(0.3, abs=0.05)
+    assert describe(NUMBER, binned(base + 0.3, **missing)).startswith("higher by 0.")
+    assert describe(NUMBER, binned(base - 0.5, **missing)).startswith("lower by 0.")
     assert describe(NUMBER, binned(base + 50, **missing)) == "higher by at least 2.1 standard deviations"
     assert change_of(NUMBER, binned(base * 1.5, **missing)).aspect == "scale"
     assert describe(NUMBER, binned(base * 1.5, **missing)).startswith("wider: standard deviation 1.")

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from lading.monitor.dispersion import Floats
 from lading.profile import MISSING, UNSEEN
 
-_HALF = 0.5  # rows added to every cell, so that an empty one has a logarithm
+_HALF = 0.5  # rows, so that an empty cell has a logarithm
 
 
 class Distances(msgspec.Struct, frozen=True):
@@ -54,8 +53,14 @@ def expected_psi(reference: Sequence[int], rows: float) -> float:
 
 
 def psi(reference: Sequence[float], counts: Sequence[float]) -> float:
-    """Return the population stability index, of counts with half a row added to each cell."""
-    expected, live = _smoothed(reference), _smoothed(counts)
+    """Return the population stability index, each cell having half a row more than was counted.
+
+    Live counts get theirs as the reference is distributed, so that a cell that neither has adds nothing.
+    """
+    expected = np.array(reference, np.float64) + _HALF
+    expected /= expected.sum()
+    live = np.array(counts, np.float64) + _HALF * len(counts) * expected
+    live /= live.sum()
     return float(((live - expected) * np.log(live / expected)).sum())
 
 
@@ -69,8 +74,3 @@ def jensen_shannon(reference: Sequence[float], counts: Sequence[float]) -> float
         for shares in (expected, live)
     )
     return float(np.sqrt(max(divergence / 2, 0.0)))
-
-
-def _smoothed(counts: Sequence[float]) -> Floats:
-    smoothed = np.array(counts, np.float64) + _HALF
-    return np.asarray(smoothed / smoothed.sum())

@@ -20,6 +20,7 @@ from lading.profile import MISSING, UNSEEN, ColumnProfile
 Aspect = Literal["location", "scale", "missing", "unseen", "cell"]
 
 _FIRST = 2
+_PREFERRED = 1.5  # a shift explains what many cells do, and should not lose to the largest of them
 _MOST_SCORE = 0.9  # of the outermost bin's score: the mean cannot show more than that
 
 
@@ -75,21 +76,20 @@ def _moment_changes(live: Floats, reference: Floats) -> list[tuple[float, Change
     mean = float(now @ scores)
     # Bins hide part of the spread: the reference's own, binned alike, has less than 1.
     shift = mean / variance
-    spread = float(now @ (scores - mean) ** 2) / variance
+    around = float(now @ (scores - mean) ** 2)
     kurtosis = float(shares @ (scores**2 - variance) ** 2)
     at_edge = abs(mean) > _MOST_SCORE * float(np.abs(scores).max())
     size = f"{'at least ' if at_edge else ''}{abs(shift):.2g}"
     location = Change("location", shift, f"{'higher' if mean > 0 else 'lower'} by {size} standard deviations")
-    ratio = math.sqrt(max(spread, 1e-6))
+    ratio = math.sqrt(max(around / variance, 1e-6))
     scale = Change(
         "scale",
         ratio,
         f"{'wider' if ratio > 1 else 'narrower'}: standard deviation {ratio:.2g} times as large",
     )
-    second = float(now @ scores**2) - variance
     return [
-        (abs(mean) / math.sqrt(variance / rows), location),
-        (abs(second) / math.sqrt(max(kurtosis, 1e-12) / rows), scale),
+        (_PREFERRED * abs(mean) / math.sqrt(variance / rows), location),
+        (abs(around - variance) / math.sqrt(max(kurtosis, 1e-12) / rows), scale),
     ]
 
 
