@@ -13,7 +13,6 @@ from lading.traffic import FeedbackCounts, Window
 from support.live_columns import BEGIN, DIGEST, HOUR_S, reference, report, window
 from support.registries import registry_over
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from lading.server.exchange import ExchangeObserver
 from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.traffic import Traffic
 from lading.server.metrics import Metrics
 from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.columns import ColumnWindows
@@ -43,6 +45,11 @@ class ObservedRows:
             self.predictions.start(metrics)
 
 
+def _traffic(plane: DataPlane, name: str) -> Traffic | None:
+    """Return how the release of a model shares its requests now: the mapping changes with every release."""
+    return plane.traffic.get(name)
+
+
 @contextmanager
 def observed_rows(
     settings: ServeSettings,
@@ -61,7 +68,5 @@ def observed_rows(
             consumers.append(columns.add)
         if predictions is not None:
             consumers.append(predictions)
-        # Not its bound method: the mapping is another after every change of a release.
-        recorder = Recorder(consumers, lambda name: plane.traffic.get(name))
-        with closing(recorder):
+        with closing(Recorder(consumers, partial(_traffic, plane))) as recorder:
             yield ObservedRows(recorder, checks, columns, predictions)
