@@ -198,6 +198,9 @@ class ServeSettings:
         "Names on /metrics: lading's, or those of another server.",
         choices=("lading", "triton", "tfs", "all"),
     )
+    alerts: str = option(
+        "", "File of rules by which alarms of the monitor are sent to people; empty: none are sent."
+    )
     drift: str = option(
         "on",
         "Count the values of requests in the cells of the reference profile, for the monitor.",

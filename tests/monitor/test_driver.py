@@ -7,11 +7,15 @@ import threading
 import msgspec
 import pytest
 
+from lading.monitor.alert_rules import AlertRules, Route
+from lading.monitor.alerting import Alerting
+from lading.monitor.alerts import AlertRule
 from lading.monitor.driver import LEASE, MonitorDriver
 from lading.registry.open import open_catalog
 from lading.traffic import FeedbackCounts, Window
 from support.live_columns import BEGIN, DIGEST, HOUR_S, reference, report, window
 from support.registries import registry_over
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -189,3 +193,27 @@ def test_what_is_shown_in_metrics_is_of_the_version_asked_last(registry):
     assert leading
     assert drift["iris"]["age"] > 0.2 > drift["iris"]["income"]
     assert alarms == {("iris", "drift"): 1}
+
+
+def test_rows_that_fail_a_check_raise_an_alarm_that_people_are_notified_of_and_that_ends(registry, caplog):
+    clock, profile = Clock(), reference()
+    rules = AlertRules(
+        rules=(AlertRule(name="checks", when=("input-checks",), route="here"),),
+        routes={"here": Route(name="here", log=True)},
+    )
+    driver = driver_of(registry, clock, alerting=Alerting(registry, rules, clock=clock))
+    failing = {"checked": 3000, "failures": (("age", "range", 90),)}
+    report(registry, profile, [*hours(profile, 3), *hours(profile, 2, begin=3, **failing)])
+    clock.now = BEGIN + HOUR_S * 5.1
+    (alarm,) = driver.turn()
+    assert (alarm.kind, alarm.subject, alarm.began_at) == ("input-checks", "age: range", BEGIN + 3 * HOUR_S)
+    wait_until(lambda: "fail this input check" in caplog.text and "checks" in caplog.text)
+    report(registry, profile, hours(profile, 6, begin=5, checked=3000))
+    clock.now = BEGIN + HOUR_S * 11.1
+    (ended,) = driver.turn()
+    assert ended.id == alarm.id
+    assert not ended.is_open
+    stopped = threading.Event()
+    stopped.set()
+    driver.run(stopped)
+    assert registry.monitoring.alarms(open_only=True) == []

@@ -21,6 +21,7 @@ from lading.monitor.series import GRACE_S, SLOT_S, Series, SeriesState
 
 if TYPE_CHECKING:
     from lading.alarms import Alarm
+    from lading.monitor.alerting import Alerting
     from lading.profile.live import ColumnWindow
     from lading.registry import Registry
 
@@ -54,7 +55,9 @@ class MonitorDriver:
         interval_s: float = INTERVAL_S,
         clock: Callable[[], float] | None = None,
         report: OnTurn | None = None,
+        alerting: Alerting | None = None,
     ) -> None:
+        self._alerting = alerting
         self._registry = registry
         self._holder = holder
         self._alpha = alpha
@@ -80,6 +83,7 @@ class MonitorDriver:
                 self._load()
         if not leading:
             self._series = {}
+            self._alert()
             self._tell()
             return []
         self._read()
@@ -88,6 +92,7 @@ class MonitorDriver:
         removed = self._forget(now, changed)
         if changed or removed or (self._mark != self._saved_mark and time.monotonic() >= self._save_due_at):
             self._save(changed, removed)
+        self._alert()
         self._tell()
         return changed
 
@@ -120,6 +125,8 @@ class MonitorDriver:
         if not self._leading:
             return
         try:
+            if self._alerting is not None:
+                self._alerting.close()
             self._save([], [])
             self._registry.fleet.release_lease(LEASE, self._holder)
         except RegistryUnavailable:
@@ -171,7 +178,7 @@ class MonitorDriver:
         if alarm.is_open:
             log.warning("%s: %s", label, alarm.text)
         else:
-            log.info("%s: `%s` is as the reference again", label, alarm.subject)
+            log.info("%s: `%s` is over", label, alarm.subject or alarm.kind)
         return alarm
 
     def _test_labels(self, series: Series, now: float) -> list[Alarm]:
@@ -202,6 +209,11 @@ class MonitorDriver:
         states[_MARK] = str(self._mark)
         self._registry.monitoring.save("monitor", states, removed, changed)
         self._saved_mark, self._save_due_at = self._mark, time.monotonic() + _SAVE_EVERY_S
+
+    def _alert(self) -> None:
+        """Have people notified of what is open now."""
+        if self._alerting is not None:
+            self._alerting.turn(self._leading)
 
     def _tell(self) -> None:
         if self._report is None:

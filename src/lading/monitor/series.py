@@ -19,7 +19,7 @@ from lading.monitor.distances import psi
 from lading.monitor.drift import ColumnReference, DriftState, advance
 from lading.monitor.slices import SliceState
 from lading.monitor.slices import advance as advance_slices
-from lading.monitor.wording import describe
+from lading.monitor.wording import describe, percent
 from lading.profile import ColumnProfile, Profile
 from lading.profile.live import ColumnWindow
 
@@ -34,7 +34,12 @@ _CALM_ROWS = 500
 ALL_ROWS = ""
 """The slice of all rows."""
 
-_ACCURACY = " accuracy"  # No column's name begins with a blank.
+# Keys of alarms that are about no column; no column's name begins with a blank.
+_ACCURACY, _CHECK = " accuracy", " check "
+
+_FAILED_SHARE = 0.01
+_FAILED_ROWS = 20
+"""A rule of the profile is failed by one good row in a thousand or fewer: so many are not chance."""
 
 Counts = list[list[int]]
 """Rows by column and cell."""
@@ -47,6 +52,8 @@ class Slot(msgspec.Struct):
     counts: Counts
     rows: int = 0
     release: int = 0
+    checked: int = 0
+    failures: dict[str, int] = {}
 
 
 class SeriesState(msgspec.Struct):
@@ -54,7 +61,8 @@ class SeriesState(msgspec.Struct):
 
     ``tests``, ``recent`` (rows by cell of about the last hour) and ``alarms`` are by the name of the column.
     ``tested_until`` is the end of the last slot that was tested, 0 before the first. ``labels`` is the test
-    of accuracy by the labels that came until ``labels_until``.
+    of accuracy by the labels that came until ``labels_until``. ``checked`` and ``failed`` are the
+    rows of about the last hour that input checks looked at, and that failed them, by column and rule.
     """
 
     name: str
@@ -69,6 +77,8 @@ class SeriesState(msgspec.Struct):
     alarms: dict[str, Alarm] = {}
     labels: SliceState = SliceState()
     labels_until: float = 0.0
+    checked: float = 0.0
+    failed: dict[str, float] = {}
     pending: dict[str, Slot] = {}
 
     @property
@@ -105,6 +115,10 @@ class Series:
                 total[cell] += count
         slot.rows += window.rows
         slot.release = max(slot.release, window.release)
+        slot.checked += window.checked
+        for column, rule, count in window.failures:
+            name = f"{column}: {rule}"
+            slot.failures[name] = slot.failures.get(name, 0) + count
         state.last_at = max(state.last_at, window.at + window.seconds)
 
     def test(self, now: float) -> list[Alarm]:
@@ -135,6 +149,7 @@ class Series:
         for name in alarm_of(state.tests, self._alpha):
             if name not in state.alarms:
                 yield self._raise(name, slot)
+        yield from self._test_checks(slot)
 
     def _raise(self, name: str, slot: Slot) -> Alarm:
         """Return the alarm of a column whose test has just become certain; `explain` adds the words."""
@@ -143,6 +158,27 @@ class Series:
         alarm = self._alarm("drift", name, began_at, slot.at + self._slot_s)
         self.state.alarms[name] = alarm
         return alarm
+
+    def _test_checks(self, slot: Slot) -> Iterator[Alarm]:
+        """Raise or end the alarms of input checks: their rules already say how seldom a good row fails."""
+        state, kept = self.state, math.exp(-self._slot_s / _RECENT_S)
+        until = slot.at + self._slot_s
+        state.checked = kept * state.checked + slot.checked
+        for name in state.failed.keys() | slot.failures.keys():
+            state.failed[name] = kept * state.failed.get(name, 0.0) + slot.failures.get(name, 0)
+        for name, failed in list(state.failed.items()):
+            share, key = failed / max(1.0, state.checked), f"{_CHECK}{name}"
+            alarm = state.alarms.get(key)
+            if alarm is None and failed >= _FAILED_ROWS and share > _FAILED_SHARE:
+                alarm = self._alarm("input-checks", name, slot.at, until)
+                text = f"`{name}`: {percent(share)} of the rows fail this input check"
+                state.alarms[key] = msgspec.structs.replace(alarm, value=share, text=text)
+                yield state.alarms[key]
+            elif alarm is not None and share < _FAILED_SHARE / 2:
+                del state.alarms[key]
+                yield msgspec.structs.replace(alarm, ended_at=until)
+            if failed < 0.5 and key not in state.alarms:
+                del state.failed[name]
 
     def test_labels(self, wrong: int, right: int, until: float) -> list[Alarm]:
         """Test accuracy by the labels that came since the last time; return its alarm if it is new."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from lading.monitor.distances import jensen_shannon, psi
 from lading.monitor.driver import LEASE
 from lading.monitor.metrics import metrics_of
 from lading.monitor.series import SeriesState, is_tested
-from lading.monitor.status import ColumnPoint, ColumnStatus, ModelStatus
+from lading.monitor.status import CheckCount, ColumnPoint, ColumnStatus, ModelStatus
 from lading.monitor.wording import describe
 from lading.profile import MISSING, ColumnProfile, Profile
 from lading.profile.live import ColumnWindow, merged
@@ -85,8 +86,21 @@ def snapshot(
         alpha=ALPHA,
         columns=columns,
         metrics=metrics,
+        checks=_checks(ours),
         alarms=tuple(alarms),
         unknown=(*_unknown(registry, profile, state), *unknown),
+    )
+
+
+def _checks(windows: Sequence[ColumnWindow]) -> tuple[CheckCount, ...]:
+    """Return how often each input check failed, the most frequent first."""
+    failures: Counter[tuple[str, str]] = Counter()
+    for window in windows:
+        for column, rule, count in window.failures:
+            failures[column, rule] += count
+    return tuple(
+        CheckCount(column=column, rule=rule, failures=count)
+        for (column, rule), count in failures.most_common()
     )
 
 

@@ -18,6 +18,7 @@ class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``counts`` are by column in the order of the profile, ``profile`` is the digest of that. ``rows`` were
     counted, of ``seen`` that passed: beyond a rate a random share of them is enough.
+    Input checks looked at ``checked`` rows; ``failures`` has column, rule, and rows that failed it.
     """
 
     name: str
@@ -31,6 +32,8 @@ class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     seen: int
     counts: tuple[tuple[int, ...], ...]
+    checked: int = 0
+    failures: tuple[tuple[str, str, int], ...] = ()
     id: str = ""
 
 

@@ -28,6 +28,7 @@ from lading.settings import (
 )
 
 if TYPE_CHECKING:
+    from lading.monitor.alert_rules import AlertRules
     from lading.server import BackgroundTask
     from lading.server.process.status import Status
 
@@ -98,7 +99,9 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         # References on the command line take precedence over the bundles of the image.
         refs = refs or bundles_in_image()
         url = registry_url(registry)
-        tasks = tuple(background_tasks(refs, url, has_registry=registry_is_set(registry)))
+        tasks = tuple(
+            background_tasks(refs, url, has_registry=registry_is_set(registry), alerts=alert_rules(settings))
+        )
         if tasks and settings.workers > 1:
             import_before_fork(url)
         code = run(settings, refs, url, tasks)
@@ -114,6 +117,15 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         # still in, must not keep the process.
         os._exit(code)
     ctx.exit(code)
+
+
+def alert_rules(settings: ServeSettings) -> AlertRules | None:
+    """Read the file of alerts, or return None if there is none. Raises `InvalidSetting`."""
+    if not settings.alerts:
+        return None
+    from lading.monitor.alert_rules import AlertRules
+
+    return AlertRules.read(settings.alerts)
 
 
 def import_before_fork(url: str) -> None:
@@ -134,7 +146,7 @@ def bundles_in_image() -> tuple[Path, ...]:
 
 
 def background_tasks(
-    refs: tuple[Ref | Path, ...], url: str, *, has_registry: bool
+    refs: tuple[Ref | Path, ...], url: str, *, has_registry: bool, alerts: AlertRules | None = None
 ) -> Iterator[BackgroundTask]:
     """Iterate over the tasks that run beside the server, which itself knows none of them.
 
@@ -147,7 +159,7 @@ def background_tasks(
     if not refs or has_registry or any(isinstance(ref, Ref) for ref in refs):
         yield inventory_heartbeat(url)
         yield column_reports(url)
-        yield monitor_driver(url)
+        yield monitor_driver(url, alerts)
 
 
 def column_reports(url: str) -> BackgroundTask:
@@ -162,19 +174,25 @@ def column_reports(url: str) -> BackgroundTask:
     return report
 
 
-def monitor_driver(url: str) -> BackgroundTask:
-    """Return the task that tests the live columns in the registry at `url`, if no other process does."""
+def monitor_driver(url: str, alerts: AlertRules | None = None) -> BackgroundTask:
+    """Return the task that tests the live columns in the registry at `url`, if no other process does.
+
+    By `alerts`, people are notified of what it finds.
+    """
 
     def watch(status: Status, stop: threading.Event) -> None:
         if status.columns is None:
             return
+        from lading.monitor.alerting import Alerting
         from lading.monitor.driver import MonitorDriver
         from lading.registry import Registry
         from lading.rollout import unique_holder
 
         with Registry.open(url, at_once=False) as registry:
             holder = unique_holder(status.replica)
-            MonitorDriver(registry, holder, report=status.report_monitor).run(stop)
+            alerting = Alerting(registry, alerts) if alerts is not None else None
+            report = status.report_monitor
+            MonitorDriver(registry, holder, report=report, alerting=alerting).run(stop)
 
     return watch
 

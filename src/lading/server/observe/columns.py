@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from lading.input_checks import Rule
 from lading.profile import Profile
 from lading.profile.encoding import digest as digest_of
 from lading.profile.live import ColumnWindow, LiveCounts
@@ -47,6 +48,14 @@ class _Counted:
     buffered: int = 0
 
 
+@dataclass
+class _Checked:
+    """What input checks have found since the last window."""
+
+    rows: int = 0
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
 class ColumnWindows:
     """The windows of one process, counted in the cells of the profile in each version's bundle.
 
@@ -69,6 +78,7 @@ class ColumnWindows:
         self.profiles: dict[str, Profile] = {}
         self._random = np.random.default_rng(seed)
         self._counted: dict[tuple[str, str, int], _Counted | None] = {}
+        self._checked: dict[tuple[str, int], _Checked] = {}
         self._windows: deque[ColumnWindow] = deque(maxlen=_MOST_WINDOWS)
         self._lock = threading.Lock()
 
@@ -87,6 +97,14 @@ class ColumnWindows:
                 if counted is None:
                     return
             self._add(counted, chunk)
+
+    def add_failures(self, name: str, version: int, rows: int, failed: Iterable[tuple[Rule, int]]) -> None:
+        """Add what input checks have found in `rows` rows of a version: to the window that ends next."""
+        with self._lock:
+            checked = self._checked.setdefault((name, version), _Checked())
+            checked.rows += rows
+            for rule, count in failed:
+                checked.failures[rule.column, rule.kind] += count
 
     def rotate(self, now: float, *, last: bool = False) -> None:
         """End the windows that have lasted long enough at the Unix time `now`, or with `last` all of them."""
@@ -155,6 +173,7 @@ class ColumnWindows:
         if not rows:
             return
         served = counted.served
+        checked = self._checked.pop((served.name, served.version), None) or _Checked()
         self._windows.append(
             ColumnWindow(
                 name=served.name,
@@ -168,6 +187,10 @@ class ColumnWindows:
                 rows=rows,
                 seen=counted.seen,
                 counts=counted.live.drain(),
+                checked=checked.rows,
+                failures=tuple(
+                    (column, rule, count) for (column, rule), count in sorted(checked.failures.items())
+                ),
                 id=os.urandom(8).hex(),
             )
         )

@@ -5,11 +5,12 @@ Starts nothing: no thread, no socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lading.input_checks import Rule
 from lading.input_checks.modes import Modes
 from lading.input_checks.stated_rules import ServerChecks
 from lading.server.exchange import ExchangeObserver, Pipeline, Step, Steps, row_limit
@@ -35,6 +36,7 @@ from lading.server.metrics.page import (
     prefers_openmetrics,
 )
 from lading.server.metrics.shared_memory import CounterStore
+from lading.server.observe.columns import ColumnWindows
 from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.observer import Observer
 from lading.server.protocols import feedback, invocations, mlflow, native, root, vertex
@@ -126,10 +128,25 @@ def request_steps(
     return Steps(look_up=tuple(look_up), observe=observers, answer=tuple(answer))
 
 
-def input_checks(settings: ServeSettings, counters: CounterStore) -> InputChecks:
-    """Return the checks that `settings` state, which count into `counters`; raises `InvalidSetting`."""
-    stated = ServerChecks(Path(settings.checks) if settings.checks else None)
-    return InputChecks(Modes(settings.input_checks), stated, CheckCounters(counters).add, _ROWS_PATHS)
+def input_checks(
+    settings: ServeSettings, counters: CounterStore, columns: ColumnWindows | None = None
+) -> InputChecks:
+    """Return the checks that `settings` state, which count into `counters`; raises `InvalidSetting`.
+
+    What they find is in the windows of `columns` as well.
+    """
+    stated, counted = (
+        ServerChecks(Path(settings.checks) if settings.checks else None),
+        CheckCounters(counters),
+    )
+
+    def add(model: str, version: int, rows: int, failed: Iterable[tuple[Rule, int]]) -> None:
+        failed = list(failed)
+        counted.add(model, version, rows, failed)
+        if columns is not None:
+            columns.add_failures(model, version, rows, failed)
+
+    return InputChecks(Modes(settings.input_checks), stated, add, _ROWS_PATHS)
 
 
 def documentation_pages(app: App) -> Any:

@@ -60,8 +60,8 @@ def observed_rows(
     counters: CounterStore,
 ) -> Iterator[ObservedRows]:
     """Set up what looks at rows, as `settings` ask; at the end, what was collected is shown and written."""
-    checks = input_checks(settings, counters)
     columns = ColumnWindows(replica) if settings.drift == "on" else None
+    checks = input_checks(settings, counters, columns)
     with logged_predictions(settings, registry_url, worker, plane, replica) as predictions:
         consumers: list[Consumer] = [checks.count] if checks.counts else []
         if columns is not None:

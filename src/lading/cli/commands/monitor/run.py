@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 
 import click
 
@@ -16,7 +17,7 @@ from lading.cli.ui.parameters import open_registry, registry_option
     "run",
     short_help="Watch the models until stopped.",
     cls=Command,
-    examples=("lading monitor run",),
+    examples=("lading monitor run", "lading monitor run --alerts alerts.toml"),
 )
 @click.option(
     "--log-level",
@@ -24,8 +25,14 @@ from lading.cli.ui.parameters import open_registry, registry_option
     default="info",
     help="Lowest level to log.",
 )
+@click.option(
+    "--alerts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rules of alerts, and where they go (docs/reference/alerts.md).",
+)
 @registry_option
-def run(log_level: str, registry: str | None) -> None:
+def run(log_level: str, alerts: Path | None, registry: str | None) -> None:
     """Test what servers have counted of live columns, and raise alarms, until SIGTERM or Ctrl-C.
 
     Any number of processes may do this: one is active at a time, and if it dies, another takes over and
@@ -33,6 +40,8 @@ def run(log_level: str, registry: str | None) -> None:
     """
     from lading.blobs.os_errors import read_only
     from lading.logs import set_up_logging
+    from lading.monitor.alert_rules import AlertRules
+    from lading.monitor.alerting import Alerting
     from lading.monitor.driver import MonitorDriver
     from lading.rollout import unique_holder
 
@@ -45,4 +54,5 @@ def run(log_level: str, registry: str | None) -> None:
             raise read_only(opened.where)
         holder = unique_holder()
         printing.info(f"`{holder}` is ready to watch; Ctrl-C stops it")
-        MonitorDriver(opened, holder).run(stop)
+        alerting = Alerting(opened, AlertRules.read(alerts)) if alerts is not None else None
+        MonitorDriver(opened, holder, alerting=alerting).run(stop)

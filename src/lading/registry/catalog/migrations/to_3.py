@@ -35,7 +35,7 @@ def upgrade(op: Operations) -> None:
     op.create_table(
         "monitor_states",
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("kind", "key", name="pk_monitor_states"),
     )

@@ -224,7 +224,7 @@ monitor_states = Table(
     "monitor_states",
     metadata,
     Column("kind", String(16), primary_key=True),
-    Column("key", String(255), primary_key=True),
+    Column("key", Text, primary_key=True),
     Column("body", Text, nullable=False),  # JSON
 )
 
