@@ -26,8 +26,9 @@ from lading import Client
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".demo"
 SERVE = "lading serve iris:1 progression:1 --port {port} --grpc-port {grpc_port}"
-FOLLOW = "lading serve --port {port} --grpc-port {grpc_port}"
+FOLLOW = "lading serve --port {port} --grpc-port {grpc_port} --log-predictions 1"
 CANARY = "--canary 25,100 --hold 2s --min-requests 300 --gates gates.toml"
+BY_VERSION = "select version, count(*) as rows, count(label) as labelled from log group by version order by 1"
 GATES = """# What a candidate may cost, judged by live traffic.
 [live]
 max_error_increase = 0.02
@@ -203,12 +204,29 @@ def release(story: Story, port: int) -> None:
         story.run("lading history iris --check", lambda out: f"the complete history:\n{indented(out)}")
         story.run("lading inventory", lambda out: f"the running servers:\n{indented(out)}")
         drain(story, server)
+    watch(story)
+
+
+def watch(story: Story) -> None:
+    """Look at what was logged and counted meanwhile."""
+    story.run(
+        f"lading log query iris {shlex.quote(BY_VERSION)}",
+        lambda out: f"what callers were answered:\n{indented(out)}",
+    )
+    story.run(
+        "lading monitor report iris:2 --since 1h",
+        lambda out: f"inputs and answers beside the reference, as a page: {FOLDER.name}/{out.strip()}",
+    )
 
 
 def release_again(story: Story, kind: str, number: int, code: int) -> None:
     """Train another version and release it as a canary; `code` is 0 if it should go live, else 1."""
     story.run(f"python train_again.py {kind}", lambda out: f"trained again: {out.strip()}")
     story.run(f"lading push {kind}.bundle", lambda out: f"pushed: {' '.join(out.split())}")
+    if code:
+        # Found before anybody was asked to wait for it; released all the same, to see what live traffic says.
+        replay = f"lading replay iris:{number} --from-log --max-flipped 5%"
+        story.run(replay, lambda out: f"the logged requests, replayed:\n{indented(out)}", expect=1)
     command = f"lading release iris:{number} {CANARY}"
     story.run(command, lambda _: f"iris:{number} gets 25 % of the requests, then all")
     ending = "was rolled back" if code else "went live"
