@@ -19,7 +19,9 @@ from lading.bundle.formats.v2 import Check
 from lading.errors import InvalidSetting, RunFailed
 from lading.input_checks.modes import Modes
 from lading.profile.measure import measure
+from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.inline_runs import InlineRuns
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics.shared_memory import PrivateCounters
@@ -34,6 +36,7 @@ from support.grpc_client import ask, grpc_serving, one_row
 from support.hosted_app import AppClient, served_from
 from support.http_requests import request
 from support.inference_jobs import random_job
+from support.model_code import model_code
 from support.open_inference import infer, infer_binary, tensor_json
 from support.server_process import serving
 from support.tensorflow_serving import message, predict_request
@@ -324,6 +327,35 @@ def test_warnings_and_rejections_reach_clients_of_the_fast_routes(iris):
             "1; petal_length range" if status == 200 else None
         )
         assert (following.status, "x-lading-input-warnings" in following.headers) == (200, False)
+
+
+IN_PYTHON = """
+    import lading
+
+    class M(lading.Model):
+        def predict(self, inputs):
+            return {"probabilities": inputs["X"][:, :3], "label": inputs["X"][:, 0].astype("int64")}
+"""
+
+
+def test_a_model_in_python_and_requests_that_are_queued_are_checked_alike(tmp_path):
+    served = profiled(served_from(linear_bundle(tmp_path / "iris")))
+    signature = served.signature
+    settings = model_code(tmp_path, IN_PYTHON, inputs=signature.inputs, outputs=signature.outputs)
+    runtime = PythonRuntime(settings)
+    runs = InlineRuns(signature, learns=False)
+    served.adopt(replace(served.model, runtime=runtime, inline_runs=runs))
+    try:
+        checked = Checked(served, input_checks="reject")
+        assert checked.predict(GOOD).json() == {"prediction": [GOOD[:3]]}
+        assert checked.predict(BAD).status_code == 422
+        counted = checked.counted()
+    finally:
+        runtime.close()
+    assert counted == {
+        'ed_rows{model="iris",version="1"}': 2.0,
+        '_failures{column="petal_length",model="iris",rule="range",version="1"}': 1.0,
+    }
 
 
 @pytest.mark.slow
