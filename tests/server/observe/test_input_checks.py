@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from lading.bundle.formats.v2 import Check
-from lading.errors import InvalidSetting, RunFailed
+from lading.errors import CheckFailed, InvalidSetting, RunFailed
 from lading.input_checks.modes import Modes
 from lading.profile.measure import measure
 from lading.runtime.python.session import PythonRuntime
@@ -212,6 +213,23 @@ def test_many_failures_name_the_first_row_and_say_how_many(iris):
     answer = Checked(iris, input_checks="reject").predict(GOOD, [1.0, 99.0, 1.0, 1.0], BAD, BAD)
     assert "`sepal_width`" in answer.json()["error"]
     assert "3 rows fail a check" in answer.text
+
+
+@pytest.mark.parametrize("mode", ["warn", "reject"])
+def test_a_request_that_fails_in_every_row_costs_no_object_a_row(iris, mode):
+    checks, seen = Checked(iris, input_checks=mode).checks, []
+    job = random_job(iris, 200_000)
+    job.inputs["X"][:] = -5.0
+    exchange = SimpleNamespace(job=job, warnings=(), route=SimpleNamespace(protocol="native"))
+    tracemalloc.start()
+    try:
+        checks.look_up(exchange)
+    except CheckFailed as refused:
+        seen.append(refused.hint)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    assert (seen or [len(exchange.warnings)]) == (["200000 rows fail a check"] if mode == "reject" else [4])
 
 
 def test_checks_of_the_bundle_and_of_the_server_are_in_force_beside_the_profile(tmp_path):
