@@ -312,14 +312,14 @@ def mixed_table() -> Iterator[str]:
     yield "| anomaly | signature refuses | checks find | by | drift alarms after | in |"
     yield "|---|---|---|---|---|---|"
     for name, change in ANOMALIES.items():
-        yield _line(name, outcome(finder, unchanged, change, repeat=3 if name == DUPLICATES else 1))
+        yield _table_row(name, outcome(finder, unchanged, change, repeat=3 if name == DUPLICATES else 1))
     calm = [outcome(*mixed_finder(SEED + number), None) for number in range(1, 1 + TRIALS)]
     rows = sum(each.changed for each in calm)
     failed, alarms = sum(each.failed for each in calm), sum(bool(each.alarmed) for each in calm)
     yield f"| **nothing**, {TRIALS} times | none | {failed} of {rows:,} rows | | {alarms} of {TRIALS} | |"
 
 
-def _line(name: str, found_by: Outcome) -> str:
+def _table_row(name: str, found_by: Outcome) -> str:
     share = found_by.failed / found_by.changed
     cells = (
         name,

@@ -59,7 +59,12 @@ def test_every_kind_of_rule_fails_exactly_the_numbers_that_it_is_about():
             ]
             assert checks.counts({"x": array}).tolist() == expected
             assert checks.passes({"x": array}) == (not any(expected))
-            assert len(list(checks.failures({"x": array}))) == sum(expected)
+            failures = list(checks.failures({"x": array}))
+            assert len(failures) == sum(expected)
+            if failures:
+                first, failing = checks.first({"x": array})
+                assert first.row == min(failure.row for failure in failures)
+                assert failing == len({failure.row for failure in failures})
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)

@@ -61,8 +61,17 @@ class Checks:
                 counts[part.at] += np.count_nonzero(part.mask(inputs), axis=0)
         return counts
 
+    def first(self, inputs: Inputs) -> tuple[Failure, int]:
+        """Return the first failure, by row, and how many rows fail; only for inputs that do not pass."""
+        masks = [(part, part.mask(inputs)) for part in self._parts if not part.passes(inputs)]
+        rows = np.logical_or.reduce([mask.any(axis=1) for _, mask in masks])  # [rows]
+        row = int(np.argmax(rows))
+        part, mask = next((part, mask) for part, mask in masks if mask[row].any())
+        rule = self.rules[part.at[int(np.argmax(mask[row]))]]
+        return Failure(row, rule, part.value(inputs, row, rule)), int(np.count_nonzero(rows))
+
     def failures(self, inputs: Inputs) -> Iterator[Failure]:
-        """Return the failures, those of one part after the other, by row within it."""
+        """Return all failures, those of one part after the other, by row within it."""
         for part in self._parts:
             if part.passes(inputs):
                 continue

@@ -108,16 +108,18 @@ def checks_in(tables: Tables, signature: Signature, where: str) -> tuple[Check, 
     return tuple(_check(name, table, signature, where) for name, table in tables.items())
 
 
-def read_checks(source: Path | Tables) -> Callable[[Signature], tuple[Check, ...]]:
+def read_checks(source: str | Path | Tables | None) -> Callable[[Signature], tuple[Check, ...]]:
     """Return what makes the checks of a file, or of its tables, for a signature, once that is known.
 
     Both raise `InvalidSetting`.
     """
-    is_file = isinstance(source, Path)
-    tables, where = _tables(source) if isinstance(source, Path) else source, f"`{source}`"
+    tables: Tables = source if isinstance(source, Mapping) else {}
+    where = "`checks`"
+    if isinstance(source, str | Path):
+        tables, where = _tables(Path(source)), f"`{source}`"
     for name, table in tables.items():
-        _converted(table, name, where if is_file else "`checks`")
-    return partial(checks_in, tables, where=where if is_file else "`checks`")
+        _converted(table, name, where)
+    return partial(checks_in, tables, where=where)
 
 
 class ServerChecks:

@@ -101,8 +101,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     reports = (on_note or _ignore, on_step or _ignore)
     known = read_reference(reference, reference_labels, wanted=profile)
     facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports, known)
-    if checks is not None:
-        facts = replace(facts, checks=read_checks(Path(checks) if isinstance(checks, str) else checks))
+    facts = replace(facts, checks=read_checks(checks))
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     texts = Texts(load_model(tokenizer), pooling, normalize)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 
 from lading.bundle.formats.v2 import Check
-from lading.errors import InvalidSetting, RunFailed
+from lading.errors import CheckFailed, InvalidSetting, RunFailed
 from lading.input_checks.modes import Modes
 from lading.profile.measure import measure
+from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.dataplane import DataPlane
+from lading.server.inference.inline_runs import InlineRuns
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics.shared_memory import PrivateCounters
@@ -34,6 +37,7 @@ from support.grpc_client import ask, grpc_serving, one_row
 from support.hosted_app import AppClient, served_from
 from support.http_requests import request
 from support.inference_jobs import random_job
+from support.model_code import model_code
 from support.open_inference import infer, infer_binary, tensor_json
 from support.server_process import serving
 from support.tensorflow_serving import message, predict_request
@@ -211,6 +215,23 @@ def test_many_failures_name_the_first_row_and_say_how_many(iris):
     assert "3 rows fail a check" in answer.text
 
 
+@pytest.mark.parametrize("mode", ["warn", "reject"])
+def test_a_request_that_fails_in_every_row_costs_no_object_a_row(iris, mode):
+    checks, seen = Checked(iris, input_checks=mode).checks, []
+    job = random_job(iris, 200_000)
+    job.inputs["X"][:] = -5.0
+    exchange = SimpleNamespace(job=job, warnings=(), route=SimpleNamespace(protocol="native"))
+    tracemalloc.start()
+    try:
+        checks.look_up(exchange)
+    except CheckFailed as refused:
+        seen.append(refused.hint)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    assert (seen or [len(exchange.warnings)]) == (["200000 rows fail a check"] if mode == "reject" else [4])
+
+
 def test_checks_of_the_bundle_and_of_the_server_are_in_force_beside_the_profile(tmp_path):
     served = profiled(served_from(linear_bundle(tmp_path / "iris", checks=CHECKS)))
     file = tmp_path / "checks.toml"
@@ -324,6 +345,35 @@ def test_warnings_and_rejections_reach_clients_of_the_fast_routes(iris):
             "1; petal_length range" if status == 200 else None
         )
         assert (following.status, "x-lading-input-warnings" in following.headers) == (200, False)
+
+
+IN_PYTHON = """
+    import lading
+
+    class M(lading.Model):
+        def predict(self, inputs):
+            return {"probabilities": inputs["X"][:, :3], "label": inputs["X"][:, 0].astype("int64")}
+"""
+
+
+def test_a_model_in_python_and_requests_that_are_queued_are_checked_alike(tmp_path):
+    served = profiled(served_from(linear_bundle(tmp_path / "iris")))
+    signature = served.signature
+    settings = model_code(tmp_path, IN_PYTHON, inputs=signature.inputs, outputs=signature.outputs)
+    runtime = PythonRuntime(settings)
+    runs = InlineRuns(signature, learns=False)
+    served.adopt(replace(served.model, runtime=runtime, inline_runs=runs))
+    try:
+        checked = Checked(served, input_checks="reject")
+        assert checked.predict(GOOD).json() == {"prediction": [GOOD[:3]]}
+        assert checked.predict(BAD).status_code == 422
+        counted = checked.counted()
+    finally:
+        runtime.close()
+    assert counted == {
+        'ed_rows{model="iris",version="1"}': 2.0,
+        '_failures{column="petal_length",model="iris",rule="range",version="1"}': 1.0,
+    }
 
 
 @pytest.mark.slow

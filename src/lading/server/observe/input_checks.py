@@ -6,6 +6,7 @@ are looked at before they run. Shows a value to nobody but the caller who sent i
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 
 from lading.errors import CheckFailed
 from lading.input_checks import Rule
-from lading.input_checks.compiled import Checks, Failure
+from lading.input_checks.compiled import Checks
 from lading.input_checks.modes import Mode, Modes
 from lading.input_checks.stated_rules import ServerChecks, rules_of
 from lading.server.inference.job import Job
@@ -85,7 +86,8 @@ class InputChecks:
             return
         if plan.mode == "reject":
             raise self._refusal(exchange, plan.checks)
-        exchange.warnings = _warnings(plan.checks.failures(job.inputs))
+        counts = plan.checks.counts(job.inputs)
+        exchange.warnings = _warnings(plan.checks.rules[at] for at in np.flatnonzero(counts))
 
     def answer(self, exchange: Any) -> None:
         """Add the warnings to an answer: a step of the pipeline."""
@@ -118,9 +120,9 @@ class InputChecks:
 
     def _refusal(self, exchange: Any, checks: Checks) -> CheckFailed:
         """Return the error of the first failure, by row."""
-        failures = list(checks.failures(exchange.job.inputs))
-        first = min(failures, key=lambda failure: failure.row)
-        rule, rows = first.rule, len({failure.row for failure in failures})
+        # A large request may fail in every row: each is counted, and none but the first is looked at.
+        first, rows = checks.first(exchange.job.inputs)
+        rule = first.rule
         root = self._paths.get(exchange.route.protocol) or rule.tensor
         return CheckFailed(
             f"check `{rule.kind}` of {quoted(rule.column)}",
@@ -147,13 +149,13 @@ def _shown(value: Any) -> str:
     return f"`{number:.9g}`" if isinstance(number, float) else f"`{number}`"
 
 
-def _warnings(failures: Iterable[Failure]) -> tuple[str, ...]:
-    """Return the column and the rule of each failure, each once, as printable ASCII."""
-    pairs: dict[str, None] = {}  # An ordered set.
-    for failure in failures:
-        name = failure.rule.column[:_LONGEST_NAME]
-        column = "".join(char if " " <= char <= "~" and char not in ",;" else "?" for char in name)
-        pairs[f"{column} {failure.rule.kind}"] = None
-        if len(pairs) == _MOST_WARNINGS:
-            break
-    return tuple(pairs)
+def _warnings(rules: Iterable[Rule]) -> tuple[str, ...]:
+    """Return column and kind of rules that fail, as printable ASCII."""
+    return tuple(
+        f"{_ascii(rule.column[:_LONGEST_NAME])} {rule.kind}"
+        for rule in itertools.islice(rules, _MOST_WARNINGS)
+    )
+
+
+def _ascii(name: str) -> str:
+    return "".join(char if " " <= char <= "~" and char not in ",;" else "?" for char in name)
