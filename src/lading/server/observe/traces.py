@@ -134,6 +134,7 @@ class Traces:
         # A run in the thread of its caller was not timed from its beginning: it is an attribute only.
         ended = int(request.ended_at * 1e9)
         began = ended - int(request.took_s * 1e9)
+        # OpenTelemetry asks for an id only where no parent has one.
         self._ids.trace_id = int(request.trace_id, 16)
         span = self._tracer.start_span(
             _name(request),
