@@ -57,6 +57,7 @@ class AlertRules(msgspec.Struct, frozen=True, kw_only=True):
     def read(cls, path: Path | str) -> AlertRules:
         """Read a file of TOML; raises `InvalidSetting`, which names the path and what is wrong there."""
         where = f"`{path}`"
+        # Read whole: a file that somebody is writing is refused as no TOML, and not taken by halves.
         try:
             data = Path(path).read_bytes()
         except OSError as error:
@@ -96,12 +97,14 @@ def _routes(where: str, tables: Any) -> dict[str, Route]:
 
 def _route(where: str, name: str, table: Mapping[str, Any]) -> Route:
     _refuse_unknown(where, table, _ROUTE_KEYS)
+    # `log = false` is as good as no `log`.
     sinks = [key for key in _SINK_KEYS if table.get(key, False) is not False]
     if len(sinks) != 1:
         expected = "one of `webhook`, `alertmanager` and `log`"
         hint = "make a route, and an alert, for each of them" if sinks else "say where its alerts go"
         count = " and ".join(f"`{key}`" for key in sinks) or "none"
         raise InvalidSetting(where, expected=expected, found=count, hint=hint)
+    # Beside the check of the address nothing is asked of it here: it may be unreachable while this starts.
     for key in ("webhook", "alertmanager"):
         if key in table:
             _require_url(f"`{key}` of {where}", table[key])
@@ -168,6 +171,7 @@ def _rule(where: str, number: int, table: Mapping[str, Any], routes: Mapping[str
 
 
 def _kinds(where: str, when: Any) -> tuple[str, ...]:
+    # One kind is what most rules are about, and is written without brackets.
     kinds = [when] if isinstance(when, str) else when
     known = (*KINDS, EVERYTHING)
     if not isinstance(kinds, list) or not kinds:

@@ -143,11 +143,13 @@ def next_states(
     notifications: list[Notification] = []
     for key, (rule, finding) in seen.items():
         before = states.get(key)
+        # What comes back is another alert: it has to last again, and people are notified again.
         if before is None or before.status == "resolved":
             before = _pending(rule, finding, now)
         after[key] = state = _while_it_lasts(before, rule, finding, now)
         if state.is_firing and not before.is_firing:
             notifications.append(Notification(state=state))
+        # What is not delivered yet waits already: a repetition would only be one more of it.
         elif state.is_firing and state.is_sent and now - state.sent_at >= rule.repeat_s:
             after[key] = state = msgspec.structs.replace(state, is_sent=False)
             notifications.append(Notification(state=state, is_repeated=True))
@@ -164,6 +166,7 @@ def next_states(
 
 def undelivered(states: Mapping[str, AlertState]) -> list[Notification]:
     """Return the notifications that an earlier driver did not deliver; to be sent when one begins."""
+    # A pending state is never unsent: nobody is notified of it.
     late = (state for state in states.values() if not state.is_sent)
     return [Notification(state=state, is_repeated=state.is_firing and state.sent_at > 0) for state in late]
 

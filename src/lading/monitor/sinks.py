@@ -90,6 +90,7 @@ class WebhookSink:
     def _signed(self, body: bytes, now: float) -> dict[str, str]:
         if not self._secret:
             return {}
+        # Whole seconds: receivers compare it with their own clock, which is no better.
         timestamp = str(int(now))
         return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: signature(self._secret, timestamp, body)}
 
@@ -359,6 +360,7 @@ class _Receiver:
                 is_last, self._forgets = self._ends, False
                 notifications, self._waiting = list(self._waiting.values()), {}
                 reminders, self._reminders = self._reminders, []
+            # A reminder says nothing that a notification about the same alert does not say.
             fresh = {notification.state.key for notification in notifications}
             again = [reminder for reminder in reminders if reminder.state.key not in fresh]
             if notifications or again:
@@ -366,6 +368,7 @@ class _Receiver:
             if is_last:
                 return
             if self._failures:
+                # What is posted meanwhile waits as well: it would not arrive either.
                 pause_s = back_off_s(self._failures, first_s=_FIRST_PAUSE_S, most_s=_LONGEST_PAUSE_S)
                 with self._changed:
                     self._changed.wait_for(lambda: self._ends, pause_s)
@@ -387,6 +390,7 @@ class _Receiver:
         with self._changed:
             self._failures = 0 if is_complete else self._failures + 1
             self.failed += not is_complete
+            # Notifications come first: of what arrived the rest are reminders.
             count = min(len(arrived), len(notifications))
             self.sent += count
             self._delivered += notifications[:count]

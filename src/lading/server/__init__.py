@@ -8,6 +8,7 @@ from pathlib import Path
 from lading.ref import Ref
 from lading.server.process.background import BackgroundTask
 from lading.server.process.log_writer import LogWriter, writer_settings
+from lading.server.process.request_observers import check_traces
 from lading.server.process.supervisor import supervise
 from lading.settings import ServeSettings
 
@@ -32,6 +33,7 @@ def serve(
     if settings.workers == 1:
         return serve_here(settings, refs, registry_url, None, background_tasks)
 
+    check_traces(settings)
     logged = writer_settings(settings, registry_url)
     return supervise(
         settings,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lading.errors import InvalidSetting
 from lading.server.exchange import Pipeline, Steps
 from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion
-from lading.server.observe.traces import Traces, endpoint_of
+from lading.server.observe.traces import Traces
 from lading.server.process.compose import make_app, make_plane
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
@@ -48,10 +49,13 @@ def plane_of(*versions: ServedVersion) -> DataPlane:
 
 
 @contextlib.contextmanager
-def traced(plane: DataPlane, url: str, counts: Counter[str] | None = None, **settings) -> Iterator[Traces]:
+def traced(
+    plane: DataPlane, url: str | None, counts: Counter[str] | None = None, share: float = 1.0
+) -> Iterator[Traces]:
     counts = Counter() if counts is None else counts
-    options = ServeSettings(traces=url, **settings)
-    traces = Traces(plane, Callers(), options, "host-1", lambda name, count: counts.update({name: count}))
+    endpoint = f"{url}/v1/traces" if url is not None else None
+    count = lambda name, spans: counts.update({name: spans})  # noqa: E731
+    traces = Traces(plane, Callers(), endpoint, share, "host-1", count)
     try:
         yield traces
     finally:
@@ -140,7 +144,7 @@ def test_requests_that_ran_as_one_have_spans_of_their_own_with_queue_and_run(iri
 def test_the_caller_decides_whether_its_trace_is_recorded(iris, collector):
     plane = plane_of(iris)
     with (
-        traced(plane, collector.url, traces_share=0.0) as traces,
+        traced(plane, collector.url, share=0.0) as traces,
         listening_traced(plane, traces) as host,
     ):
         post(host)
@@ -198,7 +202,7 @@ def test_the_environment_names_the_service(iris, collector, monkeypatch):
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     plane = plane_of(iris)
-    with traced(plane, "otlp") as traces, listening_traced(plane, traces) as host:
+    with traced(plane, None) as traces, listening_traced(plane, traces) as host:
         post(host)
         collector.wait(1)
     resource = collector.resources[0]
@@ -207,20 +211,9 @@ def test_the_environment_names_the_service(iris, collector, monkeypatch):
     assert resource["deployment.environment.name"] == "test"
 
 
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        ("otlp", None),
-        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
-        ("https://collector.example.com/otlp/", "https://collector.example.com/otlp/v1/traces"),
-        ("http://127.0.0.1:4318/v1/traces", "http://127.0.0.1:4318/v1/traces"),
-    ],
-)
-def test_the_route_of_the_protocol_is_added_to_an_address(text, url):
-    assert endpoint_of(text) == url
-
-
-@pytest.mark.parametrize("text", ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "on"])
-def test_what_is_no_address_is_refused(text):
-    with pytest.raises(InvalidSetting, match="LADING_TRACES"):
-        endpoint_of(text)
+def test_without_the_extra_the_error_is_a_sentence_that_names_it():
+    code = "import sys\nsys.modules['opentelemetry'] = None\nimport lading.server.observe.traces"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (sentence,) = [line for line in done.stderr.splitlines() if "ExtraMissing" in line]
+    assert "`--traces`: expected the extra `otel`" in sentence
+    assert "lading-ml[otel]" in done.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import grpc
 import httpx
 import pytest
 
+from lading.errors import ExtraMissing, InvalidSetting
+from lading.server.process.request_observers import check_traces, endpoint_of
+from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.environments import environments  # noqa: F401 - a fixture
 from support.grpc_client import ask, one_row
@@ -101,7 +106,6 @@ def test_spans_of_a_model_in_python_name_it_and_what_it_prints_is_json(tmp_path,
 def pack_in(folder: Path, lading: Any) -> Path:
     """Pack the model of `MODEL` from its module in `folder`."""
     import importlib
-    import sys
 
     import numpy as np
 
@@ -116,3 +120,41 @@ def pack_in(folder: Path, lading: Any) -> Path:
         sys.path.remove(str(folder))
     path: Path = bundle.path
     return path
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("otlp", None),
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("https://collector.example.com/otlp/", "https://collector.example.com/otlp/v1/traces"),
+        ("http://127.0.0.1:4318/v1/traces", "http://127.0.0.1:4318/v1/traces"),
+    ],
+)
+def test_the_route_of_the_protocol_is_added_to_an_address(text, url):
+    assert endpoint_of(text) == url
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "on"])
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(InvalidSetting, match="LADING_TRACES"):
+        endpoint_of(text)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.slow
+def test_a_server_that_cannot_send_spans_does_not_start(tmp_path, workers):
+    bundle = linear_bundle(tmp_path / "iris")
+    command = [sys.executable, "-m", "lading", "serve", str(bundle.path), "--port", "0", "--grpc-port", "0"]
+    flags = ["--workers", workers, "--traces", "nowhere"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "`LADING_TRACES`: expected the URL of an OTLP/HTTP collector" in done.stderr
+
+
+def test_a_missing_extra_is_said_before_workers_are_started(monkeypatch):
+    settings = ServeSettings(traces="otlp", workers=2)
+    check_traces(settings)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
+    with pytest.raises(ExtraMissing, match="otel"):
+        check_traces(settings)

@@ -69,6 +69,7 @@ class AccessLog:
 
     def _text(self, request: RequestRecord) -> str:
         values = self._values(request)
+        # What stands at the front of the line, and the pattern, which is in the path for people to see.
         for name in ("method", "path", "status", "route"):
             del values[name]
         words = [f"{name}={_word(value)}" for name, value in values.items() if value not in (None, "")]

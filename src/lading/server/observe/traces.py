@@ -12,14 +12,12 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-from lading.errors import InvalidSetting, LadingError, missing_extra
+from lading.errors import LadingError, missing_extra
 from lading.server.inference.callers import Callers
 from lading.server.inference.dataplane import DataPlane
 from lading.server.observe.backlog import Backlog
 from lading.server.observe.request_record import Observed, RequestRecord, record_of
-from lading.settings import ServeSettings
 
 try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -42,8 +40,6 @@ except ImportError as error:
 
 log = logging.getLogger("lading.server")
 
-_FROM_ENVIRONMENT = "otlp"
-_ROUTE = "/v1/traces"
 _BATCH = 256
 """Requests whose spans are sent as one."""
 _SERVER_ERROR = 500
@@ -59,23 +55,24 @@ CountSpans = Callable[[str, int], None]
 class Traces:
     """Makes and sends the span of each exchange that `observe` sees and that belongs to a sampled trace.
 
-    Raises `InvalidSetting` if the endpoint is none. Without `exporter` spans go to ``settings.traces``.
+    Spans go to `endpoint`; if it is None, to the one that OpenTelemetry's variables name. Of requests whose
+    callers name no trace, `share` begin one.
     """
 
     def __init__(
         self,
         plane: DataPlane,
         callers: Callers,
-        settings: ServeSettings,
+        endpoint: str | None,
+        share: float,
         replica: str,
         count: CountSpans,
-        exporter: SpanExporter | None = None,
     ) -> None:
         self._plane = plane
         self._callers = callers
-        self._share = settings.traces_share
+        self._share = share
         self._count = count
-        self._exporter = exporter or OTLPSpanExporter(endpoint=endpoint_of(settings.traces))
+        self._exporter: SpanExporter = OTLPSpanExporter(endpoint=endpoint)
         self._fails = False
         self._ids = _ChosenIds()
         self._ended = _EndedSpans()
@@ -137,6 +134,7 @@ class Traces:
         # A run in the thread of its caller was not timed from its beginning: it is an attribute only.
         ended = int(request.ended_at * 1e9)
         began = ended - int(request.took_s * 1e9)
+        # OpenTelemetry asks for an id only where no parent has one.
         self._ids.trace_id = int(request.trace_id, 16)
         span = self._tracer.start_span(
             _name(request),
@@ -206,18 +204,6 @@ class _EndedSpans(SpanProcessor):
     def take(self) -> list[ReadableSpan]:
         spans, self._spans = self._spans, []
         return spans
-
-
-def endpoint_of(traces: str) -> str | None:
-    """Return the address that spans go to, None if OpenTelemetry's variables name it; `InvalidSetting`."""
-    if traces == _FROM_ENVIRONMENT:
-        return None
-    url = urlsplit(traces)
-    if url.scheme not in ("http", "https") or not url.netloc:
-        expected = "the URL of an OTLP/HTTP collector such as http://127.0.0.1:4318, or `otlp`"
-        raise InvalidSetting("`LADING_TRACES`", expected=expected, found=f"`{traces}`")
-    path = url.path.rstrip("/")
-    return url._replace(path=path if path.endswith(_ROUTE) else path + _ROUTE).geturl()
 
 
 def _resource(replica: str) -> Resource:
