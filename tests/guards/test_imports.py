@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
 SHARED = ("blobs", "clock", "errors", "logs")
-WORDS = ("evidence", "parity", "profile", "ref", "replica", "settings", "signature", "traffic")
+WORDS = ("evidence", "log_frames", "parity", "profile", "ref", "replica", "settings", "signature", "traffic")
 CORE = (*SHARED, *WORDS, "alarms", "bundle", "gates", "input_checks", "release")
 
 # What a server never does: make models, move releases, judge whole data sets, show pages about everything.

@@ -8,7 +8,10 @@ from lading.errors import NotFound
 from lading.monitor.log.bucket import Bucket, StoredFile, Uploader, beyond_limits
 from lading.monitor.log.deletion import close_segments, delete_records, matching
 from lading.monitor.log.reader import open_log
-from support.predictions import NOON, LogMaker, chunk
+from lading.server.observe.log_sender import LogSender
+from lading.server.observe.prediction_log import PredictionLog
+from lading.server.process.log_writer import LogWriter
+from support.predictions import NOON, Counts, LogMaker, chunk, writer_settings
 from support.store_servers import proxy
 from support.waiting import wait_until
 
@@ -44,6 +47,21 @@ def test_files_go_to_the_bucket_and_are_queried_there(log, s3_url):
         {"id": "b", "label": None},
     ]
     assert open_log(s3_url).models() == ["iris"]
+
+
+@pytest.mark.slow
+def test_the_writer_of_a_server_has_sent_everything_when_it_ends(s3_url, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    writer = LogWriter(writer_settings(s3_url, spool=str(tmp_path / "spool")))
+    writer.check()
+    sender, counts = LogSender(writer.inbox), Counts()
+    log = PredictionLog(1.0, sender)
+    log.start(counts)
+    log(chunk(["a", "b"]))
+    sender.close(30)
+    writer.close(30)
+    assert (counts.records, counts.dropped) == (2, {})
+    assert open_log(s3_url).query("iris", "SELECT count(*) AS n FROM log").to_pylist() == [{"n": 2}]
 
 
 @pytest.mark.slow

@@ -58,6 +58,15 @@ def test_what_is_the_same_for_all_records_of_a_segment_is_a_column_of_its_file(l
     assert table.column("replica").to_pylist() == ["replica-1"] * 2
 
 
+def test_files_are_not_for_everybody(log):
+    log.add(chunk(["a"]))
+    log.flush()
+    (segment,) = segment_paths(log.root)
+    assert segment.stat().st_mode & 0o007 == 0
+    log.close()
+    assert parquet_files(log.root)[0].stat().st_mode & 0o007 == 0
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     schema = pa.schema([("id", pa.string())])
 

@@ -156,6 +156,8 @@ def busy_page(iris: ServedVersion, monkeypatch, runtime_in_python: PythonRuntime
     client.app.metrics.publish_driver(True, {"iris": "hold"})
     client.app.metrics.monitor.publish(True, {"iris": {"age": 0.3}}, {("iris", "drift"): 1})
     client.app.metrics.count_grpc_ended("stream_idle")
+    client.app.metrics.count_log_records("iris", 1, 5)
+    client.app.metrics.count_log_dropped("disk_full", 2)
     count_spans(client.app.metrics.store, "exported", 2)
     client.app.metrics.count_log_records("iris", 3, 10)
     client.app.metrics.count_log_dropped("disk_full", 2)

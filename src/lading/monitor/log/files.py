@@ -54,6 +54,8 @@ def write_file(
     temporary.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
     try:
+        # Requests are nobody's business but the owner's and the group's.
+        temporary.touch(mode=0o640)
         with temporary.open("wb") as file:
             dictionaries = False if fast else _dictionaries(schema)
             compression = "none" if fast else "zstd"

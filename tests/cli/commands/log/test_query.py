@@ -26,6 +26,7 @@ def test_a_query_in_other_forms(lading, tmp_path):
     rows = list(csv.DictReader(io.StringIO(out)))
     assert rows[0] == {"id": "a", "row": "0", "label": "class 0", "inputs": '{"length":0.0,"width":1.0}'}
     _, out, _ = lading("log", "query", "iris", sql, "--format", "json")
+    assert lading("log", "query", "iris", sql, "--json")[1] == out
     assert json.loads(out.splitlines()[2]) == {
         "id": "b",
         "row": 0,

@@ -11,7 +11,7 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.log_options import MODEL, log_option, opened_log
-from lading.cli.ui.parameters import registry_option
+from lading.cli.ui.parameters import json_option, registry_option
 
 if TYPE_CHECKING:
     from lading.monitor.log.export import Rows
@@ -46,9 +46,8 @@ _MOST_SHOWN = 1000
 )
 @log_option
 @registry_option
-def query(
-    model: str, sql: str, form: str | None, output: Path | None, log: str | None, registry: str | None
-) -> None:
+@json_option
+def query(model: str, sql: str, form: str | None, output: Path | None, **options: Any) -> None:
     """Run a SELECT over the table `log`: the records of MODEL, with the labels that came as feedback.
 
     A record is a row of a request: `id`, `row`, `time`, `version`, `digest`, `release`, `side`, `replica`,
@@ -57,10 +56,11 @@ def query(
     `time` reads only the files of that time. The SQL is DuckDB's; it reads nothing but this log, and changes
     nothing.
     """
-    form = form or _form_of(output)
+    form = form or ("json" if options["as_json"] else _form_of(output))
     if form == "parquet" and output is None:
         raise click.UsageError("expected `--output` with `--format parquet`")
-    with opened_log(log, registry, "lading log query") as opened, opened.tables(model) as tables:
+    where = (options["log"], options["registry"], "lading log query")
+    with opened_log(*where) as opened, opened.tables(model) as tables:
         rows = tables.query(sql)
         if form == "table":
             _print_table(rows, output)
