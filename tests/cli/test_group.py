@@ -68,11 +68,18 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
         command.make_context(command.name, words[len(path) :])
 
 
+WITHOUT_JSON = (
+    *(("serve",), ("rollout", "run"), ("monitor", "run")),
+    *(("completion",), ("help",), ("monitor", "rules"), ("monitor", "dashboard"), ("monitor", "report")),
+)
+"""Commands that keep running, and those that print or write a text for something else."""
+
+
 @for_every_command
 def test_every_command_has_json_output_unless_it_keeps_running_or_prints_a_script(path, command):
     if not isinstance(command, click.Group):
         has_json = any("--json" in option.opts for option in command.params)
-        assert has_json == (path not in (("serve",), ("rollout", "run"), ("completion",), ("help",)))
+        assert has_json == (path not in WITHOUT_JSON)
 
 
 HEAVY = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lading.profile.encoding import decode
-
 if TYPE_CHECKING:
     from lading.alarms import Alarm, Baseline
     from lading.profile import Profile
@@ -48,6 +46,9 @@ class Monitoring:
 
     def profile(self, digest: str) -> Profile | None:
         """Return the profile that windows were counted by, or None if no server has stored it."""
+        # Imported here: with it comes numpy, which listing models does without.
+        from lading.profile.encoding import decode
+
         body = self._rows.profile(digest)
         return decode(body.encode()) if body is not None else None
 

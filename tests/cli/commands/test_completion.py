@@ -41,7 +41,7 @@ def test_every_value_that_is_a_path_is_completed_as_one():
         if {"DIR", "FILE", "DIR|REF", "URL|DIR|REF", "FILE|IMAGE"} & {parameter.metavar}
         or (
             parameter.name in ("registry", "model", "samples", "labels", "gates")
-            and parameter.metavar != "REF"
+            and parameter.metavar not in ("REF", "NAME")
         )
     ]
     assert len(paths) > 10

@@ -9,7 +9,14 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.log_options import MomentType, log_option, opened_log, where_option
-from lading.cli.ui.parameters import RefType, current_actor, open_bundle, open_registry, registry_option
+from lading.cli.ui.parameters import (
+    RefType,
+    current_actor,
+    json_option,
+    open_bundle,
+    open_registry,
+    registry_option,
+)
 from lading.errors import UsageError
 from lading.ref import Ref
 
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--actor", metavar="NAME", help="Name to record.")
 @log_option
 @registry_option
+@json_option
 def baseline(  # noqa: PLR0913 - one parameter per option
     ref: Ref,
     *,
@@ -52,6 +60,7 @@ def baseline(  # noqa: PLR0913 - one parameter per option
     actor: str | None,
     log: str | None,
     registry: str | None,
+    as_json: bool,
 ) -> None:
     """Show what the live columns of REF's model are compared with, or set it.
 
@@ -73,7 +82,7 @@ def baseline(  # noqa: PLR0913 - one parameter per option
             profile = _from_log(ref, log, registry, between, where)
             _set(opened, ref.name, profile, current_actor(actor), between)
         else:
-            _show(opened, ref.name)
+            _show(opened, ref.name, as_json=as_json)
 
 
 def _from_log(
@@ -112,11 +121,13 @@ def _remove(registry: Registry, name: str) -> None:
         printing.info(f"`{name}` has no baseline: it is compared with the profiles of its bundles")
 
 
-def _show(registry: Registry, name: str) -> None:
+def _show(registry: Registry, name: str, *, as_json: bool) -> None:
     from lading.clock import iso_time
 
     kept = registry.monitoring.baseline(name)
-    if kept is None:
+    if as_json:
+        printing.as_json({"name": name, "baseline": kept})
+    elif kept is None:
         printing.data("the profile in each version's bundle")
     else:
         printing.data(f"{kept.text}, set by {kept.set_by} at {printing.short_time(iso_time(kept.set_at))}")
