@@ -40,7 +40,7 @@ SEED = 20261130
 HOUR_S, ROWS, COLUMNS = 3600.0, 200, 20
 WEEK = 168  # hours
 OTHERS = ("PSI > 0.2", "KS / chi² at 5 %", "Evidently's default")
-_SERIES_TOGETHER = 25  # bounds the memory
+_SERIES_TOGETHER = 20  # bounds the memory
 
 
 @dataclass(frozen=True)
