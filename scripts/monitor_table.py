@@ -246,7 +246,7 @@ class Delay:
 
     change: int
     ours: Floats
-    at_once: Floats  # where the change is there from the first hour
+    at_once: Floats  # where the change exists from the first hour
     others: Floats  # [others, runs]
     false: Floats  # [others], the share of hours before the change with an alarm
 

@@ -155,7 +155,7 @@ class Dispersion:
             left_sums, left_rows = self.sums[:, level], self.rows[:, level]
             difference = left_sums / left_rows[:, None] - sums / rows[:, None]
             share = shares + (left_sums + sums) / (left_rows + rows)[:, None]
-            # A cell that has become frequent varies more by chance alone, which is no dispersion.
+            # A cell that has become frequent varies more even if rows are independent.
             own = np.where(np.isnan(share), variance, np.maximum(variance, share * (1 - share)))
             expected = own * (1 / left_rows + 1 / rows)[:, None]
             square = np.minimum(difference**2 / expected, limits[level])
