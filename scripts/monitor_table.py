@@ -40,7 +40,7 @@ SEED = 20261130
 HOUR_S, ROWS, COLUMNS = 3600.0, 200, 20
 WEEK = 168  # hours
 OTHERS = ("PSI > 0.2", "KS / chi² at 5 %", "Evidently's default")
-_SERIES_TOGETHER = 25  # bounds the memory
+_SERIES_TOGETHER = 20  # bounds the memory
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,11 @@ class Watch:
             alarms = np.stack(
                 [_psi(self.traffic.reference, counts) > 0.2, *_compare_shares(self.traffic, counts)]
             )
-        self._test(np.asarray(counts, np.float64))
+        self.test(np.asarray(counts, np.float64))
         return alarms
 
-    def _test(self, counts: Floats) -> None:
+    def test(self, counts: Floats) -> None:
+        """Test the counts of the next hour: ``[columns, cells]``."""
         hour, self._hour = self._hour, self._hour + 1
         same_hours = None
         if self.traffic.kind.weekly:
@@ -141,7 +142,7 @@ class Watch:
         alarms = (
             _psi(self.traffic.reference, counts) > 0.2,
             _ks_p(position, rows.shape[1]) < 0.05,
-            _wasserstein(rows, position, self._sums) / sample.std(axis=1) >= 0.1,
+            wasserstein(rows, position, self._sums) / sample.std(axis=1) >= 0.1,
         )
         return counts, np.stack(alarms)
 
@@ -163,7 +164,7 @@ def _ks_p(position: Floats, rows: int) -> Floats:
     return np.asarray(kolmogorov(distance * np.sqrt(rows * REFERENCE_ROWS / (rows + REFERENCE_ROWS))))
 
 
-def _wasserstein(rows: Floats, position: Floats, sums: Floats) -> Floats:
+def wasserstein(rows: Floats, position: Floats, sums: Floats) -> Floats:
     """Return the first Wasserstein distance of sorted rows to the reference with the running `sums`."""
     # Row i faces the reference's values i * block ... (i + 1) * block; `split` of them are below it.
     block = REFERENCE_ROWS // rows.shape[1]
@@ -246,7 +247,7 @@ class Delay:
 
     change: int
     ours: Floats
-    at_once: Floats  # where the change is there from the first hour
+    at_once: Floats  # where the change exists from the first hour
     others: Floats  # [others, runs]
     false: Floats  # [others], the share of hours before the change with an alarm
 

@@ -50,6 +50,7 @@ def test_a_stated_accuracy_without_rows_counts_as_exact():
         DecayState.start_from_accuracy(90)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_at_all_times_together():
     rng = np.random.default_rng(3)
     misses = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lading.monitor.dispersion import Dispersion, levels_for, windows_per_block
+from lading.monitor.dispersion import EFFECT, Dispersion, levels_for, windows_per_block
 
 COLUMNS = 50
 ROWS = np.full(COLUMNS, 200.0)
@@ -24,8 +24,26 @@ def taught(effect=0.0, memory=0.0, *, windows=512, window_s=3600.0, step=0.0):
     return float(np.median(dispersion.factors(ROWS)))
 
 
-def test_nothing_is_believed_of_the_first_window():
-    assert Dispersion.start(COLUMNS, 1, 3600.0).factors(ROWS).min() > 500
+def test_hours_are_believed_to_differ_before_anything_is_learnt():
+    fresh = Dispersion.start(COLUMNS, 1, 3600.0)
+    assert fresh.factors(ROWS).min() > 200 * EFFECT**2
+    # What a thousand times as many rows say together is not a thousand times as much.
+    assert fresh.factors(1000 * ROWS).min() > 800 * fresh.factors(ROWS).min()
+
+
+def test_longer_blocks_count_as_time_goes_on_until_there_are_pairs_of_them():
+    assert taught(windows=1) < taught(windows=5)
+    assert taught(windows=16) > taught(windows=64)
+
+
+def test_quiet_hours_of_many_rows_soon_contradict_the_belief():
+    quiet = Dispersion.start(COLUMNS, 1, 3600.0)
+    rng, rows = np.random.default_rng(4), np.full(COLUMNS, 20_000.0)
+    believed = quiet.factors(rows).min()
+    for _ in range(24):
+        sums = np.sqrt(rows) * rng.normal(size=COLUMNS)
+        quiet.add(sums[:, None], rows, np.ones(1), np.full(1, np.nan))
+    assert np.median(quiet.factors(rows)) < believed / 5
 
 
 def test_independent_rows_soon_count_in_full():

@@ -89,6 +89,7 @@ def test_a_shift_after_weeks_raises_an_alarm_that_names_its_beginning():
     assert state.began_at == pytest.approx(300 * HOUR_S, abs=5 * HOUR_S)
 
 
+@pytest.mark.slow
 def test_a_new_category_and_missing_values_raise_alarms():
     known = hours(DriftState.start(CATEGORIES), CATEGORIES, CATEGORIES.counts, 300)
     for cell in (0, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from lading.monitor.slices import BASELINE_ROWS, SliceState, advance, alarm_of
 
@@ -18,6 +19,7 @@ def hours(states, accuracies, number, *, start=0, reference=None):
     return states
 
 
+@pytest.mark.slow
 def test_the_slice_that_became_worse_alarms_and_no_other():
     usual = {"country=KR": 0.9, "country=DE": 0.7, "country=US": 0.95}
     states = hours({}, usual, 150)

@@ -50,6 +50,13 @@ def levels_for(window_s: float) -> int:
     return max(1, int(np.log2(max(LONGEST_S / shortest, 1.0)) + 1e-6) + 1)
 
 
+def _lowest_share(pairs: int) -> float:
+    """Return what the mean of so many squares of standard normal values exceeds in 99 of 100 cases."""
+    # Wilson and Hilferty's approximation to the chi-squared distribution.
+    part = 2 / (9 * pairs)
+    return float(max(1 - part - 2.33 * part**0.5, 0.1) ** 3)
+
+
 @dataclass(slots=True)
 class Dispersion:
     """What former windows taught: per score and block length, the mean square difference of adjacent blocks.
@@ -115,6 +122,9 @@ class Dispersion:
             if shorter is not None:
                 believed = shorter * (growth if pairs >= _ENOUGH else _GROWTH)
             estimate = (pairs * self.mean[:, level] + _WEIGHT * believed) / (pairs + _WEIGHT)
+            if pairs > _ENOUGH:
+                # Beliefs may be far too high: a thousand times, with many rows. No higher than pairs allow.
+                estimate = np.minimum(estimate, self.mean[:, level] / _lowest_share(pairs))
             estimate = np.maximum(estimate, 1.0)
             yield estimate, pairs
             if shorter is not None:
@@ -145,7 +155,7 @@ class Dispersion:
             left_sums, left_rows = self.sums[:, level], self.rows[:, level]
             difference = left_sums / left_rows[:, None] - sums / rows[:, None]
             share = shares + (left_sums + sums) / (left_rows + rows)[:, None]
-            # A cell that has become frequent varies more by chance alone, which is no dispersion.
+            # A cell that has become frequent varies more even if rows are independent.
             own = np.where(np.isnan(share), variance, np.maximum(variance, share * (1 - share)))
             expected = own * (1 / left_rows + 1 / rows)[:, None]
             square = np.minimum(difference**2 / expected, limits[level])

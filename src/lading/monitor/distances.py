@@ -8,43 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 
-from lading.profile import MISSING, UNSEEN
-
 _HALF = 0.5  # rows, so that an empty cell has a logarithm
-
-
-class Distances(msgspec.Struct, frozen=True):
-    """How far the counts of some windows are from the reference.
-
-    ``psi`` is the population stability index (> 0.2 is customarily large), ``expected_psi`` what that many
-    rows show on average without drift. ``jensen_shannon`` is a distance from 0 to 1, the square root of the
-    divergence in bits. Shares are of all rows.
-    """
-
-    rows: int
-    psi: float
-    expected_psi: float
-    jensen_shannon: float
-    missing_share: float
-    unseen_share: float
-
-
-def distances(reference: Sequence[int], counts: Sequence[int]) -> Distances | None:
-    """Return the distances between `counts` and `reference`, rows by cell, or None if either has no rows."""
-    rows, of = sum(counts), sum(reference)
-    if not rows or not of:
-        return None
-    return Distances(
-        rows=int(rows),
-        psi=psi(reference, counts),
-        expected_psi=expected_psi(reference, rows),
-        jensen_shannon=jensen_shannon(reference, counts),
-        missing_share=float(counts[MISSING] / rows),
-        unseen_share=float(counts[UNSEEN] / rows),
-    )
 
 
 def expected_psi(reference: Sequence[int], rows: float) -> float:

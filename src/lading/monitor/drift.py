@@ -295,7 +295,7 @@ def advance(
 
 
 def _part_bets(part: Part, urn: Floats, counts: Floats) -> Floats:
-    """Return the experts' log likelihood ratios to an urn, for a window's counts: ``[columns, experts]``."""
+    """Return the experts' log likelihood ratios to an urn over a window: ``[columns, experts]``."""
     shares = urn / urn.sum(axis=1)[:, None]
     tilted = counts @ part.tilts - counts.sum(axis=1)[:, None] * np.log(shares @ part.raised)
     return np.asarray(tilted + _spread(urn, counts)[:, None])
