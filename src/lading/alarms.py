@@ -39,10 +39,15 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """A reference that replaces the profile of a model's bundles: ``profile`` is its JSON."""
+    """What a model's live columns are compared with, instead of the profiles of its bundles.
+
+    ``profile`` is the JSON of another reference, empty for that of the bundles. With ``same_hours`` an hour
+    is compared with the same hours of the four weeks before, as soon as there are two of them.
+    """
 
     name: str
     profile: str
     set_at: float
     set_by: str
     text: str
+    same_hours: bool = False

@@ -7,6 +7,7 @@ import threading
 import msgspec
 import pytest
 
+from lading.alarms import Baseline
 from lading.monitor.alert_rules import AlertRules, Route
 from lading.monitor.alerting import Alerting
 from lading.monitor.alerts import AlertRule
@@ -217,3 +218,26 @@ def test_rows_that_fail_a_check_raise_an_alarm_that_people_are_notified_of_and_t
     stopped.set()
     driver.run(stopped)
     assert registry.monitoring.alarms(open_only=True) == []
+
+
+def test_a_season_is_compared_with_the_same_hours_of_former_weeks(registry):
+    clock, profile = Clock(), reference()
+    driver = driver_of(registry, clock)
+    registry.monitoring.set_baseline(
+        Baseline(name="iris", profile="", set_at=0.0, set_by="ann", text="", same_hours=True)
+    )
+    # Three weeks in which every night is far from the reference, then a night that is not like the others.
+    for hour in range(3 * 168 + 12):
+        night = hour % 24 >= 12
+        shift = 1.5 if night else 0.0
+        report(registry, profile, hours(profile, 1, begin=hour, rows=300, shift=shift))
+        if hour % 24 == 23:
+            clock.now = BEGIN + HOUR_S * (hour + 1) + 60
+            driver.turn()
+    assert {alarm.subject for alarm in registry.monitoring.alarms()} <= {"age"}
+    compared = driver._same_hours(next(iter(driver._series.values())), BEGIN + 2 * 7 * 86400 + 15 * HOUR_S)
+    assert compared is not None
+    at = [column.name for column in profile.columns()].index("age")
+    assert sum(compared[at]) == 200
+    assert compared[at][-1] > 40  # Of a night of those weeks, most rows are in the highest bins.
+    assert driver._same_hours(next(iter(driver._series.values())), BEGIN + 5 * HOUR_S) is None

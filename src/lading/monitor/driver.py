@@ -11,13 +11,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from lading.errors import RegistryReadOnly, RegistryUnavailable
 from lading.monitor.discoveries import ALPHA
-from lading.monitor.series import GRACE_S, SLOT_S, Series, SeriesState
+from lading.monitor.series import GRACE_S, SLOT_S, Counts, Series, SeriesState
+from lading.profile.live import merged
 
 if TYPE_CHECKING:
     from lading.alarms import Alarm
@@ -35,6 +37,7 @@ _SAVE_EVERY_S = 60.0
 _FORGOTTEN_AFTER_S = 7 * 86400.0
 _WINDOWS_A_READ = 1000
 _EXPLAINED_BY_S = 86400.0
+HOUR_S, WEEK_S = 3600.0, 7 * 86400.0
 
 OnTurn = Callable[[bool, Mapping[str, Mapping[str, float]], Mapping[tuple[str, str], int]], None]
 """Called after each turn with whether this process leads, the PSI of columns by model, and how many alarms
@@ -71,6 +74,8 @@ class MonitorDriver:
         self._mark = 0
         self._saved_mark = 0
         self._save_due_at = 0.0
+        self._seasonal: set[str] = set()
+        self._former: dict[str, tuple[float, Counts | None]] = {}  # By series: an hour, and what it had.
         self._unknown: set[str] = set()  # Digests of profiles that the catalog does not have.
 
     def turn(self) -> list[Alarm]:
@@ -133,11 +138,16 @@ class MonitorDriver:
             log.info("the lease could not be released; it expires by itself")
 
     def _load(self) -> None:
+        self._read_baselines()
         states = self._registry.monitoring.states("monitor")
         self._mark = self._saved_mark = int(states.pop(_MARK, "0"))
         self._series = {}
         for body in states.values():
             self._open(msgspec.json.decode(body, type=SeriesState))
+
+    def _read_baselines(self) -> None:
+        baselines = self._registry.monitoring.baselines()
+        self._seasonal = {baseline.name for baseline in baselines if baseline.same_hours}
 
     def _open(self, state: SeriesState) -> Series | None:
         profile = self._registry.monitoring.profile(state.profile)
@@ -166,7 +176,9 @@ class MonitorDriver:
         return self._series.get(state.key) or self._open(state)
 
     def _test(self, series: Series, now: float) -> list[Alarm]:
-        changed = [*series.test(now), *self._test_labels(series, now)]
+        seasonal = series.state.name in self._seasonal
+        same_hours = partial(self._same_hours, series) if seasonal else None
+        changed = [*series.test(now, same_hours), *self._test_labels(series, now)]
         return [self._explained(series, alarm) for alarm in changed]
 
     def _explained(self, series: Series, alarm: Alarm) -> Alarm:
@@ -180,6 +192,25 @@ class MonitorDriver:
         else:
             log.info("%s: `%s` is over", label, alarm.subject or alarm.kind)
         return alarm
+
+    def _same_hours(self, series: Series, at: float) -> Counts | None:
+        """Return the counts of the same hours of the four weeks before; None if fewer than two have rows."""
+        hour, name, digest = at - at % HOUR_S, series.state.name, series.state.profile
+        if self._former.get(series.state.key, (0.0, None))[0] != hour:
+            weeks = [
+                [
+                    window
+                    for window in self._registry.monitoring.windows(name, begin, begin + HOUR_S)
+                    if window.profile == digest
+                ]
+                for begin in (hour - week * WEEK_S for week in range(1, 5))
+            ]
+            counted = [windows for windows in weeks if windows]
+            former = (
+                merged([window for windows in counted for window in windows]) if len(counted) > 1 else None
+            )
+            self._former[series.state.key] = (hour, former)
+        return self._former[series.state.key][1]
 
     def _test_labels(self, series: Series, now: float) -> list[Alarm]:
         """Test the accuracy of a released version once a slot, by the labels that came for it."""
@@ -208,6 +239,7 @@ class MonitorDriver:
         states = {key: msgspec.json.encode(series.state).decode() for key, series in self._series.items()}
         states[_MARK] = str(self._mark)
         self._registry.monitoring.save("monitor", states, removed, changed)
+        self._read_baselines()
         self._saved_mark, self._save_due_at = self._mark, time.monotonic() + _SAVE_EVERY_S
 
     def _alert(self) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from lading.alarms import Alarm, AlarmKind
 from lading.monitor.discoveries import alarm_of
 from lading.monitor.distances import psi
-from lading.monitor.drift import ColumnReference, DriftState, advance
+from lading.monitor.drift import ColumnReference, DriftState, advance, restart
 from lading.monitor.slices import SliceState
 from lading.monitor.slices import advance as advance_slices
 from lading.monitor.wording import describe, percent
@@ -43,6 +43,9 @@ _FAILED_ROWS = 20
 
 Counts = list[list[int]]
 """Rows by column and cell."""
+
+SameHours = Callable[[float], "Counts | None"]
+"""Returns the counts of the hours that a Unix time is compared with, or None while they are too few."""
 
 
 class Slot(msgspec.Struct):
@@ -121,24 +124,41 @@ class Series:
             slot.failures[name] = slot.failures.get(name, 0) + count
         state.last_at = max(state.last_at, window.at + window.seconds)
 
-    def test(self, now: float) -> list[Alarm]:
-        """Test the slots that are complete at the Unix time `now`; return the alarms that changed."""
+    def test(self, now: float, same_hours: SameHours | None = None) -> list[Alarm]:
+        """Test the slots that are complete at the Unix time `now`; return the alarms that changed.
+
+        `same_hours` returns the counts of the same hours of former weeks, with which a slot is compared then.
+        """
         due = [
             slot
             for slot in sorted(self.state.pending.values(), key=lambda slot: slot.at)
             if slot.at + self._slot_s + self._grace_s <= now
         ]
-        return [alarm for slot in due for alarm in self._test(slot)]
+        return [alarm for slot in due for alarm in self._test(slot, same_hours)]
 
-    def _test(self, slot: Slot) -> Iterator[Alarm]:
+    def _test(self, slot: Slot, same_hours: SameHours | None) -> Iterator[Alarm]:
         state = self.state
+        former = same_hours(slot.at) if same_hours is not None else None
         del state.pending[str(slot.at)]
         state.tested_until, state.release = slot.at + self._slot_s, max(state.release, slot.release)
-        for column, reference, counts in zip(self._columns, self._references, slot.counts, strict=True):
+        columns = zip(self._columns, self._references, slot.counts, strict=True)
+        for at, (column, reference, counts) in enumerate(columns):
             if not is_tested(column):
                 continue
             test = state.tests.get(column.name) or DriftState.start(reference, self._slot_s)
-            state.tests[column.name] = advance(test, reference, counts, at=slot.at, seconds=self._slot_s)
+            # The first two weeks of a season are only watched.
+            state.tests[column.name] = (
+                test
+                if same_hours is not None and former is None
+                else advance(
+                    test,
+                    reference,
+                    counts,
+                    at=slot.at,
+                    seconds=self._slot_s,
+                    same_hours=former[at] if former is not None else None,
+                )
+            )
             recent = state.recent.get(column.name) or [0.0] * len(counts)
             kept = math.exp(-self._slot_s / _RECENT_S)
             recent = [kept * before + new for before, new in zip(recent, counts, strict=True)]
@@ -244,7 +264,9 @@ class Series:
     def _end(self, alarm: Alarm, slot: Slot) -> Alarm:
         """Return `alarm`, ended; its evidence is spent, and only a new change raises another."""
         del self.state.alarms[alarm.subject]
-        del self.state.tests[alarm.subject]
+        at = [column.name for column in self._columns].index(alarm.subject)
+        tests = self.state.tests
+        tests[alarm.subject] = restart(tests[alarm.subject], self._references[at])
         return msgspec.structs.replace(alarm, ended_at=slot.at + self._slot_s)
 
     def close(self, now: float) -> list[Alarm]:

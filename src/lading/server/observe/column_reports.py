@@ -96,7 +96,7 @@ class ColumnReports:
             raise
 
     def _read_baselines(self, monitoring: Monitoring) -> None:
-        stored = {baseline.name: baseline.profile for baseline in monitoring.baselines()}
+        stored = {baseline.name: baseline.profile for baseline in monitoring.baselines() if baseline.profile}
         if stored == self._baselines:
             return
         profiles: dict[str, Profile] = {}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     examples=(
         "lading monitor baseline iris",
         "lading monitor baseline iris --from-log --between 2026-11-01 2026-11-08",
+        "lading monitor baseline iris --same-hours",
         "lading monitor baseline iris --remove",
     ),
 )
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     metavar="BEGIN END",
     help="Period of --from-log, such as `2w 1w`.",
 )
+@click.option(
+    "--same-hours", is_flag=True, help="Compare each hour with the same hours of the four weeks before."
+)
 @where_option("Condition on the columns of `lading log query`, with --from-log.")
 @click.option("--remove", is_flag=True, help="Compare with the profiles of the bundles again.")
 @click.option("--actor", metavar="NAME", help="Name to record.")
@@ -55,6 +59,7 @@ def baseline(  # noqa: PLR0913 - one parameter per option
     *,
     from_log: bool,
     between: tuple[float, float] | None,
+    same_hours: bool,
     where: str,
     remove: bool,
     actor: str | None,
@@ -78,9 +83,9 @@ def baseline(  # noqa: PLR0913 - one parameter per option
         opened.versions(ref.name)
         if remove:
             _remove(opened, ref.name)
-        elif between is not None:
-            profile = _from_log(ref, log, registry, between, where)
-            _set(opened, ref.name, profile, current_actor(actor), between)
+        elif between is not None or same_hours:
+            profile = _from_log(ref, log, registry, between, where) if between is not None else None
+            _set(opened, ref.name, profile, current_actor(actor), between, same_hours=same_hours)
         else:
             _show(opened, ref.name, as_json=as_json)
 
@@ -95,20 +100,34 @@ def _from_log(
         return baseline_of(reader, ref.name, manifest.signature, manifest.labels, *between, where=where)
 
 
-def _set(registry: Registry, name: str, profile: Profile, actor: str, between: tuple[float, float]) -> None:
+def _set(
+    registry: Registry,
+    name: str,
+    profile: Profile | None,
+    actor: str,
+    between: tuple[float, float] | None,
+    *,
+    same_hours: bool,
+) -> None:
     from lading.alarms import Baseline
     from lading.clock import iso_time
     from lading.profile.encoding import encode
 
-    begin, end = (iso_time(moment) for moment in between)
-    text = f"{profile.rows} logged rows between {begin} and {end}"
+    texts = []
+    if profile is not None and between is not None:
+        begin, end = (iso_time(moment) for moment in between)
+        texts.append(f"{profile.rows} logged rows between {begin} and {end}")
+    if same_hours:
+        texts.append("the same hours of former weeks, from two of them on")
+    text = ", then ".join(texts)
     registry.monitoring.set_baseline(
         Baseline(
             name=name,
-            profile=encode(profile).decode(),
+            profile=encode(profile).decode() if profile is not None else "",
             set_at=registry.fleet.now(),
             set_by=actor,
             text=text,
+            same_hours=same_hours,
         )
     )
     printing.info(f"`{name}` is compared with {text}")
