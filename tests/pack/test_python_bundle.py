@@ -72,7 +72,7 @@ def test_a_class_is_packed_with_its_code_files_and_environment_and_answers_as_he
         "running it with only what the bundle has",
         "resolving its packages",
     ]
-    assert steps[-1] == "proving it in its environment"
+    assert steps[-2:] == ["proving it in its environment", "measuring the profile"]
     manifest = bundle.manifest
     assert (manifest.format, manifest.runtime, manifest.executes) == (2, "python", "code")
     assert manifest.steps == ("code:preprocess", "code:predict", "code:postprocess")
@@ -82,6 +82,7 @@ def test_a_class_is_packed_with_its_code_files_and_environment_and_answers_as_he
         "code/weighted.py",
         "environment.lock",
         "files/weights.txt",
+        "profile.json",
     ]
     assert manifest.signature.inputs[0].allows_nan
     rows = RANDOM.normal(size=(20, 3))
@@ -189,7 +190,7 @@ def test_a_pickle_of_what_converts_becomes_onnx(tmp_path):
 
     joblib.dump(LogisticRegression().fit(X, Y), tmp_path / "model.joblib")
     bundle = packed(tmp_path / "model.joblib", tmp_path, allow_pickle=True)
-    assert (bundle.manifest.runtime, bundle.manifest.format) == ("onnx", 1)
+    assert (bundle.manifest.runtime, bundle.manifest.entry) == ("onnx", "")
 
 
 def test_rows_that_depend_on_each_other_are_never_merged(module, tmp_path):
