@@ -238,6 +238,6 @@ def test_a_season_is_compared_with_the_same_hours_of_former_weeks(registry):
     compared = driver._same_hours(next(iter(driver._series.values())), BEGIN + 2 * 7 * 86400 + 15 * HOUR_S)
     assert compared is not None
     at = [column.name for column in profile.columns()].index("age")
-    assert sum(compared[at]) == 200
-    assert compared[at][-1] > 40  # Of a night of those weeks, most rows are in the highest bins.
+    assert sum(compared[at]) == 600
+    assert compared[at][-1] > 120  # Of a night of those weeks, most rows are in the highest bins.
     assert driver._same_hours(next(iter(driver._series.values())), BEGIN + 5 * HOUR_S) is None

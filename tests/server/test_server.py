@@ -38,7 +38,7 @@ def test_one_worker_serves_in_this_process(calls):
 
 
 def test_several_workers_serve_each_with_its_context_and_all_background_tasks(calls, monkeypatch):
-    def supervise(_settings: ServeSettings, work: Any) -> int:
+    def supervise(_settings: ServeSettings, work: Any, _log_writer: Any) -> int:
         return sum(work(worker) for worker in ("first", "second"))
 
     monkeypatch.setattr(lading.server, "supervise", supervise)

@@ -29,7 +29,7 @@ from lading.cli.ui.parameters import open_registry, registry_option
     "--alerts",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Rules of alerts, and where they go (docs/reference/alerts.md).",
+    help="Rules of alerts, and where they go.",
 )
 @registry_option
 def run(log_level: str, alerts: Path | None, registry: str | None) -> None:
