@@ -229,7 +229,7 @@ class ServeSettings:
         "", "Folder of wheels to build environments from, offline; empty: the package index of pip."
     )
     log_predictions: float = option(
-        0.0, "Share of requests that the prediction log keeps; 0: nothing of any.", at_least=0, at_most=1
+        0.0, "Share of requests that the prediction log keeps; 0: none.", at_least=0, at_most=1
     )
     log: str = option(
         "",

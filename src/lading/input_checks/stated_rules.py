@@ -19,8 +19,9 @@ from typing import Any
 
 import msgspec
 
+from lading import text_patterns
 from lading.bundle.formats.v2 import Check, broken_checks
-from lading.errors import InvalidSetting
+from lading.errors import ExtraMissing, InvalidSetting
 from lading.input_checks import KINDS, Rule, RuleKind
 from lading.input_checks.profile_rules import profile_rules
 from lading.profile import Profile
@@ -29,6 +30,9 @@ from lading.signature import Signature, Tensor, quoted
 
 Tables = Mapping[str, Any]
 """What a file states: by column, its keys."""
+
+Misfit = InvalidSetting | ExtraMissing
+"""Why a check is not in force."""
 
 _MOST_BYTES = 4 * 2**20
 
@@ -137,15 +141,32 @@ class ServerChecks:
                     )
                 _converted(table, column, self._where)
 
-    def of(self, name: str, signature: Signature) -> tuple[tuple[Check, ...], tuple[InvalidSetting, ...]]:
+    def of(self, name: str, signature: Signature) -> tuple[tuple[Check, ...], tuple[Misfit, ...]]:
         """Return the checks of the model `name`, and why others do not fit this version of it."""
         checks, misfits = [], []
         for column, table in self._tables.get(name, {}).items():
             try:
                 checks.append(_check(column, table, signature, self._where))
-            except InvalidSetting as error:
+            except (InvalidSetting, ExtraMissing) as error:
                 misfits.append(error)
         return tuple(checks), tuple(misfits)
+
+
+def compilable(checks: Sequence[Check]) -> tuple[tuple[Check, ...], tuple[Misfit, ...]]:
+    """Return the checks of a manifest without the patterns that cannot be matched here, and why not.
+
+    Reading a bundle asks only whether a pattern is a regular expression of Python's, which is more.
+    """
+    kept, misfits = [], []
+    for check in checks:
+        try:
+            if check.pattern:
+                text_patterns.compiled(check.pattern)
+            kept.append(check)
+        except (InvalidSetting, ExtraMissing) as error:
+            misfits.append(error)
+            kept.append(msgspec.structs.replace(check, pattern=""))
+    return tuple(kept), tuple(misfits)
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -200,7 +221,16 @@ def _check(name: str, table: Any, signature: Signature, where: str) -> Check:
         raise InvalidSetting(
             f"{where}, {quoted(name)}{f' {key}' if key else ''}", expected=expected, found=actual
         )
+    if check.pattern:
+        _compile_pattern(check.pattern, f"{where}, {quoted(name)} pattern")
     return check
+
+
+def _compile_pattern(pattern: str, where: str) -> None:
+    try:
+        text_patterns.compiled(pattern)
+    except InvalidSetting as error:
+        raise InvalidSetting(where, expected=error.expected, found=error.found, hint=error.hint) from None
 
 
 def _owner(name: str, signature: Signature, where: str) -> tuple[Tensor, str]:

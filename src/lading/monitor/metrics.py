@@ -38,7 +38,7 @@ def metrics_of(
     else:
         unknown.append(
             "accuracy: no labels came in this period; "
-            f"`POST /models/{name}/feedback` takes them, of a model that has a release"
+            f"`POST /models/{name}/feedback` accepts them for models with a release"
         )
     estimate = _estimated(profile, windows, period)
     if estimate is not None:

@@ -217,7 +217,7 @@ class Series:
             return []
         accuracy = test.accuracy or 0.0
         alarm = self._alarm("decay", "", test.began_at or since, until)
-        text = f"accuracy over labelled rows: {test.reference_accuracy:.1%} -> {accuracy:.1%}"
+        text = f"accuracy over labelled rows: {100 * test.reference_accuracy:.1f} % -> {100 * accuracy:.1f} %"
         alarm = msgspec.structs.replace(alarm, value=accuracy, text=text)
         state.alarms[_ACCURACY] = alarm
         return [alarm]

@@ -28,7 +28,7 @@ _LEAST_ROWS = 100
 
 _NOTHING_COUNTED = (
     "no row was counted in this period: no server that has this registry answered for the model, it runs "
-    "with `--drift off`, or its bundle has no profile (packed before, or with `--no-profile`)"
+    "with `--drift off`, or its bundle has no profile (packed by an older lading, or with `--no-profile`)"
 )
 
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
@@ -143,7 +143,7 @@ def _unknown(registry: Registry, profile: Profile, state: SeriesState | None) ->
         yield "no column has been tested yet: the first test comes two minutes after the first request"
     if profile.source == "samples":
         yield (
-            f"the reference is {profile.rows} golden samples, which is little: "
+            f"the reference is only {profile.rows} golden samples: "
             "pack with `--reference` to compare with the training data"
         )
 

@@ -84,29 +84,26 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
     SavedModel or of what a booster saved, a class, function or object that predicts, ``module:object``, or
     ``mlflow:PATH``. `samples` are rows like those of training: an array, data frame, mapping of arrays or
-    file. So is `reference`, the training data of the profile, with its labels or their column; without it
-    the samples are (``profile=False``: nothing). `checks` are rules by column, or their file. `labels` are
-    display names, by class value or in class order. `overwrite` replaces a bundle once the new one holds.
-    `batch_axis` says where rows are, `open_axes` further open sizes.
+    file. So is `reference`, the training data of the profile, with its labels or their column; without it the
+    samples are (``profile=False``: nothing). `checks` are rules by column, or their file, `labels` display
+    names, by class value or in class order. `batch_axis` says where rows are, `open_axes` further open sizes.
 
     Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
-    dtypes that it would have as ONNX), in an environment of its `requirements`, by default what it imported,
-    at the versions here, from `wheels` or pip's index. `files` are what its `load` reads, `code` further
-    modules, `trust_types` types of others in it. `steps` is a `lading.Model` around a `model` that becomes
-    ONNX, `tokenizer` that of transformers. Raises `ConversionError`, `UsageError`, `DestinationExists`.
+    dtypes of ONNX), in an environment of its `requirements`, by default what it imported, from `wheels` or
+    pip's index. `files` are what its `load` reads, `code` further modules, `trust_types` types in it. `steps`
+    is a `lading.Model` around a `model` that becomes ONNX, `tokenizer` that of transformers. Raises
+    `ConversionError`, `UsageError`, without `overwrite` `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
     place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
-    reports = (on_note or _ignore, on_step or _ignore)
-    known = read_reference(reference, reference_labels, wanted=profile)
-    facts = Facts(*stated, partial(display_names, labels), golden == "synthetic", dtype, *reports, known)
-    facts = replace(facts, checks=read_checks(checks))
+    how = (partial(display_names, labels), golden == "synthetic", dtype, on_note or _quiet, on_step or _quiet)
+    facts = Facts(*stated, *how, read_reference(reference, reference_labels, wanted=profile))
     own = OwnCode(files, code, trust_types, allow_pickle=allow_pickle)
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     texts = Texts(load_model(tokenizer), pooling, normalize)
     way = _Way(runtime, steps, own, environment, read_axes(batch_axis, open_axes), labels, texts)
-    return move_into_place(_pack(model, samples, facts, place, way), dest)
+    return move_into_place(_pack(model, samples, replace(facts, checks=read_checks(checks)), place, way), dest)
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class _Way:
     texts: Texts
 
 
-def _ignore(_: str) -> None:
+def _quiet(_: str) -> None:
     pass
 
 
@@ -184,7 +181,7 @@ def _as_requests(folder: MlflowFolder, signature: MlflowSignature, facts: Facts)
     reference = facts.reference
     if reference.data is None:
         return facts
-    rows = folder_samples(folder, reference.data, signature, _ignore)
+    rows = folder_samples(folder, reference.data, signature, _quiet)
     return replace(facts, reference=replace(reference, data=rows))
 
 

@@ -100,6 +100,19 @@ def test_failures_are_counted_by_column_and_rule_and_change_no_answer(iris):
     }
 
 
+def test_a_pattern_of_a_bundle_that_cannot_be_matched_in_linear_time_is_left_out_with_a_warning(
+    iris, monkeypatch, caplog
+):
+    stated = (*CHECKS, Check(input="X", pattern=r"(a)\1"))
+    bundle = iris.model.bundle
+    bundle = replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, checks=stated))
+    monkeypatch.setattr(iris, "loaded", replace(iris.model, bundle=bundle))
+    rules = Checked(iris).checks.rules(iris)
+    assert "at_most" in {rule.kind for rule in rules}
+    assert "pattern" not in {rule.kind for rule in rules}
+    assert "a check is not in force: pattern `(a)\\1`" in caplog.text
+
+
 def test_a_model_that_only_counts_has_no_step_of_its_own(iris):
     checks = Checked(iris).checks
     assert request_steps(ServeSettings(), checks=checks).look_up == ()

@@ -73,7 +73,7 @@ _ACTIONS = (
 @click.option(
     "--reference-labels",
     metavar="FILE|COLUMN",
-    help="Labels of the rows of --reference: a file, or the column of it that has them.",
+    help="Labels of the rows of --reference: a file, or the name of its label column.",
 )
 @click.option(
     "--checks", type=FILE, help="TOML file of what values of requests have to be, a table for each column."

@@ -75,7 +75,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
 @json_option
 @click.pass_context
 def replay(ctx: click.Context, /, candidate: Ref | Path, **options: Any) -> None:
-    """Run logged requests through the CANDIDATE, here and now, and compare its answers with those given.
+    """Run logged requests through the version at DIR|REF, and compare its answers with the logged ones.
 
     Nothing is served or released: this is a shadow of yesterday's traffic. Rows agree within the tolerance
     that the candidate's bundle states. With labels from feedback, the accuracy of both is shown. The exit

@@ -94,7 +94,9 @@ def _column_row(status: ModelStatus, column: ColumnStatus) -> tuple[str, ...]:
 
     before, now = cells.missing_shares(column)
     is_tested = column.is_tested and column.log_e is not None
-    state = "drifted" if sentences.is_alarming(status, column) else "no alarm" if is_tested else "not tested"
+    # A large difference that does not alarm is not fine, and a reader compares it with the PSI beside it.
+    calm = "not certain yet" if sentences.is_large(column) else "no alarm"
+    state = "drifted" if sentences.is_alarming(status, column) else calm if is_tested else "not tested"
     return (
         _short(column.name),
         state,

@@ -19,6 +19,12 @@ _LONGEST_TEXT = 300
 _METRICS = ("accuracy", "estimated accuracy")
 _MOST_NAMED = 3
 NOTHING_ALARMS = "Nothing alarms."
+NOT_CERTAIN = (
+    "The difference is large so far, but not certain yet: the first days teach how much hours differ."
+)
+_LARGE_PSI = 0.2
+"""Where the usual reading of the population stability index speaks of a large change."""
+
 ALARM_NOUNS = {
     "missing": "missing values",
     "decay": "accuracy",
@@ -374,12 +380,17 @@ def evidence(column: ColumnStatus) -> str:
     # By Ville's inequality, an unchanged column ever reaches an e-value of x with a chance of 1/x at most.
     times = math.exp(min(column.log_e, 50.0))
     if times < 3:
-        return "No evidence of a change so far."
+        return NOT_CERTAIN if is_large(column) else "No evidence of a change so far."
     # Beyond this, the exponent says no more to people.
     if times >= 1e9:
         return "Overwhelming evidence: fewer than 1 in a billion unchanged columns would ever show as much."
     word = "Weak" if times < 20 else "Some" if times < 1000 else "Strong"
     return f"{word} evidence: at most {figures.one_in(times)} unchanged columns would ever show as much."
+
+
+def is_large(column: ColumnStatus) -> bool:
+    """Return whether a column differs from its reference by more than is usually called large."""
+    return column.psi is not None and column.psi > _LARGE_PSI
 
 
 def description(column: ColumnStatus) -> str:

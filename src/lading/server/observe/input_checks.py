@@ -18,7 +18,7 @@ from lading.errors import CheckFailed
 from lading.input_checks import Rule
 from lading.input_checks.compiled import Checks
 from lading.input_checks.modes import Mode, Modes
-from lading.input_checks.stated_rules import ServerChecks, rules_of
+from lading.input_checks.stated_rules import ServerChecks, compilable, rules_of
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
 from lading.server.observe.recorder import AnswerChunk
@@ -113,9 +113,10 @@ class InputChecks:
         if mode == "off":
             return _Plan(mode, Checks((), model.signature))
         stated, misfits = self._stated.of(served.name, model.signature)
-        for misfit in misfits:
+        checks, refused = compilable(model.bundle.manifest.checks)
+        for misfit in (*misfits, *refused):
             log.warning("%s: a check is not in force: %s", served.label, misfit.message)
-        rules = rules_of(model.signature, model.profile, model.bundle.manifest.checks, stated)
+        rules = rules_of(model.signature, model.profile, checks, stated)
         return _Plan(mode, Checks(rules, model.signature))
 
     def _refusal(self, exchange: Any, checks: Checks) -> CheckFailed:

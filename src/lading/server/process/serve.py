@@ -68,9 +68,7 @@ def serve(
     `UnavailableError` if a reference cannot be resolved, `InvalidSetting` if a port is taken.
     """
     number = worker.number if worker is not None else 0
-    set_up_logging(settings.log_level, number, settings.log_format)
-    show_stacks()
-    keep_freed_memory()
+    _set_up_process(settings, number)
     replica = worker.replica if worker is not None else replica_id()
     counters = _shared_counters(worker) if worker is not None else None
 
@@ -108,17 +106,28 @@ def serve(
         started.callback(tasks.stop)
         started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
 
-        if worker is not None:
-            worker.report_settled(manager.settled)
-            worker.wait_for_turn()
-        else:
-            log.info("listening on %s (documentation: /docs)", address_of(listener))
+        _wait_to_listen(worker, manager, listener)
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
         started.callback(grpc.close, settings.drain_timeout_s)
         server.run(sockets=[listener])
     log.info("drained; bye")
     return 0
+
+
+def _set_up_process(settings: ServeSettings, number: int) -> None:
+    set_up_logging(settings.log_level, number, settings.log_format)
+    show_stacks()
+    keep_freed_memory()
+
+
+def _wait_to_listen(worker: WorkerContext | None, manager: Manager, listener: socket.socket) -> None:
+    """Wait for the turn of this worker, if it is one of several; else say where the server listens."""
+    if worker is not None:
+        worker.report_settled(manager.settled)
+        worker.wait_for_turn()
+    else:
+        log.info("listening on %s (documentation: /docs)", address_of(listener))
 
 
 @contextmanager

@@ -19,6 +19,6 @@ def test_delete_asks_first(log, lading, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     code, _, err = lading("log", "delete", "iris", "--where", "true")
     assert code != 0
-    assert "remove 3 records of `iris` for good?" in err
+    assert "permanently remove 3 records of `iris`?" in err
     _, out, _ = lading("log", "query", "iris", "select count(*) as n from log")
     assert out.split() == ["n", "3"]

@@ -40,7 +40,7 @@ def delete(model: str, where: str, yes: bool, log: str | None, registry: str | N
         count = positions.num_rows
         if count and not yes:
             click.confirm(
-                f"remove {printing.plural(count, 'record')} of `{model}` for good?", abort=True, err=True
+                f"permanently remove {printing.plural(count, 'record')} of `{model}`?", abort=True, err=True
             )
         removed = delete_records(opened, model, positions) if count else 0
     if as_json:

@@ -26,10 +26,10 @@ from lading.ref import Ref
 @click.option(
     "--since", type=MomentType(), default="7d", metavar="WHEN", help="Begin: `1h`, `7d`, or a time.  [7d]"
 )
-@click.option("--until", type=MomentType(), metavar="WHEN", help="End; now if not stated.")
+@click.option("--until", type=MomentType(), metavar="WHEN", help="End.  [default: now]")
 @registry_option
 def report(ref: Ref, output: Path | None, since: float, until: float | None, registry: str | None) -> None:
-    """Write one HTML file with charts of what a model is asked with, and answers, beside its reference.
+    """Write one HTML file with charts of a model's inputs and outputs next to its reference.
 
     It needs no other file and no network, and prints well.
     """

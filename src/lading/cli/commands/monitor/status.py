@@ -23,14 +23,14 @@ from lading.ref import Ref
 @click.option(
     "--since", type=MomentType(), default="1d", metavar="WHEN", help="Begin: `1h`, `7d`, or a time.  [1d]"
 )
-@click.option("--until", type=MomentType(), metavar="WHEN", help="End; now if not stated.")
+@click.option("--until", type=MomentType(), metavar="WHEN", help="End.  [default: now]")
 @registry_option
 @json_option
 def status(ref: Ref, since: float, until: float | None, registry: str | None, *, as_json: bool) -> None:
-    """Show how the values that a model is asked with, and its answers, compare with its reference.
+    """Show how a model's inputs and outputs compare with its reference.
 
-    Of the version that answered last, or of the one that REF names. What is not known is said, and never
-    model as fine.
+    Of the version that answered last, or of the one that REF names. What is not known is reported as unknown,
+    never as fine.
     """
     from lading.cli.ui.monitor_view import print_status
     from lading.monitor.snapshot import snapshot
