@@ -103,7 +103,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     texts = Texts(load_model(tokenizer), pooling, normalize)
     way = _Way(runtime, steps, own, environment, read_axes(batch_axis, open_axes), labels, texts)
-    return move_into_place(_pack(model, samples, replace(facts, checks=read_checks(checks)), place, way), dest)
+    facts = replace(facts, checks=read_checks(checks))
+    return move_into_place(_pack(model, samples, facts, place, way), dest)
 
 
 @dataclass(frozen=True)
