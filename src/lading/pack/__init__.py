@@ -90,9 +90,8 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 
     Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
     dtypes of ONNX), in an environment of its `requirements`, by default what it imported, from `wheels` or
-    pip's index. `files` are what its `load` reads, `code` further modules, `trust_types` types in it. `steps`
-    is a `lading.Model` around a `model` that becomes ONNX, `tokenizer` that of transformers. Raises
-    `ConversionError`, `UsageError`, without `overwrite` `DestinationExists`.
+    pip's index. `files` are what its `load` reads, `code` further modules. `steps` is a `lading.Model` around
+    a `model` that becomes ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
     place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
