@@ -49,6 +49,27 @@ def baseline_of(
     )
 
 
+def labelled_batches(
+    log: LogReader,
+    model: str,
+    signature: Signature,
+    labels: Mapping[str, str],
+    since: float,
+    until: float,
+    *,
+    version: int | None = None,
+) -> Iterator[Batch]:
+    """Return logged requests that have a label, in batches; rows of them without one have ``right`` -1."""
+    answered = "error IS NULL AND side <> 'shadow' AND label IS NOT NULL"
+    if version is not None:
+        answered += f" AND version = {version:d}"
+    records = partial(log.records, model, since, until, _COLUMNS, answered)
+    outputs, rows = _usual_outputs(records(), signature)
+    if rows:
+        batches = _batches(records(), signature, outputs, labels)
+        yield from (batch for batch in batches if batch.right is not None)
+
+
 def _usual_outputs(records: Iterable[pa.RecordBatch], signature: Signature) -> tuple[Sequence[Tensor], int]:
     """Return the outputs that most callers ask for, and how many rows have them."""
     asked: Counter[tuple[str, ...]] = Counter()
@@ -57,7 +78,8 @@ def _usual_outputs(records: Iterable[pa.RecordBatch], signature: Signature) -> t
         answers = batch.column("outputs")
         logged = present(answers, signature.outputs)
         has = [usable & complete_rows(answers, [tensor], signature.outputs) for tensor in logged]
-        for pattern, count in zip(*np.unique(np.array(has), axis=1, return_counts=True), strict=True):
+        patterns, counts = np.unique(np.array(has).T, axis=0, return_counts=True)
+        for pattern, count in zip(patterns, counts, strict=True):
             names = tuple(tensor.name for tensor, is_asked in zip(logged, pattern, strict=True) if is_asked)
             asked[names] += int(count)
     if not asked:

@@ -18,7 +18,7 @@ import msgspec
 
 from lading.errors import RegistryReadOnly, RegistryUnavailable
 from lading.monitor.discoveries import ALPHA
-from lading.monitor.series import GRACE_S, SLOT_S, Counts, Series, SeriesState
+from lading.monitor.series import GRACE_S, SLOT_S, Counts, Series, SeriesState, read_state
 from lading.profile.live import merged
 
 if TYPE_CHECKING:
@@ -142,8 +142,12 @@ class MonitorDriver:
         states = self._registry.monitoring.states("monitor")
         self._mark = self._saved_mark = int(states.pop(_MARK, "0"))
         self._series = {}
-        for body in states.values():
-            self._open(msgspec.json.decode(body, type=SeriesState))
+        for key, body in states.items():
+            state = read_state(body)
+            if state is not None:
+                self._open(state)
+            else:
+                log.warning("the tests of %s begin again: another version of lading has stored them", key)
 
     def _read_baselines(self) -> None:
         baselines = self._registry.monitoring.baselines()

@@ -90,6 +90,14 @@ class SeriesState(msgspec.Struct):
         return f"{self.name}/{self.digest[-16:]}/{self.profile[-16:]}"
 
 
+def read_state(body: str) -> SeriesState | None:
+    """Return a stored state, or None if another version of lading has written it in another form."""
+    try:
+        return msgspec.json.decode(body, type=SeriesState)
+    except msgspec.ValidationError:
+        return None
+
+
 class Series:
     """The tests of one version of a model against one profile. `alpha` is the share of false alarms."""
 

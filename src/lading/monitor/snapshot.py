@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from lading.monitor.discoveries import ALPHA
 from lading.monitor.distances import jensen_shannon, psi
 from lading.monitor.driver import LEASE
 from lading.monitor.metrics import metrics_of
-from lading.monitor.series import SeriesState, is_tested
+from lading.monitor.series import SeriesState, is_tested, read_state
 from lading.monitor.status import CheckCount, ColumnPoint, ColumnStatus, ModelStatus
 from lading.monitor.wording import describe
 from lading.profile import MISSING, ColumnProfile, Profile
@@ -107,7 +105,7 @@ def _checks(windows: Sequence[ColumnWindow]) -> tuple[CheckCount, ...]:
 def _state(registry: Registry, window: ColumnWindow) -> SeriesState | None:
     key = SeriesState(window.name, window.version, window.digest, window.profile).key
     body = registry.monitoring.states("monitor").get(key)
-    return msgspec.json.decode(body, type=SeriesState) if body is not None else None
+    return read_state(body) if body is not None else None
 
 
 def _owner(registry: Registry, name: str, version: int) -> str:

@@ -10,8 +10,9 @@ import click
 import lading
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.log_options import MomentType
-from lading.cli.ui.parameters import RefType, open_registry, registry_option
+from lading.cli.ui.log_options import MomentType, log_option
+from lading.cli.ui.model_status import by_option, model_status
+from lading.cli.ui.parameters import RefType, registry_option
 from lading.ref import Ref
 
 
@@ -27,19 +28,26 @@ from lading.ref import Ref
     "--since", type=MomentType(), default="7d", metavar="WHEN", help="Begin: `1h`, `7d`, or a time.  [7d]"
 )
 @click.option("--until", type=MomentType(), metavar="WHEN", help="End.  [default: now]")
+@by_option
+@log_option
 @registry_option
-def report(ref: Ref, output: Path | None, since: float, until: float | None, registry: str | None) -> None:
+def report(
+    ref: Ref,
+    output: Path | None,
+    since: float,
+    until: float | None,
+    by: tuple[str, ...],
+    log: str | None,
+    registry: str | None,
+) -> None:
     """Write one HTML file with charts of a model's inputs and outputs next to its reference.
 
     It needs no other file and no network, and prints well.
     """
     from lading.blobs.os_errors import destination_errors
     from lading.monitor.report import report_html
-    from lading.monitor.snapshot import snapshot
 
-    with open_registry(registry) as opened:
-        version = opened.resolve(ref).version if ref.version or ref.tag else None
-        model = snapshot(opened, ref.name, since, until or time.time(), version=version)
+    model = model_status(ref, since, until, by, log, registry)
     path = output or Path(f"{ref.name}-report.html")
     page = report_html(model, now=time.time(), generated_by=f"lading {lading.__version__}")
     with destination_errors(str(path)):
