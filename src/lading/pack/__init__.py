@@ -95,7 +95,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     `ConversionError`, `UsageError`, without `overwrite` `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
-    place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
+    place = writing_place(to := Path(to or f"{name}.bundle"), overwrite=overwrite)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
     how = (partial(display_names, labels), golden == "synthetic", dtype, on_note or _quiet, on_step or _quiet)
     facts = Facts(*stated, *how, read_reference(reference, reference_labels, wanted=profile))
@@ -103,7 +103,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     texts = Texts(load_model(tokenizer), pooling, normalize)
     way = _Way(runtime, steps, own, environment, read_axes(batch_axis, open_axes), labels, texts)
-    return move_into_place(_pack(model, samples, replace(facts, checks=read_checks(checks)), place, way), dest)
+    return move_into_place(_pack(model, samples, replace(facts, checks=read_checks(checks)), place, way), to)
 
 
 @dataclass(frozen=True)
