@@ -44,11 +44,13 @@ def rules_of(
 
     What is stated later adds to what is in force, or replaces the rule of its kind for the same column.
     """
+    # One rule of a kind for a column: what is stated later takes the place of what was.
     rules: dict[tuple[str, str, RuleKind], Rule] = {}
     if profile is not None:
         rules = {(rule.tensor, rule.column, rule.kind): rule for rule in profile_rules(profile, signature)}
     for check in (*checks, *more):
         tensor = signature.input(check.input)
+        # Removed before the check's own rules are added: it may replace what it ignores.
         for kind in check.ignore:
             for key in [key for key in rules if _is_about(key, check, tensor) and key[2] == kind]:
                 del rules[key]
@@ -64,6 +66,7 @@ def _is_about(key: tuple[str, str, RuleKind], check: Check, tensor: Tensor) -> b
 
 def _joined(before: Rule | None, rule: Rule, check: Check) -> Rule:
     """Return a stated rule, whose range keeps the other bound where it states only one."""
+    # Only a range has two halves; a set or a pattern is stated whole.
     if before is None or rule.kind != "range":
         return rule
     return replace(
@@ -84,6 +87,7 @@ def _stated(check: Check, tensor: Tensor, signature: Signature) -> Iterator[Rule
         yield replace(rule, kind="set", allowed=check.allowed)
     if check.pattern:
         yield replace(rule, kind="pattern", pattern=check.pattern)
+    # Missing values are allowed unless the check says otherwise.
     if not check.missing:
         yield rule
     if check.at_most:
@@ -94,6 +98,7 @@ def _place(check: Check, tensor: Tensor) -> tuple[str, int]:
     """Return what people call the column of a check, and its position; -1 is every value of a row."""
     if check.column:
         return check.column, tensor.columns.index(check.column)
+    # An input of one column is called by that column; of several, its name means all of them.
     places = [source for source in sources(tensor) if not source.summary]
     return (places[0].name, places[0].position) if len(places) == 1 else (tensor.name, -1)
 
@@ -121,6 +126,7 @@ def read_checks(source: str | Path | Tables | None) -> Callable[[Signature], tup
     where = "`checks`"
     if isinstance(source, str | Path):
         tables, where = _tables(Path(source)), f"`{source}`"
+    # Types are checked now, before a model is converted; names of columns need its signature.
     for name, table in tables.items():
         _converted(table, name, where)
     return partial(checks_in, tables, where=where)
@@ -133,6 +139,7 @@ class ServerChecks:
         self._where = f"`{path}`"
         self._tables = _tables(path) if path is not None else {}
         for name, tables in self._tables.items():
+            # At the start and not with the first request: a typing error should not wait for one.
             for column, table in tables.items():
                 if not isinstance(table, dict):
                     expected = "a table for each column of a model, such as `[iris.petal_length]`"
@@ -172,6 +179,7 @@ def compilable(checks: Sequence[Check]) -> tuple[tuple[Check, ...], tuple[Misfit
 def _tables(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            # One byte more than is allowed shows that there are more, without reading them all.
             text = file.read(_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
             raise InvalidSetting(f"`{path}`", expected=f"at most {_MOST_BYTES} bytes", found="more")
@@ -216,6 +224,7 @@ def _check(name: str, table: Any, signature: Signature, where: str) -> Check:
     keys = msgspec.structs.asdict(_converted(table, name, where))
     tensor, column = _owner(name, signature, where)
     check = Check(input=tensor.name, column=column, **keys)
+    # The same rules as those of a manifest, said with the place in the file.
     for path, expected, actual in broken_checks([check], signature):
         key = path.rpartition("]")[2].strip(".")
         raise InvalidSetting(
@@ -235,6 +244,7 @@ def _compile_pattern(pattern: str, where: str) -> None:
 
 def _owner(name: str, signature: Signature, where: str) -> tuple[Tensor, str]:
     """Return the input of a column, and the column, empty for an input that a table names itself."""
+    # A column before an input of the same name: what people name is mostly the column.
     for tensor in signature.inputs:
         if name in tensor.columns:
             return tensor, name

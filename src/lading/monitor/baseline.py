@@ -34,8 +34,10 @@ def baseline_of(
     `labels` are the display names of classes, by which feedback names them; with feedback, the profile has a
     calibration. Takes memory for a part of the rows. Raises `SamplesRefused` if there is no such request.
     """
+    # Copies of a shadow were not answered to anybody, and would count their rows twice.
     answered = "error IS NULL AND side <> 'shadow'" + (f" AND ({where})" if where else "")
     records = partial(log.records, model, since, until, _COLUMNS, answered)
+    # Callers may ask for some outputs only: a profile needs rows that have the same ones.
     outputs, rows = _usual_outputs(records(), signature)
     if not rows:
         raise SamplesRefused(
@@ -44,6 +46,7 @@ def baseline_of(
             found="none",
             hint=f"`lading log show {model} --since 4w` shows what it has",
         )
+    # The log is read twice and never held whole: first to count, then to measure.
     return measure_batches(
         signature, lambda: _batches(records(), signature, outputs, labels), rows, source="log"
     )
@@ -84,6 +87,7 @@ def _usual_outputs(records: Iterable[pa.RecordBatch], signature: Signature) -> t
             asked[names] += int(count)
     if not asked:
         return (), 0
+    # Rows with any output come before rows without, however many those are.
     names = max(asked, key=lambda names: (bool(names), asked[names]))
     rows = sum(count for each, count in asked.items() if set(names) <= set(each)) if names else 0
     return [tensor for tensor in signature.outputs if tensor.name in names], rows
@@ -100,6 +104,7 @@ def _batches(
         answers = batch.column("outputs")
         if not names <= {tensor.name for tensor in present(answers, signature.outputs)}:
             continue
+        # A record that lacks a part of its row is left out, as a row with gaps is no row to compare with.
         whole = complete_rows(batch.column("inputs"), signature.inputs)
         whole &= complete_rows(answers, tensors, signature.outputs)
         usable = batch.filter(pa.array(whole))
@@ -119,8 +124,10 @@ def _right(
 ) -> Array | None:
     """Return whether each row was predicted right, -1 without a label; None if no row has one."""
     label = label_output(tensors)
+    # None and not -1 for all: a calibration of no label at all must not be made.
     if label is None or not any(truth is not None for truth in truths):
         return None
+    # Feedback names classes as people do; answers have the model's own values.
     named = named_labels(label, outputs[label.name], labels)
     answers = [str(name) for row in named for name in (row if isinstance(row, list) else [row])]
     return np.array(

@@ -86,11 +86,14 @@ class DecayState(msgspec.Struct, frozen=True):
 
 def advance(state: DecayState, wrong: int, right: int, at: float, seconds: float) -> DecayState:
     """Return the state after one more window, of `wrong` and `right` labelled rows; as it was without any."""
+    # A window without labels is no evidence, and must not look like one without errors.
     if wrong + right == 0:
         return state
     experts = experts_of_errors(state.reference_wrong, state.reference_right)
     process = Process.resume(state.test)
+    # Read before the step: a window must not be judged by what it teaches itself.
     factor = float(process.dispersion.factors(np.array([float(wrong + right)]))[0, -1])
+    # Right and wrong are two categories of a column; missing and unseen, the first cells, do not occur.
     process.step(experts, np.array([[0, 0, wrong, right]], np.float64), at, seconds)
     return msgspec.structs.replace(
         state,

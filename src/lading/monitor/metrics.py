@@ -15,6 +15,7 @@ from lading.profile.live import ColumnWindow, merged
 if TYPE_CHECKING:
     from lading.registry import Registry
 
+# As many as the history of a column has, so that both charts show the same hours.
 _PARTS = 48
 _LEVEL = 0.05
 _Labels = tuple[float, int, int]
@@ -33,6 +34,7 @@ def metrics_of(
     metrics, unknown = [], []
     labels = list(_labels(registry, name, digest, windows, period))
     if labels:
+        # Rows that passed, not those counted: a label may come for any of them.
         rows = sum(window.seen for window in windows)
         metrics.append(_accuracy(labels, rows, profile.accuracy, period))
     else:
@@ -43,6 +45,7 @@ def metrics_of(
     estimate = _estimated(profile, windows, period)
     if estimate is not None:
         metrics.append(estimate)
+    # With a calibration but no rows there is nothing to explain: that is said of the columns.
     elif profile.calibration is None:
         unknown.append(
             "estimated accuracy: the reference has no labels, or the model no probabilities; "
@@ -59,9 +62,11 @@ def _labels(
     period: tuple[float, float],
 ) -> Iterator[_Labels]:
     since, until = period
+    # Labels are counted by release; a server that follows none, of release 0, reports none to the catalog.
     for release in sorted({window.release for window in windows} - {0}):
         for window in registry.traffic.windows(name, release, since):
             counts = window.feedback
+            # Both sides of a canary report under its release; only this version's labels count here.
             if window.digest == digest and window.at < until and counts.right + counts.wrong:
                 yield window.at, counts.wrong, counts.right
 
@@ -70,12 +75,14 @@ def _accuracy(
     labels: Sequence[_Labels], rows: int, reference: float | None, period: tuple[float, float]
 ) -> MetricStatus:
     wrong, right = sum(label[1] for label in labels), sum(label[2] for label in labels)
+    # Held at all times together: somebody who looks every minute is not misled by it.
     lower, upper = bernoulli_interval(right, wrong, _LEVEL)
     return MetricStatus(
         kind="accuracy",
         value=right / (right + wrong),
         lower=lower,
         upper=upper,
+        # Labels may come for rows of before the period, and then more than passed within it.
         rows=max(rows, right + wrong),
         labelled=right + wrong,
         reference=reference,
@@ -106,6 +113,7 @@ def _estimated(
 ) -> MetricStatus | None:
     """Return the estimated accuracy, or None if it cannot be known."""
     calibration = profile.calibration
+    # An estimate needs the confidences of live rows, which are a column of their own.
     names = [column.summary for column in profile.columns()]
     if calibration is None or CONFIDENCE not in names:
         return None
@@ -136,6 +144,7 @@ def _estimated(
         lower=estimate.low,
         upper=estimate.high,
         rows=estimate.rows,
+        # An estimate is of every row that it is made of: none of them needs a label.
         labelled=estimate.rows,
         reference=profile.accuracy,
         history=tuple(points),

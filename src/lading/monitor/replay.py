@@ -110,6 +110,7 @@ def replay_log(  # noqa: PLR0913 - what to read of the log, each with its own me
     left = limit or math.inf
     for batch in log.records(model, since, until, _COLUMNS, answered, chunk_rows=rows):
         for start in range(0, batch.num_rows, rows):
+            # The last chunk is cut at the limit, so that no row is run that is not counted.
             part = batch.slice(start, int(min(rows, left)))
             counts.add(part)
             left -= part.num_rows
@@ -178,6 +179,7 @@ class _Counts:
         expected: Mapping[str, Array],
         actual: Mapping[str, Array],
     ) -> None:
+        # Above 1, an answer is beyond the tolerance: the bundle's own, which its proof was held to.
         excess = excess_by_row(tensors, expected, actual, self._tolerance)
         differs = excess > 1.0
         self._rows += len(batch)
@@ -199,6 +201,7 @@ class _Counts:
         )
         self._flipped += int((before != now).sum())
         truth = np.array(batch.column("label").to_pylist(), dtype=object)
+        # Labels come late or never: both accuracies are of the same rows, those that have one.
         known = np.array([text is not None for text in truth], dtype=bool)
         self._labelled += int(known.sum())
         self._logged_right += int((before == truth)[known].sum())
@@ -211,6 +214,7 @@ class _Counts:
         actual: Mapping[str, Array],
         excess: Array,
     ) -> None:
+        # Stable, so that the same log shows the same rows twice.
         for at in np.argsort(-excess, kind="stable")[:WORST].tolist():
             if excess[at] <= 1.0:
                 return
@@ -287,6 +291,7 @@ class _Slices:
             parts = list(_quarters(name, values, differs))
             best += sorted(parts, key=lambda part: -part.differing / part.rows)[:1]
         for part in sorted(best, key=lambda part: -part.differing / part.rows)[:3]:
+            # A quarter hardly above the average leads nobody to the cause.
             if part.differing / part.rows > 1.5 * overall:
                 yield part
 

@@ -27,7 +27,9 @@ SLOT_S = 60.0
 GRACE_S = 45.0
 """How long a slot waits for windows after its end: they last half a minute, and travel for seconds."""
 
+# An hour of rows is enough to see that a change is over, and soon forgets it.
 _RECENT_S = 3600.0
+# Half of what is usually called a small change, and of rows enough that noise stays below it.
 _CALM_PSI = 0.05
 _CALM_ROWS = 500
 
@@ -116,6 +118,7 @@ class Series:
         """Add a window; it must be new."""
         state = self.state
         at = math.floor(window.at / self._slot_s) * self._slot_s
+        # A slot is tested once: a late window counts in the next, which loses no row.
         at = max(at, state.tested_until)
         slot = state.pending.get(str(at))
         if slot is None:
@@ -153,6 +156,7 @@ class Series:
         for at, (column, reference, counts) in enumerate(columns):
             if not is_tested(column):
                 continue
+            # The test begins with the first slot that has the column, and not with the version.
             test = state.tests.get(column.name) or DriftState.start(reference, self._slot_s)
             # The first two weeks of a season are only watched.
             state.tests[column.name] = (
@@ -168,12 +172,14 @@ class Series:
                 )
             )
             recent = state.recent.get(column.name) or [0.0] * len(counts)
+            # Counts fade exponentially, so that the last hour needs no list of its windows.
             kept = math.exp(-self._slot_s / _RECENT_S)
             recent = [kept * before + new for before, new in zip(recent, counts, strict=True)]
             state.recent[column.name] = recent
             alarm = state.alarms.get(column.name)
             if alarm is not None and self._is_calm(column, alarm, recent, slot):
                 yield self._end(alarm, slot)
+        # All columns are asked together: the share of false alarms is that of the whole model.
         for name in alarm_of(state.tests, self._alpha):
             if name not in state.alarms:
                 yield self._raise(name, slot)
@@ -182,6 +188,7 @@ class Series:
     def _raise(self, name: str, slot: Slot) -> Alarm:
         """Return the alarm of a column whose test has just become certain; `explain` adds the words."""
         test = self.state.tests[name]
+        # A test knows since when its evidence grew; that is earlier than the moment of certainty.
         began_at = test.began_at if test.began_at is not None else slot.at
         alarm = self._alarm("drift", name, began_at, slot.at + self._slot_s)
         self.state.alarms[name] = alarm
@@ -211,6 +218,7 @@ class Series:
     def test_labels(self, wrong: int, right: int, until: float) -> list[Alarm]:
         """Test accuracy by the labels that came since the last time; return its alarm if it is new."""
         state = self.state
+        # The first turn only notes the time: labels of before it belong to no known span.
         since, state.labels_until = state.labels_until, until
         if not since or not wrong + right:
             return []
@@ -251,8 +259,10 @@ class Series:
         names = [column.name for column in self._columns]
         at = names.index(alarm.subject)
         column = self._columns[at]
+        # The counts of the whole change, not of the last slot, so that the sentence names what lasted.
         live = [0] * len(column.counts)
         for window in windows:
+            # The catalog's windows are of all versions; another reference has other cells.
             if window.profile == self.state.profile and window.digest == self.state.digest:
                 for cell, count in enumerate(window.counts[at]):
                     live[cell] += count
@@ -267,6 +277,7 @@ class Series:
         # Long enough for what changed to have left the counts of the last hour.
         if lasted_s < 2 * _RECENT_S or sum(recent) < _CALM_ROWS:
             return False
+        # The test itself only gathers evidence against the reference, and never says that all is well.
         return psi(column.counts, recent) < _CALM_PSI
 
     def _end(self, alarm: Alarm, slot: Slot) -> Alarm:
@@ -274,11 +285,13 @@ class Series:
         del self.state.alarms[alarm.subject]
         at = [column.name for column in self._columns].index(alarm.subject)
         tests = self.state.tests
+        # Otherwise the evidence of the old change would raise the alarm again at once.
         tests[alarm.subject] = restart(tests[alarm.subject], self._references[at])
         return msgspec.structs.replace(alarm, ended_at=slot.at + self._slot_s)
 
     def close(self, now: float) -> list[Alarm]:
         """Return the open alarms, ended at `now`: nothing comes of this version any more."""
+        # An alarm about a version that answers no more would stay open for ever.
         ended = [msgspec.structs.replace(alarm, ended_at=now) for alarm in self.state.alarms.values()]
         self.state.alarms = {}
         return ended

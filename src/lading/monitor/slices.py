@@ -42,6 +42,7 @@ def advance(
 
     `reference` has the same of the reference. New slices are added, others stay as they were.
     """
+    # Labels of a slice may pause for days: without new ones it stays as it was.
     result = dict(states)
     for name, (wrong, right) in windows.items():
         known = (reference or {}).get(name)
@@ -51,6 +52,7 @@ def advance(
 
 
 def _first(known: tuple[int, int] | None, seconds: float) -> SliceState:
+    # With a few rows the reference itself is uncertain, and any slice would look worse now and then.
     if known is None or sum(known) < BASELINE_ROWS:
         return SliceState()
     return SliceState(DecayState.start(known[1], sum(known), seconds))

@@ -20,6 +20,7 @@ from lading.profile.live import ColumnWindow, merged
 if TYPE_CHECKING:
     from lading.registry import Registry
 
+# Half-hours of a day: few enough that each has rows, and enough to see when something began.
 _PARTS = 48
 _LEAST_ROWS = 100
 """Fewer rows are no share to speak of: what differs in words is said of more."""
@@ -52,15 +53,19 @@ def snapshot(
     """
     registry.versions(name)  # Raises for a name that nobody has pushed.
     windows = registry.monitoring.windows(name, since, until)
+    # Windows of other versions have other references: they are never added up.
     if version is not None:
         windows = [window for window in windows if window.version == version]
     if not windows:
         return _nothing(registry, name, since, until, version)
+    # A model may have been counted by two profiles, before and after a baseline was set.
+    # Cells of one are not those of the other, so that only windows of the newest count.
     newest = windows[-1]
     ours = [each for each in windows if (each.digest, each.profile) == (newest.digest, newest.profile)]
     profile = registry.monitoring.profile(newest.profile)
     assert profile is not None  # Stored before the first window that names it.
     state = _state(registry, newest)
+    # An alarm that ended before the period says nothing about it.
     alarms = [
         alarm
         for alarm in registry.monitoring.alarms(name)
@@ -103,6 +108,7 @@ def _checks(windows: Sequence[ColumnWindow]) -> tuple[CheckCount, ...]:
 
 
 def _state(registry: Registry, window: ColumnWindow) -> SeriesState | None:
+    # The driver keeps a state for each pair of version and profile, under the same key.
     key = SeriesState(window.name, window.version, window.digest, window.profile).key
     body = registry.monitoring.states("monitor").get(key)
     return read_state(body) if body is not None else None
@@ -136,6 +142,7 @@ def _nothing(registry: Registry, name: str, since: float, until: float, version:
 def _unknown(registry: Registry, profile: Profile, state: SeriesState | None) -> Iterator[str]:
     """Return what cannot be said of columns, and why."""
     if registry.fleet.lease_holder(LEASE) is None:
+        # Without a test nothing alarms, which must not be read as nothing being wrong.
         yield "no process tests the columns now: `lading monitor run`, or a server that has this registry"
     elif state is None or not state.tests:
         yield "no column has been tested yet: the first test comes two minutes after the first request"
@@ -151,6 +158,7 @@ def _columns(
 ) -> Iterator[ColumnStatus]:
     totals = merged(windows)
     parts = list(_by_part(windows, period))
+    # A profile lists its inputs first, and outputs after them.
     of_inputs = len(profile.inputs)
     for at, (column, live) in enumerate(zip(profile.columns(), totals, strict=True)):
         test = state.tests.get(column.name) if state is not None else None
@@ -186,6 +194,7 @@ _Part = tuple[float, float, list[list[int]]]
 def _by_part(windows: Sequence[ColumnWindow], period: _Period) -> Iterator[_Part]:
     """Return the parts of the period that have windows, with their counts."""
     for at, seconds in period.parts():
+        # A window counts where it began, whole: it is short beside a part of the period.
         within = [window for window in windows if at <= window.at < at + seconds]
         if within:
             yield at, seconds, merged(within)

@@ -43,8 +43,10 @@ class ColumnStatus(msgspec.Struct, frozen=True, kw_only=True):
     maximum: float | None = None
     psi: float | None = None
     jensen_shannon: float | None = None
+    # Logarithms of e-values: after weeks of drift the value itself is beyond any float.
     log_e: float | None = None
     began_at: float | None = None
+    # As the driver decided over all columns; evidence alone does not say so.
     is_alarming: bool = False
     is_tested: bool = True
     change: str = ""
@@ -79,6 +81,7 @@ class MetricStatus(msgspec.Struct, frozen=True, kw_only=True):
     slice: str = ""
     reference: float | None = None
     is_alarming: bool = False
+    # How old the newest accuracy may be: labels of loans come after months.
     delay_s: float | None = None
     history: tuple[MetricPoint, ...] = ()
 
@@ -116,4 +119,5 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[MetricStatus, ...] = ()
     checks: tuple[CheckCount, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    # In words, so that the terminal, the page and JSON say it alike.
     unknown: tuple[str, ...] = ()

@@ -94,7 +94,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     a `model` that becomes ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
-    place = writing_place(dest := Path(to or f"{name}.bundle"), overwrite=overwrite)
+    place = writing_place(to := Path(to or f"{name}.bundle"), overwrite=overwrite)
     stated = (name, owner, purpose, description, read_metrics(metrics or {}), read_tolerance(tolerance))
     how = (partial(display_names, labels), golden == "synthetic", dtype, on_note or _quiet, on_step or _quiet)
     facts = Facts(*stated, *how, read_reference(reference, reference_labels, wanted=profile))

@@ -51,6 +51,7 @@ def profile_of(bundle: Bundle, runtime: Runtime, facts: Facts) -> Profile | None
     facts.step("measuring the profile")
     samples = bundle.samples()
     signature = request_signature(manifest, samples)
+    # Where rows come from is kept: a few samples are a weak reference, which reports say.
     source: Source = "samples" if reference.of_samples else "reference"
     rows = ReferenceRows(table, signature)
     profile = measure_batches(
@@ -76,6 +77,7 @@ def with_profile(bundle: Bundle, profile: Profile | None, facts: Facts) -> Bundl
     if profile is None:
         return bundle
     content = encode(profile)
+    # A model without a profile can be packed; one that cannot be read could not be served.
     if len(content) > size_limit(PROFILE_FILE):
         facts.note(f"no profile: it would have {len(content)} bytes")
         return bundle

@@ -15,6 +15,7 @@ from lading.profile.columns import CONFIDENCE, Source, is_measurable
 from lading.signature import Signature, Tensor
 
 MOST_CELLS = 1000
+# Beyond this a count is no exact number in JSON readers that know floats only.
 _MOST_ROWS = 2**53
 _LONGEST_TEXT = 1000
 
@@ -24,6 +25,7 @@ Broken = tuple[str, str, str]
 
 def encode(profile: Profile) -> bytes:
     """Return the profile as canonical JSON: sorted keys, no spaces, UTF-8."""
+    # Its digest names it: the same profile must be the same bytes everywhere.
     plain = msgspec.to_builtins(profile)
     return json.dumps(
         plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -55,12 +57,14 @@ def _rows(profile: Profile) -> Iterator[Broken]:
         number = getattr(profile, key)
         if not 0 <= number <= _MOST_ROWS:
             yield f"$.{key}", "a number of rows", str(number)[:40]
+    # A profile may come from anybody's bundle, and accuracies are computed of these.
     if profile.right > profile.labelled:
         yield "$.right", f"at most the {profile.labelled} rows with labels", str(profile.right)
     for at, column in enumerate(profile.inputs):
         if column.rows != profile.rows:
             yield f"$.inputs[{at}].counts", f"{profile.rows} rows in all", str(column.rows)[:40]
     for at, column in enumerate(profile.outputs):
+        # Outputs may be known of fewer rows: a large reference is answered in part.
         if column.rows > profile.rows:
             yield f"$.outputs[{at}].counts", f"at most {profile.rows} rows", str(column.rows)[:40]
 
@@ -82,11 +86,13 @@ def _side(key: str, columns: Sequence[ColumnProfile], tensors: Sequence[Tensor])
 
 
 def _column(path: str, column: ColumnProfile) -> Iterator[Broken]:
+    # Bins have one bound less than cells; categories have a cell each.
     cells = FIRST + (len(column.values) if column.values else len(column.bounds) + 1)
     if column.values and column.bounds:
         yield path, "bounds or values", "both"
     if len(column.counts) != cells:
         yield f"{path}.counts", f"{cells} counts, one a cell", str(len(column.counts))
+    # Servers hold the counts of all cells in memory, and send them with every window.
     if cells > MOST_CELLS:
         yield f"{path}.counts", f"at most {MOST_CELLS} cells", str(cells)
     if any(not 0 <= count <= _MOST_ROWS for count in column.counts):
@@ -131,6 +137,7 @@ def _calibration(profile: Profile) -> Iterator[Broken]:
         return
     column = next((column for column in profile.outputs if column.summary == CONFIDENCE), None)
     sizes = len(calibration.rows), len(calibration.right)
+    # Estimated accuracy weights these by live counts of the same cells.
     if column is None or sizes != (len(column.counts),) * 2:
         yield "$.calibration", f"a number for each cell of `{CONFIDENCE}`", str(list(sizes))
     elif not _is_share(calibration) or sum(calibration.rows) > profile.labelled:

@@ -48,6 +48,7 @@ class LiveCounts:
             *(_Plan(column, inputs[column.tensor]) for column in profile.inputs),
             *(_Plan(column, outputs[column.tensor]) for column in profile.outputs),
         ]
+        # Inputs and outputs may have the same name, and are kept apart by their place.
         self._of_inputs = len(profile.inputs)
         self.rows = 0
         self._counts = [np.zeros(plan.cells.size, np.int64) for plan in self._plans]
@@ -57,12 +58,14 @@ class LiveCounts:
         self.rows += rows
         for at, plan in enumerate(self._plans):
             array = (inputs if at < self._of_inputs else outputs).get(plan.column.tensor)
+            # Callers may ask for some outputs only; the others have fewer rows than the window.
             if array is not None:
                 self._counts[at] += plan.counts(array)
 
     def drain(self) -> tuple[tuple[int, ...], ...]:
         """Return the counts of each column, and begin again at zero."""
         drained = tuple(tuple(counts.tolist()) for counts in self._counts)
+        # The same arrays again: a window of many columns makes no garbage.
         for counts in self._counts:
             counts[:] = 0
         self.rows = 0

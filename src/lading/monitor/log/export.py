@@ -40,6 +40,7 @@ def write_parquet(reader: pa.RecordBatchReader, path: Path) -> int:
     """Write rows as a Parquet file; return how many. Raises `OSError`."""
     rows = 0
     with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+        # A batch at a time: a query may return more than the memory holds.
         for batch in reader:
             writer.write_batch(batch)
             rows += batch.num_rows
@@ -50,6 +51,7 @@ def text_rows(reader: pa.RecordBatchReader, most: int) -> tuple[list[str], list[
     """Return the names, at most `most` rows as texts, and whether more follow."""
     rows: list[list[str]] = []
     for row in _rows(reader):
+        # The row after the last one shows that more follow, without counting them all.
         if len(rows) == most:
             return list(reader.schema.names), rows, True
         rows.append([_text(value) for value in row.values()])
@@ -70,6 +72,7 @@ def _text(value: Any) -> str:
         case date() | str():
             return str(value)
         case float():
+            # Nine digits tell any two float32 apart, and hide what conversion to float64 has added.
             return f"{value:.9g}"
         case list() | dict():
             return msgspec.json.encode(value).decode()

@@ -50,6 +50,7 @@ class ColumnReports:
             while not stop.is_set():
                 self._try()
                 stop.wait(self._interval_s)
+            # A server that ends reports what it has, though its last window is short.
             self._columns.rotate(time.time(), last=True)
             self._try()
         except RegistryReadOnly as error:
@@ -87,6 +88,7 @@ class ColumnReports:
         windows = self._columns.drain()
         try:
             for digest in {window.profile for window in windows} - self._sent:
+                # Before the windows: nobody ever reads a window whose profile is missing.
                 monitoring.add_profile(digest, encode(self._columns.profiles[digest]))
                 self._sent.add(digest)
             monitoring.add_windows(windows)
@@ -97,6 +99,7 @@ class ColumnReports:
 
     def _read_baselines(self, monitoring: Monitoring) -> None:
         stored = {baseline.name: baseline.profile for baseline in monitoring.baselines() if baseline.profile}
+        # Setting the same ones would end every window early, each time that they are read.
         if stored == self._baselines:
             return
         profiles: dict[str, Profile] = {}

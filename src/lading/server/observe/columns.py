@@ -23,11 +23,14 @@ from lading.server.inference.version import ServedVersion
 from lading.server.observe.recorder import AnswerChunk
 from lading.signature import Array
 
+# A random part of a busy second says as much about a distribution, at a bounded cost.
 ROWS_A_SECOND = 1000
 """How many rows of a version are counted in a second at most, in each process."""
 
 WINDOW_S = 30.0
+# Hours of an outage for a few models, in some megabytes.
 _MOST_WINDOWS = 1000
+# One call of numpy for hundreds of rows costs hardly more than for one.
 _BUFFERED_ROWS = 256
 
 
@@ -91,6 +94,7 @@ class ColumnWindows:
         with self._lock:
             counted = self._counted.get(key)
             if counted is None:
+                # None is kept as well: a version without a profile is not asked again.
                 if key in self._counted:
                     return
                 counted = self._counted[key] = self._begin(served, chunk.release)
@@ -139,6 +143,7 @@ class ColumnWindows:
             self._windows.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
     def _begin(self, served: ServedVersion, release: int) -> _Counted | None:
+        # Looked up when a window begins, so that all of its rows are in the same cells.
         profile = self.baselines.get(served.name) or served.model.profile
         if profile is None:
             return None
@@ -153,6 +158,7 @@ class ColumnWindows:
         counted.budget += (now - counted.budget_at) * ROWS_A_SECOND
         counted.budget = min(counted.budget, float(ROWS_A_SECOND))
         counted.budget_at = now
+        # A part of the budget is no row; it is kept for the next chunk.
         take = min(rows, int(counted.budget))
         if take <= 0:
             return
@@ -183,6 +189,7 @@ class ColumnWindows:
                 replica=self._replica,
                 profile=counted.profile_digest,
                 at=counted.began,
+                # The clock may have been set back meanwhile.
                 seconds=max(0.0, now - counted.began),
                 rows=rows,
                 seen=counted.seen,

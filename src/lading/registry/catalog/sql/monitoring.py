@@ -47,6 +47,7 @@ class SqlMonitoring:
         ]
         with self._database.transaction("write") as connection:
             _lock_windows(connection)
+            # A server that does not know whether a window arrived sends it again: by its id it counts once.
             query = upsert(connection, column_windows)
             connection.execute(query.on_conflict_do_nothing(index_elements=["id"]), rows)
 
@@ -57,6 +58,7 @@ class SqlMonitoring:
         if until is not None:
             query = query.where(columns.at < until)
         with self._database.transaction("read") as connection:
+            # Windows of several replicas may begin at the same moment: their numbers keep the order the same.
             bodies = connection.execute(query.order_by(columns.at, columns.number)).scalars()
             return [msgspec.json.decode(body, type=ColumnWindow) for body in bodies]
 
@@ -67,6 +69,7 @@ class SqlMonitoring:
         with self._database.transaction("read") as connection:
             rows = connection.execute(query.order_by(columns.number).limit(limit)).all()
         windows = [msgspec.json.decode(row.body, type=ColumnWindow) for row in rows]
+        # Numbers rise with the commits, so that nothing that comes later is below the mark.
         return (rows[-1].number if rows else mark), windows
 
     def watched(self) -> list[str]:
@@ -116,6 +119,7 @@ class SqlMonitoring:
         self, kind: StateKind, changed: Mapping[str, str], removed: Sequence[str], alarms: Sequence[Alarm]
     ) -> None:
         """Store states and alarms, and remove states, together; an alarm replaces that of its id."""
+        # One transaction: a driver that is killed here leaves a test with its alarms, or neither.
         with self._database.transaction("write") as connection:
             for key, body in changed.items():
                 query = upsert(connection, monitor_states).values(kind=kind, key=key, body=body)
@@ -147,6 +151,7 @@ class SqlMonitoring:
         with self._database.transaction("read" if dry_run else "write") as connection:
             before = unix_now(connection) - older_than_s
             windows = prune_rows(connection, column_windows, column_windows.c.at < before, dry_run=dry_run)
+            # Open alarms stay, however old they are: what they say still holds.
             ended = (alarms_table.c.ended_at > 0, alarms_table.c.ended_at < before)
             alarms = prune_rows(connection, alarms_table, *ended, dry_run=dry_run)
         removed = [Removed("old column windows", f"{windows} windows", 0)] if windows else []
