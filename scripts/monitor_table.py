@@ -1,6 +1,6 @@
 """Simulate live traffic; write the tables of docs/reference/monitoring.md: false alarms, and delays.
 
-    python scripts/monitor_table.py            writes the tables into the page (ten minutes on two cores)
+    python scripts/monitor_table.py            writes the tables into the page (half an hour on two cores)
     python scripts/monitor_table.py --print    prints them
     python scripts/monitor_table.py --quick    prints small ones
 
@@ -33,6 +33,7 @@ from scipy.stats import beta, chi2
 from lading.monitor.discoveries import ALPHA, adjusted
 from lading.monitor.dispersion import Floats
 from lading.monitor.drift import Process
+from lading.monitor.wording import percent
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "monitoring.md"
 COMMAND = "python scripts/monitor_table.py"
@@ -332,7 +333,7 @@ def false_alarm_table(results: Sequence[FalseAlarms]) -> str:
     ]
     for result in results:
         others = [
-            f"{alarmed:.0f} of {result.compared}; {100 * alarms / result.looks:.2g} % of looks"
+            f"{alarmed:.0f} of {result.compared}; {percent(alarms / result.looks)} of looks"
             for alarmed, alarms in zip(result.compared_alarmed, result.alarms, strict=True)
         ]
         share = 100 * highest_share(result.alarmed, result.series)
@@ -353,7 +354,7 @@ def delay_table(results: Sequence[Delay]) -> str:
     ]
     for result in sorted(results, key=lambda result: result.change):
         others = [
-            f"{_hours(hours)} ({100 * false:.2g} %)"
+            f"{_hours(hours)} ({percent(false)})"
             for hours, false in zip(result.others, result.false, strict=True)
         ]
         columns = [_hours(result.ours), _hours(result.ours, 0.9), _hours(result.at_once), *others]

@@ -30,7 +30,7 @@ def test_scores_have_mean_0_and_shares_of_the_stake_add_up(reference):
     assert shares @ experts.scores == pytest.approx(0, abs=1e-12)
     assert shares @ experts.scores**2 == pytest.approx(experts.variance)
     assert experts.stakes.sum() == pytest.approx(1)
-    assert len(experts.stakes) == experts.presence.tilts.shape[1] + experts.values.tilts.shape[1] + 1
+    assert len(experts.stakes) == experts.presence.tilts.shape[1] + experts.values.tilts.shape[1]
 
 
 def test_normal_scores_are_means_between_quantiles():
@@ -60,7 +60,6 @@ def test_experts_of_errors_bet_on_more_wrong_answers_alone():
     assert (experts.values.tilts[0] > 0).all()
     assert (experts.values.tilts[1] == 0).all()
     assert experts.presence.tilts.shape == (3, 0)
-    assert experts.stakes[-1] == 0
 
 
 def test_a_column_with_a_single_bin_is_watched_for_missing_and_unseen_values():

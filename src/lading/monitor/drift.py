@@ -48,9 +48,6 @@ MOST_PER_WINDOW = 8.0
 
 _FIRST = 2  # cells after missing and unseen
 _MOST = 1e250  # capital stays below what floats hold
-_LEARNER_MEMORY = 24.0  # windows
-_LEARNER_GROUPS = 6  # of neighbouring cells
-_LEARNER_CAUTION = 20.0  # rows per cell that behave as expected, believed beside the recent ones
 
 
 class DriftState(msgspec.Struct, frozen=True):
@@ -70,7 +67,6 @@ class DriftState(msgspec.Struct, frozen=True):
     usual_rows: float
     urn: list[float]  # by cell
     present: float
-    recent: list[float]  # by cell, after missing and unseen
     capital: list[float]  # by expert
     gain: list[float]  # by expert, logarithms since its evidence began
     since: list[float]  # by expert, Unix times
@@ -96,7 +92,6 @@ class Process:
 
     urn: Floats  # [columns, cells]
     present: Floats  # [columns], beside the missing and unseen cells of the urn
-    recent: Floats  # [columns, cells after missing and unseen]
     capital: Floats  # [columns, experts]
     gain: Floats  # [columns, experts]
     since: Floats  # [columns, experts]
@@ -108,11 +103,10 @@ class Process:
     @classmethod
     def start(cls, experts: Experts, columns: int, window_s: float) -> Process:
         """Return the tests of `columns` columns that have the same experts, before the first window."""
-        cells, bets = len(experts.masses), len(experts.stakes)
+        bets = len(experts.stakes)
         return cls(
             urn=np.tile(experts.masses, (columns, 1)),
             present=np.full(columns, experts.masses[_FIRST:].sum()),
-            recent=np.zeros((columns, cells - _FIRST)),
             capital=np.zeros((columns, bets)),
             gain=np.zeros((columns, bets)),
             since=np.zeros((columns, bets)),
@@ -162,21 +156,18 @@ class Process:
         present = self.present if same_hours is None else inner.sum(axis=1)
         outer = np.column_stack([urn[:, :_FIRST], present])
         presence = np.column_stack([counts[:, :_FIRST], values.sum(axis=1)])
-        learner = _learner_bets(*(_grouped(cells) for cells in (inner, values, self.recent)))
         parts = (
             _part_bets(experts.presence, outer, presence) / by_part[0][:, None],
             _part_bets(experts.values, inner, values) / by_part[1][:, None],
-            (learner / by_part[1])[:, None],
         )
         return np.concatenate(parts, axis=1)
 
     def _learn(self, counts: Floats, by_part: tuple[Floats, Floats]) -> None:
-        """Add the window to the urn and to what the learner remembers, each part by its weight."""
+        """Add the window to the urn, each part by its weight."""
         presence, values = by_part
         weighted = counts / np.where(np.arange(counts.shape[1]) < _FIRST, presence[:, None], values[:, None])
         self.urn = self.urn + weighted
         self.present = self.present + counts[:, _FIRST:].sum(axis=1) / presence
-        self.recent = (1 - 1 / _LEARNER_MEMORY) * self.recent + weighted[:, _FIRST:]
 
     def _teach(self, experts: Experts, counts: Floats, same_hours: Floats | None) -> None:
         """Let the dispersion learn from the window, too."""
@@ -211,7 +202,6 @@ class Process:
             usual_rows=float(taught.usual_rows[0]),
             urn=self.urn[0].tolist(),
             present=float(self.present[0]),
-            recent=self.recent[0].tolist(),
             capital=self.capital[0].tolist(),
             gain=self.gain[0].tolist(),
             since=self.since[0].tolist(),
@@ -243,7 +233,6 @@ class Process:
         return cls(
             urn=array(state.urn),
             present=np.array([state.present]),
-            recent=array(state.recent),
             capital=array(state.capital),
             gain=array(state.gain),
             since=array(state.since),
@@ -297,25 +286,6 @@ def _part_bets(part: Part, urn: Floats, counts: Floats) -> Floats:
     shares = urn / urn.sum(axis=1)[:, None]
     tilted = counts @ part.tilts - counts.sum(axis=1)[:, None] * np.log(shares @ part.raised)
     return np.asarray(tilted + _spread(urn, counts)[:, None])
-
-
-def _learner_bets(urn: Floats, counts: Floats, recent: Floats) -> Floats:
-    """Return the log likelihood ratio of what was lately frequent to an urn: ``[columns]``."""
-    shares = urn / urn.sum(axis=1)[:, None]
-    caution = _LEARNER_CAUTION * shares.shape[1]
-    learnt = (caution * shares + recent) / (caution + recent.sum(axis=1))[:, None]
-    return np.asarray((counts * np.log(learnt / shares)).sum(axis=1) + _spread(urn, counts))
-
-
-def _grouped(cells: Floats) -> Floats:
-    """Return the sums of neighbouring cells in at most `_LEARNER_GROUPS` groups: ``[columns, groups]``.
-
-    Of each cell that it is free to bet on, a learner wins half a nat by the reference's own sampling error
-    where evidence is divided by more than the true dispersion: of few cells that is too little to alarm.
-    """
-    size = cells.shape[1]
-    begins = np.unique(np.arange(min(size, _LEARNER_GROUPS)) * size // min(size, _LEARNER_GROUPS))
-    return np.asarray(np.add.reduceat(cells, begins, axis=1))
 
 
 def _spread(urn: Floats, counts: Floats) -> Floats:

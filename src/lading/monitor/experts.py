@@ -21,7 +21,7 @@ from lading.profile import MISSING, UNSEEN, ColumnProfile
 
 LOCATION, SCALE = "location", "scale"
 MOST_CATEGORIES = 20
-"""So many of the largest categories have experts of their own; changes of others are seen in common."""
+"""So many of the largest categories have experts of their own; changes of others alone are not seen."""
 
 _FIRST = 2
 _LOCATIONS = (0.06, 0.12, 0.25, 0.5, 1.0, 2.0)  # standard deviations
@@ -81,7 +81,7 @@ class Experts:
     shares: Floats  # [scores], of the cell whose share the score is, NaN for location and scale
     presence: Part  # over missing, unseen, present
     values: Part  # over the cells that follow
-    stakes: Floats  # [experts], shares of the whole: those of presence, of values, and the learner's
+    stakes: Floats  # [experts], shares of the whole: those of presence, then of values
 
     def faint_masses(self) -> Floats:
         """Return masses as those of the reference, worth half a row for each cell: ``[cells]``."""
@@ -120,7 +120,7 @@ def experts_of(reference: ColumnReference) -> Experts:
         spread[_FIRST:] = location[_FIRST:] ** 2 - inner @ location[_FIRST:] ** 2
         bets.add(LOCATION, location, _both_signs(_LOCATIONS), 0.4)
         bets.add(SCALE, spread, _both_signs(_SCALES), 0.15)
-    return bets.experts(learner=0.15)
+    return bets.experts()
 
 
 @lru_cache(maxsize=4096)
@@ -133,7 +133,7 @@ def experts_of_errors(wrong: int, right: int) -> Experts:
     bets.add_cell(MISSING, (), 0.0)
     bets.add_cell(UNSEEN, (), 0.0)
     bets.add_cell(_FIRST, _RISES, 1.0)
-    return bets.experts(learner=0.0)
+    return bets.experts()
 
 
 def _both_signs(sizes: Sequence[float]) -> list[float]:
@@ -170,12 +170,12 @@ class _Bets:
         """Add the share of one cell; strengths are logarithms of the ratio of its odds."""
         self.add(f"cell {cell}", np.eye(len(self._masses))[cell], strengths, stake, cell)
 
-    def experts(self, learner: float) -> Experts:
-        """Return the experts and the `learner`, who has that share beside theirs."""
+    def experts(self) -> Experts:
+        """Return the experts, whose shares of the stake add up to 1."""
         shares = self._masses / self._masses.sum()
         scores = np.stack(self._scores, axis=1)
         scores = scores - shares @ scores
-        stakes = np.array([*self._stakes[0], *self._stakes[1], learner])
+        stakes = np.array([*self._stakes[0], *self._stakes[1]])
         return Experts(
             masses=self._masses,
             names=tuple(self._names),
