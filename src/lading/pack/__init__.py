@@ -103,7 +103,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     texts = Texts(load_model(tokenizer), pooling, normalize)
     way = _Way(runtime, steps, own, environment, read_axes(batch_axis, open_axes), labels, texts)
     facts = replace(facts, checks=read_checks(checks))
-    return move_into_place(_pack(model, samples, facts, place, way), dest)
+    return move_into_place(_pack(model, samples, facts, place, way), to)
 
 
 @dataclass(frozen=True)
