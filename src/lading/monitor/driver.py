@@ -92,6 +92,7 @@ class MonitorDriver:
             self._tell()
             return []
         self._read()
+        # Read after the windows: what began before is in them, or counts in a later slot.
         now = self._clock()
         changed = [alarm for series in self._series.values() for alarm in self._test(series, now)]
         removed = self._forget(now, changed)

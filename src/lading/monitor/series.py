@@ -198,6 +198,7 @@ class Series:
         """Raise or end the alarms of input checks: their rules already say how seldom a good row fails."""
         state, kept = self.state, math.exp(-self._slot_s / _RECENT_S)
         until = slot.at + self._slot_s
+        # About the last hour counts: a burst is an alarm, a failure now and then is not.
         state.checked = kept * state.checked + slot.checked
         for name in state.failed.keys() | slot.failures.keys():
             state.failed[name] = kept * state.failed.get(name, 0.0) + slot.failures.get(name, 0)

@@ -49,7 +49,7 @@ def slice_metrics(  # noqa: PLR0913 - what to read of the log, each with its own
     totals = [np.zeros((2, each.size), np.int64) for each in cells]  # labelled, right
     for batch in labelled_batches(log, model, signature, labels, *period, version=version):
         assert batch.right is not None  # Batches without a label are left out.
-        known = batch.right >= 0
+        known = batch.right >= 0  # Feedback names some rows of a request, and others never.
         for column, each, total in zip(chosen, cells, totals, strict=True):
             data = measured(column, batch.inputs[column.tensor], tensors[column.tensor])
             at = each.of(data)[known]

@@ -60,7 +60,7 @@ def snapshot(
         return _nothing(registry, name, since, until, version)
     # A model may have been counted by two profiles, before and after a baseline was set.
     # Cells of one are not those of the other, so that only windows of the newest count.
-    newest = windows[-1]
+    newest = windows[-1]  # By when it began: the version that answered last.
     ours = [each for each in windows if (each.digest, each.profile) == (newest.digest, newest.profile)]
     profile = registry.monitoring.profile(newest.profile)
     assert profile is not None  # Stored before the first window that names it.
