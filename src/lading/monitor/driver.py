@@ -254,7 +254,7 @@ class MonitorDriver:
 
     def _tell(self) -> None:
         if self._report is None:
-            return
+            return  # A process that serves nothing has no page to show it on.
         # Of several versions of a model, such as live and candidate, the one that was asked last.
         latest = {
             series.state.name: series
