@@ -8,7 +8,8 @@ import pytest
 from lading.errors import SamplesRefused
 from lading.monitor.baseline import baseline_of
 from lading.monitor.log.reader import open_log
-from support.predictions import NOON, SIGNATURE, LogMaker, chunk
+from lading.signature import Signature, Tensor
+from support.predictions import NOON, SIGNATURE, LogMaker, chunk, served
 
 
 @pytest.fixture
@@ -56,6 +57,21 @@ def test_with_feedback_the_accuracy_of_the_labelled_rows_is_known(log):
         log.label(str(at), f"class {at % 2}" if at < 45 else "another")
     profile = baseline(log)
     assert (profile.rows, profile.labelled, profile.right) == (100, 60, 45)
+
+
+def test_rows_that_have_the_outputs_that_most_callers_ask_for_are_the_reference(log):
+    both = Signature(
+        inputs=SIGNATURE.inputs,
+        outputs=(*SIGNATURE.outputs, Tensor(name="score", dtype="float32", shape=("batch",))),
+    )
+    labels = np.array(["yes", "no"] * 40, object)
+    scores = np.linspace(0, 1, 80, dtype=np.float32)
+    log.add(answered(0, 80, served=served(both), outputs={"label": labels, "score": scores}))
+    log.add(answered(100, 20, served=served(both), outputs={"label": labels[:20]}))
+    log.close()
+    profile = baseline_of(open_log(str(log.root)), "iris", both, {}, NOON, NOON + 3600)
+    assert profile.rows == 80
+    assert {column.tensor for column in profile.outputs} == {"label", "score"}
 
 
 def test_a_period_without_answers_is_refused(log):

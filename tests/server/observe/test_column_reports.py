@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ class Reporting:
         self.thread = threading.Thread(target=reports.run, args=(self.stop,))
         self.thread.start()
 
-    def __enter__(self) -> Reporting:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

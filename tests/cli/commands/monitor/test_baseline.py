@@ -33,7 +33,7 @@ BETWEEN = ("--between", "2026-11-30T11:00", "2026-11-30T13:00")
 def test_logged_rows_replace_the_profiles_until_they_are_removed(lading, opened):
     assert lading("monitor", "baseline", "iris")[1] == "the profile in each version's bundle\n"
     code, _, err = lading("monitor", "baseline", "iris", "--from-log", *BETWEEN, "--actor", "ann")
-    assert code == 0
+    assert code == 0, err
     assert "`iris` is compared with 50 logged rows between 2026-11-30T11:00" in err
     assert opened.monitoring.baseline("iris").set_by == "ann"
     assert "50 logged rows" in lading("monitor", "baseline", "iris")[1]
