@@ -81,6 +81,8 @@ def _usual_outputs(records: Iterable[pa.RecordBatch], signature: Signature) -> t
         answers = batch.column("outputs")
         logged = present(answers, signature.outputs)
         has = [usable & complete_rows(answers, [tensor], signature.outputs) for tensor in logged]
+        if not has:
+            continue  # No output of this signature was logged.
         patterns, counts = np.unique(np.array(has).T, axis=0, return_counts=True)
         for pattern, count in zip(patterns, counts, strict=True):
             names = tuple(tensor.name for tensor, is_asked in zip(logged, pattern, strict=True) if is_asked)

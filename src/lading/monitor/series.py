@@ -225,9 +225,9 @@ class Series:
             return []
         profile = self.profile
         known = {ALL_ROWS: (profile.labelled - profile.right, profile.right)}
-        tested = advance_slices(
-            {ALL_ROWS: state.labels}, {ALL_ROWS: (wrong, right)}, since, until - since, known
-        )
+        # One that has not begun is left out: it would take its first live labels for the reference.
+        begun = {ALL_ROWS: state.labels} if state.labels != SliceState() else {}
+        tested = advance_slices(begun, {ALL_ROWS: (wrong, right)}, since, until - since, known)
         state.labels = tested[ALL_ROWS]
         test = state.labels.test
         if test is None or test.log_e < -math.log(self._alpha) or _ACCURACY in state.alarms:

@@ -73,6 +73,7 @@ class WebhookSink:
 
     def send(self, notifications: Sequence[Notification], now: float) -> Sequence[Notification]:
         """Post one after the other, up to the first that is not taken."""
+        # In their order: an alert that is resolved must not arrive before it has fired.
         for sent, notification in enumerate(notifications):
             body = msgspec.json.encode(webhook_body(notification))
             try:
@@ -106,6 +107,7 @@ class AlertmanagerSink:
 
     def send(self, notifications: Sequence[Notification], now: float) -> Sequence[Notification]:
         """Post all of them at once."""
+        # Alertmanager knows an alert by its labels: one that arrives twice is the same one.
         alerts = [alertmanager_alert(notification.state, now) for notification in notifications]
         _post(self._client, self._url, msgspec.json.encode(alerts), {})
         return notifications
@@ -137,6 +139,7 @@ class LogSink:
 def webhook_body(notification: Notification) -> dict[str, Any]:
     """Return what a webhook gets: the alert, and one sentence as ``text``, which chat programs show."""
     state = notification.state
+    # A chat shows nothing but this sentence, so that it has to name the model.
     what = f"{state.model}: {state.text}" if state.model not in state.text else state.text
     ended = {"resolved_at": iso_time(state.resolved_at)} if state.resolved_at else {}
     return {
@@ -174,6 +177,7 @@ def alertmanager_alert(state: AlertState, now: float) -> dict[str, Any]:
         "release": str(state.release) if state.release else "",
         "severity": state.severity,
     }
+    # A reminder that is lost must not resolve an alert that still fires.
     ends_at = now + _FOLLOWED * REFRESH_S if state.is_firing else state.resolved_at
     return {
         "labels": {name: value for name, value in labels.items() if value},
@@ -200,6 +204,7 @@ def open_sink(route: Route) -> Sink:
 def _secret(route: Route) -> bytes:
     where, expected = f"`secret_file` of route `{route.name}`", "a file with a secret"
     try:
+        # Editors end a file with a line break, which is no part of the secret.
         secret = Path(route.secret_file).expanduser().read_bytes().strip()
     except OSError as error:
         problem = f"`{route.secret_file}`: {error.strerror}"
@@ -284,6 +289,7 @@ class Deliveries:
     def close(self, timeout_s: float = 5.0) -> None:
         """Try once more what waits, for `timeout_s` at most over all routes, and end."""
         ends_at = time.monotonic() + timeout_s
+        # All of them at once: each may take its whole time to try for the last time.
         for receiver in self._receivers.values():
             receiver.end()
         for receiver in self._receivers.values():
@@ -310,6 +316,7 @@ class _Receiver:
     def post(self, notification: Notification) -> None:
         with self._changed:
             key = notification.state.key
+            # A receiver that is down for days must not fill the memory of the process that tests.
             if key not in self._waiting and len(self._waiting) >= _MOST_WAITING:
                 self.dropped += 1
                 return
@@ -348,6 +355,7 @@ class _Receiver:
         self._sink.close()
 
     def _wake(self) -> None:
+        # With its first alert: most routes of most processes never have one.
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=f"alerts to {self.name}", daemon=True)
             self._thread.start()

@@ -112,6 +112,7 @@ def measure_batches(
 
 
 def _rows(signature: Signature, batch: Batch) -> int:
+    # The model may have failed on the inputs, or nobody has asked for outputs.
     arrays = batch.inputs or batch.outputs
     known = signature.inputs if batch.inputs else signature.outputs
     batched = [arrays[tensor.name] for tensor in known if tensor.name in arrays and tensor.batched]
@@ -162,11 +163,13 @@ class Counting:
                     counted.add(arrays[counted.column.tensor])
         if batch.right is None:
             return
+        # A row without a label is -1, and neither right nor wrong.
         known, right = batch.right >= 0, batch.right > 0
         self._labelled += int(known.sum())
         self._right += int(right.sum())
         if self._confidence is not None:
             cells = self._confidence.cells_of(batch.outputs[self._confidence.column.tensor])
+            # The share of right answers in each cell of confidence is the calibration.
             for at, which in enumerate((cells[known], cells[right])):
                 self._calibration[at] += np.bincount(which, minlength=self._calibration.shape[1])
 
@@ -204,8 +207,10 @@ class _Counted:
     def add(self, array: Array) -> None:
         data = measured(self.column, array, self._tensor)
         self._counts += self.cells.counts(data)
+        # Texts that are categories have no mean; those measured by length or time have.
         if self.column.kind == "category":
             return
+        # Sums of float32 lose digits after some thousand rows.
         numbers = np.asarray(data, np.float64)
         finite = np.isfinite(numbers)
         numbers = numbers if finite.all() else numbers[finite]
@@ -242,6 +247,7 @@ def choose_cells(column: Column, tensor: Tensor, data: Array, *, computed: bool 
     where = {name: getattr(column, name) for name in ("tensor", "name", "position", "summary")}
     if tensor.dtype == "string":
         return _texts(where, data)
+    # Both values, even if the reference has one of them only.
     if data.dtype.kind == "b":
         return _discrete(where, "boolean", [False, True])
     rounded = bool(column.summary) or (computed and data.dtype.kind == "f")
@@ -281,6 +287,7 @@ def _binned(where: Mapping[str, Any], kind: Kind, present: Array, *, computed: b
 
 
 def _texts(where: Mapping[str, Any], data: Array) -> ColumnProfile:
+    # An empty text is a missing value, as in the rules of input checks.
     present = [text for text in data.tolist() if text]
     if are_times(present):
         return _binned_texts(where, "timestamp", present)
@@ -289,6 +296,7 @@ def _texts(where: Mapping[str, Any], data: Array) -> ColumnProfile:
         for text, count in Counter(present).most_common(MOST_CATEGORIES)
         if count >= SMALLEST_CATEGORY and len(text) <= _LONGEST_CATEGORY
     ]
+    # Rare texts count as unseen, and may be names or addresses, which no bundle should have.
     if frequent and sum(count for _, count in frequent) >= _COVERED["category"] * len(present):
         return _discrete(where, "category", sorted(text for text, _ in frequent))
     return _binned_texts(where, "text", present)

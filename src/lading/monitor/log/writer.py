@@ -65,12 +65,14 @@ class Writer:
         self._inbox.setblocking(False)
         self._selector.register(self._inbox, selectors.EVENT_READ, None)
         flush_at = time.monotonic() + self._settings.flush_s
+        # Workers that drain still send when the server itself has closed its end.
         while self._inbox_open or self._connections:
             for key, _ in self._selector.select(max(0.0, flush_at - time.monotonic())):
                 if key.data is None:
                     self._accept()
                 else:
                     self._read(key.data)
+            # Records are safe when they are flushed, and receipts are sent only then.
             if self._journal.must_flush or time.monotonic() >= flush_at:
                 if self._journal.flush():
                     self._keeper.wake()
@@ -121,6 +123,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def write_log(inbox: socket.socket, settings: WriterSettings) -> None:
     """Write what comes over `inbox` until its other end and all connections are closed."""
+    # It ends with its connections: a signal to the whole group must not lose what is under way.
     for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(kind, signal.SIG_IGN)
     set_up_logging(settings.log_level, log_format=settings.log_format)
