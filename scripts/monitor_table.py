@@ -1,6 +1,6 @@
 """Simulate live traffic; write the tables of docs/reference/monitoring.md: false alarms, and delays.
 
-    python scripts/monitor_table.py            writes the tables into the page (half an hour on two cores)
+    python scripts/monitor_table.py            writes the tables into the page (25 minutes of two cores)
     python scripts/monitor_table.py --print    prints them
     python scripts/monitor_table.py --quick    prints small ones
 
@@ -371,7 +371,9 @@ def marked(name: str, rows: str, size: Size) -> str:
     """Put a table between the comments that mark its place in the page."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d}"
     made = f"seed {SEED}, {size.looks:,} looks a series, {size.runs} runs a change; {machine}"
-    return f"<!-- {name}: made by `{COMMAND}`: {made} -->\n{rows}\n<!-- end of {name} -->"
+    return (
+        f"<!-- {name}: made by `{COMMAND} --series {size.series}`: {made} -->\n{rows}\n<!-- end of {name} -->"
+    )
 
 
 def main() -> int:

@@ -54,6 +54,7 @@ def alarm_of(states: Mapping[str, HasLogE], alpha: float = ALPHA) -> dict[str, f
     """
     if not states:
         return {}
+    # The present e-values and not the highest ones so far: averages of maxima are no e-values.
     values = adjusted(np.array([state.log_e for state in states.values()]))
     alarms = [(name, value) for name, value in zip(states, values.tolist(), strict=True)]
     alarms.sort(key=lambda alarm: -alarm[1])

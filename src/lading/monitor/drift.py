@@ -135,10 +135,12 @@ class Process:
         # would pay them.
         by_part = factors[:, :_FIRST].max(axis=1), factors[:, _FIRST:].max(axis=1, initial=1.0)
         gains = np.minimum(self._log_bets(experts, counts, same_hours, by_part), MOST_PER_WINDOW)
+        # Paid before the window is seen, by the time that has passed alone: the stake cannot follow outcomes.
         paid = _unpaid(self.elapsed_s)
         self.elapsed_s += seconds
         paid -= _unpaid(self.elapsed_s)
         self.capital = np.minimum((self.capital + paid * experts.stakes) * np.exp(gains), _MOST)
+        # As in CUSUM: evidence begins where it was last nothing, which estimates when the change began.
         starts = self.gain <= 0
         self.since = np.where(starts, at, self.since)
         self.gain = np.where(starts, 0.0, self.gain) + gains

@@ -95,6 +95,7 @@ def normal_scores(counts: Floats) -> Floats:
         return np.zeros(len(counts))
     normal = NormalDist()
     edges = np.concatenate([[0.0], np.cumsum(counts) / total])
+    # The mean of a normal variable between two quantiles is the difference of its densities there.
     heights = [normal.pdf(normal.inv_cdf(edge)) if 1e-12 < edge < 1 - 1e-12 else 0.0 for edge in edges]
     widths = np.maximum(np.diff(edges), 1e-12)
     return np.where(counts > 0, -np.diff(heights) / widths, 0.0)
