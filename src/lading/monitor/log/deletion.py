@@ -20,6 +20,7 @@ from lading.monitor.log.segments import read_segment, segment_paths
 
 _CLOSE_S = 15.0
 _POLL_S = 0.1
+_ASK_AGAIN_S = 1.0
 
 
 def close_segments(log: LogReader, model: str, timeout_s: float = _CLOSE_S) -> None:
@@ -32,14 +33,22 @@ def close_segments(log: LogReader, model: str, timeout_s: float = _CLOSE_S) -> N
     if not waiting:
         return
     # A file and no signal: the writer may run on another machine that shares the folder.
-    (root / SEGMENTS / CLOSE_REQUEST).touch()
-    ends_at = time.monotonic() + timeout_s
+    request = root / SEGMENTS / CLOSE_REQUEST
+    request.touch()
+    asked_at = time.monotonic()
+    ends_at = asked_at + timeout_s
     while True:
         convert_closed(root)
         waiting = [path for path in waiting if path.exists()]
         if not waiting:
             return
-        if time.monotonic() > ends_at:
+        now = time.monotonic()
+        if now > asked_at + _ASK_AGAIN_S:
+            # Times of files are some milliseconds coarse: to a writer that has just begun, the request may
+            # have looked older than itself.
+            request.touch()
+            asked_at = now
+        if now > ends_at:
             hint = "stop the server that logs there, or try again"
             where = f"segments of `{model}` in `{log.where}`"
             raise StillInUse(where, expected="them to be closed", found=f"{len(waiting)} open", hint=hint)
