@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from lading.alarms import Baseline
+from lading.errors import RegistryUnavailable
 from lading.monitor.alert_rules import AlertRules, Route
 from lading.monitor.alerting import Alerting
 from lading.monitor.alerts import AlertRule
@@ -241,3 +242,35 @@ def test_a_season_is_compared_with_the_same_hours_of_former_weeks(registry):
     assert sum(compared[at]) == 600
     assert compared[at][-1] > 120  # Of a night of those weeks, most rows are in the highest bins.
     assert driver._same_hours(next(iter(driver._series.values())), BEGIN + 5 * HOUR_S) is None
+
+
+def test_an_alarm_whose_turn_fails_before_it_is_stored_is_raised_again(registry, monkeypatch):
+    clock, profile = Clock(), reference()
+    report(registry, profile, hours(profile, 60, shift=4.0))
+    clock.now += HOUR_S * 65
+    driver = driver_of(registry, clock)
+
+    def unreachable(*_arguments) -> None:
+        raise RegistryUnavailable("catalog", expected="an answer", found="none")
+
+    with monkeypatch.context() as patch:
+        # The catalog goes away between reading and storing, which no real one does at will.
+        patch.setattr(registry.monitoring, "save", unreachable)
+        with pytest.raises(RegistryUnavailable):
+            driver.turn()
+    assert registry.monitoring.alarms() == []
+    (alarm,) = driver.turn()
+    assert registry.monitoring.alarms() == [alarm]
+
+
+def test_an_alarm_ends_when_the_model_is_compared_with_something_else(registry):
+    clock, profile, other = Clock(), reference(), reference(3000)
+    driver = driver_of(registry, clock)
+    report(registry, profile, hours(profile, 60, shift=4.0))
+    clock.now = BEGIN + HOUR_S * 62
+    (raised,) = driver.turn()
+    report(registry, other, hours(other, 4, begin=60, version=2))
+    clock.now = BEGIN + HOUR_S * 66
+    (ended,) = driver.turn()
+    assert ended.id == raised.id
+    assert registry.monitoring.alarms(open_only=True) == []

@@ -79,7 +79,18 @@ class MonitorDriver:
         self._unknown: set[str] = set()  # Digests of profiles that the catalog does not have.
 
     def turn(self) -> list[Alarm]:
-        """Read new windows and test what is complete, if this process leads; return alarms that changed."""
+        """Read new windows and test what is complete, if this process leads; return alarms that changed.
+
+        One that fails is as if it had not been: the next begins with what is stored, so that an alarm which
+        was raised in it, and not stored, is raised again.
+        """
+        try:
+            return self._turn()
+        except BaseException:
+            self._leading = False
+            raise
+
+    def _turn(self) -> list[Alarm]:
         leading = self._registry.fleet.lease(LEASE, self._holder, LEASE_S)
         if leading != self._leading:
             self._leading = leading
@@ -122,17 +133,16 @@ class MonitorDriver:
                 unreachable = True
             except Exception:
                 # The edge of a thread: without this nothing would be watched any more, and nobody would know.
-                log.exception("a turn of the monitor failed; the next one begins where it stood")
-                self._leading = False  # What is in memory may be half of a turn: it is loaded again.
+                log.exception("a turn of the monitor failed; the next one begins with what is stored")
             stop.wait(self._interval_s)
         self._end()
 
     def _end(self) -> None:
-        if not self._leading:
-            return
         try:
             if self._alerting is not None:
                 self._alerting.close()
+            if not self._leading:
+                return
             self._save([], [])
             self._registry.fleet.release_lease(LEASE, self._holder)
         except RegistryUnavailable:
@@ -234,7 +244,15 @@ class MonitorDriver:
         )
 
     def _forget(self, now: float, changed: list[Alarm]) -> list[str]:
-        """Return the keys of series of which nothing came for long; their alarms end."""
+        """Return the keys of series of which nothing came for long; their alarms end.
+
+        Alarms of a version, or against a reference, that another has followed end after an hour.
+        """
+        newest = {series.state.name: series.state.last_at for series in self._latest()}
+        for series in self._series.values():
+            last_at = series.state.last_at
+            if series.state.alarms and newest[series.state.name] - last_at > HOUR_S:
+                changed += series.close(now)
         old = [key for key, series in self._series.items() if now - series.state.last_at > _FORGOTTEN_AFTER_S]
         for key in old:
             changed += self._series.pop(key).close(now)
@@ -252,17 +270,19 @@ class MonitorDriver:
         if self._alerting is not None:
             self._alerting.turn(self._leading)
 
+    def _latest(self) -> list[Series]:
+        """Return a series for each model: of several, such as live and candidate, the one asked last."""
+        by_time = sorted(self._series.values(), key=lambda series: series.state.last_at)
+        return list({series.state.name: series for series in by_time}.values())
+
     def _tell(self) -> None:
         if self._report is None:
             return  # A process that serves nothing has no page to show it on.
-        # Of several versions of a model, such as live and candidate, the one that was asked last.
-        latest = {
-            series.state.name: series
-            for series in sorted(self._series.values(), key=lambda series: series.state.last_at)
-        }
         alarms: Mapping[tuple[str, str], int] = Counter(
             (alarm.name, alarm.kind)
             for series in self._series.values()
             for alarm in series.state.alarms.values()
         )
-        self._report(self._leading, {name: series.distances() for name, series in latest.items()}, alarms)
+        self._report(
+            self._leading, {series.state.name: series.distances() for series in self._latest()}, alarms
+        )
