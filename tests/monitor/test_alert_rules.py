@@ -20,7 +20,7 @@ repeat = "4h"
 
 [[alert]]
 name = "anything"
-when = ["decay", "log-dropped", "release"]
+when = ["decay", "input-checks", "release"]
 route = "log"
 
 [route.ops]
@@ -49,7 +49,7 @@ def test_a_file_states_rules_and_routes(tmp_path):
             repeat_s=14_400.0,
             severity="page",
         ),
-        AlertRule(name="anything", when=("decay", "log-dropped", "release"), route="log"),
+        AlertRule(name="anything", when=("decay", "input-checks", "release"), route="log"),
     )
     assert stated.routes == {
         "ops": Route(name="ops", webhook="https://example.com/hook", secret_file="/run/secrets/hook"),
@@ -126,3 +126,12 @@ def test_a_missing_file_is_refused_with_a_hint(tmp_path):
 )
 def test_times_have_a_unit(text, seconds):
     assert duration_s("x", text) == seconds
+
+
+@pytest.mark.parametrize("kind", ["estimated", "slice", "log-dropped"])
+def test_a_kind_that_nothing_raises_is_refused_instead_of_never_firing(tmp_path, kind):
+    path = tmp_path / "alerts.toml"
+    path.write_text(f'[[alert]]\nname = "a"\nwhen = "{kind}"\nroute = "here"\n[route.here]\nlog = true\n')
+    with pytest.raises(InvalidSetting, match="`drift`") as caught:
+        AlertRules.read(path)
+    assert kind in str(caught.value)

@@ -23,7 +23,9 @@ FindingKind = Literal[AlarmKind, "log-dropped", "release"]
 Severity = Literal["page", "warn", "info"]
 Status = Literal["pending", "firing", "resolved"]
 
-KINDS: tuple[str, ...] = (*get_args(AlarmKind), "log-dropped", "release")
+KINDS: tuple[str, ...] = ("drift", "decay", "input-checks", "release")
+"""What is raised: a rule about another kind would never fire, and is refused."""
+
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 EVERYTHING = "*"
 DEFAULT_SEVERITY: Severity = "warn"
