@@ -49,10 +49,11 @@ def run(log_level: str, alerts: Path | None, registry: str | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     set_up_logging(log_level)
+    rules = AlertRules.read(alerts) if alerts is not None else None
     with open_registry(registry) as opened:
         if opened.read_only:
             raise read_only(opened.where)
+        alerting = Alerting(opened, rules) if rules is not None else None
         holder = unique_holder()
         printing.info(f"`{holder}` is ready to watch; Ctrl-C stops it")
-        alerting = Alerting(opened, AlertRules.read(alerts)) if alerts is not None else None
         MonitorDriver(opened, holder, alerting=alerting).run(stop)
