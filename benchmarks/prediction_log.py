@@ -5,8 +5,7 @@ Sends chunks of answered requests, as a server does, at a steady rate from this 
     python benchmarks/prediction_log.py --rate 30000 --minutes 10
 
 Prints a line each ten seconds and a summary. `--query ROWS` writes a log of so many records instead, and
-measures filters over it. `--cost DIR` serves a bundle with and without the log, and compares the rates of
-one-row JSON, measured in turn.
+measures filters over it. What the log costs a server is in `observation.py`.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from lading.log_frames import WriterSettings
+from lading.server.observe.chunks import AnswerChunk
 from lading.server.observe.log_sender import LogSender
 from lading.server.observe.prediction_log import PredictionLog
-from lading.server.observe.recorder import AnswerChunk
 from lading.server.process.log_writer import LogWriter
 from lading.signature import Signature, Tensor
 
@@ -195,39 +194,17 @@ def query(rows: int, folder: Path) -> None:
         print(f"{statistics.median(times):6.2f} s  {sql}")
 
 
-def cost(bundle: Path, rounds: int, folder: Path) -> None:
-    """Compare the rate of one-row JSON of two servers, one of which logs everything."""
-    from load import http
-    from servers import lading
-    from workloads import ROW, interleaved, paired, started
-
-    logging = lading(bundle, "--log-predictions", "1", "--log", str(folder))
-    with started(plain=(lading(bundle), {}), logging=(logging, {})) as up:
-        path = "/predict"
-        series = interleaved(
-            {name: lambda name=name: http(up[name].url(path), ROW, seconds=1) for name in up}, rounds
-        )
-    share = paired(series["logging"], series["plain"], lambda load: load.rate)
-    rates = {name: statistics.median(load.rate for load in each.rounds) for name, each in series.items()}
-    print(f"{rates['plain']:,.0f} requests/s without the log, {rates['logging']:,.0f} with all logged")
-    print(f"{share:.3f} times the rate, median of {rounds} pairs of one second")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, default=30_000, help="records a second")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--query", type=int, metavar="ROWS", help="measure queries over so many records")
-    parser.add_argument("--cost", type=Path, metavar="DIR", help="compare rates of serving this bundle")
-    parser.add_argument("--rounds", type=int, default=30, help="pairs of seconds for --cost")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="lading-log-"))
     try:
-        if options.cost:
-            cost(options.cost, options.rounds, folder)
-        elif options.query:
+        if options.query:
             query(options.query, folder)
         else:
             run(options.rate, options.minutes, folder)

@@ -17,6 +17,7 @@ from lading.log_frames import (
     encode_receipts,
     field_names,
     part_of,
+    times_to_bytes,
     values_of,
 )
 from lading.signature import Tensor
@@ -35,8 +36,8 @@ def answers(parts, rows=(1, 2)) -> Answers:
         side="live",
         statuses=[200],
         errors=[],
-        latencies_s=[0.5] * count,
-        ended_at=[1.5] * count,
+        latencies_s=times_to_bytes([0.5] * count),
+        ended_at=times_to_bytes([1.5] * count),
         warnings=[],
         parts=parts,
     )

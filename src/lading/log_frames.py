@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -47,8 +48,9 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     """Requests that one version has answered, and their rows one after the other.
 
-    The lists have an entry for each request; ``rows`` is how many rows it had, ``ended_at`` a Unix time.
-    ``statuses`` has one entry if all have the same, ``errors`` and ``warnings`` none if no request has any.
+    The lists have an entry for each request; ``rows`` is how many rows it had. ``statuses`` has one entry if
+    all have the same, ``errors`` and ``warnings`` none if no request has any. Seconds, and Unix times of the
+    answers, are float64 as they are in memory (`times_of`).
     """
 
     model: str
@@ -61,8 +63,8 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     side: str
     statuses: list[int | str]
     errors: list[str]
-    latencies_s: list[float]
-    ended_at: list[float]
+    latencies_s: bytes
+    ended_at: bytes
     warnings: list[list[str]]
     parts: list[Part]
 
@@ -115,6 +117,16 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     flush_s: float = 0.5
     log_level: str = "info"
     log_format: str = "text"
+
+
+def times_to_bytes(seconds: Sequence[float]) -> bytes:
+    """Return seconds as they are in a frame."""
+    return array("d", seconds).tobytes()
+
+
+def times_of(data: bytes) -> Array:
+    """Return the float64 of `times_to_bytes`."""
+    return np.frombuffer(data, np.float64)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -184,19 +196,24 @@ class FrameReader:
 
         Raises `ValueError` (`msgspec.DecodeError` among them) for bytes that are no frames.
         """
-        self._rest += data
-        while len(self._rest) >= _PREFIX.size:
-            magic, header_bytes, body_bytes = _PREFIX.unpack_from(self._rest)
-            if magic != _MAGIC or header_bytes + body_bytes > 2 * MOST_FRAME_BYTES:
-                raise ValueError("no frame of the prediction log")
-            body_at = _PREFIX.size + header_bytes
-            end = body_at + body_bytes
-            if len(self._rest) < end:
-                return
-            # A copy of its own: the views that are made of it outlive the buffer.
-            frame = bytes(self._rest[:end])
-            del self._rest[:end]
-            yield _decoder.decode(frame[_PREFIX.size : body_at]), memoryview(frame)[body_at:]
+        rest, at = self._rest, 0
+        rest += data
+        try:
+            while len(rest) - at >= _PREFIX.size:
+                magic, header_bytes, body_bytes = _PREFIX.unpack_from(rest, at)
+                if magic != _MAGIC or header_bytes + body_bytes > 2 * MOST_FRAME_BYTES:
+                    raise ValueError("no frame of the prediction log")
+                body_at = at + _PREFIX.size + header_bytes
+                end = body_at + body_bytes
+                if len(rest) < end:
+                    return
+                # Copies of their own: the views that are made of them outlive the buffer.
+                with memoryview(rest) as view:
+                    header, body = bytes(view[at + _PREFIX.size : body_at]), bytes(view[body_at:end])
+                at = end
+                yield _decoder.decode(header), memoryview(body)
+        finally:
+            del rest[:at]  # Once: what is behind it moves.
 
 
 def _text_bytes(array: Array) -> bytes:

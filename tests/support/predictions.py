@@ -12,9 +12,9 @@ import numpy as np
 from lading.log_frames import FrameReader, Receipt, WriterSettings
 from lading.monitor.log.journal import Journal
 from lading.monitor.log.keeper import convert_closed
+from lading.server.observe.chunks import AnswerChunk
 from lading.server.observe.log_sender import QueuedFrame
 from lading.server.observe.prediction_log import PredictionLog, Privacy
-from lading.server.observe.recorder import AnswerChunk
 from lading.signature import Signature, Tensor
 
 COLUMNS = ("length", "width")

@@ -22,6 +22,7 @@ from support.crashing_models import (
     crashing_while_it_loads,
     endless_run,
 )
+from support.model_code import children
 from support.verified_bundles import by_name, outcomes
 from support.waiting import wait_until
 
@@ -59,8 +60,8 @@ def test_ctrl_c_ends_verification_and_its_process(tmp_path):
     verifying = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         # The process of the model takes a while to begin; a Ctrl-C before is not the case.
-        wait_until(lambda: _is_busy(_children(verifying.pid)), within_s=30)
-        (child,) = _children(verifying.pid)
+        wait_until(lambda: _is_busy(children(verifying.pid)), within_s=30)
+        (child,) = children(verifying.pid)
         os.killpg(verifying.pid, signal.SIGINT)
         assert verifying.wait(10) == 130
         wait_until(lambda: not Path(f"/proc/{child}").exists())
@@ -74,8 +75,8 @@ def test_the_process_of_a_model_ends_with_the_one_that_started_it(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", endless_run())
     command = [sys.executable, "-m", "lading", "verify", str(bundle.path)]
     verifying = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    wait_until(lambda: _is_busy(_children(verifying.pid)), within_s=30)
-    (child,) = _children(verifying.pid)
+    wait_until(lambda: _is_busy(children(verifying.pid)), within_s=30)
+    (child,) = children(verifying.pid)
     verifying.kill()
     verifying.wait()
     wait_until(lambda: not Path(f"/proc/{child}").exists())
@@ -90,11 +91,6 @@ def test_a_rehearsal_raises_what_ended_it(tmp_path):
     with pytest.raises(ModelEndless, match="had not ended after 1 s"):
         Child("rehearse", endless, threads=1, timeout_s=1).outcome().raise_error()
     Child("rehearse", linear_bundle(tmp_path / "c"), threads=1, timeout_s=60).outcome().raise_error()
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def _is_busy(pids: list[int]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.bundles import linear_bundle
+from support.model_code import children
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -27,12 +28,11 @@ pytestmark = pytest.mark.skipif(not namespaces_work(), reason="no PID namespace 
 
 def below(pid: int) -> list[int]:
     """Return all processes below `pid`."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    ]
-    return [*children, *(deeper for child in children for deeper in below(child))]
+    try:
+        nearest = children(pid)
+    except FileNotFoundError:  # It has ended meanwhile.
+        return []
+    return [*nearest, *(deeper for child in nearest for deeper in below(child))]
 
 
 def state(pid: int) -> str:

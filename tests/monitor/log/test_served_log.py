@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from lading.monitor.log.reader import open_log
 from support.bundles import linear_bundle, linear_rows
 from support.grpc_client import ask as ask_by_grpc
 from support.grpc_client import one_row
+from support.model_code import children
 from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
@@ -40,10 +42,10 @@ def count(server: ServerProcess, name: str) -> int:
 
 def writer_pids(server: ServerProcess) -> Iterator[int]:
     # Of every thread: the one that starts a writer again is not the main one.
-    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    for pid in [int(child) for task in tasks for child in task.read_text().split()]:
-        if b"lading.monitor.log.writer" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            yield pid
+    for pid in children(server.process.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # One that was killed and is reaped.
+            if b"lading.monitor.log.writer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                yield pid
 
 
 def ask(server: ServerProcess, requests: int) -> None:

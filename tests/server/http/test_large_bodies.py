@@ -26,6 +26,7 @@ from support.bundles import linear_bundle
 from support.echo_models import sum_bundle
 from support.hosted_app import AppClient, gated, hosted, served_from
 from support.http_requests import SETTINGS, request
+from support.model_code import children
 from support.server_process import serving
 from support.small_models import people
 from support.waiting import wait_until
@@ -522,8 +523,7 @@ def test_the_process_that_reads_large_bodies_comes_behind_the_server_and_in_its_
         assert httpx.post(f"{server.url}/predict", content=body, headers=headers, timeout=60).is_success
         own = server.process.pid
         # The thread that starts it is its parent.
-        children = Path(f"/proc/{own}/task").glob("*/children")
-        (reader,) = (int(pid) for path in children for pid in path.read_text().split())
+        (reader,) = children(own)
         assert os.getpriority(os.PRIO_PROCESS, reader) > os.getpriority(os.PRIO_PROCESS, own)
         assert os.getsid(reader) == os.getsid(own)  # Linux weighs sessions against each other.
         assert os.getpgid(reader) != os.getpgid(own)  # Ctrl-C is for the server.

@@ -14,6 +14,7 @@ from lading.errors import DeadlineExceeded, QueueFull, RunFailed
 from lading.server.inference.batcher import Batcher, BatchLimits, RowLimit
 from lading.server.inference.job import Job
 from lading.server.inference.loaded import Cost
+from lading.server.inference.run import Run
 from lading.server.inference.version import ServedVersion
 from lading.signature import Signature
 from support.hosted_app import served_from
@@ -63,6 +64,25 @@ def test_jobs_that_wait_while_the_model_is_busy_run_as_one_and_each_gets_its_row
     for job in jobs:
         alone = served.run(job.inputs, job.outputs)
         np.testing.assert_allclose(job.result["probabilities"], alone["probabilities"], rtol=1e-6)
+
+
+def test_what_ran_for_clients_is_shown_once_and_what_ran_beside_them_is_not(served, runtime, sink, hold):
+    shown: list[Run] = []
+    batcher = Batcher(served, BatchLimits(), show=shown.append)
+    hold(batcher)  # For no client.
+    jobs = [random_job(served, rows=rows, seed=rows) for rows in (1, 3, 2)]
+    for job in jobs:
+        job.exchange = object()
+        batcher.submit(job, sink.deliver)
+    runtime.gate.set()
+    sink.wait(4)
+    hold(batcher)
+    batcher.submit(random_job(served, rows=9), sink.deliver)  # One that only measures, among them.
+    batcher.submit(jobs[0], sink.deliver)
+    runtime.gate.set()
+    sink.wait(7)
+    assert batcher.stop(10)
+    assert [run.rows for run in shown] == [6, 1]
 
 
 def test_an_idle_model_runs_each_job_immediately(served, runtime, batcher, sink):

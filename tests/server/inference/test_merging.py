@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lading.errors import RunFailed
+from lading.errors import ModelNotReady, RunFailed
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.inference.merging import are_compatible, fail_unfinished, grouped, run_jobs
+from lading.server.inference.merging import are_compatible, fail_unfinished, grouped, run_jobs, run_unqueued
+from lading.server.inference.run import Run, show_jobs
 from lading.signature import Signature
 from support.hosted_app import served_from
 from support.inference_jobs import random_job
@@ -32,6 +33,41 @@ def test_jobs_for_different_outputs_each_get_theirs(served, runtime):
     assert set(label.result) == {"label"}
     assert set(probabilities.result) == {"probabilities"}
     assert set(everything.result) == {"label", "probabilities"}
+
+
+def from_client(served, seed: int, rows: int = 1) -> Job:
+    job = random_job(served, rows, seed=seed)
+    job.exchange = object()
+    return job
+
+
+def test_requests_that_ran_as_one_are_shown_as_one_run(served):
+    shown: list[Run] = []
+    jobs = [from_client(served, seed, rows) for seed, rows in ((1, 2), (2, 1))]
+    run_unqueued(served, jobs, shown.append)
+    (run,) = shown
+    assert run.rows == 3
+    assert np.array_equal(run.inputs["X"], np.concatenate([job.inputs["X"] for job in jobs]))
+    for job, first_row in zip(jobs, (0, 2), strict=True):
+        assert (job.batch.run, job.first_row) == (run, first_row)
+        rows = run.outputs["probabilities"][first_row : first_row + job.rows]
+        assert np.array_equal(job.result["probabilities"], rows)
+
+
+def test_requests_that_could_not_run_as_one_are_shown_each_by_itself(served):
+    shown: list[Run] = []
+    good, bad = from_client(served, 1), from_client(served, 2)
+    bad.inputs = {"X": np.zeros((1, 5), np.float32)}
+    run_unqueued(served, [good, bad], shown.append)
+    assert [(run.inputs, run.outputs) for run in shown] == [(good.inputs, good.result), (bad.inputs, None)]
+
+
+def test_a_run_for_no_client_and_one_that_another_version_runs_again_are_not_shown(served):
+    shown: list[Run] = []
+    copy, unloaded = random_job(served), from_client(served, 1)
+    unloaded.outcome = ModelNotReady("model")
+    show_jobs(shown.append, [copy, unloaded])
+    assert shown == []
 
 
 def test_a_model_that_sums_over_its_batch_runs_each_job_alone(tmp_path):

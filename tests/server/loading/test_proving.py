@@ -24,6 +24,7 @@ from lading.server.loading.proving import Prover
 from lading.signature import Signature
 from support.bundles import linear_bundle
 from support.crashing_models import ROWS, crashing_bundle, crashing_while_it_loads, endless_run
+from support.model_code import children
 from support.onnx_graphs import bundle_of, identity, tensor
 from support.recorded_evidence import push_proved
 from support.server_process import ServerProcess, serving
@@ -80,11 +81,11 @@ def test_a_crash_is_evidence_and_no_other_server_tries(tmp_path):
 def test_a_model_whose_process_was_killed_is_no_crash_and_is_loaded_later(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", endless_run())
 
-    before = children_of(os.getpid())  # Other tests may have left some.
+    before = children(os.getpid())  # Other tests may have left some.
 
     def kill_the_process() -> None:
-        wait_until(lambda: children_of(os.getpid()) - before)
-        (child,) = children_of(os.getpid()) - before
+        wait_until(lambda: children(os.getpid()) - before)
+        (child,) = children(os.getpid()) - before
         os.kill(child, signal.SIGKILL)
 
     with Registry.open(str(tmp_path / "registry")) as registry:
@@ -187,9 +188,4 @@ def state_of(server: ServerProcess, name: str) -> str:
 
 
 def child_of(pid: int) -> int:
-    return next(iter(children_of(pid)), 0)
-
-
-def children_of(pid: int) -> set[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return {int(child) for task in tasks for child in task.read_text().split()}
+    return next(iter(children(pid)), 0)

@@ -17,9 +17,9 @@ from lading.profile.measure import measure
 from lading.registry import Registry
 from lading.server.inference.version import ServedVersion
 from lading.server.observe import column_reports
+from lading.server.observe.chunks import RowChunk
 from lading.server.observe.column_reports import ColumnReports
 from lading.server.observe.columns import ColumnWindows
-from lading.server.observe.recorder import AnswerChunk
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.read_only import read_only
@@ -38,22 +38,9 @@ def profile_of(served: ServedVersion, rows: int):
     return measure(served.signature, inputs, served.run(inputs))
 
 
-def answered(served: ServedVersion, rows: int = 10) -> AnswerChunk:
+def answered(served: ServedVersion, rows: int = 10) -> RowChunk:
     inputs = {"X": np.zeros((rows, 4), np.float32)}
-    return AnswerChunk(
-        served=served,
-        release=3,
-        side="live",
-        ids=[b"1"],
-        rows=[rows],
-        statuses=[200],
-        errors=[""],
-        latencies_s=[0.001],
-        ended_at=[0.0],
-        warnings=[()],
-        inputs=inputs,
-        outputs=served.run(inputs),
-    )
+    return RowChunk(served=served, release=3, rows=rows, inputs=inputs, outputs=served.run(inputs))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lading.profile.measure import measure
+from lading.server.observe.chunks import RowChunk
 from lading.server.observe.columns import ROWS_A_SECOND, ColumnWindows
-from lading.server.observe.recorder import AnswerChunk
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 
@@ -23,23 +23,16 @@ def served(tmp_path):
     return version
 
 
-def chunk_of(served, rows: int, seed: int = 1, **changes) -> AnswerChunk:
+def chunk_of(served, rows: int, seed: int = 1, **changes) -> RowChunk:
     inputs = {"X": np.random.default_rng(seed).standard_normal((rows, 4)).astype(np.float32)}
     values = {
         "served": served,
         "release": 3,
-        "side": "live",
-        "ids": [b"1"],
-        "rows": [rows],
-        "statuses": [200],
-        "errors": [""],
-        "latencies_s": [0.001],
-        "ended_at": [0.0],
-        "warnings": [()],
+        "rows": rows,
         "inputs": inputs,
         "outputs": served.run(inputs),
     }
-    return AnswerChunk(**{**values, **changes})
+    return RowChunk(**{**values, **changes})
 
 
 class Clock:

@@ -23,6 +23,7 @@ from lading.profile.measure import measure
 from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.inline_runs import InlineRuns
+from lading.server.inference.run import Run
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics.shared_memory import PrivateCounters
@@ -66,7 +67,8 @@ class Checked:
         self.plane.publish(versions)
         self.checks = input_checks(self.settings, store := PrivateCounters(1))
         self.recorder = Recorder([self.checks.count])
-        self.app = make_app(self.plane, self.settings, store, (self.recorder.observe,), self.checks)
+        self.plane.show_run = self.recorder.show_run
+        self.app = make_app(self.plane, self.settings, store, (), self.checks)
         self.client = AppClient(self.app)
 
     def predict(self, *rows: list[float], name: str = "iris") -> httpx.Response:
@@ -137,7 +139,7 @@ def test_a_warning_is_a_header_with_the_columns_and_rules(iris):
 def test_warnings_reach_what_looks_at_answers(iris):
     chunks: list[Any] = []
     checked = Checked(iris, input_checks="warn")
-    recorder = Recorder([chunks.append])
+    recorder = Recorder(answer_consumers=[chunks.append])
     app = make_app(checked.plane, checked.settings, None, (recorder.observe,), checked.checks)
     AppClient(app).post("/models/iris/predict", {"data": [BAD]})
     recorder.flush()
@@ -297,8 +299,7 @@ def test_requests_that_a_model_failed_on_are_checked_as_well(iris):
     recorder = Recorder([InputChecks(Modes("count"), None, lambda *counts: seen.append(counts)).count])
     job = random_job(iris, 3)
     job.outcome = RunFailed("it")
-    exchange = SimpleNamespace(job=job, request_id=b"", began=0.0, warnings=(), reservation=None)
-    recorder.observe(exchange, 500, 0.1, job.outcome)
+    recorder.show_run(Run.of(job))
     recorder.flush()
     assert [counts[:3] for counts in seen] == [("iris", 1, 3)]
 

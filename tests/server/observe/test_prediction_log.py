@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from lading.log_frames import MOST_FRAME_BYTES, Answers, FrameReader, Labels, values_of
+from lading.log_frames import MOST_FRAME_BYTES, Answers, FrameReader, Labels, times_of, values_of
 from lading.server.observe.prediction_log import PredictionLog, Privacy, names_in
 from lading.signature import Signature, Tensor
 from support.predictions import Outgoing, chunk, served
@@ -34,7 +34,10 @@ def test_a_chunk_is_one_frame_with_all_that_is_known_of_its_requests():
     assert (frame.model, frame.version, frame.release, frame.side) == ("iris", 1, 4, "candidate")
     assert (frame.ids, frame.rows, frame.replica) == ([b"a", b"b"], [1, 2], "replica-1")
     assert frame.warnings == [[], ["too large"]]
-    assert (frame.latencies_s, frame.ended_at) == (answered.latencies_s, answered.ended_at)
+    assert (list(times_of(frame.latencies_s)), list(times_of(frame.ended_at))) == (
+        answered.latencies_s,
+        answered.ended_at,
+    )
     assert arrays["length", "width"].tolist() == answered.inputs["X"].tolist()
 
 

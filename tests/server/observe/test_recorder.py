@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lading.errors import RunFailed
+from lading.errors import AnswerTooLarge, RunFailed
 from lading.server.inference.job import Job
-from lading.server.observe.recorder import CHUNK_REQUESTS, AnswerChunk, Recorder
+from lading.server.inference.merging import run_unqueued
+from lading.server.inference.run import Run
+from lading.server.observe.chunks import AnswerChunk, RowChunk
+from lading.server.observe.recorder import CHUNK_REQUESTS, CHUNK_ROWS, Recorder
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.inference_jobs import random_job
@@ -42,7 +46,7 @@ def answered(served, rows: int = 1, seed: int = 0) -> Job:
 
 def test_requests_of_one_version_become_arrays_of_all_their_rows(classifier):
     chunks: list[AnswerChunk] = []
-    recorder = Recorder([chunks.append])
+    recorder = Recorder(answer_consumers=[chunks.append])
     jobs = [answered(classifier, rows, seed=rows) for rows in (1, 3, 2)]
     for number, job in enumerate(jobs):
         recorder.observe(exchange(job, number), 200, 0.001 * number, None)
@@ -57,9 +61,102 @@ def test_requests_of_one_version_become_arrays_of_all_their_rows(classifier):
     assert np.array_equal(chunk.outputs["probabilities"], probabilities)
 
 
+def test_requests_that_ran_as_one_get_their_own_rows_of_the_run(classifier):
+    chunks: list[AnswerChunk] = []
+    recorder = Recorder(answer_consumers=[chunks.append])
+    first = [random_job(classifier, rows, seed=rows) for rows in (2, 1, 3)]
+    second = [random_job(classifier, rows, seed=9 + rows) for rows in (1, 2)]
+    for jobs in (first, second):
+        run_unqueued(classifier, jobs)
+    # One is answered after the others, and one not at all.
+    answered_jobs = [first[0], first[2], *second, first[1]]
+    for number, job in enumerate(answered_jobs[:-1]):
+        recorder.observe(exchange(job, number), 200, 0.001, None)
+    recorder.flush()
+    recorder.observe(exchange(answered_jobs[-1], 4), 200, 0.001, None)
+    recorder.flush()
+    assert [chunk.rows for chunk in chunks] == [[2, 3, 1, 2], [1]]
+    rows = [row for chunk in chunks for row in chunk.outputs["probabilities"]]
+    assert np.array_equal(rows, np.concatenate([job.result["probabilities"] for job in answered_jobs]))
+    rows = [row for chunk in chunks for row in chunk.inputs["X"]]
+    assert np.array_equal(rows, np.concatenate([job.inputs["X"] for job in answered_jobs]))
+
+
+def test_requests_that_asked_for_other_outputs_are_another_chunk(classifier):
+    chunks: list[AnswerChunk] = []
+    recorder = Recorder(answer_consumers=[chunks.append])
+    jobs = [random_job(classifier, outputs=outputs) for outputs in (("label",), None, ("label",))]
+    for number, job in enumerate(jobs):
+        job.outcome = classifier.run(job.inputs, job.outputs)
+        recorder.observe(exchange(job, number), 200, 0.001, None)
+    recorder.flush()
+    assert [(chunk.ids, set(chunk.outputs)) for chunk in chunks] == [
+        ([b"id-0", b"id-2"], {"label"}),
+        ([b"id-1"], {"label", "probabilities"}),
+    ]
+
+
+def test_an_answer_that_could_not_be_written_has_no_outputs_in_the_log(classifier):
+    chunks: list[AnswerChunk] = []
+    recorder = Recorder(answer_consumers=[chunks.append])
+    jobs = [random_job(classifier, seed=seed) for seed in (1, 2)]
+    run_unqueued(classifier, jobs)
+    recorder.observe(exchange(jobs[1]), 500, 0.001, AnswerTooLarge("answer"))
+    recorder.flush()
+    (chunk,) = chunks
+    assert (chunk.errors, chunk.outputs) == (["AnswerTooLarge"], {})
+    assert np.array_equal(chunk.inputs["X"], jobs[1].inputs["X"])
+
+
+def test_runs_become_arrays_of_all_their_rows_by_version_and_outcome(classifier):
+    chunks: list[RowChunk] = []
+    recorder = Recorder([chunks.append])
+    runs = [Run.of(answered(classifier, rows, seed=rows)) for rows in (1, 3, 2)]
+    failed = replace(runs[0], outputs=None)
+    for run in (*runs[:2], failed, runs[2]):
+        recorder.show_run(run)
+    assert chunks == []
+    recorder.flush()
+    assert [(chunk.rows, chunk.has_failed) for chunk in chunks] == [(6, False), (1, True)]
+    assert np.array_equal(chunks[0].inputs["X"], np.concatenate([run.inputs["X"] for run in runs]))
+    outputs = np.concatenate([run.outputs["probabilities"] for run in runs])
+    assert np.array_equal(chunks[0].outputs["probabilities"], outputs)
+
+
+@pytest.mark.parametrize(("rows", "runs"), [(CHUNK_ROWS // 4, 4), (1, 256)])
+def test_many_rows_and_many_runs_are_shown_by_the_run_that_is_one_too_many(classifier, rows, runs):
+    chunks: list[RowChunk] = []
+    recorder = Recorder([chunks.append])
+    run = Run.of(answered(classifier, rows))
+    for _ in range(runs - 1):
+        recorder.show_run(run)
+    assert chunks == []
+    recorder.show_run(run)
+    assert [chunk.rows for chunk in chunks] == [rows * runs]
+
+
+def test_rows_of_several_sizes_are_never_one_array(classifier):
+    chunks: list[RowChunk] = []
+    recorder = Recorder([chunks.append])
+    inputs = {"X": np.zeros((1, 4), np.float32)}
+    # As many numbers as three rows of the first size.
+    for size in (2, 1, 3):
+        recorder.show_run(Run(classifier, inputs, {"Y": np.full((1, size), size, np.float32)}, 1))
+    recorder.flush()
+    assert [chunk.outputs["Y"].tolist() for chunk in chunks] == [[[2, 2]], [[1]], [[3, 3, 3]]]
+
+
+def test_a_large_run_is_left_to_a_thread(classifier):
+    names: list[str] = []
+    recorder = Recorder([lambda _chunk: names.append(threading.current_thread().name)])
+    recorder.show_run(Run.of(answered(classifier, 10_000)))
+    wait_until(lambda: names == ["recorder"])
+    recorder.close()
+
+
 def test_a_full_queue_is_shown_by_the_request_that_fills_it(classifier):
     chunks: list[AnswerChunk] = []
-    recorder = Recorder([chunks.append])
+    recorder = Recorder(answer_consumers=[chunks.append])
     job = answered(classifier)
     for number in range(CHUNK_REQUESTS):
         recorder.observe(exchange(job, number), 200, 0.001, None)
@@ -68,7 +165,7 @@ def test_a_full_queue_is_shown_by_the_request_that_fills_it(classifier):
 
 def test_failed_requests_come_without_outputs_and_refused_ones_not_at_all(classifier):
     chunks: list[AnswerChunk] = []
-    recorder = Recorder([chunks.append])
+    recorder = Recorder(answer_consumers=[chunks.append])
     failed = random_job(classifier)
     failed.outcome = RunFailed("the run")
     recorder.observe(exchange(None), 404, 0.001, RunFailed("no model"))
@@ -87,7 +184,7 @@ def test_a_consumer_that_fails_is_logged_once_and_the_others_go_on(classifier, c
     def fail(_chunk: AnswerChunk) -> None:
         raise ZeroDivisionError("by accident")
 
-    recorder = Recorder([fail, chunks.append])
+    recorder = Recorder(answer_consumers=[fail, chunks.append])
     for number in range(3):
         recorder.observe(exchange(answered(classifier), number), 200, 0.001, None)
         recorder.flush()
@@ -102,7 +199,7 @@ def test_a_large_request_is_left_to_a_thread_and_dropped_when_too_many_wait(clas
         gate.wait(60)
         seen.append(chunk.ids[0])
 
-    recorder = Recorder([wait])
+    recorder = Recorder(answer_consumers=[wait])
     job = answered(classifier)
     for number in range(30):
         recorder.observe(exchange(job, number, large=True), 200, 0.001, None)
@@ -114,7 +211,7 @@ def test_a_large_request_is_left_to_a_thread_and_dropped_when_too_many_wait(clas
 
 def test_nothing_is_lost_or_shown_twice_between_threads(classifier):
     ids: list[bytes] = []
-    recorder = Recorder([lambda chunk: ids.extend(chunk.ids)])
+    recorder = Recorder(answer_consumers=[lambda chunk: ids.extend(chunk.ids)])
     job = answered(classifier)
 
     def ask(start: int) -> None:

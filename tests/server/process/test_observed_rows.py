@@ -10,8 +10,9 @@ from lading.server.process.observed_rows import observed_rows
 from lading.settings import ServeSettings
 
 
-def observing(**settings):
-    return observed_rows(ServeSettings(**settings), DataPlane(), None, None, "replica-1", PrivateCounters(1))
+def observing(plane: DataPlane | None = None, **settings):
+    plane = plane or DataPlane()
+    return observed_rows(ServeSettings(**settings), plane, None, None, "replica-1", PrivateCounters(1))
 
 
 def test_columns_are_counted_and_inputs_checked_by_default():
@@ -19,7 +20,7 @@ def test_columns_are_counted_and_inputs_checked_by_default():
         assert rows.columns is not None
         assert rows.predictions is None
         assert rows.checks.counts
-        assert rows.observers == (rows.recorder.observe,)
+        assert rows.observers == ()  # Runs are looked at, and no request by itself.
 
 
 @pytest.mark.parametrize("drift", ["on", "off"])
@@ -28,6 +29,8 @@ def test_live_columns_are_not_counted_with_drift_off(drift):
         assert (rows.columns is not None) is (drift == "on")
 
 
-def test_nothing_is_collected_where_nothing_looks_at_rows():
-    with observing(drift="off", input_checks="off") as rows:
-        assert rows.observers == ()
+@pytest.mark.parametrize("drift", ["on", "off"])
+def test_nothing_is_collected_where_nothing_looks_at_rows(drift):
+    plane = DataPlane()
+    with observing(plane, drift=drift, input_checks="off"):
+        assert (plane.show_run is not None) is (drift == "on")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lading.log_frames import Answers, Labels, Part, Texts, values_of
+from lading.log_frames import Answers, Labels, Part, Texts, times_of, values_of
 from lading.monitor.log.layout import ANSWER_FIELDS, LABEL_SCHEMA, TIME, Contents, hour_of
 from lading.signature import Array
 
@@ -34,20 +34,13 @@ def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents,
         """Return values of requests as values of rows."""
         return values if of_request is None else values.take(of_request)
 
-    times = np.rint(np.asarray(frame.ended_at) * _US).astype(np.int64)
-    warnings: list[list[str] | None] = [*frame.warnings] or [None] * len(frame.ids)
-    statuses = list(map(str, frame.statuses)) * (len(frame.ids) if len(frame.statuses) == 1 else 1)
-    errors = [error or None for error in frame.errors] or [None] * len(frame.ids)
+    times = np.rint(times_of(frame.ended_at) * _US).astype(np.int64)
     columns = [
-        # Latin-1 has a character for each byte, as the header of the request may have had any.
-        spread(pa.array([request.decode("latin-1") for request in frame.ids], pa.string())),
+        spread(_ids(frame.ids)),
         pa.array(rows),
         spread(pa.array(times).cast(TIME)),
         pa.repeat(pa.scalar(frame.side, pa.string()), total),
-        spread(pa.array(statuses, pa.string())),
-        spread(pa.array(errors, pa.string())),
-        spread(pa.array(frame.latencies_s, pa.float64())),
-        spread(pa.array(warnings, pa.list_(pa.string()))),
+        *(spread(column) for column in _outcomes(frame)),
     ]
     fields = list(ANSWER_FIELDS)
     for group in ("inputs", "outputs"):
@@ -69,6 +62,29 @@ def answer_batches(frame: Answers, body: memoryview) -> Iterator[tuple[Contents,
             ),
             part,
         )
+
+
+def _ids(ids: list[bytes]) -> pa.StringArray:
+    data = b"".join(ids)
+    if data.isascii():  # As all that servers make: the bytes are the text, and no id is looked at by itself.
+        return _flat_texts(Texts(np.fromiter(map(len, ids), _OFFSET, len(ids)), memoryview(data)))
+    # Latin-1 has a character for each byte, as the header of the request may have had any.
+    return pa.array([request.decode("latin-1") for request in ids], pa.string())
+
+
+def _outcomes(frame: Answers) -> Iterator[pa.Array]:
+    """Iterate over status, error, latency and warnings of each request."""
+    count, kind = len(frame.ids), pa.list_(pa.string())
+    if len(frame.statuses) == 1:
+        yield pa.repeat(pa.scalar(str(frame.statuses[0]), pa.string()), count)
+    else:
+        yield pa.array(list(map(str, frame.statuses)), pa.string())
+    if frame.errors:
+        yield pa.array([error or None for error in frame.errors], pa.string())
+    else:
+        yield pa.nulls(count, pa.string())
+    yield pa.array(times_of(frame.latencies_s))
+    yield pa.array(frame.warnings, kind) if frame.warnings else pa.nulls(count, kind)
 
 
 def label_batches(frame: Labels) -> Iterator[tuple[Contents, pa.RecordBatch]]:

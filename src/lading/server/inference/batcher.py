@@ -17,6 +17,7 @@ from lading.errors import DeadlineExceeded, QueueFull
 from lading.server.inference.inline_runs import INLINE_S
 from lading.server.inference.job import BatchRecord, Deliver, Job
 from lading.server.inference.merging import are_compatible, fail_unfinished, run_jobs
+from lading.server.inference.run import ShowRun, show_jobs
 from lading.server.inference.version import ServedVersion
 
 QueuedJob = tuple[Job, Deliver]
@@ -60,11 +61,19 @@ class Batcher:
     """Runs the jobs of one version in a thread of its own, merging those that wait at the same time."""
 
     def __init__(
-        self, served: ServedVersion, limits: BatchLimits, on_run: Callable[[int, float], None] | None = None
+        self,
+        served: ServedVersion,
+        limits: BatchLimits,
+        on_run: Callable[[int, float], None] | None = None,
+        show: ShowRun | None = None,
     ) -> None:
-        """Run jobs of `served`; `on_run` is called with the rows and seconds of each run, in its thread."""
+        """Run jobs of `served`; `on_run` is called with the rows and seconds of each run, in its thread.
+
+        `show` is called with each run for clients.
+        """
         self._served = served
         self._on_run = on_run
+        self._show = show
         self._limits = limits
         # A model that needs longer than the target for one row would never merge, just when it is most due.
         target_s = max(limits.latency_target_s, 2 * served.model.cost.first_row_s)
@@ -187,18 +196,25 @@ class Batcher:
 
     def _run(self, jobs: list[Job]) -> None:
         began = time.perf_counter()
-        as_one = run_jobs(self._served, jobs)
+        run = run_jobs(self._served, jobs)
         took_s = time.perf_counter() - began
+        as_one = run is not None
         runs, rows = [jobs] if as_one else [[job] for job in jobs], sum(job.rows for job in jobs)
         self._limit.observe(rows, took_s)
         if as_one and took_s < INLINE_S:
             self._served.model.inline_runs.ran((job.inputs for job in jobs), rows)
-        for run in runs:
-            run_s, rows = took_s / len(runs), sum(job.rows for job in run)
-            for job in run:
-                job.run_s, job.batch = run_s, BatchRecord(rows, queued_s=began - job.queued_at)
+        for together in runs:
+            run_s, rows = took_s / len(runs), sum(job.rows for job in together)
+            for job in together:
+                queued_s = began - job.queued_at
+                job.run_s = run_s
+                job.batch = BatchRecord(rows, queued_s=queued_s, run=run if len(together) > 1 else None)
             if self._on_run is not None:
                 self._on_run(rows, run_s)
+        if self._show is not None:
+            # One that only measures how long a run takes may be among them.
+            only_clients = all(job.exchange is not None for job in jobs)
+            show_jobs(self._show, jobs, run if only_clients else None)
 
 
 def _is_live(job: Job) -> bool:

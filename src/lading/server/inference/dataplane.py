@@ -27,6 +27,7 @@ from lading.server.inference.job import Deliver, Job
 from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued
 from lading.server.inference.readiness import Readiness
 from lading.server.inference.request_memory import RequestMemory
+from lading.server.inference.run import ShowRun, show_jobs
 from lading.server.inference.surprise import Surprise
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import RunMarks, ServedVersion, State, not_ready
@@ -77,9 +78,10 @@ class DataPlane:
     """The versions that answer, by model name, and the way of a job to one of them.
 
     ``worker`` is the number of this process among those that serve together, 0 if it is alone. ``on_run`` is
-    called with each run that came out of a queue, ``marks_of`` returns the marks of a version. ``splits`` is
-    whether some release sends callers to one side or the other, ``watches`` whether some release records how
-    requests fare, and ``judges`` whether some release has a candidate.
+    called with each run that came out of a queue, ``show_run`` with each run for clients; ``marks_of``
+    returns the marks of a version. ``splits`` is whether some release sends callers to one side or the other,
+    ``watches`` whether some release records how requests fare, and ``judges`` whether some release has a
+    candidate.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class DataPlane:
         self._batchers: dict[ServedVersion, Batcher] = {}
         self.worker = 0
         self.on_run: Callable[[ServedVersion, int, float], None] = _ignore_run
+        self.show_run: ShowRun | None = None
         self.marks_of: Callable[[str, int, str], RunMarks] = _private_marks
         self._caller: Headers | None = None
         self._resolved: ServedVersion | None = None
@@ -275,7 +278,7 @@ class DataPlane:
             most_rows = min(self._batch.max_rows, short_rows)
             for group in grouped(served, alike, most_rows):
                 try:
-                    run_unqueued(served, group)
+                    run_unqueued(served, group, self.show_run)
                 except Exception:  # noqa: BLE001 - logged with its traceback; the other groups go on
                     fail_unfinished(group)
                 if group[0].run_s > SURPRISE_S:
@@ -299,6 +302,8 @@ class DataPlane:
         job.run_s = took_s = time.perf_counter() - began
         if took_s > SURPRISE_S:
             self._look_again([job])
+        if self.show_run is not None:
+            show_jobs(self.show_run, [job])
         return True
 
     def _look_again(self, jobs: list[Job]) -> None:
@@ -409,7 +414,9 @@ class DataPlane:
     def _batcher(self, served: ServedVersion) -> Batcher:
         batcher = self._batchers.get(served)
         if batcher is None:
-            made = Batcher(served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s))
+            made = Batcher(
+                served, self._batch, lambda rows, took_s: self.on_run(served, rows, took_s), self.show_run
+            )
             batcher = self._batchers.setdefault(served, made)  # Another thread may have been quicker.
         return batcher
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lading.errors import LadingError
 from lading.server.inference.inline_runs import RowSize
+from lading.server.inference.run import Run
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
@@ -19,12 +20,13 @@ class BatchRecord:
     """The batch that a job was part of: how many rows ran as one, and how long the job waited for it.
 
     ``leads_run`` is true for one job of a batch that was not queued: it stands for the run where runs are
-    counted. ``queued_s`` is None if the job was not queued.
+    counted. ``queued_s`` is None if the job was not queued, ``run`` if the job ran alone.
     """
 
     rows: int
     leads_run: bool = False
     queued_s: float | None = None
+    run: Run | None = None
 
 
 @dataclass(eq=False)
@@ -36,7 +38,8 @@ class Job:
     for none. ``on_cancel`` is called when the job is cancelled while it waits. ``holds_version`` is whether
     the version counts the job as in flight. ``group`` is the group of the caller, -1 if it is not known.
     ``outcome`` is None until the job has run, and stays so if it is cancelled first. ``run_s`` is how long
-    its run took; ``batch`` is None if it ran alone and was not queued. ``row_size`` is None until it was
+    its run took; ``batch`` is None if it ran alone and was not queued; ``first_row`` is where its rows begin
+    in the batch. ``row_size`` is None until it was
     looked at, and where every row has one size.
     """
 
@@ -56,6 +59,7 @@ class Job:
     outcome: Outputs | LadingError | None = field(default=None, init=False)
     run_s: float = field(default=0.0, init=False)
     batch: BatchRecord | None = field(default=None, init=False)
+    first_row: int = field(default=0, init=False)
     row_size: RowSize | None = field(default=None, init=False)
 
     @property

@@ -13,23 +13,25 @@ import numpy as np
 
 from lading.errors import LadingError, RunFailed
 from lading.server.inference.job import BatchRecord, Job
+from lading.server.inference.run import Run, ShowRun, show_jobs
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
 log = logging.getLogger("lading.server")
 
 
-def run_jobs(served: ServedVersion, jobs: list[Job]) -> bool:
-    """Run `jobs` as one and set each job's outcome; return whether they did run as one.
+def run_jobs(served: ServedVersion, jobs: list[Job]) -> Run | None:
+    """Run `jobs` as one and set each job's outcome; return that run, or None if they did not run as one.
 
     If that fails, each runs alone, so that one bad request never fails its neighbours.
     """
     if len(jobs) == 1:
         run_one(served, jobs[0])
-        return True
+        return Run.of(jobs[0])
     try:
-        outputs = served.run(_merged_inputs(jobs), _merged_names(jobs))
-        _split_outputs(served, jobs, outputs)
+        inputs = _merged_inputs(jobs)
+        outputs = served.run(inputs, _merged_names(jobs))
+        rows = _split_outputs(served, jobs, outputs)
     except (LadingError, ValueError):
         # numpy raises ValueError if the inputs cannot be concatenated, or the outputs cannot be sliced.
         for job in jobs:
@@ -38,8 +40,8 @@ def run_jobs(served: ServedVersion, jobs: list[Job]) -> bool:
                 job.outcome = job.outcome or RunFailed("the run of this request", found="no end in time")
             else:
                 run_one(served, job)
-        return False
-    return True
+        return None
+    return Run(served, inputs, outputs, rows)
 
 
 def run_one(served: ServedVersion, job: Job) -> None:
@@ -50,23 +52,24 @@ def run_one(served: ServedVersion, job: Job) -> None:
         job.outcome = error
 
 
-def run_unqueued(served: ServedVersion, jobs: list[Job]) -> None:
-    """Run `jobs`, which were never queued, as one, and record how long that took."""
+def run_unqueued(served: ServedVersion, jobs: list[Job], show: ShowRun | None = None) -> None:
+    """Run `jobs` of clients, which were never queued, as one; record how long that took, and show it."""
     # They are not counted as in flight: the thread that runs them holds the session itself.
     began = time.perf_counter()
-    as_one = run_jobs(served, jobs)
+    run = run_jobs(served, jobs)
     took_s = time.perf_counter() - began
     if len(jobs) == 1:
         jobs[0].run_s = took_s
-    elif as_one:
-        rows = sum(job.rows for job in jobs)
-        batch = BatchRecord(rows)
+    elif run is not None:
+        batch = BatchRecord(run.rows, run=run)
         for job in jobs:
             job.run_s, job.batch = took_s, batch
-        jobs[0].batch = BatchRecord(rows, leads_run=True)
+        jobs[0].batch = BatchRecord(run.rows, leads_run=True, run=run)
     else:
         for job in jobs:
             job.run_s = took_s / len(jobs)
+    if show is not None:
+        show_jobs(show, jobs, run)
 
 
 def again_as_one(jobs: list[Job]) -> Job:
@@ -140,7 +143,8 @@ def _merged_names(jobs: list[Job]) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _split_outputs(served: ServedVersion, jobs: list[Job], outputs: dict[str, Array]) -> None:
+def _split_outputs(served: ServedVersion, jobs: list[Job], outputs: dict[str, Array]) -> int:
+    """Set each job's outcome; return how many rows all have together."""
     rows = sum(job.rows for job in jobs)
     for name, array in outputs.items():
         # A model may sum over its batch, whatever its signature promises: then nobody's rows are in there.
@@ -152,4 +156,6 @@ def _split_outputs(served: ServedVersion, jobs: list[Job], outputs: dict[str, Ar
     for job in jobs:
         names = outputs if job.outputs is None else job.outputs
         job.outcome = {name: outputs[name][start : start + job.rows] for name in names}
+        job.first_row = start
         start += job.rows
+    return rows

@@ -20,7 +20,7 @@ from lading.profile import Profile
 from lading.profile.encoding import digest as digest_of
 from lading.profile.live import ColumnWindow, LiveCounts
 from lading.server.inference.version import ServedVersion
-from lading.server.observe.recorder import AnswerChunk
+from lading.server.observe.chunks import RowChunk
 from lading.signature import Array
 
 # A random part of a busy second says as much about a distribution, at a bounded cost.
@@ -85,7 +85,7 @@ class ColumnWindows:
         self._windows: deque[ColumnWindow] = deque(maxlen=_MOST_WINDOWS)
         self._lock = threading.Lock()
 
-    def add(self, chunk: AnswerChunk) -> None:
+    def add(self, chunk: RowChunk) -> None:
         """Count the rows of a chunk; a consumer of `Recorder`."""
         if chunk.has_failed:
             return  # What failed says nothing about the model's inputs: it may have been garbage.
@@ -151,8 +151,8 @@ class ColumnWindows:
         self.profiles[digest] = profile
         return _Counted(served, release, digest, live, self._clock())
 
-    def _add(self, counted: _Counted, chunk: AnswerChunk) -> None:
-        now, rows = self._clock(), chunk.all_rows
+    def _add(self, counted: _Counted, chunk: RowChunk) -> None:
+        now, rows = self._clock(), chunk.rows
         counted.seen += rows
         # Budget that was not used is kept for a second: a burst after a pause is counted whole.
         counted.budget += (now - counted.budget_at) * ROWS_A_SECOND

@@ -1,7 +1,7 @@
 """Checks of requests by the rules of their version: counted by the chunk, or looked at before they run.
 
-`count` costs a request nothing of its own: it is a consumer of the recorder. Only models that warn or reject
-are looked at before they run. Shows a value to nobody but the caller who sent it.
+`count` costs a request nothing of its own: it is a consumer of the recorder, which shows what has run. Only
+models that warn or reject are looked at before they run. Shows a value to nobody but the caller who sent it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lading.input_checks.modes import Mode, Modes
 from lading.input_checks.stated_rules import ServerChecks, compilable, rules_of
 from lading.server.inference.job import Job
 from lading.server.inference.version import ServedVersion
-from lading.server.observe.recorder import AnswerChunk
-from lading.signature import quoted
+from lading.server.observe.chunks import RowChunk
+from lading.signature import Array, quoted
 
 log = logging.getLogger("lading.server")
 
@@ -66,14 +66,9 @@ class InputChecks:
         self.looks = modes.has("warn", "reject")
         self.warns = modes.has("warn")
 
-    def count(self, chunk: AnswerChunk) -> None:
+    def count(self, chunk: RowChunk) -> None:
         """Count the rows of a chunk that fail a rule; a consumer of `Recorder`."""
-        plan = self._plan(chunk.served)
-        if plan.mode == "off" or not plan.checks or self._add is None:
-            return
-        counts = plan.checks.counts(chunk.inputs)
-        failed = [(plan.checks.rules[at], int(counts[at])) for at in np.flatnonzero(counts)]
-        self._add(chunk.served.name, chunk.served.version, chunk.all_rows, failed)
+        self._count(chunk.served, chunk.inputs, chunk.rows)
 
     def look_up(self, exchange: Any) -> None:
         """Look at a request that is about to run: a step of the pipeline. Raises `CheckFailed`."""
@@ -85,6 +80,7 @@ class InputChecks:
         if plan.mode not in ("warn", "reject") or plan.checks.passes(job.inputs):
             return
         if plan.mode == "reject":
+            self._count(job.served, job.inputs, job.rows)  # They never run.
             raise self._refusal(exchange, plan.checks)
         counts = plan.checks.counts(job.inputs)
         exchange.warnings = _warnings(plan.checks.rules[at] for at in np.flatnonzero(counts))
@@ -100,6 +96,14 @@ class InputChecks:
     def rules(self, served: ServedVersion) -> tuple[Rule, ...]:
         """Return the rules in force for a version."""
         return self._plan(served).checks.rules
+
+    def _count(self, served: ServedVersion, inputs: Mapping[str, Array], rows: int) -> None:
+        plan = self._plan(served)
+        if plan.mode == "off" or not plan.checks or self._add is None:
+            return
+        counts = plan.checks.counts(inputs)
+        failed = [(plan.checks.rules[at], int(counts[at])) for at in np.flatnonzero(counts)]
+        self._add(served.name, served.version, rows, failed)
 
     def _plan(self, served: ServedVersion) -> _Plan:
         plans = served.model.plans

@@ -23,7 +23,13 @@ log = logging.getLogger("lading.server")
 MOST_WAITING_BYTES = 32 * 2**20
 """What waits for a writer that is slow or restarting; further records are dropped."""
 
-_TURN_S = 0.2
+_TURN_S = 0.1
+_HURRY_BYTES = 128 * 2**10
+"""What waits for the next turn at most; about what a socket takes at once.
+
+To wake the thread, and the writer's process, for every chunk would cost the requests beside them more than
+the sending.
+"""
 _RETRY_S = 0.1
 _READ_BYTES = 1 << 16
 
@@ -89,7 +95,8 @@ class LogSender:
             else:
                 self._waiting.append(frame)
                 self._waiting_bytes += size
-        self._filled.set()
+        if self._waiting_bytes >= _HURRY_BYTES:
+            self._filled.set()
 
     def close(self, timeout_s: float) -> None:
         """Send what waits and wait for its receipts, for at most `timeout_s`."""
@@ -100,7 +107,7 @@ class LogSender:
 
     def _run(self) -> None:
         while True:
-            # Receipts come without a signal, so it wakes some times a second in any case.
+            # Receipts come without a signal, and few records wait for the next turn.
             self._filled.wait(_TURN_S)
             self._filled.clear()
             self._count_dropped()

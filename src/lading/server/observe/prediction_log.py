@@ -25,10 +25,11 @@ from lading.log_frames import (
     encode_frame,
     field_names,
     part_of,
+    times_to_bytes,
 )
 from lading.server.inference.version import ServedVersion
+from lading.server.observe.chunks import AnswerChunk
 from lading.server.observe.log_sender import LogCounts, LogSender, QueuedFrame
-from lading.server.observe.recorder import AnswerChunk
 from lading.signature import Array, Tensor
 
 log = logging.getLogger("lading.server")
@@ -143,8 +144,8 @@ class PredictionLog:
             if chunk.statuses.count(chunk.statuses[0]) == count
             else chunk.statuses,
             errors=chunk.errors if any(chunk.errors) else [],
-            latencies_s=chunk.latencies_s,
-            ended_at=chunk.ended_at,
+            latencies_s=times_to_bytes(chunk.latencies_s),
+            ended_at=times_to_bytes(chunk.ended_at),
             warnings=[list(texts) for texts in chunk.warnings] if any(chunk.warnings) else [],
             parts=parts,
         )

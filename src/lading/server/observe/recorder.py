@@ -1,29 +1,27 @@
-"""Collects answered requests and shows them, many at a time, to what looks at rows: checks, drift, the log.
+"""Collects runs and answered requests and shows them, many at a time, to what looks at rows.
 
-The request path appends to a queue. A few hundred requests later, or a tenth of a second, the request that
-came last turns the queue into arrays of all their rows: numpy costs as much for one row as for hundreds.
-Requests that are large by themselves are left to a thread. Decides nothing and writes nothing.
+Checks and drift look at runs: requests that ran as one are one array already. The log looks at requests,
+because each record of it has an id. Either is appended to a queue on the path of the request; a few hundred
+rows later, or a tenth of a second, the thread that came last turns the queue into arrays of all its rows:
+numpy costs as much for one row as for hundreds. What is large by itself is left to a thread. Decides nothing
+and writes nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lading.errors import LadingError
-from lading.server.inference.job import Job
-from lading.server.inference.merging import are_compatible
+from lading.server.inference.request_memory import array_bytes
+from lading.server.inference.run import Run
 from lading.server.inference.version import ServedVersion
+from lading.server.observe.chunks import AnswerChunk, RowChunk, Side, stacked
 from lading.signature import Array
 
 if TYPE_CHECKING:
@@ -33,189 +31,126 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lading.server")
 
-CHUNK_REQUESTS = 256
+_Chunk = TypeVar("_Chunk", RowChunk, AnswerChunk)
+_Item = TypeVar("_Item")
+
+CHUNK_REQUESTS = 1024
+CHUNK_ROWS = 1024
+_CHUNK_RUNS = 256
 _MOST_LARGE = 8
-"""How many large requests wait for the thread at most: they are held in memory meanwhile."""
+"""How many large requests, and large runs, wait for the thread at most: they are held in memory meanwhile."""
+_LARGE_RUN_BYTES = 1 << 16
 
-Side = str
-"""``live`` or ``candidate`` by the release of the model; empty where it has none."""
+_FIELDS, _RUN, _ASKED = 10, 7, 9
+"""How many items a record has: request id, rows, status, error, seconds, when it began, warnings, the run of
+its rows, the first of them in it, and the outputs that were asked for.
 
-_Record = tuple[Any, Job, "int | str", float, "LadingError | None"]
-"""An exchange that is over, its job, its status, its seconds, and its error."""
-
-
-@dataclass(frozen=True, eq=False)
-class AnswerChunk:
-    """Answered requests of one version, in the order of their answers, with their rows as arrays.
-
-    The lists have an entry for each request: its id, its rows, its status on the wire, the name of its error
-    (empty for none), its seconds, the Unix time of its answer, and the warnings that it was answered with.
-    ``inputs`` and ``outputs`` have the rows of all of them: ``[sum(rows), ...]``; ``outputs`` is empty if the
-    requests failed. A model without a batch dimension has one request in a chunk, and arrays as they are.
-    ``release`` is 0 and ``side`` empty where the model has no release.
-    """
-
-    served: ServedVersion
-    release: int
-    side: Side
-    ids: list[bytes]
-    rows: list[int]
-    statuses: list[int | str]
-    errors: list[str]
-    latencies_s: list[float]
-    ended_at: list[float]
-    warnings: list[tuple[str, ...]]
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
-
-    @property
-    def has_failed(self) -> bool:
-        """Return whether the requests were not answered with outputs."""
-        return not self.outputs
-
-    @property
-    def all_rows(self) -> int:
-        """Return how many rows all requests have together."""
-        return sum(self.rows)
-
-    def take(
-        self, count: int, random: np.random.Generator
-    ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """Return inputs and outputs of `count` of the rows, drawn at random."""
-        at = random.choice(self.all_rows, count, replace=False)
-        inputs = {name: array[at] for name, array in self.inputs.items()}
-        return inputs, {name: array[at] for name, array in self.outputs.items()}
+Records lie flat in one list. Neither a request nor its job is kept: hundreds of them would fill the
+processor's caches, and cost each request more than everything else that is done here.
+"""
 
 
-class _RecordedChunk(AnswerChunk):
-    """A chunk of requests as they were recorded: what no consumer asks for is never made."""
-
-    def __init__(  # the dataclass's own would need everything at once
-        self, records: list[_Record], release: int, side: Side, *, answered: bool
-    ) -> None:
-        jobs = [record[1] for record in records]
-        values = {
-            "served": jobs[0].served,
-            "release": release,
-            "side": side,
-            "rows": [job.rows for job in jobs],
-            "_records": records,
-            "_jobs": jobs,
-            "_answered": answered,
-        }
-        self.__dict__.update(values)  # A frozen dataclass sets no attribute.
-
-    _records: list[_Record]
-    _jobs: list[Job]
-    _answered: bool
-
-    @property
-    def has_failed(self) -> bool:
-        """Return whether the requests were not answered with outputs."""
-        return not self._answered
-
-    @cached_property
-    def ids(self) -> list[bytes]:  # as those below, a field that is made on demand
-        return [record[0].request_id for record in self._records]
-
-    @cached_property
-    def statuses(self) -> list[int | str]:
-        return [record[2] for record in self._records]
-
-    @cached_property
-    def errors(self) -> list[str]:
-        if self._answered:
-            return [""] * len(self._records)
-        return ["" if record[4] is None else type(record[4]).__name__ for record in self._records]
-
-    @cached_property
-    def latencies_s(self) -> list[float]:
-        return [record[3] for record in self._records]
-
-    @cached_property
-    def ended_at(self) -> list[float]:
-        # `began` of an exchange is on the clock of `perf_counter`.
-        to_unix = time.time() - time.perf_counter()
-        return [record[0].began + record[3] + to_unix for record in self._records]
-
-    @cached_property
-    def warnings(self) -> list[tuple[str, ...]]:
-        return [record[0].warnings for record in self._records]
-
-    @cached_property
-    def inputs(self) -> Mapping[str, Array]:
-        return _stacked([job.inputs for job in self._jobs])
-
-    @cached_property
-    def outputs(self) -> Mapping[str, Array]:
-        return _stacked([job.outcome for job in self._jobs]) if self._answered else {}  # type: ignore[misc]
-
-    def take(
-        self, count: int, random: np.random.Generator
-    ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        """Return inputs and outputs of `count` of the rows, drawn at random."""
-        if len(self._jobs) < self.all_rows or not self._answered:
-            return super().take(count, random)
-        # Of requests of one row each, only those that are drawn are stacked.
-        jobs = [self._jobs[at] for at in random.choice(len(self._jobs), count, replace=False).tolist()]
-        outputs = _stacked([job.outcome for job in jobs])
-        return _stacked([job.inputs for job in jobs]), outputs
-
-
-Consumer = Callable[[AnswerChunk], None]
-"""Looks at a chunk, quickly: small ones come in the thread that answers requests."""
+RowConsumer = Callable[[RowChunk], None]
+"""Looks at rows that ran, quickly: small chunks come in the thread that answers requests."""
+AnswerConsumer = Callable[[AnswerChunk], None]
+"""Looks at answered requests, quickly, as well."""
 
 
 class Recorder:
-    """Collects the answered requests of one process for `consumers`.
+    """Collects what one process runs for `row_consumers`, and what it answers for `answer_consumers`.
 
-    `traffic` returns the release of a model, or None. ``dropped`` counts large requests that nobody looked
-    at, because too many waited.
+    `traffic` returns the release of a model, or None. ``dropped`` counts large requests and runs that nobody
+    looked at, because too many waited.
     """
 
     def __init__(
         self,
-        consumers: Sequence[Consumer],
+        row_consumers: Sequence[RowConsumer] = (),
+        answer_consumers: Sequence[AnswerConsumer] = (),
         traffic: Callable[[str], Traffic | None] = lambda _name: None,
     ) -> None:
-        self._consumers = tuple(consumers)
+        self._row_consumers, self._answer_consumers = tuple(row_consumers), tuple(answer_consumers)
         self._traffic = traffic
-        self._records: deque[_Record] = deque()
-        self._failed: deque[_Record] = deque()
-        self._flushing = threading.Lock()
-        self._large: queue.Queue[_Record | None] = queue.Queue(_MOST_LARGE)
+        self._runs: deque[Run] = deque()
+        self._waiting_rows = 0
+        self._answered: list[Any] = []
+        self._failed: list[Any] = []
+        self._flushing, self._starting = threading.Lock(), threading.Lock()
+        self._large: queue.Queue[list[Any] | Run | None] = queue.Queue(_MOST_LARGE)
         self._thread: threading.Thread | None = None
         self._failures: set[str] = set()
         self.dropped = 0
 
     @property
-    def is_needed(self) -> bool:
-        """Return whether anything looks at what is collected."""
-        return bool(self._consumers)
+    def wants_runs(self) -> bool:
+        """Return whether anything looks at rows that ran."""
+        return bool(self._row_consumers)
+
+    @property
+    def wants_answers(self) -> bool:
+        """Return whether anything looks at answered requests."""
+        return bool(self._answer_consumers)
+
+    def show_run(self, run: Run) -> None:
+        """Take a run for clients; this is on the path of every request."""
+        rows = self._waiting_rows + run.rows
+        # A run of one row is hardly ever large, and if it is, a few hundred of them are not kept.
+        if array_bytes(run.inputs) > _LARGE_RUN_BYTES:
+            self._add_large(run)
+            return
+        # Threads may add at once: what a sum loses comes with the next flush.
+        self._waiting_rows = rows
+        self._runs.append(run)
+        if rows >= CHUNK_ROWS or len(self._runs) >= _CHUNK_RUNS:
+            self.flush()
 
     def observe(self, exchange: Any, status: int | str, took_s: float, error: LadingError | None) -> None:
         """Take an exchange that is over; this is on the path of every request."""
         job = exchange.job
         if job is None:  # It was refused before there were rows.
             return
-        if exchange.reservation is not None:
-            self._add_large((exchange, job, status, took_s, error))
-            return
+        batch = job.batch
         # Outcomes are nearly always outputs. Those of clients that have gone are no error, and none either.
-        records = self._records if type(job.outcome) is dict and error is None else self._failed
-        records.append((exchange, job, status, took_s, error))
-        if len(records) >= CHUNK_REQUESTS:
+        if type(job.outcome) is not dict or error is not None:
+            records, run, first_row = self._failed, Run(job.served, job.inputs, None, job.rows), 0
+        elif batch is None or batch.run is None:
+            records, run, first_row = self._answered, Run.of(job), 0
+        else:
+            records, run, first_row = self._answered, batch.run, job.first_row
+        record = (
+            exchange.request_id,
+            job.rows,
+            status,
+            "" if error is None else type(error).__name__,
+            took_s,
+            exchange.began,
+            exchange.warnings,
+            run,
+            first_row,
+            job.outputs,
+        )
+        if exchange.reservation is not None:
+            self._add_large(list(record))
+            return
+        records += record
+        if len(records) >= CHUNK_REQUESTS * _FIELDS:
             self.flush()
 
     def flush(self) -> None:
         """Show what has been collected; called ten times a second as well, and in any thread."""
-        if not (self._records or self._failed) or not self._flushing.acquire(blocking=False):
+        if not (self._runs or self._answered or self._failed) or not self._flushing.acquire(blocking=False):
             return  # Another thread shows it.
         try:
-            for records, answered in ((self._records, True), (self._failed, False)):
-                # Others may append meanwhile: what has come by now is taken, one by one.
+            self._waiting_rows = 0
+            # Others may append meanwhile: what has come by now is taken, one by one.
+            if self._runs:
+                self._show_runs(_taken(self._runs))
+            for records in (self._answered, self._failed):
                 if records:
-                    self._show([records.popleft() for _ in range(len(records))], answered=answered)
+                    count = len(records)
+                    taken = records[:count]
+                    del records[:count]
+                    self._show_answers(taken)
         finally:
             self._flushing.release()
 
@@ -226,86 +161,165 @@ class Recorder:
             self._large.put(None)
             self._thread.join()
 
-    def _add_large(self, record: _Record) -> None:
+    def _add_large(self, item: list[Any] | Run) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
-            self._thread.start()
+            self._start()
         try:
-            self._large.put_nowait(record)
+            self._large.put_nowait(item)
         except queue.Full:
             self.dropped += 1
 
+    def _start(self) -> None:
+        with self._starting:  # Runs come from several threads.
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+                self._thread.start()
+
     def _work(self) -> None:
-        while (record := self._large.get()) is not None:
+        while (item := self._large.get()) is not None:
             with self._flushing:  # Consumers are called by one thread at a time.
-                self._show([record], answered=type(record[1].outcome) is dict and record[4] is None)
-            del record  # Its arrays are not kept until the next one comes.
+                if isinstance(item, Run):
+                    self._show_runs([item])
+                else:
+                    self._show_answers(item)
+            del item  # Its arrays are not kept until the next one comes.
 
-    def _show(self, records: list[_Record], *, answered: bool) -> None:
-        for chunk in self._chunks(records, answered=answered):
-            for consumer in self._consumers:
-                try:
-                    consumer(chunk)
-                except Exception as failure:
-                    # The request is answered, and the next consumer has nothing to do with it. Once for each
-                    # cause: what fails for one chunk fails for the next.
-                    cause = f"{type(failure).__name__}: {failure}"
-                    if cause not in self._failures and len(self._failures) < 100:
-                        self._failures.add(cause)
-                        log.exception("answers of %s are not recorded", chunk.served.label)
+    def _show_runs(self, runs: list[Run]) -> None:
+        for chunk in self._row_chunks(runs):
+            self._show(chunk, self._row_consumers)
 
-    def _chunks(self, records: list[_Record], *, answered: bool) -> Iterator[AnswerChunk]:
-        for alike in _alike(records):
-            served = alike[0][1].served
-            traffic = self._traffic(served.name)
-            release, side = 0, ""
-            if traffic is not None:
-                release = traffic.release
-                side = "candidate" if served.version == traffic.candidate else "live"
-            fits = len(alike) == 1 or (served.signature.batched and _fit_together(served, alike))
-            for group in [alike] if fits else [[record] for record in alike]:
-                yield _RecordedChunk(group, release, side, answered=answered)
+    def _show_answers(self, records: list[Any]) -> None:
+        for chunk in self._answer_chunks(records):
+            self._show(chunk, self._answer_consumers)
+
+    def _show(self, chunk: _Chunk, consumers: tuple[Callable[[_Chunk], None], ...]) -> None:
+        for consumer in consumers:
+            try:
+                consumer(chunk)
+            except Exception as failure:
+                # The request is answered, and the next consumer has nothing to do with it. Once for each
+                # cause: what fails for one chunk fails for the next.
+                cause = f"{type(failure).__name__}: {failure}"
+                if cause not in self._failures and len(self._failures) < 100:
+                    self._failures.add(cause)
+                    log.exception("answers of %s are not recorded", chunk.served.label)
+
+    def _release(self, served: ServedVersion) -> tuple[int, Side]:
+        traffic = self._traffic(served.name)
+        if traffic is None:
+            return 0, ""
+        return traffic.release, "candidate" if served.version == traffic.candidate else "live"
+
+    def _row_chunks(self, runs: list[Run]) -> Iterator[RowChunk]:
+        groups: dict[Any, list[Run]] = {}
+        for run in runs:
+            # Clients may ask for some outputs only.
+            outputs = None if run.outputs is None else tuple(run.outputs)
+            groups.setdefault((run.served, outputs), []).append(run)
+        for alike in groups.values():
+            served, (release, _side) = alike[0].served, self._release(alike[0].served)
+            arrays = _joined(alike) if served.signature.batched or len(alike) == 1 else None
+            if arrays is not None:
+                yield RowChunk(served, release, sum(run.rows for run in alike), *arrays)
+            else:
+                for run in alike:
+                    yield RowChunk(served, release, run.rows, run.inputs, run.outputs or {})
+
+    def _answer_chunks(self, records: list[Any]) -> Iterator[AnswerChunk]:
+        for columns in _alike([records[at::_FIELDS] for at in range(_FIELDS)]):
+            served = columns[_RUN][0].served
+            chunk = _answer_chunk(columns, *self._release(served))
+            if chunk is not None:
+                yield chunk
+            else:
+                for at in range(len(columns[_RUN])):
+                    alone = _answer_chunk([[column[at]] for column in columns], *self._release(served))
+                    assert alone is not None  # One request is always one array.
+                    yield alone
 
 
-def _alike(records: list[_Record]) -> list[list[_Record]]:
-    """Return the records by version and by the outputs that were asked for."""
-    first = records[0][1]
-    served, outputs = first.served, first.outputs
-    for record in records:
-        job = record[1]
-        if job.served is not served or job.outputs is not outputs:
-            break
+def _taken(items: deque[_Item]) -> list[_Item]:
+    return [items.popleft() for _ in range(len(items))]
+
+
+def _joined(runs: list[Run]) -> tuple[Mapping[str, Array], Mapping[str, Array]] | None:
+    """Return inputs and outputs of all runs; None if their rows differ in size."""
+    outputs = [run.outputs for run in runs if run.outputs is not None]
+    try:
+        return stacked([run.inputs for run in runs]), stacked(outputs) if outputs else {}
+    except ValueError:
+        return None
+
+
+def _alike(columns: list[list[Any]]) -> Iterator[list[list[Any]]]:
+    """Divide records by version, by the outputs that were asked for, and by whether they have outputs."""
+    runs, asked = columns[_RUN], columns[_ASKED]
+    served, outputs, failed = runs[0].served, asked[0], runs[0].outputs is None
+    # The usual case: clients of one model ask alike.
+    if asked.count(outputs) == len(asked) and all(
+        run.served is served and (run.outputs is None) is failed for run in runs
+    ):
+        yield columns
+        return
+    groups: dict[Any, list[int]] = {}
+    for at, (run, names) in enumerate(zip(runs, asked, strict=True)):
+        groups.setdefault((run.served, names, run.outputs is None), []).append(at)
+    for places in groups.values():
+        yield [[column[at] for at in places] for column in columns]
+
+
+def _answer_chunk(columns: list[list[Any]], release: int, side: Side) -> AnswerChunk | None:
+    """Return records that are alike as a chunk; None if their rows are no one array."""
+    ids, rows, statuses, errors, latencies_s, began, warnings, runs, first_rows, asked = columns
+    first: Run = runs[0]
+    if not first.served.signature.batched:
+        if len(runs) > 1:
+            return None
+        inputs, outputs = first.inputs, _asked(first, asked[0])
     else:
-        return [records]  # The usual case: clients of one model ask alike.
-    groups: dict[object, list[_Record]] = {}
-    for record in records:
-        job = record[1]
-        groups.setdefault((job.served, job.outputs), []).append(record)
-    return list(groups.values())
+        pieces = list(_pieces(runs, first_rows, rows))
+        try:
+            inputs = stacked([_rows_of(run.inputs, run, rows) for run, rows in pieces])
+            outputs = stacked([_rows_of(_asked(run, asked[0]), run, rows) for run, rows in pieces])
+        except ValueError:
+            return None
+    # `began` is on the clock of `perf_counter`.
+    to_unix = time.time() - time.perf_counter()
+    return AnswerChunk(
+        served=first.served,
+        release=release,
+        side=side,
+        ids=ids,
+        rows=rows,
+        statuses=statuses,
+        errors=errors,
+        latencies_s=latencies_s,
+        ended_at=[start + seconds + to_unix for start, seconds in zip(began, latencies_s, strict=True)],
+        warnings=warnings,
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
-def _fit_together(served: ServedVersion, records: list[_Record]) -> bool:
-    """Return whether the rows of all requests have one size, so that they can be one array."""
-    if served.signature.fixed_rows:
-        return True
-    first = records[0][1]
-    return all(are_compatible(first, record[1]) for record in records)
+def _asked(run: Run, names: tuple[str, ...] | None) -> Mapping[str, Array]:
+    """Return the outputs of a run that some of its requests have asked for."""
+    if run.outputs is None:
+        return {}
+    return run.outputs if names is None else {name: run.outputs[name] for name in names}
 
 
-def _stacked(arrays: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
-    """Return the rows of all requests by name; raises `ValueError` if they are no one array."""
-    first = arrays[0]
-    if len(arrays) == 1:
-        return first
-    return {name: _joined([each[name] for each in arrays]) for name in first}
+def _rows_of(arrays: Mapping[str, Array], run: Run, rows: slice) -> Mapping[str, Array]:
+    if rows.stop - rows.start == run.rows:
+        return arrays
+    return {name: array[rows] for name, array in arrays.items()}
 
 
-def _joined(arrays: list[Array]) -> Array:
-    """Return the rows of arrays that differ in nothing but their number of rows."""
-    first = arrays[0]
-    if not first.dtype.hasobject and first.ndim:
-        # Of many small arrays, a third of what `concatenate` takes.
-        with contextlib.suppress(ValueError, TypeError):  # What is not contiguous has no one buffer.
-            joined = np.frombuffer(bytearray().join(arrays), first.dtype)  # type: ignore[arg-type]  # buffers
-            return joined.reshape(-1, *first.shape[1:])
-    return np.concatenate(arrays)
+def _pieces(runs: list[Run], first_rows: list[int], rows: list[int]) -> Iterator[tuple[Run, slice]]:
+    """Iterate over the rows of all requests in few pieces: the requests of a run follow each other."""
+    run, start, end = runs[0], first_rows[0], first_rows[0]
+    for its_run, first_row, count in zip(runs, first_rows, rows, strict=True):
+        if its_run is not run or first_row != end:
+            yield run, slice(start, end)
+            run, start = its_run, first_row
+        end = first_row + count
+    yield run, slice(start, end)

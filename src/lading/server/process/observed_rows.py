@@ -15,7 +15,7 @@ from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.columns import ColumnWindows
 from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.prediction_log import PredictionLog
-from lading.server.observe.recorder import Consumer, Recorder
+from lading.server.observe.recorder import Recorder, RowConsumer
 from lading.server.process.compose import input_checks
 from lading.server.process.log_writer import logged_predictions
 from lading.server.process.worker import WorkerContext
@@ -36,8 +36,8 @@ class ObservedRows:
 
     @property
     def observers(self) -> tuple[ExchangeObserver, ...]:
-        """Return what has to see every request that is over: nothing, if nothing looks at rows."""
-        return (self.recorder.observe,) if self.recorder.is_needed else ()
+        """Return what has to see every request that is over: nothing, if nothing is logged."""
+        return (self.recorder.observe,) if self.recorder.wants_answers else ()
 
     def start(self, metrics: Metrics) -> None:
         """Begin to log predictions, counted in `metrics`."""
@@ -63,10 +63,10 @@ def observed_rows(
     columns = ColumnWindows(replica) if settings.drift == "on" else None
     checks = input_checks(settings, counters, columns)
     with logged_predictions(settings, registry_url, worker, plane, replica) as predictions:
-        consumers: list[Consumer] = [checks.count] if checks.counts else []
+        rows: list[RowConsumer] = [checks.count] if checks.counts else []
         if columns is not None:
-            consumers.append(columns.add)
-        if predictions is not None:
-            consumers.append(predictions)
-        with closing(Recorder(consumers, partial(_traffic, plane))) as recorder:
+            rows.append(columns.add)
+        answers = [predictions] if predictions is not None else []
+        with closing(Recorder(rows, answers, partial(_traffic, plane))) as recorder:
+            plane.show_run = recorder.show_run if recorder.wants_runs else None
             yield ObservedRows(recorder, checks, columns, predictions)
