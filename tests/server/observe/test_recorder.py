@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 
 from lading.errors import AnswerTooLarge, RunFailed
+from lading.input_checks.modes import Modes
+from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 from lading.server.inference.merging import run_unqueued
 from lading.server.inference.run import Run
+from lading.server.metrics import Metrics
+from lading.server.metrics.shared_memory import PrivateCounters
 from lading.server.observe.chunks import AnswerChunk, RowChunk
+from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.recorder import CHUNK_REQUESTS, CHUNK_ROWS, Recorder
+from lading.server.process.observed_rows import ObservedRows
 from support.bundles import linear_bundle
 from support.hosted_app import served_from
 from support.inference_jobs import random_job
@@ -200,12 +206,29 @@ def test_a_large_request_is_left_to_a_thread_and_dropped_when_too_many_wait(clas
         seen.append(chunk.ids[0])
 
     recorder = Recorder(answer_consumers=[wait])
-    job = answered(classifier)
+    dropped: list[int] = []
+    recorder.on_unlogged = lambda served, rows: dropped.append(rows) if served is classifier else None
+    job = answered(classifier, 2)
     for number in range(30):
         recorder.observe(exchange(job, number, large=True), 200, 0.001, None)
-    assert recorder.dropped >= 20
+    assert len(dropped) >= 20
+    assert set(dropped) == {2}
     gate.set()
-    wait_until(lambda: len(seen) + recorder.dropped == 30)
+    wait_until(lambda: len(seen) + len(dropped) == 30)
+    recorder.close()
+
+
+def test_large_runs_that_nothing_looked_at_are_counted(classifier):
+    gate, unseen = threading.Event(), PrivateCounters(1)
+    recorder = Recorder([lambda _chunk: gate.wait(60)])
+    metrics = Metrics(DataPlane(), unseen)
+    ObservedRows(recorder, InputChecks(Modes("off")), None, None).start(metrics)
+    run = Run.of(answered(classifier, 10_000))
+    for _ in range(30):
+        recorder.show_run(run)
+    (rows,) = metrics.summary().unseen_rows.values()
+    assert rows >= 200_000
+    gate.set()
     recorder.close()
 
 

@@ -62,6 +62,7 @@ _REQUESTS, _RUNS, _VERSION, _PROCESS, _CPU = "requests", "runs", "version", "pro
 _DRIVER, _VERDICT = "driver", "verdict"
 _GRPC_ENDED = "grpc_ended"
 _LOG_RECORDS, _LOG_DROPPED = "log_records", "log_dropped"
+_UNSEEN = "unseen_rows"
 _SPANS = "spans"
 
 VERDICTS = ("promote", "hold", "roll_back")
@@ -158,7 +159,7 @@ class Summary:
     ``spans`` those of traces, by outcome.
     ``log_records`` counts the records that the prediction log has, by model and version, and ``log_dropped``
     those that it will never have, by reason.
-    ``checked_rows`` is by model and version, ``check_failures`` by column and rule, too.
+    ``checked_rows`` and ``unseen_rows`` are by model and version, ``check_failures`` by column and rule, too.
     """
 
     requests: dict[Key, RequestCounts]
@@ -175,6 +176,7 @@ class Summary:
     log_records: dict[tuple[str, str], int] = field(default_factory=dict)
     log_dropped: dict[str, int] = field(default_factory=dict)
     checked_rows: dict[Name, int] = field(default_factory=dict)
+    unseen_rows: dict[Name, int] = field(default_factory=dict)
     check_failures: dict[Name, int] = field(default_factory=dict)
 
     def runs_by_version(self) -> dict[tuple[str, str], tuple[float, int, list[int]]]:
@@ -290,6 +292,7 @@ class Metrics:
             },
             log_dropped={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _LOG_DROPPED},
             checked_rows=input_checks.counts_of(sums, input_checks.CHECKED),
+            unseen_rows=input_checks.counts_of(sums, _UNSEEN),
             check_failures=input_checks.counts_of(sums, input_checks.FAILED),
         )
 
@@ -302,8 +305,12 @@ class Metrics:
         self._store.counters((_LOG_RECORDS, model, str(version)), 1)[0] += records
 
     def count_log_dropped(self, reason: str, records: int) -> None:
-        """Count records that will never be in the prediction log; one thread calls this."""
+        """Count records that will never be in the prediction log; for each reason one thread at a time."""
         self._store.counters((_LOG_DROPPED, reason), 1)[0] += records
+
+    def count_unseen(self, model: str, version: int, rows: int) -> None:
+        """Count rows that nothing has looked at; call it under a lock."""
+        self._store.counters((_UNSEEN, model, str(version)), 1)[0] += rows
 
     def publish_driver(self, leading: bool, verdicts: Mapping[str, str]) -> None:
         """Let all workers see whether this one drives the rollouts, and its verdicts by model."""

@@ -229,11 +229,18 @@ def _input_checks(summary: Summary) -> Iterator[Metric]:
         "Rows that failed an input check.",
         labels=[*_BY_VERSION, "column", "rule"],
     )
+    unseen = CounterMetricFamily(
+        "lading_unseen_rows",
+        "Rows of large requests that neither checks nor live columns have seen.",
+        labels=_BY_VERSION,
+    )
     for labels, count in summary.checked_rows.items():
         rows.add_metric(labels, count)
+    for labels, count in summary.unseen_rows.items():
+        unseen.add_metric(labels, count)
     for labels, count in summary.check_failures.items():
         failures.add_metric(labels, count)
-    yield from (rows, failures)
+    yield from (rows, failures, unseen)
 
 
 def _spans(summary: Summary) -> Metric:

@@ -41,7 +41,7 @@ _MOST_LARGE = 8
 """How many large requests, and large runs, wait for the thread at most: they are held in memory meanwhile."""
 _LARGE_RUN_BYTES = 1 << 16
 
-_FIELDS, _RUN, _ASKED = 10, 7, 9
+_FIELDS, _ROWS, _RUN, _ASKED = 10, 1, 7, 9
 """How many items a record has: request id, rows, status, error, seconds, when it began, warnings, the run of
 its rows, the first of them in it, and the outputs that were asked for.
 
@@ -59,8 +59,8 @@ AnswerConsumer = Callable[[AnswerChunk], None]
 class Recorder:
     """Collects what one process runs for `row_consumers`, and what it answers for `answer_consumers`.
 
-    `traffic` returns the release of a model, or None. ``dropped`` counts large requests and runs that nobody
-    looked at, because too many waited.
+    `traffic` returns the release of a model, or None. ``on_unseen`` and ``on_unlogged`` are called, under a
+    lock, with large runs and requests that nothing looked at because too many waited: their version and rows.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Recorder:
         self._large: queue.Queue[list[Any] | Run | None] = queue.Queue(_MOST_LARGE)
         self._thread: threading.Thread | None = None
         self._failures: set[str] = set()
-        self.dropped = 0
+        self.on_unseen: Callable[[ServedVersion, int], None] = _ignore
+        self.on_unlogged: Callable[[ServedVersion, int], None] = _ignore
 
     @property
     def wants_runs(self) -> bool:
@@ -167,7 +168,11 @@ class Recorder:
         try:
             self._large.put_nowait(item)
         except queue.Full:
-            self.dropped += 1
+            with self._starting:
+                if isinstance(item, Run):
+                    self.on_unseen(item.served, item.rows)
+                else:
+                    self.on_unlogged(item[_RUN].served, item[_ROWS])
 
     def _start(self) -> None:
         with self._starting:  # Runs come from several threads.
@@ -236,6 +241,10 @@ class Recorder:
                     alone = _answer_chunk([[column[at]] for column in columns], *self._release(served))
                     assert alone is not None  # One request is always one array.
                     yield alone
+
+
+def _ignore(_served: ServedVersion, _rows: int) -> None:
+    """Do nothing: what is called where nobody counts."""
 
 
 def _taken(items: deque[_Item]) -> list[_Item]:

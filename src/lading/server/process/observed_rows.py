@@ -21,6 +21,8 @@ from lading.server.process.log_writer import logged_predictions
 from lading.server.process.worker import WorkerContext
 from lading.settings import ServeSettings
 
+_TOO_MANY_LARGE = "too_many_large"
+
 
 @dataclass(frozen=True)
 class ObservedRows:
@@ -40,7 +42,9 @@ class ObservedRows:
         return (self.recorder.observe,) if self.recorder.wants_answers else ()
 
     def start(self, metrics: Metrics) -> None:
-        """Begin to log predictions, counted in `metrics`."""
+        """Begin to log predictions; what is logged, and what nothing looks at, is counted in `metrics`."""
+        self.recorder.on_unseen = lambda served, rows: metrics.count_unseen(served.name, served.version, rows)
+        self.recorder.on_unlogged = lambda _served, rows: metrics.count_log_dropped(_TOO_MANY_LARGE, rows)
         if self.predictions is not None:
             self.predictions.start(metrics)
 
