@@ -67,8 +67,8 @@ def test_jobs_that_wait_while_the_model_is_busy_run_as_one_and_each_gets_its_row
 
 
 def test_what_ran_for_clients_is_shown_once_and_what_ran_beside_them_is_not(served, runtime, sink, hold):
-    shown: list[Run] = []
-    batcher = Batcher(served, BatchLimits(), show=shown.append)
+    seen: list[Run] = []
+    batcher = Batcher(served, BatchLimits(), show=seen.append)
     hold(batcher)  # For no client.
     jobs = [random_job(served, rows=rows, seed=rows) for rows in (1, 3, 2)]
     for job in jobs:
@@ -82,7 +82,7 @@ def test_what_ran_for_clients_is_shown_once_and_what_ran_beside_them_is_not(serv
     runtime.gate.set()
     sink.wait(7)
     assert batcher.stop(10)
-    assert [run.rows for run in shown] == [6, 1]
+    assert [run.rows for run in seen] == [6, 1]
 
 
 def test_an_idle_model_runs_each_job_immediately(served, runtime, batcher, sink):

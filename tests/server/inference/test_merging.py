@@ -8,8 +8,15 @@ import pytest
 from lading.errors import ModelNotReady, RunFailed
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.inference.merging import are_compatible, fail_unfinished, grouped, run_jobs, run_unqueued
-from lading.server.inference.run import Run, show_jobs
+from lading.server.inference.merging import (
+    are_compatible,
+    fail_unfinished,
+    grouped,
+    run_jobs,
+    run_unqueued,
+    show_jobs,
+)
+from lading.server.inference.run import Run
 from lading.signature import Signature
 from support.hosted_app import served_from
 from support.inference_jobs import random_job
@@ -42,10 +49,10 @@ def from_client(served, seed: int, rows: int = 1) -> Job:
 
 
 def test_requests_that_ran_as_one_are_shown_as_one_run(served):
-    shown: list[Run] = []
+    seen: list[Run] = []
     jobs = [from_client(served, seed, rows) for seed, rows in ((1, 2), (2, 1))]
-    run_unqueued(served, jobs, shown.append)
-    (run,) = shown
+    run_unqueued(served, jobs, seen.append)
+    (run,) = seen
     assert run.rows == 3
     assert np.array_equal(run.inputs["X"], np.concatenate([job.inputs["X"] for job in jobs]))
     for job, first_row in zip(jobs, (0, 2), strict=True):
@@ -55,19 +62,19 @@ def test_requests_that_ran_as_one_are_shown_as_one_run(served):
 
 
 def test_requests_that_could_not_run_as_one_are_shown_each_by_itself(served):
-    shown: list[Run] = []
+    seen: list[Run] = []
     good, bad = from_client(served, 1), from_client(served, 2)
     bad.inputs = {"X": np.zeros((1, 5), np.float32)}
-    run_unqueued(served, [good, bad], shown.append)
-    assert [(run.inputs, run.outputs) for run in shown] == [(good.inputs, good.result), (bad.inputs, None)]
+    run_unqueued(served, [good, bad], seen.append)
+    assert [(run.inputs, run.outputs) for run in seen] == [(good.inputs, good.result), (bad.inputs, None)]
 
 
 def test_a_run_for_no_client_and_one_that_another_version_runs_again_are_not_shown(served):
-    shown: list[Run] = []
+    seen: list[Run] = []
     copy, unloaded = random_job(served), from_client(served, 1)
     unloaded.outcome = ModelNotReady("model")
-    show_jobs(shown.append, [copy, unloaded])
-    assert shown == []
+    show_jobs(seen.append, [copy, unloaded])
+    assert seen == []
 
 
 def test_a_model_that_sums_over_its_batch_runs_each_job_alone(tmp_path):

@@ -23,7 +23,7 @@ from lading.profile.measure import measure
 from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.inline_runs import InlineRuns
-from lading.server.inference.run import Run
+from lading.server.inference.merging import run_of
 from lading.server.inference.traffic import Traffic
 from lading.server.inference.version import ServedVersion
 from lading.server.metrics.shared_memory import PrivateCounters
@@ -299,7 +299,7 @@ def test_requests_that_a_model_failed_on_are_checked_as_well(iris):
     recorder = Recorder([InputChecks(Modes("count"), None, lambda *counts: seen.append(counts)).count])
     job = random_job(iris, 3)
     job.outcome = RunFailed("it")
-    recorder.show_run(Run.of(job))
+    recorder.show_run(run_of(job))
     recorder.flush()
     assert [counts[:3] for counts in seen] == [("iris", 1, 3)]
 

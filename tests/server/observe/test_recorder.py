@@ -14,7 +14,7 @@ from lading.errors import AnswerTooLarge, RunFailed
 from lading.input_checks.modes import Modes
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
-from lading.server.inference.merging import run_unqueued
+from lading.server.inference.merging import run_of, run_unqueued
 from lading.server.inference.run import Run
 from lading.server.metrics import Metrics
 from lading.server.metrics.shared_memory import PrivateCounters
@@ -117,7 +117,7 @@ def test_an_answer_that_could_not_be_written_has_no_outputs_in_the_log(classifie
 def test_runs_become_arrays_of_all_their_rows_by_version_and_outcome(classifier):
     chunks: list[RowChunk] = []
     recorder = Recorder([chunks.append])
-    runs = [Run.of(answered(classifier, rows, seed=rows)) for rows in (1, 3, 2)]
+    runs = [run_of(answered(classifier, rows, seed=rows)) for rows in (1, 3, 2)]
     failed = replace(runs[0], outputs=None)
     for run in (*runs[:2], failed, runs[2]):
         recorder.show_run(run)
@@ -133,7 +133,7 @@ def test_runs_become_arrays_of_all_their_rows_by_version_and_outcome(classifier)
 def test_many_rows_and_many_runs_are_shown_by_the_run_that_is_one_too_many(classifier, rows, runs):
     chunks: list[RowChunk] = []
     recorder = Recorder([chunks.append])
-    run = Run.of(answered(classifier, rows))
+    run = run_of(answered(classifier, rows))
     for _ in range(runs - 1):
         recorder.show_run(run)
     assert chunks == []
@@ -155,7 +155,7 @@ def test_rows_of_several_sizes_are_never_one_array(classifier):
 def test_a_large_run_is_left_to_a_thread(classifier):
     names: list[str] = []
     recorder = Recorder([lambda _chunk: names.append(threading.current_thread().name)])
-    recorder.show_run(Run.of(answered(classifier, 10_000)))
+    recorder.show_run(run_of(answered(classifier, 10_000)))
     wait_until(lambda: names == ["recorder"])
     recorder.close()
 
@@ -223,7 +223,7 @@ def test_large_runs_that_nothing_looked_at_are_counted(classifier):
     recorder = Recorder([lambda _chunk: gate.wait(60)])
     metrics = Metrics(DataPlane(), unseen)
     ObservedRows(recorder, InputChecks(Modes("off")), None, None).start(metrics)
-    run = Run.of(answered(classifier, 10_000))
+    run = run_of(answered(classifier, 10_000))
     for _ in range(30):
         recorder.show_run(run)
     (rows,) = metrics.summary().unseen_rows.values()

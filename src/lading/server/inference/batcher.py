@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from lading.errors import DeadlineExceeded, QueueFull
 from lading.server.inference.inline_runs import INLINE_S
 from lading.server.inference.job import BatchRecord, Deliver, Job
-from lading.server.inference.merging import are_compatible, fail_unfinished, run_jobs
-from lading.server.inference.run import ShowRun, show_jobs
+from lading.server.inference.merging import are_compatible, fail_unfinished, run_jobs, show_jobs
+from lading.server.inference.run import ShowRun
 from lading.server.inference.version import ServedVersion
 
 QueuedJob = tuple[Job, Deliver]
@@ -203,12 +203,12 @@ class Batcher:
         self._limit.observe(rows, took_s)
         if as_one and took_s < INLINE_S:
             self._served.model.inline_runs.ran((job.inputs for job in jobs), rows)
-        for together in runs:
-            run_s, rows = took_s / len(runs), sum(job.rows for job in together)
-            for job in together:
+        for merged in runs:
+            run_s, rows = took_s / len(runs), sum(job.rows for job in merged)
+            for job in merged:
                 queued_s = began - job.queued_at
                 job.run_s = run_s
-                job.batch = BatchRecord(rows, queued_s=queued_s, run=run if len(together) > 1 else None)
+                job.batch = BatchRecord(rows, queued_s=queued_s, run=run if len(merged) > 1 else None)
             if self._on_run is not None:
                 self._on_run(rows, run_s)
         if self._show is not None:

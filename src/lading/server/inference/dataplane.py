@@ -24,10 +24,10 @@ from lading.release import Release
 from lading.server.inference.batcher import Batcher, BatchLimits
 from lading.server.inference.inline_runs import SURPRISE_S
 from lading.server.inference.job import Deliver, Job
-from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued
+from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued, show_jobs
 from lading.server.inference.readiness import Readiness
 from lading.server.inference.request_memory import RequestMemory
-from lading.server.inference.run import ShowRun, show_jobs
+from lading.server.inference.run import ShowRun
 from lading.server.inference.surprise import Surprise
 from lading.server.inference.traffic import Headers, Traffic
 from lading.server.inference.version import RunMarks, ServedVersion, State, not_ready

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lading.errors import LadingError, RunFailed
+from lading.errors import LadingError, ModelNotReady, RunFailed
 from lading.server.inference.job import BatchRecord, Job
-from lading.server.inference.run import Run, ShowRun, show_jobs
+from lading.server.inference.run import Run, ShowRun
 from lading.server.inference.version import ServedVersion
 from lading.signature import Array
 
@@ -27,7 +27,7 @@ def run_jobs(served: ServedVersion, jobs: list[Job]) -> Run | None:
     """
     if len(jobs) == 1:
         run_one(served, jobs[0])
-        return Run.of(jobs[0])
+        return run_of(jobs[0])
     try:
         inputs = _merged_inputs(jobs)
         outputs = served.run(inputs, _merged_names(jobs))
@@ -70,6 +70,24 @@ def run_unqueued(served: ServedVersion, jobs: list[Job], show: ShowRun | None = 
             job.run_s = took_s / len(jobs)
     if show is not None:
         show_jobs(show, jobs, run)
+
+
+def run_of(job: Job) -> Run:
+    """Return the run of one job, which has run."""
+    outcome = job.outcome
+    return Run(job.served, job.inputs, outcome if type(outcome) is dict else None, job.rows)
+
+
+def show_jobs(show: ShowRun, jobs: list[Job], run: Run | None = None) -> None:
+    """Show `jobs` that have run: as the `run` that they were, else each that a client has sent by itself."""
+    if run is not None and len(jobs) > 1:
+        show(run)
+        return
+    for job in jobs:
+        outcome = job.outcome
+        # One that was unloaded meanwhile runs on another version, and is seen there.
+        if job.exchange is not None and outcome is not None and not isinstance(outcome, ModelNotReady):
+            show(run_of(job))
 
 
 def again_as_one(jobs: list[Job]) -> Job:

@@ -27,8 +27,8 @@ _TURN_S = 0.1
 _HURRY_BYTES = 128 * 2**10
 """What waits for the next turn at most; about what a socket takes at once.
 
-To wake the thread, and the writer's process, for every chunk would cost the requests beside them more than
-the sending.
+Every wake-up of the thread, and of the writer's process, costs the requests beside them more than the bytes
+do.
 """
 _RETRY_S = 0.1
 _READ_BYTES = 1 << 16

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lading.errors import LadingError
+from lading.server.inference.merging import run_of
 from lading.server.inference.request_memory import array_bytes
 from lading.server.inference.run import Run
 from lading.server.inference.version import ServedVersion
@@ -45,7 +46,7 @@ _FIELDS, _ROWS, _RUN, _ASKED = 10, 1, 7, 9
 """How many items a record has: request id, rows, status, error, seconds, when it began, warnings, the run of
 its rows, the first of them in it, and the outputs that were asked for.
 
-Records lie flat in one list. Neither a request nor its job is kept: hundreds of them would fill the
+Records are flat in one list. Neither a request nor its job is kept: hundreds of them would fill the
 processor's caches, and cost each request more than everything else that is done here.
 """
 
@@ -115,7 +116,7 @@ class Recorder:
         if type(job.outcome) is not dict or error is not None:
             records, run, first_row = self._failed, Run(job.served, job.inputs, None, job.rows), 0
         elif batch is None or batch.run is None:
-            records, run, first_row = self._answered, Run.of(job), 0
+            records, run, first_row = self._answered, run_of(job), 0
         else:
             records, run, first_row = self._answered, batch.run, job.first_row
         record = (
