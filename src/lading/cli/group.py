@@ -48,10 +48,9 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Serve and predict", (serve, predict)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
-    ("Monitoring", (monitor,)),
+    ("Monitoring", (monitor, log, replay)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),
-    ("Monitoring", (log, replay)),
     ("Other", (completion, show_help, version)),
 )
 
