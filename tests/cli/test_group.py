@@ -34,12 +34,12 @@ for_every_command = pytest.mark.parametrize(
 )
 
 
-@for_every_command
 def test_a_section_of_the_help_has_its_title_once():
     titles = [title for title, _ in SECTIONS]
     assert sorted(titles) == sorted(set(titles))
 
 
+@for_every_command
 def test_the_help_of_every_command_has_a_text_and_an_example(lading, path, command):
     code, stdout, _ = lading(*path, "--help")
     assert code == 0
