@@ -11,6 +11,7 @@ from lading.cli.commands.diff import diff
 from lading.cli.commands.gc import gc
 from lading.cli.commands.help import show_help
 from lading.cli.commands.history import history
+from lading.cli.commands.hub import hub
 from lading.cli.commands.image import image
 from lading.cli.commands.inspect import inspect
 from lading.cli.commands.inventory import inventory
@@ -48,7 +49,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Serve and predict", (serve, predict)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
-    ("Monitoring", (monitor, log, replay)),
+    ("Monitoring", (hub, monitor, log, replay)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),
     ("Other", (completion, show_help, version)),

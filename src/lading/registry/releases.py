@@ -204,6 +204,10 @@ class Releases:
         """Return the current release of every model that has one, by name."""
         return self._catalog.releases.current(None)
 
+    def last_events(self, name: str, limit: int) -> list[Event]:
+        """Return at most `limit` events of a model, newest first."""
+        return self._catalog.releases.last_events(name, limit)
+
     def events(self, name: str | None = None) -> list[Event]:
         """Return the events of a model, or of all, as they happened; `verify_chain` checks them."""
         return self._catalog.releases.events(name)

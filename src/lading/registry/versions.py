@@ -39,6 +39,20 @@ class Versions:
         """Return the names of all models."""
         return self._catalog.versions.models()
 
+    def newest(self) -> list[ModelVersion]:
+        """Return the highest version of every model, by name, without its tags: one query for all."""
+        return self._catalog.versions.newest()
+
+    def page(self, name: str, *, below: int | None = None, limit: int = 50) -> list[ModelVersion]:
+        """Return at most `limit` versions of a model, highest first, of those numbered below `below`.
+
+        Raises `ModelNotFound` if there is none at all.
+        """
+        versions = self._catalog.versions.page(name, below, limit)
+        if not versions and below is None:
+            raise not_found(self._catalog, Ref(name))
+        return versions
+
     def resolve(self, ref: Ref | str) -> ModelVersion:
         """Return the version that `ref` means; a bare name means the tag `live`, else the highest version.
 

@@ -41,5 +41,8 @@ class ReleaseCatalog(Protocol):
     def of(self, name: str) -> list[Release]:
         """Return the releases of a model, newest first."""
 
+    def last_events(self, name: str, limit: int) -> list[Event]:
+        """Return at most `limit` events of a model, newest first."""
+
     def events(self, name: str | None) -> list[Event]:
         """Return the events of a model or of all, in the order in which they were added."""

@@ -30,6 +30,12 @@ class VersionCatalog(Protocol):
     def of(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, lowest first."""
 
+    def newest(self) -> list[ModelVersion]:
+        """Return the highest version of every model, by name, without its tags."""
+
+    def page(self, name: str, below: int | None, limit: int) -> list[ModelVersion]:
+        """Return at most `limit` versions of a model, highest first, of those with a number below `below`."""
+
     def tag(self, name: str, version: int, tag: str) -> ModelVersion | None:
         """Move a tag to a version and return it, or None if the version does not exist."""
 

@@ -75,6 +75,12 @@ class SqlReleases:
         with self._database.transaction("read") as connection:
             return [_release(row) for row in connection.execute(query).mappings()]
 
+    def last_events(self, name: str, limit: int) -> list[Event]:
+        """Return at most `limit` events of a model, newest first."""
+        query = select(events).where(events.c.name == name).order_by(events.c.seq.desc()).limit(limit)
+        with self._database.transaction("read") as connection:
+            return [_event(row) for row in connection.execute(query).mappings()]
+
     def events(self, name: str | None) -> list[Event]:
         """Return the events of a model or of all, in the order in which they were added."""
         query = select(events).order_by(events.c.id)

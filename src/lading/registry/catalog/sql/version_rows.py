@@ -51,15 +51,16 @@ def with_tags(connection: Connection, name: str, rows: Sequence[RowMapping]) -> 
     query = select(tags.c.version, tags.c.tag).where(tags.c.name == name).order_by(tags.c.tag)
     tagged = connection.execute(query).all()
     return [
-        ModelVersion(
-            **{
-                **row,
-                "metrics": msgspec.json.decode(row["metrics"], type=dict[str, float]),
-                "tags": tuple(tag for version, tag in tagged if version == row["version"]),
-            }
+        msgspec.structs.replace(
+            untagged(row), tags=tuple(tag for version, tag in tagged if version == row["version"])
         )
         for row in rows
     ]
+
+
+def untagged(row: RowMapping) -> ModelVersion:
+    """Return the version in a row, without its tags."""
+    return ModelVersion(**{**row, "metrics": msgspec.json.decode(row["metrics"], type=dict[str, float])})
 
 
 def move_tag(connection: Connection, name: str, tag: str, version: int | None) -> bool:

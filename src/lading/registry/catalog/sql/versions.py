@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import and_, delete, func, insert, or_, select
 
 from lading.evidence import Evidence
 from lading.ref import Ref
@@ -13,8 +13,15 @@ from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.fleet import replicas_with, running_digests
 from lading.registry.catalog.sql.statements import json_text
 from lading.registry.catalog.sql.tables import evidence as evidence_table
-from lading.registry.catalog.sql.tables import releases, versions
-from lading.registry.catalog.sql.version_rows import find, lock_model, move_tag, number_of, with_tags
+from lading.registry.catalog.sql.tables import models, releases, versions
+from lading.registry.catalog.sql.version_rows import (
+    find,
+    lock_model,
+    move_tag,
+    number_of,
+    untagged,
+    with_tags,
+)
 from lading.registry.records import ModelVersion, NewVersion
 
 
@@ -54,6 +61,25 @@ class SqlVersions:
         """Return the versions of a model, lowest first."""
         with self._database.transaction("read") as connection:
             query = select(versions).where(versions.c.name == name).order_by(versions.c.version)
+            return with_tags(connection, name, connection.execute(query).mappings().all())
+
+    def newest(self) -> list[ModelVersion]:
+        """Return the highest version of every model, by name, without its tags."""
+        # From the table of models: the highest number of each is one step in the index of versions.
+        others = versions.alias()
+        highest = select(func.max(others.c.version)).where(others.c.name == models.c.name)
+        rule = (versions.c.name == models.c.name, versions.c.version == highest.scalar_subquery())
+        query = select(versions).join(models, and_(*rule)).order_by(models.c.name)
+        with self._database.transaction("read") as connection:
+            return [untagged(row) for row in connection.execute(query).mappings()]
+
+    def page(self, name: str, below: int | None, limit: int) -> list[ModelVersion]:
+        """Return at most `limit` versions of a model, highest first, of those with a number below `below`."""
+        query = select(versions).where(versions.c.name == name)
+        if below is not None:
+            query = query.where(versions.c.version < below)
+        query = query.order_by(versions.c.version.desc()).limit(limit)
+        with self._database.transaction("read") as connection:
             return with_tags(connection, name, connection.execute(query).mappings().all())
 
     def tag(self, name: str, version: int, tag: str) -> ModelVersion | None:

@@ -1,0 +1,46 @@
+"""``lading hub``: pages that say what runs, and whether it is well."""
+
+from __future__ import annotations
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import open_registry, registry_option
+
+
+@click.command(
+    "hub",
+    short_help="Show what runs, in a browser.",
+    cls=Command,
+    examples=("lading hub", "lading hub --port 9000 --registry postgresql://db/models"),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    help="Lowest level to log.",
+)
+@registry_option
+def hub(host: str, port: int, log_level: str, registry: str | None) -> None:
+    """Serve pages over the registry until SIGTERM or Ctrl-C: what needs somebody, models, versions.
+
+    They change nothing, need no JavaScript, and load nothing from elsewhere. Everybody who reaches the
+    address can read them. `/api` has the same as JSON.
+    """
+    from lading.hub.serve import serve
+    from lading.logs import set_up_logging
+
+    set_up_logging(log_level)
+    with open_registry(registry) as opened:
+        serve(
+            opened, host, port, log_level, lambda url: printing.info(f"the hub is at {url}; Ctrl-C stops it")
+        )

@@ -1,0 +1,218 @@
+"""The application: an address in, a page or its JSON out. Every page has the same data under ``/api``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from lading.errors import InvalidName, LadingError, NotFound, RegistryUnavailable, UsageError
+from lading.hub.drawing import Drawing
+from lading.hub.follower import Follower
+from lading.hub.knowledge import Knowledge
+from lading.hub.reading import Reader
+from lading.hub.views.home import home
+from lading.hub.views.models import COLUMNS, model_page, models
+from lading.hub.views.tables import TableState
+from lading.hub.views.versions import version_page
+from lading.hub.words import LANGUAGES, language_of
+from lading.ref import check_name
+from lading.registry import Registry
+
+# Nothing is loaded from elsewhere, nothing is framed, nothing in a page runs but the hub's own files.
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+_LANGUAGE = "lading_language"
+_YEAR_S = 31_536_000
+
+View = Callable[[Request, Knowledge], tuple[Any, str]]
+"""Makes what a page says, and why that is not newer, or nothing. May read the catalog."""
+
+
+class Hub:
+    """What the pages need: the follower's knowledge, a reader of details, and the templates."""
+
+    def __init__(self, registry: Registry, follower: Follower) -> None:
+        self.follower = follower
+        self._reader = Reader(registry)
+        self._drawing = Drawing(registry.where)
+
+    def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the first page."""
+        return home(knowledge), ""
+
+    def models(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the table of models."""
+        return models(knowledge, TableState.of(request.query_params, COLUMNS)), ""
+
+    def model(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one model."""
+        name = check_name(request.path_params["name"])
+        below = _number(request.query_params.get("below", ""), "`below`")
+        answer = self._reader.model(name, below)
+        return model_page(knowledge, name, *answer.value), answer.failure
+
+    def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one version."""
+        name = check_name(request.path_params["name"])
+        answer = self._reader.version(name, request.path_params["version"])
+        version, evidence = answer.value
+        manifest, unread = self._reader.manifest(version)
+        return version_page(knowledge, version, manifest, evidence, unread), answer.failure
+
+    def page(self, template: str, view: View) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a browser: the view in a template."""
+
+        async def answer(request: Request) -> Response:
+            known = self.follower.known
+            if known.knowledge is None:
+                unknown = RegistryUnavailable(
+                    "the registry", expected="an answer", found=known.failure or "none yet"
+                )
+                return self._refusal(request, unknown)
+            try:
+                data, failure = await run_in_threadpool(view, request, known.knowledge)
+            except LadingError as error:
+                return self._refusal(request, error)
+            return self._drawn(request, template, 200, view=data, failure=failure or known.failure)
+
+        return answer
+
+    def data(self, view: View) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a program: the view as JSON, with when it was read and why it is not newer."""
+
+        async def answer(request: Request) -> Response:
+            known = self.follower.known
+            try:
+                if known.knowledge is None:
+                    where = "the registry"
+                    raise RegistryUnavailable(where, expected="an answer", found=known.failure or "none yet")
+                data, failure = await run_in_threadpool(view, request, known.knowledge)
+            except LadingError as error:
+                return _json(
+                    {"error": type(error).__name__, "message": error.message, "hint": error.hint},
+                    _status(error),
+                )
+            failure = failure or known.failure
+            return _json({"read_at": known.knowledge.read_at, "stale": failure, "data": data}, 200)
+
+        return answer
+
+    async def on_error(self, request: Request, error: Exception) -> Response:
+        """Answer what no route takes."""
+        assert isinstance(error, HTTPException)
+        if request.url.path.startswith("/api/"):
+            return _json({"error": "NotFound", "message": error.detail}, error.status_code)
+        return self._drawn(request, "error.html", error.status_code, message=error.detail, hint="")
+
+    async def health(self, _request: Request) -> Response:
+        """Answer whether pages can be made: from what is known, however old that is."""
+        known = self.follower.known
+        return PlainTextResponse("ok" if known.knowledge else "no catalog", 200 if known.knowledge else 503)
+
+    async def language(self, request: Request) -> Response:
+        """Remember the language that a person has chosen, and go back to the first page."""
+        chosen = request.path_params["language"]
+        response = Response(status_code=303, headers={"location": "/"})
+        if chosen in LANGUAGES:
+            response.set_cookie(_LANGUAGE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax")
+        return response
+
+    def _refusal(self, request: Request, error: LadingError) -> Response:
+        return self._drawn(
+            request, "error.html", _status(error), message=error.message, hint=error.hint or ""
+        )
+
+    def _drawn(self, request: Request, template: str, status: int, **values: Any) -> Response:
+        chosen = request.cookies.get(_LANGUAGE, "")
+        language = language_of(chosen, request.headers.get("accept-language", ""))
+        known = self.follower.known
+        values.setdefault("failure", known.failure)
+        read_at = known.knowledge.read_at if known.knowledge is not None else 0.0
+        path = request.url.path
+        text = self._drawing.draw(template, language, path=path, read_at=read_at, **values)
+        return Response(text, status, media_type="text/html")
+
+
+def make_app(registry: Registry, follower: Follower) -> Starlette:
+    """Return the application over a registry; `follower` is started and closed by the caller."""
+    hub = Hub(registry, follower)
+    pages: Mapping[str, tuple[str, View]] = {
+        "/": ("home.html", hub.home),
+        "/models": ("models.html", hub.models),
+        "/models/{name}": ("model.html", hub.model),
+        "/models/{name}/{version:int}": ("version.html", hub.version),
+    }
+    app = Starlette(
+        routes=[
+            *(Route(path, hub.page(template, view)) for path, (template, view) in pages.items()),
+            *(
+                Route("/api" + ("/home" if path == "/" else path), hub.data(view))
+                for path, (_, view) in pages.items()
+            ),
+            Route("/language/{language}", hub.language),
+            Route("/health", hub.health),
+            Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),
+        ],
+        exception_handlers={HTTPException: hub.on_error},
+    )
+    app.add_middleware(_WithHeaders)
+    return app
+
+
+class _WithHeaders:
+    """Adds the headers of every answer, errors included."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                # What is on a page is nobody's business but the browser's that asked.
+                own = {**_HEADERS, "cache-control": "no-store"}
+                if scope.get("path", "").startswith("/static/"):
+                    own["cache-control"] = "max-age=3600"
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.encode(), value.encode()) for name, value in own.items()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def _json(value: Any, status: int) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _status(error: LadingError) -> int:
+    if isinstance(error, NotFound):
+        return 404
+    if isinstance(error, InvalidName | UsageError):
+        return 400
+    return 503 if isinstance(error, RegistryUnavailable) else 500
+
+
+def _number(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(where, expected="a number", found=f"`{text[:80]}`")
+    return int(text)

@@ -1,0 +1,100 @@
+"""Templates to pages: everything that a template writes is escaped, and nothing invisible stays invisible."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lading.clock import iso_time, unix_time
+from lading.hub.words import LANGUAGES, translator, visible
+
+MODES = {"live": "live at once", "shadow": "shadow", "canary": "canary", "ab": "A/B test"}
+"""How a release goes live, in words; keys of the translations, as those below."""
+KINDS = {
+    "released": "released",
+    "step": "next step",
+    "paused": "paused",
+    "resumed": "resumed",
+    "promoted": "promoted",
+    "rolled_back": "rolled back",
+    "refused": "refused",
+    "superseded": "superseded",
+    "ready": "ready on a server",
+    "failed": "failed to load",
+    "sealed": "history sealed",
+}
+"""What happened, by the kind of an event."""
+EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle"}
+"""What loading a bundle runs of its own."""
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+class Drawing:
+    """The templates of one hub; ``where`` is the name of its registry."""
+
+    def __init__(self, where: str, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._environment = Environment(
+            loader=PackageLoader("lading.hub"),
+            autoescape=True,
+            finalize=visible,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(
+            where=where, languages=LANGUAGES, modes=MODES, kinds=KINDS, executes=EXECUTES
+        )
+        self._environment.globals.update(size=_size, short=_short, share=_share)
+
+    def draw(self, template: str, language: str, **values: Any) -> str:
+        """Return a page in a language."""
+        translate = translator(language)
+
+        def ago(then: float | str) -> Markup:
+            """Return how long ago a time was, with the time itself where the pointer rests."""
+            at = unix_time(then) if isinstance(then, str) else then
+            number, sentence = _age(max(0.0, self._clock() - at))
+            text = translate(sentence, number=number)
+            return Markup('<time datetime="{at}" title="{at}">{text}</time>').format(
+                at=iso_time(at), text=text
+            )
+
+        page = self._environment.get_template(template)
+        return page.render(t=translate, ago=ago, language=language, **values)
+
+
+def _age(seconds: float) -> tuple[int, str]:
+    """Return a number and its sentence, a key of the translations."""
+    if seconds < _MINUTE_S:
+        return int(seconds), "{number} s ago"
+    if seconds < 2 * _HOUR_S:
+        return int(seconds / _MINUTE_S), "{number} min ago"
+    if seconds < 2 * _DAY_S:
+        return int(seconds / _HOUR_S), "{number} h ago"
+    return int(seconds / _DAY_S), "{number} days ago"
+
+
+def _size(number: int) -> str:
+    """Return bytes for people, in powers of ten as disks have them."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _share(percent: float) -> str:
+    """Return a percentage with the digits that it has, one at most."""
+    return f"{percent:.1f}".removesuffix(".0")
+
+
+def _short(digest: str) -> str:
+    """Return the beginning of a digest, as everywhere in lading."""
+    return digest.removeprefix("sha256:")[:12]

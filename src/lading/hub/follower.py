@@ -1,0 +1,89 @@
+"""Reads the catalog again and again, so that pages cost it nothing and can be read while it is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lading.clock import back_off_s
+from lading.errors import LadingError, one_line
+from lading.hub.knowledge import Knowledge
+from lading.registry import Registry
+
+log = logging.getLogger("lading.hub")
+
+READ_EVERY_S = 2.0
+_MOST_PAUSE_S = 15.0
+_MOST_ALARMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The last knowledge, None before the first; and why it is not newer, empty while the catalog answers."""
+
+    knowledge: Knowledge | None
+    failure: str = ""
+
+
+class Follower:
+    """The thread that reads the catalog; ``known`` is replaced as a whole, so any thread may look at it."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hub follower", daemon=True)
+        self.known = Known(None)
+
+    def start(self) -> None:
+        """Read once, and go on in the thread."""
+        self.read()
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ending.set()
+        if self._thread.ident is not None:
+            self._thread.join(_MOST_PAUSE_S)
+
+    def read(self) -> None:
+        """Read what the catalog says now; if it does not answer, keep what is known, with the reason."""
+        try:
+            knowledge = read_knowledge(self._registry, self._clock)
+        except LadingError as error:
+            failure = one_line(error)
+            if failure != self.known.failure:
+                log.warning("the catalog does not answer: %s", failure)
+            self.known = Known(self.known.knowledge, failure)
+            return
+        if self.known.failure:
+            log.info("the catalog answers again")
+        self.known = Known(knowledge)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._ending.wait(
+            back_off_s(failures, first_s=READ_EVERY_S, most_s=_MOST_PAUSE_S) if failures else READ_EVERY_S
+        ):
+            try:
+                self.read()
+            except Exception:  # The edge of a thread: pages show what was known, with its age.
+                log.exception("the catalog could not be read")
+                failures += 1
+                continue
+            failures = failures + 1 if self.known.failure else 0
+
+
+def read_knowledge(registry: Registry, clock: Callable[[], float] = time.time) -> Knowledge:
+    """Read what is known of everything: four queries. Raises `RegistryUnavailable`."""
+    read_at = clock()
+    return Knowledge(
+        newest={version.name: version for version in registry.versions.newest()},
+        releases={release.name: release for release in registry.releases.wanted()},
+        replicas=registry.fleet.replicas(),
+        alarms=registry.monitoring.alarms(open_only=True, limit=_MOST_ALARMS),
+        read_at=read_at,
+    )

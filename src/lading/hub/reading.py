@@ -1,0 +1,100 @@
+"""What pages read of the catalog and the store by key; what was read is kept for when neither answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from lading.bundle import Manifest
+from lading.errors import BlobNotFound, BundleError, RegistryUnavailable
+from lading.evidence import Evidence
+from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
+from lading.ref import Ref
+from lading.registry import Registry
+from lading.registry.records import ModelVersion
+from lading.release import Event
+
+Value = TypeVar("Value")
+
+_KEPT = 512
+"""How many answers of the catalog, and manifests, are kept: those that were looked at last."""
+
+
+class Answer(msgspec.Struct, Generic[Value], frozen=True):
+    """What was read, and the Unix time at which that was; ``failure`` is why it is not newer, or empty."""
+
+    value: Value
+    read_at: float
+    failure: str = ""
+
+
+class Reader:
+    """Reads for pages. Its methods raise `RegistryUnavailable` only for what was never read before."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._kept: OrderedDict[Any, Answer[Any]] = OrderedDict()
+        self._manifests: OrderedDict[str, Manifest] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def model(self, name: str, below: int | None) -> Answer[tuple[list[ModelVersion], list[Event]]]:
+        """Return versions, highest first and one more than a page has, and the last events of a model.
+
+        Raises `ModelNotFound`.
+        """
+
+        def read() -> tuple[list[ModelVersion], list[Event]]:
+            versions = self._registry.versions.page(name, below=below, limit=VERSIONS_A_PAGE + 1)
+            return versions, self._registry.releases.last_events(name, EVENTS_SHOWN)
+
+        return self._read(("model", name, below), read)
+
+    def version(self, name: str, number: int) -> Answer[tuple[ModelVersion, list[Evidence]]]:
+        """Return a version and the last evidence on each runtime. Raises `VersionNotFound`."""
+
+        def read() -> tuple[ModelVersion, list[Evidence]]:
+            version = self._registry.versions.resolve(Ref(name, version=number))
+            return version, self._registry.evidence(version.digest)
+
+        return self._read(("version", name, number), read)
+
+    def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
+        """Return the manifest of a version, or None and why it cannot be read."""
+        with self._lock:
+            known = self._manifests.get(version.digest)
+        if known is not None:  # It never changes: its digest is its name.
+            return known, ""
+        try:
+            manifest = self._registry.manifest(version)
+        except (BlobNotFound, BundleError, RegistryUnavailable) as error:
+            return None, str(error.message)
+        with self._lock:
+            self._keep(self._manifests, version.digest, manifest)
+        return manifest, ""
+
+    def _read(self, key: Any, read: Callable[[], Value]) -> Answer[Value]:
+        read_at = self._clock()
+        try:
+            answer = Answer(read(), read_at)
+        except RegistryUnavailable as error:
+            with self._lock:
+                known: Answer[Value] | None = self._kept.get(key)
+            if known is None:
+                raise
+            return msgspec.structs.replace(known, failure=str(error.message))
+        with self._lock:
+            self._keep(self._kept, key, answer)
+        return answer
+
+    @staticmethod
+    def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+        kept[key] = value
+        kept.move_to_end(key)
+        while len(kept) > _KEPT:
+            kept.popitem(last=False)

@@ -1,0 +1,52 @@
+"""The process of the hub: the follower, the application, and uvicorn until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+
+from lading.errors import InvalidSetting, missing_extra
+from lading.registry import Registry
+
+log = logging.getLogger("lading.hub")
+
+
+def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Callable[[str], None]) -> None:
+    """Serve the pages until SIGTERM or Ctrl-C; `on_ready` is called with their address.
+
+    Raises `ExtraMissing` without the libraries of the extra `hub`, and `InvalidSetting` for an address that
+    cannot be listened on.
+    """
+    try:
+        import uvicorn
+
+        from lading.hub.app import make_app
+        from lading.hub.follower import Follower
+    except ModuleNotFoundError as error:
+        raise missing_extra("`lading hub`", "hub", error) from error
+    listener = _listener(host, port)
+    follower = Follower(registry)
+    follower.start()
+    try:
+        app = make_app(registry, follower)
+        config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False, ws="none")
+        name = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{name}:{listener.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        follower.close()
+        listener.close()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        problem = f"`{host}:{port}`: {error.strerror or error}"
+        raise InvalidSetting("`--port`", expected="an address that is free", found=problem) from None
+    return listener

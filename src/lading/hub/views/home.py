@@ -1,0 +1,118 @@
+"""The first page: what needs somebody now, and how much runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from lading.clock import unix_time
+from lading.hub.knowledge import Knowledge
+
+ConcernKind = Literal["alarm", "failed", "silent", "paused", "release"]
+# The order in which somebody is needed: what is wrong first, what goes on by itself last.
+_ORDER: tuple[ConcernKind, ...] = ("alarm", "failed", "silent", "paused", "release")
+_FAILED = "failed"
+
+
+class Concern(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that needs somebody, or that somebody should know of, since a Unix time.
+
+    ``subject`` is the column or slice of an alarm, the replica of a failed load or of silence, or the mode of
+    a release; ``detail`` what is known in words, as it was written down. ``percent`` is a candidate's share.
+    ``count`` is how many are alike, such as replicas on which a version fails.
+    """
+
+    kind: ConcernKind
+    model: str
+    version: int
+    since: float
+    subject: str = ""
+    detail: str = ""
+    percent: float = 0.0
+    count: int = 1
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """The first page. ``live`` is how many models have a live version; ``gone`` are silent replicas."""
+
+    concerns: list[Concern]
+    models: int
+    live: int
+    replicas: int
+    gone: int
+    read_at: float
+
+
+def home(knowledge: Knowledge) -> Home:
+    """Return the first page."""
+    running = [replica for replica in knowledge.replicas if not replica.gone]
+    concerns = sorted(_concerns(knowledge), key=lambda each: (_ORDER.index(each.kind), -each.since))
+    return Home(
+        concerns=concerns,
+        models=len(knowledge.names),
+        live=sum(release.live is not None for release in knowledge.releases.values()),
+        replicas=len(running),
+        gone=sum(_is_silent(replica.gone, replica.stopped_at) for replica in knowledge.replicas),
+        read_at=knowledge.read_at,
+    )
+
+
+def _concerns(knowledge: Knowledge) -> Iterator[Concern]:
+    for alarm in knowledge.alarms:
+        yield Concern(
+            kind="alarm",
+            model=alarm.name,
+            version=alarm.version,
+            since=alarm.raised_at,
+            subject=alarm.subject,
+            detail=alarm.text,
+        )
+    for release in knowledge.releases.values():
+        if release.is_open:
+            yield Concern(
+                kind="paused" if release.state == "paused" else "release",
+                model=release.name,
+                version=release.candidate or 0,
+                since=unix_time(release.created_at),
+                subject=release.plan.mode,
+                detail=release.reason,
+                percent=release.weight_percent,
+            )
+    yield from _failed_loads(knowledge)
+    for replica in knowledge.replicas:
+        if _is_silent(replica.gone, replica.stopped_at):
+            yield Concern(
+                kind="silent",
+                model="",
+                version=0,
+                since=unix_time(replica.last_seen_at),
+                subject=replica.id,
+                detail=replica.address,
+            )
+
+
+def _failed_loads(knowledge: Knowledge) -> Iterator[Concern]:
+    """Iterate over versions that could not be loaded, each once, however many replicas say so."""
+    failed: dict[tuple[str, int, str], list[str]] = {}
+    for name, places in knowledge.serving.items():
+        for place in places:
+            if place.model.state == _FAILED:
+                key = (name, place.model.version, place.model.reason)
+                failed.setdefault(key, []).append(place.replica.id)
+    for (name, version, reason), replicas in failed.items():
+        yield Concern(
+            kind="failed",
+            model=name,
+            version=version,
+            since=knowledge.read_at,
+            subject=replicas[0],
+            detail=reason,
+            count=len(replicas),
+        )
+
+
+def _is_silent(gone: bool, stopped_at: str) -> bool:
+    """Return whether a replica sends nothing and has not said goodbye."""
+    return gone and not stopped_at

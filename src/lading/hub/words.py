@@ -1,0 +1,61 @@
+"""The languages of the pages: each sentence of a template is its own key, and `languages/` has the others.
+
+A sentence without a translation is an error of ours, which a test finds; a page then shows it in English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from lading.monitor.report.markup import escaped
+
+LANGUAGES: Mapping[str, str] = {"en": "English", "ko": "한국어"}
+
+Translate = Callable[..., Markup]
+
+
+def translator(language: str) -> Translate:
+    """Return the function that templates call: a sentence in, with its ``{values}``, and markup out."""
+    sentences = _sentences(language)
+
+    def translate(sentence: str, **values: Any) -> Markup:
+        # The sentence is one of ours; its values are anybody's.
+        text = Markup(sentences.get(sentence, sentence))  # noqa: S704
+        return text.format(**{name: visible(value) for name, value in values.items()})
+
+    return translate
+
+
+def visible(value: Any) -> Any:
+    """Return a value as pages write it: text escaped, with unprintable characters as escape sequences.
+
+    A mark that turns the direction of writing could make a page say something else than its source.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return Markup(escaped(value))  # noqa: S704 - escaped
+
+
+def language_of(chosen: str, accepted: str) -> str:
+    """Return the language that a person has `chosen`, else the first of ``Accept-Language`` that is known."""
+    if chosen in LANGUAGES:
+        return chosen
+    for part in accepted[:500].split(","):
+        language = part.partition(";")[0].strip().lower().partition("-")[0]
+        if language in LANGUAGES:
+            return language
+    return "en"
+
+
+@cache
+def _sentences(language: str) -> Mapping[str, str]:
+    if language == "en":
+        return {}
+    text = files("lading.hub").joinpath("languages", f"{language}.json").read_text("utf-8")
+    return msgspec.json.decode(text, type=dict[str, str])
