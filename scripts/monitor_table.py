@@ -1,6 +1,6 @@
 """Simulate live traffic; write the tables of docs/reference/monitoring.md: false alarms, and delays.
 
-    python scripts/monitor_table.py            writes the tables into the page (25 minutes of two cores)
+    python scripts/monitor_table.py            writes the tables into the page (15 minutes of two cores)
     python scripts/monitor_table.py --print    prints them
     python scripts/monitor_table.py --quick    prints small ones
 
