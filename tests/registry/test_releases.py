@@ -48,6 +48,15 @@ def test_a_release_is_read_as_it_was_written_on_other_connections_too(registry, 
     assert canary.plan.is_same(CANARY)
 
 
+def test_the_last_events_of_a_model_come_newest_first(registry):
+    for version in (1, 2, 3):
+        registry.releases.begin("iris", version, actor="ann")
+    events = registry.releases.events("iris")
+    assert registry.releases.last_events("iris", 2) == events[:-3:-1]
+    assert registry.releases.last_events("iris", 99) == events[::-1]
+    assert registry.releases.last_events("wine", 9) == []
+
+
 def test_every_release_deals_the_keys_of_callers_again(registry):
     registry.releases.begin("iris", 1, actor="ann")
     salts = {registry.releases.begin("iris", 2, CANARY, actor="ann").plan.salt for _ in range(3)}

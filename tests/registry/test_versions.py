@@ -16,6 +16,8 @@ from lading.errors import (
 )
 from lading.evidence import Evidence, Fingerprint
 from lading.ref import Ref
+from support.registries import registry_over
+from support.release_processes import new_version
 
 
 def test_a_bare_name_means_live_else_the_highest_version(registry, bundles):
@@ -129,3 +131,20 @@ def test_evidence_is_stored_by_bundle_and_fingerprint(open_registry, bundles):
     assert open_registry().evidence(bundles[1].digest) == []
     with pytest.raises(UsageError, match="size_mb"):
         open_registry().record(msgspec.structs.replace(evidence, numbers={"size_mb": float("nan")}))
+
+
+def test_the_newest_versions_of_all_models_and_pages_of_one_come_highest_first(catalog):
+    for name, count in (("iris", 3), ("churn", 1)):
+        for number in range(1, count + 1):
+            catalog.versions.add(new_version(name, number), [], lambda: None)
+    catalog.versions.tag("iris", 2, "good")
+    versions = registry_over(catalog).versions
+    assert [(version.name, version.version) for version in versions.newest()] == [("churn", 1), ("iris", 3)]
+    assert [(each.version, each.tags) for each in versions.page("iris", limit=2)] == [(3, ()), (2, ("good",))]
+    assert [version.version for version in versions.page("iris", below=2)] == [1]
+    assert versions.page("iris", below=1) == []
+    with pytest.raises(ModelNotFound, match="did you mean `iris`"):
+        versions.page("irsi")
+    # The number of a removed version is not its name any more.
+    versions.remove("iris:3")
+    assert [version.version for version in versions.newest()] == [1, 2]

@@ -18,3 +18,11 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def listening_socket() -> socket.socket:
+    """Return a socket that listens on a free port of 127.0.0.1."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener

@@ -80,6 +80,7 @@ class Hub:
         """Return what answers a browser: the view in a template."""
 
         async def answer(request: Request) -> Response:
+            # Looked at once: it is replaced while a page is made.
             known = self.follower.known
             if known.knowledge is None:
                 unknown = RegistryUnavailable(
@@ -130,6 +131,7 @@ class Hub:
         """Remember the language that a person has chosen, and go back to the first page."""
         chosen = request.path_params["language"]
         response = Response(status_code=303, headers={"location": "/"})
+        # Always to the first page: an address to go back to could lead anywhere.
         if chosen in LANGUAGES:
             response.set_cookie(_LANGUAGE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax")
         return response
@@ -203,6 +205,7 @@ def _json(value: Any, status: int) -> Response:
 
 
 def _status(error: LadingError) -> int:
+    # By the class, most particular first: what is not found is a wrong address, too.
     if isinstance(error, NotFound):
         return 404
     if isinstance(error, InvalidName | UsageError):

@@ -59,7 +59,7 @@ class Drawing:
         def ago(then: float | str) -> Markup:
             """Return how long ago a time was, with the time itself where the pointer rests."""
             at = unix_time(then) if isinstance(then, str) else then
-            number, sentence = _age(max(0.0, self._clock() - at))
+            number, sentence = age(max(0.0, self._clock() - at))
             text = translate(sentence, number=number)
             return Markup('<time datetime="{at}" title="{at}">{text}</time>').format(
                 at=iso_time(at), text=text
@@ -69,7 +69,7 @@ class Drawing:
         return page.render(t=translate, ago=ago, language=language, **values)
 
 
-def _age(seconds: float) -> tuple[int, str]:
+def age(seconds: float) -> tuple[int, str]:
     """Return a number and its sentence, a key of the translations."""
     if seconds < _MINUTE_S:
         return int(seconds), "{number} s ago"

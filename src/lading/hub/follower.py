@@ -1,4 +1,4 @@
-"""Reads the catalog again and again, so that pages cost it nothing and can be read while it is away."""
+"""Reads the catalog again and again: pages cost it nothing, and can be read while it is unreachable."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Follower:
 
     def start(self) -> None:
         """Read once, and go on in the thread."""
+        # The first page after a start shows something, or why not.
         self.read()
         self._thread.start()
 
@@ -55,6 +56,7 @@ class Follower:
             knowledge = read_knowledge(self._registry, self._clock)
         except LadingError as error:
             failure = one_line(error)
+            # Once for each cause: an outage of a night would fill the log.
             if failure != self.known.failure:
                 log.warning("the catalog does not answer: %s", failure)
             self.known = Known(self.known.knowledge, failure)
@@ -79,6 +81,7 @@ class Follower:
 
 def read_knowledge(registry: Registry, clock: Callable[[], float] = time.time) -> Knowledge:
     """Read what is known of everything: four queries. Raises `RegistryUnavailable`."""
+    # Before the queries: what changes while they run is newer than that.
     read_at = clock()
     return Knowledge(
         newest={version.name: version for version in registry.versions.newest()},

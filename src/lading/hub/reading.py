@@ -66,9 +66,10 @@ class Reader:
 
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""
+        # It never changes, because its digest is its name.
         with self._lock:
             known = self._manifests.get(version.digest)
-        if known is not None:  # It never changes: its digest is its name.
+        if known is not None:
             return known, ""
         try:
             manifest = self._registry.manifest(version)
@@ -83,6 +84,7 @@ class Reader:
         try:
             answer = Answer(read(), read_at)
         except RegistryUnavailable as error:
+            # An old answer that says how old it is helps more than none.
             with self._lock:
                 known: Answer[Value] | None = self._kept.get(key)
             if known is None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 from lading.errors import InvalidSetting, missing_extra
+from lading.hub.follower import Follower
 from lading.registry import Registry
 
 log = logging.getLogger("lading.hub")
@@ -22,9 +23,9 @@ def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Ca
         import uvicorn
 
         from lading.hub.app import make_app
-        from lading.hub.follower import Follower
     except ModuleNotFoundError as error:
         raise missing_extra("`lading hub`", "hub", error) from error
+    # The port before the registry: an address that is taken is said at once.
     listener = _listener(host, port)
     follower = Follower(registry)
     follower.start()

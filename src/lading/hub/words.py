@@ -35,7 +35,7 @@ def translator(language: str) -> Translate:
 def visible(value: Any) -> Any:
     """Return a value as pages write it: text escaped, with unprintable characters as escape sequences.
 
-    A mark that turns the direction of writing could make a page say something else than its source.
+    A mark that turns the direction of writing could make a page say something other than its source.
     """
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
@@ -46,6 +46,7 @@ def language_of(chosen: str, accepted: str) -> str:
     """Return the language that a person has `chosen`, else the first of ``Accept-Language`` that is known."""
     if chosen in LANGUAGES:
         return chosen
+    # Browsers list languages by preference; the weights say no more than the order does.
     for part in accepted[:500].split(","):
         language = part.partition(";")[0].strip().lower().partition("-")[0]
         if language in LANGUAGES:

@@ -71,6 +71,7 @@ def _concerns(knowledge: Knowledge) -> Iterator[Concern]:
         )
     for release in knowledge.releases.values():
         if release.is_open:
+            # A release that was paused waits for somebody; a running one goes on by itself.
             yield Concern(
                 kind="paused" if release.state == "paused" else "release",
                 model=release.name,

@@ -69,6 +69,7 @@ def model_row(knowledge: Knowledge, name: str) -> ModelRow:
     """Return what the table says of a model."""
     version, release = knowledge.newest.get(name), knowledge.releases.get(name)
     places = knowledge.serving.get(name, ())
+    # A model of a foreign server has no version here: its owner is the one that the server states.
     return ModelRow(
         name=name,
         owner=version.owner if version is not None else next((p.model.owner for p in places), ""),
@@ -90,16 +91,16 @@ def model_page(
     knowledge: Knowledge, name: str, versions: Sequence[ModelVersion], events: Sequence[Event]
 ) -> ModelPage:
     """Return the page of a model with one more version than it shows, if it has more."""
-    shown = list(versions[:VERSIONS_A_PAGE])
+    on_page = list(versions[:VERSIONS_A_PAGE])
     running: dict[int, int] = {}
     for place in knowledge.serving.get(name, ()):
         running[place.model.version] = running.get(place.model.version, 0) + 1
     return ModelPage(
         row=model_row(knowledge, name),
         release=knowledge.releases.get(name),
-        versions=shown,
+        versions=on_page,
         running=running,
-        older=shown[-1].version if len(versions) > len(shown) else 0,
+        older=on_page[-1].version if len(versions) > len(on_page) else 0,
         events=list(events),
         alarms=list(knowledge.alarms_of.get(name, ())),
     )

@@ -31,6 +31,7 @@ class TableState(msgspec.Struct, frozen=True):
         Raises `UsageError` for a column that the table does not have, and for no number of a page.
         """
         sort, page = query.get("sort", ""), query.get("page", "1")
+        # Refused and not ignored: a link that is cut off would show other rows than its author saw.
         if sort.removeprefix("-") not in ("", *columns):
             expected = ", ".join(f"`{name}`" for name in columns)
             raise UsageError("`sort`", expected=f"one of {expected}", found=f"`{sort[:_LONGEST_TEXT]}`")
@@ -69,6 +70,7 @@ def page_of(
     default: str,
 ) -> Page[Row]:
     """Return a page of `rows`: of those one of whose `texts` has what is looked for, sorted by `keys`."""
+    # Every word in some text of the row, in any order: people type what they remember.
     words = state.q.casefold().split()
     chosen = [
         row for row in rows if all(any(word in text.casefold() for text in texts(row)) for word in words)

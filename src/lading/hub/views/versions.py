@@ -84,6 +84,7 @@ def version_page(
         executes=manifest.executes_text if manifest is not None else "",
         environment=manifest.lock_digest if manifest is not None else "",
         unread=unread,
+        # Recorded in order of time: the last comes first.
         proofs=[_proof(each) for each in reversed(evidence)],
         places=[
             Place(
