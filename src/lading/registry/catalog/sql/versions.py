@@ -133,6 +133,8 @@ class SqlVersions:
             query = query.where(columns.digest == digest)
         if not history:
             last = select(func.max(columns.id)).group_by(columns.digest, columns.fingerprint)
+            if digest is not None:  # In both, or the last of every bundle would be looked for.
+                last = last.where(columns.digest == digest)
             query = query.where(columns.id.in_(last))
         with self._database.transaction("read") as connection:
             return [msgspec.json.decode(body, type=Evidence) for body in connection.execute(query).scalars()]

@@ -1,0 +1,167 @@
+"""A thousand models in PostgreSQL: what pages ask, by which index, and how long they take."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from sqlalchemy import event, insert, text
+
+from lading.hub.app import Hub
+from lading.hub.follower import Follower, read_knowledge
+from lading.registry import Registry
+from lading.registry.catalog.sql.tables import events, evidence, models, releases, tags, versions
+from lading.release import EventDraft, Plan, Release, link
+from support.hub_rows import loaded, replica
+from support.release_processes import new_version
+
+MODELS, VERSIONS, REPLICAS, EVENTS = 1000, 10, 500, 100
+AT = "2026-11-30T08:00:00.000Z"
+
+
+@pytest.fixture(scope="module")
+def registry(request, tmp_path_factory) -> Iterator[Registry]:
+    url = request.getfixturevalue("postgres").database()
+    store = str(tmp_path_factory.mktemp("hub") / "store")
+    with Registry.open(url, store=store) as opened:
+        opened.models()
+        fill(opened)
+        yield opened
+
+
+def fill(registry: Registry) -> None:
+    """Write 1,000 models with 10 versions and 100 events each, their evidence, and 500 replicas."""
+    names = [f"model-{number:04}" for number in range(MODELS)]
+    engine = registry.catalog.database.engine
+    with engine.begin() as connection:
+        rows = [{"name": name, "last_version": VERSIONS, "last_release": 1} for name in names]
+        connection.execute(insert(models), rows)
+        rows = [
+            {**msgspec.structs.asdict(new_version(name, number)), "version": number, "metrics": "{}"}
+            for name in names
+            for number in range(1, VERSIONS + 1)
+        ]
+        connection.execute(insert(versions), rows)
+        connection.execute(insert(tags), [{"name": name, "tag": "live", "version": 3} for name in names])
+        connection.execute(insert(releases), [release_row(name) for name in names])
+        for name in names:
+            connection.execute(insert(events), list(event_rows(name)))
+        rows = [
+            {"digest": f"sha256:{number % 20:064x}", "fingerprint": f"{number:012x}", "body": BODY}
+            for number in range(10_000)
+        ]
+        connection.execute(insert(evidence), rows)
+        connection.execute(text("ANALYZE"))
+    for number in range(REPLICAS):
+        served = (loaded(names[2 * number], 3), loaded(names[2 * number + 1], 3))
+        registry.fleet.beat(replica(number, *served, packages={f"package-{n}": "1.0" for n in range(40)}))
+
+
+BODY = (
+    '{"bundle":"sha256:x","name":"m","fingerprint":{"lading":"0","python":"3","onnxruntime":"1","numpy":"2",'
+    '"os":"linux","arch":"x86_64"},"checks":[],"numbers":{},"measured_at":"2026-11-30T08:00:00Z"}'
+)
+
+
+def release(name: str) -> Release:
+    return Release(
+        name=name,
+        number=1,
+        live=3,
+        candidate=None,
+        plan=Plan(mode="live"),
+        step=0,
+        weight_percent=100.0,
+        state="live",
+        reason="",
+        actor="ann",
+        runtime=None,
+        replaces=None,
+        created_at=AT,
+        changed_at=AT,
+        step_started_at=AT,
+        epoch=1,
+    )
+
+
+def release_row(name: str) -> dict[str, object]:
+    row = msgspec.structs.asdict(release(name))
+    return {**row, "plan": msgspec.json.encode(row["plan"]).decode()}
+
+
+def event_rows(name: str) -> Iterator[dict[str, object]]:
+    last = None
+    for _ in range(EVENTS):
+        last = link(last, release(name), EventDraft(kind="step", actor="driver"), at=AT, digest="")
+        yield {**msgspec.structs.asdict(last), "evidence": "{}"}
+
+
+@pytest.fixture
+def hub(registry) -> Hub:
+    follower = Follower(registry)
+    follower.read()
+    assert follower.known.failure == ""
+    return Hub(registry, follower)
+
+
+def asked(path_params: dict[str, object] | None = None, **query: str) -> SimpleNamespace:
+    """Return a request as far as views look at it."""
+    return SimpleNamespace(path_params=path_params or {}, query_params=query)
+
+
+PAGES = {
+    "home": (lambda hub: hub.home, asked()),
+    "models": (lambda hub: hub.models, asked(q="99", sort="-changed", page="1")),
+    "model": (lambda hub: hub.model, asked({"name": "model-0500"})),
+    "older": (lambda hub: hub.model, asked({"name": "model-0500"}, below="5")),
+    "version": (lambda hub: hub.version, asked({"name": "model-0500", "version": 3})),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_asks_few_questions_and_reads_no_whole_table(registry, hub, page):
+    statements: list[tuple[str, object]] = []
+    engine = registry.catalog.database.engine
+
+    def note(_connection, _cursor, statement, parameters, *_more):
+        statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        view, request = PAGES[page]
+        data, _ = view(hub)(request, hub.follower.known.knowledge)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert data
+    queries = [each for each in statements if each[0].startswith("SELECT")]
+    assert len(queries) <= 8
+    assert bool(queries) is (page not in ("home", "models"))
+    with engine.connect() as connection:
+        for statement, parameters in queries:
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
+            assert not [line for line in plan if "Seq Scan" in line], statement
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_pages_and_the_follower_stay_within_their_time(registry, hub):
+    for view, request in PAGES.values():
+        took = []
+        for _ in range(20):
+            began = time.perf_counter()
+            view(hub)(request, hub.follower.known.knowledge)
+            took.append(time.perf_counter() - began)
+        assert statistics.quantiles(took, n=20)[-1] < 0.3
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        knowledge = read_knowledge(registry)
+        took.append(time.perf_counter() - began)
+    assert (len(knowledge.newest), len(knowledge.replicas)) == (MODELS, REPLICAS)
+    # Every two seconds: at most a tenth of a core.
+    assert min(took) < 0.2
