@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any
@@ -15,13 +16,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from lading.errors import InvalidName, LadingError, NotFound, RegistryUnavailable, UsageError
+from lading.errors import InvalidName, LadingError, NotFound, RegistryUnavailable, RunFailed, UsageError
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.knowledge import Knowledge
 from lading.hub.reading import Reader
 from lading.hub.views.home import home
 from lading.hub.views.models import COLUMNS, model_page, models
+from lading.hub.views.release import release_page
 from lading.hub.views.tables import TableState
 from lading.hub.views.versions import version_page
 from lading.hub.words import LANGUAGES, language_of
@@ -38,11 +40,21 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+log = logging.getLogger("lading.hub")
+
 _LANGUAGE = "lading_language"
 _YEAR_S = 31_536_000
 
 View = Callable[[Request, Knowledge], tuple[Any, str]]
 """Makes what a page says, and why that is not newer, or nothing. May read the catalog."""
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a page says, when it was read, and why that is not newer, or nothing."""
+
+    read_at: float
+    stale: str
+    data: Any
 
 
 class Hub:
@@ -68,6 +80,13 @@ class Hub:
         answer = self._reader.model(name, below)
         return model_page(knowledge, name, *answer.value), answer.failure
 
+    def release(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of the current release of a model."""
+        # A server that is not lading's follows no release.
+        own = [each for each in knowledge.replicas if not each.gone and each.pattern != "foreign"]
+        answer = self._reader.release(check_name(request.path_params["name"]), len(own))
+        return release_page(answer.value), answer.failure
+
     def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one version."""
         name = check_name(request.path_params["name"])
@@ -80,18 +99,11 @@ class Hub:
         """Return what answers a browser: the view in a template."""
 
         async def answer(request: Request) -> Response:
-            # Looked at once: it is replaced while a page is made.
-            known = self.follower.known
-            if known.knowledge is None:
-                unknown = RegistryUnavailable(
-                    "the registry", expected="an answer", found=known.failure or "none yet"
-                )
-                return self._refusal(request, unknown)
             try:
-                data, failure = await run_in_threadpool(view, request, known.knowledge)
+                made = await self._made(request, view)
             except LadingError as error:
                 return self._refusal(request, error)
-            return self._drawn(request, template, 200, view=data, failure=failure or known.failure)
+            return self._drawn(request, template, 200, view=made.data, failure=made.stale)
 
         return answer
 
@@ -99,27 +111,35 @@ class Hub:
         """Return what answers a program: the view as JSON, with when it was read and why it is not newer."""
 
         async def answer(request: Request) -> Response:
-            known = self.follower.known
             try:
-                if known.knowledge is None:
-                    where = "the registry"
-                    raise RegistryUnavailable(where, expected="an answer", found=known.failure or "none yet")
-                data, failure = await run_in_threadpool(view, request, known.knowledge)
+                return _json(await self._made(request, view), 200)
             except LadingError as error:
-                return _json(
-                    {"error": type(error).__name__, "message": error.message, "hint": error.hint},
-                    _status(error),
-                )
-            failure = failure or known.failure
-            return _json({"read_at": known.knowledge.read_at, "stale": failure, "data": data}, 200)
+                about = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+                return _json(about, _status(error))
 
         return answer
+
+    async def _made(self, request: Request, view: View) -> Made:
+        """Make what a page says. Raises `LadingError`, `RunFailed` for a defect of ours."""
+        # Looked at once: it is replaced while a page is made.
+        known = self.follower.known
+        if known.knowledge is None:
+            found = known.failure or "none yet"
+            raise RegistryUnavailable("the registry", expected="an answer", found=found)
+        try:
+            data, failure = await run_in_threadpool(view, request, known.knowledge)
+        except LadingError:
+            raise
+        except Exception:
+            log.exception("the page %s cannot be made", request.url.path)
+            raise RunFailed("internal error", hint="the log of the hub has it") from None
+        return Made(known.knowledge.read_at, failure or known.failure, data)
 
     async def on_error(self, request: Request, error: Exception) -> Response:
         """Answer what no route takes."""
         assert isinstance(error, HTTPException)
         if request.url.path.startswith("/api/"):
-            return _json({"error": "NotFound", "message": error.detail}, error.status_code)
+            return _json({"error": "NotFound", "message": error.detail, "hint": None}, error.status_code)
         return self._drawn(request, "error.html", error.status_code, message=error.detail, hint="")
 
     async def health(self, _request: Request) -> Response:
@@ -159,6 +179,7 @@ def make_app(registry: Registry, follower: Follower) -> Starlette:
         "/": ("home.html", hub.home),
         "/models": ("models.html", hub.models),
         "/models/{name}": ("model.html", hub.model),
+        "/models/{name}/release": ("release.html", hub.release),
         "/models/{name}/{version:int}": ("version.html", hub.version),
     }
     app = Starlette(

@@ -28,6 +28,24 @@ KINDS = {
     "sealed": "history sealed",
 }
 """What happened, by the kind of an event."""
+STATES = {
+    "running": "under way",
+    "paused": "paused",
+    "live": "live",
+    "rolled_back": "rolled back",
+    "superseded": "superseded",
+    "refused": "refused",
+}
+"""How a release stands."""
+VERDICTS = {
+    "": "Nothing is judged yet.",
+    "promote": "Good enough for the next step.",
+    "hold": "Not enough evidence yet.",
+    "roll_back": "To be rolled back.",
+}
+"""What the evidence says of a candidate so far."""
+WEIGHTS = {"harm": "harm", "pending": "not enough yet", "unknown": "not known", "fine": "no harm"}
+"""How a reason of the verdict weighs."""
 EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle"}
 """What loading a bundle runs of its own."""
 
@@ -49,6 +67,9 @@ class Drawing:
         )
         self._environment.globals.update(
             where=where, languages=LANGUAGES, modes=MODES, kinds=KINDS, executes=EXECUTES
+        )
+        self._environment.globals.update(
+            states=STATES, verdicts=VERDICTS, weights=WEIGHTS, percent=_percent, latency=_latency
         )
         self._environment.globals.update(size=_size, short=_short, share=_share)
 
@@ -93,6 +114,18 @@ def _size(number: int) -> str:
 def _share(percent: float) -> str:
     """Return a percentage with the digits that it has, one at most."""
     return f"{percent:.1f}".removesuffix(".0")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def _latency(seconds: float | None) -> str:
+    """Return a latency to three digits, in milliseconds or, from 1 s on, in seconds."""
+    if seconds is None:
+        return "–"
+    amount, unit = (seconds, "s") if seconds >= 0.9995 else (seconds * 1000, "ms")
+    return f"{amount:#.3g}".removesuffix(".") + f" {unit}"
 
 
 def _short(digest: str) -> str:

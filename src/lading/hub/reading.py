@@ -11,13 +11,16 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from lading.bundle import Manifest
-from lading.errors import BlobNotFound, BundleError, RegistryUnavailable
+from lading.errors import BlobNotFound, BundleError, NotFound, RegistryUnavailable
 from lading.evidence import Evidence
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
 from lading.ref import Ref
 from lading.registry import Registry
 from lading.registry.records import ModelVersion
 from lading.release import Event
+from lading.rollout.driver import LEASE
+from lading.rollout.evidence import WindowReader, assess
+from lading.rollout.snapshot import Snapshot, snapshot
 
 Value = TypeVar("Value")
 
@@ -41,7 +44,8 @@ class Reader:
         self._clock = clock
         self._kept: OrderedDict[Any, Answer[Any]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._windows = WindowReader(registry)
 
     def model(self, name: str, below: int | None) -> Answer[tuple[list[ModelVersion], list[Event]]]:
         """Return versions, highest first and one more than a page has, and the last events of a model.
@@ -63,6 +67,29 @@ class Reader:
             return version, self._registry.evidence(version.digest)
 
         return self._read(("version", name, number), read)
+
+    def release(self, name: str, servers: int) -> Answer[Snapshot]:
+        """Return the current release of a model in numbers; `servers` is how many follow it.
+
+        Raises `ModelNotFound`, and `NotFound` for a model that was never released.
+        """
+
+        def read() -> Snapshot:
+            release = self._registry.releases.current(name)
+            if release is None:
+                self._registry.versions.page(name, limit=1)
+                hint = f"`lading release {name}:1` releases version 1"
+                raise NotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
+            now = self._registry.fleet.now()
+            windows, verdict = [], None
+            if release.is_open:
+                with self._reading:  # What it knows of a release grows with each reading.
+                    windows = self._windows.windows(release)
+                verdict = assess(release, windows, now)
+            driver = self._registry.fleet.lease_holder(LEASE)
+            return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+
+        return self._read(("release", name), read)
 
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""
