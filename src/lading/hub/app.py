@@ -124,8 +124,8 @@ class Hub:
         # Looked at once: it is replaced while a page is made.
         known = self.follower.known
         if known.knowledge is None:
-            found = known.failure or "none yet"
-            raise RegistryUnavailable("the registry", expected="an answer", found=found)
+            reason = known.failure or "none yet"
+            raise RegistryUnavailable("the registry", expected="an answer", found=reason)
         try:
             data, failure = await run_in_threadpool(view, request, known.knowledge)
         except LadingError:
