@@ -9,8 +9,14 @@ import msgspec
 # How its models came there. A foreign server is not lading's: it was asked over its public routes.
 Pattern = Literal["load", "in-image", "foreign"]
 
+# Stopped: it has drained and said goodbye. Gone: it is silent without having said so.
+Standing = Literal["running", "stopped", "gone", "foreign"]
+
 # Five heartbeats of 3 s may be lost before a replica counts as gone.
 GONE_AFTER_S = 15.0
+
+STALE_S = 86_400.0
+"""The age from which what a foreign server answered counts as stale; nothing asks it again by itself."""
 
 # What a server did not report, as one of an older lading does not.
 UNKNOWN = "unknown"
@@ -35,6 +41,12 @@ class ReplicaModel(msgspec.Struct, frozen=True, kw_only=True):
     version_text: str = ""
     requests: int = 0
     last_request_at: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Return its name with its version, if it has one."""
+        version = self.version_text or (str(self.version) if self.version else "")
+        return f"{self.name}:{version}" if version else self.name
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,3 +84,17 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
         if self.pattern == "foreign":
             return False  # It sends no heartbeats.
         return bool(self.stopped_at) or self.silent_s > GONE_AFTER_S
+
+    @property
+    def standing(self) -> Standing:
+        """Return whether it runs, has stopped or is gone; of a foreign one that is not known."""
+        if self.pattern == "foreign":
+            return "foreign"
+        if not self.gone:
+            return "running"
+        return "stopped" if self.stopped_at else "gone"
+
+    @property
+    def is_stale(self) -> bool:
+        """Return whether it is gone or, if it is foreign, has not been asked for a day."""
+        return self.gone or (self.pattern == "foreign" and self.silent_s > STALE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lading.ref import Ref
+from lading.release import Event
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,13 @@ class ModelVersion(NewVersion, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         tags = "".join(f", {tag}" for tag in self.tags)
         return f"ModelVersion({self.ref}, {self.digest[:19]}{tags})"
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Events, newest first. ``older`` is the position below which older ones may be, 0 if these are the last."""
+
+    events: list[Event]
+    older: int
 
 
 class StoredBlob(msgspec.Struct, frozen=True):

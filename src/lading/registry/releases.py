@@ -21,7 +21,7 @@ from lading.release.undo import rollback_target, rollbacks
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog, Decide, Writes
-    from lading.registry.records import ModelVersion
+    from lading.registry.records import EventPage, ModelVersion
     from lading.registry.release_check import ReleaseCheck
     from lading.release import Event
     from lading.release.seals import Keyring
@@ -207,6 +207,22 @@ class Releases:
     def last_events(self, name: str, limit: int) -> list[Event]:
         """Return at most `limit` events of a model, newest first."""
         return self._catalog.releases.last_events(name, limit)
+
+    def event_page(
+        self,
+        name: str | None = None,
+        *,
+        kind: str = "",
+        actor: str = "",
+        below: int | None = None,
+        limit: int,
+    ) -> EventPage:
+        """Return at most `limit` events of a model or of all, newest first, of a kind and an actor if named.
+
+        The page's ``older`` is `below` of the next one. A page of a kind or an actor may have fewer events
+        and still older ones: it looks only so far.
+        """
+        return self._catalog.releases.event_page(name, kind=kind, actor=actor, below=below, limit=limit)
 
     def events(self, name: str | None = None) -> list[Event]:
         """Return the events of a model, or of all, as they happened; `verify_chain` checks them."""

@@ -5,18 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lading.cli.ui.replica_view import (
-    STALE_S,
-    find_replica,
-    is_stale,
-    last_seen,
-    model_fields,
-    model_name,
-    replica_rows,
-    standing,
-)
+from lading.cli.ui.replica_view import find_replica, last_seen, model_fields, replica_rows
 from lading.errors import ReplicaNotFound
-from lading.replica import GONE_AFTER_S, Replica, ReplicaModel
+from lading.replica import GONE_AFTER_S, STALE_S, Replica, ReplicaModel
 from support.workloads import DIGEST
 
 CODE = ReplicaModel(name="waves", version=1, executes="code", environment=DIGEST, python="3.11")
@@ -37,10 +28,10 @@ def test_a_server_is_found_by_its_id_or_a_unique_beginning():
 
 
 def test_the_standing_of_a_server_follows_from_its_heartbeats():
-    assert [standing(replica) for replica in (RUNNING, STOPPED, GONE, FOREIGN)] == [
+    assert [replica.standing for replica in (RUNNING, STOPPED, GONE, FOREIGN)] == [
         "running", "stopped", "gone", "foreign",
     ]  # fmt: skip
-    assert [is_stale(replica) for replica in (RUNNING, STOPPED, GONE, FOREIGN)] == [False, True, True, True]
+    assert [replica.is_stale for replica in (RUNNING, STOPPED, GONE, FOREIGN)] == [False, True, True, True]
     assert last_seen(RUNNING) == "2 s ago"
     assert last_seen(STOPPED) == "stopped, 5 min ago"
 
@@ -70,7 +61,7 @@ def test_what_a_server_did_not_report_is_unknown_and_not_nothing():
 
 
 def test_a_model_is_named_with_its_version_or_its_text():
-    assert model_name(ReplicaModel(name="net", version=0, version_text="v2")) == "net:v2"
+    assert ReplicaModel(name="net", version=0, version_text="v2").title == "net:v2"
     requests = dict(
         model_fields(ReplicaModel(name="net", version=0, requests=3, last_request_at="2026-11-20"))
     )["requests"]

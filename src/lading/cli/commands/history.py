@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -10,16 +9,13 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import NameType, current_actor, json_option, open_registry, registry_option
-from lading.errors import HistoryBroken, UsageError
+from lading.errors import UsageError
 
 if TYPE_CHECKING:
     from lading.registry import Registry
-    from lading.release import Event, EventKind, Release
-    from lading.release.seals import Keyring
+    from lading.release import Event
 
 _HEADER = ("#", "at", "release", "by", "event", "from", "to", "bundle", "runtime", "reason")
-_NOTES: frozenset[EventKind] = frozenset({"ready", "failed", "sealed"})
-"""Events that change no release."""
 
 
 @click.command(
@@ -80,9 +76,11 @@ def history(  # noqa: PLR0913 - one parameter per option
     else:
         printing.info(f"`{name}` was never released; `lading release {name}:1` releases version 1")
     if check:
-        _check(name, events, releases, keyring)
+        from lading.release.history_check import check_history, how_forgeable
+
+        check_history(name, events, releases, keyring)
         printing.info(f"the history of `{name}` is complete: {printing.plural(len(events), 'event')}")
-        printing.info(_forgeable(keyring))
+        printing.info(how_forgeable(keyring))
 
 
 def _seal(registry: Registry, name: str, actor: str, reason: str) -> None:
@@ -95,39 +93,6 @@ def _seal(registry: Registry, name: str, actor: str, reason: str) -> None:
     release = current_release(registry, name)
     event = registry.releases.note(release, EventDraft(kind="sealed", actor=actor, reason=reason))
     printing.info(f"sealed: the history of `{name}` up to event {event.seq}")
-
-
-def _forgeable(keyring: Keyring | None) -> str:
-    if keyring is None:
-        return (
-            "no key (`LADING_HISTORY_KEY_FILE`): anyone who can write to the catalog can write a whole "
-            "new chain"
-        )
-    return f"sealed: without a secret of the key file (now `{keyring.current}`) nobody can have written it"
-
-
-def _check(name: str, events: list[Event], releases: list[Release], keyring: Keyring | None) -> None:
-    from lading.release import verify_chain
-    from lading.release.from_history import contradiction
-
-    where = f"history of `{name}`"
-    hint = "the record was modified by something other than lading; compare it with a copy of the catalog"
-    broken = verify_chain(events)
-    if broken is not None:
-        actual = f"`{broken.kind}` by `{broken.actor}` at {broken.at}, altered or after one that was removed"
-        expected = "an event as it was recorded"
-        raise HistoryBroken(f"{where}, event {broken.seq}", expected=expected, found=actual, hint=hint)
-    # The end of a chain can be cut off without a trace in the chain, but not in the releases: the epoch of a
-    # release grows by one with each change, and each change is an event. Notes at the end leave no trace.
-    changes = Counter(event.number for event in events if event.kind not in _NOTES)
-    for release in releases:
-        if changes[release.number] < release.epoch:
-            expected = f"{release.epoch} changes of release {release.number}"
-            actual = str(changes[release.number])
-            raise HistoryBroken(f"{where}, its end", expected=expected, found=actual, hint=hint)
-    wrong = contradiction(releases[0], events, keyring) if releases else None
-    if wrong is not None:
-        raise HistoryBroken(f"release {releases[0].number} of `{name}`: {wrong}", hint=hint)
 
 
 def _row(event: Event) -> tuple[str, ...]:

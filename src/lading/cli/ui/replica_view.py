@@ -12,9 +12,6 @@ from lading.errors import LadingError, ReplicaNotFound
 if TYPE_CHECKING:
     from lading.replica import Replica, ReplicaModel
 
-STALE_S = 86_400.0
-"""The age from which what a foreign server answered counts as stale; nothing asks it again by itself."""
-
 REPLICA_HEADER = (
     "replica",
     "pattern",
@@ -47,23 +44,9 @@ def find_replica(replicas: Sequence[Replica], text: str) -> Replica:
     )
 
 
-def is_stale(replica: Replica) -> bool:
-    """Return whether the server is gone or, if it is foreign, has not been asked for a day."""
-    return replica.gone or (replica.pattern == "foreign" and replica.silent_s > STALE_S)
-
-
-def standing(replica: Replica) -> str:
-    """Return ``running``, ``stopped``, ``gone`` or ``foreign``."""
-    if replica.pattern == "foreign":
-        return "foreign"
-    if not replica.gone:
-        return "running"
-    return "stopped" if replica.stopped_at else "gone"
-
-
 def last_seen(replica: Replica) -> str:
     """Return how long ago the server last sent a heartbeat, and whether it is gone since."""
-    state = standing(replica)
+    state = replica.standing
     prefix = f"{state}, " if state in ("stopped", "gone") else ""
     return f"{prefix}{release_view.duration(replica.silent_s)} ago"
 
@@ -73,7 +56,7 @@ def replica_json(replica: Replica, failures: Mapping[str, LadingError] = _NO_FAI
     import msgspec
 
     failure = {"not_asked": failures[replica.id].message} if replica.id in failures else {}
-    return {"standing": standing(replica), **msgspec.structs.asdict(replica), **failure}
+    return {"standing": replica.standing, **msgspec.structs.asdict(replica), **failure}
 
 
 def replica_rows(
@@ -84,11 +67,11 @@ def replica_rows(
     if failure is not None:
         seen += f"; asked again: expected {failure.expected}, found {failure.found}"
     # What a model reported before its server was gone no longer holds.
-    state = standing(replica) if replica.gone else ""
+    state = replica.standing if replica.gone else ""
     is_foreign = replica.pattern == "foreign"
     models = [
         (
-            model_name(model),
+            model.title,
             printing.short_digest(model.digest),
             *(("", "") if is_foreign else runs_of_model(model).row),
             state or model.state,
@@ -131,7 +114,7 @@ def model_fields(model: ReplicaModel) -> list[tuple[str, str]]:
     if model.last_request_at:
         requests += f", the last at {model.last_request_at}"
     return [
-        ("model", model_name(model)),
+        ("model", model.title),
         ("digest", model.digest),
         ("state", f"{model.state}: {model.reason}" if model.reason else model.state),
         ("purpose", model.purpose),
@@ -145,9 +128,3 @@ def model_fields(model: ReplicaModel) -> list[tuple[str, str]]:
 def runs_of_model(model: ReplicaModel) -> Runs:
     """Return what a model of a server runs; of one of an older lading, that it is unknown."""
     return Runs(model.executes, model.environment, model.python)
-
-
-def model_name(model: ReplicaModel) -> str:
-    """Return a model with its version, if it has one."""
-    version = model.version_text or (str(model.version) if model.version else "")
-    return f"{model.name}:{version}" if version else model.name

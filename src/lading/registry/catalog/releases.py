@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from lading.release import EventDraft, Release
 
 if TYPE_CHECKING:
+    from lading.registry.records import EventPage
     from lading.release import Event
     from lading.release.seals import Keyring
+
+SEARCHED_EVENTS = 20_000
+"""How many events a page of a kind or an actor looks through: no index has either."""
 
 # Releases as they are to be written, each with its event.
 Writes = Sequence[tuple[Release, EventDraft]]
@@ -43,6 +47,16 @@ class ReleaseCatalog(Protocol):
 
     def last_events(self, name: str, limit: int) -> list[Event]:
         """Return at most `limit` events of a model, newest first."""
+
+    def event_page(
+        self, name: str | None, *, kind: str, actor: str, below: int | None, limit: int
+    ) -> EventPage:
+        """Return at most `limit` events of a model or of all, newest first, of a kind and an actor if named.
+
+        `below` is the position to go on from: of one model's events their ``seq``, of all models' the order
+        in which they were added. A page of a kind or an actor may have fewer events than `limit`, or none,
+        and still older ones: it looks at `SEARCHED_EVENTS`.
+        """
 
     def events(self, name: str | None) -> list[Event]:
         """Return the events of a model or of all, in the order in which they were added."""

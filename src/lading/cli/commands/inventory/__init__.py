@@ -13,14 +13,7 @@ from lading.cli.commands.inventory.show import show
 from lading.cli.ui import printing
 from lading.cli.ui.command import Group
 from lading.cli.ui.parameters import json_option, open_registry, registry_option
-from lading.cli.ui.replica_view import (
-    REPLICA_HEADER,
-    is_stale,
-    last_seen,
-    replica_json,
-    replica_rows,
-    standing,
-)
+from lading.cli.ui.replica_view import REPLICA_HEADER, last_seen, replica_json, replica_rows
 from lading.errors import LadingError
 
 if TYPE_CHECKING:
@@ -63,7 +56,7 @@ def inventory(
         # Running servers first.
         replicas = sorted(opened.fleet.replicas(), key=lambda replica: (replica.gone, replica.id))
     if stale:
-        replicas = [replica for replica in replicas if is_stale(replica)]
+        replicas = [replica for replica in replicas if replica.is_stale]
     if package is not None:
         _print_package(package, replicas, as_json=as_json)
     elif as_json:
@@ -103,7 +96,7 @@ def _print_package(package: str, replicas: Sequence[Replica], *, as_json: bool) 
     matching = [replica for replica in replicas if name in replica.packages]
     if as_json:
         servers = [
-            {"id": replica.id, "standing": standing(replica), "version": replica.packages[name]}
+            {"id": replica.id, "standing": replica.standing, "version": replica.packages[name]}
             for replica in matching
         ]
         printing.as_json({"package": name, "replicas": servers})

@@ -7,15 +7,16 @@ else can change meanwhile. Events are only ever added.
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from lading.errors import HistoryBroken
 from lading.ref import Ref
-from lading.registry.catalog.releases import Decide
+from lading.registry.catalog.releases import SEARCHED_EVENTS, Decide
 from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.statements import json_text
 from lading.registry.catalog.sql.tables import events, models, releases
 from lading.registry.catalog.sql.version_rows import find, lock_model, move_tag
+from lading.registry.records import EventPage
 from lading.release import Event, EventDraft, Plan, Release, link
 from lading.release.seals import Keyring, key_of, may_follow
 
@@ -80,6 +81,27 @@ class SqlReleases:
         query = select(events).where(events.c.name == name).order_by(events.c.seq.desc()).limit(limit)
         with self._database.transaction("read") as connection:
             return [_event(row) for row in connection.execute(query).mappings()]
+
+    def event_page(
+        self, name: str | None, *, kind: str, actor: str, below: int | None, limit: int
+    ) -> EventPage:
+        """Return at most `limit` events of a model or of all, newest first, of a kind and an actor if named."""
+        # Each has an index in which a page is one range, however many events are above it.
+        position = events.c.id if name is None else events.c.seq
+        rules = [] if name is None else [events.c.name == name]
+        searched = [events.c.kind == kind] * bool(kind) + [events.c.actor == actor] * bool(actor)
+        with self._database.transaction("read") as connection:
+            if below is None:
+                newest = connection.execute(select(func.max(position)).where(*rules)).scalar()
+                below = (newest or 0) + 1
+            # Numbers that a database has left out only make the range smaller.
+            lowest = max(1, below - SEARCHED_EVENTS) if searched else 1
+            query = select(events, position.label("position"))
+            query = query.where(*rules, position < below, position >= lowest, *searched)
+            query = query.order_by(position.desc()).limit(limit + 1)
+            rows = connection.execute(query).mappings().all()
+        older = rows[limit - 1]["position"] if len(rows) > limit else lowest if lowest > 1 else 0
+        return EventPage([_event(row) for row in rows[:limit]], older)
 
     def events(self, name: str | None) -> list[Event]:
         """Return the events of a model or of all, in the order in which they were added."""
