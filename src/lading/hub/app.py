@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -21,6 +22,7 @@ from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.knowledge import Knowledge
 from lading.hub.reading import Reader
+from lading.hub.views import history, inventory
 from lading.hub.views.home import home
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.release import release_page
@@ -95,6 +97,44 @@ class Hub:
         manifest, unread = self._reader.manifest(version)
         return version_page(knowledge, version, manifest, evidence, unread), answer.failure
 
+    def inventory(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the table of replicas."""
+        state = TableState.of(request.query_params, inventory.COLUMNS, inventory.FILTERS)
+        return inventory.inventory(knowledge, state), ""
+
+    def replica(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one replica."""
+        return inventory.replica_page(knowledge, request.path_params["id"]), ""
+
+    def history(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the history of all models, or of the one in the parameters, unchecked."""
+        state = history.HistoryState.of(request.query_params)
+        page = self._reader.events(state)
+        return history.history_page("", state, page.value, None), page.failure
+
+    def model_history(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the history of one model, checked as a whole."""
+        name = check_name(request.path_params["name"])
+        state = history.HistoryState.of({**request.query_params, "model": name})
+        check = self._reader.check(name)
+        page = self._reader.events(state)
+        return history.history_page(name, state, page.value, check.value), check.failure or page.failure
+
+    async def export_history(self, request: Request, form: str) -> Response:
+        """Answer with all events of a model as a file."""
+        name = request.path_params["name"]
+        try:
+            events = await run_in_threadpool(self._reader.chain, check_name(name))
+        except LadingError as error:
+            return _json_error(error)
+        if form == "csv":
+            response = Response(history.events_csv(events), media_type="text/csv")
+        else:  # What `lading history --json` prints.
+            response = _json({"name": name, "events": events}, 200)
+        # A name has no character that would end the quotes.
+        response.headers["content-disposition"] = f'attachment; filename="history-{name}.{form}"'
+        return response
+
     def page(self, template: str, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a browser: the view in a template."""
 
@@ -114,8 +154,7 @@ class Hub:
             try:
                 return _json(await self._made(request, view), 200)
             except LadingError as error:
-                about = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-                return _json(about, _status(error))
+                return _json_error(error)
 
         return answer
 
@@ -181,10 +220,19 @@ def make_app(registry: Registry, follower: Follower) -> Starlette:
         "/models/{name}": ("model.html", hub.model),
         "/models/{name}/release": ("release.html", hub.release),
         "/models/{name}/{version:int}": ("version.html", hub.version),
+        "/inventory": ("inventory.html", hub.inventory),
+        "/inventory/{id:path}": ("replica.html", hub.replica),
+        "/history": ("history.html", hub.history),
+        "/history/{name}": ("history.html", hub.model_history),
     }
     app = Starlette(
         routes=[
             *(Route(path, hub.page(template, view)) for path, (template, view) in pages.items()),
+            # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
+            *(
+                Route(f"/api/history/{{name}}.{form}", partial(hub.export_history, form=form))
+                for form in ("json", "csv")
+            ),
             *(
                 Route("/api" + ("/home" if path == "/" else path), hub.data(view))
                 for path, (_, view) in pages.items()
@@ -223,6 +271,11 @@ class _WithHeaders:
 
 def _json(value: Any, status: int) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _json_error(error: LadingError) -> Response:
+    value = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    return _json(value, _status(error))
 
 
 def _status(error: LadingError) -> int:

@@ -10,7 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lading.clock import iso_time, unix_time
+from lading.hub.views.inventory import MODELS_SHOWN
 from lading.hub.words import LANGUAGES, translator, visible
+from lading.registry.catalog.releases import SEARCHED_EVENTS
+from lading.replica import GONE_AFTER_S
 
 MODES = {"live": "live at once", "shadow": "shadow", "canary": "canary", "ab": "A/B test"}
 """How a release goes live, in words; keys of the translations, as those below."""
@@ -46,7 +49,11 @@ VERDICTS = {
 """What the evidence says of a candidate so far."""
 WEIGHTS = {"harm": "harm", "pending": "not enough yet", "unknown": "not known", "fine": "no harm"}
 """How a reason of the verdict weighs."""
-EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle"}
+STANDINGS = {"running": "running", "stopped": "stopped", "gone": "gone", "foreign": "foreign"}
+"""Whether a replica runs; the words of `lading inventory`."""
+PATTERNS = {"load": "loads from the registry", "in-image": "in its image", "foreign": "foreign"}
+"""How the models of a replica came there."""
+EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle", "unknown": "unknown"}
 """What loading a bundle runs of its own."""
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
@@ -71,6 +78,10 @@ class Drawing:
         self._environment.globals.update(
             states=STATES, verdicts=VERDICTS, weights=WEIGHTS, percent=_percent, latency=_latency
         )
+        self._environment.globals.update(
+            standings=STANDINGS, patterns=PATTERNS, stale_after_s=int(GONE_AFTER_S)
+        )
+        self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
         self._environment.globals.update(size=_size, short=_short, share=_share)
 
     def draw(self, template: str, language: str, **values: Any) -> str:

@@ -11,13 +11,15 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from lading.bundle import Manifest
-from lading.errors import BlobNotFound, BundleError, NotFound, RegistryUnavailable
+from lading.errors import BlobNotFound, BundleError, HistoryBroken, NotFound, RegistryUnavailable
 from lading.evidence import Evidence
+from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
 from lading.ref import Ref
 from lading.registry import Registry
-from lading.registry.records import ModelVersion
-from lading.release import Event
+from lading.registry.records import EventPage, ModelVersion
+from lading.release import Event, Release
+from lading.release.history_check import check_history, how_forgeable
 from lading.rollout.driver import LEASE
 from lading.rollout.evidence import WindowReader, assess
 from lading.rollout.snapshot import Snapshot, snapshot
@@ -26,6 +28,10 @@ Value = TypeVar("Value")
 
 _KEPT = 512
 """How many answers of the catalog, and manifests, are kept: those that were looked at last."""
+
+
+_MOST_TRIES = 3
+"""How often a history is read again because it has changed meanwhile."""
 
 
 class Answer(msgspec.Struct, Generic[Value], frozen=True):
@@ -90,6 +96,52 @@ class Reader:
             return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
 
         return self._read(("release", name), read)
+
+    def events(self, state: HistoryState) -> Answer[EventPage]:
+        """Return a page of events."""
+
+        def read() -> EventPage:
+            return self._registry.releases.event_page(
+                state.model or None,
+                kind=state.kind,
+                actor=state.actor,
+                below=state.below,
+                limit=EVENTS_A_PAGE,
+            )
+
+        return self._read(("events", state), read)
+
+    def check(self, name: str) -> Answer[ChainCheck]:
+        """Return whether all events of a model are as they were written. Raises `ModelNotFound`."""
+
+        def read() -> ChainCheck:
+            releases, events = self._of_one_moment(name)
+            keyring = self._registry.releases.keyring
+            forgeable = how_forgeable(keyring)
+            try:
+                check_history(name, events, releases, keyring)
+            except HistoryBroken as error:
+                return ChainCheck(
+                    events=len(events), forgeable=forgeable, broken=error.message, hint=error.hint or ""
+                )
+            return ChainCheck(events=len(events), forgeable=forgeable)
+
+        return self._read(("check", name), read)
+
+    def _of_one_moment(self, name: str) -> tuple[list[Release], list[Event]]:
+        """Return the releases and all events of a model, between which nothing has changed."""
+        releases = self._registry.releases(name)
+        for _ in range(_MOST_TRIES):
+            events, again = self._registry.releases.events(name), self._registry.releases(name)
+            if again == releases:
+                break
+            releases = again
+        return releases, events
+
+    def chain(self, name: str) -> list[Event]:
+        """Return all events of a model, oldest first. Raises `ModelNotFound`, and keeps nothing."""
+        self._registry.releases(name)
+        return self._registry.releases.events(name)
 
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""

@@ -40,7 +40,7 @@ class ModelVersion(NewVersion, frozen=True, kw_only=True):
 
 
 class EventPage(msgspec.Struct, frozen=True):
-    """Events, newest first. ``older`` is the position below which older ones may be, 0 if these are the last."""
+    """Events, newest first. ``older`` is the position below which older ones may be, 0 if none are."""
 
     events: list[Event]
     older: int

@@ -1,4 +1,4 @@
-"""Whether the history of a model's releases is whole: its chain, its end, and the release that it leads to."""
+"""Whether the history of a model's releases is whole: its chain, its end, and what it says is live."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class SqlReleases:
     def event_page(
         self, name: str | None, *, kind: str, actor: str, below: int | None, limit: int
     ) -> EventPage:
-        """Return at most `limit` events of a model or of all, newest first, of a kind and an actor if named."""
+        """Return at most `limit` events, newest first, of a model, a kind and an actor if they are named."""
         # Each has an index in which a page is one range, however many events are above it.
         position = events.c.id if name is None else events.c.seq
         rules = [] if name is None else [events.c.name == name]
