@@ -24,8 +24,8 @@ CSV_COLUMNS = (
     "evidence", "previous", "hash",
 )  # fmt: skip
 _LONGEST_TEXT = 200
-_MOST_LINES = 200
-_LONGEST_LINE = 2000
+_MOST_LINES = 120
+_LONGEST_LINE = 300
 # With one of these in front a cell is a formula to a spreadsheet, which can send away what others have.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -62,7 +62,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
-    """The table. ``standings`` counts all replicas by how they stand, ``failed`` those where a model failed."""
+    """The table. ``standings`` counts all replicas by how they stand, ``failed`` those with a failure."""
 
     table: Page[ReplicaRow]
     standings: dict[Standing, int]
