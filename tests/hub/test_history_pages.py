@@ -206,7 +206,7 @@ def test_a_model_whose_name_ends_like_a_file_has_a_page_and_its_data(registry, h
         ("/history?below=%C2%B2", 400, "`below`"),
     ],
 )
-def test_what_is_not_there_or_no_filter_is_refused_in_words(hub, path, status, sentence):
+def test_an_unknown_model_and_a_wrong_filter_are_refused_in_words(hub, path, status, sentence):
     answer = hub.get(path)
     assert answer.status_code == status
     assert sentence in text_of(answer)
