@@ -119,6 +119,11 @@ PAGES = {
     "model": (lambda hub: hub.model, asked({"name": "model-0500"})),
     "older": (lambda hub: hub.model, asked({"name": "model-0500"}, below="5")),
     "version": (lambda hub: hub.version, asked({"name": "model-0500", "version": 3})),
+    "inventory": (lambda hub: hub.inventory, asked(q="package-7==1", sort="-onnxruntime")),
+    "history": (lambda hub: hub.history, asked()),
+    "old history": (lambda hub: hub.history, asked(below="50000")),
+    "actor": (lambda hub: hub.history, asked(actor="nobody", kind="ready")),
+    "history of one": (lambda hub: hub.model_history, asked({"name": "model-0500"}, actor="driver")),
 }
 
 
@@ -140,7 +145,7 @@ def test_a_page_asks_few_questions_and_reads_no_whole_table(registry, hub, page)
     assert data
     queries = [each for each in statements if each[0].startswith("SELECT")]
     assert len(queries) <= 8
-    assert bool(queries) is (page not in ("home", "models"))
+    assert bool(queries) is (page not in ("home", "models", "inventory"))
     with engine.connect() as connection:
         for statement, parameters in queries:
             plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()

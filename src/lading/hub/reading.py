@@ -116,6 +116,7 @@ class Reader:
 
         def read() -> ChainCheck:
             releases, events = self._of_one_moment(name)
+            # A chain that verifies proves more with a key than without, so the page says which it is.
             keyring = self._registry.releases.keyring
             forgeable = how_forgeable(keyring)
             try:
@@ -130,6 +131,7 @@ class Reader:
 
     def _of_one_moment(self, name: str) -> tuple[list[Release], list[Event]]:
         """Return the releases and all events of a model, between which nothing has changed."""
+        # A release between the two readings would contradict a history that does not have it yet.
         releases = self._registry.releases(name)
         for _ in range(_MOST_TRIES):
             events, again = self._registry.releases.events(name), self._registry.releases(name)
@@ -140,6 +142,7 @@ class Reader:
 
     def chain(self, name: str) -> list[Event]:
         """Return all events of a model, oldest first. Raises `ModelNotFound`, and keeps nothing."""
+        # It knows whether the model exists; one that was never released has no events.
         self._registry.releases(name)
         return self._registry.releases.events(name)
 

@@ -42,6 +42,7 @@ class HistoryState(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, query: Mapping[str, str]) -> HistoryState:
         """Return the state in the parameters of an address. Raises `InvalidName` and `UsageError`."""
         model, kind = query.get("model", "").strip(), query.get("kind", "")
+        # A name that no model can have is a slip of the keyboard, and an empty table would hide it.
         if model:
             check_name(model)
         if kind:
@@ -88,6 +89,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def lines(event: Event) -> list[str]:
         """Return the evidence of an event as lines for people, without what would make a page too long."""
+        # Line by line, because pages show a line break within a text as an escape sequence.
         text = msgspec.json.format(msgspec.json.encode(event.evidence)).decode()
         lines = [shortened(line, _LONGEST_LINE) for line in text.splitlines()]
         return [*lines[:_MOST_LINES], "…"] if len(lines) > _MOST_LINES else lines
@@ -104,6 +106,7 @@ def events_csv(events: Sequence[Event]) -> str:
     writer = csv.writer(text)
     writer.writerow(CSV_COLUMNS)
     for event in events:
+        # Numbers and digests never begin as a formula does; whatever a person wrote may.
         fields = {
             **msgspec.structs.asdict(event),
             "release": event.number,
@@ -122,6 +125,7 @@ def _below(query: Mapping[str, str]) -> int | None:
     text = query.get("below", "")
     if not text:
         return None
+    # Nine digits fit the columns of every database.
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         raise UsageError("`below`", expected="a number from 1 on", found=f"`{text[:_LONGEST_TEXT]}`")
     return int(text)

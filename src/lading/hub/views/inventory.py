@@ -116,12 +116,14 @@ def replica_row(knowledge: Knowledge, replica: Replica) -> ReplicaRow:
     failed = 0 if replica.gone else sum(model.state == _FAILED for model in models)
     return ReplicaRow(
         id=replica.id,
+        # No character is safe: an id may have slashes, question marks and percent signs of its own.
         link=f"/inventory/{quote(replica.id, safe='')}",
         host=replica.host,
         address=replica.address,
         pattern=replica.pattern,
         standing=replica.standing,
         is_stale=replica.is_stale,
+        # By the clock of the catalog it is silent for so long; the clock of the hub may be another.
         seen_at=knowledge.read_at - replica.silent_s,
         software=replica.software,
         lading=replica.lading,
@@ -147,6 +149,7 @@ def replica_page(knowledge: Knowledge, replica_id: str) -> ReplicaPage:
 def _next_command(replica: Replica) -> str:
     if not replica.is_stale:
         return ""
+    # It sends no heartbeats, so it is not to be forgotten but asked.
     if replica.pattern == "foreign":
         return "lading inventory --ask"
     # An id may begin as an option does.
