@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import sqlalchemy
 
-from lading.errors import HistoryBroken, UsageError
+from lading.errors import HistoryBroken, RegistryUnavailable, UsageError
 from lading.hub.views.history import EVENTS_A_PAGE, HistoryState
 from lading.registry import Registry
 from lading.release import Event, EventDraft, Plan, verify_chain
@@ -151,6 +151,21 @@ def test_a_history_that_was_altered_is_marked_in_the_words_of_the_command(busy, 
     # The other model's is as it was, and so is what programs can read of this one.
     assert "whole" in text_of(hub.get("/history/wine"))
     assert hub.get("/api/history/iris.json").status_code == 200
+
+
+def test_a_history_that_was_read_before_can_be_read_while_the_catalog_is_unreachable(busy, hub, monkeypatch):
+    paths = ("/history", "/history?kind=released", "/history/iris", "/inventory")
+    before = [hub.data(path) for path in paths]
+
+    def refuse(_kind):
+        raise RegistryUnavailable("catalog", expected="an answer", found="connection refused")
+
+    # SQLite goes on with a file that it has open, whatever becomes of its folder.
+    monkeypatch.setattr(busy.catalog.database, "transaction", refuse)
+    assert [hub.data(path) for path in paths] == before
+    assert "connection refused" in text_of(hub.get("/history/iris"))
+    for path in ("/history/wine", "/history?actor=ann", "/api/history/iris.csv"):
+        assert hub.get(path).status_code == 503
 
 
 def test_the_export_is_the_whole_chain_which_anybody_can_verify(busy, hub):
