@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -82,7 +83,7 @@ class Drawing:
             standings=STANDINGS, patterns=PATTERNS, stale_after_s=int(GONE_AFTER_S)
         )
         self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
-        self._environment.globals.update(size=_size, short=_short, share=_share)
+        self._environment.globals.update(size=_size, short=_short, share=_share, quoted=quoted)
 
     def draw(self, template: str, language: str, **values: Any) -> str:
         """Return a page in a language."""
@@ -120,6 +121,11 @@ def _size(number: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def quoted(replica: str) -> str:
+    """Return the id of a replica as a part of an address: an id may have any character."""
+    return quote(replica, safe="")
 
 
 def _share(percent: float) -> str:

@@ -31,7 +31,9 @@ from lading.cli.ui.parameters import open_registry, registry_option
 )
 @registry_option
 def hub(host: str, port: int, log_level: str, registry: str | None) -> None:
-    """Serve pages over the registry until SIGTERM or Ctrl-C: what needs somebody, models, versions.
+    """Serve pages over the registry until SIGTERM or Ctrl-C.
+
+    What needs somebody now, models and their versions, releases, monitoring, alarms, inventory and history.
 
     They change nothing, need no JavaScript, and load nothing from elsewhere. Everybody who reaches the
     address can read them. `/api` has the same as JSON.
