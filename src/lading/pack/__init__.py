@@ -83,17 +83,16 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
-    `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
-    SavedModel or a booster's, a class, function or object that predicts, ``module:object``, or
-    ``mlflow:PATH``. `samples` are rows like those of training: an array, frame, mapping of arrays or file. So
-    is `reference`, the training data of the profile, with labels or their column; without it the samples are
-    (``profile=False``: nothing). `checks` are rules by column, or their file, `slices` columns by which
-    metrics are also given, `labels` display names, by value or in class order. `batch_axis` says where rows
-    are, `open_axes` further open sizes. Code, and with ``runtime="python"`` an object or estimator, runs in
-    Python (``dtype="float32"``: with the dtypes of ONNX), in an environment of its `requirements`, by default
-    what it imported, from `wheels` or pip's index. `files` are what its `load` reads, `code` more modules.
-    `steps` is a `lading.Model` around what becomes ONNX. Raises `ConversionError`, `UsageError`,
-    `DestinationExists`.
+    `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, a
+    SavedModel or a booster's file, a class, function or object that predicts, ``module:object``, or
+    ``mlflow:PATH``. `samples` are rows as in training: array, frame, mapping of arrays or file. So is
+    `reference`, the profile's training data, with labels or their column; without it the samples are
+    (``profile=False``: nothing). `checks` are rules by column or a file, `slices` columns by which metrics
+    are also given, `labels` display names, by value or in class order. `batch_axis` says where rows are,
+    `open_axes` further open sizes. Code, and with ``runtime="python"`` an object or estimator, runs in Python
+    (``dtype="float32"``: with the dtypes of ONNX), in an environment of its `requirements` (or its imports),
+    from `wheels` or pip. `files` are what its `load` reads, `code` more modules. `steps` is a `lading.Model`
+    around a `model` that becomes ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
     place = writing_place(to := Path(to or f"{name}.bundle"), overwrite=overwrite)
