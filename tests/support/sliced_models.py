@@ -15,8 +15,12 @@ from support.predictions import LogMaker, chunk, served
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
+    from lading.server.observe.prediction_log import Privacy
 
 REGIONS = ("north", "south", "east", "west")
+SHARES = (0.125, 0.375, 0.25, 0.25)
+"""Of the rows, by region: a small one says little in the whole."""
+
 SIGNATURE = Signature(
     inputs=(
         Tensor(name="region", dtype="string", shape=("batch",)),
@@ -31,7 +35,7 @@ def draw(rows: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return inputs of random rows, and what the model answers: whether the amount is above zero."""
     random = np.random.default_rng(seed)
     amounts = random.standard_normal(rows).astype(np.float32)
-    regions = np.array(REGIONS, object)[random.integers(0, len(REGIONS), rows)]
+    regions = np.array(REGIONS, object)[random.choice(len(REGIONS), rows, p=SHARES)]
     return {"region": regions, "amount": amounts}, {"label": (amounts > 0).astype(np.int64)}
 
 
@@ -78,8 +82,10 @@ def sliced_bundle(path: Path, *, slices: Sequence[str] = ("region",), name: str 
 class SlicedLog:
     """A log of the model, written hour by hour. A request has one row."""
 
-    def __init__(self, root: Path, bundle: Bundle, version: int = 1) -> None:
-        self.maker = LogMaker(root)
+    def __init__(
+        self, root: Path, bundle: Bundle, version: int = 1, *, privacy: Privacy | None = None
+    ) -> None:
+        self.maker = LogMaker(root, privacy=privacy)
         self._served = served(bundle.manifest.signature, bundle.manifest.name, version)
         self._served.digest = bundle.digest
         self._name = bundle.manifest.name
