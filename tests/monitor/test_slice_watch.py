@@ -84,14 +84,14 @@ def counted(tests: SliceTests) -> int:
 
 
 def test_a_region_that_goes_bad_raises_one_alarm_that_names_it(registry, bundle, log, tmp_path):
-    for hour in range(76):
-        log.hour(BEGIN + HOUR_S * hour, 800, hour, {"north": 0.3} if hour >= 48 else None)
+    for hour in range(60):
+        log.hour(BEGIN + HOUR_S * hour, 800, hour, {"north": 0.2} if hour >= 40 else None)
     log.close()
     driver = Driver(registry, tmp_path / "log")
     assert driver.turn_after(0) == []
-    (alarm,) = driver.turn_after(76)
+    (alarm,) = driver.turn_after(60)
     assert (alarm.kind, alarm.subject, alarm.version, alarm.release) == ("slice", "region = north", 1, 1)
-    assert abs(alarm.began_at - (BEGIN + 48 * HOUR_S)) <= 5 * HOUR_S
+    assert abs(alarm.began_at - (BEGIN + 40 * HOUR_S)) <= 5 * HOUR_S
     assert "where `region = north`" in alarm.text
     assert registry.monitoring.alarms("iris", open_only=True) == [alarm]
     assert driver.turns[-1][2] == {("iris", "slice"): 1}
@@ -102,7 +102,7 @@ def test_a_region_that_goes_bad_raises_one_alarm_that_names_it(registry, bundle,
     # It ends as that of all rows does: with the version.
     push_proved(registry, sliced_bundle(tmp_path / "second", slices=("amount",)))
     registry.releases.begin("iris", 2, actor="ann", force=True)
-    (ended,) = driver.turn_after(77)
+    (ended,) = driver.turn_after(61)
     assert (ended.id, ended.is_open) == (alarm.id, False)
     assert key_of("iris", bundle.digest) not in states(registry)
 
