@@ -213,6 +213,20 @@ def test_a_version_without_slices_is_not_watched(registry, tmp_path):
     assert [key for key in states(registry) if key.startswith("slices ")] == []
 
 
+def test_of_a_bundle_that_cannot_be_read_nothing_is_stored_until_it_can(registry, bundle, log, tmp_path):
+    log.hour(BEGIN, ROWS, 0)
+    log.close()
+    blobs = tmp_path / "registry" / "blobs"
+    away = blobs.rename(tmp_path / "blobs")
+    driver = Driver(registry, tmp_path / "log")
+    driver.turn_after(0)
+    assert key_of("iris", bundle.digest) not in states(registry)
+    away.rename(blobs)
+    driver.driver._slices._retry_at.clear()  # Minutes have passed.
+    driver.turn_after(0)
+    assert stored(registry, bundle).unread == ""
+
+
 def test_a_rule_about_slices_is_accepted():
     text = '[[alert]]\nname = "a"\nwhen = "slice"\nroute = "here"\n[route.here]\nlog = true\n'
     assert AlertRules.parse(text).rules[0].when == ("slice",)

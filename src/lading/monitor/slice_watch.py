@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lading.errors import LadingError, NotFound, mid_sentence, missing_extra, one_line
@@ -53,7 +54,8 @@ class SliceWatch:
         self._hour = 0.0
         self._reading: _Reading | None = None
         self._retry_at: dict[str, float] = {}  # By key, on the monotonic clock.
-        self._plain: set[str] = set()  # Digests of bundles without slices.
+        self._manifests: dict[str, Manifest] = {}  # By digest, which states the same for ever.
+        self._unknown: set[str] = set()  # Keys of versions of which not even the manifest could be read.
 
     def load(self, states: dict[str, str]) -> None:
         """Begin with what is stored; takes its own states out of `states`."""
@@ -128,82 +130,89 @@ class SliceWatch:
         except NotFound as error:  # It was removed since. A catalog that is unreachable ends the turn.
             log.info("slices of `%s` are not watched: %s", ref, error.message)
             return
-        if version.digest not in self._plain:
-            self._live[key_of(version.name, version.digest)] = (version, release)
+        self._live[key_of(version.name, version.digest)] = (version, release)
 
     def _next(self) -> _Reading | None:
         """Begin to read the next hour that is due, if there is one."""
         for key, (version, release) in self._live.items():
-            tests = self._tests.get(key)
-            if version.digest in self._plain or self._retry_at.get(key, 0.0) > time.monotonic():
+            tests, manifest = self._tests.get(key), self._manifests.get(version.digest)
+            is_plain = manifest is not None and not manifest.slices
+            if is_plain or self._retry_at.get(key, 0.0) > time.monotonic():
                 continue
             # The first look only notes the hour: labels of before it belong to no known span.
             since = self._hour if tests is None else max(tests.counted_until, self._hour - _FORGOTTEN_AFTER_S)
             if tests is not None and since >= self._hour:
                 continue
             until = since if tests is None else since + HOUR_S
-            return _Reading(self._registry, self._log_url, version, release, since, until)
+            hour = _Hour(version, release, since, until)
+            return _Reading(self._registry, self._log_url, hour, manifest)
         return None
 
     def _take(self, reading: _Reading) -> list[Alarm]:
         """Test what was read; return new alarms."""
-        key = key_of(reading.version.name, reading.version.digest)
-        if reading.counts is None and not reading.failure:
-            self._plain.add(reading.version.digest)
-            return []
+        hour, failure = reading.hour, reading.failure
+        key = key_of(hour.version.name, hour.version.digest)
+        if failure:
+            self._retry_at[key] = time.monotonic() + _RETRY_S
         tests = self._tests.get(key)
-        if tests is None:
-            if reading.since != reading.until:
-                return []  # Another process has led meanwhile.
-            tests = self._tests[key] = _begun(reading)
-            self._changed.add(key)
-        if key not in self._live or reading.since < tests.counted_until:
+        if reading.manifest is None and tests is None:
+            # Most models have no slices: of one that may have none nothing is stored.
+            if key not in self._unknown:
+                self._unknown.add(key)
+                log.warning("whether `%s` has slices is not known: %s", hour.version.ref, failure)
             return []
+        if reading.manifest is not None:
+            self._manifests[hour.version.digest] = reading.manifest
+            if not reading.manifest.slices:
+                return []
+        if tests is None and hour.since == hour.until:
+            tests = self._tests[key] = hour.begun()
+            self._changed.add(key)
+        # Otherwise another process has led meanwhile, or another version went live.
+        if tests is None or key not in self._live or hour.since < tests.counted_until:
+            return []
+        return self._test(tests, hour, reading)
+
+    def _test(self, tests: SliceTests, hour: _Hour, reading: _Reading) -> list[Alarm]:
         if tests.unread != reading.failure:
             tests.unread = reading.failure
-            self._changed.add(key)
-            _log_reading(reading)
-        if reading.failure:
-            self._retry_at[key] = time.monotonic() + _RETRY_S
+            self._changed.add(tests.key)
+            if reading.failure:
+                log.warning("the slices of `%s` are not tested: %s", hour.version.ref, reading.failure)
+            else:
+                log.info("the slices of `%s` are tested again", hour.version.ref)
+        if reading.failure or hour.since == hour.until:
             return []
-        if reading.since == reading.until or reading.counts is None:
-            return []
-        self._changed.add(key)
-        tests.counted_until, tests.release = reading.since, reading.release
+        self._changed.add(tests.key)
+        tests.counted_until, tests.release = hour.since, hour.release
         raised = add_hour(tests, reading.counts, self._alpha)
         for alarm in raised:
             log.warning("%s:%s: %s", alarm.name, alarm.version, alarm.text)
         return raised
 
 
-def _begun(reading: _Reading) -> SliceTests:
-    version = reading.version
-    return SliceTests(version.name, version.version, version.digest, reading.release, reading.since)
+@dataclass(frozen=True)
+class _Hour:
+    """What is to be read: the labels of a version that came between two Unix times."""
 
+    version: ModelVersion
+    release: int
+    since: float
+    until: float
 
-def _log_reading(reading: _Reading) -> None:
-    label = reading.version.ref
-    if reading.failure:
-        log.warning("the slices of `%s` are not tested: %s", label, reading.failure)
-    else:
-        log.info("the slices of `%s` are tested again", label)
+    def begun(self) -> SliceTests:
+        """Return the tests of the version before the first hour."""
+        version = self.version
+        return SliceTests(version.name, version.version, version.digest, self.release, self.since)
 
 
 class _Reading:
-    """One hour that is read in a thread: its counts, None for a bundle without slices, or why not."""
+    """One hour that is read in a thread: its counts, or why there are none, and the manifest if known."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        log_url: str,
-        version: ModelVersion,
-        release: int,
-        since: float,
-        until: float,
-    ) -> None:
-        self.version, self.release = version, release
-        self.since, self.until = since, until
-        self.counts: dict[str, tuple[int, int]] | None = None
+    def __init__(self, registry: Registry, log_url: str, hour: _Hour, manifest: Manifest | None) -> None:
+        self.hour = hour
+        self.manifest = manifest
+        self.counts: dict[str, tuple[int, int]] = {}
         self.failure = ""
         # A daemon: a process that ends does not wait for a log.
         self._thread = threading.Thread(
@@ -217,14 +226,15 @@ class _Reading:
         return not self._thread.is_alive()
 
     def _run(self, registry: Registry, log_url: str) -> None:
+        version = self.hour.version
         try:
-            manifest = registry.manifest(self.version)
-            if manifest.slices:
-                self.counts = self._count(registry, log_url, manifest)
+            self.manifest = self.manifest or registry.manifest(version)
+            if self.manifest.slices:
+                self.counts = self._count(registry, log_url, self.manifest)
         except LadingError as error:
             self.failure = mid_sentence(error.message)
         except Exception as error:  # The edge of a thread: whatever it is, the other tests go on.
-            log.exception("the slices of `%s` could not be counted", self.version.ref)
+            log.exception("the slices of `%s` could not be counted", version.ref)
             self.failure = one_line(error)
 
     def _count(self, registry: Registry, log_url: str, manifest: Manifest) -> dict[str, tuple[int, int]]:
@@ -232,6 +242,8 @@ class _Reading:
             from lading.monitor.log.reader import open_log
             from lading.monitor.slice_counts import count_slices
         except ModuleNotFoundError as error:
+            if (error.name or "lading").startswith("lading"):
+                raise
             raise missing_extra("the prediction log", "monitor", error) from None
-        reader = open_log(log_url, modest=True)
-        return count_slices(registry, reader, self.version, manifest, self.since, self.until)
+        hour, reader = self.hour, open_log(log_url, modest=True)
+        return count_slices(registry, reader, hour.version, manifest, hour.since, hour.until)
