@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 
 from lading.errors import RegistryUnavailable
 from lading.monitor.alert_rules import AlertRules
 from lading.monitor.driver import LEASE, MonitorDriver
-from lading.monitor.slice_tests import HOUR_S, SliceTests, key_of, read_tests
+from lading.monitor.slice_tests import HOUR_S, SliceTests, add_hour, key_of, read_tests
 from lading.monitor.slice_watch import GRACE_S, SliceWatch
 from lading.monitor.snapshot import snapshot
 from lading.registry import Registry
@@ -124,13 +125,9 @@ def test_every_label_is_counted_once_however_late_and_whichever_driver_leads(
     Driver(registry, tmp_path / "log").turn_after(0)
     registry.fleet.release_lease(LEASE, "a")
 
-    def unreachable(*_arguments) -> None:
-        raise RegistryUnavailable("catalog", expected="an answer", found="none")
-
     for number, hour in enumerate(range(1, 15)):
         driver = Driver(registry, tmp_path / "log", f"driver {number}")
         if number % 3 == 1:
-            # The catalog goes away between counting and storing, which no real one does at will.
             with monkeypatch.context() as patch:
                 patch.setattr(registry.monitoring, "save", unreachable)
                 with pytest.raises(RegistryUnavailable):
@@ -140,6 +137,49 @@ def test_every_label_is_counted_once_however_late_and_whichever_driver_leads(
     Driver(registry, tmp_path / "log", "last").turn_after(14)
     assert stored(registry, bundle).counted_until == BEGIN + 14 * HOUR_S
     assert counted(stored(registry, bundle)) == len(total)
+
+
+def unreachable(*_arguments) -> None:
+    """Fail as a catalog does that goes away between counting and storing, which no real one does at will."""
+    raise RegistryUnavailable("catalog", expected="an answer", found="none")
+
+
+def test_an_alarm_whose_turn_fails_before_it_is_stored_is_raised_again(
+    registry, bundle, log, tmp_path, monkeypatch
+):
+    tests = SliceTests("iris", 1, bundle.digest, 1, BEGIN - 60 * HOUR_S)
+    for _ in range(60):
+        add_hour(tests, {"region = north": (10, 90), "region = south": (10, 90)}, 0.01)
+    registry.monitoring.save("monitor", {tests.key: msgspec.json.encode(tests).decode()})
+    for hour in range(8):
+        log.hour(BEGIN + HOUR_S * hour, 800, hour, {"north": 0.1})
+    log.close()
+    driver = Driver(registry, tmp_path / "log")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.monitoring, "save", unreachable)
+        with pytest.raises(RegistryUnavailable):
+            driver.turn_after(8)
+    assert registry.monitoring.alarms() == []
+    (alarm,) = driver.turn_after(8)
+    assert alarm.subject == "region = north"
+    assert registry.monitoring.alarms() == [alarm]
+
+
+def test_what_a_driver_has_read_before_another_one_led_is_not_counted(registry, bundle, log, tmp_path):
+    log.hour(BEGIN, ROWS, 0)
+    log.close()
+    slow, other = Driver(registry, tmp_path / "log", wait_s=0.0), Driver(registry, tmp_path / "log", "b")
+    wait_until(lambda: not slow.turn_after(0) and key_of("iris", bundle.digest) in states(registry))
+    slow.turn_after(1)  # Begins to read, and hardly ever takes anything yet.
+    registry.fleet.release_lease(LEASE, "a")
+    other.turn_after(1)
+    assert counted(stored(registry, bundle)) == ROWS
+    slow.turn_after(1)  # Sees that it does not lead.
+    registry.fleet.release_lease(LEASE, "b")
+    reading = slow.driver._slices._reading
+    assert reading is None or reading.join(30.0)
+    slow.turn_after(1)
+    assert counted(stored(registry, bundle)) == ROWS
 
 
 def test_labels_of_before_the_first_look_are_not_counted(registry, bundle, log, tmp_path):
