@@ -220,6 +220,22 @@ def test_a_log_that_cannot_be_read_is_said_once_and_caught_up_with(registry, bun
     assert any("are tested again" in record.message for record in caplog.records)
 
 
+def test_a_log_that_did_not_exist_yet_is_found_within_the_hour(registry, bundle, log, tmp_path):
+    driver = Driver(registry, tmp_path / "later")
+    driver.turn_after(0)
+    assert stored(registry, bundle).unread
+    driver.turn_after(0.1)  # Not tried again at once.
+    assert stored(registry, bundle).unread
+    log.hour(BEGIN, ROWS, 0)
+    log.close()
+    (tmp_path / "log").rename(tmp_path / "later")
+    driver.driver._slices._retry_at.clear()  # Minutes have passed.
+    driver.turn_after(0.2)
+    assert (stored(registry, bundle).unread, counted(stored(registry, bundle))) == ("", 0)
+    driver.turn_after(1)
+    assert counted(stored(registry, bundle)) == ROWS
+
+
 def test_a_damaged_file_of_the_log_keeps_no_other_test_from_going_on(registry, bundle, log, tmp_path):
     for hour in range(2):
         log.hour(BEGIN + HOUR_S * hour, ROWS, hour)

@@ -141,9 +141,11 @@ class SliceWatch:
                 continue
             # The first look only notes the hour: labels of before it belong to no known span.
             since = self._hour if tests is None else max(tests.counted_until, self._hour - _FORGOTTEN_AFTER_S)
-            if tests is not None and since >= self._hour:
+            is_done = tests is not None and since >= self._hour
+            # A log that could not be read is looked at before the hour is over: it may only have been new.
+            if tests is not None and is_done and not tests.unread:
                 continue
-            until = since if tests is None else since + HOUR_S
+            until = since if tests is None or is_done else since + HOUR_S
             hour = _Hour(version, release, since, until)
             return _Reading(self._registry, self._log_url, hour, manifest)
         return None
