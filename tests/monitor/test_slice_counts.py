@@ -12,7 +12,7 @@ from lading.monitor.slice_counts import count_slices
 from lading.registry import Registry
 from lading.server.observe.prediction_log import Privacy
 from lading.signature import Tensor
-from support.predictions import NOON
+from support.predictions import NOON, LogMaker, chunk, served
 from support.sliced_models import REGIONS, SlicedLog, sliced_bundle
 
 pytestmark = pytest.mark.slow
@@ -72,6 +72,31 @@ def test_an_input_that_is_logged_as_a_hash_names_no_slice(registry, version, tmp
     log, _ = logged(registry, version, tmp_path, privacy=privacy)
     counts = counted(registry, version, log, slices=("region",))
     assert list(counts) == ["region = unseen"]
+
+
+def test_a_row_whose_caller_asked_for_probabilities_alone_counts_as_one_with_its_label(
+    registry, version, tmp_path
+):
+    signature = registry.manifest(version).signature
+    scores = Tensor(name="probabilities", dtype="float32", shape=("batch", 2), columns=("0", "1"))
+    signature = msgspec.structs.replace(signature, outputs=(*signature.outputs, scores))
+    log, digest = LogMaker(tmp_path / "log"), version.digest
+    inputs = {"region": np.array(["north"] * 4, object), "amount": np.ones(4, np.float32)}
+    yes, no = (0.1, 0.9), (0.9, 0.1)
+    asked = {
+        "a": {"label": np.array([1, 1, 0, 0])},
+        "b": {"probabilities": np.array([yes, yes, yes, no], np.float32)},
+        "c": {"label": np.array([1, 1, 1, 1]), "probabilities": np.array([no] * 4, np.float32)},
+    }
+    for name, outputs in asked.items():
+        model = served(signature, "iris")
+        model.digest = digest
+        log.add(chunk([name], rows=[4], served=model, inputs=inputs, outputs=outputs, ended_at=[NOON]))
+        log.label(name, *["yes"] * 4, at=NOON + 60)
+    log.flush()
+    manifest = msgspec.structs.replace(registry.manifest(version), signature=signature, slices=("region",))
+    counts = count_slices(registry, open_log(str(log.root)), version, manifest, NOON, NOON + 3600)
+    assert counts == {"region = north": (2 + 1, 2 + 3 + 4)}
 
 
 def test_a_model_that_names_no_class_and_columns_without_cells_are_refused(registry, version, tmp_path):

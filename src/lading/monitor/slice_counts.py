@@ -46,15 +46,15 @@ def count_slices(
     columns = [] if profile is None else [each for each in profile.inputs if each.name in manifest.slices]
     if not columns:
         raise UsageError(where, expected="columns with cells in the profile", found="none")
-    label = label_output(manifest.signature.outputs)
-    if label is None:
+    naming = list(_naming(manifest.signature.outputs))
+    if not naming:
         raise UsageError(where, expected="a model that names a class for each row", found="another one")
     tensors = {tensor.name: tensor for tensor in manifest.signature.inputs}
     cells = [Cells(column) for column in columns]
     totals = [np.zeros((2, each.size), np.int64) for each in cells]  # wrong, right
     sliced = [tensor for name, tensor in tensors.items() if name in {column.tensor for column in columns}]
     for batch in newly_labelled(log, version.name, since, until, version.digest):
-        for inputs, right in _rows(batch, manifest.signature, sliced, label, manifest.labels):
+        for inputs, right in _rows(batch, manifest.signature, sliced, naming, manifest.labels):
             for column, each, total in zip(columns, cells, totals, strict=True):
                 at = each.of(measured(column, inputs[column.tensor], tensors[column.tensor]))
                 np.add.at(total, (right.astype(np.intp), at), 1)
@@ -73,25 +73,47 @@ def _profile(registry: Registry, version: ModelVersion, manifest: Manifest) -> P
     return registry.monitoring.profile(f"sha256:{file.sha256}") or registry.fetch(version).profile
 
 
+def _naming(outputs: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Return the outputs that name the class of a row: the label, then scores by class."""
+    rest = list(outputs)
+    while (tensor := label_output(rest)) is not None:
+        yield tensor
+        rest.remove(tensor)
+
+
 def _rows(
     batch: pa.RecordBatch,
     signature: Signature,
     sliced: Sequence[Tensor],
-    label: Tensor,
+    naming: Sequence[Tensor],
     names: Mapping[str, str],
 ) -> Iterator[_Rows]:
-    answers = batch.column("outputs")
-    # Callers may ask for other outputs only: whether such a row was right is not known.
-    if not batch.num_rows or label not in present(answers, signature.outputs):
+    if not batch.num_rows:
         return
-    whole = complete_rows(batch.column("inputs"), sliced, signature.inputs)
-    whole &= complete_rows(answers, [label], signature.outputs)
-    usable = batch.filter(pa.array(whole))
-    for indices, inputs in arrays_of(usable.column("inputs"), sliced, signature.inputs):
-        part = usable.take(pa.array(indices))
-        for rows, outputs in arrays_of(part.column("outputs"), [label], signature.outputs):
+    answers = batch.column("outputs")
+    logged = present(answers, signature.outputs)
+    waiting = complete_rows(batch.column("inputs"), sliced, signature.inputs)
+    # Callers ask for what they need: of one row the label is known, of another the probabilities alone.
+    for tensor in naming:
+        if tensor not in logged:
+            continue
+        whole = waiting & complete_rows(answers, [tensor], signature.outputs)
+        waiting = waiting & ~whole
+        yield from _judged(batch.filter(pa.array(whole)), signature, sliced, tensor, names)
+
+
+def _judged(
+    records: pa.RecordBatch,
+    signature: Signature,
+    sliced: Sequence[Tensor],
+    naming: Tensor,
+    names: Mapping[str, str],
+) -> Iterator[_Rows]:
+    for indices, inputs in arrays_of(records.column("inputs"), sliced, signature.inputs):
+        part = records.take(pa.array(indices))
+        for rows, outputs in arrays_of(part.column("outputs"), [naming], signature.outputs):
             truths = part.take(pa.array(rows)).column("label").to_pylist()
-            right = right_of([label], names, outputs, truths)
+            right = right_of([naming], names, outputs, truths)
             if right is not None:
                 yield {name: array[rows] for name, array in inputs.items()}, right
 
