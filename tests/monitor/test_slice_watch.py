@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 
 import msgspec
 import numpy as np
@@ -53,7 +54,7 @@ class Driver:
     def __init__(self, registry, log_url, name: str = "a", *, wait_s: float = 120.0) -> None:
         self.now = BEGIN
         self.turns: list[tuple] = []
-        watch = SliceWatch(registry, str(log_url), wait_s=wait_s)
+        watch = SliceWatch(registry, str(log_url), wait_s=wait_s, retry_s=0.1)
         self.driver = MonitorDriver(
             registry,
             name,
@@ -176,8 +177,7 @@ def test_what_a_driver_has_read_before_another_one_led_is_not_counted(registry, 
     assert counted(stored(registry, bundle)) == ROWS
     slow.turn_after(1)  # Sees that it does not lead.
     registry.fleet.release_lease(LEASE, "b")
-    reading = slow.driver._slices._reading
-    assert reading is None or reading.join(30.0)
+    wait_until(lambda: "slices" not in [thread.name for thread in threading.enumerate()])
     slow.turn_after(1)
     assert counted(stored(registry, bundle)) == ROWS
 
@@ -204,7 +204,6 @@ def test_a_log_that_cannot_be_read_is_said_once_and_caught_up_with(registry, bun
     driver = Driver(registry, tmp_path / "log")
     for hour in (0, 0, 1, 1, 2):
         driver.turn_after(hour)
-        driver.driver._slices._retry_at.clear()  # Minutes have passed.
     lines = [record.message for record in caplog.records if "are not tested" in record.message]
     assert len(lines) == 1
     assert "expected a log, found none" in lines[0]
@@ -214,8 +213,7 @@ def test_a_log_that_cannot_be_read_is_said_once_and_caught_up_with(registry, bun
     (text,) = [text for text in snapshot(registry, "iris", BEGIN, BEGIN + 100).unknown if "slice" in text]
     assert text.startswith("decay by slice is not tested: prediction log ")
     shutil.move(away, tmp_path / "log")
-    driver.turn_after(2)
-    assert counted(stored(registry, bundle)) == 2 * ROWS
+    wait_until(lambda: not driver.turn_after(2) and counted(stored(registry, bundle)) == 2 * ROWS)
     assert stored(registry, bundle).unread == ""
     assert any("are tested again" in record.message for record in caplog.records)
 
@@ -224,14 +222,11 @@ def test_a_log_that_did_not_exist_yet_is_found_within_the_hour(registry, bundle,
     driver = Driver(registry, tmp_path / "later")
     driver.turn_after(0)
     assert stored(registry, bundle).unread
-    driver.turn_after(0.1)  # Not tried again at once.
-    assert stored(registry, bundle).unread
     log.hour(BEGIN, ROWS, 0)
     log.close()
     (tmp_path / "log").rename(tmp_path / "later")
-    driver.driver._slices._retry_at.clear()  # Minutes have passed.
-    driver.turn_after(0.2)
-    assert (stored(registry, bundle).unread, counted(stored(registry, bundle))) == ("", 0)
+    wait_until(lambda: not driver.turn_after(0.2) and stored(registry, bundle).unread == "")
+    assert counted(stored(registry, bundle)) == 0
     driver.turn_after(1)
     assert counted(stored(registry, bundle)) == ROWS
 
@@ -278,8 +273,7 @@ def test_of_a_bundle_that_cannot_be_read_nothing_is_stored_until_it_can(registry
     driver.turn_after(0)
     assert key_of("iris", bundle.digest) not in states(registry)
     away.rename(blobs)
-    driver.driver._slices._retry_at.clear()  # Minutes have passed.
-    driver.turn_after(0)
+    wait_until(lambda: not driver.turn_after(0) and key_of("iris", bundle.digest) in states(registry))
     assert stored(registry, bundle).unread == ""
 
 

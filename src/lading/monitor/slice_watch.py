@@ -37,16 +37,23 @@ _FORGOTTEN_AFTER_S = 31 * 86_400.0
 class SliceWatch:
     """The tests of all live versions with slices, in the process that leads; reads the log at `log_url`.
 
-    A turn waits at most `wait_s` for what is read.
+    A turn waits at most `wait_s` for what is read. What failed is tried again after `retry_s`.
     """
 
     def __init__(
-        self, registry: Registry, log_url: str, *, alpha: float = ALPHA, wait_s: float = _WAIT_S
+        self,
+        registry: Registry,
+        log_url: str,
+        *,
+        alpha: float = ALPHA,
+        wait_s: float = _WAIT_S,
+        retry_s: float = _RETRY_S,
     ) -> None:
         self._registry = registry
         self._log_url = log_url
         self._alpha = alpha
         self._wait_s = wait_s
+        self._retry_s = retry_s
         self._tests: dict[str, SliceTests] = {}
         self._changed: set[str] = set()
         self._removed: set[str] = set()
@@ -155,7 +162,7 @@ class SliceWatch:
         hour, failure = reading.hour, reading.failure
         key = key_of(hour.version.name, hour.version.digest)
         if failure:
-            self._retry_at[key] = time.monotonic() + _RETRY_S
+            self._retry_at[key] = time.monotonic() + self._retry_s
         tests = self._tests.get(key)
         if reading.manifest is None and tests is None:
             # Most models have no slices: of one that may have none nothing is stored.
