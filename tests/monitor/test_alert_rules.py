@@ -128,7 +128,7 @@ def test_times_have_a_unit(text, seconds):
     assert duration_s("x", text) == seconds
 
 
-@pytest.mark.parametrize("kind", ["estimated", "slice", "log-dropped"])
+@pytest.mark.parametrize("kind", ["estimated", "missing", "log-dropped"])
 def test_a_kind_that_nothing_raises_is_refused_instead_of_never_firing(tmp_path, kind):
     path = tmp_path / "alerts.toml"
     path.write_text(f'[[alert]]\nname = "a"\nwhen = "{kind}"\nroute = "here"\n[route.here]\nlog = true\n')

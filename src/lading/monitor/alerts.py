@@ -23,7 +23,7 @@ FindingKind = Literal[AlarmKind, "log-dropped", "release"]
 Severity = Literal["page", "warn", "info"]
 Status = Literal["pending", "firing", "resolved"]
 
-KINDS: tuple[str, ...] = ("drift", "decay", "input-checks", "release")
+KINDS: tuple[str, ...] = ("drift", "decay", "slice", "input-checks", "release")
 """What is raised: a rule about another kind would never fire, and is refused."""
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)

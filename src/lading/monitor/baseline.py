@@ -115,10 +115,10 @@ def _batches(
             for rows, outputs in arrays_of(part.column("outputs"), tensors, signature.outputs):
                 truths = part.take(pa.array(rows)).column("label").to_pylist()
                 at_rows = {name: array[rows] for name, array in inputs.items()}
-                yield Batch(at_rows, outputs, _right(tensors, labels, outputs, truths))
+                yield Batch(at_rows, outputs, right_of(tensors, labels, outputs, truths))
 
 
-def _right(
+def right_of(
     tensors: Sequence[Tensor],
     labels: Mapping[str, str],
     outputs: Mapping[str, Array],

@@ -19,11 +19,13 @@ import msgspec
 from lading.errors import RegistryReadOnly, RegistryUnavailable
 from lading.monitor.discoveries import ALPHA
 from lading.monitor.series import GRACE_S, SLOT_S, Counts, Series, SeriesState, read_state
+from lading.monitor.slice_tests import PREFIX as SLICES
 from lading.profile.live import merged
 
 if TYPE_CHECKING:
     from lading.alarms import Alarm
     from lading.monitor.alerting import Alerting
+    from lading.monitor.slice_watch import SliceWatch
     from lading.profile.live import ColumnWindow
     from lading.registry import Registry
 
@@ -59,8 +61,10 @@ class MonitorDriver:
         clock: Callable[[], float] | None = None,
         report: OnTurn | None = None,
         alerting: Alerting | None = None,
+        slices: SliceWatch | None = None,
     ) -> None:
         self._alerting = alerting
+        self._slices = slices
         self._registry = registry
         self._holder = holder
         self._alpha = alpha
@@ -107,7 +111,14 @@ class MonitorDriver:
         now = self._clock()
         changed = [alarm for series in self._series.values() for alarm in self._test(series, now)]
         removed = self._forget(now, changed)
-        if changed or removed or (self._mark != self._saved_mark and time.monotonic() >= self._save_due_at):
+        if self._slices is not None:
+            changed += self._slices.turn(now, self._answering())
+        if (
+            changed
+            or removed
+            or self._must_save_slices()
+            or (self._mark != self._saved_mark and time.monotonic() >= self._save_due_at)
+        ):
             self._save(changed, removed)
         self._alert()
         self._tell()
@@ -153,7 +164,12 @@ class MonitorDriver:
         states = self._registry.monitoring.states("monitor")
         self._mark = self._saved_mark = int(states.pop(_MARK, "0"))
         self._series = {}
+        if self._slices is not None:
+            self._slices.load(states)
         for key, body in states.items():
+            # Another process watches the slices, with a log that it has.
+            if key.startswith(SLICES):
+                continue
             state = read_state(body)
             if state is not None:
                 self._open(state)
@@ -258,10 +274,24 @@ class MonitorDriver:
             changed += self._series.pop(key).close(now)
         return old
 
+    def _answering(self) -> list[tuple[str, int]]:
+        """Return name and version of what each model was asked last."""
+        return [(series.state.name, series.state.version) for series in self._latest()]
+
+    def _must_save_slices(self) -> bool:
+        return self._slices is not None and self._slices.must_save
+
     def _save(self, changed: list[Alarm], removed: list[str]) -> None:
+        """Store all tests and the alarms that changed, or none of them."""
         states = {key: msgspec.json.encode(series.state).decode() for key, series in self._series.items()}
         states[_MARK] = str(self._mark)
+        if self._slices is not None:
+            tests, over = self._slices.unsaved()
+            states |= {key: msgspec.json.encode(each).decode() for key, each in tests.items()}
+            removed = [*removed, *over]
         self._registry.monitoring.save("monitor", states, removed, changed)
+        if self._slices is not None:
+            self._slices.saved()
         self._read_baselines()
         self._saved_mark, self._save_due_at = self._mark, time.monotonic() + _SAVE_EVERY_S
 
@@ -278,11 +308,11 @@ class MonitorDriver:
     def _tell(self) -> None:
         if self._report is None:
             return  # A process that serves nothing has no page to show it on.
-        alarms: Mapping[tuple[str, str], int] = Counter(
-            (alarm.name, alarm.kind)
-            for series in self._series.values()
-            for alarm in series.state.alarms.values()
-        )
+        open_alarms = [alarm for series in self._series.values() for alarm in series.state.alarms.values()]
+        # One that does not lead shows nothing: what it knew may be over.
+        if self._slices is not None and self._leading:
+            open_alarms += self._slices.alarms()
+        alarms: Mapping[tuple[str, str], int] = Counter((alarm.name, alarm.kind) for alarm in open_alarms)
         self._report(
             self._leading, {series.state.name: series.distances() for series in self._latest()}, alarms
         )

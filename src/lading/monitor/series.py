@@ -19,7 +19,7 @@ from lading.monitor.distances import psi
 from lading.monitor.drift import ColumnReference, DriftState, advance, restart
 from lading.monitor.slices import SliceState
 from lading.monitor.slices import advance as advance_slices
-from lading.monitor.wording import describe, percent
+from lading.monitor.wording import describe, describe_decay, percent
 from lading.profile import ColumnProfile, Profile
 from lading.profile.live import ColumnWindow
 
@@ -234,7 +234,7 @@ class Series:
             return []
         accuracy = test.accuracy or 0.0
         alarm = self._alarm("decay", "", test.began_at or since, until)
-        text = f"accuracy over labelled rows: {100 * test.reference_accuracy:.1f} % -> {100 * accuracy:.1f} %"
+        text = describe_decay(test.reference_accuracy, accuracy)
         alarm = msgspec.structs.replace(alarm, value=accuracy, text=text)
         state.alarms[_ACCURACY] = alarm
         return [alarm]

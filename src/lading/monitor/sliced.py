@@ -15,7 +15,7 @@ from lading.monitor.baseline import labelled_batches
 from lading.monitor.decay import bernoulli_interval
 from lading.monitor.log.reader import LogReader
 from lading.monitor.status import MetricStatus
-from lading.profile import ColumnProfile, Profile
+from lading.profile import FIRST, ColumnProfile, Profile
 from lading.profile.cells import Cells
 from lading.profile.columns import measured
 from lading.signature import Signature
@@ -81,5 +81,10 @@ def _metric(column: ColumnProfile, cell: int, labelled: int, right: int) -> Metr
         upper=upper,
         rows=labelled,
         labelled=labelled,
-        slice=f"{column.name}{' ' if column.is_binned else ' = '}{column.label(cell)}",
+        slice=slice_name(column, cell),
     )
+
+
+def slice_name(column: ColumnProfile, cell: int) -> str:
+    """Return what people call a cell of a column as a slice: ``region = north``, ``age ≤ 30``."""
+    return f"{column.name}{' ' if column.is_binned and cell >= FIRST else ' = '}{column.label(cell)}"

@@ -12,6 +12,7 @@ from lading.monitor.distances import jensen_shannon, psi
 from lading.monitor.driver import LEASE
 from lading.monitor.metrics import metrics_of
 from lading.monitor.series import SeriesState, is_tested, read_state
+from lading.monitor.slice_tests import key_of, read_tests
 from lading.monitor.status import CheckCount, ColumnPoint, ColumnStatus, ModelStatus
 from lading.monitor.wording import describe
 from lading.profile import MISSING, ColumnProfile, Profile
@@ -91,7 +92,11 @@ def snapshot(
         metrics=metrics,
         checks=_checks(ours),
         alarms=tuple(alarms),
-        unknown=(*_unknown(registry, profile, state), *unknown),
+        unknown=(
+            *_unknown(registry, profile, state),
+            *unknown,
+            *_unread_slices(registry, name, newest.digest),
+        ),
     )
 
 
@@ -112,6 +117,14 @@ def _state(registry: Registry, window: ColumnWindow) -> SeriesState | None:
     key = SeriesState(window.name, window.version, window.digest, window.profile).key
     body = registry.monitoring.states("monitor").get(key)
     return read_state(body) if body is not None else None
+
+
+def _unread_slices(registry: Registry, name: str, digest: str) -> Iterator[str]:
+    """Return why the slices of a version are not tested, if they are not."""
+    body = registry.monitoring.states("monitor").get(key_of(name, digest))
+    tests = read_tests(body) if body is not None else None
+    if tests is not None and tests.unread:
+        yield f"decay by slice is not tested: {tests.unread}"
 
 
 def _owner(registry: Registry, name: str, version: int) -> str:

@@ -1,4 +1,4 @@
-"""What changed in a column, in words: higher by so much, wider, a category, more missing.
+"""What changed, in words: a column that is higher by so much, wider, more missing; an accuracy that is lower.
 
 Says what stands out most in the counts that it gets, of the windows since an alarm began; whether it is
 more than chance is the business of `drift`.
@@ -40,6 +40,12 @@ def describe(column: ColumnProfile, counts: Sequence[float]) -> str:
     """Return in words how `counts` differ most from the reference of `column`; empty without rows."""
     change = change_of(column, counts)
     return change.text if change else ""
+
+
+def describe_decay(before: float, now: float, slice: str = "") -> str:
+    """Return in words how the accuracy of all rows, or of those of a slice, has changed."""
+    rows = f"where `{slice}`" if slice else "over labelled rows"
+    return f"accuracy {rows}: {100 * before:.1f} % -> {100 * now:.1f} %"
 
 
 def change_of(column: ColumnProfile, counts: Sequence[float]) -> Change | None:

@@ -32,6 +32,7 @@ from lading.pack.mlflow_sources import is_mlflow, open_mlflow, refuse_bare_folde
 from lading.pack.python_bundle import Environment, pack_python
 from lading.pack.python_models import Files, OwnCode, is_code
 from lading.pack.reference import read_reference
+from lading.pack.slices import read_slices
 from lading.pack.sources import load_model, read_samples
 from lading.pack.stepped_bundle import Around, pack_stepped
 from lading.pack.text_settings import Texts
@@ -53,6 +54,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     reference_labels: Any = None,
     profile: bool = True,
     checks: str | Path | Mapping[str, Mapping[str, Any]] | None = None,
+    slices: str | Sequence[str] = (),
     owner: str = "",
     purpose: str = "",
     labels: Labels | None = None,
@@ -81,17 +83,16 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
 ) -> Bundle:
     """Convert `model`, prove it on `samples`, and write the bundle to `to` (``./<name>.bundle``).
 
-    `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, of a
-    SavedModel or of what a booster saved, a class, function or object that predicts, ``module:object``, or
-    ``mlflow:PATH``. `samples` are rows like those of training: an array, data frame, mapping of arrays or
-    file. So is `reference`, the training data of the profile, with its labels or their column; without it the
-    samples are (``profile=False``: nothing). `checks` are rules by column, or their file, `labels` display
-    names, by class value or in class order. `batch_axis` says where rows are, `open_axes` further open sizes.
-
-    Code, and with ``runtime="python"`` an object or estimator, runs in Python (``dtype="float32"``: with the
-    dtypes of ONNX), in an environment of its `requirements`, by default what it imported, from `wheels` or
-    pip's index. `files` are what its `load` reads, `code` further modules. `steps` is a `lading.Model` around
-    a `model` that becomes ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
+    `model` is a fitted model of a framework, the path of an ``.onnx``, ``.pt2`` or ``.keras`` file, a
+    SavedModel or a booster's file, a class, function or object that predicts, ``module:object``, or
+    ``mlflow:PATH``. `samples` are rows as in training: array, frame, mapping of arrays or file. So is
+    `reference`, the profile's training data, with labels or their column; without it the samples are
+    (``profile=False``: nothing). `checks` are rules by column or a file, `slices` columns by which metrics
+    are also given, `labels` display names, by value or in class order. `batch_axis` says where rows are,
+    `open_axes` further open sizes. Code, and with ``runtime="python"`` an object or estimator, runs in Python
+    (``dtype="float32"``: with the dtypes of ONNX), in an environment of its `requirements` (or its imports),
+    from `wheels` or pip. `files` are what its `load` reads, `code` more modules. `steps` is a `lading.Model`
+    around a `model` that becomes ONNX. Raises `ConversionError`, `UsageError`, `DestinationExists`.
     """
     _check_choices(name, dtype, golden, owner, runtime)
     place = writing_place(to := Path(to or f"{name}.bundle"), overwrite=overwrite)
@@ -102,7 +103,7 @@ def pack(  # noqa: PLR0913 - one keyword per fact that a bundle records
     environment = Environment(requirements, None if wheels is None else Path(wheels))
     texts = Texts(load_model(tokenizer), pooling, normalize)
     way = _Way(runtime, steps, own, environment, read_axes(batch_axis, open_axes), labels, texts)
-    facts = replace(facts, checks=read_checks(checks))
+    facts = replace(facts, checks=read_checks(checks), slices=read_slices(slices, profiled=profile))
     return move_into_place(_pack(model, samples, facts, place, way), to)
 
 

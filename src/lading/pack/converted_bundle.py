@@ -63,6 +63,7 @@ def pack_converted(
         training=describe_training(trained.framework, trained.packages),
         lineage=facts.lineage,
         checks=facts.checks(proof.conversion.signature),
+        slices=facts.slices(proof.conversion.signature),
     )
     facts.step("writing the bundle, and replaying its golden samples")
     kept = golden_samples(trained, probe, proof, synthetic=facts.synthetic)

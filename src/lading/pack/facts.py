@@ -24,6 +24,11 @@ def check_nothing(_: Signature) -> tuple[Check, ...]:
     return ()
 
 
+def no_slices(_: Signature) -> tuple[str, ...]:
+    """Return no slices."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Facts:
     """The facts that `pack` was called with.
@@ -33,7 +38,7 @@ class Facts:
     ``auto``. ``note`` is called with each sentence worth knowing, ``step`` with what is done next.
     ``reference`` is what the profile is measured of. ``lineage`` is where the model comes from. ``expect`` is
     called with the signature before anything is written, and raises a `ConversionError` if it is not what was
-    stated elsewhere. ``checks`` returns the stated checks for it; raises `InvalidSetting`.
+    stated elsewhere. ``checks`` and ``slices`` return what is stated for it; they raise `InvalidSetting`.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Facts:
     lineage: Lineage | None = None
     expect: Callable[[Signature], None] = expect_nothing
     checks: Callable[[Signature], tuple[Check, ...]] = check_nothing
+    slices: Callable[[Signature], tuple[str, ...]] = no_slices
 
 
 def with_reference(facts: Facts, table: Table | None, samples: Table | None, *, most: int = 0) -> Facts:

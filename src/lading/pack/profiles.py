@@ -16,6 +16,7 @@ from lading.bundle.requests import request_signature
 from lading.errors import InputError, LadingError, SamplesRefused, UsageError
 from lading.pack.facts import Facts
 from lading.pack.reference import Reference, ReferenceRows, hits
+from lading.pack.slices import require_cells
 from lading.profile import Profile, Source
 from lading.profile.encoding import encode
 from lading.profile.measure import Batch, measure_batches
@@ -73,12 +74,18 @@ def profile_of(bundle: Bundle, runtime: Runtime, facts: Facts) -> Profile | None
 
 
 def with_profile(bundle: Bundle, profile: Profile | None, facts: Facts) -> Bundle:
-    """Return the bundle with its profile in it, or as it is without one."""
+    """Return the bundle with its profile in it, or as it is without one.
+
+    Raises `InvalidSetting` if its slices need one, or have no cells in it.
+    """
+    slices, signature = bundle.manifest.slices, bundle.manifest.signature
+    require_cells(slices, signature, profile)
     if profile is None:
         return bundle
     content = encode(profile)
     # A model without a profile can be packed; one that cannot be read could not be served.
     if len(content) > size_limit(PROFILE_FILE):
+        require_cells(slices, signature, None)
         facts.note(f"no profile: it would have {len(content)} bytes")
         return bundle
     return add_profile(bundle, content)

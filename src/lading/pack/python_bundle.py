@@ -187,6 +187,7 @@ def prove(
         executes=what_loading_executes(files),
         lineage=facts.lineage,
         checks=facts.checks(behaviour.signature),
+        slices=facts.slices(behaviour.signature),
     )
     installed = installed_requirements()
     with destination_errors(f"bundle `{place}`"):

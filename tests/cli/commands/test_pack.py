@@ -128,6 +128,10 @@ def test_reference_data_and_their_labels_are_measured(lading, tmp_path):
     assert "56 rows of reference data" in stdout
     document = json.loads(lading("inspect", "iris.bundle", "--json")[1])
     assert document["profile"]["labelled"] == 56
+    code, _, stderr = lading("pack", "fitted:model", *FACTS, *options, "--slice", "b", "-o", "sliced")
+    assert code == 0
+    assert "slices: b" in stderr
+    assert json.loads(lading("inspect", "sliced", "--json")[1])["manifest"]["slices"] == ["b"]
     code, _, stderr = lading("pack", "fitted:model", *FACTS, *options[:2], "--no-profile", "-o", "second")
     assert code == 0
     assert "profile" not in stderr

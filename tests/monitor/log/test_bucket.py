@@ -7,11 +7,12 @@ import pytest
 from lading.errors import NotFound
 from lading.monitor.log.bucket import Bucket, StoredFile, Uploader, beyond_limits
 from lading.monitor.log.deletion import close_segments, delete_records, matching
+from lading.monitor.log.labelled import newly_labelled
 from lading.monitor.log.reader import open_log
 from lading.server.observe.log_sender import LogSender
 from lading.server.observe.prediction_log import PredictionLog
 from lading.server.process.log_writer import LogWriter
-from support.predictions import NOON, Counts, LogMaker, chunk, writer_settings
+from support.predictions import NOON, Counts, LogMaker, chunk, served, writer_settings
 from support.store_servers import proxy
 from support.waiting import wait_until
 
@@ -47,6 +48,22 @@ def test_files_go_to_the_bucket_and_are_queried_there(log, s3_url):
         {"id": "b", "label": None},
     ]
     assert open_log(s3_url).models() == ["iris"]
+
+
+@pytest.mark.slow
+def test_the_search_for_records_of_new_labels_downloads_no_old_files(log, s3_url, tmp_path):
+    log.add(chunk(["a", "b"], ended_at=[NOON - 5 * DAY_S, NOON]))
+    log.label("a", "old", at=NOON - 5 * DAY_S + 60)
+    log.label("b", "x", at=NOON + 60)
+    log.label("unknown", "x", at=NOON + 60)
+    log.close()
+    uploader(log, s3_url).turn()
+    assert len(names(s3_url)) == 4
+    batches = newly_labelled(open_log(s3_url), "iris", NOON, NOON + 3600, served().digest)
+    assert [row["label"] for batch in batches for row in batch.to_pylist()] == ["x"]
+    assert len(list((tmp_path / "home").rglob("*.parquet"))) == 2
+    # Who asks for more has all of it downloaded.
+    assert open_log(s3_url).query("iris", "SELECT count(*) AS rows FROM log").to_pylist() == [{"rows": 2}]
 
 
 @pytest.mark.slow

@@ -82,6 +82,7 @@ def _fields(bundle: Bundle) -> list[tuple[str, str]]:
         ("metrics", ", ".join(f"{name}={value:g}" for name, value in manifest.metrics.items())),
         ("golden rows", str(bundle.samples().rows)),
         ("profile", profile_line(bundle.profile) if bundle.profile is not None else ""),
+        ("slices", ", ".join(manifest.slices)),
         ("expected from", manifest.expected_from),
         ("tolerance", _tolerance(manifest)),
         ("trained with", training.origin),

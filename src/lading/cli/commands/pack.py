@@ -78,6 +78,13 @@ _ACTIONS = (
 @click.option(
     "--checks", type=FILE, help="TOML file of what values of requests have to be, a table for each column."
 )
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column by whose values metrics are also given; repeatable.",
+)
 @click.option("--no-profile", is_flag=True, help="Keep no statistics of columns in the bundle.")
 @click.option(
     "--labels",
@@ -295,6 +302,8 @@ def _print_summary(bundle: Bundle, *, drawn: bool) -> None:
         printing.info(f"golden samples: {rows}, answered by {manifest.expected_from}")
     if (profile := bundle.profile) is not None:
         printing.info(f"profile: {profile_line(profile)}")
+    if manifest.slices:
+        printing.info(f"slices: {', '.join(manifest.slices)}")
     printing.info(f"digest: {bundle.digest}")
     # Quoted, so that the line can be pasted whatever the path contains.
     path = shlex.quote(str(bundle.path))

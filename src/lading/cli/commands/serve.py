@@ -21,6 +21,7 @@ from lading.ref import Ref
 from lading.settings import (
     ServeSettings,
     bundles_folder,
+    log_url,
     registry_is_set,
     registry_url,
     serve_settings,
@@ -100,7 +101,13 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         refs = refs or bundles_in_image()
         url = registry_url(registry)
         tasks = tuple(
-            background_tasks(refs, url, has_registry=registry_is_set(registry), alerts=alert_rules(settings))
+            background_tasks(
+                refs,
+                url,
+                has_registry=registry_is_set(registry),
+                alerts=alert_rules(settings),
+                log=log_url(settings.log or None, registry),
+            )
         )
         if tasks and settings.workers > 1:
             import_before_fork(url)
@@ -146,7 +153,12 @@ def bundles_in_image() -> tuple[Path, ...]:
 
 
 def background_tasks(
-    refs: tuple[Ref | Path, ...], url: str, *, has_registry: bool, alerts: AlertRules | None = None
+    refs: tuple[Ref | Path, ...],
+    url: str,
+    *,
+    has_registry: bool,
+    alerts: AlertRules | None = None,
+    log: str = "",
 ) -> Iterator[BackgroundTask]:
     """Iterate over the tasks that run beside the server, which itself knows none of them.
 
@@ -159,7 +171,7 @@ def background_tasks(
     if not refs or has_registry or any(isinstance(ref, Ref) for ref in refs):
         yield inventory_heartbeat(url)
         yield column_reports(url)
-        yield monitor_driver(url, alerts)
+        yield monitor_driver(url, alerts, log)
 
 
 def column_reports(url: str) -> BackgroundTask:
@@ -174,10 +186,10 @@ def column_reports(url: str) -> BackgroundTask:
     return report
 
 
-def monitor_driver(url: str, alerts: AlertRules | None = None) -> BackgroundTask:
+def monitor_driver(url: str, alerts: AlertRules | None = None, log: str = "") -> BackgroundTask:
     """Return the task that tests the live columns in the registry at `url`, if no other process does.
 
-    By `alerts`, people are notified of what it finds.
+    Slices are tested by the prediction log at `log`. By `alerts`, people are notified of what it finds.
     """
 
     def watch(status: Status, stop: threading.Event) -> None:
@@ -185,6 +197,7 @@ def monitor_driver(url: str, alerts: AlertRules | None = None) -> BackgroundTask
             return
         from lading.monitor.alerting import Alerting
         from lading.monitor.driver import MonitorDriver
+        from lading.monitor.slice_watch import SliceWatch
         from lading.registry import Registry
         from lading.rollout import unique_holder
 
@@ -192,7 +205,8 @@ def monitor_driver(url: str, alerts: AlertRules | None = None) -> BackgroundTask
             holder = unique_holder(status.replica)
             alerting = Alerting(registry, alerts) if alerts is not None else None
             report = status.report_monitor
-            MonitorDriver(registry, holder, report=report, alerting=alerting).run(stop)
+            slices = SliceWatch(registry, log or log_url(registry=url))
+            MonitorDriver(registry, holder, report=report, alerting=alerting, slices=slices).run(stop)
 
     return watch
 

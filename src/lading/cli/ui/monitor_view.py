@@ -129,7 +129,8 @@ def _metric_row(status: ModelStatus, metric: MetricStatus) -> tuple[str, ...]:
     if not metric.labelled:
         return name, "nothing known", NO_VALUE, NO_VALUE, figures.rate(metric.reference), "0"
     labelled = f"{figures.count(metric.labelled)} of {figures.count(metric.rows)}"
-    calm = NO_VALUE if metric.slice else "no alarm"  # Slices are not tested.
+    # Of a slice that does not alarm it is not known here whether it is tested.
+    calm = NO_VALUE if metric.slice else "no alarm"
     return (
         name,
         "alarms" if sentences.metric_alarms(status, metric) else calm,

@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 
 from lading.monitor.log.bucket import Bucket, folder_of
-from lading.monitor.log.layout import LABELS
+from lading.monitor.log.layout import HOUR_S, LABELS, began_of
 from lading.settings import home
 
 
-def mirrored(bucket: Bucket, model: str = "") -> Path:
+def mirrored(bucket: Bucket, model: str = "", since: float | None = None) -> Path:
     """Return the folder with the files of one model, or only with its folders if `model` is empty.
 
-    Files that the bucket no longer has are removed, and those that were replaced are read again. Raises
-    `RegistryUnavailable`.
+    Files of hours that ended before the Unix time `since` are not downloaded. Files that the bucket no longer
+    has are removed, and those that were replaced are read again. Raises `RegistryUnavailable`.
     """
     root = folder_of(home() / "log-cache", bucket.url)
     root.mkdir(parents=True, exist_ok=True)
@@ -28,12 +28,20 @@ def mirrored(bucket: Bucket, model: str = "") -> Path:
         for file in bucket.files(below):
             path = root / file.name
             present.discard(path)
+            if _is_before(path, since):
+                continue
             if not _is_current(path, file.size_bytes, file.written_at):
                 bucket.download(file.name, path)
                 os.utime(path, (file.written_at, file.written_at))
         for path in present:
             path.unlink(missing_ok=True)
     return root
+
+
+def _is_before(path: Path, since: float | None) -> bool:
+    began = began_of(path.parent)
+    # A label may have come by another server's clock, which is behind.
+    return since is not None and began is not None and began + 2 * HOUR_S <= since
 
 
 def _is_current(path: Path, size_bytes: int, written_at: float) -> bool:

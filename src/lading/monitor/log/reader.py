@@ -35,21 +35,24 @@ from lading.monitor.log.tables import (
 CHUNK_ROWS = 65_536
 
 _MOST_MESSAGE = 300
+_MODEST = ("threads = 1", "memory_limit = '512MB'")
 _KIND = re.compile(r"^\w+ Error: ")
 
 
-def open_log(url: str) -> LogReader:
+def open_log(url: str, *, modest: bool = False) -> LogReader:
     """Return a reader of the log at `url`, a folder or ``s3://bucket/prefix``.
 
-    Raises `NotFound` if there is no log.
+    A `modest` one runs beside something that matters more: on one CPU, in half a gigabyte. Raises `NotFound`
+    if there is no log.
     """
+    limits = _MODEST if modest else ()
     if url.startswith("s3://"):
         bucket = Bucket(url)
-        return LogReader(mirrored(bucket), url, bucket)
+        return LogReader(mirrored(bucket), url, bucket, limits=limits)
     root = Path(url)
     if not root.is_dir():
         raise no_log(url)
-    return LogReader(root, url)
+    return LogReader(root, url, limits=limits)
 
 
 def no_log(url: str) -> NotFound:
@@ -61,10 +64,18 @@ def no_log(url: str) -> NotFound:
 class LogReader:
     """The log in the folder ``root``, or a copy of it: ``where`` is its URL."""
 
-    def __init__(self, root: Path, where: str, bucket: Bucket | None = None) -> None:
+    def __init__(
+        self, root: Path, where: str, bucket: Bucket | None = None, *, limits: Sequence[str] = ()
+    ) -> None:
         self.root = root
         self.where = where
         self._bucket = bucket
+        self._limits = limits
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its files have to be downloaded to be read."""
+        return self._bucket is not None
 
     def models(self) -> list[str]:
         """List the models that have records or open segments."""
@@ -77,17 +88,29 @@ class LogReader:
         return sorted(names)
 
     @contextlib.contextmanager
-    def tables(self, model: str, since: float | None = None, until: float | None = None) -> Iterator[Tables]:
+    def tables(
+        self,
+        model: str,
+        since: float | None = None,
+        until: float | None = None,
+        *,
+        with_views: bool = True,
+    ) -> Iterator[Tables]:
         """Open the tables of one model within: its records from the hours between two Unix times, and labels.
 
-        Raises `ModelNotFound` if the log has no record of it.
+        Without views there is SQL over files alone, none of which is opened before. Raises `ModelNotFound` if
+        the log has no record of it.
         """
         self._check(model)
         if self._bucket is not None:
-            mirrored(self._bucket, model)
+            mirrored(self._bucket, model, since)
         with tempfile.TemporaryDirectory(prefix="lading-log-") as folder:
             made = _open_segments(self.root, Path(folder), model)
-            yield Tables(_plain_path(self.root, Path(folder)), Path(folder), model, made, since, until)
+            root = _plain_path(self.root, Path(folder))
+            tables = Tables(root, Path(folder), model, made, since, until, self._limits)
+            if with_views:
+                tables.create_views()
+            yield tables
 
     def replaced(self, path: Path) -> None:
         """Have the log as its folder is, after a file there was replaced or removed."""
@@ -152,8 +175,9 @@ class Tables:
         made: list[Path],
         since: float | None,
         until: float | None,
+        limits: Sequence[str] = (),
     ) -> None:
-        self._root, self._scratch = root, scratch
+        self._root, self._scratch, self._limits = root, scratch, limits
         self._since, self._until = since, until
         # Listed after the segments were read: one that has become a file meanwhile is in both lists.
         files = _files(root, model)
@@ -162,29 +186,31 @@ class Tables:
         own = [path for path in made if path.name in names]
         for path in own:
             path.unlink()
-        self.files = sorted(files + _files(scratch, model), key=lambda item: (item[0], item[1].name))
-        self.label_files = [path for _, path in labels + _files(scratch / LABELS, model)]
-        self._connection = self._connect()
+        listed = sorted(files + _files(scratch, model), key=lambda item: (item[0], item[1].name))
+        self.files = [(hour, path) for hour, path in listed if self._in_range(hour)]
+        self.label_files = labels + _files(scratch / LABELS, model)
+        self._columns: tuple[str, ...] = (*COLUMNS, *LABEL_COLUMNS)
+        self.connection = self._connect()
 
     def query(self, sql: str, chunk_rows: int = CHUNK_ROWS) -> pa.RecordBatchReader:
         """Run one SELECT over ``log`` and ``labels``. Raises `UsageError`."""
         with sql_errors(self._columns):
-            statements = self._connection.extract_statements(sql)
+            statements = self.connection.extract_statements(sql)
             # A COPY could write into the folders that may be read.
             kinds = [str(statement.type).rpartition(".")[2].upper() for statement in statements]
             if kinds not in (["SELECT"], ["EXPLAIN"]):
                 statement = ", ".join(f"`{kind}`" for kind in kinds) or "nothing"
                 raise UsageError("query", expected="one SELECT: the log is read-only", found=statement)
-            return _arrow_reader(self._connection.sql(sql), chunk_rows)
+            return arrow_reader(self.connection.sql(sql), chunk_rows)
 
     def positions(self, where: str) -> pa.Table:
         """Return where records are that match `where`: ``filename``, ``file_row_number`` and ``id``."""
         paths = [path for _, path in self.files]
-        source = f"({records_sql(paths, lacking=self._lacking_of(paths), positions=True)})"
+        source = f"({records_sql(paths, lacking=self.lacking_of(paths), positions=True)})"
         joined = joined_sql(source, "labels")
         with sql_errors(self._columns):
-            reader = _arrow_reader(
-                self._connection.sql(
+            reader = arrow_reader(
+                self.connection.sql(
                     f"SELECT filename, file_row_number, id FROM ({joined}) AS log{self._conditions(where)}"
                 ),
                 CHUNK_ROWS,
@@ -210,12 +236,12 @@ class Tables:
         for hour, path in self.files:
             hours.setdefault(hour, []).append(path)
         for paths in hours.values():
-            source = f"({records_sql(paths, lacking=self._lacking_of(paths))})"
+            source = f"({records_sql(paths, lacking=self.lacking_of(paths))})"
             if needs_labels:
                 source = f"({joined_sql(source, 'labels')})"
             with sql_errors(self._columns):
-                reader = _arrow_reader(
-                    self._connection.sql(f"SELECT {chosen} FROM {source} AS log{conditions}"), chunk_rows
+                reader = arrow_reader(
+                    self.connection.sql(f"SELECT {chosen} FROM {source} AS log{conditions}"), chunk_rows
                 )
             yield from reader
 
@@ -224,12 +250,12 @@ class Tables:
         if where:
             with sql_errors(self._columns):
                 # Alone it must be SQL as well: `a) OR (b` is no condition.
-                self._connection.extract_statements(f"SELECT {where}")
+                self.connection.extract_statements(f"SELECT {where}")
             conditions.append(f"({where}\n)")
         if self._since is not None:
-            conditions.append(f"time >= {_timestamp(self._since)}")
+            conditions.append(f"time >= {timestamp(self._since)}")
         if self._until is not None:
-            conditions.append(f"time < {_timestamp(self._until)}")
+            conditions.append(f"time < {timestamp(self._until)}")
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
@@ -242,29 +268,31 @@ class Tables:
             "autoinstall_known_extensions = false",
             "autoload_known_extensions = false",
             "enable_external_access = false",
+            *self._limits,
             # Last: from here on no query can change the others.
             "lock_configuration = true",
         ):
             connection.execute(f"SET {setting}")
-        self._connection = connection
-        self._columns: tuple[str, ...] = (*COLUMNS, *LABEL_COLUMNS)
-        paths = [path for hour, path in self.files if self._in_range(hour)]
-        self.files = [(hour, path) for hour, path in self.files if self._in_range(hour)]
-        connection.execute(f"CREATE VIEW labels AS {labels_sql(self.label_files)}")
-        records = records_sql(paths, lacking=self._lacking_of(paths))
+        return connection
+
+    def create_views(self) -> None:
+        """Create ``log``, ``records`` and ``labels``, which opens every file."""
+        connection = self.connection
+        paths = [path for _, path in self.files]
+        connection.execute(f"CREATE VIEW labels AS {labels_sql([path for _, path in self.label_files])}")
+        records = records_sql(paths, lacking=self.lacking_of(paths))
         connection.execute(f"CREATE VIEW records AS {records}")
         connection.execute(f"CREATE VIEW log AS {joined_sql('records', 'labels')}")
-        return connection
 
     def _in_range(self, hour: int) -> bool:
         after = self._since is None or hour + HOUR_S > self._since
         return after and (self._until is None or hour < self._until)
 
-    def _lacking_of(self, paths: Sequence[Path]) -> tuple[str, ...]:
-        """Return the columns that none of the files has."""
+    def lacking_of(self, paths: Sequence[Path]) -> tuple[str, ...]:
+        """Return the columns of ``log`` that none of the files has."""
         if not paths:
             return ()
-        columns = self._connection.sql(files_sql(paths)).columns
+        columns = self.connection.sql(files_sql(paths)).columns
         return tuple(name for name in COLUMNS if name not in columns)
 
 
@@ -310,11 +338,13 @@ def _files(root: Path, model: str) -> list[tuple[int, Path]]:
     ]
 
 
-def _timestamp(unix_s: float) -> str:
+def timestamp(unix_s: float) -> str:
+    """Return a Unix time as SQL writes it."""
     return f"TIMESTAMPTZ {literal(datetime.fromtimestamp(unix_s, UTC).isoformat())}"
 
 
-def _arrow_reader(relation: Any, chunk_rows: int) -> pa.RecordBatchReader:
+def arrow_reader(relation: Any, chunk_rows: int) -> pa.RecordBatchReader:
+    """Return a reader of DuckDB's `relation` in batches of `chunk_rows`."""
     # The older name is the only one before DuckDB 1.4, and warns since.
     read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
     return read(chunk_rows)

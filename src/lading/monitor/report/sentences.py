@@ -28,6 +28,7 @@ _LARGE_PSI = 0.2
 ALARM_NOUNS = {
     "missing": "missing values",
     "decay": "accuracy",
+    "slice": "accuracy by slice",
     "estimated": "estimated accuracy",
     "input-checks": "input checks",
 }
@@ -251,6 +252,8 @@ def subject(finding: Finding) -> Sentence:
         return (ColumnName(finding.subject),)
     if finding.kind in _METRICS:
         return (finding.kind, " where ", Name(finding.subject)) if finding.subject else (finding.kind,)
+    if finding.kind == "slice":
+        return ("accuracy where ", Name(finding.subject))
     noun = ALARM_NOUNS.get(finding.kind, finding.kind)
     return (noun, " of ", Name(finding.subject)) if finding.subject else (noun,)
 

@@ -10,7 +10,9 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.log_options import log_option
 from lading.cli.ui.parameters import open_registry, registry_option
+from lading.settings import log_url
 
 
 @click.command(
@@ -31,18 +33,21 @@ from lading.cli.ui.parameters import open_registry, registry_option
     metavar="FILE",
     help="Rules of alerts, and where they go.",
 )
+@log_option
 @registry_option
-def run(log_level: str, alerts: Path | None, registry: str | None) -> None:
+def run(log_level: str, alerts: Path | None, log: str | None, registry: str | None) -> None:
     """Test what servers have counted of live columns, and raise alarms, until SIGTERM or Ctrl-C.
 
     Any number of processes may do this: one is active at a time, and if it dies, another takes over and
-    continues from there. `lading serve` with a registry does the same.
+    continues from there. `lading serve` with a registry does the same. Slices of models are tested by the
+    labels in the prediction log.
     """
     from lading.blobs.os_errors import read_only
     from lading.logs import set_up_logging
     from lading.monitor.alert_rules import AlertRules
     from lading.monitor.alerting import Alerting
     from lading.monitor.driver import MonitorDriver
+    from lading.monitor.slice_watch import SliceWatch
     from lading.rollout import unique_holder
 
     stop = threading.Event()
@@ -56,4 +61,5 @@ def run(log_level: str, alerts: Path | None, registry: str | None) -> None:
         alerting = Alerting(opened, rules) if rules is not None else None
         holder = unique_holder()
         printing.info(f"`{holder}` is ready to watch; Ctrl-C stops it")
-        MonitorDriver(opened, holder, alerting=alerting).run(stop)
+        slices = SliceWatch(opened, log_url(log, registry))
+        MonitorDriver(opened, holder, alerting=alerting, slices=slices).run(stop)
