@@ -84,3 +84,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...] = ()  # by group of callers; none from servers that did not tell them apart
     # A window may be sent twice and counts once.
     id: str = msgspec.field(default_factory=lambda: os.urandom(8).hex())
+
+
+class Labels(msgspec.Struct, frozen=True, kw_only=True):
+    """What a `Window` says of labels: those that came for one version from the Unix time ``at`` on."""
+
+    digest: str
+    at: float
+    feedback: FeedbackCounts = FeedbackCounts()

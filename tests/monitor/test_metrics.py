@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lading.monitor.metrics import metrics_of
+from lading.monitor.periods import period_parts
 from lading.registry.open import open_catalog
 from lading.traffic import FeedbackCounts, Window
 from support.live_columns import BEGIN, DIGEST, HOUR_S, reference, window
@@ -36,7 +37,7 @@ def labels(registry, hour: int, right: int, wrong: int, **changes) -> None:
 
 
 def metrics(registry, profile, windows):
-    return metrics_of(registry, "iris", DIGEST, profile, windows, PERIOD)
+    return metrics_of(registry, windows[0], profile, period_parts(windows, *PERIOD), PERIOD, [PERIOD])
 
 
 def test_accuracy_is_of_the_labels_of_this_version_in_the_period(registry):

@@ -7,42 +7,47 @@ from typing import TYPE_CHECKING
 
 from lading.monitor.decay import bernoulli_interval
 from lading.monitor.estimated import estimate_accuracy
+from lading.monitor.periods import PARTS, Part, part_of
 from lading.monitor.status import MetricPoint, MetricStatus
 from lading.profile import Profile
 from lading.profile.columns import CONFIDENCE
-from lading.profile.live import ColumnWindow, merged
+from lading.profile.live import ColumnWindow
+from lading.traffic import Labels
 
 if TYPE_CHECKING:
     from lading.registry import Registry
 
-# As many as the history of a column has, so that both charts show the same hours.
-_PARTS = 48
 _LEVEL = 0.05
-_Labels = tuple[float, int, int]
-"""When labels came, and how many of them say wrong and right."""
 
 
 def metrics_of(
     registry: Registry,
-    name: str,
-    digest: str,
+    version: ColumnWindow,
     profile: Profile,
-    windows: Sequence[ColumnWindow],
+    parts: Sequence[Part],
     period: tuple[float, float],
+    spans: Sequence[tuple[float, float]],
 ) -> tuple[tuple[MetricStatus, ...], tuple[str, ...]]:
-    """Return the metrics of a version between two Unix times, and what is not known of it, in words."""
+    """Return the metrics of the version of a window between two Unix times, and what is not known of it.
+
+    Labels are read that came within one of the `spans` of the period.
+    """
     metrics, unknown = [], []
-    labels = list(_labels(registry, name, digest, windows, period))
+    # Labels are counted by release; a server that follows none, of release 0, reports none to the catalog.
+    releases = sorted({window.release for part in parts for window in part.windows} - {0})
+    read = registry.traffic.labels(version.name, releases, spans)
+    # Both sides of a canary report under its release; only this version's labels count here.
+    labels = [each for each in read if each.digest == version.digest]
     if labels:
         # Rows that passed, not those counted: a label may come for any of them.
-        rows = sum(window.seen for window in windows)
+        rows = sum(window.seen for part in parts for window in part.windows)
         metrics.append(_accuracy(labels, rows, profile.accuracy, period))
     else:
         unknown.append(
             "accuracy: no labels came in this period; "
-            f"`POST /models/{name}/feedback` accepts them for models with a release"
+            f"`POST /models/{version.name}/feedback` accepts them for models with a release"
         )
-    estimate = _estimated(profile, windows, period)
+    estimate = _estimated(profile, parts)
     if estimate is not None:
         metrics.append(estimate)
     # With a calibration but no rows there is nothing to explain: that is said of the columns.
@@ -54,27 +59,10 @@ def metrics_of(
     return tuple(metrics), tuple(unknown)
 
 
-def _labels(
-    registry: Registry,
-    name: str,
-    digest: str,
-    windows: Sequence[ColumnWindow],
-    period: tuple[float, float],
-) -> Iterator[_Labels]:
-    since, until = period
-    # Labels are counted by release; a server that follows none, of release 0, reports none to the catalog.
-    for release in sorted({window.release for window in windows} - {0}):
-        for window in registry.traffic.windows(name, release, since):
-            counts = window.feedback
-            # Both sides of a canary report under its release; only this version's labels count here.
-            if window.digest == digest and window.at < until and counts.right + counts.wrong:
-                yield window.at, counts.wrong, counts.right
-
-
 def _accuracy(
-    labels: Sequence[_Labels], rows: int, reference: float | None, period: tuple[float, float]
+    labels: Sequence[Labels], rows: int, reference: float | None, period: tuple[float, float]
 ) -> MetricStatus:
-    wrong, right = sum(label[1] for label in labels), sum(label[2] for label in labels)
+    wrong, right = _counts(labels)
     # Held at all times together: somebody who looks every minute is not misled by it.
     lower, upper = bernoulli_interval(right, wrong, _LEVEL)
     return MetricStatus(
@@ -90,27 +78,30 @@ def _accuracy(
     )
 
 
-def _accuracy_points(labels: Sequence[_Labels], period: tuple[float, float]) -> Iterator[MetricPoint]:
-    since, length = period[0], (period[1] - period[0]) / _PARTS
-    for part in range(_PARTS):
-        at = since + part * length
-        within = [label for label in labels if at <= label[0] < at + length]
-        wrong, right = sum(label[1] for label in within), sum(label[2] for label in within)
-        if within:
-            lower, upper = bernoulli_interval(right, wrong, _LEVEL)
-            yield MetricPoint(
-                at=at,
-                seconds=length,
-                rows=wrong + right,
-                value=right / (wrong + right),
-                lower=lower,
-                upper=upper,
-            )
+def _counts(labels: Sequence[Labels]) -> tuple[int, int]:
+    """Return how many labels say wrong and right."""
+    return sum(each.feedback.wrong for each in labels), sum(each.feedback.right for each in labels)
 
 
-def _estimated(
-    profile: Profile, windows: Sequence[ColumnWindow], period: tuple[float, float]
-) -> MetricStatus | None:
+def _accuracy_points(labels: Sequence[Labels], period: tuple[float, float]) -> Iterator[MetricPoint]:
+    since, length = period[0], (period[1] - period[0]) / PARTS
+    by_part: dict[int, list[Labels]] = {}
+    for each in labels:
+        by_part.setdefault(part_of(each.at, since, length), []).append(each)
+    for part, within in sorted(by_part.items()):
+        wrong, right = _counts(within)
+        lower, upper = bernoulli_interval(right, wrong, _LEVEL)
+        yield MetricPoint(
+            at=since + part * length,
+            seconds=length,
+            rows=wrong + right,
+            value=right / (wrong + right),
+            lower=lower,
+            upper=upper,
+        )
+
+
+def _estimated(profile: Profile, parts: Sequence[Part]) -> MetricStatus | None:
     """Return the estimated accuracy, or None if it cannot be known."""
     calibration = profile.calibration
     # An estimate needs the confidences of live rows, which are a column of their own.
@@ -118,20 +109,18 @@ def _estimated(
     if calibration is None or CONFIDENCE not in names:
         return None
     at_confidence = names.index(CONFIDENCE)
-    estimate = estimate_accuracy(calibration, merged(windows)[at_confidence])
+    counts = [_cells(part.windows, at_confidence) for part in parts]
+    estimate = estimate_accuracy(calibration, [sum(cells) for cells in zip(*counts, strict=True)])
     if estimate is None:
         return None
     points = []
-    since, length = period[0], (period[1] - period[0]) / _PARTS
-    for part in range(_PARTS):
-        at = since + part * length
-        within = [window for window in windows if at <= window.at < at + length]
-        point = estimate_accuracy(calibration, merged(within)[at_confidence]) if within else None
+    for part, cells in zip(parts, counts, strict=True):
+        point = estimate_accuracy(calibration, cells)
         if point is not None:
             points.append(
                 MetricPoint(
-                    at=at,
-                    seconds=length,
+                    at=part.at,
+                    seconds=part.seconds,
                     rows=point.rows,
                     value=point.accuracy,
                     lower=point.low,
@@ -149,3 +138,8 @@ def _estimated(
         reference=profile.accuracy,
         history=tuple(points),
     )
+
+
+def _cells(windows: Sequence[ColumnWindow], column: int) -> list[int]:
+    """Return the counts of one column, by cell."""
+    return [sum(cells) for cells in zip(*(window.counts[column] for window in windows), strict=True)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lading.monitor.discoveries import ALPHA
 from lading.monitor.distances import jensen_shannon, psi
 from lading.monitor.driver import LEASE
 from lading.monitor.metrics import metrics_of
+from lading.monitor.periods import Part, period_parts
 from lading.monitor.series import SeriesState, is_tested, read_state
 from lading.monitor.slice_tests import key_of, read_tests
 from lading.monitor.status import CheckCount, ColumnPoint, ColumnStatus, ModelStatus
@@ -19,10 +19,16 @@ from lading.profile import MISSING, ColumnProfile, Profile
 from lading.profile.live import ColumnWindow, merged
 
 if TYPE_CHECKING:
+    from lading.alarms import Alarm
     from lading.registry import Registry
 
-# Half-hours of a day: few enough that each has rows, and enough to see when something began.
-_PARTS = 48
+_SPANS = 480
+"""In so many places a period is read of which there is more than can be: ten in each part of a chart."""
+
+_MOST_LABELS = 20_000
+"""So many windows of traffic are looked at for labels where not all windows are read."""
+
+_GOLDEN = 0.6180339887498949
 _LEAST_ROWS = 100
 """Fewer rows are no share to speak of: what differs in words is said of more."""
 
@@ -31,18 +37,11 @@ _NOTHING_COUNTED = (
     "with `--drift off`, or its bundle has no profile (packed by an older lading, or with `--no-profile`)"
 )
 
+NOT_TESTED = "no process tests the columns now: `lading monitor run`, or a server that has this registry"
+
+SLICES_NOT_TESTED = "decay by slice is not tested: "
+
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
-
-
-@dataclass(frozen=True)
-class _Period:
-    since: float
-    until: float
-
-    def parts(self) -> Iterator[tuple[float, float]]:
-        length = (self.until - self.since) / _PARTS
-        for part in range(_PARTS):
-            yield self.since + part * length, length
 
 
 def snapshot(
@@ -52,13 +51,49 @@ def snapshot(
 
     Raises `ModelNotFound`, `VersionNotFound`.
     """
-    registry.versions(name)  # Raises for a name that nobody has pushed.
+    registry.versions.page(name, limit=1)  # Raises for a name that nobody has pushed.
     windows = registry.monitoring.windows(name, since, until)
     # Windows of other versions have other references: they are never added up.
     if version is not None:
         windows = [window for window in windows if window.version == version]
     if not windows:
         return _nothing(registry, name, since, until, version)
+    return _status(registry, windows, (since, until), owner=_owner(registry, name, windows[-1].version))
+
+
+def thinned_snapshot(
+    registry: Registry, name: str, since: float, until: float, *, most_counts: int, owner: str
+) -> ModelStatus:
+    """Return what is known of the version seen last, from windows with about `most_counts` counts at most.
+
+    They are spread evenly over the period, and the status says which share of the windows they are. Of a
+    month of two servers that is one in a hundred: charts look alike, and a page can wait for it.
+    Asks the catalog eight times, always by an index.
+    """
+    count, newest = registry.monitoring.newest_window(name, since, until)
+    if newest is None:
+        return _nothing(registry, name, since, until, None)
+    share = most_counts / max(1, sum(map(len, newest.counts))) / count
+    if share >= 1:
+        windows = registry.monitoring.windows(name, since, until)
+        return _status(registry, windows, (since, until), owner=owner)
+    windows = registry.monitoring.windows_within(name, thinned(since, until, share))
+    # The last says which version is seen; what is read of the period may end before it.
+    if not windows or windows[-1].id != newest.id:
+        windows.append(newest)
+    return _status(registry, windows, (since, until), owner=owner, of_windows=count)
+
+
+def _status(
+    registry: Registry,
+    windows: Sequence[ColumnWindow],
+    period: tuple[float, float],
+    *,
+    owner: str,
+    of_windows: int | None = None,
+) -> ModelStatus:
+    """Return the status by windows that are all of a period, or some of `of_windows`."""
+    since, until = period
     # A model may have been counted by two profiles, before and after a baseline was set.
     # Cells of one are not those of the other, so that only windows of the newest count.
     newest = windows[-1]  # By when it began: the version that answered last.
@@ -66,20 +101,17 @@ def snapshot(
     profile = registry.monitoring.profile(newest.profile)
     assert profile is not None  # Stored before the first window that names it.
     state = _state(registry, newest)
-    # An alarm that ended before the period says nothing about it.
-    alarms = [
-        alarm
-        for alarm in registry.monitoring.alarms(name)
-        if alarm.digest == newest.digest and (alarm.is_open or alarm.ended_at >= since)
-    ]
-    columns = tuple(_columns(profile, ours, state, _Period(since, until)))
-    metrics, unknown = metrics_of(registry, name, newest.digest, profile, ours, (since, until))
+    parts = period_parts(ours, since, until)
+    # Labels are few beside counts: more windows are looked at for them.
+    label_share = _MOST_LABELS / of_windows if of_windows is not None else 1.0
+    spans = thinned(since, until, label_share) if label_share < 1 else [period]
+    metrics, unknown = metrics_of(registry, newest, profile, parts, (since, until), spans)
     return ModelStatus(
-        name=name,
+        name=newest.name,
         version=newest.version,
         digest=newest.digest,
         release=max(window.release for window in ours),
-        owner=_owner(registry, name, newest.version),
+        owner=owner,
         since=since,
         until=until,
         reference=SOURCES[profile.source],
@@ -88,16 +120,34 @@ def snapshot(
         seen=sum(window.seen for window in ours),
         replicas=tuple(sorted({window.replica for window in ours})),
         alpha=ALPHA,
-        columns=columns,
+        columns=tuple(_columns(profile, parts, state)),
         metrics=metrics,
         checks=_checks(ours),
-        alarms=tuple(alarms),
+        alarms=_alarms(registry, newest, since),
         unknown=(
             *_unknown(registry, profile, state),
             *unknown,
-            *_unread_slices(registry, name, newest.digest),
+            *_unread_slices(registry, newest),
         ),
+        share_read=len(windows) / of_windows if of_windows is not None else 1.0,
     )
+
+
+def _alarms(registry: Registry, version: ColumnWindow, since: float) -> tuple[Alarm, ...]:
+    """Return the alarms of the version of a window; one that ended before the period says nothing of it."""
+    return tuple(
+        alarm
+        for alarm in registry.monitoring.alarms(version.name)
+        if alarm.digest == version.digest and (alarm.is_open or alarm.ended_at >= since)
+    )
+
+
+def thinned(since: float, until: float, share: float) -> list[tuple[float, float]]:
+    """Return spans of time that are a share of a period together, spread evenly over it."""
+    length = (until - since) / _SPANS
+    # At another place within each: else they would all see the same minutes of the hour.
+    begins = (since + (at + at * _GOLDEN % 1.0 * (1 - share)) * length for at in range(_SPANS))
+    return [(begin, begin + share * length) for begin in begins]
 
 
 def _checks(windows: Sequence[ColumnWindow]) -> tuple[CheckCount, ...]:
@@ -115,20 +165,22 @@ def _checks(windows: Sequence[ColumnWindow]) -> tuple[CheckCount, ...]:
 def _state(registry: Registry, window: ColumnWindow) -> SeriesState | None:
     # The driver keeps a state for each pair of version and profile, under the same key.
     key = SeriesState(window.name, window.version, window.digest, window.profile).key
-    body = registry.monitoring.states("monitor").get(key)
+    body = registry.monitoring.state("monitor", key)
     return read_state(body) if body is not None else None
 
 
-def _unread_slices(registry: Registry, name: str, digest: str) -> Iterator[str]:
-    """Return why the slices of a version are not tested, if they are not."""
-    body = registry.monitoring.states("monitor").get(key_of(name, digest))
+def _unread_slices(registry: Registry, version: ColumnWindow) -> Iterator[str]:
+    """Return why the slices of the version of a window are not tested, if they are not."""
+    body = registry.monitoring.state("monitor", key_of(version.name, version.digest))
     tests = read_tests(body) if body is not None else None
     if tests is not None and tests.unread:
-        yield f"decay by slice is not tested: {tests.unread}"
+        yield f"{SLICES_NOT_TESTED}{tests.unread}"
 
 
 def _owner(registry: Registry, name: str, version: int) -> str:
-    return next((each.owner for each in registry.versions(name) if each.version == version), "")
+    # Of the version below which there is none in between: a single row by its key.
+    versions = registry.versions.page(name, below=version + 1, limit=1)
+    return versions[0].owner if versions and versions[0].version == version else ""
 
 
 def _nothing(registry: Registry, name: str, since: float, until: float, version: int | None) -> ModelStatus:
@@ -156,7 +208,7 @@ def _unknown(registry: Registry, profile: Profile, state: SeriesState | None) ->
     """Return what cannot be said of columns, and why."""
     if registry.fleet.lease_holder(LEASE) is None:
         # Without a test nothing alarms, which must not be read as nothing being wrong.
-        yield "no process tests the columns now: `lading monitor run`, or a server that has this registry"
+        yield NOT_TESTED
     elif state is None or not state.tests:
         yield "no column has been tested yet: the first test comes two minutes after the first request"
     if profile.source == "samples":
@@ -166,14 +218,13 @@ def _unknown(registry: Registry, profile: Profile, state: SeriesState | None) ->
         )
 
 
-def _columns(
-    profile: Profile, windows: Sequence[ColumnWindow], state: SeriesState | None, period: _Period
-) -> Iterator[ColumnStatus]:
-    totals = merged(windows)
-    parts = list(_by_part(windows, period))
+def _columns(profile: Profile, parts: Sequence[Part], state: SeriesState | None) -> Iterator[ColumnStatus]:
+    merges = [merged(part.windows) for part in parts]
     # A profile lists its inputs first, and outputs after them.
     of_inputs = len(profile.inputs)
-    for at, (column, live) in enumerate(zip(profile.columns(), totals, strict=True)):
+    for at, column in enumerate(profile.columns()):
+        counts = [each[at] for each in merges]
+        live = [sum(cells) for cells in zip(*counts, strict=True)]
         test = state.tests.get(column.name) if state is not None else None
         alarm = state.alarms.get(column.name) if state is not None else None
         rows = sum(live)
@@ -196,31 +247,19 @@ def _columns(
             is_alarming=alarm is not None,
             is_tested=is_tested(column),
             change=describe(column, live) if alarm is not None and rows >= _LEAST_ROWS else "",
-            history=tuple(_history(column, at, parts)),
+            history=tuple(_history(column, parts, counts)),
         )
 
 
-_Part = tuple[float, float, list[list[int]]]
-"""When a part of the period begins, its seconds, and the counts by column."""
-
-
-def _by_part(windows: Sequence[ColumnWindow], period: _Period) -> Iterator[_Part]:
-    """Return the parts of the period that have windows, with their counts."""
-    for at, seconds in period.parts():
-        # A window counts where it began, whole: it is short beside a part of the period.
-        within = [window for window in windows if at <= window.at < at + seconds]
-        if within:
-            yield at, seconds, merged(within)
-
-
-def _history(column: ColumnProfile, number: int, parts: Sequence[_Part]) -> Iterator[ColumnPoint]:
-    for at, seconds, counts in parts:
-        live = counts[number]
+def _history(
+    column: ColumnProfile, parts: Sequence[Part], counts: Sequence[Sequence[int]]
+) -> Iterator[ColumnPoint]:
+    for part, live in zip(parts, counts, strict=True):
         rows = sum(live)
         if rows:
             yield ColumnPoint(
-                at=at,
-                seconds=seconds,
+                at=part.at,
+                seconds=part.seconds,
                 rows=rows,
                 psi=psi(column.counts, live),
                 missing_share=live[MISSING] / rows,

@@ -99,7 +99,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``reference`` says what live rows are compared with: ``reference data``, ``golden samples``, or ``log``;
     empty where the bundle has no profile, and then nothing is known of its columns. ``rows`` of ``seen``
-    were counted. ``unknown`` lists in words what cannot be said, and why.
+    were counted, in the windows that were read: ``share_read`` of those of the period. ``unknown`` lists in
+    words what cannot be said, and why.
     """
 
     name: str
@@ -121,3 +122,4 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...] = ()
     # In words, so that the terminal, the page and JSON say it alike.
     unknown: tuple[str, ...] = ()
+    share_read: float = 1.0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lading.profile import Profile
     from lading.profile.live import ColumnWindow
     from lading.registry.catalog import Catalog
-    from lading.registry.catalog.monitoring import StateKind
+    from lading.registry.catalog.monitoring import AlarmQuery, Span, StateKind
     from lading.registry.records import Removed
 
 # As long as a season of weeks, four times: what a window is compared with may be a month old.
@@ -31,6 +31,14 @@ class Monitoring:
     def windows(self, name: str, since: float = 0.0, until: float | None = None) -> list[ColumnWindow]:
         """Return the windows of a model that began at the Unix time `since` or later, before `until`."""
         return self._rows.column_windows(name, since, until)
+
+    def newest_window(self, name: str, since: float, until: float) -> tuple[int, ColumnWindow | None]:
+        """Return how many windows of a model began in a period, and that which began last."""
+        return self._rows.newest_window(name, since, until)
+
+    def windows_within(self, name: str, spans: Sequence[Span]) -> list[ColumnWindow]:
+        """Return the windows of a model that began within one of the spans of time, oldest first."""
+        return self._rows.windows_within(name, spans)
 
     def windows_after(self, mark: int, limit: int = 1000) -> tuple[int, list[ColumnWindow]]:
         """Return the mark to pass next time, and windows of all models that came after `mark`; begin at 0."""
@@ -72,6 +80,10 @@ class Monitoring:
         """Return the JSON of the tests, or of the alerts, that are under way, by key."""
         return self._rows.states(kind)
 
+    def state(self, kind: StateKind, key: str) -> str | None:
+        """Return the JSON of one test or alert that is under way, or None if it is not."""
+        return self._rows.state(kind, key)
+
     def save(
         self,
         kind: StateKind,
@@ -88,6 +100,10 @@ class Monitoring:
     ) -> list[Alarm]:
         """Return alarms of one model or of all, those that were raised last first."""
         return self._rows.alarms(name, open_only=open_only, limit=limit)
+
+    def alarm_page(self, asked: AlarmQuery, limit: int) -> list[Alarm]:
+        """Return at most `limit` of the alarms that are asked for, those that were raised last first."""
+        return self._rows.alarm_page(asked, limit)
 
     def prune(self, *, dry_run: bool) -> list[Removed]:
         """Remove old windows, and alarms that ended long ago."""

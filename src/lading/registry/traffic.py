@@ -9,8 +9,9 @@ from lading.settings import store_settings
 
 if TYPE_CHECKING:
     from lading.registry.catalog import Catalog
+    from lading.registry.catalog.monitoring import Span
     from lading.registry.records import Removed
-    from lading.traffic import Feedback, Window
+    from lading.traffic import Feedback, Labels, Window
 
 # How long windows of ended releases are kept.
 _KEPT_DAYS = 30.0
@@ -29,6 +30,10 @@ class Traffic:
     def windows(self, name: str, release: int, since: float | None = None) -> list[Window]:
         """Return the windows of a release that began at the Unix time `since` or later, oldest first."""
         return self._rows.windows(name, release, since)
+
+    def labels(self, name: str, releases: Sequence[int], spans: Sequence[Span]) -> list[Labels]:
+        """Return the labels that came within one of the spans of time for these releases, oldest first."""
+        return self._rows.labels(name, releases, spans)
 
     def add_feedback(self, feedback: Sequence[Feedback]) -> int:
         """Pass on the truth about answers that other processes gave; return how many of them had room."""

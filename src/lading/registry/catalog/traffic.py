@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from lading.registry.catalog.monitoring import Span
     from lading.registry.records import Removed
-    from lading.traffic import Feedback, Window
+    from lading.traffic import Feedback, Labels, Window
 
 
 class TrafficCatalog(Protocol):
@@ -18,6 +19,9 @@ class TrafficCatalog(Protocol):
 
     def windows(self, name: str, release: int, since: float | None) -> list[Window]:
         """Return the windows of a release that began at the Unix time `since` or later, oldest first."""
+
+    def labels(self, name: str, releases: Sequence[int], spans: Sequence[Span]) -> list[Labels]:
+        """Return the labels in windows of these releases that began within one of the spans, oldest first."""
 
     def add_feedback(self, feedback: Sequence[Feedback], *, kept_s: float) -> int:
         """Pass on as much feedback as has room, and return how many; drop what is older than that."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from lading.alarms import Alarm, Baseline
 from lading.profile.live import ColumnWindow
-from lading.registry.catalog.monitoring import StateKind
+from lading.registry.catalog.monitoring import AlarmQuery, Span, StateKind
 from lading.registry.catalog.sql.database import Database
-from lading.registry.catalog.sql.statements import json_text, prune_rows, unix_now, upsert
+from lading.registry.catalog.sql.statements import json_text, prune_rows, unix_now, upsert, within
 from lading.registry.catalog.sql.tables import (
     alarms as alarms_table,
 )
@@ -60,6 +60,29 @@ class SqlMonitoring:
         with self._database.transaction("read") as connection:
             # Windows of several replicas may begin at the same moment: their numbers keep the order the same.
             bodies = connection.execute(query.order_by(columns.at, columns.number)).scalars()
+            return [msgspec.json.decode(body, type=ColumnWindow) for body in bodies]
+
+    def newest_window(self, name: str, since: float, until: float) -> tuple[int, ColumnWindow | None]:
+        """Return how many windows began in a period, and that which began last."""
+        columns = column_windows.c
+        rules = (columns.name == name, columns.at >= since, columns.at < until)
+        newest = (
+            select(columns.body).where(*rules).order_by(columns.at.desc(), columns.number.desc()).limit(1)
+        )
+        count = select(func.count()).where(*rules).scalar_subquery()
+        with self._database.transaction("read") as connection:
+            row = connection.execute(select(count, newest.scalar_subquery())).one()
+        return row[0], msgspec.json.decode(row[1], type=ColumnWindow) if row[1] is not None else None
+
+    def windows_within(self, name: str, spans: Sequence[Span]) -> list[ColumnWindow]:
+        """Return the windows of a model that began within one of the spans, oldest first."""
+        if not spans:
+            return []
+        columns = column_windows.c
+        query = select(columns.body).where(within(columns.at, spans, columns.name == name))
+        query = query.order_by(columns.at, columns.number)
+        with self._database.transaction("read") as connection:
+            bodies = connection.execute(query).scalars()
             return [msgspec.json.decode(body, type=ColumnWindow) for body in bodies]
 
     def windows_after(self, mark: int, limit: int) -> tuple[int, list[ColumnWindow]]:
@@ -115,6 +138,13 @@ class SqlMonitoring:
             query = select(columns.key, columns.body).where(columns.kind == kind)
             return {row.key: row.body for row in connection.execute(query)}
 
+    def state(self, kind: StateKind, key: str) -> str | None:
+        """Return the JSON of one state, or None if nothing is under way there."""
+        columns = monitor_states.c
+        with self._database.transaction("read") as connection:
+            query = select(columns.body).where(columns.kind == kind, columns.key == key)
+            return connection.execute(query).scalar()
+
     def save(
         self, kind: StateKind, changed: Mapping[str, str], removed: Sequence[str], alarms: Sequence[Alarm]
     ) -> None:
@@ -144,6 +174,23 @@ class SqlMonitoring:
             query = query.where(columns.ended_at == 0)
         with self._database.transaction("read") as connection:
             query = query.order_by(columns.raised_at.desc(), columns.id).limit(limit)
+            return [msgspec.json.decode(body, type=Alarm) for body in connection.execute(query).scalars()]
+
+    def alarm_page(self, asked: AlarmQuery, limit: int) -> list[Alarm]:
+        """Return at most `limit` alarms that were raised before a place, last raised first."""
+        columns = alarms_table.c
+        query = select(columns.body)
+        if asked.name is not None:
+            query = query.where(columns.name == asked.name)
+        if asked.is_open is not None:
+            query = query.where(columns.ended_at == 0 if asked.is_open else columns.ended_at > 0)
+        if asked.kind is not None:
+            # No text of an alarm looks like this: within a text, JSON has a backslash before each quote.
+            query = query.where(columns.body.contains(f'"kind":"{asked.kind}"', autoescape=True))
+        if asked.before is not None:
+            query = query.where(tuple_(columns.raised_at, columns.id) < tuple_(*asked.before))
+        with self._database.transaction("read") as connection:
+            query = query.order_by(columns.raised_at.desc(), columns.id.desc()).limit(limit)
             return [msgspec.json.decode(body, type=Alarm) for body in connection.execute(query).scalars()]
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, or_, select
 
 
 def upsert(connection: Connection, table: Table) -> Any:
@@ -32,6 +33,14 @@ def unix_now(connection: Connection) -> ColumnElement[float]:
 def json_text(value: object) -> str:
     """Return a value as JSON for a column."""
     return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def within(
+    at: ColumnElement[float], spans: Sequence[tuple[float, float]], *rules: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Return that a row meets all rules, and that its time is within one of the spans."""
+    # The rules in each: SQLite then looks up every span in the index. A join it turns round, and reads all.
+    return or_(*(and_(*rules, at >= since, at < until) for since, until in spans))
 
 
 def prune_rows(connection: Connection, table: Table, *rules: ColumnElement[bool], dry_run: bool) -> int:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 # The schema that this lading writes; a catalog of a higher number is refused.
-SCHEMA = 3
+SCHEMA = 4
 
 metadata = MetaData(
     naming_convention={
@@ -237,4 +237,5 @@ alarms = Table(
     Column("ended_at", Float(53), nullable=False),  # Unix time; 0 while it lasts
     Column("body", Text, nullable=False),  # JSON
     Index("ix_alarms_name_raised_at", "name", "raised_at"),
+    Index("ix_alarms_raised_at_id", "raised_at", "id"),
 )

@@ -12,14 +12,15 @@ from itertools import accumulate
 import msgspec
 from sqlalchemy import Connection, delete, exists, func, insert, select
 
+from lading.registry.catalog.monitoring import Span
 from lading.registry.catalog.sql.database import Database
-from lading.registry.catalog.sql.statements import json_text, prune_rows, unix_now, upsert
+from lading.registry.catalog.sql.statements import json_text, prune_rows, unix_now, upsert, within
 from lading.registry.catalog.sql.tables import feedback as feedback_table
 from lading.registry.catalog.sql.tables import releases
 from lading.registry.catalog.sql.tables import windows as windows_table
 from lading.registry.records import Removed
 from lading.release import OPEN_STATES
-from lading.traffic import FEEDBACK_MOST_BYTES, Feedback, Window
+from lading.traffic import FEEDBACK_MOST_BYTES, Feedback, Labels, Window
 
 # The advisory lock of transactions that add feedback: ``feedback`` as a number.
 _LOCK = 0x666565646261636B
@@ -57,6 +58,20 @@ class SqlTraffic:
         with self._database.transaction("read") as connection:
             bodies = connection.execute(query.order_by(columns.at, columns.id)).scalars()
             return [msgspec.json.decode(body, type=Window) for body in bodies]
+
+    def labels(self, name: str, releases: Sequence[int], spans: Sequence[Span]) -> list[Labels]:
+        """Return the labels in windows of these releases that began within one of the spans, oldest first."""
+        if not (releases and spans):
+            return []
+        columns = windows_table.c
+        rules = (columns.name == name, columns.release.in_(releases))
+        query = select(columns.body).where(within(columns.at, spans, *rules))
+        query = query.order_by(columns.at, columns.id)
+        with self._database.transaction("read") as connection:
+            # Most of a window is latency and outputs, which nobody asked for: they are skipped, not read.
+            bodies = connection.execute(query).scalars()
+            everything = (msgspec.json.decode(body, type=Labels) for body in bodies)
+            return [labels for labels in everything if labels.feedback.right + labels.feedback.wrong]
 
     def add_feedback(self, feedback: Sequence[Feedback], *, kept_s: float) -> int:
         """Pass on as much feedback as has room, and return how many; drop what is older than that."""
