@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 
 from lading.alarms import Alarm
 from lading.errors import ModelNotFound
 from lading.monitor.driver import LEASE, MonitorDriver
-from lading.monitor.snapshot import snapshot
+from lading.monitor.snapshot import snapshot, thinned, thinned_snapshot
 from lading.registry.open import open_catalog
 from lading.registry.records import NewVersion
 from support.live_columns import BEGIN, DIGEST, HOUR_S, reference, report, window
@@ -131,3 +133,34 @@ def test_who_does_not_test_and_a_weak_reference_are_said(registry):
     registry.fleet.lease(LEASE, "a", 60.0)
     unknown = snapshot(registry, "iris", BEGIN, UNTIL).unknown
     assert any(sentence.startswith("no column has been tested yet") for sentence in unknown)
+
+
+def test_of_a_long_period_windows_are_read_evenly_and_the_newest_is_among_them(registry):
+    profile = reference()
+    hourly = [window(profile, BEGIN + HOUR_S * hour / 40, hour, rows=10) for hour in range(24 * 40 - 1)]
+    last = window(profile, UNTIL - 1, 0, rows=10, version=2, digest=OTHER)
+    report(registry, profile, [*hourly, last])
+    counts = sum(map(len, last.counts))
+    whole = thinned_snapshot(registry, "iris", BEGIN, UNTIL, most_counts=960 * counts, owner="ml")
+    assert (whole.share_read, whole.version, whole.rows, whole.owner) == (1.0, 2, 10, "ml")
+    registry.monitoring.add_windows([window(profile, UNTIL - 0.5, 1, rows=10)])
+    part = thinned_snapshot(registry, "iris", BEGIN, UNTIL, most_counts=96 * counts, owner="ml")
+    assert 0.08 < part.share_read < 0.12
+    assert part.rows == pytest.approx(part.share_read * 961 * 10, abs=20)
+    age = next(column for column in part.columns if column.name == "age")
+    assert len(age.history) >= 44, "nearly every part of the period has windows"
+    assert sum(point.rows for point in age.history) == part.rows
+
+
+def test_of_a_period_without_windows_a_thinned_status_says_that_nothing_was_counted(registry):
+    status = thinned_snapshot(registry, "iris", BEGIN, UNTIL, most_counts=1, owner="")
+    assert (status.digest, status.columns, len(status.unknown)) == ("", (), 1)
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.01, 0.37, 0.999])
+def test_the_spans_of_a_share_are_within_the_period_and_apart_from_each_other(share):
+    spans = thinned(BEGIN, UNTIL, share)
+    assert spans[0][0] >= BEGIN
+    assert spans[-1][1] <= UNTIL + 1e-6
+    assert all(end <= begin + 1e-6 for (_, end), (begin, _) in itertools.pairwise(spans))
+    assert sum(end - begin for begin, end in spans) == pytest.approx(share * (UNTIL - BEGIN), rel=1e-3)

@@ -8,6 +8,7 @@ from lading.alarms import Alarm, Baseline
 from lading.profile import Profile
 from lading.profile.encoding import digest, encode
 from lading.profile.live import ColumnWindow
+from lading.registry.catalog.monitoring import AlarmQuery
 from support.registries import registry_over
 
 
@@ -107,3 +108,60 @@ def test_only_what_is_old_and_over_is_pruned(open_catalog):
     monitoring.prune(dry_run=False)
     assert monitoring.windows("iris") == [window(2, at=now)]
     assert [each.id for each in monitoring.alarms()] == ["still open"]
+
+
+def test_the_newest_window_of_a_period_comes_with_how_many_there_are(open_catalog):
+    monitoring = registry_over(open_catalog()).monitoring
+    assert monitoring.newest_window("iris", 0, 2e9) == (0, None)
+    monitoring.add_windows([window(1, at=10.0), window(2, at=20.0), window(3, at=20.0), window(4, "wine")])
+    assert monitoring.newest_window("iris", 0, 2e9) == (3, window(3, at=20.0))
+    assert monitoring.newest_window("iris", 10.0, 20.0) == (1, window(1, at=10.0))
+
+
+def test_windows_are_read_of_several_spans_at_once_without_their_ends(open_catalog):
+    monitoring = registry_over(open_catalog()).monitoring
+    monitoring.add_windows([window(number, at=10.0 * number) for number in range(1, 8)])
+    monitoring.add_windows([window(9, "wine", at=10.0)])
+    spans = [(50.0, 60.0), (10.0, 30.0)]
+    assert [each.id for each in monitoring.windows_within("iris", spans)] == ["w1", "w2", "w5"]
+    many = [(float(at), at + 0.5) for at in range(480)]
+    assert len(monitoring.windows_within("iris", many)) == 7
+    assert monitoring.windows_within("iris", []) == []
+
+
+def test_one_state_is_read_by_its_key(open_catalog):
+    monitoring = registry_over(open_catalog()).monitoring
+    monitoring.save("monitor", {"iris": "1", "wine": "2"})
+    assert monitoring.state("monitor", "wine") == "2"
+    assert monitoring.state("monitor", "tea") is None
+    assert monitoring.state("alerts", "wine") is None
+
+
+def test_pages_of_alarms_have_each_once_though_many_were_raised_at_the_same_moment(open_catalog):
+    monitoring = registry_over(open_catalog()).monitoring
+    everything = [alarm(f"a{number:02}", 10.0 + number // 4) for number in range(25)]
+    monitoring.save("monitor", {}, alarms=everything)
+    seen, before = [], None
+    while page := monitoring.alarm_page(AlarmQuery(before=before), 7):
+        seen += page
+        before = (page[-1].raised_at, page[-1].id)
+    assert seen == sorted(everything, key=lambda each: (each.raised_at, each.id), reverse=True)
+
+
+def test_alarms_are_asked_for_by_model_kind_and_whether_they_are_open(open_catalog):
+    monitoring = registry_over(open_catalog()).monitoring
+    ended = msgspec.structs.replace(alarm("a", 10.0), ended_at=30.0)
+    # What a text says of a kind is no kind.
+    text = '"kind":"decay" and \\"kind\\":\\"decay\\"'
+    quoting = msgspec.structs.replace(alarm("b", 20.0), text=text)
+    decay = msgspec.structs.replace(alarm("c", 30.0, "wine"), kind="decay")
+    monitoring.save("monitor", {}, alarms=[ended, quoting, decay])
+
+    def ids(**asked) -> str:
+        return "".join(each.id for each in monitoring.alarm_page(AlarmQuery(**asked), 10))
+
+    assert ids() == "cba"
+    assert (ids(name="iris"), ids(name="tea")) == ("ba", "")
+    assert (ids(kind="drift"), ids(kind="decay"), ids(kind="slice")) == ("ba", "c", "")
+    assert (ids(is_open=True), ids(is_open=False)) == ("cb", "a")
+    assert ids(name="iris", kind="drift", is_open=True, before=(25.0, "")) == "b"

@@ -8,7 +8,7 @@ import pytest
 
 from lading.registry import Registry
 from lading.registry.records import Removed
-from lading.traffic import Feedback
+from lading.traffic import Feedback, FeedbackCounts, Window
 from support.registries import registry_over
 from support.release_processes import window
 
@@ -41,3 +41,36 @@ def test_feedback_is_read_once_from_a_mark_on_by_every_reader(registry, open_cat
     assert registry.traffic.feedback(mark) == (mark, [])
     elsewhere.traffic.add_feedback(feedback[2:])
     assert registry.traffic.feedback(mark)[1] == feedback[2:]
+
+
+def test_labels_are_read_of_several_releases_and_spans_and_only_where_some_came(registry):
+    def counted(identity: str, release: int, at: float, right: int = 0, name: str = "iris") -> Window:
+        return Window(
+            name=name,
+            release=release,
+            version=1,
+            digest="sha256:1",
+            replica="r",
+            at=at,
+            seconds=30.0,
+            requests=9,
+            feedback=FeedbackCounts(right=right),
+            id=identity,
+        )
+
+    registry.traffic.add_windows(
+        [
+            counted("later", 2, 40.0, 3),
+            counted("first", 1, 10.0, 1),
+            counted("no label", 1, 11.0),
+            counted("between", 1, 20.0, 5),
+            counted("another release", 3, 10.0, 7),
+            counted("another model", 1, 10.0, 9, "wine"),
+        ]
+    )
+    labels = registry.traffic.labels("iris", [1, 2], [(30.0, 41.0), (10.0, 20.0)])
+    assert [(each.at, each.feedback.right, each.digest) for each in labels] == [
+        (10.0, 1, "sha256:1"),
+        (40.0, 3, "sha256:1"),
+    ]
+    assert registry.traffic.labels("iris", [], [(0.0, 50.0)]) == []

@@ -21,14 +21,18 @@ from lading.errors import InvalidName, LadingError, NotFound, RegistryUnavailabl
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.knowledge import Knowledge
-from lading.hub.reading import Reader
+from lading.hub.reading import Answer, Reader
+from lading.hub.spreadsheet import csv_text
 from lading.hub.views import history, inventory
+from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
 from lading.hub.views.home import home
 from lading.hub.views.models import COLUMNS, model_page, models
+from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
 from lading.hub.views.release import release_page
-from lading.hub.views.tables import TableState
+from lading.hub.views.tables import TableState, one_of
 from lading.hub.views.versions import version_page
 from lading.hub.words import LANGUAGES, language_of
+from lading.monitor.status import ModelStatus
 from lading.ref import check_name
 from lading.registry import Registry
 
@@ -135,6 +139,46 @@ class Hub:
         response.headers["content-disposition"] = f'attachment; filename="history-{name}.{form}"'
         return response
 
+    def monitoring(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page about the live traffic of a model."""
+        state = MonitoringState.of_query(request.query_params)
+        answer = self._status(request, knowledge, state)
+        return monitoring_page(answer.value, state), answer.failure
+
+    def alarms(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of alarms and alerts."""
+        state = AlarmsState.of(request.query_params)
+        answer = self._reader.alarms(state.asked())
+        alarms, alerts = answer.value
+        return alarms_page(state, alarms, read_alerts(alerts), len(knowledge.alarms)), answer.failure
+
+    def monitoring_table(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
+        """Make a table behind the charts of a model, as CSV."""
+        name = request.query_params.get("table", "columns")
+        status = self._status(request, knowledge, MonitoringState.of_query(request.query_params))
+        known = tables(status.value)
+        one_of("`table`", name, tuple(known))
+        file = f"{status.value.name}-{name}.csv"
+        headers = {"content-disposition": f'attachment; filename="{file}"'}
+        return Response(csv_text(*known[name]), media_type="text/csv", headers=headers), status.failure
+
+    def _status(self, request: Request, knowledge: Knowledge, state: MonitoringState) -> Answer[ModelStatus]:
+        name = check_name(request.path_params["name"])
+        newest = knowledge.newest.get(name)
+        return self._reader.monitoring(name, PERIODS[state.since], newest.owner if newest is not None else "")
+
+    def file(self, view: View) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a program with the file that a view makes; an error is JSON."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                response: Response = (await self._made(request, view)).data
+            except LadingError as error:
+                return _json_error(error)
+            return response
+
+        return answer
+
     def page(self, template: str, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a browser: the view in a template."""
 
@@ -143,7 +187,10 @@ class Hub:
                 made = await self._made(request, view)
             except LadingError as error:
                 return self._refusal(request, error)
-            return self._drawn(request, template, 200, view=made.data, failure=made.stale)
+            # Dozens of charts take a tenth of a second, in which others would wait.
+            return await run_in_threadpool(
+                self._drawn, request, template, 200, view=made.data, failure=made.stale
+            )
 
         return answer
 
@@ -224,6 +271,8 @@ def make_app(registry: Registry, follower: Follower) -> Starlette:
         "/inventory/{id:path}": ("replica.html", hub.replica),
         "/history": ("history.html", hub.history),
         "/history/{name}": ("history.html", hub.model_history),
+        "/models/{name}/monitoring": ("monitoring.html", hub.monitoring),
+        "/alarms": ("alarms.html", hub.alarms),
     }
     app = Starlette(
         routes=[
@@ -237,6 +286,7 @@ def make_app(registry: Registry, follower: Follower) -> Starlette:
                 Route("/api" + ("/home" if path == "/" else path), hub.data(view))
                 for path, (_, view) in pages.items()
             ),
+            Route("/api/models/{name}/monitoring.csv", hub.file(hub.monitoring_table)),
             Route("/language/{language}", hub.language),
             Route("/health", hub.health),
             Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lading.clock import iso_time, unix_time
+from lading.hub import charts
 from lading.hub.views.inventory import MODELS_SHOWN
 from lading.hub.words import LANGUAGES, translator, visible
 from lading.registry.catalog.releases import SEARCHED_EVENTS
@@ -84,6 +85,7 @@ class Drawing:
         )
         self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
         self._environment.globals.update(size=_size, short=_short, share=_share, quoted=quoted)
+        self._environment.globals.update(charts=charts)
 
     def draw(self, template: str, language: str, **values: Any) -> str:
         """Return a page in a language."""

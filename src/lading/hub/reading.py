@@ -10,13 +10,18 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from lading.alarms import Alarm
 from lading.bundle import Manifest
 from lading.errors import BlobNotFound, BundleError, HistoryBroken, NotFound, RegistryUnavailable
 from lading.evidence import Evidence
+from lading.hub.views.alarms import ALARMS_A_PAGE
 from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
+from lading.monitor.snapshot import thinned_snapshot
+from lading.monitor.status import ModelStatus
 from lading.ref import Ref
 from lading.registry import Registry
+from lading.registry.catalog.monitoring import AlarmQuery
 from lading.registry.records import EventPage, ModelVersion
 from lading.release import Event, Release
 from lading.release.history_check import check_history, how_forgeable
@@ -28,6 +33,15 @@ Value = TypeVar("Value")
 
 _KEPT = 512
 """How many answers of the catalog, and manifests, are kept: those that were looked at last."""
+
+_MOST_COUNTS = 800_000
+"""Of so many counts windows are read for a page: a day of a server with sixteen columns, in 0.1 s."""
+
+_FRESH_S = 15.0
+"""So long a status is as good as new: windows come every half minute."""
+
+_STATUSES_KEPT = 32
+"""How many statuses are kept: one of a thousand columns takes some megabytes."""
 
 
 _MOST_TRIES = 3
@@ -51,7 +65,10 @@ class Reader:
         self._kept: OrderedDict[Any, Answer[Any]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
         self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._reading_status = threading.Lock()
         self._windows = WindowReader(registry)
+        # Apart from the other answers: one of these is as large as a thousand of those.
+        self._statuses: OrderedDict[Any, Answer[ModelStatus]] = OrderedDict()
 
     def model(self, name: str, below: int | None) -> Answer[tuple[list[ModelVersion], list[Event]]]:
         """Return versions, highest first and one more than a page has, and the last events of a model.
@@ -146,6 +163,40 @@ class Reader:
         self._registry.releases(name)
         return self._registry.releases.events(name)
 
+    def monitoring(self, name: str, period_s: float, owner: str) -> Answer[ModelStatus]:
+        """Return what is known of a model's live traffic over a period up to now.
+
+        It is kept for some seconds: many may look at once, and the next page of columns is of the same.
+        Raises `ModelNotFound`.
+        """
+        key = ("monitoring", name, period_s)
+
+        def read() -> ModelStatus:
+            # The follower knows no version of it: it may be no model.
+            if not owner:
+                self._registry.versions.page(name, limit=1)
+            until = self._clock()
+            return thinned_snapshot(
+                self._registry, name, until - period_s, until, most_counts=_MOST_COUNTS, owner=owner
+            )
+
+        # One at a time: of many who look at once, one reads, and the others get what it read.
+        with self._reading_status:
+            with self._lock:
+                known: Answer[ModelStatus] | None = self._statuses.get(key)
+            if known is not None and self._clock() - known.read_at < _FRESH_S:
+                return known
+            return self._read(key, read, self._statuses, _STATUSES_KEPT)
+
+    def alarms(self, asked: AlarmQuery) -> Answer[tuple[list[Alarm], dict[str, str]]]:
+        """Return alarms, last raised first and one more than a page has, and the states of alerts."""
+
+        def read() -> tuple[list[Alarm], dict[str, str]]:
+            monitoring = self._registry.monitoring
+            return monitoring.alarm_page(asked, ALARMS_A_PAGE + 1), monitoring.states("alerts")
+
+        return self._read(("alarms", asked), read)
+
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""
         # It never changes, because its digest is its name.
@@ -161,24 +212,31 @@ class Reader:
             self._keep(self._manifests, version.digest, manifest)
         return manifest, ""
 
-    def _read(self, key: Any, read: Callable[[], Value]) -> Answer[Value]:
+    def _read(
+        self,
+        key: Any,
+        read: Callable[[], Value],
+        kept: OrderedDict[Any, Answer[Any]] | None = None,
+        most: int = _KEPT,
+    ) -> Answer[Value]:
+        kept = self._kept if kept is None else kept
         read_at = self._clock()
         try:
             answer = Answer(read(), read_at)
         except RegistryUnavailable as error:
             # An old answer that says how old it is helps more than none.
             with self._lock:
-                known: Answer[Value] | None = self._kept.get(key)
+                known: Answer[Value] | None = kept.get(key)
             if known is None:
                 raise
             return msgspec.structs.replace(known, failure=str(error.message))
         with self._lock:
-            self._keep(self._kept, key, answer)
+            self._keep(kept, key, answer, most)
         return answer
 
     @staticmethod
-    def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any, most: int = _KEPT) -> None:
         kept[key] = value
         kept.move_to_end(key)
-        while len(kept) > _KEPT:
+        while len(kept) > most:
             kept.popitem(last=False)

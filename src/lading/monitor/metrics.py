@@ -88,6 +88,7 @@ def _accuracy_points(labels: Sequence[Labels], period: tuple[float, float]) -> I
     by_part: dict[int, list[Labels]] = {}
     for each in labels:
         by_part.setdefault(part_of(each.at, since, length), []).append(each)
+    # Parts without a label have no point: a chart shows a gap, and draws no line across it.
     for part, within in sorted(by_part.items()):
         wrong, right = _counts(within)
         lower, upper = bernoulli_interval(right, wrong, _LEVEL)

@@ -1,4 +1,4 @@
-"""The parts of a period: windows by when they began, for what is said over time. Reads nothing."""
+"""The parts of a period, by which charts over time are made: windows by when they began. Reads nothing."""
 
 from __future__ import annotations
 

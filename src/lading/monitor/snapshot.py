@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from lading.alarms import Alarm
     from lading.registry import Registry
 
-_SPANS = 480
-"""In so many places a period is read of which there is more than can be: ten in each part of a chart."""
+_SLOTS = 144
+"""In so many places a period is read of which there is more than can be: three in each part of a chart."""
 
-_MOST_LABELS = 20_000
+_MOST_LABELS = 10_000
 """So many windows of traffic are looked at for labels where not all windows are read."""
 
 _GOLDEN = 0.6180339887498949
@@ -74,6 +74,7 @@ def thinned_snapshot(
     if newest is None:
         return _nothing(registry, name, since, until, None)
     share = most_counts / max(1, sum(map(len, newest.counts))) / count
+    # As a rule there are few enough, and then a page says exactly what `lading monitor status` does.
     if share >= 1:
         windows = registry.monitoring.windows(name, since, until)
         return _status(registry, windows, (since, until), owner=owner)
@@ -143,11 +144,19 @@ def _alarms(registry: Registry, version: ColumnWindow, since: float) -> tuple[Al
 
 
 def thinned(since: float, until: float, share: float) -> list[tuple[float, float]]:
-    """Return spans of time that are a share of a period together, spread evenly over it."""
-    length = (until - since) / _SPANS
-    # At another place within each: else they would all see the same minutes of the hour.
-    begins = (since + (at + at * _GOLDEN % 1.0 * (1 - share)) * length for at in range(_SPANS))
-    return [(begin, begin + share * length) for begin in begins]
+    """Return spans of time that are a share of a period together, spread evenly over it, in their order."""
+    length = (until - since) / _SLOTS
+    spans = []
+    for slot in range(_SLOTS):
+        at = since + slot * length
+        # At another place within each slot: else all of them would see the same minutes of the hour.
+        begin = slot * _GOLDEN % 1.0
+        end = begin + share
+        # What goes beyond the end of the slot begins again at its start, so that no place is left out.
+        if end > 1:
+            spans.append((at, at + (end - 1) * length))
+        spans.append((at + begin * length, at + min(end, 1.0) * length))
+    return spans
 
 
 def _checks(windows: Sequence[ColumnWindow]) -> tuple[CheckCount, ...]:

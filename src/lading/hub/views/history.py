@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -11,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from lading.errors import UsageError
+from lading.hub.spreadsheet import csv_text
 from lading.hub.views.tables import one_of
 from lading.monitor.report.markup import shortened
 from lading.ref import check_name
@@ -26,8 +25,6 @@ CSV_COLUMNS = (
 _LONGEST_TEXT = 200
 _MOST_LINES = 120
 _LONGEST_LINE = 300
-# With one of these in front a cell is a formula to a spreadsheet, which can send away what others have.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class HistoryState(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +99,7 @@ def history_page(name: str, state: HistoryState, page: EventPage, check: ChainCh
 
 def events_csv(events: Sequence[Event]) -> str:
     """Return events as CSV, in their order. No cell is a formula: an apostrophe keeps it text."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(CSV_COLUMNS)
+    rows = []
     for event in events:
         # Numbers and digests never begin as a formula does; whatever a person wrote may.
         fields = {
@@ -113,12 +108,8 @@ def events_csv(events: Sequence[Event]) -> str:
             "from": event.from_,
             "evidence": msgspec.json.encode(event.evidence, order="sorted").decode(),
         }
-        writer.writerow([_cell(str(fields[column])) for column in CSV_COLUMNS])
-    return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+        rows.append([str(fields[column]) for column in CSV_COLUMNS])
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def _below(query: Mapping[str, str]) -> int | None:

@@ -86,6 +86,7 @@ def page_of(
     keys: Mapping[str, Callable[[Row], Any]],
     default: str,
     rules: Mapping[str, Callable[[Row], str]] | None = None,
+    rows_a_page: int = PAGE_ROWS,
 ) -> Page[Row]:
     """Return a page of `rows`: of those one of whose `texts` has what is looked for, sorted by `keys`.
 
@@ -100,13 +101,13 @@ def page_of(
         chosen = [row for row in chosen if (rules or {})[name](row) == value]
     sort = state.sort or default
     chosen.sort(key=keys[sort.removeprefix("-")], reverse=sort.startswith("-"))
-    start = (state.page - 1) * PAGE_ROWS
+    start = (state.page - 1) * rows_a_page
     return Page(
-        rows=chosen[start : start + PAGE_ROWS],
+        rows=chosen[start : start + rows_a_page],
         state=state,
         total=len(chosen),
         of=len(rows),
-        pages=max(1, math.ceil(len(chosen) / PAGE_ROWS)),
+        pages=max(1, math.ceil(len(chosen) / rows_a_page)),
     )
 
 

@@ -69,6 +69,7 @@ class SqlMonitoring:
         newest = (
             select(columns.body).where(*rules).order_by(columns.at.desc(), columns.number.desc()).limit(1)
         )
+        # Both in one statement: a window that is added between two could be missing from one of them.
         count = select(func.count()).where(*rules).scalar_subquery()
         with self._database.transaction("read") as connection:
             row = connection.execute(select(count, newest.scalar_subquery())).one()
@@ -179,6 +180,7 @@ class SqlMonitoring:
     def alarm_page(self, asked: AlarmQuery, limit: int) -> list[Alarm]:
         """Return at most `limit` alarms that were raised before a place, last raised first."""
         columns = alarms_table.c
+        # By the index of a model, or else that of all: filters look at the alarms in their order.
         query = select(columns.body)
         if asked.name is not None:
             query = query.where(columns.name == asked.name)
@@ -188,6 +190,7 @@ class SqlMonitoring:
             # No text of an alarm looks like this: within a text, JSON has a backslash before each quote.
             query = query.where(columns.body.contains(f'"kind":"{asked.kind}"', autoescape=True))
         if asked.before is not None:
+            # Behind a place and not after so many: what is raised meanwhile moves nothing.
             query = query.where(tuple_(columns.raised_at, columns.id) < tuple_(*asked.before))
         with self._database.transaction("read") as connection:
             query = query.order_by(columns.raised_at.desc(), columns.id.desc()).limit(limit)
