@@ -130,7 +130,7 @@ def test_alerts_are_with_their_states_firing_ones_first(registry):
     alerts = Browser(registry).get("/api/alarms").json()["data"]["alerts"]
     assert [each["status"] for each in alerts] == ["firing", "pending", "resolved"]
     words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", Browser(registry).get("/alarms").text))
-    assert re.search(r"firing drift · age age has drifted: 0\.4 against 0\.1 iris drifts warn ops", words)
+    assert re.search(r"firing iris drift · age age has drifted: 0\.4 against 0\.1 drifts warn ops", words)
     assert "not delivered yet" in words
     assert len(Browser(registry).get("/api/alarms?model=wine").json()["data"]["alerts"]) == 1
 
