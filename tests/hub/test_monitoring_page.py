@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event
 
+from lading.errors import RegistryUnavailable
 from lading.hub.reading import Reader
 from lading.monitor.driver import MonitorDriver
 from lading.profile.encoding import digest as digest_of
@@ -304,6 +305,24 @@ def test_a_status_is_read_again_after_some_seconds(registry):
     assert reader.monitoring("iris", 86_400.0, "ml").value.rows == 0
     now = NOW + 15
     assert reader.monitoring("iris", 86_400.0, "ml").value.rows == 900
+
+
+def test_while_the_catalog_is_unreachable_the_last_status_stays_with_the_reason(registry, monkeypatch):
+    profile, now = reference(), NOW
+    report(registry, profile, hours(profile))
+    reader = Reader(registry, clock=lambda: now)
+    before = reader.monitoring("iris", 86_400.0, "ml")
+
+    def unreachable(_kind):
+        raise RegistryUnavailable("catalog", expected="an answer", found="connection refused")
+
+    monkeypatch.setattr(registry.catalog.database, "transaction", unreachable)
+    now = NOW + 60
+    known = reader.monitoring("iris", 86_400.0, "ml")
+    assert (known.value, known.read_at) == (before.value, NOW)
+    assert "connection refused" in known.failure
+    with pytest.raises(RegistryUnavailable):
+        reader.monitoring("wine", 86_400.0, "ml")
 
 
 @pytest.mark.slow
