@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 from lading.errors import RegistryUnavailable
 from lading.hub.reading import Reader
 from lading.monitor.driver import MonitorDriver
+from lading.monitor.slice_tests import SliceTests, key_of
 from lading.profile.encoding import digest as digest_of
 from lading.profile.live import ColumnWindow, LiveCounts
 from lading.profile.measure import measure
@@ -195,6 +196,16 @@ def test_failed_checks_are_by_column_and_by_rule(registry):
     assert data(registry)["checks"] == [{"column": "age", "rule": "range", "failures": 21}]
 
 
+def test_slices_that_cannot_be_read_are_said_to_be_untested(registry):
+    profile = reference()
+    report(registry, profile, hours(profile))
+    unread = "no log was named"
+    tests = SliceTests(name="iris", version=1, digest=DIGEST, release=1, counted_until=NOW, unread=unread)
+    body = msgspec.json.encode(tests).decode()
+    registry.monitoring.save("monitor", {key_of("iris", DIGEST): body})
+    assert "Accuracy by slice is not tested. no log was named" in text(page(registry))
+
+
 NASTY = ("=1+1", "<script>alert(1)</script>", "\u202eevil", "العمر", '"quoted"', "x" * 500)
 
 
@@ -278,7 +289,7 @@ def test_a_table_and_a_model_that_do_not_exist_are_refused(registry):
         assert Browser(registry).get(path).status_code == 404
 
 
-def test_a_page_asks_the_catalog_seven_times_and_the_next_not_at_all(drifted):
+def test_a_page_asks_the_catalog_eight_times_and_the_next_not_at_all(drifted):
     asked: list[str] = []
 
     def note(_connection, _cursor, statement, *_more):
@@ -291,7 +302,7 @@ def test_a_page_asks_the_catalog_seven_times_and_the_next_not_at_all(drifted):
         first = reader.monitoring("iris", 86_400.0, "ml")
         count = len(asked)
         assert reader.monitoring("iris", 86_400.0, "ml") is first
-        assert (count, len(asked)) == (7, 7)
+        assert (count, len(asked)) == (8, 8)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 

@@ -12,7 +12,7 @@ from lading.alarms import Alarm
 from lading.hub.spreadsheet import Cell
 from lading.hub.views.tables import Page, TableState, one_of, page_of
 from lading.monitor.report import cells, sentences
-from lading.monitor.snapshot import NOT_TESTED
+from lading.monitor.snapshot import NOT_TESTED, SLICES_NOT_TESTED
 from lading.monitor.status import CheckCount, ColumnPoint, ColumnStatus, MetricStatus, ModelStatus
 
 PERIODS = {"1d": 86_400.0, "7d": 7 * 86_400.0, "30d": 30 * 86_400.0}
@@ -90,7 +90,8 @@ class MonitoringPage(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a model's live traffic.
 
     ``drifted`` of ``known_columns`` columns alarm, ``waiting`` are not tested yet. ``findings`` are in the
-    order in which they began. ``metrics`` are of all rows, ``slices`` by kind of metric.
+    order in which they began. ``metrics`` are of all rows, ``slices`` by kind of metric; ``unread_slices`` is
+    why slices are not tested, empty if they are or if there are none.
     """
 
     name: str
@@ -117,6 +118,7 @@ class MonitoringPage(msgspec.Struct, frozen=True, kw_only=True):
     metrics: list[MetricStatus]
     slices: dict[str, list[MetricStatus]]
     alarming_slices: list[str]
+    unread_slices: str
     checks: list[CheckCount]
     columns: Page[ColumnCard]
 
@@ -167,6 +169,14 @@ def monitoring_page(status: ModelStatus, state: MonitoringState) -> MonitoringPa
         metrics=[metric for metric in status.metrics if not metric.slice],
         slices=slices,
         alarming_slices=[each.slice for each in status.metrics if sentences.metric_alarms(status, each)],
+        unread_slices=next(
+            (
+                text.removeprefix(SLICES_NOT_TESTED)
+                for text in status.unknown
+                if text.startswith(SLICES_NOT_TESTED)
+            ),
+            "",
+        ),
         checks=sorted(status.checks, key=lambda check: -check.failures)[:_MOST_CHECKS],
         columns=_cards(status, state),
     )
