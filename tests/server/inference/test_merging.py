@@ -14,7 +14,7 @@ from lading.server.inference.merging import (
     grouped,
     run_jobs,
     run_unqueued,
-    show_jobs,
+    runs_of,
 )
 from lading.server.inference.run import Run
 from lading.signature import Signature
@@ -70,11 +70,9 @@ def test_requests_that_could_not_run_as_one_are_shown_each_by_itself(served):
 
 
 def test_a_run_for_no_client_and_one_that_another_version_runs_again_are_not_shown(served):
-    seen: list[Run] = []
     copy, unloaded = random_job(served), from_client(served, 1)
     unloaded.outcome = ModelNotReady("model")
-    show_jobs(seen.append, [copy, unloaded])
-    assert seen == []
+    assert runs_of([copy, unloaded]) == []
 
 
 def test_a_model_that_sums_over_its_batch_runs_each_job_alone(tmp_path):

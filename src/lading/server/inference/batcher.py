@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from lading.errors import DeadlineExceeded, QueueFull
 from lading.server.inference.inline_runs import INLINE_S
 from lading.server.inference.job import BatchRecord, Deliver, Job
-from lading.server.inference.merging import are_compatible, fail_unfinished, run_jobs, show_jobs
-from lading.server.inference.run import ShowRun
+from lading.server.inference.merging import are_compatible, fail_unfinished, run_jobs, runs_of
+from lading.server.inference.run import Run, ShowRun
 from lading.server.inference.version import ServedVersion
 
 QueuedJob = tuple[Job, Deliver]
@@ -155,13 +155,18 @@ class Batcher:
         batch = self._gather(first)
         live = [job for job, _ in batch if _is_live(job)]
         self.running_since = time.monotonic()
+        runs: list[Run] = []
         try:
             if live:
-                self._run(live)
+                runs = self._run(live)
         except Exception:  # noqa: BLE001 - logged with its traceback; the thread lives for the next
             fail_unfinished(live)
         self.running_since = 0.0
+        # Clients first: what looks at runs takes its time, and the interpreter's lock.
         _deliver(batch)
+        if self._show is not None:
+            for run in runs:
+                self._show(run)
 
     def _gather(self, first: QueuedJob) -> list[QueuedJob]:
         """Take what waits and is compatible with `first`, up to the row limit."""
@@ -194,7 +199,8 @@ class Batcher:
             self._dequeue(queued[0])
         return queued
 
-    def _run(self, jobs: list[Job]) -> None:
+    def _run(self, jobs: list[Job]) -> list[Run]:
+        """Run `jobs`; return the runs for clients, as they are before anybody takes the outcomes."""
         began = time.perf_counter()
         run = run_jobs(self._served, jobs)
         took_s = time.perf_counter() - began
@@ -211,10 +217,9 @@ class Batcher:
                 job.batch = BatchRecord(rows, queued_s=queued_s, run=run if len(merged) > 1 else None)
             if self._on_run is not None:
                 self._on_run(rows, run_s)
-        if self._show is not None:
-            # One that only measures how long a run takes may be among them.
-            only_clients = all(job.exchange is not None for job in jobs)
-            show_jobs(self._show, jobs, run if only_clients else None)
+        # One that only measures how long a run takes may be among them.
+        only_clients = all(job.exchange is not None for job in jobs)
+        return runs_of(jobs, run if only_clients else None)
 
 
 def _is_live(job: Job) -> bool:

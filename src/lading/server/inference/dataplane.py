@@ -24,7 +24,7 @@ from lading.release import Release
 from lading.server.inference.batcher import Batcher, BatchLimits
 from lading.server.inference.inline_runs import SURPRISE_S
 from lading.server.inference.job import Deliver, Job
-from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued, show_jobs
+from lading.server.inference.merging import fail_unfinished, grouped, run_unqueued, runs_of
 from lading.server.inference.readiness import Readiness
 from lading.server.inference.request_memory import RequestMemory
 from lading.server.inference.run import ShowRun
@@ -303,7 +303,8 @@ class DataPlane:
         if took_s > SURPRISE_S:
             self._look_again([job])
         if self.show_run is not None:
-            show_jobs(self.show_run, [job])
+            for run in runs_of([job]):
+                self.show_run(run)
         return True
 
     def _look_again(self, jobs: list[Job]) -> None:

@@ -69,7 +69,8 @@ def run_unqueued(served: ServedVersion, jobs: list[Job], show: ShowRun | None = 
         for job in jobs:
             job.run_s = took_s / len(jobs)
     if show is not None:
-        show_jobs(show, jobs, run)
+        for each in runs_of(jobs, run):
+            show(each)
 
 
 def run_of(job: Job) -> Run:
@@ -78,16 +79,16 @@ def run_of(job: Job) -> Run:
     return Run(job.served, job.inputs, outcome if type(outcome) is dict else None, job.rows)
 
 
-def show_jobs(show: ShowRun, jobs: list[Job], run: Run | None = None) -> None:
-    """Show `jobs` that have run: as the `run` that they were, else each that a client has sent by itself."""
+def runs_of(jobs: list[Job], run: Run | None = None) -> list[Run]:
+    """Return the runs for clients of `jobs` that have run: the `run` that they were, else each by itself."""
     if run is not None and len(jobs) > 1:
-        show(run)
-        return
-    for job in jobs:
-        outcome = job.outcome
+        return [run]
+    return [
+        run_of(job)
+        for job in jobs
         # One that was unloaded meanwhile runs on another version, and is seen there.
-        if job.exchange is not None and outcome is not None and not isinstance(outcome, ModelNotReady):
-            show(run_of(job))
+        if job.exchange is not None and job.outcome is not None and not isinstance(job.outcome, ModelNotReady)
+    ]
 
 
 def again_as_one(jobs: list[Job]) -> Job:
