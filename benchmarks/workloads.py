@@ -113,7 +113,7 @@ def one_row_grpc(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]
 
 def matrices(bundle: Path, rounds: int, seconds: float) -> dict[str, Series]:
     """1,000 × 30 as JSON and as binary tensors, 4 connections; beside them what JSON cannot do without."""
-    data, text = _matrix()
+    data, text = matrix()
     least = _fastest_parse_and_model(bundle)
     head = _infer_head(bundle, data)
     environ = {"MODEL": str(bundle / "model.onnx"), "PYTHONPATH": ""}
@@ -231,7 +231,7 @@ def own_cost(bundle: Path) -> dict[str, float]:
 
 def matrix_cost(bundle: Path) -> dict[str, float]:
     """Microseconds of CPU for 1,000 × 30 inside the process, as JSON and as binary tensors."""
-    data, text = _matrix()
+    data, text = matrix()
     with _Inside(bundle) as inside:
         head = _infer_head(bundle, data)
         binary = {"Inference-Header-Content-Length": str(len(head))}
@@ -334,7 +334,7 @@ def _fastest_parse_and_model(bundle: Path) -> Callable[[], object]:
     from lading.bundle import Bundle
     from lading.runtime.open import load_runtime
 
-    _, text = _matrix()
+    _, text = matrix()
     opened = Bundle.open(bundle)
     runtime = load_runtime(opened, threads=1)
     name = opened.manifest.signature.inputs[0].name
@@ -386,7 +386,7 @@ def _fastest(act: Callable[[], object], *, repeat: int = 4000, rounds: int = 15)
     return fastest * 1e6
 
 
-def _matrix() -> tuple[np.ndarray, bytes]:
+def matrix() -> tuple[np.ndarray, bytes]:
     data = np.random.default_rng(0).standard_normal((1000, 30)).round(6)
     return data.astype(np.float32), json.dumps({"data": data.tolist()}, separators=(",", ":")).encode()
 

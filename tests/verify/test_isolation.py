@@ -93,9 +93,10 @@ def test_a_rehearsal_raises_what_ended_it(tmp_path):
     Child("rehearse", linear_bundle(tmp_path / "c"), threads=1, timeout_s=60).outcome().raise_error()
 
 
-def _is_busy(pids: list[int]) -> bool:
+def _is_busy(pids: set[int]) -> bool:
     """Whether the only process has computed for longer than its start takes."""
     if len(pids) != 1:
         return False
-    fields = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()
+    (pid,) = pids
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) / os.sysconf("SC_CLK_TCK") > 0.6  # proc(5): utime
