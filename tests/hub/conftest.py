@@ -10,12 +10,12 @@ import httpx
 import pytest
 import uvicorn
 
-import lading
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.registry import Registry
 from support.bundles import linear_bundle
 from support.ports import listening_socket
+from support.recorded_evidence import push_proved
 
 
 @pytest.fixture
@@ -51,14 +51,15 @@ def browser(registry, follower) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def push(registry, tmp_path) -> Callable[..., None]:
-    """Return a function that pushes the next version of a model, proved here unless `proved` is False."""
+    """Return a function that pushes the next version of a model, with evidence unless `proved` is False."""
     numbers = itertools.count()
 
     def push(name: str = "iris", *, proved: bool = True, **changes) -> None:
         number = next(numbers)
         bundle = linear_bundle(tmp_path / f"{name}-{number}", name, seed=number, **changes)
-        registry.push(bundle)
         if proved:
-            registry.record(lading.verify(bundle))
+            push_proved(registry, bundle)
+        else:
+            registry.push(bundle)
 
     return push
