@@ -33,7 +33,12 @@ def follower(registry) -> Follower:
 @pytest.fixture
 def browser(registry, follower) -> Iterator[httpx.Client]:
     """Yield a client before whose requests the catalog is read again."""
-    config = uvicorn.Config(make_app(registry, follower), log_config=None, ws="none", lifespan="off")
+    config = uvicorn.Config(
+        make_app(registry, follower, frozenset({"127.0.0.1", "[::1]"})),
+        log_config=None,
+        ws="none",
+        lifespan="off",
+    )
     server = uvicorn.Server(config)
     listener = listening_socket()
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

@@ -220,6 +220,17 @@ def test_a_defect_of_ours_is_a_page_and_a_line_of_the_log(browser, push, monkeyp
     assert caplog.text.count("ZeroDivisionError: secret") == 2
 
 
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "[::2]:80", ""]
+)
+def test_a_page_for_another_host_is_refused(browser, push, host):
+    push()
+    for path in ("/", "/api/models", "/static/hub.css"):
+        answer = browser.get(path, headers={"host": host})
+        assert (answer.status_code, "iris" in answer.text) == (421, False)
+    assert browser.get("/", headers={"host": "[::1]:8080"}).status_code == 200
+
+
 def test_every_answer_forbids_what_a_page_does_not_need(browser, push):
     push()
     for path in (*PAGES, "/nothing", "/api/home", "/static/hub.css", "/static/../app.py"):

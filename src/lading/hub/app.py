@@ -258,8 +258,11 @@ class Hub:
         return Response(text, status, media_type="text/html")
 
 
-def make_app(registry: Registry, follower: Follower) -> Starlette:
-    """Return the application over a registry; `follower` is started and closed by the caller."""
+def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = frozenset()) -> Starlette:
+    """Return the application over a registry; `follower` is started and closed by the caller.
+
+    Requests for another host than one of `hosts` are refused; without any, none is.
+    """
     hub = Hub(registry, follower)
     pages: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", hub.home),
@@ -293,17 +296,29 @@ def make_app(registry: Registry, follower: Follower) -> Starlette:
         ],
         exception_handlers={HTTPException: hub.on_error},
     )
-    app.add_middleware(_WithHeaders)
+    app.add_middleware(_WithHeaders, hosts=hosts)
     return app
 
 
 class _WithHeaders:
-    """Adds the headers of every answer, errors included."""
+    """Adds the headers of every answer, errors included, and refuses other hosts than those allowed.
 
-    def __init__(self, app: Any) -> None:
+    A page of elsewhere whose name was made to mean this address (DNS rebinding) could read the hub's pages.
+    """
+
+    def __init__(self, app: Any, hosts: frozenset[str]) -> None:
         self._app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and self._hosts:
+            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            # With its port, which is not the name's; an address of IPv6 is in brackets.
+            name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+            if name.lower() not in self._hosts:
+                await PlainTextResponse("this is not the hub's host", 421)(scope, receive, send)
+                return
+
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 # What is on a page is nobody's business but the browser's that asked.

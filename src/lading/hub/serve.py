@@ -10,6 +10,9 @@ from lading.errors import InvalidSetting, missing_extra
 from lading.hub.follower import Follower
 from lading.registry import Registry
 
+# What a browser on this machine calls it. Of another address, the proxy in front knows the names.
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
 log = logging.getLogger("lading.hub")
 
 
@@ -30,7 +33,7 @@ def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Ca
     follower = Follower(registry)
     follower.start()
     try:
-        app = make_app(registry, follower)
+        app = make_app(registry, follower, _LOOPBACK if host in _LOOPBACK or host == "::1" else frozenset())
         config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False, ws="none")
         name = f"[{host}]" if ":" in host else host
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")
