@@ -157,6 +157,10 @@ def test_a_large_run_is_left_to_a_thread(classifier):
     recorder = Recorder([lambda _chunk: names.append(threading.current_thread().name)])
     recorder.show_run(run_of(answered(classifier, 10_000)))
     wait_until(lambda: names == ["recorder"])
+    # One row, whose answer is as large as an image.
+    row = {"X": np.zeros((1, 4), np.float32)}
+    recorder.show_run(Run(classifier, row, {"Y": np.zeros((1, 100_000), np.float32)}, 1))
+    wait_until(lambda: names == ["recorder"] * 2)
     recorder.close()
 
 

@@ -96,8 +96,8 @@ class Recorder:
     def show_run(self, run: Run) -> None:
         """Take a run for clients; this is on the path of every request."""
         rows = self._waiting_rows + run.rows
-        # A run of one row is hardly ever large, and if it is, a few hundred of them are not kept.
-        if array_bytes(run.inputs) > _LARGE_RUN_BYTES:
+        # By both: one small row may have an image for an answer, and hundreds of those would be kept.
+        if array_bytes(run.inputs) + array_bytes(run.outputs or {}) > _LARGE_RUN_BYTES:
             self._add_large(run)
             return
         # Threads may add at once: what a sum loses comes with the next flush.
