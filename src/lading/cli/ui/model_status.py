@@ -51,7 +51,30 @@ def model_status(
             model = msgspec.structs.replace(model, unknown=(*model.unknown, *unknown))
     if by:
         metrics = _by_slices(named, by, (since, end), log, registry)
-    return msgspec.structs.replace(model, metrics=(*model.metrics, *metrics))
+    own = _with_delays(model, (since, end), log, registry)
+    return msgspec.structs.replace(model, metrics=(*own, *metrics))
+
+
+def _with_delays(
+    model: ModelStatus, period: tuple[float, float], log: str | None, registry: str | None
+) -> tuple[MetricStatus, ...]:
+    """Return the metrics with how late the labels came, which only a log knows."""
+    import msgspec
+
+    if not any(metric.kind == "accuracy" and metric.labelled for metric in model.metrics):
+        return model.metrics
+    try:
+        with opened_log(log, registry, "lading monitor") as reader:
+            from lading.monitor.log.labelled import median_delay_s
+
+            delay_s = median_delay_s(reader, model.name, *period, model.version)
+    # Without a log nobody knows, and the page says nothing of delays.
+    except LadingError:
+        return model.metrics
+    return tuple(
+        msgspec.structs.replace(metric, delay_s=delay_s) if metric.kind == "accuracy" else metric
+        for metric in model.metrics
+    )
 
 
 def _stated_slices(

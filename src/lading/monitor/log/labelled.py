@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from lading.errors import UsageError, one_line
@@ -115,3 +116,15 @@ class _Search:
     def _count(self, table: str) -> int:
         (count,) = self._run(f"SELECT count(*) FROM {table}").fetchone() or (0,)
         return int(count)
+
+
+def median_delay_s(log: LogReader, model: str, since: float, until: float, version: int) -> float | None:
+    """Return the median time from an answer of a version to its label, of answers between two Unix times.
+
+    None if none has a label. Raises what `LogReader.records` raises.
+    """
+    delay = "epoch_us(labelled_at) - epoch_us(time) AS delay"
+    where = f"label IS NOT NULL AND version = {version}"
+    parts = [batch.column(0).to_numpy() for batch in log.records(model, since, until, (delay,), where)]
+    delays = np.concatenate(parts) if parts else np.empty(0)
+    return float(np.median(delays)) / 1e6 if delays.size else None
