@@ -212,7 +212,7 @@ def test_a_defect_of_ours_is_a_page_and_a_line_of_the_log(browser, push, monkeyp
     def broken(*_):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("lading.hub.app.model_page", broken)
+    monkeypatch.setattr("lading.hub.pages.model_page", broken)
     page = browser.get("/models/iris")
     assert (page.status_code, "secret" in page.text) == (500, False)
     assert "internal error" in text(page)

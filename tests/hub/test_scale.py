@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from sqlalchemy import event, insert, text
 
-from lading.hub.app import Hub
-from lading.hub.follower import Follower, read_knowledge
+from lading.hub.follower import read_knowledge
+from lading.hub.knowledge import Knowledge
+from lading.hub.pages import Pages
 from lading.registry import Registry
 from lading.registry.catalog.sql.tables import events, evidence, models, releases, tags, versions
 from lading.release import EventDraft, Plan, Release, link
@@ -101,11 +102,13 @@ def event_rows(name: str) -> Iterator[dict[str, object]]:
 
 
 @pytest.fixture
-def hub(registry) -> Hub:
-    follower = Follower(registry)
-    follower.read()
-    assert follower.known.failure == ""
-    return Hub(registry, follower)
+def pages(registry) -> Pages:
+    return Pages(registry)
+
+
+@pytest.fixture
+def knowledge(registry) -> Knowledge:
+    return read_knowledge(registry)
 
 
 def asked(path_params: dict[str, object] | None = None, **query: str) -> SimpleNamespace:
@@ -114,22 +117,22 @@ def asked(path_params: dict[str, object] | None = None, **query: str) -> SimpleN
 
 
 PAGES = {
-    "home": (lambda hub: hub.home, asked()),
-    "models": (lambda hub: hub.models, asked(q="99", sort="-changed", page="1")),
-    "model": (lambda hub: hub.model, asked({"name": "model-0500"})),
-    "older": (lambda hub: hub.model, asked({"name": "model-0500"}, below="5")),
-    "version": (lambda hub: hub.version, asked({"name": "model-0500", "version": 3})),
-    "inventory": (lambda hub: hub.inventory, asked(q="package-7==1", sort="-onnxruntime")),
-    "history": (lambda hub: hub.history, asked()),
-    "old history": (lambda hub: hub.history, asked(below="50000")),
-    "actor": (lambda hub: hub.history, asked(actor="nobody", kind="ready")),
-    "history of one": (lambda hub: hub.model_history, asked({"name": "model-0500"}, actor="driver")),
+    "home": (lambda pages: pages.home, asked()),
+    "models": (lambda pages: pages.models, asked(q="99", sort="-changed", page="1")),
+    "model": (lambda pages: pages.model, asked({"name": "model-0500"})),
+    "older": (lambda pages: pages.model, asked({"name": "model-0500"}, below="5")),
+    "version": (lambda pages: pages.version, asked({"name": "model-0500", "version": 3})),
+    "inventory": (lambda pages: pages.inventory, asked(q="package-7==1", sort="-onnxruntime")),
+    "history": (lambda pages: pages.history, asked()),
+    "old history": (lambda pages: pages.history, asked(below="50000")),
+    "actor": (lambda pages: pages.history, asked(actor="nobody", kind="ready")),
+    "history of one": (lambda pages: pages.model_history, asked({"name": "model-0500"}, actor="driver")),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_asks_few_questions_and_reads_no_whole_table(registry, hub, page):
+def test_a_page_asks_few_questions_and_reads_no_whole_table(registry, pages, knowledge, page):
     statements: list[tuple[str, object]] = []
     engine = registry.catalog.database.engine
 
@@ -139,7 +142,7 @@ def test_a_page_asks_few_questions_and_reads_no_whole_table(registry, hub, page)
     event.listen(engine, "before_cursor_execute", note)
     try:
         view, request = PAGES[page]
-        data, _ = view(hub)(request, hub.follower.known.knowledge)
+        data, _ = view(pages)(request, knowledge)
     finally:
         event.remove(engine, "before_cursor_execute", note)
     assert data
@@ -154,12 +157,12 @@ def test_a_page_asks_few_questions_and_reads_no_whole_table(registry, hub, page)
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_pages_and_the_follower_stay_within_their_time(registry, hub):
+def test_pages_and_the_follower_stay_within_their_time(registry, pages, knowledge):
     for view, request in PAGES.values():
         took = []
         for _ in range(20):
             began = time.perf_counter()
-            view(hub)(request, hub.follower.known.knowledge)
+            view(pages)(request, knowledge)
             took.append(time.perf_counter() - began)
         assert statistics.quantiles(took, n=20)[-1] < 0.3
     took = []

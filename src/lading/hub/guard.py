@@ -1,0 +1,53 @@
+"""What every answer of the hub carries, and which requests get none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import PlainTextResponse
+
+# Nothing is loaded from elsewhere, nothing is framed, nothing in a page runs but the hub's own files.
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class WithHeaders:
+    """Adds the headers of every answer, errors included, and refuses other hosts than those allowed.
+
+    A page of elsewhere whose name was made to mean this address (DNS rebinding) could read the hub's pages.
+    """
+
+    def __init__(self, app: Any, hosts: frozenset[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request, or refuse it."""
+        if scope["type"] == "http" and self._hosts:
+            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            # With its port, which is not the name's; an address of IPv6 is in brackets.
+            name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+            if name.lower() not in self._hosts:
+                await PlainTextResponse("this is not the hub's host", 421)(scope, receive, send)
+                return
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                # What is on a page is nobody's business but the browser's that asked.
+                own = {**_HEADERS, "cache-control": "no-store"}
+                if scope.get("path", "").startswith("/static/"):
+                    own["cache-control"] = "max-age=3600"
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.encode(), value.encode()) for name, value in own.items()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -1,0 +1,137 @@
+"""What each page says: a view for each, of the follower's knowledge and what a reader adds to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lading.errors import LadingError, UsageError
+from lading.hub.answering import error_answer, json_answer
+from lading.hub.knowledge import Knowledge
+from lading.hub.reading import Answer, Reader
+from lading.hub.spreadsheet import csv_text
+from lading.hub.views import history, inventory
+from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
+from lading.hub.views.home import home
+from lading.hub.views.models import COLUMNS, model_page, models
+from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
+from lading.hub.views.release import release_page
+from lading.hub.views.tables import TableState, one_of
+from lading.hub.views.versions import version_page
+from lading.monitor.status import ModelStatus
+from lading.ref import check_name
+from lading.registry import Registry
+
+
+class Pages:
+    """The views of all pages over one registry. Each returns what its page says, and why not newer."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._reader = Reader(registry)
+
+    def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the first page."""
+        return home(knowledge), ""
+
+    def models(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the table of models."""
+        return models(knowledge, TableState.of(request.query_params, COLUMNS)), ""
+
+    def model(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one model."""
+        name = check_name(request.path_params["name"])
+        below = _number(request.query_params.get("below", ""), "`below`")
+        answer = self._reader.model(name, below)
+        return model_page(knowledge, name, *answer.value), answer.failure
+
+    def release(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of the current release of a model."""
+        # A server that is not lading's follows no release.
+        own = [each for each in knowledge.replicas if not each.gone and each.pattern != "foreign"]
+        answer = self._reader.release(check_name(request.path_params["name"]), len(own))
+        return release_page(answer.value), answer.failure
+
+    def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one version."""
+        name = check_name(request.path_params["name"])
+        answer = self._reader.version(name, request.path_params["version"])
+        version, evidence = answer.value
+        manifest, unread = self._reader.manifest(version)
+        return version_page(knowledge, version, manifest, evidence, unread), answer.failure
+
+    def inventory(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the table of replicas."""
+        state = TableState.of(request.query_params, inventory.COLUMNS, inventory.FILTERS)
+        return inventory.inventory(knowledge, state), ""
+
+    def replica(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one replica."""
+        return inventory.replica_page(knowledge, request.path_params["id"]), ""
+
+    def history(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the history of all models, or of the one in the parameters, unchecked."""
+        state = history.HistoryState.of(request.query_params)
+        page = self._reader.events(state)
+        return history.history_page("", state, page.value, None), page.failure
+
+    def model_history(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the history of one model, checked as a whole."""
+        name = check_name(request.path_params["name"])
+        state = history.HistoryState.of({**request.query_params, "model": name})
+        check = self._reader.check(name)
+        page = self._reader.events(state)
+        return history.history_page(name, state, page.value, check.value), check.failure or page.failure
+
+    async def export_history(self, request: Request, form: str) -> Response:
+        """Answer with all events of a model as a file."""
+        name = request.path_params["name"]
+        try:
+            events = await run_in_threadpool(self._reader.chain, check_name(name))
+        except LadingError as error:
+            return error_answer(error)
+        if form == "csv":
+            response = Response(history.events_csv(events), media_type="text/csv")
+        else:  # What `lading history --json` prints.
+            response = json_answer({"name": name, "events": events}, 200)
+        # A name has no character that would end the quotes.
+        response.headers["content-disposition"] = f'attachment; filename="history-{name}.{form}"'
+        return response
+
+    def monitoring(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page about the live traffic of a model."""
+        state = MonitoringState.of_query(request.query_params)
+        answer = self._status(request, knowledge, state)
+        return monitoring_page(answer.value, state), answer.failure
+
+    def alarms(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of alarms and alerts."""
+        state = AlarmsState.of(request.query_params)
+        answer = self._reader.alarms(state.asked())
+        alarms, alerts = answer.value
+        return alarms_page(state, alarms, read_alerts(alerts), len(knowledge.alarms)), answer.failure
+
+    def monitoring_table(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
+        """Make a table behind the charts of a model, as CSV."""
+        name = request.query_params.get("table", "columns")
+        status = self._status(request, knowledge, MonitoringState.of_query(request.query_params))
+        known = tables(status.value)
+        one_of("`table`", name, tuple(known))
+        file = f"{status.value.name}-{name}.csv"
+        headers = {"content-disposition": f'attachment; filename="{file}"'}
+        return Response(csv_text(*known[name]), media_type="text/csv", headers=headers), status.failure
+
+    def _status(self, request: Request, knowledge: Knowledge, state: MonitoringState) -> Answer[ModelStatus]:
+        name = check_name(request.path_params["name"])
+        newest = knowledge.newest.get(name)
+        return self._reader.monitoring(name, PERIODS[state.since], newest.owner if newest is not None else "")
+
+
+def _number(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageError(where, expected="a number", found=f"`{text[:80]}`")
+    return int(text)
