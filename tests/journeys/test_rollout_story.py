@@ -128,6 +128,7 @@ def truths(rows: np.ndarray) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # Its gates judge latency: beside other tests, p99 of equal versions differs for minutes.
 def test_bad_candidates_are_rolled_back_and_an_equal_one_goes_live_under_load(shell):
     candidates = {
         "slow": bundle_of(shell.folder / "slow", slow_model()),
@@ -139,14 +140,19 @@ def test_bad_candidates_are_rolled_back_and_an_equal_one_goes_live_under_load(sh
     registry = Registry.open(str(shell.folder / "registry"))
     registry.push(linear_bundle(shell.folder / "first"))
     shell.must("lading release iris:1")
-    ends, gates = {}, {"wrong by feedback": "max_output_shift = false\nmax_accuracy_drop = 0.1\n"}
+    gates = {
+        "wrong by feedback": "max_output_shift = false\nmax_accuracy_drop = 0.1\n",
+        "equal": "max_latency_p99_ratio = 3\n",  # The machine may have other guests than these tests.
+    }
+    ends = {}
     with serving(environ=shell.environ) as server:
         with Load(server.url) as load:
             for way, bundle in candidates.items():
                 shell.write("gates.toml", "[live]\n" + gates.get(way, ""))
                 ref = registry.push(bundle).ref
                 shell.must(f"lading release {ref} {CANARY}")
-                watched = shell.run("lading rollout watch iris")
+                watched = shell.run("timeout 100 lading rollout watch iris")
+                assert watched.code != 124, shell.run("lading rollout status iris").out + server.log[-4000:]
                 ends[way] = (watched.code, registry.releases.current("iris"), watched.stderr)
         assert server.stop() == 0
     for way, word in {"slow": "latency", "failing": "errors", "shifted": "outputs"}.items():

@@ -437,33 +437,35 @@ def test_the_head_of_a_large_body_is_remembered_as_any_other(tmp_path):
 
 @pytest.mark.slow
 def test_health_answers_while_a_large_body_is_read(tmp_path):
+    # A machine stands still now and then, and seldom three times. On the event loop of a new server one wait
+    # is as long as the whole body takes to read, each time.
     linear_bundle(tmp_path / "iris")
     rows = np.random.default_rng(0).normal(size=(60_000, 4)).round(6).tolist()
     body = json.dumps({"data": [*rows, [1, "x", 2, 3]]}).encode()  # No quick reader takes it.
-    with serving(tmp_path / "iris") as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    waits: list[list[float]] = []
+    while not waits or max(waits[-1]) >= sum(waits[-1]) / 3:
+        assert len(waits) < 3, [(max(each), sum(each)) for each in waits]
+        waits.append(_waits_beside(tmp_path / "iris", body))
+
+
+def _waits_beside(bundle: Path, body: bytes) -> list[float]:
+    """Return how long each health check of a new server took while it read a body that it refuses."""
+    headers = {"content-type": "application/json"}
+    with serving(bundle) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         client.get("/health")
-        answers = []
-        asking = threading.Thread(
-            target=lambda: answers.append(
-                httpx.post(
-                    f"{server.url}/models/iris/predict",
-                    content=body,
-                    headers={"content-type": "application/json"},
-                    timeout=60,
-                )
+        with ThreadPoolExecutor(1) as thread:
+            asked = thread.submit(
+                httpx.post, f"{server.url}/models/iris/predict", content=body, headers=headers, timeout=60
             )
-        )
-        waits = []
-        asking.start()
-        while asking.is_alive():
-            began = time.perf_counter()
-            assert client.get("/health").status_code == 200
-            waits.append(time.perf_counter() - began)
-        asking.join()
-    assert answers[0].status_code == 400
-    assert "`$.data[60000][1]`" in answers[0].json()["error"]
-    # On the event loop one of them waited for as long as the whole body took to read.
-    assert max(waits) < sum(waits) / 3
+            waits = []
+            while not asked.done():
+                began = time.perf_counter()
+                assert client.get("/health").status_code == 200
+                waits.append(time.perf_counter() - began)
+    answer = asked.result()
+    assert answer.status_code == 400
+    assert "`$.data[60000][1]`" in answer.json()["error"]
+    return waits
 
 
 BRACKETS = b"[" * (32 * 2**20)
