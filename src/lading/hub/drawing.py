@@ -59,6 +59,9 @@ PATTERNS = {"load": "loads from the registry", "in-image": "in its image", "fore
 EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle", "unknown": "unknown"}
 """What loading a bundle runs of its own."""
 
+COLUMNS_NAMED = 200
+"""So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
+
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -85,6 +88,7 @@ class Drawing:
             standings=STANDINGS, patterns=PATTERNS, stale_after_s=int(GONE_AFTER_S)
         )
         self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
+        self._environment.globals.update(columns_named=COLUMNS_NAMED, thousands="{:,}".format)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(charts=charts)
 
