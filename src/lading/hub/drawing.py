@@ -15,6 +15,7 @@ from lading.clock import iso_time, unix_time
 from lading.hub import charts
 from lading.hub.views.inventory import MODELS_SHOWN
 from lading.hub.words import LANGUAGES, translator, visible
+from lading.profile.described import share_text
 from lading.registry.catalog.releases import SEARCHED_EVENTS
 from lading.replica import GONE_AFTER_S
 
@@ -59,6 +60,8 @@ PATTERNS = {"load": "loads from the registry", "in-image": "in its image", "fore
 EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle", "unknown": "unknown"}
 """What loading a bundle runs of its own."""
 
+SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
+"""What a profile was measured on."""
 COLUMNS_NAMED = 200
 """So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
 
@@ -89,6 +92,7 @@ class Drawing:
         )
         self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
         self._environment.globals.update(columns_named=COLUMNS_NAMED, thousands="{:,}".format)
+        self._environment.globals.update(sources=SOURCES, share_text=share_text)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(charts=charts)
 
