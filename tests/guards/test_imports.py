@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
-SHARED = ("blobs", "clock", "errors", "logs")
+SHARED = ("blobs", "clock", "errors", "logs", "units")
 WORDS = ("evidence", "log_frames", "parity", "profile", "ref", "replica", "settings", "signature", "traffic")
 CORE = (*SHARED, *WORDS, "alarms", "bundle", "gates", "input_checks", "release")
 

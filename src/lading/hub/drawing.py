@@ -10,10 +10,12 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lading import units
 from lading.clock import iso_time, unix_time
 from lading.hub import charts
 from lading.hub.views.inventory import MODELS_SHOWN
 from lading.hub.words import LANGUAGES, translator, visible
+from lading.profile.described import share_text
 from lading.registry.catalog.releases import SEARCHED_EVENTS
 from lading.replica import GONE_AFTER_S
 
@@ -58,6 +60,11 @@ PATTERNS = {"load": "loads from the registry", "in-image": "in its image", "fore
 EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle", "unknown": "unknown"}
 """What loading a bundle runs of its own."""
 
+SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
+"""What a profile was measured on."""
+COLUMNS_NAMED = 200
+"""So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
+
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -78,13 +85,15 @@ class Drawing:
             where=where, languages=LANGUAGES, modes=MODES, kinds=KINDS, executes=EXECUTES
         )
         self._environment.globals.update(
-            states=STATES, verdicts=VERDICTS, weights=WEIGHTS, percent=_percent, latency=_latency
+            states=STATES, verdicts=VERDICTS, weights=WEIGHTS, percent=units.percent, latency=units.latency
         )
         self._environment.globals.update(
             standings=STANDINGS, patterns=PATTERNS, stale_after_s=int(GONE_AFTER_S)
         )
         self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
-        self._environment.globals.update(size=_size, short=_short, share=_share, quoted=quoted)
+        self._environment.globals.update(columns_named=COLUMNS_NAMED, thousands="{:,}".format)
+        self._environment.globals.update(sources=SOURCES, share_text=share_text)
+        self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(charts=charts)
 
     def draw(self, template: str, language: str, **values: Any) -> str:
@@ -115,38 +124,11 @@ def age(seconds: float) -> tuple[int, str]:
     return int(seconds / _DAY_S), "{number} days ago"
 
 
-def _size(number: int) -> str:
-    """Return bytes for people, in powers of ten as disks have them."""
-    value = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
 def quoted(replica: str) -> str:
     """Return the id of a replica as a part of an address: an id may have any character."""
     return quote(replica, safe="")
 
 
-def _share(percent: float) -> str:
-    """Return a percentage with the digits that it has, one at most."""
-    return f"{percent:.1f}".removesuffix(".0")
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"
-
-
-def _latency(seconds: float | None) -> str:
-    """Return a latency to three digits, in milliseconds or, from 1 s on, in seconds."""
-    if seconds is None:
-        return "–"
-    amount, unit = (seconds, "s") if seconds >= 0.9995 else (seconds * 1000, "ms")
-    return f"{amount:#.3g}".removesuffix(".") + f" {unit}"
-
-
 def _short(digest: str) -> str:
-    """Return the beginning of a digest, as everywhere in lading."""
-    return digest.removeprefix("sha256:")[:12]
+    """Return the beginning of a digest without the name of its algorithm, as tables have room for."""
+    return units.short_digest(digest).removeprefix("sha256:")

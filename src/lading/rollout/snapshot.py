@@ -71,6 +71,22 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """How long the running step has lasted."""
         return max(0.0, self.at - unix_time(self.release.step_started_at))
 
+    def frequent_outputs(self, most: int = 5) -> list[tuple[str, float | None, float | None]]:
+        """Return the most frequent answers, each with the share that live and the candidate gave it.
+
+        An answer that one of them no longer gives counts by the other. A side without answers has None.
+        """
+        sides = [side.outputs if side is not None else {} for side in (self.live, self.candidate)]
+        totals: Counter[str] = Counter()
+        for outputs in sides:
+            totals.update(outputs)
+        names = sorted(totals, key=lambda name: (-totals[name], name))[:most]
+        live, candidate = (
+            [outputs.get(name, 0) / sum(outputs.values()) if outputs else None for name in names]
+            for outputs in sides
+        )
+        return list(zip(names, live, candidate, strict=True))
+
 
 def take_snapshot(
     registry: Registry, reader: WindowReader, name: str, now: float, estimator: Estimator | None = None

@@ -45,14 +45,6 @@ def test_a_table_in_a_pipe_is_as_wide_as_its_content(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-@pytest.mark.parametrize(
-    ("size_bytes", "text"),
-    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (1_400_000, "1.4 MB"), (5e15, "5000.0 TB")],
-)
-def test_sizes_have_a_unit(size_bytes, text):
-    assert printing.human_size(size_bytes) == text
-
-
 def test_fields_without_a_value_are_left_out_and_names_are_aligned(capsys):
     printing.fields([("name", "iris"), ("description", ""), ("owner", "ml@example.com")])
     assert capsys.readouterr().out == "name   iris\nowner  ml@example.com\n"

@@ -28,29 +28,6 @@ def snapshot_of(release: Release, verdict: Verdict | None = None, driver: str | 
     return snapshot(release, [], 1_795_161_700.0, verdict, driver=driver)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (3900, "65 min"), (9000, "2 h 30 min")],
-)
-def test_a_duration_has_the_units_that_people_use(seconds, text):
-    assert release_view.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "–"),
-        (0.000412, "0.412 ms"),
-        (0.0123, "12.3 ms"),
-        (0.123, "123 ms"),
-        (0.99951, "1.00 s"),
-        (12.34, "12.3 s"),
-    ],
-)
-def test_a_latency_has_three_digits(seconds, text):
-    assert release_view.latency(seconds) == text
-
-
 def test_a_canary_is_described_with_its_step_share_and_age():
     line = release_view.headline(snapshot_of(release()))
     assert line.startswith("iris, release 2: canary by grace, running, step 1 of 2, 10 % to iris:2 for ")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_table, evidence_rows, summary
@@ -61,7 +62,7 @@ def diff(old: Ref | Path, new: Ref | Path, registry: str | None, as_json: bool) 
         lines = ("profile", profile_line(profiles[0]), profile_line(profiles[1]))
         rows = [*rows, lines, *difference_rows(columns)]
     if before.size_bytes != after.size_bytes:
-        sizes = printing.human_size(before.size_bytes), printing.human_size(after.size_bytes)
+        sizes = units.size(before.size_bytes), units.size(after.size_bytes)
         rows.insert(0, ("size", *sizes))
     difference_table(before.name, after.name, changes, rows)
     sentence = summary(before.name, after.name, changes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import json_option, open_registry, registry_option
@@ -58,11 +59,9 @@ def gc(dry_run: bool, older_than_s: float, registry: str | None, as_json: bool) 
         summary = {"dry_run": dry_run, "freed_bytes": freed_bytes, "kept": report.kept}
         printing.as_json({**summary, "removed": removed})
     elif removed:
-        rows = [
-            (item.kind, item.name, printing.human_size(item.size_bytes), _because(item)) for item in removed
-        ]
+        rows = [(item.kind, item.name, units.size(item.size_bytes), _because(item)) for item in removed]
         printing.table(("kind", "name", "size", "because"), rows)
-    size = printing.human_size(freed_bytes)
+    size = units.size(freed_bytes)
     done, freed = ("would remove", f"{size} to free") if dry_run else ("removed", f"{size} freed")
     printing.info(f"{done} {len(removed)}, kept {report.kept}, {freed}")
 
@@ -82,7 +81,7 @@ def _environments(registry: Registry, *, before: float, dry_run: bool) -> list[R
     for environment in gone:
         names = ", ".join(f"`{name}`" for name in users.get(environment.digest, ())) or "no bundle known here"
         used = printing.short_time(iso_time(environment.used_at))
-        because = f"all take over {printing.human_size(most)}; last used {used}, by {names}"
+        because = f"all take over {units.size(most)}; last used {used}, by {names}"
         name = f"{environment.digest}-py{environment.python}"
         removed.append(Removed("environment", name, environment.size_bytes, because))
     return removed

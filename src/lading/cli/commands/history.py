@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import NameType, current_actor, json_option, open_registry, registry_option
@@ -104,7 +105,7 @@ def _row(event: Event) -> tuple[str, ...]:
         event.kind,
         event.from_,
         event.to,
-        printing.short_digest(event.digest),
+        units.short_digest(event.digest),
         event.fingerprint,
         event.reason,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.checks_view import checks_table
 from lading.cli.ui.command import Command
@@ -56,9 +57,7 @@ def inspect(bundle: Ref | Path, registry: str | None, as_json: bool) -> None:
         profile_table(opened.profile)
     checks_table(opened)
     printing.data("")
-    files = [
-        (name, printing.human_size(entry.size), entry.sha256[:12]) for name, entry in manifest.files.items()
-    ]
+    files = [(name, units.size(entry.size), entry.sha256[:12]) for name, entry in manifest.files.items()]
     printing.table(("file", "size", "sha256"), files)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import DirectoryType, json_option, open_registry, registry_option
@@ -57,7 +58,7 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
         printing.as_json({**version_json(version), "new": new})
     else:
         printing.data(ref)
-    size = printing.human_size(version.size_bytes)
+    size = units.size(version.size_bytes)
     if new:
         printing.info(f"pushed `{ref}`, {size}, {version.digest}")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lading import units
 from lading.cli.ui import printing
 from lading.errors import VerificationError
 
@@ -51,7 +52,7 @@ def outcome(evidence: Evidence) -> str:
 
 def machine(fingerprint: Fingerprint) -> str:
     """Return a runtime in a few words, short enough for the head of a column."""
-    image = f", image {printing.short_digest(fingerprint.image)}" if fingerprint.image else ""
+    image = f", image {units.short_digest(fingerprint.image)}" if fingerprint.image else ""
     host = f"{fingerprint.os} {fingerprint.arch}"
     return f"ORT {fingerprint.onnxruntime}, Python {fingerprint.python}, {host}{image}"
 

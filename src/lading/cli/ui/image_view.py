@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lading import units
 from lading.cli.ui import printing
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def summary_row(image: ImageSummary) -> tuple[str, ...]:
         ", ".join(image.tags),
         ", ".join(bundle_name(entry) for entry in image.bundles),
         versions_text(image.runtime),
-        printing.human_size(image.size_bytes),
-        printing.short_digest(image.digest),
+        units.size(image.size_bytes),
+        units.short_digest(image.digest),
     )
 
 
@@ -45,4 +46,4 @@ def print_built(built: Built | BaseBuilt, seconds: float, note: str, *, as_json:
         return
     # The digest pins the image; a name that has one already is written as it is.
     printing.data(f"{built.image}@{built.digest}" if "@" not in built.image else built.image)
-    printing.info(f"{note}: {printing.human_size(built.bytes_sent)} sent in {seconds:.2f} s")
+    printing.info(f"{note}: {units.size(built.bytes_sent)} sent in {seconds:.2f} s")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lading.cli.ui import printing
-from lading.cli.ui.release_view import FINE, HARM, NO_VALUE, UNKNOWN
+from lading.cli.ui.release_view import FINE, HARM, UNKNOWN
+from lading.units import NO_VALUE
 
 if TYPE_CHECKING:
     from lading.monitor.status import ColumnPoint, ColumnStatus, MetricStatus, ModelStatus

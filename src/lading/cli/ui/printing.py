@@ -212,21 +212,6 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def human_size(size_bytes: int) -> str:
-    """Return a number of bytes as people read it: ``812 B``, ``1.4 MB``."""
-    amount, unit = float(size_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def short_digest(digest: str) -> str:
-    """Return the beginning of a digest, as much as people compare."""
-    return digest[: len("sha256:") + 12]
-
-
 def short_time(iso: str) -> str:
     """Return an ISO time for a table, to the second: ``2026-11-20 08:00:00``."""
     return iso[:19].replace("T", " ")

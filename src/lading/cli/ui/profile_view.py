@@ -13,13 +13,9 @@ if TYPE_CHECKING:
 
 HEADER = ("", "column", "kind", "missing", "range", "typical", "shares")
 _MOST_COLUMNS = 60
-_MOST_VALUES = 3
 _MOST_DIFFERENCES = 8
 _LEAST_SHIFT = 0.05  # Two halves of one data set of some hundred rows differ by as much.
 _BARS = " ▁▂▃▄▅▆▇█"
-_BAR_CELLS = 20
-_LONGEST_VALUE = 24
-_UNSEEN, _FIRST = 1, 2  # of `lading.profile`, whose numpy `--help` does not need
 
 
 def profile_line(profile: Profile) -> str:
@@ -58,84 +54,33 @@ def difference_rows(differences: Sequence[ColumnDifference]) -> list[tuple[str, 
 
 
 def _summary(column: ColumnProfile) -> str:
-    missing = column.missing / column.rows if column.rows else 0.0
-    return ", ".join(filter(None, (_typical(column), f"{_percent(missing)} missing" if missing else "")))
+    from lading.profile.described import missing_share, share_text, typical_text
+
+    missing = missing_share(column)
+    return ", ".join(
+        filter(None, (typical_text(column), f"{share_text(missing)} missing" if missing else ""))
+    )
 
 
 def _row(side: str, column: ColumnProfile) -> Sequence[str]:
-    missing = column.missing / column.rows if column.rows else 0.0
+    from lading.profile.described import missing_share, range_text, share_text, typical_text
+
+    missing = missing_share(column)
     return (
         side,
         column.name,
         column.kind,
-        _percent(missing) if missing else "",
-        _range(column),
-        _typical(column),
+        share_text(missing) if missing else "",
+        range_text(column),
+        typical_text(column),
         bars(column),
     )
 
 
-def _range(column: ColumnProfile) -> str:
-    if column.minimum is None or column.maximum is None:
-        return ""
-    unit = " characters" if column.kind == "text" else ""
-    if column.minimum == column.maximum:
-        return f"{column.text(column.minimum)}{unit}"
-    return f"{column.text(column.minimum)} – {column.text(column.maximum)}{unit}"
-
-
-def _typical(column: ColumnProfile) -> str:
-    if column.is_binned:
-        if column.mean is None:
-            return ""
-        if column.deviation is None or column.kind == "timestamp":
-            return column.text(column.mean)
-        return f"{column.mean:.4g} ± {column.deviation:.3g}"
-    present = sum(column.counts) - column.missing
-    order = sorted(range(len(column.values)), key=lambda at: -column.counts[_FIRST + at])
-    texts = [
-        f"{_short(column.label(_FIRST + at))} {_percent(column.counts[_FIRST + at] / max(1, present))}"
-        for at in order[:_MOST_VALUES]
-    ]
-    others = len(order) - _MOST_VALUES
-    if others > 0:
-        texts.append(f"{others} more")
-    if column.counts[_UNSEEN]:
-        texts.append(f"rare {_percent(column.counts[_UNSEEN] / present)}")
-    return ", ".join(texts)
-
-
 def bars(column: ColumnProfile) -> str:
     """Return the distribution of a column as a line of bars: its categories, or its range in equal parts."""
-    counts = list(column.counts[_FIRST:])
-    if column.is_binned:
-        counts = _even(column)
-    most = max(counts[:_BAR_CELLS], default=0)
-    if most <= 0 or len(counts) < 2:
-        return ""
-    return "".join(_BARS[-(-count * 8 // most)] for count in map(int, counts[:_BAR_CELLS])).rstrip()
+    from lading.profile.described import bar_rows
 
-
-def _even(column: ColumnProfile) -> list[int]:
-    """Return the rows in equal parts of the range, each bin spread evenly over its own: ``[parts]``."""
-    low, high = column.minimum, column.maximum
-    if low is None or high is None or not low < high:
-        return []
-    width = (high - low) / _BAR_CELLS
-    edges = [low, *column.bounds, high]
-    parts = [0.0] * _BAR_CELLS
-    for at, rows in enumerate(column.counts[_FIRST:]):
-        start, end = edges[at], edges[at + 1]
-        first, last = (min(_BAR_CELLS - 1, max(0, int((edge - low) / width))) for edge in (start, end))
-        for part in range(first, last + 1):
-            overlap = min(end, low + (part + 1) * width) - max(start, low + part * width)
-            parts[part] += rows * (overlap / (end - start) if end > start else 1 / (last - first + 1))
-    return [round(part) for part in parts]
-
-
-def _percent(share: float) -> str:
-    return "< 0.1 %" if 0 < share < 0.001 else f"{share:.1%}".replace("%", " %").replace(".0 ", " ")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+    rows = bar_rows(column)
+    most = max(rows, default=0)
+    return "".join(_BARS[-(-each * 8 // most)] for each in rows).rstrip()

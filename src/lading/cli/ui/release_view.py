@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lading.cli.ui import printing
+from lading.units import NO_VALUE, duration, latency, percent, weight
 
 if TYPE_CHECKING:
     from lading.release import Plan, Release
     from lading.rollout.estimate import Estimate, Forecast
     from lading.rollout.snapshot import SideStats, Snapshot
 
-NO_VALUE = "–"
 HARM, PENDING, FINE, UNKNOWN = "✗", "…", "✓", "?"
-_MOST_OUTPUTS = 5
+_SYMBOLS = {"harm": HARM, "pending": PENDING, "fine": FINE, "unknown": UNKNOWN}
 _HEADER = ("release", "state", "live", "candidate", "share", "step", "by", "since", "reason")
 
 
@@ -133,7 +133,7 @@ def sides(snapshot: Snapshot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     header = ("", *(f"{role} {name}:{side.version}" for role, side in zip(roles, stats, strict=False)))
     shadow = snapshot.release.plan.mode == "shadow"
     rows = [
-        ("share of requests", *(f"{side.share_percent:g} %" for side in stats)),
+        ("share of requests", *(f"{weight(side.share_percent)} %" for side in stats)),
         ("requests" if not shadow else "requests, copies", *(f"{side.requests:,}" for side in stats)),
         ("per second", *(f"{side.requests_per_s:,.1f}" for side in stats)),
         ("errors", *(percent(side.error_share) for side in stats)),
@@ -144,7 +144,7 @@ def sides(snapshot: Snapshot) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         rows.append(("accuracy by feedback", *(_accuracy(side) for side in stats)))
     if shadow:
         rows.append(("agreement of copies", NO_VALUE, _agreement(snapshot)))
-    rows += _output_rows(stats)
+    rows += _output_rows(snapshot)
     return header, rows
 
 
@@ -161,12 +161,9 @@ def verdict_text(snapshot: Snapshot) -> tuple[str, tuple[str, ...]]:
 
 def symbol(reason: str) -> str:
     """Return the symbol of a reason: harm, evidence still missing, nothing known, or no harm."""
-    # The words are those of `lading.verdict`; a reason has no field that says which kind it is.
-    if "harm is certain" in reason or reason.startswith("no traffic"):
-        return HARM
-    if "not enough yet" in reason:
-        return PENDING
-    return UNKNOWN if "no evidence" in reason or "not proved" in reason else FINE
+    from lading.verdict.reasons import weight_of
+
+    return _SYMBOLS[weight_of(reason)]
 
 
 def change_line(snapshot: Snapshot) -> str:
@@ -204,37 +201,13 @@ def progress_line(release: Release) -> str:
     return f"release {release.number} of `{release.name}` is {_state(release)}: {_step(release)}"
 
 
-def duration(seconds: float) -> str:
-    """Return a duration as people read it: ``12 s``, ``4 min``, ``1 h 5 min``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def latency(seconds: float | None) -> str:
-    """Return a latency to three digits, in milliseconds or, from 1 s on, in seconds."""
-    if seconds is None:
-        return NO_VALUE
-    # 0.9995 s would be rounded to `1.00e+03 ms`.
-    amount, unit = (seconds, "s") if seconds >= 0.9995 else (seconds * 1000, "ms")
-    return f"{amount:#.3g}".removesuffix(".") + f" {unit}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share as a percentage with two decimals."""
-    return NO_VALUE if share is None else f"{100 * share:.2f} %"
-
-
 def _row(release: Release) -> tuple[str, ...]:
     return (
         f"{release.name} {release.number}",
         _state(release),
         f"{release.name}:{release.live}" if release.live is not None else NO_VALUE,
         f"{release.name}:{release.candidate}" if release.candidate is not None else NO_VALUE,
-        f"{release.weight_percent:g} %" if release.is_open else NO_VALUE,
+        f"{weight(release.weight_percent)} %" if release.is_open else NO_VALUE,
         _step_number(release) if release.is_open else NO_VALUE,
         release.actor,
         printing.short_time(release.changed_at),
@@ -257,7 +230,7 @@ def _step_number(release: Release) -> str:
 def _step(release: Release) -> str:
     if release.plan.mode == "shadow":
         return f"copies to {release.name}:{release.candidate}"
-    share = f"{release.weight_percent:g} % to {release.name}:{release.candidate}"
+    share = f"{weight(release.weight_percent)} % to {release.name}:{release.candidate}"
     return f"step {_step_number(release)}, {share}" if len(release.plan.steps) > 1 else share
 
 
@@ -273,16 +246,11 @@ def _agreement(snapshot: Snapshot) -> str:
     return f"{text}, {counts.dropped:,} not sent" if counts.dropped else text
 
 
-def _output_rows(stats: Sequence[SideStats]) -> list[tuple[str, ...]]:
-    """Return a row for each of the most frequent outputs, with its share on both sides."""
-    # By the traffic of both sides, so that an output which one side no longer gives is still listed.
-    totals: dict[str, int] = {}
-    for side in stats:
-        for name, count in side.outputs.items():
-            totals[name] = totals.get(name, 0) + count
-    names = sorted(totals, key=lambda name: (-totals[name], name))[:_MOST_OUTPUTS]
-    return [(f"answered {name}", *(percent(_output_share(side, name)) for side in stats)) for name in names]
-
-
-def _output_share(side: SideStats, name: str) -> float | None:
-    return side.outputs.get(name, 0) / sum(side.outputs.values()) if side.outputs else None
+def _output_rows(snapshot: Snapshot) -> list[tuple[str, ...]]:
+    """Return a row for each of the most frequent outputs, with its share on each side that there is."""
+    # A live version without a candidate has one column.
+    there = [at for at, side in enumerate((snapshot.live, snapshot.candidate)) if side is not None]
+    return [
+        (f"answered {name}", *(percent(shares[at]) for at in there))
+        for name, *shares in snapshot.frequent_outputs()
+    ]

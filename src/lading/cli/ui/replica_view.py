@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lading.cli.ui import printing, release_view
+from lading import units
 from lading.cli.ui.runs_view import RUNS_HEADER, Runs
 from lading.errors import LadingError, ReplicaNotFound
 
@@ -48,7 +48,7 @@ def last_seen(replica: Replica) -> str:
     """Return how long ago the server last sent a heartbeat, and whether it is gone since."""
     state = replica.standing
     prefix = f"{state}, " if state in ("stopped", "gone") else ""
-    return f"{prefix}{release_view.duration(replica.silent_s)} ago"
+    return f"{prefix}{units.duration(replica.silent_s)} ago"
 
 
 def replica_json(replica: Replica, failures: Mapping[str, LadingError] = _NO_FAILURES) -> dict[str, object]:
@@ -72,7 +72,7 @@ def replica_rows(
     models = [
         (
             model.title,
-            printing.short_digest(model.digest),
+            units.short_digest(model.digest),
             *(("", "") if is_foreign else runs_of_model(model).row),
             state or model.state,
             model.owner,
@@ -98,7 +98,7 @@ def replica_fields(replica: Replica) -> list[tuple[str, str]]:
         ("image", replica.image or ""),
         ("os", " · ".join(filter(None, (replica.os, replica.kernel, replica.arch)))),
         ("cpus", f"{replica.cpus:g}" if replica.cpus else ""),
-        ("memory", printing.human_size(replica.memory_bytes) if replica.memory_bytes else ""),
+        ("memory", units.size(replica.memory_bytes) if replica.memory_bytes else ""),
         ("python", replica.python),
         ("onnxruntime", f"{replica.onnxruntime} ({providers})" if replica.onnxruntime else ""),
         ("runtime", replica.fingerprint),

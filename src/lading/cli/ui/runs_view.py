@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from lading import units
 from lading.cli.ui import printing
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Runs(NamedTuple):
         """The environment in a few words."""
         if self.executes == UNKNOWN:
             return UNKNOWN
-        return f"{printing.short_digest(self.environment)} py{self.python}" if self.environment else "–"
+        return f"{units.short_digest(self.environment)} py{self.python}" if self.environment else "–"
 
     def as_json(self) -> dict[str, str]:
         """Return it as JSON output has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.runs_view import RUNS_HEADER, Runs
 
@@ -36,7 +37,7 @@ def version_fields(version: ModelVersion, runs: Runs) -> list[tuple[str, str]]:
         ("owner", version.owner),
         ("description", version.description),
         ("metrics", ", ".join(f"{name}={value:g}" for name, value in version.metrics.items())),
-        ("size", printing.human_size(version.size_bytes)),
+        ("size", units.size(version.size_bytes)),
         *zip(RUNS_HEADER, runs.row, strict=True),
         ("pushed", version.pushed_at),
     ]
@@ -48,8 +49,8 @@ def _row(version: ModelVersion, runs: Runs) -> tuple[str, ...]:
         ", ".join(version.tags),
         version.purpose,
         version.owner,
-        printing.human_size(version.size_bytes),
+        units.size(version.size_bytes),
         *runs.row,
         printing.short_time(version.pushed_at)[:16],  # The minute is enough.
-        printing.short_digest(version.digest),
+        units.short_digest(version.digest),
     )

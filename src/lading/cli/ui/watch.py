@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lading import units
 from lading.cli.ui import printing, release_view
 from lading.errors import RegistryUnavailable
 
@@ -141,7 +142,7 @@ def _frame(snapshot: Snapshot, silent_s: float) -> RenderableType:
         parts += [Text(), _sides(snapshot), Text(), verdict, _reasons(reasons)]
     parts += [Text(), *(Text(printing.printable(note), "dim") for note in release_view.notes(snapshot))]
     if silent_s:
-        silence = f"the registry has not answered for {release_view.duration(silent_s)}"
+        silence = f"the registry has not answered for {units.duration(silent_s)}"
         parts.append(Text(silence, "bold red"))
     return Group(*parts)
 

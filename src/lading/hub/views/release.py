@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from lading.release import Release
 from lading.rollout.snapshot import SideStats, Snapshot
-
-Weight = Literal["harm", "pending", "unknown", "fine"]
+from lading.verdict.reasons import Weight, weight_of
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -36,10 +33,7 @@ class ReleasePage(msgspec.Struct, frozen=True, kw_only=True):
     agreed: int
     differed: int
     dropped: int
-    outputs: list[tuple[str, float, float]]
-
-
-_MOST_OUTPUTS = 5
+    outputs: list[tuple[str, float | None, float | None]]
 
 
 def release_page(snapshot: Snapshot) -> ReleasePage:
@@ -51,32 +45,11 @@ def release_page(snapshot: Snapshot) -> ReleasePage:
         candidate=snapshot.candidate,
         age_s=snapshot.step_age_s,
         action=verdict.action if verdict is not None else "",
-        reasons=[Reason(text, _weight(text)) for text in verdict.reasons] if verdict is not None else [],
+        reasons=[Reason(text, weight_of(text)) for text in verdict.reasons] if verdict is not None else [],
         driver=snapshot.driver or "",
         servers=snapshot.servers,
         agreed=snapshot.shadow.agreed,
         differed=snapshot.shadow.differed + snapshot.shadow.failed,
         dropped=snapshot.shadow.dropped,
-        outputs=_outputs(snapshot.live, snapshot.candidate),
+        outputs=snapshot.frequent_outputs(),
     )
-
-
-def _weight(reason: str) -> Weight:
-    """Return how a reason weighs: by its words, because a reason of a verdict has no field for it."""
-    if "harm is certain" in reason or reason.startswith("no traffic"):
-        return "harm"
-    if "not enough yet" in reason:
-        return "pending"
-    return "unknown" if "no evidence" in reason or "not proved" in reason else "fine"
-
-
-def _outputs(live: SideStats | None, candidate: SideStats | None) -> list[tuple[str, float, float]]:
-    sides = [side.outputs if side is not None else {} for side in (live, candidate)]
-    # By both sides together: an answer that one of them no longer gives is listed as well.
-    totals = {name: sum(side.get(name, 0) for side in sides) for side in sides for name in side}
-    names = sorted(totals, key=lambda name: (-totals[name], name))[:_MOST_OUTPUTS]
-    return [(name, _share(sides[0], name), _share(sides[1], name)) for name in names]
-
-
-def _share(outputs: dict[str, int], name: str) -> float:
-    return outputs.get(name, 0) / sum(outputs.values()) if outputs else 0.0

@@ -77,15 +77,15 @@ def version_page(
         version=version,
         is_live=release is not None and release.live == version.version,
         is_candidate=release is not None and release.candidate == version.version,
-        inputs=[_field(tensor) for tensor in signature.inputs] if signature is not None else [],
-        outputs=[_field(tensor) for tensor in signature.outputs] if signature is not None else [],
+        inputs=fields_of(signature.inputs) if signature is not None else [],
+        outputs=fields_of(signature.outputs) if signature is not None else [],
         trained_with=manifest.training.origin if manifest is not None else "",
         format=manifest.format if manifest is not None else 0,
         executes=manifest.executes_text if manifest is not None else "",
         environment=manifest.lock_digest if manifest is not None else "",
         unread=unread,
         # Recorded in order of time: the last comes first.
-        proofs=[_proof(each) for each in reversed(evidence)],
+        proofs=[proof_of(each) for each in reversed(evidence)],
         places=[
             Place(
                 replica=place.replica.id,
@@ -102,12 +102,16 @@ def version_page(
     )
 
 
-def _field(tensor: Tensor) -> Field:
-    shape = " × ".join(str(size) for size in tensor.shape)
-    return Field(tensor.name, tensor.dtype, shape, tuple(tensor.columns or ()))
+def fields_of(tensors: Sequence[Tensor]) -> list[Field]:
+    """Return inputs or outputs as people read them."""
+    return [
+        Field(tensor.name, tensor.dtype, " × ".join(map(str, tensor.shape)), tuple(tensor.columns or ()))
+        for tensor in tensors
+    ]
 
 
-def _proof(evidence: Evidence) -> Proof:
+def proof_of(evidence: Evidence) -> Proof:
+    """Return evidence as people read it."""
     here = evidence.fingerprint
     parts = [f"lading {here.lading}", f"ONNX Runtime {here.onnxruntime}", f"Python {here.python}", here.os]
     return Proof(

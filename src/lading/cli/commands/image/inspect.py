@@ -6,6 +6,7 @@ import contextlib
 
 import click
 
+from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.image_view import bundle_name, versions_text
@@ -48,12 +49,12 @@ def inspect(image: str, as_json: bool) -> None:
                 ("runtime", versions_text(platform.versions)),
                 ("runtime id", platform.runtime),
                 ("base", platform.base),
-                ("size", printing.human_size(platform.size_bytes)),
+                ("size", units.size(platform.size_bytes)),
             ]
         )
         printing.data("")
         rows = [
-            (printing.human_size(layer.size_bytes), layer.what, printing.short_digest(layer.digest))
+            (units.size(layer.size_bytes), layer.what, units.short_digest(layer.digest))
             for layer in platform.layers
         ]
         printing.table(("size", "layer", "digest"), rows)
