@@ -1,5 +1,7 @@
 # Every target does its own set-up: it works in a fresh clone on a machine with Python 3.11 or newer.
 SHELL := /bin/bash
+# Tests are compiled once, not by each of the processes that collect them.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.installed
 PORT ?= 8000

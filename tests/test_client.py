@@ -255,6 +255,7 @@ def test_a_server_that_is_not_lading_is_recognised(free_port, body):
         other.server_close()
 
 
+@pytest.mark.slow
 def test_a_password_in_the_address_is_never_shown(free_port):
     with (
         Client(f"http://ann:secret@127.0.0.1:{free_port}") as client,

@@ -190,6 +190,7 @@ def test_a_profile_above_its_limit_is_refused(bundle):
     refused(bundle, b'{"rows":' + b" " * (16 * 2**20) + b"1}", TooLarge)
 
 
+@pytest.mark.slow
 def test_a_profile_of_16_mib_is_refused_in_seconds(bundle, profile):
     tree = json.loads(profile)
     tree["inputs"] = tree["inputs"][:1] * (15 * 2**20 // len(json.dumps(tree["inputs"][0])))

@@ -39,6 +39,7 @@ def leftovers(folder):
     return [path.name for path in folder.iterdir() if path.name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300))
 def test_any_other_bytes_are_no_tar(data):
     with tempfile.TemporaryDirectory() as folder:

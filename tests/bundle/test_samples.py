@@ -81,6 +81,7 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_array_of_any_dtype_is_read_back(data):
     arrays, tensors = {}, []

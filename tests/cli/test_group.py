@@ -109,6 +109,7 @@ def imported_by(*arguments):
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy():
     assert not imported_by("--help") & HEAVY
     assert not imported_by("serve", "--help") & HEAVY

@@ -148,6 +148,7 @@ def test_samples_of_a_csv_file_get_the_categories_of_training(tmp_path, make):
     np.testing.assert_allclose(bundle.predict(frame), model.predict_proba(frame), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_categories_that_xgboost_cuts_are_refused(tmp_path):
     frame = FRAME.assign(port=FRAME["port"].cat.rename_categories(lambda text: f"부두 {text}"))
     with pytest.raises(ConverterFailed, match="found texts outside ASCII"):
@@ -220,6 +221,7 @@ def test_leaves_that_are_lines_are_refused(tmp_path):
         pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_an_unknown_objective_is_refused_by_its_name(tmp_path, monkeypatch):
     model = xgboost.XGBRegressor(n_estimators=2).fit(PLAIN, PLAIN[:, 0])
     saved = bytes(model.get_booster().save_raw("json")).replace(b"reg:squarederror", b"reg:of-tomorrow")
@@ -249,6 +251,7 @@ def test_missing_values_are_refused_where_no_sample_has_one(tmp_path):
         bundle.predict(GAPS)
 
 
+@pytest.mark.slow
 def test_trees_become_one_operator_whatever_their_number(tmp_path):
     model = xgboost.XGBRegressor(n_estimators=50, max_depth=3).fit(PLAIN, PLAIN[:, 0])
     bundle = pack(model, name="m", samples=PLAIN, owner=OWNER, to=tmp_path / "b")

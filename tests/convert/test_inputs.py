@@ -53,6 +53,7 @@ def test_a_model_of_a_mixed_frame_takes_rows_as_objects(tmp_path):
     assert np.allclose(answers["probabilities"], model.predict_proba(frame.head(9)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_numeric_frame_is_one_input_with_named_columns(tmp_path):
     frame = passengers()[0][["age", "fare"]]
     by_name = ColumnTransformer([("scaled", StandardScaler(), ["fare"])], remainder="passthrough")

@@ -121,6 +121,7 @@ def test_columns_that_the_pipeline_drops_are_no_inputs(tmp_path, way):
     assert count_disagreements(bundle, model, frame.drop(columns=["when", "who"])) == 0
 
 
+@pytest.mark.slow
 def test_columns_by_their_places_keep_those_that_are_dropped(tmp_path):
     frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
     model = make_pipeline(ColumnTransformer([("scaled", StandardScaler(), [1, 3])]), LogisticRegression())

@@ -207,6 +207,7 @@ def test_numbers_whose_scaled_form_float32_holds_are_answered(tmp_path):
         bundle.predict(rows_with([LARGEST]))
 
 
+@pytest.mark.slow
 def test_infinities_that_an_estimator_takes_are_answered(tmp_path):
     model = make_pipeline(of(np.log), HistGradientBoostingClassifier(max_iter=5))
     bundle = packed(model, tmp_path)

@@ -40,6 +40,7 @@ def test_discriminant_analysis_of_two_classes_keeps_its_odds(tmp_path):
     assert count_disagreements(bundle, model, rows[300:]) == 0
 
 
+@pytest.mark.slow
 def test_the_distance_of_a_row_that_is_a_centre_is_not_nan(tmp_path):
     rows = np.vstack([X, [[90.3, 70.7, 80.1, 60.9]]])
     model = KMeans(3, random_state=0, n_init=3).fit(rows)

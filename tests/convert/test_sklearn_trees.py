@@ -74,6 +74,7 @@ def test_the_votes_of_a_forest_sum_as_exactly_as_those_of_scikit_learn(tmp_path,
     np.testing.assert_array_equal(answers["label"][clear], forest.predict(others)[clear])
 
 
+@pytest.mark.slow
 def test_a_tie_of_ten_trees_with_ten_goes_to_the_first_class_as_in_scikit_learn(tmp_path):
     rows, target = _noisy(600, 2)
     forest = RandomForestClassifier(20, random_state=0).fit(rows, target)

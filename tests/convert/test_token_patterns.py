@@ -28,6 +28,7 @@ def test_upper_case_letters_are_found_where_texts_are_lower_cased():
     assert "\\x{41}" not in token_rule("[a-z]+", lowercase=False).regex
 
 
+@pytest.mark.slow
 def test_words_that_hold_another_character_are_no_tokens_between_boundaries():
     assert token_rule(r"(?u)\b\w\w+\b", lowercase=True).no_token is None
     assert token_rule(r"\b[a-z]+\b", lowercase=True).no_token is not None

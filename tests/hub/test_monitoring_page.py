@@ -161,6 +161,7 @@ def test_every_chart_is_drawn_without_styles_and_has_its_numbers_as_a_table(drif
         assert f"monitoring.csv?since=7d&amp;table={table}" in html
 
 
+@pytest.mark.slow
 def test_accuracy_by_labels_is_over_time_with_its_interval(registry):
     profile = reference(labelled=True)
     report(registry, profile, hours(profile))

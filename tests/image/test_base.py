@@ -76,6 +76,7 @@ def test_a_file_that_is_no_tar_is_refused_as_a_root_filesystem(rootfs, wheels, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_unreadable_wheel_ends_the_command_with_exit_code_1(rootfs, wheels, tmp_path):
     (wheels / "other-1-py3-none-any.whl").write_bytes(b"<html>404</html>")
     lading("image", "base", "--from", rootfs, "--wheels", wheels, "--to", f"oci:{tmp_path / 'out'}:a", code=1)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lading.bundle import Bundle
 from lading.image.build import build
 from lading.image.bundle_layers import from_bundle
@@ -38,6 +40,7 @@ def test_progress_counts_the_bytes_of_copied_blobs_only(tmp_path):
     assert reports == [], "the second build copied nothing"
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar(tmp_path):
     base = tiny_base(tmp_path / "base")
     path = large_bundle(tmp_path / "large.bundle").path

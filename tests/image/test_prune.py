@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lading.image.inspect import ImageSummary
 from lading.image.labels import BundleEntry
 from lading.image.prune import decide, reasons_to_keep
@@ -36,6 +38,7 @@ def test_runtimes_and_images_of_unknown_models_are_kept():
     assert runtime.kept_by == ("it holds no bundle",)
 
 
+@pytest.mark.slow
 def test_the_last_versions_the_current_release_and_running_servers_keep_a_bundle(tmp_path):
     with Registry.open(str(tmp_path / "registry")) as registry:
         versions = [

@@ -13,6 +13,7 @@ from support.built_images import build_image
 from support.images import tiny_base
 
 
+@pytest.mark.slow
 def test_a_base_in_the_same_registry_is_mounted_and_not_uploaded(oci_server, tmp_path):
     name = f"{oci_server.address}/remote/base:1"
     uploaded, _ = build_image(tmp_path, to=name)

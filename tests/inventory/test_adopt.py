@@ -76,6 +76,7 @@ def test_a_compressed_answer_that_nobody_asked_for_is_refused():
         adopt(server.url)
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_given_up():
     with (
         hostile(lambda _: dripping(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 1000)) as server,

@@ -81,6 +81,7 @@ def test_redirects_are_counted_and_refused_in_a_sentence():
         assert len(server.requests) == MAX_REDIRECTS + 1
 
 
+@pytest.mark.slow
 def test_a_slow_manifest_is_given_up(monkeypatch):
     monkeypatch.setattr(bounded_http, "DOCUMENT_S", 0.5)
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
@@ -91,6 +92,7 @@ def test_a_slow_manifest_is_given_up(monkeypatch):
         repository(server).manifest("1")
 
 
+@pytest.mark.slow
 def test_a_blob_that_comes_byte_by_byte_is_given_up(monkeypatch):
     monkeypatch.setattr(download, "PATIENCE_S", 0.5)
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"

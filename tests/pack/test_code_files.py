@@ -191,6 +191,7 @@ def test_a_script_whose_class_uses_an_object_of_it_is_refused_with_the_way_out(t
     assert "save `weights` to a file, pass it in `files`" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_name_of_a_script_that_a_function_has_for_its_own_is_not_taken(tmp_path):
     (tmp_path / "notes.py").write_text(
         textwrap.dedent("""

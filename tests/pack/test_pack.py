@@ -29,6 +29,7 @@ from support.sklearn_models import OWNER, X, Y
 IRIS = ("setosa", "versicolor", "virginica")
 
 
+@pytest.mark.slow
 def test_a_bundle_describes_its_model(tmp_path):
     model = make_pipeline(StandardScaler(), SVC()).fit(X, Y)
     facts = {"name": "iris", "owner": OWNER, "labels": IRIS, "metrics": {"accuracy": 0.97}}
@@ -54,6 +55,7 @@ def test_a_bundle_describes_its_model(tmp_path):
     assert {"scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy"} <= set(manifest.training.packages)
 
 
+@pytest.mark.slow
 def test_golden_outputs_are_those_of_the_framework_and_not_of_onnx(tmp_path):
     model = LogisticRegression(max_iter=1000).fit(X, Y)
     samples = pack(model, name="iris", samples=X, owner=OWNER, to=tmp_path / "b").samples()

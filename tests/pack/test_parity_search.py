@@ -21,6 +21,7 @@ from support.sklearn_models import OWNER, X, Y, offset_pipeline, passengers
 from support.sklearn_survey import count_disagreements
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_needs_float64_is_packed_in_float64_and_says_so(tmp_path):
     model, rows = offset_pipeline()
     notes = []
@@ -45,6 +46,7 @@ def test_a_sample_that_float32_does_not_hold_is_packed_in_float64(tmp_path, row)
     assert count_disagreements(bundle, model, rows[rows[:, 1] < 1e30]) == 0
 
 
+@pytest.mark.slow
 def test_a_dtype_that_cannot_be_converted_at_all_is_noted(tmp_path, monkeypatch):
     # No estimator at hand fails in float32 alone: what skl2onnx makes of these inputs is broken here.
     whole = SklearnModel._to_onnx
@@ -84,6 +86,7 @@ def test_rows_on_the_thresholds_of_a_scaled_forest_agree(tmp_path):
     assert count_disagreements(bundle, model, halfway) == 0
 
 
+@pytest.mark.slow
 def test_a_forest_whose_rows_alone_fall_the_other_way_in_a_tie_is_packed(tmp_path):
     rows, target = make_classification(1000, 6, n_informative=4, flip_y=0.3, random_state=7)
     model = RandomForestClassifier(20, random_state=7).fit(rows[:500], target[:500])
@@ -98,6 +101,7 @@ def test_a_tolerance_is_kept_as_passed(tmp_path):
     assert bundle.manifest.tolerance == Tolerance(rtol=0.01, atol=0.01)
 
 
+@pytest.mark.slow
 def test_the_usual_tolerance_follows_the_size_of_the_values(tmp_path):
     small = pack(LinearRegression().fit(X, Y * 1e-6), name="m", samples=X, owner=OWNER, to=tmp_path / "s")
     large = pack(LinearRegression().fit(X, Y * 1e6), name="m", samples=X, owner=OWNER, to=tmp_path / "l")
@@ -105,6 +109,7 @@ def test_the_usual_tolerance_follows_the_size_of_the_values(tmp_path):
     assert large.manifest.tolerance.atol == 100.0
 
 
+@pytest.mark.slow
 def test_an_unseen_text_that_the_framework_refuses_is_refused_by_the_packed_model_too(tmp_path):
     frame, target = passengers()
     encode = ColumnTransformer([("port", OrdinalEncoder(), ["port"])], remainder="drop")

@@ -63,6 +63,7 @@ def test_live_rows_are_counted_in_the_cells_that_they_had_when_they_were_packed(
     assert live.drain() == tuple(column.counts for column in bundle.profile)
 
 
+@pytest.mark.slow
 def test_a_frame_is_measured_column_by_column_with_its_gaps(tmp_path):
     frame, target = passengers()
     frame.loc[::10, "age"] = np.nan
@@ -74,6 +75,7 @@ def test_a_frame_is_measured_column_by_column_with_its_gaps(tmp_path):
     assert bundle.profile.accuracy == pytest.approx(model.score(frame, target))
 
 
+@pytest.mark.slow
 def test_rows_that_the_model_refuses_are_named_and_left_out(tmp_path):
     reference = np.tile(X, (4, 1))
     reference[[5, 9], 2] = np.nan
@@ -88,6 +90,7 @@ def test_rows_that_the_model_refuses_are_named_and_left_out(tmp_path):
     assert not (tmp_path / "other" / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_category_that_the_model_does_not_know_leaves_its_row_out_of_the_answers(tmp_path):
     frame = pd.DataFrame({"city": ["Oslo", "Rome"] * 40, "size": np.arange(80.0)})
     target = np.arange(80) % 2
@@ -109,6 +112,7 @@ def test_of_very_many_rows_an_evenly_spaced_part_is_asked(tmp_path, monkeypatch)
     assert "profile: outputs of 100 of 300 rows, evenly spaced" in notes
 
 
+@pytest.mark.slow
 def test_a_model_of_values_is_measured_without_labels(tmp_path):
     model = LinearRegression().fit(X, Y)
     bundle, _ = packed(model, X, tmp_path)
@@ -126,6 +130,7 @@ def test_no_profile_is_made_where_none_is_wanted(tmp_path):
     assert notes == []
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_stored_are_not_measured_either(tmp_path):
     bundle, _ = packed(IRIS, X, tmp_path, golden="synthetic")
     assert bundle.profile is None
@@ -133,6 +138,7 @@ def test_samples_that_are_not_stored_are_not_measured_either(tmp_path):
     assert bundle.profile.rows == 150
 
 
+@pytest.mark.slow
 def test_fewer_than_ten_samples_and_drawn_ones_are_no_reference(tmp_path):
     bundle, _ = packed(IRIS, X[::20], tmp_path)
     assert bundle.profile is None
@@ -142,6 +148,7 @@ def test_fewer_than_ten_samples_and_drawn_ones_are_no_reference(tmp_path):
     assert pack_graph(tmp_path / "drawn", nodes, inputs, outputs).profile is None
 
 
+@pytest.mark.slow
 def test_packing_twice_gives_the_same_profile(tmp_path):
     first, _ = packed(IRIS, X, tmp_path / "first")
     second, _ = packed(IRIS, X, tmp_path / "second")

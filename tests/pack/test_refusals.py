@@ -97,6 +97,7 @@ def test_a_column_that_differs_is_named_with_its_transformer(tmp_path):
     assert "in it `large` (StandardScaler): `large__x0`: " in error.message
 
 
+@pytest.mark.slow
 def test_a_hashing_vectorizer_is_refused_with_the_one_that_packs(tmp_path):
     texts = ["great food", "rude staff"] * 10
     model = make_pipeline(HashingVectorizer(n_features=8), LogisticRegression()).fit(texts, [0, 1] * 10)

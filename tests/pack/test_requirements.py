@@ -91,6 +91,7 @@ def test_numpy_is_in_every_lock(resolver):
     assert lock_requirements("auto", modules=[], resolver=resolver).lock.versions == {"numpy": NUMPY[1]}
 
 
+@pytest.mark.slow
 def test_what_is_stated_wins_over_what_is_installed_and_the_rest_is_as_here(site, resolver):
     wheels = resolver.wheels
     install(site, wheels, "tiny-trees", "1.5", requires=["tiny-base"])
@@ -103,6 +104,7 @@ def test_what_is_stated_wins_over_what_is_installed_and_the_rest_is_as_here(site
     assert lock.versions["tiny-trees"] == "1.5"
 
 
+@pytest.mark.slow
 def test_a_file_of_requirements_is_read_as_pip_reads_it(resolver, tmp_path):
     pin = write_wheel(resolver.wheels, "tiny-trees", "1.4")
     write_wheel(resolver.wheels, "tiny-base")
@@ -156,6 +158,7 @@ def test_a_file_that_does_not_exist_is_named():
         lock_requirements("automatic")
 
 
+@pytest.mark.slow
 def test_versions_that_contradict_each_other_are_refused_with_the_reason(site, resolver):
     wheels = resolver.wheels
     install(site, wheels, "tiny-base", "1.2")
@@ -170,6 +173,7 @@ def test_versions_that_contradict_each_other_are_refused_with_the_reason(site, r
     assert lock.versions["tiny-base"] == "2.0"
 
 
+@pytest.mark.slow
 def test_a_package_without_a_wheel_is_named(site, resolver, imported):
     install(site, resolver.wheels, "tiny-trees", "1.5")
     (resolver.wheels / "tiny_trees-1.5-py3-none-any.whl").unlink()
@@ -229,6 +233,7 @@ def test_lading_is_in_no_lock(site, resolver, imported):
         lock_requirements([DISTRIBUTION], resolver=resolver)
 
 
+@pytest.mark.slow
 def test_modules_that_no_distribution_owns_are_the_models_own(site, resolver, imported):
     (site / "churn.py").write_text("import churn_parts.scale\n")
     (site / "churn_parts").mkdir()

@@ -31,6 +31,7 @@ def mixed():
     return mixed_pipeline(frame, target), frame
 
 
+@pytest.mark.slow
 def test_columns_are_stated_in_the_manifest_and_shown(mixed, tmp_path):
     model, rows = mixed
     names = ["port", "age"]
@@ -41,11 +42,13 @@ def test_columns_are_stated_in_the_manifest_and_shown(mixed, tmp_path):
     assert f"slices {', '.join(names)}" in [" ".join(line.split()) for line in output.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_text_is_one_name(mixed, tmp_path):
     model, rows = mixed
     assert packed(model, rows, tmp_path / "b", slices="port").manifest.slices == ("port",)
 
 
+@pytest.mark.slow
 def test_a_bundle_without_slices_is_the_same_bytes_as_one_that_was_never_asked_for_them(tmp_path):
     plain = packed(IRIS, X, tmp_path / "plain")
     empty = packed(IRIS, X, tmp_path / "empty", slices=())
@@ -67,6 +70,7 @@ def test_a_name_that_is_no_column_with_cells_is_refused(tmp_path, slices, senten
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_slices_without_a_profile_are_refused_however_it_came_that_none_was_made(tmp_path):
     frame = pd.DataFrame(X[::20], columns=["a", "b", "c", "d"])
     for options in ({"profile": False}, {}):
@@ -75,6 +79,7 @@ def test_slices_without_a_profile_are_refused_however_it_came_that_none_was_made
         assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_the_lengths_of_open_texts_are_no_slices(tmp_path):
     names = [f"person {at} {'x' * (at % 7)}" for at in range(400)]
     rows = pd.DataFrame({"name": names, "city": ["Oslo", "Rome"] * 200})

@@ -240,6 +240,7 @@ def test_bounds_of_very_many_rows_are_drawn_evenly_and_all_rows_counted(monkeypa
     assert min(column.counts[2:]) > 800
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows():
     rows = np.zeros((200_000, 20), np.float32)
     rows += np.random.default_rng(0).random(20)

@@ -36,6 +36,7 @@ def test_a_bundle_whose_signature_differs_from_the_model_is_refused(tmp_path):
         load_runtime(bad)
 
 
+@pytest.mark.slow
 def test_importing_the_runtime_does_not_import_onnx_runtime():
     code = "import sys, lading.runtime.open; print('onnxruntime' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

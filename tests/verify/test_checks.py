@@ -53,6 +53,7 @@ def test_a_path_that_is_not_a_bundle_gives_evidence_that_does_not_hold(tmp_path)
         assert evidence.numbers == {}
 
 
+@pytest.mark.slow
 def test_an_unknown_operator_fails_the_session_check(tmp_path):
     shape = [tensor("X", "float32", *BATCH_OF_4)], [tensor("Y", "float32", *BATCH_OF_4)]
     own = graph([node("Foo", "X", "Y", domain="my.own")], *shape, domains={"my.own": 1})
@@ -62,6 +63,7 @@ def test_an_unknown_operator_fails_the_session_check(tmp_path):
     assert outcomes(evidence)["golden"] == "skipped"
 
 
+@pytest.mark.slow
 def test_a_manifest_that_differs_from_the_model_fails_the_signature_check(tmp_path):
     evidence = verify(declared(tmp_path, identity("float32", *BATCH_OF_4), dtype="float64"))
     assert outcomes(evidence)["signature"] == "failed"

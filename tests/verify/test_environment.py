@@ -24,6 +24,7 @@ def test_a_model_that_the_onnx_checker_refuses_fails_its_check(tmp_path):
     assert "axis" in by_name(evidence)["onnx"].found
 
 
+@pytest.mark.slow
 def test_a_newer_opset_fails_and_the_rest_is_skipped(tmp_path):
     evidence = verify(declared(tmp_path, identity("float32", *BATCH_OF_4, opset=99)))
     checks = outcomes(evidence)

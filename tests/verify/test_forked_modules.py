@@ -73,6 +73,7 @@ def test_every_mutation_of_a_node_test_ends_with_a_sentence():
     assert int(count[1].replace(",", "")) > 5
 
 
+@pytest.mark.slow
 def test_an_end_without_a_sentence_is_a_failure_that_can_be_repeated(tmp_path):
     script = load_script("mutate_models")
     evidence = verify(crashing_bundle(tmp_path / "b", crashing_while_it_loads(), ZEROS))

@@ -16,6 +16,7 @@ from support.onnx_graphs import bundle_of, graph, identity, node, tensor
 from support.verified_bundles import BATCH_OF_4, ROWS, by_name, forged, outcomes
 
 
+@pytest.mark.slow
 def test_a_changed_golden_output_is_named_with_output_and_row(tmp_path):
     def change(outputs):
         outputs["probabilities"][3, 1] += 0.01
@@ -125,6 +126,7 @@ def test_of_a_model_that_mixes_rows_the_check_of_the_batch_is_named(tmp_path):
     assert "an operator mixes rows" in by_name(evidence)["batch"].hint
 
 
+@pytest.mark.slow
 def test_of_a_model_that_mixes_rows_and_answers_otherwise_the_golden_samples_are_named(tmp_path):
     model, signature = mixing()
     bundle = bundle_of(tmp_path / "b", model, signature, {"X": ROWS}, outputs={"Y": ROWS + 1})

@@ -104,6 +104,7 @@ def test_the_live_version_is_any_object_with_metrics(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_gate_on_a_number_that_was_not_measured_fails(tmp_path):
     def change(outputs):
         outputs["label"][0] += 1

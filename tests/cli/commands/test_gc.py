@@ -6,6 +6,8 @@ import json
 import os
 import sys
 
+import pytest
+
 from lading.runtime.python.environments import EnvironmentStore
 from support.moving_packages import moving_bundle
 from support.tiny_wheels import tiny_lock
@@ -31,6 +33,7 @@ def test_a_dry_run_says_what_it_would_remove_and_removes_nothing(lading, filled)
         assert stderr.endswith(" to free\n")
 
 
+@pytest.mark.slow
 def test_environments_beyond_the_limit_are_removed_with_the_reason_and_never_one_in_use(
     lading, opened, tmp_path, monkeypatch
 ):

@@ -8,6 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 import lading as package
 from support.mlflow_folders import mlflow_folder
 
@@ -34,6 +36,7 @@ def test_the_purpose_is_derived_from_the_model_by_default(lading):
     assert manifest["purpose"] == "classification"
 
 
+@pytest.mark.slow
 def test_an_existing_bundle_is_not_overwritten(lading):
     assert lading("pack", MODEL, *FACTS)[0] == 0
     code, _, stderr = lading("pack", MODEL, *FACTS)
@@ -76,6 +79,7 @@ def test_a_call_that_lacks_something_is_answered_with_one_that_does_not(lading, 
     assert stderr.endswith("such as `lading pack train:model --owner me --name my-model`\n")
 
 
+@pytest.mark.slow
 def test_a_folder_of_mlflow_brings_its_samples_and_is_named_by_its_scheme(lading, tmp_path):
     folder = mlflow_folder(tmp_path / "folder", run_id="5c" * 16)
     code, _, stderr = lading("pack", "folder", *FACTS)
@@ -88,6 +92,7 @@ def test_a_folder_of_mlflow_brings_its_samples_and_is_named_by_its_scheme(lading
     assert re.search("logged by +MLflow run 5c5c", lading("inspect", "iris.bundle")[1])
 
 
+@pytest.mark.slow
 def test_a_hint_that_names_a_keyword_of_python_names_the_flag_too():
     source = Path(package.__file__).parent
     hints = [
@@ -110,6 +115,7 @@ def hints_in(tree):
             yield node.value
 
 
+@pytest.mark.slow
 def test_reference_data_and_their_labels_are_measured(lading, tmp_path):
     (tmp_path / "fitted.py").write_text(
         "import numpy as np\n"
@@ -141,6 +147,7 @@ def test_reference_data_and_their_labels_are_measured(lading, tmp_path):
     assert "a column of reference `train.csv`: `a`, `b`, `y`, found `z`" in stderr
 
 
+@pytest.mark.slow
 def test_a_difference_of_profiles_is_shown(lading, tmp_path):
     rows = [[5.1 + at % 7 / 10, 3.5, 1.4 + at / 40, 0.2] for at in range(100)]
     for name, times in (("first", 1), ("second", 3)):

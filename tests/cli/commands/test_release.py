@@ -38,6 +38,7 @@ def test_releasing_the_live_version_again_changes_nothing(lading, proved):
     assert len(proved.releases.events("iris")) == 1
 
 
+@pytest.mark.slow
 def test_a_version_that_does_not_hold_is_not_released_and_the_check_is_named(lading, opened, tmp_path):
     ref = push_forged(opened, tmp_path / "forged")
     code, stdout, stderr = lading("release", ref)

@@ -12,6 +12,7 @@ from lading.monitor.status import CheckCount, ColumnPoint
 from support.model_statuses import HOUR, SINCE, alarm, column, credit_status, small_status
 
 
+@pytest.mark.slow
 def test_the_verdict_stands_above_the_table_with_a_symbol():
     assert status_lines(credit_status())[:4] == [
         "credit:4, release 7, 2026-11-29 06:00 to 2026-11-30 06:00 UTC (24 h)",
@@ -30,6 +31,7 @@ def test_what_is_not_known_has_another_symbol_than_what_is_fine():
     assert "? No live value was counted, so nothing is known, of `branch`." in lines
 
 
+@pytest.mark.slow
 def test_a_row_for_each_column_what_alarms_first(capsys):
     print_status(credit_status())
     lines = capsys.readouterr().out.splitlines()

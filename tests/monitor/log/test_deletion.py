@@ -70,6 +70,7 @@ def test_segments_that_a_writer_left_are_searched_too(log):
     assert ids(log) == ["b"]
 
 
+@pytest.mark.slow
 def test_a_running_writer_closes_its_segments_for_it(log):
     log.add(chunk(["a", "b"]))
     log.flush()

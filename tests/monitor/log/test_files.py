@@ -19,6 +19,7 @@ def log(tmp_path):
     return LogMaker(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_is_sorted_by_time_in_groups(log):
     ids = [f"{number:06d}" for number in range(100)]
     count = MOST_GROUP_ROWS // len(ids) * 2 + 10

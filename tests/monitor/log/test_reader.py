@@ -105,6 +105,7 @@ def test_a_log_of_failures_alone_can_be_queried(log):
     assert rows(log, "SELECT error, outputs FROM log") == [{"error": "RunFailed", "outputs": None}]
 
 
+@pytest.mark.slow
 def test_records_come_hour_by_hour_between_two_times(log):
     for hour in (2, 0, 1):
         log.add(chunk([f"h{hour}"], ended_at=[NOON + 3600 * hour + 10]))

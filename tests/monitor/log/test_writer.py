@@ -95,6 +95,7 @@ def ids_in(root) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 def test_what_was_sent_is_in_files_when_the_server_has_ended(start):
     logging = start()
     for _ in range(5):
@@ -105,6 +106,7 @@ def test_what_was_sent_is_in_files_when_the_server_has_ended(start):
     assert segment_paths(logging.root) == []
 
 
+@pytest.mark.slow
 def test_records_can_be_queried_before_they_are_in_a_file(start):
     logging = start(flush_s=0.05)
     logging.send()
@@ -115,6 +117,7 @@ def test_records_can_be_queried_before_they_are_in_a_file(start):
     ]
 
 
+@pytest.mark.slow
 def test_the_writer_ignores_the_signals_that_end_a_server(start):
     logging = start(flush_s=0.05)
     logging.send()
@@ -125,6 +128,7 @@ def test_the_writer_ignores_the_signals_that_end_a_server(start):
     logging.until_written(200)
 
 
+@pytest.mark.slow
 def test_a_killed_writer_is_replaced_and_what_it_had_not_confirmed_counts_as_dropped(start):
     logging = start(flush_s=0.05)
     logging.send()

@@ -56,6 +56,7 @@ def measure(setup: str, check: str = "", within_s: float = 30) -> tuple[int, int
     return tuple(kilobytes)
 
 
+@pytest.mark.slow
 def test_memory_in_use_is_collapsed_unchanged_without_growing_the_process():
     # Not an array of numpy, which asks for huge pages itself.
     setup = "weights = bytearray(range(256)) * (32 << 12)"

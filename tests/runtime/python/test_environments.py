@@ -146,6 +146,7 @@ def test_another_version_in_the_place_of_a_wheel_is_refused_with_its_name(store,
         get(store, lock, wheels)
 
 
+@pytest.mark.slow
 def test_a_wheel_that_holds_another_version_than_its_name_says_is_refused(store, wheels):
     lock = lock_of([write_wheel(wheels, "tiny-trees", metadata_version="1.1")])
     with pytest.raises(EnvironmentFailed, match=r"tiny[-_]trees"):
@@ -190,6 +191,7 @@ def test_nothing_of_a_package_runs_while_its_environment_is_built_or_compared(
     assert mark.exists()
 
 
+@pytest.mark.slow
 def test_packages_on_the_path_of_the_user_do_not_pass_for_installed(
     store, lock, wheels, tmp_path, monkeypatch
 ):
@@ -536,6 +538,7 @@ def test_an_environment_is_in_use_for_as_long_as_its_object_lives(three, wheels)
     assert [entry.digest for entry in store.gc()] == [locks[0].digest]
 
 
+@pytest.mark.slow
 def test_a_bounded_store_makes_room_after_a_build_but_keeps_the_new_environment(wheels, tmp_path):
     store = EnvironmentStore(tmp_path / "environments", max_bytes=0)
     first, _ = get(store, tiny_lock(wheels, "tiny-a"), wheels)
@@ -544,6 +547,7 @@ def test_a_bounded_store_makes_room_after_a_build_but_keeps_the_new_environment(
     assert names(store.root) == sorted([second.path.name, "building"])
 
 
+@pytest.mark.slow
 def test_the_environments_of_a_host_are_in_its_cache_and_bounded_by_a_setting(wheels, tmp_path, monkeypatch):
     monkeypatch.setenv("LADING_CACHE", str(tmp_path / "cached"))
     monkeypatch.setenv("LADING_ENVIRONMENTS_MAX_BYTES", "0")
@@ -574,6 +578,7 @@ def test_an_environment_of_the_image_that_was_changed_is_refused_by_name(store, 
     assert not changed.root.exists()
 
 
+@pytest.mark.slow
 def test_environments_are_whole_while_others_are_built_and_removed(wheels, tmp_path):
     store = EnvironmentStore(tmp_path / "environments")
     locks = [tiny_lock(wheels, name) for name in ("tiny-a", "tiny-b")]

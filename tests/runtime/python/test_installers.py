@@ -88,6 +88,7 @@ def test_without_uv_and_pip_the_extra_is_named(monkeypatch):
     assert "lading-ml[python]" in refused.value.hint
 
 
+@pytest.mark.slow
 def test_an_installer_is_ended_after_its_time():
     done = run_installer([sys.executable, "-c", "import time; time.sleep(60)"], os.environ, timeout_s=0.5)
     assert done.code is None

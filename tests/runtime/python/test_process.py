@@ -459,6 +459,7 @@ def test_a_crash_in_native_code_shows_in_the_log_where_it_was(started, caplog):
     assert 'model.py", line 3 in M' in caplog.text
 
 
+@pytest.mark.slow
 def test_code_that_hangs_is_ended_at_the_deadline(started):
     process = started("import threading\ndef M(x): threading.Event().wait()")
     with pytest.raises(DeadlineExceeded, match=r"expected an end within 0.2 s"):

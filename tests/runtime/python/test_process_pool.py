@@ -128,6 +128,7 @@ def test_closing_ends_a_process_that_is_still_loading(opened, tmp_path):
     assert children() == before
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_load_in_time_is_an_error_that_says_so(opened):
     before = children()
     with pytest.raises(DeadlineExceeded, match=r"loading `churn`: expected an end within 0.5 s"):

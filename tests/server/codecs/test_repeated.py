@@ -42,6 +42,7 @@ def test_large_integers_keep_every_digit():
     assert array.tolist() == [2**63 - 1, -(2**63)] * 40_000
 
 
+@pytest.mark.slow
 def test_other_threads_run_while_a_large_field_is_read():
     message = contents()
     message.fp32_contents.extend(np.zeros(4_000_000, np.float32).tolist())

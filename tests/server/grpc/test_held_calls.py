@@ -90,6 +90,7 @@ def test_a_message_that_does_not_come_in_time_ends_its_call(iris, method, caplog
         wait_until(lambda: "127.0.0.1: DEADLINE_EXCEEDED, expected the whole message" in caplog.text)
 
 
+@pytest.mark.slow
 def test_a_message_that_comes_byte_by_byte_gets_no_more_time(iris):
     settings = ServeSettings(grpc_client_timeout_s=0.5)
     with (

@@ -270,6 +270,7 @@ def test_a_failed_version_that_was_forgotten_already_can_be_unloaded(plane, scri
     assert plane.resolve("iris").version == 1
 
 
+@pytest.mark.slow
 def test_a_version_that_could_not_be_loaded_is_retried(plane, running, bundles):
     failures = iter([RegistryUnavailable("the store", expected="an answer", found="none")])
 
@@ -313,6 +314,7 @@ def test_an_unexpected_error_in_a_step_is_logged_once_and_the_manager_retries(
     assert len(logged) == 1
 
 
+@pytest.mark.slow
 def test_a_version_that_finds_no_file_descriptor_is_loaded_later(plane, bundles, caplog):
     tries: list[int] = []
 

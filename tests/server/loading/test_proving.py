@@ -98,6 +98,7 @@ def test_a_model_whose_process_was_killed_is_no_crash_and_is_loaded_later(tmp_pa
         assert registry.evidence(bundle.digest) == []
 
 
+@pytest.mark.slow
 def test_a_registry_that_cannot_be_written_or_read_serves_all_the_same(tmp_path, caplog):
     class ReadOnly:
         def evidence(self, digest: str) -> list[Evidence]:  # noqa: ARG002

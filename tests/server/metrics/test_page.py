@@ -62,6 +62,7 @@ def test_versions_show_their_state_and_workers_what_they_use(iris):
     assert values["lading_queue_depth{model=iris,version=3}"] == 0
 
 
+@pytest.mark.slow
 def test_states_have_the_same_names_as_everywhere(iris):
     values = scraped(hosted(iris))
     states = {

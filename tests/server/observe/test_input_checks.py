@@ -344,6 +344,7 @@ def errors_by_version(observer: Observer) -> dict[int, dict[str, int]]:
     return {window.version: window.errors for window in observer.windows.drain()}
 
 
+@pytest.mark.slow
 def test_warnings_and_rejections_reach_clients_of_the_fast_routes(iris):
     for mode, status in (("warn", 200), ("reject", 422)):
         iris.model.plans.clear()

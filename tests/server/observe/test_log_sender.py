@@ -95,6 +95,7 @@ def test_a_frame_that_a_writer_had_not_read_goes_whole_to_the_next(inbox, sender
         assert [each.ids for each in read(second, 1)] == [[b"2"]]
 
 
+@pytest.mark.slow
 def test_the_end_waits_for_receipts_and_no_longer_than_it_may(inbox):
     counts = Counts()
     sender = LogSender(inbox.end)

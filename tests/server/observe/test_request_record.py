@@ -31,6 +31,7 @@ def client(tmp_path) -> tuple[AppClient, list[RequestRecord], list[weakref.ref]]
     return AppClient(app), records, exchanges
 
 
+@pytest.mark.slow
 def test_a_record_holds_no_value_of_the_request_and_nothing_that_holds_one(client):
     asking, records, exchanges = client
     asking.post("/models/iris/predict?key=7654321", {"data": [[1234567.0, 2, 3, 4]]})

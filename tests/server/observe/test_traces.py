@@ -170,6 +170,7 @@ def test_a_request_without_a_trace_begins_one_that_the_access_log_names(iris, co
     assert not any(span.parent_span_id for span in spans)
 
 
+@pytest.mark.slow
 def test_a_collector_that_refuses_disturbs_no_request_and_is_logged_once(iris, collector, caplog):
     plane, counts = plane_of(iris), Counter()
     caplog.set_level("INFO", "lading.server")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from support.canned_server import answering
 
 
+@pytest.mark.slow
 def test_a_foreign_server_is_adopted_asked_again_and_forgotten(lading, triton):
     with answering(triton) as server:
         code, stdout, stderr = lading("inventory", "adopt", server)

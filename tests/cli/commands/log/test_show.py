@@ -28,6 +28,7 @@ def test_show_as_json_between_times_and_by_a_condition(lading):
     assert (code, out, err) == (0, "", "no record of `iris` matches\n")
 
 
+@pytest.mark.slow
 def test_show_follows_what_comes(log, lading, monkeypatch):
     """The third look is interrupted, as by Ctrl-C."""
     looks = []

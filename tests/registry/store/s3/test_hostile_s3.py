@@ -67,6 +67,7 @@ def test_an_endless_refusal_of_a_blob_is_refused(store_at):
         store_at(server).open(DIGEST)
 
 
+@pytest.mark.slow
 def test_a_compressed_answer_is_not_unpacked(store_at):
     bomb = gzip.compress(bytes(10 << 20))
     with (

@@ -62,6 +62,7 @@ def test_lists_deeper_than_any_array_are_refused(client, depth):
     assert "lists at most 64 deep" in answer.json()["error"]
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
